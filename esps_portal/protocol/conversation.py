@@ -1,0 +1,315 @@
+"""The server's side of one TCP connection: whose turn it is, and what ends it.
+
+The legal moves are two tables, `CONNECTION_MOVES` and `CALL_MOVES`; a pair that is absent is an
+error of ours, never a peer's. The specification's diagrams are held against them by a test.
+
+A conversation does not know what a verb other than CANCEL and QUIT does, what a service is, or
+how long anything takes: the carrier hands in bytes and says when a time is over.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+
+import attrs
+
+from esps_portal.protocol import grammar
+from esps_portal.protocol.errors import ProtocolError
+from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.lines import LineSplitter, Piece, TooLong, Unterminated
+from esps_portal.protocol.messages import (
+    OK,
+    Notice,
+    Reply,
+    Request,
+    parse_request_untrusted,
+    readable_tag,
+    refusal,
+)
+from esps_portal.protocol.registry import (
+    VERBS,
+    VERSION,
+    hint_for_verb,
+    what_is_wrong_with_arguments,
+)
+
+
+class State(enum.Enum):
+    """What a connection is doing."""
+
+    OPEN = "requests are answered"
+    CLOSING = "the server is closing: requests are refused, running calls may end"
+    QUITTING = "the client has finished: input is thrown away, running calls may end"
+    ENDED = "the last line has been written"
+
+
+class Signal(enum.Enum):
+    """What can happen to a connection."""
+
+    REQUEST = "request"
+    QUIT = "quit"
+    END_OF_INPUT = "end-of-input"
+    SHUTDOWN = "shutdown"
+    IDLE = "idle"
+    FATAL = "fatal"
+    DRAINED = "drained"
+
+
+CONNECTION_MOVES = {
+    (State.OPEN, Signal.REQUEST): State.OPEN,
+    (State.OPEN, Signal.QUIT): State.QUITTING,
+    (State.OPEN, Signal.END_OF_INPUT): State.QUITTING,
+    (State.OPEN, Signal.SHUTDOWN): State.CLOSING,
+    (State.OPEN, Signal.IDLE): State.ENDED,
+    (State.OPEN, Signal.FATAL): State.ENDED,
+    (State.CLOSING, Signal.REQUEST): State.CLOSING,
+    (State.CLOSING, Signal.END_OF_INPUT): State.QUITTING,
+    (State.CLOSING, Signal.DRAINED): State.ENDED,
+    (State.CLOSING, Signal.FATAL): State.ENDED,
+    (State.QUITTING, Signal.DRAINED): State.ENDED,
+    (State.QUITTING, Signal.SHUTDOWN): State.QUITTING,
+}
+
+
+class CallState(enum.Enum):
+    """What a call that runs as a task is doing."""
+
+    RUNNING = "running"
+    CANCELLED = "answered, not yet ended"
+    ENDED = "ended"
+
+
+CALL_MOVES = {
+    (CallState.RUNNING, "finish"): CallState.ENDED,
+    (CallState.RUNNING, "cancel"): CallState.CANCELLED,
+    (CallState.CANCELLED, "finish"): CallState.ENDED,
+}
+
+
+@attrs.define(eq=False)
+class RunningCall:
+    """A call in flight. Compared by identity: a tag may be used again while this one ends."""
+
+    tag: bytes
+    state: CallState = CallState.RUNNING
+
+    def move(self, signal: str) -> None:
+        """Go where `CALL_MOVES` says."""
+        self.state = CALL_MOVES[self.state, signal]
+
+
+@attrs.frozen
+class Cancel:
+    """A CANCEL that hit: end ``call``, and only then answer ``OK`` under ``tag``.
+
+    Until it is answered nothing later on this connection is: CANCEL keeps its place in the order.
+    """
+
+    tag: bytes
+    call: RunningCall
+    #: The last line of the cancelled call; to be written at once.
+    farewell: Reply
+
+
+class Conversation:
+    """One connection, as the server has it.
+
+    Feed it with `receive`; take each piece from `pieces` and hand it to `read`, which tells what
+    to do: answer a `Request`, send a `Reply` or `Notice`, carry out a `Cancel`, or nothing.
+    """
+
+    __slots__ = (
+        "_calls",
+        "_first",
+        "_limits",
+        "_quit_tag",
+        "_running",
+        "_splitter",
+        "pieces",
+        "state",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        self.state = State.OPEN
+        #: What has been received and not yet read. It keeps its place when a reader is interrupted.
+        self.pieces: Iterator[Piece] = iter(())
+        self._limits = limits
+        self._splitter = LineSplitter(limits.max_line, limits.max_unterminated)
+        # Tags in flight; a CANCEL that waits has one too, without a call.
+        self._calls: dict[bytes, RunningCall | None] = {}
+        # Calls whose task has not ended; cancelled ones are among them, their tags are not above.
+        self._running: set[RunningCall] = set()
+        self._quit_tag: bytes | None = None
+        self._first = True
+
+    # -- what the peer sends
+
+    def receive(self, data: bytes) -> bool:
+        """Take what has come; `pieces` then holds it. Returns whether a line was completed.
+
+        To be called only when `pieces` is used up.
+        """
+        if self._first and self._splitter.pending == 0 and data[0] == grammar.TLS_HANDSHAKE:
+            # A TLS handshake has no LF to wait for.
+            self.pieces = iter((data[:1],))
+            return True
+        found = self._splitter.feed(data)
+        self.pieces = iter(found)
+        return bool(found)
+
+    def read(self, piece: Piece) -> Request | Reply | Notice | Cancel | None:
+        """Say what to do about the next of `pieces`."""
+        if type(piece) is not bytes:
+            return self._read_too_long(piece)
+        try:
+            request = parse_request_untrusted(piece)
+        except ProtocolError as error:
+            return self._reject(piece, error)
+        tag = request.tag
+        if tag in self._calls or self.state is not State.OPEN:
+            return self._reject_by_state(tag)
+        verb = VERBS.get(request.verb)
+        if verb is None:
+            return self._reject(piece, ProtocolError("unknown-verb", hint_for_verb(request.verb)))
+        self._first = False
+        if verb.udp:
+            return request
+        return self._manage(request)
+
+    def end_of_input(self) -> None:
+        """The peer has sent its FIN. An unfinished line is never executed."""
+        if self.state is not State.QUITTING:
+            self._move(Signal.END_OF_INPUT)
+
+    # -- what the carrier starts and ends
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many calls run as may."""
+        return len(self._running) >= self._limits.max_in_flight
+
+    @property
+    def running(self) -> int:
+        """How many calls have not ended, cancelled ones included."""
+        return len(self._running)
+
+    def begin(self, tag: bytes) -> RunningCall:
+        """A call under ``tag`` starts."""
+        call = RunningCall(tag)
+        self._calls[tag] = call
+        self._running.add(call)
+        return call
+
+    def finish(self, call: RunningCall) -> bool:
+        """The task of ``call`` has ended. Returns whether its reply is still to be sent."""
+        wanted = call.state is CallState.RUNNING
+        call.move("finish")
+        self._running.discard(call)
+        if wanted:
+            del self._calls[call.tag]
+        return wanted
+
+    def cancelled(self, cancel: Cancel) -> Reply:
+        """The call that ``cancel`` hit has ended. Returns the answer to it."""
+        del self._calls[cancel.tag]
+        return Reply(cancel.tag, OK)
+
+    # -- how it ends
+
+    def shut_down(self) -> Notice | None:
+        """The server closes. Returns what to say, if anything is still said."""
+        if self.state is State.QUITTING:
+            return None
+        self._move(Signal.SHUTDOWN)
+        return Notice(b"BYE", (b"closing",))
+
+    def idle(self) -> Notice:
+        """Nothing has come for too long. Returns the last line."""
+        self._move(Signal.IDLE)
+        return Notice(b"BYE", (b"idle",))
+
+    def expire(self) -> list[Reply | Notice]:
+        """The drain is over: refuse what still runs. Returns the refusals."""
+        lines = [refusal(call.tag, "closing", "the drain is over") for call in self._live()]
+        for call in self._live():
+            self._drop(call)
+        return lines
+
+    def drained(self) -> Reply | None:
+        """No call runs any more. Returns the last line, if there is one: the answer to QUIT."""
+        self._move(Signal.DRAINED)
+        return None if self._quit_tag is None else Reply(self._quit_tag, OK)
+
+    # -- within
+
+    def _move(self, signal: Signal) -> None:
+        self.state = CONNECTION_MOVES[self.state, signal]
+
+    def _live(self) -> list[RunningCall]:
+        return [call for call in self._calls.values() if call is not None]
+
+    def _drop(self, call: RunningCall) -> None:
+        del self._calls[call.tag]
+        call.move("cancel")
+
+    def _manage(self, request: Request) -> Reply | Notice | Cancel | None:
+        """CANCEL and QUIT, which are about the conversation itself."""
+        wrong = what_is_wrong_with_arguments(request.verb, request.args)
+        if wrong:
+            return refusal(request.tag, "bad-arguments", wrong)
+        if request.verb == b"QUIT":
+            self._quit_tag = request.tag
+            self._move(Signal.QUIT)
+            return None
+        (target,) = request.args
+        if not grammar.TAG.fullmatch(target):
+            return refusal(request.tag, "bad-arguments", "CANCEL needs a tag")
+        call = self._calls.get(target)
+        if call is None:
+            return refusal(request.tag, "not-in-flight", "no call runs under that tag")
+        self._drop(call)
+        self._calls[request.tag] = None
+        return Cancel(request.tag, call, Reply(target, b"ERR", (b"cancelled",)))
+
+    def _reject(self, line: bytes, error: ProtocolError) -> Reply | Notice | None:
+        first, self._first = self._first, False
+        if line in (b"", b"\r"):
+            self._first = first
+            return None
+        if self.state in (State.QUITTING, State.ENDED):
+            return None
+        tag = readable_tag(line)
+        if tag is not None and tag in self._calls:
+            return refusal(None, "tag-in-use", tag)
+        foreign = self._foreign(line) if first else ""
+        if foreign:
+            self._move(Signal.FATAL)
+            return refusal(None, "bad-line", foreign)
+        return refusal(tag, error.code, error.words)
+
+    def _foreign(self, line: bytes) -> str:
+        """Whether the first line belongs to another protocol, and to which."""
+        if line[0] == grammar.TLS_HANDSHAKE:
+            return "this is no TLS listener: esps+tls:// has one of its own"
+        tokens = line.removesuffix(b"\r").split(b" ")
+        if len(tokens) > 1 and grammar.HTTP_VERSION.fullmatch(tokens[-1]) and tokens[1] not in VERBS:
+            return f"this is no HTTP: it is {VERSION.decode()}"
+        return ""
+
+    def _reject_by_state(self, tag: bytes) -> Reply | Notice | None:
+        """Refuse a well-formed request whose turn it is not."""
+        if self.state in (State.QUITTING, State.ENDED):
+            return None
+        if tag in self._calls:
+            return refusal(None, "tag-in-use", tag)
+        self._move(Signal.REQUEST)
+        return refusal(tag, "closing", "not executed: the portal is closing")
+
+    def _read_too_long(self, piece: TooLong | Unterminated) -> Reply | Notice | None:
+        if isinstance(piece, Unterminated):
+            if self.state is not State.QUITTING:
+                self._move(Signal.FATAL)
+            return None
+        words = f"a line is at most {self._limits.max_line} bytes, its LF included"
+        return self._reject(piece.head, ProtocolError("too-long", words))

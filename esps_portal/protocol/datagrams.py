@@ -1,0 +1,218 @@
+"""The server's rules for UDP: what is answered, how long an answer may be, what is remembered.
+
+One datagram is one request; its reply is one datagram. Nothing here knows a socket or a clock:
+sources are any hashable values, times are seconds on a clock of the carrier's.
+
+Two bounds keep a portal from being an amplifier (spec, UDP): a reply is at most
+`Limits.amplification` times its request and at most `Limits.max_datagram`. One memory makes a
+call happen at most once: calls that run, and replies of calls that are not idempotent.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+
+import attrs
+
+from esps_portal.protocol.errors import ProtocolError
+from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.messages import (
+    ERR,
+    Notice,
+    Reply,
+    Request,
+    looks_like_answer,
+    parse_request_untrusted,
+    readable_tag,
+    refusal,
+)
+from esps_portal.protocol.registry import ERRORS, VERBS, hint_for_verb
+
+
+@attrs.frozen
+class DatagramAnswer:
+    """All lines of one answer, and what is left of it where it does not fit.
+
+    Attributes:
+        lines: the datagram; empty where it is longer than any datagram may be.
+        size: its length, were it sent.
+        brief: an error without its words, or ``too-large`` where the answer is none.
+    """
+
+    tag: bytes
+    lines: bytes
+    size: int
+    brief: bytes | None
+
+    @classmethod
+    def of(cls, replies: Sequence[Reply | Notice], tag: bytes, limits: Limits) -> DatagramAnswer:
+        """Join an answer's lines; keep no more of them than could ever be sent."""
+        lines = b"".join([reply.encode() for reply in replies])
+        size = len(lines)
+        brief = None
+        if len(replies) == 1 and isinstance(last := replies[0], Reply) and last.kind == ERR:
+            brief = last.wordless(_machine_arguments(last)).encode()
+        return cls(tag, lines if size <= limits.max_datagram else b"", size, brief)
+
+    def fit(self, request_size: int, limits: Limits) -> bytes | None:
+        """Return what may be sent for a request of that many bytes, if anything may."""
+        room = min(limits.amplification * request_size, limits.max_datagram)
+        if self.size <= room:
+            return self.lines
+        if self.brief is not None:
+            return self.brief if len(self.brief) <= room else None
+        too_large = self._too_large(limits)
+        line = too_large.encode()
+        if len(line) > room:
+            line = too_large.wordless(1).encode()
+        return line if len(line) <= room else None
+
+    def _too_large(self, limits: Limits) -> Reply:
+        """NEEDED is the least request length that makes room, 0 where none does."""
+        if self.size > limits.max_datagram:
+            words = ("0", "use-tcp", f"{self.size} bytes fit no datagram")
+        else:
+            words = (str(-(-self.size // limits.amplification)), "pad the request to that length")
+        return Reply(self.tag, ERR, (b"too-large", *(word.encode() for word in words)))
+
+
+@attrs.define(eq=False)
+class Exchange:
+    """A call that is remembered: it runs, or its answer is kept for repeats."""
+
+    key: tuple[Hashable, bytes]
+    request: Request
+    request_size: int
+    #: Whether the answer is kept once it is ready; calls of idempotent services just run again.
+    keeps: bool
+    answer: DatagramAnswer | None = None
+    expires: float = 0.0
+
+
+class DatagramRules:
+    """What a server does with each datagram, apart from what its services do."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._running: dict[tuple[Hashable, bytes], Exchange] = {}
+        # In the order in which they expire: the window is the same for all.
+        self._kept: OrderedDict[tuple[Hashable, bytes], Exchange] = OrderedDict()
+        #: Set when the server shuts down: what has not begun is refused.
+        self.closing = False
+
+    @property
+    def running(self) -> int:
+        """How many calls run."""
+        return len(self._running)
+
+    @property
+    def remembered(self) -> int:
+        """How many calls are remembered, running ones included."""
+        return len(self._running) + len(self._kept)
+
+    def receive_untrusted(
+        self, datagram: bytes, source: Hashable, now: float
+    ) -> Request | bytes | None:
+        """Return the request to answer, or the datagram to send back, or ``None`` for silence.
+
+        Raises nothing: what is wrong with a datagram is answered or not.
+        """
+        if self._kept:
+            self._forget_expired(now)
+        try:
+            request = self._parse(datagram)
+        except ProtocolError as error:
+            return self._reject(datagram, source, error)
+        key = (source, request.tag)
+        if key in self._running or key in self._kept:
+            return self._repeat(key, request, len(datagram), now)
+        if self.closing:
+            return self._refuse(request.tag, datagram, "closing", "the portal is closing")
+        verb = VERBS.get(request.verb)
+        if verb is None:
+            hint = hint_for_verb(request.verb)
+            return self._refuse(request.tag, datagram, "unknown-verb", hint)
+        if not verb.udp:
+            words = f"{request.verb.decode()} is about a connection"
+            return self._refuse(request.tag, datagram, "use-tcp", words)
+        return request
+
+    def fit(self, replies: Sequence[Reply | Notice], tag: bytes, request_size: int) -> bytes | None:
+        """Return the datagram that answers a request of that many bytes, if one may be sent."""
+        return DatagramAnswer.of(replies, tag, self._limits).fit(request_size, self._limits)
+
+    def begin(
+        self, request: Request, source: Hashable, request_size: int, *, keeps: bool, runs: bool
+    ) -> Exchange | None:
+        """Remember a call before it is executed; ``None`` means ``busy``.
+
+        Args:
+            keeps: the service is not idempotent.
+            runs: the service is a task, and counts against ``max_in_flight``.
+        """
+        if self.remembered >= self._limits.max_remembered:
+            return None
+        if runs and len(self._running) >= self._limits.max_in_flight:
+            return None
+        exchange = Exchange((source, request.tag), request, request_size, keeps)
+        self._running[exchange.key] = exchange
+        return exchange
+
+    def finish(self, exchange: Exchange, replies: Sequence[Reply], now: float) -> bytes | None:
+        """The call has ended. Returns the datagram to send, if one may be sent."""
+        del self._running[exchange.key]
+        answer = DatagramAnswer.of(replies, exchange.request.tag, self._limits)
+        if exchange.keeps and not _came_before_execution(replies[-1]):
+            exchange.answer = answer
+            exchange.expires = now + self._limits.window
+            self._kept[exchange.key] = exchange
+        return answer.fit(exchange.request_size, self._limits)
+
+    def _parse(self, datagram: bytes) -> Request:
+        if len(datagram) > self._limits.max_line:
+            words = f"a line is at most {self._limits.max_line} bytes"
+            raise ProtocolError("too-long", words)
+        if not datagram.endswith(b"\n"):
+            raise ProtocolError("bad-line", "a datagram is one line with its LF")
+        return parse_request_untrusted(datagram[:-1])
+
+    def _reject(self, datagram: bytes, source: Hashable, error: ProtocolError) -> bytes | None:
+        tag = readable_tag(datagram.partition(b"\n")[0])
+        if tag is None or looks_like_answer(datagram):
+            return None
+        if (source, tag) in self._running or (source, tag) in self._kept:
+            return self._tag_in_use(tag, datagram)
+        return self._refuse(tag, datagram, error.code, error.words)
+
+    def _repeat(
+        self, key: tuple[Hashable, bytes], request: Request, size: int, now: float
+    ) -> bytes | None:
+        """The same request again is answered from memory; it is silent while the call runs."""
+        exchange = self._running.get(key) or self._kept[key]
+        if exchange.request != request:
+            return self.fit([refusal(None, "tag-in-use", request.tag)], request.tag, size)
+        if exchange.answer is None:
+            return None
+        exchange.expires = now + self._limits.window
+        self._kept.move_to_end(key)
+        return exchange.answer.fit(size, self._limits)
+
+    def _refuse(self, tag: bytes, datagram: bytes, code: str, words: str) -> bytes | None:
+        return self.fit([refusal(tag, code, words)], tag, len(datagram))
+
+    def _forget_expired(self, now: float) -> None:
+        while self._kept and next(iter(self._kept.values())).expires <= now:
+            self._kept.popitem(last=False)
+
+
+def _machine_arguments(error: Reply) -> int:
+    known = ERRORS.get(error.args[0].decode("ascii", "replace"))
+    return known.machine_arguments if known else 0
+
+
+def _came_before_execution(last: Reply) -> bool:
+    if last.kind != ERR:
+        return False
+    known = ERRORS.get(last.args[0].decode("ascii", "replace"))
+    return known is not None and known.executed == "no"

@@ -1,0 +1,82 @@
+"""The exceptions of this project, and no reply text: rendering is the edge's work.
+
+One of them, `ProtocolError`, is all that can leave a function whose name ends in `_untrusted`.
+"""
+
+from __future__ import annotations
+
+
+class EspsError(Exception):
+    """The base of every error that this package raises on purpose."""
+
+
+class ProtocolError(EspsError):
+    """A line or a datagram that ESPS/1 does not allow.
+
+    Raised by what parses a stranger's bytes, and by nothing else.
+
+    Attributes:
+        code: the error code that the specification names for it, such as ``"bad-line"``.
+        words: what is wrong, for a person.
+    """
+
+    def __init__(self, code: str, words: str) -> None:
+        super().__init__(code, words)
+        self.code = code
+        self.words = words
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.words}"
+
+
+class RefusedError(EspsError):
+    """A request was answered with ``ERR``.
+
+    A client raises it when the portal refuses; a service raises it to refuse. A service that
+    itself calls another portal therefore passes a refusal on by letting it through.
+
+    Attributes:
+        code: the error code, a name of the registry or ``x-...``.
+        arguments: what followed the code, decoded octet strings.
+    """
+
+    def __init__(self, code: str, *arguments: str | bytes) -> None:
+        super().__init__(code, *arguments)
+        self.code = code
+        self.arguments = tuple(a.encode() if isinstance(a, str) else bytes(a) for a in arguments)
+
+    @property
+    def words(self) -> str:
+        """What followed the code, as one text for a person."""
+        return " ".join(a.decode("utf-8", "backslashreplace") for a in self.arguments)
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.words}".rstrip()
+
+
+class ClosedError(EspsError, ConnectionError):
+    """The peer ended the connection before it answered.
+
+    Attributes:
+        reason: the word of its ``* BYE``, such as ``"idle"``; empty where it said none.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        said = f" (it said: {self.reason})" if self.reason else ""
+        return f"the portal ended the connection{said}"
+
+
+class BrokenPeerError(EspsError, ConnectionError):
+    """The peer reset the connection, or sent what is no ESPS/1."""
+
+
+class UnreachableError(EspsError, ConnectionError):
+    """No connection could be made, or a datagram was refused by the peer's machine."""
+
+
+class TimedOutError(EspsError, TimeoutError):
+    """No answer came in the time that was given, or after the last retransmission."""

@@ -1,0 +1,75 @@
+"""The productions of ``spec/esps-1.abnf`` as regular expressions, and the codec of arguments.
+
+Each production stands above its expression, and is matched with ``fullmatch``. Quantifiers are
+possessive (``++``, ``*+``): a stranger's line is read once, never again by backtracking.
+
+This module knows octets. It does not know what a verb does or whose turn it is.
+"""
+
+from __future__ import annotations
+
+import re
+
+# tag = 1*32(ALPHA / DIGIT / "-" / "." / "_")
+_TAG = rb"[A-Za-z0-9._-]{1,32}+"
+# verb = 1*16ALPHA
+_VERB = rb"[A-Za-z]{1,16}+"
+# The octets of an argument that stand for themselves: %x21 / %x24 / %x26-7E
+_PLAIN = rb"[!$&-~]"
+# arg = %x22 %x22 / 1*(%x21 / %x24 / %x26-7E / "%" 2HEXDIG)
+_ARG = rb'(?:""|(?:' + _PLAIN + rb"++|%[0-9A-Fa-f]{2})++)"
+# name = LCALPHA *63(LCALPHA / DIGIT / "-" / "." / "_")
+_NAME = rb"[a-z][a-z0-9._-]{0,63}+"
+# padding = 1*"#"
+_PADDING = rb"#++"
+
+TAG = re.compile(_TAG)
+NAME = re.compile(_NAME)
+# An argument that needs no escape and no decoding.
+PLAIN_ARG = re.compile(_PLAIN + rb"++")
+
+# request = tag SP verb *(SP arg) [SP padding]            followed by [CR]
+REQUEST = re.compile(rb"(%b) (%b)((?: %b)*+)(?: %b)?\r?" % (_TAG, _VERB, _ARG, _PADDING))
+# The same where no argument needs decoding, which is nearly every request there is.
+PLAIN_REQUEST = re.compile(
+    rb"(%b) (%b)((?: %b++)*+)(?: %b)?\r?" % (_TAG, _VERB, _PLAIN, _PADDING)
+)
+# reply = tag SP ("OK" / "DATA") *(SP arg) / tag SP "ERR" SP name *(SP arg)   followed by [CR]
+REPLY = re.compile(rb"(%b) (OK|DATA|ERR(?= %b(?:[ \r]|\Z)))((?: %b)*+)\r?" % (_TAG, _NAME, _ARG))
+# notice = "*" SP ("ESPS/1" / "ERR" / "BYE") *(SP arg)    followed by [CR]
+NOTICE = re.compile(rb"\* (ESPS/1|ERR|BYE)((?: %b)*+)\r?" % _ARG)
+
+# What a rejected line must begin with to be answered with its tag.
+TAGGED = re.compile(rb"(%b)(?: |\r?\Z)" % _TAG)
+# The last token of an HTTP request line (RFC 9112 section 2.3).
+HTTP_VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
+# The first octet of a TLS record that carries a handshake (RFC 8446 section 5.1).
+TLS_HANDSHAKE = 0x16
+
+_ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
+_UNSAFE = re.compile(rb"[^!$&-~]")
+_is_plain = PLAIN_ARG.fullmatch
+
+
+def decode_args(tokens: bytes) -> tuple[bytes, ...]:
+    """Return the arguments in ``*(SP arg)``, which the grammar has already matched."""
+    return tuple(
+        b"" if token == b'""' else _ESCAPED.sub(_octet, token) for token in tokens.split(b" ")[1:]
+    )
+
+
+def encode_args(args: tuple[bytes, ...]) -> bytes:
+    """Return the canonical form of arguments, joined by single SP: upper-case hex, least escapes."""
+    return b" ".join([arg if _is_plain(arg) else _escape(arg) for arg in args])
+
+
+def _escape(arg: bytes) -> bytes:
+    return _UNSAFE.sub(_percent, arg) if arg else b'""'
+
+
+def _percent(match: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % match[0][0]
+
+
+def _octet(match: re.Match[bytes]) -> bytes:
+    return bytes((int(match[1], 16),))

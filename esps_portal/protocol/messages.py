@@ -1,0 +1,155 @@
+"""One line to one message, and back.
+
+A message is a value; what it means in a conversation is decided elsewhere. Arguments are octet
+strings, decoded. Encoders emit the canonical form and LF alone; the ``_untrusted`` parsers take
+a line without its LF and raise nothing but `ProtocolError`.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from esps_portal.protocol import grammar
+from esps_portal.protocol.errors import ProtocolError
+
+_match_plain_request = grammar.PLAIN_REQUEST.fullmatch
+_match_request = grammar.REQUEST.fullmatch
+_match_reply = grammar.REPLY.fullmatch
+_match_notice = grammar.NOTICE.fullmatch
+
+OK = b"OK"
+DATA = b"DATA"
+ERR = b"ERR"
+
+
+@attrs.define
+class Request:
+    """What a client asks: a verb and its arguments, under a tag that the client chose."""
+
+    tag: bytes
+    verb: bytes
+    args: tuple[bytes, ...] = ()
+
+    def encode(self, length: int = 0) -> bytes:
+        """Return the line, padded to at least ``length`` bytes (UDP: makes room for a reply).
+
+        Padding is SP and at least one ``#``: the least that it adds is two bytes.
+        """
+        line = _join(self.tag, self.verb, self.args)
+        missing = length - len(line) - 1
+        if missing > 0:
+            return line + b" " + b"#" * max(1, missing - 1) + b"\n"
+        return line + b"\n"
+
+
+@attrs.define
+class Reply:
+    """What a portal answers under the tag of a request: ``OK``, ``DATA``, or ``ERR`` and a code."""
+
+    tag: bytes
+    kind: bytes
+    args: tuple[bytes, ...] = ()
+
+    def encode(self) -> bytes:
+        """Return the line."""
+        return _join(self.tag, self.kind, self.args) + b"\n"
+
+    def wordless(self, machine_arguments: int = 0) -> Reply:
+        """Return this refusal without the words for a person: the code and what a machine reads."""
+        return Reply(self.tag, self.kind, self.args[: 1 + machine_arguments])
+
+
+@attrs.define
+class Notice:
+    """What a server says under no tag: its greeting, an error without a tag, its goodbye."""
+
+    word: bytes
+    args: tuple[bytes, ...] = ()
+
+    def encode(self) -> bytes:
+        """Return the line."""
+        return _join(b"*", self.word, self.args) + b"\n"
+
+
+def _join(first: bytes, second: bytes, args: tuple[bytes, ...]) -> bytes:
+    if args:
+        return b"%b %b %b" % (first, second, grammar.encode_args(args))
+    return b"%b %b" % (first, second)
+
+
+def refusal(tag: bytes | None, code: str, *words: str | bytes) -> Reply | Notice:
+    """Return ``TAG ERR code words``, or ``* ERR code words`` where no tag could be read."""
+    args = (code.encode(), *(w.encode() if isinstance(w, str) else w for w in words))
+    return Notice(ERR, args) if tag is None else Reply(tag, ERR, args)
+
+
+def parse_request_untrusted(line: bytes) -> Request:
+    """Return the request in ``line``, which is without its LF and may end in its one CR.
+
+    Raises:
+        ProtocolError: ``bad-line``, and why.
+    """
+    match = _match_plain_request(line)
+    if match is not None:
+        tag, verb, tokens = match.groups()
+        return Request(tag, verb, tuple(tokens[1:].split(b" ")) if tokens else ())
+    match = _match_request(line)
+    if match is None:
+        raise ProtocolError("bad-line", _what_is_wrong(line))
+    tag, verb, tokens = match.groups()
+    return Request(tag, verb, grammar.decode_args(tokens))
+
+
+def parse_answer_untrusted(line: bytes) -> Reply | Notice:
+    """Return the reply or the notice in ``line``, which is without its LF.
+
+    Raises:
+        ProtocolError: ``bad-line``: no portal that keeps to ESPS/1 sends it.
+    """
+    match = _match_reply(line)
+    if match is not None:
+        return Reply(match[1], match[2], grammar.decode_args(match[3]))
+    match = _match_notice(line)
+    if match is None:
+        raise ProtocolError("bad-line", _what_is_wrong(line))
+    return Notice(match[1], grammar.decode_args(match[2]))
+
+
+def readable_tag(line: bytes) -> bytes | None:
+    """Return the tag that a rejected line begins with (``tag SP``, or exactly ``tag``), if any."""
+    match = grammar.TAGGED.match(line)
+    return match[1] if match else None
+
+
+def looks_like_answer(line: bytes) -> bool:
+    """Whether ``line``, whole or not, begins as a reply or a notice does: it is never answered."""
+    if line.startswith(b"*"):
+        return True
+    tokens = line.rstrip(b"\r\n").split(b" ", 2)
+    return len(tokens) > 1 and tokens[1] in (OK, DATA, ERR)
+
+
+def _what_is_wrong(line: bytes) -> str:
+    text = line.removesuffix(b"\r")
+    if any(octet > 0x7E for octet in text):
+        return "a byte over 0x7E: escape it as %XX"
+    if b"\r" in text:
+        return "a CR that is not right before the LF"
+    if any(octet < 0x20 for octet in text):
+        return "a control byte: escape it as %XX"
+    if text.startswith(b" ") or text.endswith(b" ") or b"  " in text:
+        return "one SP between tokens, none at the ends"
+    if readable_tag(text) is None:
+        return "it must begin with a tag: 1 to 32 of A-Z a-z 0-9 - . _"
+    return _what_is_wrong_after_tag(text)
+
+
+def _what_is_wrong_after_tag(text: bytes) -> str:
+    verb, _, rest = text.partition(b" ")[2].partition(b" ")
+    if not (verb.isalpha() and len(verb) <= 16):  # noqa: PLR2004 - the verb production's own 16
+        return "after the tag comes a verb: 1 to 16 letters"
+    if b'"' in rest:
+        return 'a quote stands only in "", the empty argument: escape it as %22'
+    if b"#" in rest:
+        return "# stands only in the padding at the end: escape it as %23"
+    return "a % must be followed by two hex digits"

@@ -1,0 +1,165 @@
+"""What the repository promises about itself, and what is shipped of it."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted((ROOT / "esps_portal").rglob("*.py"))
+
+SPECIFICATION = {"esps-1.md", "esps-1.abnf", "registry.toml"}
+SPECIFICATION_FOLDERS = ("vectors", "transcripts")
+
+# Drawers for anything: a reader who opens a folder should guess right what is in each file.
+DRAWERS = {"base", "bases", "common", "helper", "helpers", "misc", "util", "utils"}
+
+# Where people and machines keep their files. An address (example.org/home/x) is no such place.
+HOST_PATH = re.compile(r"(?<![\w.~-])(?:/(?:home|root|work|farm|Users)/[\w.]|[A-Z]:\\Users\\)")
+
+
+# ---- what is shipped ---------------------------------------------------------------------------
+
+
+def build(kind: str, source: Path, into: Path) -> Path:
+    """Build a distribution with the backend itself: no isolated environment, so no network."""
+    command = [sys.executable, "-m", "hatchling", "build", "--target", kind]
+    subprocess.run(
+        [*command, "--directory", str(into)], cwd=source, check=True, capture_output=True
+    )
+    (built,) = into.iterdir()
+    return built
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("sdist", ROOT, tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("wheel", ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+def names_in_wheel(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def names_in_sdist(sdist: Path) -> set[str]:
+    with tarfile.open(sdist) as archive:
+        return {name.partition("/")[2] for name in archive.getnames()}
+
+
+def specification() -> set[str]:
+    """Return the files of ``spec/``, relative to it, after a look that nothing is missing."""
+    spec = ROOT / "spec"
+    files = {path.relative_to(spec).as_posix() for path in spec.rglob("*") if path.is_file()}
+    assert files >= SPECIFICATION
+    for folder in SPECIFICATION_FOLDERS:
+        assert any(name.startswith(f"{folder}/") for name in files), folder
+    return files
+
+
+def test_the_wheel_carries_the_specification_and_its_vectors(wheel: Path) -> None:
+    assert {f"esps_portal/spec/{name}" for name in specification()} <= names_in_wheel(wheel)
+
+
+def test_the_sdist_carries_the_specification_and_its_vectors(sdist: Path) -> None:
+    assert {f"spec/{name}" for name in specification()} <= names_in_sdist(sdist)
+
+
+def test_the_wheel_carries_every_module_and_nothing_beside_them(wheel: Path) -> None:
+    names = names_in_wheel(wheel)
+    assert {module.relative_to(ROOT).as_posix() for module in MODULES} <= names
+    assert "esps_portal/py.typed" in names
+    assert {name.split("/")[0].partition("-")[0] for name in names} == {"esps_portal"}
+
+
+def test_the_sdist_carries_the_tests_and_makes_the_same_wheel(
+    sdist: Path, wheel: Path, tmp_path: Path
+) -> None:
+    assert f"tests/contracts/{Path(__file__).name}" in names_in_sdist(sdist)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    rebuilt = build("wheel", unpacked, tmp_path / "wheel")
+    assert names_in_wheel(rebuilt) == names_in_wheel(wheel)
+
+
+def test_the_wheel_has_the_command_and_the_licence(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (entry_points,) = (name for name in names if name.endswith("/entry_points.txt"))
+        words = archive.read(entry_points).decode()
+    assert "esps-portal = esps_portal.cli:main" in words
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
+
+
+# ---- what is in the repository -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def repository_files(tool: Callable[[str], str]) -> list[Path]:
+    """Return every file that is tracked, or would be."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this tree is no checkout")
+    command = [tool("git"), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [path for name in listing.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_no_module_is_a_drawer_for_anything(repository_files: list[Path]) -> None:
+    assert not [
+        path.relative_to(ROOT)
+        for path in repository_files
+        if path.suffix == ".py"
+        and DRAWERS.intersection(
+            part.strip("_") for part in path.relative_to(ROOT).with_suffix("").parts
+        )
+    ]
+
+
+def test_no_file_names_a_place_on_somebodys_machine(repository_files: list[Path]) -> None:
+    found = []
+    for path in repository_files:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        if HOST_PATH.search(text):
+            found.append(path.relative_to(ROOT))
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("text", "is_host_path"),
+    [
+        ("/" + "home/ann/project", True),
+        ('cd "/' + 'root/.cache"', True),
+        ("C:\\" + "Users\\ann", True),
+        ("https://example.org/" + "home/page", False),
+        ("/usr/share/doc and /" + "tmp/x", False),
+    ],
+)
+def test_a_host_path_is_recognised(text: str, *, is_host_path: bool) -> None:
+    assert bool(HOST_PATH.search(text)) is is_host_path
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(ROOT)))
+def test_every_module_says_what_it_is_for(module: Path) -> None:
+    assert ast.get_docstring(ast.parse(module.read_text(encoding="utf-8")))
+
+
+def test_the_changelog_opens_with_this_version(wheel: Path) -> None:
+    version = wheel.name.split("-")[1]
+    headings = re.findall(r"(?m)^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    assert headings[0] == version
