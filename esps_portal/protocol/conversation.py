@@ -160,7 +160,7 @@ class Conversation:
 
     def read(self, piece: Piece) -> Request | Reply | Notice | Cancel | None:
         """Say what to do about the next of `pieces`."""
-        if type(piece) is not bytes:
+        if not isinstance(piece, bytes):
             return self._read_too_long(piece)
         try:
             request = parse_request_untrusted(piece)

@@ -71,10 +71,9 @@ class DatagramAnswer:
     def _too_large(self, limits: Limits) -> Reply:
         """NEEDED is the least request length that makes room, 0 where none does."""
         if self.size > limits.max_datagram:
-            words = ("0", "use-tcp", f"{self.size} bytes fit no datagram")
-        else:
-            words = (str(-(-self.size // limits.amplification)), "pad the request to that length")
-        return Reply(self.tag, ERR, (b"too-large", *(word.encode() for word in words)))
+            return Reply(self.tag, ERR, (b"too-large", b"0", b"use-tcp"))
+        needed = -(-self.size // limits.amplification)
+        return Reply(self.tag, ERR, (b"too-large", b"%d" % needed, b"pad the request to that"))
 
 
 @attrs.define(eq=False)
@@ -118,6 +117,8 @@ class DatagramRules:
 
         Raises nothing: what is wrong with a datagram is answered or not.
         """
+        if looks_like_answer(datagram):
+            return None
         if self._kept:
             self._forget_expired(now)
         try:
@@ -179,10 +180,10 @@ class DatagramRules:
 
     def _reject(self, datagram: bytes, source: Hashable, error: ProtocolError) -> bytes | None:
         tag = readable_tag(datagram.partition(b"\n")[0])
-        if tag is None or looks_like_answer(datagram):
+        if tag is None:
             return None
         if (source, tag) in self._running or (source, tag) in self._kept:
-            return self._tag_in_use(tag, datagram)
+            return self.fit([refusal(None, "tag-in-use", tag)], tag, len(datagram))
         return self._refuse(tag, datagram, error.code, error.words)
 
     def _repeat(

@@ -24,6 +24,7 @@ _NAME = rb"[a-z][a-z0-9._-]{0,63}+"
 _PADDING = rb"#++"
 
 TAG = re.compile(_TAG)
+VERB = re.compile(_VERB)
 NAME = re.compile(_NAME)
 # An argument that needs no escape and no decoding.
 PLAIN_ARG = re.compile(_PLAIN + rb"++")
@@ -38,6 +39,9 @@ PLAIN_REQUEST = re.compile(
 REPLY = re.compile(rb"(%b) (OK|DATA|ERR(?= %b(?:[ \r]|\Z)))((?: %b)*+)\r?" % (_TAG, _NAME, _ARG))
 # notice = "*" SP ("ESPS/1" / "ERR" / "BYE") *(SP arg)    followed by [CR]
 NOTICE = re.compile(rb"\* (ESPS/1|ERR|BYE)((?: %b)*+)\r?" % _ARG)
+
+# How a reply or a notice begins, whole or not: it is never answered over UDP.
+ANSWER_START = re.compile(rb"\*|[^ \r\n]* (?:OK|DATA|ERR)(?:[ \r\n]|\Z)")
 
 # What a rejected line must begin with to be answered with its tag.
 TAGGED = re.compile(rb"(%b)(?: |\r?\Z)" % _TAG)
@@ -59,7 +63,7 @@ def decode_args(tokens: bytes) -> tuple[bytes, ...]:
 
 
 def encode_args(args: tuple[bytes, ...]) -> bytes:
-    """Return the canonical form of arguments, joined by single SP: upper-case hex, least escapes."""
+    """Return the canonical form of arguments: joined by single SP, upper-case hex."""
     return b" ".join([arg if _is_plain(arg) else _escape(arg) for arg in args])
 
 

@@ -123,10 +123,7 @@ def readable_tag(line: bytes) -> bytes | None:
 
 def looks_like_answer(line: bytes) -> bool:
     """Whether ``line``, whole or not, begins as a reply or a notice does: it is never answered."""
-    if line.startswith(b"*"):
-        return True
-    tokens = line.rstrip(b"\r\n").split(b" ", 2)
-    return len(tokens) > 1 and tokens[1] in (OK, DATA, ERR)
+    return grammar.ANSWER_START.match(line) is not None
 
 
 def _what_is_wrong(line: bytes) -> str:
@@ -146,7 +143,7 @@ def _what_is_wrong(line: bytes) -> str:
 
 def _what_is_wrong_after_tag(text: bytes) -> str:
     verb, _, rest = text.partition(b" ")[2].partition(b" ")
-    if not (verb.isalpha() and len(verb) <= 16):  # noqa: PLR2004 - the verb production's own 16
+    if not grammar.VERB.fullmatch(verb):
         return "after the tag comes a verb: 1 to 16 letters"
     if b'"' in rest:
         return 'a quote stands only in "", the empty argument: escape it as %22'

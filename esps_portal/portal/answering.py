@@ -1,0 +1,210 @@
+"""The portal: the one pipeline that answers a request, on whatever transport it came.
+
+The order of the checks is the specification's (section Order of checks); those about the line
+and the conversation have been made before a request gets here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import attrs
+
+from esps_portal.portal.services import Caller, Result, Service, as_octets, reply_args
+from esps_portal.portal.statistics import Statistics
+from esps_portal.protocol.errors import RefusedError
+from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request
+from esps_portal.protocol.registry import VERSION, what_is_wrong_with_arguments
+
+_log = logging.getLogger("esps_portal")
+
+
+@attrs.frozen
+class Farewell:
+    """What a service that misbehaves asks of the carrier: these octets, then the end.
+
+    Attributes:
+        reset: end with RST; else with FIN.
+    """
+
+    octets: bytes = b""
+    reset: bool = False
+
+
+@attrs.define(eq=False)
+class Call:
+    """A call of a service that is a task. The carrier runs it, in a scope that it can cancel."""
+
+    request: Request
+    service: Service
+    caller: Caller
+    max_line: int
+    #: Where DATA lines go; the carrier sets it before `run`.
+    send: Callable[[Reply], Awaitable[None]] | None = None
+
+    @property
+    def tag(self) -> bytes:
+        """The tag of the request."""
+        return self.request.tag
+
+    async def data(self, *args: str | bytes) -> None:
+        """Send one ``DATA`` line."""
+        reply = Reply(self.request.tag, DATA, tuple(as_octets(arg) for arg in args))
+        if len(reply.encode()) > self.max_line:
+            message = f"a DATA line would be longer than {self.max_line} bytes"
+            raise ValueError(message)
+        if self.send is not None:
+            await self.send(reply)
+
+    async def run(self) -> Reply:
+        """Execute the service. Raises nothing but the cancellation of its task."""
+        keywords = {"call": self} if self.service.wants_call else {}
+        try:
+            result = await self.service.function(*self.request.args[1:], **keywords)
+            return _final(self.request.tag, result, self.max_line)
+        except RefusedError as error:
+            return _refused(self.request.tag, error)
+        except Exception:
+            return _failed(self.request.tag, self.service)
+
+
+Outcome = Reply | Call | Farewell
+
+
+class Portal:
+    """Services, and how requests for them are answered.
+
+    Args:
+        services: what it offers; a user's own are added with `service`.
+        product: what it calls itself, ``name/version``.
+        limits: what HELLO announces; and how long a reply's line may be.
+    """
+
+    def __init__(
+        self,
+        services: Iterable[Service] = (),
+        *,
+        product: str = "portal",
+        limits: Limits | None = None,
+    ) -> None:
+        self.product = product
+        self.limits = limits or Limits()
+        #: What has happened since the start; the carriers count here too.
+        self.statistics = Statistics()
+        self._services: dict[bytes, Service] = {}
+        for service in services:
+            self.add(service)
+
+    @property
+    def services(self) -> list[Service]:
+        """What is offered, in the order of declaration."""
+        return list(self._services.values())
+
+    def add(self, service: Service) -> None:
+        """Offer ``service``; one of the same name is replaced."""
+        self._services[service.name.encode()] = service
+
+    def service(self, function: Any = None, /, **declaration: Any) -> Any:
+        """Declare a function as a service: ``@portal.service`` or ``@portal.service(name=...)``.
+
+        The keywords are those of `Service.declare`. The function itself is returned.
+        """
+        if function is None:
+            return lambda function: self.service(function, **declaration)
+        self.add(Service.declare(function, **declaration))
+        return function
+
+    def answer(self, request: Request, caller: Caller) -> Outcome:
+        """Answer a request, or say what the carrier has to do so that it is answered."""
+        self.statistics.requests += 1
+        verb = request.verb
+        if verb == b"CALL" and request.args:
+            return self._call(request, caller)
+        if verb == b"PING":
+            return Reply(request.tag, OK, request.args)
+        wrong = what_is_wrong_with_arguments(verb, request.args)
+        if wrong:
+            return _refuse(request.tag, "bad-arguments", wrong)
+        return self._hello(request) if verb == b"HELLO" else self._list(request)
+
+    def _call(self, request: Request, caller: Caller) -> Outcome:
+        args = request.args
+        service = self._services.get(args[0])
+        if service is None:
+            return self._unknown(request.tag, args[0])
+        if not service.free:
+            if caller.transport not in service.transports:
+                return _refuse(request.tag, "use-tcp", f"{service.name} is not offered over UDP")
+            if not caller.admit(service):
+                return _refuse(request.tag, "busy", "too many calls run: try again")
+        if not service.accepts(len(args) - 1):
+            usage = f"usage: CALL {service.name} {service.usage}".rstrip()
+            return _refuse(request.tag, "bad-arguments", usage)
+        if service.instant:
+            return self._execute(request, service, caller)
+        return Call(request, service, caller, self.limits.max_line)
+
+    def _execute(self, request: Request, service: Service, caller: Caller) -> Reply | Farewell:
+        try:
+            if service.wants_call:
+                call = Call(request, service, caller, self.limits.max_line)
+                result = service.function(*request.args[1:], call=call)
+            else:
+                result = service.function(*request.args[1:])
+            if type(result) is Farewell:
+                return result
+            return _final(request.tag, result, self.limits.max_line)
+        except RefusedError as error:
+            return _refused(request.tag, error)
+        except Exception:
+            return _failed(request.tag, service)
+
+    def _hello(self, request: Request) -> Reply:
+        for version in request.args:
+            name, _, digits = version.partition(b"/")
+            if name != b"ESPS" or not digits.isdigit():
+                return _refuse(request.tag, "bad-arguments", "HELLO needs versions: ESPS/1")
+        if VERSION not in request.args:
+            return _refuse(request.tag, "unsupported-version", "this is ESPS/1")
+        announced = (VERSION, self.product.encode(), *self.limits.announced())
+        return Reply(request.tag, OK, announced)
+
+    def _list(self, request: Request) -> Reply:
+        if not request.args:
+            return Reply(request.tag, OK, tuple(self._services))
+        service = self._services.get(request.args[0])
+        if service is None:
+            return self._unknown(request.tag, request.args[0])
+        return Reply(request.tag, OK, service.described())
+
+    def _unknown(self, tag: bytes, name: bytes) -> Reply:
+        known = name.lower() in self._services
+        hint = f"names are case-sensitive: {name.lower().decode()}" if known else "LIST names them"
+        return _refuse(tag, "unknown-service", hint)
+
+
+def _refuse(tag: bytes, code: str, words: str) -> Reply:
+    return Reply(tag, ERR, (code.encode(), words.encode()))
+
+
+def _refused(tag: bytes, error: RefusedError) -> Reply:
+    return Reply(tag, ERR, (error.code.encode(), *error.arguments))
+
+
+def _failed(tag: bytes, service: Service) -> Reply:
+    _log.exception("service %s failed", service.name)
+    return _refuse(tag, "failed", "the service failed; the server's log says why")
+
+
+def _final(tag: bytes, result: Result, max_line: int) -> Reply:
+    reply = Reply(tag, OK, reply_args(result))
+    # Escaped, an octet is three; only a reply that could be over the limit is measured.
+    if 3 * sum(map(len, reply.args)) + 3 * len(reply.args) + len(tag) > max_line - 4 and (
+        len(reply.encode()) > max_line
+    ):
+        message = f"its reply would be longer than {max_line} bytes"
+        raise ValueError(message)
+    return reply

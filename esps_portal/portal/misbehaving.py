@@ -1,0 +1,56 @@
+"""The bundled services that end a connection in a way that no portal should.
+
+Over UDP there is no connection to end, so they are offered over TCP alone.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from esps_portal.portal.answering import Farewell
+from esps_portal.portal.bundled import random_octets
+from esps_portal.portal.services import CallContext, Service, number
+from esps_portal.protocol.messages import OK, Reply
+
+_MOST = 8000
+
+
+def close() -> Farewell:
+    """End with FIN, and no reply."""
+    return Farewell()
+
+
+def reset() -> Farewell:
+    """End with RST, and no reply."""
+    return Farewell(reset=True)
+
+
+def truncate(count: bytes, *, call: CallContext) -> Farewell:
+    """Send the beginning of a reply that has no end."""
+    size = number(count, "BYTES", 0, _MOST)
+    whole = Reply(call.tag, OK, (b"x" * _MOST,)).encode()
+    return Farewell(whole[:size])
+
+
+def garbage(count: bytes, seed: bytes | None = None) -> Farewell:
+    """Send octets that are no line."""
+    return Farewell(random_octets(number(count, "BYTES", 0, _MOST), seed))
+
+
+def misbehaving_services() -> list[Service]:
+    """Return the services of this module."""
+    declare = partial(Service.declare, transports=("tcp",))
+    return [
+        declare(close, summary="misbehave: close the connection (FIN) without a reply"),
+        declare(reset, summary="misbehave: reset the connection (RST) without a reply"),
+        declare(
+            truncate,
+            usage="BYTES",
+            summary="misbehave: send the first BYTES bytes of a reply, no LF, and close",
+        ),
+        declare(
+            garbage,
+            usage="BYTES [SEED]",
+            summary="misbehave: send BYTES random bytes in place of the reply, and close",
+        ),
+    ]

@@ -1,0 +1,186 @@
+"""What a service is, how one is declared, and how the arguments of its reply are read off.
+
+A service is a function of the request's arguments (octet strings). A plain function is instant:
+it is answered in request order. An ``async`` function is a task: it is answered when it ends, may
+be cancelled, and may send lines as it goes through the keyword-only parameter ``call``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol
+
+import attrs
+
+from esps_portal.protocol import grammar
+from esps_portal.protocol.errors import RefusedError
+
+#: What a service may return: nothing, one argument, or several.
+Result = str | bytes | Iterable[str | bytes] | None
+
+
+@attrs.frozen
+class Caller:
+    """Who asks, as the server sees it: the carrier makes one and hands it to each answer."""
+
+    transport: str
+    address: str
+    port: int
+
+    def admit(self, service: Service) -> bool:
+        """Whether there is room for one more call of ``service``; ``False`` means ``busy``."""
+        raise NotImplementedError
+
+
+class CallContext(Protocol):
+    """What a service that asks for ``call`` gets."""
+
+    @property
+    def tag(self) -> bytes:
+        """The tag of the request."""
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks."""
+
+    async def data(self, *args: str | bytes) -> None:
+        """Send one ``DATA`` line. It returns when the peer keeps up."""
+
+
+@attrs.frozen(eq=False)
+class Service:
+    """A service: its function, and all that LIST, the documentation and the command say of it.
+
+    Attributes:
+        idempotent: it may be executed twice for one request (UDP retransmission).
+        transports: of ``tcp`` and ``udp``; elsewhere it is refused with ``use-tcp``.
+        instant: it is a plain function.
+        free: nothing needs to be asked before it is executed: instant and idempotent.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    summary: str
+    usage: str
+    idempotent: bool
+    transports: frozenset[str]
+    instant: bool
+    wants_call: bool
+    least: int
+    most: int | None
+    free: bool
+
+    @classmethod
+    def declare(
+        cls,
+        function: Callable[..., Result] | Callable[..., Awaitable[Result]],
+        *,
+        name: str | None = None,
+        summary: str = "",
+        usage: str = "",
+        idempotent: bool = False,
+        transports: Iterable[str] = ("tcp", "udp"),
+    ) -> Service:
+        """Make a service of a function.
+
+        Args:
+            function: takes the request's arguments, and ``call`` if it has that parameter.
+            name: defaults to the function's name, ``_`` as ``-``.
+            summary: defaults to the first line of its docstring.
+
+        Raises:
+            ValueError: the name is none, or a transport is unknown.
+        """
+        name = function.__name__.replace("_", "-") if name is None else name
+        if not grammar.NAME.fullmatch(name.encode()):
+            message = f"{name!r} is no name: a-z, then up to 63 of a-z A-Z 0-9 - . _"
+            raise ValueError(message)
+        offered = frozenset(transports)
+        if not offered or offered - {"tcp", "udp"}:
+            message = f"transports are tcp and udp, not {sorted(offered)}"
+            raise ValueError(message)
+        doc = inspect.getdoc(function) or ""
+        least, most, wants_call = _arity(function)
+        instant = not inspect.iscoroutinefunction(function)
+        return cls(
+            name=name,
+            function=function,
+            summary=summary or doc.partition("\n")[0],
+            usage=usage,
+            idempotent=idempotent,
+            transports=offered,
+            instant=instant,
+            wants_call=wants_call,
+            least=least,
+            most=most,
+            free=instant and idempotent and offered == {"tcp", "udp"},
+        )
+
+    @property
+    def flags(self) -> str:
+        """The letters of the flags registry: a(sync), i(dempotent), t(CP only); ``-`` for none."""
+        tcp_only = "udp" not in self.transports
+        return "a" * (not self.instant) + "i" * self.idempotent + "t" * tcp_only or "-"
+
+    def described(self) -> tuple[bytes, ...]:
+        """Return the arguments of the reply to ``LIST name``."""
+        return tuple(
+            text.encode() for text in (self.name, self.flags, self.usage, self.summary)
+        )
+
+    def accepts(self, count: int) -> bool:
+        """Whether it can be called with so many arguments."""
+        return count >= self.least and (self.most is None or count <= self.most)
+
+
+def reply_args(result: Result) -> tuple[bytes, ...]:
+    """Return what a service returned as the arguments of its reply.
+
+    Raises:
+        TypeError: it is none of the things that a service may return.
+    """
+    if type(result) is tuple and all(type(arg) is bytes for arg in result):
+        return result
+    if result is None:
+        return ()
+    if isinstance(result, str | bytes):
+        result = (result,)
+    return tuple(as_octets(arg) for arg in result)
+
+
+def as_octets(arg: str | bytes) -> bytes:
+    """Return an argument as octets: text is UTF-8."""
+    if isinstance(arg, str):
+        return arg.encode()
+    if isinstance(arg, bytes | bytearray | memoryview):
+        return bytes(arg)
+    message = f"an argument is str or bytes, not {type(arg).__name__}"
+    raise TypeError(message)
+
+
+def number(text: bytes, what: str, lowest: int, highest: int) -> int:
+    """Return a decimal argument of a service.
+
+    Raises:
+        RefusedError: ``bad-arguments``: it is no decimal number, or out of bounds.
+    """
+    # Longer than any bound: int() of a stranger's thousand digits is work for nothing.
+    if text.isdigit() and len(text) <= len(str(highest)) and lowest <= int(text) <= highest:
+        return int(text)
+    raise RefusedError("bad-arguments", f"{what} is a number from {lowest} to {highest}")
+
+
+def _arity(function: Callable[..., Any]) -> tuple[int, int | None, bool]:
+    """Return the least and the most arguments, and whether it takes ``call``."""
+    least, most, wants_call = 0, 0, False
+    endless = False
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            endless = True
+        elif parameter.kind is parameter.KEYWORD_ONLY:
+            wants_call = wants_call or parameter.name == "call"
+        elif parameter.kind is not parameter.VAR_KEYWORD:
+            most += 1
+            least += parameter.default is parameter.empty
+    return least, None if endless else most, wants_call

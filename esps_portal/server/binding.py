@@ -1,0 +1,135 @@
+"""Binding the sockets of a server: TCP and UDP on one number, on every host."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Iterable, Iterator
+
+import attrs
+
+# With port 0 the kernel picks the first; that the others are free is likely, not certain.
+_TRIES = 128
+
+
+@attrs.define
+class Sockets:
+    """Bound sockets, the TCP ones listening."""
+
+    tcp: list[socket.socket] = attrs.field(factory=list)
+    udp: list[socket.socket] = attrs.field(factory=list)
+
+    def close(self) -> None:
+        """Close all of them."""
+        for sock in (*self.tcp, *self.udp):
+            sock.close()
+
+
+class CannotBindError(OSError):
+    """An address cannot be had.
+
+    Attributes:
+        host, port, transport: the address, and for what.
+    """
+
+    def __init__(self, cause: OSError, host: str, port: int, transport: str) -> None:
+        super().__init__(cause.errno, cause.strerror or str(cause))
+        self.host = host
+        self.port = port
+        self.transport = transport
+
+    def __str__(self) -> str:
+        return f"cannot listen on {self.host} port {self.port} ({self.transport}): {self.strerror}"
+
+
+def bind(hosts: Iterable[str], port: int, *, tcp: bool, udp: bool) -> Sockets:
+    """Bind each host's addresses for the transports that are wanted, on one port number.
+
+    Args:
+        port: 0 takes a number that is free for all of them.
+
+    Raises:
+        CannotBindError: an address is taken, not ours, or not known.
+    """
+    addresses = _resolve(hosts, port)
+    for attempt in range(_TRIES):
+        sockets = Sockets()
+        try:
+            _bind_all(sockets, addresses, port, tcp=tcp, udp=udp)
+        except CannotBindError as error:
+            sockets.close()
+            if port != 0 or error.errno != errno.EADDRINUSE or attempt == _TRIES - 1:
+                raise
+        except BaseException:
+            sockets.close()
+            raise
+        else:
+            return sockets
+    raise AssertionError  # pragma: no cover - the last attempt returns or raises
+
+
+def _resolve(hosts: Iterable[str], port: int) -> list[tuple[socket.AddressFamily, str]]:
+    found: dict[tuple[socket.AddressFamily, str], None] = {}
+    for host in hosts:
+        try:
+            infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise CannotBindError(error, host, port, "tcp and udp") from error
+        for family, _, _, _, address in infos:
+            if family in (socket.AF_INET, socket.AF_INET6):
+                found[family, str(address[0])] = None
+    return list(found)
+
+
+def _bind_all(
+    sockets: Sockets,
+    addresses: list[tuple[socket.AddressFamily, str]],
+    port: int,
+    *,
+    tcp: bool,
+    udp: bool,
+) -> None:
+    for family, host in addresses:
+        if tcp:
+            sockets.tcp.append(_bound(family, socket.SOCK_STREAM, host, port))
+            port = port or sockets.tcp[0].getsockname()[1]
+        if udp:
+            sockets.udp.append(_bound(family, socket.SOCK_DGRAM, host, port))
+            port = port or sockets.udp[0].getsockname()[1]
+    for sock in sockets.tcp:
+        with _translated(sock.getsockname()[0], port, "tcp"):
+            # As many as the kernel lets wait; it takes less by itself (listen(2)).
+            sock.listen(65535)
+
+
+def _bound(
+    family: socket.AddressFamily, kind: socket.SocketKind, host: str, port: int
+) -> socket.socket:
+    transport = "tcp" if kind == socket.SOCK_STREAM else "udp"
+    with _translated(host, port, transport):
+        sock = socket.socket(family, kind)
+    try:
+        with _translated(host, port, transport):
+            if kind == socket.SOCK_STREAM:
+                # Else a port stays taken for minutes by connections that have ended. UDP has
+                # no such state, and there the option would let two servers share the port.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                # 0.0.0.0 and :: are two hosts here, whatever the system's default.
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind((host, port))
+            sock.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+    except CannotBindError:
+        sock.close()
+        raise
+    return sock
+
+
+@contextlib.contextmanager
+def _translated(host: str, port: int, transport: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, OverflowError) as error:
+        cause = error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))
+        raise CannotBindError(cause, host, port, transport) from error

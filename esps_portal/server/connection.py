@@ -1,0 +1,298 @@
+"""One TCP connection: reads, has the portal answer, writes, and ends in good order.
+
+Three kinds of task meet here: the reader, which answers what is instant in request order; a task
+for each running call; and the server's watch, which ends what is idle or stalled. Lines go into
+one buffer, in whole, and whoever adds to it sends it, one task at a time: so lines never mix, and
+a task that is cancelled while it sends leaves the rest to the next.
+"""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import trio
+
+from esps_portal.portal.answering import Call, Farewell, Portal
+from esps_portal.portal.services import Caller, Service
+from esps_portal.protocol.conversation import CallState, Cancel, Conversation, RunningCall, State
+from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.messages import Notice, Reply, Request
+from esps_portal.protocol.registry import VERSION
+from esps_portal.server.streams import SocketStream
+
+# More than this unsent, and nothing more is read or produced.
+_HIGH_WATER = 65536
+
+
+@attrs.frozen
+class ConnectionCaller(Caller):
+    """The peer of a connection."""
+
+    conversation: Conversation
+
+    def admit(self, service: Service) -> bool:
+        """Whether there is room: what is instant never runs beside anything."""
+        return service.instant or not self.conversation.is_full
+
+
+class Connection:
+    """Serves one peer. `run` is its whole life; `shut_down` and `expire` may come at any time."""
+
+    __slots__ = (
+        "_caller",
+        "_conversation",
+        "_ending",
+        "_farewell",
+        "_limits",
+        "_nursery",
+        "_outgoing",
+        "_portal",
+        "_progress",
+        "_reading",
+        "_room",
+        "_scopes",
+        "_sending",
+        "_stream",
+        "_task_ended",
+    )
+
+    def __init__(self, stream: SocketStream, peer: tuple[str, int], portal: Portal) -> None:
+        self._stream = stream
+        self._portal = portal
+        self._limits: Limits = portal.limits
+        self._conversation = Conversation(portal.limits)
+        self._caller = ConnectionCaller("tcp", peer[0], peer[1], self._conversation)
+        self._outgoing = bytearray()
+        self._sending = False
+        # Made when somebody has to wait; most connections never need one.
+        self._room: trio.Event | None = None
+        self._task_ended: trio.Event | None = None
+        self._scopes: dict[RunningCall, trio.CancelScope] = {}
+        self._farewell: Farewell | None = None
+        self._ending = ""
+        self._progress = trio.current_time()
+        self._reading = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self) -> None:
+        """Serve until the connection has ended. Raises nothing but cancellation."""
+        greeting = Notice(VERSION, (self._portal.product.encode(),))
+        self._outgoing += greeting.encode()
+        try:
+            async with trio.open_nursery() as self._nursery:
+                try:
+                    with self._reading:
+                        await self._converse()
+                    await self._end()
+                except trio.BrokenResourceError:
+                    self._ending = "broken"
+                self._nursery.cancel_scope.cancel()
+        finally:
+            self._close()
+
+    def shut_down(self) -> None:
+        """The server closes: say so, let running calls end, end."""
+        self._interrupt("closing")
+
+    @property
+    def deadline(self) -> float:
+        """When the watch has to look again: seconds on trio's clock."""
+        if self._sending:
+            return self._progress + self._limits.stall
+        if self._conversation.state is State.OPEN and not self._conversation.running:
+            return self._progress + self._limits.idle
+        return math.inf
+
+    def expire(self) -> None:
+        """The deadline has passed: an idle peer is told, one that takes nothing is cut off."""
+        if self._sending:
+            self._ending = "stalled"
+            if self._nursery is not None:
+                self._nursery.cancel_scope.cancel()
+        else:
+            self._interrupt("idle")
+
+    # -- the reader
+
+    async def _converse(self) -> None:
+        conversation = self._conversation
+        await self._flush()
+        while conversation.state is State.OPEN or conversation.state is State.CLOSING:
+            data = await self._stream.receive()
+            if not data:
+                conversation.end_of_input()
+                return
+            if conversation.receive(data):
+                self._progress = trio.current_time()
+                await self._answer_pieces()
+                if self._farewell is not None:
+                    return
+
+    async def _answer_pieces(self) -> None:
+        conversation, outgoing = self._conversation, self._outgoing
+        answer, caller = self._portal.answer, self._caller
+        for piece in conversation.pieces:
+            todo = conversation.read(piece)
+            outcome = answer(todo, caller) if type(todo) is Request else todo
+            if type(outcome) is Reply:
+                outgoing += outcome.encode()
+                if len(outgoing) > _HIGH_WATER:
+                    await self._flush()
+            elif outcome is not None:
+                await self._perform(outcome)
+                if self._farewell is not None:
+                    break
+        await self._flush()
+
+    async def _perform(self, outcome: object) -> None:
+        """Do what is more than a reply."""
+        if isinstance(outcome, Notice):
+            self._outgoing += outcome.encode()
+        elif isinstance(outcome, Call):
+            running = self._conversation.begin(outcome.tag)
+            self._scopes[running] = trio.CancelScope()
+            assert self._nursery is not None  # noqa: S101 - `run` has opened it
+            self._nursery.start_soon(self._run_call, outcome, running)
+        elif isinstance(outcome, Farewell):
+            self._farewell = outcome
+            self._outgoing += outcome.octets
+        elif isinstance(outcome, Cancel):
+            self._outgoing += outcome.farewell.encode()
+            await self._flush()
+            self._scopes[outcome.call].cancel()
+            while outcome.call.state is not CallState.ENDED:
+                await self._wait_for_a_task()
+            self._outgoing += self._conversation.cancelled(outcome).encode()
+
+    # -- running calls
+
+    async def _run_call(self, call: Call, running: RunningCall) -> None:
+        async def send(reply: Reply) -> None:
+            if running.state is CallState.RUNNING:
+                self._outgoing += reply.encode()
+            await trio.lowlevel.checkpoint()
+            await self._flush()
+
+        call.send = send
+        reply: Reply | None = None
+        try:
+            with self._scopes[running]:
+                reply = await call.run()
+            if self._conversation.finish(running) and reply is not None:
+                self._outgoing += reply.encode()
+                await self._flush()
+        except trio.BrokenResourceError:
+            self._reading.cancel()
+            self._ending = "broken"
+        finally:
+            del self._scopes[running]
+            self._progress = trio.current_time()
+            if self._task_ended is not None:
+                self._task_ended.set()
+                self._task_ended = None
+
+    async def _wait_for_a_task(self) -> None:
+        if self._task_ended is None:
+            self._task_ended = trio.Event()
+        await self._task_ended.wait()
+
+    # -- the one writer
+
+    async def _flush(self) -> None:
+        """Send what is waiting, or wait until the task that sends has made room."""
+        while self._sending:
+            if len(self._outgoing) <= _HIGH_WATER:
+                return
+            if self._room is None:
+                self._room = trio.Event()
+            await self._room.wait()
+        self._sending = True
+        try:
+            while self._outgoing:
+                sent = await self._stream.send_some(self._outgoing)
+                del self._outgoing[:sent]
+                if self._outgoing:
+                    self._progress = trio.current_time()
+        finally:
+            self._sending = False
+            if self._room is not None:
+                self._room.set()
+                self._room = None
+
+    # -- the end
+
+    def _interrupt(self, why: str) -> None:
+        if not self._ending:
+            self._ending = why
+            self._reading.cancel()
+
+    async def _end(self) -> None:
+        """Say the last line, shut down writing, discard until EOF, close (spec, Ends)."""
+        conversation = self._conversation
+        if self._ending in ("broken", "stalled"):
+            return
+        if self._farewell is None:
+            if self._ending == "idle" and conversation.state is State.OPEN:
+                self._outgoing += conversation.idle().encode()
+            elif self._ending == "closing":
+                notice = conversation.shut_down()
+                self._outgoing += notice.encode() if notice else b""
+            if conversation.state is not State.ENDED:
+                await self._drain()
+        if self._farewell is not None and self._farewell.reset:
+            await self._flush()
+            return
+        await self._send_everything()
+        self._stream.send_eof()
+        with trio.move_on_after(self._limits.linger):
+            while await self._stream.receive():
+                pass
+
+    async def _drain(self) -> None:
+        """Let running calls end, for a time; meanwhile go on reading, so that none is blocked."""
+        conversation = self._conversation
+        await self._flush()
+        if conversation.running:
+            with trio.move_on_after(self._limits.drain):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._read_on)
+                    while conversation.running:
+                        await self._wait_for_a_task()
+                    nursery.cancel_scope.cancel()
+        for refused in conversation.expire():
+            self._outgoing += refused.encode()
+        for scope in self._scopes.values():
+            scope.cancel()
+        if conversation.state is not State.ENDED:
+            last = conversation.drained()
+            self._outgoing += last.encode() if last else b""
+
+    async def _read_on(self) -> None:
+        """Read during the drain: after QUIT to throw away, after BYE to refuse."""
+        conversation = self._conversation
+        try:
+            await self._answer_pieces()
+            while data := await self._stream.receive():
+                if conversation.receive(data):
+                    await self._answer_pieces()
+            conversation.end_of_input()
+        except trio.BrokenResourceError:
+            self._ending = "broken"
+            for scope in self._scopes.values():
+                scope.cancel()
+
+    async def _send_everything(self) -> None:
+        while self._outgoing or self._sending:
+            if self._sending:
+                await trio.lowlevel.checkpoint()
+            await self._flush()
+
+    def _close(self) -> None:
+        if self._ending == "stalled" or (self._farewell is not None and self._farewell.reset):
+            self._stream.abort()
+            return
+        if self._conversation.state is State.OPEN and not (self._outgoing or self._ending):
+            # Cancelled from above: there is no time to wait, but time for a word.
+            self._stream.send_now(Notice(b"BYE", (b"closing",)).encode())
+        self._stream.close()

@@ -1,0 +1,116 @@
+"""Serving a portal: ``await nursery.start(serve, ServerConfig(...))`` reports when it listens."""
+
+from __future__ import annotations
+
+import socket
+
+import attrs
+import trio
+
+from esps_portal.portal.answering import Portal
+from esps_portal.portal.offer import bundled_portal
+from esps_portal.protocol.datagrams import DatagramRules
+from esps_portal.protocol.registry import PORT
+from esps_portal.server.binding import Sockets, bind
+from esps_portal.server.product import PRODUCT
+from esps_portal.server.tcp import ConnectionServer
+from esps_portal.server.udp import DatagramServer
+
+# What the end of all connections may take over the drain and the linger of each.
+_GRACE = 0.5
+
+
+@attrs.frozen(kw_only=True)
+class ServerConfig:
+    """What is served, and where.
+
+    Attributes:
+        portal: what answers; defaults to every bundled service, with the default limits.
+        hosts: names or addresses to listen on; loopback by default.
+        port: the number for both transports; 0 takes a free one.
+    """
+
+    portal: Portal = attrs.field(factory=lambda: bundled_portal(PRODUCT))
+    hosts: tuple[str, ...] = attrs.field(default=("127.0.0.1",), converter=tuple)
+    port: int = attrs.field(
+        default=PORT, validator=[attrs.validators.ge(0), attrs.validators.le(65535)]
+    )
+    tcp: bool = True
+    udp: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        if not (self.tcp or self.udp) or not self.hosts:
+            message = "a portal needs a host, and TCP or UDP"
+            raise ValueError(message)
+
+
+@attrs.frozen
+class Listening:
+    """A portal that listens: where, and how to end it in good order.
+
+    Attributes:
+        tcp, udp: the addresses, as (host, port), literal.
+    """
+
+    tcp: tuple[tuple[str, int], ...]
+    udp: tuple[tuple[str, int], ...]
+    _shutdown: trio.Event
+
+    def shut_down(self) -> None:
+        """Let what runs end, within the limits; `serve` then returns."""
+        self._shutdown.set()
+
+
+async def serve(
+    config: ServerConfig,
+    *,
+    task_status: trio.TaskStatus[Listening] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until it is shut down or cancelled. Reports a `Listening` once it listens.
+
+    Raises:
+        CannotBindError: at once, where an address cannot be had.
+    """
+    sockets = bind(config.hosts, config.port, tcp=config.tcp, udp=config.udp)
+    try:
+        await _serve_on(sockets, config.portal, task_status)
+    finally:
+        sockets.close()
+
+
+async def _serve_on(
+    sockets: Sockets, portal: Portal, task_status: trio.TaskStatus[Listening]
+) -> None:
+    shutdown = trio.Event()
+    rules = DatagramRules(portal.limits)
+    async with trio.open_nursery() as nursery:
+        server = ConnectionServer(portal, nursery)
+        accepting = trio.CancelScope()
+        nursery.start_soon(server.watch)
+        nursery.start_soon(_accept_within, accepting, server, sockets.tcp)
+        datagram_servers = [DatagramServer(sock, portal, rules) for sock in sockets.udp]
+        for datagram_server in datagram_servers:
+            nursery.start_soon(datagram_server.run)
+        task_status.started(Listening(_names(sockets.tcp), _names(sockets.udp), shutdown))
+        await shutdown.wait()
+        accepting.cancel()
+        limits = portal.limits
+        with trio.move_on_after(limits.drain + limits.linger + _GRACE):
+            async with trio.open_nursery() as draining:
+                draining.start_soon(server.shut_down)
+                for datagram_server in datagram_servers:
+                    draining.start_soon(datagram_server.shut_down)
+        nursery.cancel_scope.cancel()
+
+
+async def _accept_within(
+    scope: trio.CancelScope, server: ConnectionServer, listeners: list[socket.socket]
+) -> None:
+    with scope:
+        async with trio.open_nursery() as nursery:
+            for listener in listeners:
+                nursery.start_soon(server.accept, listener)
+
+
+def _names(sockets: list[socket.socket]) -> tuple[tuple[str, int], ...]:
+    return tuple(sock.getsockname()[:2] for sock in sockets)

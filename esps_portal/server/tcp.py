@@ -1,0 +1,138 @@
+"""Accepting connections, and watching over those that are open.
+
+`trio.serve_listeners` is not used: it dies of a closed listener, and a handler that dies of a
+peer's RST takes its whole server along.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+
+import trio
+
+from esps_portal.portal.answering import Portal
+from esps_portal.protocol.messages import Notice
+from esps_portal.server.connection import Connection
+from esps_portal.server.streams import SocketStream
+
+_log = logging.getLogger("esps_portal")
+
+# The process or the machine is out of something that others may give back
+# (the list of trio.serve_listeners).
+_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+_RETRY_AFTER = 0.1
+# Accepted at a stretch, before other tasks have their turn.
+_AT_A_STRETCH = 64
+# Connections over the limit that are told so at a time; the rest wait in the accept queue.
+_REFUSED_AT_A_TIME = 64
+
+
+class ConnectionServer:
+    """All TCP connections of a server, whichever listener they came through."""
+
+    def __init__(self, portal: Portal, nursery: trio.Nursery) -> None:
+        self._portal = portal
+        self._limits = portal.limits
+        self._nursery = nursery
+        self._refusals = trio.CapacityLimiter(_REFUSED_AT_A_TIME)
+        self._closing = False
+        self._all_ended: trio.Event | None = None
+        self.connections: set[Connection] = set()
+
+    async def accept(self, listener: socket.socket) -> None:
+        """Accept from one listening socket until cancelled. The listener is closed at the end."""
+        with listener:
+            try:
+                while True:
+                    await trio.lowlevel.wait_readable(listener)
+                    await self._accept_waiting(listener)
+            finally:
+                trio.lowlevel.notify_closing(listener)
+
+    async def _accept_waiting(self, listener: socket.socket) -> None:
+        for _ in range(_AT_A_STRETCH):
+            try:
+                connected, address = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # Anything else is about the connection that was not made (accept(2)).
+                if error.errno in _OUT_OF_RESOURCES:
+                    _log.warning("cannot accept a connection: %s", error.strerror)
+                    await trio.sleep(_RETRY_AFTER)
+                continue
+            if len(self.connections) >= self._limits.max_connections:
+                await self._refuse_when_possible(connected)
+            else:
+                self._portal.statistics.connections += 1
+                self._nursery.start_soon(self._serve, connected, address)
+
+    async def _serve(self, connected: socket.socket, address: tuple[str, int]) -> None:
+        try:
+            stream = SocketStream(connected)
+        except OSError:
+            connected.close()  # it was reset before we could look
+            return
+        connection = Connection(stream, address, self._portal)
+        self.connections.add(connection)
+        if self._closing:
+            connection.shut_down()
+        try:
+            await connection.run()
+        finally:
+            self.connections.discard(connection)
+            if self._all_ended is not None and not self.connections:
+                self._all_ended.set()
+
+    async def _refuse_when_possible(self, connected: socket.socket) -> None:
+        token = object()
+        await self._refusals.acquire_on_behalf_of(token)
+        self._nursery.start_soon(self._refuse, connected, token)
+
+    async def _refuse(self, connected: socket.socket, token: object) -> None:
+        """Say ``* BYE busy`` in place of the greeting, and end in good order."""
+        try:
+            stream = SocketStream(connected)
+            try:
+                stream.send_now(Notice(b"BYE", (b"busy",)).encode())
+                stream.send_eof()
+                with trio.move_on_after(self._limits.linger):
+                    while await stream.receive():
+                        pass
+            except trio.BrokenResourceError:
+                pass
+            finally:
+                stream.close()
+        except OSError:
+            connected.close()
+        finally:
+            self._refusals.release_on_behalf_of(token)
+
+    async def watch(self) -> None:
+        """End what is idle or stalled, until cancelled.
+
+        A deadline that is not yet known is at least `idle` or `stall` away, so to sleep no longer
+        than the shorter of them misses none; and no connection needs a timer of its own.
+        """
+        longest = min(self._limits.idle, self._limits.stall)
+        while True:
+            now = trio.current_time()
+            wake = now + longest
+            for connection in list(self.connections):
+                if connection.deadline <= now:
+                    connection.expire()
+                else:
+                    wake = min(wake, connection.deadline)
+            # A deadline of 0 s must not spin.
+            await trio.sleep_until(max(wake, now + 0.001))
+
+    async def shut_down(self) -> None:
+        """Tell every peer, and return when all connections have ended."""
+        self._closing = True
+        for connection in self.connections:
+            connection.shut_down()
+        if self.connections:
+            self._all_ended = trio.Event()
+            await self._all_ended.wait()

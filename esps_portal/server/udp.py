@@ -1,0 +1,190 @@
+"""The UDP carrier: one socket, woken when it is readable and drained without waiting.
+
+What may be answered, how long an answer may be and what is remembered are the protocol's
+(`esps_portal.protocol.datagrams`); this module moves datagrams and runs calls.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any
+
+import attrs
+import trio
+
+from esps_portal.portal.answering import Call, Portal
+from esps_portal.portal.services import Caller, Service
+from esps_portal.protocol.datagrams import DatagramRules, Exchange
+from esps_portal.protocol.messages import ERR, Reply, Request
+
+# Read at a stretch, before other tasks have their turn.
+_AT_A_STRETCH = 64
+_LARGEST = 65535
+# <linux/in.h>: struct in_pktinfo { int ifindex; struct in_addr spec_dst; struct in_addr addr; }
+_IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
+_IN_PKTINFO = struct.Struct("=I4s4s")
+# <linux/in6.h>: struct in6_pktinfo { struct in6_addr addr; unsigned int ifindex; }
+_IN6_PKTINFO = struct.Struct("=16sI")
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to recognise them, not to bind them
+
+_Ancillary = list[tuple[int, int, bytes]]
+
+
+@attrs.define
+class DatagramCaller(Caller):
+    """The sender of one datagram. It notes what `admit` began, for the carrier to finish."""
+
+    rules: DatagramRules
+    request: Request
+    source: tuple[str, int]
+    request_size: int
+    exchange: Exchange | None = None
+
+    def admit(self, service: Service) -> bool:
+        """Begin an exchange, if there is room to remember it."""
+        self.exchange = self.rules.begin(
+            self.request,
+            self.source,
+            self.request_size,
+            keeps=not service.idempotent,
+            runs=not service.instant,
+        )
+        return self.exchange is not None
+
+
+class DatagramServer:
+    """Answers on one UDP socket, which it owns.
+
+    Args:
+        rules: shared by all sockets of a server, so that its bounds are the server's.
+    """
+
+    def __init__(self, sock: socket.socket, portal: Portal, rules: DatagramRules) -> None:
+        self._socket = sock
+        self._portal = portal
+        self._rules = rules
+        self._wildcard = sock.getsockname()[0] in _WILDCARDS
+        if self._wildcard:
+            _ask_for_destination(sock)
+        self._calls: set[trio.CancelScope] = set()
+        self._all_ended: trio.Event | None = None
+
+    async def shut_down(self) -> None:
+        """Refuse what has not begun, and return when what runs has ended, or been refused."""
+        self._rules.closing = True
+        if self._calls:
+            self._all_ended = trio.Event()
+            with trio.move_on_after(self._portal.limits.drain):
+                await self._all_ended.wait()
+            for scope in self._calls:
+                scope.cancel()
+            await self._all_ended.wait()
+
+    async def run(self) -> None:
+        """Answer until cancelled."""
+        with self._socket:
+            try:
+                async with trio.open_nursery() as nursery:
+                    while True:
+                        await trio.lowlevel.wait_readable(self._socket)
+                        self._answer_waiting(nursery)
+            finally:
+                trio.lowlevel.notify_closing(self._socket)
+
+    def _answer_waiting(self, nursery: trio.Nursery) -> None:
+        for _ in range(_AT_A_STRETCH):
+            try:
+                datagram, source, ancillary = self._receive()
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # an ICMP error about something we sent: the sender's affair
+            answer = self._answer(datagram, source, ancillary, nursery)
+            if answer is not None:
+                self._send(answer, source, ancillary)
+
+    def _answer(
+        self, datagram: bytes, source: Any, ancillary: _Ancillary, nursery: trio.Nursery
+    ) -> bytes | None:
+        self._portal.statistics.datagrams += 1
+        rules = self._rules
+        size = len(datagram)
+        request = rules.receive_untrusted(datagram, source, trio.current_time())
+        if not isinstance(request, Request):
+            return request
+        caller = DatagramCaller("udp", source[0], source[1], rules, request, source, size)
+        outcome = self._portal.answer(request, caller)
+        exchange = caller.exchange
+        if isinstance(outcome, Call):
+            assert exchange is not None  # noqa: S101 - `admit` is asked before any task is made
+            nursery.start_soon(self._run_call, outcome, exchange, source, ancillary)
+            return None
+        assert isinstance(outcome, Reply)  # noqa: S101 - a farewell needs a connection
+        if exchange is not None:
+            return rules.finish(exchange, [outcome], trio.current_time())
+        return rules.fit([outcome], request.tag, size)
+
+    async def _run_call(
+        self, call: Call, exchange: Exchange, source: Any, ancillary: _Ancillary
+    ) -> None:
+        replies: list[Reply] = []
+        room = self._portal.limits.max_datagram
+        held = 0
+
+        async def collect(reply: Reply) -> None:
+            # What can never be sent need not be held; one line over the limit says that it is.
+            nonlocal held
+            if held <= room:
+                replies.append(reply)
+                held += len(reply.encode())
+            await trio.lowlevel.checkpoint()
+
+        call.send = collect
+        final: Reply | None = None
+        with trio.move_on_after(self._portal.limits.window) as scope:
+            self._calls.add(scope)
+            final = await call.run()
+        self._calls.discard(scope)
+        if final is None:
+            closing, late = (b"closing",), (b"failed", b"it ran for longer than a client waits")
+            final = Reply(call.tag, ERR, closing if self._rules.closing else late)
+        answer = self._rules.finish(exchange, [*replies, final], trio.current_time())
+        if answer is not None:
+            self._send(answer, source, ancillary)
+        if self._all_ended is not None and not self._calls:
+            self._all_ended.set()
+
+    def _receive(self) -> tuple[bytes, Any, _Ancillary]:
+        if not self._wildcard:
+            datagram, source = self._socket.recvfrom(_LARGEST)
+            return datagram, source, []
+        datagram, found, _, source = self._socket.recvmsg(_LARGEST, 128)
+        return datagram, source, _answer_from_there(found)
+
+    def _send(self, datagram: bytes, source: Any, ancillary: _Ancillary) -> None:
+        try:
+            if ancillary:
+                self._socket.sendmsg([datagram], ancillary, 0, source)
+            else:
+                self._socket.sendto(datagram, source)
+        except OSError:
+            return  # a full buffer, a route that is gone: to a client it is a datagram lost
+
+
+def _ask_for_destination(sock: socket.socket) -> None:
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+
+
+def _answer_from_there(found: _Ancillary) -> _Ancillary:
+    """Return what makes the reply leave from the address that was asked."""
+    for level, kind, data in found:
+        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+            _, local, _ = _IN_PKTINFO.unpack(data)
+            return [(level, kind, _IN_PKTINFO.pack(0, local, b"\0" * 4))]
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+            return [(level, kind, _IN6_PKTINFO.pack(*_IN6_PKTINFO.unpack(data)))]
+    return []
