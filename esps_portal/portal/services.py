@@ -20,7 +20,7 @@ from esps_portal.protocol.errors import RefusedError
 Result = str | bytes | Iterable[str | bytes] | None
 
 
-@attrs.frozen
+@attrs.define
 class Caller:
     """Who asks, as the server sees it: the carrier makes one and hands it to each answer."""
 

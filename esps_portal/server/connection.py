@@ -25,7 +25,7 @@ from esps_portal.server.streams import SocketStream
 _HIGH_WATER = 65536
 
 
-@attrs.frozen
+@attrs.define
 class ConnectionCaller(Caller):
     """The peer of a connection."""
 
