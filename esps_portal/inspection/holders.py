@@ -99,7 +99,11 @@ def _sockets_one_by_one() -> tuple[list[Any], list[str]]:
 
     found: list[Any] = []
     hidden = 0
-    for process in psutil.process_iter():
+    try:
+        processes = list(psutil.process_iter())
+    except (psutil.Error, OSError) as error:
+        return [], [f"any process at all: {error}"]
+    for process in processes:
         try:
             own = process.net_connections(kind="inet")
         except psutil.NoSuchProcess:
@@ -126,13 +130,11 @@ class _Socket:
 
     @classmethod
     def of(cls, pid: int, entry: Any) -> _Socket:  # noqa: ANN401 - psutil's named tuple
-        return cls(
-            pid, entry.fd, entry.family, entry.type, entry.laddr, entry.raddr, entry.status
-        )
+        return cls(pid, entry.fd, entry.family, entry.type, entry.laddr, entry.raddr, entry.status)
 
 
 def _is_connection(entry: Any) -> bool:  # noqa: ANN401 - psutil's named tuple, or ours
-    return entry.type == socket.SOCK_STREAM and entry.status != LISTEN
+    return bool(entry.type == socket.SOCK_STREAM and entry.status != LISTEN)
 
 
 def _state(entry: Any) -> str:  # noqa: ANN401 - as above
@@ -166,10 +168,10 @@ def _relatives(pid: int) -> set[int]:
 
     try:
         process = psutil.Process(pid)
-        parent = process.parent()
+        parents = process.parents()
         # Everything descends from the first process: its other children are no relatives.
-        siblings = parent.children() if parent is not None and parent.pid != 1 else []
-        family = [*([parent] if parent else []), *siblings, *process.children(recursive=True)]
+        siblings = parents[0].children() if parents and parents[0].pid != 1 else []
+        family = [*parents, *siblings, *process.children(recursive=True)]
     except (psutil.Error, OSError):
         return set()
     return {relative.pid for relative in family} - {pid}

@@ -26,15 +26,16 @@ def owner(transport: str, family: str, port: int, tables: Path = _TABLES) -> str
         text = (tables / _FILES[transport, family]).read_text(encoding="ascii")
     except (OSError, ValueError):
         return None
-    uids = {row[7] for line in text.splitlines()[1:] if _is_holder(row := line.split(), port)}
+    rows = [line.split() for line in text.splitlines()[1:]]
+    uids = {row[7] for row in rows if _is_holder(row, transport, port)}
     return _user_name(uids.pop()) if len(uids) == 1 else None
 
 
-def _is_holder(row: list[str], port: int) -> bool:
+def _is_holder(row: list[str], transport: str, port: int) -> bool:
     if len(row) < _COLUMNS or not row[1].endswith(f":{port:04X}"):
         return False
-    # A UDP socket is "07" (TCP_CLOSE) or connected; of TCP only the listeners are asked about.
-    return row[3] == _LISTEN or row[3] in {"07", "01"}
+    # An accepted connection may be another user's than its listener; UDP accepts nothing.
+    return transport == "udp" or row[3] == _LISTEN
 
 
 def _user_name(uid: str) -> str:

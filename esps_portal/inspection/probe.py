@@ -20,7 +20,12 @@ from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.messages import ERR, OK, Notice, Reply, parse_answer_untrusted
 
 _MOST_BYTES = 16384  # two of the longest lines of a default portal
+_BROKE_OFF = "it breaks the connection off"
 _TCP_TAG = b"inspect"
+# What stands in place of a greeting. Any other BYE may be IMAP's (RFC 9051 section 7.1.5).
+_GOODBYES = (Notice(b"BYE", (b"busy",)), Notice(b"BYE", (b"closing",)))
+_TLS_ALERT = b"\x15\x03"  # RFC 8446 section 5.1: type 21, and a version that begins with 3
+_PING = _TCP_TAG + b" PING x\n"
 
 ESPS = "esps-1"
 OTHER = "something else"
@@ -89,6 +94,8 @@ def ask(target: Target, timeout: float) -> Answer:
         answer = talk(blank, begun, timeout)
     except ConnectionRefusedError:
         answer = attrs.evolve(blank, verdict=CLEAR)
+    except ConnectionResetError:  # so soon that it looks like a failed connect
+        answer = attrs.evolve(blank, verdict=OTHER, words=_BROKE_OFF)
     except TimeoutError:
         answer = attrs.evolve(blank, verdict=UNREACHABLE, words="no connection in time")
     except (OSError, ValueError) as error:
@@ -97,28 +104,40 @@ def ask(target: Target, timeout: float) -> Answer:
     return attrs.evolve(answer, seconds=time.monotonic() - begun)
 
 
+def _refuse_self(ours: socket.socket) -> None:
+    # The kernel may draw the asked port itself for us: we would hear ourselves, and nobody else.
+    try:
+        alone = ours.getsockname() == ours.getpeername()
+    except OSError:  # the peer has gone already: reading will tell
+        return
+    if alone:
+        raise ConnectionRefusedError
+
+
 # ---- TCP ---------------------------------------------------------------------------------------
 
 
 def _ask_tcp(blank: Answer, begun: float, timeout: float) -> Answer:
     # Half of the time is the greeting's; what is left is for the reply, or for the complaint.
     with socket.create_connection((blank.host, blank.port), timeout) as connection:
+        _refuse_self(connection)
         lines = _Lines(connection)
         try:
             greeting = lines.read(begun + timeout / 2)
-            if greeting is None and not lines.said and not lines.over:
-                connection.sendall(_TCP_TAG + b" PING x\n")
-                lines.read(begun + timeout)
+            asked = greeting is None and not lines.said and not lines.over
+            if asked:
+                connection.sendall(_PING)
+                greeting = lines.read(begun + timeout)
             answer = _greeted(blank, greeting)
             if answer is None:
                 return _something_else(blank, lines)
-            if answer.product is None:  # it said BYE or ERR in place of its greeting
+            if answer.product is None:  # it said goodbye in place of its greeting
                 return answer
-            connection.sendall(_TCP_TAG + b" PING x\n")
+            if not asked:
+                connection.sendall(_PING)
             return _pinged(answer, lines, begun + timeout)
-        except OSError as error:  # it was there, so it is not unreachable
-            broke = error.strerror or str(error)
-            return _something_else(attrs.evolve(blank, words=f"it broke off: {broke}"), lines)
+        except OSError:  # it was there, so it is not unreachable
+            return _something_else(attrs.evolve(blank, words=_BROKE_OFF), lines)
 
 
 def _greeted(blank: Answer, line: bytes | None) -> Answer | None:
@@ -129,7 +148,9 @@ def _greeted(blank: Answer, line: bytes | None) -> Answer | None:
     words = printable(b" ".join(message.args))
     if message.word == b"ESPS/1":
         return attrs.evolve(blank, verdict=ESPS, product=words)
-    return attrs.evolve(blank, verdict=ESPS, words=f"it turned us away: {words}".rstrip(": "))
+    if message in _GOODBYES:
+        return attrs.evolve(blank, verdict=ESPS, words=f"it turned us away: {words}")
+    return None
 
 
 def _pinged(greeted: Answer, lines: _Lines, deadline: float) -> Answer:
@@ -151,6 +172,8 @@ def _pinged(greeted: Answer, lines: _Lines, deadline: float) -> Answer:
 
 
 def _something_else(blank: Answer, lines: _Lines) -> Answer:
+    if lines.said.startswith(_TLS_ALERT):
+        return attrs.evolve(blank, verdict=OTHER, words="it seems to want TLS")
     if lines.said:
         return attrs.evolve(blank, verdict=OTHER, excerpt=printable(lines.said))
     if blank.words:
@@ -203,6 +226,7 @@ def _ask_udp(blank: Answer, begun: float, timeout: float) -> Answer:
     family, kind, protocol, _, address = found[0]
     with socket.socket(family, kind, protocol) as sender:
         sender.connect(address)  # so that an ICMP refusal reaches us
+        _refuse_self(sender)
         for share in (0.5, 1.0):  # one loss is forgiven: PING may be repeated under its tag
             sender.settimeout(max(0.001, begun + timeout * share - time.monotonic()))
             sender.send(tag + b" PING x\n")

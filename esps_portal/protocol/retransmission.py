@@ -12,6 +12,11 @@ from collections.abc import Iterator
 
 import attrs
 
+from esps_portal.protocol.messages import ERR
+from esps_portal.protocol.requester import Pending
+
+_MOST_DIGITS = 4
+
 
 @attrs.frozen(kw_only=True)
 class Retransmission:
@@ -44,3 +49,19 @@ class Retransmission:
     def longest(self) -> float:
         """The longest that a client waits in all (RFC 7252: MAX_TRANSMIT_WAIT)."""
         return sum(self.waits(1.0))
+
+
+def length_that_fits(pending: Pending) -> int | None:
+    """Return how long the request must be for its answer, if the answer says that it is not.
+
+    ``None``: it is no ``too-large``, or one that no padding helps.
+    """
+    final = pending.final
+    if final is None or final.kind != ERR or final.args[0] != b"too-large":
+        return None
+    needed = final.args[1] if len(final.args) > 1 else b""
+    # More digits than any datagram has are nothing to pad to.
+    if not (needed.isdigit() and len(needed) <= _MOST_DIGITS):
+        return None
+    length = int(needed)
+    return length if length > len(pending.request.encode()) else None

@@ -1,0 +1,141 @@
+"""``esps-portal serve``: a portal in the foreground, until SIGINT or SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import click
+
+from esps_portal.cli.words import fail, print_json
+from esps_portal.protocol.registry import PORT
+
+if TYPE_CHECKING:
+    from esps_portal.server.serving import Listening, ServerConfig
+
+_LEVELS = ("debug", "info", "warning", "error")
+_EADDRINUSE_HINT = "try another --port, or --port 0"
+
+
+@click.command("serve")
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    default=("127.0.0.1",),
+    show_default=True,
+    help="Name or address to listen on; may be repeated.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=PORT,
+    show_default=True,
+    help="Port for TCP and UDP; 0 takes one that is free for both.",
+)
+@click.option("--no-tcp", is_flag=True, help="Do not serve TCP.")
+@click.option("--no-udp", is_flag=True, help="Do not serve UDP.")
+@click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines.")
+@click.option(
+    "--log-level",
+    type=click.Choice(_LEVELS),
+    default="info",
+    show_default=True,
+    help="How much to log on standard error.",
+)
+def serve_command(  # noqa: PLR0913 - click hands every option over as a parameter
+    hosts: tuple[str, ...],
+    port: int,
+    *,
+    no_tcp: bool,
+    no_udp: bool,
+    as_json: bool,
+    log_level: str,
+) -> None:
+    """Serve a portal with all bundled services.
+
+    No rights are needed: 2867 is a registered port. SIGINT (Ctrl-C) and
+    SIGTERM let running calls end, then exit 0; a second one exits at once.
+    """
+    if no_tcp and no_udp:
+        raise click.UsageError("--no-tcp and --no-udp leave nothing to serve")
+    logging.basicConfig(
+        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    import trio  # noqa: PLC0415 - help must not wait for it
+
+    from esps_portal.server.binding import CannotBindError  # noqa: PLC0415 - the same
+    from esps_portal.server.serving import ServerConfig  # noqa: PLC0415 - the same
+
+    config = ServerConfig(hosts=hosts, port=port, tcp=not no_tcp, udp=not no_udp)
+    try:
+        trio.run(_serve, config, as_json)
+    except* CannotBindError as group:
+        error = group.exceptions[0]
+        assert isinstance(error, CannotBindError)  # noqa: S101 - so says the line above
+        fail(f"esps-portal: {error}{_who_has_it(error)}")
+    except* KeyboardInterrupt:
+        raise click.exceptions.Exit(128 + signal.SIGINT) from None
+
+
+async def _serve(config: ServerConfig, as_json: bool) -> None:  # noqa: FBT001 - trio.run
+    import trio  # noqa: PLC0415 - help must not wait for it
+
+    from esps_portal.server.serving import serve  # noqa: PLC0415 - the same
+
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            ended = trio.Event()
+
+            async def served(*, task_status: trio.TaskStatus[Listening]) -> None:
+                await serve(config, task_status=task_status)
+                ended.set()
+
+            listening = await nursery.start(served)
+            _announce(listening, as_json=as_json)
+            nursery.start_soon(_end_on_signal, signals, listening, nursery.cancel_scope)
+            await ended.wait()
+            nursery.cancel_scope.cancel()
+    if as_json:
+        print_json({"event": "stopped"})
+
+
+async def _end_on_signal(signals: object, listening: Listening, scope: object) -> None:
+    first = True
+    async for number in signals:  # type: ignore[attr-defined]  # trio does not export its type
+        name = signal.Signals(number).name
+        if first:
+            logging.getLogger("esps_portal").info("%s: closing", name)
+            listening.shut_down()
+            first = False
+        else:
+            scope.cancel()  # type: ignore[attr-defined]  # a trio.CancelScope, imported lazily
+
+
+def _announce(listening: Listening, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "event": "ready",
+                "tcp": [list(address) for address in listening.tcp],
+                "udp": [list(address) for address in listening.udp],
+                "control": None,
+                "pid": os.getpid(),
+            }
+        )
+        return
+    for transport, addresses in (("TCP", listening.tcp), ("UDP", listening.udp)):
+        for host, port in addresses:
+            click.echo(f"listening on {host} port {port} ({transport})")
+    click.echo("Press Ctrl-C to stop.")
+
+
+def _who_has_it(error: object) -> str:
+    """Return who has the port, as far as that may be seen."""
+    from esps_portal.server.binding import CannotBindError  # noqa: PLC0415 - help waits for none
+
+    if not isinstance(error, CannotBindError) or error.strerror != "Address already in use":
+        return ""
+    return f"; {_EADDRINUSE_HINT}"

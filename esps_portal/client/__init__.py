@@ -1,0 +1,1 @@
+"""The client on trio: TCP and UDP behind one face, chosen by the URL."""

@@ -1,0 +1,85 @@
+"""Connecting to a portal by its URL."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from esps_portal.client.peer import Peer
+from esps_portal.client.tcp import TCPPeer
+from esps_portal.client.udp import UDPPeer
+from esps_portal.protocol.errors import UnreachableError
+from esps_portal.protocol.retransmission import Retransmission
+from esps_portal.protocol.urls import PortalURL
+
+DEFAULT_URL = "esps://127.0.0.1"
+
+
+@asynccontextmanager
+async def connect(
+    url: str = DEFAULT_URL, *, retransmission: Retransmission | None = None
+) -> AsyncIterator[Peer]:
+    """Connect to a portal: ``async with connect("esps://127.0.0.1:2867") as portal: ...``.
+
+    Args:
+        url: ``esps://host[:port]`` for TCP, ``esps+udp://`` for UDP.
+        retransmission: when a UDP request is sent again; by default quick on loopback.
+
+    Raises:
+        ValueError: it is no such URL.
+        UnreachableError: there is nobody, or no such host.
+        ClosedError: the portal has no room.
+        BrokenPeerError: what answers is no portal.
+    """
+    where = PortalURL.parse(url)
+    if where.transport == "tls":
+        raise UnreachableError("esps+tls:// is not available in this release: use esps://")
+    peer: Peer
+    if where.transport == "udp":
+        address, connected = await _connect_udp(where)
+        peer = UDPPeer(connected, retransmission or Retransmission.for_host(address))
+        try:
+            yield peer
+        finally:
+            await peer.aclose()
+        return
+    peer = TCPPeer(await _connect_tcp(where))
+    try:
+        await peer.greeted()
+        yield peer
+    finally:
+        await peer.aclose()
+
+
+async def _connect_tcp(where: PortalURL) -> socket.socket:
+    try:
+        stream = await trio.open_tcp_stream(where.host, where.port)
+    except OSError as error:
+        raise UnreachableError(f"cannot connect to {where}: {_reason(error)}") from error
+    connected = socket.socket(fileno=stream.socket.detach())
+    connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+    return connected
+
+
+async def _connect_udp(where: PortalURL) -> tuple[str, socket.socket]:
+    try:
+        infos = await trio.socket.getaddrinfo(where.host, where.port, type=socket.SOCK_DGRAM)
+        family, _, _, _, address = infos[0]
+        connected = socket.socket(family, socket.SOCK_DGRAM)
+        connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        try:
+            connected.connect(address)
+        except OSError:
+            connected.close()
+            raise
+    except OSError as error:
+        raise UnreachableError(f"cannot reach {where}: {_reason(error)}") from error
+    return str(address[0]), connected
+
+
+def _reason(error: OSError) -> str:
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    return cause.strerror or str(error)

@@ -1,0 +1,107 @@
+"""A portal as a client sees it: calls, streams, pings, whatever carries them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from esps_portal.protocol.requester import Pending
+
+
+class Rows:
+    """The DATA lines of a running call, as they arrive. Iterate over it once.
+
+    Attributes:
+        result: the arguments of the final OK; empty until the iteration has ended.
+    """
+
+    def __init__(self, peer: Peer, pending: Pending) -> None:
+        self._peer = peer
+        self._pending = pending
+        self.result: tuple[bytes, ...] = ()
+
+    def __aiter__(self) -> Rows:
+        return self
+
+    async def __anext__(self) -> tuple[bytes, ...]:
+        await self._peer.wait_for_news(self._pending)
+        if self._pending.rows:
+            return self._peer.collect(self._pending)
+        self.result = self._pending.result()
+        raise StopAsyncIteration
+
+
+class Peer(ABC):
+    """A portal to call. Made by `esps_portal.connect`; safe to use from several tasks at once.
+
+    Every method waits for as long as the portal takes: bound it with a cancel scope of yours
+    (``with trio.fail_after(seconds)``). Cancelling a call cancels it at the portal too. Each may
+    raise `RefusedError`, `ClosedError`, `BrokenPeerError` and, over UDP, `TimedOutError` and
+    `UnreachableError`. Arguments are str (sent as UTF-8) or bytes.
+    """
+
+    async def call(self, service: str, *args: str | bytes) -> tuple[bytes, ...]:
+        """Call a service and return the arguments of its OK; DATA lines are dropped."""
+        return await self._ask(b"CALL", (service, *args))
+
+    async def ping(self, *args: str | bytes) -> tuple[bytes, ...]:
+        """Return what the portal sends back: the same arguments."""
+        return await self._ask(b"PING", args)
+
+    async def services(self) -> list[str]:
+        """Return the names of the services that are offered."""
+        return [name.decode() for name in await self._ask(b"LIST", ())]
+
+    async def describe(self, service: str) -> tuple[bytes, ...]:
+        """Return what LIST says of a service: name, flags, usage, summary."""
+        return await self._ask(b"LIST", (service,))
+
+    async def hello(self) -> tuple[bytes, ...]:
+        """Return what HELLO tells: version, product, and the limits as ``key=value``."""
+        return await self._ask(b"HELLO", ("ESPS/1",))
+
+    @asynccontextmanager
+    async def stream(self, service: str, *args: str | bytes) -> AsyncIterator[Rows]:
+        """Call a service and yield its DATA lines as they arrive.
+
+        ``async with peer.stream("drip", "3", "10") as rows: async for row in rows: ...``
+        Leaving the block early cancels the call.
+        """
+        pending = await self._send(b"CALL", (service, *args))
+        try:
+            yield Rows(self, pending)
+        finally:
+            if pending.final is None:
+                await self._abandon(pending)
+
+    async def _ask(self, verb: bytes, args: tuple[str | bytes, ...]) -> tuple[bytes, ...]:
+        pending = await self._send(verb, args)
+        try:
+            while pending.final is None:
+                pending.rows.clear()
+                await self.wait_for_news(pending)
+        finally:
+            if pending.final is None:
+                await self._abandon(pending)
+        return pending.result()
+
+    @abstractmethod
+    async def _send(self, verb: bytes, args: tuple[str | bytes, ...]) -> Pending:
+        """Send a request."""
+
+    @abstractmethod
+    async def wait_for_news(self, pending: Pending) -> None:
+        """Wait until there is something of ``pending`` to collect."""
+
+    def collect(self, pending: Pending) -> tuple[bytes, ...]:
+        """Take the next DATA line that has come."""
+        return pending.rows.popleft()
+
+    @abstractmethod
+    async def _abandon(self, pending: Pending) -> None:
+        """Nobody waits for ``pending`` any more."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """End the conversation."""

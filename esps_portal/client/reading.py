@@ -1,0 +1,73 @@
+"""Taking turns at reading: one of the tasks that wait for an answer reads for all of them.
+
+A client that has no task of its own needs no nursery of its own: what its user raises inside
+``async with connect(...)`` comes out as it is, and nothing runs when nobody waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from esps_portal.protocol.requester import Pending
+
+
+class Turns:
+    """Who reads, and who waits for the reader.
+
+    Args:
+        read: reads once and deals out what came; cancelling it must lose nothing.
+    """
+
+    def __init__(self, read: Callable[[], Awaitable[None]]) -> None:
+        self._read = read
+        self._reading = False
+        self._waiting: dict[Pending, trio.Event] = {}
+
+    @property
+    def anybody_reads(self) -> bool:
+        """Whether a task is reading."""
+        return self._reading
+
+    async def wait_for_news(self, pending: Pending) -> None:
+        """Read, or wait for whoever reads, until there is news of ``pending``.
+
+        Raises:
+            Exception: whatever reading raises, in the task that reads; the next one meets it too.
+        """
+        while not pending.has_news:
+            if self._reading:
+                await self._wait(pending)
+            else:
+                await self.read_until(lambda: pending.has_news)
+
+    async def read_until(self, done: Callable[[], bool]) -> None:
+        """Be the reader until ``done()``."""
+        self._reading = True
+        try:
+            while not done():
+                await self._read()
+                for waiting, woken in self._waiting.items():
+                    if waiting.has_news:
+                        woken.set()
+        finally:
+            self._reading = False
+            self._hand_over()
+
+    async def _wait(self, pending: Pending) -> None:
+        woken = self._waiting[pending] = trio.Event()
+        try:
+            await woken.wait()
+        except trio.Cancelled:
+            del self._waiting[pending]
+            if not self._reading:
+                self._hand_over()  # it was perhaps this task's turn
+            raise
+        del self._waiting[pending]
+
+    def _hand_over(self) -> None:
+        for waiting, woken in self._waiting.items():
+            if not waiting.has_news and not woken.is_set():
+                woken.set()
+                return

@@ -1,0 +1,144 @@
+"""The client over TCP: many calls at once on one connection, told apart by their tags."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+
+import trio
+
+from esps_portal.client.peer import Peer
+from esps_portal.client.reading import Turns
+from esps_portal.protocol.errors import BrokenPeerError, ClosedError, EspsError, ProtocolError
+from esps_portal.protocol.requester import Pending, Requester
+
+_READ_SIZE = 65536
+# DATA lines that nobody collects: at so many, reading stops until somebody does.
+_MOST_BACKLOG = 10_000
+# How long a goodbye, or a CANCEL, may take to get away, in seconds.
+_CLEANUP = 1.0
+
+
+class TCPPeer(Peer):
+    """A portal over a connected, non-blocking TCP socket, which it owns."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        numbers = itertools.count(1)
+        self._socket = connected
+        self._requester = Requester(lambda: b"c%d" % next(numbers))
+        self._turns = Turns(self._read)
+        self._outgoing = bytearray()
+        self._sending = False
+        self._lost: EspsError | None = None
+        self._room: trio.Event | None = None
+
+    @property
+    def product(self) -> str:
+        """What the portal called itself in its greeting."""
+        return (self._requester.product or b"").decode("utf-8", "backslashreplace")
+
+    async def greeted(self) -> None:
+        """Wait for the greeting."""
+        await self._turns.read_until(lambda: self._requester.product is not None)
+
+    async def _send(self, verb: bytes, args: tuple[str | bytes, ...]) -> Pending:
+        self._raise_if_lost()
+        pending = self._requester.ask(verb, args)
+        self._outgoing += pending.request.encode()
+        try:
+            await self._flush()
+        except BaseException:
+            await self._abandon(pending)
+            raise
+        return pending
+
+    async def wait_for_news(self, pending: Pending) -> None:
+        """Wait until there is something of ``pending`` to collect."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._turns.wait_for_news(pending)
+
+    def collect(self, pending: Pending) -> tuple[bytes, ...]:
+        """Take the next DATA line that has come; there is room for another."""
+        if self._room is not None:
+            self._room.set()
+            self._room = None
+        return super().collect(pending)
+
+    async def _abandon(self, pending: Pending) -> None:
+        self._requester.forget(pending)
+        if self._lost is None:
+            self._outgoing += self._requester.cancellation(pending)
+            with trio.move_on_after(_CLEANUP, shield=True):
+                try:
+                    await self._flush()
+                except EspsError:
+                    return  # it has ended with its connection
+
+    async def _flush(self) -> None:
+        """Send what waits. A task that is cancelled here leaves whole lines to the next one."""
+        if self._sending:
+            return
+        self._sending = True
+        try:
+            while self._outgoing:
+                try:
+                    sent = self._socket.send(self._outgoing)
+                except BlockingIOError:
+                    await self._wait_writable()
+                    continue
+                except OSError as error:
+                    raise self._lose(BrokenPeerError(f"cannot send: {error.strerror}")) from error
+                del self._outgoing[:sent]
+        finally:
+            self._sending = False
+
+    async def _wait_writable(self) -> None:
+        """Read meanwhile: a portal that cannot send to us may read nothing from us."""
+        async with trio.open_nursery() as nursery:
+            if not self._turns.anybody_reads:
+                nursery.start_soon(self._turns.read_until, lambda: False)
+            await trio.lowlevel.wait_writable(self._socket)
+            nursery.cancel_scope.cancel()
+
+    async def _read(self) -> None:
+        self._raise_if_lost()
+        while self._requester.backlog >= _MOST_BACKLOG:
+            self._room = trio.Event()
+            await self._room.wait()
+        await trio.lowlevel.wait_readable(self._socket)
+        try:
+            data = self._socket.recv(_READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise self._lose(BrokenPeerError(f"the portal reset: {error.strerror}")) from error
+        if not data:
+            raise self._lose(ClosedError(self._requester.goodbye))
+        try:
+            self._requester.receive_stream_untrusted(data)
+        except ProtocolError as error:
+            message = f"the peer does not speak ESPS/1: {error.words}"
+            raise self._lose(BrokenPeerError(message)) from error
+        except ClosedError as error:
+            raise self._lose(error) from None
+
+    def _lose(self, error: EspsError) -> EspsError:
+        self._lost = self._lost or error
+        return error
+
+    def _raise_if_lost(self) -> None:
+        if self._lost is not None:
+            raise type(self._lost)(*self._lost.args) from self._lost
+
+    async def aclose(self) -> None:
+        """Say QUIT, if there is time for it, and close."""
+        if self._lost is None:
+            self._outgoing += b"q QUIT\n"
+            with trio.move_on_after(_CLEANUP, shield=True):
+                try:
+                    await self._flush()
+                    self._socket.shutdown(socket.SHUT_WR)
+                except (EspsError, OSError):
+                    pass
+        trio.lowlevel.notify_closing(self._socket)
+        self._socket.close()

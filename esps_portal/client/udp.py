@@ -1,0 +1,105 @@
+"""The client over UDP: retransmission, padding, and nothing taken from a stranger.
+
+The socket is connected, so that the kernel drops what others send and reports a refusal; a tag
+is 64 random bits, so that nobody else can answer (spec, UDP).
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import socket
+
+import attrs
+import trio
+
+from esps_portal.client.peer import Peer
+from esps_portal.client.reading import Turns
+from esps_portal.protocol.errors import TimedOutError, UnreachableError
+from esps_portal.protocol.requester import Pending, Requester
+from esps_portal.protocol.retransmission import Retransmission, length_that_fits
+
+_LARGEST = 65535
+
+
+@attrs.define
+class _Sent:
+    """What was sent for a request, and when it is to be sent again."""
+
+    datagram: bytes
+    waits: list[float]
+    deadline: float = 0.0
+
+
+class UDPPeer(Peer):
+    """A portal over a connected, non-blocking UDP socket, which it owns."""
+
+    def __init__(self, connected: socket.socket, schedule: Retransmission) -> None:
+        self._socket = connected
+        self._schedule = schedule
+        self._requester = Requester(lambda: secrets.token_hex(8).encode())
+        self._turns = Turns(self._read)
+        self._sent: dict[Pending, _Sent] = {}
+
+    async def _send(self, verb: bytes, args: tuple[str | bytes, ...]) -> Pending:
+        await trio.lowlevel.checkpoint()
+        pending = self._requester.ask(verb, args)
+        self._transmit(pending, pending.request.encode())
+        return pending
+
+    async def wait_for_news(self, pending: Pending) -> None:
+        """Wait for the answer; send the request again as long as none comes."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not pending.has_news:
+            sent = self._sent[pending]
+            with trio.move_on_at(sent.deadline):
+                await self._turns.wait_for_news(pending)
+            length = length_that_fits(pending)
+            if length is not None:
+                self._requester.resume(pending)
+                self._transmit(pending, pending.request.encode(length))
+            elif not pending.has_news:
+                self._retransmit(sent)
+        if pending.final is not None:
+            self._sent.pop(pending, None)
+
+    def _transmit(self, pending: Pending, datagram: bytes) -> None:
+        first, *others = self._schedule.waits(random.random())  # noqa: S311 - jitter, no secret
+        sent = self._sent[pending] = _Sent(datagram, others, trio.current_time() + first)
+        self._put(sent.datagram)
+
+    def _retransmit(self, sent: _Sent) -> None:
+        if not sent.waits:
+            raise TimedOutError(f"no answer to {self._schedule.max_retransmit + 1} datagrams")
+        sent.deadline = trio.current_time() + sent.waits.pop(0)
+        self._put(sent.datagram)
+
+    def _put(self, datagram: bytes) -> None:
+        try:
+            self._socket.send(datagram)
+        except BlockingIOError:
+            return  # as good as lost on the way: it will be sent again
+        except OSError as error:
+            raise UnreachableError(f"cannot send: {error.strerror}") from error
+
+    async def _read(self) -> None:
+        await trio.lowlevel.wait_readable(self._socket)
+        try:
+            datagram = self._socket.recv(_LARGEST)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise UnreachableError(f"nobody listens there: {error.strerror}") from error
+        self._requester.receive_datagram_untrusted(datagram)
+
+    async def _abandon(self, pending: Pending) -> None:
+        # UDP has no CANCEL: the portal's own bound ends what nobody waits for.
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        self._requester.forget(pending)
+        self._sent.pop(pending, None)
+
+    async def aclose(self) -> None:
+        """Close the socket: there is no conversation to end."""
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        trio.lowlevel.notify_closing(self._socket)
+        self._socket.close()

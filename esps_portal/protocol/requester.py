@@ -1,0 +1,158 @@
+"""The client's side: which request an answer belongs to, over TCP and UDP alike.
+
+A requester gives each request a tag, takes what comes back, and keeps it with the request until
+somebody collects it. Notices and tags that it does not know are ignored, as the specification
+asks. It knows no socket and no clock; tags come from whoever makes it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from esps_portal.protocol.errors import ClosedError, ProtocolError, RefusedError
+from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.lines import LineSplitter
+from esps_portal.protocol.messages import DATA, ERR, Notice, Reply, Request, parse_answer_untrusted
+from esps_portal.protocol.registry import VERSION
+
+
+@attrs.define(eq=False)
+class Pending:
+    """A request that was sent: what has come back, in order."""
+
+    request: Request
+    #: DATA lines that nobody has collected.
+    rows: deque[tuple[bytes, ...]] = attrs.field(factory=deque)
+    final: Reply | None = None
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to collect."""
+        return bool(self.rows) or self.final is not None
+
+    def result(self) -> tuple[bytes, ...]:
+        """Return the arguments of the final OK.
+
+        Raises:
+            RefusedError: it was an ERR.
+        """
+        assert self.final is not None  # noqa: S101 - asked for only once it is there
+        if self.final.kind == ERR:
+            code, *words = self.final.args
+            raise RefusedError(code.decode(), *words)
+        return self.final.args
+
+
+class Requester:
+    """Requests in flight towards one portal.
+
+    Args:
+        tags: yields a new tag for each request; over UDP it must be hard to guess.
+    """
+
+    def __init__(self, tags: Callable[[], bytes], limits: Limits | None = None) -> None:
+        self._tags = tags
+        self._limits = limits or Limits()
+        self._splitter = LineSplitter(self._limits.max_line, self._limits.max_unterminated)
+        self._pending: dict[bytes, Pending] = {}
+        #: What the portal calls itself, once it has greeted.
+        self.product: bytes | None = None
+        #: The word of its ``* BYE``.
+        self.goodbye = ""
+
+    @property
+    def backlog(self) -> int:
+        """How many DATA lines wait to be collected."""
+        return sum(len(pending.rows) for pending in self._pending.values())
+
+    def ask(self, verb: bytes, args: Iterable[str | bytes]) -> Pending:
+        """Make a request; its line is ``request.encode()``.
+
+        Raises:
+            TypeError: an argument is neither str nor bytes.
+            ValueError: the line would be longer than a portal takes.
+        """
+        octets = tuple(_octets(arg) for arg in args)
+        request = Request(self._tags(), verb, octets)
+        if len(request.encode()) > self._limits.max_line:
+            raise ValueError(f"the request would be longer than {self._limits.max_line} bytes")
+        pending = Pending(request)
+        self._pending[request.tag] = pending
+        return pending
+
+    def forget(self, pending: Pending) -> None:
+        """Nobody waits for the answer any more; what still comes is ignored."""
+        self._pending.pop(pending.request.tag, None)
+
+    def resume(self, pending: Pending) -> None:
+        """Wait for the same request again: it is sent once more, with room for its reply."""
+        pending.final = None
+        self._pending[pending.request.tag] = pending
+
+    def cancellation(self, pending: Pending) -> bytes:
+        """Return the line that cancels it. The answer to that line is ignored."""
+        return Request(self._tags(), b"CANCEL", (pending.request.tag,)).encode()
+
+    def receive_stream_untrusted(self, data: bytes) -> None:
+        """Take what has come over TCP.
+
+        Raises:
+            ProtocolError: the peer does not speak ESPS/1.
+            ClosedError: it said goodbye in place of its greeting.
+        """
+        for piece in self._splitter.feed(data):
+            if not isinstance(piece, bytes):
+                raise ProtocolError("too-long", "the peer sent an over-long line")
+            self._take(parse_answer_untrusted(piece))
+
+    def receive_datagram_untrusted(self, datagram: bytes) -> None:
+        """Take what has come over UDP: anybody may have sent it, so what is wrong is ignored."""
+        if not datagram.endswith(b"\n"):
+            return
+        try:
+            answers = [parse_answer_untrusted(line) for line in datagram[:-1].split(b"\n")]
+        except ProtocolError:
+            return
+        final = answers[-1]
+        if not isinstance(final, Reply) or final.kind == DATA:
+            return
+        if all(isinstance(a, Reply) and a.tag == final.tag for a in answers):
+            for answer in answers:
+                self._take_reply(answer)  # type: ignore[arg-type]  # they are, by the line above
+
+    def _take(self, answer: Reply | Notice) -> None:
+        if isinstance(answer, Notice):
+            self._take_notice(answer)
+        elif self.product is None:
+            raise ProtocolError("bad-line", "the peer did not greet with * ESPS/1")
+        else:
+            self._take_reply(answer)
+
+    def _take_notice(self, notice: Notice) -> None:
+        if notice.word == b"BYE":
+            self.goodbye = b" ".join(notice.args).decode("utf-8", "backslashreplace")
+            if self.product is None:
+                raise ClosedError(self.goodbye)
+        elif notice.word == VERSION and self.product is None:
+            self.product = notice.args[0] if notice.args else b""
+
+    def _take_reply(self, reply: Reply) -> None:
+        pending = self._pending.get(reply.tag)
+        if pending is None:
+            return
+        if reply.kind == DATA:
+            pending.rows.append(reply.args)
+        else:
+            pending.final = reply
+            del self._pending[reply.tag]
+
+
+def _octets(arg: str | bytes) -> bytes:
+    if isinstance(arg, str):
+        return arg.encode()
+    if isinstance(arg, bytes):
+        return arg
+    raise TypeError(f"an argument is str or bytes, not {type(arg).__name__}")

@@ -1,0 +1,108 @@
+"""Peers to inspect: real sockets on free loopback ports, and what they say."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+WILDCARD = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
+
+
+@contextlib.contextmanager
+def bound(
+    kind: socket.SocketKind, family: socket.AddressFamily = socket.AF_INET, host: str | None = None
+) -> Iterator[tuple[socket.socket, int]]:
+    """Yield a socket on a free port, listening if it is TCP, and the port; it says nothing."""
+    with socket.socket(family, kind) as ours:
+        try:
+            if family == socket.AF_INET6:
+                ours.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            ours.bind((LOOPBACK[family] if host is None else host, 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        if kind == socket.SOCK_STREAM:
+            ours.listen()
+        yield ours, ours.getsockname()[1]
+
+
+@contextlib.contextmanager
+def tcp_stranger(
+    talk: Callable[[socket.socket], object],
+    family: socket.AddressFamily = socket.AF_INET,
+    host: str | None = None,
+) -> Iterator[int]:
+    """Yield the port of a server that runs ``talk`` with its one connection, and closes it."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(10)
+                talk(connection)
+
+    with bound(socket.SOCK_STREAM, family, host) as (listener, port):
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield port
+        finally:
+            with contextlib.suppress(OSError):  # wakes an accept that nobody came for
+                listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@contextlib.contextmanager
+def udp_stranger(
+    reply: Callable[[bytes], bytes | None],
+    family: socket.AddressFamily = socket.AF_INET,
+    host: str | None = None,
+) -> Iterator[int]:
+    """Yield the port of a server that answers each datagram with what ``reply`` returns."""
+
+    def serve() -> None:
+        while True:
+            datagram, peer = ours.recvfrom(2048)
+            if datagram == b"stop":
+                return
+            answer = reply(datagram)
+            if answer is not None:
+                ours.sendto(answer, peer)
+
+    with bound(socket.SOCK_DGRAM, family, host) as (ours, port):
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield port
+        finally:
+            with socket.socket(family, socket.SOCK_DGRAM) as other:
+                other.sendto(b"stop", (LOOPBACK[family], port))
+            thread.join()
+
+
+def portal(connection: socket.socket) -> None:
+    """Talk as a portal does: greet, answer every PING, until the client leaves."""
+    connection.sendall(b"* ESPS/1 fake/1.0\n")
+    answer_pings(connection)
+
+
+def answer_pings(connection: socket.socket) -> None:
+    with connection.makefile("rb") as lines:
+        for line in lines:
+            connection.sendall(pong(line) or b"")
+
+
+def pong(line: bytes) -> bytes | None:
+    """Return the reply to a PING."""
+    tag, verb, argument = line.split()
+    return b"%b OK %b\n" % (tag, argument) if verb == b"PING" else None
+
+
+def until_closed(connection: socket.socket) -> None:
+    """Read until the client leaves."""
+    while connection.recv(4096):
+        pass

@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from esps_portal.inspection import probe
+from esps_portal.inspection.probe import Answer, Target, ask, ask_all
+from tests.inspection.strangers import (
+    LOOPBACK,
+    answer_pings,
+    bound,
+    pong,
+    portal,
+    tcp_stranger,
+    udp_stranger,
+    until_closed,
+)
+
+Talk = Callable[[socket.socket], object]
+
+LONG = 10.0  # never waited for: the answer ends it
+SHORT = 0.2  # waited for in full
+
+families = pytest.mark.parametrize("family", list(LOOPBACK), ids=lambda f: f.name)
+
+
+def saying(data: bytes) -> Talk:
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(data)
+        until_closed(connection)
+
+    return talk
+
+
+def answering(data: bytes, greeting: bytes = b"* ESPS/1 fake/1.0\n") -> Talk:
+    """Greet, and answer what comes first with ``data``."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(greeting)
+        connection.recv(4096)
+        connection.sendall(data)
+        until_closed(connection)
+
+    return talk
+
+
+def leaving(connection: socket.socket) -> None:
+    """Close at once."""
+
+
+def resetting(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def flooding(connection: socket.socket) -> None:
+    try:
+        while True:
+            connection.sendall(b"a" * 65536)
+    except OSError:
+        pass
+
+
+def dripping(connection: socket.socket) -> None:
+    """Greet one octet at a time."""
+    for octet in b"* ESPS/1 fake/1.0\n":
+        connection.sendall(bytes([octet]))
+    answer_pings(connection)
+
+
+def ask_tcp(talk: Talk, timeout: float = LONG) -> Answer:
+    with tcp_stranger(talk) as port:
+        return ask(Target("tcp", "127.0.0.1", port), timeout)
+
+
+def ask_udp(reply: Callable[[bytes], bytes | None], timeout: float = LONG) -> Answer:
+    with udp_stranger(reply) as port:
+        return ask(Target("udp", "127.0.0.1", port), timeout)
+
+
+# ---- TCP ---------------------------------------------------------------------------------------
+
+
+@families
+def test_a_portal_is_known_by_its_greeting_and_its_ping(family: socket.AddressFamily) -> None:
+    with tcp_stranger(portal, family) as port:
+        answer = ask(Target("tcp", LOOPBACK[family], port), LONG)
+    assert (answer.verdict, answer.product, answer.words) == ("esps-1", "fake/1.0", "")
+    assert 0 < answer.seconds < LONG
+
+
+@pytest.mark.parametrize(
+    ("talk", "words"),
+    [
+        (dripping, ""),
+        (answering(b"* BYE idle\ninspect OK x\n"), ""),
+        (answering(b"inspect OK x\r\n"), ""),
+        (answering(b"inspect ERR closing\n"), "it refuses PING: closing"),
+        (saying(b"* BYE busy\n"), "it turned us away: busy"),
+        (saying(b"* BYE closing\n"), "it turned us away: closing"),
+    ],
+)
+def test_other_ways_to_speak_esps(talk: Talk, words: str) -> None:
+    answer = ask_tcp(talk)
+    assert (answer.verdict, answer.words) == ("esps-1", words)
+
+
+@pytest.mark.parametrize(
+    ("talk", "words", "excerpt"),
+    [
+        (saying(b"220 mail.example ESMTP\r\n"), "", r"220 mail.example ESMTP\r\n"),
+        (saying(b"* OK IMAP4rev1\r\n"), "", r"* OK IMAP4rev1\r\n"),
+        (saying(b"* BYE too many\r\n"), "", r"* BYE too many\r\n"),
+        (saying(b"* ERR busy\n"), "", r"* ERR busy\n"),
+        (saying(b"* ESPS/2 x\n"), "", r"* ESPS/2 x\n"),
+        (saying(b"\x1b[2J\x00\xff\\\n"), "", r"\x1b[2J\x00\xff\\\n"),
+        (saying(b"\n"), "", r"\n"),
+        (saying(b"a" * 100 + b"\n"), "", "a" * 60 + "..."),
+        (flooding, "", "a" * 60 + "..."),
+        (leaving, "it closes without a word", ""),
+        (saying(b"\x15\x03\x01\x00\x02\x02\x46\n"), "it seems to want TLS", ""),
+        (
+            answering(b"inspect OK y\n"),
+            "it greets, but answers PING with something else",
+            "inspect OK y",
+        ),
+        (
+            answering(b"\xff\n"),
+            "it greets, but answers PING with something else",
+            r"\xff",
+        ),
+    ],
+)
+def test_something_else_is_shown_escaped_and_cut_off(talk: Talk, words: str, excerpt: str) -> None:
+    answer = ask_tcp(talk)
+    assert (answer.verdict, answer.words, answer.excerpt) == ("something else", words, excerpt)
+
+
+def test_a_reset_is_something_else() -> None:
+    answer = ask_tcp(resetting)
+    assert (answer.verdict, answer.words) == ("something else", "it breaks the connection off")
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict", "words"),
+    [
+        (TimeoutError(), "unreachable", "no connection in time"),
+        (ConnectionResetError(), "something else", "it breaks the connection off"),
+        (ConnectionRefusedError(), "clear", ""),
+        (OSError("bad"), "unreachable", "bad"),
+        (OSError(113, "No route to host"), "unreachable", "No route to host"),
+    ],
+)
+def test_a_connect_that_fails(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, verdict: str, words: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(socket, "create_connection", fail)
+    answer = ask(Target("tcp", "127.0.0.1", 9), SHORT)
+    assert (answer.verdict, answer.words) == (verdict, words)
+
+
+def test_a_greeting_without_a_reply_is_something_else() -> None:
+    answer = ask_tcp(saying(b"* ESPS/1 fake/1.0\n"), SHORT)
+    assert answer.verdict == "something else"
+    assert answer.words == "it greets, but does not answer PING"
+
+
+def test_a_flood_of_notices_after_the_greeting_is_bounded() -> None:
+    notices = b"* ESPS/1 fake/1.0\n" + b"* BYE idle\n" * 10_000
+    answer = ask_tcp(saying(notices))
+    assert answer.words == "it greets, but does not answer PING"
+
+
+def test_who_waits_for_the_client_is_heard_by_its_complaint() -> None:
+    answer = ask_tcp(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n", greeting=b""), 4 * SHORT)
+    assert answer.verdict == "something else"
+    assert answer.excerpt == r"HTTP/1.1 400 Bad Request\r\n\r\n"
+
+
+def test_a_portal_that_greets_late_is_known_all_the_same() -> None:
+    def late(connection: socket.socket) -> None:
+        ping = connection.recv(4096)  # sent once the greeting's half of the time is over
+        connection.sendall(b"* ESPS/1 late/1\n" + (pong(ping) or b""))
+        until_closed(connection)
+
+    answer = ask_tcp(late, 4 * SHORT)
+    assert (answer.verdict, answer.product) == ("esps-1", "late/1")
+
+
+@families
+def test_who_says_nothing_is_silent(family: socket.AddressFamily) -> None:
+    with bound(socket.SOCK_STREAM, family) as (_, port):
+        assert ask(Target("tcp", LOOPBACK[family], port), SHORT).verdict == "silent"
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_where_nobody_listens_it_is_clear(transport: str) -> None:
+    kind = socket.SOCK_DGRAM if transport == "tcp" else socket.SOCK_STREAM
+    with bound(kind) as (_, port):  # the other transport's: the number is most likely free
+        with bound(kind) as (_, port):
+            pass
+        assert ask(Target(transport, "127.0.0.1", port), LONG).verdict == "clear"
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+@pytest.mark.parametrize("host", ["", "no such host", "a" * 70, "fe80::1", "256.1.1.1"])
+def test_what_cannot_be_asked_is_unreachable_or_clear(transport: str, host: str) -> None:
+    answer = ask(Target(transport, host, 9), SHORT)
+    assert answer.verdict in {"unreachable", "clear"}
+
+
+def test_our_own_echo_is_no_answer() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+        ours.bind(("127.0.0.1", 0))
+        ours.connect(ours.getsockname())
+        with pytest.raises(ConnectionRefusedError):
+            probe._refuse_self(ours)  # noqa: SLF001 - the kernel's draw cannot be arranged
+
+
+# ---- UDP ---------------------------------------------------------------------------------------
+
+
+@families
+def test_a_portal_is_known_by_its_datagram(family: socket.AddressFamily) -> None:
+    with udp_stranger(pong, family) as port:
+        answer = ask(Target("udp", LOOPBACK[family], port), LONG)
+    assert (answer.verdict, answer.product, answer.words) == ("esps-1", None, "")
+
+
+def test_a_refusal_is_esps_too() -> None:
+    answer = ask_udp(lambda d: d.split()[0] + b" ERR busy\n")
+    assert (answer.verdict, answer.words) == ("esps-1", "it refuses PING: busy")
+
+
+def test_a_lost_datagram_is_sent_again_under_its_tag() -> None:
+    seen: list[bytes] = []
+
+    def forgetful(datagram: bytes) -> bytes | None:
+        seen.append(datagram)
+        return pong(datagram) if len(seen) > 1 else None
+
+    assert ask_udp(forgetful, 4 * SHORT).verdict == "esps-1"
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        lambda datagram: datagram,  # an echo service
+        lambda datagram: (pong(datagram) or b"").removesuffix(b"\n"),
+        lambda datagram: (pong(datagram) or b"") * 2,
+        lambda _: b"other OK x\n",
+        lambda _: b"* ESPS/1 fake\n",
+        lambda _: b"\x00\x01",
+        lambda _: b"",
+    ],
+)
+def test_another_datagram_is_something_else(reply: Callable[[bytes], bytes]) -> None:
+    answer = ask_udp(reply)
+    assert answer.verdict == "something else"
+    assert answer.excerpt.isprintable()
+
+
+def test_a_socket_that_nobody_reads_is_silent() -> None:
+    with bound(socket.SOCK_DGRAM) as (_, port):
+        assert ask(Target("udp", "127.0.0.1", port), SHORT).verdict == "silent"
+
+
+# ---- several -----------------------------------------------------------------------------------
+
+
+def test_all_are_asked_at_the_same_time() -> None:
+    everybody_is_asked = threading.Barrier(2, timeout=LONG)
+
+    def patient(connection: socket.socket) -> None:
+        everybody_is_asked.wait()
+        portal(connection)
+
+    with tcp_stranger(patient) as one, tcp_stranger(patient) as other:
+        targets = [Target("tcp", "127.0.0.1", port) for port in (one, other)]
+        answers = ask_all(targets, LONG)
+    assert [(a.verdict, a.port) for a in answers] == [("esps-1", one), ("esps-1", other)]
+
+
+def test_nobody_to_ask() -> None:
+    assert ask_all([], SHORT) == []
