@@ -1,4 +1,4 @@
-"""``esps-portal ping``: is there a portal, and how long does it take to answer?"""
+"""``esps-portal ping``: whether there is a portal, and how long it takes to answer."""
 
 from __future__ import annotations
 

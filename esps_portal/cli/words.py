@@ -6,7 +6,6 @@ import json
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import click
 
@@ -18,17 +17,15 @@ DEFAULT_URL = "esps://127.0.0.1:2867"
 INTERRUPTED = 128 + signal.SIGINT
 
 
-class URLType(click.ParamType):
+class URLType(click.ParamType[str]):
     """A portal's URL; usage errors say what one looks like."""
 
     name = "url"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the URL, if it is one."""
         try:
-            return str(PortalURL.parse(value))
+            return str(PortalURL.parse(str(value)))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

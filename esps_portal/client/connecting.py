@@ -22,7 +22,7 @@ DEFAULT_URL = "esps://127.0.0.1"
 async def connect(
     url: str = DEFAULT_URL, *, retransmission: Retransmission | None = None
 ) -> AsyncIterator[Peer]:
-    """Connect to a portal: ``async with connect("esps://127.0.0.1:2867") as portal: ...``.
+    """A connected portal: ``async with connect("esps://127.0.0.1:2867") as portal: ...``.
 
     Args:
         url: ``esps://host[:port]`` for TCP, ``esps+udp://`` for UDP.
@@ -81,5 +81,8 @@ async def _connect_udp(where: PortalURL) -> tuple[str, socket.socket]:
 
 
 def _reason(error: OSError) -> str:
-    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    return cause.strerror or str(error)
+    """Return what the kernel said: trio tries every address, and chains or groups the failures."""
+    cause = error.__cause__
+    if isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return (cause.strerror if isinstance(cause, OSError) else error.strerror) or str(error)

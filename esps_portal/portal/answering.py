@@ -8,30 +8,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar, Unpack, overload
 
 import attrs
 
-from esps_portal.portal.services import Caller, Result, Service, as_octets, reply_args
+from esps_portal.portal.services import (
+    Caller,
+    Declaration,
+    Farewell,
+    Result,
+    Service,
+    as_octets,
+    reply_args,
+)
 from esps_portal.portal.statistics import Statistics
 from esps_portal.protocol.errors import RefusedError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request
 from esps_portal.protocol.registry import VERSION, what_is_wrong_with_arguments
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
 _log = logging.getLogger("esps_portal")
-
-
-@attrs.frozen
-class Farewell:
-    """What a service that misbehaves asks of the carrier: these octets, then the end.
-
-    Attributes:
-        reset: end with RST; else with FIN.
-    """
-
-    octets: bytes = b""
-    reset: bool = False
 
 
 @attrs.define(eq=False)
@@ -67,7 +65,7 @@ class Call:
             return _final(self.request.tag, result, self.max_line)
         except RefusedError as error:
             return _refused(self.request.tag, error)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a service may raise anything; `_failed` logs it
             return _failed(self.request.tag, self.service)
 
 
@@ -107,15 +105,27 @@ class Portal:
         """Offer ``service``; one of the same name is replaced."""
         self._services[service.name.encode()] = service
 
-    def service(self, function: Any = None, /, **declaration: Any) -> Any:
+    @overload
+    def service(self, function: _Function, /) -> _Function: ...
+
+    @overload
+    def service(
+        self, /, **declaration: Unpack[Declaration]
+    ) -> Callable[[_Function], _Function]: ...
+
+    def service(
+        self, function: _Function | None = None, /, **declaration: Unpack[Declaration]
+    ) -> _Function | Callable[[_Function], _Function]:
         """Declare a function as a service: ``@portal.service`` or ``@portal.service(name=...)``.
 
         The keywords are those of `Service.declare`. The function itself is returned.
         """
-        if function is None:
-            return lambda function: self.service(function, **declaration)
-        self.add(Service.declare(function, **declaration))
-        return function
+
+        def declare(function: _Function) -> _Function:
+            self.add(Service.declare(function, **declaration))
+            return function
+
+        return declare if function is None else declare(function)
 
     def answer(self, request: Request, caller: Caller) -> Outcome:
         """Answer a request, or say what the carrier has to do so that it is answered."""
@@ -159,7 +169,7 @@ class Portal:
             return _final(request.tag, result, self.limits.max_line)
         except RefusedError as error:
             return _refused(request.tag, error)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a service may raise anything; `_failed` logs it
             return _failed(request.tag, service)
 
     def _hello(self, request: Request) -> Reply:

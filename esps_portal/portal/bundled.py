@@ -6,7 +6,7 @@ command line read it. A test holds it against ``spec/registry.toml``.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import random as chance
 from functools import partial
 
@@ -33,7 +33,7 @@ def discard(*_args: bytes) -> None:
 
 def time() -> tuple[str, str]:
     """Return the time as ISO 8601 in UTC and as Unix seconds."""
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     return f"{now:%Y-%m-%dT%H:%M:%S.%fZ}", f"{now.timestamp():.6f}"
 
 

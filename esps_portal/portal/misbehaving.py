@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from esps_portal.portal.answering import Farewell
 from esps_portal.portal.bundled import random_octets
-from esps_portal.portal.services import CallContext, Service, number
+from esps_portal.portal.services import CallContext, Farewell, Service, number
 from esps_portal.protocol.messages import OK, Reply
 
 _MOST = 8000

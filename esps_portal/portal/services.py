@@ -9,15 +9,28 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict, Unpack
 
 import attrs
 
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import RefusedError
 
-#: What a service may return: nothing, one argument, or several.
-Result = str | bytes | Iterable[str | bytes] | None
+
+@attrs.frozen
+class Farewell:
+    """What a service that misbehaves asks of the carrier: these octets, then the end.
+
+    Attributes:
+        reset: end with RST; else with FIN.
+    """
+
+    octets: bytes = b""
+    reset: bool = False
+
+
+#: What a service may return: nothing, one argument, or several; or the end of the connection.
+Result = str | bytes | Iterable[str | bytes] | Farewell | None
 
 
 @attrs.define
@@ -48,6 +61,21 @@ class CallContext(Protocol):
         """Send one ``DATA`` line. It returns when the peer keeps up."""
 
 
+class Declaration(TypedDict, total=False):
+    """What may be said of a service where it is declared; all of it has a default."""
+
+    #: By default the function's name, ``_`` as ``-``.
+    name: str
+    #: By default the first line of the function's docstring.
+    summary: str
+    #: The arguments, as in ``LINES [WIDTH]``; by default empty.
+    usage: str
+    #: By default false: over UDP a call is then executed once, however often it is sent.
+    idempotent: bool
+    #: By default ``tcp`` and ``udp``.
+    transports: Iterable[str]
+
+
 @attrs.frozen(eq=False)
 class Service:
     """A service: its function, and all that LIST, the documentation and the command say of it.
@@ -75,28 +103,24 @@ class Service:
     def declare(
         cls,
         function: Callable[..., Result] | Callable[..., Awaitable[Result]],
-        *,
-        name: str | None = None,
-        summary: str = "",
-        usage: str = "",
-        idempotent: bool = False,
-        transports: Iterable[str] = ("tcp", "udp"),
+        /,
+        **declaration: Unpack[Declaration],
     ) -> Service:
         """Make a service of a function.
 
         Args:
             function: takes the request's arguments, and ``call`` if it has that parameter.
-            name: defaults to the function's name, ``_`` as ``-``.
-            summary: defaults to the first line of its docstring.
+            declaration: see `Declaration`.
 
         Raises:
             ValueError: the name is none, or a transport is unknown.
         """
-        name = function.__name__.replace("_", "-") if name is None else name
+        name = declaration.get("name") or function.__name__.replace("_", "-")
         if not grammar.NAME.fullmatch(name.encode()):
             message = f"{name!r} is no name: a-z, then up to 63 of a-z A-Z 0-9 - . _"
             raise ValueError(message)
-        offered = frozenset(transports)
+        offered = frozenset(declaration.get("transports", ("tcp", "udp")))
+        idempotent = declaration.get("idempotent", False)
         if not offered or offered - {"tcp", "udp"}:
             message = f"transports are tcp and udp, not {sorted(offered)}"
             raise ValueError(message)
@@ -106,8 +130,8 @@ class Service:
         return cls(
             name=name,
             function=function,
-            summary=summary or doc.partition("\n")[0],
-            usage=usage,
+            summary=declaration.get("summary") or doc.partition("\n")[0],
+            usage=declaration.get("usage", ""),
             idempotent=idempotent,
             transports=offered,
             instant=instant,
@@ -125,9 +149,7 @@ class Service:
 
     def described(self) -> tuple[bytes, ...]:
         """Return the arguments of the reply to ``LIST name``."""
-        return tuple(
-            text.encode() for text in (self.name, self.flags, self.usage, self.summary)
-        )
+        return tuple(text.encode() for text in (self.name, self.flags, self.usage, self.summary))
 
     def accepts(self, count: int) -> bool:
         """Whether it can be called with so many arguments."""
@@ -144,6 +166,8 @@ def reply_args(result: Result) -> tuple[bytes, ...]:
         return result
     if result is None:
         return ()
+    if isinstance(result, Farewell):
+        raise TypeError("only a plain service may end a connection")
     if isinstance(result, str | bytes):
         result = (result,)
     return tuple(as_octets(arg) for arg in result)

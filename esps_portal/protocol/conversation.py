@@ -293,7 +293,11 @@ class Conversation:
         if line[0] == grammar.TLS_HANDSHAKE:
             return "this is no TLS listener: esps+tls:// has one of its own"
         tokens = line.removesuffix(b"\r").split(b" ")
-        if len(tokens) > 1 and grammar.HTTP_VERSION.fullmatch(tokens[-1]) and tokens[1] not in VERBS:
+        if (
+            len(tokens) > 1
+            and grammar.HTTP_VERSION.fullmatch(tokens[-1])
+            and tokens[1] not in VERBS
+        ):
             return f"this is no HTTP: it is {VERSION.decode()}"
         return ""
 

@@ -128,16 +128,7 @@ class DatagramRules:
         key = (source, request.tag)
         if key in self._running or key in self._kept:
             return self._repeat(key, request, len(datagram), now)
-        if self.closing:
-            return self._refuse(request.tag, datagram, "closing", "the portal is closing")
-        verb = VERBS.get(request.verb)
-        if verb is None:
-            hint = hint_for_verb(request.verb)
-            return self._refuse(request.tag, datagram, "unknown-verb", hint)
-        if not verb.udp:
-            words = f"{request.verb.decode()} is about a connection"
-            return self._refuse(request.tag, datagram, "use-tcp", words)
-        return request
+        return self._check(request, datagram)
 
     def fit(self, replies: Sequence[Reply | Notice], tag: bytes, request_size: int) -> bytes | None:
         """Return the datagram that answers a request of that many bytes, if one may be sent."""
@@ -169,6 +160,19 @@ class DatagramRules:
             exchange.expires = now + self._limits.window
             self._kept[exchange.key] = exchange
         return answer.fit(exchange.request_size, self._limits)
+
+    def _check(self, request: Request, datagram: bytes) -> Request | bytes | None:
+        """Let through what the portal answers."""
+        if self.closing:
+            return self._refuse(request.tag, datagram, "closing", "the portal is closing")
+        verb = VERBS.get(request.verb)
+        if verb is None:
+            hint = hint_for_verb(request.verb)
+            return self._refuse(request.tag, datagram, "unknown-verb", hint)
+        if not verb.udp:
+            words = f"{request.verb.decode()} is about a connection"
+            return self._refuse(request.tag, datagram, "use-tcp", words)
+        return request
 
     def _parse(self, datagram: bytes) -> Request:
         if len(datagram) > self._limits.max_line:

@@ -32,9 +32,7 @@ PLAIN_ARG = re.compile(_PLAIN + rb"++")
 # request = tag SP verb *(SP arg) [SP padding]            followed by [CR]
 REQUEST = re.compile(rb"(%b) (%b)((?: %b)*+)(?: %b)?\r?" % (_TAG, _VERB, _ARG, _PADDING))
 # The same where no argument needs decoding, which is nearly every request there is.
-PLAIN_REQUEST = re.compile(
-    rb"(%b) (%b)((?: %b++)*+)(?: %b)?\r?" % (_TAG, _VERB, _PLAIN, _PADDING)
-)
+PLAIN_REQUEST = re.compile(rb"(%b) (%b)((?: %b++)*+)(?: %b)?\r?" % (_TAG, _VERB, _PLAIN, _PADDING))
 # reply = tag SP ("OK" / "DATA") *(SP arg) / tag SP "ERR" SP name *(SP arg)   followed by [CR]
 REPLY = re.compile(rb"(%b) (OK|DATA|ERR(?= %b(?:[ \r]|\Z)))((?: %b)*+)\r?" % (_TAG, _NAME, _ARG))
 # notice = "*" SP ("ESPS/1" / "ERR" / "BYE") *(SP arg)    followed by [CR]

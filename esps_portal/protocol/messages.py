@@ -17,6 +17,8 @@ _match_request = grammar.REQUEST.fullmatch
 _match_reply = grammar.REPLY.fullmatch
 _match_notice = grammar.NOTICE.fullmatch
 
+_SPACE, _LAST_VISIBLE = 0x20, 0x7E
+
 OK = b"OK"
 DATA = b"DATA"
 ERR = b"ERR"
@@ -128,11 +130,11 @@ def looks_like_answer(line: bytes) -> bool:
 
 def _what_is_wrong(line: bytes) -> str:
     text = line.removesuffix(b"\r")
-    if any(octet > 0x7E for octet in text):
+    if max(text, default=0) > _LAST_VISIBLE:
         return "a byte over 0x7E: escape it as %XX"
     if b"\r" in text:
         return "a CR that is not right before the LF"
-    if any(octet < 0x20 for octet in text):
+    if min(text, default=_SPACE) < _SPACE:
         return "a control byte: escape it as %XX"
     if text.startswith(b" ") or text.endswith(b" ") or b"  " in text:
         return "one SP between tokens, none at the ends"

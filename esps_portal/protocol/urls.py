@@ -1,4 +1,4 @@
-"""``esps://host:port`` (TCP), ``esps+tls://`` and ``esps+udp://``; port 2867 where none is given."""
+"""URLs: ``esps://host:port`` (TCP), ``esps+tls://``, ``esps+udp://``; port 2867 by default."""
 
 from __future__ import annotations
 

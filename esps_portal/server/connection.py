@@ -13,8 +13,8 @@ import math
 import attrs
 import trio
 
-from esps_portal.portal.answering import Call, Farewell, Portal
-from esps_portal.portal.services import Caller, Service
+from esps_portal.portal.answering import Call, Portal
+from esps_portal.portal.services import Caller, Farewell, Service
 from esps_portal.protocol.conversation import CallState, Cancel, Conversation, RunningCall, State
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Notice, Reply, Request

@@ -31,7 +31,7 @@ class ServerConfig:
     """
 
     portal: Portal = attrs.field(factory=lambda: bundled_portal(PRODUCT))
-    hosts: tuple[str, ...] = attrs.field(default=("127.0.0.1",), converter=tuple)
+    hosts: tuple[str, ...] = ("127.0.0.1",)
     port: int = attrs.field(
         default=PORT, validator=[attrs.validators.ge(0), attrs.validators.le(65535)]
     )

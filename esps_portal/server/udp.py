@@ -29,6 +29,8 @@ _IN6_PKTINFO = struct.Struct("=16sI")
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to recognise them, not to bind them
 
 _Ancillary = list[tuple[int, int, bytes]]
+# (host, port), and over IPv6 two numbers more, which go back as they came.
+_Source = tuple[Any, ...]
 
 
 @attrs.define
@@ -37,7 +39,7 @@ class DatagramCaller(Caller):
 
     rules: DatagramRules
     request: Request
-    source: tuple[str, int]
+    source: _Source
     request_size: int
     exchange: Exchange | None = None
 
@@ -105,7 +107,7 @@ class DatagramServer:
                 self._send(answer, source, ancillary)
 
     def _answer(
-        self, datagram: bytes, source: Any, ancillary: _Ancillary, nursery: trio.Nursery
+        self, datagram: bytes, source: _Source, ancillary: _Ancillary, nursery: trio.Nursery
     ) -> bytes | None:
         self._portal.statistics.datagrams += 1
         rules = self._rules
@@ -126,7 +128,7 @@ class DatagramServer:
         return rules.fit([outcome], request.tag, size)
 
     async def _run_call(
-        self, call: Call, exchange: Exchange, source: Any, ancillary: _Ancillary
+        self, call: Call, exchange: Exchange, source: _Source, ancillary: _Ancillary
     ) -> None:
         replies: list[Reply] = []
         room = self._portal.limits.max_datagram
@@ -155,14 +157,14 @@ class DatagramServer:
         if self._all_ended is not None and not self._calls:
             self._all_ended.set()
 
-    def _receive(self) -> tuple[bytes, Any, _Ancillary]:
+    def _receive(self) -> tuple[bytes, _Source, _Ancillary]:
         if not self._wildcard:
             datagram, source = self._socket.recvfrom(_LARGEST)
             return datagram, source, []
         datagram, found, _, source = self._socket.recvmsg(_LARGEST, 128)
         return datagram, source, _answer_from_there(found)
 
-    def _send(self, datagram: bytes, source: Any, ancillary: _Ancillary) -> None:
+    def _send(self, datagram: bytes, source: _Source, ancillary: _Ancillary) -> None:
         try:
             if ancillary:
                 self._socket.sendmsg([datagram], ancillary, 0, source)

@@ -13,18 +13,26 @@ LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 WILDCARD = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
 
 
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as trial:
+            trial.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def bound(
     kind: socket.SocketKind, family: socket.AddressFamily = socket.AF_INET, host: str | None = None
 ) -> Iterator[tuple[socket.socket, int]]:
     """Yield a socket on a free port, listening if it is TCP, and the port; it says nothing."""
+    if family == socket.AF_INET6 and not _has_ipv6():
+        pytest.skip("this machine has no IPv6")
     with socket.socket(family, kind) as ours:
-        try:
-            if family == socket.AF_INET6:
-                ours.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            ours.bind((LOOPBACK[family] if host is None else host, 0))
-        except OSError:
-            pytest.skip("this machine has no IPv6")
+        if family == socket.AF_INET6:
+            ours.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        ours.bind((LOOPBACK[family] if host is None else host, 0))
         if kind == socket.SOCK_STREAM:
             ours.listen()
         yield ours, ours.getsockname()[1]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import re
 import socket
@@ -49,7 +48,6 @@ def test_a_socket_of_this_process(
             command=tuple(psutil.Process().cmdline()),
             user=psutil.Process().username(),
         )
-        assert holder.user == getpass.getuser() or os.environ.get("USER") != getpass.getuser()
 
 
 @kinds
@@ -137,9 +135,7 @@ def test_a_process_out_of_sight_is_said(
     monkeypatch.setattr(holders, "owner", lambda *_: "somebody")
     monkeypatch.setattr(os, "geteuid", lambda: root)
     sight = look(2867)
-    assert sight.holders == (
-        Holder("tcp", "IPv4", "127.0.0.1", 2867, "LISTEN", user="somebody"),
-    )
+    assert sight.holders == (Holder("tcp", "IPv4", "127.0.0.1", 2867, "LISTEN", user="somebody"),)
     assert len(sight.unseen) == 1
     assert words in sight.unseen[0]
     assert ("sudo" in sight.unseen[0]) == (root != 0)

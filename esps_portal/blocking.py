@@ -1,0 +1,264 @@
+"""The client without trio: plain sockets, over the same protocol core.
+
+For programs and tests that are not asynchronous. A portal from here belongs to one thread at a
+time. Every wait is bounded by a time-out in seconds, given to `connect` or to the call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+import secrets
+import socket
+import time
+from collections.abc import Generator, Iterator
+
+from esps_portal.protocol.errors import (
+    BrokenPeerError,
+    ClosedError,
+    EspsError,
+    ProtocolError,
+    TimedOutError,
+    UnreachableError,
+)
+from esps_portal.protocol.requester import Pending, Requester
+from esps_portal.protocol.retransmission import Retransmission, length_that_fits
+from esps_portal.protocol.urls import PortalURL
+
+_READ_SIZE = 65536
+
+
+class _Peer:
+    """What the two transports have in common."""
+
+    def __init__(self, connected: socket.socket, requester: Requester, timeout: float) -> None:
+        self._socket = connected
+        self._requester = requester
+        self._timeout = timeout
+
+    def call(
+        self, service: str, *args: str | bytes, timeout: float | None = None
+    ) -> tuple[bytes, ...]:
+        """Call a service and return the arguments of its OK; DATA lines are dropped."""
+        return self._ask(b"CALL", (service, *args), timeout)
+
+    def ping(self, *args: str | bytes, timeout: float | None = None) -> tuple[bytes, ...]:
+        """Return what the portal sends back: the same arguments."""
+        return self._ask(b"PING", args, timeout)
+
+    def services(self, *, timeout: float | None = None) -> list[str]:
+        """Return the names of the services that are offered."""
+        return [name.decode() for name in self._ask(b"LIST", (), timeout)]
+
+    def describe(self, service: str, *, timeout: float | None = None) -> tuple[bytes, ...]:
+        """Return what LIST says of a service: name, flags, usage, summary."""
+        return self._ask(b"LIST", (service,), timeout)
+
+    def stream(
+        self, service: str, *args: str | bytes, timeout: float | None = None
+    ) -> Generator[tuple[bytes, ...], None, tuple[bytes, ...]]:
+        """Call a service and yield its DATA lines as they arrive.
+
+        A generator: its return value is the arguments of the OK. Closing it early cancels the
+        call. The time-out bounds the whole call.
+        """
+        deadline = self._deadline(timeout)
+        pending = self._requester.ask(b"CALL", (service, *args))
+        try:
+            self._start(pending, deadline)
+            while True:
+                if pending.rows:
+                    yield pending.rows.popleft()
+                elif pending.final is not None:
+                    return pending.result()
+                else:
+                    self._receive(pending, deadline)
+        finally:
+            self._finish(pending)
+
+    def _ask(
+        self, verb: bytes, args: tuple[str | bytes, ...], timeout: float | None
+    ) -> tuple[bytes, ...]:
+        deadline = self._deadline(timeout)
+        pending = self._requester.ask(verb, args)
+        try:
+            self._start(pending, deadline)
+            while pending.final is None:
+                pending.rows.clear()
+                self._receive(pending, deadline)
+        finally:
+            self._finish(pending)
+        return pending.result()
+
+    def _deadline(self, timeout: float | None) -> float:
+        return time.monotonic() + (self._timeout if timeout is None else timeout)
+
+    def _wait_until(self, deadline: float) -> None:
+        """Let the next socket operation take until ``deadline``."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimedOutError("no answer in time")
+        self._socket.settimeout(left)
+
+    def _start(self, pending: Pending, deadline: float) -> None:
+        raise NotImplementedError
+
+    def _receive(self, pending: Pending, deadline: float) -> None:
+        raise NotImplementedError
+
+    def _finish(self, pending: Pending) -> None:
+        self._requester.forget(pending)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+
+class TCPPortal(_Peer):
+    """A portal over TCP."""
+
+    def __init__(self, connected: socket.socket, timeout: float) -> None:
+        numbers = itertools.count(1)
+        super().__init__(connected, Requester(lambda: b"c%d" % next(numbers)), timeout)
+        self._lost: EspsError | None = None
+
+    def greeted(self) -> None:
+        """Wait for the greeting."""
+        deadline = self._deadline(None)
+        while self._requester.product is None:
+            self._receive(None, deadline)
+
+    def _start(self, pending: Pending, deadline: float) -> None:
+        if self._lost is not None:
+            raise type(self._lost)(*self._lost.args)
+        self._send(pending.request.encode(), deadline)
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        """Send at most one line, which the kernel's buffers hold even if the portal is slow."""
+        try:
+            self._wait_until(deadline)
+            self._socket.sendall(data)
+        except TimeoutError as error:
+            # Half a line may be out: nothing can follow it.
+            raise self._lose(TimedOutError("the portal takes nothing")) from error
+        except OSError as error:
+            raise self._lose(BrokenPeerError(f"cannot send: {error.strerror}")) from error
+
+    def _receive(self, pending: Pending | None, deadline: float) -> None:  # noqa: ARG002 - UDP needs it
+        self._wait_until(deadline)
+        try:
+            data = self._socket.recv(_READ_SIZE)
+        except TimeoutError as error:
+            raise TimedOutError("no answer in time") from error
+        except OSError as error:
+            raise self._lose(BrokenPeerError(f"the portal reset: {error.strerror}")) from error
+        if not data:
+            raise self._lose(ClosedError(self._requester.goodbye))
+        try:
+            self._requester.receive_stream_untrusted(data)
+        except ProtocolError as error:
+            message = f"the peer does not speak ESPS/1: {error.words}"
+            raise self._lose(BrokenPeerError(message)) from error
+
+    def _finish(self, pending: Pending) -> None:
+        super()._finish(pending)
+        if pending.final is None and self._lost is None:
+            with contextlib.suppress(EspsError):
+                self._send(self._requester.cancellation(pending), time.monotonic() + 1)
+
+    def _lose(self, error: EspsError) -> EspsError:
+        self._lost = self._lost or error
+        return error
+
+    def close(self) -> None:
+        """Say QUIT, and close."""
+        if self._lost is None:
+            with contextlib.suppress(EspsError):
+                self._send(b"q QUIT\n", time.monotonic() + 1)
+        super().close()
+
+
+class UDPPortal(_Peer):
+    """A portal over UDP: requests are sent again until they are answered."""
+
+    def __init__(self, connected: socket.socket, timeout: float, schedule: Retransmission) -> None:
+        super().__init__(connected, Requester(lambda: secrets.token_hex(8).encode()), timeout)
+        self._schedule = schedule
+        self._datagram = b""
+        self._waits: Iterator[float] = iter(())
+        self._next = 0.0
+
+    def _start(self, pending: Pending, deadline: float) -> None:  # noqa: ARG002 - TCP needs it
+        self._transmit(pending.request.encode())
+
+    def _transmit(self, datagram: bytes) -> None:
+        self._datagram = datagram
+        self._waits = self._schedule.waits(random.random())  # noqa: S311 - jitter, no secret
+        self._put()
+
+    def _put(self) -> None:
+        wait = next(self._waits, None)
+        if wait is None:
+            raise TimedOutError(f"no answer to {self._schedule.max_retransmit + 1} datagrams")
+        self._next = time.monotonic() + wait
+        try:
+            self._socket.send(self._datagram)
+        except OSError as error:
+            raise UnreachableError(f"cannot send: {error.strerror}") from error
+
+    def _receive(self, pending: Pending, deadline: float) -> None:
+        self._wait_until(deadline)
+        if self._next <= time.monotonic():
+            self._put()
+        self._wait_until(min(deadline, self._next))
+        try:
+            self._requester.receive_datagram_untrusted(self._socket.recv(_READ_SIZE))
+        except TimeoutError:
+            return
+        except OSError as error:
+            raise UnreachableError(f"nobody listens there: {error.strerror}") from error
+        length = length_that_fits(pending)
+        if length is not None:
+            self._requester.resume(pending)
+            self._transmit(pending.request.encode(length))
+
+
+@contextlib.contextmanager
+def connect(
+    url: str = "esps://127.0.0.1", *, timeout: float = 10.0
+) -> Iterator[TCPPortal | UDPPortal]:
+    """A connected portal, to use as ``with connect("esps://127.0.0.1:2867") as portal: ...``.
+
+    Args:
+        url: ``esps://host[:port]`` for TCP, ``esps+udp://`` for UDP.
+        timeout: seconds that connecting, and each call that names none, may take.
+
+    Raises:
+        ValueError: it is no such URL.
+        UnreachableError, ClosedError, BrokenPeerError, TimedOutError: as each says.
+    """
+    where = PortalURL.parse(url)
+    if where.transport == "tls":
+        raise UnreachableError("esps+tls:// is not available in this release: use esps://")
+    portal: TCPPortal | UDPPortal
+    try:
+        if where.transport == "udp":
+            infos = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_DGRAM)
+            family, _, _, _, address = infos[0]
+            connected = socket.socket(family, socket.SOCK_DGRAM)
+            connected.connect(address)
+            schedule = Retransmission.for_host(str(address[0]))
+            portal = UDPPortal(connected, timeout, schedule)
+        else:
+            connected = socket.create_connection((where.host, where.port), timeout)
+            portal = TCPPortal(connected, timeout)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UnreachableError(f"cannot connect to {where}: {reason}") from error
+    try:
+        if isinstance(portal, TCPPortal):
+            portal.greeted()
+        yield portal
+    finally:
+        portal.close()

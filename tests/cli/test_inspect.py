@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner, Result
+
+from esps_portal.cli.inspect import inspect_command
+from tests.inspection.strangers import bound, pong, portal, tcp_stranger, udp_stranger
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(inspect_command, arguments)
+
+
+def free_port() -> str:
+    with bound(socket.SOCK_STREAM) as (_, port):
+        return str(port)
+
+
+def test_a_held_port_is_told_and_is_0() -> None:
+    with tcp_stranger(portal) as port:
+        result = run("--port", str(port))
+    assert result.exit_code == 0
+    assert f"TCP 127.0.0.1:{port} listens" in result.output
+    assert f"pid {os.getpid()}," in result.output
+    assert "answers ESPS/1: fake/1.0" in result.output
+    assert "ss -lntup" in result.output
+    assert max(map(len, result.output.splitlines())) <= 80
+
+
+def test_a_udp_port_too() -> None:
+    with udp_stranger(pong) as port:
+        result = run("--port", str(port))
+    assert result.exit_code == 0
+    assert f"UDP 127.0.0.1:{port} is open" in result.output
+    assert "It speaks ESPS/1." in result.output
+
+
+def test_something_else_holds_it_all_the_same() -> None:
+    with bound(socket.SOCK_STREAM) as (_, port):
+        result = run("--port", str(port), "--timeout", "0.1")
+    assert result.exit_code == 0
+    assert "Nothing there speaks ESPS/1." in result.output
+
+
+def test_a_free_port_is_told_and_is_1() -> None:
+    port = free_port()
+    result = run("--port", port)
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Nobody holds port {port} on this machine.\n")
+
+
+def test_json_is_one_object() -> None:
+    with tcp_stranger(portal) as port:
+        result = run("--port", str(port), "--json")
+    assert result.exit_code == 0
+    assert result.output.count("\n") == 1
+    told = json.loads(result.output)
+    assert told["held"]
+    assert [h["pid"] for h in told["holders"] if h["host"] == "127.0.0.1"] == [os.getpid()]
+    assert told["answers"][0]["verdict"] == "esps-1"
+
+
+def test_json_of_a_free_port_is_1() -> None:
+    result = run("--port", free_port(), "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.output)["held"] is False
+
+
+def test_the_port_is_2867_unless_told() -> None:
+    result = run("--json", "--timeout", "0.1")
+    assert json.loads(result.output)["facts"]["iana"]["name"] == "esps-portal"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--port", "0"],
+        ["--port", "65536"],
+        ["--port", "-1"],
+        ["--port", "esps"],
+        ["--port"],
+        ["--timeout", "0"],
+        ["--timeout", "-1"],
+        ["--timeout", "nan"],
+        ["--timeout", "inf"],
+        ["--timeout", "soon"],
+        ["--host", "256.1.1.1.1"],
+        ["--host", "a" * 70],
+        ["--nothing"],
+        ["word"],
+    ],
+)
+def test_bad_usage_is_2_and_one_line_says_why(arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
+
+
+def test_help_says_what_the_exit_codes_mean() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    assert "Exit codes: 0 something holds the port, 1 nobody holds it" in result.output
+
+
+def test_it_starts_without_trio_and_its_help_without_psutil() -> None:
+    program = (
+        "import sys, esps_portal.cli.inspect as cli; assert 'psutil' not in sys.modules;"
+        "import esps_portal.inspection.prose; assert 'psutil' not in sys.modules;"
+        "assert 'trio' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
