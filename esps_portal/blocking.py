@@ -228,7 +228,7 @@ class UDPPortal(_Peer):
 def connect(
     url: str = "esps://127.0.0.1", *, timeout: float = 10.0
 ) -> Iterator[TCPPortal | UDPPortal]:
-    """A connected portal, to use as ``with connect("esps://127.0.0.1:2867") as portal: ...``.
+    """Connect to a portal for the length of a ``with`` block.
 
     Args:
         url: ``esps://host[:port]`` for TCP, ``esps+udp://`` for UDP.

@@ -22,7 +22,7 @@ class URLType(click.ParamType[str]):
 
     name = "url"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the URL, if it is one."""
         try:
             return str(PortalURL.parse(str(value)))
@@ -33,8 +33,10 @@ class URLType(click.ParamType[str]):
 url_option = click.option(
     "--url",
     type=URLType(),
+    envvar="ESPS_PORTAL_URL",
     default=DEFAULT_URL,
     show_default=True,
+    show_envvar=True,
     help="The portal: esps://HOST[:PORT] (TCP) or esps+udp://HOST[:PORT].",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")

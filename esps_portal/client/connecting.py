@@ -22,7 +22,7 @@ DEFAULT_URL = "esps://127.0.0.1"
 async def connect(
     url: str = DEFAULT_URL, *, retransmission: Retransmission | None = None
 ) -> AsyncIterator[Peer]:
-    """A connected portal: ``async with connect("esps://127.0.0.1:2867") as portal: ...``.
+    """Connect to a portal for the length of an ``async with`` block.
 
     Args:
         url: ``esps://host[:port]`` for TCP, ``esps+udp://`` for UDP.

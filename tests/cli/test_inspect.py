@@ -10,16 +10,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from esps_portal.cli.inspect import inspect_command
-from tests.inspection.strangers import bound, pong, portal, tcp_stranger, udp_stranger
+from tests.inspection.strangers import bound, free_port, pong, portal, tcp_stranger, udp_stranger
 
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(inspect_command, arguments)
-
-
-def free_port() -> str:
-    with bound(socket.SOCK_STREAM) as (_, port):
-        return str(port)
 
 
 def test_a_held_port_is_told_and_is_0() -> None:
@@ -49,7 +44,7 @@ def test_something_else_holds_it_all_the_same() -> None:
 
 
 def test_a_free_port_is_told_and_is_1() -> None:
-    port = free_port()
+    port = str(free_port())
     result = run("--port", port)
     assert result.exit_code == 1
     assert result.output.startswith(f"Nobody holds port {port} on this machine.\n")
@@ -67,7 +62,7 @@ def test_json_is_one_object() -> None:
 
 
 def test_json_of_a_free_port_is_1() -> None:
-    result = run("--port", free_port(), "--json")
+    result = run("--port", str(free_port()), "--json")
     assert result.exit_code == 1
     assert json.loads(result.output)["held"] is False
 

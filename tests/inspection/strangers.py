@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +21,22 @@ def _has_ipv6() -> bool:
     except OSError:
         return False
     return True
+
+
+def free_port() -> int:
+    """Return a number that nobody has, and that no test beside this one is given by port 0.
+
+    The kernel draws from 32768 upwards (ip_local_port_range), or from 49152.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)  # not random: workers share its seed
+        try:
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                with socket.socket(socket.AF_INET, kind) as trial:
+                    trial.bind(("0.0.0.0", port))
+        except OSError:
+            continue
+        return port
 
 
 @contextlib.contextmanager

@@ -3,22 +3,23 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable
 
 import attrs
 import pytest
 
+from esps_portal.inspection import probe
 from esps_portal.inspection import report as reporting
 from esps_portal.inspection.excerpt import printable, visible
 from esps_portal.inspection.facts import look_up
 from esps_portal.inspection.holders import Holder, Sight
-from esps_portal.inspection.probe import Answer
+from esps_portal.inspection.probe import Answer, Target
 from esps_portal.inspection.prose import prose
 from esps_portal.inspection.report import Report, UnknownHostError, inspect_port
 from tests.inspection.strangers import (
     LOOPBACK,
     WILDCARD,
     bound,
+    free_port,
     pong,
     portal,
     tcp_stranger,
@@ -54,9 +55,7 @@ def test_a_udp_portal_is_found_and_asked(family: socket.AddressFamily) -> None:
 
 
 def test_a_free_port() -> None:
-    with bound(socket.SOCK_STREAM) as (_, port):
-        pass
-    report = inspect_port(port, timeout=LONG)
+    report = inspect_port(free_port(), timeout=LONG)
     assert not report.held
     assert verdicts(report) == {("tcp", "127.0.0.1"): "clear", ("udp", "127.0.0.1"): "clear"}
 
@@ -152,19 +151,17 @@ ANSWERS = [
 ]
 
 
-def worst(**changes: object) -> Report:
+def worst(host: str | None = None) -> Report:
     udp = attrs.evolve(WORST, transport="udp", state="UNCONN", pid=None, program=None)
     blind = attrs.evolve(udp, command=None, user=None, fd=None)
     connected = attrs.evolve(WORST, state="ESTAB", fd=None, program=None)
     sight = Sight((WORST, blind, connected), {"ESTABLISHED": 7}, ("u" * 60 + " " + "v" * 60,))
-    return attrs.evolve(
-        Report(65535, None, sight, tuple(ANSWERS), look_up(2867)),
-        **changes,  # type: ignore[arg-type] - a test's changes
-    )
+    return Report(65535, host, sight, tuple(ANSWERS), look_up(2867))
 
 
 def test_every_line_fits_and_is_safe_to_print() -> None:
-    for report in (worst(), worst(host="h\x1b" * 60), worst(sight=Sight((), {}, ()))):
+    blind = attrs.evolve(worst(), sight=Sight((), {}, ()))
+    for report in (worst(), worst(host="h\x1b" * 60), blind):
         for line in prose(report):
             assert len(line) <= 80
             assert line == "" or line.isprintable()
@@ -240,11 +237,14 @@ def test_visible_text_moves_no_cursor(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
-def test_the_probe_keeps_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The addresses are asked in the order of the sockets, each once."""
-    asked: list[object] = []
-    look: Callable[[int], Sight] = lambda _: Sight((WORST, WORST), {}, ())  # noqa: E731
-    monkeypatch.setattr(reporting, "look", look)
-    monkeypatch.setattr(reporting.probe, "ask_all", lambda targets, _: asked.extend(targets) or [])
+def test_each_address_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Target] = []
+
+    def ask_all(targets: list[Target], _timeout: float) -> list[Answer]:
+        asked.extend(targets)
+        return []
+
+    monkeypatch.setattr(reporting, "look", lambda _: Sight((WORST, WORST), {}, ()))
+    monkeypatch.setattr(probe, "ask_all", ask_all)
     inspect_port(65535)
-    assert [(t.transport, t.host) for t in asked] == [("tcp", WORST.host), ("udp", "127.0.0.1")]  # type: ignore[attr-defined]
+    assert [(t.transport, t.host) for t in asked] == [("tcp", WORST.host), ("udp", "127.0.0.1")]

@@ -1,0 +1,73 @@
+"""Portals as processes: the installed command, as a user would start it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import IO
+
+import attrs
+
+
+@attrs.define
+class Served:
+    """A running ``esps-portal serve``."""
+
+    process: subprocess.Popen[str]
+    ready: dict[str, object] = attrs.field(factory=dict)
+    lines: list[str] = attrs.field(factory=list)
+
+    @property
+    def output(self) -> IO[str]:
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+    @property
+    def port(self) -> int:
+        addresses = self.ready.get("tcp") or self.ready.get("udp")
+        if isinstance(addresses, list):
+            return int(addresses[0][1])
+        return int(self.lines[0].split()[4])
+
+    @property
+    def url(self) -> str:
+        return f"esps://127.0.0.1:{self.port}"
+
+    def first_lines(self, count: int) -> str:
+        """Return the first lines that it printed for a person."""
+        while len(self.lines) < count:
+            self.lines.append(self.output.readline())
+        return "".join(self.lines)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+@contextlib.contextmanager
+def served(*options: str, json_lines: bool = True) -> Iterator[Served]:
+    """Start a portal on a free port; it has ended when the block is left."""
+    command = [sys.executable, "-m", "esps_portal", "serve", "--port", "0", *options]
+    if json_lines:
+        command.append("--json")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+        running = Served(p)
+        try:
+            first = running.output.readline()
+            if json_lines:
+                running.ready = json.loads(first)
+            else:
+                running.lines.append(first)
+            yield running
+        finally:
+            if p.poll() is None:
+                p.terminate()
+            try:
+                p.wait(30)
+            finally:
+                p.kill()

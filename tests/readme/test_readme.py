@@ -1,0 +1,86 @@
+"""Every example of the README is executed, and what it shows is what it prints."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes import Served, served
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Yield each command of the console blocks, and what it is said to print."""
+    for block in blocks("console"):
+        for entry in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = entry.partition("\n")
+            yield command, output
+
+
+@pytest.fixture(scope="module")
+def portal() -> Iterator[Served]:
+    with served() as running:
+        yield running
+
+
+def environment(portal: Served) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "ESPS_PORTAL_URL": portal.url}
+
+
+@pytest.mark.parametrize(("command", "output"), list(commands()))
+def test_console(command: str, output: str, portal: Served, tool: Callable[[str], str]) -> None:
+    if command == "esps-portal serve":
+        with served(json_lines=False) as running:
+            assert running.first_lines(3).replace(str(running.port), "2867") == output
+        return
+    if " nc " in command:
+        tool("nc")
+    ran = subprocess.run(
+        command.replace("2867", str(portal.port)),
+        shell=True,  # noqa: S602
+        env=environment(portal),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ran.stdout + ran.stderr == output
+
+
+@pytest.mark.parametrize("program", blocks("python"))
+def test_python(program: str, portal: Served) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program.replace("2867", str(portal.port))],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "b'hi'" in ran.stdout or "b'9.99'" in ran.stdout
+
+
+def test_shell_blocks_are_the_two_commands() -> None:
+    first, second = blocks("sh")
+    assert shlex.split(first)[-2:] == [".venv/bin/esps-portal", "serve"]
+    assert shlex.split(second)[-3:] == ["pytest", "-n", "auto"]
+
+
+def test_commands_are_all_named() -> None:
+    from esps_portal.cli import main  # noqa: PLC0415 - tested where it is used
+
+    named = set(re.findall(r"^\| `esps-portal (\w+)", README, re.MULTILINE))
+    assert named == set(main.list_commands(None))  # type: ignore[arg-type]  # it takes any context
