@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -13,10 +14,10 @@ from esps_portal.cli.words import fail, print_json
 from esps_portal.protocol.registry import PORT
 
 if TYPE_CHECKING:
+    from esps_portal.server.binding import CannotBindError
     from esps_portal.server.serving import Listening, ServerConfig
 
 _LEVELS = ("debug", "info", "warning", "error")
-_EADDRINUSE_HINT = "try another --port, or --port 0"
 
 
 @click.command("serve")
@@ -132,10 +133,13 @@ def _announce(listening: Listening, *, as_json: bool) -> None:
     click.echo("Press Ctrl-C to stop.")
 
 
-def _who_has_it(error: object) -> str:
-    """Return who has the port, as far as that may be seen."""
-    from esps_portal.server.binding import CannotBindError  # noqa: PLC0415 - help waits for none
-
-    if not isinstance(error, CannotBindError) or error.strerror != "Address already in use":
+def _who_has_it(error: CannotBindError) -> str:
+    """Return who has the port, as far as that may be seen, and what to do."""
+    if error.errno != errno.EADDRINUSE:
         return ""
-    return f"; {_EADDRINUSE_HINT}"
+    from esps_portal.inspection.holders import look  # noqa: PLC0415 - psutil is slow to import
+
+    holders = [h for h in look(error.port).holders if h.transport == error.transport]
+    seen = {f"{h.program} (pid {h.pid})" for h in holders if h.pid is not None}
+    who = f" by {', '.join(sorted(seen))}" if seen else ""
+    return f"{who}; try another --port, or --port 0"

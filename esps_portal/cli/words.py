@@ -22,7 +22,9 @@ class URLType(click.ParamType[str]):
 
     name = "url"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None, /
+    ) -> str:
         """Return the URL, if it is one."""
         try:
             return str(PortalURL.parse(str(value)))

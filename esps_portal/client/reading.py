@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from esps_portal.protocol.messages import Request
 from esps_portal.protocol.requester import Pending
 
 
@@ -25,11 +26,6 @@ class Turns:
         self._reading = False
         self._waiting: dict[Pending, trio.Event] = {}
 
-    @property
-    def anybody_reads(self) -> bool:
-        """Whether a task is reading."""
-        return self._reading
-
     async def wait_for_news(self, pending: Pending) -> None:
         """Read, or wait for whoever reads, until there is news of ``pending``.
 
@@ -41,6 +37,10 @@ class Turns:
                 await self._wait(pending)
             else:
                 await self.read_until(lambda: pending.has_news)
+
+    async def read_for_others(self) -> None:
+        """Read, or stand ready to, until cancelled: for a task that waits for something else."""
+        await self.wait_for_news(Pending(Request(b"", b"")))
 
     async def read_until(self, done: Callable[[], bool]) -> None:
         """Be the reader until ``done()``."""

@@ -94,11 +94,18 @@ class TCPPeer(Peer):
 
     async def _wait_writable(self) -> None:
         """Read meanwhile: a portal that cannot send to us may read nothing from us."""
+
+        async def read(scope: trio.CancelScope) -> None:
+            try:
+                await self._turns.read_for_others()
+            except EspsError:
+                scope.cancel()  # it is noted, and raised below
+
         async with trio.open_nursery() as nursery:
-            if not self._turns.anybody_reads:
-                nursery.start_soon(self._turns.read_until, lambda: False)
+            nursery.start_soon(read, nursery.cancel_scope)
             await trio.lowlevel.wait_writable(self._socket)
             nursery.cancel_scope.cancel()
+        self._raise_if_lost()
 
     async def _read(self) -> None:
         self._raise_if_lost()

@@ -50,11 +50,18 @@ def _headline(report: Report) -> str:
     place = "this machine" if report.host is None else visible(report.host)
     if not report.held:
         return f"Nobody holds port {report.port} on {place}."
-    count = len({holder.pid for holder in report.sight.holders})
-    by = f"{count} process{'es' * (count != 1)}" if count else "what answers there"
     speaks = any(answer.verdict == probe.ESPS for answer in report.answers)
     does = "It speaks" if speaks else "Nothing there speaks"
-    return f"Port {report.port} on {place} is held by {by}. {does} ESPS/1."
+    return f"Port {report.port} on {place} is held by {_by(report.sight.holders)}. {does} ESPS/1."
+
+
+def _by(holders: tuple[Holder, ...]) -> str:
+    if not holders:
+        return "what answers there"
+    pids = {holder.pid for holder in holders}
+    seen = len(pids - {None})
+    parts = [f"{seen} process{'es' * (seen != 1)}"] if seen else []
+    return " and ".join(parts + ["what could not be seen"] * (None in pids))
 
 
 def _holder(holder: Holder, answers: list[Answer]) -> list[str]:

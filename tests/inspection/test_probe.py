@@ -220,6 +220,11 @@ def test_our_own_echo_is_no_answer() -> None:
             probe._refuse_self(ours)  # noqa: SLF001 - the kernel's draw cannot be arranged
 
 
+def test_a_peer_that_is_gone_is_left_to_the_reading() -> None:
+    with socket.socket() as unconnected:
+        probe._refuse_self(unconnected)  # noqa: SLF001 - a race with the peer's reset
+
+
 # ---- UDP ---------------------------------------------------------------------------------------
 
 

@@ -170,7 +170,7 @@ def test_every_line_fits_and_is_safe_to_print() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        "Port 65535 on this machine is held by 2 processes. It speaks ESPS/1.",
+        "Port 65535 on this machine is held by 1 process and what could not be seen. It speaks",
         "answers ESPS/1: fake/1.0 (1.2 ms)",
         "says nothing in 1.0 s",
         "nothing listens",

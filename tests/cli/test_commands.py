@@ -1,0 +1,220 @@
+"""The installed command, as its users start it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import esps_portal
+from esps_portal.server.product import PRODUCT
+from tests.processes import Served, served
+
+COMMAND = str(Path(sys.executable).parent / "esps-portal")
+
+
+@pytest.fixture(scope="module")
+def portal() -> Iterator[Served]:
+    with served() as running:
+        yield running
+
+
+def run(*args: str, url: str = "", stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *args],
+        env={**os.environ, **({"ESPS_PORTAL_URL": url} if url else {})},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_version_is_one_and_the_same() -> None:
+    assert run("--version").stdout == f"esps-portal, version {esps_portal.__version__}\n"
+    assert f"esps-portal/{esps_portal.__version__}" == PRODUCT
+
+
+@pytest.mark.parametrize("command", ["", "serve", "ping", "list", "call", "inspect", "spec"])
+def test_help_fits_the_terminal(command: str) -> None:
+    ran = run(*command.split(), "--help")
+    assert ran.returncode == 0
+    assert ran.stdout.startswith("Usage: ")
+    assert max(map(len, ran.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["serve", "--port", "65536"], "65536"),
+        (["serve", "--port", "x"], "not a valid integer"),
+        (["serve", "--no-tcp", "--no-udp"], "nothing to serve"),
+        (["serve", "--nonsense"], "--nonsense"),
+        (["ping", "--url", "http://x"], "esps://HOST"),
+        (["ping", "--url", "esps://"], "esps://HOST"),
+        (["ping", "--url", "esps://h:99999"], "esps://HOST"),
+        (["ping", "-c", "0"], "0"),
+        (["call"], "SERVICE"),
+        (["call", "--timeout", "0", "echo"], "0"),
+        (["nonsense"], "nonsense"),
+        (["spec", "nonsense"], "nonsense"),
+    ],
+)
+def test_bad_usage(args: list[str], says: str) -> None:
+    ran = run(*args)
+    assert ran.returncode == 2
+    assert says in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("scheme", ["esps", "esps+udp"])
+def test_call(portal: Served, scheme: str) -> None:
+    url = f"{scheme}://127.0.0.1:{portal.port}"
+    assert run("call", "echo", "a b", "", "c", url=url).stdout == "a b  c\n"
+    assert run("call", "echo", "-", url=url, stdin="from stdin").stdout == "from stdin\n"
+    assert run("call", "drip", "2", "1", url=url).stdout == "1\n2\n2\n"
+    assert run("call", "discard", "x", url=url).stdout == ""
+
+
+def test_call_as_json(portal: Served) -> None:
+    ran = run("call", "--json", "random", "4", "seed", url=portal.url)
+    (line,) = ran.stdout.splitlines()
+    assert json.loads(line)["type"] == "ok"
+
+
+def test_a_refusal_is_one_line_and_exit_1(portal: Served) -> None:
+    ran = run("call", "fail", "x-shop", "sold out", url=portal.url)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", "x-shop sold out\n")
+
+
+def test_nothing_moves_the_terminal(portal: Served) -> None:
+    assert run("call", "echo", "\x1b[2J", url=portal.url).stdout == "\\x1b[2J\n"
+
+
+def test_a_call_that_takes_too_long(portal: Served) -> None:
+    ran = run("call", "--timeout", "0.2", "delay", "60000", url=portal.url)
+    assert (ran.returncode, ran.stderr) == (1, "esps-portal: no answer in 0.2 s\n")
+
+
+def test_nobody_there() -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        ran = run("ping", "-c", "1", url=f"esps://127.0.0.1:{held.getsockname()[1]}")
+    assert ran.returncode == 1
+    assert "Connection refused" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+
+
+def test_something_else_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, subprocess.Popen(
+        [COMMAND, "ping", "-c", "1", "--url", f"esps://127.0.0.1:{other.getsockname()[1]}"],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as ping:
+        peer, _ = other.accept()
+        with peer:
+            peer.sendall(b"SSH-2.0-x\r\n")
+            _, said = ping.communicate(timeout=30)
+    assert ping.returncode == 1
+    assert "does not speak ESPS/1" in said
+
+
+def test_ping_statistics(portal: Served) -> None:
+    ran = run("ping", "-c", "3", "-i", "0", url=portal.url)
+    assert ran.returncode == 0
+    assert "3 sent, 3 answered, 0% lost" in ran.stdout
+    assert "rtt min/avg/max/mdev = " in ran.stdout
+
+
+def test_ping_as_json(portal: Served) -> None:
+    *pongs, summary = map(
+        json.loads, run("ping", "-c", "2", "-i", "0", "--json", url=portal.url).stdout.splitlines()
+    )
+    assert [pong["seq"] for pong in pongs] == [1, 2]
+    assert (summary["sent"], summary["answered"]) == (2, 2)
+
+
+def test_ping_until_interrupted(portal: Served) -> None:
+    with subprocess.Popen(
+        [COMMAND, "ping", "-i", "0.01", "--url", portal.url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as ping:
+        assert ping.stdout is not None
+        ping.stdout.readline()
+        ping.send_signal(signal.SIGINT)
+        out, err = ping.communicate(timeout=30)
+    assert "ping statistics" in out
+    assert (ping.returncode, err) == (0, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_drains_and_exits_0(number: int) -> None:
+    with served() as running:
+        peer = socket.create_connection(("127.0.0.1", running.port), timeout=30)
+        with peer, peer.makefile("rb") as lines:
+            assert lines.readline().startswith(b"* ESPS/1 ")
+            peer.sendall(b"a CALL delay 300 done\nb PING\n")
+            assert lines.readline() == b"b OK\n"
+            running.process.send_signal(number)
+            assert lines.readline() == b"* BYE closing\n"
+            assert lines.readline() == b"a OK done\n"
+            assert lines.readline() == b""
+        assert running.process.wait(30) == 0
+        assert json.loads(running.output.readline()) == {"event": "stopped"}
+
+
+def test_serve_says_where_it_listens() -> None:
+    with served("--host", "127.0.0.1", "--host", "::1") as running:
+        assert running.ready["event"] == "ready"
+        assert running.ready["tcp"] == running.ready["udp"]
+        assert running.ready["tcp"] == [["127.0.0.1", running.port], ["::1", running.port]]
+        assert running.ready["control"] is None
+        assert running.ready["pid"] == running.process.pid
+
+
+@pytest.mark.parametrize(("option", "left"), [("--no-udp", "tcp"), ("--no-tcp", "udp")])
+def test_serve_one_transport(option: str, left: str) -> None:
+    with served(option) as running:
+        assert [key for key in ("tcp", "udp") if running.ready[key]] == [left]
+
+
+def test_a_taken_port_names_who_has_it(portal: Served) -> None:
+    ran = run("serve", "--port", str(portal.port))
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("esps-portal: cannot listen on 127.0.0.1 port ")
+    assert f"(pid {portal.process.pid})" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+
+
+def test_an_address_that_is_not_ours() -> None:
+    ran = run("serve", "--host", "192.0.2.1", "--port", "0")
+    assert ran.returncode == 1
+    assert len(ran.stderr.splitlines()) == 1
+
+
+def test_spec() -> None:
+    assert run("spec").stdout.startswith("# ")
+    assert "request" in run("spec", "abnf").stdout
+    assert (Path(run("spec", "--path").stdout.strip()) / "registry.toml").is_file()
+
+
+def test_serve_ends_with_its_terminal_line() -> None:
+    """A person sees where it listens at once, though the output is a pipe or a terminal."""
+    leader, follower = pty.openpty()
+    with subprocess.Popen([COMMAND, "serve", "--port", "0"], stdout=follower) as serving:
+        os.close(follower)
+        with os.fdopen(leader, "rb") as screen:
+            assert screen.readline().startswith(b"listening on 127.0.0.1 port ")
+            serving.send_signal(signal.SIGINT)
+            assert serving.wait(30) == 0

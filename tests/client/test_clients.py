@@ -1,0 +1,270 @@
+"""Both clients over both transports, against a running portal and against bad peers."""
+
+from __future__ import annotations
+
+import functools
+import socket
+import threading
+from collections.abc import Callable
+
+import pytest
+import trio
+import trio.testing
+
+from esps_portal import (
+    BrokenPeerError,
+    ClosedError,
+    Limits,
+    RefusedError,
+    ServerConfig,
+    TimedOutError,
+    UnreachableError,
+    blocking,
+    connect,
+    serve,
+)
+from esps_portal.portal.offer import bundled_portal
+from esps_portal.protocol.retransmission import Retransmission
+
+QUICK = Retransmission(ack_timeout=0.01)
+
+
+@pytest.fixture
+async def port(nursery: trio.Nursery) -> int:
+    listening = await nursery.start(serve, ServerConfig(port=0))
+    port: int = listening.tcp[0][1]
+    return port
+
+
+@pytest.fixture(params=["esps", "esps+udp"])
+def url(request: pytest.FixtureRequest, port: int) -> str:
+    return f"{request.param}://127.0.0.1:{port}"
+
+
+async def test_calls(url: str) -> None:
+    async with connect(url) as portal:
+        assert await portal.call("echo", "a b", b"\x00\xff", "", "ü") == (
+            b"a b",
+            b"\x00\xff",
+            b"",
+            "ü".encode(),
+        )
+        assert await portal.ping("x") == (b"x",)
+        assert "echo" in await portal.services()
+        assert (await portal.describe("count"))[0] == b"count"
+        assert (await portal.hello())[0] == b"ESPS/1"
+
+
+async def test_refusals_carry_code_and_words(url: str) -> None:
+    async with connect(url) as portal:
+        with pytest.raises(RefusedError) as caught:
+            await portal.call("fail", "x-shop", "sold", "out")
+        assert (caught.value.code, caught.value.words) == ("x-shop", "sold out")
+
+
+async def test_streams(url: str) -> None:
+    async with connect(url) as portal, portal.stream("drip", "3", "1") as rows:
+        assert [row async for row in rows] == [(b"1",), (b"2",), (b"3",)]
+        assert rows.result == (b"3",)
+
+
+async def test_a_stream_that_is_left_early(url: str) -> None:
+    async with connect(url) as portal:
+        async with portal.stream("drip", "3", "1") as rows:
+            async for _ in rows:
+                break
+        assert await portal.ping() == ()
+
+
+async def test_many_calls_at_once(url: str) -> None:
+    async with connect(url) as portal, trio.open_nursery() as nursery:
+
+        async def one(number: int) -> None:
+            text = str(number)
+            assert await portal.call("delay", str(number % 7), text) == (text.encode(),)
+
+        for number in range(50):
+            nursery.start_soon(one, number)
+
+
+async def test_cancelling_the_reader_leaves_the_others(port: int) -> None:
+    async with connect(f"esps://127.0.0.1:{port}") as portal, trio.open_nursery() as nursery:
+
+        async def short() -> None:
+            with trio.move_on_after(0.05):
+                await portal.call("stall")
+
+        nursery.start_soon(short)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await portal.call("delay", "100", "x") == (b"x",)
+
+
+async def test_cancelling_a_call_cancels_it_there(nursery: trio.Nursery) -> None:
+    portal = bundled_portal("test/1")
+    ended = trio.Event()
+
+    @portal.service
+    async def forever() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+
+    listening = await nursery.start(serve, ServerConfig(portal=portal, port=0))
+    async with connect(f"esps://127.0.0.1:{listening.tcp[0][1]}") as client:
+        with trio.move_on_after(0.05):
+            await client.call("forever")
+        with trio.fail_after(10):
+            await ended.wait()
+
+
+async def test_more_than_the_buffers_hold(port: int) -> None:
+    """A client reads while it writes, or both sides would wait for each other."""
+    async with connect(f"esps://127.0.0.1:{port}") as portal, trio.open_nursery() as nursery:
+        big = "x" * 8000
+        for _ in range(2000):
+            nursery.start_soon(portal.call, "echo", big)
+
+
+@pytest.mark.parametrize(
+    ("service", "error"),
+    [("close", ClosedError), ("reset", BrokenPeerError), ("truncate", ClosedError)],
+)
+async def test_a_portal_that_ends_the_connection(
+    port: int, service: str, error: type[Exception]
+) -> None:
+    args = ("9",) if service == "truncate" else ()
+    async with connect(f"esps://127.0.0.1:{port}") as portal:
+        with pytest.raises(error):
+            await portal.call(service, *args)
+        with pytest.raises(error):
+            await portal.ping()
+
+
+async def test_garbage_is_a_broken_peer(port: int) -> None:
+    async with connect(f"esps://127.0.0.1:{port}") as portal:
+        with pytest.raises((BrokenPeerError, ClosedError)):
+            await portal.call("garbage", "2000", "1")
+
+
+@pytest.mark.parametrize("scheme", ["esps", "esps+udp"])
+async def test_nobody_there(scheme: str) -> None:
+    with socket.socket() as tcp:
+        tcp.bind(("127.0.0.1", 0))
+        url = f"{scheme}://127.0.0.1:{tcp.getsockname()[1]}"
+        with pytest.raises(UnreachableError):
+            async with connect(url) as portal:
+                await portal.ping()
+        with pytest.raises(UnreachableError), blocking.connect(url) as other:
+            other.ping()
+
+
+async def test_the_users_error_comes_out_as_it_is(url: str) -> None:
+    with pytest.raises(KeyError):
+        async with connect(url):
+            raise KeyError
+
+
+async def test_no_answer_over_udp() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        url = f"esps+udp://127.0.0.1:{silent.getsockname()[1]}"
+        async with connect(url, retransmission=QUICK) as portal:
+            with pytest.raises(TimedOutError):
+                await portal.ping()
+        silent.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        assert len({silent.recv(100) for _ in range(5)}) == 1  # ESPS-UDP: the same datagram
+        with pytest.raises(BlockingIOError):
+            silent.recv(100)
+
+
+async def test_a_reply_with_another_tag_is_ignored() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as liar:
+        liar.bind(("127.0.0.1", 0))
+
+        def lie() -> None:
+            _, source = liar.recvfrom(100)
+            liar.sendto(b"other OK x\n", source)
+            liar.sendto(b"rubbish", source)
+            liar.sendto(b"\xff\n", source)
+            request, source = liar.recvfrom(100)
+            liar.sendto(request.split()[0] + b" OK true\n", source)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, lie)
+            url = f"esps+udp://127.0.0.1:{liar.getsockname()[1]}"
+            async with connect(url, retransmission=QUICK) as portal:
+                assert await portal.ping() == (b"true",)
+
+
+async def test_a_portal_without_room(nursery: trio.Nursery) -> None:
+    config = ServerConfig(portal=bundled_portal("x/1", Limits(max_connections=1)), port=0)
+    listening = await nursery.start(serve, config)
+    url = f"esps://127.0.0.1:{listening.tcp[0][1]}"
+    async with connect(url):
+        with pytest.raises(ClosedError) as caught:
+            async with connect(url):
+                pass
+        assert caught.value.reason == "busy"
+
+
+async def test_wrong_arguments(url: str) -> None:
+    async with connect(url) as portal:
+        with pytest.raises(TypeError):
+            await portal.call("echo", 1)  # type: ignore[arg-type]  # that is the test
+        with pytest.raises(ValueError, match="longer than"):
+            await portal.call("echo", "x" * 9000)
+        assert await portal.ping() == ()
+
+
+async def in_thread(function: Callable[[], None]) -> None:
+    await trio.to_thread.run_sync(function)
+
+
+async def test_blocking(url: str) -> None:
+    def session() -> None:
+        with blocking.connect(url, timeout=10) as portal:
+            assert portal.call("echo", "a b", b"\xff") == (b"a b", b"\xff")
+            assert portal.ping("x") == (b"x",)
+            assert "echo" in portal.services()
+            assert portal.describe("echo")[0] == b"echo"
+            assert list(portal.stream("drip", "3", "1")) == [(b"1",), (b"2",), (b"3",)]
+            with pytest.raises(RefusedError):
+                portal.call("nonsense")
+            with pytest.raises(TimedOutError):
+                portal.call("delay", "60000", timeout=0.05)
+            assert portal.ping("still") == (b"still",)
+
+    await in_thread(session)
+
+
+@pytest.mark.parametrize(("service", "error"), [("close", ClosedError), ("reset", BrokenPeerError)])
+async def test_blocking_ends(port: int, service: str, error: type[Exception]) -> None:
+    def session() -> None:
+        with blocking.connect(f"esps://127.0.0.1:{port}") as portal:
+            with pytest.raises(error):
+                portal.call(service)
+            with pytest.raises(error):
+                portal.ping()
+
+    await in_thread(session)
+
+
+async def test_tls_is_said_to_be_missing() -> None:
+    with pytest.raises(UnreachableError, match="not available"):
+        async with connect("esps+tls://127.0.0.1"):
+            pass
+    with pytest.raises(UnreachableError, match="not available"):
+        await in_thread(functools.partial(_enter, "esps+tls://127.0.0.1"))
+
+
+def _enter(url: str) -> None:
+    with blocking.connect(url):
+        pass
+
+
+def test_blocking_leaves_no_thread() -> None:
+    before = threading.active_count()
+    with pytest.raises(ValueError, match="no portal URL"), blocking.connect("http://x"):
+        pass
+    assert threading.active_count() == before
