@@ -29,6 +29,9 @@ from esps_portal.protocol.registry import VERSION, what_is_wrong_with_arguments
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
+# So few and so short arguments fit the shortest `max_line` there may be, 512, all escaped.
+_FEW, _SHORT = 16, 128
+
 _log = logging.getLogger("esps_portal")
 
 
@@ -132,7 +135,10 @@ class Portal:
         self.statistics.requests += 1
         verb = request.verb
         if verb == b"CALL" and request.args:
-            return self._call(request, caller)
+            service = self._services.get(request.args[0])
+            if service is None:
+                return self._unknown(request.tag, request.args[0])
+            return self._call(request, service, caller)
         if verb == b"PING":
             return Reply(request.tag, OK, request.args)
         wrong = what_is_wrong_with_arguments(verb, request.args)
@@ -140,11 +146,8 @@ class Portal:
             return _refuse(request.tag, "bad-arguments", wrong)
         return self._hello(request) if verb == b"HELLO" else self._list(request)
 
-    def _call(self, request: Request, caller: Caller) -> Outcome:
+    def _call(self, request: Request, service: Service, caller: Caller) -> Outcome:
         args = request.args
-        service = self._services.get(args[0])
-        if service is None:
-            return self._unknown(request.tag, args[0])
         if not service.free:
             if caller.transport not in service.transports:
                 return _refuse(request.tag, "use-tcp", f"{service.name} is not offered over UDP")
@@ -210,11 +213,11 @@ def _failed(tag: bytes, service: Service) -> Reply:
 
 
 def _final(tag: bytes, result: Result, max_line: int) -> Reply:
-    reply = Reply(tag, OK, reply_args(result))
-    # Escaped, an octet is three; only a reply that could be over the limit is measured.
-    if 3 * sum(map(len, reply.args)) + 3 * len(reply.args) + len(tag) > max_line - 4 and (
-        len(reply.encode()) > max_line
-    ):
-        message = f"its reply would be longer than {max_line} bytes"
-        raise ValueError(message)
+    args = reply_args(result)
+    reply = Reply(tag, OK, args)
+    # Escaped, an octet is three. Nearly every reply is so short that it need not be measured.
+    if len(args) > _FEW or sum(map(len, args)) > _SHORT:
+        size = len(reply.encode())
+        if size > max_line:
+            raise ValueError(f"its reply would be {size} bytes long, over {max_line}")
     return reply

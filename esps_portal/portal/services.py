@@ -46,6 +46,9 @@ class Caller:
         raise NotImplementedError
 
 
+_OCTETS = frozenset({bytes})
+
+
 class CallContext(Protocol):
     """What a service that asks for ``call`` gets."""
 
@@ -162,7 +165,7 @@ def reply_args(result: Result) -> tuple[bytes, ...]:
     Raises:
         TypeError: it is none of the things that a service may return.
     """
-    if type(result) is tuple and all(type(arg) is bytes for arg in result):
+    if type(result) is tuple and _OCTETS.issuperset(map(type, result)):
         return result
     if result is None:
         return ()

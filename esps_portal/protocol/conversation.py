@@ -44,6 +44,11 @@ class State(enum.Enum):
     ENDED = "the last line has been written"
 
 
+# To look up a member of an enumeration costs more than all else that `read` asks of a state.
+_OPEN = State.OPEN
+_find_verb = VERBS.get
+
+
 class Signal(enum.Enum):
     """What can happen to a connection."""
 
@@ -160,16 +165,16 @@ class Conversation:
 
     def read(self, piece: Piece) -> Request | Reply | Notice | Cancel | None:
         """Say what to do about the next of `pieces`."""
-        if not isinstance(piece, bytes):
-            return self._read_too_long(piece)
+        if type(piece) is not bytes:
+            return self._read_too_long(piece)  # type: ignore[arg-type]  # mypy: type() is exact
         try:
             request = parse_request_untrusted(piece)
         except ProtocolError as error:
             return self._reject(piece, error)
         tag = request.tag
-        if tag in self._calls or self.state is not State.OPEN:
+        if tag in self._calls or self.state is not _OPEN:
             return self._reject_by_state(tag)
-        verb = VERBS.get(request.verb)
+        verb = _find_verb(request.verb)
         if verb is None:
             return self._reject(piece, ProtocolError("unknown-verb", hint_for_verb(request.verb)))
         self._first = False

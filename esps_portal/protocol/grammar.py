@@ -62,10 +62,11 @@ def decode_args(tokens: bytes) -> tuple[bytes, ...]:
 
 def encode_args(args: tuple[bytes, ...]) -> bytes:
     """Return the canonical form of arguments: joined by single SP, upper-case hex."""
-    return b" ".join([arg if _is_plain(arg) else _escape(arg) for arg in args])
+    return b" ".join([arg if _is_plain(arg) else escape(arg) for arg in args])
 
 
-def _escape(arg: bytes) -> bytes:
+def escape(arg: bytes) -> bytes:
+    """Return the canonical form of one argument that is not plain."""
     return _UNSAFE.sub(_percent, arg) if arg else b'""'
 
 
