@@ -115,11 +115,14 @@ def test_nobody_there() -> None:
 
 
 def test_something_else_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other, subprocess.Popen(
-        [COMMAND, "ping", "-c", "1", "--url", f"esps://127.0.0.1:{other.getsockname()[1]}"],
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as ping:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        subprocess.Popen(
+            [COMMAND, "ping", "-c", "1", "--url", f"esps://127.0.0.1:{other.getsockname()[1]}"],
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as ping,
+    ):
         peer, _ = other.accept()
         with peer:
             peer.sendall(b"SSH-2.0-x\r\n")
