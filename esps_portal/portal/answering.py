@@ -147,29 +147,23 @@ class Portal:
         return self._hello(request) if verb == b"HELLO" else self._list(request)
 
     def _call(self, request: Request, service: Service, caller: Caller) -> Outcome:
-        args = request.args
-        if not service.free:
-            if caller.transport not in service.transports:
-                return _refuse(request.tag, "use-tcp", f"{service.name} is not offered over UDP")
-            if not caller.admit(service):
-                return _refuse(request.tag, "busy", "too many calls run: try again")
-        if not service.accepts(len(args) - 1):
-            usage = f"usage: CALL {service.name} {service.usage}".rstrip()
-            return _refuse(request.tag, "bad-arguments", usage)
-        if service.instant:
-            return self._execute(request, service, caller)
-        return Call(request, service, caller, self.limits.max_line)
-
-    def _execute(self, request: Request, service: Service, caller: Caller) -> Reply | Farewell:
+        args = request.args[1:]
+        if not (service.free and service.least <= len(args) <= service.most):
+            refused = _check(request, service, caller)
+            if refused is not None:
+                return refused
+        if not service.instant:
+            return Call(request, service, caller, self.limits.max_line)
         try:
             if service.wants_call:
                 call = Call(request, service, caller, self.limits.max_line)
-                result = service.function(*request.args[1:], call=call)
+                result = service.function(*args, call=call)
             else:
-                result = service.function(*request.args[1:])
-            if type(result) is Farewell:
-                return result
-            return _final(request.tag, result, self.limits.max_line)
+                result = service.function(*args)
+            if result is args:
+                # What came in a request fits a reply, and needs no look: that is echo.
+                return Reply(request.tag, OK, args)
+            return _outcome(request.tag, result, self.limits.max_line)
         except RefusedError as error:
             return _refused(request.tag, error)
         except Exception:  # noqa: BLE001 - a service may raise anything; `_failed` logs it
@@ -199,6 +193,18 @@ class Portal:
         return _refuse(tag, "unknown-service", hint)
 
 
+def _check(request: Request, service: Service, caller: Caller) -> Reply | None:
+    """Return why a service is not executed, if it is not. The number of arguments comes last."""
+    if caller.transport not in service.transports:
+        return _refuse(request.tag, "use-tcp", f"{service.name} is not offered over UDP")
+    if not service.free and not caller.admit(service):
+        return _refuse(request.tag, "busy", "too many calls run: try again")
+    if not service.least <= len(request.args) - 1 <= service.most:
+        usage = f"usage: CALL {service.name} {service.usage}".rstrip()
+        return _refuse(request.tag, "bad-arguments", usage)
+    return None
+
+
 def _refuse(tag: bytes, code: str, words: str) -> Reply:
     return Reply(tag, ERR, (code.encode(), words.encode()))
 
@@ -210,6 +216,10 @@ def _refused(tag: bytes, error: RefusedError) -> Reply:
 def _failed(tag: bytes, service: Service) -> Reply:
     _log.exception("service %s failed", service.name)
     return _refuse(tag, "failed", "the service failed; the server's log says why")
+
+
+def _outcome(tag: bytes, result: Result, max_line: int) -> Reply | Farewell:
+    return result if isinstance(result, Farewell) else _final(tag, result, max_line)
 
 
 def _final(tag: bytes, result: Result, max_line: int) -> Reply:

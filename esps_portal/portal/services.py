@@ -8,6 +8,7 @@ be cancelled, and may send lines as it goes through the keyword-only parameter `
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypedDict, Unpack
 
@@ -99,7 +100,7 @@ class Service:
     instant: bool
     wants_call: bool
     least: int
-    most: int | None
+    most: int
     free: bool
 
     @classmethod
@@ -154,10 +155,6 @@ class Service:
         """Return the arguments of the reply to ``LIST name``."""
         return tuple(text.encode() for text in (self.name, self.flags, self.usage, self.summary))
 
-    def accepts(self, count: int) -> bool:
-        """Whether it can be called with so many arguments."""
-        return count >= self.least and (self.most is None or count <= self.most)
-
 
 def reply_args(result: Result) -> tuple[bytes, ...]:
     """Return what a service returned as the arguments of its reply.
@@ -198,7 +195,7 @@ def number(text: bytes, what: str, lowest: int, highest: int) -> int:
     raise RefusedError("bad-arguments", f"{what} is a number from {lowest} to {highest}")
 
 
-def _arity(function: Callable[..., Any]) -> tuple[int, int | None, bool]:
+def _arity(function: Callable[..., Any]) -> tuple[int, int, bool]:
     """Return the least and the most arguments, and whether it takes ``call``."""
     least, most, wants_call = 0, 0, False
     endless = False
@@ -210,4 +207,4 @@ def _arity(function: Callable[..., Any]) -> tuple[int, int | None, bool]:
         elif parameter.kind is not parameter.VAR_KEYWORD:
             most += 1
             least += parameter.default is parameter.empty
-    return least, None if endless else most, wants_call
+    return least, sys.maxsize if endless else most, wants_call

@@ -18,7 +18,9 @@ import attrs
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import (
+    DATA,
     ERR,
+    OK,
     Notice,
     Reply,
     Request,
@@ -29,8 +31,11 @@ from esps_portal.protocol.messages import (
 )
 from esps_portal.protocol.registry import ERRORS, VERBS, hint_for_verb
 
+# A datagram with one of these for its second token is an answer, and is never answered.
+_ANSWERS = frozenset({OK, DATA, ERR})
 
-@attrs.frozen
+
+@attrs.define
 class DatagramAnswer:
     """All lines of one answer, and what is left of it where it does not fit.
 
@@ -94,6 +99,7 @@ class DatagramRules:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._most, self._factor = limits.max_datagram, limits.amplification
         self._running: dict[tuple[Hashable, bytes], Exchange] = {}
         # In the order in which they expire: the window is the same for all.
         self._kept: OrderedDict[tuple[Hashable, bytes], Exchange] = OrderedDict()
@@ -117,21 +123,27 @@ class DatagramRules:
 
         Raises nothing: what is wrong with a datagram is answered or not.
         """
-        if looks_like_answer(datagram):
-            return None
         if self._kept:
             self._forget_expired(now)
         try:
             request = self._parse(datagram)
         except ProtocolError as error:
-            return self._reject(datagram, source, error)
-        key = (source, request.tag)
-        if key in self._running or key in self._kept:
-            return self._repeat(key, request, len(datagram), now)
+            return None if looks_like_answer(datagram) else self._reject(datagram, source, error)
+        if request.verb in _ANSWERS:
+            return None
+        if self._running or self._kept:
+            key = (source, request.tag)
+            if key in self._running or key in self._kept:
+                return self._repeat(key, request, len(datagram), now)
         return self._check(request, datagram)
 
     def fit(self, replies: Sequence[Reply | Notice], tag: bytes, request_size: int) -> bytes | None:
         """Return the datagram that answers a request of that many bytes, if one may be sent."""
+        if len(replies) == 1:
+            line = replies[0].encode()
+            size = len(line)
+            if size <= self._most and size <= self._factor * request_size:
+                return line
         return DatagramAnswer.of(replies, tag, self._limits).fit(request_size, self._limits)
 
     def begin(

@@ -28,6 +28,7 @@ VERB = re.compile(_VERB)
 NAME = re.compile(_NAME)
 # An argument that needs no escape and no decoding.
 PLAIN_ARG = re.compile(_PLAIN + rb"++")
+PLAIN_ARGS = re.compile(rb"%b++(?: %b++)*+" % (_PLAIN, _PLAIN))
 
 # request = tag SP verb *(SP arg) [SP padding]            followed by [CR]
 REQUEST = re.compile(rb"(%b) (%b)((?: %b)*+)(?: %b)?\r?" % (_TAG, _VERB, _ARG, _PADDING))

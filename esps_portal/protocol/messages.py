@@ -13,7 +13,7 @@ from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ProtocolError
 
 _match_plain_request = grammar.PLAIN_REQUEST.fullmatch
-_is_plain = grammar.PLAIN_ARG.fullmatch
+_are_plain = grammar.PLAIN_ARGS.fullmatch
 _match_request = grammar.REQUEST.fullmatch
 _match_reply = grammar.REPLY.fullmatch
 _match_notice = grammar.NOTICE.fullmatch
@@ -55,9 +55,15 @@ class Reply:
 
     def encode(self) -> bytes:
         """Return the line."""
-        # Written out, as every answer of a portal passes here: a call of `_join` costs a third.
-        args = [arg if _is_plain(arg) else grammar.escape(arg) for arg in self.args]
-        return b"%b %b\n" % (self.tag, b" ".join([self.kind, *args]))
+        # Every answer of a portal passes here, so what is common is tried first: no arguments,
+        # then arguments that stand for themselves. One that holds SP shows in the count.
+        args = self.args
+        if not args:
+            return b"%b %b\n" % (self.tag, self.kind)
+        joined = b" ".join(args)
+        if joined.count(b" ") >= len(args) or not _are_plain(joined):
+            joined = grammar.encode_args(args)
+        return b"%b %b %b\n" % (self.tag, self.kind, joined)
 
     def wordless(self, machine_arguments: int = 0) -> Reply:
         """Return this refusal without the words for a person: the code and what a machine reads."""
