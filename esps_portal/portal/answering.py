@@ -160,7 +160,7 @@ class Portal:
                 result = service.function(*args, call=call)
             else:
                 result = service.function(*args)
-            if result is args:
+            if result == args and type(result) is tuple:
                 # What came in a request fits a reply, and needs no look: that is echo.
                 return Reply(request.tag, OK, args)
             return _outcome(request.tag, result, self.limits.max_line)
