@@ -46,7 +46,10 @@ class State(enum.Enum):
 
 # To look up a member of an enumeration costs more than all else that `read` asks of a state.
 _OPEN = State.OPEN
-_find_verb = VERBS.get
+# The states in which whatever comes is thrown away.
+_DEAF = frozenset({State.QUITTING, State.ENDED})
+# The verbs that are about the conversation itself, which has to manage them: CANCEL and QUIT.
+_MANAGED = frozenset(name for name, verb in VERBS.items() if not verb.udp)
 
 
 class Signal(enum.Enum):
@@ -131,6 +134,7 @@ class Conversation:
         "_quit_tag",
         "_running",
         "_splitter",
+        "_untouched",
         "pieces",
         "state",
     )
@@ -146,7 +150,8 @@ class Conversation:
         # Calls whose task has not ended; cancelled ones are among them, their tags are not above.
         self._running: set[RunningCall] = set()
         self._quit_tag: bytes | None = None
-        self._first = True
+        # No octet has come yet; and no line but empty ones.
+        self._untouched = self._first = True
 
     # -- what the peer sends
 
@@ -155,10 +160,12 @@ class Conversation:
 
         To be called only when `pieces` is used up.
         """
-        if self._first and self._splitter.pending == 0 and data[0] == grammar.TLS_HANDSHAKE:
-            # A TLS handshake has no LF to wait for.
-            self.pieces = iter((data[:1],))
-            return True
+        if self._untouched:
+            self._untouched = False
+            if data[0] == grammar.TLS_HANDSHAKE:
+                # A TLS handshake has no LF to wait for.
+                self.pieces = iter((data[:1],))
+                return True
         found = self._splitter.feed(data)
         self.pieces = iter(found)
         return bool(found)
@@ -171,20 +178,23 @@ class Conversation:
             request = parse_request_untrusted(piece)
         except ProtocolError as error:
             return self._reject(piece, error)
-        tag = request.tag
-        if tag in self._calls or self.state is not _OPEN:
-            return self._reject_by_state(tag)
-        verb = _find_verb(request.verb)
-        if verb is None:
-            return self._reject(piece, ProtocolError("unknown-verb", hint_for_verb(request.verb)))
+        if self.state is not _OPEN or (self._calls and request.tag in self._calls):
+            words = "not executed: the portal is closing"
+            return self._reject(piece, ProtocolError("closing", words))
+        name = request.verb
+        # Most are calls; to find that out by a table takes a hash of octets never seen before.
+        if name != b"CALL":
+            if name not in VERBS:
+                return self._reject(piece, ProtocolError("unknown-verb", hint_for_verb(name)))
+            if name in _MANAGED:
+                self._first = False
+                return self._manage(request)
         self._first = False
-        if verb.udp:
-            return request
-        return self._manage(request)
+        return request
 
     def end_of_input(self) -> None:
         """The peer has sent its FIN. An unfinished line is never executed."""
-        if self.state is not State.QUITTING:
+        if self.state not in _DEAF:
             self._move(Signal.END_OF_INPUT)
 
     # -- what the carrier starts and ends
@@ -224,10 +234,10 @@ class Conversation:
 
     def shut_down(self) -> Notice | None:
         """The server closes. Returns what to say, if anything is still said."""
-        if self.state is State.QUITTING:
+        if self.state is State.ENDED:
             return None
         self._move(Signal.SHUTDOWN)
-        return Notice(b"BYE", (b"closing",))
+        return Notice(b"BYE", (b"closing",)) if self.state is State.CLOSING else None
 
     def idle(self) -> Notice:
         """Nothing has come for too long. Returns the last line."""
@@ -282,7 +292,7 @@ class Conversation:
         if line in (b"", b"\r"):
             self._first = first
             return None
-        if self.state in (State.QUITTING, State.ENDED):
+        if self.state in _DEAF:
             return None
         tag = readable_tag(line)
         if tag is not None and tag in self._calls:
@@ -306,19 +316,15 @@ class Conversation:
             return f"this is no HTTP: it is {VERSION.decode()}"
         return ""
 
-    def _reject_by_state(self, tag: bytes) -> Reply | Notice | None:
-        """Refuse a well-formed request whose turn it is not."""
-        if self.state in (State.QUITTING, State.ENDED):
-            return None
-        if tag in self._calls:
-            return refusal(None, "tag-in-use", tag)
-        self._move(Signal.REQUEST)
-        return refusal(tag, "closing", "not executed: the portal is closing")
-
     def _read_too_long(self, piece: TooLong | Unterminated) -> Reply | Notice | None:
+        # What follows an over-long line is no first line, and its head alone is no sign of HTTP.
+        self._first = False
         if isinstance(piece, Unterminated):
-            if self.state is not State.QUITTING:
+            if self.state not in _DEAF:
                 self._move(Signal.FATAL)
+                # Nothing more is said, not by running calls either.
+                for call in self._live():
+                    self._drop(call)
             return None
         words = f"a line is at most {self._limits.max_line} bytes, its LF included"
         return self._reject(piece.head, ProtocolError("too-long", words))

@@ -56,8 +56,8 @@ class DatagramAnswer:
         lines = b"".join([reply.encode() for reply in replies])
         size = len(lines)
         brief = None
-        if len(replies) == 1 and isinstance(last := replies[0], Reply) and last.kind == ERR:
-            brief = last.wordless(_machine_arguments(last)).encode()
+        if len(replies) == 1:
+            brief = _brief(replies[0])
         return cls(tag, lines if size <= limits.max_datagram else b"", size, brief)
 
     def fit(self, request_size: int, limits: Limits) -> bytes | None:
@@ -129,13 +129,15 @@ class DatagramRules:
             request = self._parse(datagram)
         except ProtocolError as error:
             return None if looks_like_answer(datagram) else self._reject(datagram, source, error)
-        if request.verb in _ANSWERS:
+        # Most are calls; to find out by a table takes a hash of octets never seen before.
+        is_call = request.verb == b"CALL"
+        if not is_call and request.verb in _ANSWERS:
             return None
         if self._running or self._kept:
             key = (source, request.tag)
             if key in self._running or key in self._kept:
                 return self._repeat(key, request, len(datagram), now)
-        return self._check(request, datagram)
+        return request if is_call and not self.closing else self._check(request, datagram)
 
     def fit(self, replies: Sequence[Reply | Notice], tag: bytes, request_size: int) -> bytes | None:
         """Return the datagram that answers a request of that many bytes, if one may be sent."""
@@ -223,9 +225,14 @@ class DatagramRules:
             self._kept.popitem(last=False)
 
 
-def _machine_arguments(error: Reply) -> int:
-    known = ERRORS.get(error.args[0].decode("ascii", "replace"))
-    return known.machine_arguments if known else 0
+def _brief(answer: Reply | Notice) -> bytes | None:
+    """Return an error without its words; the one notice there is over UDP has none."""
+    if isinstance(answer, Notice):
+        return answer.encode()
+    if answer.kind != ERR:
+        return None
+    known = ERRORS.get(answer.args[0].decode("ascii", "replace"))
+    return answer.wordless(known.machine_arguments if known else 0).encode()
 
 
 def _came_before_execution(last: Reply) -> bool:

@@ -16,6 +16,7 @@ _TAG = rb"[A-Za-z0-9._-]{1,32}+"
 _VERB = rb"[A-Za-z]{1,16}+"
 # The octets of an argument that stand for themselves: %x21 / %x24 / %x26-7E
 _PLAIN = rb"[!$&-~]"
+PLAIN = bytes(octet for octet in range(0x21, 0x7F) if octet not in b'"#%')
 # arg = %x22 %x22 / 1*(%x21 / %x24 / %x26-7E / "%" 2HEXDIG)
 _ARG = rb'(?:""|(?:' + _PLAIN + rb"++|%[0-9A-Fa-f]{2})++)"
 # name = LCALPHA *63(LCALPHA / DIGIT / "-" / "." / "_")
@@ -28,19 +29,21 @@ VERB = re.compile(_VERB)
 NAME = re.compile(_NAME)
 # An argument that needs no escape and no decoding.
 PLAIN_ARG = re.compile(_PLAIN + rb"++")
-PLAIN_ARGS = re.compile(rb"%b++(?: %b++)*+" % (_PLAIN, _PLAIN))
 
 # request = tag SP verb *(SP arg) [SP padding]            followed by [CR]
 REQUEST = re.compile(rb"(%b) (%b)((?: %b)*+)(?: %b)?\r?" % (_TAG, _VERB, _ARG, _PADDING))
 # The same where no argument needs decoding, which is nearly every request there is.
-PLAIN_REQUEST = re.compile(rb"(%b) (%b)((?: %b++)*+)(?: %b)?\r?" % (_TAG, _VERB, _PLAIN, _PADDING))
+PLAIN_REQUEST = re.compile(
+    rb"(%b) (%b)(?: (%b++(?: %b++)*+))?+(?: %b)?\r?" % (_TAG, _VERB, _PLAIN, _PLAIN, _PADDING)
+)
 # reply = tag SP ("OK" / "DATA") *(SP arg) / tag SP "ERR" SP name *(SP arg)   followed by [CR]
 REPLY = re.compile(rb"(%b) (OK|DATA|ERR(?= %b(?:[ \r]|\Z)))((?: %b)*+)\r?" % (_TAG, _NAME, _ARG))
 # notice = "*" SP ("ESPS/1" / "ERR" / "BYE") *(SP arg)    followed by [CR]
 NOTICE = re.compile(rb"\* (ESPS/1|ERR|BYE)((?: %b)*+)\r?" % _ARG)
 
-# How a reply or a notice begins, whole or not: it is never answered over UDP.
-ANSWER_START = re.compile(rb"\*|[^ \r\n]* (?:OK|DATA|ERR)(?:[ \r\n]|\Z)")
+# How a reply or a notice begins, whole or not: it is never answered over UDP. The second token
+# stands behind the first SP, whatever comes before that, an LF too.
+ANSWER_START = re.compile(rb"\*|[^ ]* (?:OK|DATA|ERR)(?:[ \r\n]|\Z)")
 
 # What a rejected line must begin with to be answered with its tag.
 TAGGED = re.compile(rb"(%b)(?: |\r?\Z)" % _TAG)

@@ -13,7 +13,6 @@ from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ProtocolError
 
 _match_plain_request = grammar.PLAIN_REQUEST.fullmatch
-_are_plain = grammar.PLAIN_ARGS.fullmatch
 _match_request = grammar.REQUEST.fullmatch
 _match_reply = grammar.REPLY.fullmatch
 _match_notice = grammar.NOTICE.fullmatch
@@ -55,15 +54,12 @@ class Reply:
 
     def encode(self) -> bytes:
         """Return the line."""
-        # Every answer of a portal passes here, so what is common is tried first: no arguments,
-        # then arguments that stand for themselves. One that holds SP shows in the count.
+        # Every answer of a portal passes here, so what is common is tried first: arguments all of
+        # whose octets stand for themselves, and none of which is empty.
         args = self.args
-        if not args:
-            return b"%b %b\n" % (self.tag, self.kind)
-        joined = b" ".join(args)
-        if joined.count(b" ") >= len(args) or not _are_plain(joined):
-            joined = grammar.encode_args(args)
-        return b"%b %b %b\n" % (self.tag, self.kind, joined)
+        if b"" in args or b"".join(args).translate(None, grammar.PLAIN):
+            return _join(self.tag, self.kind, args) + b"\n"
+        return b" ".join((self.tag, self.kind, *args)) + b"\n"
 
     def wordless(self, machine_arguments: int = 0) -> Reply:
         """Return this refusal without the words for a person: the code and what a machine reads."""
@@ -103,7 +99,7 @@ def parse_request_untrusted(line: bytes) -> Request:
     match = _match_plain_request(line)
     if match is not None:
         tag, verb, tokens = match.groups()
-        return Request(tag, verb, tuple(tokens[1:].split(b" ")) if tokens else ())
+        return Request(tag, verb, tuple(tokens.split(b" ")) if tokens else ())
     match = _match_request(line)
     if match is None:
         raise ProtocolError("bad-line", _what_is_wrong(line))

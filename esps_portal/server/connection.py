@@ -131,10 +131,11 @@ class Connection:
 
     async def _answer_pieces(self) -> None:
         conversation, outgoing = self._conversation, self._outgoing
-        answer, caller = self._portal.answer, self._caller
+        read, answer, caller = conversation.read, self._portal.answer, self._caller
         for piece in conversation.pieces:
-            todo = conversation.read(piece)
-            outcome = answer(todo, caller) if type(todo) is Request else todo
+            outcome: object = read(piece)
+            if type(outcome) is Request:
+                outcome = answer(outcome, caller)
             if type(outcome) is Reply:
                 outgoing += outcome.encode()
                 if len(outgoing) > _HIGH_WATER:

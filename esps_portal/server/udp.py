@@ -29,6 +29,7 @@ _IN6_PKTINFO = struct.Struct("=16sI")
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to recognise them, not to bind them
 
 _Ancillary = list[tuple[int, int, bytes]]
+_NOWHERE: _Ancillary = []
 # (host, port), and over IPv6 two numbers more, which go back as they came.
 _Source = tuple[Any, ...]
 
@@ -95,26 +96,35 @@ class DatagramServer:
                 trio.lowlevel.notify_closing(self._socket)
 
     def _answer_waiting(self, nursery: trio.Nursery) -> None:
+        now = trio.current_time()
         for _ in range(_AT_A_STRETCH):
             try:
-                datagram, source, ancillary = self._receive()
+                if self._wildcard:
+                    datagram, source, ancillary = self._receive_with_destination()
+                else:
+                    (datagram, source), ancillary = self._socket.recvfrom(_LARGEST), _NOWHERE
             except BlockingIOError:
                 return
             except OSError:
                 continue  # an ICMP error about something we sent: the sender's affair
-            answer = self._answer(datagram, source, ancillary, nursery)
+            answer = self._answer(datagram, source, ancillary, now, nursery)
             if answer is not None:
                 self._send(answer, source, ancillary)
 
     def _answer(
-        self, datagram: bytes, source: _Source, ancillary: _Ancillary, nursery: trio.Nursery
+        self,
+        datagram: bytes,
+        source: _Source,
+        ancillary: _Ancillary,
+        now: float,
+        nursery: trio.Nursery,
     ) -> bytes | None:
         self._portal.statistics.datagrams += 1
         rules = self._rules
         size = len(datagram)
-        request = rules.receive_untrusted(datagram, source, trio.current_time())
-        if not isinstance(request, Request):
-            return request
+        request = rules.receive_untrusted(datagram, source, now)
+        if type(request) is not Request:
+            return request  # type: ignore[return-value]  # mypy: type() is exact
         caller = DatagramCaller("udp", source[0], source[1], rules, request, source, size)
         outcome = self._portal.answer(request, caller)
         exchange = caller.exchange
@@ -124,7 +134,7 @@ class DatagramServer:
             return None
         assert isinstance(outcome, Reply)  # noqa: S101 - a farewell needs a connection
         if exchange is not None:
-            return rules.finish(exchange, [outcome], trio.current_time())
+            return rules.finish(exchange, [outcome], now)
         return rules.fit([outcome], request.tag, size)
 
     async def _run_call(
@@ -157,10 +167,7 @@ class DatagramServer:
         if self._all_ended is not None and not self._calls:
             self._all_ended.set()
 
-    def _receive(self) -> tuple[bytes, _Source, _Ancillary]:
-        if not self._wildcard:
-            datagram, source = self._socket.recvfrom(_LARGEST)
-            return datagram, source, []
+    def _receive_with_destination(self) -> tuple[bytes, _Source, _Ancillary]:
         datagram, found, _, source = self._socket.recvmsg(_LARGEST, 128)
         return datagram, source, _answer_from_there(found)
 
