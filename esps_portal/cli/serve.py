@@ -59,6 +59,8 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
 
     No rights are needed: 2867 is a registered port. SIGINT (Ctrl-C) and
     SIGTERM let running calls end, then exit 0; a second one exits at once.
+    Sockets handed over by systemd (LISTEN_FDS) are served in place of --host
+    and --port, and NOTIFY_SOCKET is told when the portal listens.
     """
     if no_tcp and no_udp:
         raise click.UsageError("--no-tcp and --no-udp leave nothing to serve")
@@ -67,10 +69,15 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
     )
     import trio  # noqa: PLC0415 - help must not wait for it
 
+    from esps_portal.server.activation import inherited_sockets  # noqa: PLC0415 - the same
     from esps_portal.server.binding import CannotBindError  # noqa: PLC0415 - the same
     from esps_portal.server.serving import ServerConfig  # noqa: PLC0415 - the same
 
-    config = ServerConfig(hosts=hosts, port=port, tcp=not no_tcp, udp=not no_udp)
+    try:
+        sockets = inherited_sockets(os.environ)
+    except ValueError as unfit:
+        fail(f"esps-portal: cannot serve on what was handed over: {unfit}")
+    config = ServerConfig(hosts=hosts, port=port, tcp=not no_tcp, udp=not no_udp, sockets=sockets)
     try:
         trio.run(_serve, config, as_json)
     except* CannotBindError as group:
@@ -84,6 +91,7 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
 async def _serve(config: ServerConfig, as_json: bool) -> None:  # noqa: FBT001 - trio.run
     import trio  # noqa: PLC0415 - help must not wait for it
 
+    from esps_portal.server.activation import notify  # noqa: PLC0415 - the same
     from esps_portal.server.serving import serve  # noqa: PLC0415 - the same
 
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -96,6 +104,7 @@ async def _serve(config: ServerConfig, as_json: bool) -> None:  # noqa: FBT001 -
 
             listening = await nursery.start(served)
             _announce(listening, as_json=as_json)
+            notify(os.environ, "READY=1")
             nursery.start_soon(_end_on_signal, signals, listening, nursery.cancel_scope)
             await ended.wait()
             nursery.cancel_scope.cancel()
@@ -104,11 +113,14 @@ async def _serve(config: ServerConfig, as_json: bool) -> None:  # noqa: FBT001 -
 
 
 async def _end_on_signal(signals: object, listening: Listening, scope: object) -> None:
+    from esps_portal.server.activation import notify  # noqa: PLC0415 - help must not wait for it
+
     first = True
     async for number in signals:  # type: ignore[attr-defined]  # trio does not export its type
         name = signal.Signals(number).name
         if first:
             logging.getLogger("esps_portal").info("%s: closing", name)
+            notify(os.environ, "STOPPING=1")
             listening.shut_down()
             first = False
         else:

@@ -28,6 +28,8 @@ class ServerConfig:
         portal: what answers; defaults to every bundled service, with the default limits.
         hosts: names or addresses to listen on; loopback by default.
         port: the number for both transports; 0 takes a free one.
+        sockets: bound already, as by a service manager; hosts and port then say nothing, and
+            `serve` closes them.
     """
 
     portal: Portal = attrs.field(factory=lambda: bundled_portal(PRODUCT))
@@ -37,6 +39,7 @@ class ServerConfig:
     )
     tcp: bool = True
     udp: bool = True
+    sockets: Sockets | None = None
 
     def __attrs_post_init__(self) -> None:
         if not (self.tcp or self.udp) or not self.hosts:
@@ -71,7 +74,7 @@ async def serve(
     Raises:
         CannotBindError: at once, where an address cannot be had.
     """
-    sockets = bind(config.hosts, config.port, tcp=config.tcp, udp=config.udp)
+    sockets = config.sockets or bind(config.hosts, config.port, tcp=config.tcp, udp=config.udp)
     try:
         await _serve_on(sockets, config.portal, task_status)
     finally:

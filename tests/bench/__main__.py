@@ -22,6 +22,8 @@ from pathlib import Path
 
 import attrs
 
+from tests.bench import holding
+
 HERE = Path(__file__).resolve().parent
 SHAPES = ((16, 1), (64, 1), (1, 100), (16, 100))
 SERVER_CORE, LOAD_CORE = 0, 1
@@ -172,6 +174,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each figure")
     parser.add_argument("--repeat", type=int, default=3, help="rounds, of which the median")
+    parser.add_argument("--connections", type=int, default=10_000, help="idle ones to hold")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     compiler = shutil.which("cc") or shutil.which("gcc")
@@ -181,7 +184,10 @@ def main() -> None:
         program = Path(folder) / "load"
         subprocess.run([compiler, "-O2", "-o", program, HERE / "load.c"], check=True)
         found = measure(program, options.seconds, options.repeat)
-    print(json.dumps(found) if options.json else "\n".join(table(found)))
+    if options.json:
+        print(json.dumps(found))
+    else:
+        print(*table(found), *holding.report(options.connections, options.repeat), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,70 @@
+"""systemd's two small protocols for a service: sockets handed over, and readiness told.
+
+Sockets: sd_listen_fds(3): ``LISTEN_FDS`` descriptors from 3 on are ours if ``LISTEN_PID`` is our
+process id. Readiness: sd_notify(3): one datagram to the Unix socket in ``NOTIFY_SOCKET``. Where
+the variables are absent nothing happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import MutableMapping
+
+from esps_portal.server.binding import Sockets
+
+# SD_LISTEN_FDS_START of <systemd/sd-daemon.h>.
+_FIRST = 3
+
+
+def inherited_sockets(environment: MutableMapping[str, str]) -> Sockets | None:
+    """Return the sockets that were handed over, ``None`` where there are none.
+
+    The variables are removed, so that no child of ours takes the sockets for its own.
+
+    Raises:
+        ValueError: one of them is neither a listening TCP socket nor a UDP one.
+    """
+    count = environment.pop("LISTEN_FDS", "")
+    pid = environment.pop("LISTEN_PID", "")
+    environment.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or not count.isdigit() or count == "0":
+        return None
+    sockets = Sockets()
+    for descriptor in range(_FIRST, _FIRST + int(count)):
+        try:
+            sock = socket.socket(fileno=descriptor)
+        except OSError as error:
+            sockets.close()
+            raise ValueError(f"descriptor {descriptor} is no socket: {error.strerror}") from error
+        _sort_in(sock, sockets)
+    return sockets
+
+
+def _sort_in(sock: socket.socket, sockets: Sockets) -> None:
+    os.set_inheritable(sock.fileno(), False)  # noqa: FBT003 - the standard library's signature
+    sock.setblocking(False)  # noqa: FBT003 - the same
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        if sock.type == socket.SOCK_DGRAM:
+            sockets.udp.append(sock)
+            return
+        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        if sock.type == socket.SOCK_STREAM and listens:
+            sockets.tcp.append(sock)
+            return
+    descriptor = sock.fileno()
+    sock.close()
+    sockets.close()
+    raise ValueError(f"descriptor {descriptor} is neither a listening TCP socket nor a UDP one")
+
+
+def notify(environment: MutableMapping[str, str], state: str) -> None:
+    """Tell the service manager, if one asked to be told: ``READY=1``, ``STOPPING=1``."""
+    address = environment.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    # A leading @ stands for the abstract namespace (sd_notify(3)).
+    path = "\0" + address[1:] if address.startswith("@") else address
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.sendto(state.encode(), path)
