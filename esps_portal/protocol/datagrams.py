@@ -103,6 +103,8 @@ class DatagramRules:
         self._running: dict[tuple[Hashable, bytes], Exchange] = {}
         # In the order in which they expire: the window is the same for all.
         self._kept: OrderedDict[tuple[Hashable, bytes], Exchange] = OrderedDict()
+        #: How many requests came again while they were remembered.
+        self.repeats = 0
         #: Set when the server shuts down: what has not begun is refused.
         self.closing = False
 
@@ -138,6 +140,10 @@ class DatagramRules:
             if key in self._running or key in self._kept:
                 return self._repeat(key, request, len(datagram), now)
         return request if is_call and not self.closing else self._check(request, datagram)
+
+    def forget_all(self) -> None:
+        """Forget the answers that are kept. What runs goes on."""
+        self._kept.clear()
 
     def fit(self, replies: Sequence[Reply | Notice], tag: bytes, request_size: int) -> bytes | None:
         """Return the datagram that answers a request of that many bytes, if one may be sent."""
@@ -211,6 +217,7 @@ class DatagramRules:
         exchange = self._running.get(key) or self._kept[key]
         if exchange.request != request:
             return self.fit([refusal(None, "tag-in-use", request.tag)], request.tag, size)
+        self.repeats += 1
         if exchange.answer is None:
             return None
         exchange.expires = now + self._limits.window

@@ -67,6 +67,11 @@ class Limits:
             b"max-line=%d" % self.max_line,
             b"max-in-flight=%d" % self.max_in_flight,
             b"max-datagram=%d" % self.max_datagram,
-            b"idle=%b" % f"{self.idle:g}".encode(),
-            b"window=%b" % f"{self.window:g}".encode(),
+            b"idle=%b" % _decimal(self.idle),
+            b"window=%b" % _decimal(self.window),
         )
+
+
+def _decimal(seconds: float) -> bytes:
+    """Return a time as the grammar writes it: digits, to the microsecond, and no exponent."""
+    return f"{seconds:f}".rstrip("0").rstrip(".").encode()

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import attrs
 
-# A tag is at most 32 octets (spec, Grammar); with what follows it is what an answer needs.
-_HEAD = 33
+# A tag is at most 32 octets (spec, Grammar); with the SP behind it, it is what an answer needs. One
+# octet more, so that a CR there does not look like the end of the line.
+_HEAD = 34
 
 
 @attrs.frozen

@@ -107,6 +107,14 @@ def parse_request_untrusted(line: bytes) -> Request:
     return Request(tag, verb, grammar.decode_args(tokens))
 
 
+def readable_request(line: bytes) -> Request | None:
+    """Return the request in ``line``, ``None`` where it is none."""
+    try:
+        return parse_request_untrusted(line)
+    except ProtocolError:
+        return None
+
+
 def parse_answer_untrusted(line: bytes) -> Reply | Notice:
     """Return the reply or the notice in ``line``, which is without its LF.
 

@@ -65,7 +65,7 @@ class Requester:
 
     @property
     def backlog(self) -> int:
-        """How many DATA lines wait to be collected."""
+        """How many DATA lines of requests in flight wait to be collected."""
         return sum(len(pending.rows) for pending in self._pending.values())
 
     def ask(self, verb: bytes, args: Iterable[str | bytes]) -> Pending:
@@ -117,7 +117,11 @@ class Requester:
         except ProtocolError:
             return
         final = answers[-1]
-        if not isinstance(final, Reply) or final.kind == DATA:
+        if isinstance(final, Notice):
+            if len(answers) == 1:
+                self._take_tag_in_use(final)
+            return
+        if final.kind == DATA:
             return
         if all(isinstance(a, Reply) and a.tag == final.tag for a in answers):
             for answer in answers:
@@ -138,6 +142,11 @@ class Requester:
                 raise ClosedError(self.goodbye)
         elif notice.word == VERSION and self.product is None:
             self.product = notice.args[0] if notice.args else b""
+
+    def _take_tag_in_use(self, notice: Notice) -> None:
+        """Take the one notice that answers a datagram: it names the tag that it is about."""
+        if notice.word == ERR and notice.args[:1] == (b"tag-in-use",) and len(notice.args) > 1:
+            self._take_reply(Reply(notice.args[1], ERR, notice.args))
 
     def _take_reply(self, reply: Reply) -> None:
         pending = self._pending.get(reply.tag)

@@ -15,7 +15,8 @@ import attrs
 from esps_portal.protocol.messages import ERR
 from esps_portal.protocol.requester import Pending
 
-_MOST_DIGITS = 4
+# A line is no longer where the peer's limit has not been learnt (spec, Length).
+_LONGEST = 8192
 
 
 @attrs.frozen(kw_only=True)
@@ -60,8 +61,7 @@ def length_that_fits(pending: Pending) -> int | None:
     if final is None or final.kind != ERR or final.args[0] != b"too-large":
         return None
     needed = final.args[1] if len(final.args) > 1 else b""
-    # More digits than any datagram has are nothing to pad to.
-    if not (needed.isdigit() and len(needed) <= _MOST_DIGITS):
+    if not (needed.isdigit() and len(needed) <= len(str(_LONGEST))):
         return None
     length = int(needed)
-    return length if length > len(pending.request.encode()) else None
+    return length if len(pending.request.encode()) < length <= _LONGEST else None

@@ -1,0 +1,277 @@
+"""What is remembered of calls over UDP: no call is executed twice, and memory is bounded."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esps_portal.protocol.datagrams import DatagramRules, Exchange
+from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request
+from tests.protocol.strategies import quickly
+
+WINDOW = 60.0
+LIMITS = Limits(max_remembered=4, max_in_flight=2, window=WINDOW, max_datagram=200)
+HERE, THERE = ("192.0.2.1", 40000), ("192.0.2.1", 40001)
+LINE = b"1 CALL count #########\n"
+OTHER = b"1 CALL count a #######\n"
+
+
+class Server:
+    """Rules, and services of which the test says what they do."""
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self.rules = DatagramRules(limits)
+        self.executed: list[Request] = []
+
+    def begin(
+        self,
+        line: bytes = LINE,
+        source: object = HERE,
+        now: float = 0.0,
+        *,
+        keeps: bool = True,
+        runs: bool = True,
+    ) -> Exchange | bytes | None:
+        """Receive a call: it begins, or is answered or not without being executed."""
+        request = self.rules.receive_untrusted(line, source, now)
+        if not isinstance(request, Request):
+            return request
+        exchange = self.rules.begin(request, source, len(line), keeps=keeps, runs=runs)
+        if exchange is None:
+            return b"busy"
+        self.executed.append(request)
+        return exchange
+
+    def call(self, line: bytes = LINE, source: object = HERE, now: float = 0.0) -> bytes | None:
+        """Let an instant call that is not idempotent be executed, or answered from memory."""
+        exchange = self.begin(line, source, now, runs=False)
+        if not isinstance(exchange, Exchange):
+            return exchange
+        number = b"%d" % len(self.executed)
+        return self.rules.finish(exchange, [Reply(exchange.request.tag, OK, (number,))], now)
+
+    def running(self, line: bytes = LINE, *, keeps: bool = True) -> Exchange:
+        """Return a call that has begun, at time 0."""
+        exchange = self.begin(line, keeps=keeps)
+        assert isinstance(exchange, Exchange)
+        return exchange
+
+
+# -- repeats
+
+
+@pytest.mark.parametrize("repeat", [LINE, b"1 CALL count\n", b"1 CALL c%6funt #\r\n"])
+def test_the_same_request_is_answered_from_memory(repeat: bytes) -> None:
+    # ESPS-UDP-21, ESPS-UDP-23, ESPS-ARG-10: padding apart, compared decoded
+    server = Server()
+    assert server.call() == b"1 OK 1\n"
+    assert server.call(repeat, now=1.0) == b"1 OK 1\n"
+    assert len(server.executed) == 1
+
+
+def test_a_closing_server_still_repeats() -> None:
+    server = Server()
+    server.call()
+    server.rules.closing = True
+    assert server.call() == b"1 OK 1\n"
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_repeat_is_silent_while_the_call_runs(*, keeps: bool) -> None:
+    # ESPS-UDP-20, ESPS-UDP-24
+    server = Server()
+    exchange = server.running(keeps=keeps)
+    assert server.begin(now=1000.0) is None
+    assert len(server.executed) == 1
+    assert server.rules.finish(exchange, [Reply(b"1", OK)], 1000.0) == b"1 OK\n"
+
+
+def test_the_reply_of_a_running_call_is_kept_from_its_end() -> None:
+    server = Server()
+    exchange = server.running()
+    server.rules.finish(exchange, [Reply(b"1", DATA, (b"a",)), Reply(b"1", OK)], 100.0)
+    assert server.begin(now=100.0 + WINDOW - 1) == b"1 DATA a\n1 OK\n"
+
+
+def test_calls_of_idempotent_services_just_run_again() -> None:
+    server = Server()
+    exchange = server.running(keeps=False)
+    assert server.rules.running == 1
+    server.rules.finish(exchange, [Reply(b"1", OK)], 0.0)
+    assert server.rules.remembered == 0
+    assert isinstance(server.begin(), Exchange)
+
+
+@pytest.mark.parametrize(
+    "line", [OTHER, b"1 PING " + b"#" * 9 + b"\n", b"1 nonsense\n", b"1  nonsense\n", b"1 QUIT\n"]
+)
+@pytest.mark.parametrize("runs", [False, True])
+def test_another_request_under_that_tag_is_refused(line: bytes, *, runs: bool) -> None:
+    # ESPS-UDP-25, ESPS-CHK-3
+    server = Server()
+    if runs:
+        server.running()
+    else:
+        server.call()
+    assert server.begin(line, now=1.0) == b"* ERR tag-in-use 1\n"
+    assert len(server.executed) == 1
+
+
+def test_a_refusal_that_does_not_fit_becomes_silence_and_nothing_else() -> None:
+    # ESPS-UDP-16, ESPS-UDP-17: six bytes make room for 18, and `* ERR tag-in-use 1` has 19
+    server = Server()
+    server.call()
+    for line in (b"1 XYZ\n", b"1 X\n", b"1"):
+        assert server.begin(line) is None
+
+
+def test_the_key_is_source_and_tag() -> None:
+    # ESPS-UDP-20
+    server = Server()
+    assert server.call() == b"1 OK 1\n"
+    assert server.call(source=THERE) == b"1 OK 2\n"
+    assert server.call(LINE.replace(b"1", b"2")) == b"2 OK 3\n"
+
+
+# -- the window
+
+
+def test_a_reply_is_forgotten_after_the_window() -> None:
+    server = Server()
+    server.call(now=5.0)
+    assert server.call(now=5.0 + WINDOW) == b"1 OK 2\n"
+    assert server.rules.remembered == 1
+
+
+def test_the_window_starts_anew_at_each_repeat() -> None:
+    # ESPS-UDP-22
+    server = Server()
+    server.call()
+    server.call(b"2 CALL count ####\n", now=1.0)
+    for repeat in range(1, 10):
+        assert server.call(now=repeat * (WINDOW - 1)) == b"1 OK 1\n"
+    assert server.rules.remembered == 1  # the other one was not repeated
+
+
+BEFORE_EXECUTION = [b"bad-arguments", b"busy", b"unmatched"]
+MAYBE_EXECUTED = [b"failed", b"x-mine", b"closing"]
+
+
+@pytest.mark.parametrize("code", BEFORE_EXECUTION + MAYBE_EXECUTED)
+def test_errors_before_execution_are_not_remembered(code: bytes) -> None:
+    # ESPS-UDP-26
+    server = Server()
+    server.rules.finish(server.running(), [Reply(b"1", ERR, (code, b"words"))], 0.0)
+    assert server.rules.remembered == (code in MAYBE_EXECUTED)
+
+
+def test_all_answers_can_be_forgotten_and_no_running_call() -> None:
+    server = Server()
+    server.call()
+    server.running(b"2 CALL a\n")
+    server.rules.forget_all()
+    assert server.rules.remembered == 1
+    assert server.call() == b"1 OK 3\n"
+    assert server.begin(b"2 CALL a\n") is None
+
+
+def test_repeats_are_counted() -> None:
+    server = Server()
+    server.running(b"2 CALL a\n")
+    server.call()
+    for line in (LINE, LINE, b"2 CALL a\n", OTHER, b"3 CALL a\n"):
+        server.begin(line)
+    assert server.rules.repeats == 3
+
+
+# -- the size of a repeat
+
+
+def test_the_bounds_apply_to_each_datagram_afresh() -> None:
+    # ESPS-UDP-19
+    server, reply = Server(), Reply(b"1", OK, (b"x" * 94,))
+    exchange = server.running(b"1 CALL count\n")
+    told = server.rules.finish(exchange, [reply], 0.0)
+    assert told == b"1 ERR too-large 34\n"
+    assert server.begin(exchange.request.encode(33), now=1.0) == told.replace(
+        b"\n", b" pad%20the%20request%20to%20that\n"
+    )
+    assert server.begin(exchange.request.encode(34), now=1.0) == reply.encode()
+    assert len(server.executed) == 1
+
+
+def test_what_can_never_be_sent_is_not_kept() -> None:
+    # ESPS-UDP-15: what is remembered is that there is no reply of a length to send
+    server = Server()
+    exchange = server.running()
+    server.rules.finish(exchange, [Reply(b"1", OK, (b"x" * 9000,))], 0.0)
+    assert exchange.answer is not None
+    assert exchange.answer.lines == b""
+    assert server.begin(now=1.0) == b"1 ERR too-large 0 use-tcp\n"
+
+
+# -- full
+
+
+def test_a_full_memory_refuses_and_drops_nothing() -> None:
+    # ESPS-UDP-28
+    server = Server()
+    lines = [b"%d CALL count ####\n" % n for n in range(5)]
+    assert [server.call(line) for line in lines][4] == b"busy"
+    assert server.rules.remembered == 4
+    assert [server.call(line, now=1.0) for line in lines[:4]] == [
+        b"%d OK %d\n" % (n, n + 1) for n in range(4)
+    ]
+    assert server.call(lines[4], now=1.0 + WINDOW) == b"4 OK 5\n"
+
+
+def test_so_many_calls_run_at_a_time_and_no_more() -> None:
+    server = Server()
+    first = server.running(b"1 CALL a\n")
+    server.running(b"2 CALL a\n", keeps=False)
+    assert server.begin(b"3 CALL a\n") == b"busy"
+    assert isinstance(server.begin(b"4 CALL a\n", runs=False), Exchange)
+    server.rules.finish(first, [Reply(b"1", ERR, (b"busy",))], 0.0)
+    assert server.rules.running == 2
+
+
+# -- whatever comes, in whatever order
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 1.0, WINDOW / 2, WINDOW - 1, WINDOW]),
+        st.sampled_from([HERE, THERE]),
+        st.sampled_from([LINE, OTHER, LINE.replace(b"1", b"2"), LINE.replace(b"1", b"3")]),
+    ),
+    max_size=30,
+)
+
+
+@quickly
+@given(steps)
+def test_within_the_window_a_key_has_one_execution(
+    whatever: list[tuple[float, tuple[str, int], bytes]],
+) -> None:
+    # ESPS-UDP-21, ESPS-UDP-22, ESPS-UDP-23, ESPS-UDP-25
+    server, now = Server(), 0.0
+    known: dict[tuple[object, bytes], tuple[bytes, bytes, float]] = {}
+    for later, source, line in whatever:
+        now += later
+        known = {key: value for key, value in known.items() if value[2] > now}
+        key, before = (source, line[:1]), len(server.executed)
+        answer = server.call(line, source, now)
+        assert server.rules.remembered <= LIMITS.max_remembered
+        if key not in known:
+            full = len(known) == LIMITS.max_remembered
+            assert len(server.executed) == before + (not full)
+            assert (answer == b"busy") is full
+        elif known[key][0] == line:
+            assert (answer, len(server.executed)) == (known[key][1], before)
+        else:
+            assert answer == b"* ERR tag-in-use " + line[:1] + b"\n"
+            assert len(server.executed) == before
+            continue
+        if answer is not None and answer != b"busy":
+            known[key] = (line, answer, now + WINDOW)

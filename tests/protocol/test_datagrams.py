@@ -1,0 +1,188 @@
+"""Which datagrams are answered, and how long an answer may be."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from esps_portal.protocol.datagrams import DatagramRules
+from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.messages import DATA, ERR, OK, Notice, Reply, Request, looks_like_answer
+from tests.protocol.strategies import args, errors, noise, quickly, tags
+
+SOURCE = ("192.0.2.1", 40000)
+LIMITS = Limits(max_line=512, max_datagram=200)
+
+
+def receive(datagram: bytes, limits: Limits = LIMITS) -> Request | bytes | None:
+    """Hand one datagram to rules that remember nothing."""
+    return DatagramRules(limits).receive_untrusted(datagram, SOURCE, 0.0)
+
+
+def code(answer: Request | bytes | None) -> bytes:
+    """Return the tag and the code of a refusal."""
+    assert isinstance(answer, bytes)
+    tag, err, name = answer.split()[:3]
+    assert err == ERR
+    return tag + b" " + name
+
+
+# -- what is answered
+
+
+@pytest.mark.parametrize("verb", [b"HELLO", b"PING", b"LIST", b"CALL"])
+def test_verbs_that_are_offered(verb: bytes) -> None:
+    # ESPS-UDP-8
+    assert receive(b"1 " + verb + b" a%20b ###\r\n") == Request(b"1", verb, (b"a b",))
+
+
+@pytest.mark.parametrize(
+    "datagram",
+    [
+        *(b"", b"\n", b"\r\n", b"\n\n"),  # ESPS-UDP-5
+        *(b"@ PING\n", b" 1 PING\n", b"\xff\n", b"t" * 33 + b"\n"),  # ESPS-UDP-4
+        *(b"*", b"* BYE idle\n", b"*x", b"* 1 PING", b"*" * 600),  # ESPS-UDP-6
+        *(b"1 OK\n", b"1 OK", b"1 DATA x\r\n", b"1 ERR busy\n", b"1 ERR  \n"),  # ESPS-UDP-7
+        *(b"1 OK" + b" x" * 300, b"1 OK\n2 PING\n", b"1\n2 OK\n", b"1\r\n2 ERR x\n"),
+    ],
+)
+def test_silence(datagram: bytes) -> None:
+    assert receive(datagram) is None
+
+
+LONG = b"x" * 60
+
+
+@pytest.mark.parametrize(
+    ("datagram", "expected"),
+    [
+        (b"1 PING x" + LONG, b"1 bad-line"),  # ESPS-UDP-3
+        (b"1 PING x\n2 PING" + LONG + b"\n", b"1 bad-line"),
+        (b"1\n2 PING" + LONG + b"\n", b"1 bad-line"),
+        (b"1 PING\n\n" + LONG, b"1 bad-line"),
+        (b"1  PING " + LONG + b"\n", b"1 bad-line"),
+        (b"1 PING ".ljust(512, b"x") + b"\n", b"1 too-long"),
+        (b"1  nonsense".ljust(512, b"#") + b"\n", b"1 too-long"),
+        (b"1 ping " + LONG + b"\n", b"1 unknown-verb"),
+        (b"1 QUIT " + LONG + b"\n", b"1 use-tcp"),  # ESPS-UDP-9
+        (b"1 CANCEL " + LONG + b"\n", b"1 use-tcp"),
+    ],
+)
+def test_refusals(datagram: bytes, expected: bytes) -> None:
+    assert code(receive(datagram)) == expected
+
+
+def test_a_datagram_may_be_as_long_as_a_line() -> None:
+    line = b"1 PING ".ljust(511, b"#") + b"\n"
+    assert receive(line) == Request(b"1", b"PING")
+
+
+@pytest.mark.parametrize(
+    ("datagram", "expected"),
+    [
+        (b"1  nonsense", b"1 bad-line"),
+        (b"1 nonsense\n", b"1 closing"),
+        (b"1 QUIT\n", b"1 closing"),
+        (b"1 PING\n", b"1 closing"),
+    ],
+)
+def test_the_order_of_the_checks_while_the_server_closes(datagram: bytes, expected: bytes) -> None:
+    # ESPS-CHK-4, ESPS-UDP-11
+    rules = DatagramRules(Limits(amplification=100))
+    rules.closing = True
+    assert code(rules.receive_untrusted(datagram, SOURCE, 0.0)) == expected
+
+
+@quickly
+@given(noise)
+@example(b"1\nx OK\n")
+@example(b"1\n")
+def test_no_datagram_is_amplified_or_looped(datagram: bytes) -> None:
+    # ESPS-UDP-4, ESPS-UDP-6, ESPS-UDP-7, ESPS-UDP-12
+    answer = receive(datagram)
+    if isinstance(answer, Request):
+        assert datagram.endswith(b"\n")
+    if looks_like_answer(datagram):
+        assert answer is None
+    if isinstance(answer, bytes):
+        assert len(answer) <= min(3 * len(datagram), LIMITS.max_datagram)
+        assert datagram.startswith(answer.split(b" ")[0])
+        assert looks_like_answer(answer)
+        assert receive(answer) is None
+
+
+# -- how long an answer may be
+
+answers = st.one_of(
+    st.lists(
+        st.builds(lambda tag, row: Reply(tag, DATA, row), st.just(b"1"), args), max_size=3
+    ).map(lambda rows: [*rows, Reply(b"1", OK)]),
+    errors.map(lambda error: [error]),
+    tags.map(lambda tag: [Notice(ERR, (b"tag-in-use", tag))]),
+    st.integers(1, 300).map(lambda size: [Reply(b"1", OK, (b"x" * size,))]),
+)
+limits = st.builds(Limits, max_datagram=st.integers(64, 300), amplification=st.integers(1, 5))
+
+
+@quickly
+@given(answers, st.integers(1, 400), limits)
+def test_what_is_sent_keeps_both_bounds(
+    replies: list[Reply | Notice], size: int, limits: Limits
+) -> None:
+    # ESPS-UDP-12, ESPS-UDP-13
+    sent = DatagramRules(limits).fit(replies, b"1", size)
+    room = min(limits.amplification * size, limits.max_datagram)
+    full = b"".join(reply.encode() for reply in replies)
+    if len(full) <= room:
+        assert sent == full  # ESPS-UDP-2: all lines, in one datagram
+    elif sent is not None:
+        assert len(sent) <= room
+        is_error = len(replies) == 1 and b"ERR" in full.split()[:2]
+        # ESPS-UDP-16: an error loses its words, and never becomes another error.
+        assert full.startswith(sent[:-1]) if is_error else code(sent) == b"1 too-large"
+
+
+@quickly
+@given(st.integers(1, 190), st.integers(8, 100))
+def test_needed_is_the_least_length_that_makes_room(arg: int, size: int) -> None:
+    # ESPS-UDP-14, ESPS-UDP-19
+    replies = [Reply(b"1", OK, (b"x" * arg,))]
+    rules = DatagramRules(LIMITS)
+    sent = rules.fit(replies, b"1", size)
+    assert sent is not None
+    if code_or_nothing(sent) != b"1 too-large":
+        return
+    needed = int(sent.split()[3])
+    assert needed > size
+    assert rules.fit(replies, b"1", needed) == replies[0].encode()
+    assert rules.fit(replies, b"1", needed - 1) != replies[0].encode()
+
+
+def code_or_nothing(answer: bytes) -> bytes:
+    return code(answer) if answer.split()[1] == ERR else b""
+
+
+WITH_WORDS = b"1 ERR too-large 41 pad%20the%20request%20to%20that\n"
+
+
+@pytest.mark.parametrize(
+    ("reply", "size", "sent"),
+    [
+        # 123 bytes need a request of 41; what says so loses its words where they do not fit.
+        (Reply(b"1", OK, (b"x" * 117,)), 40, WITH_WORDS),
+        (Reply(b"1", OK, (b"x" * 117,)), 7, b"1 ERR too-large 41\n"),
+        (Reply(b"1", OK, (b"x" * 117,)), 6, None),
+        (Reply(b"1", OK, (b"x" * 117,)), 41, b"1 OK " + b"x" * 117 + b"\n"),
+        # ESPS-UDP-15
+        (Reply(b"1", OK, (b"x" * 200,)), 99, b"1 ERR too-large 0 use-tcp\n"),
+        (Reply(b"1", OK, (b"x" * 200,)), 8, b"1 ERR too-large 0\n"),
+        # ESPS-UDP-16, ESPS-UDP-17
+        (Reply(b"1", ERR, (b"busy", b"x" * 20)), 6, b"1 ERR busy\n"),
+        (Reply(b"1", ERR, (b"busy", b"x" * 20)), 3, None),
+        (Reply(b"1", ERR, (b"x-mine", b"x" * 300)), 99, b"1 ERR x-mine\n"),
+        (Reply(b"1", ERR, (b"too-large", b"41", b"x" * 20)), 7, b"1 ERR too-large 41\n"),
+    ],
+)
+def test_what_does_not_fit(reply: Reply, size: int, sent: bytes | None) -> None:
+    assert DatagramRules(LIMITS).fit([reply], b"1", size) == sent

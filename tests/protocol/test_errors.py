@@ -1,0 +1,64 @@
+"""Errors carry their code and cause as data, and read as one line."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from esps_portal.protocol.errors import (
+    BrokenPeerError,
+    ClosedError,
+    EspsError,
+    ProtocolError,
+    RefusedError,
+    TimedOutError,
+    UnreachableError,
+)
+
+ERRORS = [
+    (ProtocolError("bad-line", "no tag"), "bad-line: no tag"),
+    (RefusedError("busy"), "busy"),
+    (RefusedError("failed", "no", b"luck \xff"), r"failed no luck \xff"),
+    (ClosedError(), "the portal ended the connection"),
+    (ClosedError("idle"), "the portal ended the connection (it said: idle)"),
+    (BrokenPeerError("reset"), "reset"),
+    (UnreachableError("refused"), "refused"),
+    (TimedOutError("late"), "late"),
+]
+
+
+@pytest.mark.parametrize(("error", "words"), ERRORS, ids=str)
+def test_an_error_reads_as_one_line(error: EspsError, words: str) -> None:
+    assert str(error) == words
+
+
+@pytest.mark.parametrize(("error", "words"), ERRORS, ids=str)
+def test_an_error_survives_the_way_between_processes(error: EspsError, words: str) -> None:
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own octets
+    assert type(copy) is type(error)
+    assert (str(copy), copy.__dict__) == (words, error.__dict__)
+
+
+def test_attributes() -> None:
+    refused = RefusedError("failed", "two words", b"\xff")
+    assert (refused.code, refused.arguments) == ("failed", (b"two words", b"\xff"))
+    assert refused.words == r"two words \xff"
+    protocol = ProtocolError("bad-line", "no tag")
+    assert (protocol.code, protocol.words) == ("bad-line", "no tag")
+    assert ClosedError("idle").reason == "idle"
+
+
+@pytest.mark.parametrize(
+    ("error", "foreign"),
+    [
+        (ClosedError(), ConnectionError),
+        (BrokenPeerError(), ConnectionError),
+        (UnreachableError(), ConnectionError),
+        (TimedOutError(), TimeoutError),
+    ],
+)
+def test_who_knows_only_the_standard_library_can_catch_them(
+    error: EspsError, foreign: type[Exception]
+) -> None:
+    assert isinstance(error, foreign)

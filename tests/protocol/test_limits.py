@@ -1,0 +1,85 @@
+"""Limits: their defaults, which values make sense, and what HELLO announces."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esps_portal.protocol.limits import Limits
+from tests.protocol.strategies import quickly
+
+# limit = name "=" number; number = 1*DIGIT ["." 1*DIGIT]
+LIMIT = re.compile(rb"[a-z-]+=[0-9]+(?:\.[0-9]+)?")
+
+
+def test_what_hello_announces() -> None:
+    assert Limits().announced() == (
+        b"max-line=8192",
+        b"max-in-flight=64",
+        b"max-datagram=1200",
+        b"idle=600",
+        b"window=60",
+    )
+
+
+def test_the_values_in_force_are_announced() -> None:
+    # ESPS-LIM-2
+    limits = Limits(max_line=9000, max_in_flight=1, max_datagram=64, idle=0.25, window=90)
+    assert limits.announced() == (
+        b"max-line=9000",
+        b"max-in-flight=1",
+        b"max-datagram=64",
+        b"idle=0.25",
+        b"window=90",
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, b"0"),
+        (1e-05, b"0.00001"),
+        (1234567.5, b"1234567.5"),
+        (1e9, b"1000000000"),
+        (100, b"100"),
+    ],
+)
+def test_times_have_no_exponent(seconds: float, text: bytes) -> None:
+    assert Limits(idle=seconds).announced()[3] == b"idle=" + text
+
+
+@quickly
+@given(st.floats(0, 1e12), st.floats(0, 1e12))
+def test_announcements_keep_to_the_grammar(idle: float, window: float) -> None:
+    announced = Limits(idle=idle, window=window).announced()
+    assert all(LIMIT.fullmatch(limit) for limit in announced)
+    assert float(announced[3].partition(b"=")[2]) == pytest.approx(idle, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"max_line": 511},
+        {"max_unterminated": 8191},
+        {"max_in_flight": 0},
+        {"max_connections": 0},
+        {"max_datagram": 63},
+        {"amplification": 0},
+        {"max_remembered": 0},
+        {"idle": -1},
+        {"stall": float("nan")},
+        {"drain": float("inf")},
+    ],
+    ids=str,
+)
+def test_a_value_that_makes_no_sense_is_refused(values: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(values))):
+        Limits(**values)
+
+
+def test_a_size_is_a_whole_number() -> None:
+    with pytest.raises(TypeError):
+        Limits(max_line=512.5)  # type: ignore[arg-type]

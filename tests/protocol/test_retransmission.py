@@ -1,0 +1,109 @@
+"""When a UDP client sends again, and how long it makes its request."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.messages import ERR, OK, Reply, Request
+from esps_portal.protocol.requester import Pending
+from esps_portal.protocol.retransmission import Retransmission, length_that_fits
+from tests.protocol.strategies import quickly
+
+schedules = st.builds(
+    Retransmission,
+    ack_timeout=st.floats(0.01, 10),
+    ack_random_factor=st.floats(1, 3),
+    max_retransmit=st.integers(0, 8),
+)
+
+
+@quickly
+@given(schedules, st.floats(0, 1))
+def test_waits_begin_in_bounds_and_double(schedule: Retransmission, chance: float) -> None:
+    # ESPS-UDP-34, ESPS-UDP-35
+    waits = list(schedule.waits(chance))
+    least, factor = schedule.ack_timeout, schedule.ack_random_factor
+    assert len(waits) == schedule.max_retransmit + 1
+    assert least <= waits[0] <= least * factor * (1 + 1e-9)
+    assert all(later == 2 * earlier for earlier, later in pairwise(waits))
+    assert sum(waits) <= schedule.longest * (1 + 1e-9)
+
+
+@quickly
+@given(schedules)
+def test_the_longest_wait_is_as_derived(schedule: Retransmission) -> None:
+    most = schedule.ack_timeout * schedule.ack_random_factor
+    assert schedule.longest == pytest.approx(most * (2 ** (schedule.max_retransmit + 1) - 1))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "shortest", "longest"),
+    [
+        (Retransmission(), [1, 2, 4, 8, 16], 46.5),
+        (Retransmission.for_host("192.0.2.1"), [1, 2, 4, 8, 16], 46.5),
+        (Retransmission.for_host("2001:db8::1"), [1, 2, 4, 8, 16], 46.5),
+        (Retransmission.for_host("127.0.0.1"), [0.05, 0.1, 0.2, 0.4, 0.8], 2.325),
+        (Retransmission.for_host("127.9.9.9"), [0.05, 0.1, 0.2, 0.4, 0.8], 2.325),
+        (Retransmission.for_host("::1"), [0.05, 0.1, 0.2, 0.4, 0.8], 2.325),
+    ],
+)
+def test_the_times_of_the_specification(
+    schedule: Retransmission, shortest: list[float], longest: float
+) -> None:
+    # ESPS-UDP-36
+    assert list(schedule.waits(0.0)) == pytest.approx(shortest)
+    assert schedule.longest == pytest.approx(longest)
+
+
+def test_a_portal_remembers_for_longer_than_a_client_asks() -> None:
+    # ESPS-UDP-37
+    assert Limits().window >= Retransmission().longest
+
+
+def told(reply: Reply | None) -> int | None:
+    """Return the length that fits after ``reply`` to a request of 14 bytes."""
+    pending = Pending(Request(b"1", b"CALL", (b"random",)))
+    pending.final = reply
+    assert len(pending.request.encode()) == 14
+    return length_that_fits(pending)
+
+
+@pytest.mark.parametrize(
+    ("needed", "length"),
+    [
+        (b"15", 15),
+        (b"400", 400),
+        (b"8192", 8192),
+        # ESPS-LINE-19: no line is longer than a portal is known to take
+        (b"8193", None),
+        (b"9" * 5000, None),
+        # No padding helps, or none is needed: who says so is not to be believed.
+        (b"0", None),
+        (b"14", None),
+        (b"-5", None),
+        (b"lots", None),
+        (b"", None),
+        ("٤١".encode(), None),
+    ],
+)
+def test_a_request_is_made_as_long_as_it_has_to_be(needed: bytes, length: int | None) -> None:
+    # ESPS-UDP-18
+    assert told(Reply(b"1", ERR, (b"too-large", needed, b"words"))) == length
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        None,
+        Reply(b"1", OK, (b"too-large", b"41")),
+        Reply(b"1", ERR, (b"busy", b"41")),
+        Reply(b"1", ERR, (b"too-large",)),
+    ],
+)
+def test_other_answers_ask_for_no_padding(reply: Reply | None) -> None:
+    assert told(reply) is None
