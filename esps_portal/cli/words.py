@@ -85,7 +85,8 @@ def run(asked: Callable[[], Awaitable[None]], timeout: float | None = None) -> N
     except RefusedError as error:
         fail(f"{error.code} {text(error.words.encode())}".rstrip())
     except EspsError as error:
-        fail(f"esps-portal: {error}")
+        # It may quote what the portal said last.
+        fail(text(f"esps-portal: {error}".encode()))
     except trio.TooSlowError:
         fail(f"esps-portal: no answer in {timeout:g} s")
     except ValueError as error:

@@ -1,43 +1,14 @@
-"""The grammar of `spec/esps-1.abnf`, loaded by an ABNF parser that is not ours.
-
-Two directions: what the grammar generates is accepted (by the grammar itself, and by our
-parser), and what our encoder emits the grammar accepts.
-"""
+"""The grammar's file: what it defines, and a table of lines that it has to tell apart."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from abnf import ParseError
 from abnf.parser import Rule
-from hypothesis import given
-from hypothesis import strategies as st
 
-from esps_portal.protocol.errors import ProtocolError
-from esps_portal.protocol.messages import Request, parse_request_untrusted
-
-SPEC = Path(__file__).resolve().parents[2] / "spec"
-GRAMMAR = (SPEC / "esps-1.abnf").read_text(encoding="ascii")
-
-
-class Grammar(Rule):  # type: ignore[misc, unused-ignore]
-    """The rules of ESPS/1, apart from those of any other grammar in this process."""
-
-
-Grammar.load_grammar(GRAMMAR)
-
-
-def matches(rule: str, text: str | bytes) -> bool:
-    """Whether all of ``text`` is a ``rule``; each octet counts as one character."""
-    source = text.decode("latin-1") if isinstance(text, bytes) else text
-    try:
-        Grammar(rule).parse_all(source)
-    except ParseError:
-        return False
-    return True
-
+from tests.spec.productions import GRAMMAR, SPEC, Grammar, matches
 
 # -- the file
 
@@ -225,76 +196,3 @@ CASES: list[tuple[str, bytes, bool]] = [
 @pytest.mark.parametrize(("rule", "source", "good"), CASES)
 def test_the_grammar_tells_good_from_bad(rule: str, source: bytes, *, good: bool) -> None:
     assert matches(rule, source) is good
-
-
-# -- what the productions generate
-
-ALPHANUMERIC = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-LETTERS, LOWER = ALPHANUMERIC[:52], ALPHANUMERIC[26:52]
-PLAIN = "!$" + "".join(map(chr, range(0x26, 0x7F)))
-
-tags = st.text(ALPHANUMERIC + "-._", min_size=1, max_size=32)
-verbs = st.text(LETTERS, min_size=1, max_size=16)
-escapes = st.text("0123456789ABCDEFabcdef", min_size=2, max_size=2).map("%{}".format)
-args = st.just('""') | st.lists(st.sampled_from(PLAIN) | escapes, min_size=1).map("".join)
-names = st.builds(
-    "{}{}".format, st.sampled_from(LOWER), st.text(LOWER + "0123456789-._", max_size=63)
-)
-paddings: st.SearchStrategy[list[str]] = st.integers(1, 9).map(lambda n: ["#" * n]) | st.just([])
-arg_lists = st.lists(args, max_size=5)
-terminators = st.sampled_from(["\n", "\r\n"])
-
-requests = st.builds(
-    lambda *t: " ".join([t[0], t[1], *t[2], *t[3]]), tags, verbs, arg_lists, paddings
-)
-replies = st.builds(
-    lambda tag, kind, rest: " ".join([tag, *kind, *rest]),
-    tags,
-    st.sampled_from([["OK"], ["DATA"]]) | names.map(lambda name: ["ERR", name]),
-    arg_lists,
-)
-notices = st.builds(
-    lambda word, rest: " ".join(["*", word, *rest]),
-    st.sampled_from(["ESPS/1", "ERR", "BYE"]),
-    arg_lists,
-)
-
-
-@given(st.one_of(requests, replies, notices), terminators)
-def test_what_the_productions_generate_is_a_line(message: str, terminator: str) -> None:
-    assert matches("line", message + terminator)
-
-
-@given(requests)
-def test_a_generated_request_parses_to_its_tokens(text: str) -> None:
-    assert matches("request", text)
-    request = parse_request_untrusted(text.encode("ascii"))
-    tokens = text.split(" ")
-    assert [request.tag, request.verb] == [token.encode() for token in tokens[:2]]
-    assert len(request.args) == len([token for token in tokens[2:] if "#" not in token])
-
-
-@given(tags.map(str.encode), verbs.map(str.encode), st.lists(st.binary(max_size=40), max_size=5))
-def test_what_the_encoder_emits_is_canonical(tag: bytes, verb: bytes, octets: list[bytes]) -> None:
-    request = Request(tag, verb, tuple(octets))
-    line = request.encode()
-    assert matches("line", line)
-    assert line.endswith(b"\n")
-    assert all(matches("canonical-arg", token) for token in line[:-1].split(b" ")[2:])
-    assert parse_request_untrusted(line[:-1]) == request
-
-
-PIECES = ["1", "PING", " ", "  ", '""', '"', "#", "%", "%4", "%41", "a", "\r", "*", "\t"]
-near_misses = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
-noise = st.binary(max_size=30).map(lambda octets: octets.replace(b"\n", b"").decode("latin-1"))
-
-
-@given(near_misses | noise)
-def test_our_parser_and_the_grammar_agree_on_what_is_a_request(text: str) -> None:
-    line = text.encode("latin-1")
-    if matches("request", text.removesuffix("\r")):
-        parse_request_untrusted(line)
-    else:
-        with pytest.raises(ProtocolError) as caught:
-            parse_request_untrusted(line)
-        assert caught.value.code == "bad-line"

@@ -1,0 +1,251 @@
+"""What the specification asks of a client, as the server that it talks to sees it.
+
+The server is a bare socket, so that it may be as slow, as silent and as wrong as it needs to be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+import trio
+
+from esps_portal import ClosedError, EspsError, RefusedError, UnreachableError, blocking, connect
+
+GREETING = b"* ESPS/1 test/1\n"
+Ask = Callable[[str], Awaitable[object]]
+
+
+async def with_trio(url: str) -> object:
+    """Call ``work`` once and say how it ended."""
+    async with connect(url) as portal:
+        return await portal.call("work", "x")
+
+
+async def with_sockets(url: str) -> object:
+    """Do the same without trio."""
+
+    def session() -> object:
+        with blocking.connect(url, timeout=30) as portal:
+            return portal.call("work", "x")
+
+    return await trio.to_thread.run_sync(session)
+
+
+both_clients = pytest.mark.parametrize("ask", [with_trio, with_sockets])
+
+
+@contextlib.asynccontextmanager
+async def listener() -> AsyncIterator[trio.SocketListener]:
+    (found,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with found:
+        with trio.fail_after(30):
+            yield found
+
+
+@contextlib.asynccontextmanager
+async def datagrams() -> AsyncIterator[trio.socket.SocketType]:
+    with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
+        await found.bind(("127.0.0.1", 0))
+        with trio.fail_after(30):
+            yield found
+
+
+def tcp_url(server: trio.SocketListener, scheme: str = "esps") -> str:
+    return f"{scheme}://127.0.0.1:{server.socket.getsockname()[1]}"
+
+
+def udp_url(server: trio.socket.SocketType) -> str:
+    return f"esps+udp://127.0.0.1:{server.getsockname()[1]}"
+
+
+async def lines_until(stream: trio.SocketStream, count: int) -> list[bytes]:
+    held = b""
+    while held.count(b"\n") < count:
+        data = await stream.receive_some()
+        assert data, held
+        held += data
+    assert held.endswith(b"\n")
+    return held.splitlines()
+
+
+async def test_each_request_has_a_tag_of_its_own() -> None:  # ESPS-MSG-3
+    async with listener() as server, trio.open_nursery() as nursery:
+
+        async def ask_at_once() -> None:
+            async with connect(tcp_url(server)) as portal, trio.open_nursery() as calls:
+                for _ in range(20):
+                    calls.start_soon(portal.call, "work")
+                await seen.wait()
+                calls.cancel_scope.cancel()
+
+        seen = trio.Event()
+        nursery.start_soon(ask_at_once)
+        async with await server.accept() as stream:
+            await stream.send_all(GREETING)
+            calls = [line.split() for line in await lines_until(stream, 20)]
+            seen.set()
+            *cancels, last = [line.split() for line in await lines_until(stream, 21)]
+        assert {verb for _, verb, _ in calls} == {b"CALL"}
+        assert sorted(target for _, _, target in cancels) == sorted(tag for tag, _, _ in calls)
+        assert last[1] == b"QUIT"
+        assert len({request[0] for request in [*calls, *cancels, last]}) == 41
+
+
+async def test_it_reads_while_it_writes() -> None:  # ESPS-TCP-5
+    async with listener() as server, trio.open_nursery() as nursery:
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            server.socket.setsockopt(socket.SOL_SOCKET, option, 65536)
+
+        async def ask() -> None:
+            async with connect(tcp_url(server)) as portal, trio.open_nursery() as calls:
+                for _ in range(1000):
+                    calls.start_soon(portal.call, "work", "x" * 8000)
+
+        nursery.start_soon(ask)
+        async with await server.accept() as stream:
+            # More than the buffers between the two hold, in both directions.
+            await stream.send_all(GREETING + b"* ERR busy some words\n" * 400_000)
+            for line in await lines_until(stream, 1000):
+                await stream.send_all(line.split()[0] + b" OK\n")
+
+
+@both_clients
+@pytest.mark.parametrize(
+    "answer", [b"", b"%b OK", b"%b ERR busy\n", b"%b ERR closing\n", b"%b ERR novel\n"]
+)
+async def test_nothing_is_called_twice(ask: Ask, answer: bytes) -> None:
+    """Not what may have been executed, and neither what was refused.
+
+    ESPS-ERR-3, ESPS-ERR-5, ESPS-END-12, ESPS-TCP-13
+    """
+    async with listener() as server, trio.open_nursery() as nursery:
+
+        async def serve() -> None:
+            stream = await server.accept()
+            await stream.send_all(GREETING)
+            (call,) = await lines_until(stream, 1)
+            await stream.send_all(answer and answer % call.split()[0])
+            await stream.send_eof()
+            rest = b""
+            while data := await stream.receive_some():
+                rest += data
+            assert b"CALL" not in rest
+            await stream.aclose()
+
+        nursery.start_soon(serve)
+        with pytest.raises(RefusedError if b"ERR" in answer else ClosedError) as caught:
+            await ask(tcp_url(server))
+        if isinstance(caught.value, RefusedError):
+            assert caught.value.code.encode() == answer.split()[2]
+        with trio.move_on_after(0.02) as nobody_else:
+            await server.accept()
+        assert nobody_else.cancelled_caught
+
+
+async def test_no_line_is_longer_than_a_portal_takes() -> None:  # ESPS-LINE-19
+    async with listener() as server, trio.open_nursery() as nursery:
+
+        async def serve() -> None:
+            stream = await server.accept()
+            await stream.send_all(GREETING)
+            assert await lines_until(stream, 1) == [b"q QUIT"]
+            await stream.aclose()
+
+        nursery.start_soon(serve)
+        async with connect(tcp_url(server)) as portal:
+            with pytest.raises(ValueError, match="longer than 8192"):
+                await portal.call("work", "x" * 8192)
+
+
+@both_clients
+async def test_there_is_no_way_back_from_tls(ask: Ask) -> None:  # ESPS-URL-2
+    async with listener() as server:
+        with pytest.raises(UnreachableError):
+            await ask(tcp_url(server, "esps+tls"))
+        with trio.move_on_after(0.02) as nobody:
+            await server.accept()
+        assert nobody.cancelled_caught
+
+
+@both_clients
+async def test_a_datagram_is_one_request(ask: Ask) -> None:  # ESPS-UDP-1, ESPS-UDP-31
+    tags = set()
+    async with datagrams() as server:
+        for _ in range(8):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask, udp_url(server))
+                datagram, source = await server.recvfrom(65536)
+                tag, rest = datagram[:16], datagram[16:]
+                assert rest == b" CALL work x\n"
+                tags.add(int(tag, 16))
+                await server.sendto(tag + b" OK\n", source)
+    assert len(tags) == 8
+    # 8 times 64 bits: that a bit is the same in all of them is as likely as 1 in 2^7, in 16 of
+    # them all but impossible.
+    either, both = 0, 2**64 - 1
+    for number in tags:
+        either, both = either | number, both & number
+    assert either.bit_count() > 48
+    assert both.bit_count() < 16
+
+
+@both_clients
+async def test_the_same_datagram_again(ask: Ask) -> None:  # ESPS-UDP-33
+    async with datagrams() as server, trio.open_nursery() as nursery:
+        nursery.start_soon(ask, udp_url(server))
+        first, source = await server.recvfrom(65536)
+        for _ in range(2):
+            assert await server.recvfrom(65536) == (first, source)
+        await server.sendto(first[:16] + b" OK\n", source)
+
+
+@both_clients
+async def test_only_the_one_that_was_asked_can_answer(ask: Ask) -> None:  # ESPS-UDP-32
+    answers: list[object] = []
+    async with datagrams() as server, datagrams() as stranger, trio.open_nursery() as nursery:
+
+        async def keep() -> None:
+            answers.append(await ask(udp_url(server)))
+
+        nursery.start_soon(keep)
+        first, source = await server.recvfrom(65536)
+        await stranger.sendto(first[:16] + b" OK forged\n", source)
+        await server.sendto(b"0123456789abcdef OK other\n", source)
+        await server.sendto(first[:16] + b" DATA x\nrubbish\n", source)
+        await server.sendto(first[:16] + b" OK true\n", source)
+    assert answers == [(b"true",)]
+
+
+@both_clients
+async def test_padding_makes_room(ask: Ask) -> None:  # ESPS-UDP-18
+    answers: list[object] = []
+    async with datagrams() as server, trio.open_nursery() as nursery:
+
+        async def keep() -> None:
+            answers.append(await ask(udp_url(server)))
+
+        nursery.start_soon(keep)
+        first, source = await server.recvfrom(65536)
+        await server.sendto(first[:16] + b" ERR too-large 50 words\n", source)
+        while (again := await server.recvfrom(65536)) == (first, source):
+            pass  # sent again before it was told
+        assert again == (first[:-1] + b" " + b"#" * (50 - len(first) - 1) + b"\n", source)
+        assert len(again[0]) == 50
+        await server.sendto(first[:16] + b" OK large\n", source)
+    assert answers == [(b"large",)]
+
+
+@both_clients
+async def test_a_tag_in_use_is_an_answer(ask: Ask) -> None:  # ESPS-UDP-32
+    async with datagrams() as server, trio.open_nursery() as nursery:
+
+        async def refused() -> None:
+            with pytest.raises(EspsError, match="tag-in-use"):
+                await ask(udp_url(server))
+
+        nursery.start_soon(refused)
+        first, source = await server.recvfrom(65536)
+        await server.sendto(b"* ERR tag-in-use " + first[:16] + b"\n", source)

@@ -1,0 +1,127 @@
+"""Portals in this process, on a real socket each, and raw peers that read what they sent."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator
+
+import attrs
+import trio
+import trio.testing
+
+from esps_portal import Limits, Portal, ServerConfig, serve
+from esps_portal.portal.offer import bundled_portal
+from esps_portal.server.product import PRODUCT
+from esps_portal.server.serving import Listening
+
+_PATIENCE = 30  # seconds of the wall clock
+_BEYOND_ALL_JUMPS = 1_000_000  # seconds of a clock that a test moves
+
+
+@attrs.define(eq=False)
+class StreamPeer:
+    """A peer over TCP that reads lines."""
+
+    stream: trio.SocketStream
+    _held: bytes = b""
+
+    async def line(self) -> bytes:
+        """Return the next line without its LF; ``b""`` is the end."""
+        while b"\n" not in self._held:
+            data = await self.stream.receive_some(65536)
+            if not data:
+                assert self._held == b"", "the connection ended inside a line"
+                return b""
+            self._held += data
+        line, _, self._held = self._held.partition(b"\n")
+        return line
+
+    async def rest(self) -> bytes:
+        """Return all that comes until the end, terminated or not."""
+        while data := await self.stream.receive_some(65536):
+            self._held += data
+        rest, self._held = self._held, b""
+        return rest
+
+    async def send(self, data: bytes) -> None:
+        """Send octets as they are."""
+        await self.stream.send_all(data)
+
+
+@attrs.define(eq=False)
+class DatagramPeer:
+    """A peer over UDP, connected to one portal."""
+
+    socket: socket.socket
+
+    def send(self, datagram: bytes) -> None:
+        """Send one datagram as it is."""
+        assert self.socket.send(datagram) == len(datagram)
+
+    async def receive(self) -> bytes:
+        """Return the next datagram."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return self.socket.recv(65536, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                assert time.monotonic() < deadline, "no answer"
+                await trio.lowlevel.checkpoint()
+
+    async def ask(self, datagram: bytes) -> bytes:
+        """Send a datagram and return the next one that comes."""
+        self.send(datagram)
+        return await self.receive()
+
+    async def assert_silence(self) -> None:
+        """Nothing has been sent before the answer to what is asked now."""
+        assert await self.ask(b"silence PING\n") == b"silence OK\n"
+
+
+@attrs.define(eq=False)
+class Running:
+    """A running portal, and the peers that a test connected to it."""
+
+    listening: Listening
+    _open: contextlib.AsyncExitStack
+
+    def shut_down(self) -> None:
+        """Let what runs end, and then the portal."""
+        self.listening.shut_down()
+
+    async def connect(self) -> StreamPeer:
+        """Connect over TCP and leave the greeting unread."""
+        stream = await trio.open_tcp_stream(*self.listening.tcp[0])
+        self._open.push_async_callback(trio.aclose_forcefully, stream)
+        return StreamPeer(stream)
+
+    async def tcp(self) -> StreamPeer:
+        """Connect over TCP and read the greeting."""
+        peer = await self.connect()
+        assert (await peer.line()).startswith(b"* ESPS/1 ")
+        return peer
+
+    def udp(self) -> DatagramPeer:
+        """Return a new UDP peer."""
+        peer = self._open.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        peer.connect(self.listening.udp[0])
+        return DatagramPeer(peer)
+
+
+@contextlib.asynccontextmanager
+async def running(portal: Portal | None = None, **limits: float) -> AsyncIterator[Running]:
+    """A portal on a free port, with every bundled service if none is given; cancelled at the end.
+
+    The keywords are those of `Limits`.
+    """
+    if portal is None:
+        portal = bundled_portal(PRODUCT, Limits(**limits))  # type: ignore[arg-type]
+    moved = isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock)
+    async with trio.open_nursery() as nursery:
+        listening = await nursery.start(serve, ServerConfig(portal=portal, port=0))
+        async with contextlib.AsyncExitStack() as stack:
+            with trio.fail_after(_BEYOND_ALL_JUMPS if moved else _PATIENCE):
+                yield Running(listening, stack)
+        nursery.cancel_scope.cancel()

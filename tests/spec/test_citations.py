@@ -1,0 +1,92 @@
+"""Each requirement of the specification is cited by what proves it: a vector or a test.
+
+A test cites in a comment or a docstring, where its reader looks; a vector in `requirements`.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "spec" / "esps-1.md").read_text(encoding="utf-8")
+LEVELS = dict(
+    re.findall(
+        r"^- \[(ESPS-[A-Z]+-[0-9]+)\].*?\b(MUST|SHOULD|MAY)\b", TEXT, re.MULTILINE | re.DOTALL
+    )
+)
+IDENTIFIER = re.compile(r"ESPS-[A-Z]+-[0-9]+")
+
+# What nothing proves yet, and why.
+EXEMPT = {
+    "ESPS-TLS-1": "TLS is specified and not built; the clients say so in one line",
+    "ESPS-TLS-2": "TLS is specified and not built; the clients say so in one line",
+    "ESPS-TLS-3": "TLS is specified and not built; the clients say so in one line",
+}
+
+TEST_FILES = sorted(
+    file for file in (ROOT / "tests").rglob("*.py") if file.resolve() != Path(__file__).resolve()
+)
+VECTORS: list[dict[str, Any]] = [
+    vector
+    for file in sorted((ROOT / "spec" / "vectors").glob("*.toml"))
+    for vector in tomllib.loads(file.read_text(encoding="utf-8"))["vector"]
+]
+
+
+def remarks(source: str) -> Iterator[str]:
+    """Yield the comments and the docstrings of a module."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield ast.get_docstring(node) or ""
+
+
+def citations() -> dict[str, set[str]]:
+    """Return where each identifier is cited, known or not."""
+    found: dict[str, set[str]] = {}
+    for file in TEST_FILES:
+        for remark in remarks(file.read_text(encoding="utf-8")):
+            for identifier in IDENTIFIER.findall(remark):
+                found.setdefault(identifier, set()).add(str(file.relative_to(ROOT)))
+    for vector in VECTORS:
+        for identifier in vector["requirements"]:
+            found.setdefault(identifier, set()).add(vector["id"])
+    return found
+
+
+def test_each_requirement_is_cited() -> None:
+    cited = citations()
+    assert [name for name in LEVELS if name not in cited and name not in EXEMPT] == []
+
+
+def test_what_is_cited_exists() -> None:
+    unknown = {name: places for name, places in citations().items() if name not in LEVELS}
+    assert unknown == {}
+
+
+def test_what_the_code_cites_exists() -> None:
+    files = [*(ROOT / "esps_portal").rglob("*.py"), *ROOT.glob("*.md")]
+    cited = {name for file in files for name in IDENTIFIER.findall(file.read_text("utf-8"))}
+    assert cited <= set(LEVELS)
+
+
+@pytest.mark.parametrize("name", EXEMPT)
+def test_no_exemption_is_stale(name: str) -> None:
+    assert name in LEVELS
+    assert name not in citations()
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["id"])
+def test_a_vector_has_the_level_of_what_it_cites(vector: dict[str, Any]) -> None:
+    assert vector["level"] in {LEVELS[name].lower() for name in vector["requirements"]}

@@ -1,0 +1,88 @@
+"""The vectors for clients, against the protocol core that both clients are made of."""
+
+from __future__ import annotations
+
+import contextlib
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esps_portal.protocol.errors import ClosedError, ProtocolError
+from esps_portal.protocol.messages import Reply, parse_answer_untrusted, parse_request_untrusted
+from esps_portal.protocol.requester import Pending, Requester
+from esps_portal.protocol.retransmission import length_that_fits
+
+FILE = Path(__file__).resolve().parents[2] / "spec" / "vectors" / "answers.toml"
+VECTORS: list[dict[str, Any]] = tomllib.loads(FILE.read_text(encoding="utf-8"))["vector"]
+
+
+def of_kind(kind: str) -> list[Any]:
+    return [pytest.param(v, id=v["id"]) for v in VECTORS if v["id"].startswith(f"{kind}-")]
+
+
+class Client:
+    """A requester that has sent a vector's requests under the vector's tags."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        requests = [parse_request_untrusted(line.encode()) for line in lines]
+        tags = iter([request.tag for request in requests])
+        self.requester = Requester(lambda: next(tags))
+        self.pending = [self.requester.ask(r.verb, r.args) for r in requests]
+
+    def answers(self) -> dict[str, list[str]]:
+        return {p.request.tag.decode(): list(map(_without_tag, _replies(p))) for p in self.pending}
+
+
+def _replies(pending: Pending) -> list[Reply]:
+    rows = [Reply(b"x", b"DATA", row) for row in pending.rows]
+    return rows + ([pending.final] if pending.final is not None else [])
+
+
+def _without_tag(reply: Reply) -> str:
+    return reply.encode().decode("ascii").removesuffix("\n").partition(" ")[2]
+
+
+@pytest.mark.parametrize("vector", of_kind("answer"))
+def test_a_line_of_an_answer(vector: dict[str, Any]) -> None:
+    line = bytes.fromhex(vector["hex"]) if "hex" in vector else vector["line"].encode()
+    if "error" in vector:
+        with pytest.raises(ProtocolError) as caught:
+            parse_answer_untrusted(line)
+        assert caught.value.code == vector["error"]
+        return
+    answer = parse_answer_untrusted(line)
+    tag, kind = (answer.tag, answer.kind) if isinstance(answer, Reply) else (b"*", answer.word)
+    assert (tag.decode(), kind.decode()) == (vector["tag"], vector["kind"])
+    assert [arg.hex() for arg in answer.args] == vector["args_hex"]
+    assert answer.encode().decode() == vector.get("canonical", vector["line"]) + "\n"
+
+
+@pytest.mark.parametrize("piece", [1, 7, 10_000])
+@pytest.mark.parametrize("vector", [v for v in of_kind("client") if "receive" in v.values[0]])
+def test_what_comes_over_tcp(vector: dict[str, Any], piece: int) -> None:  # ESPS-LINE-11
+    client = Client(vector["requests"])
+    data = vector["receive"].encode()
+    refused = pytest.raises(ProtocolError) if "broken" in vector else contextlib.nullcontext()
+    with refused, contextlib.suppress(ClosedError):
+        for start in range(0, len(data), piece):
+            client.requester.receive_stream_untrusted(data[start : start + piece])
+    assert client.answers() == vector["answers"]
+    assert client.requester.goodbye == vector.get("goodbye", "")
+
+
+@pytest.mark.parametrize("vector", [v for v in of_kind("client") if "datagrams" in v.values[0]])
+def test_what_comes_over_udp(vector: dict[str, Any]) -> None:
+    client = Client(vector["requests"])
+    for datagram in vector["datagrams"]:
+        client.requester.receive_datagram_untrusted(datagram.encode())
+    again = [
+        pending.request.encode(length).decode()
+        for pending in client.pending
+        if (length := length_that_fits(pending)) is not None
+    ]
+    assert again == ([vector["resend"]] if "resend" in vector else [])
+    if "answers" in vector:
+        assert client.answers() == vector["answers"]

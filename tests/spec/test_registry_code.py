@@ -1,0 +1,176 @@
+"""`registry.toml` and the tables of the text, held against the code that has to follow them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+
+from esps_portal.portal.offer import bundled_portal
+from esps_portal.portal.services import Service
+from esps_portal.protocol.conversation import CALL_MOVES, CONNECTION_MOVES, CallState, State
+from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.registry import ERRORS, PORT, VERBS, VERSION
+from esps_portal.protocol.retransmission import Retransmission
+from esps_portal.protocol.urls import PortalURL
+from tests.spec.test_registry_tables import REGISTRY, TEXT, moves_in_table
+
+SERVICES = {service.name: service for service in bundled_portal("test/1").services}
+DEFAULTS = {limit["name"]: limit["default"] for limit in REGISTRY["limit"]}
+# The limits that belong to clients; all others are a server's.
+CLIENTS = ["ack-timeout", "ack-timeout-loopback", "ack-random-factor", "max-retransmit"]
+
+
+def bounds(usage: str) -> tuple[int, float]:
+    """Return how many arguments a usage allows: ``[x]`` may be left out, ``...`` be repeated."""
+    words = usage.split()
+    least = sum(not word.startswith("[") for word in words)
+    return least, math.inf if "..." in usage else len(words)
+
+
+def test_version_and_port() -> None:
+    assert VERSION.decode() == REGISTRY["version"]
+    assert f"| `esps-portal` | {PORT} | tcp, udp |" in TEXT
+    assert {PortalURL.parse(f"{scheme}://h").port for scheme in ("esps", "esps+udp")} == {PORT}
+
+
+def test_verbs() -> None:
+    found = {
+        verb.name.decode(): (
+            ["tcp", "udp"] if verb.udp else ["tcp"],
+            (verb.least, math.inf if verb.most is None else verb.most),
+        )
+        for verb in VERBS.values()
+    }
+    assert list(found.items()) == [
+        (verb["name"], (verb["transports"], bounds(verb["arguments"]))) for verb in REGISTRY["verb"]
+    ]
+
+
+def test_errors() -> None:
+    found = [
+        (code, error.name, error.fault, error.executed, error.retry, error.ends)
+        for code, error in ERRORS.items()
+    ]
+    columns = ("name", "name", "fault", "executed", "retry", "ends")
+    assert found == [tuple(entry[column] for column in columns) for entry in REGISTRY["error"]]
+
+
+def test_machine_arguments() -> None:  # ESPS-ERR-2
+    found = {error.name: error.machine_arguments for error in ERRORS.values()}
+    assert found == {entry["name"]: len(entry["machine_arguments"]) for entry in REGISTRY["error"]}
+
+
+def test_a_server_holds_the_default_limits() -> None:  # ESPS-LIM-1
+    limits = Limits()
+    names = [name for name in DEFAULTS if name not in CLIENTS]
+    assert {name: getattr(limits, name.replace("-", "_")) for name in names} == {
+        name: DEFAULTS[name] for name in names
+    }
+    assert len(names) == len(attrs.fields(Limits))
+    assert bundled_portal("test/1").limits == limits
+
+
+def test_hello_announces_the_limits_that_are_marked() -> None:  # ESPS-VERB-1, ESPS-LIM-2
+    marked = [limit["name"] for limit in REGISTRY["limit"] if limit["hello"]]
+    assert [arg.decode() for arg in Limits().announced()] == [
+        f"{name}={DEFAULTS[name]}" for name in marked
+    ]
+    other = Limits(max_line=512, max_in_flight=3, max_datagram=99, idle=0.5, window=1_000_000)
+    assert [arg.decode() for arg in other.announced()] == [
+        "max-line=512",
+        "max-in-flight=3",
+        "max-datagram=99",
+        "idle=0.5",
+        "window=1000000",
+    ]
+
+
+def test_a_client_has_the_default_times() -> None:  # ESPS-UDP-36
+    far, near = Retransmission.for_host("192.0.2.1"), Retransmission.for_host("127.0.0.1")
+    assert Retransmission() == far == Retransmission.for_host("2001:db8::1")
+    assert near == Retransmission.for_host("::1") == Retransmission.for_host("127.9.9.9")
+    assert [far.ack_timeout, near.ack_timeout, far.ack_random_factor, far.max_retransmit] == [
+        DEFAULTS[name] for name in CLIENTS
+    ]
+    assert (near.ack_random_factor, near.max_retransmit) == (1.5, 4)
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("host", ["192.0.2.1", "127.0.0.1"])
+def test_time_outs_double(host: str, chance: float) -> None:  # ESPS-UDP-34, ESPS-UDP-35
+    schedule = Retransmission.for_host(host)
+    first, *others = schedule.waits(chance)
+    assert first == schedule.ack_timeout * (1 + chance / 2)
+    assert others == [first * 2**n for n in range(1, schedule.max_retransmit + 1)]
+
+
+def test_the_window_outlives_retransmission() -> None:  # ESPS-UDP-37
+    assert Limits().window >= Retransmission().longest
+    assert f"{Retransmission().longest:g} s" in TEXT
+
+
+def test_bundled_services() -> None:
+    found = [
+        {
+            "name": service.name,
+            "usage": service.usage,
+            "summary": service.summary,
+            "flags": service.flags,
+            "transports": sorted(service.transports),
+            "idempotent": service.idempotent,
+        }
+        for service in SERVICES.values()
+    ]
+    assert found == REGISTRY["service"]
+
+
+@pytest.mark.parametrize("entry", REGISTRY["service"], ids=lambda entry: entry["name"])
+def test_a_usage_says_how_many_arguments_are_taken(entry: dict[str, Any]) -> None:
+    service = SERVICES[entry["name"]]
+    most = math.inf if service.most == sys.maxsize else service.most
+    assert (service.least, most) == bounds(entry["usage"])
+
+
+def test_flags() -> None:  # ESPS-VERB-10
+    async def task() -> None:
+        """Do nothing, later."""
+
+    def instant() -> None:
+        """Do nothing."""
+
+    functions: tuple[Callable[[], Any], ...] = (task, instant)
+    transports = (("tcp",), ("udp",), ("tcp", "udp"))
+    found = {
+        Service.declare(function, idempotent=idempotent, transports=offered).flags
+        for function, idempotent, offered in itertools.product(functions, (False, True), transports)
+    }
+    letters = [flag["letter"] for flag in REGISTRY["flag"]]
+    assert letters == sorted(letters)
+    assert found == {
+        "".join(chosen) or "-" for n in range(4) for chosen in itertools.combinations(letters, n)
+    }
+
+
+def test_moves_of_a_connection() -> None:
+    moves = [(a.name, signal.value, b.name) for (a, signal), b in CONNECTION_MOVES.items()]
+    assert moves == moves_in_table("connection")
+    assert {state.name for state in State} == {name for a, _, b in moves for name in (a, b)}
+
+
+def test_moves_of_a_call() -> None:
+    moves = [(a.name, signal, b.name) for (a, signal), b in CALL_MOVES.items()]
+    assert moves == moves_in_table("call")
+    assert {state.name for state in CallState} == {name for a, _, b in moves for name in (a, b)}
+
+
+def test_states_are_the_ones_that_the_text_names() -> None:
+    said = re.search(r"in one of four states\.(.*?)\n\n", TEXT, re.DOTALL)
+    assert said is not None
+    assert re.findall(r"\b([A-Z]{4,}):", said[1]) == [state.name for state in State]
