@@ -22,6 +22,7 @@ from esps_portal.portal.services import (
     reply_args,
 )
 from esps_portal.portal.statistics import Statistics
+from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import RefusedError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request
@@ -43,6 +44,8 @@ class Call:
     service: Service
     caller: Caller
     max_line: int
+    #: The connection ends behind its last line.
+    closes: bool = False
     #: Where DATA lines go; the carrier sets it before `run`.
     send: Callable[[Reply], Awaitable[None]] | None = None
 
@@ -67,7 +70,7 @@ class Call:
             result = await self.service.function(*self.request.args[1:], **keywords)
             return _final(self.request.tag, result, self.max_line)
         except RefusedError as error:
-            return _refused(self.request.tag, error)
+            return _refused(self.request.tag, error, self.service, self.max_line)
         except Exception:  # noqa: BLE001 - a service may raise anything; `_failed` logs it
             return _failed(self.request.tag, self.service)
 
@@ -143,13 +146,13 @@ class Portal:
             return Reply(request.tag, OK, request.args)
         wrong = what_is_wrong_with_arguments(verb, request.args)
         if wrong:
-            return _refuse(request.tag, "bad-arguments", wrong)
+            return refuse(request.tag, "bad-arguments", wrong)
         return self._hello(request) if verb == b"HELLO" else self._list(request)
 
     def _call(self, request: Request, service: Service, caller: Caller) -> Outcome:
         args = request.args[1:]
         if not (service.free and service.least <= len(args) <= service.most):
-            refused = _check(request, service, caller)
+            refused = check(request, service, caller)
             if refused is not None:
                 return refused
         if not service.instant:
@@ -165,7 +168,7 @@ class Portal:
                 return Reply(request.tag, OK, args)
             return _outcome(request.tag, result, self.limits.max_line)
         except RefusedError as error:
-            return _refused(request.tag, error)
+            return _refused(request.tag, error, service, self.limits.max_line)
         except Exception:  # noqa: BLE001 - a service may raise anything; `_failed` logs it
             return _failed(request.tag, service)
 
@@ -173,9 +176,9 @@ class Portal:
         for version in request.args:
             name, _, digits = version.partition(b"/")
             if name != b"ESPS" or not digits.isdigit():
-                return _refuse(request.tag, "bad-arguments", "HELLO needs versions: ESPS/1")
+                return refuse(request.tag, "bad-arguments", "HELLO needs versions: ESPS/1")
         if VERSION not in request.args:
-            return _refuse(request.tag, "unsupported-version", "this is ESPS/1")
+            return refuse(request.tag, "unsupported-version", "this is ESPS/1")
         announced = (VERSION, self.product.encode(), *self.limits.announced())
         return Reply(request.tag, OK, announced)
 
@@ -190,32 +193,38 @@ class Portal:
     def _unknown(self, tag: bytes, name: bytes) -> Reply:
         known = name.lower() in self._services
         hint = f"names are case-sensitive: {name.lower().decode()}" if known else "LIST names them"
-        return _refuse(tag, "unknown-service", hint)
+        return refuse(tag, "unknown-service", hint)
 
 
-def _check(request: Request, service: Service, caller: Caller) -> Reply | None:
+def check(request: Request, service: Service, caller: Caller) -> Reply | None:
     """Return why a service is not executed, if it is not. The number of arguments comes last."""
     if caller.transport not in service.transports:
-        return _refuse(request.tag, "use-tcp", f"{service.name} is not offered over UDP")
+        return refuse(request.tag, "use-tcp", f"{service.name} is not offered over UDP")
     if not service.free and not caller.admit(service):
-        return _refuse(request.tag, "busy", "too many calls run: try again")
+        return refuse(request.tag, "busy", "too many calls run: try again")
     if not service.least <= len(request.args) - 1 <= service.most:
         usage = f"usage: CALL {service.name} {service.usage}".rstrip()
-        return _refuse(request.tag, "bad-arguments", usage)
+        return refuse(request.tag, "bad-arguments", usage)
     return None
 
 
-def _refuse(tag: bytes, code: str, words: str) -> Reply:
+def refuse(tag: bytes, code: str, words: str) -> Reply:
+    """Return an error, with words for a person."""
     return Reply(tag, ERR, (code.encode(), words.encode()))
 
 
-def _refused(tag: bytes, error: RefusedError) -> Reply:
-    return Reply(tag, ERR, (error.code.encode(), *error.arguments))
+def _refused(tag: bytes, error: RefusedError, service: Service, max_line: int) -> Reply:
+    code = error.code.encode()
+    reply = Reply(tag, ERR, (code, *error.arguments))
+    # A refusal that is no line of the protocol is a failure like any other.
+    if grammar.NAME.fullmatch(code) and len(reply.encode()) <= max_line:
+        return reply
+    return _failed(tag, service)
 
 
 def _failed(tag: bytes, service: Service) -> Reply:
     _log.exception("service %s failed", service.name)
-    return _refuse(tag, "failed", "the service failed; the server's log says why")
+    return refuse(tag, "failed", "the service failed; the server's log says why")
 
 
 def _outcome(tag: bytes, result: Result, max_line: int) -> Reply | Farewell:

@@ -15,14 +15,19 @@ _TRIES = 128
 
 @attrs.define
 class Sockets:
-    """Bound sockets, the TCP ones listening."""
+    """Bound sockets, the TCP ones listening.
+
+    Attributes:
+        holders: bound beside each TCP one, and deaf: they keep the port while nothing listens.
+    """
 
     tcp: list[socket.socket] = attrs.field(factory=list)
     udp: list[socket.socket] = attrs.field(factory=list)
+    holders: list[socket.socket] = attrs.field(factory=list)
 
     def close(self) -> None:
         """Close all of them."""
-        for sock in (*self.tcp, *self.udp):
+        for sock in (*self.tcp, *self.udp, *self.holders):
             sock.close()
 
 
@@ -43,11 +48,15 @@ class CannotBindError(OSError):
         return f"cannot listen on {self.host} port {self.port} ({self.transport}): {self.strerror}"
 
 
-def bind(hosts: Iterable[str], port: int, *, tcp: bool, udp: bool) -> Sockets:
+def bind(
+    hosts: Iterable[str], port: int, *, tcp: bool = True, udp: bool = True, hold: bool = False
+) -> Sockets:
     """Bind each host's addresses for the transports that are wanted, on one port number.
 
     Args:
         port: 0 takes a number that is free for all of them.
+        hold: also bind what keeps the TCP port while nothing listens on it. It has to be there
+            first: beside a socket that listens Linux lets no other be bound.
 
     Raises:
         CannotBindError: an address is taken, not ours, or not known.
@@ -56,7 +65,7 @@ def bind(hosts: Iterable[str], port: int, *, tcp: bool, udp: bool) -> Sockets:
     for attempt in range(_TRIES):
         sockets = Sockets()
         try:
-            _bind_all(sockets, addresses, port, tcp=tcp, udp=udp)
+            _bind_all(sockets, addresses, port, tcp=tcp, udp=udp, hold=hold)
         except CannotBindError as error:
             sockets.close()
             if port != 0 or error.errno != errno.EADDRINUSE or attempt == _TRIES - 1:
@@ -82,20 +91,23 @@ def _resolve(hosts: Iterable[str], port: int) -> list[tuple[socket.AddressFamily
     return list(found)
 
 
-def _bind_all(
+def _bind_all(  # noqa: PLR0913 - what `bind` was told
     sockets: Sockets,
     addresses: list[tuple[socket.AddressFamily, str]],
     port: int,
     *,
     tcp: bool,
     udp: bool,
+    hold: bool,
 ) -> None:
     for family, host in addresses:
         if tcp:
-            sockets.tcp.append(_bound(family, socket.SOCK_STREAM, host, port))
+            sockets.tcp.append(bound(family, socket.SOCK_STREAM, host, port))
             port = port or sockets.tcp[0].getsockname()[1]
+            if hold:
+                sockets.holders.append(bound(family, socket.SOCK_STREAM, host, port))
         if udp:
-            sockets.udp.append(_bound(family, socket.SOCK_DGRAM, host, port))
+            sockets.udp.append(bound(family, socket.SOCK_DGRAM, host, port))
             port = port or sockets.udp[0].getsockname()[1]
     for sock in sockets.tcp:
         with _translated(sock.getsockname()[0], port, "tcp"):
@@ -103,15 +115,21 @@ def _bind_all(
             sock.listen(65535)
 
 
-def _bound(
-    family: socket.AddressFamily, kind: socket.SocketKind, host: str, port: int
-) -> socket.socket:
+def bound(family: int, kind: int, host: str, port: int, *, share: bool = False) -> socket.socket:
+    """Return a bound socket that does not block.
+
+    Args:
+        share: another socket of ours has the address already, and lets it be shared.
+
+    Raises:
+        CannotBindError: the address cannot be had.
+    """
     transport = "tcp" if kind == socket.SOCK_STREAM else "udp"
     with _translated(host, port, transport):
         sock = socket.socket(family, kind)
     try:
         with _translated(host, port, transport):
-            if kind == socket.SOCK_STREAM:
+            if share or kind == socket.SOCK_STREAM:
                 # Else a port stays taken for minutes by connections that have ended. UDP has
                 # no such state, and there the option would let two servers share the port.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -19,7 +19,7 @@ from esps_portal.protocol.conversation import CallState, Cancel, Conversation, R
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Notice, Reply, Request
 from esps_portal.protocol.registry import VERSION
-from esps_portal.server.streams import SocketStream
+from esps_portal.server.streams import Stream
 
 # More than this unsent, and nothing more is read or produced.
 _HIGH_WATER = 65536
@@ -47,6 +47,7 @@ class Connection:
         "_limits",
         "_nursery",
         "_outgoing",
+        "_peer_has_ended",
         "_portal",
         "_progress",
         "_reading",
@@ -57,7 +58,7 @@ class Connection:
         "_task_ended",
     )
 
-    def __init__(self, stream: SocketStream, peer: tuple[str, int], portal: Portal) -> None:
+    def __init__(self, stream: Stream, peer: tuple[str, int], portal: Portal) -> None:
         self._stream = stream
         self._portal = portal
         self._limits: Limits = portal.limits
@@ -71,6 +72,7 @@ class Connection:
         self._scopes: dict[RunningCall, trio.CancelScope] = {}
         self._farewell: Farewell | None = None
         self._ending = ""
+        self._peer_has_ended = False
         self._progress = trio.current_time()
         self._reading = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
@@ -90,6 +92,12 @@ class Connection:
                 self._nursery.cancel_scope.cancel()
         finally:
             self._close()
+
+    def abort(self) -> None:
+        """End at once, with RST."""
+        self._ending = "aborted"
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
 
     def shut_down(self) -> None:
         """The server closes: say so, let running calls end, end."""
@@ -121,6 +129,7 @@ class Connection:
         while conversation.state is State.OPEN or conversation.state is State.CLOSING:
             data = await self._stream.receive()
             if not data:
+                self._peer_has_ended = True
                 conversation.end_of_input()
                 return
             if conversation.receive(data):
@@ -171,18 +180,21 @@ class Connection:
     async def _run_call(self, call: Call, running: RunningCall) -> None:
         async def send(reply: Reply) -> None:
             if running.state is CallState.RUNNING:
-                self._outgoing += reply.encode()
+                await self._write(call, reply)
             await trio.lowlevel.checkpoint()
             await self._flush()
 
         call.send = send
-        reply: Reply | None = None
         try:
             with self._scopes[running]:
                 reply = await call.run()
-            if self._conversation.finish(running) and reply is not None:
-                self._outgoing += reply.encode()
-                await self._flush()
+                if running.state is CallState.RUNNING:
+                    await self._write(call, reply)
+            self._conversation.finish(running)
+            if call.closes and self._farewell is None:
+                self._farewell = Farewell()
+                self._reading.cancel()
+            await self._flush()
         except trio.BrokenResourceError:
             self._reading.cancel()
             self._ending = "broken"
@@ -192,6 +204,10 @@ class Connection:
             if self._task_ended is not None:
                 self._task_ended.set()
                 self._task_ended = None
+
+    async def _write(self, _call: Call, reply: Reply) -> None:
+        """Add a line of a running call to what is sent. It returns at once."""
+        self._outgoing += reply.encode()
 
     async def _wait_for_a_task(self) -> None:
         if self._task_ended is None:
@@ -231,7 +247,7 @@ class Connection:
     async def _end(self) -> None:
         """Say the last line, shut down writing, discard until EOF, close (spec, Ends)."""
         conversation = self._conversation
-        if self._ending in ("broken", "stalled"):
+        if self._ending in ("broken", "stalled", "aborted"):
             return
         if self._farewell is None:
             if self._ending == "idle" and conversation.state is State.OPEN:
@@ -290,7 +306,9 @@ class Connection:
             await self._flush()
 
     def _close(self) -> None:
-        if self._ending == "stalled" or (self._farewell is not None and self._farewell.reset):
+        if self._ending in ("stalled", "aborted") or (
+            self._farewell is not None and self._farewell.reset
+        ):
             self._stream.abort()
             return
         if self._conversation.state is State.OPEN and not (self._outgoing or self._ending):

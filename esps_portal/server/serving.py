@@ -9,12 +9,10 @@ import trio
 
 from esps_portal.portal.answering import Portal
 from esps_portal.portal.offer import bundled_portal
-from esps_portal.protocol.datagrams import DatagramRules
 from esps_portal.protocol.registry import PORT
 from esps_portal.server.binding import Sockets, bind
 from esps_portal.server.product import PRODUCT
-from esps_portal.server.tcp import ConnectionServer
-from esps_portal.server.udp import DatagramServer
+from esps_portal.server.switch import Switch
 
 # What the end of all connections may take over the drain and the linger of each.
 _GRACE = 0.5
@@ -30,6 +28,7 @@ class ServerConfig:
         port: the number for both transports; 0 takes a free one.
         sockets: bound already, as by a service manager; hosts and port then say nothing, and
             `serve` closes them.
+        hold: be able to take the ports out of service without giving them away (`Switch`).
     """
 
     portal: Portal = attrs.field(factory=lambda: bundled_portal(PRODUCT))
@@ -40,6 +39,7 @@ class ServerConfig:
     tcp: bool = True
     udp: bool = True
     sockets: Sockets | None = None
+    hold: bool = False
 
     def __attrs_post_init__(self) -> None:
         if not (self.tcp or self.udp) or not self.hosts:
@@ -53,11 +53,13 @@ class Listening:
 
     Attributes:
         tcp, udp: the addresses, as (host, port), literal.
+        switch: takes the ports out of service and back; needs `ServerConfig.hold`.
     """
 
     tcp: tuple[tuple[str, int], ...]
     udp: tuple[tuple[str, int], ...]
-    _shutdown: trio.Event
+    switch: Switch = attrs.field(repr=False)
+    _shutdown: trio.Event = attrs.field(repr=False)
 
     def shut_down(self) -> None:
         """Let what runs end, within the limits; `serve` then returns."""
@@ -74,45 +76,24 @@ async def serve(
     Raises:
         CannotBindError: at once, where an address cannot be had.
     """
-    sockets = config.sockets or bind(config.hosts, config.port, tcp=config.tcp, udp=config.udp)
-    try:
-        await _serve_on(sockets, config.portal, task_status)
-    finally:
-        sockets.close()
-
-
-async def _serve_on(
-    sockets: Sockets, portal: Portal, task_status: trio.TaskStatus[Listening]
-) -> None:
+    sockets = config.sockets or bind(
+        config.hosts, config.port, tcp=config.tcp, udp=config.udp, hold=config.hold
+    )
     shutdown = trio.Event()
-    rules = DatagramRules(portal.limits)
+    limits = config.portal.limits
     async with trio.open_nursery() as nursery:
-        server = ConnectionServer(portal, nursery)
-        accepting = trio.CancelScope()
-        nursery.start_soon(server.watch)
-        nursery.start_soon(_accept_within, accepting, server, sockets.tcp)
-        datagram_servers = [DatagramServer(sock, portal, rules) for sock in sockets.udp]
-        for datagram_server in datagram_servers:
-            nursery.start_soon(datagram_server.run)
-        task_status.started(Listening(_names(sockets.tcp), _names(sockets.udp), shutdown))
-        await shutdown.wait()
-        accepting.cancel()
-        limits = portal.limits
-        with trio.move_on_after(limits.drain + limits.linger + _GRACE):
-            async with trio.open_nursery() as draining:
-                draining.start_soon(server.shut_down)
-                for datagram_server in datagram_servers:
-                    draining.start_soon(datagram_server.shut_down)
-        nursery.cancel_scope.cancel()
-
-
-async def _accept_within(
-    scope: trio.CancelScope, server: ConnectionServer, listeners: list[socket.socket]
-) -> None:
-    with scope:
-        async with trio.open_nursery() as nursery:
-            for listener in listeners:
-                nursery.start_soon(server.accept, listener)
+        switch = Switch(sockets, config.portal, nursery)
+        try:
+            names = _names(sockets.tcp), _names(sockets.udp)
+            switch.begin()
+            task_status.started(Listening(*names, switch, shutdown))
+            await shutdown.wait()
+            switch.stop_accepting()
+            with trio.move_on_after(limits.drain + limits.linger + _GRACE):
+                await switch.shut_down()
+            nursery.cancel_scope.cancel()
+        finally:
+            switch.close()
 
 
 def _names(sockets: list[socket.socket]) -> tuple[tuple[str, int], ...]:

@@ -9,10 +9,33 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+from typing import Protocol
 
 import trio
 
 _READ_SIZE = 65536
+
+
+class Stream(Protocol):
+    """What a connection needs of its transport; see `SocketStream` for what each means."""
+
+    async def receive(self) -> bytes:
+        """Wait for bytes; ``b""`` is the peer's FIN."""
+
+    async def send_some(self, data: bytearray) -> int:
+        """Send the beginning of ``data``; return how much."""
+
+    def send_now(self, data: bytes) -> None:
+        """Try to send ``data`` without waiting."""
+
+    def send_eof(self) -> None:
+        """Send FIN."""
+
+    def abort(self) -> None:
+        """Send RST."""
+
+    def close(self) -> None:
+        """Close it."""
 
 
 class SocketStream:

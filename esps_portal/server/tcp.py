@@ -6,6 +6,7 @@ peer's RST takes its whole server along.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import socket
@@ -32,8 +33,14 @@ _REFUSED_AT_A_TIME = 64
 class ConnectionServer:
     """All TCP connections of a server, whichever listener they came through."""
 
-    def __init__(self, portal: Portal, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        portal: Portal,
+        nursery: trio.Nursery,
+        connection: type[Connection] = Connection,
+    ) -> None:
         self._portal = portal
+        self._connection = connection
         self._limits = portal.limits
         self._nursery = nursery
         self._refusals = trio.CapacityLimiter(_REFUSED_AT_A_TIME)
@@ -42,14 +49,15 @@ class ConnectionServer:
         self.connections: set[Connection] = set()
 
     async def accept(self, listener: socket.socket) -> None:
-        """Accept from one listening socket until cancelled. The listener is closed at the end."""
-        with listener:
+        """Accept from one listening socket until cancelled, or until it is closed."""
+        with listener, contextlib.suppress(trio.ClosedResourceError):
             try:
                 while True:
                     await trio.lowlevel.wait_readable(listener)
                     await self._accept_waiting(listener)
             finally:
-                trio.lowlevel.notify_closing(listener)
+                if listener.fileno() >= 0:
+                    trio.lowlevel.notify_closing(listener)
 
     async def _accept_waiting(self, listener: socket.socket) -> None:
         for _ in range(_AT_A_STRETCH):
@@ -75,7 +83,7 @@ class ConnectionServer:
         except OSError:
             connected.close()  # it was reset before we could look
             return
-        connection = Connection(stream, address, self._portal)
+        connection = self._connection(stream, address[:2], self._portal)
         self.connections.add(connection)
         if self._closing:
             connection.shut_down()
@@ -133,6 +141,19 @@ class ConnectionServer:
         self._closing = True
         for connection in self.connections:
             connection.shut_down()
+        await self._until_all_ended()
+
+    async def abort(self) -> None:
+        """Reset every connection, and return when all have ended."""
+        self.abort_soon()
+        await self._until_all_ended()
+
+    def abort_soon(self) -> None:
+        """Reset every connection."""
+        for connection in self.connections:
+            connection.abort()
+
+    async def _until_all_ended(self) -> None:
         if self.connections:
             self._all_ended = trio.Event()
             await self._all_ended.wait()

@@ -6,6 +6,7 @@ What may be answered, how long an answer may be and what is remembered are the p
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from typing import Any
@@ -28,10 +29,10 @@ _IN_PKTINFO = struct.Struct("=I4s4s")
 _IN6_PKTINFO = struct.Struct("=16sI")
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to recognise them, not to bind them
 
-_Ancillary = list[tuple[int, int, bytes]]
-_NOWHERE: _Ancillary = []
+Ancillary = list[tuple[int, int, bytes]]
+_NOWHERE: Ancillary = []
 # (host, port), and over IPv6 two numbers more, which go back as they came.
-_Source = tuple[Any, ...]
+Source = tuple[Any, ...]
 
 
 @attrs.define
@@ -40,7 +41,8 @@ class DatagramCaller(Caller):
 
     rules: DatagramRules
     request: Request
-    source: _Source
+    source: Source
+    ancillary: Ancillary
     request_size: int
     exchange: Exchange | None = None
 
@@ -85,15 +87,29 @@ class DatagramServer:
             await self._all_ended.wait()
 
     async def run(self) -> None:
-        """Answer until cancelled."""
+        """Answer until cancelled or closed."""
         with self._socket:
             try:
                 async with trio.open_nursery() as nursery:
-                    while True:
-                        await trio.lowlevel.wait_readable(self._socket)
-                        self._answer_waiting(nursery)
+                    with contextlib.suppress(trio.ClosedResourceError):
+                        while True:
+                            await trio.lowlevel.wait_readable(self._socket)
+                            self._answer_waiting(nursery)
+                    nursery.cancel_scope.cancel()
             finally:
-                trio.lowlevel.notify_closing(self._socket)
+                self.close()
+
+    def close(self) -> None:
+        """Close the socket; `run` then returns."""
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+
+    def discard_waiting(self) -> None:
+        """Throw away what has come and was not read."""
+        with contextlib.suppress(OSError):
+            while True:
+                self._socket.recv(1)
 
     def _answer_waiting(self, nursery: trio.Nursery) -> None:
         now = trio.current_time()
@@ -107,39 +123,49 @@ class DatagramServer:
                 return
             except OSError:
                 continue  # an ICMP error about something we sent: the sender's affair
-            answer = self._answer(datagram, source, ancillary, now, nursery)
-            if answer is not None:
-                self._send(answer, source, ancillary)
+            self._portal.statistics.datagrams += 1
+            self._handle(datagram, source, ancillary, now, nursery)
 
-    def _answer(
+    def _handle(
         self,
         datagram: bytes,
-        source: _Source,
-        ancillary: _Ancillary,
+        source: Source,
+        ancillary: Ancillary,
         now: float,
         nursery: trio.Nursery,
-    ) -> bytes | None:
-        self._portal.statistics.datagrams += 1
+    ) -> None:
+        """Answer one datagram, as far as it is to be answered."""
         rules = self._rules
-        size = len(datagram)
         request = rules.receive_untrusted(datagram, source, now)
-        if type(request) is not Request:
-            return request  # type: ignore[return-value]  # mypy: type() is exact
-        caller = DatagramCaller("udp", source[0], source[1], rules, request, source, size)
+        if isinstance(request, Request):
+            host, port = source[0], source[1]
+            caller = DatagramCaller(
+                "udp", host, port, rules, request, source, ancillary, len(datagram)
+            )
+            self._execute(caller, now, nursery)
+        elif request is not None:
+            self._send(request, source, ancillary)
+
+    def _execute(self, caller: DatagramCaller, now: float, nursery: trio.Nursery) -> None:
+        request = caller.request
         outcome = self._portal.answer(request, caller)
         exchange = caller.exchange
         if isinstance(outcome, Call):
-            assert exchange is not None  # noqa: S101 - `admit` is asked before any task is made
-            nursery.start_soon(self._run_call, outcome, exchange, source, ancillary)
-            return None
+            nursery.start_soon(self._run_call, outcome, caller)
+            return
         assert isinstance(outcome, Reply)  # noqa: S101 - a farewell needs a connection
         if exchange is not None:
-            return rules.finish(exchange, [outcome], now)
-        return rules.fit([outcome], request.tag, size)
+            answer = self._rules.finish(exchange, [outcome], now)
+        else:
+            answer = self._rules.fit([outcome], request.tag, caller.request_size)
+        self._deliver(answer, caller)
 
-    async def _run_call(
-        self, call: Call, exchange: Exchange, source: _Source, ancillary: _Ancillary
-    ) -> None:
+    def _deliver(self, answer: bytes | None, caller: DatagramCaller) -> None:
+        """Send an answer, if there is one that may be sent."""
+        if answer is not None:
+            self._send(answer, caller.source, caller.ancillary)
+
+    async def _run_call(self, call: Call, caller: DatagramCaller) -> None:
         replies: list[Reply] = []
         room = self._portal.limits.max_datagram
         held = 0
@@ -161,17 +187,17 @@ class DatagramServer:
         if final is None:
             closing, late = (b"closing",), (b"failed", b"it ran for longer than a client waits")
             final = Reply(call.tag, ERR, closing if self._rules.closing else late)
-        answer = self._rules.finish(exchange, [*replies, final], trio.current_time())
-        if answer is not None:
-            self._send(answer, source, ancillary)
+        assert caller.exchange is not None  # noqa: S101 - `admit` is asked before any task is made
+        answer = self._rules.finish(caller.exchange, [*replies, final], trio.current_time())
+        self._deliver(answer, caller)
         if self._all_ended is not None and not self._calls:
             self._all_ended.set()
 
-    def _receive_with_destination(self) -> tuple[bytes, _Source, _Ancillary]:
+    def _receive_with_destination(self) -> tuple[bytes, Source, Ancillary]:
         datagram, found, _, source = self._socket.recvmsg(_LARGEST, 128)
         return datagram, source, _answer_from_there(found)
 
-    def _send(self, datagram: bytes, source: _Source, ancillary: _Ancillary) -> None:
+    def _send(self, datagram: bytes, source: Source, ancillary: Ancillary) -> None:
         try:
             if ancillary:
                 self._socket.sendmsg([datagram], ancillary, 0, source)
@@ -188,7 +214,7 @@ def _ask_for_destination(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
 
 
-def _answer_from_there(found: _Ancillary) -> _Ancillary:
+def _answer_from_there(found: Ancillary) -> Ancillary:
     """Return what makes the reply leave from the address that was asked."""
     for level, kind, data in found:
         if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:

@@ -1,0 +1,247 @@
+"""The journal: everything that happened to a portal, in order and bounded.
+
+It holds one record for each connection and each request, and each record says when it changed, by
+a number that counts all changes. The entries are read off the records when somebody asks: so that
+to keep a journal costs a request little.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import attrs
+
+from esps_portal.protocol.messages import Request
+
+#: Requests, and connections, that are kept; older ones are forgotten, and counted.
+KEPT = 10_000
+
+RECEIVED, REPLIED, FAULTED, ABORTED, REPLAYED = (
+    "received",
+    "replied",
+    "faulted",
+    "aborted",
+    "replayed",
+)
+
+
+@attrs.define(eq=False)
+class RecordedConnection:
+    """One TCP connection.
+
+    Attributes:
+        number: from 1, in the order in which they were accepted.
+        peer: the client's address and port.
+        opened, closed: seconds since the portal started; ``None``: it is still open.
+        closed_by: who closed first: ``client`` or ``portal``; empty while it is open.
+        how: ``fin``, ``rst``; empty while it is open.
+        requests: how many came on it.
+    """
+
+    number: int
+    peer: tuple[str, int]
+    opened: float
+    closed: float | None = None
+    closed_by: str = ""
+    how: str = ""
+    fault: str = ""
+    requests: int = 0
+    order_opened: int = 0
+    order_closed: int = 0
+
+    @property
+    def is_reused(self) -> bool:
+        """Whether more than one request came on it."""
+        return self.requests > 1
+
+
+@attrs.define(eq=False)
+class RecordedCall:
+    """One request, whatever its verb and however it ended.
+
+    Attributes:
+        transport: ``tcp`` or ``udp``.
+        peer: the client's address and port.
+        connection: the number of its TCP connection; 0 over UDP.
+        data: the line as it came, without its LF.
+        request: what it says; ``None`` where it is no request.
+        received, ended: seconds since the portal started.
+        state: ``received``, ``replied``, ``faulted``, ``aborted``, ``replayed``.
+        sent: the lines that answered it, as bytes; a fault may have kept or changed them.
+        fault: the fault that befell it, in words; empty for none.
+    """
+
+    transport: str
+    peer: tuple[str, int]
+    connection: int
+    data: bytes
+    request: Request | None
+    received: float
+    order_received: int
+    state: str = RECEIVED
+    ended: float | None = None
+    sent: bytes = b""
+    fault: str = ""
+    order_ended: int = 0
+
+    @property
+    def verb(self) -> str:
+        """The verb; empty where it is no request."""
+        return self.request.verb.decode() if self.request else ""
+
+    @property
+    def tag(self) -> str:
+        """The tag; empty where it is no request."""
+        return self.request.tag.decode() if self.request else ""
+
+    @property
+    def service(self) -> str:
+        """The service that was called; empty where it is no call."""
+        if self.request is None or self.request.verb != b"CALL" or not self.request.args:
+            return ""
+        return self.request.args[0].decode("utf-8", "backslashreplace")
+
+    @property
+    def args(self) -> tuple[bytes, ...]:
+        """The arguments: of the service where it is a call, of the verb elsewhere."""
+        if self.request is None:
+            return ()
+        return self.request.args[1:] if self.request.verb == b"CALL" else self.request.args
+
+    @property
+    def code(self) -> str:
+        """The error code that it was answered with; empty for none."""
+        last = self.sent.rstrip(b"\n").rpartition(b"\n")[2].split(b" ")
+        return last[2].decode("ascii", "replace") if last[1:2] == [b"ERR"] and last[2:] else ""
+
+
+@attrs.frozen
+class Entry:
+    """One thing that happened.
+
+    Attributes:
+        at: seconds since the portal started.
+        event: ``opened``, ``closed``; or the state that a request came to.
+    """
+
+    order: int
+    at: float
+    event: str
+    subject: RecordedConnection | RecordedCall
+
+
+#: Takes each entry as it happens.
+Sink = Callable[[Entry], None]
+
+
+class Journal:
+    """What happened, as records; see the module."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self.calls: deque[RecordedCall] = deque(maxlen=kept)
+        self.connections: deque[RecordedConnection] = deque(maxlen=kept)
+        #: When the portal started, on the carriers' clock.
+        self.start = 0.0
+        #: Told of each entry as it happens.
+        self.sinks: list[Sink] = []
+        #: Told that something happened; each is dropped when it returns true.
+        self.watchers: list[Callable[[], bool]] = []
+        self._order = 0
+        self._accepted = 0
+        self._requests = 0
+
+    def clear(self) -> None:
+        """Forget everything; connections are counted from 1 again."""
+        self.calls.clear()
+        self.connections.clear()
+        self._accepted = self._requests = 0
+
+    @property
+    def forgotten(self) -> int:
+        """How many requests are no longer kept."""
+        return self._requests - len(self.calls)
+
+    # -- what carriers note
+
+    def opened(self, peer: tuple[str, int], now: float) -> RecordedConnection:
+        """A connection was accepted."""
+        self._order += 1
+        self._accepted += 1
+        at = now - self.start
+        record = RecordedConnection(self._accepted, peer, at, order_opened=self._order)
+        self.connections.append(record)
+        self._tell(record.order_opened, at, "opened", record)
+        return record
+
+    def closed(self, record: RecordedConnection, by: str, how: str, now: float) -> None:
+        """A connection has ended; who closed first, and how."""
+        self._order += 1
+        record.order_closed = self._order
+        record.closed, record.closed_by, record.how = now - self.start, by, how
+        self._tell(self._order, record.closed, "closed", record)
+
+    def received(  # noqa: PLR0913, PLR0917 - a request is that much, and an object costs time
+        self,
+        transport: str,
+        peer: tuple[str, int],
+        connection: RecordedConnection | None,
+        data: bytes,
+        request: Request | None,
+        now: float,
+    ) -> RecordedCall:
+        """A request came in, or what was meant for one."""
+        number = 0
+        if connection is not None:
+            number = connection.number
+            connection.requests += 1
+        self._order += 1
+        self._requests += 1
+        at = now - self.start
+        record = RecordedCall(transport, peer, number, data, request, at, self._order)
+        self.calls.append(record)
+        if self.sinks or self.watchers:
+            self._tell(self._order, at, RECEIVED, record)
+        return record
+
+    def ended(self, record: RecordedCall, state: str, sent: bytes, now: float) -> None:
+        """A request was answered, or will never be; `sent` are the lines that answered it."""
+        self._order += 1
+        record.order_ended = self._order
+        record.ended = now - self.start
+        record.state = state
+        record.sent += sent
+        if self.sinks or self.watchers:
+            self._tell(self._order, record.ended, state, record)
+
+    # -- what is asked of it
+
+    def entries(self) -> list[Entry]:
+        """Return everything that is kept, in order."""
+        return sorted(self._entries(), key=lambda entry: entry.order)
+
+    def calls_of(self, service: str | None = None) -> list[RecordedCall]:
+        """Return the calls, of one service or all; a replay of a UDP reply is none."""
+        return [
+            call
+            for call in self.calls
+            if call.service and call.state != REPLAYED and service in (None, call.service)
+        ]
+
+    def _entries(self) -> Iterator[Entry]:
+        for connection in self.connections:
+            yield Entry(connection.order_opened, connection.opened, "opened", connection)
+            if connection.closed is not None:
+                yield Entry(connection.order_closed, connection.closed, "closed", connection)
+        for call in self.calls:
+            yield Entry(call.order_received, call.received, RECEIVED, call)
+            if call.ended is not None:
+                yield Entry(call.order_ended, call.ended, call.state, call)
+
+    def _tell(
+        self, order: int, at: float, event: str, subject: RecordedConnection | RecordedCall
+    ) -> None:
+        for sink in self.sinks:
+            sink(Entry(order, at, event, subject))
+        if self.watchers:
+            self.watchers[:] = [watcher for watcher in self.watchers if not watcher()]

@@ -1,0 +1,136 @@
+"""What arguments a stub answers to: exact ones, any, those that fit a pattern or a predicate.
+
+A stub's arguments are a row of these, one for each argument of the call; `ANY_ARGS` at its end
+stands for whatever else comes. Each can say of itself what it wants, for a person to read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import attrs
+
+from esps_portal.portal.services import as_octets
+
+# Of an argument so much is shown; a report with 8 KB in one line helps nobody.
+_SHOWN = 60
+
+
+@attrs.frozen
+class _Any:
+    """Any one argument."""
+
+    def __repr__(self) -> str:
+        return "ANY"
+
+
+@attrs.frozen
+class _AnyArgs:
+    """Any further arguments, or none."""
+
+    def __repr__(self) -> str:
+        return "ANY_ARGS"
+
+
+#: Stands for one argument, whatever it is.
+ANY: Final = _Any()
+#: Stands at the end for any further arguments, or none.
+ANY_ARGS: Final = _AnyArgs()
+
+#: What may stand for an argument: itself (text is UTF-8), `ANY`, `ANY_ARGS`, a compiled regular
+#: expression that matches all of it, or a function that takes it (bytes) and tells.
+Wanted = str | bytes | _Any | _AnyArgs | re.Pattern[str] | re.Pattern[bytes] | Callable[..., Any]
+
+
+@attrs.frozen
+class ArgumentPattern:
+    """The arguments that a stub answers to."""
+
+    wanted: tuple[Wanted, ...]
+    open_ended: bool
+
+    @classmethod
+    def of(cls, args: Sequence[Wanted]) -> ArgumentPattern:
+        """Return the pattern for what was given to ``stub``.
+
+        Raises:
+            TypeError: one of them is nothing that can stand for an argument.
+            ValueError: `ANY_ARGS` is not the last.
+        """
+        open_ended = bool(args) and args[-1] is ANY_ARGS
+        row = tuple(_checked(arg) for arg in (args[:-1] if open_ended else args))
+        if ANY_ARGS in row:
+            raise ValueError("ANY_ARGS stands for all further arguments: it comes last")
+        return cls(row, open_ended)
+
+    def differences(self, args: Sequence[bytes]) -> list[str]:
+        """Return what keeps ``args`` from matching, for a person; nothing where they match."""
+        found = [
+            f"argument {number} is {shown(arg)}, not {shown(wanted)}"
+            for number, (wanted, arg) in enumerate(zip(self.wanted, args, strict=False), 1)
+            if not _fits(wanted, arg)
+        ]
+        least = len(self.wanted)
+        if len(args) < least or (len(args) > least and not self.open_ended):
+            at_least = "at least " if self.open_ended else ""
+            found.append(f"it has {_count(len(args))}, not {at_least}{least}")
+        return found
+
+    def matches(self, args: Sequence[bytes]) -> bool:
+        """Whether a call with ``args`` is meant."""
+        return not self.differences(args)
+
+    def __str__(self) -> str:
+        row = [shown(wanted) for wanted in self.wanted]
+        return " ".join([*row, "..."] if self.open_ended else row)
+
+
+def shown(value: object) -> str:
+    """Return an argument, or what stands for one, as a person reads it: bounded, on one line."""
+    if isinstance(value, bytes):
+        text = repr(value.decode("utf-8", "backslashreplace"))
+    elif isinstance(value, re.Pattern):
+        text = f"/{_text(value.pattern)}/"
+    elif callable(value):
+        text = f"<{getattr(value, '__name__', 'predicate')}>"
+    else:
+        text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def _checked(wanted: Wanted) -> Wanted:
+    if isinstance(wanted, str | bytes | bytearray | memoryview):
+        return as_octets(wanted)
+    if isinstance(wanted, _Any | _AnyArgs | re.Pattern) or callable(wanted):
+        return wanted
+    raise TypeError(
+        "an argument of a stub is str, bytes, ANY, ANY_ARGS, a compiled regular expression or a"
+        f" predicate, not {type(wanted).__name__}"
+    )
+
+
+def _fits(wanted: Wanted, arg: bytes) -> bool:
+    if isinstance(wanted, bytes):
+        return wanted == arg
+    if isinstance(wanted, re.Pattern):
+        return _fits_pattern(wanted, arg)
+    return wanted is ANY or (callable(wanted) and bool(wanted(arg)))
+
+
+def _fits_pattern(pattern: re.Pattern[Any], arg: bytes) -> bool:
+    if isinstance(pattern.pattern, bytes):
+        return pattern.fullmatch(arg) is not None
+    try:
+        return pattern.fullmatch(arg.decode()) is not None
+    except UnicodeDecodeError:
+        return False  # octets that are no text fit no pattern of text
+
+
+def _text(pattern: str | bytes) -> str:
+    return pattern if isinstance(pattern, str) else pattern.decode("utf-8", "backslashreplace")
+
+
+def _count(number: int) -> str:
+    return "no arguments" if number == 0 else f"{number} argument{'s' * (number > 1)}"

@@ -1,0 +1,121 @@
+"""A portal that does what a test says: stubs before services, faults, and a journal of it all."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+import attrs
+
+from esps_portal.portal.acting import as_task
+from esps_portal.portal.answering import Call, Outcome, Portal, check, refuse
+from esps_portal.portal.faults import FaultBook
+from esps_portal.portal.journal import Journal
+from esps_portal.portal.services import Caller, Farewell, Service
+from esps_portal.portal.stubs import Mismatch, Stub, StubBook
+from esps_portal.protocol.messages import Request
+
+# The words of an error are for a person: so long they fit any line, however they are escaped.
+_WORDS = 150
+_MOST_UNEXPECTED = 100
+
+
+@attrs.define(eq=False)
+class Script:
+    """What shall happen, and what did."""
+
+    stubs: StubBook = attrs.field(factory=StubBook)
+    faults: FaultBook = attrs.field(factory=FaultBook)
+    journal: Journal = attrs.field(factory=Journal)
+    #: The first calls that nobody had foreseen, each with why it was refused.
+    unexpected: list[tuple[Request, str]] = attrs.field(factory=list)
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        self.stubs.clear()
+        self.faults.clear()
+        self.journal.clear()
+        self.unexpected.clear()
+
+    def note_unexpected(self, request: Request, why: str) -> None:
+        """Remember a call that nobody had foreseen; of a flood the beginning is enough."""
+        if len(self.unexpected) < _MOST_UNEXPECTED:
+            self.unexpected.append((request, why))
+
+
+class ScriptedPortal(Portal):
+    """A portal whose stubs come before its services, on either transport.
+
+    Args:
+        offered: makes the portal with the services that stubs come before; made anew by `reset`,
+            so that what a service counts begins again.
+    """
+
+    def __init__(self, offered: Callable[[], Portal]) -> None:
+        portal = offered()
+        super().__init__(portal.services, product=portal.product, limits=portal.limits)
+        self.statistics = portal.statistics
+        self.script = Script()
+        self._offered = offered
+
+    def reset(self) -> None:
+        """Be as when it was made: no stubs, no faults, nothing in the journal, counters at 0."""
+        self.script.clear()
+        fresh = self._offered()
+        self.statistics = fresh.statistics
+        self._services.clear()
+        for service in fresh.services:
+            self.add(service)
+
+    def answer(self, request: Request, caller: Caller) -> Outcome:
+        """Answer a request: with a stub, where there is one for it."""
+        if request.verb != b"CALL" or not request.args:
+            return super().answer(request, caller)
+        found = self.script.stubs.find(request.args[0], request.args[1:])
+        if found is None:
+            if request.args[0] not in self._services:
+                self.script.note_unexpected(request, self._unknown_in_words(request.args[0]))
+            return super().answer(request, caller)
+        self.statistics.requests += 1
+        if isinstance(found, Mismatch):
+            self.script.note_unexpected(request, str(found))
+            return refuse(request.tag, "unmatched", _bounded(str(found)))
+        return self._answer_with(found, request, caller)
+
+    def _unknown_in_words(self, name: bytes) -> str:
+        known = [*self.script.stubs.names, *self._services]
+        names = [octets.decode() for octets in known]
+        close = difflib.get_close_matches(name.decode("utf-8", "replace"), names, 1)
+        return f"no stub or service has that name{f'; did you mean {close[0]}?' if close else ''}"
+
+    def _answer_with(self, found: Stub, request: Request, caller: Caller) -> Outcome:
+        # A call that is refused for want of room has used up nothing.
+        refused = check(request, _INSTANT if found.is_instant else _TASK, caller)
+        if refused is not None:
+            return refused
+        answer = found.take()
+        if not answer.instant:
+            call = Call(request, as_task(answer), caller, self.limits.max_line)
+            call.closes = answer.closes
+            return call
+        reply = answer.final(request.tag)
+        if answer.closes and caller.transport == "tcp":
+            return Farewell(reply.encode())
+        return reply
+
+
+def _instant(*_args: bytes) -> None:
+    """Stand for a stub where a service is asked how it is to be admitted."""
+
+
+async def _task(*_args: bytes) -> None:
+    """Stand for a stub that takes its time."""
+
+
+# A stub is not idempotent, and takes as many arguments as it matches.
+_INSTANT = Service.declare(_instant, name="stub")
+_TASK = Service.declare(_task, name="stub")
+
+
+def _bounded(words: str) -> str:
+    return words if len(words) <= _WORDS else f"{words[: _WORDS - 3]}..."

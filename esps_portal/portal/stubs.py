@@ -1,0 +1,252 @@
+"""Stubs: canned answers for a name and its arguments, placed by a test, and how they are used.
+
+A stub is a chain that reads in the order of what happens::
+
+    stub("price", "sku-1").reply("9.99")
+    stub("flaky").fail("busy").times(2).reply("done")     # twice busy, then done for good
+    stub("feed").data("1").after(0.5).data("2").reply().then_close()
+
+``reply`` and ``fail`` end one answer, and the next begins behind them. The last answer is given
+for as long as somebody asks, unless ``times`` says how often.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import attrs
+
+from esps_portal.portal.matching import ArgumentPattern, Wanted, shown
+from esps_portal.portal.services import as_octets
+from esps_portal.protocol import grammar
+from esps_portal.protocol.messages import DATA, ERR, OK, Reply
+
+Step = float | tuple[bytes, ...]
+
+
+class StubError(ValueError):
+    """A stub was asked for what it cannot do."""
+
+
+@attrs.define
+class Answer:
+    """What one call gets.
+
+    Attributes:
+        steps: what comes before the final line, in order: seconds to wait, or a DATA line.
+        kind, args: the final line, ``OK`` or ``ERR``.
+        times: how often it is given; ``None`` is once, and for ever where it is the last.
+        closes: the connection ends behind it.
+        done: it has its final line; the next of ``data``, ``reply``, ``fail`` begins another.
+    """
+
+    steps: list[Step] = attrs.field(factory=list)
+    kind: bytes = OK
+    args: tuple[bytes, ...] = ()
+    times: int | None = None
+    closes: bool = False
+    done: bool = False
+
+    @property
+    def instant(self) -> bool:
+        """Whether it is a single line, without a wait."""
+        return not self.steps
+
+    def final(self, tag: bytes) -> Reply:
+        """Return the last line for the call under ``tag``."""
+        return Reply(tag, self.kind, self.args)
+
+
+class Stub:
+    """Answers for one service name and one pattern of arguments. Each method returns the stub."""
+
+    def __init__(self, service: str, args: Sequence[Wanted], *, max_line: int) -> None:
+        if not grammar.NAME.fullmatch(service.encode()):
+            raise StubError(f"{service!r} is no name: a-z, then up to 63 of a-z 0-9 - . _")
+        self.service = service
+        self.pattern = ArgumentPattern.of(args)
+        self.answers: list[Answer] = []
+        #: How many calls it has answered.
+        self.used = 0
+        self.is_optional = False
+        self._max_line = max_line
+
+    # -- the chain
+
+    def reply(self, *args: str | bytes) -> Stub:
+        """Answer ``OK`` with these arguments."""
+        return self._finish(OK, tuple(as_octets(arg) for arg in args))
+
+    def fail(self, code: str, *words: str | bytes) -> Stub:
+        """Refuse with an error code, a name of the registry or ``x-...``, and words."""
+        if not grammar.NAME.fullmatch(code.encode()):
+            raise StubError(f"{code!r} is no error code: a-z, then up to 63 of a-z 0-9 - . _")
+        return self._finish(ERR, (code.encode(), *(as_octets(word) for word in words)))
+
+    def data(self, *args: str | bytes) -> Stub:
+        """Send a DATA line with these arguments before the final line that follows."""
+        row = tuple(as_octets(arg) for arg in args)
+        self._measure(DATA, row)
+        self._open().steps.append(row)
+        return self
+
+    def after(self, seconds: float) -> Stub:
+        """Wait so many seconds: before what follows, or before the ``reply`` or ``fail`` behind.
+
+        ``.reply("x").after(1)`` and ``.after(1).reply("x")`` are the same.
+        """
+        if not 0 <= seconds < math.inf:
+            raise StubError(f"after takes seconds, 0 or more, not {seconds}")
+        (self.answers[-1] if self.answers else self._open()).steps.append(float(seconds))
+        return self
+
+    def then_close(self) -> Stub:
+        """End the connection (FIN) behind this answer. Over UDP there is none to end."""
+        (self.answers[-1] if self.answers else self._open()).closes = True
+        return self
+
+    def times(self, count: int) -> Stub:
+        """Give this answer so many times, then the next; behind the last the stub is used up."""
+        if type(count) is not int or count < 1:
+            raise StubError(f"times takes a number from 1 on, not {count!r}")
+        if not self.answers:
+            raise StubError("times comes behind the answer that it counts: .reply(...).times(n)")
+        self.answers[-1].times = count
+        return self
+
+    def optional(self) -> Stub:
+        """It is no fault if nobody calls it."""
+        self.is_optional = True
+        return self
+
+    # -- its use
+
+    @property
+    def wanted_uses(self) -> int:
+        """How many calls it takes until each of its answers has been given."""
+        return sum(answer.times or 1 for answer in self.answers) or 1
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether its last answer has been given as often as it may."""
+        ends = bool(self.answers) and self.answers[-1].times is not None
+        return ends and self.used >= self.wanted_uses
+
+    @property
+    def is_satisfied(self) -> bool:
+        """Whether it has been used as a test may expect."""
+        return self.is_optional or self.used >= self.wanted_uses
+
+    @property
+    def is_instant(self) -> bool:
+        """Whether the answer whose turn it is is a single line, without a wait."""
+        return self._next().instant
+
+    def take(self) -> Answer:
+        """Use it once. Returns the answer whose turn it is."""
+        answer = self._next()
+        self.used += 1
+        return answer
+
+    def _next(self) -> Answer:
+        number = self.used
+        for answer in self.answers:
+            number -= answer.times or 1
+            if number < 0:
+                return answer
+        return self.answers[-1] if self.answers else Answer()
+
+    def __str__(self) -> str:
+        return f"{self.service} {self.pattern}".rstrip()
+
+    def __repr__(self) -> str:
+        return f"<stub {self}, used {self.used} of {self.wanted_uses}>"
+
+    # -- within
+
+    def _open(self) -> Answer:
+        if not self.answers or self.answers[-1].done:
+            self.answers.append(Answer())
+        return self.answers[-1]
+
+    def _finish(self, kind: bytes, args: tuple[bytes, ...]) -> Stub:
+        self._measure(kind, args)
+        answer = self._open()
+        answer.kind, answer.args, answer.done = kind, args, True
+        return self
+
+    def _measure(self, kind: bytes, args: tuple[bytes, ...]) -> None:
+        size = len(Reply(b"t" * 32, kind, args).encode())
+        if size > self._max_line:
+            raise StubError(
+                f"this answer would be a line of {size} bytes; max_line is {self._max_line}"
+            )
+
+
+@attrs.frozen
+class Mismatch:
+    """A call that no stub of its name answers: the nearest one, and what differs."""
+
+    nearest: Stub
+    differences: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"nearest stub: {self.nearest}: {'; '.join(self.differences)}"
+
+
+@attrs.define
+class StubBook:
+    """All stubs, in the order in which they were placed."""
+
+    _by_name: dict[bytes, list[Stub]] = attrs.field(factory=dict)
+
+    def place(self, stub: Stub) -> Stub:
+        """Add a stub."""
+        self._by_name.setdefault(stub.service.encode(), []).append(stub)
+        return stub
+
+    def clear(self) -> None:
+        """Forget all stubs."""
+        self._by_name.clear()
+
+    @property
+    def all(self) -> list[Stub]:
+        """Every stub."""
+        return [stub for stubs in self._by_name.values() for stub in stubs]
+
+    @property
+    def names(self) -> list[bytes]:
+        """The service names that have a stub."""
+        return list(self._by_name)
+
+    def find(self, name: bytes, args: Sequence[bytes]) -> Stub | Mismatch | None:
+        """Return the first stub that answers, or why none does; ``None``: the name has none."""
+        stubs = self._by_name.get(name)
+        if not stubs:
+            return None
+        nearest: Mismatch | None = None
+        for stub in stubs:
+            differences = stub.pattern.differences(args)
+            if not differences and stub.is_exhausted:
+                differences = [f"it was for {stub.wanted_uses} calls, and is used up"]
+            if not differences:
+                return stub
+            if nearest is None or len(differences) < len(nearest.differences):
+                nearest = Mismatch(stub, tuple(differences))
+        return nearest
+
+    def unused(self) -> list[Stub]:
+        """Return the stubs that were expected to be used, and were not, or not to their end."""
+        return [stub for stub in self.all if not stub.is_satisfied]
+
+
+def describe_stub(stub: Stub) -> str:
+    """Return a stub for a report: what it answers to, and how far it was used."""
+    used = f"used {stub.used} of {stub.wanted_uses} times" if stub.used else "never used"
+    return f"{stub}: {used}"
+
+
+def shown_call(service: bytes, args: Sequence[bytes]) -> str:
+    """Return a call for a report."""
+    return " ".join([service.decode("utf-8", "backslashreplace"), *map(shown, args)])

@@ -1,0 +1,74 @@
+"""The journal as a picture for a person: who sent what when, a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from esps_portal.portal.journal import (
+    ABORTED,
+    FAULTED,
+    RECEIVED,
+    REPLAYED,
+    Entry,
+    Journal,
+    RecordedCall,
+    RecordedConnection,
+)
+
+# Of a line so much is shown.
+_SHOWN = 100
+_ENDS = {"fin": "FIN", "rst": "RST"}
+
+
+def transcript(journal: Journal) -> str:
+    """Return everything that the journal holds, a line for each thing that was sent or done."""
+    lines = [line for entry in journal.entries() for line in _lines(entry)]
+    if journal.forgotten:
+        lines.insert(0, f"          ({journal.forgotten} earlier requests are no longer kept)")
+    return "\n".join(lines) if lines else "          (nothing has happened)"
+
+
+def _lines(entry: Entry) -> Iterator[str]:
+    subject = entry.subject
+    if isinstance(subject, RecordedConnection):
+        yield _row(entry, f"tcp #{subject.number}", _about_connection(entry, subject))
+        return
+    where = f"tcp #{subject.connection}" if subject.connection else f"udp {_peer(subject.peer)}"
+    for what in _about_call(entry, subject):
+        yield _row(entry, where, what)
+
+
+def _row(entry: Entry, where: str, what: str) -> str:
+    return f"{entry.at:9.3f} {where:<20} {what}"
+
+
+def _about_connection(entry: Entry, connection: RecordedConnection) -> str:
+    if entry.event == "opened":
+        return f"opened by {_peer(connection.peer)}"
+    fault = f"; fault: {connection.fault}" if connection.fault else ""
+    return f"closed by the {connection.closed_by} ({_ENDS[connection.how]}){fault}"
+
+
+def _about_call(entry: Entry, call: RecordedCall) -> Iterable[str]:
+    if entry.event == RECEIVED:
+        return [f"--> {_shown(call.data)}"]
+    if entry.event == ABORTED and not call.sent:
+        return [f"    {call.tag}: no answer"]
+    arrow = "<~~" if entry.event == FAULTED else "<--"
+    lines = [f"{arrow} {_shown(line)}" for line in call.sent.splitlines()]
+    if call.fault:
+        lines.append(f"    fault: {call.fault}")
+    if entry.event == REPLAYED:
+        lines.append("    the same request again: answered as before")
+    return lines
+
+
+def _shown(line: bytes) -> str:
+    text = line.decode("ascii", "backslashreplace")
+    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def _peer(peer: tuple[str, int]) -> str:
+    host, port = peer
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,169 @@
+"""What a fault makes of an answer: steps that a carrier takes in place of sending it.
+
+Nothing here sends or waits. Over TCP an answer comes line by line, for a stream has many: what
+replaces an answer happens at its first line, what shapes it happens to every line.
+"""
+
+from __future__ import annotations
+
+import random
+
+import attrs
+
+from esps_portal.portal.faults import Fault
+
+# How often in a second a slow link carries something: small pieces at 50 Hz look like a slow link.
+_TICKS = 50
+
+
+@attrs.frozen
+class Send:
+    """Put these octets on the wire, at once."""
+
+    octets: bytes
+
+
+@attrs.frozen
+class Pause:
+    """Wait, in seconds."""
+
+    seconds: float
+
+
+@attrs.frozen
+class Hold:
+    """Keep these octets back until so many replies are held, or the first for so many seconds."""
+
+    octets: bytes
+    replies: int
+    seconds: float
+    #: It ends a reply, and counts.
+    final: bool
+
+
+@attrs.frozen
+class End:
+    """The connection is over: ``close`` (FIN), ``reset`` (RST), ``half-close`` or ``stall``."""
+
+    how: str
+
+
+Step = Send | Pause | Hold | End
+
+
+@attrs.define
+class Wreckage:
+    """One answer over TCP under one fault."""
+
+    fault: Fault
+    _begun: bool = False
+
+    def before(self) -> list[Step]:
+        """Return what happens in place of executing the request, or before it (``latency``)."""
+        if self.fault.kind == "latency":
+            return [Pause(self.fault.lateness())]
+        return self._replacement(b"") or []
+
+    def line(self, line: bytes, *, final: bool) -> list[Step]:
+        """Return what happens in place of sending ``line``, which is the last of the answer."""
+        first, self._begun = not self._begun, True
+        kind, parameters = self.fault.kind, self.fault.parameters
+        replacement = self._replacement(line)
+        if replacement is not None:
+            return replacement if first else []
+        if kind == "latency":
+            return [Pause(self.fault.lateness()), Send(line)] if first else [Send(line)]
+        if kind == "bandwidth":
+            return _dripped(line, parameters["bytes_per_second"])
+        if kind == "slice":
+            cut = _cut(line, parameters["at"])
+            return [Send(line[:cut]), Pause(parameters["pause"]), Send(line[cut:])]
+        if kind == "coalesce":
+            return [Hold(line, parameters["replies"], parameters["seconds"], final)]
+        assert kind == "no-terminator", kind  # noqa: S101 - every other word stands above
+        return [Send(line[:-1] if final else line)]
+
+    def _replacement(self, line: bytes) -> list[Step] | None:
+        """Return what comes in place of the whole answer; ``None``: the fault only shapes it."""
+        kind, parameters = self.fault.kind, self.fault.parameters
+        if kind in ("close", "reset", "half-close", "stall"):
+            return [End(kind)]
+        if kind == "truncate":
+            return [Send(line[: parameters["bytes"]]), End("close")]
+        if kind == "garbage":
+            return [Send(_octets(parameters["bytes"], parameters["seed"])), End("close")]
+        return None
+
+
+@attrs.frozen
+class Datagrams:
+    """What leaves in place of one datagram.
+
+    Attributes:
+        datagrams: at once, or after ``delay`` seconds.
+        hold: until so many replies have left after it, or ``delay`` seconds; 0: not held.
+        elsewhere: they leave from another port.
+    """
+
+    datagrams: tuple[bytes, ...] = ()
+    delay: float = 0.0
+    hold: int = 0
+    elsewhere: bool = False
+
+
+def wreck_datagram(fault: Fault, datagram: bytes) -> Datagrams:  # noqa: PLR0911 - one for each word
+    """Return what leaves in place of ``datagram`` under a UDP fault."""
+    kind, parameters = fault.kind, fault.parameters
+    if kind == "drop":
+        return Datagrams()
+    if kind == "duplicate":
+        return Datagrams((datagram,) * parameters["copies"])
+    if kind == "reorder":
+        return Datagrams((datagram,), parameters["seconds"], parameters["replies"])
+    if kind == "delay":
+        # Before execution it was late already.
+        return Datagrams((datagram,), fault.lateness() if fault.when == "after" else 0.0)
+    if kind == "truncate":
+        return Datagrams((datagram[: parameters["bytes"]],))
+    if kind == "corrupt":
+        return Datagrams((_corrupted(datagram, parameters["octets"], parameters["seed"]),))
+    if kind == "oversize":
+        return Datagrams((_enlarged(datagram, parameters["bytes"]),))
+    assert kind == "wrong-source", kind  # noqa: S101 - every other word stands above
+    return Datagrams((datagram,), elsewhere=True)
+
+
+def _dripped(line: bytes, bytes_per_second: float) -> list[Step]:
+    size = max(1, int(bytes_per_second / _TICKS))
+    steps: list[Step] = []
+    for start in range(0, len(line), size):
+        piece = line[start : start + size]
+        # The wait comes first: so many bytes are not through before their time.
+        steps += [Pause(len(piece) / bytes_per_second), Send(piece)]
+    return steps
+
+
+def _cut(line: bytes, at: int | str) -> int:
+    if at == "middle":
+        return len(line) // 2
+    return len(line) - 1 if at == "before-lf" else min(int(at), len(line))
+
+
+def _corrupted(datagram: bytes, octets: int, seed: int) -> bytes:
+    changed = bytearray(datagram)
+    chance = random.Random(seed)  # noqa: S311 - chance for tests, not secrets
+    for place in chance.sample(range(len(changed)), min(octets, len(changed))):
+        changed[place] ^= chance.randrange(1, 256)
+    return bytes(changed)
+
+
+def _enlarged(datagram: bytes, size: int) -> bytes:
+    """Give the last line one more argument, so long that the datagram has the size."""
+    missing = size - len(datagram)
+    if missing < len(" x"):
+        return datagram
+    return datagram[:-1] + b" " + b"x" * (missing - 1) + b"\n"
+
+
+def _octets(count: int, seed: int) -> bytes:
+    return random.Random(seed).randbytes(count)  # noqa: S311 - the same
