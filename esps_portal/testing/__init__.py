@@ -1,0 +1,44 @@
+"""Portals for test suites: in a thread, inside trio, in memory; and the pytest plugin.
+
+What is here is imported when it is first used: a suite that has the plugin and does not use it
+does not wait for trio.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from esps_portal.portal.matching import ANY as ANY
+    from esps_portal.portal.matching import ANY_ARGS as ANY_ARGS
+    from esps_portal.portal.stubs import StubError as StubError
+    from esps_portal.portal.vocabulary import FaultError as FaultError
+    from esps_portal.testing.findings import VerificationError as VerificationError
+    from esps_portal.testing.inside import open_portal as open_portal
+    from esps_portal.testing.memory import open_memory_portal as open_memory_portal
+    from esps_portal.testing.running import PortalEndedError as PortalEndedError
+    from esps_portal.testing.running import RunningPortal as RunningPortal
+    from esps_portal.testing.threaded import serve_in_thread as serve_in_thread
+
+_HOMES = {
+    "ANY": "portal.matching",
+    "ANY_ARGS": "portal.matching",
+    "FaultError": "portal.vocabulary",
+    "PortalEndedError": "testing.running",
+    "RunningPortal": "testing.running",
+    "StubError": "portal.stubs",
+    "VerificationError": "testing.findings",
+    "open_memory_portal": "testing.memory",
+    "open_portal": "testing.inside",
+    "serve_in_thread": "testing.threaded",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - a sorted list is a list
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - the module's attributes are of every type
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"esps_portal.{home}"), name)

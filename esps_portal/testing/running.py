@@ -1,0 +1,264 @@
+"""A portal that runs, as a test has it: stubs, faults, journal, assertions.
+
+Everything is done in the portal's own event loop, whatever thread asks: so what a call has placed
+is in force when it returns, and calls from several threads are safe.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable
+from typing import Any, Protocol, Self, TypeVar
+
+import attrs
+import sniffio
+
+from esps_portal.portal.faults import Fault
+from esps_portal.portal.journal import Entry, RecordedCall, RecordedConnection
+from esps_portal.portal.matching import Wanted
+from esps_portal.portal.scripted import ScriptedPortal
+from esps_portal.portal.stubs import Stub
+from esps_portal.portal.transcript import transcript
+from esps_portal.protocol.errors import EspsError, TimedOutError
+from esps_portal.testing import waiting
+from esps_portal.testing.findings import VerificationError, findings, report
+
+_Result = TypeVar("_Result")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class PortalEndedError(EspsError, RuntimeError):
+    """The portal was used after its end; or it died, and the cause is attached."""
+
+
+class NotCalledError(TimedOutError, AssertionError):
+    """The calls that were waited for did not come in time. Its text shows what did."""
+
+
+class Loop(Protocol):
+    """How the loop of a portal is reached."""
+
+    def run(self, function: Callable[[], _Result]) -> _Result:
+        """Run a function in the loop and return its result."""
+
+    def reset(self) -> None:
+        """Let nothing of what was reach what comes (`Switch.reset`)."""
+
+    def down(self) -> None:
+        """Take the ports out of service."""
+
+    def up(self) -> None:
+        """Take them back."""
+
+
+@attrs.define
+class PlacedFault:
+    """A fault in force. It ends with the ``with`` block, by `lift`, or when the test does."""
+
+    fault: Fault
+    _lift: Callable[[], None]
+
+    def lift(self) -> None:
+        """End it. What it has befallen stays as it is."""
+        self._lift()
+
+    @property
+    def happened(self) -> int:
+        """How often it happened."""
+        return self.fault.happened
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lift()
+
+    def __str__(self) -> str:
+        return str(self.fault)
+
+
+@attrs.define
+class Outage:
+    """The portal is down. It ends with the ``with`` block, by `up`, or when the test does."""
+
+    _up: Callable[[], None]
+
+    def up(self) -> None:
+        """End it."""
+        self._up()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.up()
+
+
+class RunningPortal:
+    """A portal for a test.
+
+    Attributes:
+        host: a literal address, never a name.
+        port: the number, of TCP and UDP; 0 where there are no sockets.
+    """
+
+    def __init__(
+        self, portal: ScriptedPortal, loop: Loop, address: tuple[str, int] = ("memory", 0)
+    ) -> None:
+        self.host, self.port = address
+        self._portal = portal
+        self._script = portal.script
+        self._loop = loop
+
+    @property
+    def url(self) -> str:
+        """The URL for TCP."""
+        return f"esps://{self._authority}"
+
+    @property
+    def udp_url(self) -> str:
+        """The URL for UDP."""
+        return f"esps+udp://{self._authority}"
+
+    @property
+    def _authority(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    # -- what shall happen
+
+    def stub(self, service: str, *args: Wanted) -> Stub:
+        """Answer a call with exactly these arguments; go on with ``.reply(...)`` or its like.
+
+        Args:
+            args: str (UTF-8), bytes, `ANY`, a compiled regular expression that matches all of an
+                argument, or a predicate; `ANY_ARGS` at the end for any others.
+
+        Raises:
+            StubError: the name is none, or an answer is too long for a line.
+        """
+        stub = Stub(service, args, max_line=self._portal.limits.max_line)
+        return self._loop.run(lambda: self._script.stubs.place(stub))
+
+    def fault(self, kind: str, **selectors_and_parameters: Any) -> PlacedFault:  # noqa: ANN401
+        """Let something go wrong; in force when this returns.
+
+        Args:
+            kind: one of `esps_portal.portal.vocabulary.VOCABULARY`.
+            selectors_and_parameters: ``service``, ``transport``, ``connection``, ``request``
+                (numbers from 1 on), ``when`` (``before`` or ``after`` execution), ``times``,
+                ``chance`` with ``seed``; and what the kind takes.
+
+        Raises:
+            FaultError: an unknown name, or a bad value.
+        """
+        fault = Fault.of(kind, **selectors_and_parameters)
+        self._loop.run(lambda: self._script.faults.place(fault))
+        return PlacedFault(fault, lambda: self._loop.run(lambda: self._script.faults.remove(fault)))
+
+    def down(self) -> Outage:
+        """Refuse every connect and every datagram, from now until the ``with`` block ends.
+
+        Open connections are reset. The port stays ours.
+        """
+        self._loop.down()
+        return Outage(self._loop.up)
+
+    def service(self, **declaration: Any) -> Callable[[_Function], _Function]:  # noqa: ANN401
+        """Declare a service for this test; see `Portal.service`."""
+
+        def declare(function: _Function) -> _Function:
+            return self._loop.run(lambda: self._portal.service(**declaration)(function))
+
+        return declare
+
+    # -- what has happened
+
+    def calls(self, service: str | None = None) -> list[RecordedCall]:
+        """Return the calls of a service, or all, in order; a replay over UDP is none."""
+        return self._loop.run(lambda: self._script.journal.calls_of(service))
+
+    def connections(self) -> list[RecordedConnection]:
+        """Return the TCP connections, in order."""
+        return self._loop.run(lambda: list(self._script.journal.connections))
+
+    def journal(self) -> list[Entry]:
+        """Return everything that happened, in order."""
+        return self._loop.run(self._script.journal.entries)
+
+    def transcript(self) -> str:
+        """Return a picture of who sent what when."""
+        return self._loop.run(lambda: transcript(self._script.journal))
+
+    def wait_for(
+        self, service: str | None = None, *, count: int = 1, timeout: float = 1.0
+    ) -> list[RecordedCall]:
+        """Wait until a service, or any, was called so often. Returns its calls.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            NotCalledError: it was not, in time.
+            RuntimeError: a loop runs in this thread, and would stand still meanwhile.
+        """
+        library = _running_library()
+        if library:
+            raise RuntimeError(
+                f"wait_for would block the {library} loop that runs here: use"
+                " `await portal.wait_for_async(...)`"
+            )
+        watch = self._loop.run(lambda: waiting.watch(self._script.journal, service, count))
+        try:
+            watch.future.result(timeout)
+        except concurrent.futures.TimeoutError:
+            self._loop.run(watch.give_up)
+            raise self._not_called(service, count, timeout) from None
+        return self.calls(service)
+
+    async def wait_for_async(
+        self,
+        service: str | None = None,
+        *,
+        count: int = 1,
+        timeout: float = 1.0,  # noqa: ASYNC109 - the blocking one has it, and asyncio no scopes
+    ) -> list[RecordedCall]:
+        """Do the same in a coroutine, under asyncio, anyio or trio."""
+        watch = self._loop.run(lambda: waiting.watch(self._script.journal, service, count))
+        try:
+            if not await waiting.wait(watch.future, timeout):
+                raise self._not_called(service, count, timeout)
+        finally:
+            self._loop.run(watch.give_up)
+        return self.calls(service)
+
+    def verify(self) -> None:
+        """Check that each call was foreseen, and each stub used.
+
+        Raises:
+            VerificationError: what is wrong, and the transcript.
+        """
+        problems = self.findings()
+        if problems:
+            raise VerificationError(self._loop.run(lambda: report(self._script, problems)))
+
+    def findings(self) -> list[str]:
+        """Return what `verify` would complain of, a line each."""
+        return self._loop.run(lambda: findings(self._script))
+
+    def reset(self) -> None:
+        """Forget stubs, faults and journal; end old connections. It returns when that is so."""
+        self._loop.reset()
+
+    # -- within
+
+    def _not_called(self, service: str | None, count: int, timeout: float) -> NotCalledError:
+        calls = len(self.calls(service))
+        what = f"{service or 'anything'} was called {calls} of {count} times in {timeout:g} s"
+        return NotCalledError(f"{what}\n{self.transcript()}")
+
+
+def _running_library() -> str:
+    try:
+        return sniffio.current_async_library()
+    except sniffio.AsyncLibraryNotFoundError:
+        return ""

@@ -1,0 +1,137 @@
+"""A portal in a thread of its own, with its own ``trio.run``: for tests of every style."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TypeVar, Unpack
+
+import trio
+
+from esps_portal.portal.scripted import ScriptedPortal
+from esps_portal.server.serving import Listening, ServerConfig, serve
+from esps_portal.testing.inside import address_of
+from esps_portal.testing.options import PortalOptions, scripted_portal, server_config
+from esps_portal.testing.running import PortalEndedError, RunningPortal
+
+_Result = TypeVar("_Result")
+
+# All is cancelled, and cleanup is bounded: longer than this takes only a machine that stands still.
+_STOP_WITHIN = 10.0
+
+
+class PortalThread:
+    """The thread, and the loop in it, as `RunningPortal` reaches it."""
+
+    def __init__(self, portal: ScriptedPortal, config: ServerConfig) -> None:
+        self._portal = portal
+        self._config = config
+        self._ready: Future[Listening] = Future()
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._scope = trio.CancelScope()
+        self._death: list[BaseException] = []
+        # A daemon: a test process that is killed in its test must not wait for us.
+        self._thread = threading.Thread(target=self._run, name="esps-portal", daemon=True)
+
+    def start(self) -> Listening:
+        """Start it. Returns once it listens.
+
+        Raises:
+            CannotBindError: an address cannot be had.
+        """
+        self._thread.start()
+        return self._ready.result()
+
+    def stop(self) -> None:
+        """End it. Returns once nothing of it is left."""
+        if self._token is not None:
+            with contextlib.suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._scope.cancel)
+        self._thread.join(_STOP_WITHIN)
+
+    def run(self, function: Callable[[], _Result]) -> _Result:
+        """Run a function in the loop, whatever thread asks."""
+        if threading.current_thread() is self._thread:
+            return function()  # a service, or a predicate of a stub, that uses its own portal
+        with self._alive():
+            return trio.from_thread.run_sync(function, trio_token=self._token)
+
+    def reset(self) -> None:
+        """Let nothing of what was reach what comes."""
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a portal is reset by the test, not by what it calls")
+        self._wait(self._listening.switch.reset)
+
+    def down(self) -> None:
+        """Take the ports out of service."""
+        self.run(self._listening.switch.down)
+
+    def up(self) -> None:
+        """Take them back."""
+        self.run(self._listening.switch.up)
+
+    @property
+    def _listening(self) -> Listening:
+        return self._ready.result(0)
+
+    def _wait(self, function: Callable[[], Awaitable[_Result]]) -> _Result:
+        with self._alive():
+            return trio.from_thread.run(function, trio_token=self._token)
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
+        """Say in one line what has become of a portal that cannot be reached."""
+        try:
+            yield
+        except (trio.RunFinishedError, trio.Cancelled) as error:
+            self._thread.join(_STOP_WITHIN)
+            for death in self._death:
+                raise PortalEndedError(f"the portal has died: {death!r}") from death
+            raise PortalEndedError("the portal has ended") from error
+
+    def _run(self) -> None:
+        try:
+            trio.run(self._serve)
+        except BaseException as error:  # noqa: BLE001 - whatever it was, the test is told
+            self._death.append(_single(error))
+            if not self._ready.done():
+                self._ready.set_exception(_single(error))
+
+    async def _serve(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                listening: Listening = await nursery.start(serve, self._config)
+                self._portal.script.journal.start = trio.current_time()
+                self._ready.set_result(listening)
+
+
+def _single(error: BaseException) -> BaseException:
+    """Return what a group of one holds: a nursery wraps whatever leaves it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+@contextmanager
+def serve_in_thread(**options: Unpack[PortalOptions]) -> Iterator[RunningPortal]:
+    """Serve a portal for the length of a ``with`` block, whatever runs in this thread.
+
+    Leaving the block ends it at once: running calls are cancelled, connections closed.
+
+    Args:
+        options: see `PortalOptions`.
+
+    Raises:
+        CannotBindError: an address cannot be had.
+    """
+    portal = scripted_portal(options)
+    thread = PortalThread(portal, server_config(portal, options))
+    listening = thread.start()
+    try:
+        yield RunningPortal(portal, thread, address_of(listening))
+    finally:
+        thread.stop()

@@ -1,0 +1,66 @@
+"""Waiting for calls from outside the portal's loop: in a plain thread, under asyncio or trio."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+
+import attrs
+import sniffio
+import trio
+
+from esps_portal.portal.journal import Journal
+
+
+@attrs.define
+class Watch:
+    """Somebody waits; the future is done when what is waited for has come."""
+
+    future: concurrent.futures.Future[None]
+    _journal: Journal
+    _met: object
+
+    def give_up(self) -> None:
+        """Nobody waits any more. To be called in the portal's loop."""
+        watchers = self._journal.watchers
+        watchers[:] = [watcher for watcher in watchers if watcher is not self._met]
+
+
+def watch(journal: Journal, service: str | None, count: int) -> Watch:
+    """Watch for so many calls of a service. To be called in the portal's loop."""
+    future: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+    def met() -> bool:
+        if len(journal.calls_of(service)) < count:
+            return False
+        future.set_result(None)
+        return True
+
+    if not met():
+        journal.watchers.append(met)
+    return Watch(future, journal, met)
+
+
+async def wait(future: concurrent.futures.Future[None], timeout: float) -> bool:  # noqa: ASYNC109
+    """Wait for a future of another thread; return whether it was done within so many seconds."""
+    if sniffio.current_async_library() == "trio":
+        return await _wait_in_trio(future, timeout)
+    try:
+        await asyncio.wait_for(asyncio.wrap_future(future), timeout)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _wait_in_trio(future: concurrent.futures.Future[None], seconds: float) -> bool:
+    token = trio.lowlevel.current_trio_token()
+    done = trio.Event()
+
+    def tell(_: object) -> None:
+        if token is not None:
+            token.run_sync_soon(done.set)
+
+    future.add_done_callback(tell)
+    with trio.move_on_after(seconds):
+        await done.wait()
+    return done.is_set()
