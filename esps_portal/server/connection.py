@@ -41,6 +41,7 @@ class Connection:
 
     __slots__ = (
         "_caller",
+        "_cancelling",
         "_conversation",
         "_ending",
         "_farewell",
@@ -70,6 +71,7 @@ class Connection:
         self._room: trio.Event | None = None
         self._task_ended: trio.Event | None = None
         self._scopes: dict[RunningCall, trio.CancelScope] = {}
+        self._cancelling: Cancel | None = None
         self._farewell: Farewell | None = None
         self._ending = ""
         self._peer_has_ended = False
@@ -171,9 +173,16 @@ class Connection:
             self._outgoing += outcome.farewell.encode()
             await self._flush()
             self._scopes[outcome.call].cancel()
+            self._cancelling = outcome
             while outcome.call.state is not CallState.ENDED:
                 await self._wait_for_a_task()
-            self._outgoing += self._conversation.cancelled(outcome).encode()
+            self._answer_cancel()
+
+    def _answer_cancel(self) -> None:
+        """The call that a CANCEL hit has ended, or the drain has: that CANCEL has its answer."""
+        if self._cancelling is not None:
+            self._outgoing += self._conversation.cancelled(self._cancelling).encode()
+            self._cancelling = None
 
     # -- running calls
 
@@ -221,9 +230,7 @@ class Connection:
         while self._sending:
             if len(self._outgoing) <= _HIGH_WATER:
                 return
-            if self._room is None:
-                self._room = trio.Event()
-            await self._room.wait()
+            await self._wait_for_room()
         self._sending = True
         try:
             while self._outgoing:
@@ -236,6 +243,11 @@ class Connection:
             if self._room is not None:
                 self._room.set()
                 self._room = None
+
+    async def _wait_for_room(self) -> None:
+        if self._room is None:
+            self._room = trio.Event()
+        await self._room.wait()
 
     # -- the end
 
@@ -277,10 +289,10 @@ class Connection:
                     while conversation.running:
                         await self._wait_for_a_task()
                     nursery.cancel_scope.cancel()
+        self._answer_cancel()
         for refused in conversation.expire():
             self._outgoing += refused.encode()
-        for scope in self._scopes.values():
-            scope.cancel()
+        self._cancel_calls()
         if conversation.state is not State.ENDED:
             last = conversation.drained()
             self._outgoing += last.encode() if last else b""
@@ -293,16 +305,23 @@ class Connection:
             while data := await self._stream.receive():
                 if conversation.receive(data):
                     await self._answer_pieces()
+                if conversation.state is State.ENDED:
+                    break
             conversation.end_of_input()
+            if conversation.state is State.ENDED:
+                self._cancel_calls()  # nothing that they say would be sent
         except trio.BrokenResourceError:
             self._ending = "broken"
-            for scope in self._scopes.values():
-                scope.cancel()
+            self._cancel_calls()
+
+    def _cancel_calls(self) -> None:
+        for scope in self._scopes.values():
+            scope.cancel()
 
     async def _send_everything(self) -> None:
         while self._outgoing or self._sending:
             if self._sending:
-                await trio.lowlevel.checkpoint()
+                await self._wait_for_room()
             await self._flush()
 
     def _close(self) -> None:
