@@ -16,7 +16,7 @@ import trio
 from esps_portal.portal.answering import Portal
 from esps_portal.protocol.messages import Notice
 from esps_portal.server.connection import Connection
-from esps_portal.server.streams import SocketStream
+from esps_portal.server.streams import SocketStream, Stream
 
 _log = logging.getLogger("esps_portal")
 
@@ -48,6 +48,11 @@ class ConnectionServer:
         self._all_ended: trio.Event | None = None
         self.connections: set[Connection] = set()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many connections are open as may be."""
+        return len(self.connections) >= self._limits.max_connections
+
     async def accept(self, listener: socket.socket) -> None:
         """Accept from one listening socket until cancelled, or until it is closed."""
         with listener, contextlib.suppress(trio.ClosedResourceError):
@@ -71,7 +76,7 @@ class ConnectionServer:
                     _log.warning("cannot accept a connection: %s", error.strerror)
                     await trio.sleep(_RETRY_AFTER)
                 continue
-            if len(self.connections) >= self._limits.max_connections:
+            if self.is_full:
                 await self._refuse_when_possible(connected)
             else:
                 self._portal.statistics.connections += 1
@@ -83,7 +88,11 @@ class ConnectionServer:
         except OSError:
             connected.close()  # it was reset before we could look
             return
-        connection = self._connection(stream, address[:2], self._portal)
+        await self.serve(stream, address[:2])
+
+    async def serve(self, stream: Stream, peer: tuple[str, int]) -> None:
+        """Serve one peer until its connection has ended."""
+        connection = self._connection(stream, peer, self._portal)
         self.connections.add(connection)
         if self._closing:
             connection.shut_down()
@@ -100,23 +109,25 @@ class ConnectionServer:
         self._nursery.start_soon(self._refuse, connected, token)
 
     async def _refuse(self, connected: socket.socket, token: object) -> None:
-        """Say ``* BYE busy`` in place of the greeting, and end in good order."""
         try:
-            stream = SocketStream(connected)
-            try:
-                stream.send_now(Notice(b"BYE", (b"busy",)).encode())
-                stream.send_eof()
-                with trio.move_on_after(self._limits.linger):
-                    while await stream.receive():
-                        pass
-            except trio.BrokenResourceError:
-                pass
-            finally:
-                stream.close()
+            await self.refuse(SocketStream(connected))
         except OSError:
             connected.close()
         finally:
             self._refusals.release_on_behalf_of(token)
+
+    async def refuse(self, stream: Stream) -> None:
+        """Say ``* BYE busy`` in place of the greeting, and end in good order."""
+        try:
+            stream.send_now(Notice(b"BYE", (b"busy",)).encode())
+            stream.send_eof()
+            with trio.move_on_after(self._limits.linger):
+                while await stream.receive():
+                    pass
+        except trio.BrokenResourceError:
+            pass
+        finally:
+            stream.close()
 
     async def watch(self) -> None:
         """End what is idle or stalled, until cancelled.

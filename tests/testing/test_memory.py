@@ -1,0 +1,131 @@
+"""A portal in memory: the same portal, no sockets, and a clock that jumps."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import trio
+import trio.testing
+
+from esps_portal import Limits
+from esps_portal.testing import PortalEndedError, open_memory_portal
+from esps_portal.testing.pipes import CAPACITY, MemoryStream, Pipe
+
+
+async def lines(stream: MemoryStream, count: int) -> list[bytes]:
+    held = b""
+    while held.count(b"\n") < count:
+        data = await stream.receive_some()
+        assert data, f"the end came after {held!r}"
+        held += data
+    return held.splitlines()
+
+
+async def test_a_conversation() -> None:
+    async with open_memory_portal() as portal, portal.open_stream() as stream:
+        portal.stub("price", "sku-1").reply("9.99")
+        await stream.send_all(b"a CALL price sku-1\nb CALL whoami\nc QUIT\n")
+        greeting, *rest = await lines(stream, 4)
+        assert greeting.startswith(b"* ESPS/1 esps-portal/")
+        assert rest == [b"a OK 9.99", b"b OK memory 1 tcp", b"c OK"]
+        assert await stream.receive_some() == b""
+        portal.verify()
+
+
+async def test_hours_take_milliseconds(autojump_clock: trio.testing.MockClock) -> None:
+    limits = Limits(idle=10 * 3600)
+    began = time.monotonic()
+    async with open_memory_portal(limits=limits) as portal, portal.open_stream() as stream:
+        portal.stub("slow").reply("done").after(3600)
+        await stream.send_all(b"a CALL slow\n")
+        assert await lines(stream, 2)
+        assert 3600 <= trio.current_time() < 3601
+        assert await lines(stream, 1) == [b"* BYE idle"]
+        assert 11 * 3600 <= trio.current_time() < 12 * 3600
+        assert portal.connections()[0].closed_by == ""
+    assert time.monotonic() - began < 30
+
+
+async def test_a_peer_that_never_reads_is_cut_off(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_memory_portal() as portal, portal.open_stream() as stream:
+        await stream.send_all(b"a CALL chargen 100000 500\n")
+        await trio.sleep(60)
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.send_all(b"b PING\n")
+        assert (portal.connections()[0].closed_by, portal.connections()[0].how) == ("portal", "rst")
+
+
+async def test_a_reset_is_a_broken_resource() -> None:
+    async with open_memory_portal() as portal, portal.open_stream() as stream:
+        portal.fault("reset", service="echo")
+        await lines(stream, 1)
+        await stream.send_all(b"a CALL echo\n")
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.receive_some()
+
+
+async def test_a_half_close_lets_calls_end() -> None:
+    async with open_memory_portal() as portal, portal.open_stream() as stream:
+        await stream.send_all(b"a CALL delay 1 x\n")
+        await stream.send_eof()
+        assert (await lines(stream, 2))[1] == b"a OK x"
+        assert await stream.receive_some() == b""
+
+
+async def test_down_refuses() -> None:
+    async with open_memory_portal() as portal, portal.open_stream() as stream:
+        await lines(stream, 1)
+        with portal.down():
+            with pytest.raises(ConnectionRefusedError):
+                portal.open_stream()
+            with pytest.raises(trio.BrokenResourceError):
+                await stream.receive_some()
+        async with portal.open_stream() as other:
+            await lines(other, 1)
+
+
+async def test_a_full_portal_is_busy() -> None:
+    limits = Limits(max_connections=1, linger=0)
+    async with open_memory_portal(limits=limits) as portal, portal.open_stream() as first:
+        await lines(first, 1)
+        async with portal.open_stream() as second:
+            assert await lines(second, 1) == [b"* BYE busy"]
+            assert await second.receive_some() == b""
+
+
+async def test_a_client_that_closes_is_seen() -> None:
+    async with open_memory_portal() as portal:
+        async with portal.open_stream() as stream:
+            await lines(stream, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert portal.connections()[0].closed_by == "client"
+
+
+async def test_use_after_the_end() -> None:
+    async with open_memory_portal() as portal:
+        stream = portal.open_stream()
+        await lines(stream, 1)
+    with pytest.raises(PortalEndedError, match="has ended"):
+        portal.stub("x")
+    assert await stream.receive_some() == b"* BYE closing\n"
+    await stream.aclose()
+    with pytest.raises(trio.ClosedResourceError):
+        await stream.send_all(b"x")
+
+
+async def test_it_is_a_trio_stream() -> None:
+    async def make() -> tuple[MemoryStream, MemoryStream]:
+        there, back = Pipe(), Pipe()
+        return MemoryStream(there, back), MemoryStream(back, there)
+
+    async def make_full() -> tuple[MemoryStream, MemoryStream]:
+        near, far = await make()
+        await near.send_all(bytes(CAPACITY))
+        await far.send_all(bytes(CAPACITY))
+        return near, far
+
+    with trio.fail_after(30):
+        await trio.testing.check_half_closeable_stream(make, make_full)
