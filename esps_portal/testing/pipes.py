@@ -115,6 +115,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         self._incoming = incoming
         self._outgoing = outgoing
         self._closed = False
+        self._ended = False
         self._busy: set[str] = set()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -122,6 +123,8 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         with self._alone("sends"):
             await trio.lowlevel.checkpoint()
             self._check_open()
+            if self._ended:
+                raise trio.ClosedResourceError("send_eof was called")
             view = memoryview(data)
             while view:
                 view = view[await self._outgoing.write_some(view) :]
@@ -138,6 +141,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         with self._alone("sends"):
             await trio.lowlevel.checkpoint()
             self._check_open()
+            self._ended = True
             self._outgoing.end()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
