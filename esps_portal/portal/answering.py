@@ -43,7 +43,7 @@ class Call:
     request: Request
     service: Service
     caller: Caller
-    max_line: int
+    portal: Portal
     #: The connection ends behind its last line.
     closes: bool = False
     #: Where DATA lines go; the carrier sets it before `run`.
@@ -57,8 +57,9 @@ class Call:
     async def data(self, *args: str | bytes) -> None:
         """Send one ``DATA`` line."""
         reply = Reply(self.request.tag, DATA, tuple(as_octets(arg) for arg in args))
-        if len(reply.encode()) > self.max_line:
-            message = f"a DATA line would be longer than {self.max_line} bytes"
+        max_line = self.portal.limits.max_line
+        if len(reply.encode()) > max_line:
+            message = f"a DATA line would be longer than {max_line} bytes"
             raise ValueError(message)
         if self.send is not None:
             await self.send(reply)
@@ -68,11 +69,11 @@ class Call:
         keywords = {"call": self} if self.service.wants_call else {}
         try:
             result = await self.service.function(*self.request.args[1:], **keywords)
-            return _final(self.request.tag, result, self.max_line)
+            return _final(self.request.tag, result, self.portal.limits.max_line)
         except RefusedError as error:
-            return _refused(self.request.tag, error, self.service, self.max_line)
+            return _refused(self.request.tag, error, self.service, self.portal)
         except Exception:  # noqa: BLE001 - a service may raise anything; `_failed` logs it
-            return _failed(self.request.tag, self.service)
+            return _failed(self.request.tag, self.service, self.portal)
 
 
 Outcome = Reply | Call | Farewell
@@ -156,10 +157,10 @@ class Portal:
             if refused is not None:
                 return refused
         if not service.instant:
-            return Call(request, service, caller, self.limits.max_line)
+            return Call(request, service, caller, self)
         try:
             if service.wants_call:
-                call = Call(request, service, caller, self.limits.max_line)
+                call = Call(request, service, caller, self)
                 result = service.function(*args, call=call)
             else:
                 result = service.function(*args)
@@ -168,9 +169,9 @@ class Portal:
                 return Reply(request.tag, OK, args)
             return _outcome(request.tag, result, self.limits.max_line)
         except RefusedError as error:
-            return _refused(request.tag, error, service, self.limits.max_line)
+            return _refused(request.tag, error, service, self)
         except Exception:  # noqa: BLE001 - a service may raise anything; `_failed` logs it
-            return _failed(request.tag, service)
+            return _failed(request.tag, service, self)
 
     def _hello(self, request: Request) -> Reply:
         for version in request.args:
@@ -213,16 +214,17 @@ def refuse(tag: bytes, code: str, words: str) -> Reply:
     return Reply(tag, ERR, (code.encode(), words.encode()))
 
 
-def _refused(tag: bytes, error: RefusedError, service: Service, max_line: int) -> Reply:
+def _refused(tag: bytes, error: RefusedError, service: Service, portal: Portal) -> Reply:
     code = error.code.encode()
     reply = Reply(tag, ERR, (code, *error.arguments))
     # A refusal that is no line of the protocol is a failure like any other.
-    if grammar.NAME.fullmatch(code) and len(reply.encode()) <= max_line:
+    if grammar.NAME.fullmatch(code) and len(reply.encode()) <= portal.limits.max_line:
         return reply
-    return _failed(tag, service)
+    return _failed(tag, service, portal)
 
 
-def _failed(tag: bytes, service: Service) -> Reply:
+def _failed(tag: bytes, service: Service, portal: Portal) -> Reply:
+    portal.statistics.failed += 1
     _log.exception("service %s failed", service.name)
     return refuse(tag, "failed", "the service failed; the server's log says why")
 

@@ -62,8 +62,8 @@ def fail(code: bytes, *text: bytes) -> None:
 class Counters:
     """What ``count`` counts. A portal has its own."""
 
-    def __init__(self) -> None:
-        self._counts: dict[bytes, int] = {}
+    def __init__(self, counts: dict[bytes, int]) -> None:
+        self._counts = counts
 
     def count(self, name: bytes = b"") -> str:
         """Go up by one with each execution, which shows at-most-once."""
@@ -96,7 +96,7 @@ def instant_services(statistics: Statistics) -> list[Service]:
             summary="reply with BYTES random bytes, the same ones for the same SEED",
         ),
         Service.declare(
-            Counters().count,
+            Counters(statistics.named).count,
             usage="[NAME]",
             summary="go up by one with each execution and tell the number",
         ),

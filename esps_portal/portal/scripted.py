@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
 
 import attrs
 
@@ -47,25 +46,21 @@ class ScriptedPortal(Portal):
     """A portal whose stubs come before its services, on either transport.
 
     Args:
-        offered: makes the portal with the services that stubs come before; made anew by `reset`,
-            so that what a service counts begins again.
+        portal: its services are those that stubs come before.
     """
 
-    def __init__(self, offered: Callable[[], Portal]) -> None:
-        portal = offered()
+    def __init__(self, portal: Portal) -> None:
         super().__init__(portal.services, product=portal.product, limits=portal.limits)
         self.statistics = portal.statistics
         self.script = Script()
-        self._offered = offered
+        self._offered = dict(self._services)
 
     def reset(self) -> None:
         """Be as when it was made: no stubs, no faults, nothing in the journal, counters at 0."""
         self.script.clear()
-        fresh = self._offered()
-        self.statistics = fresh.statistics
+        self.statistics.clear()
         self._services.clear()
-        for service in fresh.services:
-            self.add(service)
+        self._services.update(self._offered)
 
     def answer(self, request: Request, caller: Caller) -> Outcome:
         """Answer a request: with a stub, where there is one for it."""
@@ -95,7 +90,7 @@ class ScriptedPortal(Portal):
             return refused
         answer = found.take()
         if not answer.instant:
-            call = Call(request, as_task(answer), caller, self.limits.max_line)
+            call = Call(request, as_task(answer), caller, self)
             call.closes = answer.closes
             return call
         reply = answer.final(request.tag)

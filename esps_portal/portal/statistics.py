@@ -7,13 +7,24 @@ import attrs
 
 @attrs.define
 class Statistics:
-    """Plain counters. Whoever does the thing counts it."""
+    """Plain counters. Whoever does the thing counts it.
+
+    Attributes:
+        named: what the service ``count`` counts.
+    """
 
     connections: int = 0
     datagrams: int = 0
     requests: int = 0
     failed: int = 0
+    named: dict[bytes, int] = attrs.field(factory=dict)
+
+    def clear(self) -> None:
+        """Begin again."""
+        self.connections = self.datagrams = self.requests = self.failed = 0
+        self.named.clear()
 
     def stats(self) -> list[str]:
         """Return each counter as ``key=value``."""
-        return [f"{key}={value}" for key, value in attrs.asdict(self).items()]
+        shown = ("connections", "datagrams", "requests", "failed")
+        return [f"{key}={getattr(self, key)}" for key in shown]

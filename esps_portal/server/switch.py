@@ -117,6 +117,7 @@ class Switch:
             _refuse_waiting(listener)
         for server in self.datagrams:
             server.discard_waiting()
+            await server.abort()
             if isinstance(server, ScriptedDatagramServer):
                 server.forget_held()
         self._rules.forget_all()

@@ -73,6 +73,7 @@ class DatagramServer:
         if self._wildcard:
             _ask_for_destination(sock)
         self._calls: set[trio.CancelScope] = set()
+        self._aborting = False
         self._all_ended: trio.Event | None = None
 
     async def shut_down(self) -> None:
@@ -85,6 +86,16 @@ class DatagramServer:
             for scope in self._calls:
                 scope.cancel()
             await self._all_ended.wait()
+
+    async def abort(self) -> None:
+        """Cancel every call, answer none, and return when all have ended."""
+        self._aborting = True
+        if self._calls:
+            self._all_ended = trio.Event()
+            for scope in self._calls:
+                scope.cancel()
+            await self._all_ended.wait()
+        self._aborting = False
 
     async def run(self) -> None:
         """Answer until cancelled or closed."""
@@ -189,7 +200,8 @@ class DatagramServer:
             final = Reply(call.tag, ERR, closing if self._rules.closing else late)
         assert caller.exchange is not None  # noqa: S101 - `admit` is asked before any task is made
         answer = self._rules.finish(caller.exchange, [*replies, final], trio.current_time())
-        self._deliver(answer, caller)
+        if not self._aborting:
+            self._deliver(answer, caller)
         if self._all_ended is not None and not self._calls:
             self._all_ended.set()
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TypedDict
 
-from esps_portal.portal.answering import Portal
 from esps_portal.portal.offer import bundled_portal
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.protocol.limits import Limits
@@ -30,8 +28,7 @@ class PortalOptions(TypedDict, total=False):
 def scripted_portal(options: PortalOptions) -> ScriptedPortal:
     """Return a portal with every bundled service, that stubs come before."""
     limits = options.get("limits", Limits())
-    offered: partial[Portal] = partial(bundled_portal, PRODUCT, limits)
-    return ScriptedPortal(offered)
+    return ScriptedPortal(bundled_portal(PRODUCT, limits))
 
 
 def server_config(portal: ScriptedPortal, options: PortalOptions) -> ServerConfig:

@@ -63,7 +63,13 @@ class PortalThread:
         """Let nothing of what was reach what comes."""
         if threading.current_thread() is self._thread:
             raise RuntimeError("a portal is reset by the test, not by what it calls")
-        self._wait(self._listening.switch.reset)
+        self._wait(self._reset)
+
+    async def _reset(self) -> None:
+        # What is aborted still writes into the journal: it is emptied last.
+        await self._listening.switch.reset()
+        self._portal.reset()
+        self._portal.script.journal.start = trio.current_time()
 
     def down(self) -> None:
         """Take the ports out of service."""

@@ -182,6 +182,7 @@ async def test_services_of_a_user() -> None:  # ESPS-VERB-15, ESPS-VERB-16, ESPS
             answer = await client.line()
             assert answer.startswith(b"a ERR failed ")
             assert b"secret" not in answer
+        assert portal.statistics.failed == 4
         await client.send(b"a CALL refuse x-no\na PING\n")
         assert await client.line() == b"a ERR x-no because"
         assert await client.line() == b"a OK"

@@ -1,0 +1,133 @@
+"""``python -m tests.bench.fixture``: what a portal costs a test suite, beside others.
+
+Start, the cost of one test (place a stub, one call by a client that is connected anew, verify,
+reset), and stop with 100 connections open, one of them in the middle of a request. The others are
+measured where they are installed, in the same run, by what comes nearest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import socket
+import statistics
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+
+from esps_portal.testing import RunningPortal, serve_in_thread
+
+ROUNDS = 200
+CONNECTIONS = 100
+
+
+def milliseconds(function: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    function()
+    return (time.perf_counter() - began) * 1000
+
+
+def call(portal: RunningPortal) -> None:
+    with socket.create_connection((portal.host, portal.port)) as peer:
+        peer.sendall(b"a CALL price sku-1\n")
+        answer = b""
+        while answer.count(b"\n") < 2:
+            answer += peer.recv(4096)
+        assert answer.endswith(b"a OK 9.99\n")
+
+
+def one_test(portal: RunningPortal) -> None:
+    """What the fixture does around a test, and a test."""
+    portal.stub("price", "sku-1").reply("9.99")
+    call(portal)
+    portal.verify()
+    portal.reset()
+
+
+def portal_costs() -> dict[str, float]:
+    """Measure the portal."""
+    costs = {}
+    stack = contextlib.ExitStack()
+    portal: list[RunningPortal] = []
+    costs["start"] = milliseconds(lambda: portal.append(stack.enter_context(serve_in_thread())))
+    one_test(portal[0])
+    costs["test"] = statistics.median(
+        milliseconds(lambda: one_test(portal[0])) for _ in range(ROUNDS)
+    )
+    with _crowd(portal[0].host, portal[0].port, b"a CALL ec"):
+        costs["stop"] = milliseconds(stack.close)
+    return costs
+
+
+@contextlib.contextmanager
+def _crowd(host: str, port: int, half_a_request: bytes) -> Iterator[None]:
+    with contextlib.ExitStack() as held:
+        peers = [
+            held.enter_context(socket.create_connection((host, port))) for _ in range(CONNECTIONS)
+        ]
+        peers[0].sendall(half_a_request)
+        yield
+
+
+def httpserver_costs() -> dict[str, float]:
+    """Measure pytest-httpserver: an expectation, a request, a check, a clear."""
+    from pytest_httpserver import HTTPServer  # noqa: PLC0415 - it may not be installed
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = HTTPServer()
+
+    def test() -> None:
+        server.expect_oneshot_request("/price").respond_with_data("9.99")
+        url = server.url_for("/price")
+        with urllib.request.urlopen(url) as answer:  # noqa: S310 - our own, and http
+            assert answer.read() == b"9.99"
+        server.check()
+        server.clear()
+
+    costs = {"start": milliseconds(server.start)}
+    test()
+    costs["test"] = statistics.median(milliseconds(test) for _ in range(ROUNDS))
+    # Its stop waits for a request that is under way, so there is none here.
+    costs["stop"] = milliseconds(server.stop)
+    return costs
+
+
+def smtpd_costs() -> dict[str, float]:
+    """Measure aiosmtpd's controller: a greeting and a NOOP; it has neither stubs nor checks."""
+    from aiosmtpd.controller import Controller  # noqa: PLC0415 - it may not be installed
+    from aiosmtpd.handlers import Sink  # noqa: PLC0415 - the same
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    controller = Controller(Sink(), hostname="127.0.0.1", port=port)
+
+    def test() -> None:
+        with socket.create_connection(("127.0.0.1", port)) as peer:
+            peer.recv(1000)
+            peer.sendall(b"NOOP\r\n")
+            assert peer.recv(1000).startswith(b"250")
+
+    costs = {"start": milliseconds(controller.start)}
+    costs["test"] = statistics.median(milliseconds(test) for _ in range(ROUNDS))
+    with _crowd("127.0.0.1", port, b"NO"):
+        costs["stop"] = milliseconds(controller.stop)
+    return costs
+
+
+OTHERS = {"pytest_httpserver": httpserver_costs, "aiosmtpd": smtpd_costs}
+
+
+def main() -> None:
+    """Measure, and print milliseconds."""
+    rows = {"esps-portal": portal_costs()}
+    for module, measure in OTHERS.items():
+        if importlib.util.find_spec(module):
+            rows[module] = measure()
+    print(f"{'milliseconds':<20}{'start':>8}{'a test':>8}{'stop':>8}")
+    for name, costs in rows.items():
+        print(f"{name:<20}" + "".join(f"{costs[key]:8.2f}" for key in ("start", "test", "stop")))
+
+
+if __name__ == "__main__":
+    main()
