@@ -30,6 +30,7 @@ SERVER_CORE, LOAD_CORE = 0, 1
 #: (shape or transport, baseline, least ratio), as the project aims.
 AIMS = {(64, 1): ("echo", 1.0), (16, 100): ("lines", 0.35)}
 UDP_AIM = ("udp-drained", 0.6)
+JOURNAL_AIM = 0.75
 
 
 @attrs.frozen
@@ -90,6 +91,9 @@ def start_all(stack: contextlib.ExitStack) -> list[Server]:
     )
     port = json.loads(first_line(portal))["tcp"][0][1]
     servers += [Server("portal", port, greeting=1), Server("portal-udp", port, "udp")]
+    process = stack.enter_context(child(python, "-m", "tests.bench.baselines", "scripted"))
+    port = int(first_line(process))
+    servers += [Server("journal", port, greeting=1), Server("journal-udp", port, "udp")]
     return servers + others(stack)
 
 
@@ -163,6 +167,10 @@ def table(found: dict[str, dict[str, float]]) -> list[str]:
         connections, depth = row.split()[2::2]
         shape = int(connections), int(depth)
         aim = UDP_AIM if row.startswith("udp") else AIMS.get(shape)
+        kept = columns.get("journal") or columns.get("journal-udp")
+        if kept and mine:
+            ratio = kept / mine
+            out.append(f"{'':<18} {ratio:.2f} of it with the journal on; the aim is {JOURNAL_AIM}")
         if aim is not None and columns.get(aim[0]):
             ratio = mine / columns[aim[0]]
             out.append(f"{'':<18} {ratio:.2f} of {aim[0]}; the aim is {aim[1]:.2f}")

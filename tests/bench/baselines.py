@@ -10,6 +10,11 @@ import sys
 
 import trio
 
+from esps_portal import ServerConfig, serve
+from esps_portal.portal.offer import bundled_portal
+from esps_portal.portal.scripted import ScriptedPortal
+from esps_portal.server.product import PRODUCT
+
 
 async def echo(stream: trio.SocketStream) -> None:
     """Answer with what has come: the bare stream."""
@@ -70,12 +75,22 @@ async def serve_datagrams(*, drained: bool) -> None:
                 continue
 
 
+async def serve_scripted() -> None:
+    """Serve a portal as a test has it: with its journal on, and no stub and no fault."""
+    async with trio.open_nursery() as nursery:
+        portal = ScriptedPortal(bundled_portal(PRODUCT))
+        listening = await nursery.start(serve, ServerConfig(portal=portal, port=0))
+        print(listening.tcp[0][1], flush=True)
+
+
 async def main(name: str) -> None:
     """Serve one of them."""
     if name == "udp-bare":
         await serve_datagrams(drained=False)
     elif name == "udp-drained":
         await serve_datagrams(drained=True)
+    elif name == "scripted":
+        await serve_scripted()
     else:
         await serve_stream({"echo": echo, "lines": lines}[name])
 
