@@ -16,7 +16,7 @@ def _finite(_context: click.Context, _option: click.Parameter, value: float) -> 
     return value
 
 
-@click.command("inspect")
+@click.command("inspect", short_help="Show who holds a port, and if it speaks ESPS/1.")
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
@@ -41,7 +41,7 @@ def _finite(_context: click.Context, _option: click.Parameter, value: float) -> 
     help="How many seconds an address gets to answer.",
 )
 def inspect_command(port: int, host: str | None, as_json: bool, timeout: float) -> None:  # noqa: FBT001 - click passes options by name
-    r"""Show who holds a port on this machine, and whether it speaks ESPS/1.
+    """Show who holds a port on this machine, and whether it speaks ESPS/1.
 
     Lists each socket on the port (TCP and UDP, IPv4 and IPv6) with its process, command line and
     user, asks each address for ESPS/1, and says what the registries know of the number and what
@@ -54,7 +54,7 @@ def inspect_command(port: int, host: str | None, as_json: bool, timeout: float) 
     Examples:
       esps-portal inspect
       esps-portal inspect --port 8080 --json
-    """
+    """  # noqa: D301 - click wants the real character, not its name
     # Imported here: the help of the whole command must not wait for it.
     from esps_portal.inspection.prose import prose  # noqa: PLC0415
     from esps_portal.inspection.report import UnknownHostError, inspect_port  # noqa: PLC0415
