@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -85,4 +86,8 @@ def _reason(error: OSError) -> str:
     cause = error.__cause__
     if isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
-    return (cause.strerror if isinstance(cause, OSError) else error.strerror) or str(error)
+    known = cause if isinstance(cause, OSError) else error
+    # Of getaddrinfo the numbers are its own; elsewhere the system has words for them.
+    if known.errno is not None and not isinstance(known, socket.gaierror):
+        return os.strerror(known.errno)
+    return known.strerror or str(known)
