@@ -134,23 +134,16 @@ class Portal:
 
         return declare if function is None else declare(function)
 
-    def answer(self, request: Request, caller: Caller) -> Outcome:
+    def answer(  # noqa: PLR0911 - one for each way to be answered
+        self, request: Request, caller: Caller
+    ) -> Outcome:
         """Answer a request, or say what the carrier has to do so that it is answered."""
         self.statistics.requests += 1
-        verb = request.verb
-        if verb == b"CALL" and request.args:
-            service = self._services.get(request.args[0])
-            if service is None:
-                return self._unknown(request.tag, request.args[0])
-            return self._call(request, service, caller)
-        if verb == b"PING":
-            return Reply(request.tag, OK, request.args)
-        wrong = what_is_wrong_with_arguments(verb, request.args)
-        if wrong:
-            return refuse(request.tag, "bad-arguments", wrong)
-        return self._hello(request) if verb == b"HELLO" else self._list(request)
-
-    def _call(self, request: Request, service: Service, caller: Caller) -> Outcome:
+        if request.verb != b"CALL" or not request.args:
+            return self._answer_verb(request)
+        service = self._services.get(request.args[0])
+        if service is None:
+            return self._unknown(request.tag, request.args[0])
         args = request.args[1:]
         if not (service.free and service.least <= len(args) <= service.most):
             refused = check(request, service, caller)
@@ -164,7 +157,7 @@ class Portal:
                 result = service.function(*args, call=call)
             else:
                 result = service.function(*args)
-            if result == args and type(result) is tuple:
+            if type(result) is tuple and result == args:
                 # What came in a request fits a reply, and needs no look: that is echo.
                 return Reply(request.tag, OK, args)
             return _outcome(request.tag, result, self.limits.max_line)
@@ -172,6 +165,14 @@ class Portal:
             return _refused(request.tag, error, service, self)
         except Exception:  # noqa: BLE001 - a service may raise anything; `_failed` logs it
             return _failed(request.tag, service, self)
+
+    def _answer_verb(self, request: Request) -> Reply:
+        if request.verb == b"PING":
+            return Reply(request.tag, OK, request.args)
+        wrong = what_is_wrong_with_arguments(request.verb, request.args)
+        if wrong:
+            return refuse(request.tag, "bad-arguments", wrong)
+        return self._hello(request) if request.verb == b"HELLO" else self._list(request)
 
     def _hello(self, request: Request) -> Reply:
         for version in request.args:
