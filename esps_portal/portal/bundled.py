@@ -71,7 +71,7 @@ class Counters:
             words = f"NAME is at most {_LONGEST_COUNTER_NAME} bytes"
             raise RefusedError("bad-arguments", words)
         if name not in self._counts and len(self._counts) >= _MOST_COUNTERS:
-            raise RefusedError("failed", f"no more than {_MOST_COUNTERS} counters")
+            raise RefusedError("busy", f"no more than {_MOST_COUNTERS} counters")
         self._counts[name] = self._counts.get(name, 0) + 1
         return str(self._counts[name])
 

@@ -189,9 +189,11 @@ def number(text: bytes, what: str, lowest: int, highest: int) -> int:
     Raises:
         RefusedError: ``bad-arguments``: it is no decimal number, or out of bounds.
     """
-    # Longer than any bound: int() of a stranger's thousand digits is work for nothing.
-    if text.isdigit() and len(text) <= len(str(highest)) and lowest <= int(text) <= highest:
-        return int(text)
+    # Zeros before it change nothing. Longer than any bound, int() of a stranger's thousand digits
+    # would be work for nothing.
+    digits = text.lstrip(b"0") or text[-1:]
+    if text.isdigit() and len(digits) <= len(str(highest)) and lowest <= int(digits) <= highest:
+        return int(digits)
     raise RefusedError("bad-arguments", f"{what} is a number from {lowest} to {highest}")
 
 

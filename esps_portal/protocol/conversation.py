@@ -17,7 +17,7 @@ import attrs
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.lines import LineSplitter, Piece, TooLong, Unterminated
+from esps_portal.protocol.lines import LineSplitter, Piece, Skipped, TooLong, Unterminated
 from esps_portal.protocol.messages import (
     OK,
     Notice,
@@ -130,9 +130,11 @@ class Conversation:
     __slots__ = (
         "_calls",
         "_first",
+        "_is_tls",
         "_limits",
         "_quit_tag",
         "_running",
+        "_skipped_first",
         "_splitter",
         "_untouched",
         "pieces",
@@ -152,6 +154,9 @@ class Conversation:
         self._quit_tag: bytes | None = None
         # No octet has come yet; and no line but empty ones.
         self._untouched = self._first = True
+        self._is_tls = False
+        # What is being skipped is the first line, and begins with this.
+        self._skipped_first = b""
 
     # -- what the peer sends
 
@@ -164,6 +169,7 @@ class Conversation:
             self._untouched = False
             if data[0] == grammar.TLS_HANDSHAKE:
                 # A TLS handshake has no LF to wait for.
+                self._is_tls = True
                 self.pieces = iter((data[:1],))
                 return True
         found = self._splitter.feed(data)
@@ -303,9 +309,16 @@ class Conversation:
             return refusal(None, "bad-line", foreign)
         return refusal(tag, error.code, error.words)
 
+    def _fall_silent(self) -> None:
+        """End, and say nothing more: running calls do not either."""
+        if self.state not in _DEAF:
+            self._move(Signal.FATAL)
+            for call in self._live():
+                self._drop(call)
+
     def _foreign(self, line: bytes) -> str:
         """Whether the first line belongs to another protocol, and to which."""
-        if line[0] == grammar.TLS_HANDSHAKE:
+        if self._is_tls:
             return "this is no TLS listener: esps+tls:// has one of its own"
         tokens = line.removesuffix(b"\r").split(b" ")
         if (
@@ -316,15 +329,18 @@ class Conversation:
             return f"this is no HTTP: it is {VERSION.decode()}"
         return ""
 
-    def _read_too_long(self, piece: TooLong | Unterminated) -> Reply | Notice | None:
-        # What follows an over-long line is no first line, and its head alone is no sign of HTTP.
-        self._first = False
+    def _read_too_long(self, piece: TooLong | Skipped | Unterminated) -> Reply | Notice | None:
+        first, self._first = self._first, False
         if isinstance(piece, Unterminated):
-            if self.state not in _DEAF:
-                self._move(Signal.FATAL)
-                # Nothing more is said, not by running calls either.
-                for call in self._live():
-                    self._drop(call)
+            self._fall_silent()
             return None
+        if isinstance(piece, Skipped):
+            # Its answer was too-long, when nobody knew how it ends.
+            second = self._skipped_first.split(b" ")[1:2]
+            if second and second[0] not in VERBS and grammar.HTTP_END.search(piece.tail):
+                self._fall_silent()
+            self._skipped_first = b""
+            return None
+        self._skipped_first = piece.head if first else b""
         words = f"a line is at most {self._limits.max_line} bytes, its LF included"
         return self._reject(piece.head, ProtocolError("too-long", words))

@@ -55,9 +55,7 @@ class DatagramAnswer:
         """Join an answer's lines; keep no more of them than could ever be sent."""
         lines = b"".join([reply.encode() for reply in replies])
         size = len(lines)
-        brief = None
-        if len(replies) == 1:
-            brief = _brief(replies[0])
+        brief = _brief(replies[-1])
         return cls(tag, lines if size <= limits.max_datagram else b"", size, brief)
 
     def fit(self, request_size: int, limits: Limits) -> bytes | None:

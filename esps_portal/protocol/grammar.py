@@ -49,6 +49,8 @@ ANSWER_START = re.compile(rb"\*|[^ ]* (?:OK|DATA|ERR)(?:[ \r\n]|\Z)")
 TAGGED = re.compile(rb"(%b)(?: |\r?\Z)" % _TAG)
 # The last token of an HTTP request line (RFC 9112 section 2.3).
 HTTP_VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
+# The end of a line that ends with one.
+HTTP_END = re.compile(rb" HTTP/[0-9]\.[0-9]\r?\Z")
 # The first octet of a TLS record that carries a handshake (RFC 8446 section 5.1).
 TLS_HANDSHAKE = 0x16
 

@@ -13,6 +13,8 @@ import attrs
 # A tag is at most 32 octets (spec, Grammar); with the SP behind it, it is what an answer needs. One
 # octet more, so that a CR there does not look like the end of the line.
 _HEAD = 34
+# SP, an HTTP version and a CR.
+_TAIL = len(b" HTTP/1.1\r")
 
 
 @attrs.frozen
@@ -27,11 +29,22 @@ class TooLong:
 
 
 @attrs.frozen
+class Skipped:
+    """The over-long line that was reported before has ended.
+
+    Attributes:
+        tail: its last bytes, enough to see an HTTP version there.
+    """
+
+    tail: bytes
+
+
+@attrs.frozen
 class Unterminated:
     """So many bytes have come without an LF that the connection ends."""
 
 
-Piece = bytes | TooLong | Unterminated
+Piece = bytes | TooLong | Skipped | Unterminated
 
 
 class LineSplitter:
@@ -42,7 +55,7 @@ class LineSplitter:
         max_unterminated: bytes without an LF after which `Unterminated` is reported, once.
     """
 
-    __slots__ = ("_max_line", "_max_unterminated", "_pending", "_skipped")
+    __slots__ = ("_max_line", "_max_unterminated", "_pending", "_skipped", "_tail")
 
     def __init__(self, max_line: int, max_unterminated: int) -> None:
         self._max_line = max_line
@@ -50,6 +63,7 @@ class LineSplitter:
         self._pending = b""
         # Bytes of the over-long line so far; 0 while no line is being skipped.
         self._skipped = 0
+        self._tail = b""
 
     @property
     def pending(self) -> int:
@@ -74,10 +88,11 @@ class LineSplitter:
             self._add(piece, found)
             if self._skipped:
                 self._skipped = 0
+                found.append(Skipped(self._tail))
             elif len(self._pending) < self._max_line:
                 found.append(self._pending)
             else:
-                found.append(TooLong(self._pending[:_HEAD]))
+                found += [TooLong(self._pending[:_HEAD]), Skipped(self._pending[-_TAIL:])]
             self._pending = b""
         self._add(rest, found)
         return found
@@ -91,8 +106,10 @@ class LineSplitter:
                 return
             self._skipped = len(self._pending)
             found.append(TooLong(self._pending[:_HEAD]))
+            self._tail = self._pending[-_TAIL:]
             self._pending = b""
         else:
             self._skipped += len(piece)
+            self._tail = (self._tail + piece[-_TAIL:])[-_TAIL:]
         if before < self._max_unterminated <= self._skipped:
             found.append(Unterminated())

@@ -22,7 +22,7 @@ from esps_portal.protocol.registry import VERSION
 from esps_portal.server.streams import Stream
 
 # More than this unsent, and nothing more is read or produced.
-_HIGH_WATER = 65536
+HIGH_WATER = 65536
 
 
 @attrs.define
@@ -57,6 +57,7 @@ class Connection:
         "_sending",
         "_stream",
         "_task_ended",
+        "_untaken",
     )
 
     def __init__(self, stream: Stream, peer: tuple[str, int], portal: Portal) -> None:
@@ -76,6 +77,8 @@ class Connection:
         self._ending = ""
         self._peer_has_ended = False
         self._progress = trio.current_time()
+        # What the peer had not yet taken when output began to wait, or when last looked at.
+        self._untaken = 0
         self._reading = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
 
@@ -117,6 +120,12 @@ class Connection:
     def expire(self) -> None:
         """The deadline has passed: an idle peer is told, one that takes nothing is cut off."""
         if self._sending:
+            untaken = self._stream.untaken()
+            if untaken < self._untaken:
+                # The kernel's buffer is not yet free for more, but the peer takes of it.
+                self._untaken = untaken
+                self._progress = trio.current_time()
+                return
             self._ending = "stalled"
             if self._nursery is not None:
                 self._nursery.cancel_scope.cancel()
@@ -134,8 +143,9 @@ class Connection:
                 self._peer_has_ended = True
                 conversation.end_of_input()
                 return
-            if conversation.receive(data):
+            if b"\n" in data:
                 self._progress = trio.current_time()
+            if conversation.receive(data):
                 await self._answer_pieces()
                 if self._farewell is not None:
                     return
@@ -149,7 +159,7 @@ class Connection:
                 outcome = answer(outcome, caller)
             if type(outcome) is Reply:
                 outgoing += outcome.encode()
-                if len(outgoing) > _HIGH_WATER:
+                if len(outgoing) > HIGH_WATER:
                     await self._flush()
             elif outcome is not None:
                 await self._perform(outcome)
@@ -188,10 +198,15 @@ class Connection:
 
     async def _run_call(self, call: Call, running: RunningCall) -> None:
         async def send(reply: Reply) -> None:
-            if running.state is CallState.RUNNING:
-                await self._write(call, reply)
-            await trio.lowlevel.checkpoint()
-            await self._flush()
+            try:
+                if running.state is CallState.RUNNING:
+                    await self._write(call, reply)
+                await trio.lowlevel.checkpoint()
+                await self._flush()
+            except trio.BrokenResourceError:
+                # The peer's fault, and none of the service's: it is cancelled, as by CANCEL.
+                self._break_off()
+                await trio.lowlevel.checkpoint_if_cancelled()
 
         call.send = send
         try:
@@ -205,8 +220,7 @@ class Connection:
                 self._reading.cancel()
             await self._flush()
         except trio.BrokenResourceError:
-            self._reading.cancel()
-            self._ending = "broken"
+            self._break_off()
         finally:
             del self._scopes[running]
             self._progress = trio.current_time()
@@ -228,7 +242,7 @@ class Connection:
     async def _flush(self) -> None:
         """Send what is waiting, or wait until the task that sends has made room."""
         while self._sending:
-            if len(self._outgoing) <= _HIGH_WATER:
+            if len(self._outgoing) <= HIGH_WATER:
                 return
             await self._wait_for_room()
         self._sending = True
@@ -238,6 +252,7 @@ class Connection:
                 del self._outgoing[:sent]
                 if self._outgoing:
                     self._progress = trio.current_time()
+                    self._untaken = self._stream.untaken()
         finally:
             self._sending = False
             if self._room is not None:
@@ -311,8 +326,13 @@ class Connection:
             if conversation.state is State.ENDED:
                 self._cancel_calls()  # nothing that they say would be sent
         except trio.BrokenResourceError:
-            self._ending = "broken"
-            self._cancel_calls()
+            self._break_off()
+
+    def _break_off(self) -> None:
+        """The peer has gone: what is under way is for nobody."""
+        self._ending = "broken"
+        self._reading.cancel()
+        self._cancel_calls()
 
     def _cancel_calls(self) -> None:
         for scope in self._scopes.values():
@@ -333,4 +353,4 @@ class Connection:
         if self._conversation.state is State.OPEN and not (self._outgoing or self._ending):
             # Cancelled from above: there is no time to wait, but time for a word.
             self._stream.send_now(Notice(b"BYE", (b"closing",)).encode())
-        self._stream.close()
+        self._stream.close(self._limits.stall)

@@ -6,9 +6,12 @@ request for each read that saves a system call and two passes through the schedu
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import socket
 import struct
+import termios
 from typing import Protocol
 
 import trio
@@ -34,8 +37,11 @@ class Stream(Protocol):
     def abort(self) -> None:
         """Send RST."""
 
-    def close(self) -> None:
-        """Close it."""
+    def untaken(self) -> int:
+        """Return how many bytes were sent that the peer's system has not acknowledged."""
+
+    def close(self, patience: float = 0.0) -> None:
+        """Close it. What was sent and not taken is given up after so many seconds."""
 
 
 class SocketStream:
@@ -92,8 +98,26 @@ class SocketStream:
             )
         self.close()
 
-    def close(self) -> None:
-        """Close the socket; tasks that wait for it are told."""
+    def untaken(self) -> int:
+        """Return how many bytes were sent that the peer's system has not acknowledged (tcp(7))."""
+        held = array.array("i", [0])
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(self._socket, termios.TIOCOUTQ, held)
+        return held[0]
+
+    def close(self, patience: float = 0.0) -> None:
+        """Close the socket; tasks that wait for it are told.
+
+        Args:
+            patience: seconds for which the system goes on offering the peer what it has not taken;
+                without a bound a peer that never reads holds that memory for as long as it likes.
+        """
         if self._socket.fileno() >= 0:
+            if patience and self.untaken():
+                milliseconds = max(1, int(patience * 1000))
+                with contextlib.suppress(OSError):
+                    self._socket.setsockopt(
+                        socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds
+                    )
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()

@@ -26,7 +26,7 @@ _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 _RETRY_AFTER = 0.1
 # Accepted at a stretch, before other tasks have their turn.
 _AT_A_STRETCH = 64
-# Connections over the limit that are told so at a time; the rest wait in the accept queue.
+# Connections over the limit whose end is waited for, at a time.
 _REFUSED_AT_A_TIME = 64
 
 
@@ -43,8 +43,9 @@ class ConnectionServer:
         self._connection = connection
         self._limits = portal.limits
         self._nursery = nursery
-        self._refusals = trio.CapacityLimiter(_REFUSED_AT_A_TIME)
+        self._refusing = 0
         self._closing = False
+        self._exhausted = False
         self._all_ended: trio.Event | None = None
         self.connections: set[Connection] = set()
 
@@ -57,7 +58,8 @@ class ConnectionServer:
         """Accept from one listening socket until cancelled, or until it is closed."""
         with listener, contextlib.suppress(trio.ClosedResourceError):
             try:
-                while True:
+                # It may have been closed when nobody waited for it.
+                while listener.fileno() >= 0:
                     await trio.lowlevel.wait_readable(listener)
                     await self._accept_waiting(listener)
             finally:
@@ -73,11 +75,14 @@ class ConnectionServer:
             except OSError as error:
                 # Anything else is about the connection that was not made (accept(2)).
                 if error.errno in _OUT_OF_RESOURCES:
-                    _log.warning("cannot accept a connection: %s", error.strerror)
+                    if not self._exhausted:
+                        _log.warning("cannot accept connections: %s", error.strerror)
+                    self._exhausted = True
                     await trio.sleep(_RETRY_AFTER)
                 continue
+            self._exhausted = False
             if self.is_full:
-                await self._refuse_when_possible(connected)
+                self._refuse_soon(connected)
             else:
                 self._portal.statistics.connections += 1
                 self._nursery.start_soon(self._serve, connected, address)
@@ -103,18 +108,26 @@ class ConnectionServer:
             if self._all_ended is not None and not self.connections:
                 self._all_ended.set()
 
-    async def _refuse_when_possible(self, connected: socket.socket) -> None:
-        token = object()
-        await self._refusals.acquire_on_behalf_of(token)
-        self._nursery.start_soon(self._refuse, connected, token)
-
-    async def _refuse(self, connected: socket.socket, token: object) -> None:
+    def _refuse_soon(self, connected: socket.socket) -> None:
         try:
-            await self.refuse(SocketStream(connected))
+            stream = SocketStream(connected)
         except OSError:
             connected.close()
+            return
+        if self._refusing < _REFUSED_AT_A_TIME:
+            self._refusing += 1
+            self._nursery.start_soon(self._refuse, stream)
+        else:
+            # A flood. Those who come now hear why, unless they have sent something already; to
+            # wait for each until it has heard would keep the next ones waiting.
+            stream.send_now(Notice(b"BYE", (b"busy",)).encode())
+            stream.close()
+
+    async def _refuse(self, stream: Stream) -> None:
+        try:
+            await self.refuse(stream)
         finally:
-            self._refusals.release_on_behalf_of(token)
+            self._refusing -= 1
 
     async def refuse(self, stream: Stream) -> None:
         """Say ``* BYE busy`` in place of the greeting, and end in good order."""
@@ -166,5 +179,7 @@ class ConnectionServer:
 
     async def _until_all_ended(self) -> None:
         if self.connections:
-            self._all_ended = trio.Event()
+            # A reset and a shutdown may both wait.
+            if self._all_ended is None or self._all_ended.is_set():
+                self._all_ended = trio.Event()
             await self._all_ended.wait()

@@ -17,6 +17,7 @@ import trio
 from esps_portal.portal.answering import Call, Portal
 from esps_portal.portal.services import Caller, Service
 from esps_portal.protocol.datagrams import DatagramRules, Exchange
+from esps_portal.protocol.errors import RefusedError
 from esps_portal.protocol.messages import ERR, Reply, Request
 
 # Read at a stretch, before other tasks have their turn.
@@ -28,6 +29,9 @@ _IN_PKTINFO = struct.Struct("=I4s4s")
 # <linux/in6.h>: struct in6_pktinfo { struct in6_addr addr; unsigned int ifindex; }
 _IN6_PKTINFO = struct.Struct("=16sI")
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to recognise them, not to bind them
+
+# The code, and what is for a machine: no length of the request makes room.
+_NO_ROOM = ("too-large", "0", "use-tcp")
 
 Ancillary = list[tuple[int, int, bytes]]
 _NOWHERE: Ancillary = []
@@ -103,7 +107,8 @@ class DatagramServer:
             try:
                 async with trio.open_nursery() as nursery:
                     with contextlib.suppress(trio.ClosedResourceError):
-                        while True:
+                        # It may have been closed when nobody waited for it.
+                        while self._socket.fileno() >= 0:
                             await trio.lowlevel.wait_readable(self._socket)
                             self._answer_waiting(nursery)
                     nursery.cancel_scope.cancel()
@@ -182,11 +187,12 @@ class DatagramServer:
         held = 0
 
         async def collect(reply: Reply) -> None:
-            # What can never be sent need not be held; one line over the limit says that it is.
             nonlocal held
-            if held <= room:
-                replies.append(reply)
-                held += len(reply.encode())
+            replies.append(reply)
+            held += len(reply.encode())
+            if held > room:
+                # It can never be sent, so a small datagram shall not make much work.
+                raise RefusedError(*_NO_ROOM)
             await trio.lowlevel.checkpoint()
 
         call.send = collect
@@ -198,6 +204,9 @@ class DatagramServer:
         if final is None:
             closing, late = (b"closing",), (b"failed", b"it ran for longer than a client waits")
             final = Reply(call.tag, ERR, closing if self._rules.closing else late)
+        if held > room:
+            replies.clear()
+            final = Reply(call.tag, ERR, tuple(word.encode() for word in _NO_ROOM))
         assert caller.exchange is not None  # noqa: S101 - `admit` is asked before any task is made
         answer = self._rules.finish(caller.exchange, [*replies, final], trio.current_time())
         if not self._aborting:

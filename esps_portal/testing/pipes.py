@@ -23,6 +23,11 @@ class Pipe:
         self._broken = False  # reset by either end, or the reader has gone
         self._changed = trio.lowlevel.ParkingLot()
 
+    @property
+    def held(self) -> int:
+        """How many octets wait to be read."""
+        return len(self._held)
+
     async def read(self, size: int) -> bytes:
         """Wait for octets; ``b""`` is the end."""
         await trio.lowlevel.checkpoint()
@@ -102,7 +107,11 @@ class ServerEnd:
         self._incoming.break_off()
         self._outgoing.break_off()
 
-    def close(self) -> None:
+    def untaken(self) -> int:
+        """Return how many octets the client has not read."""
+        return self._outgoing.held
+
+    def close(self, patience: float = 0.0) -> None:  # noqa: ARG002 - what is here waits for nobody
         """Send no more, hear no more."""
         self._outgoing.end()
         self._incoming.break_off()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esps_portal.protocol.lines import LineSplitter, Piece, TooLong, Unterminated
+from esps_portal.protocol.lines import LineSplitter, Piece, Skipped, TooLong, Unterminated
 from tests.protocol.strategies import cut, octet_by_octet, places, quickly
 
 Cutter = Callable[[bytes], list[bytes]]
@@ -21,6 +21,8 @@ HEAD = 34
 lengths = st.sampled_from([0, 1, 5, 38, 39, 40, 41, 59, 60, 61, 99, 100, 101, 150])
 runs = st.builds(lambda octet, n: octet * n, st.sampled_from([b"a", b"\r", b" "]), lengths)
 octets = st.lists(runs | st.just(b"\n") | st.binary(max_size=50), max_size=10).map(b"".join)
+TAIL = 10  # SP, an HTTP version, CR
+LONG: list[Piece] = [TooLong(b"a" * HEAD), Skipped(b"a" * TAIL)]
 
 
 def whole(data: bytes) -> list[bytes]:
@@ -41,7 +43,7 @@ def as_the_specification_says(data: bytes) -> list[Piece]:
         if size == MAX_LINE + 1:
             found.append(TooLong((line + octet)[:HEAD]))
         if octet == b"\n":
-            found += [line] if size <= MAX_LINE else []
+            found += [line] if size <= MAX_LINE else [Skipped(line[-TAIL:])]
             line = b""
             continue
         line += octet
@@ -88,7 +90,7 @@ class TestLimits:
         # ESPS-LINE-15
         assert split(pieces(b"a" * MAX_LINE)) == []
         assert split(pieces(b"b\n" + b"a" * MAX_LINE)) == [b"b"]
-        assert split(pieces(b"a" * MAX_LINE + b"\n")) == [TooLong(b"a" * HEAD)]
+        assert split(pieces(b"a" * MAX_LINE + b"\n")) == LONG
 
     def test_too_long_is_said_before_any_lf(self, pieces: Cutter) -> None:
         # ESPS-LINE-15
@@ -97,17 +99,24 @@ class TestLimits:
     def test_the_rest_of_a_long_line_is_skipped(self, pieces: Cutter) -> None:
         # ESPS-LINE-16
         data = b"a" * (MAX_UNTERMINATED - 1) + b"\nb\n"
-        assert split(pieces(data)) == [TooLong(b"a" * HEAD), b"b"]
+        assert split(pieces(data)) == [*LONG, b"b"]
 
     def test_two_long_lines_are_two(self, pieces: Cutter) -> None:
         long = b"a" * (MAX_LINE + 9) + b"\n"
-        assert split(pieces(long * 2 + b"b\n")) == [TooLong(b"a" * HEAD)] * 2 + [b"b"]
+        assert split(pieces(long * 2 + b"b\n")) == LONG * 2 + [b"b"]
 
     def test_unterminated_is_said_once_for_a_line(self, pieces: Cutter) -> None:
         endless = b"a" * MAX_UNTERMINATED * 3
         expected = [TooLong(b"a" * HEAD), Unterminated()]
         assert split(pieces(endless)) == expected
-        assert split(pieces(endless + b"\n" + endless)) == expected * 2
+        ended = Skipped(b"a" * TAIL)
+        assert split(pieces(endless + b"\n" + endless)) == [*expected, ended, *expected]
+
+    def test_the_end_of_a_long_line_is_told(self, pieces: Cutter) -> None:
+        # ESPS-LINE-21
+        line = b"GET /" + b"a" * MAX_LINE + b" HTTP/1.1\r"
+        found = split(pieces(line + b"\n"))
+        assert found == [TooLong(line[:HEAD]), Skipped(b" HTTP/1.1\r")]
 
 
 def test_what_waits_for_its_lf_is_counted() -> None:

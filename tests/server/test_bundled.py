@@ -128,7 +128,7 @@ async def test_counters_are_bounded() -> None:  # ESPS-SEC-2
         await peer.send(b"".join(b"a CALL count n%d\n" % n for n in range(1025)))
         answers = [await peer.line() for _ in range(1025)]
         assert set(answers[:-1]) == {b"a OK 1"}
-        assert answers[-1].startswith(b"a ERR failed")
+        assert answers[-1].startswith(b"a ERR busy")
         await peer.send(b"a CALL count n7\n")
         assert await peer.line() == b"a OK 2"
 

@@ -1,0 +1,153 @@
+"""What peers do that mean no good, or know no better."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+
+import pytest
+import trio
+
+from esps_portal import Limits, Portal
+from esps_portal.portal.offer import bundled_portal
+from esps_portal.portal.services import CallContext
+from esps_portal.server.product import PRODUCT
+from tests.portals import running
+
+
+@pytest.mark.parametrize("ending", [b" HTTP/1.1\r\n", b" HTTP/1.0\n"])
+@pytest.mark.parametrize("length", [8192, 9000, 60000])
+async def test_an_endless_http_line_executes_nothing_behind_it(
+    ending: bytes, length: int
+) -> None:  # ESPS-LINE-21, ESPS-SEC-1
+    async with running() as portal:
+        client = await portal.tcp()
+        await client.send(b"GET /" + b"a" * length + ending + b"c CALL count smuggled\n\n")
+        assert (await client.line()).startswith(b"GET ERR too-long ")
+        assert await client.line() == b""
+        other = await portal.tcp()
+        await other.send(b"c CALL count smuggled\n")
+        assert await other.line() == b"c OK 1"
+
+
+async def test_an_endless_line_of_ours_may_end_like_http() -> None:  # ESPS-LINE-16
+    async with running() as portal:
+        client = await portal.tcp()
+        await client.send(b"a PING " + b"a" * 9000 + b" HTTP/1.1\nb PING\n")
+        assert (await client.line()).startswith(b"a ERR too-long ")
+        assert await client.line() == b"b OK"
+
+
+async def test_a_tls_record_is_one_at_the_very_beginning_only() -> None:  # ESPS-LINE-20, ESPS-CHK-6
+    async with running() as portal:
+        client = await portal.tcp()
+        await client.send(b"\n\x16\nb PING\n")
+        assert (await client.line()).startswith(b"* ERR bad-line ")
+        assert await client.line() == b"b OK"
+
+
+async def test_half_a_line_that_is_too_long_is_idle(  # ESPS-END-8
+) -> None:
+    async with running(idle=0.3) as portal:
+        client = await portal.tcp()
+        with trio.fail_after(20):
+            await client.send(b"a PING " + b"a" * 9000)
+            assert (await client.line()).startswith(b"a ERR too-long ")
+            sent = trio.current_time()
+            assert await client.line() == b"* BYE idle"
+        assert trio.current_time() - sent < 10
+
+
+@pytest.mark.parametrize("how", ["fin", "rst"])
+async def test_a_peer_that_leaves_a_stream_is_no_failure(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:  # ESPS-END-11
+    portal = Portal()
+    ended = trio.Event()
+
+    @portal.service
+    async def flood(*, call: CallContext) -> None:
+        try:
+            while True:
+                await call.data("x" * 1000)
+        finally:
+            ended.set()
+
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL flood\n")
+        await client.line()
+        if how == "rst":
+            client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await client.stream.aclose()
+        await ended.wait()
+    assert portal.statistics.failed == 0
+    assert [r for r in caplog.records if r.levelno >= logging.ERROR] == []
+
+
+async def test_a_refusal_behind_rows_is_a_refusal() -> None:  # ESPS-UDP-16
+    portal = Portal()
+
+    @portal.service(idempotent=True)
+    async def broken(*, call: CallContext) -> None:
+        await call.data("x" * 100)
+        raise RuntimeError
+
+    async with running(portal) as listening:
+        assert await listening.udp().ask(b"a CALL broken\n") == b"a ERR failed\n"
+        padded = b"a CALL broken " + b"#" * 100 + b"\n"
+        assert (await listening.udp().ask(padded)).startswith(b"a DATA xxx")
+
+
+async def test_what_can_never_be_sent_is_not_produced() -> None:  # ESPS-UDP-15
+    portal = Portal(limits=Limits())
+    produced = []
+
+    @portal.service
+    async def flood(*, call: CallContext) -> None:
+        for number in range(1_000_000):
+            produced.append(number)
+            await call.data("x" * 100)
+
+    async with running(portal) as listening:
+        assert await listening.udp().ask(b"a CALL flood\n") == b"a ERR too-large 0 use-tcp\n"
+    assert len(produced) < 20
+
+
+async def test_a_slow_reader_is_no_stalled_one() -> None:  # ESPS-TCP-16
+    async with running(stall=0.5) as portal:
+        client = await portal.tcp()
+        await client.send(b"a CALL chargen 30000 512\nb QUIT\n")
+        began = trio.current_time()
+        # Slower than the kernel's buffer takes to make room for more, and never still.
+        while trio.current_time() - began < 1.5:
+            assert await client.stream.receive_some(12000)
+            await trio.sleep(0.01)
+
+
+async def test_a_flood_of_refused_peers_keeps_nobody_waiting() -> None:  # ESPS-TCP-2
+    portal = bundled_portal(PRODUCT, Limits(max_connections=1, linger=1000))
+    async with running(portal) as listening:
+        await listening.tcp()
+        with trio.fail_after(20):
+            for _ in range(200):
+                client = await listening.connect()
+                assert await client.line() == b"* BYE busy"
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (b"chargen 0000000001 3", b"a DATA %20!%22"),
+        (b"drip 0 03600000", b"a OK 0"),
+        (b"random 000000000 x", b'a OK ""'),
+        (b"delay 0000000000 x", b"a OK x"),
+    ],
+)
+async def test_zeros_before_a_number_change_nothing(request_: bytes, answer: bytes) -> None:
+    # ESPS-SVC-2
+    async with running() as portal:
+        client = await portal.tcp()
+        await client.send(b"a CALL " + request_ + b"\n")
+        assert await client.line() == answer
