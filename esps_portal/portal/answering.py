@@ -143,7 +143,7 @@ class Portal:
             return self._answer_verb(request)
         service = self._services.get(request.args[0])
         if service is None:
-            return self._unknown(request.tag, request.args[0])
+            return self._unknown(request)
         args = request.args[1:]
         if not (service.free and service.least <= len(args) <= service.most):
             refused = check(request, service, caller)
@@ -189,13 +189,14 @@ class Portal:
             return Reply(request.tag, OK, tuple(self._services))
         service = self._services.get(request.args[0])
         if service is None:
-            return self._unknown(request.tag, request.args[0])
+            return self._unknown(request)
         return Reply(request.tag, OK, service.described())
 
-    def _unknown(self, tag: bytes, name: bytes) -> Reply:
+    def _unknown(self, request: Request) -> Reply:
+        name = request.args[0]
         known = name.lower() in self._services
         hint = f"names are case-sensitive: {name.lower().decode()}" if known else "LIST names them"
-        return refuse(tag, "unknown-service", hint)
+        return refuse(request.tag, "unknown-service", hint)
 
 
 def check(request: Request, service: Service, caller: Caller) -> Reply | None:

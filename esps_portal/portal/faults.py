@@ -18,9 +18,11 @@ from esps_portal.portal.vocabulary import (
     VOCABULARY,
     FaultError,
     check_chance,
+    check_transport,
     check_when,
     checked_numbers,
     checked_parameters,
+    checked_request,
     checked_service,
     known,
 )
@@ -35,7 +37,7 @@ class Fault:
             numbers, counted from 1 when it is placed among what the other selectors match.
         when: ``before``: the request is not executed; ``after``: it is, and the reply affected.
         times: how often it happens; ``None`` is always.
-        chance: how likely it happens, 0 to 1, drawn from ``seed``.
+        chance: how likely it happens, 0 to 1, drawn from ``seed``, as jitter is.
         happened: how often it did.
     """
 
@@ -68,12 +70,16 @@ class Fault:
         when = said.pop("when", "after")
         check_when(kind, word, when)
         transport, times = said.pop("transport", None), said.pop("times", None)
-        if transport is not None and transport not in sorted(word.transports):
-            raise FaultError(f"{kind} is a fault of {' and '.join(sorted(word.transports))}")
+        check_transport(transport, kind, word)
         if times is not None and (type(times) is not int or times < 1):
             raise FaultError(f"times is a number from 1 on, not {times!r}")
         chance, seed = said.pop("chance", None), said.get("seed")
-        check_chance(chance, seed, word)
+        draws = chance is not None or bool(said.get("jitter"))
+        check_chance(chance, seed, word, draws=draws)
+        if draws and seed is None:
+            # Where the kind has a seed of its own it is the same one: a line that says so is enough
+            # to have the fault again.
+            said["seed"] = seed = secrets.randbits(32)
         if "seed" not in word.parameters:
             said.pop("seed", None)
         return cls(
@@ -82,10 +88,10 @@ class Fault:
             service=checked_service(said.pop("service", None), kind),
             transport=transport,
             connection=checked_numbers("connection", said.pop("connection", None)),
-            request=checked_numbers("request", said.pop("request", None)),
+            request=checked_request(said.pop("request", None), kind),
             times=times,
             chance=chance,
-            seed=secrets.randbits(32) if chance is not None and seed is None else seed,
+            seed=seed,
             parameters=checked_parameters(kind, word, said),
         )
 
@@ -100,7 +106,7 @@ class Fault:
 
     def picks_accepted(self, connection: Hashable) -> bool:
         """Count one accepted connection; return whether it is picked at once."""
-        if self.transport == "udp" or self.service is not None:
+        if not self._concerns(None, "tcp"):
             return False
         return self._picks_connection(connection) and self.kind == "accept-close"
 

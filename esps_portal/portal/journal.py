@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import attrs
 
-from esps_portal.protocol.messages import Request
+from esps_portal.protocol.messages import Request, readable_request
 
 #: Requests, and connections, that are kept; older ones are forgotten, and counted.
 KEPT = 10_000
@@ -131,6 +131,11 @@ class Entry:
     subject: RecordedConnection | RecordedCall
 
 
+# What was answered at once, as it is kept until somebody asks: order, seconds, peer, connection,
+# the line, what was sent. A tuple of such is made in a fraction of the time of a record, and the
+# garbage collector has nothing to look for in it.
+_Answered = tuple[int, float, tuple[str, int], int, bytes, bytes]
+
 #: Takes each entry as it happens.
 Sink = Callable[[Entry], None]
 
@@ -139,7 +144,7 @@ class Journal:
     """What happened, as records; see the module."""
 
     def __init__(self, kept: int = KEPT) -> None:
-        self.calls: deque[RecordedCall] = deque(maxlen=kept)
+        self._calls: deque[RecordedCall | _Answered] = deque(maxlen=kept)
         self.connections: deque[RecordedConnection] = deque(maxlen=kept)
         #: When the portal started, on the carriers' clock.
         self.start = 0.0
@@ -153,14 +158,14 @@ class Journal:
 
     def clear(self) -> None:
         """Forget everything; connections are counted from 1 again."""
-        self.calls.clear()
+        self._calls.clear()
         self.connections.clear()
         self._accepted = self._requests = 0
 
     @property
     def forgotten(self) -> int:
         """How many requests are no longer kept."""
-        return self._requests - len(self.calls)
+        return self._requests - len(self._calls)
 
     # -- what carriers note
 
@@ -199,7 +204,7 @@ class Journal:
         self._requests += 1
         at = now - self.start
         record = RecordedCall(transport, peer, number, data, request, at, self._order)
-        self.calls.append(record)
+        self._calls.append(record)
         if self.sinks or self.watchers:
             self._tell(self._order, at, RECEIVED, record)
         return record
@@ -214,7 +219,36 @@ class Journal:
         if self.sinks or self.watchers:
             self._tell(self._order, record.ended, state, record)
 
+    def answered(
+        self,
+        peer: tuple[str, int],
+        connection: RecordedConnection,
+        data: bytes,
+        sent: bytes,
+        now: float,
+    ) -> None:
+        """A request came in over TCP and was answered at once: `received` and `ended` in one."""
+        if self.sinks or self.watchers:
+            request = readable_request(data)
+            record = self.received("tcp", peer, connection, data, request, now)
+            self.ended(record, REPLIED, sent, now)
+            return
+        order = self._order + 1
+        self._order = order + 1
+        self._requests += 1
+        connection.requests += 1
+        self._calls.append((order, now - self.start, peer, connection.number, data, sent))
+
     # -- what is asked of it
+
+    @property
+    def calls(self) -> list[RecordedCall]:
+        """Every request that is kept, in order."""
+        records = [_record(call) if isinstance(call, tuple) else call for call in self._calls]
+        # Whoever asks again gets the same ones.
+        self._calls.clear()
+        self._calls.extend(records)
+        return records
 
     def entries(self) -> list[Entry]:
         """Return everything that is kept, in order."""
@@ -245,3 +279,20 @@ class Journal:
             sink(Entry(order, at, event, subject))
         if self.watchers:
             self.watchers[:] = [watcher for watcher in self.watchers if not watcher()]
+
+
+def _record(answered: _Answered) -> RecordedCall:
+    order, at, peer, connection, data, sent = answered
+    return RecordedCall(
+        transport="tcp",
+        peer=peer,
+        connection=connection,
+        data=data,
+        request=readable_request(data),
+        received=at,
+        order_received=order,
+        state=REPLIED,
+        ended=at,
+        sent=sent,
+        order_ended=order + 1,
+    )

@@ -61,17 +61,21 @@ class ArgumentPattern:
         """
         open_ended = bool(args) and args[-1] is ANY_ARGS
         row = tuple(_checked(arg) for arg in (args[:-1] if open_ended else args))
-        if ANY_ARGS in row:
+        if any(arg is ANY_ARGS for arg in row):
             raise ValueError("ANY_ARGS stands for all further arguments: it comes last")
         return cls(row, open_ended)
 
     def differences(self, args: Sequence[bytes]) -> list[str]:
         """Return what keeps ``args`` from matching, for a person; nothing where they match."""
-        found = [
-            f"argument {number} is {shown(arg)}, not {shown(wanted)}"
-            for number, (wanted, arg) in enumerate(zip(self.wanted, args, strict=False), 1)
-            if not _fits(wanted, arg)
-        ]
+        found = []
+        for number, (wanted, arg) in enumerate(zip(self.wanted, args, strict=False), 1):
+            try:
+                if _fits(wanted, arg):
+                    continue
+                why = ""
+            except Exception as error:  # noqa: BLE001 - a test's own predicate may raise anything
+                why = f" ({type(error).__name__}: {error})"
+            found.append(f"argument {number} is {shown(arg)}, not {shown(wanted)}{why}")
         least = len(self.wanted)
         if len(args) < least or (len(args) > least and not self.open_ended):
             at_least = "at least " if self.open_ended else ""

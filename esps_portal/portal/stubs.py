@@ -120,6 +120,15 @@ class Stub:
         self.is_optional = True
         return self
 
+    def add(self, answer: Answer) -> Stub:
+        """Add an answer that is whole."""
+        for step in answer.steps:
+            if isinstance(step, tuple):
+                self._measure(DATA, step)
+        self._measure(answer.kind, answer.args)
+        self.answers.append(answer)
+        return self
+
     # -- its use
 
     @property
@@ -199,46 +208,51 @@ class Mismatch:
 class StubBook:
     """All stubs, in the order in which they were placed."""
 
-    _by_name: dict[bytes, list[Stub]] = attrs.field(factory=dict)
+    #: By service name; a name is here as long as it has a stub.
+    by_name: dict[bytes, list[Stub]] = attrs.field(factory=dict)
 
     def place(self, stub: Stub) -> Stub:
         """Add a stub."""
-        self._by_name.setdefault(stub.service.encode(), []).append(stub)
+        self.by_name.setdefault(stub.service.encode(), []).append(stub)
         return stub
 
     def clear(self) -> None:
         """Forget all stubs."""
-        self._by_name.clear()
+        self.by_name.clear()
 
     @property
     def all(self) -> list[Stub]:
         """Every stub."""
-        return [stub for stubs in self._by_name.values() for stub in stubs]
+        return [stub for stubs in self.by_name.values() for stub in stubs]
 
     @property
     def names(self) -> list[bytes]:
         """The service names that have a stub."""
-        return list(self._by_name)
+        return list(self.by_name)
 
-    def find(self, name: bytes, args: Sequence[bytes]) -> Stub | Mismatch | None:
-        """Return the first stub that answers, or why none does; ``None``: the name has none."""
-        stubs = self._by_name.get(name)
-        if not stubs:
-            return None
+    def find(self, name: bytes, args: Sequence[bytes]) -> Stub | Mismatch:
+        """Return the first stub of that name, which has one, that answers; or why none does."""
         nearest: Mismatch | None = None
-        for stub in stubs:
+        least = math.inf
+        for stub in self.by_name[name]:
             differences = stub.pattern.differences(args)
-            if not differences and stub.is_exhausted:
-                differences = [f"it was for {stub.wanted_uses} calls, and is used up"]
-            if not differences:
+            distance = len(differences)
+            if not differences and not stub.is_exhausted:
                 return stub
-            if nearest is None or len(differences) < len(nearest.differences):
-                nearest = Mismatch(stub, tuple(differences))
+            if not differences:
+                differences = [f"it was for {_times(stub.wanted_uses)}, and is used up"]
+            if distance < least:
+                nearest, least = Mismatch(stub, tuple(differences)), distance
+        assert nearest is not None  # noqa: S101 - the name has a stub
         return nearest
 
     def unused(self) -> list[Stub]:
         """Return the stubs that were expected to be used, and were not, or not to their end."""
         return [stub for stub in self.all if not stub.is_satisfied]
+
+
+def _times(number: int) -> str:
+    return "1 call" if number == 1 else f"{number} calls"
 
 
 def describe_stub(stub: Stub) -> str:

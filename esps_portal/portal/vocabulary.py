@@ -6,7 +6,7 @@ name or a value that it does not hold is an error at once.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,13 +108,20 @@ def check_when(kind: str, word: Kind, when: str) -> None:
         raise FaultError(f"{kind} affects a reply: its request is executed, so when is after")
 
 
-def check_chance(chance: object, seed: object, word: Kind) -> None:
-    """Check a probability, and the seed that it is drawn from."""
+def check_transport(transport: object, kind: str, word: Kind) -> None:
+    """Check whether the fault happens on that transport."""
+    if transport is not None and transport not in sorted(word.transports):
+        on = " and ".join(sorted(word.transports))
+        raise FaultError(f"{kind} is a fault of {on}: it has no transport {transport!r}")
+
+
+def check_chance(chance: object, seed: object, word: Kind, *, draws: bool) -> None:
+    """Check a probability, and the seed that it is drawn from, or another thing is."""
     if seed is not None and type(seed) is not int:
         raise FaultError(f"seed is a whole number, not {seed!r}")
     if chance is None:
-        if seed is not None and "seed" not in word.parameters:
-            raise FaultError("seed goes with chance")
+        if seed is not None and not draws and "seed" not in word.parameters:
+            raise FaultError("seed goes with chance, or with jitter")
     elif isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 <= chance <= 1:
         raise FaultError(f"chance is a number from 0 to 1, not {chance!r}")
 
@@ -126,6 +133,13 @@ def checked_service(service: object, kind: str) -> str | None:
     if service is not None and kind == "accept-close":
         raise FaultError("accept-close comes before any request: it takes no service")
     return service
+
+
+def checked_request(numbers: object, kind: str) -> frozenset[int] | None:
+    """Return the numbers of the requests that a fault is for."""
+    if numbers is not None and kind == "accept-close":
+        raise FaultError("accept-close comes before any request: it takes no request")
+    return checked_numbers("request", numbers)
 
 
 def checked_numbers(what: str, numbers: object) -> frozenset[int] | None:
@@ -156,7 +170,12 @@ def checked_parameters(kind: str, word: Kind, given: Mapping[str, object]) -> di
 def _checked_value(kind: str, key: str, value: object) -> object:
     if key == "at" and value in ("middle", "before-lf"):
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # A file may hold a whole number that is longer than any float.
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not -sys.float_info.max <= value <= sys.float_info.max
+    ):
         raise FaultError(f"{kind}: {key} is a number, not {value!r}")
     if key in ("seconds", "jitter", "pause"):
         lowest: float = 0

@@ -56,21 +56,28 @@ class Wreckage:
     """One answer over TCP under one fault."""
 
     fault: Fault
-    _begun: bool = False
+    #: Something has happened to it already.
+    begun: bool = False
+    _sent: int = 0
 
     def before(self) -> list[Step]:
         """Return what happens in place of executing the request, or before it (``latency``)."""
+        self.begun = True  # it is late now, and need not be so again
         if self.fault.kind == "latency":
             return [Pause(self.fault.lateness())]
-        return self._replacement(b"") or []
+        return self._replacement() or []
 
-    def line(self, line: bytes, *, final: bool) -> list[Step]:
+    def line(  # noqa: PLR0911 - one for each word
+        self, line: bytes, *, final: bool
+    ) -> list[Step]:
         """Return what happens in place of sending ``line``, which is the last of the answer."""
-        first, self._begun = not self._begun, True
+        first, self.begun = not self.begun, True
         kind, parameters = self.fault.kind, self.fault.parameters
-        replacement = self._replacement(line)
+        replacement = self._replacement()
         if replacement is not None:
             return replacement if first else []
+        if kind == "truncate":
+            return self._truncated(line, parameters["bytes"], final=final)
         if kind == "latency":
             return [Pause(self.fault.lateness()), Send(line)] if first else [Send(line)]
         if kind == "bandwidth":
@@ -83,13 +90,19 @@ class Wreckage:
         assert kind == "no-terminator", kind  # noqa: S101 - every other word stands above
         return [Send(line[:-1] if final else line)]
 
-    def _replacement(self, line: bytes) -> list[Step] | None:
+    def _truncated(self, line: bytes, size: int, *, final: bool) -> list[Step]:
+        """Return the beginning of the answer, as far as this line has it."""
+        piece = line[: size - self._sent]
+        if not final and len(piece) < size - self._sent:
+            self._sent += len(piece)
+            return [Send(piece)]
+        return [Send(piece), End("close")]
+
+    def _replacement(self) -> list[Step] | None:
         """Return what comes in place of the whole answer; ``None``: the fault only shapes it."""
         kind, parameters = self.fault.kind, self.fault.parameters
         if kind in ("close", "reset", "half-close", "stall"):
             return [End(kind)]
-        if kind == "truncate":
-            return [Send(line[: parameters["bytes"]]), End("close")]
         if kind == "garbage":
             return [Send(_octets(parameters["bytes"], parameters["seed"])), End("close")]
         return None

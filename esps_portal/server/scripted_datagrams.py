@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Callable
 
 import attrs
 import trio
 
+from esps_portal.portal.answering import Call, refuse
 from esps_portal.portal.faults import Fault
 from esps_portal.portal.journal import ABORTED, FAULTED, REPLAYED, REPLIED, RecordedCall
 from esps_portal.portal.scripted import ScriptedPortal
@@ -41,6 +43,8 @@ class ScriptedDatagramServer(DatagramServer):
         super().__init__(sock, portal, rules)
         self._script = portal.script
         self._held: list[_Held] = []
+        # What happens later; a reset prevents it.
+        self._late: set[trio.CancelScope] = set()
         self._nursery: trio.Nursery | None = None
 
     def _handle(
@@ -63,6 +67,7 @@ class ScriptedDatagramServer(DatagramServer):
             journal.ended(record, state, request or b"", now)
             if request is not None:
                 self._send(request, source, ancillary)
+                self._release_after_one()
             return
         host, port = source[0], source[1]
         size = len(datagram)
@@ -80,15 +85,39 @@ class ScriptedDatagramServer(DatagramServer):
         if caller.fault.when == "after":
             self._execute(caller, now, nursery)
         elif caller.fault.kind == "delay":
-            nursery.start_soon(self._execute_later, caller, caller.fault.lateness(), nursery)
+            self._later(
+                caller.fault.lateness(), lambda: self._execute_late(datagram, caller, nursery)
+            )
         else:
             journal.ended(record, FAULTED, b"", now)
 
-    async def _execute_later(
-        self, caller: ScriptedDatagramCaller, seconds: float, nursery: trio.Nursery
+    def _execute_late(
+        self, datagram: bytes, caller: ScriptedDatagramCaller, nursery: trio.Nursery
     ) -> None:
-        await trio.sleep(seconds)
-        self._execute(caller, trio.current_time(), nursery)
+        """Execute as if it had come only now: a repeat may have overtaken it meanwhile."""
+        now = trio.current_time()
+        request = self._rules.receive_untrusted(datagram, caller.source, now)
+        if isinstance(request, Request):
+            self._execute(caller, now, nursery)
+            return
+        assert caller.record is not None  # noqa: S101 - `_handle` makes no other
+        self._script.journal.ended(caller.record, REPLAYED, request or b"", now)
+        if request is not None:
+            self._send(request, caller.source, caller.ancillary)
+            self._release_after_one()
+
+    async def _run_call(self, call: Call, caller: DatagramCaller) -> None:
+        try:
+            await super()._run_call(call, caller)
+        except trio.Cancelled:
+            # The socket is gone under it. The rules outlive that: the same request may come again.
+            assert isinstance(caller, ScriptedDatagramCaller)  # noqa: S101 - `_handle`
+            assert caller.exchange is not None  # noqa: S101 - it was admitted
+            now = trio.current_time()
+            self._rules.finish(caller.exchange, [refuse(call.tag, "closing", "")], now)
+            self._end_unanswered(caller, now)
+            raise
+        self._end_unanswered(caller, trio.current_time())
 
     def _deliver(self, answer: bytes | None, caller: DatagramCaller) -> None:
         assert isinstance(caller, ScriptedDatagramCaller)  # noqa: S101 - `_handle` makes no other
@@ -96,7 +125,8 @@ class ScriptedDatagramServer(DatagramServer):
         now = trio.current_time()
         if answer is None:
             self._script.journal.ended(caller.record, ABORTED, b"", now)
-        elif caller.fault is None:
+            return
+        if caller.fault is None:
             self._script.journal.ended(caller.record, REPLIED, answer, now)
             self._send(answer, caller.source, caller.ancillary)
         else:
@@ -106,25 +136,22 @@ class ScriptedDatagramServer(DatagramServer):
         self._release_after_one()
 
     def _send_wrecked(self, wrecked: Datagrams, caller: ScriptedDatagramCaller) -> None:
-        assert self._nursery is not None  # noqa: S101 - `_handle` has set it
         if wrecked.hold:
             held = _Held(wrecked, caller, wrecked.hold)
             self._held.append(held)
-            self._nursery.start_soon(self._release_later, held)
+            self._later(wrecked.delay, lambda: self._release(held))
         elif wrecked.delay:
-            self._nursery.start_soon(self._leave_later, wrecked, caller)
+            self._later(wrecked.delay, lambda: self._leave_late(wrecked, caller))
         else:
             self._leave(wrecked, caller)
             if wrecked.datagrams:
                 self._release_after_one()
 
-    async def _leave_later(self, wrecked: Datagrams, caller: ScriptedDatagramCaller) -> None:
-        await trio.sleep(wrecked.delay)
+    def _leave_late(self, wrecked: Datagrams, caller: ScriptedDatagramCaller) -> None:
         self._leave(wrecked, caller)
         self._release_after_one()
 
-    async def _release_later(self, held: _Held) -> None:
-        await trio.sleep(held.datagrams.delay)
+    def _release(self, held: _Held) -> None:
         if held in self._held:
             self._held.remove(held)
             self._leave(held.datagrams, held.caller)
@@ -154,5 +181,29 @@ class ScriptedDatagramServer(DatagramServer):
             sock.sendto(datagram, source)
 
     def forget_held(self) -> None:
-        """Send nothing of what is held back."""
+        """Send nothing of what is held back or late."""
         self._held.clear()
+        for scope in self._late:
+            scope.cancel()
+
+    def _later(self, seconds: float, happen: Callable[[], None]) -> None:
+        """Let something happen after so many seconds, unless a reset comes first."""
+        assert self._nursery is not None  # noqa: S101 - `_handle` has set it
+        scope = trio.CancelScope()
+        self._late.add(scope)
+        self._nursery.start_soon(self._happen_later, scope, seconds, happen)
+
+    async def _happen_later(
+        self, scope: trio.CancelScope, seconds: float, happen: Callable[[], None]
+    ) -> None:
+        with scope:
+            await trio.sleep(seconds)
+            if not scope.cancel_called:
+                happen()
+        self._late.discard(scope)
+
+    def _end_unanswered(self, caller: DatagramCaller, now: float) -> None:
+        """Note that a call has ended, where nothing was sent that said so."""
+        assert isinstance(caller, ScriptedDatagramCaller)  # noqa: S101 - `_handle` makes no other
+        if caller.record is not None and caller.record.ended is None:
+            self._script.journal.ended(caller.record, ABORTED, b"", now)

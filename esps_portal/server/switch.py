@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 
 import trio
 
@@ -40,8 +41,10 @@ class Switch:
         self._nursery = nursery
         self._rules = DatagramRules(portal.limits)
         self._accepting: list[trio.CancelScope] = []
-        self._udp_holders: list[socket.socket] = []
+        # With the address that each holds: of a wildcard the kernel makes another at connect.
+        self._udp_holders: list[tuple[socket.socket, tuple[str, int]]] = []
         self._down = False
+        self._resetting = trio.Lock()
         scripted = isinstance(portal, ScriptedPortal)
         self.connections = (
             ConnectionServer(portal, nursery, ScriptedConnection)
@@ -78,13 +81,21 @@ class Switch:
             _share(holder, allowed=False)
         for server, sock in zip(self.datagrams, self._sockets.udp, strict=True):
             _share(sock, allowed=True)
-            holder = _another(sock)
+            address = _address(sock)
+            holder = _another(sock, address)
             # A socket that is connected takes datagrams of that peer alone.
-            holder.connect((sock.getsockname()[0], _ELSEWHERE))
-            self._udp_holders.append(holder)
+            holder.connect((address[0], _ELSEWHERE))
+            self._udp_holders.append((holder, address))
             server.close()
             _share(holder, allowed=False)
         self.connections.abort_soon()
+        self._nursery.start_soon(self._abort_late)
+
+    async def _abort_late(self) -> None:
+        """Abort what was accepted just before the ports went out of service."""
+        await _until_begun()
+        if self._down:
+            self.connections.abort_soon()
 
     def up(self) -> None:
         """Serve again, on the same addresses."""
@@ -92,13 +103,15 @@ class Switch:
             return
         for holder in self._sockets.holders:
             _share(holder, allowed=True)
-        self._sockets.tcp[:] = [_another(holder) for holder in self._sockets.holders]
+        self._sockets.tcp[:] = [
+            _another(holder, _address(holder)) for holder in self._sockets.holders
+        ]
         for listener in self._sockets.tcp:
             listener.listen(65535)
-        for holder in self._udp_holders:
+        for holder, _ in self._udp_holders:
             _share(holder, allowed=True)
-        self._sockets.udp[:] = [_another(holder) for holder in self._udp_holders]
-        for holder in self._udp_holders:
+        self._sockets.udp[:] = [_another(*held) for held in self._udp_holders]
+        for holder, _ in self._udp_holders:
             holder.close()
         self._udp_holders.clear()
         for sock in self._sockets.udp:
@@ -112,16 +125,19 @@ class Switch:
         Open connections and those that wait to be accepted are reset, datagrams that were not
         read are thrown away, kept answers forgotten. It returns when that is so.
         """
-        self.up()
-        for listener in self._sockets.tcp:
-            _refuse_waiting(listener)
-        for server in self.datagrams:
-            server.discard_waiting()
-            await server.abort()
-            if isinstance(server, ScriptedDatagramServer):
-                server.forget_held()
-        self._rules.forget_all()
-        await self.connections.abort()
+        async with self._resetting:  # they come from any thread
+            self.up()
+            for listener in self._sockets.tcp:
+                _refuse_waiting(listener)
+            for server in self.datagrams:
+                server.discard_waiting()
+            await _until_begun()
+            for server in self.datagrams:
+                await server.abort()
+                if isinstance(server, ScriptedDatagramServer):
+                    server.forget_held()
+            self._rules.forget_all()
+            await self.connections.abort()
 
     async def shut_down(self) -> None:
         """Let what runs end, within the limits."""
@@ -132,7 +148,7 @@ class Switch:
 
     def close(self) -> None:
         """Close every socket."""
-        for holder in self._udp_holders:
+        for holder, _ in self._udp_holders:
             holder.close()
         self._sockets.close()
 
@@ -159,10 +175,21 @@ def _share(sock: socket.socket, *, allowed: bool) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(allowed))
 
 
-def _another(sock: socket.socket) -> socket.socket:
-    """Bind one more socket to the address of ``sock``."""
+def _address(sock: socket.socket) -> tuple[str, int]:
     host, port = sock.getsockname()[:2]
-    return bound(sock.family, sock.type, host, port, share=True)
+    return host, port
+
+
+def _another(sock: socket.socket, address: tuple[str, int]) -> socket.socket:
+    """Bind one more socket like ``sock`` to its address."""
+    return bound(sock.family, sock.type, *address, share=True)
+
+
+async def _until_begun() -> None:
+    """Let tasks that were started just now begin: only then do they know that they are aborted."""
+    # What runs in the same round as we do may start them after our first turn.
+    await trio.lowlevel.checkpoint()
+    await trio.lowlevel.checkpoint()
 
 
 def _refuse_waiting(listener: socket.socket) -> None:
@@ -170,5 +197,8 @@ def _refuse_waiting(listener: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while True:
             connected, _ = listener.accept()
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            on, no_time = 1, 0
+            connected.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, no_time)
+            )
             connected.close()

@@ -1,0 +1,188 @@
+"""The journal: everything in order, bounded, and what it says of itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from esps_portal.portal.journal import (
+    ABORTED,
+    FAULTED,
+    RECEIVED,
+    REPLAYED,
+    REPLIED,
+    Entry,
+    Journal,
+    RecordedCall,
+    RecordedConnection,
+)
+from esps_portal.portal.transcript import transcript
+from esps_portal.protocol.messages import readable_request
+
+PEER = ("127.0.0.1", 5000)
+
+
+def received(
+    journal: Journal,
+    line: bytes = b"a CALL price x",
+    connection: RecordedConnection | None = None,
+    now: float = 1,
+) -> RecordedCall:
+    transport = "udp" if connection is None else "tcp"
+    return journal.received(transport, PEER, connection, line, readable_request(line), now)
+
+
+def test_in_order_of_what_happened() -> None:
+    journal = Journal()
+    journal.start = 100
+    connection = journal.opened(PEER, 100.5)
+    first = received(journal, b"a CALL price", connection, 101)
+    second = received(journal, b"b CALL count", connection, 102)
+    journal.ended(second, REPLIED, b"b OK 1\n", 103)
+    journal.ended(first, FAULTED, b"a OK\n", 104)
+    journal.closed(connection, "client", "fin", 105)
+    events = [(entry.at, entry.event, entry.subject) for entry in journal.entries()]
+    assert events == [
+        (0.5, "opened", connection),
+        (1, RECEIVED, first),
+        (2, RECEIVED, second),
+        (3, REPLIED, second),
+        (4, FAULTED, first),
+        (5, "closed", connection),
+    ]
+    assert (connection.closed_by, connection.how, connection.requests) == ("client", "fin", 2)
+    assert connection.is_reused
+
+
+def test_what_is_answered_at_once_is_told_alike() -> None:
+    """With nobody listening it is kept as a tuple; with somebody it is a record at once."""
+    quiet, told = Journal(), Journal()
+    heard: list[Entry] = []
+    told.sinks.append(heard.append)
+    for journal in (quiet, told):
+        connection = journal.opened(PEER, 0)
+        journal.answered(PEER, connection, b"a CALL echo x", b"a OK x\n", 2)
+        record = received(journal, b"b CALL price", connection, 3)
+        journal.ended(record, ABORTED, b"", 4)
+    assert transcript(quiet) == transcript(told)
+    assert [entry.event for entry in quiet.entries()] == [entry.event for entry in heard]
+    (echo,) = quiet.calls_of("echo")
+    assert (echo.state, echo.args, echo.sent, echo.connection) == (REPLIED, (b"x",), b"a OK x\n", 1)
+    assert quiet.calls_of("echo")[0] is echo
+
+
+def test_bounded_and_what_is_forgotten_is_counted() -> None:
+    journal = Journal(kept=3)
+    connection = journal.opened(PEER, 0)
+    for number in range(5):
+        received(journal, b"t%d PING" % number)
+    journal.answered(PEER, connection, b"t5 PING", b"t5 OK\n", 1)
+    assert [call.tag for call in journal.calls] == ["t3", "t4", "t5"]
+    assert journal.forgotten == 3
+    assert transcript(journal).startswith("          (3 earlier requests are no longer kept)\n")
+    for _ in range(5):
+        journal.opened(PEER, 0)
+    assert [record.number for record in journal.connections] == [4, 5, 6]
+
+
+def test_cleared_it_counts_anew() -> None:
+    journal = Journal()
+    received(journal, connection=journal.opened(PEER, 0))
+    journal.clear()
+    assert (journal.entries(), journal.forgotten) == ([], 0)
+    assert journal.opened(PEER, 0).number == 1
+
+
+def test_a_record_reads_its_request() -> None:
+    journal = Journal()
+    call = received(journal, b"a CALL price sku-1 %FF")
+    assert (call.verb, call.tag, call.service) == ("CALL", "a", "price")
+    assert call.args == (b"sku-1", b"\xff")
+    ping = received(journal, b"b PING x")
+    assert (ping.verb, ping.service, ping.args) == ("PING", "", (b"x",))
+    nothing = received(journal, b"b  PING")
+    assert (nothing.verb, nothing.tag, nothing.service, nothing.args) == ("", "", "", ())
+    bare = received(journal, b"c CALL")
+    assert (bare.service, bare.args) == ("", ())
+    assert [found.tag for found in journal.calls_of()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (b"", ""),
+        (b"a OK ERR busy\n", ""),
+        (b"a ERR busy try again\n", "busy"),
+        (b"a DATA 1\na ERR x-no\n", "x-no"),
+        (b"* ERR bad-line\n", "bad-line"),
+    ],
+)
+def test_the_code_that_it_was_answered_with(sent: bytes, code: str) -> None:
+    journal = Journal()
+    call = received(journal)
+    journal.ended(call, REPLIED, sent, 2)
+    assert call.code == code
+
+
+def test_lines_add_up() -> None:
+    journal = Journal()
+    call = received(journal)
+    call.sent += b"a DATA 1\n"
+    journal.ended(call, REPLIED, b"a OK\n", 2)
+    assert call.sent == b"a DATA 1\na OK\n"
+
+
+def test_a_replay_is_no_call() -> None:
+    journal = Journal()
+    journal.ended(received(journal), REPLIED, b"a OK\n", 1)
+    journal.ended(received(journal), REPLAYED, b"a OK\n", 2)
+    assert len(journal.calls_of("price")) == 1
+    assert len(journal.calls) == 2
+
+
+def test_who_watches_is_told_until_it_has_seen_enough() -> None:
+    journal = Journal()
+    told: list[int] = []
+
+    def watch() -> bool:
+        told.append(len(journal.calls_of()))
+        return len(told) == 2
+
+    journal.watchers.append(watch)
+    for _ in range(3):
+        received(journal)
+    assert told == [1, 2]
+    assert journal.watchers == []
+
+
+def test_the_picture() -> None:
+    journal = Journal()
+    connection = journal.opened(PEER, 0)
+    call = received(journal, b"a CALL price x", connection, 0.001)
+    call.fault = "slice at=middle"
+    journal.ended(call, FAULTED, b"a DATA 1\na OK\n", 0.002)
+    journal.ended(received(journal, b"b CALL stall", connection, 0.003), ABORTED, b"", 0.004)
+    connection.fault = "reset"
+    journal.closed(connection, "portal", "rst", 0.005)
+    journal.ended(received(journal, b"c \x07\xff" + b"x" * 200), REPLIED, b"", 1)
+    journal.ended(received(journal, b"d CALL x", None, 2), REPLAYED, b"d OK\n", 3)
+    assert transcript(journal).splitlines() == [
+        "    0.000 tcp #1               opened by 127.0.0.1:5000",
+        "    0.001 tcp #1               --> a CALL price x",
+        "    0.002 tcp #1               <~~ a DATA 1",
+        "    0.002 tcp #1               <~~ a OK",
+        "    0.002 tcp #1                   fault: slice at=middle",
+        "    0.003 tcp #1               --> b CALL stall",
+        "    0.004 tcp #1                   b: no answer",
+        "    0.005 tcp #1               closed by the portal (RST); fault: reset",
+        r"    1.000 udp 127.0.0.1:5000   --> c \x07\xff" + "x" * 87 + "...",
+        "    2.000 udp 127.0.0.1:5000   --> d CALL x",
+        "    3.000 udp 127.0.0.1:5000   <-- d OK",
+        "    3.000 udp 127.0.0.1:5000       the same request again: answered as before",
+    ]
+
+
+def test_an_empty_picture_and_ipv6() -> None:
+    journal = Journal()
+    assert transcript(journal) == "          (nothing has happened)"
+    journal.opened(("::1", 5000), 0)
+    assert "opened by [::1]:5000" in transcript(journal)

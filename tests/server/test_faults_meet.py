@@ -1,0 +1,339 @@
+"""Faults that meet something else: CANCEL, QUIT, a shutdown, other calls. Lines stay whole."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from esps_portal import Limits
+from esps_portal.portal.faults import Fault
+from esps_portal.portal.offer import bundled_portal
+from esps_portal.portal.scripted import ScriptedPortal
+from esps_portal.testing import RunningPortal, serve_in_thread
+from tests.portals import StreamPeer, running
+from tests.sockets import closed, connected, timed
+
+
+@pytest.fixture(name="portal")
+def _portal() -> Iterator[RunningPortal]:
+    with serve_in_thread() as portal:
+        yield portal
+
+
+SLOW: list[tuple[str, dict[str, Any]]] = [
+    ("latency", {"seconds": 600}),
+    ("bandwidth", {"bytes_per_second": 1}),
+    ("slice", {"pause": 600}),
+    ("slice", {"pause": 600, "at": "before-lf"}),
+    ("coalesce", {"replies": 2, "seconds": 600}),
+]
+
+
+def scripted(kind: str, **said: Any) -> ScriptedPortal:  # noqa: ANN401 - what a fault is told
+    portal = ScriptedPortal(bundled_portal("test/1", Limits(drain=0.2, linger=0.2)))
+    portal.script.faults.place(Fault.of(kind, **said))
+    return portal
+
+
+async def until_faulted(portal: ScriptedPortal) -> None:
+    while not portal.script.faults.all[0].happened:
+        await trio.lowlevel.checkpoint()
+    await trio.testing.wait_all_tasks_blocked()
+
+
+async def rest(peer: StreamPeer) -> list[bytes]:
+    return (await peer.rest()).splitlines(keepends=True)
+
+
+# -- a shutdown
+
+
+@pytest.mark.parametrize(("kind", "said"), SLOW)
+async def test_a_shutdown_cuts_a_slow_fault_short(kind: str, said: dict[str, Any]) -> None:
+    portal = scripted(kind, service="echo", **said)
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL echo xyz\n")
+        await until_faulted(portal)
+        listening.shut_down()
+        assert await rest(client) == [b"a OK xyz\n", b"* BYE closing\n"]
+    (call,) = portal.script.journal.calls
+    assert (call.state, call.sent) == ("faulted", b"a OK xyz\n")
+
+
+@pytest.mark.parametrize(("kind", "said"), SLOW)
+async def test_a_shutdown_while_a_running_call_is_answered_slowly(
+    kind: str, said: dict[str, Any]
+) -> None:
+    """What is out in part is completed; what is not has as long as the drain."""
+    portal = scripted(kind, service="delay", **said)
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL delay 0 xyz\nb PING\n")
+        await until_faulted(portal)
+        listening.shut_down()
+        found = await rest(client)
+    out = kind in {"slice", "coalesce"}
+    refused = b"a ERR closing the%20drain%20is%20over\n"
+    assert sorted(found) == sorted(
+        [b"* BYE closing\n", b"b OK\n", b"a OK xyz\n" if out else refused]
+    )
+
+
+async def test_a_shutdown_before_a_late_request_is_executed() -> None:
+    portal = scripted("latency", seconds=600, when="before")
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL count\n")
+        await until_faulted(portal)
+        listening.shut_down()
+        assert await rest(client) == [b"* BYE closing\n"]
+    (call,) = portal.script.journal.calls
+    assert call.state == "aborted"
+
+
+@pytest.mark.parametrize("kind", ["stall", "half-close"])
+async def test_a_shutdown_ends_what_is_mute(kind: str) -> None:
+    portal = scripted(kind)
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a PING\n")
+        await until_faulted(portal)
+        listening.shut_down()
+        assert await rest(client) == []
+
+
+async def test_a_line_that_waits_its_turn_is_not_lost() -> None:
+    portal = scripted("slice", pause=600, service="delay")
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL delay 0 xyz\n")
+        await until_faulted(portal)
+        await client.send(b"b PING\n")
+        await trio.testing.wait_all_tasks_blocked()
+        listening.shut_down()
+        assert await rest(client) == [b"a OK xyz\n", b"b OK\n", b"* BYE closing\n"]
+
+
+async def test_a_cancel_that_waits_its_turn_is_answered() -> None:
+    portal = scripted("slice", pause=600, service="delay")
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL delay 0 xyz\n")
+        await until_faulted(portal)
+        await client.send(b"b CANCEL a\n")
+        await trio.testing.wait_all_tasks_blocked()
+        listening.shut_down()
+        first, second, third = await rest(client)
+        assert (first, second) == (b"a OK xyz\n", b"* BYE closing\n")
+        assert third.startswith(b"b ERR closing")
+
+
+# -- CANCEL
+
+
+def test_cancel_while_the_last_line_is_out_in_part(portal: RunningPortal) -> None:
+    """The call has been answered: its line ends, and there is nothing to cancel."""
+    portal.fault("slice", pause=0.2, service="delay")
+    with connected(portal) as client:
+        client.send(b"a CALL delay 0 xyz\n")
+        assert client.receive() == b"a OK"
+        client.send(b"b CANCEL a\n")
+        assert client.line() == b" xyz\n"
+        assert client.line().startswith(b"b ERR not-in-flight")
+    assert [call.state for call in portal.calls()] == ["faulted"]
+
+
+def test_cancel_while_a_line_of_a_stream_is_out_in_part(portal: RunningPortal) -> None:
+    portal.fault("slice", at=1, pause=0.2, service="drip")
+    with connected(portal) as client:
+        client.send(b"a CALL drip 100000 0\n")
+        assert client.receive() == b"a"
+        client.send(b"b CANCEL a\n")
+        found = client.lines(2)
+        while not found[-1].startswith(b"b"):
+            found.append(client.line())
+    *rows, cancelled, answer = found
+    assert rows == [b" DATA 1\n", *(b"a DATA %d\n" % n for n in range(2, len(rows) + 1))]
+    assert (cancelled, answer) == (b"a ERR cancelled\n", b"b OK\n")
+
+
+@pytest.mark.parametrize("kind", ["latency", "bandwidth"])
+def test_cancel_what_is_late(portal: RunningPortal, kind: str) -> None:
+    """Nothing of it is out: it is cancelled as if it still ran."""
+    said = {"seconds": 600} if kind == "latency" else {"bytes_per_second": 1}
+    fault = portal.fault(kind, service="delay", **said)
+    with connected(portal) as client:
+        client.send(b"a CALL delay 0 xyz\n")
+        while not fault.happened:
+            pass
+        client.send(b"b CANCEL a\n")
+        assert client.lines(2) == [b"a ERR cancelled\n", b"b OK\n"]
+    (call,) = portal.calls()
+    assert (call.state, call.sent) == ("aborted", b"a ERR cancelled\n")
+
+
+def test_cancel_behind_lines_that_are_held(portal: RunningPortal) -> None:
+    portal.fault("coalesce", replies=2, seconds=600, service="drip")
+    with connected(portal) as client:
+        client.send(b"a CALL drip 2 0\nx CALL drip 1 600000\n")
+        client.assert_silence()
+        client.send(b"b CANCEL x\n")
+        assert client.lines(5) == [
+            b"a DATA 1\n",
+            b"a DATA 2\n",
+            b"a OK 2\n",
+            b"x ERR cancelled\n",
+            b"b OK\n",
+        ]
+
+
+# -- QUIT and FIN
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("latency", {"seconds": 0.05}),
+        ("bandwidth", {"bytes_per_second": 100}),
+        ("slice", {"pause": 0.05}),
+        ("coalesce", {"replies": 2, "seconds": 0.05}),
+    ],
+)
+@pytest.mark.parametrize("service", [b"echo", b"delay 0"])
+def test_quit_waits_for_what_is_slow(
+    portal: RunningPortal, kind: str, said: dict[str, Any], service: bytes
+) -> None:
+    portal.fault(kind, **said)
+    with connected(portal) as client:
+        client.send(b"a CALL " + service + b" xyz\nb QUIT\n")
+        assert client.rest() == b"a OK xyz\nb OK\n"
+    (connection,) = closed(portal)
+    assert (connection.closed_by, connection.how) == ("portal", "fin")
+
+
+def test_quit_in_the_journal(portal: RunningPortal) -> None:
+    with connected(portal) as client:
+        client.send(b"a QUIT\nb CALL count\n")
+        assert client.rest() == b"a OK\n"
+    closed(portal)
+    quit_, thrown_away = (e.subject for e in portal.journal() if e.event == "received")
+    assert [(call.verb, call.state, call.sent) for call in (quit_, thrown_away)] == [  # type: ignore[union-attr]
+        ("QUIT", "replied", b"a OK\n"),
+        ("CALL", "aborted", b""),
+    ]
+
+
+@pytest.mark.parametrize("service", [b"echo", b"delay 0"])
+def test_fin_waits_for_what_is_slow(portal: RunningPortal, service: bytes) -> None:
+    portal.fault("slice", pause=0.1)
+    with connected(portal) as client:
+        client.send(b"a CALL " + service + b" xyz\n")
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.rest() == b"a OK xyz\n"
+    (connection,) = closed(portal)
+    assert (connection.closed_by, connection.how) == ("client", "fin")
+
+
+@pytest.mark.parametrize("last", [b"", b"b QUIT\n"])
+async def test_what_is_slower_than_the_drain(last: bytes) -> None:
+    """It is completed, and its call refused no more."""
+    portal = scripted("bandwidth", bytes_per_second=20, service="delay")
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL delay 0 xyz\n" + last)
+        await client.stream.send_eof()
+        assert await rest(client) == [b"a OK xyz\n", *([b"b OK\n"] if last else [])]
+    assert [call.state for call in portal.script.journal.calls_of()] == ["faulted"]
+
+
+# -- other calls
+
+
+def test_no_line_gets_between_pieces(portal: RunningPortal) -> None:
+    portal.fault("slice", at=3, pause=0.03, service="drip")
+    with connected(portal) as client:
+        client.send(b"a CALL drip 4 1\nb CALL drip 4 1\nc CALL delay 10 c\n")
+        for number in range(8):
+            client.send(b"p%d PING\n" % number)
+        found = client.lines(19)
+    for tag in (b"a", b"b"):
+        mine = [line for line in found if line.startswith(tag)]
+        assert mine == [b"%b DATA %d\n" % (tag, n) for n in range(1, 5)] + [b"%b OK 4\n" % tag]
+    assert [line for line in found if line[:1] == b"p"] == [b"p%d OK\n" % n for n in range(8)]
+    assert b"c OK c\n" in found
+
+
+def test_held_lines_wait_their_turn(portal: RunningPortal) -> None:
+    portal.fault("coalesce", replies=9, seconds=0.05, service="echo")
+    portal.fault("slice", pause=0.15, service="delay")
+    with connected(portal) as client:
+        client.send(b"a CALL echo held\nb CALL delay 0 xyz\n")
+        assert client.lines(2) == [b"b OK xyz\n", b"a OK held\n"]
+
+
+def test_the_end_of_one_call_ends_the_others(portal: RunningPortal) -> None:
+    portal.fault("close", service="delay")
+    with connected(portal) as client, timed() as elapsed:
+        client.send(b"a CALL drip 100000 1\nb CALL delay 20\n")
+        found = client.rest().splitlines(keepends=True)
+        client.socket.shutdown(socket.SHUT_WR)
+        closed(portal)
+    assert found == [b"a DATA %d\n" % n for n in range(1, len(found) + 1)]
+    assert elapsed.seconds < 5
+    (connection,) = portal.connections()
+    assert (connection.closed_by, connection.how) == ("portal", "fin")
+    assert [call.state for call in portal.calls()] == ["aborted", "faulted"]
+
+
+@pytest.mark.parametrize("kind", ["close", "reset", "stall", "half-close", "garbage"])
+def test_an_end_on_a_stream(portal: RunningPortal, kind: str) -> None:
+    portal.fault(kind, service="drip")
+    with connected(portal) as client:
+        client.send(b"a CALL drip 3 0\n")
+        if kind == "reset":
+            with pytest.raises(ConnectionResetError):
+                client.receive()
+        elif kind == "stall":
+            client.assert_silence()
+        else:
+            assert client.rest() == b"" if kind != "garbage" else len(client.rest()) == 64
+    closed(portal)
+    assert [call.state for call in portal.calls()] == ["faulted"]
+
+
+# -- who closed first
+
+
+def test_the_client_closes_first(portal: RunningPortal) -> None:
+    with connected(portal) as client:
+        client.call(b"a PING")
+    (connection,) = closed(portal)
+    assert (connection.closed_by, connection.how) == ("client", "fin")
+    assert not connection.is_reused
+
+
+def test_the_client_resets_first(portal: RunningPortal) -> None:
+    with connected(portal) as client:
+        client.send(b"a CALL stall\nb PING\n")
+        assert client.line() == b"b OK\n"
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    (connection,) = closed(portal)
+    assert (connection.closed_by, connection.how) == ("client", "rst")
+    assert connection.is_reused
+    assert portal.calls("stall")[0].state == "aborted"
+
+
+def test_the_portal_closes_first_though_the_client_then_breaks_off(portal: RunningPortal) -> None:
+    with connected(portal) as client:
+        client.send(b"a QUIT\n")
+        assert client.rest() == b"a OK\n"
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    (connection,) = closed(portal)
+    assert (connection.closed_by, connection.how) == ("portal", "fin")

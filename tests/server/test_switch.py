@@ -1,0 +1,317 @@
+"""A portal taken out of service and back, and reset: as sockets see it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import trio
+
+from esps_portal.testing import RunningPortal, open_portal, serve_in_thread
+from tests.sockets import PATIENCE, ask, assert_no_datagram, connected, timed, udp
+
+
+@pytest.fixture(name="portal", params=["127.0.0.1", "::1"])
+def _portal(request: pytest.FixtureRequest) -> Iterator[RunningPortal]:
+    with serve_in_thread(host=request.param) as portal:
+        yield portal
+
+
+def assert_refused(portal: RunningPortal) -> None:
+    with pytest.raises(ConnectionRefusedError) as caught:
+        socket.create_connection((portal.host, portal.port), PATIENCE)
+    assert caught.value.errno == errno.ECONNREFUSED
+    with udp(portal) as client:
+        client.send(b"a PING\n")
+        with pytest.raises(ConnectionRefusedError) as caught:
+            client.recv(100)
+        assert caught.value.errno == errno.ECONNREFUSED
+
+
+def assert_served(portal: RunningPortal) -> None:
+    with connected(portal) as client, udp(portal) as datagrams:
+        assert client.call(b"a PING") == b"a OK\n"
+        assert ask(datagrams, b"a PING\n") == b"a OK\n"
+
+
+def assert_taken(portal: RunningPortal) -> None:
+    """Nobody else gets the port, whatever option they set."""
+    family = socket.AF_INET6 if ":" in portal.host else socket.AF_INET
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        for option in (None, socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            with socket.socket(family, kind) as thief:
+                if option is not None:
+                    thief.setsockopt(socket.SOL_SOCKET, option, 1)
+                with pytest.raises(OSError, match="in use") as caught:
+                    thief.bind((portal.host, portal.port))
+                assert caught.value.errno == errno.EADDRINUSE
+
+
+def test_down_and_up_again_and_again(portal: RunningPortal) -> None:
+    assert_served(portal)
+    for _ in range(3):
+        with portal.down():
+            assert_refused(portal)
+            assert_refused(portal)
+            assert_taken(portal)
+        assert_served(portal)
+        assert_taken(portal)
+
+
+def test_down_resets_what_is_open(portal: RunningPortal) -> None:
+    with connected(portal) as idle, connected(portal) as busy:
+        busy.send(b"a CALL stall\nb PING\n")
+        assert busy.line() == b"b OK\n"
+        with portal.down():
+            for client in (idle, busy):
+                with pytest.raises(ConnectionResetError):
+                    client.receive()
+            ended = [(c.closed_by, c.how) for c in portal.connections()]
+            assert ended == [("portal", "rst")] * 2
+    assert portal.calls("stall")[0].state == "aborted"
+
+
+def test_down_ends_a_udp_call_and_forgets_that_it_ran(portal: RunningPortal) -> None:
+    with udp(portal) as client:
+        client.send(b"a CALL delay 600000 x\n")
+        portal.wait_for("delay")
+        with portal.down():
+            deadline = time.monotonic() + PATIENCE
+            while portal.calls("delay")[0].state != "aborted":
+                assert time.monotonic() < deadline
+        client.send(b"a CALL delay 600000 x\n")
+        portal.wait_for("delay", count=2)
+        assert ask(client, b"b PING\n") == b"b OK\n"
+
+
+def test_what_was_answered_is_remembered_over_an_outage(portal: RunningPortal) -> None:
+    with udp(portal) as client:
+        assert ask(client, b"a CALL count x\n") == b"a OK 1\n"
+        with portal.down():
+            pass
+        assert ask(client, b"a CALL count x\n") == b"a OK 1\n"
+
+
+def test_stubs_and_faults_outlast_an_outage(portal: RunningPortal) -> None:
+    portal.stub("price").reply("9.99")
+    portal.fault("truncate", bytes=4)
+    with portal.down():
+        portal.stub("other").optional()
+    with connected(portal) as client:
+        client.send(b"a CALL price\n")
+        assert client.rest() == b"a OK"
+
+
+def test_a_portal_that_is_down_can_be_left_and_reset() -> None:
+    with serve_in_thread() as portal:
+        portal.down()
+        portal.reset()
+        assert_served(portal)
+        outage = portal.down()
+        outage.up()
+        outage.up()
+        assert_served(portal)
+        portal.down()
+        portal.down()
+        port = portal.port
+    with serve_in_thread(port=port) as again:
+        assert_served(again)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"udp": False}, socket.SOCK_STREAM),
+        ({"tcp": False}, socket.SOCK_DGRAM),
+    ],
+)
+def test_one_transport_alone(options: dict[str, bool], kind: int) -> None:
+    with (
+        serve_in_thread(**options) as portal,  # type: ignore[arg-type]
+        portal.down(),
+        socket.socket(socket.AF_INET, kind) as client,
+    ):
+        client.settimeout(PATIENCE)
+        refused = pytest.raises(ConnectionRefusedError)
+        if kind == socket.SOCK_DGRAM:
+            client.connect((portal.host, portal.port))
+            client.send(b"a PING\n")
+            with refused:
+                client.recv(100)
+        else:
+            with refused:
+                client.connect((portal.host, portal.port))
+
+
+def test_a_wildcard_is_still_one_afterwards() -> None:
+    with serve_in_thread(host="0.0.0.0") as portal:
+        with portal.down():
+            pass
+        for host in ("127.0.0.1", "127.0.0.2"):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.settimeout(PATIENCE)
+                client.connect((host, portal.port))
+                assert ask(client, b"a PING\n") == b"a OK\n"
+
+
+async def test_down_inside_trio_before_anything_has_run() -> None:
+    async with open_portal() as portal:
+        for _ in range(3):
+            with portal.down():
+                assert_refused(portal)
+                assert_taken(portal)
+        client = await trio.open_tcp_stream(portal.host, portal.port)
+        assert (await client.receive_some()).startswith(b"* ESPS/1 ")
+        await client.aclose()
+
+
+def test_down_while_clients_come(portal: RunningPortal) -> None:
+    """Whatever is under way when the sockets are closed, the portal survives it."""
+    go_on = threading.Event()
+
+    def come() -> None:
+        with udp(portal) as datagrams:
+            while not go_on.is_set():
+                with contextlib.suppress(OSError):
+                    datagrams.send(b"a PING\n")
+                with (
+                    contextlib.suppress(OSError),
+                    socket.create_connection((portal.host, portal.port), PATIENCE) as client,
+                ):
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    client.sendall(b"a PING\n")
+
+    threads = [threading.Thread(target=come) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(100):
+        with portal.down():
+            pass
+    go_on.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert_served(portal)
+
+
+# -- reset
+
+
+def test_reset_is_a_fresh_start(portal: RunningPortal) -> None:
+    portal.stub("price").reply("9.99")
+    portal.fault("drop", service="nobody")
+    with connected(portal) as client, udp(portal) as datagrams:
+        assert client.call(b"a CALL count") == b"a OK 1\n"
+        assert ask(datagrams, b"a CALL count x\n") == b"a OK 1\n"
+        client.call(b"b CALL unknown")
+        portal.reset()
+        assert (portal.calls(), portal.connections(), portal.journal()) == ([], [], [])
+        assert portal.findings() == []
+        with pytest.raises(ConnectionResetError):
+            client.receive()
+        # The same datagram is a new call: what was remembered is forgotten.
+        assert ask(datagrams, b"a CALL count x\n") == b"a OK 1\n"
+    with connected(portal) as client:
+        assert client.call(b"a CALL count") == b"a OK 1\n"
+        assert client.call(b"b CALL price").startswith(b"b ERR unknown-service")
+        stats = client.call(b"c CALL stats")
+        assert b"connections=1 " in stats.replace(b"%3D", b"=") + b" "
+    assert [connection.number for connection in portal.connections()] == [1]
+
+
+@contextlib.contextmanager
+def standing_still(portal: RunningPortal) -> Iterator[None]:
+    """The portal's loop stands still, so that what comes waits in the kernel's queues."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        entered.set()
+        assert leave.wait(PATIENCE)
+
+    # One request is answered in the loop: as long as its service runs nothing else does.
+    portal.service(name="hold")(hold)
+    with udp(portal) as client:
+        client.send(b"hold CALL hold\n")
+        assert entered.wait(PATIENCE)
+        yield
+        leave.set()
+
+
+def test_reset_empties_the_queues(portal: RunningPortal) -> None:
+    """What came before it, and was not yet accepted or read, is not answered after it."""
+    with contextlib.ExitStack() as stack:
+        with standing_still(portal):
+            clients = [stack.enter_context(connected(portal, greeted=False)) for _ in range(20)]
+            for client in clients:
+                client.send(b"a CALL count\n")
+            datagrams = stack.enter_context(udp(portal))
+            for number in range(20):
+                datagrams.send(b"t%d CALL count x\n" % number)
+            resetting = threading.Thread(target=portal.reset)
+            resetting.start()
+        resetting.join(PATIENCE)
+        assert portal.journal() == []
+        for client in clients:
+            with pytest.raises(ConnectionResetError):
+                client.rest()
+        with connected(portal) as client:
+            assert client.call(b"a CALL count") == b"a OK 1\n"
+    assert len(portal.connections()) == 1
+
+
+def test_reset_sends_nothing_that_was_late_or_held() -> None:
+    with serve_in_thread() as portal, udp(portal) as client:
+        portal.fault("delay", seconds=0.3, service="echo")
+        portal.fault("delay", seconds=0.3, service="count", when="before")
+        portal.fault("reorder", seconds=0.3, service="discard")
+        for service in (b"echo", b"count", b"discard"):
+            client.send(b"a%b CALL %b\n" % (service, service))
+        client.send(b"b CALL delay 300\n")
+        portal.wait_for(count=4)
+        portal.reset()
+        # Longer than any of them was late.
+        client.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            client.recv(100)
+        client.settimeout(PATIENCE)
+        assert ask(client, b"c CALL count\n") == b"c OK 1\n"
+    assert [call.tag for call in portal.calls()] == ["c"]
+
+
+def test_reset_of_calls_that_run(portal: RunningPortal) -> None:
+    with connected(portal) as client, udp(portal) as datagrams, timed() as elapsed:
+        client.send(b"a CALL stall\n")
+        datagrams.send(b"a CALL delay 600000\n")
+        portal.wait_for(count=2)
+        portal.reset()
+        assert_no_datagram(datagrams)
+        with pytest.raises(ConnectionResetError):
+            client.receive()
+    assert elapsed.seconds < 5
+
+
+def test_resets_from_many_threads(portal: RunningPortal) -> None:
+    def reset() -> None:
+        for _ in range(20):
+            portal.reset()
+
+    threads = [threading.Thread(target=reset) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(20):
+        with (
+            contextlib.suppress(ConnectionResetError),
+            socket.create_connection((portal.host, portal.port), PATIENCE) as client,
+        ):
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(b"a CALL stall\n")
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    portal.reset()
+    assert_served(portal)

@@ -1,0 +1,125 @@
+"""Plain sockets, as any client has them: what a fault makes of an answer is seen here."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import time
+from collections.abc import Iterator
+
+import attrs
+
+from esps_portal.portal.journal import RecordedConnection
+from esps_portal.testing import RunningPortal
+
+PATIENCE = 30  # seconds; no test waits that long unless it fails
+# Nothing that would come at once has come after it. Longer makes a test surer, and slower.
+_A_WHILE = 0.03
+
+
+@attrs.define(eq=False)
+class Client:
+    """A TCP connection, blocking."""
+
+    socket: socket.socket
+    _held: bytes = b""
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def receive(self) -> bytes:
+        """Return what the next ``recv`` gives: a piece, ``b""`` for FIN; a RST raises."""
+        if self._held:
+            held, self._held = self._held, b""
+            return held
+        return self.socket.recv(65536)
+
+    def line(self) -> bytes:
+        """Return the next line with its LF, or what there is of it before FIN."""
+        while b"\n" not in self._held:
+            data = self.socket.recv(65536)
+            if not data:
+                break
+            self._held += data
+        line, lf, self._held = self._held.partition(b"\n")
+        return line + lf
+
+    def lines(self, count: int) -> list[bytes]:
+        return [self.line() for _ in range(count)]
+
+    def rest(self) -> bytes:
+        """Return everything until FIN."""
+        while data := self.socket.recv(65536):
+            self._held += data
+        held, self._held = self._held, b""
+        return held
+
+    def call(self, request: bytes) -> bytes:
+        """Send a line and return the next one."""
+        self.send(request + b"\n")
+        return self.line()
+
+    def assert_silence(self) -> None:
+        """Neither octets nor an end have come, and none come soon."""
+        assert self._held == b""
+        assert not select.select([self.socket], [], [], _A_WHILE)[0]
+
+
+@contextlib.contextmanager
+def connected(portal: RunningPortal, *, greeted: bool = True) -> Iterator[Client]:
+    """Connect over TCP; the greeting has been read unless it is not to be."""
+    with socket.create_connection((portal.host, portal.port), PATIENCE) as sock:
+        client = Client(sock)
+        if greeted:
+            assert client.line().startswith(b"* ESPS/1 ")
+        yield client
+
+
+@contextlib.contextmanager
+def udp(portal: RunningPortal, *, joined: bool = True) -> Iterator[socket.socket]:
+    """A UDP socket, connected to the portal unless it is not to be."""
+    family = socket.AF_INET6 if ":" in portal.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(PATIENCE)
+        if joined:
+            sock.connect((portal.host, portal.port))
+        yield sock
+
+
+def ask(sock: socket.socket, datagram: bytes) -> bytes:
+    """Send a datagram and return the next that comes."""
+    sock.send(datagram)
+    return sock.recv(65536)
+
+
+def assert_no_datagram(sock: socket.socket) -> None:
+    """None has come, and none comes soon."""
+    assert not select.select([sock], [], [], _A_WHILE)[0]
+
+
+@attrs.define
+class Elapsed:
+    """How long a block took."""
+
+    seconds: float = 0.0
+
+
+@contextlib.contextmanager
+def timed() -> Iterator[Elapsed]:
+    """Measure a block."""
+    elapsed = Elapsed()
+    began = time.monotonic()
+    yield elapsed
+    elapsed.seconds = time.monotonic() - began
+
+
+GENEROUS = 10  # seconds that something late may be later on a machine that is busy
+
+
+def closed(portal: RunningPortal) -> list[RecordedConnection]:
+    """Return the connections once all have ended: after its FIN a portal listens for a while."""
+    deadline = time.monotonic() + PATIENCE
+    while any(connection.closed is None for connection in portal.connections()):
+        assert time.monotonic() < deadline, portal.transcript()
+    return portal.connections()
