@@ -15,6 +15,7 @@ from esps_portal import __version__
 # Command to module and attribute, in the order of the help.
 _COMMANDS = {
     "serve": ("serve", "serve_command"),
+    "run": ("run", "run_command"),
     "ping": ("ping", "ping_command"),
     "list": ("calls", "list_command"),
     "call": ("calls", "call_command"),

@@ -6,14 +6,20 @@ import errno
 import logging
 import os
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
+import attrs
 import click
 
+from esps_portal.cli.scripted_serve import Script, control_option, scripted_options, write_entries
 from esps_portal.cli.words import fail, print_json
 from esps_portal.protocol.registry import PORT
 
 if TYPE_CHECKING:
+    from esps_portal.cli.events import Events
+    from esps_portal.portal.faults import Fault
+    from esps_portal.portal.scenario import PlannedFault, Scenario
     from esps_portal.server.binding import CannotBindError
     from esps_portal.server.serving import Listening, ServerConfig
 
@@ -46,6 +52,8 @@ _LEVELS = ("debug", "info", "warning", "error")
     show_default=True,
     help="How much to log on standard error.",
 )
+@control_option
+@scripted_options
 def serve_command(  # noqa: PLR0913 - click hands every option over as a parameter
     hosts: tuple[str, ...],
     port: int,
@@ -54,6 +62,9 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
     no_udp: bool,
     as_json: bool,
     log_level: str,
+    control: int | None,
+    scenario: Scenario | None,
+    faults: tuple[PlannedFault, ...],
 ) -> None:
     """Serve a portal with all bundled services.
 
@@ -61,7 +72,16 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
     SIGTERM let running calls end, then exit 0; a second one exits at once.
     Sockets handed over by systemd (LISTEN_FDS) are served in place of --host
     and --port, and NOTIFY_SOCKET is told when the portal listens.
-    """
+
+    With --json the first line tells where it listens, as an event "ready".
+    A portal with --control, --scenario or --fault goes on with an event for
+    every connection, request and answer.
+
+    \b
+    Examples:
+      esps-portal serve --port 0 --json --control
+      esps-portal serve --fault "reset service=echo when=before times=2"
+    """  # noqa: D301 - click wants the character itself in front of what keeps its lines
     if no_tcp and no_udp:
         raise click.UsageError("--no-tcp and --no-udp leave nothing to serve")
     logging.basicConfig(
@@ -78,22 +98,37 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
     except ValueError as unfit:
         fail(f"esps-portal: cannot serve on what was handed over: {unfit}")
     config = ServerConfig(hosts=hosts, port=port, tcp=not no_tcp, udp=not no_udp, sockets=sockets)
+    script = None
+    if control is not None or scenario is not None or faults:
+        if control is not None and sockets is not None:
+            fail(
+                "esps-portal: --control needs ports of its own: it cannot take inherited ones down"
+            )
+        script = Script.of(scenario, faults, control)
+        config = attrs.evolve(config, portal=script.portal, hold=control is not None)
     try:
-        trio.run(_serve, config, as_json)
+        trio.run(_serve, config, script, as_json)
     except* CannotBindError as group:
         error = group.exceptions[0]
         assert isinstance(error, CannotBindError)  # noqa: S101 - so says the line above
-        fail(f"esps-portal: {error}{_who_has_it(error)}")
+        option = "--control" if error.port == control else "--port"
+        fail(f"esps-portal: {error}{_who_has_it(error, option)}")
     except* KeyboardInterrupt:
         raise click.exceptions.Exit(128 + signal.SIGINT) from None
 
 
-async def _serve(config: ServerConfig, as_json: bool) -> None:  # noqa: FBT001 - trio.run
+async def _serve(config: ServerConfig, script: Script | None, as_json: bool) -> None:  # noqa: FBT001 - trio.run
     import trio  # noqa: PLC0415 - help must not wait for it
 
+    from esps_portal.cli.events import Events  # noqa: PLC0415 - the same
     from esps_portal.server.activation import notify  # noqa: PLC0415 - the same
     from esps_portal.server.serving import serve  # noqa: PLC0415 - the same
 
+    events = Events() if as_json and script is not None else None
+    if script is not None:
+        script.portal.script.journal.start = trio.current_time()
+        if events is not None:
+            write_entries(script.portal, events)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             ended = trio.Event()
@@ -103,13 +138,33 @@ async def _serve(config: ServerConfig, as_json: bool) -> None:  # noqa: FBT001 -
                 ended.set()
 
             listening = await nursery.start(served)
-            _announce(listening, as_json=as_json)
+            control = None
+            if script is not None:
+                told = partial(_tell_fault, events)
+                control = await script.begin(nursery, listening, told)
+                for fault in script.faults:
+                    told(fault)
+            _announce(listening, control, as_json=as_json)
+            if events is not None:
+                nursery.start_soon(events.run)
             notify(os.environ, "READY=1")
             nursery.start_soon(_end_on_signal, signals, listening, nursery.cancel_scope)
             await ended.wait()
+            if events is not None:
+                await events.finish({"event": "stopped"})
             nursery.cancel_scope.cancel()
-    if as_json:
+    if as_json and events is None:
         print_json({"event": "stopped"})
+
+
+def _tell_fault(events: Events | None, fault: Fault) -> None:
+    """Tell the seed of a fault by chance, without which nobody can have it again."""
+    if fault.seed is None:
+        return
+    if events is None:
+        logging.getLogger("esps_portal").info("fault by chance: %s", fault)
+    else:
+        events.put({"event": "fault", "fault": str(fault), "seed": fault.seed})
 
 
 async def _end_on_signal(signals: object, listening: Listening, scope: object) -> None:
@@ -127,14 +182,14 @@ async def _end_on_signal(signals: object, listening: Listening, scope: object) -
             scope.cancel()  # type: ignore[attr-defined]  # a trio.CancelScope, imported lazily
 
 
-def _announce(listening: Listening, *, as_json: bool) -> None:
+def _announce(listening: Listening, control: tuple[str, int] | None, *, as_json: bool) -> None:
     if as_json:
         print_json(
             {
                 "event": "ready",
                 "tcp": [list(address) for address in listening.tcp],
                 "udp": [list(address) for address in listening.udp],
-                "control": None,
+                "control": control and list(control),
                 "pid": os.getpid(),
             }
         )
@@ -142,10 +197,12 @@ def _announce(listening: Listening, *, as_json: bool) -> None:
     for transport, addresses in (("TCP", listening.tcp), ("UDP", listening.udp)):
         for host, port in addresses:
             click.echo(f"listening on {host} port {port} ({transport})")
+    if control is not None:
+        click.echo("control on {} port {}".format(*control))
     click.echo("Press Ctrl-C to stop.")
 
 
-def _who_has_it(error: CannotBindError) -> str:
+def _who_has_it(error: CannotBindError, option: str) -> str:
     """Return who has the port, as far as that may be seen, and what to do."""
     if error.errno != errno.EADDRINUSE:
         return ""
@@ -154,4 +211,4 @@ def _who_has_it(error: CannotBindError) -> str:
     holders = [h for h in look(error.port).holders if h.transport == error.transport]
     seen = {f"{h.program} (pid {h.pid})" for h in holders if h.pid is not None}
     who = f" by {', '.join(sorted(seen))}" if seen else ""
-    return f"{who}; try another --port, or --port 0"
+    return f"{who}; try another {option}, or {option} 0"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from esps_portal.portal.matching import ANY as ANY
     from esps_portal.portal.matching import ANY_ARGS as ANY_ARGS
+    from esps_portal.portal.plain import ScenarioError as ScenarioError
     from esps_portal.portal.stubs import StubError as StubError
     from esps_portal.portal.vocabulary import FaultError as FaultError
     from esps_portal.testing.findings import VerificationError as VerificationError
@@ -27,6 +28,7 @@ _HOMES = {
     "FaultError": "portal.vocabulary",
     "PortalEndedError": "testing.running",
     "RunningPortal": "testing.running",
+    "ScenarioError": "portal.plain",
     "StubError": "portal.stubs",
     "VerificationError": "testing.findings",
     "open_memory_portal": "testing.memory",

@@ -7,7 +7,9 @@ is in force when it returns, and calls from several threads are safe.
 from __future__ import annotations
 
 import concurrent.futures
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 import attrs
@@ -16,12 +18,15 @@ import sniffio
 from esps_portal.portal.faults import Fault
 from esps_portal.portal.journal import Entry, RecordedCall, RecordedConnection
 from esps_portal.portal.matching import Wanted
+from esps_portal.portal.scenario import Scenario
+from esps_portal.portal.scenario_reading import read_scenario_toml
+from esps_portal.portal.scenario_writing import scenario_toml
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.stubs import Stub
 from esps_portal.portal.transcript import transcript
 from esps_portal.protocol.errors import EspsError, TimedOutError
 from esps_portal.testing import waiting
-from esps_portal.testing.findings import VerificationError, findings, report
+from esps_portal.testing.findings import Review, VerificationError, findings, report
 
 _Result = TypeVar("_Result")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -109,6 +114,8 @@ class RunningPortal:
         self._portal = portal
         self._script = portal.script
         self._loop = loop
+        # Lifted or not: without its seed a failure by chance cannot be had again.
+        self._drawn: list[Fault] = []
 
     @property
     def url(self) -> str:
@@ -153,6 +160,8 @@ class RunningPortal:
         """
         fault = Fault.of(kind, **selectors_and_parameters)
         self._loop.run(lambda: self._script.faults.place(fault))
+        if fault.chance is not None:
+            self._drawn.append(fault)
         return PlacedFault(fault, lambda: self._loop.run(lambda: self._script.faults.remove(fault)))
 
     def down(self) -> Outage:
@@ -170,6 +179,30 @@ class RunningPortal:
             return self._loop.run(lambda: self._portal.service(**declaration)(function))
 
         return declare
+
+    def load(self, scenario: str | Path) -> None:
+        """Add the stubs and faults of a scenario: all of them, or none.
+
+        Args:
+            scenario: a file, as a `Path` or a name that ends in ``.toml``; or the TOML itself.
+
+        Raises:
+            ScenarioError: it is none, and which key is wrong; or it has limits that are not those
+                of this portal, which takes them when it starts.
+            OSError: the file cannot be read.
+        """
+        planned = read_scenario_toml(_scenario_text(scenario))
+        self._loop.run(lambda: planned.apply(self._portal))
+
+    def dump(self) -> str:
+        """Return the stubs and faults that were placed as a scenario that `load` takes.
+
+        What has been used up, or has happened, is not part of it.
+
+        Raises:
+            ScenarioError: a stub has a predicate, which no file can hold.
+        """
+        return scenario_toml(self._loop.run(lambda: Scenario.of(self._portal)))
 
     # -- what has happened
 
@@ -239,22 +272,50 @@ class RunningPortal:
         """
         problems = self.findings()
         if problems:
-            raise VerificationError(self._loop.run(lambda: report(self._script, problems)))
+            raise VerificationError(self.review().text)
 
     def findings(self) -> list[str]:
         """Return what `verify` would complain of, a line each."""
         return self._loop.run(lambda: findings(self._script))
 
+    def review(self) -> Review:
+        """Return the same with all that happened, well or not; of a portal that has ended, too."""
+        try:
+            return self._loop.run(self._reviewed)
+        except PortalEndedError as error:
+            # Nobody else has the journal any more.
+            how = "".join(traceback.format_exception(error.__cause__)).rstrip()
+            problems = [f"{error}\n{how}", *findings(self._script)]
+            return Review(problems, self._report(problems))
+
     def reset(self) -> None:
         """Forget stubs, faults and journal; end old connections. It returns when that is so."""
         self._loop.reset()
+        self._drawn.clear()
 
     # -- within
+
+    def _reviewed(self) -> Review:
+        problems = findings(self._script)
+        return Review(problems, self._report(problems))
+
+    def _report(self, problems: list[str]) -> str:
+        in_force = self._script.faults.all
+        lifted = [fault for fault in self._drawn if fault not in in_force]
+        words = [f"fault by chance, lifted, happened {f.happened} times: {f}" for f in lifted]
+        return report(self._script, [*problems, *words])
 
     def _not_called(self, service: str | None, count: int, timeout: float) -> NotCalledError:
         calls = len(self.calls(service))
         what = f"{service or 'anything'} was called {calls} of {count} times in {timeout:g} s"
         return NotCalledError(f"{what}\n{self.transcript()}")
+
+
+def _scenario_text(scenario: str | Path) -> str:
+    # No line of TOML ends so, but for a comment.
+    if isinstance(scenario, str) and ("\n" in scenario or not scenario.endswith(".toml")):
+        return scenario
+    return Path(scenario).read_text(encoding="utf-8")
 
 
 def _running_library() -> str:

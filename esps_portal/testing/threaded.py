@@ -7,12 +7,13 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TypeVar, Unpack
+from typing import Self, TypeVar, Unpack
 
 import trio
 
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.server.serving import Listening, ServerConfig, serve
+from esps_portal.testing.findings import Review
 from esps_portal.testing.inside import address_of
 from esps_portal.testing.options import PortalOptions, scripted_portal, server_config
 from esps_portal.testing.running import PortalEndedError, RunningPortal
@@ -32,6 +33,7 @@ class PortalThread:
         self._ready: Future[Listening] = Future()
         self._token: trio.lowlevel.TrioToken | None = None
         self._scope = trio.CancelScope()
+        self._serving: frozenset[trio.lowlevel.Task] = frozenset()
         self._death: list[BaseException] = []
         # A daemon: a test process that is killed in its test must not wait for us.
         self._thread = threading.Thread(target=self._run, name="esps-portal", daemon=True)
@@ -52,24 +54,56 @@ class PortalThread:
                 self._token.run_sync_soon(self._scope.cancel)
         self._thread.join(_STOP_WITHIN)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return self._thread.is_alive()
+
     def run(self, function: Callable[[], _Result]) -> _Result:
         """Run a function in the loop, whatever thread asks."""
         if threading.current_thread() is self._thread:
             return function()  # a service, or a predicate of a stub, that uses its own portal
-        with self._alive():
-            return trio.from_thread.run_sync(function, trio_token=self._token)
+        settled: Future[_Result] = Future()
+
+        def settle() -> None:
+            try:
+                settled.set_result(function())
+            except BaseException as error:  # noqa: BLE001 - whoever asked is told
+                settled.set_exception(error)
+
+        return self._settled(settle, settled)
 
     def reset(self) -> None:
         """Let nothing of what was reach what comes."""
+        self.run_and_reset(lambda: None)
+
+    def run_and_reset(self, function: Callable[[], _Result]) -> _Result:
+        """Run a function in the loop, then reset: one way there and back."""
         if threading.current_thread() is self._thread:
             raise RuntimeError("a portal is reset by the test, not by what it calls")
-        self._wait(self._reset)
+
+        async def run_and_reset() -> _Result:
+            result = function()
+            await self._reset()
+            return result
+
+        return self._wait(run_and_reset)
 
     async def _reset(self) -> None:
         # What is aborted still writes into the journal: it is emptied last.
         await self._listening.switch.reset()
+        if self._is_dying:
+            await trio.sleep_forever()  # until the loop ends, so that whoever asks is told
         self._portal.reset()
         self._portal.script.journal.start = trio.current_time()
+
+    @property
+    def _is_dying(self) -> bool:
+        """Whether something that serves has failed, and takes the rest along, now or soon."""
+        return any(
+            not task.child_nurseries or task.child_nurseries[0].cancel_scope.cancel_called
+            for task in self._serving
+        )
 
     def down(self) -> None:
         """Take the ports out of service."""
@@ -84,8 +118,36 @@ class PortalThread:
         return self._ready.result(0)
 
     def _wait(self, function: Callable[[], Awaitable[_Result]]) -> _Result:
+        settled: Future[_Result] = Future()
+
+        async def settle() -> None:
+            try:
+                settled.set_result(await function())
+            except trio.Cancelled as error:
+                settled.set_exception(error)
+                raise
+            except BaseException as error:  # noqa: BLE001 - whoever asked is told
+                settled.set_exception(error)
+
+        def begin() -> None:
+            try:
+                trio.lowlevel.spawn_system_task(settle)
+            except RuntimeError as error:  # no more of them: the loop is at its end
+                settled.set_exception(trio.RunFinishedError(str(error)))
+
+        return self._settled(begin, settled)
+
+    def _settled(self, begin: Callable[[], None], settled: Future[_Result]) -> _Result:
+        """Have the loop begin something, and wait for what comes of it.
+
+        `trio.from_thread` would refuse: the test that asks may be a trio task itself, in a loop
+        of its own, which stands still for these microseconds.
+        """
         with self._alive():
-            return trio.from_thread.run(function, trio_token=self._token)
+            if self._token is None:
+                raise trio.RunFinishedError
+            self._token.run_sync_soon(begin)
+            return settled.result()
 
     @contextmanager
     def _alive(self) -> Iterator[None]:
@@ -112,7 +174,42 @@ class PortalThread:
             async with trio.open_nursery() as nursery:
                 listening: Listening = await nursery.start(serve, self._config)
                 self._portal.script.journal.start = trio.current_time()
+                self._serving = nursery.child_tasks
                 self._ready.set_result(listening)
+
+
+class ThreadedPortal(RunningPortal):
+    """A portal in a thread of its own."""
+
+    def __init__(self, portal: ScriptedPortal, thread: PortalThread, listening: Listening) -> None:
+        super().__init__(portal, thread, address_of(listening))
+        self._thread = thread
+
+    @classmethod
+    def start(cls, **options: Unpack[PortalOptions]) -> Self:
+        """Start one; see `serve_in_thread`, which ends it too."""
+        portal = scripted_portal(options)
+        thread = PortalThread(portal, server_config(portal, options))
+        return cls(portal, thread, thread.start())
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has neither been stopped nor died."""
+        return self._thread.is_alive
+
+    def conclude(self) -> Review:
+        """Do `review`, and `reset`, in a step.
+
+        Raises:
+            PortalEndedError: it has ended, so that neither can be.
+        """
+        review = self._thread.run_and_reset(self._reviewed)
+        self._drawn.clear()
+        return review
+
+    def stop(self) -> None:
+        """End it at once. Returns once nothing of it is left."""
+        self._thread.stop()
 
 
 def _single(error: BaseException) -> BaseException:
@@ -123,7 +220,7 @@ def _single(error: BaseException) -> BaseException:
 
 
 @contextmanager
-def serve_in_thread(**options: Unpack[PortalOptions]) -> Iterator[RunningPortal]:
+def serve_in_thread(**options: Unpack[PortalOptions]) -> Iterator[ThreadedPortal]:
     """Serve a portal for the length of a ``with`` block, whatever runs in this thread.
 
     Leaving the block ends it at once: running calls are cancelled, connections closed.
@@ -134,10 +231,8 @@ def serve_in_thread(**options: Unpack[PortalOptions]) -> Iterator[RunningPortal]
     Raises:
         CannotBindError: an address cannot be had.
     """
-    portal = scripted_portal(options)
-    thread = PortalThread(portal, server_config(portal, options))
-    listening = thread.start()
+    portal = ThreadedPortal.start(**options)
     try:
-        yield RunningPortal(portal, thread, address_of(listening))
+        yield portal
     finally:
-        thread.stop()
+        portal.stop()

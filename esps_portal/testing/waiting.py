@@ -33,7 +33,9 @@ def watch(journal: Journal, service: str | None, count: int) -> Watch:
     def met() -> bool:
         if len(journal.calls_of(service)) < count:
             return False
-        future.set_result(None)
+        # Whoever waited in asyncio and gave up has cancelled it.
+        if future.set_running_or_notify_cancel():
+            future.set_result(None)
         return True
 
     if not met():

@@ -1,0 +1,29 @@
+"""What a test has to answer for at its end: calls that nobody foresaw, stubs that nobody called."""
+
+from __future__ import annotations
+
+from esps_portal.portal.scripted import Script
+from esps_portal.portal.stubs import describe_stub, shown_call
+from esps_portal.portal.transcript import transcript
+
+
+def findings(script: Script) -> list[str]:
+    """Return what is wrong, a line each; nothing where all is well."""
+    found = [
+        f"unexpected call: {shown_call(request.args[0], request.args[1:])}\n    {why}"
+        for request, why in script.unexpected
+    ]
+    found += [f"unused stub: {describe_stub(stub)}" for stub in script.stubs.unused()]
+    return found
+
+
+def report(script: Script, problems: list[str]) -> str:
+    """Return what is wrong and all that happened, for a person to act on."""
+    drawn = [fault for fault in script.faults.all if fault.chance is not None]
+    parts = [
+        *problems,
+        *(f"fault by chance, happened {fault.happened} times: {fault}" for fault in drawn),
+        "what happened (seconds, where, what):",
+        transcript(script.journal),
+    ]
+    return "\n".join(parts)

@@ -1,0 +1,252 @@
+"""The control port: a scripted portal's stubs, faults and journal, from any language.
+
+It is ESPS/1 again, on a port of its own, so that no fault touches it and it waits for nothing
+that happens on the data port. Each service takes at most one argument, a JSON object in the
+scenario's schema, and answers with one JSON value in each DATA line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import trio
+
+from esps_portal.portal.answering import Call, Portal
+from esps_portal.portal.faults import Fault
+from esps_portal.portal.findings import findings
+from esps_portal.portal.journal_plain import plain_call
+from esps_portal.portal.plain import (
+    ScenarioError,
+    Table,
+    read_count,
+    read_json,
+    read_name,
+    read_seconds,
+    read_truth,
+)
+from esps_portal.portal.scenario import Scenario
+from esps_portal.portal.scenario_reading import read_fault, read_scenario, read_stub
+from esps_portal.portal.scenario_writing import plain_scenario
+from esps_portal.portal.scripted import ScriptedPortal
+from esps_portal.portal.services import CallContext, Service
+from esps_portal.protocol.errors import RefusedError
+from esps_portal.protocol.limits import Limits
+from esps_portal.server.binding import bind
+from esps_portal.server.connection import Connection
+from esps_portal.server.product import PRODUCT
+from esps_portal.server.switch import Switch
+from esps_portal.server.tcp import ConnectionServer
+
+_MIB = 1 << 20
+
+#: JSON of any use fits a line; a suite may be silent for a day, and wait for an hour.
+LIMITS = Limits(max_line=_MIB, max_unterminated=2 * _MIB, idle=86_400, drain=3_600)
+
+# The one service that runs beside what is asked after it.
+_BESIDE = "wait"
+_PATIENCE = 1.0
+
+
+@attrs.define(eq=False)
+class Control:
+    """The services of a control port, for one portal and the switch of its data port.
+
+    Attributes:
+        told: hears of each fault that is placed through it.
+    """
+
+    portal: ScriptedPortal
+    switch: Switch
+    told: Callable[[Fault], None]
+    _faults: dict[int, Fault] = attrs.field(factory=dict)
+    _last: int = 0
+    _resetting: trio.Lock = attrs.field(factory=trio.Lock)
+
+    def offered(self) -> Portal:
+        """Return the portal that offers them."""
+        declared: list[tuple[str, Callable[..., Any], str, str]] = [
+            ("stub", self.stub, "JSON", "place a stub: {service, args, reply, fail, ...}"),
+            ("fault", self.fault, "JSON", "place a fault, {fault, ...}, or end one: {lift: id}"),
+            ("calls", self.calls, "[JSON]", "tell the calls, of a {service} or all"),
+            ("wait", self.wait, "[JSON]", "wait for calls: {service, count, timeout}"),
+            ("verify", self.verify, "", "tell what was not as the stubs say"),
+            ("reset", self.reset, "", "forget stubs, faults and calls; end old connections"),
+            ("scenario", self.scenario, "[JSON]", "add a scenario, or tell what is placed"),
+            ("down", self.down, "JSON", "take the ports out of service or back: {down: true}"),
+        ]
+        services = [
+            Service.declare(function, name=name, usage=usage, summary=summary)
+            for name, function, usage, summary in declared
+        ]
+        return Portal(services, product=PRODUCT, limits=LIMITS)
+
+    async def stub(self, plain: bytes) -> None:
+        """Place a stub."""
+        limits = self.portal.limits
+        with _Refusing():
+            stub = read_stub(read_json(plain)).make(limits.max_line)
+        self.portal.script.stubs.place(stub)
+
+    async def fault(self, plain: bytes, *, call: CallContext) -> None:
+        """Place a fault and tell its number; or end the one of a number."""
+        with _Refusing():
+            said = read_json(plain)
+            if isinstance(said, dict) and "lift" in said:
+                self._lift(Table.of(said, "", ("lift",)))
+                return
+            fault = read_fault(said).make()
+        self.portal.script.faults.place(fault)
+        self.told(fault)
+        self._last += 1
+        self._faults[self._last] = fault
+        await _tell(call, {"id": self._last, "fault": str(fault), "seed": fault.seed})
+
+    def _lift(self, table: Table) -> None:
+        number = table.required("lift", read_count)
+        if number > self._last:
+            raise table.error("lift", f"no fault has had the id {number}")
+        # It may have ended already, with a reset or before.
+        fault = self._faults.pop(number, None)
+        if fault is not None:
+            self.portal.script.faults.remove(fault)
+
+    async def calls(self, plain: bytes = b"{}", *, call: CallContext) -> None:
+        """Tell the calls."""
+        with _Refusing():
+            service = Table.of(read_json(plain), "", ("service",)).get("service", read_name, None)
+        await self._tell_calls(service, call)
+
+    async def wait(self, plain: bytes = b"{}", *, call: CallContext) -> None:
+        """Wait for calls, and tell them."""
+        with _Refusing():
+            table = Table.of(read_json(plain), "", ("service", "count", "timeout"))
+            service = table.get("service", read_name, None)
+            count = table.get("count", read_count, 1)
+            timeout = table.get("timeout", read_seconds, _PATIENCE)
+        journal = self.portal.script.journal
+        come = trio.Event()
+
+        def met() -> bool:
+            if len(journal.calls_of(service)) < count:
+                return False
+            come.set()
+            return True
+
+        if not met():
+            journal.watchers.append(met)
+        try:
+            with trio.move_on_after(timeout):
+                await come.wait()
+        finally:
+            journal.watchers[:] = [watcher for watcher in journal.watchers if watcher is not met]
+        if not come.is_set():
+            called = len(journal.calls_of(service))
+            words = f"{service or 'anything'} was called {called} of {count} times"
+            raise RefusedError("x-timeout", f"{words} in {timeout:g} s")
+        await self._tell_calls(service, call)
+
+    async def verify(self, *, call: CallContext) -> None:
+        """Tell each problem, and refuse where there is one."""
+        problems = findings(self.portal.script)
+        for problem in problems:
+            await _tell(call, problem)
+        if problems:
+            count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+            raise RefusedError("x-unverified", f"{count}: the portal was not used as its stubs say")
+
+    async def reset(self) -> None:
+        """Let nothing of what was reach what comes; it returns when that is so."""
+        # One at a time: each waits until the old connections have ended.
+        async with self._resetting:
+            await self.switch.reset()
+            # What is aborted still writes into the journal: it is emptied last.
+            self.portal.reset()
+            self.portal.script.journal.start = trio.current_time()
+            self._faults.clear()
+
+    async def scenario(self, plain: bytes | None = None, *, call: CallContext) -> None:
+        """Add a scenario; or tell what is placed."""
+        with _Refusing():
+            if plain is None:
+                await _tell(call, plain_scenario(Scenario.of(self.portal)))
+                return
+            placed = read_scenario(read_json(plain)).apply(self.portal)
+        for fault in placed:
+            self.told(fault)
+
+    async def down(self, plain: bytes) -> None:
+        """Take the data port out of service, or back."""
+        with _Refusing():
+            down = Table.of(read_json(plain), "", ("down",)).required("down", read_truth)
+        if down:
+            self.switch.down()
+        else:
+            self.switch.up()
+
+    async def _tell_calls(self, service: str | None, call: CallContext) -> None:
+        for recorded in self.portal.script.journal.calls_of(service):
+            await _tell(call, plain_call(recorded))
+
+
+class _Refusing:
+    """Makes what is wrong with an argument the refusal that names its key."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, ScenarioError):
+            raise RefusedError("bad-arguments", str(error)) from error
+
+
+async def _tell(call: CallContext, value: Any) -> None:  # noqa: ANN401 - whatever JSON can say
+    await call.data(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+class ControlConnection(Connection):
+    """Does what it is asked in the order in which it is asked, though most of it are tasks.
+
+    So a client, or a line of a shell, may send all it wants at once. `wait` alone runs beside what
+    follows it.
+    """
+
+    __slots__ = ()
+
+    async def _perform(self, outcome: object) -> None:
+        before = set(self._scopes)
+        await super()._perform(outcome)
+        if isinstance(outcome, Call) and outcome.service.name != _BESIDE:
+            (running,) = self._scopes.keys() - before
+            while running in self._scopes:
+                await self._wait_for_a_task()
+
+
+async def serve_control(
+    portal: ScriptedPortal,
+    switch: Switch,
+    *,
+    port: int = 0,
+    told: Callable[[Fault], None] = lambda _: None,
+    task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve the control port on loopback until cancelled. Reports its address once it listens.
+
+    Args:
+        portal, switch: what is controlled.
+        port: 0 takes a free one.
+        told: hears of each fault that is placed through it: one by chance has drawn its seed.
+
+    Raises:
+        CannotBindError: at once, where the port cannot be had.
+    """
+    (listener,) = bind(("127.0.0.1",), port, udp=False).tcp
+    async with trio.open_nursery() as nursery:
+        offered = Control(portal, switch, told).offered()
+        connections = ConnectionServer(offered, nursery, ControlConnection)
+        nursery.start_soon(connections.watch)
+        host, number = listener.getsockname()
+        task_status.started((host, number))
+        await connections.accept(listener)

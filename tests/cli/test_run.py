@@ -1,0 +1,203 @@
+"""A portal for as long as a command runs."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = str(Path(sys.executable).parent / "esps-portal")
+SCENARIO = """
+[limits]
+max-line = 1024
+[[stubs]]
+service = "price"
+reply = "9.99"
+"""
+
+# Talks to the portal as a test suite would, with the variables that it was given.
+ASK = """
+import os, sys
+from esps_portal import blocking
+with blocking.connect(os.environ[sys.argv[1]]) as portal:
+    print(*(octets.decode() for octets in portal.call(*sys.argv[2:])))
+"""
+
+
+def run(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, "run", *args],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def asking(*args: str) -> list[str]:
+    return ["--", sys.executable, "-c", ASK, *args]
+
+
+def test_the_command_finds_the_portal() -> None:
+    ran = run("--", "sh", "-c", "env; exit 7")
+    found = dict(line.split("=", 1) for line in ran.stdout.splitlines() if "ESPS_" in line)
+    host, port = found["ESPS_PORTAL_HOST"], found["ESPS_PORTAL_PORT"]
+    assert host == "127.0.0.1"
+    assert found["ESPS_PORTAL_URL"] == f"esps://{host}:{port}"
+    assert found["ESPS_PORTAL_UDP_URL"] == f"esps+udp://{host}:{port}"
+    assert found["ESPS_PORTAL_CONTROL_URL"].startswith(f"esps://{host}:")
+    assert found["ESPS_PORTAL_CONTROL_URL"] != found["ESPS_PORTAL_URL"]
+    assert (ran.returncode, ran.stderr) == (7, "")
+
+
+@pytest.mark.parametrize("variable", ["ESPS_PORTAL_URL", "ESPS_PORTAL_UDP_URL"])
+def test_the_portal_answers(variable: str) -> None:
+    ran = run(*asking(variable, "echo", "hi"))
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "hi\n", "")
+
+
+def test_the_control_port_answers() -> None:
+    ran = run(*asking("ESPS_PORTAL_CONTROL_URL", "stub", '{"service": "x"}'))
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "\n", "")
+
+
+def test_options_behind_the_command_are_the_commands() -> None:
+    ran = run("echo", "--strict", "-h")
+    assert (ran.returncode, ran.stdout) == (0, "--strict -h\n")
+
+
+def test_standard_input_is_the_commands() -> None:
+    ran = subprocess.run(
+        [COMMAND, "run", "cat"], input="typed", capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "typed"
+
+
+def test_it_exits_as_the_command_does(tmp_path: Path) -> None:
+    assert run("sh", "-c", "kill -KILL $$").returncode == 128 + signal.SIGKILL
+    ran = run("no-such-command")
+    assert (ran.returncode, ran.stdout) == (127, "")
+    assert ran.stderr == "esps-portal: no-such-command: not found\n"
+    (tmp_path / "data").write_text("x")
+    for path in ("./data", "."):
+        ran = run(path, cwd=tmp_path)
+        assert (ran.returncode, ran.stdout) == (126, "")
+        assert ran.stderr == f"esps-portal: {path}: Permission denied\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_passed_on(number: int) -> None:
+    waits = (
+        "import signal, sys; signal.signal({0}, lambda *_: sys.exit(9)); print('up', flush=True)\n"
+    )
+    with subprocess.Popen(
+        [COMMAND, "run", sys.executable, "-c", f"{waits.format(number)}\nsignal.pause()"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "up\n"
+        running.send_signal(number)
+        _, said = running.communicate(timeout=30)
+    assert (running.returncode, said) == (9, "")
+
+
+def test_a_command_that_a_signal_ends() -> None:
+    with subprocess.Popen(
+        [COMMAND, "run", "sh", "-c", "echo up; exec sleep 60"], stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "up\n"
+        running.terminate()
+        assert running.wait(30) == 128 + signal.SIGTERM
+
+
+def test_ctrl_c_in_a_terminal_comes_once() -> None:
+    """The kernel sends it to the command too; a second one would be one too many."""
+    counts = (
+        "import signal, sys\n"
+        "seen = []\n"
+        "signal.signal(signal.SIGINT, lambda *_: seen.append(1))\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(len(seen)))\n"
+        "print('up', flush=True)\n"
+        "while True: signal.pause(); print('seen', flush=True)\n"
+    )
+    child, leader = pty.fork()
+    if child == 0:  # pragma: no cover - it becomes another program
+        os.execv(COMMAND, [COMMAND, "run", sys.executable, "-c", counts])  # noqa: S606
+    with os.fdopen(leader, "r+b", buffering=0) as terminal:
+        assert _until(terminal.fileno(), b"up")
+        terminal.write(b"\x03")
+        assert _until(terminal.fileno(), b"seen")
+        # It is passed on behind whatever else was: then all has been seen that was sent.
+        os.kill(child, signal.SIGTERM)
+        _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 1
+
+
+def _until(terminal: int, word: bytes) -> bool:
+    seen = b""
+    while word not in seen:
+        seen += os.read(terminal, 1000)
+    return True
+
+
+def test_a_scenario(tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text(SCENARIO)
+    ran = run("--scenario", str(path), *asking("ESPS_PORTAL_URL", "price"))
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "9.99\n", "")
+
+
+def test_a_fault_by_chance_tells_its_seed() -> None:
+    ran = run("--fault", "reset chance=1 seed=5 when=before", *asking("ESPS_PORTAL_URL", "echo"))
+    assert ran.returncode == 1
+    first, *_, last = ran.stderr.splitlines()
+    assert first == "esps-portal: fault by chance: reset when=before chance=1 seed=5"
+    assert "the portal reset" in last
+
+
+def test_strict(tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text(SCENARIO)
+    options = ["--strict", "--scenario", str(path)]
+    assert run(*options, *asking("ESPS_PORTAL_URL", "price")).returncode == 0
+    ran = run(*options, *asking("ESPS_PORTAL_URL", "echo", "hi"))
+    assert (ran.returncode, ran.stdout) == (1, "hi\n")
+    lines = ran.stderr.splitlines()
+    assert lines[0] == "esps-portal: unused stub: price: never used"
+    assert any(line.endswith("--> c1 CALL echo hi") for line in lines)
+    ran = run(*options, "--", "sh", "-c", "exit 3")
+    assert (ran.returncode, ran.stderr) == (3, ""), "it has failed already"
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ([], "CMD"),
+        (["--nonsense", "true"], "--nonsense"),
+        (["--scenario", "nowhere.toml", "true"], "nowhere.toml: No such file or directory"),
+        (["--fault", "rest", "true"], "there is no fault 'rest'"),
+    ],
+)
+def test_bad_usage(args: list[str], says: str) -> None:
+    ran = run(*args)
+    assert ran.returncode == 2
+    assert says in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_help_fits_the_terminal() -> None:
+    ran = run("--help")
+    assert ran.returncode == 0
+    assert max(map(len, ran.stdout.splitlines())) <= 80
+    for word in ("ESPS_PORTAL_CONTROL_URL", "[[stubs]]", "--strict", "128+N"):
+        assert word in ran.stdout

@@ -1,0 +1,51 @@
+"""The examples in other languages, run as their first lines say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).parent
+COMMAND = str(Path(sys.executable).parent / "esps-portal")
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, "run", "--", *command],
+        cwd=HERE,
+        env={**os.environ, "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_suite_in_node(tool: Callable[[str], str]) -> None:
+    ran = run(tool("node"), "--test", "--test-reporter=tap", "shop.test.mjs")
+    assert ran.returncode == 0, ran.stdout
+    counts = dict(re.findall(r"(?m)^# (\w+) (\d+)$", ran.stdout))
+    assert (counts["tests"], counts["pass"], counts["fail"]) == ("6", "6", "0")
+    assert ran.stderr == ""
+
+
+def test_a_script_in_the_shell(tool: Callable[[str], str]) -> None:
+    tool("nc")
+    ran = run(tool("sh"), "shop.sh")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.splitlines() == [
+        "ok - a stub is placed",
+        "ok - and answers",
+        "ok - all is as it should be",
+        "ok - a fault is placed",
+        "ok - it resets the connection",
+        "ok - once",
+        "ok - three calls came",
+        "ok - a call that nobody foresaw",
+        "ok - is told",
+    ]
+    assert ran.stderr == ""
