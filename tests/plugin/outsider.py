@@ -1,0 +1,28 @@
+"""Running a suite as somebody else would, in a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SUITES = Path(__file__).parent / "suites"
+SHOP = Path(__file__).parents[1] / "examples/python/test_shop.py"
+
+#: Names by which pytest knows what is installed here beside it.
+OTHERS = ("anyio", "asyncio", "hypothesispytest", "pytest_cov", "randomly", "trio", "xdist")
+
+
+def place(pytester: pytest.Pytester, *suites: Path) -> None:
+    """Copy suites to where pytest finds them."""
+    for suite in suites:
+        name = f"test_{suite.stem.removeprefix('test_')}"
+        pytester.makepyfile(**{name: suite.read_text(encoding="utf-8")})
+
+
+def run(
+    pytester: pytest.Pytester, *arguments: str, needs: tuple[str, ...] = ()
+) -> pytest.RunResult:
+    """Run pytest with our plugin, and those named of the others; warnings are errors."""
+    without = [f"-pno:{name}" for name in (*OTHERS, "cacheprovider") if name not in needs]
+    return pytester.runpytest_subprocess("-Werror", *without, *arguments, timeout=60)

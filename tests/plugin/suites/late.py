@@ -1,0 +1,37 @@
+"""A suite whose clients go on when their tests have ended."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from esps_portal.testing import RunningPortal
+
+left: list[socket.socket] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end() -> Iterator[None]:
+    yield
+    for client in left:
+        client.close()
+
+
+@pytest.mark.esps_portal(strict=False)
+@pytest.mark.parametrize("number", range(30))
+def test_nothing_of_the_test_before_is_seen(esps_portal: RunningPortal, number: int) -> None:
+    assert (esps_portal.journal(), esps_portal.findings()) == ([], [])
+    for client in left:
+        client.settimeout(30)
+        with pytest.raises(ConnectionResetError):
+            list(iter(partial(client.recv, 9999), b""))
+        client.close()
+    left[:] = [socket.create_connection((esps_portal.host, esps_portal.port)) for _ in range(3)]
+    # One that is forgotten, one in the middle of a request, one whose call nobody has foreseen.
+    left[1].send(b"a CALL ec")
+    left[2].send(b"a CALL old\n")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        datagrams.sendto(b"a CALL old\n", (esps_portal.host, esps_portal.port))

@@ -1,0 +1,130 @@
+"""A suite in which every test is at fault in a way of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from esps_portal.testing import RunningPortal
+from esps_portal.testing.plugin import PortalFactory
+
+
+def ask(portal: RunningPortal, request: str) -> str:
+    with socket.create_connection((portal.host, portal.port), 30) as peer:
+        peer.sendall(f"{request}\nq QUIT\n".encode())
+        return b"".join(iter(lambda: peer.recv(9999), b"")).decode()
+
+
+# ---- not as the stubs say ----------------------------------------------------------------------
+
+
+def test_unmatched(esps_portal: RunningPortal) -> None:
+    esps_portal.stub("price", "sku-1").reply("9.99").optional()
+    assert "unmatched" in ask(esps_portal, "a CALL price sku-2")
+
+
+def test_unknown(esps_portal: RunningPortal) -> None:
+    esps_portal.stub("price", "sku-1").reply("9.99").optional()
+    assert "unknown-service" in ask(esps_portal, "a CALL pirce sku-1")
+
+
+def test_unused(esps_portal: RunningPortal) -> None:
+    esps_portal.stub("flaky").fail("busy").reply("done")
+    assert "busy" in ask(esps_portal, "a CALL flaky")
+
+
+def test_of_the_factory(esps_portal: RunningPortal, esps_portal_factory: PortalFactory) -> None:
+    for portal in (esps_portal_factory(), esps_portal_factory(strict=False)):
+        portal.stub("never").reply()
+    esps_portal_factory().stub("nor-this").reply()
+
+
+# ---- at fault before that ----------------------------------------------------------------------
+
+
+def test_that_fails(esps_portal: RunningPortal) -> None:
+    esps_portal.stub("price", "sku-1").reply("9.99")
+    with esps_portal.fault("reset", service="echo", chance=0.5, seed=20_11):
+        assert "nothing" in ask(esps_portal, "a CALL price sku-2")
+
+
+@pytest.fixture
+def broken(esps_portal: RunningPortal) -> None:
+    esps_portal.stub("never").reply()
+    ask(esps_portal, "a CALL echo setup")
+    raise LookupError("setup")
+
+
+@pytest.mark.usefixtures("broken")
+def test_whose_setup_fails() -> None:
+    """It is not reached."""
+
+
+@pytest.fixture
+def breaking(esps_portal: RunningPortal) -> Iterator[None]:
+    yield
+    ask(esps_portal, "a CALL echo teardown")
+    raise LookupError("teardown")
+
+
+@pytest.mark.usefixtures("breaking")
+def test_whose_teardown_fails() -> None:
+    """It is well itself."""
+
+
+@pytest.mark.xfail(strict=True)
+def test_that_is_expected_to_fail(esps_portal: RunningPortal) -> None:
+    esps_portal.stub("never").reply()
+    raise AssertionError
+
+
+def test_that_is_skipped(esps_portal: RunningPortal) -> None:
+    esps_portal.stub("never").reply()
+    pytest.skip("half-way")
+
+
+# ---- the portal dies ---------------------------------------------------------------------------
+
+
+def kill(portal: RunningPortal) -> None:
+    portal.service(name="exit")(sys.exit)
+    with contextlib.suppress(OSError):
+        ask(portal, "a CALL exit")
+
+
+def test_whose_portal_dies(esps_portal: RunningPortal) -> None:
+    kill(esps_portal)
+    while True:  # until the portal says so
+        esps_portal.calls()
+
+
+@pytest.mark.esps_portal(strict=False)
+def test_whose_portal_dies_unnoticed(esps_portal: RunningPortal) -> None:
+    kill(esps_portal)
+
+
+def test_whose_own_portal_dies(esps_portal_factory: PortalFactory) -> None:
+    kill(esps_portal_factory(strict=False))
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_that_is_well(esps_portal: RunningPortal, number: int) -> None:
+    esps_portal.stub("price", "sku-1").reply("9.99")
+    assert "a OK 9.99" in ask(esps_portal, "a CALL price sku-1")
+
+
+# ---- the marker is wrong -----------------------------------------------------------------------
+
+
+@pytest.mark.esps_portal(strickt=False)
+def test_of_a_marker_with_an_unknown_keyword(esps_portal: RunningPortal) -> None:
+    """It is not reached."""
+
+
+@pytest.mark.esps_portal("no")
+def test_of_a_marker_with_an_argument(esps_portal_factory: PortalFactory) -> None:
+    """It is not reached."""

@@ -1,0 +1,102 @@
+"""What the command line and the configuration file say."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from tests.plugin.outsider import SUITES, place, run
+
+SUITE = """
+    import pytest
+
+    def test_lenient(esps_portal):
+        esps_portal.stub("never").reply()
+
+    def test_address(esps_portal, esps_portal_factory):
+        print("ADDRESS", esps_portal.host, esps_portal.port, esps_portal_factory().host)
+
+    @pytest.mark.esps_portal(strict=True)
+    def test_strict(esps_portal):
+        esps_portal.stub("never").reply()
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments"),
+    [
+        ("esps_portal_strict = no\nesps_portal_host = ::1", []),
+        ("esps_portal_strict = yes", ["--esps-portal-strict=no", "--esps-portal-host=::1"]),
+    ],
+)
+def test_a_setting_from_the_file_or_over_it(
+    pytester: pytest.Pytester, config: str, arguments: list[str]
+) -> None:
+    pytester.makeini(f"[pytest]\naddopts = --strict-markers --strict-config\n{config}")
+    pytester.makepyfile(SUITE)
+    result = run(pytester, "-rP", *arguments)
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*ERROR at teardown of test_strict*", "unused stub: never: never used", "ADDRESS ::1 * ::1"]
+    )
+
+
+def test_a_port_that_is_taken_is_said_where_it_is_needed(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(SUITE)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run(pytester, f"--esps-portal-port={port}", "-k", "lenient")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*the portal of this test session: *{port}*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+@pytest.mark.parametrize(
+    ("config", "argument", "said"),
+    [
+        (
+            "",
+            "--esps-portal-port=x",
+            "--esps-portal-port is a number from 0 to 65535, not what *x*",
+        ),
+        ("", "--esps-portal-port=65536", "--esps-portal-port is a number from 0 to 65535, *65536"),
+        ("", "--esps-portal-strict=perhaps", "--esps-portal-strict is yes or no, *perhaps*"),
+        ("esps_portal_port = -1", "", "esps_portal_port is a number from 0 to 65535, *-1"),
+        ("esps_portal_port = x", "", "esps_portal_port is a number from 0 to 65535, *x*"),
+        ("esps_portal_strict = perhaps", "", "esps_portal_strict is yes or no, *perhaps*"),
+    ],
+)
+def test_a_bad_value_is_an_error_of_one_line(
+    pytester: pytest.Pytester, config: str, argument: str, said: str
+) -> None:
+    pytester.makeini(f"[pytest]\n{config}")
+    result = run(pytester, *filter(None, [argument]))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+    assert len([line for line in result.errlines if line]) == 1
+
+
+def test_a_suite_that_asks_for_no_portal_pays_nothing(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import sys
+
+        def pytest_unconfigure():
+            costly = {"trio", "attr", "attrs", "asyncio", "sniffio", "esps_portal"}
+            print("LOADED", sorted(m for m in sys.modules if m.split(".")[0] in costly))
+        """
+    )
+    pytester.makepyfile("def test_nothing(): pass")
+    result = run(pytester, "-s")
+    result.assert_outcomes(passed=1)
+    loaded = ["esps_portal", "esps_portal.testing", "esps_portal.testing.plugin"]
+    result.stdout.fnmatch_lines([f"LOADED {loaded}".replace("[", "[[]")])
+
+
+def test_the_plugin_says_what_it_offers(pytester: pytest.Pytester) -> None:
+    place(pytester, SUITES / "plain.py")
+    result = run(pytester, "--fixtures", "--markers")
+    result.stdout.fnmatch_lines(["@pytest.mark.esps_portal(strict): whether *"])
+    result = run(pytester, "--fixtures")
+    result.stdout.fnmatch_lines(["esps_portal -- *", "esps_portal_factory -- *"])

@@ -1,0 +1,150 @@
+"""What a test has to answer for at its end, and what its report then says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests.plugin.outsider import SUITES, place, run
+
+Report = Callable[[str], str]
+
+
+def reports(output: str) -> dict[str, str]:
+    """Return the text below each of pytest's headings."""
+    _, *parts = re.split(r"(?m)^(?:_{2,}|={2,}) (.+?) (?:_{2,}|={2,})$", output)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+@pytest.fixture(scope="module")
+def ran() -> dict[str, str]:
+    return {}
+
+
+@pytest.fixture
+def report(pytester: pytest.Pytester, ran: dict[str, str]) -> Report:
+    """Return the report of a test of the suite, which runs once."""
+    if not ran:
+        place(pytester, SUITES / "wrong.py")
+        result = run(pytester)
+        result.assert_outcomes(passed=9, failed=2, errors=10, skipped=1, xfailed=1)
+        ran.update(reports(result.stdout.str()))
+    return ran.__getitem__
+
+
+@pytest.mark.parametrize(
+    ("test", "lines"),
+    [
+        (
+            "unmatched",
+            [
+                "unexpected call: price 'sku-2'",
+                "    nearest stub: price 'sku-1': argument 1 is 'sku-2', not 'sku-1'",
+                r" +0\.\d+ tcp #1 +opened by 127\.0\.0\.1:\d+",
+                r" +0\.\d+ tcp #1 +--> a CALL price sku-2",
+                r" +0\.\d+ tcp #1 +<-- a ERR unmatched .*",
+                r"\(portal at 127\.0\.0\.1 port \d+\)",
+            ],
+        ),
+        (
+            "unknown",
+            [
+                "unexpected call: pirce 'sku-1'",
+                r"    no stub or service has that name; did you mean price\?",
+                r" +0\.\d+ tcp #1 +--> a CALL pirce sku-1",
+                r" +0\.\d+ tcp #1 +<-- a ERR unknown-service .*",
+            ],
+        ),
+        (
+            "unused",
+            ["unused stub: flaky: used 1 of 2 times", r" +0\.\d+ tcp #1 +<-- a ERR busy"],
+        ),
+        (
+            "of_the_factory",
+            [
+                "unused stub: never: never used",
+                r" +\(nothing has happened\)",
+                r"\(portal at .*\)",
+                "",
+                "unused stub: nor-this: never used",
+            ],
+        ),
+    ],
+)
+def test_a_test_that_passed_fails_at_its_end(report: Report, test: str, lines: list[str]) -> None:
+    text = report(f"ERROR at teardown of test_{test}")
+    for line in lines:
+        assert re.search(f"(?m)^{line}$", text), line
+    assert text.count("unused stub: never") <= 1  # of two portals one was lenient
+    assert "Traceback" not in text
+    assert "- esps-portal -" not in text  # it has been said
+
+
+@pytest.mark.parametrize(
+    ("heading", "lines"),
+    [
+        (
+            "test_that_fails",
+            [
+                "E +assert 'nothing' in .*",
+                "-+ esps-portal -+",
+                "unexpected call: price 'sku-2'",
+                "    nearest stub: price 'sku-1': argument 1 is 'sku-2', not 'sku-1'",
+                "unused stub: price 'sku-1': never used",
+                "fault by chance.* chance=0.5 seed=2011",
+                r" +0\.\d+ tcp #1 +--> a CALL price sku-2",
+            ],
+        ),
+        (
+            "ERROR at setup of test_whose_setup_fails",
+            ["E +LookupError: setup", "-+ esps-portal -+", r".* --> a CALL echo setup"],
+        ),
+        (
+            "ERROR at teardown of test_whose_teardown_fails",
+            ["E +LookupError: teardown", "-+ esps-portal -+", r".* --> a CALL echo teardown"],
+        ),
+    ],
+)
+def test_what_fails_anyway_has_a_section_and_fails_once(
+    report: Report, ran: dict[str, str], heading: str, lines: list[str]
+) -> None:
+    text = report(heading)
+    place = 0
+    for line in lines:  # in this order
+        found = re.compile(f"(?m)^{line}$").search(text, place)
+        assert found, line
+        place = found.end()
+    test = heading.rsplit(maxsplit=1)[-1]
+    assert [known for known in ran if known.endswith(test)] == [heading]
+
+
+@pytest.mark.parametrize("test", ["that_is_expected_to_fail", "that_is_skipped", "that_is_well[1]"])
+def test_what_did_not_run_to_its_end_is_not_failed(
+    report: Report, ran: dict[str, str], test: str
+) -> None:
+    report("short test summary info")
+    assert not [known for known in ran if known.endswith(f"test_{test}")]
+
+
+def test_a_portal_that_dies_says_so_in_the_test_that_meets_it(report: Report) -> None:
+    text = report("test_whose_portal_dies")
+    assert "PortalEndedError: the portal has died: SystemExit()" in text
+    assert "direct cause" in text
+    # Nobody met it before the end; and leniency is about stubs.
+    for test in ("whose_portal_dies_unnoticed", "whose_own_portal_dies"):
+        text = report(f"ERROR at teardown of test_{test}")
+        assert text.startswith("\nthe portal has died: SystemExit()\nTraceback")
+        assert "tcp #1 " in text
+
+
+@pytest.mark.parametrize(
+    ("test", "said"),
+    [("with_an_unknown_keyword", "strickt=False"), ("with_an_argument", "'no'")],
+)
+def test_a_marker_that_makes_no_sense(report: Report, test: str, said: str) -> None:
+    assert report(f"ERROR at setup of test_of_a_marker_{test}").strip() == (
+        "the marker esps_portal takes strict=True or strict=False and nothing else:"
+        f" @pytest.mark.esps_portal({said})"
+    )

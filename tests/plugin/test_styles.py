@@ -1,0 +1,40 @@
+"""Suites of each style, run as somebody else would run them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.plugin.outsider import OTHERS, SHOP, SUITES, place, run
+
+STYLES = {
+    # name: what passes, and the plugins that the suite needs
+    "plain": (16, ()),
+    "late": (30, ()),
+    "classes": (3, ()),
+    "on_asyncio": (5, ("asyncio",)),
+    "on_anyio": (6, ("anyio",)),
+    "on_trio": (5, ("trio",)),
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_style(pytester: pytest.Pytester, style: str) -> None:
+    passed, needs = STYLES[style]
+    place(pytester, SUITES / f"{style}.py")
+    if style == "on_asyncio":
+        pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
+    run(pytester, needs=needs).assert_outcomes(passed=passed)
+
+
+def test_all_at_once_in_random_order_on_two_workers(pytester: pytest.Pytester) -> None:
+    place(pytester, *(SUITES / f"{style}.py" for style in STYLES), SHOP)
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
+    result = run(pytester, "-n2", needs=OTHERS)
+    result.assert_outcomes(passed=sum(passed for passed, _ in STYLES.values()) + 2)
+
+
+def test_without_the_plugin_there_is_no_fixture(pytester: pytest.Pytester) -> None:
+    place(pytester, SHOP)
+    result = run(pytester, "-pno:esps_portal")
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["*fixture 'esps_portal' not found"])
