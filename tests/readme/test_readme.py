@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from esps_portal.portal.vocabulary import VOCABULARY
 from tests.processes import Served, served
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
@@ -60,7 +61,33 @@ def test_console(command: str, output: str, portal: Served, tool: Callable[[str]
     assert ran.stdout + ran.stderr == output
 
 
-@pytest.mark.parametrize("program", blocks("python"))
+SUITES = [program for program in blocks("python") if "def test_" in program]
+PROGRAMS = [program for program in blocks("python") if program not in SUITES]
+
+
+@pytest.mark.parametrize("program", SUITES)
+def test_suite(program: str, tmp_path: Path) -> None:
+    (tmp_path / "test_readme_suite.py").write_text(program, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    ran = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert f"{program.count('def test_')} passed" in ran.stdout
+
+
+def test_the_table_of_faults_is_the_vocabulary() -> None:
+    table = README.partition("<!-- faults -->\n")[2].partition("<!-- end -->")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    assert [row[0].strip("`") for row in rows] == list(VOCABULARY)
+    for (_, over, before, parameters, meaning), kind in zip(rows, VOCABULARY.values(), strict=True):
+        assert over.split(", ") == sorted(kind.transports)
+        assert (before == "yes") == kind.before
+        assert re.findall(r"`(\w+)", parameters) == list(kind.parameters)
+        assert meaning == kind.meaning
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_python(program: str, portal: Served) -> None:
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", program.replace("2867", str(portal.port))],
