@@ -1,0 +1,181 @@
+"""Which request or connection a fault befalls, over TCP; and what it does to a stub."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from esps_portal.testing import RunningPortal, serve_in_thread
+from tests.sockets import GENEROUS, connected, timed
+
+
+@pytest.fixture(name="portal")
+def _portal() -> Iterator[RunningPortal]:
+    with serve_in_thread() as portal:
+        yield portal
+
+
+def test_before_it_is_not_executed_and_uses_no_stub(portal: RunningPortal) -> None:
+    stub = portal.stub("price").reply("9.99").times(1)
+    with portal.fault("reset", when="before"):
+        for request in (b"a CALL count\n", b"a CALL price\n"):
+            with connected(portal) as client:
+                client.send(request)
+                with pytest.raises(ConnectionResetError):
+                    client.receive()
+    assert stub.used == 0
+    with connected(portal) as client:
+        assert client.call(b"a CALL count") == b"a OK 1\n"
+        assert client.call(b"b CALL price") == b"b OK 9.99\n"
+    assert [call.state for call in portal.calls()] == ["faulted"] * 2 + ["replied"] * 2
+    assert portal.calls()[0].sent == b""
+
+
+def test_after_it_is_executed(portal: RunningPortal) -> None:
+    stub = portal.stub("price").reply("9.99").times(1)
+    with portal.fault("close"):
+        for request in (b"a CALL count\n", b"a CALL price\n"):
+            with connected(portal) as client:
+                client.send(request)
+                assert client.rest() == b""
+    assert stub.used == 1
+    with connected(portal) as client:
+        assert client.call(b"a CALL count") == b"a OK 2\n"
+    first = portal.calls("count")[0]
+    assert (first.state, first.sent, first.fault) == ("faulted", b"a OK 1\n", "close")
+
+
+def test_times(portal: RunningPortal) -> None:
+    fault = portal.fault("close", times=2)
+    seen = []
+    for _ in range(4):
+        with connected(portal) as client:
+            client.send(b"a PING\n")
+            seen.append(client.line())
+    assert seen == [b"", b"", b"a OK\n", b"a OK\n"]
+    assert fault.happened == 2
+
+
+def test_by_number_of_request(portal: RunningPortal) -> None:
+    with connected(portal) as client:
+        client.call(b"z CALL echo")
+        portal.fault("no-terminator", service="echo", request=[1, 3])
+        client.send(b"a CALL echo\nb PING\nc CALL echo\nd CALL echo\ne PING\n")
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.rest() == b"a OKb OK\nc OK\nd OKe OK\n"
+
+
+def test_by_number_of_connection(portal: RunningPortal) -> None:
+    portal.fault("close", connection=2)
+    with connected(portal) as first, connected(portal) as second, connected(portal) as third:
+        second.send(b"a PING\n")
+        assert second.rest() == b""
+        assert first.call(b"a PING") == b"a OK\n"
+        assert third.call(b"a PING") == b"a OK\n"
+
+
+def test_accept_close_by_number_of_connection(portal: RunningPortal) -> None:
+    portal.fault("accept-close", connection=[2, 3])
+    seen = []
+    for _ in range(4):
+        with connected(portal, greeted=False) as client:
+            seen.append(client.line()[:8])
+    assert seen == [b"* ESPS/1", b"", b"", b"* ESPS/1"]
+
+
+def test_by_transport_and_service(portal: RunningPortal) -> None:
+    portal.fault("truncate", transport="udp")
+    portal.fault("close", service="count")
+    with connected(portal) as client:
+        assert client.call(b"a CALL echo") == b"a OK\n"
+        assert client.call(b"b PING") == b"b OK\n"
+        assert client.call(b"c CALL count") == b""
+
+
+def test_by_chance(portal: RunningPortal) -> None:
+    """The same requests meet the same fate for the same seed."""
+    fates = []
+    for _ in range(2):
+        with (
+            portal.fault("no-terminator", chance=0.5, seed=11) as fault,
+            connected(portal) as client,
+        ):
+            client.send(b"a PING\n" * 40)
+            client.socket.shutdown(socket.SHUT_WR)
+            fates.append(client.rest())
+            assert "seed=11" in str(fault)
+            assert fates[0].count(b"\n") == 40 - fault.happened
+    assert fates[0] == fates[1]
+    assert 5 < fates[0].count(b"\n") < 35
+
+
+def test_in_force_when_the_call_returns_and_no_more_once_lifted(portal: RunningPortal) -> None:
+    with connected(portal) as client:
+        for number in range(50):
+            with portal.fault("no-terminator"):
+                client.send(b"a PING\n")
+                assert client.receive() == b"a OK", number
+            assert client.call(b"b PING") == b"b OK\n"
+
+
+def test_lifting_touches_nothing_that_is_faulted(portal: RunningPortal) -> None:
+    with connected(portal) as client, connected(portal) as stalled:
+        with portal.fault("stall", service="echo"):
+            stalled.send(b"a CALL echo\n")
+            portal.wait_for("echo")
+        with portal.fault("slice", at=4, pause=0.2, service="count"), timed() as elapsed:
+            client.send(b"a CALL count\n")
+            assert client.receive() == b"a OK"
+            with timed() as lifting:
+                portal.fault("reset").lift()
+        assert client.receive() == b" 1\n"
+        assert elapsed.seconds < 0.2 + GENEROUS
+        assert lifting.seconds < 0.2
+        stalled.assert_silence()
+
+
+def test_the_first_that_was_placed_happens(portal: RunningPortal) -> None:
+    portal.fault("no-terminator", times=1)
+    portal.fault("close")
+    with connected(portal) as client:
+        client.send(b"a PING\nb PING\n")
+        assert client.rest() == b"a OK"
+
+
+# -- stubs
+
+
+def test_a_fault_on_a_stub(portal: RunningPortal) -> None:
+    portal.stub("price").reply("9.99")
+    portal.fault("slice", service="price", at=4, pause=0.2)
+    with connected(portal) as client:
+        client.send(b"a CALL price\n")
+        assert client.receive() == b"a OK"
+        assert client.receive() == b" 9.99\n"
+    assert portal.calls("price")[0].state == "faulted"
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_fault_on_a_stub_that_closes(portal: RunningPortal, late: bool) -> None:
+    """The fault comes first, then the end that the stub asked for."""
+    stub = portal.stub("price").reply("9.99").then_close()
+    if late:
+        stub.after(0.01)
+    portal.fault("no-terminator", service="price")
+    with connected(portal) as client:
+        client.send(b"a CALL price\nb PING\n")
+        rest = client.rest()
+        assert rest in {b"a OK 9.99", b"b OK\na OK 9.99"}
+    (call,) = portal.calls("price")
+    assert (call.state, call.sent) == ("faulted", b"a OK 9.99\n")
+
+
+def test_a_stub_that_closes(portal: RunningPortal) -> None:
+    portal.stub("price").data("1").reply("9.99").then_close()
+    with connected(portal) as client:
+        client.send(b"a CALL price\n")
+        assert client.rest() == b"a DATA 1\na OK 9.99\n"
+    (call,) = portal.calls("price")
+    assert (call.state, call.sent) == ("replied", b"a DATA 1\na OK 9.99\n")
