@@ -1,9 +1,8 @@
 """One TCP connection: reads, has the portal answer, writes, and ends in good order.
 
 Three kinds of task meet here: the reader, which answers what is instant in request order; a task
-for each running call; and the server's watch, which ends what is idle or stalled. Lines go into
-one buffer, in whole, and whoever adds to it sends it, one task at a time: so lines never mix, and
-a task that is cancelled while it sends leaves the rest to the next.
+for each running call; and the server's watch, which ends what is idle or stalled. How their lines
+get out without mixing is the affair of `esps_portal.server.sending`.
 """
 
 from __future__ import annotations
@@ -19,10 +18,8 @@ from esps_portal.protocol.conversation import CallState, Cancel, Conversation, R
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Notice, Reply, Request
 from esps_portal.protocol.registry import VERSION
+from esps_portal.server.sending import HIGH_WATER, Sender
 from esps_portal.server.streams import Stream
-
-# More than this unsent, and nothing more is read or produced.
-HIGH_WATER = 65536
 
 
 @attrs.define
@@ -36,7 +33,7 @@ class ConnectionCaller(Caller):
         return service.instant or not self.conversation.is_full
 
 
-class Connection:
+class Connection(Sender):
     """Serves one peer. `run` is its whole life; `shut_down` and `expire` may come at any time."""
 
     __slots__ = (
@@ -47,38 +44,26 @@ class Connection:
         "_farewell",
         "_limits",
         "_nursery",
-        "_outgoing",
         "_peer_has_ended",
         "_portal",
-        "_progress",
         "_reading",
-        "_room",
         "_scopes",
-        "_sending",
-        "_stream",
         "_task_ended",
-        "_untaken",
     )
 
     def __init__(self, stream: Stream, peer: tuple[str, int], portal: Portal) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._portal = portal
         self._limits: Limits = portal.limits
         self._conversation = Conversation(portal.limits)
         self._caller = ConnectionCaller("tcp", peer[0], peer[1], self._conversation)
-        self._outgoing = bytearray()
-        self._sending = False
         # Made when somebody has to wait; most connections never need one.
-        self._room: trio.Event | None = None
         self._task_ended: trio.Event | None = None
         self._scopes: dict[RunningCall, trio.CancelScope] = {}
         self._cancelling: Cancel | None = None
         self._farewell: Farewell | None = None
         self._ending = ""
         self._peer_has_ended = False
-        self._progress = trio.current_time()
-        # What the peer had not yet taken when output began to wait, or when last looked at.
-        self._untaken = 0
         self._reading = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
 
@@ -120,11 +105,7 @@ class Connection:
     def expire(self) -> None:
         """The deadline has passed: an idle peer is told, one that takes nothing is cut off."""
         if self._sending:
-            untaken = self._stream.untaken()
-            if untaken < self._untaken:
-                # The kernel's buffer is not yet free for more, but the peer takes of it.
-                self._untaken = untaken
-                self._progress = trio.current_time()
+            if self._is_taken_from():
                 return
             self._ending = "stalled"
             if self._nursery is not None:
@@ -237,33 +218,6 @@ class Connection:
             self._task_ended = trio.Event()
         await self._task_ended.wait()
 
-    # -- the one writer
-
-    async def _flush(self) -> None:
-        """Send what is waiting, or wait until the task that sends has made room."""
-        while self._sending:
-            if len(self._outgoing) <= HIGH_WATER:
-                return
-            await self._wait_for_room()
-        self._sending = True
-        try:
-            while self._outgoing:
-                sent = await self._stream.send_some(self._outgoing)
-                del self._outgoing[:sent]
-                if self._outgoing:
-                    self._progress = trio.current_time()
-                    self._untaken = self._stream.untaken()
-        finally:
-            self._sending = False
-            if self._room is not None:
-                self._room.set()
-                self._room = None
-
-    async def _wait_for_room(self) -> None:
-        if self._room is None:
-            self._room = trio.Event()
-        await self._room.wait()
-
     # -- the end
 
     def _interrupt(self, why: str) -> None:
@@ -337,12 +291,6 @@ class Connection:
     def _cancel_calls(self) -> None:
         for scope in self._scopes.values():
             scope.cancel()
-
-    async def _send_everything(self) -> None:
-        while self._outgoing or self._sending:
-            if self._sending:
-                await self._wait_for_room()
-            await self._flush()
 
     def _close(self) -> None:
         if self._ending in ("stalled", "aborted") or (

@@ -15,7 +15,7 @@ from esps_portal.portal.wreckage import Wreckage
 from esps_portal.protocol.conversation import Cancel, RunningCall, State
 from esps_portal.protocol.lines import Piece
 from esps_portal.protocol.messages import DATA, OK, Notice, Reply, Request, readable_request
-from esps_portal.server.connection import HIGH_WATER
+from esps_portal.server.sending import HIGH_WATER
 from esps_portal.server.streams import Stream
 from esps_portal.server.wrecking import WreckingConnection
 
