@@ -38,7 +38,11 @@ def test_a_setting_from_the_file_or_over_it(
     result = run(pytester, "-rP", *arguments)
     result.assert_outcomes(passed=3, errors=1)
     result.stdout.fnmatch_lines(
-        ["*ERROR at teardown of test_strict*", "unused stub: never: never used", "ADDRESS ::1 * ::1"]
+        [
+            "*ERROR at teardown of test_strict*",
+            "unused stub: never: never used",
+            "ADDRESS ::1 * ::1",
+        ]
     )
 
 

@@ -18,8 +18,8 @@ async def test_a_stub(esps_portal: RunningPortal) -> None:
         assert await client.call("price", "sku-1") == (b"9.99",)
 
 
-async def test_a_wait(esps_portal: RunningPortal, nursery: trio.Nursery) -> None:
-    async with connect(esps_portal.udp_url) as client:
+async def test_a_wait(esps_portal: RunningPortal) -> None:
+    async with connect(esps_portal.udp_url) as client, trio.open_nursery() as nursery:
         nursery.start_soon(client.call, "echo", "hi")
         (call,) = await esps_portal.wait_for_async("echo", timeout=30)
         assert call.args == (b"hi",)
