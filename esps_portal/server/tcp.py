@@ -10,6 +10,8 @@ import contextlib
 import errno
 import logging
 import socket
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import trio
 
@@ -30,14 +32,38 @@ _AT_A_STRETCH = 64
 _REFUSED_AT_A_TIME = 64
 
 
+class Served(Protocol):
+    """What serves one peer; see `Connection` for what each means."""
+
+    @property
+    def deadline(self) -> float:
+        """When the watch has to look again."""
+
+    async def run(self) -> None:
+        """Serve until the connection has ended."""
+
+    def shut_down(self) -> None:
+        """The server closes."""
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+
+    def abort(self) -> None:
+        """End at once, with RST."""
+
+
 class ConnectionServer:
-    """All TCP connections of a server, whichever listener they came through."""
+    """All TCP connections of a server, whichever listener they came through.
+
+    Args:
+        connection: makes what serves a peer, of its stream, its address and the portal.
+    """
 
     def __init__(
         self,
         portal: Portal,
         nursery: trio.Nursery,
-        connection: type[Connection] = Connection,
+        connection: Callable[[Any, tuple[str, int], Any], Served] = Connection,
     ) -> None:
         self._portal = portal
         self._connection = connection
@@ -46,8 +72,8 @@ class ConnectionServer:
         self._refusing = 0
         self._closing = False
         self._exhausted = False
-        self._all_ended: trio.Event | None = None
-        self.connections: set[Connection] = set()
+        self._one_ended: trio.Event | None = None
+        self.connections: set[Served] = set()
 
     @property
     def is_full(self) -> bool:
@@ -105,8 +131,9 @@ class ConnectionServer:
             await connection.run()
         finally:
             self.connections.discard(connection)
-            if self._all_ended is not None and not self.connections:
-                self._all_ended.set()
+            if self._one_ended is not None:
+                self._one_ended.set()
+                self._one_ended = None
 
     def _refuse_soon(self, connected: socket.socket) -> None:
         try:
@@ -165,21 +192,21 @@ class ConnectionServer:
         self._closing = True
         for connection in self.connections:
             connection.shut_down()
-        await self._until_all_ended()
+        await self._until_ended(self.connections)
 
     async def abort(self) -> None:
         """Reset every connection, and return when all have ended."""
         self.abort_soon()
-        await self._until_all_ended()
+        # Those, and none that come meanwhile: they may never end.
+        await self._until_ended(set(self.connections))
 
     def abort_soon(self) -> None:
         """Reset every connection."""
         for connection in self.connections:
             connection.abort()
 
-    async def _until_all_ended(self) -> None:
-        if self.connections:
-            # A reset and a shutdown may both wait.
-            if self._all_ended is None or self._all_ended.is_set():
-                self._all_ended = trio.Event()
-            await self._all_ended.wait()
+    async def _until_ended(self, connections: set[Served]) -> None:
+        while not connections.isdisjoint(self.connections):
+            if self._one_ended is None:
+                self._one_ended = trio.Event()
+            await self._one_ended.wait()

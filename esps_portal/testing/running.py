@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 import attrs
-import sniffio
 
 from esps_portal.portal.faults import Fault
 from esps_portal.portal.journal import Entry, RecordedCall, RecordedConnection
@@ -234,7 +233,7 @@ class RunningPortal:
             NotCalledError: it was not, in time.
             RuntimeError: a loop runs in this thread, and would stand still meanwhile.
         """
-        library = _running_library()
+        library = waiting.running_library()
         if library:
             raise RuntimeError(
                 f"wait_for would block the {library} loop that runs here: use"
@@ -316,10 +315,3 @@ def _scenario_text(scenario: str | Path) -> str:
     if isinstance(scenario, str) and ("\n" in scenario or not scenario.endswith(".toml")):
         return scenario
     return Path(scenario).read_text(encoding="utf-8")
-
-
-def _running_library() -> str:
-    try:
-        return sniffio.current_async_library()
-    except sniffio.AsyncLibraryNotFoundError:
-        return ""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
+import sys
 
 import attrs
-import sniffio
 import trio
 
 from esps_portal.portal.journal import Journal
@@ -43,10 +42,23 @@ def watch(journal: Journal, service: str | None, count: int) -> Watch:
     return Watch(future, journal, met)
 
 
+def running_library() -> str:
+    """Return whose event loop runs in this thread: ``trio``, ``asyncio``, or nobody's: empty."""
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        # Where nobody has imported asyncio none of its loops runs.
+        asyncio = sys.modules.get("asyncio")
+        return "asyncio" if asyncio is not None and asyncio._get_running_loop() else ""  # noqa: SLF001 - documented, for such as us
+    return "trio"
+
+
 async def wait(future: concurrent.futures.Future[None], timeout: float) -> bool:  # noqa: ASYNC109
     """Wait for a future of another thread; return whether it was done within so many seconds."""
-    if sniffio.current_async_library() == "trio":
+    if running_library() == "trio":
         return await _wait_in_trio(future, timeout)
+    import asyncio  # noqa: PLC0415 - who is here has imported it; a suite on trio need not
+
     try:
         await asyncio.wait_for(asyncio.wrap_future(future), timeout)
     except TimeoutError:

@@ -125,10 +125,13 @@ def test_ctrl_c_in_a_terminal_comes_once() -> None:
     counts = (
         "import signal, sys\n"
         "seen = []\n"
-        "signal.signal(signal.SIGINT, lambda *_: seen.append(1))\n"
+        "def interrupted(*_):\n"
+        "    seen.append(1)\n"
+        "    print('seen', flush=True)\n"
+        "signal.signal(signal.SIGINT, interrupted)\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(len(seen)))\n"
         "print('up', flush=True)\n"
-        "while True: signal.pause(); print('seen', flush=True)\n"
+        "while True: signal.pause()\n"
     )
     child, leader = pty.fork()
     if child == 0:  # pragma: no cover - it becomes another program
