@@ -54,12 +54,15 @@ class Reply:
 
     def encode(self) -> bytes:
         """Return the line."""
-        # Every answer of a portal passes here, so what is common is tried first: arguments all of
-        # whose octets stand for themselves, and none of which is empty.
+        # Every answer of a portal passes here, so what is common is tried first: no arguments; then
+        # arguments of which nothing is left but the SPs between them, and none of which is empty.
         args = self.args
-        if b"" in args or b"".join(args).translate(None, grammar.PLAIN):
-            return _join(self.tag, self.kind, args) + b"\n"
-        return b" ".join((self.tag, self.kind, *args)) + b"\n"
+        if not args:
+            return b"%b %b\n" % (self.tag, self.kind)
+        joined = b" ".join(args)
+        if len(joined.translate(None, grammar.PLAIN)) >= len(args) or b"" in args:
+            joined = grammar.encode_args(args)
+        return b"%b %b %b\n" % (self.tag, self.kind, joined)
 
     def wordless(self, machine_arguments: int = 0) -> Reply:
         """Return this refusal without the words for a person: the code and what a machine reads."""
