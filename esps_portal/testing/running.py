@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
@@ -17,6 +18,8 @@ import attrs
 from esps_portal.portal.faults import Fault
 from esps_portal.portal.journal import Entry, RecordedCall, RecordedConnection
 from esps_portal.portal.matching import Wanted
+from esps_portal.portal.recording import read_recording
+from esps_portal.portal.replaying import replay
 from esps_portal.portal.scenario import Scenario
 from esps_portal.portal.scenario_reading import read_scenario_toml
 from esps_portal.portal.scenario_writing import scenario_toml
@@ -24,6 +27,7 @@ from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.stubs import Stub
 from esps_portal.portal.transcript import transcript
 from esps_portal.protocol.errors import EspsError, TimedOutError
+from esps_portal.server.record_file import RecordFile
 from esps_portal.testing import waiting
 from esps_portal.testing.findings import Review, VerificationError, findings, report
 
@@ -203,7 +207,33 @@ class RunningPortal:
         """
         return scenario_toml(self._loop.run(lambda: Scenario.of(self._portal)))
 
+    def replay(self, path: str | Path) -> None:
+        """Answer the calls of a recording as they were answered, in that order, the last for ever.
+
+        Raises:
+            RecordingError: it is none, or does not fit this portal's limits.
+            OSError: the file cannot be read.
+        """
+        recording = read_recording(Path(path).read_bytes())
+        self._loop.run(lambda: replay(recording, self._portal))
+
     # -- what has happened
+
+    @contextmanager
+    def record(self, path: str | Path) -> Iterator[None]:
+        """Add to a recording what happens from now until the ``with`` block ends.
+
+        Raises:
+            CannotRecordError: the file cannot be written, or is no recording.
+        """
+        with RecordFile(Path(path), self._portal.product) as file:
+            sinks, write = self._script.journal.sinks, file.write
+            self._loop.run(lambda: sinks.append(write))
+            try:
+                yield
+            finally:
+                with suppress(PortalEndedError):
+                    self._loop.run(lambda: sinks.remove(write))
 
     def calls(self, service: str | None = None) -> list[RecordedCall]:
         """Return the calls of a service, or all, in order; a replay over UDP is none."""

@@ -1,0 +1,108 @@
+"""A recording as stubs: each call is answered as it was, in the recorded order, the last for ever.
+
+A stub answers over either transport and knows no padding. So what was the carrier's word, not the
+portal's (``too-large``, ``use-tcp``), is replayed only where nothing else is known of that call:
+the portal that replays says it again by itself, where it has to be said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from esps_portal.portal.matching import Wanted
+from esps_portal.portal.recording import RecordedAnswer, RecordingError
+from esps_portal.portal.scripted import ScriptedPortal
+from esps_portal.portal.stubs import Answer, Stub
+from esps_portal.protocol import grammar
+from esps_portal.protocol.messages import DATA, Reply
+
+# Said because a call or its portal ended before its answer: no answer to it.
+_CUT_SHORT = frozenset({"cancelled", "closing"})
+# Said of the transport that was asked.
+_OF_THE_CARRIER = frozenset({"too-large", "use-tcp"})
+# The longest tag there is (spec, Grammar).
+_LONGEST_TAG = b"t" * 32
+
+
+def replay(recording: Iterable[RecordedAnswer], portal: ScriptedPortal) -> int:
+    """Place stubs that answer as it was recorded: all of them, or none.
+
+    Returns:
+        How many calls, told apart by service and arguments, are answered.
+
+    Raises:
+        RecordingError: a line is longer than this portal's may be.
+    """
+    max_line = portal.limits.max_line
+    stubs = [_stub(answers, max_line) for answers in _by_call(_given(recording))]
+    for stub in stubs:
+        portal.script.stubs.place(stub)
+    return len(stubs)
+
+
+def _given(recording: Iterable[RecordedAnswer]) -> Iterable[RecordedAnswer]:
+    """Yield the answers that count, each once."""
+    # Who was told to ask again with more room, and over UDP got the rest from memory.
+    owed: set[tuple[str, str, str]] = set()
+    for answer in recording:
+        if answer.code in _CUT_SHORT or not grammar.NAME.fullmatch(answer.service):
+            continue
+        if answer.replayed and answer.client not in owed:
+            continue
+        owed.discard(answer.client)
+        if answer.code == "too-large":
+            owed.add(answer.client)
+        yield answer
+
+
+def _by_call(answers: Iterable[RecordedAnswer]) -> list[list[RecordedAnswer]]:
+    found: dict[tuple[bytes, tuple[bytes, ...]], list[RecordedAnswer]] = {}
+    for answer in answers:
+        found.setdefault((answer.service, answer.args), []).append(answer)
+    rows = []
+    for row in found.values():
+        said = [answer for answer in row if answer.code not in _OF_THE_CARRIER]
+        rows.append(said or row)
+    return rows
+
+
+def _stub(recorded: list[RecordedAnswer], max_line: int) -> Stub:
+    wanted: tuple[Wanted, ...] = recorded[0].args
+    # With a shorter tag than the longest an answer may fit that a stub would not take.
+    stub = Stub(recorded[0].service.decode(), wanted, max_line=max_line + len(_LONGEST_TAG))
+    stub.optional()
+    for answer in _in_turn(recorded, max_line):
+        stub.add(answer)
+    return stub
+
+
+def _in_turn(recorded: list[RecordedAnswer], max_line: int) -> list[Answer]:
+    """Return the answers in order; equal ones that follow each other are one, so many times."""
+    turns: list[Answer] = []
+    for one in recorded:
+        answer = _answer(one, max_line)
+        if turns and attrs.evolve(turns[-1], times=None) == answer:
+            turns[-1].times = (turns[-1].times or 1) + 1
+        else:
+            turns.append(answer)
+    turns[-1].times = None  # for ever
+    return turns
+
+
+def _answer(one: RecordedAnswer, max_line: int) -> Answer:
+    lines = [Reply(one.final.tag, DATA, row) for row in one.rows]
+    longest = max(len(line.encode()) for line in (*lines, one.final))
+    if longest > max_line:
+        raise RecordingError(
+            one.line,
+            f"an answer has a line of {longest} bytes, and this portal's max-line is {max_line}:"
+            " a scenario can raise it",
+        )
+    answer = Answer([*one.rows], one.final.kind, one.final.args, done=True)
+    longest_tag = len(_LONGEST_TAG) - len(one.final.tag)
+    if answer.instant and longest + longest_tag > max_line:
+        # An answer that takes its time is measured with the tag that it gets.
+        answer.steps.append(0.0)
+    return answer

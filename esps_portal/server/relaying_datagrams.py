@@ -1,0 +1,205 @@
+"""UDP through a proxy: datagram for datagram, with a socket towards the portal for each client.
+
+To the portal each client is a source of its own, as it would be without a proxy; so what the
+portal remembers of it (at most once) is right. A client that has been silent for as long as a
+portal remembers it is forgotten.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+import trio
+
+from esps_portal.portal.answering import Portal
+from esps_portal.portal.journal import Journal
+from esps_portal.portal.tapping import DatagramTap
+from esps_portal.protocol.datagrams import DatagramRules
+from esps_portal.protocol.urls import PortalURL
+from esps_portal.server.udp import Ancillary, DatagramServer, Source
+from esps_portal.server.upstream import UnreachableUpstreamError, connect_upstream
+
+_log = logging.getLogger("esps_portal")
+
+# Clients at a time, for each socket that we listen on; each costs a descriptor. One more, and the
+# one that has been silent for the longest is forgotten.
+_MOST_CLIENTS = 512
+# Read at a stretch, before other tasks have their turn.
+_AT_A_STRETCH = 64
+# Datagrams that wait for the socket towards the portal to be made.
+_MOST_WAITING = 64
+_LARGEST = 65535
+
+
+class Flow:
+    """The datagrams between one client and the portal. `run` is its whole life.
+
+    Args:
+        send_back: sends a datagram to the client.
+        window: seconds of silence after which it ends.
+    """
+
+    def __init__(
+        self,
+        upstream: PortalURL,
+        tap: DatagramTap,
+        send_back: Callable[[bytes], None],
+        window: float,
+    ) -> None:
+        self._upstream = upstream
+        self._tap = tap
+        self._send_back = send_back
+        self._window = window
+        self._socket: socket.socket | None = None
+        self._waiting: deque[bytes] = deque(maxlen=_MOST_WAITING)
+        self._scope = trio.CancelScope(deadline=trio.current_time() + window)
+        # Told once, until the portal is heard again.
+        self._is_refused = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing passes any more."""
+        return self._scope.cancel_called
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an answer may still come."""
+        return self._tap.is_waiting and not self._is_refused and not self.has_ended
+
+    def end(self) -> None:
+        """Forget the client."""
+        self._scope.cancel()
+
+    def pass_on(self, datagram: bytes, now: float) -> None:
+        """Take a datagram of the client's."""
+        self._scope.deadline = now + self._window
+        self._tap.from_client(datagram, now)
+        if self._socket is None:
+            self._waiting.append(datagram)
+        else:
+            self._send(self._socket, datagram)
+
+    async def run(self) -> None:
+        """Relay until the client has been silent for long. Raises nothing but cancellation."""
+        try:
+            with self._scope:
+                await self._relay()
+        except UnreachableUpstreamError as error:
+            _log.warning("%s", error)
+        finally:
+            self._socket = None
+            self._scope.cancel()
+            self._tap.give_up(trio.current_time())
+
+    async def _relay(self) -> None:
+        with await connect_upstream(self._upstream, socket.SOCK_DGRAM) as connected:
+            self._socket = connected
+            while self._waiting:
+                self._send(connected, self._waiting.popleft())
+            while True:
+                await trio.lowlevel.wait_readable(connected)
+                now = trio.current_time()
+                self._scope.deadline = now + self._window
+                self._pass_back(connected, now)
+
+    def _pass_back(self, connected: socket.socket, now: float) -> None:
+        for _ in range(_AT_A_STRETCH):
+            try:
+                datagram = connected.recv(_LARGEST)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._refused(error)
+                continue
+            self._is_refused = False
+            self._tap.from_portal(datagram, now)
+            self._send_back(datagram)
+
+    def _send(self, connected: socket.socket, datagram: bytes) -> None:
+        try:
+            connected.send(datagram)
+        except BlockingIOError:
+            return  # as good as lost on the way: the client sends it again
+        except OSError as error:
+            self._refused(error)
+
+    def _refused(self, error: OSError) -> None:
+        if not self._is_refused:
+            _log.warning("cannot reach %s: %s", self._upstream, error.strerror)
+        self._is_refused = True
+
+
+class DatagramProxy(DatagramServer):
+    """Relays what comes on one UDP socket, which it owns."""
+
+    def __init__(
+        self, sock: socket.socket, portal: Portal, upstream: PortalURL, journal: Journal
+    ) -> None:
+        super().__init__(sock, portal, DatagramRules(portal.limits))
+        self._upstream = upstream
+        self._journal = journal
+        self._limits = portal.limits
+        # By source and the address that was asked; who was heard last stands last.
+        self._flows: OrderedDict[object, Flow] = OrderedDict()
+        self._closing = False
+        self._settled: trio.Event | None = None
+
+    async def shut_down(self) -> None:
+        """Pass nothing more on, and return when what waits for an answer has had time for it."""
+        self._closing = True
+        with trio.move_on_after(self._limits.drain):
+            while self._is_waiting:
+                self._settled = trio.Event()
+                await self._settled.wait()
+
+    async def abort(self) -> None:
+        """Forget every client."""
+        for flow in self._flows.values():
+            flow.end()
+
+    @property
+    def _is_waiting(self) -> bool:
+        return any(flow.is_waiting for flow in self._flows.values())
+
+    def _handle(
+        self,
+        datagram: bytes,
+        source: Source,
+        ancillary: Ancillary,
+        now: float,
+        nursery: trio.Nursery,
+    ) -> None:
+        if self._closing:
+            return
+        key = source, tuple(ancillary)
+        flow = self._flows.get(key)
+        if flow is None or flow.has_ended:
+            flow = self._begin(source, ancillary)
+            nursery.start_soon(self._run, key, flow)
+        self._flows[key] = flow
+        self._flows.move_to_end(key)
+        if len(self._flows) > _MOST_CLIENTS:
+            _, silent = self._flows.popitem(last=False)
+            silent.end()
+        flow.pass_on(datagram, now)
+
+    def _begin(self, source: Source, ancillary: Ancillary) -> Flow:
+        def send_back(datagram: bytes) -> None:
+            self._send(datagram, source, ancillary)
+            if self._settled is not None:
+                self._settled.set()
+
+        tap = DatagramTap(self._journal, source[:2], self._limits.window)
+        return Flow(self._upstream, tap, send_back, self._limits.window)
+
+    async def _run(self, key: object, flow: Flow) -> None:
+        try:
+            await flow.run()
+        finally:
+            if self._flows.get(key) is flow:
+                del self._flows[key]
+            if self._settled is not None:
+                self._settled.set()

@@ -1,0 +1,126 @@
+"""The file of a recording: what it begins with, and what befalls it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from esps_portal.portal.journal import REPLIED, Journal
+from esps_portal.portal.recording import read_recording
+from esps_portal.protocol.messages import readable_request
+from esps_portal.server.record_file import CannotRecordError, RecordFile
+
+
+def record(path: Path, *answers: bytes) -> None:
+    """Record calls of a service, one for each answer."""
+    journal = Journal()
+    with RecordFile(path, "test/1") as file:
+        journal.sinks.append(file.write)
+        for answer in answers:
+            request = readable_request(b"a CALL price")
+            call = journal.received("tcp", ("127.0.0.1", 1), None, b"a CALL price", request, 0)
+            journal.ended(call, REPLIED, b"a OK %b\n" % answer, 0)
+
+
+def answers(path: Path) -> list[bytes]:
+    return [answer.final.args[0] for answer in read_recording(path.read_bytes())]
+
+
+def test_a_new_file(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    record(path, b"1", b"2")
+    first, *_ = path.read_text().splitlines()
+    began = json.loads(first)
+    assert (began["event"], began["product"], began["format"]) == ("began", "test/1", 1)
+    assert began["time"].endswith("Z")
+    assert answers(path) == [b"1", b"2"]
+
+
+def test_a_recording_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    record(path, b"1")
+    record(path, b"2")
+    assert answers(path) == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("length", [1, 100_000])
+def test_a_broken_last_line_is_cut_off_first(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "calls.jsonl"
+    record(path, b"1")
+    with path.open("ab") as file:
+        file.write(b"{" * length)
+    record(path, b"2")
+    assert answers(path) == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("text", ["my thesis\n", "{}", '{"event": "began", "format": 2}\n'])
+def test_a_file_that_is_no_recording_is_left_as_it_is(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "thesis.txt"
+    path.write_text(text)
+    with pytest.raises(CannotRecordError) as raised:
+        RecordFile(path, "test/1")
+    assert str(raised.value) == f"cannot record to {path}: it is there already, and is no recording"
+    assert path.read_text() == text
+
+
+def test_two_do_not_record_to_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    with (
+        RecordFile(path, "test/1"),
+        pytest.raises(CannotRecordError, match="another process is recording to it"),
+    ):
+        RecordFile(path, "test/1")
+    record(path, b"1")
+    assert answers(path) == [b"1"]
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/dev/full", "cannot record to /dev/full: No space left on device"),
+        ("/dev", "cannot record to /dev: Is a directory"),
+        ("/nowhere/calls.jsonl", "cannot record to /nowhere/calls.jsonl: No such file or direc"),
+    ],
+)
+def test_what_cannot_be_written_is_told_at_once(path: str, says: str) -> None:
+    before = sorted(Path("/proc/self/fd").iterdir())
+    with pytest.raises(CannotRecordError) as raised:
+        RecordFile(Path(path), "test/1")
+    assert str(raised.value).startswith(says)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+
+
+@pytest.fixture
+def largest_file() -> Iterator[int]:
+    """No file that is written meanwhile becomes longer than so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield 1000
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fills_up_ends_the_recording_and_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, largest_file: int
+) -> None:
+    path = tmp_path / "calls.jsonl"
+    with caplog.at_level(logging.ERROR):
+        record(path, *[b"%d" % number for number in range(100)])
+    assert caplog.messages == [f"the recording to {path} has ended: File too large"]
+    assert path.stat().st_size <= largest_file
+    found = answers(path)
+    assert found == [b"%d" % number for number in range(len(found))]
+    assert 0 < len(found) < 100
+
+
+def test_a_pipe_that_nobody_reads(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with caplog.at_level(logging.ERROR):
+        record(path, *[b"x" * 4000] * 100)
+    assert len(caplog.messages) == 1

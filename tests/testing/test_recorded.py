@@ -1,0 +1,51 @@
+"""A portal in a test suite, recorded and replayed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from esps_portal import blocking
+from esps_portal.portal.recording import RecordingError
+from esps_portal.server.record_file import CannotRecordError
+from esps_portal.testing import serve_in_thread
+
+
+def test_a_block_is_recorded_and_replayed(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    with serve_in_thread() as portal:
+        portal.stub("price", "sku-1").reply("9.99").reply("8.99")
+        with blocking.connect(portal.url) as client:
+            with portal.record(path):
+                assert client.call("price", "sku-1") == (b"9.99",)
+                assert client.call("price", "sku-1") == (b"8.99",)
+            client.call("echo", "after the block")
+    assert [json.loads(line)["event"] for line in path.read_text().splitlines()] == [
+        "began",
+        *("received", "replied"),
+        *("received", "replied"),
+    ]
+    with serve_in_thread() as portal, blocking.connect(portal.url) as client:
+        portal.replay(str(path))
+        assert client.call("price", "sku-1") == (b"9.99",)
+        assert client.call("price", "sku-1") == (b"8.99",)
+        assert portal.findings() == []
+        portal.reset()
+        assert portal.findings() == []
+
+
+def test_a_recording_that_outlives_its_portal(tmp_path: Path) -> None:
+    with serve_in_thread() as portal, portal.record(tmp_path / "calls.jsonl"):
+        portal.stop()
+
+
+def test_what_cannot_be_recorded_or_replayed(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("mine\n")
+    with serve_in_thread() as portal:
+        with pytest.raises(CannotRecordError), portal.record(path):
+            pytest.fail("not reached")
+        with pytest.raises(RecordingError):
+            portal.replay(path)
