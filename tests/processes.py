@@ -50,12 +50,12 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(*options: str, json_lines: bool = True) -> Iterator[Served]:
-    """Start a portal on a free port; it has ended when the block is left."""
-    command = [sys.executable, "-m", "esps_portal", "serve", "--port", "0", *options]
+def served(*options: str, json_lines: bool = True, command: str = "serve") -> Iterator[Served]:
+    """Start a portal, or a proxy, on a free port; it has ended when the block is left."""
+    line = [sys.executable, "-m", "esps_portal", command, "--port", "0", *options]
     if json_lines:
-        command.append("--json")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+        line.append("--json")
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
         running = Served(p)
         try:
             first = running.output.readline()

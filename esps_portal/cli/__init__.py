@@ -7,15 +7,22 @@ for help waits for a network library.
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import click
 
 from esps_portal import __version__
+from esps_portal.cli.output import CannotWriteError, guard_output
+from esps_portal.cli.words import INTERRUPTED, complain, line
 
 # Command to module and attribute, in the order of the help.
 _COMMANDS = {
     "serve": ("serve", "serve_command"),
     "run": ("run", "run_command"),
+    "proxy": ("proxy", "proxy_command"),
     "ping": ("ping", "ping_command"),
     "list": ("calls", "list_command"),
     "call": ("calls", "call_command"),
@@ -25,7 +32,57 @@ _COMMANDS = {
 
 
 class _LazyGroup(click.Group):
-    """Imports a command's module when the command is looked up."""
+    """Imports a command's module when the command is looked up, and says in one line what failed.
+
+    Whatever any command raises for a person to see comes by here.
+    """
+
+    def main(  # type: ignore[override]  # click has overloads, for what is told apart in here
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: FBT001, FBT002 - click's signature
+        **extra: Any,  # noqa: ANN401 - the same
+    ) -> object:
+        """Run the command that the arguments name, and exit with its code."""
+        run = partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
+        if not standalone_mode:
+            return run()
+        guard_output()
+        try:
+            code: object = run()
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except (KeyboardInterrupt, click.Abort):
+            sys.exit(INTERRUPTED)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            complain(line(error))
+            sys.exit(error.exit_code)
+        except CannotWriteError as error:
+            sys.exit(_cannot_write(error))
+        except BaseExceptionGroup as group:
+            found, others = group.split(CannotWriteError)
+            if found is None or others is not None:
+                raise  # a bug of ours, which a traceback helps to find
+            sys.exit(_cannot_write(_first(found)))
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        """Run the command; Ctrl-C ends it without a word, where click has some."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+        except click.UsageError as error:
+            name = ctx.invoked_subcommand
+            command = self.get_command(ctx, name) if name else None
+            if error.ctx is None and command is not None:  # click's parser forgets whose it is
+                error.ctx = click.Context(command, ctx, name)
+            raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_COMMANDS)
@@ -39,10 +96,26 @@ class _LazyGroup(click.Group):
         return command
 
 
+def _cannot_write(error: CannotWriteError) -> int:
+    """Tell of it, unless it is only that nobody reads on; return the exit code."""
+    if error.reason:
+        complain(f"esps-portal: {error}")
+    return 1
+
+
+def _first(group: BaseExceptionGroup[CannotWriteError]) -> CannotWriteError:
+    first: CannotWriteError | BaseExceptionGroup[CannotWriteError] = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
+
+
 @click.group(
+    "esps-portal",
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
-    epilog="Exit codes: 0 done, 1 the thing asked about failed, 2 bad usage.",
+    epilog="Exit codes: 0 done, 1 the thing asked about failed or its answer could not be"
+    " written (nobody reads on, say), 2 bad usage, 130 Ctrl-C.",
 )
 @click.version_option(__version__, prog_name="esps-portal")
 def main() -> None:

@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 import base64
+import math
+import os
 import sys
 
 import click
 
-from esps_portal.cli.words import json_option, print_json, run, text, timeout_option, url_option
+from esps_portal.cli.output import need_output
+from esps_portal.cli.words import (
+    Seconds,
+    fail,
+    json_option,
+    print_json,
+    run,
+    text,
+    timeout_option,
+    url_option,
+)
+from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.messages import Request
+
+
+class ServiceType(click.ParamType[str]):
+    """The name of a service: what is no text cannot be one. The portal knows the rest."""
+
+    name = "service"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None, /
+    ) -> str:
+        """Return the name."""
+        try:
+            return os.fsencode(str(value)).decode()
+        except UnicodeDecodeError:
+            self.fail(f"{value!r} is no text in UTF-8", param, ctx)
 
 
 @click.command("list")
-@click.argument("service", required=False)
+@click.argument("service", required=False, type=ServiceType())
 @url_option
 @timeout_option
 @json_option
@@ -25,7 +54,7 @@ def list_command(service: str | None, url: str, timeout: float, *, as_json: bool
         from esps_portal import connect  # noqa: PLC0415 - help must not wait for it
 
         async with connect(url) as portal:
-            names = [service] if service else await portal.services()
+            names = await portal.services() if service is None else [service]
             for name in names:
                 described = [text(arg) for arg in await portal.describe(name)]
                 if as_json:
@@ -36,19 +65,19 @@ def list_command(service: str | None, url: str, timeout: float, *, as_json: bool
                     click.echo(f"{head:<10} {flags:<3} {usage}".rstrip())
                     click.echo(f"               {summary}")
 
-    run(asked, timeout)
+    run(asked, timeout, url=url, as_json=as_json)
 
 
 @click.command("call", context_settings={"ignore_unknown_options": True})
 @url_option
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     default=None,
     help="Seconds to wait for the end of the call; none by default.",
 )
 @json_option
-@click.argument("service")
+@click.argument("service", type=ServiceType())
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def call_command(
     service: str, args: tuple[str, ...], url: str, timeout: float | None, *, as_json: bool
@@ -57,16 +86,18 @@ def call_command(
 
     DATA lines are printed as they arrive, then the arguments of the OK, each
     line's separated by spaces. The argument - is read from standard input.
-    A refusal prints "CODE words" on standard error and exits 1.
+    A refusal prints "CODE words" on standard error and exits 1; with --json
+    also {"error": CODE, "words": WORDS} on standard output.
     """
-    octets = [sys.stdin.buffer.read() if arg == "-" else arg.encode() for arg in args]
+    need_output()  # first of all: a call is not taken back
+    octets = [_standard_input() if arg == "-" else os.fsencode(arg) for arg in args]
+    _check_size(service, octets, cut="-" in args)
 
     def show(kind: str, row: tuple[bytes, ...]) -> None:
         if as_json:
             print_json({"type": kind, "args": [_as_json(arg) for arg in row]})
         elif row or kind == "data":
             click.echo(" ".join(text(arg) for arg in row))
-        sys.stdout.flush()
 
     async def asked() -> None:
         from esps_portal import connect  # noqa: PLC0415 - help must not wait for it
@@ -76,7 +107,32 @@ def call_command(
                 show("data", row)
             show("ok", rows.result)
 
-    run(asked, timeout)
+    run(asked, math.inf if timeout is None else timeout, url=url, as_json=as_json)
+
+
+def _standard_input() -> bytes:
+    """Return standard input, of which more than a line holds need not be read."""
+    if sys.stdin is None:
+        fail("esps-portal: cannot read what - stands for: standard input is closed")
+    try:
+        return sys.stdin.buffer.read(Limits().max_line + 1)
+    except OSError as error:
+        fail(f"esps-portal: cannot read what - stands for: {error.strerror or error}")
+
+
+def _check_size(service: str, args: list[bytes], *, cut: bool) -> None:
+    """Tell how far a request is too long, as the client itself does not.
+
+    Args:
+        cut: what was read may have gone on.
+    """
+    size = len(Request(b"c1", b"CALL", (service.encode(), *args)).encode())
+    most = Limits().max_line
+    if size > most:
+        raise click.UsageError(
+            f"the request would be {size} bytes long{' or more' if cut else ''},"
+            f" and a portal takes {most}: send it less at a time"
+        )
 
 
 def _as_json(arg: bytes) -> object:

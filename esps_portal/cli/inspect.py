@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 
 import click
 
+from esps_portal.cli.output import need_output
+from esps_portal.cli.words import HostType, Seconds
 from esps_portal.protocol.registry import PORT
-
-
-def _finite(_context: click.Context, _option: click.Parameter, value: float) -> float:
-    if math.isnan(value):  # a range lets it pass: it is neither too small nor too large
-        raise click.BadParameter("must be a number of seconds")
-    return value
 
 
 @click.command("inspect", short_help="Show who holds a port, and if it speaks ESPS/1.")
@@ -27,14 +22,14 @@ def _finite(_context: click.Context, _option: click.Parameter, value: float) -> 
 )
 @click.option(
     "--host",
+    type=HostType(),
     metavar="H",
     help="Look at this address or name alone. Of another machine only the answers can be seen.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, 3600, min_open=True),
-    callback=_finite,
+    type=Seconds(0, 3600, min_open=True),
     default=1.0,
     show_default=True,
     metavar="S",
@@ -59,6 +54,7 @@ def inspect_command(port: int, host: str | None, as_json: bool, timeout: float) 
     from esps_portal.inspection.prose import prose  # noqa: PLC0415
     from esps_portal.inspection.report import UnknownHostError, inspect_port  # noqa: PLC0415
 
+    need_output()
     try:
         report = inspect_port(port, host, timeout)
     except UnknownHostError as error:
@@ -66,4 +62,4 @@ def inspect_command(port: int, host: str | None, as_json: bool, timeout: float) 
     # ASCII in JSON: a command line may hold octets that are no text, and standard output refuses.
     lines = [json.dumps(report.as_json())] if as_json else prose(report)
     click.echo("\n".join(lines))
-    raise SystemExit(0 if report.held else 1)
+    raise click.exceptions.Exit(0 if report.held else 1)

@@ -9,7 +9,14 @@ import time
 import attrs
 import click
 
-from esps_portal.cli.words import fail, json_option, print_json, timeout_option, url_option
+from esps_portal.cli.words import (
+    Seconds,
+    fail,
+    json_option,
+    print_json,
+    timeout_option,
+    url_option,
+)
 from esps_portal.cli.words import run as run_command
 
 
@@ -58,7 +65,7 @@ class Tally:
 @click.option(
     "-i",
     "--interval",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     default=1.0,
     show_default=True,
     help="Seconds between two pings.",
@@ -93,7 +100,7 @@ def ping_command(
                     _show(tally, as_json=as_json)
 
     try:
-        run_command(asked)
+        run_command(asked, timeout, bound=False, url=url)
     except click.exceptions.Exit as ended:
         _summarise(tally, as_json=as_json)
         interrupted = ended.exit_code != 1

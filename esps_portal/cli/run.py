@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import trio
 
     from esps_portal.portal.faults import Fault
+    from esps_portal.portal.recording import RecordedAnswer
     from esps_portal.portal.scenario import PlannedFault, Scenario
     from esps_portal.server.serving import Listening
 
@@ -31,10 +33,12 @@ _NOT_FOUND, _NOT_EXECUTABLE, _BY_SIGNAL = 127, 126, 128
     help="Fail where the portal was not called as its stubs say, though CMD was content.",
 )
 @click.argument("command", metavar="CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
-def run_command(
+def run_command(  # noqa: PLR0913 - click hands every option over as a parameter
     command: tuple[str, ...],
     scenario: Scenario | None,
     faults: tuple[PlannedFault, ...],
+    replay: list[RecordedAnswer] | None,
+    record: Path | None,
     *,
     strict: bool,
 ) -> None:
@@ -106,7 +110,7 @@ def run_command(
 
     from esps_portal.server.binding import CannotBindError  # noqa: PLC0415 - the same
 
-    script = Script.of(scenario, faults, control=0)
+    script = Script.of(scenario, faults, 0, replay, record)
     for fault in script.faults:
         _tell_fault(fault)
     try:

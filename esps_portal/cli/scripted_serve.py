@@ -1,4 +1,4 @@
-"""What makes a served portal a scripted one: --control, --scenario, --fault.
+"""What makes a served portal a scripted one: --control, --scenario, --fault, --replay, --record.
 
 `serve` and `run` have them in common. Whatever else scripts a portal from the command line is
 declared here too: its option in `scripted_options`, its value in `Script`.
@@ -6,6 +6,7 @@ declared here too: its option in `scripted_options`, its value in `Script`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,14 +14,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import click
 
+from esps_portal.cli.words import fail
+
 if TYPE_CHECKING:
     import trio
 
     from esps_portal.cli.events import Events
     from esps_portal.portal.faults import Fault
+    from esps_portal.portal.recording import RecordedAnswer
     from esps_portal.portal.scenario import PlannedFault, Scenario
     from esps_portal.portal.scripted import ScriptedPortal
+    from esps_portal.server.record_file import RecordFile
     from esps_portal.server.serving import Listening
+
+_log = logging.getLogger("esps_portal")
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -74,6 +81,28 @@ class FaultWords(click.ParamType["PlannedFault"]):
             self.fail(error.words if error.path in error.words else str(error), param, ctx)
 
 
+class RecordingFile(click.ParamType["list[RecordedAnswer]"]):
+    """A recording; what is wrong with it is named by its line."""
+
+    name = "file"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None, /
+    ) -> list[RecordedAnswer]:
+        """Return the answers that the file holds."""
+        from esps_portal.portal.recording import (  # noqa: PLC0415 - help must not wait for it
+            RecordingError,
+            read_recording,
+        )
+
+        try:
+            return read_recording(Path(str(value)).read_bytes())
+        except OSError as error:
+            self.fail(f"{value}: {error.strerror}", param, ctx)
+        except RecordingError as error:
+            self.fail(f"{value}: {error}", param, ctx)
+
+
 def _number(text: str) -> int | float | str:
     if text[:1].isalpha():
         return text  # a service may be called nan
@@ -83,6 +112,14 @@ def _number(text: str) -> int | float | str:
         except ValueError:
             continue
     return text
+
+
+record_option = click.option(
+    "--record",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Add to FILE, as JSON lines, every connection, request and answer.",
+)
 
 
 def scripted_options(command: _Command) -> _Command:
@@ -101,7 +138,13 @@ def scripted_options(command: _Command) -> _Command:
         metavar="'NAME KEY=VALUE...'",
         help="Place a fault; may be repeated.",
     )
-    return scenario(fault(command))
+    replay = click.option(
+        "--replay",
+        type=RecordingFile(),
+        metavar="FILE",
+        help="Answer the calls of a recording as they were answered, in that order.",
+    )
+    return scenario(fault(replay(record_option(command))))
 
 
 control_option = click.option(
@@ -130,12 +173,18 @@ class Script:
 
     @classmethod
     def of(
-        cls, scenario: Scenario | None, faults: tuple[PlannedFault, ...], control: int | None
+        cls,
+        scenario: Scenario | None,
+        faults: tuple[PlannedFault, ...],
+        control: int | None,
+        replay: list[RecordedAnswer] | None = None,
+        record: Path | None = None,
     ) -> Script:
         """Make a portal as it was asked for.
 
         Raises:
-            click.UsageError: the scenario does not fit its own limits.
+            click.UsageError: the scenario, or the recording, does not fit its limits.
+            click.exceptions.Exit: the file cannot be recorded to, which was said.
         """
         from esps_portal.portal.offer import bundled_portal  # noqa: PLC0415 - help must not wait
         from esps_portal.portal.plain import ScenarioError  # noqa: PLC0415 - the same
@@ -152,6 +201,9 @@ class Script:
         except ScenarioError as error:
             raise click.BadParameter(str(error), param_hint="'--scenario'") from error
         placed += [portal.script.faults.place(fault.make()) for fault in faults]
+        _replay(replay, portal)
+        if record is not None:
+            portal.script.journal.sinks.append(open_record(record).write)
         return cls(portal, placed, control)
 
     async def begin(
@@ -176,6 +228,30 @@ class Script:
         )
         address: tuple[str, int] = await nursery.start(serving)
         return address
+
+
+def _replay(recording: list[RecordedAnswer] | None, portal: ScriptedPortal) -> None:
+    if recording is None:
+        return
+    from esps_portal.portal.recording import RecordingError  # noqa: PLC0415 - help must not wait
+    from esps_portal.portal.replaying import replay  # noqa: PLC0415 - the same
+
+    try:
+        calls = replay(recording, portal)
+    except RecordingError as error:
+        raise click.BadParameter(str(error), param_hint="'--replay'") from error
+    _log.info("replaying %d answers to %d different calls", len(recording), calls)
+
+
+def open_record(path: Path) -> RecordFile:
+    """Return the file that is recorded to; or say in one line why there is none, and exit 1."""
+    from esps_portal.server.product import PRODUCT  # noqa: PLC0415 - help must not wait for it
+    from esps_portal.server.record_file import CannotRecordError, RecordFile  # noqa: PLC0415
+
+    try:
+        return RecordFile(path, PRODUCT)
+    except CannotRecordError as error:
+        fail(f"esps-portal: {error}")
 
 
 def write_entries(portal: ScriptedPortal, events: Events) -> None:

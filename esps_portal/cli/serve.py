@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import signal
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 import click
 
+from esps_portal.cli.output import CannotWriteError
 from esps_portal.cli.scripted_serve import Script, control_option, scripted_options, write_entries
-from esps_portal.cli.words import fail, print_json
+from esps_portal.cli.words import HostType, fail, print_json
 from esps_portal.protocol.registry import PORT
 
 if TYPE_CHECKING:
     from esps_portal.cli.events import Events
     from esps_portal.portal.faults import Fault
+    from esps_portal.portal.recording import RecordedAnswer
     from esps_portal.portal.scenario import PlannedFault, Scenario
     from esps_portal.server.binding import CannotBindError
+    from esps_portal.server.proxy import ProxyListening
     from esps_portal.server.serving import Listening, ServerConfig
 
 _LEVELS = ("debug", "info", "warning", "error")
@@ -30,6 +35,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 @click.option(
     "--host",
     "hosts",
+    type=HostType(),
     multiple=True,
     default=("127.0.0.1",),
     show_default=True,
@@ -65,6 +71,8 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
     control: int | None,
     scenario: Scenario | None,
     faults: tuple[PlannedFault, ...],
+    replay: list[RecordedAnswer] | None,
+    record: Path | None,
 ) -> None:
     """Serve a portal with all bundled services.
 
@@ -74,13 +82,15 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
     and --port, and NOTIFY_SOCKET is told when the portal listens.
 
     With --json the first line tells where it listens, as an event "ready".
-    A portal with --control, --scenario or --fault goes on with an event for
-    every connection, request and answer.
+    A portal with --control, --scenario, --fault, --replay or --record goes on
+    with an event for every connection, request and answer.
 
     \b
     Examples:
       esps-portal serve --port 0 --json --control
       esps-portal serve --fault "reset service=echo when=before times=2"
+      esps-portal serve --record calls.jsonl
+      esps-portal serve --replay calls.jsonl
     """  # noqa: D301 - click wants the character itself in front of what keeps its lines
     if no_tcp and no_udp:
         raise click.UsageError("--no-tcp and --no-udp leave nothing to serve")
@@ -99,12 +109,13 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
         fail(f"esps-portal: cannot serve on what was handed over: {unfit}")
     config = ServerConfig(hosts=hosts, port=port, tcp=not no_tcp, udp=not no_udp, sockets=sockets)
     script = None
-    if control is not None or scenario is not None or faults:
+    wanted = (control, scenario, faults or None, replay, record)
+    if any(option is not None for option in wanted):
         if control is not None and sockets is not None:
             fail(
                 "esps-portal: --control needs ports of its own: it cannot take inherited ones down"
             )
-        script = Script.of(scenario, faults, control)
+        script = Script.of(scenario, faults, control, replay, record)
         config = attrs.evolve(config, portal=script.portal, hold=control is not None)
     try:
         trio.run(_serve, config, script, as_json)
@@ -112,7 +123,7 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
         error = group.exceptions[0]
         assert isinstance(error, CannotBindError)  # noqa: S101 - so says the line above
         option = "--control" if error.port == control else "--port"
-        fail(f"esps-portal: {error}{_who_has_it(error, option)}")
+        fail(f"esps-portal: {error}{who_has_it(error, option)}")
     except* KeyboardInterrupt:
         raise click.exceptions.Exit(128 + signal.SIGINT) from None
 
@@ -144,17 +155,18 @@ async def _serve(config: ServerConfig, script: Script | None, as_json: bool) -> 
                 control = await script.begin(nursery, listening, told)
                 for fault in script.faults:
                     told(fault)
-            _announce(listening, control, as_json=as_json)
+            announce(listening, control, as_json=as_json)
             if events is not None:
                 nursery.start_soon(events.run)
             notify(os.environ, "READY=1")
-            nursery.start_soon(_end_on_signal, signals, listening, nursery.cancel_scope)
+            nursery.start_soon(end_on_signal, signals, listening, nursery.cancel_scope)
             await ended.wait()
             if events is not None:
                 await events.finish({"event": "stopped"})
             nursery.cancel_scope.cancel()
     if as_json and events is None:
-        print_json({"event": "stopped"})
+        with contextlib.suppress(CannotWriteError):  # it has ended, whoever still reads
+            print_json({"event": "stopped"})
 
 
 def _tell_fault(events: Events | None, fault: Fault) -> None:
@@ -167,7 +179,10 @@ def _tell_fault(events: Events | None, fault: Fault) -> None:
         events.put({"event": "fault", "fault": str(fault), "seed": fault.seed})
 
 
-async def _end_on_signal(signals: object, listening: Listening, scope: object) -> None:
+async def end_on_signal(
+    signals: object, listening: Listening | ProxyListening, scope: object
+) -> None:
+    """End in good order at the first signal, at once at the second."""
     from esps_portal.server.activation import notify  # noqa: PLC0415 - help must not wait for it
 
     first = True
@@ -182,7 +197,10 @@ async def _end_on_signal(signals: object, listening: Listening, scope: object) -
             scope.cancel()  # type: ignore[attr-defined]  # a trio.CancelScope, imported lazily
 
 
-def _announce(listening: Listening, control: tuple[str, int] | None, *, as_json: bool) -> None:
+def announce(
+    listening: Listening | ProxyListening, control: tuple[str, int] | None, *, as_json: bool
+) -> None:
+    """Tell where it listens."""
     if as_json:
         print_json(
             {
@@ -202,7 +220,7 @@ def _announce(listening: Listening, control: tuple[str, int] | None, *, as_json:
     click.echo("Press Ctrl-C to stop.")
 
 
-def _who_has_it(error: CannotBindError, option: str) -> str:
+def who_has_it(error: CannotBindError, option: str) -> str:
     """Return who has the port, as far as that may be seen, and what to do."""
     if error.errno != errno.EADDRINUSE:
         return ""

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from esps_portal.cli.output import need_output
+
 _PARTS = {"text": "esps-1.md", "abnf": "esps-1.abnf", "registry": "registry.toml"}
 
 
@@ -21,5 +23,6 @@ def spec_folder() -> Path:
 @click.option("--path", is_flag=True, help="Print where the files are, vectors included.")
 def spec_command(part: str, *, path: bool) -> None:
     """Print the specification of ESPS/1: its text, grammar or registry."""
+    need_output()
     folder = spec_folder()
     click.echo(str(folder) if path else (folder / _PARTS[part]).read_text(encoding="utf-8"))

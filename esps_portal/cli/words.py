@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import math
+import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
 
 import click
 
-from esps_portal.protocol.errors import EspsError, RefusedError
+from esps_portal.cli.output import need_output
+from esps_portal.protocol.errors import EspsError, RefusedError, UnreachableError
 from esps_portal.protocol.urls import PortalURL
 
 DEFAULT_URL = "esps://127.0.0.1:2867"
@@ -32,6 +38,41 @@ class URLType(click.ParamType[str]):
             self.fail(str(error), param, ctx)
 
 
+class HostType(click.ParamType[str]):
+    """A name or an address, as far as its form tells."""
+
+    name = "host"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None, /
+    ) -> str:
+        """Return the host, if it may be one."""
+        host = str(value)
+        if not host or any(c.isspace() or not c.isprintable() for c in host):
+            self.fail(f"{host!r} is no name or address of a host", param, ctx)
+        try:
+            host.encode("idna")  # as every look-up does
+        except UnicodeError:
+            self.fail(f"{host!r} is no name of a host", param, ctx)
+        return host
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds; the ranges of click let nan pass, and inf where they have one end."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Return the number, if it is one and in the range."""
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return seconds
+
+
 url_option = click.option(
     "--url",
     type=URLType(),
@@ -44,7 +85,7 @@ url_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
 timeout_option = click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     default=10.0,
     show_default=True,
     help="Seconds to wait for an answer.",
@@ -59,37 +100,90 @@ def text(octets: bytes) -> str:
 
 def print_json(value: object) -> None:
     """Print one JSON value on a line of its own, at once."""
+    need_output()
     click.echo(json.dumps(value))
-    sys.stdout.flush()
 
 
-def fail(message: str) -> None:
+def complain(message: str) -> None:
+    """Print a line on standard error, if that can be written: if not, the exit code says it."""
+    try:
+        click.echo(message, err=True)
+    except OSError:
+        sys.stderr = None  # else what is left in its buffer changes the exit code
+
+
+def line(error: click.ClickException) -> str:
+    """Return what is wrong with the usage, and where to read on, in one line."""
+    said = " ".join(part.strip() for part in error.format_message().splitlines())
+    said = text(said.encode("utf-8", "surrogateescape"))
+    if not isinstance(error, click.UsageError):
+        return f"esps-portal: {said}"
+    path = "esps-portal" if error.ctx is None else error.ctx.command_path
+    return f"{path}: {said.removesuffix('.')}; see {path} --help"
+
+
+def fail(message: str) -> NoReturn:
     """Print one line on standard error and exit 1."""
-    click.echo(message, err=True)
+    complain(message)
     raise click.exceptions.Exit(1)
 
 
-def run(asked: Callable[[], Awaitable[None]], timeout: float | None = None) -> None:
-    """Run a command's coroutine; what goes wrong with the portal becomes one line and exit 1."""
+def run(
+    asked: Callable[[], Awaitable[None]],
+    timeout: float,
+    *,
+    bound: bool = True,
+    url: str = "",
+    as_json: bool = False,
+) -> None:
+    """Run a command's coroutine; what goes wrong with the portal becomes one line and exit 1.
+
+    Args:
+        timeout: seconds, for the words when they are over.
+        bound: the coroutine as a whole may take no longer; else it sees to that itself.
+        url: whom it asks, for a hint.
+        as_json: a refusal is printed for a program too, on standard output.
+    """
     import trio  # noqa: PLC0415 - help must not wait for it
 
     async def bounded() -> None:
-        if timeout is None:
-            await asked()
-            return
-        with trio.fail_after(timeout):
+        with trio.fail_after(timeout) if bound else trio.CancelScope():
             await asked()
 
+    need_output()
     try:
         trio.run(bounded)
     except RefusedError as error:
-        fail(f"{error.code} {text(error.words.encode())}".rstrip())
+        if as_json:
+            print_json({"error": error.code, "words": error.words})
+        refused = f"{error.code} {text(error.words.encode())}".rstrip()
+        fail(refused + _refusal_hint(error, url))
     except EspsError as error:
         # It may quote what the portal said last.
-        fail(text(f"esps-portal: {error}".encode()))
+        fail(text(f"esps-portal: {error}".encode()) + _hint(error))
     except trio.TooSlowError:
         fail(f"esps-portal: no answer in {timeout:g} s")
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except KeyboardInterrupt:
         raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def _hint(error: EspsError) -> str:
+    """Return what to do where nobody was reached."""
+    if not isinstance(error, UnreachableError) or error.__cause__ is None:
+        return ""
+    if isinstance(error.__cause__, socket.gaierror):
+        return "; name another host with --url"
+    if os.strerror(errno.ECONNREFUSED) in str(error):
+        return "; start one with esps-portal serve, or name another with --url"
+    return "; name another with --url"
+
+
+def _refusal_hint(error: RefusedError, url: str) -> str:
+    """Return what to do where only TCP will do."""
+    too_large = error.code == "too-large" and b"use-tcp" in error.arguments
+    if not url.startswith("esps+udp:") or not (too_large or error.code == "use-tcp"):
+        return ""
+    where = PortalURL.parse(url)
+    return f"; ask over TCP: --url {PortalURL('tcp', where.host, where.port)}"

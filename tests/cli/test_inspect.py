@@ -9,12 +9,12 @@ import sys
 import pytest
 from click.testing import CliRunner, Result
 
-from esps_portal.cli.inspect import inspect_command
+from esps_portal.cli import main
 from tests.inspection.strangers import bound, free_port, pong, portal, tcp_stranger, udp_stranger
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(inspect_command, arguments)
+    return CliRunner().invoke(main, ["inspect", *arguments])
 
 
 def test_a_held_port_is_told_and_is_0() -> None:
@@ -95,7 +95,9 @@ def test_bad_usage_is_2_and_one_line_says_why(arguments: list[str]) -> None:
     result = run(*arguments)
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert result.stderr.splitlines()[-1].startswith("Error: ")
+    assert result.stderr.startswith("esps-portal inspect: ")
+    assert result.stderr.endswith("; see esps-portal inspect --help\n")
+    assert result.stderr.count("\n") == 1
 
 
 def test_help_says_what_the_exit_codes_mean() -> None:

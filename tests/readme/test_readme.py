@@ -22,12 +22,12 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 
 
-def commands() -> Iterator[tuple[str, str]]:
-    """Yield each command of the console blocks, and what it is said to print."""
+def sessions() -> Iterator[list[tuple[str, str]]]:
+    """Yield, for each console block, its commands, and what each is said to print."""
     for block in blocks("console"):
-        for entry in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, output = entry.partition("\n")
-            yield command, output
+        entries = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+        parted = (entry.partition("\n") for entry in entries)
+        yield [(command, output) for command, _, output in parted]
 
 
 @pytest.fixture(scope="module")
@@ -41,24 +41,28 @@ def environment(portal: Served) -> dict[str, str]:
     return {**os.environ, "PATH": path, "ESPS_PORTAL_URL": portal.url}
 
 
-@pytest.mark.parametrize(("command", "output"), list(commands()))
-def test_console(command: str, output: str, portal: Served, tool: Callable[[str], str]) -> None:
-    if command == "esps-portal serve":
-        with served(json_lines=False) as running:
-            assert running.first_lines(3).replace(str(running.port), "2867") == output
-        return
-    if " nc " in command:
-        tool("nc")
-    ran = subprocess.run(  # noqa: S602 - the README's commands are shell commands
-        command.replace("2867", str(portal.port)),
-        shell=True,
-        env=environment(portal),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert ran.stdout + ran.stderr == output
+@pytest.mark.parametrize("session", list(sessions()), ids=lambda session: session[0][0])
+def test_console(
+    session: list[tuple[str, str]], portal: Served, tool: Callable[[str], str], tmp_path: Path
+) -> None:
+    for command, output in session:
+        if command == "esps-portal serve":
+            with served(json_lines=False) as running:
+                assert running.first_lines(3).replace(str(running.port), "2867") == output
+            continue
+        if " nc " in command:
+            tool("nc")
+        ran = subprocess.run(  # noqa: S602 - the README's commands are shell commands
+            command.replace("2867", str(portal.port)),
+            shell=True,
+            cwd=tmp_path,
+            env=environment(portal),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert ran.stdout + ran.stderr == output
 
 
 SUITES = [program for program in blocks("python") if "def test_" in program]
