@@ -152,6 +152,8 @@ class Journal:
         self.sinks: list[Sink] = []
         #: Told that something happened; each is dropped when it returns true.
         self.watchers: list[Callable[[], bool]] = []
+        #: Nothing happens any more.
+        self.has_ended = False
         self._order = 0
         self._accepted = 0
         self._requests = 0
@@ -161,6 +163,11 @@ class Journal:
         self._calls.clear()
         self.connections.clear()
         self._accepted = self._requests = 0
+
+    def end(self) -> None:
+        """Tell whoever watches that nothing happens any more."""
+        self.has_ended = True
+        self._tell_watchers()
 
     @property
     def forgotten(self) -> int:
@@ -278,7 +285,10 @@ class Journal:
         for sink in self.sinks:
             sink(Entry(order, at, event, subject))
         if self.watchers:
-            self.watchers[:] = [watcher for watcher in self.watchers if not watcher()]
+            self._tell_watchers()
+
+    def _tell_watchers(self) -> None:
+        self.watchers[:] = [watcher for watcher in self.watchers if not watcher()]
 
 
 def _record(answered: _Answered) -> RecordedCall:

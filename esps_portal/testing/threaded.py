@@ -167,6 +167,8 @@ class PortalThread:
             self._death.append(_single(error))
             if not self._ready.done():
                 self._ready.set_exception(_single(error))
+        finally:
+            self._portal.script.journal.end()
 
     async def _serve(self) -> None:
         self._token = trio.lowlevel.current_trio_token()

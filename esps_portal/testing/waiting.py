@@ -30,7 +30,8 @@ def watch(journal: Journal, service: str | None, count: int) -> Watch:
     future: concurrent.futures.Future[None] = concurrent.futures.Future()
 
     def met() -> bool:
-        if len(journal.calls_of(service)) < count:
+        # Of a portal that has died nothing is to be expected: whoever waits asks it, and is told.
+        if not journal.has_ended and len(journal.calls_of(service)) < count:
             return False
         # Whoever waited in asyncio and gave up has cancelled it.
         if future.set_running_or_notify_cancel():

@@ -132,14 +132,25 @@ def test_a_portal_that_dies_says_why() -> None:
             assert "in the loop" in str(caught.value)
 
 
-def test_who_waits_is_told_of_the_death() -> None:
+def test_who_waits_is_told_of_the_death_at_once() -> None:
     with contextlib.suppress(PortalEndedError), serve_in_thread() as portal:
         killer = threading.Timer(0.05, kill, (portal,))
         killer.start()
+        began = time.monotonic()
         with pytest.raises(PortalEndedError) as caught:
-            portal.wait_for("price", timeout=0.3)
+            portal.wait_for("price", timeout=PATIENCE)
+        assert time.monotonic() - began < PATIENCE
         killer.join(PATIENCE)
         assert isinstance(caught.value.__cause__, Death)
+
+
+async def test_who_waits_in_a_coroutine_is_told_of_the_death_at_once() -> None:
+    with contextlib.suppress(PortalEndedError), serve_in_thread() as portal:
+        killer = threading.Timer(0.05, kill, (portal,))
+        killer.start()
+        with trio.fail_after(PATIENCE), pytest.raises(PortalEndedError):
+            await portal.wait_for_async("price", timeout=2 * PATIENCE)
+        killer.join(PATIENCE)
 
 
 async def test_use_after_the_end_inside_trio() -> None:
