@@ -25,7 +25,7 @@ from esps_portal.portal.statistics import Statistics
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import RefusedError
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request
+from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request, refusal
 from esps_portal.protocol.registry import VERSION, what_is_wrong_with_arguments
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -171,16 +171,16 @@ class Portal:
             return Reply(request.tag, OK, request.args)
         wrong = what_is_wrong_with_arguments(request.verb, request.args)
         if wrong:
-            return refuse(request.tag, "bad-arguments", wrong)
+            return refusal(request.tag, "bad-arguments", wrong)
         return self._hello(request) if request.verb == b"HELLO" else self._list(request)
 
     def _hello(self, request: Request) -> Reply:
         for version in request.args:
             name, _, digits = version.partition(b"/")
             if name != b"ESPS" or not digits.isdigit():
-                return refuse(request.tag, "bad-arguments", "HELLO needs versions: ESPS/1")
+                return refusal(request.tag, "bad-arguments", "HELLO needs versions: ESPS/1")
         if VERSION not in request.args:
-            return refuse(request.tag, "unsupported-version", "this is ESPS/1")
+            return refusal(request.tag, "unsupported-version", "this is ESPS/1")
         announced = (VERSION, self.product.encode(), *self.limits.announced())
         return Reply(request.tag, OK, announced)
 
@@ -196,24 +196,19 @@ class Portal:
         name = request.args[0]
         known = name.lower() in self._services
         hint = f"names are case-sensitive: {name.lower().decode()}" if known else "LIST names them"
-        return refuse(request.tag, "unknown-service", hint)
+        return refusal(request.tag, "unknown-service", hint)
 
 
 def check(request: Request, service: Service, caller: Caller) -> Reply | None:
     """Return why a service is not executed, if it is not. The number of arguments comes last."""
     if caller.transport not in service.transports:
-        return refuse(request.tag, "use-tcp", f"{service.name} is not offered over UDP")
+        return refusal(request.tag, "use-tcp", f"{service.name} is not offered over UDP")
     if not service.free and not caller.admit(service):
-        return refuse(request.tag, "busy", "too many calls run: try again")
+        return refusal(request.tag, "busy", "too many calls run: try again")
     if not service.least <= len(request.args) - 1 <= service.most:
         usage = f"usage: CALL {service.name} {service.usage}".rstrip()
-        return refuse(request.tag, "bad-arguments", usage)
+        return refusal(request.tag, "bad-arguments", usage)
     return None
-
-
-def refuse(tag: bytes, code: str, words: str) -> Reply:
-    """Return an error, with words for a person."""
-    return Reply(tag, ERR, (code.encode(), words.encode()))
 
 
 def _refused(tag: bytes, error: RefusedError, service: Service, portal: Portal) -> Reply:
@@ -228,7 +223,7 @@ def _refused(tag: bytes, error: RefusedError, service: Service, portal: Portal) 
 def _failed(tag: bytes, service: Service, portal: Portal) -> Reply:
     portal.statistics.failed += 1
     _log.exception("service %s failed", service.name)
-    return refuse(tag, "failed", "the service failed; the server's log says why")
+    return refusal(tag, "failed", "the service failed; the server's log says why")
 
 
 def _outcome(tag: bytes, result: Result, max_line: int) -> Reply | Farewell:

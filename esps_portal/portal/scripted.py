@@ -7,12 +7,12 @@ import difflib
 import attrs
 
 from esps_portal.portal.acting import as_task
-from esps_portal.portal.answering import Call, Outcome, Portal, check, refuse
+from esps_portal.portal.answering import Call, Outcome, Portal, check
 from esps_portal.portal.faults import FaultBook
 from esps_portal.portal.journal import Journal
 from esps_portal.portal.services import Caller, Farewell, Service
 from esps_portal.portal.stubs import Mismatch, Stub, StubBook
-from esps_portal.protocol.messages import Reply, Request
+from esps_portal.protocol.messages import Reply, Request, refusal
 
 # The words of an error are for a person: so long they fit any line, however they are escaped.
 _WORDS = 150
@@ -74,7 +74,7 @@ class ScriptedPortal(Portal):
         self.statistics.requests += 1
         if isinstance(found, Mismatch):
             self.script.note_unexpected(request, str(found))
-            return refuse(request.tag, "unmatched", _bounded(str(found)))
+            return refusal(request.tag, "unmatched", _bounded(str(found)))
         return self._answer_with(found, request, caller)
 
     def _unknown(self, request: Request) -> Reply:

@@ -250,7 +250,7 @@ class Conversation:
         self._move(Signal.IDLE)
         return Notice(b"BYE", (b"idle",))
 
-    def expire(self) -> list[Reply | Notice]:
+    def expire(self) -> list[Reply]:
         """The drain is over: refuse what still runs. Returns the refusals."""
         lines = [refusal(call.tag, "closing", "the drain is over") for call in self._live()]
         for call in self._live():
@@ -291,7 +291,7 @@ class Conversation:
             return refusal(request.tag, "not-in-flight", "no call runs under that tag")
         self._drop(call)
         self._calls[request.tag] = None
-        return Cancel(request.tag, call, Reply(target, b"ERR", (b"cancelled",)))
+        return Cancel(request.tag, call, refusal(target, "cancelled"))
 
     def _reject(self, line: bytes, error: ProtocolError) -> Reply | Notice | None:
         first, self._first = self._first, False

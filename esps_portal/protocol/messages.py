@@ -7,6 +7,8 @@ a line without its LF and raise nothing but `ProtocolError`.
 
 from __future__ import annotations
 
+from typing import overload
+
 import attrs
 
 from esps_portal.protocol import grammar
@@ -85,6 +87,18 @@ def _join(first: bytes, second: bytes, args: tuple[bytes, ...]) -> bytes:
     if args:
         return b"%b %b %b" % (first, second, grammar.encode_args(args))
     return b"%b %b" % (first, second)
+
+
+@overload
+def refusal(tag: bytes, code: str, *words: str | bytes) -> Reply: ...
+
+
+@overload
+def refusal(tag: None, code: str, *words: str | bytes) -> Notice: ...
+
+
+@overload
+def refusal(tag: bytes | None, code: str, *words: str | bytes) -> Reply | Notice: ...
 
 
 def refusal(tag: bytes | None, code: str, *words: str | bytes) -> Reply | Notice:

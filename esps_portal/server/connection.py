@@ -260,11 +260,15 @@ class Connection(Sender):
                     nursery.cancel_scope.cancel()
         self._answer_cancel()
         for refused in conversation.expire():
-            self._outgoing += refused.encode()
+            self._refuse(refused)
         self._cancel_calls()
         if conversation.state is not State.ENDED:
             last = conversation.drained()
             self._outgoing += last.encode() if last else b""
+
+    def _refuse(self, reply: Reply) -> None:
+        """Answer a call that has not ended in time."""
+        self._outgoing += reply.encode()
 
     async def _read_on(self) -> None:
         """Read during the drain: after QUIT to throw away, after BYE to refuse."""

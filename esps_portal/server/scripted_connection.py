@@ -138,9 +138,7 @@ class ScriptedConnection(WreckingConnection):
             await self._perform(outcome)
         elif isinstance(outcome, Cancel):
             self._release()  # what is held of the call comes before its end
-            for call, (cancelled, _) in self._of_call.items():
-                if call.tag == outcome.call.tag and cancelled.ended is None:
-                    self._note(cancelled, ABORTED, outcome.farewell.encode())
+            self._note_cut_short(outcome.farewell)
             await self._perform(outcome)
             self._note(record, REPLIED, Reply(outcome.tag, OK).encode())
         elif outcome is None:
@@ -196,6 +194,10 @@ class ScriptedConnection(WreckingConnection):
 
     # -- the end
 
+    def _refuse(self, reply: Reply) -> None:
+        super()._refuse(reply)
+        self._note_cut_short(reply)
+
     async def _drain(self) -> None:
         await super()._drain()
         if self._quit is not None:
@@ -204,6 +206,12 @@ class ScriptedConnection(WreckingConnection):
 
     def _note(self, record: RecordedCall, state: str, sent: bytes = b"") -> None:
         self._script.journal.ended(record, state, sent, trio.current_time())
+
+    def _note_cut_short(self, farewell: Reply) -> None:
+        """Note what a running call was answered with in place of what it would have said."""
+        for call, (record, _) in self._of_call.items():
+            if call.tag == farewell.tag and record.ended is None:
+                self._note(record, ABORTED, farewell.encode())
 
     def _note_end(self) -> None:
         by, how = self._first_to_close()

@@ -9,13 +9,13 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from esps_portal.portal.answering import Call, refuse
+from esps_portal.portal.answering import Call
 from esps_portal.portal.faults import Fault
 from esps_portal.portal.journal import ABORTED, FAULTED, REPLAYED, REPLIED, RecordedCall
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.wreckage import Datagrams, wreck_datagram
 from esps_portal.protocol.datagrams import DatagramRules
-from esps_portal.protocol.messages import Request, readable_request
+from esps_portal.protocol.messages import Request, readable_request, refusal
 from esps_portal.server.udp import Ancillary, DatagramCaller, DatagramServer, Source
 
 
@@ -114,7 +114,7 @@ class ScriptedDatagramServer(DatagramServer):
             assert isinstance(caller, ScriptedDatagramCaller)  # noqa: S101 - `_handle`
             assert caller.exchange is not None  # noqa: S101 - it was admitted
             now = trio.current_time()
-            self._rules.finish(caller.exchange, [refuse(call.tag, "closing", "")], now)
+            self._rules.finish(caller.exchange, [refusal(call.tag, "closing")], now)
             self._end_unanswered(caller, now)
             raise
         self._end_unanswered(caller, trio.current_time())

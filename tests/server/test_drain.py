@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import trio
 
-from esps_portal import Portal
+from esps_portal import Limits, Portal
+from esps_portal.portal.offer import bundled_portal
+from esps_portal.portal.scripted import ScriptedPortal
+from esps_portal.server.product import PRODUCT
 from tests.portals import running
 
 
@@ -44,3 +47,16 @@ async def test_an_endless_line_ends_the_drain_at_once() -> None:  # ESPS-LINE-18
         await client.send(b"x" * 65536)
         assert (await client.line()).startswith(b"* ERR too-long ")
         assert await client.line() == b""
+
+
+async def test_the_journal_has_what_a_call_was_refused_with_at_the_end_of_the_drain() -> None:
+    portal = ScriptedPortal(bundled_portal(PRODUCT, Limits(drain=0.05)))
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL stall\nb QUIT\n")
+        assert (await client.line()).startswith(b"a ERR closing ")
+        assert await client.line() == b"b OK"
+        await client.stream.aclose()
+    call, quit_ = portal.script.journal.calls
+    assert (call.state, call.sent.split()[:3]) == ("aborted", [b"a", b"ERR", b"closing"])
+    assert (quit_.state, quit_.sent) == ("replied", b"b OK\n")
