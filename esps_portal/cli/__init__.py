@@ -114,17 +114,17 @@ def _first(group: BaseExceptionGroup[CannotWriteError]) -> CannotWriteError:
     "esps-portal",
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
-    epilog="Exit codes: 0 done, 1 the thing asked about failed or its answer could not be"
-    " written (nobody reads on, say), 2 bad usage, 130 Ctrl-C.",
+    epilog="Exit codes: 0 done, 1 the thing asked about failed, 2 bad usage, 130 Ctrl-C.",
 )
 @click.version_option(__version__, prog_name="esps-portal")
 def main() -> None:
     """A real TCP and UDP peer on port 2867, and tools to talk to it.
 
-    Start a portal with "esps-portal serve", then in another terminal
-    "esps-portal call echo hello". What it speaks is ESPS/1: see
-    "esps-portal spec".
+    \b
+    esps-portal serve              start a portal; then, in another terminal,
+    esps-portal call echo hello    talk to it
+    esps-portal spec               read what it speaks: ESPS/1
 
     Completion: eval "$(_ESPS_PORTAL_COMPLETE=bash_source esps-portal)",
     or zsh_source, or fish_source.
-    """
+    """  # noqa: D301 - click wants the character itself in front of what keeps its lines

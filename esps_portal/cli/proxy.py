@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from esps_portal.cli.foreground import (
+    listening_options,
+    run,
+    serve_until_signalled,
+    start_logging,
+)
 from esps_portal.cli.scripted_serve import open_record, record_option
-from esps_portal.cli.serve import announce, end_on_signal, who_has_it
-from esps_portal.cli.words import HostType, URLType, fail
-from esps_portal.protocol.registry import PORT
+from esps_portal.cli.words import URLType, fail
 from esps_portal.protocol.urls import PortalURL
 
 if TYPE_CHECKING:
-    import trio
-
-    from esps_portal.server.proxy import ProxyConfig, ProxyListening
-
-_LEVELS = ("debug", "info", "warning", "error")
+    from esps_portal.server.proxy import ProxyConfig
 
 
 @click.command("proxy")
@@ -32,32 +30,7 @@ _LEVELS = ("debug", "info", "warning", "error")
     help="The portal: esps://HOST[:PORT], for TCP and UDP; or esps+udp://, for UDP alone.",
 )
 @record_option
-@click.option(
-    "--host",
-    "hosts",
-    type=HostType(),
-    multiple=True,
-    default=("127.0.0.1",),
-    show_default=True,
-    help="Name or address to listen on; may be repeated.",
-)
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=PORT,
-    show_default=True,
-    help="Port for TCP and UDP; 0 takes one that is free for both.",
-)
-@click.option("--no-tcp", is_flag=True, help="Do not listen for TCP.")
-@click.option("--no-udp", is_flag=True, help="Do not listen for UDP.")
-@click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines.")
-@click.option(
-    "--log-level",
-    type=click.Choice(_LEVELS),
-    default="info",
-    show_default=True,
-    help="How much to log on standard error.",
-)
+@listening_options
 def proxy_command(  # noqa: PLR0913 - click hands every option over as a parameter
     upstream: str,
     record: Path | None,
@@ -91,13 +64,8 @@ def proxy_command(  # noqa: PLR0913 - click hands every option over as a paramet
     tcp, udp = not no_tcp and where.transport != "udp", not no_udp
     if not (tcp or udp):
         raise click.UsageError("there is neither TCP nor UDP left to pass on")
-    logging.basicConfig(
-        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    import trio  # noqa: PLC0415 - help must not wait for it
-
-    from esps_portal.portal.journal import Journal  # noqa: PLC0415 - the same
-    from esps_portal.server.binding import CannotBindError  # noqa: PLC0415 - the same
+    start_logging(log_level)
+    from esps_portal.portal.journal import Journal  # noqa: PLC0415 - help must not wait for it
     from esps_portal.server.proxy import OwnUpstreamError, ProxyConfig  # noqa: PLC0415 - the same
 
     try:
@@ -114,23 +82,16 @@ def proxy_command(  # noqa: PLR0913 - click hands every option over as a paramet
     if record is not None:
         config.journal.sinks.append(open_record(record).write)
     try:
-        trio.run(_proxy, config, as_json)
-    except* CannotBindError as group:
-        error = group.exceptions[0]
-        assert isinstance(error, CannotBindError)  # noqa: S101 - so says the line above
-        fail(f"esps-portal: {error}{who_has_it(error, '--port')}")
+        run(partial(_proxy, config, as_json=as_json), lambda _: "--port")
     except* OwnUpstreamError as group:
         fail(f"esps-portal: {group.exceptions[0]}")
-    except* KeyboardInterrupt:
-        raise click.exceptions.Exit(128 + signal.SIGINT) from None
 
 
-async def _proxy(config: ProxyConfig, as_json: bool) -> None:  # noqa: FBT001 - trio.run
+async def _proxy(config: ProxyConfig, *, as_json: bool) -> None:
     import trio  # noqa: PLC0415 - help must not wait for it
 
     from esps_portal.cli.events import Events  # noqa: PLC0415 - the same
     from esps_portal.portal.journal_plain import plain_entry  # noqa: PLC0415 - the same
-    from esps_portal.server.activation import notify  # noqa: PLC0415 - the same
     from esps_portal.server.proxy import serve_proxy  # noqa: PLC0415 - the same
 
     events = Events() if as_json else None
@@ -138,21 +99,8 @@ async def _proxy(config: ProxyConfig, as_json: bool) -> None:  # noqa: FBT001 - 
     if events is not None:
         put = events.put
         config.journal.sinks.append(lambda entry: put(plain_entry(entry)))
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-            ended = trio.Event()
 
-            async def served(*, task_status: trio.TaskStatus[ProxyListening]) -> None:
-                await serve_proxy(config, task_status=task_status)
-                ended.set()
+    async def begin(*_: object) -> None:
+        """Nothing: a proxy has no control port."""
 
-            listening = await nursery.start(served)
-            announce(listening, None, as_json=as_json)
-            if events is not None:
-                nursery.start_soon(events.run)
-            notify(os.environ, "READY=1")
-            nursery.start_soon(end_on_signal, signals, listening, nursery.cancel_scope)
-            await ended.wait()
-            if events is not None:
-                await events.finish({"event": "stopped"})
-            nursery.cancel_scope.cancel()
+    await serve_until_signalled(partial(serve_proxy, config), begin, as_json=as_json, events=events)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import logging
 import os
-import signal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,50 +11,28 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from esps_portal.cli.output import CannotWriteError
+from esps_portal.cli.foreground import (
+    listening_options,
+    run,
+    serve_until_signalled,
+    start_logging,
+)
 from esps_portal.cli.scripted_serve import Script, control_option, scripted_options, write_entries
-from esps_portal.cli.words import HostType, fail, print_json
-from esps_portal.protocol.registry import PORT
+from esps_portal.cli.words import fail
 
 if TYPE_CHECKING:
+    import trio
+
     from esps_portal.cli.events import Events
     from esps_portal.portal.faults import Fault
     from esps_portal.portal.recording import RecordedAnswer
     from esps_portal.portal.scenario import PlannedFault, Scenario
     from esps_portal.server.binding import CannotBindError
-    from esps_portal.server.proxy import ProxyListening
     from esps_portal.server.serving import Listening, ServerConfig
-
-_LEVELS = ("debug", "info", "warning", "error")
 
 
 @click.command("serve")
-@click.option(
-    "--host",
-    "hosts",
-    type=HostType(),
-    multiple=True,
-    default=("127.0.0.1",),
-    show_default=True,
-    help="Name or address to listen on; may be repeated.",
-)
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=PORT,
-    show_default=True,
-    help="Port for TCP and UDP; 0 takes one that is free for both.",
-)
-@click.option("--no-tcp", is_flag=True, help="Do not serve TCP.")
-@click.option("--no-udp", is_flag=True, help="Do not serve UDP.")
-@click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines.")
-@click.option(
-    "--log-level",
-    type=click.Choice(_LEVELS),
-    default="info",
-    show_default=True,
-    help="How much to log on standard error.",
-)
+@listening_options
 @control_option
 @scripted_options
 def serve_command(  # noqa: PLR0913 - click hands every option over as a parameter
@@ -94,13 +69,8 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
     """  # noqa: D301 - click wants the character itself in front of what keeps its lines
     if no_tcp and no_udp:
         raise click.UsageError("--no-tcp and --no-udp leave nothing to serve")
-    logging.basicConfig(
-        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    import trio  # noqa: PLC0415 - help must not wait for it
-
-    from esps_portal.server.activation import inherited_sockets  # noqa: PLC0415 - the same
-    from esps_portal.server.binding import CannotBindError  # noqa: PLC0415 - the same
+    start_logging(log_level)
+    from esps_portal.server.activation import inherited_sockets  # noqa: PLC0415 - help must not wait
     from esps_portal.server.serving import ServerConfig  # noqa: PLC0415 - the same
 
     try:
@@ -117,22 +87,17 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
             )
         script = Script.of(scenario, faults, control, replay, record)
         config = attrs.evolve(config, portal=script.portal, hold=control is not None)
-    try:
-        trio.run(_serve, config, script, as_json)
-    except* CannotBindError as group:
-        error = group.exceptions[0]
-        assert isinstance(error, CannotBindError)  # noqa: S101 - so says the line above
-        option = "--control" if error.port == control else "--port"
-        fail(f"esps-portal: {error}{who_has_it(error, option)}")
-    except* KeyboardInterrupt:
-        raise click.exceptions.Exit(128 + signal.SIGINT) from None
+
+    def option_of(error: CannotBindError) -> str:
+        return "--control" if error.port == control else "--port"
+
+    run(partial(_serve, config, script, as_json=as_json), option_of)
 
 
-async def _serve(config: ServerConfig, script: Script | None, as_json: bool) -> None:  # noqa: FBT001 - trio.run
+async def _serve(config: ServerConfig, script: Script | None, *, as_json: bool) -> None:
     import trio  # noqa: PLC0415 - help must not wait for it
 
     from esps_portal.cli.events import Events  # noqa: PLC0415 - the same
-    from esps_portal.server.activation import notify  # noqa: PLC0415 - the same
     from esps_portal.server.serving import serve  # noqa: PLC0415 - the same
 
     events = Events() if as_json and script is not None else None
@@ -140,33 +105,17 @@ async def _serve(config: ServerConfig, script: Script | None, as_json: bool) -> 
         script.portal.script.journal.start = trio.current_time()
         if events is not None:
             write_entries(script.portal, events)
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-            ended = trio.Event()
 
-            async def served(*, task_status: trio.TaskStatus[Listening]) -> None:
-                await serve(config, task_status=task_status)
-                ended.set()
+    async def begin(nursery: trio.Nursery, listening: Listening) -> tuple[str, int] | None:
+        if script is None:
+            return None
+        told = partial(_tell_fault, events)
+        control = await script.begin(nursery, listening, told)
+        for fault in script.faults:
+            told(fault)
+        return control
 
-            listening = await nursery.start(served)
-            control = None
-            if script is not None:
-                told = partial(_tell_fault, events)
-                control = await script.begin(nursery, listening, told)
-                for fault in script.faults:
-                    told(fault)
-            announce(listening, control, as_json=as_json)
-            if events is not None:
-                nursery.start_soon(events.run)
-            notify(os.environ, "READY=1")
-            nursery.start_soon(end_on_signal, signals, listening, nursery.cancel_scope)
-            await ended.wait()
-            if events is not None:
-                await events.finish({"event": "stopped"})
-            nursery.cancel_scope.cancel()
-    if as_json and events is None:
-        with contextlib.suppress(CannotWriteError):  # it has ended, whoever still reads
-            print_json({"event": "stopped"})
+    await serve_until_signalled(partial(serve, config), begin, as_json=as_json, events=events)
 
 
 def _tell_fault(events: Events | None, fault: Fault) -> None:
@@ -177,56 +126,3 @@ def _tell_fault(events: Events | None, fault: Fault) -> None:
         logging.getLogger("esps_portal").info("fault by chance: %s", fault)
     else:
         events.put({"event": "fault", "fault": str(fault), "seed": fault.seed})
-
-
-async def end_on_signal(
-    signals: object, listening: Listening | ProxyListening, scope: object
-) -> None:
-    """End in good order at the first signal, at once at the second."""
-    from esps_portal.server.activation import notify  # noqa: PLC0415 - help must not wait for it
-
-    first = True
-    async for number in signals:  # type: ignore[attr-defined]  # trio does not export its type
-        name = signal.Signals(number).name
-        if first:
-            logging.getLogger("esps_portal").info("%s: closing", name)
-            notify(os.environ, "STOPPING=1")
-            listening.shut_down()
-            first = False
-        else:
-            scope.cancel()  # type: ignore[attr-defined]  # a trio.CancelScope, imported lazily
-
-
-def announce(
-    listening: Listening | ProxyListening, control: tuple[str, int] | None, *, as_json: bool
-) -> None:
-    """Tell where it listens."""
-    if as_json:
-        print_json(
-            {
-                "event": "ready",
-                "tcp": [list(address) for address in listening.tcp],
-                "udp": [list(address) for address in listening.udp],
-                "control": control and list(control),
-                "pid": os.getpid(),
-            }
-        )
-        return
-    for transport, addresses in (("TCP", listening.tcp), ("UDP", listening.udp)):
-        for host, port in addresses:
-            click.echo(f"listening on {host} port {port} ({transport})")
-    if control is not None:
-        click.echo("control on {} port {}".format(*control))
-    click.echo("Press Ctrl-C to stop.")
-
-
-def who_has_it(error: CannotBindError, option: str) -> str:
-    """Return who has the port, as far as that may be seen, and what to do."""
-    if error.errno != errno.EADDRINUSE:
-        return ""
-    from esps_portal.inspection.holders import look  # noqa: PLC0415 - psutil is slow to import
-
-    holders = [h for h in look(error.port).holders if h.transport == error.transport]
-    seen = {f"{h.program} (pid {h.pid})" for h in holders if h.pid is not None}
-    who = f" by {', '.join(sorted(seen))}" if seen else ""
-    return f"{who}; try another {option}, or {option} 0"
