@@ -13,7 +13,8 @@ import pytest
 import trio
 import trio.testing
 
-from esps_portal.portal.journal import Journal, RecordedCall
+from esps_portal.portal.journal import Journal
+from esps_portal.portal.records import RecordedCall
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.server.proxy import ProxyConfig, ProxyListening, serve_proxy

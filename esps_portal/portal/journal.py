@@ -10,126 +10,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 
-import attrs
-
+from esps_portal.portal.records import (
+    RECEIVED,
+    REPLAYED,
+    REPLIED,
+    Entry,
+    RecordedCall,
+    RecordedConnection,
+)
 from esps_portal.protocol.messages import Request, readable_request
 
 #: Requests, and connections, that are kept; older ones are forgotten, and counted.
 KEPT = 10_000
-
-RECEIVED, REPLIED, FAULTED, ABORTED, REPLAYED = (
-    "received",
-    "replied",
-    "faulted",
-    "aborted",
-    "replayed",
-)
-
-
-@attrs.define(eq=False)
-class RecordedConnection:
-    """One TCP connection.
-
-    Attributes:
-        number: from 1, in the order in which they were accepted.
-        peer: the client's address and port.
-        opened, closed: seconds since the portal started; ``None``: it is still open.
-        closed_by: who closed first: ``client`` or ``portal``; empty while it is open.
-        how: ``fin``, ``rst``; empty while it is open.
-        requests: how many came on it.
-    """
-
-    number: int
-    peer: tuple[str, int]
-    opened: float
-    closed: float | None = None
-    closed_by: str = ""
-    how: str = ""
-    fault: str = ""
-    requests: int = 0
-    order_opened: int = 0
-    order_closed: int = 0
-
-    @property
-    def is_reused(self) -> bool:
-        """Whether more than one request came on it."""
-        return self.requests > 1
-
-
-@attrs.define(eq=False)
-class RecordedCall:
-    """One request, whatever its verb and however it ended.
-
-    Attributes:
-        transport: ``tcp`` or ``udp``.
-        peer: the client's address and port.
-        connection: the number of its TCP connection; 0 over UDP.
-        data: the line as it came, without its LF.
-        request: what it says; ``None`` where it is no request.
-        received, ended: seconds since the portal started.
-        state: ``received``, ``replied``, ``faulted``, ``aborted``, ``replayed``.
-        sent: the lines that answered it, as bytes; a fault may have kept or changed them.
-        fault: the fault that befell it, in words; empty for none.
-    """
-
-    transport: str
-    peer: tuple[str, int]
-    connection: int
-    data: bytes
-    request: Request | None
-    received: float
-    order_received: int
-    state: str = RECEIVED
-    ended: float | None = None
-    sent: bytes = b""
-    fault: str = ""
-    order_ended: int = 0
-
-    @property
-    def verb(self) -> str:
-        """The verb; empty where it is no request."""
-        return self.request.verb.decode() if self.request else ""
-
-    @property
-    def tag(self) -> str:
-        """The tag; empty where it is no request."""
-        return self.request.tag.decode() if self.request else ""
-
-    @property
-    def service(self) -> str:
-        """The service that was called; empty where it is no call."""
-        if self.request is None or self.request.verb != b"CALL" or not self.request.args:
-            return ""
-        return self.request.args[0].decode("utf-8", "backslashreplace")
-
-    @property
-    def args(self) -> tuple[bytes, ...]:
-        """The arguments: of the service where it is a call, of the verb elsewhere."""
-        if self.request is None:
-            return ()
-        return self.request.args[1:] if self.request.verb == b"CALL" else self.request.args
-
-    @property
-    def code(self) -> str:
-        """The error code that it was answered with; empty for none."""
-        last = self.sent.rstrip(b"\n").rpartition(b"\n")[2].split(b" ")
-        return last[2].decode("ascii", "replace") if last[1:2] == [b"ERR"] and last[2:] else ""
-
-
-@attrs.frozen
-class Entry:
-    """One thing that happened.
-
-    Attributes:
-        at: seconds since the portal started.
-        event: ``opened``, ``closed``; or the state that a request came to.
-    """
-
-    order: int
-    at: float
-    event: str
-    subject: RecordedConnection | RecordedCall
-
 
 # What was answered at once, as it is kept until somebody asks: order, seconds, peer, connection,
 # the line, what was sent. A tuple of such is made in a fraction of the time of a record, and the

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from esps_portal.portal.journal import RECEIVED, Entry, RecordedCall, RecordedConnection
 from esps_portal.portal.plain import plain_octets
+from esps_portal.portal.records import RECEIVED, Entry, RecordedCall, RecordedConnection
 
 
 def plain_call(call: RecordedCall) -> dict[str, Any]:

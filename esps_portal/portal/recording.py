@@ -14,7 +14,6 @@ from collections.abc import Iterator
 
 import attrs
 
-from esps_portal.portal.journal import RECEIVED, REPLAYED, Entry, RecordedCall
 from esps_portal.portal.journal_plain import plain_entry
 from esps_portal.portal.plain import (
     ScenarioError,
@@ -27,6 +26,7 @@ from esps_portal.portal.plain import (
     read_text,
     read_truth,
 )
+from esps_portal.portal.records import RECEIVED, REPLAYED, Entry, RecordedCall
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.messages import DATA, ERR, Reply, parse_answer_untrusted
 

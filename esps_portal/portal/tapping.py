@@ -12,14 +12,8 @@ from collections import deque
 
 import attrs
 
-from esps_portal.portal.journal import (
-    ABORTED,
-    REPLAYED,
-    REPLIED,
-    Journal,
-    RecordedCall,
-    RecordedConnection,
-)
+from esps_portal.portal.journal import Journal
+from esps_portal.portal.records import ABORTED, REPLAYED, REPLIED, RecordedCall, RecordedConnection
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.lines import LineSplitter, TooLong
 from esps_portal.protocol.messages import (

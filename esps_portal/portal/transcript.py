@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from esps_portal.portal.journal import (
+from esps_portal.portal.journal import Journal
+from esps_portal.portal.records import (
     ABORTED,
     FAULTED,
     RECEIVED,
     REPLAYED,
     Entry,
-    Journal,
     RecordedCall,
     RecordedConnection,
 )

@@ -16,8 +16,8 @@ import stat
 from pathlib import Path
 from typing import Self
 
-from esps_portal.portal.journal import Entry
 from esps_portal.portal.recording import began_line, entry_line, is_recording
+from esps_portal.portal.records import Entry
 
 _log = logging.getLogger("esps_portal")
 

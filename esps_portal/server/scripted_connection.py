@@ -8,7 +8,7 @@ import trio
 
 from esps_portal.portal.answering import Call
 from esps_portal.portal.faults import Fault
-from esps_portal.portal.journal import ABORTED, FAULTED, REPLIED, RecordedCall
+from esps_portal.portal.records import ABORTED, FAULTED, REPLIED, RecordedCall
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.services import Farewell
 from esps_portal.portal.wreckage import Wreckage

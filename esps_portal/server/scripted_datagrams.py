@@ -11,7 +11,7 @@ import trio
 
 from esps_portal.portal.answering import Call
 from esps_portal.portal.faults import Fault
-from esps_portal.portal.journal import ABORTED, FAULTED, REPLAYED, REPLIED, RecordedCall
+from esps_portal.portal.records import ABORTED, FAULTED, REPLAYED, REPLIED, RecordedCall
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.wreckage import Datagrams, wreck_datagram
 from esps_portal.protocol.datagrams import DatagramRules

@@ -16,9 +16,9 @@ from typing import Any, Protocol, Self, TypeVar
 import attrs
 
 from esps_portal.portal.faults import Fault
-from esps_portal.portal.journal import Entry, RecordedCall, RecordedConnection
 from esps_portal.portal.matching import Wanted
 from esps_portal.portal.recording import read_recording
+from esps_portal.portal.records import Entry, RecordedCall, RecordedConnection
 from esps_portal.portal.replaying import replay
 from esps_portal.portal.scenario import Scenario
 from esps_portal.portal.scenario_reading import read_scenario_toml

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from esps_portal.portal.journal import (
+from esps_portal.portal.journal import Journal
+from esps_portal.portal.records import (
     ABORTED,
     FAULTED,
     RECEIVED,
     REPLAYED,
     REPLIED,
     Entry,
-    Journal,
     RecordedCall,
     RecordedConnection,
 )

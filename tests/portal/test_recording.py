@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from esps_portal.portal.journal import ABORTED, FAULTED, REPLAYED, REPLIED, Entry, Journal
+from esps_portal.portal.journal import Journal
 from esps_portal.portal.offer import bundled_portal
 from esps_portal.portal.recording import (
     RecordedAnswer,
@@ -17,6 +17,7 @@ from esps_portal.portal.recording import (
     is_recording,
     read_recording,
 )
+from esps_portal.portal.records import ABORTED, FAULTED, REPLAYED, REPLIED, Entry
 from esps_portal.portal.replaying import replay
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.protocol.limits import Limits

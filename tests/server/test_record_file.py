@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from esps_portal.portal.journal import REPLIED, Journal
+from esps_portal.portal.journal import Journal
 from esps_portal.portal.recording import read_recording
+from esps_portal.portal.records import REPLIED
 from esps_portal.protocol.messages import readable_request
 from esps_portal.server.record_file import CannotRecordError, RecordFile
 
