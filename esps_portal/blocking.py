@@ -218,7 +218,7 @@ class UDPPortal(_Peer):
             return
         except OSError as error:
             raise UnreachableError(f"nobody listens there: {error.strerror}") from error
-        length = length_that_fits(pending)
+        length = length_that_fits(pending, len(self._datagram))
         if length is not None:
             self._requester.resume(pending)
             self._transmit(pending.request.encode(length))

@@ -10,7 +10,7 @@ import errno
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
@@ -91,10 +91,11 @@ def start_logging(level: str) -> None:
     )
 
 
-def run(main: Callable[[], Awaitable[None]], option_of: Callable[[CannotBindError], str]) -> None:
+def run(main: Callable[[], Awaitable[int]], option_of: Callable[[CannotBindError], str]) -> None:
     """Run a server's coroutine; a port that cannot be had becomes one line and exit 1.
 
     Args:
+        main: returns the exit code.
         option_of: which option names another port.
     """
     import trio  # noqa: PLC0415 - help must not wait for it
@@ -102,13 +103,14 @@ def run(main: Callable[[], Awaitable[None]], option_of: Callable[[CannotBindErro
     from esps_portal.server.binding import CannotBindError  # noqa: PLC0415 - the same
 
     try:
-        trio.run(main)
+        status = trio.run(main)
     except* CannotBindError as group:
         error = group.exceptions[0]
         assert isinstance(error, CannotBindError)  # noqa: S101 - so says the line above
         fail(f"esps-portal: {error}{_who_has_it(error, option_of(error))}")
     except* KeyboardInterrupt:
         raise click.exceptions.Exit(INTERRUPTED) from None
+    raise click.exceptions.Exit(status)
 
 
 async def serve_until_signalled(
@@ -117,7 +119,7 @@ async def serve_until_signalled(
     *,
     as_json: bool,
     events: Events | None,
-) -> None:
+) -> int:
     """Serve, tell where, and end: at the first signal in good order, at once at the second.
 
     Args:
@@ -126,6 +128,9 @@ async def serve_until_signalled(
             the server reported. Returns the address of the control port, if there is one.
         as_json: for a program to read.
         events: what goes on telling of what happens.
+
+    Returns:
+        The exit code: 0, or 128 and the number of the second signal.
     """
     import trio  # noqa: PLC0415 - help must not wait for it
 
@@ -145,7 +150,14 @@ async def serve_until_signalled(
             if events is not None:
                 nursery.start_soon(events.run)
             notify(os.environ, "READY=1")
-            nursery.start_soon(_end_on_signal, signals, listening, nursery.cancel_scope)
+            status = 0
+
+            async def end_on_signal() -> None:
+                nonlocal status
+                status = 128 + await _second_signal(signals, listening)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(end_on_signal)
             await ended.wait()
             if events is not None:
                 await events.finish({"event": "stopped"})
@@ -153,20 +165,18 @@ async def serve_until_signalled(
     if as_json and events is None:
         with contextlib.suppress(CannotWriteError):  # it has ended, whoever still reads
             print_json({"event": "stopped"})
+    return status
 
 
-async def _end_on_signal(signals: object, listening: Listening, scope: trio.CancelScope) -> None:
+async def _second_signal(signals: AsyncIterator[int], listening: Listening) -> int:
+    """Let the server end at the first signal; return the second one."""
     from esps_portal.server.activation import notify  # noqa: PLC0415 - help must not wait for it
 
-    first = True
-    async for number in signals:  # type: ignore[attr-defined]  # trio does not export its type
-        if first:
-            _log.info("%s: closing", signal.Signals(number).name)
-            notify(os.environ, "STOPPING=1")
-            listening.shut_down()
-            first = False
-        else:
-            scope.cancel()
+    number = await anext(signals)
+    _log.info("%s: closing", signal.Signals(number).name)
+    notify(os.environ, "STOPPING=1")
+    listening.shut_down()
+    return await anext(signals)
 
 
 def _announce(listening: Listening, control: tuple[str, int] | None, *, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from esps_portal.cli.words import (
     url_option,
 )
 from esps_portal.cli.words import run as run_command
+from esps_portal.protocol.errors import TimedOutError
 
 
 @attrs.define
@@ -26,8 +27,8 @@ class Tally:
 
     url: str
     sent: int = 0
+    lost: int = 0
     times: list[float] = attrs.field(factory=list)
-    error: str = ""
 
     def as_json(self) -> dict[str, object]:
         """Return the summary for a program."""
@@ -77,6 +78,7 @@ def ping_command(
 ) -> None:
     """Ask a portal for a sign of life, again and again until Ctrl-C.
 
+    A ping that is not answered in time is lost, and the next one follows.
     Exits 0 if every ping was answered, else 1.
     """
     tally = Tally(url)
@@ -94,28 +96,36 @@ def ping_command(
                         await trio.sleep(interval)
                     tally.sent += 1
                     start = time.perf_counter()
-                    with trio.fail_after(timeout):
-                        await portal.ping(str(tally.sent))
+                    try:
+                        with trio.fail_after(timeout):
+                            await portal.ping(str(tally.sent))
+                    except (trio.TooSlowError, TimedOutError):
+                        tally.lost += 1
+                        _show(tally, None, as_json=as_json)
+                        continue
                     tally.times.append((time.perf_counter() - start) * 1000)
-                    _show(tally, as_json=as_json)
+                    _show(tally, tally.times[-1], as_json=as_json)
 
     try:
-        run_command(asked, timeout, bound=False, url=url)
+        run_command(asked, timeout, bound=False, url=url, as_json=as_json)
     except click.exceptions.Exit as ended:
         _summarise(tally, as_json=as_json)
         interrupted = ended.exit_code != 1
-        if interrupted and tally.times:
+        if interrupted and tally.times and not tally.lost:
             return
         raise
     _summarise(tally, as_json=as_json)
-    if len(tally.times) < tally.sent:
+    if tally.lost:
         fail("esps-portal: not every ping was answered")
 
 
-def _show(tally: Tally, *, as_json: bool) -> None:
-    number, took = tally.sent, tally.times[-1]
+def _show(tally: Tally, took: float | None, *, as_json: bool) -> None:
+    number = tally.sent
     if as_json:
-        print_json({"event": "pong", "seq": number, "ms": took})
+        event = "lost" if took is None else "pong"
+        print_json({"event": event, "seq": number, "ms": took})
+    elif took is None:
+        click.echo(f"no answer from {tally.url}: seq={number}")
     else:
         click.echo(f"pong from {tally.url}: seq={number} time={took:.3f} ms")
 

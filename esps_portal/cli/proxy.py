@@ -87,7 +87,7 @@ def proxy_command(  # noqa: PLR0913 - click hands every option over as a paramet
         fail(f"esps-portal: {group.exceptions[0]}")
 
 
-async def _proxy(config: ProxyConfig, *, as_json: bool) -> None:
+async def _proxy(config: ProxyConfig, *, as_json: bool) -> int:
     import trio  # noqa: PLC0415 - help must not wait for it
 
     from esps_portal.cli.events import Events  # noqa: PLC0415 - the same
@@ -103,4 +103,6 @@ async def _proxy(config: ProxyConfig, *, as_json: bool) -> None:
     async def begin(*_: object) -> None:
         """Nothing: a proxy has no control port."""
 
-    await serve_until_signalled(partial(serve_proxy, config), begin, as_json=as_json, events=events)
+    return await serve_until_signalled(
+        partial(serve_proxy, config), begin, as_json=as_json, events=events
+    )

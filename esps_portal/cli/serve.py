@@ -94,7 +94,7 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
     run(partial(_serve, config, script, as_json=as_json), option_of)
 
 
-async def _serve(config: ServerConfig, script: Script | None, *, as_json: bool) -> None:
+async def _serve(config: ServerConfig, script: Script | None, *, as_json: bool) -> int:
     import trio  # noqa: PLC0415 - help must not wait for it
 
     from esps_portal.cli.events import Events  # noqa: PLC0415 - the same
@@ -115,7 +115,9 @@ async def _serve(config: ServerConfig, script: Script | None, *, as_json: bool) 
             told(fault)
         return control
 
-    await serve_until_signalled(partial(serve, config), begin, as_json=as_json, events=events)
+    return await serve_until_signalled(
+        partial(serve, config), begin, as_json=as_json, events=events
+    )
 
 
 def _tell_fault(events: Events | None, fault: Fault) -> None:

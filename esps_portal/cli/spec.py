@@ -25,4 +25,7 @@ def spec_command(part: str, *, path: bool) -> None:
     """Print the specification of ESPS/1: its text, grammar or registry."""
     need_output()
     folder = spec_folder()
-    click.echo(str(folder) if path else (folder / _PARTS[part]).read_text(encoding="utf-8"))
+    if path:
+        click.echo(str(folder))
+    else:
+        click.echo((folder / _PARTS[part]).read_text(encoding="utf-8"), nl=False)

@@ -15,7 +15,14 @@ from typing import Any, NoReturn
 import click
 
 from esps_portal.cli.output import need_output
-from esps_portal.protocol.errors import EspsError, RefusedError, UnreachableError
+from esps_portal.protocol.errors import (
+    BrokenPeerError,
+    ClosedError,
+    EspsError,
+    RefusedError,
+    TimedOutError,
+    UnreachableError,
+)
 from esps_portal.protocol.urls import PortalURL
 
 DEFAULT_URL = "esps://127.0.0.1:2867"
@@ -92,6 +99,15 @@ timeout_option = click.option(
 )
 
 
+# What went wrong, where it was no refusal, for a program.
+_KINDS: dict[type[EspsError], str] = {
+    UnreachableError: "unreachable",
+    ClosedError: "closed",
+    BrokenPeerError: "broken-peer",
+    TimedOutError: "timed-out",
+}
+
+
 def text(octets: bytes) -> str:
     """Return octets for a person: UTF-8 where they are, nothing that moves a terminal."""
     decoded = octets.decode("utf-8", "backslashreplace")
@@ -142,7 +158,8 @@ def run(
         timeout: seconds, for the words when they are over.
         bound: the coroutine as a whole may take no longer; else it sees to that itself.
         url: whom it asks, for a hint.
-        as_json: a refusal is printed for a program too, on standard output.
+        as_json: what went wrong is printed for a program too, on standard output: as ``error`` the
+            code of a refusal, or ``unreachable``, ``closed``, ``broken-peer``, ``timed-out``.
     """
     import trio  # noqa: PLC0415 - help must not wait for it
 
@@ -150,19 +167,26 @@ def run(
         with trio.fail_after(timeout) if bound else trio.CancelScope():
             await asked()
 
+    def tell(code: str, words: str) -> None:
+        if as_json:
+            print_json({"error": code, "words": words})
+
     need_output()
     try:
         trio.run(bounded)
     except RefusedError as error:
-        if as_json:
-            print_json({"error": error.code, "words": error.words})
+        tell(error.code, error.words)
         refused = f"{error.code} {text(error.words.encode())}".rstrip()
         fail(refused + _refusal_hint(error, url))
     except EspsError as error:
         # It may quote what the portal said last.
-        fail(text(f"esps-portal: {error}".encode()) + _hint(error))
+        words = text(str(error).encode())
+        tell(_KINDS[type(error)], words)
+        fail(f"esps-portal: {words}{_hint(error)}")
     except trio.TooSlowError:
-        fail(f"esps-portal: no answer in {timeout:g} s")
+        words = f"no answer in {timeout:g} s"
+        tell("timed-out", words)
+        fail(f"esps-portal: {words}")
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except KeyboardInterrupt:

@@ -54,7 +54,7 @@ class UDPPeer(Peer):
             sent = self._sent[pending]
             with trio.move_on_at(sent.deadline):
                 await self._turns.wait_for_news(pending)
-            length = length_that_fits(pending)
+            length = length_that_fits(pending, len(sent.datagram))
             if length is not None:
                 self._requester.resume(pending)
                 self._transmit(pending, pending.request.encode(length))

@@ -55,7 +55,7 @@ def random_octets(count: int, seed: bytes | None) -> bytes:
 def fail(code: bytes, *text: bytes) -> None:
     """Refuse with the code and the words that were asked for."""
     if not grammar.NAME.fullmatch(code):
-        raise RefusedError("bad-arguments", "CODE is a name: a-z, then a-z A-Z 0-9 - . _")
+        raise RefusedError("bad-arguments", "CODE is a name: a-z, then up to 63 of a-z 0-9 - . _")
     raise RefusedError(code.decode(), *text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from esps_portal.protocol.messages import Request
+from esps_portal.protocol.messages import Request, readable_tag
 
 RECEIVED, REPLIED, FAULTED, ABORTED, REPLAYED = (
     "received",
@@ -81,8 +81,9 @@ class RecordedCall:
 
     @property
     def tag(self) -> str:
-        """The tag; empty where it is no request."""
-        return self.request.tag.decode() if self.request else ""
+        """The tag, of a line that was rejected too; empty where none can be read."""
+        tag = self.request.tag if self.request else readable_tag(self.data)
+        return (tag or b"").decode()
 
     @property
     def service(self) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 import attrs
 
+from esps_portal.protocol import grammar
+
 TCP = frozenset({"tcp"})
 UDP = frozenset({"udp"})
 BOTH = TCP | UDP
@@ -128,8 +130,10 @@ def check_chance(chance: object, seed: object, word: Kind, *, draws: bool) -> No
 
 def checked_service(service: object, kind: str) -> str | None:
     """Return the service that a fault is for."""
-    if service is not None and (not isinstance(service, str) or not service):
-        raise FaultError(f"service is a name, not {service!r}")
+    if service is not None and not (
+        isinstance(service, str) and grammar.NAME.fullmatch(service.encode())
+    ):
+        raise FaultError(f"service is a name (a-z, then a-z 0-9 - . _), not {service!r}")
     if service is not None and kind == "accept-close":
         raise FaultError("accept-close comes before any request: it takes no service")
     return service

@@ -75,6 +75,7 @@ CONNECTION_MOVES = {
     (State.CLOSING, Signal.END_OF_INPUT): State.QUITTING,
     (State.CLOSING, Signal.DRAINED): State.ENDED,
     (State.CLOSING, Signal.FATAL): State.ENDED,
+    (State.QUITTING, Signal.END_OF_INPUT): State.QUITTING,
     (State.QUITTING, Signal.DRAINED): State.ENDED,
     (State.QUITTING, Signal.SHUTDOWN): State.QUITTING,
 }
@@ -200,7 +201,7 @@ class Conversation:
 
     def end_of_input(self) -> None:
         """The peer has sent its FIN. An unfinished line is never executed."""
-        if self.state not in _DEAF:
+        if self.state is not State.ENDED:
             self._move(Signal.END_OF_INPUT)
 
     # -- what the carrier starts and ends
@@ -251,10 +252,11 @@ class Conversation:
         return Notice(b"BYE", (b"idle",))
 
     def expire(self) -> list[Reply]:
-        """The drain is over: refuse what still runs. Returns the refusals."""
-        lines = [refusal(call.tag, "closing", "the drain is over") for call in self._live()]
+        """The drain is over: refuse what runs, and a CANCEL that waits. Returns the refusals."""
+        lines = [refusal(tag, "closing", "the drain is over") for tag in self._calls]
         for call in self._live():
             self._drop(call)
+        self._calls.clear()
         return lines
 
     def drained(self) -> Reply | None:
@@ -319,7 +321,7 @@ class Conversation:
     def _foreign(self, line: bytes) -> str:
         """Whether the first line belongs to another protocol, and to which."""
         if self._is_tls:
-            return "this is no TLS listener: esps+tls:// has one of its own"
+            return "this listener has no TLS"
         tokens = line.removesuffix(b"\r").split(b" ")
         if (
             len(tokens) > 1

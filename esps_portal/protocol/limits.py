@@ -6,9 +6,14 @@ import attrs
 from attrs import validators
 
 
-def _whole(default: int, lowest: int) -> int:
+def _whole(default: int, lowest: int, highest: int = 2**63) -> int:
     number: int = attrs.field(
-        default=default, validator=[validators.instance_of(int), validators.ge(lowest)]
+        default=default,
+        validator=[
+            validators.instance_of(int),
+            validators.ge(lowest),
+            validators.le(highest),
+        ],
     )
     return number
 
@@ -38,8 +43,9 @@ class Limits:
     #: TCP connections at a time.
     max_connections: int = _whole(10240, 1)
     #: Longest UDP reply. 1200 is QUIC's smallest maximum datagram (RFC 9000 section 14), which
-    #: crosses practically every path unfragmented.
-    max_datagram: int = _whole(1200, 64)
+    #: crosses practically every path unfragmented. The most is what UDP carries over IPv4 (RFC 768:
+    #: 65535 less the headers of both).
+    max_datagram: int = _whole(1200, 64, 65507)
     #: A UDP reply is at most this many times its request (RFC 9000 section 8.1).
     amplification: int = _whole(3, 1)
     #: A connection without a complete line and without a running call ends after it.

@@ -24,6 +24,8 @@ _SPACE, _LAST_VISIBLE = 0x20, 0x7E
 OK = b"OK"
 DATA = b"DATA"
 ERR = b"ERR"
+_REPLIES = frozenset({OK, DATA, ERR})
+_NOTICES = frozenset({b"ESPS/1", ERR, b"BYE"})
 
 
 @attrs.define
@@ -143,7 +145,7 @@ def parse_answer_untrusted(line: bytes) -> Reply | Notice:
         return Reply(match[1], match[2], grammar.decode_args(match[3]))
     match = _match_notice(line)
     if match is None:
-        raise ProtocolError("bad-line", _what_is_wrong(line))
+        raise ProtocolError("bad-line", _what_is_wrong_with_answer(line))
     return Notice(match[1], grammar.decode_args(match[2]))
 
 
@@ -160,6 +162,11 @@ def looks_like_answer(line: bytes) -> bool:
 
 def _what_is_wrong(line: bytes) -> str:
     text = line.removesuffix(b"\r")
+    return _what_is_wrong_with_octets(text) or _what_is_wrong_with_request(text)
+
+
+def _what_is_wrong_with_octets(text: bytes) -> str:
+    """Return what no message may have; empty where it has none of that."""
     if max(text, default=0) > _LAST_VISIBLE:
         return "a byte over 0x7E: escape it as %XX"
     if b"\r" in text:
@@ -168,17 +175,37 @@ def _what_is_wrong(line: bytes) -> str:
         return "a control byte: escape it as %XX"
     if text.startswith(b" ") or text.endswith(b" ") or b"  " in text:
         return "one SP between tokens, none at the ends"
+    return ""
+
+
+def _what_is_wrong_with_request(text: bytes) -> str:
     if readable_tag(text) is None:
         return "it must begin with a tag: 1 to 32 of A-Z a-z 0-9 - . _"
-    return _what_is_wrong_after_tag(text)
-
-
-def _what_is_wrong_after_tag(text: bytes) -> str:
-    verb, _, rest = text.partition(b" ")[2].partition(b" ")
+    verb, _, args = text.partition(b" ")[2].partition(b" ")
     if not grammar.VERB.fullmatch(verb):
         return "after the tag comes a verb: 1 to 16 letters"
-    if b'"' in rest:
+    return _what_is_wrong_with_args(args)
+
+
+def _what_is_wrong_with_answer(line: bytes) -> str:
+    text = line.removesuffix(b"\r")
+    wrong = _what_is_wrong_with_octets(text)
+    if wrong:
+        return wrong
+    kind, _, args = text.partition(b" ")[2].partition(b" ")
+    if text.startswith(b"*"):
+        if kind not in _NOTICES:
+            return "after the * comes ESPS/1, ERR or BYE"
+    elif readable_tag(text) is None or kind not in _REPLIES:
+        return "it is no reply: TAG OK, TAG DATA or TAG ERR"
+    elif kind == ERR and not grammar.NAME.fullmatch(args.partition(b" ")[0]):
+        return "after ERR comes a code: a-z, then up to 63 of a-z 0-9 - . _"
+    return _what_is_wrong_with_args(args)
+
+
+def _what_is_wrong_with_args(args: bytes) -> str:
+    if b'"' in args:
         return 'a quote stands only in "", the empty argument: escape it as %22'
-    if b"#" in rest:
+    if b"#" in args:
         return "# stands only in the padding at the end: escape it as %23"
     return "a % must be followed by two hex digits"

@@ -18,6 +18,8 @@ from esps_portal.protocol.lines import LineSplitter
 from esps_portal.protocol.messages import DATA, ERR, Notice, Reply, Request, parse_answer_untrusted
 from esps_portal.protocol.registry import VERSION
 
+_EMPTY = (b"", b"\r")
+
 
 @attrs.define(eq=False)
 class Pending:
@@ -27,6 +29,8 @@ class Pending:
     #: DATA lines that nobody has collected.
     rows: deque[tuple[bytes, ...]] = attrs.field(factory=deque)
     final: Reply | None = None
+    #: How often it was sent once more with room for its reply.
+    paddings: int = 0
 
     @property
     def has_news(self) -> bool:
@@ -90,6 +94,7 @@ class Requester:
     def resume(self, pending: Pending) -> None:
         """Wait for the same request again: it is sent once more, with room for its reply."""
         pending.final = None
+        pending.paddings += 1
         self._pending[pending.request.tag] = pending
 
     def cancellation(self, pending: Pending) -> bytes:
@@ -106,7 +111,8 @@ class Requester:
         for piece in self._splitter.feed(data):
             if not isinstance(piece, bytes):
                 raise ProtocolError("too-long", "the peer sent an over-long line")
-            self._take(parse_answer_untrusted(piece))
+            if piece not in _EMPTY:
+                self._take(parse_answer_untrusted(piece))
 
     def receive_datagram_untrusted(self, datagram: bytes) -> None:
         """Take what has come over UDP: anybody may have sent it, so what is wrong is ignored."""
@@ -121,11 +127,12 @@ class Requester:
             if len(answers) == 1:
                 self._take_tag_in_use(final)
             return
-        if final.kind == DATA:
+        rows = [a for a in answers[:-1] if isinstance(a, Reply) and a.kind == DATA]
+        if final.kind == DATA or len(rows) < len(answers) - 1:
             return
-        if all(isinstance(a, Reply) and a.tag == final.tag for a in answers):
-            for answer in answers:
-                self._take_reply(answer)  # type: ignore[arg-type]  # they are, by the line above
+        if all(row.tag == final.tag for row in rows):
+            for reply in (*rows, final):
+                self._take_reply(reply)
 
     def _take(self, answer: Reply | Notice) -> None:
         if isinstance(answer, Notice):
@@ -142,9 +149,11 @@ class Requester:
                 raise ClosedError(self.goodbye)
         elif notice.word == VERSION and self.product is None:
             self.product = notice.args[0] if notice.args else b""
+        else:
+            self._take_tag_in_use(notice)
 
     def _take_tag_in_use(self, notice: Notice) -> None:
-        """Take the one notice that answers a datagram: it names the tag that it is about."""
+        """Take the one notice that answers a request: it names the tag that it is about."""
         if notice.word == ERR and notice.args[:1] == (b"tag-in-use",) and len(notice.args) > 1:
             self._take_reply(Reply(notice.args[1], ERR, notice.args))
 

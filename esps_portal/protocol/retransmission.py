@@ -17,6 +17,8 @@ from esps_portal.protocol.requester import Pending
 
 # A line is no longer where the peer's limit has not been learnt (spec, Length).
 _LONGEST = 8192
+# How often a request is padded: a reply may be longer when it is asked for again (ESPS-UDP-38).
+_MOST_PADDINGS = 4
 
 
 @attrs.frozen(kw_only=True)
@@ -52,10 +54,14 @@ class Retransmission:
         return sum(self.waits(1.0))
 
 
-def length_that_fits(pending: Pending) -> int | None:
+def length_that_fits(pending: Pending, sent: int) -> int | None:
     """Return how long the request must be for its answer, if the answer says that it is not.
 
-    ``None``: it is no ``too-large``, or one that no padding helps.
+    ``None``: it is no ``too-large``, or one that no padding helps, or has helped often enough: a
+    peer that always asks for more must not have us send without end.
+
+    Args:
+        sent: how long the datagram was that drew the answer, in bytes.
     """
     final = pending.final
     if final is None or final.kind != ERR or final.args[0] != b"too-large":
@@ -63,5 +69,7 @@ def length_that_fits(pending: Pending) -> int | None:
     needed = final.args[1] if len(final.args) > 1 else b""
     if not (needed.isdigit() and len(needed) <= len(str(_LONGEST))):
         return None
+    if pending.paddings >= _MOST_PADDINGS:
+        return None
     length = int(needed)
-    return length if len(pending.request.encode()) < length <= _LONGEST else None
+    return length if sent < length <= _LONGEST else None

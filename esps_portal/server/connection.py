@@ -165,15 +165,21 @@ class Connection(Sender):
             await self._flush()
             self._scopes[outcome.call].cancel()
             self._cancelling = outcome
-            while outcome.call.state is not CallState.ENDED:
-                await self._wait_for_a_task()
-            self._answer_cancel()
+            await self._await_cancelled()
 
-    def _answer_cancel(self) -> None:
-        """The call that a CANCEL hit has ended, or the drain has: that CANCEL has its answer."""
-        if self._cancelling is not None:
-            self._outgoing += self._conversation.cancelled(self._cancelling).encode()
+    async def _await_cancelled(self) -> None:
+        """Let the call that a CANCEL hit end, if one did, and answer that CANCEL."""
+        cancel = self._cancelling
+        if cancel is None:
+            return
+        while cancel.call.state is not CallState.ENDED:
+            await self._wait_for_a_task()
+        if self._cancelling is not None:  # in a drain two tasks are here
+            self._answer_cancel(self._conversation.cancelled(cancel))
             self._cancelling = None
+
+    def _answer_cancel(self, reply: Reply) -> None:
+        self._outgoing += reply.encode()
 
     # -- running calls
 
@@ -257,23 +263,28 @@ class Connection(Sender):
                     nursery.start_soon(self._read_on)
                     while conversation.running:
                         await self._wait_for_a_task()
+                    await self._await_cancelled()
                     nursery.cancel_scope.cancel()
-        self._answer_cancel()
-        for refused in conversation.expire():
-            self._refuse(refused)
+        self._refuse_what_runs()
         self._cancel_calls()
         if conversation.state is not State.ENDED:
             last = conversation.drained()
             self._outgoing += last.encode() if last else b""
 
+    def _refuse_what_runs(self) -> None:
+        """The drain is over."""
+        for refused in self._conversation.expire():
+            self._refuse(refused)
+
     def _refuse(self, reply: Reply) -> None:
-        """Answer a call that has not ended in time."""
+        """Answer a call that has not ended in time, or the CANCEL of one."""
         self._outgoing += reply.encode()
 
     async def _read_on(self) -> None:
         """Read during the drain: after QUIT to throw away, after BYE to refuse."""
         conversation = self._conversation
         try:
+            await self._await_cancelled()  # what came behind that CANCEL is answered behind it
             await self._answer_pieces()
             while data := await self._stream.receive():
                 if conversation.receive(data):

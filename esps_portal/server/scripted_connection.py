@@ -27,7 +27,7 @@ _TOO_LONG = b"(too long)"
 class ScriptedConnection(WreckingConnection):
     """Serves one peer as a test has scripted it."""
 
-    __slots__ = ("_of_call", "_peer", "_quit", "_record", "_script")
+    __slots__ = ("_cancel", "_of_call", "_peer", "_quit", "_record", "_script")
 
     def __init__(self, stream: Stream, peer: tuple[str, int], portal: ScriptedPortal) -> None:
         super().__init__(stream, peer, portal)
@@ -36,6 +36,8 @@ class ScriptedConnection(WreckingConnection):
         self._record = self._script.journal.opened(peer, trio.current_time())
         # Each call that runs: its record, and what a fault makes of it.
         self._of_call: dict[Call, tuple[RecordedCall, Wreckage | None]] = {}
+        # What waits for its answer behind the end of other calls.
+        self._cancel: RecordedCall | None = None
         self._quit: RecordedCall | None = None
 
     async def run(self) -> None:
@@ -48,8 +50,9 @@ class ScriptedConnection(WreckingConnection):
                 self._record.fault = str(fault)
                 await self._run_unheard()
         finally:
-            if self._quit is not None:
-                self._note(self._quit, ABORTED)
+            for unanswered in (self._cancel, self._quit):
+                if unanswered is not None:
+                    self._note(unanswered, ABORTED)
             self._script.faults.forget(self)
             self._note_end()
 
@@ -120,7 +123,8 @@ class ScriptedConnection(WreckingConnection):
                 outcome = self._portal.answer(request, self._caller)
             await self._settle(outcome, record, wreckage)
         except (trio.Cancelled, trio.BrokenResourceError):
-            if record.ended is None and record is not self._quit:
+            # QUIT and CANCEL may still be answered: by the drain.
+            if record.ended is None and record not in (self._quit, self._cancel):
                 self._note(record, ABORTED)
             raise
 
@@ -139,8 +143,8 @@ class ScriptedConnection(WreckingConnection):
         elif isinstance(outcome, Cancel):
             self._release()  # what is held of the call comes before its end
             self._note_cut_short(outcome.farewell)
+            self._cancel = record
             await self._perform(outcome)
-            self._note(record, REPLIED, Reply(outcome.tag, OK).encode())
         elif outcome is None:
             self._note_unanswered(record)
         else:
@@ -194,8 +198,17 @@ class ScriptedConnection(WreckingConnection):
 
     # -- the end
 
+    def _answer_cancel(self, reply: Reply) -> None:
+        super()._answer_cancel(reply)
+        if self._cancel is not None:
+            self._note(self._cancel, REPLIED, reply.encode())
+            self._cancel = None
+
     def _refuse(self, reply: Reply) -> None:
         super()._refuse(reply)
+        if self._cancel is not None and self._cancel.tag.encode() == reply.tag:
+            self._note(self._cancel, REPLIED, reply.encode())
+            self._cancel = None
         self._note_cut_short(reply)
 
     async def _drain(self) -> None:

@@ -16,6 +16,7 @@ import trio
 from esps_portal.portal.answering import Portal
 from esps_portal.portal.services import Farewell
 from esps_portal.portal.wreckage import End, Hold, Pause, Send, Step, Wreckage
+from esps_portal.protocol.messages import Reply
 from esps_portal.server.connection import Connection
 from esps_portal.server.streams import Stream
 
@@ -206,10 +207,13 @@ class WreckingConnection(Connection):
         self._hurried = True
         self._complete()
 
-    def _answer_cancel(self) -> None:
-        # What comes now, or when the drain is over, comes behind all that was held.
-        self._release()
-        super()._answer_cancel()
+    def _answer_cancel(self, reply: Reply) -> None:
+        self._release()  # it comes behind all that was held
+        super()._answer_cancel(reply)
+
+    def _refuse_what_runs(self) -> None:
+        self._release()  # and so does what comes now
+        super()._refuse_what_runs()
 
     def _close(self) -> None:
         if self._farewell is not None and not self._ending:

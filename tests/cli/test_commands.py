@@ -146,6 +146,37 @@ def test_ping_as_json(portal: Served) -> None:
     assert (summary["sent"], summary["answered"]) == (2, 2)
 
 
+def test_a_ping_that_is_lost_is_followed_by_the_next() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.settimeout(30)
+        peer.bind(("127.0.0.1", 0))
+        url = f"esps+udp://127.0.0.1:{peer.getsockname()[1]}"
+        options = ("-c", "3", "-i", "0", "--timeout", "0.3", "--json")
+        with subprocess.Popen(
+            [COMMAND, "ping", *options, "--url", url], stdout=subprocess.PIPE, text=True
+        ) as ping:
+            answered = b""
+            while answered != b"3":
+                datagram, source = peer.recvfrom(2000)
+                tag, _, answered = datagram.split()
+                if answered != b"2":
+                    peer.sendto(b"%b OK %b\n" % (tag, answered), source)
+            said, _ = ping.communicate(timeout=30)
+    first, second, third, summary = map(json.loads, said.splitlines())
+    assert [event["event"] for event in (first, second, third)] == ["pong", "lost", "pong"]
+    assert (summary["sent"], summary["answered"], ping.returncode) == (3, 2, 1)
+
+
+@pytest.mark.parametrize("command", [["ping", "-c", "1"], ["list"], ["call", "echo"]])
+def test_nobody_there_as_json(command: list[str]) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        ran = run(*command, "--json", url=f"esps://127.0.0.1:{held.getsockname()[1]}")
+    said = json.loads(ran.stdout)
+    assert (said["error"], ran.returncode) == ("unreachable", 1)
+    assert "Connection refused" in said["words"]
+
+
 def test_ping_until_interrupted(portal: Served) -> None:
     with subprocess.Popen(
         [COMMAND, "ping", "-i", "0.01", "--url", portal.url],
@@ -175,6 +206,20 @@ def test_serve_drains_and_exits_0(number: int) -> None:
             assert lines.readline() == b""
         assert running.process.wait(30) == 0
         assert json.loads(running.output.readline()) == {"event": "stopped"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_it_at_once(number: int) -> None:
+    with served("--log-level", "info") as running:
+        peer = socket.create_connection(("127.0.0.1", running.port), timeout=30)
+        with peer, peer.makefile("rb") as lines:
+            lines.readline()
+            peer.sendall(b"a CALL stall\nb PING\n")
+            lines.readline()
+            running.process.send_signal(number)
+            assert lines.readline() == b"* BYE closing\n"
+            running.process.send_signal(number)
+            assert running.process.wait(30) == 128 + number
 
 
 def test_serve_says_where_it_listens() -> None:
@@ -207,9 +252,13 @@ def test_an_address_that_is_not_ours() -> None:
 
 
 def test_spec() -> None:
-    assert run("spec").stdout.startswith("# ")
-    assert "request" in run("spec", "abnf").stdout
-    assert (Path(run("spec", "--path").stdout.strip()) / "registry.toml").is_file()
+    folder = Path(run("spec", "--path").stdout.strip())
+    for args, file in (
+        (["spec"], "esps-1.md"),
+        (["spec", "abnf"], "esps-1.abnf"),
+        (["spec", "registry"], "registry.toml"),
+    ):
+        assert run(*args).stdout == (folder / file).read_text(encoding="utf-8")
 
 
 def test_serve_ends_with_its_terminal_line() -> None:

@@ -249,3 +249,24 @@ async def test_a_tag_in_use_is_an_answer(ask: Ask) -> None:  # ESPS-UDP-32
         nursery.start_soon(refused)
         first, source = await server.recvfrom(65536)
         await server.sendto(b"* ERR tag-in-use " + first[:16] + b"\n", source)
+
+
+@both_clients
+async def test_a_peer_that_never_has_room_is_not_asked_without_end(
+    ask: Ask,
+) -> None:  # ESPS-UDP-38
+    asked = 0
+    async with datagrams() as server, trio.open_nursery() as nursery:
+
+        async def never() -> None:
+            nonlocal asked
+            while True:
+                datagram, source = await server.recvfrom(65536)
+                asked += 1
+                await server.sendto(datagram[:16] + b" ERR too-large 300 words\n", source)
+
+        nursery.start_soon(never)
+        with pytest.raises(RefusedError, match="too-large 300"):
+            await ask(udp_url(server))
+        nursery.cancel_scope.cancel()
+    assert 2 <= asked <= 10  # some of them because a timer was first

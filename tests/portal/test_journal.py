@@ -100,7 +100,7 @@ def test_a_record_reads_its_request() -> None:
     ping = received(journal, b"b PING x")
     assert (ping.verb, ping.service, ping.args) == ("PING", "", (b"x",))
     nothing = received(journal, b"b  PING")
-    assert (nothing.verb, nothing.tag, nothing.service, nothing.args) == ("", "", "", ())
+    assert (nothing.verb, nothing.tag, nothing.service, nothing.args) == ("", "b", "", ())
     bare = received(journal, b"c CALL")
     assert (bare.service, bare.args) == ("", ())
     assert [found.tag for found in journal.calls_of()] == ["a"]

@@ -67,7 +67,7 @@ def test_lines_that_are_no_requests_have_their_answers() -> None:
     stream.client(b"a  PING\n\xff\x00\nb PING\n")
     stream.portal(b"a ERR bad-line\n* ERR bad-line\nb OK\n")
     assert stream.close() == [
-        ("", "replied", b"a ERR bad-line\n"),
+        ("a", "replied", b"a ERR bad-line\n"),
         ("", "replied", b"* ERR bad-line\n"),
         ("b", "replied", b"b OK\n"),
     ]

@@ -183,7 +183,7 @@ def test_a_goodbye_later_is_kept() -> None:
         (b"HTTP/1.1 400 Bad Request\r\n", "bad-line"),
         (b"220 mail.example.org ESMTP\r\n", "bad-line"),
         (b"\x15\x03\x01\x00\x02\x02F\n", "bad-line"),
-        (GREETING + b"\n", "bad-line"),
+        (GREETING + b" \n", "bad-line"),
         (GREETING + b"1 OK \n", "bad-line"),
         (b"x" * 8193, "too-long"),
     ],

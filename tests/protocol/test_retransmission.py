@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import ERR, OK, Reply, Request
-from esps_portal.protocol.requester import Pending
+from esps_portal.protocol.requester import Pending, Requester
 from esps_portal.protocol.retransmission import Retransmission, length_that_fits
 from tests.protocol.strategies import quickly
 
@@ -69,8 +69,7 @@ def told(reply: Reply | None) -> int | None:
     """Return the length that fits after ``reply`` to a request of 14 bytes."""
     pending = Pending(Request(b"1", b"CALL", (b"random",)))
     pending.final = reply
-    assert len(pending.request.encode()) == 14
-    return length_that_fits(pending)
+    return length_that_fits(pending, len(pending.request.encode()))
 
 
 @pytest.mark.parametrize(
@@ -94,6 +93,24 @@ def told(reply: Reply | None) -> int | None:
 def test_a_request_is_made_as_long_as_it_has_to_be(needed: bytes, length: int | None) -> None:
     # ESPS-UDP-18
     assert told(Reply(b"1", ERR, (b"too-large", needed, b"words"))) == length
+
+
+def test_a_peer_that_always_asks_for_more_gets_no_more() -> None:
+    # ESPS-UDP-38
+    requester = Requester(lambda: b"1")
+    pending = requester.ask(b"CALL", ("random",))
+    sent = 0
+    for needed in range(100, 110):
+        pending.final = Reply(b"1", ERR, (b"too-large", b"%d" % needed))
+        if length_that_fits(pending, needed - 1) is None:
+            break
+        requester.resume(pending)
+        sent += 1
+    assert sent == Retransmission().max_retransmit
+    pending = requester.ask(b"CALL", ("random",))
+    pending.final = Reply(b"1", ERR, (b"too-large", b"100"))
+    assert length_that_fits(pending, 99) == 100
+    assert length_that_fits(pending, 100) is None
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
+import trio.testing
 
 from esps_portal import Limits, Portal
 from esps_portal.portal.offer import bundled_portal
@@ -11,29 +13,64 @@ from esps_portal.server.product import PRODUCT
 from tests.portals import running
 
 
-async def test_a_cancel_that_waits_is_answered_by_a_portal_that_closes() -> None:
-    portal = Portal()
-    cancelled, may_end = trio.Event(), trio.Event()
+class Reluctant:
+    """A service that is cancelled, and does not end before it may."""
 
-    @portal.service
-    async def reluctant() -> None:
+    def __init__(self, portal: Portal) -> None:
+        self.cancelled, self.may_end = trio.Event(), trio.Event()
+        portal.service(name="reluctant")(self._run)
+
+    async def _run(self) -> None:
         try:
             await trio.sleep_forever()
         finally:
-            cancelled.set()
+            self.cancelled.set()
             with trio.CancelScope(shield=True):
-                await may_end.wait()
+                await self.may_end.wait()
 
+
+@pytest.mark.parametrize("kind", [Portal, ScriptedPortal])
+async def test_a_cancel_that_waits_is_answered_by_a_portal_that_closes(
+    kind: type[Portal],
+) -> None:  # ESPS-VERB-21, ESPS-TCP-7
+    portal = Portal() if kind is Portal else ScriptedPortal(Portal())
+    reluctant = Reluctant(portal)
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL reluctant\nb CANCEL a\nc PING\n")
+        assert await client.line() == b"a ERR cancelled"
+        await reluctant.cancelled.wait()
+        listening.shut_down()
+        assert await client.line() == b"* BYE closing"
+        await trio.testing.wait_all_tasks_blocked()
+        reluctant.may_end.set()
+        assert await client.line() == b"b OK"
+        assert (await client.line()).startswith(b"c ERR closing ")
+        assert await client.line() == b""
+    if isinstance(portal, ScriptedPortal):
+        cancel = portal.script.journal.calls[1]
+        assert (cancel.state, cancel.sent) == ("replied", b"b OK\n")
+
+
+@pytest.mark.parametrize("kind", [Portal, ScriptedPortal])
+async def test_a_cancel_that_waits_for_longer_than_the_drain(
+    kind: type[Portal],
+) -> None:  # ESPS-END-7
+    limits = Limits(drain=0.05)
+    portal = Portal(limits=limits) if kind is Portal else ScriptedPortal(Portal(limits=limits))
+    reluctant = Reluctant(portal)
     async with running(portal) as listening:
         client = await listening.tcp()
         await client.send(b"a CALL reluctant\nb CANCEL a\n")
         assert await client.line() == b"a ERR cancelled"
-        await cancelled.wait()
         listening.shut_down()
         assert await client.line() == b"* BYE closing"
-        may_end.set()
-        assert await client.line() == b"b OK"
+        assert (await client.line()).startswith(b"b ERR closing ")
         assert await client.line() == b""
+        reluctant.may_end.set()
+    if isinstance(portal, ScriptedPortal):
+        cancel = portal.script.journal.calls[1]
+        assert cancel.sent.startswith(b"b ERR closing ")
 
 
 async def test_an_endless_line_ends_the_drain_at_once() -> None:  # ESPS-LINE-18
