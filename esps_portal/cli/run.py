@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from esps_portal.cli.scripted_serve import Script, scripted_options
-from esps_portal.cli.words import fail
+from esps_portal.cli.words import complain, fail
 
 if TYPE_CHECKING:
     import trio
@@ -30,7 +30,7 @@ _NOT_FOUND, _NOT_EXECUTABLE, _BY_SIGNAL = 127, 126, 128
 @click.option(
     "--strict",
     is_flag=True,
-    help="Fail where the portal was not called as its stubs say, though CMD was content.",
+    help="Say where the portal was not called as its stubs say, and exit 1 though CMD was content.",
 )
 @click.argument("command", metavar="CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
 def run_command(  # noqa: PLR0913 - click hands every option over as a parameter
@@ -82,22 +82,25 @@ def run_command(  # noqa: PLR0913 - click hands every option over as a parameter
       times = 2
       then_close = true
       optional = true              # it is no fault if nobody calls it
+
     \b
       [[stubs]]
       service = "flaky"            # first, then
       answers = [{fail = "busy", times = 2}, {reply = "done"}]
+
     \b
       [[faults]]
       fault = "latency"
       seconds = 0.2
       service = "price"            # or transport, connection, request
       times = 3                    # or chance = 0.5, with a seed
+
     \b
       [limits]
       max-in-flight = 8
 
-    Exits as CMD does, with 128+N where signal N ended it. SIGINT and SIGTERM
-    are passed on to CMD.
+    Exits as CMD does, with 128+N where signal N ended it. SIGINT, SIGTERM
+    and SIGHUP are passed on to CMD.
 
     \b
     Examples:
@@ -117,8 +120,8 @@ def run_command(  # noqa: PLR0913 - click hands every option over as a parameter
         status = trio.run(_run, command, script)
     except* CannotBindError as group:
         fail(f"esps-portal: {group.exceptions[0]}")
-    if strict and status == 0:
-        _verify(script)
+    if strict:
+        _verify(script, status)
     raise click.exceptions.Exit(status)
 
 
@@ -134,7 +137,7 @@ async def _run(command: tuple[str, ...], script: Script) -> int:
         listening = await nursery.start(serve, config)
         control = await script.begin(nursery, listening, _tell_fault)
         environment = os.environ | _addresses(listening, control)
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(*_passed_on()) as signals:
             status = await _run_command(command, environment, signals)
         nursery.cancel_scope.cancel()
     return status
@@ -162,6 +165,12 @@ async def _run_command(
         if process.returncode is None:  # we are being torn down: it must not stay behind
             process.kill()
     return _BY_SIGNAL - status if status < 0 else status
+
+
+def _passed_on() -> list[signal.Signals]:
+    """Return the signals that are CMD's affair; under nohup SIGHUP is nobody's."""
+    names = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    return [name for name in names if signal.getsignal(name) != signal.SIG_IGN]
 
 
 async def _pass_on(signals: object, process: trio.Process) -> None:
@@ -203,9 +212,11 @@ def _tell_fault(fault: Fault) -> None:
         click.echo(f"esps-portal: fault by chance: {fault}", err=True)
 
 
-def _verify(script: Script) -> None:
+def _verify(script: Script, status: int) -> None:
+    """Tell what was not as the stubs say; a command that failed keeps its status."""
     from esps_portal.portal.findings import findings, report  # noqa: PLC0415 - help must not wait
 
     problems = findings(script.portal.script)
     if problems:
-        fail(f"esps-portal: {report(script.portal.script, problems)}")
+        complain(f"esps-portal: {report(script.portal.script, problems)}")
+        raise click.exceptions.Exit(status or 1)

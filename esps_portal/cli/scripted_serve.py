@@ -7,6 +7,7 @@ declared here too: its option in `scripted_options`, its value in `Script`.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -78,7 +79,8 @@ class FaultWords(click.ParamType["PlannedFault"]):
             return read_fault(said)
         except ScenarioError as error:
             # Most words name their key themselves.
-            self.fail(error.words if error.path in error.words else str(error), param, ctx)
+            named = re.search(rf"(?<!\w){re.escape(error.path)}(?!\w)", error.words)
+            self.fail(error.words if named else str(error), param, ctx)
 
 
 class RecordingFile(click.ParamType["list[RecordedAnswer]"]):

@@ -13,7 +13,10 @@ def findings(script: Script) -> list[str]:
         f"unexpected call: {shown_call(request.args[0], request.args[1:])}\n    {why}"
         for request, why in script.unexpected
     ]
-    found += [f"unused stub: {describe_stub(stub)}" for stub in script.stubs.unused()]
+    for stub in script.stubs.unused():
+        shadow = script.stubs.shadow_of(stub)
+        why = f"\n    an earlier stub takes its calls: {describe_stub(shadow)}" if shadow else ""
+        found.append(f"unused stub: {describe_stub(stub)}{why}")
     return found
 
 

@@ -94,7 +94,7 @@ class ArgumentPattern:
 def shown(value: object) -> str:
     """Return an argument, or what stands for one, as a person reads it: bounded, on one line."""
     if isinstance(value, bytes):
-        text = repr(value.decode("utf-8", "backslashreplace"))
+        text = _shown_octets(value)
     elif isinstance(value, re.Pattern):
         text = f"/{_text(value.pattern)}/"
     elif callable(value):
@@ -102,6 +102,15 @@ def shown(value: object) -> str:
     else:
         text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def _shown_octets(value: bytes) -> str:
+    """Return text as text; what is none, or holds what cannot be printed, as bytes."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return repr(value)
+    return repr(text) if text.isprintable() else repr(value)
 
 
 def _checked(wanted: Wanted) -> Wanted:

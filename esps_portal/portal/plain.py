@@ -133,7 +133,8 @@ class Table:
             names = list(keys)
             for key in plain:
                 if key not in names:
-                    raise table.error(key, f"there is no such key; there are {', '.join(names)}")
+                    known = f"there are {', '.join(names)}" if names else "it takes none"
+                    raise table.error(key, f"there is no such key; {known}")
         return table
 
     def get(self, key: str, read: Reader[_Value], default: _Value) -> _Value:

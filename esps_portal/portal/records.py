@@ -23,8 +23,8 @@ class RecordedConnection:
         number: from 1, in the order in which they were accepted.
         peer: the client's address and port.
         opened, closed: seconds since the portal started; ``None``: it is still open.
-        closed_by: who closed first: ``client`` or ``portal``; empty while it is open.
-        how: ``fin``, ``rst``; empty while it is open.
+        closed_by: who closed first: ``client`` or ``portal``; empty until one of them has.
+        how: ``fin``, ``rst``; empty until then.
         requests: how many came on it.
     """
 
@@ -45,7 +45,7 @@ class RecordedConnection:
         return self.requests > 1
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class RecordedCall:
     """One request, whatever its verb and however it ended.
 
@@ -104,6 +104,10 @@ class RecordedCall:
         """The error code that it was answered with; empty for none."""
         last = self.sent.rstrip(b"\n").rpartition(b"\n")[2].split(b" ")
         return last[2].decode("ascii", "replace") if last[1:2] == [b"ERR"] and last[2:] else ""
+
+    def __repr__(self) -> str:
+        line, sent = self.data.decode("latin-1"), self.sent.decode("latin-1")
+        return f"<{self.state} over {self.transport}: {line!r}, answered {sent!r}>"
 
 
 @attrs.frozen

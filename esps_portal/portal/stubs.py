@@ -62,7 +62,7 @@ class Stub:
     """Answers for one service name and one pattern of arguments. Each method returns the stub."""
 
     def __init__(self, service: str, args: Sequence[Wanted], *, max_line: int) -> None:
-        if not grammar.NAME.fullmatch(service.encode()):
+        if not _is_name(service):
             raise StubError(f"{service!r} is no name: a-z, then up to 63 of a-z 0-9 - . _")
         self.service = service
         self.pattern = ArgumentPattern.of(args)
@@ -80,7 +80,7 @@ class Stub:
 
     def fail(self, code: str, *words: str | bytes) -> Stub:
         """Refuse with an error code, a name of the registry or ``x-...``, and words."""
-        if not grammar.NAME.fullmatch(code.encode()):
+        if not _is_name(code):
             raise StubError(f"{code!r} is no error code: a-z, then up to 63 of a-z 0-9 - . _")
         return self._finish(ERR, (code.encode(), *(as_octets(word) for word in words)))
 
@@ -96,8 +96,8 @@ class Stub:
 
         ``.reply("x").after(1)`` and ``.after(1).reply("x")`` are the same.
         """
-        if not 0 <= seconds < math.inf:
-            raise StubError(f"after takes seconds, 0 or more, not {seconds}")
+        if not _is_time(seconds):
+            raise StubError(f"after takes seconds, 0 or more, not {seconds!r}")
         (self.answers[-1] if self.answers else self._open()).steps.append(float(seconds))
         return self
 
@@ -246,9 +246,30 @@ class StubBook:
         assert nearest is not None  # noqa: S101 - the name has a stub
         return nearest
 
+    def shadow_of(self, stub: Stub) -> Stub | None:
+        """Return the earlier stub that takes what a stub is for, if it is for exact arguments."""
+        pattern = stub.pattern
+        args = [wanted for wanted in pattern.wanted if isinstance(wanted, bytes)]
+        if pattern.open_ended or len(args) < len(pattern.wanted):
+            return None
+        for earlier in self.by_name[stub.service.encode()]:
+            if earlier is stub:
+                break
+            if not earlier.is_exhausted and earlier.pattern.matches(args):
+                return earlier
+        return None
+
     def unused(self) -> list[Stub]:
         """Return the stubs that were expected to be used, and were not, or not to their end."""
         return [stub for stub in self.all if not stub.is_satisfied]
+
+
+def _is_name(said: object) -> bool:
+    return isinstance(said, str) and grammar.NAME.fullmatch(said.encode()) is not None
+
+
+def _is_time(said: object) -> bool:
+    return isinstance(said, int | float) and 0 <= said < math.inf
 
 
 def _times(number: int) -> str:

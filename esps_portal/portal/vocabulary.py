@@ -6,6 +6,7 @@ name or a value that it does not hold is an error at once.
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -62,7 +63,9 @@ VOCABULARY: dict[str, Kind] = {
     ),
     "close": Kind("FIN in place of the reply", TCP, before=True),
     "reset": Kind("RST in place of the reply", TCP, before=True),
-    "half-close": Kind("FIN in place of the reply; what is sent is still read", TCP, before=True),
+    "half-close": Kind(
+        "FIN in place of the reply; what the client sends is thrown away", TCP, before=True
+    ),
     "stall": Kind("nothing comes any more; the connection stays", TCP, before=True),
     "truncate": Kind("the first bytes of the reply; over TCP, then FIN", BOTH, {"bytes": 1}),
     "garbage": Kind(
@@ -89,6 +92,9 @@ VOCABULARY: dict[str, Kind] = {
     "wrong-source": Kind("the reply comes from another port", UDP),
 }
 
+#: What chooses where and when a fault happens, whatever its kind.
+SELECTORS = ("service", "transport", "connection", "request", "when", "times", "chance", "seed")
+
 _WHENS = ("before", "after")
 # The longest UDP payload over IPv4: 65535 less the IP and UDP headers (RFC 768, RFC 791).
 _LONGEST_DATAGRAM = 65507
@@ -98,7 +104,9 @@ def known(kind: str) -> Kind:
     """Return what the vocabulary says of ``kind``."""
     word = VOCABULARY.get(kind)
     if word is None:
-        raise FaultError(f"there is no fault {kind!r}; there are {', '.join(VOCABULARY)}")
+        close = difflib.get_close_matches(str(kind), VOCABULARY, 1)
+        meant = f"did you mean {close[0]!r}? T" if close else "t"
+        raise FaultError(f"there is no fault {kind!r}; {meant}here are {', '.join(VOCABULARY)}")
     return word
 
 
@@ -106,6 +114,8 @@ def check_when(kind: str, word: Kind, when: str) -> None:
     """Check whether the fault makes sense then."""
     if when not in _WHENS:
         raise FaultError(f"when is before or after, not {when!r}")
+    if when == "before" and kind == "accept-close":
+        raise FaultError("accept-close comes before any request: it takes no when")
     if when == "before" and not word.before:
         raise FaultError(f"{kind} affects a reply: its request is executed, so when is after")
 
@@ -160,8 +170,8 @@ def checked_parameters(kind: str, word: Kind, given: Mapping[str, object]) -> di
     """Return the parameters, the defaults filled in."""
     for key in given:
         if key not in word.parameters:
-            known = ", ".join(word.parameters) or "none"
-            raise FaultError(f"{kind} takes no {key}; its parameters: {known}")
+            known = ", ".join((*word.parameters, *SELECTORS))
+            raise FaultError(f"{kind} takes no {key}; it takes {known}")
     values = {}
     for key, default in word.parameters.items():
         value = given.get(key, default)
@@ -180,7 +190,8 @@ def _checked_value(kind: str, key: str, value: object) -> object:
         or not isinstance(value, int | float)
         or not -sys.float_info.max <= value <= sys.float_info.max
     ):
-        raise FaultError(f"{kind}: {key} is a number, not {value!r}")
+        besides = ", middle or before-lf" if key == "at" else ""
+        raise FaultError(f"{kind}: {key} is a number{besides}, not {value!r}")
     if key in ("seconds", "jitter", "pause"):
         lowest: float = 0
     elif key == "bytes_per_second":

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import math
+
 import attrs
-from attrs import validators
 
 
 def _whole(default: int, lowest: int, highest: int = 2**63) -> int:
-    number: int = attrs.field(
-        default=default,
-        validator=[
-            validators.instance_of(int),
-            validators.ge(lowest),
-            validators.le(highest),
-        ],
-    )
+    def check(_: object, field: attrs.Attribute[int], value: object) -> None:
+        if type(value) is not int:
+            raise TypeError(f"{field.name} is a whole number, not {value!r}")
+        if not lowest <= value <= highest:
+            most = "" if highest == 2**63 else f" and {highest} at most"
+            raise ValueError(f"{field.name} is {lowest} at least{most}, not {value}")
+
+    number: int = attrs.field(default=default, validator=check)
     return number
 
 
 def _seconds(default: float) -> float:
-    seconds: float = attrs.field(
-        default=default, converter=float, validator=[validators.ge(0), validators.lt(float("inf"))]
-    )
+    def check(_: object, field: attrs.Attribute[float], value: float) -> None:
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{field.name} is a time in seconds, 0 or more, not {value}")
+
+    seconds: float = attrs.field(default=default, converter=float, validator=check)
     return seconds
 
 

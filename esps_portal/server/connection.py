@@ -248,10 +248,14 @@ class Connection(Sender):
             await self._flush()
             return
         await self._send_everything()
-        self._stream.send_eof()
+        self._send_eof()
         with trio.move_on_after(self._limits.linger):
             while await self._stream.receive():
                 pass
+
+    def _send_eof(self) -> None:
+        """Say that nothing more comes: FIN."""
+        self._stream.send_eof()
 
     async def _drain(self) -> None:
         """Let running calls end, for a time; meanwhile go on reading, so that none is blocked."""

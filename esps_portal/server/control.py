@@ -72,8 +72,8 @@ class Control:
             ("fault", self.fault, "JSON", "place a fault, {fault, ...}, or end one: {lift: id}"),
             ("calls", self.calls, "[JSON]", "tell the calls, of a {service} or all"),
             ("wait", self.wait, "[JSON]", "wait for calls: {service, count, timeout}"),
-            ("verify", self.verify, "", "tell what was not as the stubs say"),
-            ("reset", self.reset, "", "forget stubs, faults and calls; end old connections"),
+            ("verify", self.verify, "[JSON]", "tell what was not as the stubs say"),
+            ("reset", self.reset, "[JSON]", "forget stubs, faults and calls; end old connections"),
             ("scenario", self.scenario, "[JSON]", "add a scenario, or tell what is placed"),
             ("down", self.down, "JSON", "take the ports out of service or back: {down: true}"),
         ]
@@ -148,8 +148,10 @@ class Control:
             raise RefusedError("x-timeout", f"{words} in {timeout:g} s")
         await self._tell_calls(service, call)
 
-    async def verify(self, *, call: CallContext) -> None:
+    async def verify(self, plain: bytes = b"{}", *, call: CallContext) -> None:
         """Tell each problem, and refuse where there is one."""
+        with _Refusing():
+            Table.of(read_json(plain), "", ())
         problems = findings(self.portal.script)
         for problem in problems:
             await _tell(call, problem)
@@ -157,8 +159,10 @@ class Control:
             count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
             raise RefusedError("x-unverified", f"{count}: the portal was not used as its stubs say")
 
-    async def reset(self) -> None:
+    async def reset(self, plain: bytes = b"{}") -> None:
         """Let nothing of what was reach what comes; it returns when that is so."""
+        with _Refusing():
+            Table.of(read_json(plain), "", ())
         # One at a time: each waits until the old connections have ended.
         async with self._resetting:
             await self.switch.reset()
@@ -167,13 +171,13 @@ class Control:
             self.portal.script.journal.start = trio.current_time()
             self._faults.clear()
 
-    async def scenario(self, plain: bytes | None = None, *, call: CallContext) -> None:
-        """Add a scenario; or tell what is placed."""
+    async def scenario(self, plain: bytes = b"{}", *, call: CallContext) -> None:
+        """Add a scenario; or, where it has nothing to add, tell what is placed."""
         with _Refusing():
-            if plain is None:
-                await _tell(call, plain_scenario(Scenario.of(self.portal)))
-                return
-            placed = read_scenario(read_json(plain)).apply(self.portal)
+            said = read_json(plain)
+            placed = read_scenario(said).apply(self.portal)
+        if not said:
+            await _tell(call, plain_scenario(Scenario.of(self.portal)))
         for fault in placed:
             self.told(fault)
 

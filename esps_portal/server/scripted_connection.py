@@ -226,8 +226,14 @@ class ScriptedConnection(WreckingConnection):
             if call.tag == farewell.tag and record.ended is None:
                 self._note(record, ABORTED, farewell.encode())
 
+    def _send_eof(self) -> None:
+        super()._send_eof()
+        # That is settled now, though the client may keep its side open for long.
+        self._record.closed_by, self._record.how = self._first_to_close()
+
     def _note_end(self) -> None:
-        by, how = self._first_to_close()
+        record = self._record
+        by, how = (record.closed_by, record.how) if record.closed_by else self._first_to_close()
         self._script.journal.closed(self._record, by, how, trio.current_time())
 
     def _first_to_close(self) -> tuple[str, str]:

@@ -143,7 +143,7 @@ class WreckingConnection(Connection):
             if step.how in ("half-close", "stall"):
                 self._over = trio.CancelScope()
             if step.how == "half-close":
-                self._stream.send_eof()
+                self._send_eof()
             self._reading.cancel()
 
     def _complete(self) -> None:

@@ -13,11 +13,24 @@ if TYPE_CHECKING:
     from esps_portal.portal.matching import ANY as ANY
     from esps_portal.portal.matching import ANY_ARGS as ANY_ARGS
     from esps_portal.portal.plain import ScenarioError as ScenarioError
+    from esps_portal.portal.recording import RecordingError as RecordingError
+    from esps_portal.portal.records import Entry as Entry
+    from esps_portal.portal.records import RecordedCall as RecordedCall
+    from esps_portal.portal.records import RecordedConnection as RecordedConnection
+    from esps_portal.portal.stubs import Stub as Stub
     from esps_portal.portal.stubs import StubError as StubError
     from esps_portal.portal.vocabulary import FaultError as FaultError
+    from esps_portal.server.binding import CannotBindError as CannotBindError
+    from esps_portal.server.record_file import CannotRecordError as CannotRecordError
     from esps_portal.testing.findings import VerificationError as VerificationError
     from esps_portal.testing.inside import open_portal as open_portal
+    from esps_portal.testing.memory import MemoryPortal as MemoryPortal
     from esps_portal.testing.memory import open_memory_portal as open_memory_portal
+    from esps_portal.testing.options import PortalFactory as PortalFactory
+    from esps_portal.testing.options import PortalOptions as PortalOptions
+    from esps_portal.testing.placed import Outage as Outage
+    from esps_portal.testing.placed import PlacedFault as PlacedFault
+    from esps_portal.testing.running import NotCalledError as NotCalledError
     from esps_portal.testing.running import PortalEndedError as PortalEndedError
     from esps_portal.testing.running import RunningPortal as RunningPortal
     from esps_portal.testing.threaded import serve_in_thread as serve_in_thread
@@ -25,10 +38,23 @@ if TYPE_CHECKING:
 _HOMES = {
     "ANY": "portal.matching",
     "ANY_ARGS": "portal.matching",
+    "CannotBindError": "server.binding",
+    "CannotRecordError": "server.record_file",
+    "Entry": "portal.records",
     "FaultError": "portal.vocabulary",
+    "MemoryPortal": "testing.memory",
+    "NotCalledError": "testing.running",
+    "Outage": "testing.placed",
+    "PlacedFault": "testing.placed",
     "PortalEndedError": "testing.running",
+    "PortalFactory": "testing.options",
+    "PortalOptions": "testing.options",
+    "RecordedCall": "portal.records",
+    "RecordedConnection": "portal.records",
+    "RecordingError": "portal.recording",
     "RunningPortal": "testing.running",
     "ScenarioError": "portal.plain",
+    "Stub": "portal.stubs",
     "StubError": "portal.stubs",
     "VerificationError": "testing.findings",
     "open_memory_portal": "testing.memory",

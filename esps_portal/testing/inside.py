@@ -61,13 +61,14 @@ async def open_portal(**options: Unpack[PortalOptions]) -> AsyncIterator[Running
         portal.script.journal.start = trio.current_time()
         loop = SameLoop(portal, listening)
         try:
-            yield RunningPortal(portal, loop, address_of(listening))
+            yield RunningPortal(portal, loop, *reached_at(listening))
         finally:
             loop.has_ended = True
             nursery.cancel_scope.cancel()
 
 
-def address_of(listening: Listening) -> tuple[str, int]:
-    """Return the literal address that a client is to be told."""
+def reached_at(listening: Listening) -> tuple[tuple[str, int], list[str]]:
+    """Return the literal address that a client is to be told, and the transports."""
+    served = {"tcp": listening.tcp, "udp": listening.udp}
     host, port = (listening.tcp or listening.udp)[0]
-    return host, port
+    return (host, port), [transport for transport, addresses in served.items() if addresses]

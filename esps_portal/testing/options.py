@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
 
 from esps_portal.portal.offer import bundled_portal
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.protocol.limits import Limits
 from esps_portal.server.product import PRODUCT
 from esps_portal.server.serving import ServerConfig
+
+if TYPE_CHECKING:
+    from esps_portal.testing.running import RunningPortal
+
+# What each option has to be, and how that is called.
+_TYPES = {
+    "host": (str, "a name or an address"),
+    "port": (int, "a number from 0 to 65535"),
+    "limits": (Limits, "esps_portal.Limits"),
+    "tcp": (bool, "True or False"),
+    "udp": (bool, "True or False"),
+}
 
 
 class PortalOptions(TypedDict, total=False):
@@ -25,24 +37,58 @@ class PortalOptions(TypedDict, total=False):
     udp: bool
 
 
+class PortalFactory(Protocol):
+    """What the fixture `esps_portal_factory` is."""
+
+    def __call__(
+        self, *, strict: bool | None = None, **options: Unpack[PortalOptions]
+    ) -> RunningPortal:
+        """Start a portal in a thread of its own; it ends with the test.
+
+        Args:
+            strict: in place of what the marker or the configuration says.
+            options: see `PortalOptions`.
+
+        Raises:
+            CannotBindError: an address cannot be had.
+            TypeError: an option is unknown, or not what it has to be.
+        """
+
+
+def check_options(options: PortalOptions, also: str = "") -> None:
+    """Check the names of options, and what each is.
+
+    Args:
+        also: an option that whoever calls has taken himself.
+
+    Raises:
+        TypeError: an option is unknown, or not what it has to be.
+    """
+    unknown = options.keys() - _TYPES.keys()
+    if unknown:
+        known = [*_TYPES, also] if also else _TYPES
+        raise TypeError(
+            f"a portal takes no {', '.join(sorted(unknown))}; its options: {', '.join(known)}"
+        )
+    for name, value in options.items():
+        wanted, called = _TYPES[name]
+        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+            raise TypeError(f"{name} is {called}, not {value!r}")
+
+
 def scripted_portal(options: PortalOptions) -> ScriptedPortal:
-    """Return a portal with every bundled service, that stubs come before."""
+    """Return a portal with every bundled service, that stubs come before.
+
+    Raises:
+        TypeError: an option is unknown, or not what it has to be.
+    """
+    check_options(options)
     limits = options.get("limits", Limits())
     return ScriptedPortal(bundled_portal(PRODUCT, limits))
 
 
 def server_config(portal: ScriptedPortal, options: PortalOptions) -> ServerConfig:
-    """Return where it is to be served; its ports may be taken out of service.
-
-    Raises:
-        TypeError: an option is unknown.
-    """
-    unknown = options.keys() - PortalOptions.__annotations__.keys()
-    if unknown:
-        raise TypeError(
-            f"a portal takes no {', '.join(sorted(unknown))}; its options:"
-            f" {', '.join(PortalOptions.__annotations__)}"
-        )
+    """Return where it is to be served; its ports may be taken out of service."""
     return ServerConfig(
         portal=portal,
         hosts=(options.get("host", "127.0.0.1"),),

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Protocol, TypeVar, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 import pytest
 
 if TYPE_CHECKING:
-    from esps_portal.testing.options import PortalOptions
+    from esps_portal.testing.options import PortalFactory, PortalOptions
     from esps_portal.testing.running import RunningPortal
     from esps_portal.testing.threaded import ThreadedPortal
 
@@ -41,23 +41,6 @@ _MEANT = {"host": "an address", "port": "a number from 0 to 65535", "strict": "y
 
 # The title of what is added to the report of a test that failed.
 _SECTION = "esps-portal"
-
-
-class PortalFactory(Protocol):
-    """What the fixture `esps_portal_factory` is."""
-
-    def __call__(
-        self, *, strict: bool | None = None, **options: Unpack[PortalOptions]
-    ) -> RunningPortal:
-        """Start a portal in a thread of its own; it ends with the test.
-
-        Args:
-            strict: in place of what the marker or the configuration says.
-            options: see `PortalOptions`.
-
-        Raises:
-            CannotBindError: an address cannot be had.
-        """
 
 
 # ---- what is configured ------------------------------------------------------------------------
@@ -147,7 +130,7 @@ class _Account:
 
         self.portals.remove(portal)
         try:
-            review = portal.conclude()
+            review = portal.give_back()
             wrong = strict and bool(review.problems)
         except PortalEndedError:
             review, wrong = portal.review(), True
@@ -231,6 +214,7 @@ class _SessionPortal:
             from esps_portal.testing.threaded import ThreadedPortal
 
             self._portal = ThreadedPortal.start(host=self._settings.host, port=self._settings.port)
+        self._portal.lend()
         return self._portal
 
     def stop(self) -> None:
@@ -273,6 +257,7 @@ def esps_portal_factory(request: pytest.FixtureRequest) -> Iterator[PortalFactor
 
     They end with the test, which answers for them as it does for the fixture `esps_portal`.
     """
+    from esps_portal.testing.options import check_options
     from esps_portal.testing.threaded import ThreadedPortal
 
     account = _account(request)
@@ -280,6 +265,9 @@ def esps_portal_factory(request: pytest.FixtureRequest) -> Iterator[PortalFactor
     started: list[tuple[ThreadedPortal, bool]] = []
 
     def start(*, strict: bool | None = None, **options: Unpack[PortalOptions]) -> RunningPortal:
+        if strict is not None and not isinstance(strict, bool):
+            raise TypeError(f"strict is True or False, not {strict!r}")
+        check_options(options, also="strict")
         options.setdefault("host", host)
         portal = ThreadedPortal.start(**options)
         started.append((portal, account.strict if strict is None else strict))

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
-
-import attrs
+from typing import Any, Protocol, TypeVar
 
 from esps_portal.portal.faults import Fault
 from esps_portal.portal.matching import Wanted
@@ -27,9 +25,11 @@ from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.stubs import Stub
 from esps_portal.portal.transcript import transcript
 from esps_portal.protocol.errors import EspsError, TimedOutError
+from esps_portal.protocol.urls import PortalURL
 from esps_portal.server.record_file import RecordFile
 from esps_portal.testing import waiting
 from esps_portal.testing.findings import Review, VerificationError, findings, report
+from esps_portal.testing.placed import Outage, PlacedFault
 
 _Result = TypeVar("_Result")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -59,49 +59,6 @@ class Loop(Protocol):
         """Take them back."""
 
 
-@attrs.define
-class PlacedFault:
-    """A fault in force. It ends with the ``with`` block, by `lift`, or when the test does."""
-
-    fault: Fault
-    _lift: Callable[[], None]
-
-    def lift(self) -> None:
-        """End it. What it has befallen stays as it is."""
-        self._lift()
-
-    @property
-    def happened(self) -> int:
-        """How often it happened."""
-        return self.fault.happened
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.lift()
-
-    def __str__(self) -> str:
-        return str(self.fault)
-
-
-@attrs.define
-class Outage:
-    """The portal is down. It ends with the ``with`` block, by `up`, or when the test does."""
-
-    _up: Callable[[], None]
-
-    def up(self) -> None:
-        """End it."""
-        self._up()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.up()
-
-
 class RunningPortal:
     """A portal for a test.
 
@@ -111,28 +68,35 @@ class RunningPortal:
     """
 
     def __init__(
-        self, portal: ScriptedPortal, loop: Loop, address: tuple[str, int] = ("memory", 0)
+        self,
+        portal: ScriptedPortal,
+        loop: Loop,
+        address: tuple[str, int] = ("memory", 0),
+        transports: Collection[str] = (),
     ) -> None:
         self.host, self.port = address
+        self._transports = transports
         self._portal = portal
         self._script = portal.script
         self._loop = loop
         # Lifted or not: without its seed a failure by chance cannot be had again.
         self._drawn: list[Fault] = []
+        self._outages: list[Outage] = []
 
     @property
     def url(self) -> str:
-        """The URL for TCP."""
-        return f"esps://{self._authority}"
+        """The URL for TCP. Raises `RuntimeError` where that is not served."""
+        return self._url("tcp")
 
     @property
     def udp_url(self) -> str:
-        """The URL for UDP."""
-        return f"esps+udp://{self._authority}"
+        """The URL for UDP. Raises `RuntimeError` where that is not served."""
+        return self._url("udp")
 
-    @property
-    def _authority(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+    def _url(self, transport: str) -> str:
+        if transport not in self._transports:
+            raise RuntimeError(f"this portal is not served over {transport.upper()}: it has no URL")
+        return str(PortalURL(transport, self.host, self.port))
 
     # -- what shall happen
 
@@ -170,10 +134,19 @@ class RunningPortal:
     def down(self) -> Outage:
         """Refuse every connect and every datagram, from now until the ``with`` block ends.
 
-        Open connections are reset. The port stays ours.
+        Open connections are reset. The port stays ours. It may be done while it is done already:
+        the portal is up again when the last outage has ended.
         """
+        outage = Outage(self._end_outage)
+        self._outages.append(outage)
         self._loop.down()
-        return Outage(self._loop.up)
+        return outage
+
+    def _end_outage(self, outage: Outage) -> None:
+        if outage in self._outages:
+            self._outages.remove(outage)
+            if not self._outages:
+                self._loop.up()
 
     def service(self, **declaration: Any) -> Callable[[_Function], _Function]:  # noqa: ANN401
         """Declare a service for this test; see `Portal.service`."""
@@ -237,6 +210,7 @@ class RunningPortal:
 
     def calls(self, service: str | None = None) -> list[RecordedCall]:
         """Return the calls of a service, or all, in order; a replay over UDP is none."""
+        waiting.check_service(service)
         return self._loop.run(lambda: self._script.journal.calls_of(service))
 
     def connections(self) -> list[RecordedConnection]:
@@ -257,10 +231,12 @@ class RunningPortal:
         """Wait until a service, or any, was called so often. Returns its calls.
 
         Args:
+            count: from 1 on.
             timeout: seconds.
 
         Raises:
             NotCalledError: it was not, in time.
+            TypeError, ValueError: an argument makes no sense.
             RuntimeError: a loop runs in this thread, and would stand still meanwhile.
         """
         library = waiting.running_library()
@@ -269,12 +245,15 @@ class RunningPortal:
                 f"wait_for would block the {library} loop that runs here: use"
                 " `await portal.wait_for_async(...)`"
             )
+        waiting.check(service, count, timeout)
         watch = self._loop.run(lambda: waiting.watch(self._script.journal, service, count))
         try:
-            watch.future.result(timeout)
-        except concurrent.futures.TimeoutError:
+            # It raises nothing of its own: what a signal's handler raises is not taken for ours.
+            concurrent.futures.wait([watch.future], timeout)
+            if not watch.future.done():
+                raise self._not_called(service, count, timeout)
+        finally:
             self._loop.run(watch.give_up)
-            raise self._not_called(service, count, timeout) from None
         return self.calls(service)
 
     async def wait_for_async(
@@ -285,6 +264,7 @@ class RunningPortal:
         timeout: float = 1.0,  # noqa: ASYNC109 - the blocking one has it, and asyncio no scopes
     ) -> list[RecordedCall]:
         """Do the same in a coroutine, under asyncio, anyio or trio."""
+        waiting.check(service, count, timeout)
         watch = self._loop.run(lambda: waiting.watch(self._script.journal, service, count))
         try:
             if not await waiting.wait(watch.future, timeout):
@@ -320,9 +300,13 @@ class RunningPortal:
     def reset(self) -> None:
         """Forget stubs, faults and journal; end old connections. It returns when that is so."""
         self._loop.reset()
-        self._drawn.clear()
+        self._begin_anew()
 
     # -- within
+
+    def _begin_anew(self) -> None:
+        self._drawn.clear()
+        self._outages.clear()
 
     def _reviewed(self) -> Review:
         problems = findings(self._script)

@@ -14,7 +14,7 @@ import trio
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.server.serving import Listening, ServerConfig, serve
 from esps_portal.testing.findings import Review
-from esps_portal.testing.inside import address_of
+from esps_portal.testing.inside import reached_at
 from esps_portal.testing.options import PortalOptions, scripted_portal, server_config
 from esps_portal.testing.running import PortalEndedError, RunningPortal
 
@@ -35,6 +35,8 @@ class PortalThread:
         self._scope = trio.CancelScope()
         self._serving: frozenset[trio.lowlevel.Task] = frozenset()
         self._death: list[BaseException] = []
+        #: Whoever has started it may use it; of a portal that serves many tests, the present one.
+        self.is_lent = True
         # A daemon: a test process that is killed in its test must not wait for us.
         self._thread = threading.Thread(target=self._run, name="esps-portal", daemon=True)
 
@@ -146,6 +148,8 @@ class PortalThread:
         with self._alive():
             if self._token is None:
                 raise trio.RunFinishedError
+            if not self.is_lent and self.is_alive:
+                raise PortalEndedError("the portal was used between two tests: neither has it")
             self._token.run_sync_soon(begin)
             return settled.result()
 
@@ -184,7 +188,7 @@ class ThreadedPortal(RunningPortal):
     """A portal in a thread of its own."""
 
     def __init__(self, portal: ScriptedPortal, thread: PortalThread, listening: Listening) -> None:
-        super().__init__(portal, thread, address_of(listening))
+        super().__init__(portal, thread, *reached_at(listening))
         self._thread = thread
 
     @classmethod
@@ -199,14 +203,19 @@ class ThreadedPortal(RunningPortal):
         """Whether it has neither been stopped nor died."""
         return self._thread.is_alive
 
-    def conclude(self) -> Review:
-        """Do `review`, and `reset`, in a step.
+    def lend(self) -> None:
+        """Let a test have it."""
+        self._thread.is_lent = True
+
+    def give_back(self) -> Review:
+        """Do `review`, and `reset`, in a step. Until it is lent again nobody can use it.
 
         Raises:
             PortalEndedError: it has ended, so that neither can be.
         """
         review = self._thread.run_and_reset(self._reviewed)
-        self._drawn.clear()
+        self._thread.is_lent = False
+        self._begin_anew()
         return review
 
     def stop(self) -> None:

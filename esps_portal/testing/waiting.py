@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import math
 import sys
 
 import attrs
@@ -23,6 +24,27 @@ class Watch:
         """Nobody waits any more. To be called in the portal's loop."""
         watchers = self._journal.watchers
         watchers[:] = [watcher for watcher in watchers if watcher is not self._met]
+
+
+def check_service(service: object) -> None:
+    """Raise `TypeError` where that is no service's name, and not ``None``, for any."""
+    if service is not None and not isinstance(service, str):
+        raise TypeError(f"service is a str, or None for any, not {service!r}")
+
+
+def check(service: object, count: object, timeout: object) -> None:
+    """Check what is to be waited for.
+
+    Raises:
+        TypeError, ValueError: one of them makes no sense.
+    """
+    check_service(service)
+    if type(count) is not int or count < 1:
+        raise ValueError(f"count is a number from 1 on, not {count!r}")
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout is a number of seconds, not {timeout!r}")
+    if not 0 <= timeout < math.inf:
+        raise ValueError(f"timeout is a number of seconds, 0 or more, not {timeout!r}")
 
 
 def watch(journal: Journal, service: str | None, count: int) -> Watch:

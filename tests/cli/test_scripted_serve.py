@@ -149,11 +149,12 @@ def test_a_fault_of_the_control_port_tells_its_seed_too() -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (["--fault", "rest"], "there is no fault 'rest'; there are latency"),
+        (["--fault", "rest"], "there is no fault 'rest'; did you mean 'reset'? There are latency"),
         (["--fault", ""], "there is no fault ''"),
         (["--fault", "reset now"], "'now': a fault is its name, then key=value, each once"),
         (["--fault", "reset times=1 times=2"], "'times=2': a fault is its name"),
         (["--fault", "reset times=x"], "times is a number from 1 on, not 'x'"),
+        (["--fault", "reset servic=echo"], "servic: there is no such key"),
         (["--fault", "reset seconds=1"], "seconds: there is no such key"),
         (["--fault", "latency"], "latency needs seconds"),
         (["--scenario", "nowhere.toml"], "nowhere.toml: No such file or directory"),

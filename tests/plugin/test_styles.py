@@ -33,6 +33,11 @@ def test_all_at_once_in_random_order_on_two_workers(pytester: pytest.Pytester) -
     result.assert_outcomes(passed=sum(passed for passed, _ in STYLES.values()) + 2)
 
 
+def test_between_two_tests_nobody_has_it(pytester: pytest.Pytester) -> None:
+    place(pytester, SUITES / "between.py")
+    run(pytester, "-p", "no:randomly").assert_outcomes(passed=4)
+
+
 def test_without_the_plugin_there_is_no_fixture(pytester: pytest.Pytester) -> None:
     place(pytester, SHOP)
     result = run(pytester, "-pno:esps_portal")

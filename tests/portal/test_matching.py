@@ -65,7 +65,7 @@ def test_matching(wanted: tuple[Any, ...], args: tuple[bytes, ...], meant: bool)
         ((re.compile("[0-9]"),), (b"x",), ["argument 1 is 'x', not /[0-9]/"]),
         ((re.compile(b"[0-9]"),), (b"x",), ["argument 1 is 'x', not /[0-9]/"]),
         ((starts_with_a,), (b"x",), ["argument 1 is 'x', not <starts_with_a>"]),
-        (("a",), (b"\xff",), [r"argument 1 is '\\xff', not 'a'"]),
+        (("a",), (b"\xff",), [r"argument 1 is b'\xff', not 'a'"]),
     ],
 )
 def test_what_differs(wanted: tuple[Any, ...], args: tuple[bytes, ...], words: list[str]) -> None:

@@ -211,4 +211,4 @@ def test_unused_and_forgotten() -> None:
 
 
 def test_a_call_as_a_person_reads_it() -> None:
-    assert shown_call(b"price", [b"a b", b"\xff"]) == r"price 'a b' '\\xff'"
+    assert shown_call(b"price", [b"a b", b"\xff"]) == r"price 'a b' b'\xff'"

@@ -271,7 +271,8 @@ async def test_json_may_be_long() -> None:
         ("wait", b' {"timeout":-1}', "timeout: seconds, 0 or more, not -1"),
         ("down", b" {}", "down: this key is needed"),
         ("down", b' {"down":1}', "down: true or false, not 1"),
-        ("verify", b" {}", "usage: CALL verify"),
+        ("verify", b" {%22service%22:1}", "service: there is no such key"),
+        ("reset", b" []", "a table of keys and values"),
     ],
 )
 async def test_what_is_wrong_is_named(service: str, value: bytes, says: str) -> None:

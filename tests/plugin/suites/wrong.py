@@ -9,8 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from esps_portal.testing import RunningPortal
-from esps_portal.testing.plugin import PortalFactory
+from esps_portal.testing import PortalFactory, RunningPortal
 
 
 def ask(portal: RunningPortal, request: str) -> str:

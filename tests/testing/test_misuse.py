@@ -1,0 +1,212 @@
+"""A portal used wrongly, or in a way that one would not think of: each gets one clear answer."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from esps_portal import Limits
+from esps_portal.testing import (
+    ANY,
+    NotCalledError,
+    RunningPortal,
+    open_memory_portal,
+    open_portal,
+    serve_in_thread,
+)
+from tests.sockets import PATIENCE, connected, timed
+
+
+@pytest.fixture(name="portal")
+def _portal() -> Iterator[RunningPortal]:
+    with serve_in_thread() as portal:
+        yield portal
+
+
+# ---- outages -----------------------------------------------------------------------------------
+
+
+def test_an_outage_within_an_outage(portal: RunningPortal) -> None:
+    with portal.down() as outer:
+        with portal.down():
+            pass
+        with pytest.raises(ConnectionRefusedError), connected(portal):
+            pass
+        assert repr(outer) == "<outage, in force>"
+    with connected(portal):
+        pass
+    outer.up()
+    assert repr(outer) == "<outage, over>"
+
+
+def test_outages_that_overlap(portal: RunningPortal) -> None:
+    first, second = portal.down(), portal.down()
+    first.up()
+    first.up()  # a second time it is nobody's end
+    with pytest.raises(ConnectionRefusedError), connected(portal):
+        pass
+    second.up()
+    with connected(portal):
+        pass
+
+
+def test_an_outage_ends_with_a_reset(portal: RunningPortal) -> None:
+    old = portal.down()
+    portal.reset()
+    with portal.down():
+        old.up()
+        with pytest.raises(ConnectionRefusedError), connected(portal):
+            pass
+
+
+# ---- waiting -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "words"),
+    [
+        ({"count": 0}, ValueError, "count is a number from 1 on, not 0"),
+        ({"count": 1.5}, ValueError, "count is a number from 1 on, not 1.5"),
+        ({"count": True}, ValueError, "count is a number from 1 on, not True"),
+        ({"timeout": -1}, ValueError, "timeout is a number of seconds, 0 or more, not -1"),
+        ({"timeout": float("nan")}, ValueError, "0 or more, not nan"),
+        ({"timeout": None}, TypeError, "timeout is a number of seconds, not None"),
+        ({"timeout": "1"}, TypeError, "timeout is a number of seconds, not '1'"),
+        ({"service": b"price"}, TypeError, "service is a str, or None for any, not b'price'"),
+    ],
+)
+async def test_what_cannot_be_waited_for(
+    said: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with serve_in_thread() as portal, pytest.raises(error, match=words):
+        await portal.wait_for_async(**said)
+
+
+def test_what_a_signal_raises_is_no_time_out_of_ours(portal: RunningPortal) -> None:
+    def alarm(*_: object) -> None:
+        raise TimeoutError("the test takes too long")
+
+    before = signal.signal(signal.SIGALRM, alarm)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with timed() as elapsed, pytest.raises(TimeoutError, match="the test takes too long") as it:
+            portal.wait_for("price", timeout=PATIENCE)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert not isinstance(it.value, NotCalledError)
+    assert elapsed.seconds < PATIENCE
+
+
+# ---- names and values --------------------------------------------------------------------------
+
+
+def test_a_name_is_a_str(portal: RunningPortal) -> None:
+    wrong: Any = b"price"
+    with pytest.raises(TypeError, match="service is a str"):
+        portal.calls(wrong)
+    with pytest.raises(ValueError, match="b'price' is no name: a-z, then"):
+        portal.stub(wrong)
+    with pytest.raises(ValueError, match="service is a name"):
+        portal.fault("reset", service="No such")
+    with pytest.raises(ValueError, match="after takes seconds, 0 or more, not '1'"):
+        portal.stub("price").after(wrong.decode().replace("price", "1"))
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"hots": "::1"}, "a portal takes no hots; its options: host, port, limits, tcp, udp"),
+        ({"host": ["::1"]}, r"host is a name or an address, not \['::1'\]"),
+        ({"port": "80"}, "port is a number from 0 to 65535, not '80'"),
+        ({"port": True}, "port is a number from 0 to 65535, not True"),
+        ({"limits": {"max_line": 512}}, "limits is esps_portal.Limits, not {'max_line': 512}"),
+        ({"udp": 0}, "udp is True or False, not 0"),
+    ],
+)
+async def test_an_option_is_what_it_is_called(said: dict[str, Any], words: str) -> None:
+    with pytest.raises(TypeError, match=words), serve_in_thread(**said):
+        pass
+    with pytest.raises(TypeError, match=words):
+        async with open_portal(**said):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"max_line": "3"}, "max_line is a whole number, not '3'"),
+        ({"max_line": True}, "max_line is a whole number, not True"),
+        ({"max_line": 3}, "max_line is 512 at least, not 3"),
+        ({"max_datagram": 65508}, "max_datagram is 64 at least and 65507 at most, not 65508"),
+        ({"idle": -1}, "idle is a time in seconds, 0 or more, not -1"),
+    ],
+)
+def test_a_limit_says_what_it_is(said: dict[str, Any], words: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        Limits(**said)
+    assert str(caught.value).startswith(words)
+
+
+async def test_there_is_a_url_for_what_is_served() -> None:
+    async with open_memory_portal() as portal:
+        with pytest.raises(RuntimeError, match="this portal is not served over TCP"):
+            _ = portal.url
+    async with open_portal(udp=False) as served:
+        assert served.url == f"esps://127.0.0.1:{served.port}"
+        with pytest.raises(RuntimeError, match="this portal is not served over UDP"):
+            _ = served.udp_url
+
+
+# ---- what is told ------------------------------------------------------------------------------
+
+
+def test_a_stub_behind_one_that_takes_its_calls(portal: RunningPortal) -> None:
+    portal.stub("price", ANY).reply("1")
+    portal.stub("price", "sku-1").reply("9.99")
+    with connected(portal) as client:
+        assert client.call(b"a CALL price sku-1") == b"a OK 1\n"
+    (finding,) = portal.findings()
+    assert finding.splitlines() == [
+        "unused stub: price 'sku-1': never used",
+        "    an earlier stub takes its calls: price ANY: used 1 of 1 times",
+    ]
+
+
+def test_octets_are_told_from_the_text_that_looks_like_them(portal: RunningPortal) -> None:
+    portal.stub("x", b"\xff\x00").reply()
+    portal.stub("x", r"\xff").reply()
+    assert portal.findings() == [
+        r"unused stub: x b'\xff\x00': never used",
+        r"unused stub: x '\\xff': never used",
+    ]
+
+
+def test_what_stands_in_a_failed_assertion(portal: RunningPortal) -> None:
+    with portal.fault("reset", service="echo") as fault:
+        assert repr(fault) == "<fault reset service=echo, happened 0 times>"
+    with connected(portal) as client:
+        client.call(b"a CALL echo hi")
+    (call,) = portal.calls()
+    assert repr(call) == r"<replied over tcp: 'a CALL echo hi', answered 'a OK hi\n'>"
+
+
+@pytest.mark.parametrize("kind", ["close", "half-close", "truncate", "garbage"])
+def test_who_closed_is_known_when_the_client_sees_it(portal: RunningPortal, kind: str) -> None:
+    portal.fault(kind)
+    with connected(portal) as client:
+        client.send(b"a PING\n")
+        client.rest()
+        (connection,) = portal.connections()
+        assert (connection.closed_by, connection.how, connection.closed) == ("portal", "fin", None)
+
+
+def test_who_closed_behind_a_quit(portal: RunningPortal) -> None:
+    with connected(portal) as client:
+        client.send(b"a QUIT\n")
+        assert client.rest() == b"a OK\n"
+        (connection,) = portal.connections()
+        assert (connection.closed_by, connection.how) == ("portal", "fin")
