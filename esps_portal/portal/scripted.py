@@ -83,8 +83,9 @@ class ScriptedPortal(Portal):
         return super()._unknown(request)
 
     def _unknown_in_words(self, name: bytes) -> str:
-        known = [*self.script.stubs.names, *self._services]
-        names = [octets.decode() for octets in known]
+        # Nobody means the bundled services that misbehave, which are those without UDP.
+        meant = [service.name for service in self.services if "udp" in service.transports]
+        names = [*(name.decode() for name in self.script.stubs.names), *meant]
         close = difflib.get_close_matches(name.decode("utf-8", "replace"), names, 1)
         return f"no stub or service has that name{f'; did you mean {close[0]}?' if close else ''}"
 
