@@ -99,9 +99,14 @@ class Side(SocketStream):
         if self._errors is None:
             # It tells errors whether it is asked or not (epoll_ctl(2)), and can be waited for
             # itself, which trio does with a socket only together with reading or writing.
-            self._errors = select.epoll()
-            self._errors.register(self._socket.fileno(), 0)
-        while not self.is_broken:
+            try:
+                self._errors = select.epoll()
+                self._errors.register(self._socket.fileno(), 0)
+            except OSError as error:
+                # No descriptor is left: rather than never to know, end the connection.
+                _log.warning("a connection is reset: %s", error.strerror)
+                self.is_broken = True
+        while self._errors is not None and not self.is_broken:
             await trio.lowlevel.wait_readable(self._errors.fileno())
             seen = self._errors.poll(0)
             if any(events & select.EPOLLERR for _, events in seen):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import resource
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -250,6 +252,31 @@ def test_the_proxy_stays_up_while_the_portal_is_down() -> None:
                 line = front.process.stderr.readline()
                 assert line.endswith(f"cannot reach {upstream}: Connection refused\n")
             assert front.stop() == 0
+
+
+def test_the_proxy_stays_up_without_descriptors() -> None:
+    with served() as portal, served("--upstream", portal.url, command="proxy") as front:
+        pid = front.process.pid
+        most = len(list(Path(f"/proc/{pid}/fd").iterdir())) + 9
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
+        with contextlib.ExitStack() as peers:
+            for _ in range(12):
+                peer = socket.create_connection(("127.0.0.1", front.port), 30)
+                peers.enter_context(peer)
+                with contextlib.suppress(OSError):
+                    peer.shutdown(socket.SHUT_WR)  # to wait for its RST takes one more
+            for _ in range(12):
+                sender = peers.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                sender.sendto(b"a PING\n", ("127.0.0.1", front.port))
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                with blocking.connect(front.url) as client:
+                    assert client.call("echo", "hi") == (b"hi",)
+                break
+            except (BrokenPeerError, ClosedError):
+                assert time.monotonic() < deadline
+        assert front.stop() == 0
 
 
 def test_an_upstream_for_datagrams_alone() -> None:
