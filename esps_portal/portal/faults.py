@@ -160,44 +160,37 @@ class FaultBook:
     """The faults in force, in the order in which they were placed: the first that fits happens."""
 
     def __init__(self) -> None:
-        self._faults: list[Fault] = []
-
-    def __len__(self) -> int:
-        return len(self._faults)
-
-    @property
-    def all(self) -> list[Fault]:
-        """Every fault in force."""
-        return list(self._faults)
+        #: Looked at for every request: where it is empty there is nothing to ask.
+        self.in_force: list[Fault] = []
 
     def place(self, fault: Fault) -> Fault:
         """Put a fault in force."""
-        self._faults.append(fault)
+        self.in_force.append(fault)
         return fault
 
     def remove(self, fault: Fault) -> None:
         """Lift a fault; what it has befallen stays as it is. It may be gone already."""
-        if fault in self._faults:
-            self._faults.remove(fault)
+        if fault in self.in_force:
+            self.in_force.remove(fault)
 
     def clear(self) -> None:
         """Lift all faults."""
-        self._faults.clear()
+        self.in_force.clear()
 
     def for_request(
         self, service: bytes | None, transport: str, connection: Hashable
     ) -> Fault | None:
         """Show one request to every fault; return the one that happens to it."""
         # All of them count, before the first that can happens.
-        picked = [f for f in self._faults if f.picks_request(service, transport, connection)]
+        picked = [f for f in self.in_force if f.picks_request(service, transport, connection)]
         return next((fault for fault in picked if fault.happens()), None)
 
     def for_connection(self, connection: Hashable) -> Fault | None:
         """Show one accepted connection to every fault; return the one that happens to it."""
-        picked = [fault for fault in self._faults if fault.picks_accepted(connection)]
+        picked = [fault for fault in self.in_force if fault.picks_accepted(connection)]
         return next((fault for fault in picked if fault.happens()), None)
 
     def forget(self, connection: Hashable) -> None:
         """A connection is gone."""
-        for fault in self._faults:
+        for fault in self.in_force:
             fault.forget(connection)

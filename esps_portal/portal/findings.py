@@ -22,7 +22,7 @@ def findings(script: Script) -> list[str]:
 
 def report(script: Script, problems: list[str]) -> str:
     """Return what is wrong and all that happened, for a person to act on."""
-    drawn = [fault for fault in script.faults.all if fault.chance is not None]
+    drawn = [fault for fault in script.faults.in_force if fault.chance is not None]
     parts = [
         *problems,
         *(f"fault by chance, happened {fault.happened} times: {fault}" for fault in drawn),

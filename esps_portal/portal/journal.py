@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 
+import attrs
+
 from esps_portal.portal.records import (
     RECEIVED,
     REPLAYED,
@@ -23,10 +25,47 @@ from esps_portal.protocol.messages import Request, readable_request
 #: Requests, and connections, that are kept; older ones are forgotten, and counted.
 KEPT = 10_000
 
-# What was answered at once, as it is kept until somebody asks: order, seconds, peer, connection,
-# the line, what was sent. A tuple of such is made in a fraction of the time of a record, and the
-# garbage collector has nothing to look for in it.
-_Answered = tuple[int, float, tuple[str, int], int, bytes, bytes]
+#: A request that was answered at once: its line, and what was sent. A tuple of octets is made in a
+#: fraction of the time of a record, and the garbage collector has nothing to look for in it.
+Answered = tuple[bytes, bytes]
+
+
+@attrs.define(eq=False)
+class _Run:
+    """Requests of one connection that were answered at once, nothing else having happened between.
+
+    Attributes:
+        order: of the first; each takes two, one as it came and one as it was answered.
+        answered: they are added here, by the carrier.
+    """
+
+    order: int
+    at: float
+    peer: tuple[str, int]
+    connection: RecordedConnection
+    answered: list[Answered] = attrs.field(factory=list)
+
+    def __len__(self) -> int:
+        return len(self.answered)
+
+    def records(self) -> Iterator[RecordedCall]:
+        """Yield a record for each."""
+        for number, (line, sent) in enumerate(self.answered):
+            order = self.order + 2 * number
+            yield RecordedCall(
+                transport="tcp",
+                peer=self.peer,
+                connection=self.connection.number,
+                data=line,
+                request=readable_request(line),
+                received=self.at,
+                order_received=order,
+                state=REPLIED,
+                ended=self.at,
+                sent=sent,
+                order_ended=order + 1,
+            )
+
 
 #: Takes each entry as it happens.
 Sink = Callable[[Entry], None]
@@ -36,8 +75,14 @@ class Journal:
     """What happened, as records; see the module."""
 
     def __init__(self, kept: int = KEPT) -> None:
-        self._calls: deque[RecordedCall | _Answered] = deque(maxlen=kept)
-        self.connections: deque[RecordedConnection] = deque(maxlen=kept)
+        self._kept = kept
+        # Records, and runs of what has not been made a record of; together so many requests.
+        self._calls: deque[RecordedCall | _Run] = deque()
+        self._held = 0
+        #: Where the connection that is being answered adds to; `None` once anything else was noted.
+        self.run: list[Answered] | None = None
+        self._open: _Run | None = None
+        self._connections: deque[RecordedConnection] = deque(maxlen=kept)
         #: When the portal started, on the carriers' clock.
         self.start = 0.0
         #: Told of each entry as it happens.
@@ -52,8 +97,10 @@ class Journal:
 
     def clear(self) -> None:
         """Forget everything; connections are counted from 1 again."""
+        self._end_run()
         self._calls.clear()
-        self.connections.clear()
+        self._held = 0
+        self._connections.clear()
         self._accepted = self._requests = 0
 
     def end(self) -> None:
@@ -64,22 +111,25 @@ class Journal:
     @property
     def forgotten(self) -> int:
         """How many requests are no longer kept."""
-        return self._requests - len(self._calls)
+        self._end_run()
+        return self._requests - self._held
 
     # -- what carriers note
 
     def opened(self, peer: tuple[str, int], now: float) -> RecordedConnection:
         """A connection was accepted."""
+        self._end_run()
         self._order += 1
         self._accepted += 1
         at = now - self.start
         record = RecordedConnection(self._accepted, peer, at, order_opened=self._order)
-        self.connections.append(record)
+        self._connections.append(record)
         self._tell(record.order_opened, at, "opened", record)
         return record
 
     def closed(self, record: RecordedConnection, by: str, how: str, now: float) -> None:
         """A connection has ended; who closed first, and how."""
+        self._end_run()
         self._order += 1
         record.order_closed = self._order
         record.closed, record.closed_by, record.how = now - self.start, by, how
@@ -95,6 +145,7 @@ class Journal:
         now: float,
     ) -> RecordedCall:
         """A request came in, or what was meant for one."""
+        self._end_run()
         number = 0
         if connection is not None:
             number = connection.number
@@ -103,13 +154,14 @@ class Journal:
         self._requests += 1
         at = now - self.start
         record = RecordedCall(transport, peer, number, data, request, at, self._order)
-        self._calls.append(record)
+        self._keep(record)
         if self.sinks or self.watchers:
             self._tell(self._order, at, RECEIVED, record)
         return record
 
     def ended(self, record: RecordedCall, state: str, sent: bytes, now: float) -> None:
         """A request was answered, or will never be; `sent` are the lines that answered it."""
+        self._end_run()
         self._order += 1
         record.order_ended = self._order
         record.ended = now - self.start
@@ -118,35 +170,67 @@ class Journal:
         if self.sinks or self.watchers:
             self._tell(self._order, record.ended, state, record)
 
-    def answered(
-        self,
-        peer: tuple[str, int],
-        connection: RecordedConnection,
-        data: bytes,
-        sent: bytes,
-        now: float,
-    ) -> None:
-        """A request came in over TCP and was answered at once: `received` and `ended` in one."""
-        if self.sinks or self.watchers:
-            request = readable_request(data)
-            record = self.received("tcp", peer, connection, data, request, now)
-            self.ended(record, REPLIED, sent, now)
-            return
-        order = self._order + 1
-        self._order = order + 1
-        self._requests += 1
-        connection.requests += 1
-        self._calls.append((order, now - self.start, peer, connection.number, data, sent))
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody is told of each entry as it happens; else a carrier may note a run."""
+        return bool(self.sinks or self.watchers)
+
+    def begin_run(
+        self, peer: tuple[str, int], connection: RecordedConnection, now: float
+    ) -> list[Answered]:
+        """Return where a carrier adds each request over TCP that it has answered at once.
+
+        It may as long as `run` is this list, which is until anything else is noted or asked.
+        """
+        self._end_run()
+        self._open = _Run(self._order + 1, now - self.start, peer, connection)
+        self.run = self._open.answered
+        return self.run
+
+    def _end_run(self) -> None:
+        run, self._open, self.run = self._open, None, None
+        if run is not None and run.answered:
+            self._order += 2 * len(run)
+            self._requests += len(run)
+            run.connection.requests += len(run)
+            self._keep(run)
+
+    def _keep(self, kept: RecordedCall | _Run) -> None:
+        calls = self._calls
+        calls.append(kept)
+        self._held += len(kept) if isinstance(kept, _Run) else 1
+        while self._held > self._kept:
+            oldest = calls[0]
+            if isinstance(oldest, _Run) and self._held - len(oldest) < self._kept:
+                # The rest of it is younger than what has to go.
+                excess = self._held - self._kept
+                del oldest.answered[:excess]
+                oldest.order += 2 * excess
+                self._held -= excess
+                return
+            calls.popleft()
+            self._held -= len(oldest) if isinstance(oldest, _Run) else 1
 
     # -- what is asked of it
 
     @property
+    def connections(self) -> deque[RecordedConnection]:
+        """Every connection that is kept, in order."""
+        self._end_run()
+        return self._connections
+
+    @property
     def calls(self) -> list[RecordedCall]:
         """Every request that is kept, in order."""
-        records = [_record(call) if isinstance(call, tuple) else call for call in self._calls]
+        self._end_run()
+        records: list[RecordedCall] = []
+        for kept in self._calls:
+            if isinstance(kept, _Run):
+                records += kept.records()
+            else:
+                records.append(kept)
         # Whoever asks again gets the same ones.
-        self._calls.clear()
-        self._calls.extend(records)
+        self._calls = deque(records)
         return records
 
     def entries(self) -> list[Entry]:
@@ -162,7 +246,7 @@ class Journal:
         ]
 
     def _entries(self) -> Iterator[Entry]:
-        for connection in self.connections:
+        for connection in self._connections:
             yield Entry(connection.order_opened, connection.opened, "opened", connection)
             if connection.closed is not None:
                 yield Entry(connection.order_closed, connection.closed, "closed", connection)
@@ -181,20 +265,3 @@ class Journal:
 
     def _tell_watchers(self) -> None:
         self.watchers[:] = [watcher for watcher in self.watchers if not watcher()]
-
-
-def _record(answered: _Answered) -> RecordedCall:
-    order, at, peer, connection, data, sent = answered
-    return RecordedCall(
-        transport="tcp",
-        peer=peer,
-        connection=connection,
-        data=data,
-        request=readable_request(data),
-        received=at,
-        order_received=order,
-        state=REPLIED,
-        ended=at,
-        sent=sent,
-        order_ended=order + 1,
-    )

@@ -120,7 +120,7 @@ class Scenario:
         defaults, limits = attrs.asdict(Limits()), attrs.asdict(portal.limits)
         return cls(
             tuple(PlannedStub.of(stub) for stub in portal.script.stubs.all),
-            tuple(PlannedFault.of(fault) for fault in portal.script.faults.all),
+            tuple(PlannedFault.of(fault) for fault in portal.script.faults.in_force),
             {name: value for name, value in limits.items() if value != defaults[name]},
         )
 

@@ -8,6 +8,7 @@ import trio
 
 from esps_portal.portal.answering import Call
 from esps_portal.portal.faults import Fault
+from esps_portal.portal.journal import Answered
 from esps_portal.portal.records import ABORTED, FAULTED, REPLIED, RecordedCall
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.services import Farewell
@@ -61,30 +62,35 @@ class ScriptedConnection(WreckingConnection):
     async def _answer_pieces(self) -> None:
         read, answer, caller = self._conversation.read, self._portal.answer, self._caller
         journal, faults, outgoing = self._script.journal, self._script.faults, self._outgoing
+        # What may change whenever this task waits is looked at behind each wait.
+        turn_is_taken, is_heard = self._turn.locked(), journal.is_heard
         now = trio.current_time()
+        run: list[Answered] = []
         for piece in self._conversation.pieces:
-            if self._turn.locked():
+            if turn_is_taken:
                 await self._await_turn_of_cancel(piece)
             outcome: object = read(piece)
             request = outcome if type(outcome) is Request else None
-            if request is None or len(faults) or self._turn.locked():
+            if request is None or faults.in_force or turn_is_taken or is_heard:
                 await self._answer_with_care(piece, outcome)
-                if self._farewell is not None:
-                    break
-                now = trio.current_time()
-                continue
-            outcome = answer(request, caller)
-            if type(outcome) is Reply:
-                # Nearly every request there is; a journal must not cost it much.
-                line = outcome.encode()
-                outgoing += line
-                journal.answered(self._peer, self._record, _line_of(piece), line, now)
-                if len(outgoing) > HIGH_WATER:
+            else:
+                outcome = answer(request, caller)
+                if type(outcome) is Reply:
+                    # Nearly every request there is; a journal must not cost it much.
+                    line = outcome.encode()
+                    outgoing += line
+                    if journal.run is not run:
+                        run = journal.begin_run(self._peer, self._record, now)
+                    run.append((piece, line))  # type: ignore[arg-type]  # a request is of a line
+                    if len(outgoing) <= HIGH_WATER:
+                        continue
                     await self._flush()
-                continue
-            await self._settle(outcome, self._received(piece, request), None)
+                else:
+                    await self._settle(outcome, self._received(piece, request), None)
             if self._farewell is not None:
                 break
+            turn_is_taken, is_heard = self._turn.locked(), journal.is_heard
+            now = trio.current_time()
         await self._flush()
 
     async def _await_turn_of_cancel(self, piece: Piece) -> None:

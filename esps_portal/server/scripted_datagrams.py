@@ -75,7 +75,7 @@ class ScriptedDatagramServer(DatagramServer):
             "udp", host, port, rules, request, source, ancillary, size, record=record
         )
         faults = self._script.faults
-        if len(faults):
+        if faults.in_force:
             service = request.args[0] if request.verb == b"CALL" and request.args else None
             caller.fault = faults.for_request(service, "udp", source)
         if caller.fault is None:

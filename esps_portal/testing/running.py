@@ -313,7 +313,7 @@ class RunningPortal:
         return Review(problems, self._report(problems))
 
     def _report(self, problems: list[str]) -> str:
-        in_force = self._script.faults.all
+        in_force = self._script.faults.in_force
         lifted = [fault for fault in self._drawn if fault not in in_force]
         words = [f"fault by chance, lifted, happened {f.happened} times: {f}" for f in lifted]
         return report(self._script, [*problems, *words])

@@ -180,13 +180,13 @@ def test_accept_close_befalls_connections_alone() -> None:
 def test_lifted() -> None:
     fault = Fault.of("reset")
     faults = book(fault)
-    assert (len(faults), faults.all) == (1, [fault])
+    assert faults.in_force == [fault]
     faults.remove(fault)
     faults.remove(fault)  # once more does nothing
     assert not happens(faults)
     faults.place(fault)
     faults.clear()
-    assert len(faults) == 0
+    assert faults.in_force == []
 
 
 def test_in_words() -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import count
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from esps_portal.portal.journal import Journal
 from esps_portal.portal.records import (
@@ -53,21 +58,72 @@ def test_in_order_of_what_happened() -> None:
     assert connection.is_reused
 
 
-def test_what_is_answered_at_once_is_told_alike() -> None:
-    """With nobody listening it is kept as a tuple; with somebody it is a record at once."""
+def test_a_run_and_records_are_told_alike() -> None:
+    """With nobody listening what is answered at once is kept as it came."""
     quiet, told = Journal(), Journal()
     heard: list[Entry] = []
     told.sinks.append(heard.append)
+    assert (quiet.is_heard, told.is_heard) == (False, True)
     for journal in (quiet, told):
         connection = journal.opened(PEER, 0)
-        journal.answered(PEER, connection, b"a CALL echo x", b"a OK x\n", 2)
-        record = received(journal, b"b CALL price", connection, 3)
+        if journal.is_heard:
+            for tag in (b"a", b"b"):
+                record = received(journal, tag + b" CALL echo x", connection, 2)
+                journal.ended(record, REPLIED, tag + b" OK x\n", 2)
+        else:
+            run = journal.begin_run(PEER, connection, 2)
+            run += [(b"a CALL echo x", b"a OK x\n"), (b"b CALL echo x", b"b OK x\n")]
+        record = received(journal, b"c CALL price", connection, 3)
         journal.ended(record, ABORTED, b"", 4)
+        assert connection.requests == 3
     assert transcript(quiet) == transcript(told)
     assert [entry.event for entry in quiet.entries()] == [entry.event for entry in heard]
-    (echo,) = quiet.calls_of("echo")
+    assert [entry.order for entry in quiet.entries()] == [entry.order for entry in heard]
+    echo = quiet.calls_of("echo")[0]
     assert (echo.state, echo.args, echo.sent, echo.connection) == (REPLIED, (b"x",), b"a OK x\n", 1)
     assert quiet.calls_of("echo")[0] is echo
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda journal: journal.calls,
+        lambda journal: journal.connections,
+        lambda journal: journal.entries(),
+        lambda journal: journal.forgotten,
+        lambda journal: journal.opened(PEER, 0),
+        lambda journal: journal.clear(),
+        received,
+    ],
+)
+def test_a_run_is_over_once_anything_is_noted_or_asked(look: Callable[[Journal], object]) -> None:
+    journal = Journal()
+    run = journal.begin_run(PEER, journal.opened(PEER, 0), 0)
+    assert journal.run is run
+    look(journal)
+    assert journal.run is None
+
+
+@given(st.lists(st.one_of(st.integers(0, 9), st.none()), max_size=12), st.integers(1, 9))
+def test_a_journal_of_runs_is_bounded(events: list[int | None], kept: int) -> None:
+    """Each number is a run of so many requests; `None` is one that was not answered at once."""
+    journal, tags = Journal(kept), count()
+    connection = journal.opened(PEER, 0)
+    came = []
+    for event in events:
+        run = None if event is None else journal.begin_run(PEER, connection, 0)
+        for _ in range(1 if event is None else event):
+            came.append(str(next(tags)))
+            line = came[-1].encode() + b" PING"
+            if run is None:
+                received(journal, line, connection)
+            else:
+                run.append((line, b"OK\n"))
+    assert journal.forgotten == max(0, len(came) - kept)
+    assert [call.tag for call in journal.calls] == came[-kept:]
+    orders = [entry.order for entry in journal.entries()]
+    assert orders == sorted(set(orders))
+    assert connection.requests == len(came)
 
 
 def test_bounded_and_what_is_forgotten_is_counted() -> None:
@@ -75,7 +131,7 @@ def test_bounded_and_what_is_forgotten_is_counted() -> None:
     connection = journal.opened(PEER, 0)
     for number in range(5):
         received(journal, b"t%d PING" % number)
-    journal.answered(PEER, connection, b"t5 PING", b"t5 OK\n", 1)
+    journal.begin_run(PEER, connection, 1).append((b"t5 PING", b"t5 OK\n"))
     assert [call.tag for call in journal.calls] == ["t3", "t4", "t5"]
     assert journal.forgotten == 3
     assert transcript(journal).startswith("          (3 earlier requests are no longer kept)\n")

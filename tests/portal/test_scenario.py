@@ -97,7 +97,7 @@ def test_an_answer_that_no_line_holds() -> None:
         ):
             read_scenario_toml(f'{toml}\nfaults = [{{fault = "reset"}}]').apply(scripted)
         assert not scripted.script.stubs.all, "all of it, or nothing"
-        assert not scripted.script.faults.all
+        assert not scripted.script.faults.in_force
 
 
 def test_limits_are_for_a_portal_that_starts() -> None:
@@ -115,7 +115,7 @@ def test_a_scenario_may_be_applied_twice() -> None:
     assert [len(stub.answers) for stub in scenario.stubs] == [1, 3, 0]
     scenario.apply(scripted)
     assert len(scripted.script.stubs.all) == 6
-    assert len({id(fault) for fault in scripted.script.faults.all}) == 4
+    assert len({id(fault) for fault in scripted.script.faults.in_force}) == 4
 
 
 def test_a_seed_that_was_drawn_is_dumped() -> None:

@@ -129,14 +129,14 @@ def test_any_portal_is_dumped_and_read_as_it_was(scenario: Scenario) -> None:
     plain, toml = plain_scenario(before), scenario_toml(before)
     assert tomllib.loads(toml) == plain
     assert json.loads(json.dumps(plain)) == plain
-    stubs, faults = PORTAL.script.stubs.all, PORTAL.script.faults.all
+    stubs, faults = PORTAL.script.stubs.all, PORTAL.script.faults.in_force
     PORTAL.script.clear()
     read_scenario_toml(toml).apply(PORTAL)
     for ours, theirs in zip(stubs, PORTAL.script.stubs.all, strict=True):
         assert (ours.service, ours.pattern) == (theirs.service, theirs.pattern)
         assert ours.is_optional == theirs.is_optional
         assert [_said(answer) for answer in ours.answers] == [_said(a) for a in theirs.answers]
-    assert [str(fault) for fault in faults] == [str(f) for f in PORTAL.script.faults.all]
+    assert [str(fault) for fault in faults] == [str(f) for f in PORTAL.script.faults.in_force]
 
 
 def _said(answer: Answer) -> tuple[object, ...]:

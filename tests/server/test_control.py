@@ -70,7 +70,7 @@ async def test_a_fault_has_a_number_by_which_it_ends() -> None:
         assert f"seed={second['seed']}" in second["fault"]
         assert [fault.kind for fault in it.told] == ["drop", "corrupt"]
         assert await control.do("fault", {"lift": 2}) == []
-        assert [fault.kind for fault in it.portal.script.faults.all] == ["drop"]
+        assert [fault.kind for fault in it.portal.script.faults.in_force] == ["drop"]
         assert await control.do("fault", {"lift": 2}) == [], "it has ended already"
         assert await control.refused("fault", {"lift": 3}) == (
             "bad-arguments lift: no fault has had the id 3"

@@ -42,7 +42,7 @@ def scripted(kind: str, **said: Any) -> ScriptedPortal:  # noqa: ANN401 - what a
 
 
 async def until_faulted(portal: ScriptedPortal) -> None:
-    while not portal.script.faults.all[0].happened:
+    while not portal.script.faults.in_force[0].happened:
         await trio.lowlevel.checkpoint()
     await trio.testing.wait_all_tasks_blocked()
 
