@@ -25,24 +25,24 @@ from esps_portal.protocol.messages import Request, readable_request
 #: Requests, and connections, that are kept; older ones are forgotten, and counted.
 KEPT = 10_000
 
-#: A request that was answered at once: its line, and what was sent. A tuple of octets is made in a
+#: A request that was answered at once: from whom, its line, and what was sent. A tuple is made in a
 #: fraction of the time of a record, and the garbage collector has nothing to look for in it.
-Answered = tuple[bytes, bytes]
+Answered = tuple[tuple[str, int], bytes, bytes]
 
 
 @attrs.define(eq=False)
 class _Run:
-    """Requests of one connection that were answered at once, nothing else having happened between.
+    """Requests of one connection, or over UDP, that were answered at once, nothing else between.
 
     Attributes:
         order: of the first; each takes two, one as it came and one as it was answered.
+        connection: ``None`` over UDP.
         answered: they are added here, by the carrier.
     """
 
     order: int
     at: float
-    peer: tuple[str, int]
-    connection: RecordedConnection
+    connection: RecordedConnection | None
     answered: list[Answered] = attrs.field(factory=list)
 
     def __len__(self) -> int:
@@ -50,12 +50,13 @@ class _Run:
 
     def records(self) -> Iterator[RecordedCall]:
         """Yield a record for each."""
-        for number, (line, sent) in enumerate(self.answered):
+        connection = self.connection
+        for number, (peer, line, sent) in enumerate(self.answered):
             order = self.order + 2 * number
             yield RecordedCall(
-                transport="tcp",
-                peer=self.peer,
-                connection=self.connection.number,
+                transport="tcp" if connection else "udp",
+                peer=peer,
+                connection=connection.number if connection else 0,
                 data=line,
                 request=readable_request(line),
                 received=self.at,
@@ -175,15 +176,13 @@ class Journal:
         """Whether somebody is told of each entry as it happens; else a carrier may note a run."""
         return bool(self.sinks or self.watchers)
 
-    def begin_run(
-        self, peer: tuple[str, int], connection: RecordedConnection, now: float
-    ) -> list[Answered]:
-        """Return where a carrier adds each request over TCP that it has answered at once.
+    def begin_run(self, connection: RecordedConnection | None, now: float) -> list[Answered]:
+        """Return where a carrier adds each request that it has answered at once.
 
         It may as long as `run` is this list, which is until anything else is noted or asked.
         """
         self._end_run()
-        self._open = _Run(self._order + 1, now - self.start, peer, connection)
+        self._open = _Run(self._order + 1, now - self.start, connection)
         self.run = self._open.answered
         return self.run
 
@@ -192,7 +191,8 @@ class Journal:
         if run is not None and run.answered:
             self._order += 2 * len(run)
             self._requests += len(run)
-            run.connection.requests += len(run)
+            if run.connection is not None:
+                run.connection.requests += len(run)
             self._keep(run)
 
     def _keep(self, kept: RecordedCall | _Run) -> None:

@@ -64,7 +64,7 @@ class ScriptedConnection(WreckingConnection):
         journal, faults, outgoing = self._script.journal, self._script.faults, self._outgoing
         # What may change whenever this task waits is looked at behind each wait.
         turn_is_taken, is_heard = self._turn.locked(), journal.is_heard
-        now = trio.current_time()
+        now, peer = trio.current_time(), self._peer
         run: list[Answered] = []
         for piece in self._conversation.pieces:
             if turn_is_taken:
@@ -80,8 +80,8 @@ class ScriptedConnection(WreckingConnection):
                     line = outcome.encode()
                     outgoing += line
                     if journal.run is not run:
-                        run = journal.begin_run(self._peer, self._record, now)
-                    run.append((piece, line))  # type: ignore[arg-type]  # a request is of a line
+                        run = journal.begin_run(self._record, now)
+                    run.append((peer, piece, line))  # type: ignore[arg-type]  # it is of a line
                     if len(outgoing) <= HIGH_WATER:
                         continue
                     await self._flush()

@@ -11,6 +11,7 @@ import trio
 
 from esps_portal.portal.answering import Call
 from esps_portal.portal.faults import Fault
+from esps_portal.portal.journal import Answered
 from esps_portal.portal.records import ABORTED, FAULTED, REPLAYED, REPLIED, RecordedCall
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.wreckage import Datagrams, wreck_datagram
@@ -21,8 +22,9 @@ from esps_portal.server.udp import Ancillary, DatagramCaller, DatagramServer, So
 
 @attrs.define
 class ScriptedDatagramCaller(DatagramCaller):
-    """The sender of one datagram, its record, and the fault that befell it."""
+    """The sender of one datagram: its line, its record once it has one, and what befell it."""
 
+    data: bytes = b""
     record: RecordedCall | None = None
     fault: Fault | None = None
 
@@ -46,6 +48,8 @@ class ScriptedDatagramServer(DatagramServer):
         # What happens later; a reset prevents it.
         self._late: set[trio.CancelScope] = set()
         self._nursery: trio.Nursery | None = None
+        self._run: list[Answered] = []
+        self._run_began = 0.0
 
     def _handle(
         self,
@@ -60,9 +64,8 @@ class ScriptedDatagramServer(DatagramServer):
         repeats = rules.repeats
         request = rules.receive_untrusted(datagram, source, now)
         data = datagram.removesuffix(b"\n")
-        readable = request if isinstance(request, Request) else readable_request(data)
-        record = journal.received("udp", source[:2], None, data, readable, now)
         if not isinstance(request, Request):
+            record = journal.received("udp", source[:2], None, data, readable_request(data), now)
             state = REPLAYED if rules.repeats != repeats else REPLIED if request else ABORTED
             journal.ended(record, state, request or b"", now)
             if request is not None:
@@ -72,12 +75,15 @@ class ScriptedDatagramServer(DatagramServer):
         host, port = source[0], source[1]
         size = len(datagram)
         caller = ScriptedDatagramCaller(
-            "udp", host, port, rules, request, source, ancillary, size, record=record
+            "udp", host, port, rules, request, source, ancillary, size, data=data
         )
         faults = self._script.faults
-        if faults.in_force:
-            service = request.args[0] if request.verb == b"CALL" and request.args else None
-            caller.fault = faults.for_request(service, "udp", source)
+        if not faults.in_force and not journal.is_heard:
+            self._execute(caller, now, nursery)  # it is noted once it is answered
+            return
+        record = self._note_received(caller, now)
+        service = request.args[0] if request.verb == b"CALL" and request.args else None
+        caller.fault = faults.for_request(service, "udp", source)
         if caller.fault is None:
             self._execute(caller, now, nursery)
             return
@@ -119,21 +125,43 @@ class ScriptedDatagramServer(DatagramServer):
             raise
         self._end_unanswered(caller, trio.current_time())
 
-    def _deliver(self, answer: bytes | None, caller: DatagramCaller) -> None:
+    def _begin_call(self, call: Call, caller: DatagramCaller, nursery: trio.Nursery) -> None:
         assert isinstance(caller, ScriptedDatagramCaller)  # noqa: S101 - `_handle` makes no other
-        assert caller.record is not None  # noqa: S101 - the same
-        now = trio.current_time()
+        if caller.record is None:
+            self._note_received(caller, trio.current_time())
+        super()._begin_call(call, caller, nursery)
+
+    def _deliver(self, answer: bytes | None, caller: DatagramCaller, now: float) -> None:
+        assert isinstance(caller, ScriptedDatagramCaller)  # noqa: S101 - `_handle` makes no other
+        journal = self._script.journal
+        record = caller.record
+        if record is None and answer is not None:
+            # Nearly every request there is; a journal must not cost it much.
+            if journal.run is not self._run or now != self._run_began:
+                self._run, self._run_began = journal.begin_run(None, now), now
+            self._run.append(((caller.address, caller.port), caller.data, answer))
+            self._send(answer, caller.source, caller.ancillary)
+            self._release_after_one()
+            return
+        if record is None:
+            record = self._note_received(caller, now)
         if answer is None:
-            self._script.journal.ended(caller.record, ABORTED, b"", now)
+            journal.ended(record, ABORTED, b"", now)
             return
         if caller.fault is None:
-            self._script.journal.ended(caller.record, REPLIED, answer, now)
+            journal.ended(record, REPLIED, answer, now)
             self._send(answer, caller.source, caller.ancillary)
         else:
-            self._script.journal.ended(caller.record, FAULTED, answer, now)
+            journal.ended(record, FAULTED, answer, now)
             self._send_wrecked(wreck_datagram(caller.fault, answer), caller)
             return
         self._release_after_one()
+
+    def _note_received(self, caller: ScriptedDatagramCaller, now: float) -> RecordedCall:
+        journal = self._script.journal
+        peer = caller.address, caller.port
+        caller.record = journal.received("udp", peer, None, caller.data, caller.request, now)
+        return caller.record
 
     def _send_wrecked(self, wrecked: Datagrams, caller: ScriptedDatagramCaller) -> None:
         if wrecked.hold:
@@ -158,6 +186,8 @@ class ScriptedDatagramServer(DatagramServer):
 
     def _release_after_one(self) -> None:
         """One reply has left: what waited for it follows."""
+        if not self._held:
+            return
         for held in list(self._held):
             held.others -= 1
             if held.others <= 0:

@@ -167,16 +167,19 @@ class DatagramServer:
         outcome = self._portal.answer(request, caller)
         exchange = caller.exchange
         if isinstance(outcome, Call):
-            nursery.start_soon(self._run_call, outcome, caller)
+            self._begin_call(outcome, caller, nursery)
             return
         assert isinstance(outcome, Reply)  # noqa: S101 - a farewell needs a connection
         if exchange is not None:
             answer = self._rules.finish(exchange, [outcome], now)
         else:
             answer = self._rules.fit([outcome], request.tag, caller.request_size)
-        self._deliver(answer, caller)
+        self._deliver(answer, caller, now)
 
-    def _deliver(self, answer: bytes | None, caller: DatagramCaller) -> None:
+    def _begin_call(self, call: Call, caller: DatagramCaller, nursery: trio.Nursery) -> None:
+        nursery.start_soon(self._run_call, call, caller)
+
+    def _deliver(self, answer: bytes | None, caller: DatagramCaller, now: float) -> None:  # noqa: ARG002 - for a journal
         """Send an answer, if there is one that may be sent."""
         if answer is not None:
             self._send(answer, caller.source, caller.ancillary)
@@ -208,9 +211,10 @@ class DatagramServer:
             replies.clear()
             final = Reply(call.tag, ERR, tuple(word.encode() for word in _NO_ROOM))
         assert caller.exchange is not None  # noqa: S101 - `admit` is asked before any task is made
-        answer = self._rules.finish(caller.exchange, [*replies, final], trio.current_time())
+        now = trio.current_time()
+        answer = self._rules.finish(caller.exchange, [*replies, final], now)
         if not self._aborting:
-            self._deliver(answer, caller)
+            self._deliver(answer, caller, now)
         if self._all_ended is not None and not self._calls:
             self._all_ended.set()
 

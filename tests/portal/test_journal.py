@@ -71,8 +71,11 @@ def test_a_run_and_records_are_told_alike() -> None:
                 record = received(journal, tag + b" CALL echo x", connection, 2)
                 journal.ended(record, REPLIED, tag + b" OK x\n", 2)
         else:
-            run = journal.begin_run(PEER, connection, 2)
-            run += [(b"a CALL echo x", b"a OK x\n"), (b"b CALL echo x", b"b OK x\n")]
+            run = journal.begin_run(connection, 2)
+            run += [
+                (PEER, b"a CALL echo x", b"a OK x\n"),
+                (PEER, b"b CALL echo x", b"b OK x\n"),
+            ]
         record = received(journal, b"c CALL price", connection, 3)
         journal.ended(record, ABORTED, b"", 4)
         assert connection.requests == 3
@@ -98,7 +101,7 @@ def test_a_run_and_records_are_told_alike() -> None:
 )
 def test_a_run_is_over_once_anything_is_noted_or_asked(look: Callable[[Journal], object]) -> None:
     journal = Journal()
-    run = journal.begin_run(PEER, journal.opened(PEER, 0), 0)
+    run = journal.begin_run(journal.opened(PEER, 0), 0)
     assert journal.run is run
     look(journal)
     assert journal.run is None
@@ -111,14 +114,14 @@ def test_a_journal_of_runs_is_bounded(events: list[int | None], kept: int) -> No
     connection = journal.opened(PEER, 0)
     came = []
     for event in events:
-        run = None if event is None else journal.begin_run(PEER, connection, 0)
+        run = None if event is None else journal.begin_run(connection, 0)
         for _ in range(1 if event is None else event):
             came.append(str(next(tags)))
             line = came[-1].encode() + b" PING"
             if run is None:
                 received(journal, line, connection)
             else:
-                run.append((line, b"OK\n"))
+                run.append((PEER, line, b"OK\n"))
     assert journal.forgotten == max(0, len(came) - kept)
     assert [call.tag for call in journal.calls] == came[-kept:]
     orders = [entry.order for entry in journal.entries()]
@@ -131,7 +134,7 @@ def test_bounded_and_what_is_forgotten_is_counted() -> None:
     connection = journal.opened(PEER, 0)
     for number in range(5):
         received(journal, b"t%d PING" % number)
-    journal.begin_run(PEER, connection, 1).append((b"t5 PING", b"t5 OK\n"))
+    journal.begin_run(connection, 1).append((PEER, b"t5 PING", b"t5 OK\n"))
     assert [call.tag for call in journal.calls] == ["t3", "t4", "t5"]
     assert journal.forgotten == 3
     assert transcript(journal).startswith("          (3 earlier requests are no longer kept)\n")
