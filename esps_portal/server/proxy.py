@@ -124,7 +124,7 @@ async def _serve(
 
     async with trio.open_nursery() as nursery:
         connections = RelayServer(portal, nursery, relay)
-        datagrams = [DatagramProxy(s, portal, config.upstream, journal) for s in sockets.udp]
+        datagrams = [DatagramProxy(s, limits, config.upstream, journal) for s in sockets.udp]
         for server in datagrams:
             nursery.start_soon(server.run)
         async with trio.open_nursery() as accepting:

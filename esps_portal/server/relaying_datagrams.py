@@ -14,12 +14,11 @@ from collections.abc import Callable
 
 import trio
 
-from esps_portal.portal.answering import Portal
 from esps_portal.portal.journal import Journal
 from esps_portal.portal.tapping import DatagramTap
-from esps_portal.protocol.datagrams import DatagramRules
+from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.urls import PortalURL
-from esps_portal.server.udp import Ancillary, DatagramServer, Source
+from esps_portal.server.datagram_socket import Ancillary, DatagramSocket, Source
 from esps_portal.server.upstream import UnreachableUpstreamError, connect_upstream
 
 _log = logging.getLogger("esps_portal")
@@ -132,16 +131,16 @@ class Flow:
         self._is_refused = True
 
 
-class DatagramProxy(DatagramServer):
+class DatagramProxy(DatagramSocket):
     """Relays what comes on one UDP socket, which it owns."""
 
     def __init__(
-        self, sock: socket.socket, portal: Portal, upstream: PortalURL, journal: Journal
+        self, sock: socket.socket, limits: Limits, upstream: PortalURL, journal: Journal
     ) -> None:
-        super().__init__(sock, portal, DatagramRules(portal.limits))
+        super().__init__(sock)
         self._upstream = upstream
         self._journal = journal
-        self._limits = portal.limits
+        self._limits = limits
         # By source and the address that was asked; who was heard last stands last.
         self._flows: OrderedDict[object, Flow] = OrderedDict()
         self._closing = False
@@ -154,11 +153,6 @@ class DatagramProxy(DatagramServer):
             while self._is_waiting:
                 self._settled = trio.Event()
                 await self._settled.wait()
-
-    async def abort(self) -> None:
-        """Forget every client."""
-        for flow in self._flows.values():
-            flow.end()
 
     @property
     def _is_waiting(self) -> bool:

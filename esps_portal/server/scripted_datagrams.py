@@ -17,7 +17,8 @@ from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.wreckage import Datagrams, wreck_datagram
 from esps_portal.protocol.datagrams import DatagramRules
 from esps_portal.protocol.messages import Request, readable_request, refusal
-from esps_portal.server.udp import Ancillary, DatagramCaller, DatagramServer, Source
+from esps_portal.server.datagram_socket import Ancillary, Source
+from esps_portal.server.udp import DatagramCaller, DatagramServer
 
 
 @attrs.define
@@ -59,6 +60,7 @@ class ScriptedDatagramServer(DatagramServer):
         now: float,
         nursery: trio.Nursery,
     ) -> None:
+        self._portal.statistics.datagrams += 1
         self._nursery = nursery
         rules, journal = self._rules, self._script.journal
         repeats = rules.repeats
