@@ -25,24 +25,27 @@ from esps_portal.protocol.messages import Request, readable_request
 #: Requests, and connections, that are kept; older ones are forgotten, and counted.
 KEPT = 10_000
 
-#: A request that was answered at once: from whom, its line, and what was sent. A tuple is made in a
-#: fraction of the time of a record, and the garbage collector has nothing to look for in it.
-Answered = tuple[tuple[str, int], bytes, bytes]
+# So long a run is, a new one begins.
+_RUN = 1000
+
+#: A request that was answered at once: when, from whom, the number of the connection (0 over UDP),
+#: its line, and what was sent. A tuple is made in a fraction of the time of a record, and the
+#: garbage collector has nothing to look for in it.
+Answered = tuple[float, tuple[str, int], int, bytes, bytes]
 
 
 @attrs.define(eq=False)
 class _Run:
-    """Requests of one connection, or over UDP, that were answered at once, nothing else between.
+    """Requests that were answered at once, nothing else having happened between.
 
     Attributes:
         order: of the first; each takes two, one as it came and one as it was answered.
-        connection: ``None`` over UDP.
-        answered: they are added here, by the carrier.
+        start: what their times are counted from.
+        answered: they are added here, by the carriers.
     """
 
     order: int
-    at: float
-    connection: RecordedConnection | None
+    start: float
     answered: list[Answered] = attrs.field(factory=list)
 
     def __len__(self) -> int:
@@ -50,22 +53,22 @@ class _Run:
 
     def records(self) -> Iterator[RecordedCall]:
         """Yield a record for each."""
-        connection = self.connection
-        for number, (peer, line, sent) in enumerate(self.answered):
-            order = self.order + 2 * number
+        order = self.order
+        for now, peer, connection, line, sent in self.answered:
             yield RecordedCall(
                 transport="tcp" if connection else "udp",
                 peer=peer,
-                connection=connection.number if connection else 0,
+                connection=connection,
                 data=line,
                 request=readable_request(line),
-                received=self.at,
+                received=now - self.start,
                 order_received=order,
                 state=REPLIED,
-                ended=self.at,
+                ended=now - self.start,
                 sent=sent,
                 order_ended=order + 1,
             )
+            order += 2
 
 
 #: Takes each entry as it happens.
@@ -80,10 +83,10 @@ class Journal:
         # Records, and runs of what has not been made a record of; together so many requests.
         self._calls: deque[RecordedCall | _Run] = deque()
         self._held = 0
-        #: Where the connection that is being answered adds to; `None` once anything else was noted.
+        #: Where carriers add to, see `begin_run`; `None` once anything else was noted.
         self.run: list[Answered] | None = None
         self._open: _Run | None = None
-        self._connections: deque[RecordedConnection] = deque(maxlen=kept)
+        self.connections: deque[RecordedConnection] = deque(maxlen=kept)
         #: When the portal started, on the carriers' clock.
         self.start = 0.0
         #: Told of each entry as it happens.
@@ -101,7 +104,7 @@ class Journal:
         self._end_run()
         self._calls.clear()
         self._held = 0
-        self._connections.clear()
+        self.connections.clear()
         self._accepted = self._requests = 0
 
     def end(self) -> None:
@@ -124,7 +127,7 @@ class Journal:
         self._accepted += 1
         at = now - self.start
         record = RecordedConnection(self._accepted, peer, at, order_opened=self._order)
-        self._connections.append(record)
+        self.connections.append(record)
         self._tell(record.order_opened, at, "opened", record)
         return record
 
@@ -176,14 +179,16 @@ class Journal:
         """Whether somebody is told of each entry as it happens; else a carrier may note a run."""
         return bool(self.sinks or self.watchers)
 
-    def begin_run(self, connection: RecordedConnection | None, now: float) -> list[Answered]:
-        """Return where a carrier adds each request that it has answered at once.
+    def begin_run(self) -> list[Answered]:
+        """Return where carriers add each request that they have answered at once.
 
-        It may as long as `run` is this list, which is until anything else is noted or asked.
+        They may as long as `run` is this list, which is until anything else is noted or asked.
+        What came on a connection they count there.
         """
-        self._end_run()
-        self._open = _Run(self._order + 1, now - self.start, connection)
-        self.run = self._open.answered
+        if self.run is None or len(self.run) >= _RUN:
+            self._end_run()
+            self._open = _Run(self._order + 1, self.start)
+            self.run = self._open.answered
         return self.run
 
     def _end_run(self) -> None:
@@ -191,8 +196,6 @@ class Journal:
         if run is not None and run.answered:
             self._order += 2 * len(run)
             self._requests += len(run)
-            if run.connection is not None:
-                run.connection.requests += len(run)
             self._keep(run)
 
     def _keep(self, kept: RecordedCall | _Run) -> None:
@@ -212,12 +215,6 @@ class Journal:
             self._held -= len(oldest) if isinstance(oldest, _Run) else 1
 
     # -- what is asked of it
-
-    @property
-    def connections(self) -> deque[RecordedConnection]:
-        """Every connection that is kept, in order."""
-        self._end_run()
-        return self._connections
 
     @property
     def calls(self) -> list[RecordedCall]:
@@ -246,7 +243,7 @@ class Journal:
         ]
 
     def _entries(self) -> Iterator[Entry]:
-        for connection in self._connections:
+        for connection in self.connections:
             yield Entry(connection.order_opened, connection.opened, "opened", connection)
             if connection.closed is not None:
                 yield Entry(connection.order_closed, connection.closed, "closed", connection)

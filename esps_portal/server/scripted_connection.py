@@ -64,8 +64,9 @@ class ScriptedConnection(WreckingConnection):
         journal, faults, outgoing = self._script.journal, self._script.faults, self._outgoing
         # What may change whenever this task waits is looked at behind each wait.
         turn_is_taken, is_heard = self._turn.locked(), journal.is_heard
-        now, peer = trio.current_time(), self._peer
-        run: list[Answered] = []
+        now, peer, record = trio.current_time(), self._peer, self._record
+        number = record.number
+        run: list[Answered] | None = None
         for piece in self._conversation.pieces:
             if turn_is_taken:
                 await self._await_turn_of_cancel(piece)
@@ -79,9 +80,10 @@ class ScriptedConnection(WreckingConnection):
                     # Nearly every request there is; a journal must not cost it much.
                     line = outcome.encode()
                     outgoing += line
-                    if journal.run is not run:
-                        run = journal.begin_run(self._record, now)
-                    run.append((peer, piece, line))  # type: ignore[arg-type]  # it is of a line
+                    if run is None or journal.run is not run:
+                        run = journal.begin_run()
+                    run.append((now, peer, number, piece, line))  # type: ignore[arg-type]  # a line
+                    record.requests += 1
                     if len(outgoing) <= HIGH_WATER:
                         continue
                     await self._flush()

@@ -11,7 +11,6 @@ import trio
 
 from esps_portal.portal.answering import Call
 from esps_portal.portal.faults import Fault
-from esps_portal.portal.journal import Answered
 from esps_portal.portal.records import ABORTED, FAULTED, REPLAYED, REPLIED, RecordedCall
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.wreckage import Datagrams, wreck_datagram
@@ -49,8 +48,6 @@ class ScriptedDatagramServer(DatagramServer):
         # What happens later; a reset prevents it.
         self._late: set[trio.CancelScope] = set()
         self._nursery: trio.Nursery | None = None
-        self._run: list[Answered] = []
-        self._run_began = 0.0
 
     def _handle(
         self,
@@ -139,9 +136,8 @@ class ScriptedDatagramServer(DatagramServer):
         record = caller.record
         if record is None and answer is not None:
             # Nearly every request there is; a journal must not cost it much.
-            if journal.run is not self._run or now != self._run_began:
-                self._run, self._run_began = journal.begin_run(None, now), now
-            self._run.append(((caller.address, caller.port), caller.data, answer))
+            peer = caller.address, caller.port
+            journal.begin_run().append((now, peer, 0, caller.data, answer))
             self._send(answer, caller.source, caller.ancillary)
             self._release_after_one()
             return

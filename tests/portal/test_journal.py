@@ -71,14 +71,13 @@ def test_a_run_and_records_are_told_alike() -> None:
                 record = received(journal, tag + b" CALL echo x", connection, 2)
                 journal.ended(record, REPLIED, tag + b" OK x\n", 2)
         else:
-            run = journal.begin_run(connection, 2)
+            run = journal.begin_run()
             run += [
-                (PEER, b"a CALL echo x", b"a OK x\n"),
-                (PEER, b"b CALL echo x", b"b OK x\n"),
+                (2, PEER, 1, b"a CALL echo x", b"a OK x\n"),
+                (2, PEER, 1, b"b CALL echo x", b"b OK x\n"),
             ]
         record = received(journal, b"c CALL price", connection, 3)
         journal.ended(record, ABORTED, b"", 4)
-        assert connection.requests == 3
     assert transcript(quiet) == transcript(told)
     assert [entry.event for entry in quiet.entries()] == [entry.event for entry in heard]
     assert [entry.order for entry in quiet.entries()] == [entry.order for entry in heard]
@@ -91,7 +90,6 @@ def test_a_run_and_records_are_told_alike() -> None:
     "look",
     [
         lambda journal: journal.calls,
-        lambda journal: journal.connections,
         lambda journal: journal.entries(),
         lambda journal: journal.forgotten,
         lambda journal: journal.opened(PEER, 0),
@@ -101,7 +99,7 @@ def test_a_run_and_records_are_told_alike() -> None:
 )
 def test_a_run_is_over_once_anything_is_noted_or_asked(look: Callable[[Journal], object]) -> None:
     journal = Journal()
-    run = journal.begin_run(journal.opened(PEER, 0), 0)
+    run = journal.begin_run()
     assert journal.run is run
     look(journal)
     assert journal.run is None
@@ -114,27 +112,26 @@ def test_a_journal_of_runs_is_bounded(events: list[int | None], kept: int) -> No
     connection = journal.opened(PEER, 0)
     came = []
     for event in events:
-        run = None if event is None else journal.begin_run(connection, 0)
+        run = None if event is None else journal.begin_run()
         for _ in range(1 if event is None else event):
             came.append(str(next(tags)))
             line = came[-1].encode() + b" PING"
             if run is None:
                 received(journal, line, connection)
             else:
-                run.append((PEER, line, b"OK\n"))
+                run.append((0, PEER, 1, line, b"OK\n"))
     assert journal.forgotten == max(0, len(came) - kept)
     assert [call.tag for call in journal.calls] == came[-kept:]
     orders = [entry.order for entry in journal.entries()]
     assert orders == sorted(set(orders))
-    assert connection.requests == len(came)
 
 
 def test_bounded_and_what_is_forgotten_is_counted() -> None:
     journal = Journal(kept=3)
-    connection = journal.opened(PEER, 0)
+    journal.opened(PEER, 0)
     for number in range(5):
         received(journal, b"t%d PING" % number)
-    journal.begin_run(connection, 1).append((PEER, b"t5 PING", b"t5 OK\n"))
+    journal.begin_run().append((1, PEER, 1, b"t5 PING", b"t5 OK\n"))
     assert [call.tag for call in journal.calls] == ["t3", "t4", "t5"]
     assert journal.forgotten == 3
     assert transcript(journal).startswith("          (3 earlier requests are no longer kept)\n")
