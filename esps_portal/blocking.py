@@ -243,16 +243,10 @@ def connect(
         raise UnreachableError("esps+tls:// is not available in this release: use esps://")
     portal: TCPPortal | UDPPortal
     try:
-        if where.transport == "udp":
-            infos = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_DGRAM)
-            family, _, _, _, address = infos[0]
-            connected = socket.socket(family, socket.SOCK_DGRAM)
-            connected.connect(address)
-            schedule = Retransmission.for_host(str(address[0]))
-            portal = UDPPortal(connected, timeout, schedule)
-        else:
-            connected = socket.create_connection((where.host, where.port), timeout)
-            portal = TCPPortal(connected, timeout)
+        portal = (_connect_udp if where.transport == "udp" else _connect_tcp)(where, timeout)
+    except ConnectionResetError as error:
+        # Accepted and reset at once: it may be so quick that connecting has yet to return.
+        raise BrokenPeerError(f"the portal reset: {error.strerror}") from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise UnreachableError(f"cannot connect to {where}: {reason}") from error
@@ -262,3 +256,17 @@ def connect(
         yield portal
     finally:
         portal.close()
+
+
+def _connect_tcp(where: PortalURL, timeout: float) -> TCPPortal:
+    return TCPPortal(socket.create_connection((where.host, where.port), timeout), timeout)
+
+
+def _connect_udp(where: PortalURL, timeout: float) -> UDPPortal:
+    infos = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_DGRAM)
+    family, _, _, _, address = infos[0]
+    with contextlib.ExitStack() as unless_connected:
+        connected = unless_connected.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+        connected.connect(address)
+        unless_connected.pop_all()
+    return UDPPortal(connected, timeout, Retransmission.for_host(str(address[0])))

@@ -12,7 +12,7 @@ import trio
 from esps_portal.client.peer import Peer
 from esps_portal.client.tcp import TCPPeer
 from esps_portal.client.udp import UDPPeer
-from esps_portal.protocol.errors import UnreachableError
+from esps_portal.protocol.errors import BrokenPeerError, UnreachableError
 from esps_portal.protocol.retransmission import Retransmission
 from esps_portal.protocol.urls import PortalURL
 
@@ -59,7 +59,11 @@ async def _connect_tcp(where: PortalURL) -> socket.socket:
     try:
         stream = await trio.open_tcp_stream(where.host, where.port)
     except OSError as error:
-        raise UnreachableError(f"cannot connect to {where}: {_reason(error)}") from error
+        known = _known(error)
+        if isinstance(known, ConnectionResetError):
+            # Accepted and reset at once: it may be so quick that connecting has yet to return.
+            raise BrokenPeerError(f"the portal reset: {_reason(known)}") from error
+        raise UnreachableError(f"cannot connect to {where}: {_reason(known)}") from error
     connected = socket.socket(fileno=stream.socket.detach())
     connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     return connected
@@ -81,12 +85,15 @@ async def _connect_udp(where: PortalURL) -> tuple[str, socket.socket]:
     return str(address[0]), connected
 
 
-def _reason(error: OSError) -> str:
+def _known(error: OSError) -> OSError:
     """Return what the kernel said: trio tries every address, and chains or groups the failures."""
     cause = error.__cause__
     if isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
-    known = cause if isinstance(cause, OSError) else error
+    return cause if isinstance(cause, OSError) else error
+
+
+def _reason(known: OSError) -> str:
     # Of getaddrinfo the numbers are its own; elsewhere the system has words for them.
     if known.errno is not None and not isinstance(known, socket.gaierror):
         return os.strerror(known.errno)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
 import socket
 import threading
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 import trio
@@ -145,6 +148,26 @@ async def test_garbage_is_a_broken_peer(port: int) -> None:
     async with connect(f"esps://127.0.0.1:{port}") as portal:
         with pytest.raises((BrokenPeerError, ClosedError)):
             await portal.call("garbage", "2000", "1")
+
+
+async def test_a_reset_that_overtakes_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may tell it as the outcome of ``connect``; it is the same to a caller."""
+    reset = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+
+    def refuse(*_: object) -> NoReturn:
+        raise reset
+
+    async def refuse_all(*_: object) -> NoReturn:
+        raise OSError("all attempts to connect failed") from ExceptionGroup("", [reset])
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(trio, "open_tcp_stream", refuse_all)
+    told = pytest.raises(BrokenPeerError, match=r"^the portal reset: Connection reset by peer$")
+    with told, blocking.connect():
+        pass
+    with told:
+        async with connect():
+            pass
 
 
 @pytest.mark.parametrize("scheme", ["esps", "esps+udp"])
