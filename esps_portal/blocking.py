@@ -235,7 +235,7 @@ def connect(
         timeout: seconds that connecting, and each call that names none, may take.
 
     Raises:
-        ValueError: it is no such URL.
+        ValueError: the URL is malformed.
         UnreachableError, ClosedError, BrokenPeerError, TimedOutError: as each says.
     """
     where = PortalURL.parse(url)

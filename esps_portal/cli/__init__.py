@@ -67,7 +67,7 @@ class _LazyGroup(click.Group):
         except BaseExceptionGroup as group:
             found, others = group.split(CannotWriteError)
             if found is None or others is not None:
-                raise  # a bug of ours, which a traceback helps to find
+                raise  # a bug, which a traceback helps to find
             sys.exit(_cannot_write(_first(found)))
         sys.exit(code if isinstance(code, int) else 0)
 

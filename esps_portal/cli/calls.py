@@ -25,7 +25,7 @@ from esps_portal.protocol.messages import Request
 
 
 class ServiceType(click.ParamType[str]):
-    """The name of a service: what is no text cannot be one. The portal knows the rest."""
+    """The name of a service: what is not text cannot be one. The portal knows the rest."""
 
     name = "service"
 
@@ -36,7 +36,7 @@ class ServiceType(click.ParamType[str]):
         try:
             return os.fsencode(str(value)).decode()
         except UnicodeDecodeError:
-            self.fail(f"{value!r} is no text in UTF-8", param, ctx)
+            self.fail(f"{value!r} is not UTF-8 text", param, ctx)
 
 
 @click.command("list")
@@ -89,7 +89,7 @@ def call_command(
     A refusal prints "CODE words" on standard error and exits 1; with --json
     also {"error": CODE, "words": WORDS} on standard output.
     """
-    need_output()  # first of all: a call is not taken back
+    need_output()  # checked first: a call cannot be taken back
     octets = [_standard_input() if arg == "-" else os.fsencode(arg) for arg in args]
     _check_size(service, octets, cut="-" in args)
 
@@ -113,11 +113,11 @@ def call_command(
 def _standard_input() -> bytes:
     """Return standard input, of which more than a line holds need not be read."""
     if sys.stdin is None:
-        fail("esps-portal: cannot read what - stands for: standard input is closed")
+        fail("esps-portal: cannot read the argument -: standard input is closed")
     try:
         return sys.stdin.buffer.read(Limits().max_line + 1)
     except OSError as error:
-        fail(f"esps-portal: cannot read what - stands for: {error.strerror or error}")
+        fail(f"esps-portal: cannot read the argument -: {error.strerror or error}")
 
 
 def _check_size(service: str, args: list[bytes], *, cut: bool) -> None:

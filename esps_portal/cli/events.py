@@ -12,7 +12,7 @@ from functools import partial
 
 import trio
 
-# So many lines wait for a reader; whoever does not read loses the rest, and is told how many.
+# Lines that wait for a slow reader; further ones are dropped, and counted.
 _KEPT = 10_000
 # How long the end waits for a reader.
 _PATIENCE = 1.0
@@ -22,7 +22,7 @@ class Events:
     """Writes events as they come, and never makes the portal wait for their reader.
 
     A test suite that starts a portal may read its first line and no more: the pipe fills up, and
-    whoever then writes stands still. So a thread writes.
+    the writer blocks. So a thread writes.
     """
 
     def __init__(self) -> None:

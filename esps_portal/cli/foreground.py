@@ -92,7 +92,7 @@ def start_logging(level: str) -> None:
 
 
 def run(main: Callable[[], Awaitable[int]], option_of: Callable[[CannotBindError], str]) -> None:
-    """Run a server's coroutine; a port that cannot be had becomes one line and exit 1.
+    """Run a server's coroutine; a port that cannot be bound becomes one line and exit 1.
 
     Args:
         main: returns the exit code.
@@ -163,7 +163,7 @@ async def serve_until_signalled(
                 await events.finish({"event": "stopped"})
             nursery.cancel_scope.cancel()
     if as_json and events is None:
-        with contextlib.suppress(CannotWriteError):  # it has ended, whoever still reads
+        with contextlib.suppress(CannotWriteError):  # it has ended, read or not
             print_json({"event": "stopped"})
     return status
 
@@ -200,7 +200,7 @@ def _announce(listening: Listening, control: tuple[str, int] | None, *, as_json:
 
 
 def _who_has_it(error: CannotBindError, option: str) -> str:
-    """Return who has the port, as far as that may be seen, and what to do."""
+    """Return who holds the port, if that can be seen, and what to do about it."""
     if error.errno != errno.EADDRINUSE:
         return ""
     from esps_portal.inspection.holders import look  # noqa: PLC0415 - psutil is slow to import

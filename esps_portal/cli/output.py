@@ -22,7 +22,7 @@ class CannotWriteError(Exception):
     """Nothing more can be written to standard output.
 
     Attributes:
-        reason: why, for a person; empty where the reader has gone, which nobody need be told.
+        reason: why, for a person; empty where the reader has gone, which needs no words.
     """
 
     def __init__(self, reason: str) -> None:
@@ -43,7 +43,7 @@ class _Raw(io.FileIO):
             return memoryview(data).nbytes
         try:
             written = super().write(data)
-            while written is None:  # whoever shares it has made it non-blocking
+            while written is None:  # another process that shares it made it non-blocking
                 select.select([], [self], [])
                 written = super().write(data)
         except OSError as error:

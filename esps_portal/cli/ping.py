@@ -23,7 +23,7 @@ from esps_portal.protocol.errors import TimedOutError
 
 @attrs.define
 class Tally:
-    """What came of the pings. Times in milliseconds."""
+    """The statistics of a run of pings. Times are in milliseconds."""
 
     url: str
     sent: int = 0
@@ -62,7 +62,9 @@ class Tally:
 
 @click.command("ping")
 @url_option
-@click.option("-c", "--count", type=click.IntRange(min=1), default=None, help="Stop after so many.")
+@click.option(
+    "-c", "--count", type=click.IntRange(min=1), default=None, help="Stop after this many pings."
+)
 @click.option(
     "-i",
     "--interval",

@@ -81,7 +81,7 @@ def run_command(  # noqa: PLR0913 - click hands every option over as a parameter
       reply = ["9.99"]             # or: fail = ["busy", "try again"]
       times = 2
       then_close = true
-      optional = true              # it is no fault if nobody calls it
+      optional = true              # verify does not ask for a call
 
     \b
       [[stubs]]
@@ -207,13 +207,13 @@ def _addresses(listening: Listening, control: tuple[str, int] | None) -> dict[st
 
 
 def _tell_fault(fault: Fault) -> None:
-    """Tell the seed of a fault by chance, without which nobody can have it again."""
+    """Print the seed of a fault by chance, without which it cannot be reproduced."""
     if fault.seed is not None:
         click.echo(f"esps-portal: fault by chance: {fault}", err=True)
 
 
 def _verify(script: Script, status: int) -> None:
-    """Tell what was not as the stubs say; a command that failed keeps its status."""
+    """Print what differed from the stubs; a command that failed keeps its status."""
     from esps_portal.portal.findings import findings, report  # noqa: PLC0415 - help must not wait
 
     problems = findings(script.portal.script)

@@ -217,7 +217,7 @@ class Script:
             told: hears of every fault that is placed there.
 
         Raises:
-            CannotBindError: the port cannot be had.
+            CannotBindError: the port cannot be bound.
         """
         if self.control is None:
             return None

@@ -121,7 +121,7 @@ async def _serve(config: ServerConfig, script: Script | None, *, as_json: bool) 
 
 
 def _tell_fault(events: Events | None, fault: Fault) -> None:
-    """Tell the seed of a fault by chance, without which nobody can have it again."""
+    """Print the seed of a fault by chance, without which it cannot be reproduced."""
     if fault.seed is None:
         return
     if events is None:

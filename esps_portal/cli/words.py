@@ -46,7 +46,7 @@ class URLType(click.ParamType[str]):
 
 
 class HostType(click.ParamType[str]):
-    """A name or an address, as far as its form tells."""
+    """A host name or an address, checked for its form alone."""
 
     name = "host"
 
@@ -56,11 +56,11 @@ class HostType(click.ParamType[str]):
         """Return the host, if it may be one."""
         host = str(value)
         if not host or any(c.isspace() or not c.isprintable() for c in host):
-            self.fail(f"{host!r} is no name or address of a host", param, ctx)
+            self.fail(f"{host!r} is not the name or address of a host", param, ctx)
         try:
             host.encode("idna")  # as every look-up does
         except UnicodeError:
-            self.fail(f"{host!r} is no name of a host", param, ctx)
+            self.fail(f"{host!r} is not the name of a host", param, ctx)
         return host
 
 
@@ -76,7 +76,7 @@ class Seconds(click.FloatRange):
         """Return the number, if it is one and in the range."""
         seconds = float(super().convert(value, param, ctx))
         if not math.isfinite(seconds):
-            self.fail(f"{value} is no number of seconds", param, ctx)
+            self.fail(f"{value} is not a number of seconds", param, ctx)
         return seconds
 
 

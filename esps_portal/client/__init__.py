@@ -1,1 +1,1 @@
-"""The client on trio: TCP and UDP behind one face, chosen by the URL."""
+"""The client on trio: TCP and UDP behind one interface, chosen by the URL."""

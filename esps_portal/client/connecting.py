@@ -30,10 +30,10 @@ async def connect(
         retransmission: when a UDP request is sent again; by default quick on loopback.
 
     Raises:
-        ValueError: it is no such URL.
-        UnreachableError: there is nobody, or no such host.
+        ValueError: the URL is malformed.
+        UnreachableError: nobody listens there, or there is no such host.
         ClosedError: the portal has no room.
-        BrokenPeerError: what answers is no portal.
+        BrokenPeerError: what answers is not a portal.
     """
     where = PortalURL.parse(url)
     if where.transport == "tls":

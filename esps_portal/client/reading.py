@@ -1,7 +1,7 @@
 """Taking turns at reading: one of the tasks that wait for an answer reads for all of them.
 
-A client that has no task of its own needs no nursery of its own: what its user raises inside
-``async with connect(...)`` comes out as it is, and nothing runs when nobody waits.
+A client without a task of its own needs no nursery of its own: an exception raised inside ``async
+with connect(...)`` comes out as it is, not in a group, and nothing runs while nobody waits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Turns:
         self._waiting: dict[Pending, trio.Event] = {}
 
     async def wait_for_news(self, pending: Pending) -> None:
-        """Read, or wait for whoever reads, until there is news of ``pending``.
+        """Read, or wait for the task that reads, until there is news of ``pending``.
 
         Raises:
             Exception: whatever reading raises, in the task that reads; the next one meets it too.

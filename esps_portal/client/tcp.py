@@ -13,7 +13,7 @@ from esps_portal.protocol.errors import BrokenPeerError, ClosedError, EspsError,
 from esps_portal.protocol.requester import Pending, Requester
 
 _READ_SIZE = 65536
-# DATA lines that nobody collects: at so many, reading stops until somebody does.
+# Uncollected DATA lines at which reading stops until some are collected.
 _MOST_BACKLOG = 10_000
 # How long a goodbye, or a CANCEL, may take to get away, in seconds.
 _CLEANUP = 1.0
@@ -75,7 +75,7 @@ class TCPPeer(Peer):
                     return  # it has ended with its connection
 
     async def _flush(self) -> None:
-        """Send what waits. A task that is cancelled here leaves whole lines to the next one."""
+        """Send what waits. A task that is cancelled here leaves the rest to the next one."""
         if self._sending:
             return
         self._sending = True
@@ -93,7 +93,7 @@ class TCPPeer(Peer):
             self._sending = False
 
     async def _wait_writable(self) -> None:
-        """Read meanwhile: a portal that cannot send to us may read nothing from us."""
+        """Wait for room, and read meanwhile: a portal that cannot send may have stopped reading."""
 
         async def read(scope: trio.CancelScope) -> None:
             try:

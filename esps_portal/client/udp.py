@@ -78,7 +78,7 @@ class UDPPeer(Peer):
         try:
             self._socket.send(datagram)
         except BlockingIOError:
-            return  # as good as lost on the way: it will be sent again
+            return  # as if lost on the way: it will be sent again
         except OSError as error:
             raise UnreachableError(f"cannot send: {error.strerror}") from error
 
@@ -93,7 +93,7 @@ class UDPPeer(Peer):
         self._requester.receive_datagram_untrusted(datagram)
 
     async def _abandon(self, pending: Pending) -> None:
-        # UDP has no CANCEL: the portal's own bound ends what nobody waits for.
+        # UDP has no CANCEL: the portal's own time bound ends the call.
         await trio.lowlevel.cancel_shielded_checkpoint()
         self._requester.forget(pending)
         self._sent.pop(pending, None)

@@ -68,7 +68,7 @@ class Sight:
 
 
 def look(port: int) -> Sight:
-    """Return what has ``port`` on this machine, as far as this process may see."""
+    """Return the sockets on ``port`` of this machine that this process may see."""
     sockets, unseen = _sockets()
     mine = [s for s in sockets if s.laddr and s.laddr.port == port]
     connections = Counter(_state(s) for s in mine if _is_connection(s))

@@ -22,7 +22,7 @@ from esps_portal.protocol.messages import ERR, OK, Notice, Reply, parse_answer_u
 _MOST_BYTES = 16384  # two of the longest lines of a default portal
 _BROKE_OFF = "it breaks the connection off"
 _TCP_TAG = b"inspect"
-# What stands in place of a greeting. Any other BYE may be IMAP's (RFC 9051 section 7.1.5).
+# What may come in place of a greeting. Any other BYE may be IMAP's (RFC 9051 section 7.1.5).
 _GOODBYES = (Notice(b"BYE", (b"busy",)), Notice(b"BYE", (b"closing",)))
 _TLS_ALERT = b"\x15\x03"  # RFC 8446 section 5.1: type 21, and a version that begins with 3
 _PING = _TCP_TAG + b" PING x\n"

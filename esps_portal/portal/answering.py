@@ -30,7 +30,7 @@ from esps_portal.protocol.registry import VERSION, what_is_wrong_with_arguments
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-# So few and so short arguments fit the shortest `max_line` there may be, 512, all escaped.
+# So few and short, arguments fit even the least `max_line`, 512, with every octet escaped.
 _FEW, _SHORT = 16, 128
 
 _log = logging.getLogger("esps_portal")
@@ -65,7 +65,7 @@ class Call:
             await self.send(reply)
 
     async def run(self) -> Reply:
-        """Execute the service. Raises nothing but the cancellation of its task."""
+        """Execute the service. Raises nothing but `trio.Cancelled`."""
         keywords = {"call": self} if self.service.wants_call else {}
         try:
             result = await self.service.function(*self.request.args[1:], **keywords)
@@ -85,7 +85,7 @@ class Portal:
     Args:
         services: what it offers; a user's own are added with `service`.
         product: what it calls itself, ``name/version``.
-        limits: what HELLO announces; and how long a reply's line may be.
+        limits: what HELLO announces, and the carriers enforce; the defaults of `Limits`.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Portal:
     def answer(  # noqa: PLR0911 - one for each way to be answered
         self, request: Request, caller: Caller
     ) -> Outcome:
-        """Answer a request, or say what the carrier has to do so that it is answered."""
+        """Answer a request, or return what the carrier has to do to answer it."""
         self.statistics.requests += 1
         if request.verb != b"CALL" or not request.args:
             return self._answer_verb(request)
@@ -158,7 +158,7 @@ class Portal:
             else:
                 result = service.function(*args)
             if type(result) is tuple and result == args:
-                # What came in a request fits a reply, and needs no look: that is echo.
+                # The arguments as they came: they fit a reply, and need no check. That is echo.
                 return Reply(request.tag, OK, args)
             return _outcome(request.tag, result, self.limits.max_line)
         except RefusedError as error:
@@ -200,7 +200,7 @@ class Portal:
 
 
 def check(request: Request, service: Service, caller: Caller) -> Reply | None:
-    """Return why a service is not executed, if it is not. The number of arguments comes last."""
+    """Return why a service must not be executed, if so. The argument count is checked last."""
     if caller.transport not in service.transports:
         return refusal(request.tag, "use-tcp", f"{service.name} is not offered over UDP")
     if not service.free and not caller.admit(service):
@@ -214,7 +214,7 @@ def check(request: Request, service: Service, caller: Caller) -> Reply | None:
 def _refused(tag: bytes, error: RefusedError, service: Service, portal: Portal) -> Reply:
     code = error.code.encode()
     reply = Reply(tag, ERR, (code, *error.arguments))
-    # A refusal that is no line of the protocol is a failure like any other.
+    # A refusal that the protocol cannot carry is a failure like any other.
     if grammar.NAME.fullmatch(code) and len(reply.encode()) <= portal.limits.max_line:
         return reply
     return _failed(tag, service, portal)
@@ -233,7 +233,7 @@ def _outcome(tag: bytes, result: Result, max_line: int) -> Reply | Farewell:
 def _final(tag: bytes, result: Result, max_line: int) -> Reply:
     args = reply_args(result)
     reply = Reply(tag, OK, args)
-    # Escaped, an octet is three. Nearly every reply is so short that it need not be measured.
+    # An escaped octet takes three. Nearly every reply is too short to need measuring.
     if len(args) > _FEW or sum(map(len, args)) > _SHORT:
         size = len(reply.encode())
         if size > max_line:

@@ -15,7 +15,7 @@ from esps_portal.portal.statistics import Statistics
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import RefusedError
 
-#: Escaped, each octet may become three; so many fit the default line with room for the tag.
+#: Each octet may take three when escaped; this many fit the default line and leave room for a tag.
 _MOST_RANDOM = 2048
 #: Counters are memory that strangers can make us hold.
 _MOST_COUNTERS = 1024

@@ -1,8 +1,8 @@
-"""Faults that are placed: which request or connection each befalls, counted and drawn.
+"""Placed faults: which request or connection each one hits, by number and by chance.
 
 This module decides and performs nothing: a `FaultBook` is shown every connection and every request
-and says which `Fault` befalls it; `esps_portal.portal.wreckage` says what that makes of a reply,
-and the carriers do it.
+and says which `Fault` hits it; `esps_portal.portal.wreckage` says what that makes of a reply, and
+the carriers do it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from esps_portal.portal.vocabulary import (
 
 @attrs.define(eq=False)
 class Fault:
-    """One fault that is placed: its kind, its parameters, and whom it befalls.
+    """One placed fault: its kind, its parameters, and what it hits.
 
     Attributes:
         service, transport, connection, request: selectors; ``None`` is any. The two last are
@@ -61,7 +61,7 @@ class Fault:
 
     @classmethod
     def of(cls, kind: str, /, **said: Any) -> Fault:  # noqa: ANN401 - checked here, each by its name
-        """Make a fault of what a test, a file or a command line says: selectors and parameters.
+        """Make a fault from selectors and parameters, as a test, a file or a command line has them.
 
         Raises:
             FaultError: there is no such fault, or one of the values makes no sense.
@@ -77,8 +77,8 @@ class Fault:
         draws = chance is not None or bool(said.get("jitter"))
         check_chance(chance, seed, word, draws=draws)
         if draws and seed is None:
-            # Where the kind has a seed of its own it is the same one: a line that says so is enough
-            # to have the fault again.
+            # Where the kind has a seed of its own it is the same one: one number is enough to
+            # reproduce the fault.
             said["seed"] = seed = secrets.randbits(32)
         if "seed" not in word.parameters:
             said.pop("seed", None)
@@ -169,7 +169,7 @@ class FaultBook:
         return fault
 
     def remove(self, fault: Fault) -> None:
-        """Lift a fault; what it has befallen stays as it is. It may be gone already."""
+        """Lift a fault; requests that it has hit stay as they are. It may be gone already."""
         if fault in self.in_force:
             self.in_force.remove(fault)
 

@@ -1,8 +1,8 @@
 """The journal: everything that happened to a portal, in order and bounded.
 
 It holds one record for each connection and each request, and each record says when it changed, by
-a number that counts all changes. The entries are read off the records when somebody asks: so that
-to keep a journal costs a request little.
+a number that counts all changes. The entries are derived from the records when somebody asks:
+keeping a journal costs a request little.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from esps_portal.protocol.messages import Request, readable_request
 #: Requests, and connections, that are kept; older ones are forgotten, and counted.
 KEPT = 10_000
 
-# So long a run is, a new one begins.
+# Requests in a run; then a new one begins.
 _RUN = 1000
 
 #: A request that was answered at once: when, from whom, the number of the connection (0 over UDP),
-#: its line, and what was sent. A tuple is made in a fraction of the time of a record, and the
-#: garbage collector has nothing to look for in it.
+#: its line, and what was sent. A tuple is made in a fraction of the time of a record, and is
+#: nothing that the garbage collector has to follow.
 Answered = tuple[float, tuple[str, int], int, bytes, bytes]
 
 
@@ -80,10 +80,10 @@ class Journal:
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
-        # Records, and runs of what has not been made a record of; together so many requests.
+        # Records, and runs whose requests have none yet; together this many requests.
         self._calls: deque[RecordedCall | _Run] = deque()
         self._held = 0
-        #: Where carriers add to, see `begin_run`; `None` once anything else was noted.
+        #: Where carriers add requests, see `begin_run`; `None` once anything else was noted.
         self.run: list[Answered] | None = None
         self._open: _Run | None = None
         self.connections: deque[RecordedConnection] = deque(maxlen=kept)
@@ -91,7 +91,7 @@ class Journal:
         self.start = 0.0
         #: Told of each entry as it happens.
         self.sinks: list[Sink] = []
-        #: Told that something happened; each is dropped when it returns true.
+        #: Called after each change; each is dropped once it returns true.
         self.watchers: list[Callable[[], bool]] = []
         #: Nothing happens any more.
         self.has_ended = False
@@ -108,7 +108,7 @@ class Journal:
         self._accepted = self._requests = 0
 
     def end(self) -> None:
-        """Tell whoever watches that nothing happens any more."""
+        """Tell all watchers that nothing more will happen."""
         self.has_ended = True
         self._tell_watchers()
 
@@ -148,7 +148,7 @@ class Journal:
         request: Request | None,
         now: float,
     ) -> RecordedCall:
-        """A request came in, or what was meant for one."""
+        """A request came in, or a line that was meant as one."""
         self._end_run()
         number = 0
         if connection is not None:
@@ -164,7 +164,7 @@ class Journal:
         return record
 
     def ended(self, record: RecordedCall, state: str, sent: bytes, now: float) -> None:
-        """A request was answered, or will never be; `sent` are the lines that answered it."""
+        """A request was answered, or never will be; `sent` are the lines that answered it."""
         self._end_run()
         self._order += 1
         record.order_ended = self._order
@@ -176,13 +176,13 @@ class Journal:
 
     @property
     def is_heard(self) -> bool:
-        """Whether somebody is told of each entry as it happens; else a carrier may note a run."""
+        """Whether somebody is told of each entry as it happens; if not, carriers may note runs."""
         return bool(self.sinks or self.watchers)
 
     def begin_run(self) -> list[Answered]:
         """Return where carriers add each request that they have answered at once.
 
-        They may as long as `run` is this list, which is until anything else is noted or asked.
+        They may for as long as `run` is this list: until anything else is noted or asked.
         What came on a connection they count there.
         """
         if self.run is None or len(self.run) >= _RUN:
@@ -205,7 +205,7 @@ class Journal:
         while self._held > self._kept:
             oldest = calls[0]
             if isinstance(oldest, _Run) and self._held - len(oldest) < self._kept:
-                # The rest of it is younger than what has to go.
+                # The rest of the run is younger, and stays.
                 excess = self._held - self._kept
                 del oldest.answered[:excess]
                 oldest.order += 2 * excess
@@ -226,7 +226,7 @@ class Journal:
                 records += kept.records()
             else:
                 records.append(kept)
-        # Whoever asks again gets the same ones.
+        # Asked again, the same records are returned.
         self._calls = deque(records)
         return records
 
@@ -235,7 +235,7 @@ class Journal:
         return sorted(self._entries(), key=lambda entry: entry.order)
 
     def calls_of(self, service: str | None = None) -> list[RecordedCall]:
-        """Return the calls, of one service or all; a replay of a UDP reply is none."""
+        """Return the calls, of one service or all; a repeat over UDP is not one."""
         return [
             call
             for call in self.calls

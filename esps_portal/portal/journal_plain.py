@@ -9,7 +9,7 @@ from esps_portal.portal.records import RECEIVED, Entry, RecordedCall, RecordedCo
 
 
 def plain_call(call: RecordedCall) -> dict[str, Any]:
-    """Return a call of a service, and what came of it."""
+    """Return a call of a service and its outcome."""
     return {
         "service": call.service,
         "args": [plain_octets(arg) for arg in call.args],

@@ -1,7 +1,7 @@
 """What arguments a stub answers to: exact ones, any, those that fit a pattern or a predicate.
 
-A stub's arguments are a row of these, one for each argument of the call; `ANY_ARGS` at its end
-stands for whatever else comes. Each can say of itself what it wants, for a person to read.
+A stub has one of these for each argument of the call; `ANY_ARGS` at the end takes whatever else
+comes. Each can describe what it wants, for a person to read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import attrs
 
 from esps_portal.portal.services import as_octets
 
-# Of an argument so much is shown; a report with 8 KB in one line helps nobody.
+# Characters shown of an argument: 8 KB in one line of a report help nobody.
 _SHOWN = 60
 
 
@@ -34,13 +34,13 @@ class _AnyArgs:
         return "ANY_ARGS"
 
 
-#: Stands for one argument, whatever it is.
+#: Matches one argument, whatever it is.
 ANY: Final = _Any()
-#: Stands at the end for any further arguments, or none.
+#: Matches, at the end, any further arguments or none.
 ANY_ARGS: Final = _AnyArgs()
 
-#: What may stand for an argument: itself (text is UTF-8), `ANY`, `ANY_ARGS`, a compiled regular
-#: expression that matches all of it, or a function that takes it (bytes) and tells.
+#: What may match an argument: itself (text is UTF-8), `ANY`, `ANY_ARGS`, a compiled regular
+#: expression that matches all of it, or a predicate that takes it (bytes).
 Wanted = str | bytes | _Any | _AnyArgs | re.Pattern[str] | re.Pattern[bytes] | Callable[..., Any]
 
 
@@ -56,13 +56,13 @@ class ArgumentPattern:
         """Return the pattern for what was given to ``stub``.
 
         Raises:
-            TypeError: one of them is nothing that can stand for an argument.
+            TypeError: one of them is not something that can match an argument.
             ValueError: `ANY_ARGS` is not the last.
         """
         open_ended = bool(args) and args[-1] is ANY_ARGS
         row = tuple(_checked(arg) for arg in (args[:-1] if open_ended else args))
         if any(arg is ANY_ARGS for arg in row):
-            raise ValueError("ANY_ARGS stands for all further arguments: it comes last")
+            raise ValueError("ANY_ARGS matches all further arguments: it comes last")
         return cls(row, open_ended)
 
     def differences(self, args: Sequence[bytes]) -> list[str]:
@@ -92,7 +92,7 @@ class ArgumentPattern:
 
 
 def shown(value: object) -> str:
-    """Return an argument, or what stands for one, as a person reads it: bounded, on one line."""
+    """Return an argument, or what matches one, for a person to read: bounded, on one line."""
     if isinstance(value, bytes):
         text = _shown_octets(value)
     elif isinstance(value, re.Pattern):
@@ -105,7 +105,7 @@ def shown(value: object) -> str:
 
 
 def _shown_octets(value: bytes) -> str:
-    """Return text as text; what is none, or holds what cannot be printed, as bytes."""
+    """Return printable text as text, and anything else as bytes."""
     try:
         text = value.decode()
     except UnicodeDecodeError:

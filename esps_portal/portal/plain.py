@@ -21,15 +21,15 @@ from esps_portal.protocol import grammar
 _Value = TypeVar("_Value")
 Reader = Callable[[object, str], _Value]
 
-#: The one key of a table that stands for octets that are no text.
+#: The one key of a table that represents octets that are not text.
 BASE64 = "b64"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # TOML's
-# Of a value so much is shown: an error is one line.
+# Characters shown of a value: an error is one line.
 _SHOWN = 60
 
 
 class ScenarioError(ValueError):
-    """A plain value says what cannot be.
+    """A plain value is not what it should be.
 
     Attributes:
         path: the key, as in ``stubs[0].answers[1].times``; empty for the whole.
@@ -64,10 +64,10 @@ def in_base64(octets: bytes) -> dict[str, str]:
 
 
 def octets_of(plain: object) -> bytes:
-    """Return the octets that a plain value stands for.
+    """Return the octets that a plain value represents.
 
     Raises:
-        ValueError: it stands for none; the words say what would, or what is wrong with it.
+        ValueError: it represents none; the message says what would, or what is wrong.
     """
     if isinstance(plain, str):
         try:
@@ -89,12 +89,12 @@ def read_json(text: str | bytes) -> object:
     """Return a JSON value, in which no object has a key twice.
 
     Raises:
-        ScenarioError: it is no JSON, and where.
+        ScenarioError: it is not JSON, and where.
     """
     try:
         return json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        raise ScenarioError("", f"no JSON: {error}") from error
+        raise ScenarioError("", f"not JSON: {error}") from error
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -102,7 +102,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {json.dumps(twice)} stands there twice")
+        raise ValueError(f"the key {json.dumps(twice)} is there twice")
     return found
 
 
@@ -111,7 +111,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 @attrs.frozen
 class Table:
-    """A table of plain values that knows where it stands."""
+    """A table of plain values that knows its own path."""
 
     values: dict[str, object]
     path: str
@@ -121,10 +121,10 @@ class Table:
         """Return a table.
 
         Args:
-            keys: those that there are; ``None`` takes any.
+            keys: the known ones; ``None`` takes any.
 
         Raises:
-            ScenarioError: it is none, or has other keys.
+            ScenarioError: it is not a table, or has other keys.
         """
         if not isinstance(plain, dict):
             raise ScenarioError(path, f"a table of keys and values, not {shown(plain)}")
@@ -138,11 +138,11 @@ class Table:
         return table
 
     def get(self, key: str, read: Reader[_Value], default: _Value) -> _Value:
-        """Return what stands under a key, or the default where nothing does."""
+        """Return the value of a key, or the default."""
         return read(self.values[key], self.where(key)) if key in self.values else default
 
     def required(self, key: str, read: Reader[_Value]) -> _Value:
-        """Return what has to stand under a key."""
+        """Return the value of a key that must be there."""
         if key not in self.values:
             raise self.error(key, "this key is needed")
         return read(self.values[key], self.where(key))

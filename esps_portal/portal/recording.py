@@ -139,7 +139,7 @@ def read_recording(octets: bytes) -> list[RecordedAnswer]:
     """Return the calls that were answered, in the order in which they came.
 
     Raises:
-        RecordingError: it is no recording, or a line of it that is not its last is broken.
+        RecordingError: it is not a recording, or a line of it that is not its last is broken.
     """
     answers: list[RecordedAnswer] = []
     sitting: list[RecordedAnswer] = []  # numbers begin again where a line says `began`
@@ -185,7 +185,7 @@ def _check_began(plain: object) -> None:
 
 
 def _answers(line: int, table: Table, *, replayed: bool) -> list[RecordedAnswer]:
-    """Return what a line tells of an answered call; nothing where it is none."""
+    """Return the answered call that a line describes, if it describes one."""
     if table.get("verb", read_text, "") != "CALL" or table.get("cut", read_truth, default=False):
         return []
     service = table.required("service", read_octets)

@@ -1,4 +1,4 @@
-"""What the journal holds: a record for each connection and each request, and what befell it."""
+"""What the journal holds: a record for each connection and each request, with its outcome."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class RecordedCall:
         peer: the client's address and port.
         connection: the number of its TCP connection; 0 over UDP.
         data: the line as it came, without its LF.
-        request: what it says; ``None`` where it is no request.
+        request: what it says; ``None`` where it is not a request.
         received, ended: seconds since the portal started.
         state: ``received``, ``replied``, ``faulted``, ``aborted``, ``replayed``.
         sent: the lines that answered it, as bytes; a fault may have kept or changed them.
-        fault: the fault that befell it, in words; empty for none.
+        fault: the fault that hit it, in words; empty for none.
     """
 
     transport: str
@@ -76,7 +76,7 @@ class RecordedCall:
 
     @property
     def verb(self) -> str:
-        """The verb; empty where it is no request."""
+        """The verb; empty where it is not a request."""
         return self.request.verb.decode() if self.request else ""
 
     @property
@@ -87,7 +87,7 @@ class RecordedCall:
 
     @property
     def service(self) -> str:
-        """The service that was called; empty where it is no call."""
+        """The service that was called; empty where it is not a call."""
         if self.request is None or self.request.verb != b"CALL" or not self.request.args:
             return ""
         return self.request.args[0].decode("utf-8", "backslashreplace")

@@ -79,7 +79,7 @@ def _stub(recorded: list[RecordedAnswer], max_line: int) -> Stub:
 
 
 def _in_turn(recorded: list[RecordedAnswer], max_line: int) -> list[Answer]:
-    """Return the answers in order; equal ones that follow each other are one, so many times."""
+    """Return the answers in order; equal ones in a row are one answer and its count."""
     turns: list[Answer] = []
     for one in recorded:
         answer = _answer(one, max_line)

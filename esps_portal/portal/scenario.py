@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: What every fault may say beside its own parameters (`Fault.of`).
 SELECTORS = ("service", "transport", "connection", "request", "when", "times", "chance", "seed")
-# Of an error that quotes a value so much is shown.
+# Characters shown of an error that quotes a value.
 _SHOWN = 300
 
 
@@ -101,7 +101,7 @@ class PlannedFault:
 
 @attrs.frozen
 class Scenario:
-    """What shall happen.
+    """What is to happen.
 
     Attributes:
         limits: those that differ from the defaults of `Limits`, by name.

@@ -42,12 +42,12 @@ def read_scenario_toml(text: str) -> Scenario:
     """Return the scenario of a TOML text.
 
     Raises:
-        ScenarioError: it is no TOML, and where; or no scenario.
+        ScenarioError: it is not TOML, and where; or no scenario.
     """
     try:
         plain = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ScenarioError("", f"no TOML: {error}") from error
+        raise ScenarioError("", f"not TOML: {error}") from error
     return read_scenario(plain)
 
 
@@ -94,12 +94,12 @@ def read_fault(plain: object, path: str = "") -> PlannedFault:
 
 
 def _answers(table: Table) -> tuple[Answer, ...]:
-    """Return the answers of a stub: the list, or the one that stands in the stub itself."""
+    """Return the answers of a stub: the list, or the one that is part of the stub itself."""
     beside = [key for key in _ANSWER_KEYS if key in table.values]
     if "answers" not in table.values:
         return (_answer(table),) if beside else ()
     if beside:
-        raise table.error(beside[0], "it stands in one of the answers, or there are no answers")
+        raise table.error(beside[0], "it belongs in one of the answers, or there are no answers")
 
     def read(plain: object, path: str) -> Answer:
         return _answer(Table.of(plain, path, _ANSWER_KEYS))
@@ -195,7 +195,7 @@ def _limits(plain: object, path: str) -> dict[str, int | float]:
         if name not in defaults:
             raise ScenarioError(where, f"there is no such key; there are {', '.join(defaults)}")
         if name in found:
-            raise ScenarioError(where, "it stands there twice, with - and _")
+            raise ScenarioError(where, "it is there twice, with - and _")
         written[name] = key
         if isinstance(defaults[name], float):
             found[name] = read_seconds(value, where)

@@ -21,7 +21,7 @@ _MOST_UNEXPECTED = 100
 
 @attrs.define(eq=False)
 class Script:
-    """What shall happen, and what did."""
+    """What is to happen, and what has."""
 
     stubs: StubBook = attrs.field(factory=StubBook)
     faults: FaultBook = attrs.field(factory=FaultBook)

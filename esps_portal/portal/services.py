@@ -121,7 +121,7 @@ class Service:
         """
         name = declaration.get("name") or function.__name__.replace("_", "-")
         if not grammar.NAME.fullmatch(name.encode()):
-            message = f"{name!r} is no name: a-z, then up to 63 of a-z A-Z 0-9 - . _"
+            message = f"{name!r} is not a name: a-z, then up to 63 of a-z 0-9 - . _"
             raise ValueError(message)
         offered = frozenset(declaration.get("transports", ("tcp", "udp")))
         idempotent = declaration.get("idempotent", False)
@@ -160,7 +160,7 @@ def reply_args(result: Result) -> tuple[bytes, ...]:
     """Return what a service returned as the arguments of its reply.
 
     Raises:
-        TypeError: it is none of the things that a service may return.
+        TypeError: it is nothing that a service may return.
     """
     if type(result) is tuple and _OCTETS.issuperset(map(type, result)):
         return result
@@ -187,7 +187,7 @@ def number(text: bytes, what: str, lowest: int, highest: int) -> int:
     """Return a decimal argument of a service.
 
     Raises:
-        RefusedError: ``bad-arguments``: it is no decimal number, or out of bounds.
+        RefusedError: ``bad-arguments``: it is not a decimal number, or out of bounds.
     """
     # Zeros before it change nothing. Longer than any bound, int() of a stranger's thousand digits
     # would be work for nothing.

@@ -7,7 +7,7 @@ import attrs
 
 @attrs.define
 class Statistics:
-    """Plain counters. Whoever does the thing counts it.
+    """Plain counters, incremented where each thing happens.
 
     Attributes:
         named: what the service ``count`` counts.

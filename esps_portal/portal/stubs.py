@@ -63,7 +63,7 @@ class Stub:
 
     def __init__(self, service: str, args: Sequence[Wanted], *, max_line: int) -> None:
         if not _is_name(service):
-            raise StubError(f"{service!r} is no name: a-z, then up to 63 of a-z 0-9 - . _")
+            raise StubError(f"{service!r} is not a name: a-z, then up to 63 of a-z 0-9 - . _")
         self.service = service
         self.pattern = ArgumentPattern.of(args)
         self.answers: list[Answer] = []
@@ -81,7 +81,7 @@ class Stub:
     def fail(self, code: str, *words: str | bytes) -> Stub:
         """Refuse with an error code, a name of the registry or ``x-...``, and words."""
         if not _is_name(code):
-            raise StubError(f"{code!r} is no error code: a-z, then up to 63 of a-z 0-9 - . _")
+            raise StubError(f"{code!r} is not an error code: a-z, then up to 63 of a-z 0-9 - . _")
         return self._finish(ERR, (code.encode(), *(as_octets(word) for word in words)))
 
     def data(self, *args: str | bytes) -> Stub:
@@ -107,7 +107,7 @@ class Stub:
         return self
 
     def times(self, count: int) -> Stub:
-        """Give this answer so many times, then the next; behind the last the stub is used up."""
+        """Give this answer ``n`` times, then the next; after the last the stub is used up."""
         if type(count) is not int or count < 1:
             raise StubError(f"times takes a number from 1 on, not {count!r}")
         if not self.answers:
@@ -116,7 +116,7 @@ class Stub:
         return self
 
     def optional(self) -> Stub:
-        """It is no fault if nobody calls it."""
+        """Let it go unused: `verify` does not ask for a call."""
         self.is_optional = True
         return self
 

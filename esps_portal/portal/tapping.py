@@ -38,7 +38,7 @@ _OVERHEAD = 512
 # Over UDP: requests of one client that wait, and those that are known to have been answered.
 _MOST_WAITING = 1024
 _MOST_ANSWERED = 256
-# An over-long line is not kept; so much of it, and why it is so short, stands in the journal.
+# An over-long line is not kept: the journal has this much of it, and says why it is cut.
 _TOO_LONG = b"(too long)"
 _EMPTY = (b"", b"\r")
 

@@ -15,7 +15,7 @@ from esps_portal.portal.records import (
     RecordedConnection,
 )
 
-# Of a line so much is shown.
+# Characters shown of a line.
 _SHOWN = 100
 _ENDS = {"fin": "FIN", "rst": "RST"}
 

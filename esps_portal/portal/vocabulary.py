@@ -57,7 +57,7 @@ VOCABULARY: dict[str, Kind] = {
         {"at": "middle", "pause": 0.05},
     ),
     "coalesce": Kind(
-        "replies are held until so many, or so long, and come at once",
+        "replies are held until there are that many, or for that long, and come at once",
         TCP,
         {"replies": 2, "seconds": 1.0},
     ),
@@ -77,9 +77,11 @@ VOCABULARY: dict[str, Kind] = {
     "no-terminator": Kind("the reply without its last LF; the connection stays", TCP),
     "accept-close": Kind("the connection is accepted, and closed without a word", TCP),
     "drop": Kind("no reply", UDP, before=True),
-    "duplicate": Kind("the reply comes so many times", UDP, {"copies": 2}),
+    "duplicate": Kind("the reply comes that many times", UDP, {"copies": 2}),
     "reorder": Kind(
-        "the reply comes after so many others, or so long", UDP, {"replies": 1, "seconds": 1.0}
+        "the reply comes after that many others, or that long",
+        UDP,
+        {"replies": 1, "seconds": 1.0},
     ),
     "delay": Kind(
         "the reply comes late, by up to jitter more",
@@ -88,7 +90,7 @@ VOCABULARY: dict[str, Kind] = {
         before=True,
     ),
     "corrupt": Kind("some octets of the reply are others", UDP, {"octets": 1, "seed": 0}),
-    "oversize": Kind("the reply is padded to so many bytes", UDP, {"bytes": 2000}),
+    "oversize": Kind("the reply is padded to this many bytes", UDP, {"bytes": 2000}),
     "wrong-source": Kind("the reply comes from another port", UDP),
 }
 

@@ -32,7 +32,7 @@ class Pause:
 
 @attrs.frozen
 class Hold:
-    """Keep these octets back until so many replies are held, or the first for so many seconds."""
+    """Hold these octets until ``replies`` are held, or the first has been for ``seconds``."""
 
     octets: bytes
     replies: int
@@ -91,7 +91,7 @@ class Wreckage:
         return [Send(line[:-1] if final else line)]
 
     def _truncated(self, line: bytes, size: int, *, final: bool) -> list[Step]:
-        """Return the beginning of the answer, as far as this line has it."""
+        """Return as much of the answer's beginning as this line has."""
         piece = line[: size - self._sent]
         if not final and len(piece) < size - self._sent:
             self._sent += len(piece)
@@ -114,7 +114,7 @@ class Datagrams:
 
     Attributes:
         datagrams: at once, or after ``delay`` seconds.
-        hold: until so many replies have left after it, or ``delay`` seconds; 0: not held.
+        hold: until this many later replies have left, or for ``delay`` seconds; 0: not held.
         elsewhere: they leave from another port.
     """
 
@@ -151,7 +151,7 @@ def _dripped(line: bytes, bytes_per_second: float) -> list[Step]:
     steps: list[Step] = []
     for start in range(0, len(line), size):
         piece = line[start : start + size]
-        # The wait comes first: so many bytes are not through before their time.
+        # The wait comes first: at that rate the bytes cannot have arrived earlier.
         steps += [Pause(len(piece) / bytes_per_second), Send(piece)]
     return steps
 

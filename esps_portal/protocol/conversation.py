@@ -1,7 +1,7 @@
 """The server's side of one TCP connection: whose turn it is, and what ends it.
 
 The legal moves are two tables, `CONNECTION_MOVES` and `CALL_MOVES`; a pair that is absent is an
-error of ours, never a peer's. The specification's diagrams are held against them by a test.
+bug, never a peer's doing. The specification's diagrams are held against them by a test.
 
 A conversation does not know what a verb other than CANCEL and QUIT does, what a service is, or
 how long anything takes: the carrier hands in bytes and says when a time is over.
@@ -44,7 +44,7 @@ class State(enum.Enum):
     ENDED = "the last line has been written"
 
 
-# To look up a member of an enumeration costs more than all else that `read` asks of a state.
+# Looking up a member of an enumeration costs more than everything else that `read` does.
 _OPEN = State.OPEN
 # The states in which whatever comes is thrown away.
 _DEAF = frozenset({State.QUITTING, State.ENDED})
@@ -150,13 +150,13 @@ class Conversation:
         self._splitter = LineSplitter(limits.max_line, limits.max_unterminated)
         # Tags in flight; a CANCEL that waits has one too, without a call.
         self._calls: dict[bytes, RunningCall | None] = {}
-        # Calls whose task has not ended; cancelled ones are among them, their tags are not above.
+        # Calls whose task has not ended: also cancelled ones, whose tags are free again.
         self._running: set[RunningCall] = set()
         self._quit_tag: bytes | None = None
-        # No octet has come yet; and no line but empty ones.
+        # Whether no octet has come yet, and whether no line has but empty ones.
         self._untouched = self._first = True
         self._is_tls = False
-        # What is being skipped is the first line, and begins with this.
+        # The head of the first line, while that is being skipped.
         self._skipped_first = b""
 
     # -- what the peer sends
@@ -178,7 +178,7 @@ class Conversation:
         return bool(found)
 
     def read(self, piece: Piece) -> Request | Reply | Notice | Cancel | None:
-        """Say what to do about the next of `pieces`."""
+        """Return what to do about the next of `pieces`."""
         if type(piece) is not bytes:
             return self._read_too_long(piece)  # type: ignore[arg-type]  # mypy: type() is exact
         try:
@@ -189,7 +189,7 @@ class Conversation:
             words = "not executed: the portal is closing"
             return self._reject(piece, ProtocolError("closing", words))
         name = request.verb
-        # Most are calls; to find that out by a table takes a hash of octets never seen before.
+        # Most are calls, and comparing is cheaper than a table: the octets' hash is never cached.
         if name != b"CALL":
             if name not in VERBS:
                 return self._reject(piece, ProtocolError("unknown-verb", hint_for_verb(name)))
@@ -200,7 +200,7 @@ class Conversation:
         return request
 
     def end_of_input(self) -> None:
-        """The peer has sent its FIN. An unfinished line is never executed."""
+        """Note the peer's FIN. An unfinished line is never executed."""
         if self.state is not State.ENDED:
             self._move(Signal.END_OF_INPUT)
 
@@ -217,14 +217,14 @@ class Conversation:
         return len(self._running)
 
     def begin(self, tag: bytes) -> RunningCall:
-        """A call under ``tag`` starts."""
+        """Note that a call under ``tag`` starts."""
         call = RunningCall(tag)
         self._calls[tag] = call
         self._running.add(call)
         return call
 
     def finish(self, call: RunningCall) -> bool:
-        """The task of ``call`` has ended. Returns whether its reply is still to be sent."""
+        """Note that a call's task has ended; return whether its reply is still to be sent."""
         wanted = call.state is CallState.RUNNING
         call.move("finish")
         self._running.discard(call)
@@ -233,26 +233,26 @@ class Conversation:
         return wanted
 
     def cancelled(self, cancel: Cancel) -> Reply:
-        """The call that ``cancel`` hit has ended. Returns the answer to it."""
+        """Note that the cancelled call has ended; return the answer to its CANCEL."""
         del self._calls[cancel.tag]
         return Reply(cancel.tag, OK)
 
     # -- how it ends
 
     def shut_down(self) -> Notice | None:
-        """The server closes. Returns what to say, if anything is still said."""
+        """Note that the server shuts down; return what to say, if anything."""
         if self.state is State.ENDED:
             return None
         self._move(Signal.SHUTDOWN)
         return Notice(b"BYE", (b"closing",)) if self.state is State.CLOSING else None
 
     def idle(self) -> Notice:
-        """Nothing has come for too long. Returns the last line."""
+        """Note that nothing has come for too long; return the last line."""
         self._move(Signal.IDLE)
         return Notice(b"BYE", (b"idle",))
 
     def expire(self) -> list[Reply]:
-        """The drain is over: refuse what runs, and a CANCEL that waits. Returns the refusals."""
+        """End the drain: return refusals for what still runs, and for a CANCEL that waits."""
         lines = [refusal(tag, "closing", "the drain is over") for tag in self._calls]
         for call in self._live():
             self._drop(call)
@@ -260,7 +260,7 @@ class Conversation:
         return lines
 
     def drained(self) -> Reply | None:
-        """No call runs any more. Returns the last line, if there is one: the answer to QUIT."""
+        """Note that no call runs any more; return the last line, if any: the answer to QUIT."""
         self._move(Signal.DRAINED)
         return None if self._quit_tag is None else Reply(self._quit_tag, OK)
 
@@ -328,7 +328,7 @@ class Conversation:
             and grammar.HTTP_VERSION.fullmatch(tokens[-1])
             and tokens[1] not in VERBS
         ):
-            return f"this is no HTTP: it is {VERSION.decode()}"
+            return f"this is not HTTP: it is {VERSION.decode()}"
         return ""
 
     def _read_too_long(self, piece: TooLong | Skipped | Unterminated) -> Reply | Notice | None:
@@ -337,7 +337,7 @@ class Conversation:
             self._fall_silent()
             return None
         if isinstance(piece, Skipped):
-            # Its answer was too-long, when nobody knew how it ends.
+            # It was answered with too-long before its end was known.
             second = self._skipped_first.split(b" ")[1:2]
             if second and second[0] not in VERBS and grammar.HTTP_END.search(piece.tail):
                 self._fall_silent()

@@ -1,11 +1,11 @@
 """The server's rules for UDP: what is answered, how long an answer may be, what is remembered.
 
 One datagram is one request; its reply is one datagram. Nothing here knows a socket or a clock:
-sources are any hashable values, times are seconds on a clock of the carrier's.
+sources are any hashable values, times are seconds on the carrier's clock.
 
 Two bounds keep a portal from being an amplifier (spec, UDP): a reply is at most
-`Limits.amplification` times its request and at most `Limits.max_datagram`. One memory makes a
-call happen at most once: calls that run, and replies of calls that are not idempotent.
+`Limits.amplification` times its request and at most `Limits.max_datagram`. One memory, of
+running calls and of the replies of calls that are not idempotent, makes a call happen at most once.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _ANSWERS = frozenset({OK, DATA, ERR})
 
 @attrs.define
 class DatagramAnswer:
-    """All lines of one answer, and what is left of it where it does not fit.
+    """All lines of one answer, and the substitute for where they do not fit.
 
     Attributes:
         lines: the datagram; empty where it is longer than any datagram may be.
-        size: its length, were it sent.
-        brief: an error without its words, or ``too-large`` where the answer is none.
+        size: the length of all lines, whether kept or not.
+        brief: an error without its words; ``None`` where the answer is not an error.
     """
 
     tag: bytes
@@ -59,7 +59,7 @@ class DatagramAnswer:
         return cls(tag, lines if size <= limits.max_datagram else b"", size, brief)
 
     def fit(self, request_size: int, limits: Limits) -> bytes | None:
-        """Return what may be sent for a request of that many bytes, if anything may."""
+        """Return what may be sent for a request of ``request_size`` bytes, if anything may."""
         room = min(limits.amplification * request_size, limits.max_datagram)
         if self.size <= room:
             return self.lines
@@ -121,7 +121,7 @@ class DatagramRules:
     ) -> Request | bytes | None:
         """Return the request to answer, or the datagram to send back, or ``None`` for silence.
 
-        Raises nothing: what is wrong with a datagram is answered or not.
+        Raises nothing: a bad datagram is answered with an error, or with silence.
         """
         if self._kept:
             self._forget_expired(now)
@@ -129,7 +129,7 @@ class DatagramRules:
             request = self._parse(datagram)
         except ProtocolError as error:
             return None if looks_like_answer(datagram) else self._reject(datagram, source, error)
-        # Most are calls; to find out by a table takes a hash of octets never seen before.
+        # Most are calls, and comparing is cheaper than a table: the octets' hash is never cached.
         is_call = request.verb == b"CALL"
         if not is_call and request.verb in _ANSWERS:
             return None
@@ -140,11 +140,11 @@ class DatagramRules:
         return request if is_call and not self.closing else self._check(request, datagram)
 
     def forget_all(self) -> None:
-        """Forget the answers that are kept. What runs goes on."""
+        """Forget the kept answers. Running calls go on."""
         self._kept.clear()
 
     def fit(self, replies: Sequence[Reply | Notice], tag: bytes, request_size: int) -> bytes | None:
-        """Return the datagram that answers a request of that many bytes, if one may be sent."""
+        """Return the datagram that answers a request of that size in bytes, if one may be sent."""
         if len(replies) == 1:
             line = replies[0].encode()
             size = len(line)
@@ -170,7 +170,7 @@ class DatagramRules:
         return exchange
 
     def finish(self, exchange: Exchange, replies: Sequence[Reply], now: float) -> bytes | None:
-        """The call has ended. Returns the datagram to send, if one may be sent."""
+        """Note that the call has ended; return the datagram to send, if one may be sent."""
         del self._running[exchange.key]
         answer = DatagramAnswer.of(replies, exchange.request.tag, self._limits)
         if exchange.keeps and not _came_before_execution(replies[-1]):
@@ -180,7 +180,7 @@ class DatagramRules:
         return answer.fit(exchange.request_size, self._limits)
 
     def _check(self, request: Request, datagram: bytes) -> Request | bytes | None:
-        """Let through what the portal answers."""
+        """Refuse what the portal does not answer over UDP; let the rest through."""
         if self.closing:
             return self._refuse(request.tag, datagram, "closing", "the portal is closing")
         verb = VERBS.get(request.verb)
@@ -211,7 +211,7 @@ class DatagramRules:
     def _repeat(
         self, key: tuple[Hashable, bytes], request: Request, size: int, now: float
     ) -> bytes | None:
-        """The same request again is answered from memory; it is silent while the call runs."""
+        """Answer a request that came again from memory; with silence while the call runs."""
         exchange = self._running.get(key) or self._kept[key]
         if exchange.request != request:
             return self.fit([refusal(None, "tag-in-use", request.tag)], request.tag, size)
@@ -231,7 +231,7 @@ class DatagramRules:
 
 
 def _brief(answer: Reply | Notice) -> bytes | None:
-    """Return an error without its words; the one notice there is over UDP has none."""
+    """Return an error without its words; the one notice sent over UDP has none."""
     if isinstance(answer, Notice):
         return answer.encode()
     if answer.kind != ERR:

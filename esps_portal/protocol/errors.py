@@ -71,7 +71,7 @@ class ClosedError(EspsError, ConnectionError):
 
 
 class BrokenPeerError(EspsError, ConnectionError):
-    """The peer reset the connection, or sent what is no ESPS/1."""
+    """The peer reset the connection, or sent what is not ESPS/1."""
 
 
 class UnreachableError(EspsError, ConnectionError):

@@ -1,4 +1,4 @@
-"""The limits that a peer holds, each with its unit and where its default comes from."""
+"""The limits of a portal, each with its unit and where its default comes from."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class Limits:
     max_datagram: int = _whole(1200, 64, 65507)
     #: A UDP reply is at most this many times its request (RFC 9000 section 8.1).
     amplification: int = _whole(3, 1)
-    #: A connection without a complete line and without a running call ends after it.
+    #: A connection that sends no complete line and has no running call ends after it.
     idle: float = _seconds(600)
-    #: A peer that takes nothing of what it is sent is cut off after it.
+    #: A peer that accepts nothing of what it is sent is cut off after it.
     stall: float = _seconds(30)
-    #: What running calls get to end, after QUIT, FIN or the server's shutdown.
+    #: How long running calls may take to end, after QUIT, FIN or the server's shutdown.
     drain: float = _seconds(5)
     #: How long input is discarded before the close, so that no RST overtakes the last line.
     linger: float = _seconds(1)

@@ -41,7 +41,7 @@ class Skipped:
 
 @attrs.frozen
 class Unterminated:
-    """So many bytes have come without an LF that the connection ends."""
+    """More bytes without an LF than are allowed: the connection ends."""
 
 
 Piece = bytes | TooLong | Skipped | Unterminated

@@ -58,8 +58,8 @@ class Reply:
 
     def encode(self) -> bytes:
         """Return the line."""
-        # Every answer of a portal passes here, so what is common is tried first: no arguments; then
-        # arguments of which nothing is left but the SPs between them, and none of which is empty.
+        # Every answer of a portal passes here, so the common cases come first: no arguments, then
+        # arguments that need no escape and are not empty: but for PLAIN there are only SPs.
         args = self.args
         if not args:
             return b"%b %b\n" % (self.tag, self.kind)
@@ -127,7 +127,7 @@ def parse_request_untrusted(line: bytes) -> Request:
 
 
 def readable_request(line: bytes) -> Request | None:
-    """Return the request in ``line``, ``None`` where it is none."""
+    """Return the request in ``line``, or ``None`` if it is not one."""
     try:
         return parse_request_untrusted(line)
     except ProtocolError:
@@ -197,7 +197,7 @@ def _what_is_wrong_with_answer(line: bytes) -> str:
         if kind not in _NOTICES:
             return "after the * comes ESPS/1, ERR or BYE"
     elif readable_tag(text) is None or kind not in _REPLIES:
-        return "it is no reply: TAG OK, TAG DATA or TAG ERR"
+        return "it is not a reply: TAG OK, TAG DATA or TAG ERR"
     elif kind == ERR and not grammar.NAME.fullmatch(args.partition(b" ")[0]):
         return "after ERR comes a code: a-z, then up to 63 of a-z 0-9 - . _"
     return _what_is_wrong_with_args(args)

@@ -2,7 +2,7 @@
 
 A requester gives each request a tag, takes what comes back, and keeps it with the request until
 somebody collects it. Notices and tags that it does not know are ignored, as the specification
-asks. It knows no socket and no clock; tags come from whoever makes it.
+asks. It knows no socket and no clock; tags come from its maker.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Pending:
     #: DATA lines that nobody has collected.
     rows: deque[tuple[bytes, ...]] = attrs.field(factory=deque)
     final: Reply | None = None
-    #: How often it was sent once more with room for its reply.
+    #: How often it was padded and sent again, to make room for its reply.
     paddings: int = 0
 
     @property
@@ -88,11 +88,11 @@ class Requester:
         return pending
 
     def forget(self, pending: Pending) -> None:
-        """Nobody waits for the answer any more; what still comes is ignored."""
+        """Stop waiting for the answer; what still comes is ignored."""
         self._pending.pop(pending.request.tag, None)
 
     def resume(self, pending: Pending) -> None:
-        """Wait for the same request again: it is sent once more, with room for its reply."""
+        """Wait again for the answer: the request is sent once more, with room for its reply."""
         pending.final = None
         pending.paddings += 1
         self._pending[pending.request.tag] = pending
@@ -115,7 +115,7 @@ class Requester:
                 self._take(parse_answer_untrusted(piece))
 
     def receive_datagram_untrusted(self, datagram: bytes) -> None:
-        """Take what has come over UDP: anybody may have sent it, so what is wrong is ignored."""
+        """Take what has come over UDP. Anybody may have sent it, so what is wrong is ignored."""
         if not datagram.endswith(b"\n"):
             return
         try:

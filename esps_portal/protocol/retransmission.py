@@ -17,7 +17,7 @@ from esps_portal.protocol.requester import Pending
 
 # A line is no longer where the peer's limit has not been learnt (spec, Length).
 _LONGEST = 8192
-# How often a request is padded: a reply may be longer when it is asked for again (ESPS-UDP-38).
+# How often a request is padded: each execution may give a longer reply (ESPS-UDP-38).
 _MOST_PADDINGS = 4
 
 
@@ -34,7 +34,7 @@ class Retransmission:
 
     @classmethod
     def for_host(cls, host: str) -> Retransmission:
-        """Return the schedule for a literal address: quick on loopback, where nothing is far."""
+        """Return the schedule for a literal address: quick on loopback, which has no latency."""
         return cls(ack_timeout=0.05) if host == "::1" or host.startswith("127.") else cls()
 
     def waits(self, chance: float) -> Iterator[float]:
@@ -50,7 +50,7 @@ class Retransmission:
 
     @property
     def longest(self) -> float:
-        """The longest that a client waits in all (RFC 7252: MAX_TRANSMIT_WAIT)."""
+        """The longest total wait, in seconds (RFC 7252: MAX_TRANSMIT_WAIT)."""
         return sum(self.waits(1.0))
 
 

@@ -25,7 +25,7 @@ class PortalURL:
         """Return what ``text`` says.
 
         Raises:
-            ValueError: it is no such URL; the message says what it should be.
+            ValueError: the URL is malformed; the message says what it should be.
         """
         try:
             transport, rest = _split(text)
@@ -33,7 +33,7 @@ class PortalURL:
         except ValueError as error:
             meant = "" if "://" in text else _meant(text)
             shape = meant or "esps://HOST[:PORT] (or esps+udp://, esps+tls://)"
-            raise ValueError(f"{text!r} is no portal URL: {error}; write {shape}") from error
+            raise ValueError(f"{text!r} is not a portal URL: {error}; write {shape}") from error
         return cls(transport, host, port)
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _meant(text: str) -> str:
-    """Return the URL of a host, and perhaps a port, that stand there alone; else nothing."""
+    """Return the URL meant by a bare host, with or without a port; else nothing."""
     for meant in (f"esps://{text}", f"esps://[{text}]"):
         try:
             _host_and_port(_split(meant)[1])
@@ -86,7 +86,7 @@ def _host_and_port(text: str) -> tuple[str, int]:
         host, colon, port = text.partition(":")
         rest = colon + port
         if ":" in port:
-            raise ValueError("an IPv6 address stands in brackets, [::1] say")
+            raise ValueError("an IPv6 address goes in brackets: [::1]")
         host = _name(host)
     if not rest:
         return host, PORT

@@ -37,7 +37,8 @@ def inherited_sockets(environment: MutableMapping[str, str]) -> Sockets | None:
             sock = socket.socket(fileno=descriptor)
         except OSError as error:
             sockets.close()
-            raise ValueError(f"descriptor {descriptor} is no socket: {error.strerror}") from error
+            message = f"descriptor {descriptor} is not a socket: {error.strerror}"
+            raise ValueError(message) from error
         _sort_in(sock, sockets)
     return sockets
 

@@ -32,7 +32,7 @@ class Sockets:
 
 
 class CannotBindError(OSError):
-    """An address cannot be had.
+    """An address cannot be bound.
 
     Attributes:
         host, port, transport: the address, and for what.
@@ -122,7 +122,7 @@ def bound(family: int, kind: int, host: str, port: int, *, share: bool = False) 
         share: another socket of ours has the address already, and lets it be shared.
 
     Raises:
-        CannotBindError: the address cannot be had.
+        CannotBindError: the address cannot be bound.
     """
     transport = "tcp" if kind == socket.SOCK_STREAM else "udp"
     with _translated(host, port, transport):

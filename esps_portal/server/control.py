@@ -244,7 +244,7 @@ async def serve_control(
         told: hears of each fault that is placed through it: one by chance has drawn its seed.
 
     Raises:
-        CannotBindError: at once, where the port cannot be had.
+        CannotBindError: the port cannot be bound; raised before anything is served.
     """
     (listener,) = bind(("127.0.0.1",), port, udp=False).tcp
     async with trio.open_nursery() as nursery:

@@ -1,7 +1,7 @@
 """A bound UDP socket: woken when it is readable and drained without waiting.
 
-On a wildcard address the kernel tells, for each datagram, which of ours was asked; what goes back
-says so again, and leaves from there.
+On a wildcard address the kernel reports, for each datagram, which local address it was sent to;
+the reply names that address again, and leaves from there.
 """
 
 from __future__ import annotations

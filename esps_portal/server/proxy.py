@@ -100,7 +100,7 @@ async def serve_proxy(
     """Relay until it is shut down or cancelled. Reports a `ProxyListening` once it listens.
 
     Raises:
-        CannotBindError: at once, where an address cannot be had.
+        CannotBindError: an address cannot be bound; raised before anything is served.
         OwnUpstreamError: at once, where it would connect to itself.
     """
     sockets = bind(config.hosts, config.port, tcp=config.tcp, udp=config.udp)

@@ -1,7 +1,7 @@
 """The file that a recording is written to, a line at a time.
 
 Each line is one ``write`` to a file opened with O_APPEND: a process that is killed leaves whole
-lines, and at most a broken last one. Nothing that befalls the file harms the portal: it is logged,
+lines, and at most a broken last one. Trouble with the file never harms the portal: it is logged,
 once, and the recording ends there, so that what it holds has no hole.
 """
 
@@ -21,9 +21,9 @@ from esps_portal.portal.records import Entry
 
 _log = logging.getLogger("esps_portal")
 
-# A first line is shorter; of what is no recording no more is read.
+# A first line is shorter; of what is not a recording no more is read.
 _FIRST_LINE = 4096
-# A broken last line is looked for from the end, so many bytes at a time.
+# A broken last line is looked for from the end, this many bytes at a time.
 _BLOCK = 65536
 
 
@@ -51,7 +51,7 @@ class RecordFile:
         path: a new file, or a recording that is gone on with.
         product: what records, ``name/version``.
 
-    Raises `CannotRecordError` at once where the file cannot be had.
+    Raises `CannotRecordError` at once where the file cannot be opened.
     """
 
     def __init__(self, path: Path, product: str) -> None:
@@ -88,7 +88,7 @@ class RecordFile:
             return
         first = os.pread(self._file, _FIRST_LINE, 0).partition(b"\n")
         if not is_recording(first[0] + first[1]):
-            raise CannotRecordError(self._path, "it is there already, and is no recording")
+            raise CannotRecordError(self._path, "it is there already, and is not a recording")
         end = size
         while True:
             start = max(0, end - _BLOCK)

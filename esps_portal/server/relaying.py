@@ -2,7 +2,7 @@
 
 Octets, FIN in each direction for itself, and RST pass as they come. Each direction holds at most
 one read's worth of octets beside the kernel's buffers: where one end does not read, the other is
-not read either. Nothing of ours is ever added.
+not read either. The relay never adds a byte of its own.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class Relay:
 
     @property
     def deadline(self) -> float:
-        """Never: whoever is idle or stalled is the portal's affair."""
+        """Never: idle and stalled peers are the portal's to end."""
         return math.inf
 
     def expire(self) -> None:

@@ -1,4 +1,4 @@
-"""A connection of a scripted portal: keeps the journal, and has faults befall its requests."""
+"""A connection of a scripted portal: it keeps the journal and applies faults to requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from esps_portal.server.streams import Stream
 from esps_portal.server.wrecking import WreckingConnection
 
 _EMPTY = (b"", b"\r")
-# An over-long line is not kept; so much of it, and why it is so short, stands in the journal.
+# An over-long line is not kept: the journal has this much of it, and says why it is cut.
 _TOO_LONG = b"(too long)"
 
 
@@ -112,7 +112,7 @@ class ScriptedConnection(WreckingConnection):
             raise
 
     async def _answer_with_care(self, piece: Piece, outcome: object) -> None:
-        """Answer what is no request, or what a fault may befall."""
+        """Answer what is not a plain request, or one that a fault may hit."""
         if piece in _EMPTY:
             return
         request = outcome if isinstance(outcome, Request) else None

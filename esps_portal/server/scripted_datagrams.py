@@ -22,7 +22,7 @@ from esps_portal.server.udp import DatagramCaller, DatagramServer
 
 @attrs.define
 class ScriptedDatagramCaller(DatagramCaller):
-    """The sender of one datagram: its line, its record once it has one, and what befell it."""
+    """The sender of one datagram: its line, its record once it has one, and its fault."""
 
     data: bytes = b""
     record: RecordedCall | None = None
@@ -31,7 +31,7 @@ class ScriptedDatagramCaller(DatagramCaller):
 
 @attrs.define(eq=False)
 class _Held:
-    """Datagrams that wait until so many others have left."""
+    """Datagrams held back until a number of others have left."""
 
     datagrams: Datagrams
     caller: ScriptedDatagramCaller
@@ -215,7 +215,7 @@ class ScriptedDatagramServer(DatagramServer):
             scope.cancel()
 
     def _later(self, seconds: float, happen: Callable[[], None]) -> None:
-        """Let something happen after so many seconds, unless a reset comes first."""
+        """Let something happen after a delay in seconds, unless a reset comes first."""
         assert self._nursery is not None  # noqa: S101 - `_handle` has set it
         scope = trio.CancelScope()
         self._late.add(scope)

@@ -74,7 +74,7 @@ async def serve(
     """Serve until it is shut down or cancelled. Reports a `Listening` once it listens.
 
     Raises:
-        CannotBindError: at once, where an address cannot be had.
+        CannotBindError: an address cannot be bound; raised before anything is served.
     """
     sockets = config.sockets or bind(
         config.hosts, config.port, tcp=config.tcp, udp=config.udp, hold=config.hold

@@ -41,7 +41,7 @@ class Stream(Protocol):
         """Return how many bytes were sent that the peer's system has not acknowledged."""
 
     def close(self, patience: float = 0.0) -> None:
-        """Close it. What was sent and not taken is given up after so many seconds."""
+        """Close it. What the peer has not taken is given up after ``patience`` seconds."""
 
 
 class SocketStream:

@@ -120,7 +120,7 @@ class Switch:
         self._serve()
 
     async def reset(self) -> None:
-        """Let nothing of what was reach what comes.
+        """Keep everything that came before from reaching what comes after.
 
         Open connections and those that wait to be accepted are reset, datagrams that were not
         read are thrown away, kept answers forgotten. It returns when that is so.

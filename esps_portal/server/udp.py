@@ -61,7 +61,7 @@ class DatagramServer(DatagramSocket):
         self._all_ended: trio.Event | None = None
 
     async def shut_down(self) -> None:
-        """Refuse what has not begun, and return when what runs has ended, or been refused."""
+        """Refuse new calls; return when the running ones have ended or been refused."""
         self._rules.closing = True
         if self._calls:
             self._all_ended = trio.Event()
@@ -72,7 +72,7 @@ class DatagramServer(DatagramSocket):
             await self._all_ended.wait()
 
     async def abort(self) -> None:
-        """Cancel every call, answer none, and return when all have ended."""
+        """Cancel every call without an answer; return when all have ended."""
         self._aborting = True
         if self._calls:
             self._all_ended = trio.Event()
@@ -89,7 +89,7 @@ class DatagramServer(DatagramSocket):
         now: float,
         nursery: trio.Nursery,
     ) -> None:
-        """Answer one datagram, as far as it is to be answered."""
+        """Answer one datagram, if it is one that gets an answer."""
         self._portal.statistics.datagrams += 1
         rules = self._rules
         request = rules.receive_untrusted(datagram, source, now)
@@ -120,7 +120,7 @@ class DatagramServer(DatagramSocket):
         nursery.start_soon(self._run_call, call, caller)
 
     def _deliver(self, answer: bytes | None, caller: DatagramCaller, now: float) -> None:  # noqa: ARG002 - for a journal
-        """Send an answer, if there is one that may be sent."""
+        """Send an answer, if the rules allow one."""
         if answer is not None:
             self._send(answer, caller.source, caller.ancillary)
 
@@ -134,7 +134,7 @@ class DatagramServer(DatagramSocket):
             replies.append(reply)
             held += len(reply.encode())
             if held > room:
-                # It can never be sent, so a small datagram shall not make much work.
+                # It can never be sent: a small datagram must not cause much work.
                 raise RefusedError(*_NO_ROOM)
             await trio.lowlevel.checkpoint()
 

@@ -1,8 +1,8 @@
 """A connection that performs faults on its answers.
 
 It decides nothing: `esps_portal.portal.wreckage` gives the steps, this takes them. While one
-answer comes in pieces no other line may get between them: whoever has a line waits its turn. What
-cannot wait (the end of the connection) has the line that is out in part completed at once.
+answer goes out in pieces no other line may come between them: each waits its turn. What cannot
+wait, the end of the connection, first completes a line that is only partly sent.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class WreckingConnection(Connection):
 
     def __init__(self, stream: Stream, peer: tuple[str, int], portal: Portal) -> None:
         super().__init__(stream, peer, portal)
-        # Whoever has the turn sends one line in pieces; what is still to be done of it.
+        # Held while a line goes out in pieces; and the steps that are left of that line.
         self._turn = trio.Lock()
         self._in_pieces: deque[Step] = deque()
         self._pause = trio.CancelScope()

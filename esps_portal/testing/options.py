@@ -50,7 +50,7 @@ class PortalFactory(Protocol):
             options: see `PortalOptions`.
 
         Raises:
-            CannotBindError: an address cannot be had.
+            CannotBindError: an address cannot be bound.
             TypeError: an option is unknown, or not what it has to be.
         """
 
@@ -59,7 +59,7 @@ def check_options(options: PortalOptions, also: str = "") -> None:
     """Check the names of options, and what each is.
 
     Args:
-        also: an option that whoever calls has taken himself.
+        also: an option that the caller handles itself.
 
     Raises:
         TypeError: an option is unknown, or not what it has to be.

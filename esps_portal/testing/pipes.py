@@ -15,7 +15,7 @@ _READ_SIZE = 65536
 
 
 class Pipe:
-    """Octets one way. Whatever changes, whoever waits looks again."""
+    """Octets one way. Every change wakes all that wait, and they look again."""
 
     def __init__(self) -> None:
         self._held = bytearray()
@@ -173,7 +173,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
     @contextmanager
     def _alone(self, doing: str) -> Iterator[None]:
-        """Let one task do it at a time; a close of ours meanwhile is no fault of the peer's."""
+        """Let one task do it at a time; our own close meanwhile is not the peer's doing."""
         if doing in self._busy:
             raise trio.BusyResourceError(f"another task {doing} on this stream")
         self._busy.add(doing)

@@ -18,7 +18,7 @@ class PlacedFault:
     _lift: Callable[[], None]
 
     def lift(self) -> None:
-        """End it. What it has befallen stays as it is."""
+        """End it. Requests that it has hit stay as they are."""
         self._lift()
 
     @property

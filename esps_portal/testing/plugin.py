@@ -5,7 +5,7 @@ runs a portal is imported when the first test asks for one. Hence no attrs here.
 
 A test ends in this order: what it did is reported (`pytest_runtest_makereport`, phase ``call``),
 then the fixtures that depend on the portal are torn down, then the portal is reviewed and reset.
-A test that has failed already is not failed again; what the portal knows stands in its report.
+A test that has failed already is not failed again; its report gains what the portal knows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A portal that runs, as a test has it: stubs, faults, journal, assertions.
 
-Everything is done in the portal's own event loop, whatever thread asks: so what a call has placed
-is in force when it returns, and calls from several threads are safe.
+Everything is done in the portal's own event loop, whichever thread asks: what a call places is in
+force when the call returns, and calls from several threads are safe.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Loop(Protocol):
         """Run a function in the loop and return its result."""
 
     def reset(self) -> None:
-        """Let nothing of what was reach what comes (`Switch.reset`)."""
+        """Begin anew; see `Switch.reset`."""
 
     def down(self) -> None:
         """Take the ports out of service."""
@@ -79,7 +79,7 @@ class RunningPortal:
         self._portal = portal
         self._script = portal.script
         self._loop = loop
-        # Lifted or not: without its seed a failure by chance cannot be had again.
+        # Kept though lifted: without its seed a failure by chance cannot be reproduced.
         self._drawn: list[Fault] = []
         self._outages: list[Outage] = []
 
@@ -98,7 +98,7 @@ class RunningPortal:
             raise RuntimeError(f"this portal is not served over {transport.upper()}: it has no URL")
         return str(PortalURL(transport, self.host, self.port))
 
-    # -- what shall happen
+    # -- the script
 
     def stub(self, service: str, *args: Wanted) -> Stub:
         """Answer a call with exactly these arguments; go on with ``.reply(...)`` or its like.
@@ -134,8 +134,8 @@ class RunningPortal:
     def down(self) -> Outage:
         """Refuse every connect and every datagram, from now until the ``with`` block ends.
 
-        Open connections are reset. The port stays ours. It may be done while it is done already:
-        the portal is up again when the last outage has ended.
+        Open connections are reset; the port stays taken. Outages may overlap: the portal is up
+        again when the last one has ended.
         """
         outage = Outage(self._end_outage)
         self._outages.append(outage)
@@ -163,8 +163,8 @@ class RunningPortal:
             scenario: a file, as a `Path` or a name that ends in ``.toml``; or the TOML itself.
 
         Raises:
-            ScenarioError: it is none, and which key is wrong; or it has limits that are not those
-                of this portal, which takes them when it starts.
+            ScenarioError: it is not a scenario, and which key is wrong; or its limits differ from
+                this portal's, which are fixed when it starts.
             OSError: the file cannot be read.
         """
         planned = read_scenario_toml(_scenario_text(scenario))
@@ -173,7 +173,7 @@ class RunningPortal:
     def dump(self) -> str:
         """Return the stubs and faults that were placed as a scenario that `load` takes.
 
-        What has been used up, or has happened, is not part of it.
+        Neither how often each was used nor the journal is part of it.
 
         Raises:
             ScenarioError: a stub has a predicate, which no file can hold.
@@ -184,20 +184,20 @@ class RunningPortal:
         """Answer the calls of a recording as they were answered, in that order, the last for ever.
 
         Raises:
-            RecordingError: it is none, or does not fit this portal's limits.
+            RecordingError: it is not a recording, or does not fit this portal's limits.
             OSError: the file cannot be read.
         """
         recording = read_recording(Path(path).read_bytes())
         self._loop.run(lambda: replay(recording, self._portal))
 
-    # -- what has happened
+    # -- the journal
 
     @contextmanager
     def record(self, path: str | Path) -> Iterator[None]:
         """Add to a recording what happens from now until the ``with`` block ends.
 
         Raises:
-            CannotRecordError: the file cannot be written, or is no recording.
+            CannotRecordError: the file cannot be written, or is not a recording.
         """
         with RecordFile(Path(path), self._portal.product) as file:
             sinks, write = self._script.journal.sinks, file.write
@@ -209,7 +209,7 @@ class RunningPortal:
                     self._loop.run(lambda: sinks.remove(write))
 
     def calls(self, service: str | None = None) -> list[RecordedCall]:
-        """Return the calls of a service, or all, in order; a replay over UDP is none."""
+        """Return the calls of a service, or all, in order; a repeat over UDP is not one."""
         waiting.check_service(service)
         return self._loop.run(lambda: self._script.journal.calls_of(service))
 
@@ -228,16 +228,16 @@ class RunningPortal:
     def wait_for(
         self, service: str | None = None, *, count: int = 1, timeout: float = 1.0
     ) -> list[RecordedCall]:
-        """Wait until a service, or any, was called so often. Returns its calls.
+        """Wait until a service, or any, was called ``count`` times. Returns its calls.
 
         Args:
-            count: from 1 on.
+            count: at least 1.
             timeout: seconds.
 
         Raises:
             NotCalledError: it was not, in time.
             TypeError, ValueError: an argument makes no sense.
-            RuntimeError: a loop runs in this thread, and would stand still meanwhile.
+            RuntimeError: an event loop runs in this thread, which this would block.
         """
         library = waiting.running_library()
         if library:
@@ -248,7 +248,7 @@ class RunningPortal:
         waiting.check(service, count, timeout)
         watch = self._loop.run(lambda: waiting.watch(self._script.journal, service, count))
         try:
-            # It raises nothing of its own: what a signal's handler raises is not taken for ours.
+            # Not `Future.result`: its TimeoutError looks like one that a signal handler raises.
             concurrent.futures.wait([watch.future], timeout)
             if not watch.future.done():
                 raise self._not_called(service, count, timeout)
@@ -288,17 +288,17 @@ class RunningPortal:
         return self._loop.run(lambda: findings(self._script))
 
     def review(self) -> Review:
-        """Return the same with all that happened, well or not; of a portal that has ended, too."""
+        """Return the same, and all that happened; even for a portal that has ended."""
         try:
             return self._loop.run(self._reviewed)
         except PortalEndedError as error:
-            # Nobody else has the journal any more.
+            # Its thread has gone, so the journal can be read from here.
             how = "".join(traceback.format_exception(error.__cause__)).rstrip()
             problems = [f"{error}\n{how}", *findings(self._script)]
             return Review(problems, self._report(problems))
 
     def reset(self) -> None:
-        """Forget stubs, faults and journal; end old connections. It returns when that is so."""
+        """Forget stubs, faults and journal, and end old connections, before it returns."""
         self._loop.reset()
         self._begin_anew()
 

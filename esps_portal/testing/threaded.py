@@ -20,7 +20,7 @@ from esps_portal.testing.running import PortalEndedError, RunningPortal
 
 _Result = TypeVar("_Result")
 
-# All is cancelled, and cleanup is bounded: longer than this takes only a machine that stands still.
+# Everything is cancelled and cleanup is bounded: only a machine that is stuck needs longer.
 _STOP_WITHIN = 10.0
 
 
@@ -35,16 +35,16 @@ class PortalThread:
         self._scope = trio.CancelScope()
         self._serving: frozenset[trio.lowlevel.Task] = frozenset()
         self._death: list[BaseException] = []
-        #: Whoever has started it may use it; of a portal that serves many tests, the present one.
+        #: Whether it may be used: a portal that serves many tests is lent to each in turn.
         self.is_lent = True
-        # A daemon: a test process that is killed in its test must not wait for us.
+        # A daemon: a test process that is interrupted must not wait for it.
         self._thread = threading.Thread(target=self._run, name="esps-portal", daemon=True)
 
     def start(self) -> Listening:
         """Start it. Returns once it listens.
 
         Raises:
-            CannotBindError: an address cannot be had.
+            CannotBindError: an address cannot be bound.
         """
         self._thread.start()
         return self._ready.result()
@@ -62,7 +62,7 @@ class PortalThread:
         return self._thread.is_alive()
 
     def run(self, function: Callable[[], _Result]) -> _Result:
-        """Run a function in the loop, whatever thread asks."""
+        """Run a function in the loop, whichever thread asks."""
         if threading.current_thread() is self._thread:
             return function()  # a service, or a predicate of a stub, that uses its own portal
         settled: Future[_Result] = Future()
@@ -70,17 +70,17 @@ class PortalThread:
         def settle() -> None:
             try:
                 settled.set_result(function())
-            except BaseException as error:  # noqa: BLE001 - whoever asked is told
+            except BaseException as error:  # noqa: BLE001 - the caller is told
                 settled.set_exception(error)
 
         return self._settled(settle, settled)
 
     def reset(self) -> None:
-        """Let nothing of what was reach what comes."""
+        """Begin anew; see `Switch.reset`."""
         self.run_and_reset(lambda: None)
 
     def run_and_reset(self, function: Callable[[], _Result]) -> _Result:
-        """Run a function in the loop, then reset: one way there and back."""
+        """Run a function in the loop, then reset, in one round trip between the threads."""
         if threading.current_thread() is self._thread:
             raise RuntimeError("a portal is reset by the test, not by what it calls")
 
@@ -95,7 +95,7 @@ class PortalThread:
         # What is aborted still writes into the journal: it is emptied last.
         await self._listening.switch.reset()
         if self._is_dying:
-            await trio.sleep_forever()  # until the loop ends, so that whoever asks is told
+            await trio.sleep_forever()  # until the loop ends, which the caller is then told
         self._portal.reset()
         self._portal.script.journal.start = trio.current_time()
 
@@ -128,7 +128,7 @@ class PortalThread:
             except trio.Cancelled as error:
                 settled.set_exception(error)
                 raise
-            except BaseException as error:  # noqa: BLE001 - whoever asked is told
+            except BaseException as error:  # noqa: BLE001 - the caller is told
                 settled.set_exception(error)
 
         def begin() -> None:
@@ -155,7 +155,7 @@ class PortalThread:
 
     @contextmanager
     def _alive(self) -> Iterator[None]:
-        """Say in one line what has become of a portal that cannot be reached."""
+        """Raise one clear error for a portal that cannot be reached any more."""
         try:
             yield
         except (trio.RunFinishedError, trio.Cancelled) as error:
@@ -208,7 +208,7 @@ class ThreadedPortal(RunningPortal):
         self._thread.is_lent = True
 
     def give_back(self) -> Review:
-        """Do `review`, and `reset`, in a step. Until it is lent again nobody can use it.
+        """Do `review` and `reset` in one step. Until it is lent again nobody can use it.
 
         Raises:
             PortalEndedError: it has ended, so that neither can be.
@@ -240,7 +240,7 @@ def serve_in_thread(**options: Unpack[PortalOptions]) -> Iterator[ThreadedPortal
         options: see `PortalOptions`.
 
     Raises:
-        CannotBindError: an address cannot be had.
+        CannotBindError: an address cannot be bound.
     """
     portal = ThreadedPortal.start(**options)
     try:

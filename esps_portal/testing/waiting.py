@@ -27,7 +27,7 @@ class Watch:
 
 
 def check_service(service: object) -> None:
-    """Raise `TypeError` where that is no service's name, and not ``None``, for any."""
+    """Raise `TypeError` where that is not the name of a service, and not ``None``, for any."""
     if service is not None and not isinstance(service, str):
         raise TypeError(f"service is a str, or None for any, not {service!r}")
 
@@ -48,14 +48,14 @@ def check(service: object, count: object, timeout: object) -> None:
 
 
 def watch(journal: Journal, service: str | None, count: int) -> Watch:
-    """Watch for so many calls of a service. To be called in the portal's loop."""
+    """Watch for ``count`` calls of a service. To be called in the portal's loop."""
     future: concurrent.futures.Future[None] = concurrent.futures.Future()
 
     def met() -> bool:
-        # Of a portal that has died nothing is to be expected: whoever waits asks it, and is told.
+        # A dead portal sends no news: the waiter is woken, asks it, and is told.
         if not journal.has_ended and len(journal.calls_of(service)) < count:
             return False
-        # Whoever waited in asyncio and gave up has cancelled it.
+        # An asyncio waiter that gave up has cancelled it.
         if future.set_running_or_notify_cancel():
             future.set_result(None)
         return True
@@ -77,7 +77,7 @@ def running_library() -> str:
 
 
 async def wait(future: concurrent.futures.Future[None], timeout: float) -> bool:  # noqa: ASYNC109
-    """Wait for a future of another thread; return whether it was done within so many seconds."""
+    """Wait for a future of another thread; return whether it was done in ``timeout`` seconds."""
     if running_library() == "trio":
         return await _wait_in_trio(future, timeout)
     import asyncio  # noqa: PLC0415 - who is here has imported it; a suite on trio need not

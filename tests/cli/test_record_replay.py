@@ -183,13 +183,13 @@ def test_a_file_that_cannot_be_recorded_to(tmp_path: Path) -> None:
     notes.write_text("mine\n")
     status, said = failed("serve", "--port", "0", "--record", str(notes))
     assert (status, notes.read_text()) == (1, "mine\n")
-    assert said.endswith("it is there already, and is no recording")
+    assert said.endswith("it is there already, and is not a recording")
 
 
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda text: text.replace("received", "\n", 1), "line 3: no JSON"),
+        (lambda text: text.replace("received", "\n", 1), "line 3: not JSON"),
         (lambda _: "", "line 1: no recording: there is nothing in it"),
         (lambda text: text.replace('"format":1', '"format":2'), "line 1: format: 1 is known"),
         (lambda text: text.replace("OK hi", "OK " + "x" * 9000), "an answer has a line of 9007"),

@@ -81,17 +81,17 @@ def test_a_service_is_text(portal: Served, command: str) -> None:
     code, out, err = run(command, b"\xff", url=portal.url)
     assert (code, out) == (2, "")
     assert err.startswith(f"esps-portal {command}: Invalid value for ")
-    assert err.endswith(f" '\\udcff' is no text in UTF-8; see esps-portal {command} --help\n")
+    assert err.endswith(f" '\\udcff' is not UTF-8 text; see esps-portal {command} --help\n")
 
 
 def test_standard_input_is_closed(portal: Served) -> None:
-    told = "esps-portal: cannot read what - stands for: standard input is closed\n"
+    told = "esps-portal: cannot read the argument -: standard input is closed\n"
     assert run("call", "echo", "-", url=portal.url, redirected="<&-") == (1, "", told)
     assert run("call", "echo", "x", url=portal.url, redirected="<&-") == (0, "x\n", "")
 
 
 def test_standard_input_cannot_be_read(portal: Served) -> None:
-    told = "esps-portal: cannot read what - stands for: Bad file descriptor\n"
+    told = "esps-portal: cannot read the argument -: Bad file descriptor\n"
     assert run("call", "echo", "-", url=portal.url, redirected="0>/dev/null") == (1, "", told)
 
 
@@ -277,7 +277,7 @@ def test_what_is_no_host(command: str, host: str | bytes) -> None:
     code, out, err = run(command, "--host", host)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"esps-portal {command}: Invalid value for '--host': ")
-    assert " is no name " in err
+    assert " is not the name " in err
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_what_is_no_url(url: str, says: str) -> None:
     code, out, err = run("ping", "--url", url)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("esps-portal ping: Invalid value for '--url'")
-    assert f": '{url}' is no portal URL: " in err
+    assert f": '{url}' is not a portal URL: " in err
     assert says in err
 
 

@@ -170,7 +170,7 @@ def test_bad_usage(args: list[str], says: str) -> None:
     ("octets", "says"),
     [
         (b"stubs = [{}]", "stubs[0].service: this key is needed"),
-        (b"[[stubs]\n", "no TOML: "),
+        (b"[[stubs]\n", "not TOML: "),
         (b"\xff", "no text in UTF-8"),
         (
             b'limits={max-line=512}\nstubs=[{service="a",reply="' + b"x" * 600 + b'"}]',

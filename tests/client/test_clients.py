@@ -288,6 +288,6 @@ def _enter(url: str) -> None:
 
 def test_blocking_leaves_no_thread() -> None:
     before = threading.active_count()
-    with pytest.raises(ValueError, match="no portal URL"), blocking.connect("http://x"):
+    with pytest.raises(ValueError, match="not a portal URL"), blocking.connect("http://x"):
         pass
     assert threading.active_count() == before

@@ -193,15 +193,15 @@ def test_every_prefix_of_a_recording_can_be_read() -> None:
     [
         (b"", "line 1: no recording: there is nothing in it"),
         (BEGAN[:-5], "line 1: no recording: there is nothing in it"),
-        (b"hello\nworld\n", "line 1: no JSON: "),
+        (b"hello\nworld\n", "line 1: not JSON: "),
         (b"[]\n", "line 1: a table of keys and values, not []"),
         (b"{}\n", "line 1: event: this key is needed"),
         (b'{"event": "replied"}\n', 'line 1: no recording: one begins with {"event": "began"'),
         (b'{"event": "began"}\n', "line 1: format: this key is needed"),
         (b'{"event": "began", "format": 2}\n', "line 1: format: 1 is known, not 2"),
-        (BEGAN + b'{"event": "rep\n{"event": "opened"}\n', "line 2: no JSON: "),
-        (BEGAN + b"\n" + BEGAN, "line 2: no JSON: "),
-        (BEGAN + b"\xff\n" + BEGAN, "line 2: no JSON: "),
+        (BEGAN + b'{"event": "rep\n{"event": "opened"}\n', "line 2: not JSON: "),
+        (BEGAN + b"\n" + BEGAN, "line 2: not JSON: "),
+        (BEGAN + b"\xff\n" + BEGAN, "line 2: not JSON: "),
         (BEGAN + b'{"event": "replied", "verb": "CALL"}\n', "line 2: service: this key is needed"),
         (
             BEGAN

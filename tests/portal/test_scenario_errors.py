@@ -66,7 +66,7 @@ WRONG = [
     ),
     (
         'stubs = [{service = "a", times = 1, answers = []}]',
-        "stubs[0].times: it stands in one of the",
+        "stubs[0].times: it belongs in one of the",
     ),
     ("faults = [{}]", "faults[0].fault: this key is needed"),
     ("faults = [{fault = 1}]", "faults[0].fault: text, not 1"),
@@ -98,10 +98,10 @@ WRONG = [
     ("limits = {max-line = 1}", "limits.max-line: max_line is 512 at least, not 1"),
     ("limits = {max_line = 100000}", "limits.max_line: max_unterminated must not be less"),
     ("limits = {idle = inf}", "limits.idle: seconds, 0 or more, not Infinity"),
-    ("limits = {max-line = 600, max_line = 600}", "limits.max_line: it stands there twice"),
-    ("a = 1\nb =", "no TOML: Invalid value (at end of document)"),
-    ("a = 1\nb = ,\n", "no TOML: Invalid value (at line 2, column 5)"),
-    ("[[stubs]]\nservice = 'a'\nservice = 'b'\n", "no TOML: Cannot overwrite a value (at line 3"),
+    ("limits = {max-line = 600, max_line = 600}", "limits.max_line: it is there twice"),
+    ("a = 1\nb =", "not TOML: Invalid value (at end of document)"),
+    ("a = 1\nb = ,\n", "not TOML: Invalid value (at line 2, column 5)"),
+    ("[[stubs]]\nservice = 'a'\nservice = 'b'\n", "not TOML: Cannot overwrite a value (at line 3"),
 ]
 
 
@@ -117,11 +117,11 @@ def test_an_error_names_its_key(toml: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "no JSON: "),
-        ("1" * 5000, "no JSON: "),
-        ("[" * 100_000, "no JSON: "),
-        (b"\xff", "no JSON: "),
-        ('{"a": 1, "b": {"c": 1, "c": 2}}', 'no JSON: the key "c" stands there twice'),
+        ("{", "not JSON: "),
+        ("1" * 5000, "not JSON: "),
+        ("[" * 100_000, "not JSON: "),
+        (b"\xff", "not JSON: "),
+        ('{"a": 1, "b": {"c": 1, "c": 2}}', 'not JSON: the key "c" is there twice'),
     ],
 )
 def test_json_that_is_none(text: str | bytes, says: str) -> None:

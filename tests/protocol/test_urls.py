@@ -77,7 +77,7 @@ def test_what_a_url_says(text: str, transport: str, host: str, port: int) -> Non
     ],
 )
 def test_what_is_no_url_of_a_portal(text: str, reason: str) -> None:
-    with pytest.raises(ValueError, match=r"is no portal URL: .*; write esps://HOST") as told:
+    with pytest.raises(ValueError, match=r"is not a portal URL: .*; write esps://HOST") as told:
         PortalURL.parse(text)
     assert reason in str(told.value)
 

@@ -256,7 +256,7 @@ async def test_json_may_be_long() -> None:
     ("service", "value", "says"),
     [
         ("stub", b"", "usage: CALL stub JSON"),
-        ("stub", b" {", "no JSON: "),
+        ("stub", b" {", "not JSON: "),
         ("stub", b" []", "a table of keys and values, not []"),
         ("stub", b" {} {}", "usage: CALL stub JSON"),
         ("stub", b' {"service":"a","times":"x"}', 'times: a number from 1 on, not "x"'),

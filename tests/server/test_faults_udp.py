@@ -46,7 +46,7 @@ def test_drop(portal: RunningPortal, when: str, counted: bytes) -> None:
 
 
 def test_a_lost_reply_is_replayed(portal: RunningPortal) -> None:
-    """Executed once, asked for twice: the second time it is no call."""
+    """Executed once, asked for twice: the second time it is not a call."""
     portal.fault("drop", times=1)
     with udp(portal) as client:
         client.send(b"a CALL count ####\n")

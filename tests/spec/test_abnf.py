@@ -134,7 +134,7 @@ GOOD_ANSWERS = [
     b"* BYE idle\n",
     b"* ERR tag-in-use 1\n",
 ]
-# What is no reply, such as `1 ERR` without a code, may still be a request with an unknown verb.
+# What is not a reply, such as `1 ERR` without a code, may still be a request with an unknown verb.
 CASES: list[tuple[str, bytes, bool]] = [
     *(("line", line, True) for line in GOOD_REQUESTS + GOOD_ANSWERS),
     *(("line", line, False) for line in BAD_LINES),

@@ -108,7 +108,7 @@ def test_a_name_is_a_str(portal: RunningPortal) -> None:
     wrong: Any = b"price"
     with pytest.raises(TypeError, match="service is a str"):
         portal.calls(wrong)
-    with pytest.raises(ValueError, match="b'price' is no name: a-z, then"):
+    with pytest.raises(ValueError, match="b'price' is not a name: a-z, then"):
         portal.stub(wrong)
     with pytest.raises(ValueError, match="service is a name"):
         portal.fault("reset", service="No such")
