@@ -1,7 +1,7 @@
 """The command ``esps-portal``: arguments in, calls, words out.
 
-Each command lives in a module of its own, which is imported when it is needed: nobody who asks
-for help waits for a network library.
+Each command has a module of its own, imported when it is needed: help does not wait for a network
+library.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _COMMANDS = {
 
 
 class _LazyGroup(click.Group):
-    """Imports a command's module when the command is looked up, and says in one line what failed.
+    """Imports a command's module when the command is looked up, and reports errors in one line.
 
-    Whatever any command raises for a person to see comes by here.
+    Every exception that is meant for the user of a command passes through here.
     """
 
     def main(  # type: ignore[override]  # click has overloads, for what is told apart in here
@@ -80,7 +80,7 @@ class _LazyGroup(click.Group):
         except click.UsageError as error:
             name = ctx.invoked_subcommand
             command = self.get_command(ctx, name) if name else None
-            if error.ctx is None and command is not None:  # click's parser forgets whose it is
+            if error.ctx is None and command is not None:  # click's parser does not say whose it is
                 error.ctx = click.Context(command, ctx, name)
             raise
 
@@ -97,7 +97,7 @@ class _LazyGroup(click.Group):
 
 
 def _cannot_write(error: CannotWriteError) -> int:
-    """Tell of it, unless it is only that nobody reads on; return the exit code."""
+    """Report it, unless it is only that the reader has gone; return the exit code."""
     if error.reason:
         complain(f"esps-portal: {error}")
     return 1

@@ -25,7 +25,7 @@ from esps_portal.protocol.messages import Request
 
 
 class ServiceType(click.ParamType[str]):
-    """The name of a service: what is not text cannot be one. The portal knows the rest."""
+    """The name of a service: UTF-8 text; the rest is for the portal to check."""
 
     name = "service"
 
@@ -111,7 +111,7 @@ def call_command(
 
 
 def _standard_input() -> bytes:
-    """Return standard input, of which more than a line holds need not be read."""
+    """Return standard input; no more of it is read than a line may hold."""
     if sys.stdin is None:
         fail("esps-portal: cannot read the argument -: standard input is closed")
     try:
@@ -121,10 +121,10 @@ def _standard_input() -> bytes:
 
 
 def _check_size(service: str, args: list[bytes], *, cut: bool) -> None:
-    """Tell how far a request is too long, as the client itself does not.
+    """Say by how much a request is too long, which the client itself does not.
 
     Args:
-        cut: what was read may have gone on.
+        cut: whether there may have been more to read.
     """
     size = len(Request(b"c1", b"CALL", (service.encode(), *args)).encode())
     most = Limits().max_line

@@ -1,4 +1,4 @@
-"""Events as JSON lines on standard output, for a program that may read them, or may not."""
+"""Events as JSON lines on standard output, for a program that may or may not read them."""
 
 from __future__ import annotations
 

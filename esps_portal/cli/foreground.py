@@ -1,6 +1,6 @@
-"""A server in the foreground: where it listens, what it tells of, and how a signal ends it.
+"""A server in the foreground: where it listens, what it reports, and how signals end it.
 
-`serve` and `proxy` have this in common.
+`serve` and `proxy` share this.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Listening(Protocol):
 
 
 def listening_options(command: _Command) -> _Command:
-    """Add the options that say where a server listens, and what it tells of itself."""
+    """Add the options for where a server listens and what it reports."""
     for option in reversed(
         (
             click.option(
@@ -96,7 +96,7 @@ def run(main: Callable[[], Awaitable[int]], option_of: Callable[[CannotBindError
 
     Args:
         main: returns the exit code.
-        option_of: which option names another port.
+        option_of: names the option that changes the port, for a hint.
     """
     import trio  # noqa: PLC0415 - help must not wait for it
 
@@ -120,14 +120,14 @@ async def serve_until_signalled(
     as_json: bool,
     events: Events | None,
 ) -> int:
-    """Serve, tell where, and end: at the first signal in good order, at once at the second.
+    """Serve, report where, and end: in good order at the first signal, at once at the second.
 
     Args:
         serve: the server; it reports a `Listening` to its ``task_status``.
         begin: what is to be done between listening and telling of it, with the nursery and what
             the server reported. Returns the address of the control port, if there is one.
-        as_json: for a program to read.
-        events: what goes on telling of what happens.
+        as_json: report to a program, in JSON lines.
+        events: what further events are written to.
 
     Returns:
         The exit code: 0, or 128 and the number of the second signal.

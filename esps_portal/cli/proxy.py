@@ -60,7 +60,7 @@ def proxy_command(  # noqa: PLR0913 - click hands every option over as a paramet
       esps-portal serve --replay calls.jsonl
     """  # noqa: D301 - click wants the character itself in front of what keeps its lines
     where = PortalURL.parse(upstream)
-    # An upstream for UDP leaves nothing for TCP to do.
+    # With a UDP upstream there is nothing for TCP to do.
     tcp, udp = not no_tcp and where.transport != "udp", not no_udp
     if not (tcp or udp):
         raise click.UsageError("there is neither TCP nor UDP left to pass on")
@@ -75,7 +75,7 @@ def proxy_command(  # noqa: PLR0913 - click hands every option over as a paramet
             port=port,
             tcp=tcp,
             udp=udp,
-            journal=Journal(kept=1),  # its sinks hear of everything; nobody asks it later
+            journal=Journal(kept=1),  # its sinks are told of everything; it is never asked later
         )
     except ValueError as unfit:
         raise click.UsageError(str(unfit)) from unfit
@@ -101,7 +101,7 @@ async def _proxy(config: ProxyConfig, *, as_json: bool) -> int:
         config.journal.sinks.append(lambda entry: put(plain_entry(entry)))
 
     async def begin(*_: object) -> None:
-        """Nothing: a proxy has no control port."""
+        """Do nothing: a proxy has no control port."""
 
     return await serve_until_signalled(
         partial(serve_proxy, config), begin, as_json=as_json, events=events

@@ -168,7 +168,7 @@ async def _run_command(
 
 
 def _passed_on() -> list[signal.Signals]:
-    """Return the signals that are CMD's affair; under nohup SIGHUP is nobody's."""
+    """Return the signals that are passed on to CMD: under nohup not SIGHUP."""
     names = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     return [name for name in names if signal.getsignal(name) != signal.SIG_IGN]
 
@@ -181,7 +181,7 @@ async def _pass_on(signals: object, process: trio.Process) -> None:
 
 
 def _is_in_foreground() -> bool:
-    """Whether our terminal, if there is one, sends what is typed to our process group."""
+    """Whether the controlling terminal, if any, sends its signals to this process group."""
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
     except OSError:

@@ -1,7 +1,6 @@
-"""What makes a served portal a scripted one: --control, --scenario, --fault, --replay, --record.
+"""The options that script a served portal: --control, --scenario, --fault, --replay, --record.
 
-`serve` and `run` have them in common. Whatever else scripts a portal from the command line is
-declared here too: its option in `scripted_options`, its value in `Script`.
+`serve` and `run` share them: each is an option in `scripted_options` and a value in `Script`.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class ScenarioFile(click.ParamType["Scenario"]):
-    """A scenario file; what is wrong with it is named by its key."""
+    """A scenario file; its errors name the key."""
 
     name = "file"
 
@@ -78,13 +77,13 @@ class FaultWords(click.ParamType["PlannedFault"]):
         try:
             return read_fault(said)
         except ScenarioError as error:
-            # Most words name their key themselves.
+            # Most errors name their key themselves.
             named = re.search(rf"(?<!\w){re.escape(error.path)}(?!\w)", error.words)
             self.fail(error.words if named else str(error), param, ctx)
 
 
 class RecordingFile(click.ParamType["list[RecordedAnswer]"]):
-    """A recording; what is wrong with it is named by its line."""
+    """A recording; its errors name the line."""
 
     name = "file"
 
@@ -162,10 +161,10 @@ control_option = click.option(
 
 @attrs.frozen
 class Script:
-    """A portal that is scripted, and how it is to be controlled.
+    """A scripted portal, and how it is controlled.
 
     Attributes:
-        faults: those that it starts with.
+        faults: the ones in force from the start.
         control: the port; ``None`` for none.
     """
 
@@ -186,7 +185,7 @@ class Script:
 
         Raises:
             click.UsageError: the scenario, or the recording, does not fit its limits.
-            click.exceptions.Exit: the file cannot be recorded to, which was said.
+            click.exceptions.Exit: the file cannot be recorded to, which was reported.
         """
         from esps_portal.portal.offer import bundled_portal  # noqa: PLC0415 - help must not wait
         from esps_portal.portal.plain import ScenarioError  # noqa: PLC0415 - the same
@@ -214,7 +213,7 @@ class Script:
         """Open the control port, where one is wanted. Returns its address.
 
         Args:
-            told: hears of every fault that is placed there.
+            told: called with every fault that is placed there.
 
         Raises:
             CannotBindError: the port cannot be bound.
@@ -246,7 +245,7 @@ def _replay(recording: list[RecordedAnswer] | None, portal: ScriptedPortal) -> N
 
 
 def open_record(path: Path) -> RecordFile:
-    """Return the file that is recorded to; or say in one line why there is none, and exit 1."""
+    """Open the file to record to; if that fails say so in one line, and exit 1."""
     from esps_portal.server.product import PRODUCT  # noqa: PLC0415 - help must not wait for it
     from esps_portal.server.record_file import CannotRecordError, RecordFile  # noqa: PLC0415
 

@@ -12,7 +12,7 @@ _PARTS = {"text": "esps-1.md", "abnf": "esps-1.abnf", "registry": "registry.toml
 
 
 def spec_folder() -> Path:
-    """Return where the specification lies: in the package, or beside it in a source checkout."""
+    """Return where the specification is: in the package, or beside it in a source checkout."""
     package = Path(__file__).resolve().parent.parent
     shipped = package / "spec"
     return shipped if shipped.is_dir() else package.parent / "spec"

@@ -1,4 +1,4 @@
-"""What every command has in common: a URL, JSON, one line for an error, an exit code."""
+"""What the commands share: a URL, JSON, one line for an error, an exit code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ INTERRUPTED = 128 + signal.SIGINT
 
 
 class URLType(click.ParamType[str]):
-    """A portal's URL; usage errors say what one looks like."""
+    """A portal's URL; usage errors show what one looks like."""
 
     name = "url"
 
@@ -65,7 +65,7 @@ class HostType(click.ParamType[str]):
 
 
 class Seconds(click.FloatRange):
-    """A number of seconds; the ranges of click let nan pass, and inf where they have one end."""
+    """A number of seconds; click's ranges let nan pass, and inf where they are open."""
 
     def convert(
         self,
@@ -109,7 +109,7 @@ _KINDS: dict[type[EspsError], str] = {
 
 
 def text(octets: bytes) -> str:
-    """Return octets for a person: UTF-8 where they are, nothing that moves a terminal."""
+    """Return octets for a person: UTF-8 as text, the rest and control characters escaped."""
     decoded = octets.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in decoded)
 
@@ -121,15 +121,15 @@ def print_json(value: object) -> None:
 
 
 def complain(message: str) -> None:
-    """Print a line on standard error, if that can be written: if not, the exit code says it."""
+    """Print a line on standard error; if that cannot be written, the exit code must do."""
     try:
         click.echo(message, err=True)
     except OSError:
-        sys.stderr = None  # else what is left in its buffer changes the exit code
+        sys.stderr = None  # or what is left in its buffer changes the exit code
 
 
 def line(error: click.ClickException) -> str:
-    """Return what is wrong with the usage, and where to read on, in one line."""
+    """Return a usage error in one line, with where to read on."""
     said = " ".join(part.strip() for part in error.format_message().splitlines())
     said = text(said.encode("utf-8", "surrogateescape"))
     if not isinstance(error, click.UsageError):
@@ -155,9 +155,9 @@ def run(
     """Run a command's coroutine; what goes wrong with the portal becomes one line and exit 1.
 
     Args:
-        timeout: seconds, for the words when they are over.
-        bound: the coroutine as a whole may take no longer; else it sees to that itself.
-        url: whom it asks, for a hint.
+        timeout: seconds, for the error's words.
+        bound: whether ``timeout`` bounds the whole coroutine; if not, it bounds itself.
+        url: the portal it asks, for a hint.
         as_json: what went wrong is printed for a program too, on standard output: as ``error`` the
             code of a refusal, or ``unreachable``, ``closed``, ``broken-peer``, ``timed-out``.
     """
@@ -179,7 +179,7 @@ def run(
         refused = f"{error.code} {text(error.words.encode())}".rstrip()
         fail(refused + _refusal_hint(error, url))
     except EspsError as error:
-        # It may quote what the portal said last.
+        # It may quote the portal's last words.
         words = text(str(error).encode())
         tell(_KINDS[type(error)], words)
         fail(f"esps-portal: {words}{_hint(error)}")
@@ -194,7 +194,7 @@ def run(
 
 
 def _hint(error: EspsError) -> str:
-    """Return what to do where nobody was reached."""
+    """Return a hint for when nobody was reached."""
     if not isinstance(error, UnreachableError) or error.__cause__ is None:
         return ""
     if isinstance(error.__cause__, socket.gaierror):
@@ -205,7 +205,7 @@ def _hint(error: EspsError) -> str:
 
 
 def _refusal_hint(error: RefusedError, url: str) -> str:
-    """Return what to do where only TCP will do."""
+    """Return a hint for a refusal that TCP would avoid."""
     too_large = error.code == "too-large" and b"use-tcp" in error.arguments
     if not url.startswith("esps+udp:") or not (too_large or error.code == "use-tcp"):
         return ""

@@ -1,7 +1,7 @@
-"""The rows that ``ss``, ``lsof`` and ``netstat`` have for a port, without any of the three.
+"""The rows that ``ss``, ``lsof`` and ``netstat`` would show for a port.
 
-Their columns in their order and their spelling, less those that nobody outside of the kernel's
-own interfaces knows (queues, device numbers). Only what listens, or is open to everybody, is
+Their columns in their order and their spelling, except those that only the kernel's own
+interfaces know (queues, device numbers). Only what listens, or is open to everybody, is
 here: that is what ``ss -l`` and ``netstat -l`` list.
 """
 
@@ -65,7 +65,7 @@ def _lsof(holder: Holder) -> tuple[str, ...]:
     state = " (LISTEN)" if holder.state == LISTEN else ""
     fd = "" if holder.fd is None else f"{holder.fd}u"
     return (
-        _program(holder)[:9],  # lsof(8), +c: nine characters unless told
+        _program(holder)[:9],  # lsof(8), +c: nine characters by default
         str(holder.pid),
         (holder.user or "")[:8],
         fd,
@@ -92,5 +92,5 @@ def _program(holder: Holder) -> str:
 
 
 def bracketed(host: str) -> str:
-    """Return ``host`` as it stands before a colon and a port."""
+    """Return ``host`` as written before a colon and a port."""
     return f"[{host}]" if ":" in host else host

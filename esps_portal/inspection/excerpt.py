@@ -12,7 +12,7 @@ def printable(data: bytes) -> str:
 
 
 def visible(text: str) -> str:
-    """Return ``text`` with what moves a cursor or is no character escaped."""
+    """Return ``text`` with control characters and everything unprintable escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

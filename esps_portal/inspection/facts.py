@@ -38,7 +38,7 @@ class PortFacts:
         first: the lowest number of that range.
         last: the highest.
         needs_root: whether an ordinary user of this machine may not bind it.
-        iana: IANA's entry, for the one port that this project knows by heart.
+        iana: IANA's entry; known for 2867 alone.
         services: the name in the system's services database for each transport, if it has one.
     """
 

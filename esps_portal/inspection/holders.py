@@ -1,4 +1,4 @@
-"""Which sockets of this machine have a port, and which processes have those sockets."""
+"""Which sockets of this machine hold a port, and which processes hold those sockets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CONNECTED = "ESTAB"
 
 @attrs.frozen
 class Holder:
-    """A socket that has the port, in one process that has the socket.
+    """A socket that holds the port, in one process that holds the socket.
 
     Attributes:
         transport: ``tcp`` or ``udp``.
@@ -148,7 +148,7 @@ def _with_relatives(entry: Any) -> Iterator[Holder]:  # noqa: ANN401 - as above
     """Yield the socket's holder, and each parent and child that has the same socket.
 
     The table names one process for each socket. One that forked its workers, or was handed its
-    socket by systemd, shares it, and whoever wants to free the port needs them all.
+    socket by systemd, shares it, and to free the port one needs them all.
     """
     state = LISTEN if entry.status == LISTEN else CONNECTED if entry.raddr else UNCONNECTED
     family, transport = _FAMILIES[entry.family], _TRANSPORTS[entry.type]
@@ -169,7 +169,7 @@ def _relatives(pid: int) -> set[int]:
     try:
         process = psutil.Process(pid)
         parents = process.parents()
-        # Everything descends from the first process: its other children are no relatives.
+        # Everything descends from the first process: its other children are not relatives.
         siblings = parents[0].children() if parents and parents[0].pid != 1 else []
         family = [*parents, *siblings, *process.children(recursive=True)]
     except (psutil.Error, OSError):

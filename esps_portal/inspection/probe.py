@@ -1,9 +1,9 @@
-"""Does what listens there speak ESPS/1? One connection, one datagram, and a time-out for each.
+"""Whether what listens there speaks ESPS/1: one connection, one datagram, a time-out for each.
 
-Over TCP a portal speaks first, so its greeting alone decides; a ``PING`` checks that it means it.
-Where no greeting comes the ``PING`` is sent all the same: what waits for its client to speak
-first (an HTTP server, say) then shows itself by its complaint. A peer is a stranger here: what is
-read of it is bounded in bytes and in time, and never raises.
+Over TCP a portal speaks first, so its greeting decides; a ``PING`` then checks that it answers.
+Without a greeting the ``PING`` is sent all the same: a server that waits for its client to speak
+first (HTTP, say) shows itself by its complaint. A peer is a stranger here: what is read of it is
+bounded in bytes and in time, and never raises.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Answer:
         verdict: ``esps-1``; ``something else``; ``silent`` (it took the question and said nothing
             in time); ``clear`` (nothing listens there); ``unreachable`` (it could not be asked).
         product: what the greeting names, over TCP.
-        words: what a person wants to know beside the verdict.
+        words: an explanation for a person.
         excerpt: the beginning of what something else said, as visible ASCII.
-        seconds: how long the whole of it took.
+        seconds: how long it all took.
     """
 
     transport: str
@@ -105,10 +105,10 @@ def ask(target: Target, timeout: float) -> Answer:
 
 
 def _refuse_self(ours: socket.socket) -> None:
-    # The kernel may draw the asked port itself for us: we would hear ourselves, and nobody else.
+    # The kernel may pick the asked port as our own: the socket would be connected to itself.
     try:
         alone = ours.getsockname() == ours.getpeername()
-    except OSError:  # the peer has gone already: reading will tell
+    except OSError:  # the peer has gone already: reading shows it
         return
     if alone:
         raise ConnectionRefusedError
@@ -131,7 +131,7 @@ def _ask_tcp(blank: Answer, begun: float, timeout: float) -> Answer:
             answer = _greeted(blank, greeting)
             if answer is None:
                 return _something_else(blank, lines)
-            if answer.product is None:  # it said goodbye in place of its greeting
+            if answer.product is None:  # goodbye in place of the greeting
                 return answer
             if not asked:
                 connection.sendall(_PING)

@@ -44,7 +44,7 @@ class Call:
     service: Service
     caller: Caller
     portal: Portal
-    #: The connection ends behind its last line.
+    #: Whether the connection ends after its last line.
     closes: bool = False
     #: Where DATA lines go; the carrier sets it before `run`.
     send: Callable[[Reply], Awaitable[None]] | None = None

@@ -2,7 +2,7 @@
 
 It begins with ``{"event": "began", ...}``; then a line for each entry of the journal. A request
 has two: one as it came, and one as it ended, which alone is enough to replay it. More may be
-appended to it later, which begins again. Octets that are no text are ``{"b64": "..."}``.
+appended to it later, which begins again. Octets that are not text are ``{"b64": "..."}``.
 
 A program that is killed leaves at most its last line broken; that one is dropped.
 """
@@ -30,7 +30,7 @@ from esps_portal.portal.records import RECEIVED, REPLAYED, Entry, RecordedCall
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.messages import DATA, ERR, Reply, parse_answer_untrusted
 
-#: What `began_line` announces; a reader takes no other.
+#: The format that `began_line` announces; no other is read.
 FORMAT = 1
 BEGAN = "began"
 # How a request ends that was answered; what was aborted has no answer to give.
@@ -38,7 +38,7 @@ _ANSWERED = ("replied", "faulted", REPLAYED)
 
 
 class RecordingError(ValueError):
-    """A recording cannot be read, or not be replayed.
+    """A recording cannot be read or replayed.
 
     Attributes:
         line: the number of the line, from 1 on.
@@ -59,7 +59,7 @@ class RecordedAnswer:
     """A call of a service that was answered.
 
     Attributes:
-        line: where in the recording that stands.
+        line: the number of its line in the recording.
         number: tells calls from one another, in the order in which they came.
         client: who called: transport, host, port and tag.
         replayed: it was the same request again, over UDP.
@@ -213,7 +213,7 @@ def _answers(line: int, table: Table, *, replayed: bool) -> list[RecordedAnswer]
 
 
 def _replies(lines: tuple[bytes, ...], tag: bytes) -> list[Reply]:
-    """Return an answer's lines: DATA, then the last one; nothing where they are no such answer."""
+    """Return an answer's lines: DATA, then the final one; nothing if they are not an answer."""
     replies = []
     for line in lines:
         try:

@@ -81,7 +81,7 @@ class RecordedCall:
 
     @property
     def tag(self) -> str:
-        """The tag, of a line that was rejected too; empty where none can be read."""
+        """The tag, even of a rejected line; empty where none can be read."""
         tag = self.request.tag if self.request else readable_tag(self.data)
         return (tag or b"").decode()
 
@@ -94,7 +94,7 @@ class RecordedCall:
 
     @property
     def args(self) -> tuple[bytes, ...]:
-        """The arguments: of the service where it is a call, of the verb elsewhere."""
+        """The arguments: the service's for a call, otherwise the verb's."""
         if self.request is None:
             return ()
         return self.request.args[1:] if self.request.verb == b"CALL" else self.request.args

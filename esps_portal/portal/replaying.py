@@ -1,8 +1,8 @@
-"""A recording as stubs: each call is answered as it was, in the recorded order, the last for ever.
+"""A recording as stubs: each call is answered as recorded, in order, the last answer for ever.
 
-A stub answers over either transport and knows no padding. So what was the carrier's word, not the
-portal's (``too-large``, ``use-tcp``), is replayed only where nothing else is known of that call:
-the portal that replays says it again by itself, where it has to be said.
+A stub answers over either transport and knows nothing of padding. So an answer that was the
+carrier's, not the service's (``too-large``, ``use-tcp``), is replayed only where nothing else is
+known of that call: where it applies, the replaying portal gives it by itself.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from esps_portal.portal.stubs import Answer, Stub
 from esps_portal.protocol import grammar
 from esps_portal.protocol.messages import DATA, Reply
 
-# Said because a call or its portal ended before its answer: no answer to it.
+# Sent because a call or its portal ended before the answer: not the service's answer.
 _CUT_SHORT = frozenset({"cancelled", "closing"})
-# Said of the transport that was asked.
+# About the transport, not about the call.
 _OF_THE_CARRIER = frozenset({"too-large", "use-tcp"})
 # The longest tag there is (spec, Grammar).
 _LONGEST_TAG = b"t" * 32
 
 
 def replay(recording: Iterable[RecordedAnswer], portal: ScriptedPortal) -> int:
-    """Place stubs that answer as it was recorded: all of them, or none.
+    """Place stubs that answer as recorded: all of them, or none.
 
     Returns:
         How many calls, told apart by service and arguments, are answered.
@@ -44,7 +44,7 @@ def replay(recording: Iterable[RecordedAnswer], portal: ScriptedPortal) -> int:
 
 def _given(recording: Iterable[RecordedAnswer]) -> Iterable[RecordedAnswer]:
     """Yield the answers that count, each once."""
-    # Who was told to ask again with more room, and over UDP got the rest from memory.
+    # Clients that were told to ask again with more room, and got the answer from memory.
     owed: set[tuple[str, str, str]] = set()
     for answer in recording:
         if answer.code in _CUT_SHORT or not grammar.NAME.fullmatch(answer.service):
@@ -70,7 +70,7 @@ def _by_call(answers: Iterable[RecordedAnswer]) -> list[list[RecordedAnswer]]:
 
 def _stub(recorded: list[RecordedAnswer], max_line: int) -> Stub:
     wanted: tuple[Wanted, ...] = recorded[0].args
-    # With a shorter tag than the longest an answer may fit that a stub would not take.
+    # With its own, shorter tag an answer may fit that is too long for a stub's check.
     stub = Stub(recorded[0].service.decode(), wanted, max_line=max_line + len(_LONGEST_TAG))
     stub.optional()
     for answer in _in_turn(recorded, max_line):
@@ -103,6 +103,6 @@ def _answer(one: RecordedAnswer, max_line: int) -> Answer:
     answer = Answer([*one.rows], one.final.kind, one.final.args, done=True)
     longest_tag = len(_LONGEST_TAG) - len(one.final.tag)
     if answer.instant and longest + longest_tag > max_line:
-        # An answer that takes its time is measured with the tag that it gets.
+        # An answer with a step is measured when it is given, with the tag that it then has.
         answer.steps.append(0.0)
     return answer

@@ -23,7 +23,7 @@ from esps_portal.protocol.limits import Limits
 if TYPE_CHECKING:
     from esps_portal.portal.scripted import ScriptedPortal
 
-#: What every fault may say beside its own parameters (`Fault.of`).
+#: The keys that every fault takes beside its own parameters (`Fault.of`).
 SELECTORS = ("service", "transport", "connection", "request", "when", "times", "chance", "seed")
 # Characters shown of an error that quotes a value.
 _SHOWN = 300
@@ -65,7 +65,7 @@ class PlannedStub:
 
 @attrs.frozen
 class PlannedFault:
-    """One fault: its kind, and what is said of it (`Fault.of`), defaults left out."""
+    """One fault: its kind, and its other keys (`Fault.of`), defaults left out."""
 
     kind: str
     said: Mapping[str, Any] = attrs.field(factory=dict)
@@ -113,7 +113,7 @@ class Scenario:
 
     @classmethod
     def of(cls, portal: ScriptedPortal) -> Scenario:
-        """Return what a portal was told. What has been used up or has happened is not part of it.
+        """Return what a portal was given, as if none of it had been used yet.
 
         Services that a program declared are not either.
         """
@@ -156,7 +156,7 @@ class Scenario:
 
 
 def culprit(make: Callable[..., object], said: Mapping[str, Any], error: ValueError) -> str:
-    """Return the key that ``make(**said)`` failed for: without it there is not this error."""
+    """Return the key that makes ``make(**said)`` fail: without it there is no such error."""
     for key in said:
         try:
             make(**{other: value for other, value in said.items() if other != key})
@@ -172,5 +172,5 @@ def _below(path: str, key: str) -> str:
 
 
 def _copied(answer: Answer) -> Answer:
-    """Return an answer that no chain goes on with."""
+    """Return a copy of an answer, which the chain it came from cannot change."""
     return attrs.evolve(answer, steps=list(answer.steps), done=True)

@@ -1,4 +1,4 @@
-"""From plain values to a scenario: what may stand where. Every error names its key."""
+"""From plain values to a scenario. Every error names its key."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_scenario_toml(text: str) -> Scenario:
     """Return the scenario of a TOML text.
 
     Raises:
-        ScenarioError: it is not TOML, and where; or no scenario.
+        ScenarioError: it is not TOML, and where; or not a scenario.
     """
     try:
         plain = tomllib.loads(text)
@@ -76,7 +76,7 @@ def read_stub(plain: object, path: str = "") -> PlannedStub:
 
 
 def read_fault(plain: object, path: str = "") -> PlannedFault:
-    """Return one fault; what it says has been checked."""
+    """Return one fault, its values checked."""
     kind = Table.of(plain, path, None).required("fault", read_text)
     try:
         parameters = known(kind).parameters
@@ -146,7 +146,7 @@ def _failure(plain: object, path: str) -> tuple[bytes, ...]:
 
 
 def _arguments(plain: object, path: str) -> tuple[bytes, ...]:
-    """Return a row of arguments; one needs no list around it."""
+    """Return a list of arguments; a single one needs no list around it."""
     return (
         read_row(read_octets, plain, path)
         if isinstance(plain, list)

@@ -13,7 +13,7 @@ from esps_portal.portal.scenario import PlannedFault, PlannedStub, Scenario
 from esps_portal.portal.stubs import Answer
 from esps_portal.protocol.messages import ERR
 
-# The flags that a regular expression can say of itself, in its first characters.
+# The flags that a regular expression can carry in its first characters.
 _FLAGS = {
     re.ASCII: "a",
     re.IGNORECASE: "i",
@@ -97,14 +97,14 @@ def _wanted(wanted: Wanted, path: str) -> object:
         raise ScenarioError(path, f"{shown(wanted)} is a program, which no scenario can hold")
     source = wanted.pattern
     if isinstance(source, bytes):
-        # In base64 a pattern is one of octets, whatever it looks like.
+        # Base64 marks a pattern of octets, whatever its characters.
         written = _with_flags(wanted, source.decode("latin-1"), path)
         return {"regex": in_base64(written.encode("latin-1"))}
     return {"regex": _with_flags(wanted, source, path)}
 
 
 def _with_flags(pattern: re.Pattern[Any], source: str, path: str) -> str:
-    """Return a pattern that says of itself what flags it has."""
+    """Return a pattern with its flags written inside it."""
     octets = isinstance(pattern.pattern, bytes)
 
     def compiled(text: str) -> re.Pattern[Any]:
@@ -113,7 +113,7 @@ def _with_flags(pattern: re.Pattern[Any], source: str, path: str) -> str:
     flags = pattern.flags & ~re.DEBUG
     try:
         missing = flags & ~compiled(source).flags
-    except re.error:  # without its flags it is none
+    except re.error:  # it is valid only with its flags
         missing = flags
     letters = "".join(letter for flag, letter in _FLAGS.items() if missing & flag)
     written = f"(?{letters}){source}" if letters else source

@@ -14,7 +14,7 @@ from esps_portal.portal.services import Caller, Farewell, Service
 from esps_portal.portal.stubs import Mismatch, Stub, StubBook
 from esps_portal.protocol.messages import Reply, Request, refusal
 
-# The words of an error are for a person: so long they fit any line, however they are escaped.
+# Characters of an error's words: this many fit any line, however they are escaped.
 _WORDS = 150
 _MOST_UNEXPECTED = 100
 
@@ -26,7 +26,7 @@ class Script:
     stubs: StubBook = attrs.field(factory=StubBook)
     faults: FaultBook = attrs.field(factory=FaultBook)
     journal: Journal = attrs.field(factory=Journal)
-    #: The first calls that nobody had foreseen, each with why it was refused.
+    #: The first unforeseen calls, each with why it was refused.
     unexpected: list[tuple[Request, str]] = attrs.field(factory=list)
 
     def clear(self) -> None:
@@ -37,7 +37,7 @@ class Script:
         self.unexpected.clear()
 
     def note_unexpected(self, request: Request, why: str) -> None:
-        """Remember a call that nobody had foreseen; of a flood the beginning is enough."""
+        """Remember an unforeseen call; of a flood the beginning is enough."""
         if len(self.unexpected) < _MOST_UNEXPECTED:
             self.unexpected.append((request, why))
 
@@ -57,16 +57,16 @@ class ScriptedPortal(Portal):
         self._stubbed = self.script.stubs.by_name
 
     def reset(self) -> None:
-        """Be as when it was made: no stubs, no faults, nothing in the journal, counters at 0."""
+        """Go back to how it was made: no stubs, no faults, an empty journal, counters at 0."""
         self.script.clear()
         self.statistics.clear()
         self._services.clear()
         self._services.update(self._offered)
 
     def answer(self, request: Request, caller: Caller) -> Outcome:
-        """Answer a request: with a stub, where there is one for it."""
+        """Answer a request, with a stub if one matches."""
         stubbed = self._stubbed
-        # Asked of every request, and most tests have few stubs: no name, no look.
+        # Every request passes here and most tests have few stubs, so the name is tried first.
         is_call = stubbed and request.verb == b"CALL" and request.args
         if not is_call or request.args[0] not in stubbed:
             return super().answer(request, caller)
@@ -83,14 +83,14 @@ class ScriptedPortal(Portal):
         return super()._unknown(request)
 
     def _unknown_in_words(self, name: bytes) -> str:
-        # Nobody means the bundled services that misbehave, which are those without UDP.
+        # A suggestion is never a service that misbehaves: those are the ones without UDP.
         meant = [service.name for service in self.services if "udp" in service.transports]
         names = [*(name.decode() for name in self.script.stubs.names), *meant]
         close = difflib.get_close_matches(name.decode("utf-8", "replace"), names, 1)
         return f"no stub or service has that name{f'; did you mean {close[0]}?' if close else ''}"
 
     def _answer_with(self, found: Stub, request: Request, caller: Caller) -> Outcome:
-        # A call that is refused for want of room has used up nothing.
+        # A call that is refused for lack of room uses nothing up.
         refused = check(request, _INSTANT if found.is_instant else _TASK, caller)
         if refused is not None:
             return refused
@@ -106,11 +106,11 @@ class ScriptedPortal(Portal):
 
 
 def _instant(*_args: bytes) -> None:
-    """Stand for a stub where a service is asked how it is to be admitted."""
+    """The service that an instant stub is admitted as; never executed."""
 
 
 async def _task(*_args: bytes) -> None:
-    """Stand for a stub that takes its time."""
+    """The service that a stub with a wait is admitted as; never executed."""
 
 
 # A stub is not idempotent, and takes as many arguments as it matches.

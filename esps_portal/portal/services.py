@@ -1,4 +1,4 @@
-"""What a service is, how one is declared, and how the arguments of its reply are read off.
+"""What a service is, how one is declared, and how its result becomes a reply's arguments.
 
 A service is a function of the request's arguments (octet strings). A plain function is instant:
 it is answered in request order. An ``async`` function is a task: it is answered when it ends, may
@@ -20,7 +20,7 @@ from esps_portal.protocol.errors import RefusedError
 
 @attrs.frozen
 class Farewell:
-    """What a service that misbehaves asks of the carrier: these octets, then the end.
+    """What a misbehaving service asks of the carrier: these octets, then the end.
 
     Attributes:
         reset: end with RST; else with FIN.
@@ -66,7 +66,7 @@ class CallContext(Protocol):
 
 
 class Declaration(TypedDict, total=False):
-    """What may be said of a service where it is declared; all of it has a default."""
+    """The keywords of a service's declaration; each has a default."""
 
     #: By default the function's name, ``_`` as ``-``.
     name: str
@@ -88,7 +88,8 @@ class Service:
         idempotent: it may be executed twice for one request (UDP retransmission).
         transports: of ``tcp`` and ``udp``; elsewhere it is refused with ``use-tcp``.
         instant: it is a plain function.
-        free: nothing needs to be asked before it is executed: instant and idempotent.
+        free: nothing but the arguments is checked before execution: it is instant, idempotent and
+            offered over both transports.
     """
 
     name: str
@@ -117,7 +118,7 @@ class Service:
             declaration: see `Declaration`.
 
         Raises:
-            ValueError: the name is none, or a transport is unknown.
+            ValueError: the name is not a name, or a transport is unknown.
         """
         name = declaration.get("name") or function.__name__.replace("_", "-")
         if not grammar.NAME.fullmatch(name.encode()):
@@ -189,8 +190,8 @@ def number(text: bytes, what: str, lowest: int, highest: int) -> int:
     Raises:
         RefusedError: ``bad-arguments``: it is not a decimal number, or out of bounds.
     """
-    # Zeros before it change nothing. Longer than any bound, int() of a stranger's thousand digits
-    # would be work for nothing.
+    # Leading zeros change nothing. A number longer than any bound is refused unread: int() of a
+    # stranger's thousands of digits would be wasted work.
     digits = text.lstrip(b"0") or text[-1:]
     if text.isdigit() and len(digits) <= len(str(highest)) and lowest <= int(digits) <= highest:
         return int(digits)

@@ -6,8 +6,8 @@ A stub is a chain that reads in the order of what happens::
     stub("flaky").fail("busy").times(2).reply("done")     # twice busy, then done for good
     stub("feed").data("1").after(0.5).data("2").reply().then_close()
 
-``reply`` and ``fail`` end one answer, and the next begins behind them. The last answer is given
-for as long as somebody asks, unless ``times`` says how often.
+``reply`` and ``fail`` end one answer, and what follows them is the next. The last answer is given
+for ever, unless ``times`` says how often.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ Step = float | tuple[bytes, ...]
 
 
 class StubError(ValueError):
-    """A stub was asked for what it cannot do."""
+    """A stub was given something that it cannot answer with."""
 
 
 @attrs.define
 class Answer:
-    """What one call gets.
+    """The answer to one call.
 
     Attributes:
         steps: what comes before the final line, in order: seconds to wait, or a DATA line.
         kind, args: the final line, ``OK`` or ``ERR``.
-        times: how often it is given; ``None`` is once, and for ever where it is the last.
-        closes: the connection ends behind it.
+        times: how often it is given; ``None`` is once, or for ever if it is the last.
+        closes: the connection ends after it.
         done: it has its final line; the next of ``data``, ``reply``, ``fail`` begins another.
     """
 

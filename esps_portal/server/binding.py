@@ -18,7 +18,7 @@ class Sockets:
     """Bound sockets, the TCP ones listening.
 
     Attributes:
-        holders: bound beside each TCP one, and deaf: they keep the port while nothing listens.
+        holders: bound beside each TCP one and not listening: they keep the port while nothing does.
     """
 
     tcp: list[socket.socket] = attrs.field(factory=list)
@@ -55,11 +55,11 @@ def bind(
 
     Args:
         port: 0 takes a number that is free for all of them.
-        hold: also bind what keeps the TCP port while nothing listens on it. It has to be there
-            first: beside a socket that listens Linux lets no other be bound.
+        hold: also bind a socket that keeps the TCP port while nothing listens on it. It has to be
+            bound first: beside a listening socket Linux allows no other.
 
     Raises:
-        CannotBindError: an address is taken, not ours, or not known.
+        CannotBindError: an address is taken, not this machine's, or not known.
     """
     addresses = _resolve(hosts, port)
     for attempt in range(_TRIES):
@@ -111,7 +111,7 @@ def _bind_all(  # noqa: PLR0913 - what `bind` was told
             port = port or sockets.udp[0].getsockname()[1]
     for sock in sockets.tcp:
         with _translated(sock.getsockname()[0], port, "tcp"):
-            # As many as the kernel lets wait; it takes less by itself (listen(2)).
+            # The longest queue; the kernel shortens it to its own limit (listen(2)).
             sock.listen(65535)
 
 

@@ -2,7 +2,7 @@
 
 Three kinds of task meet here: the reader, which answers what is instant in request order; a task
 for each running call; and the server's watch, which ends what is idle or stalled. How their lines
-get out without mixing is the affair of `esps_portal.server.sending`.
+leave without mixing is the business of `esps_portal.server.sending`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ConnectionCaller(Caller):
     conversation: Conversation
 
     def admit(self, service: Service) -> bool:
-        """Whether there is room: what is instant never runs beside anything."""
+        """Whether there is room: an instant service takes none."""
         return service.instant or not self.conversation.is_full
 
 
@@ -90,12 +90,12 @@ class Connection(Sender):
             self._nursery.cancel_scope.cancel()
 
     def shut_down(self) -> None:
-        """The server closes: say so, let running calls end, end."""
+        """Shut down in good order: say so, let running calls end, end."""
         self._interrupt("closing")
 
     @property
     def deadline(self) -> float:
-        """When the watch has to look again: seconds on trio's clock."""
+        """When the watch has to look again, in seconds on trio's clock."""
         if self._sending:
             return self._progress + self._limits.stall
         if self._conversation.state is State.OPEN and not self._conversation.running:
@@ -103,7 +103,7 @@ class Connection(Sender):
         return math.inf
 
     def expire(self) -> None:
-        """The deadline has passed: an idle peer is told, one that takes nothing is cut off."""
+        """Act on a deadline that has passed: tell an idle peer, cut off one that takes nothing."""
         if self._sending:
             if self._is_taken_from():
                 return
@@ -149,7 +149,7 @@ class Connection(Sender):
         await self._flush()
 
     async def _perform(self, outcome: object) -> None:
-        """Do what is more than a reply."""
+        """Carry out an outcome that is more than a reply."""
         if isinstance(outcome, Notice):
             self._outgoing += outcome.encode()
         elif isinstance(outcome, Call):
@@ -168,13 +168,13 @@ class Connection(Sender):
             await self._await_cancelled()
 
     async def _await_cancelled(self) -> None:
-        """Let the call that a CANCEL hit end, if one did, and answer that CANCEL."""
+        """Wait until the cancelled call, if any, has ended, and answer its CANCEL."""
         cancel = self._cancelling
         if cancel is None:
             return
         while cancel.call.state is not CallState.ENDED:
             await self._wait_for_a_task()
-        if self._cancelling is not None:  # in a drain two tasks are here
+        if self._cancelling is not None:  # in a drain two tasks wait here
             self._answer_cancel(self._conversation.cancelled(cancel))
             self._cancelling = None
 
@@ -191,7 +191,7 @@ class Connection(Sender):
                 await trio.lowlevel.checkpoint()
                 await self._flush()
             except trio.BrokenResourceError:
-                # The peer's fault, and none of the service's: it is cancelled, as by CANCEL.
+                # The peer's doing, not the service's: it is cancelled, as by CANCEL.
                 self._break_off()
                 await trio.lowlevel.checkpoint_if_cancelled()
 
@@ -254,11 +254,11 @@ class Connection(Sender):
                 pass
 
     def _send_eof(self) -> None:
-        """Say that nothing more comes: FIN."""
+        """Send FIN: nothing more comes."""
         self._stream.send_eof()
 
     async def _drain(self) -> None:
-        """Let running calls end, for a time; meanwhile go on reading, so that none is blocked."""
+        """Let running calls end, within the limit; go on reading, so that none is blocked."""
         conversation = self._conversation
         await self._flush()
         if conversation.running:
@@ -276,7 +276,7 @@ class Connection(Sender):
             self._outgoing += last.encode() if last else b""
 
     def _refuse_what_runs(self) -> None:
-        """The drain is over."""
+        """End the drain: refuse what still runs."""
         for refused in self._conversation.expire():
             self._refuse(refused)
 
@@ -288,7 +288,7 @@ class Connection(Sender):
         """Read during the drain: after QUIT to throw away, after BYE to refuse."""
         conversation = self._conversation
         try:
-            await self._await_cancelled()  # what came behind that CANCEL is answered behind it
+            await self._await_cancelled()  # what came after that CANCEL is answered after it
             await self._answer_pieces()
             while data := await self._stream.receive():
                 if conversation.receive(data):
@@ -297,12 +297,12 @@ class Connection(Sender):
                     break
             conversation.end_of_input()
             if conversation.state is State.ENDED:
-                self._cancel_calls()  # nothing that they say would be sent
+                self._cancel_calls()  # nothing of theirs would be sent
         except trio.BrokenResourceError:
             self._break_off()
 
     def _break_off(self) -> None:
-        """The peer has gone: what is under way is for nobody."""
+        """Stop everything: the peer has gone."""
         self._ending = "broken"
         self._reading.cancel()
         self._cancel_calls()
@@ -318,6 +318,6 @@ class Connection(Sender):
             self._stream.abort()
             return
         if self._conversation.state is State.OPEN and not (self._outgoing or self._ending):
-            # Cancelled from above: there is no time to wait, but time for a word.
+            # Cancelled from outside: no time to wait, but time for one last line.
             self._stream.send_now(Notice(b"BYE", (b"closing",)).encode())
         self._stream.close(self._limits.stall)

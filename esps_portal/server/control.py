@@ -42,10 +42,10 @@ from esps_portal.server.tcp import ConnectionServer
 
 _MIB = 1 << 20
 
-#: JSON of any use fits a line; a suite may be silent for a day, and wait for an hour.
+#: Any useful JSON fits a line; a suite may be silent for a day, and wait for an hour.
 LIMITS = Limits(max_line=_MIB, max_unterminated=2 * _MIB, idle=86_400, drain=3_600)
 
-# The one service that runs beside what is asked after it.
+# The one service that does not delay the requests behind it.
 _BESIDE = "wait"
 _PATIENCE = 1.0
 
@@ -91,7 +91,7 @@ class Control:
         self.portal.script.stubs.place(stub)
 
     async def fault(self, plain: bytes, *, call: CallContext) -> None:
-        """Place a fault and tell its number; or end the one of a number."""
+        """Place a fault and return its number; or lift the one with a number."""
         with _Refusing():
             said = read_json(plain)
             if isinstance(said, dict) and "lift" in said:
@@ -114,13 +114,13 @@ class Control:
             self.portal.script.faults.remove(fault)
 
     async def calls(self, plain: bytes = b"{}", *, call: CallContext) -> None:
-        """Tell the calls."""
+        """Return the calls, a DATA line each."""
         with _Refusing():
             service = Table.of(read_json(plain), "", ("service",)).get("service", read_name, None)
         await self._tell_calls(service, call)
 
     async def wait(self, plain: bytes = b"{}", *, call: CallContext) -> None:
-        """Wait for calls, and tell them."""
+        """Wait for calls, and return them."""
         with _Refusing():
             table = Table.of(read_json(plain), "", ("service", "count", "timeout"))
             service = table.get("service", read_name, None)
@@ -149,7 +149,7 @@ class Control:
         await self._tell_calls(service, call)
 
     async def verify(self, plain: bytes = b"{}", *, call: CallContext) -> None:
-        """Tell each problem, and refuse where there is one."""
+        """Send each problem, and refuse if there is one."""
         with _Refusing():
             Table.of(read_json(plain), "", ())
         problems = findings(self.portal.script)
@@ -160,7 +160,7 @@ class Control:
             raise RefusedError("x-unverified", f"{count}: the portal was not used as its stubs say")
 
     async def reset(self, plain: bytes = b"{}") -> None:
-        """Let nothing of what was reach what comes; it returns when that is so."""
+        """Keep everything that came before from reaching what comes after, before it returns."""
         with _Refusing():
             Table.of(read_json(plain), "", ())
         # One at a time: each waits until the old connections have ended.
@@ -172,7 +172,7 @@ class Control:
             self._faults.clear()
 
     async def scenario(self, plain: bytes = b"{}", *, call: CallContext) -> None:
-        """Add a scenario; or, where it has nothing to add, tell what is placed."""
+        """Add a scenario; or, without one, return what is placed."""
         with _Refusing():
             said = read_json(plain)
             placed = read_scenario(said).apply(self.portal)
@@ -196,7 +196,7 @@ class Control:
 
 
 class _Refusing:
-    """Makes what is wrong with an argument the refusal that names its key."""
+    """Turns what is wrong with an argument into a refusal that names the key."""
 
     def __enter__(self) -> None:
         return None
@@ -211,10 +211,10 @@ async def _tell(call: CallContext, value: Any) -> None:  # noqa: ANN401 - whatev
 
 
 class ControlConnection(Connection):
-    """Does what it is asked in the order in which it is asked, though most of it are tasks.
+    """Serves requests one after another, in order, though most of its services are tasks.
 
-    So a client, or a line of a shell, may send all it wants at once. `wait` alone runs beside what
-    follows it.
+    So a client, or one line of a shell, may send all its requests at once. Only `wait` runs beside
+    what follows it.
     """
 
     __slots__ = ()

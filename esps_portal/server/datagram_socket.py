@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-# Read at a stretch, before other tasks have their turn.
+# Read in a row, before other tasks get a turn.
 _AT_A_STRETCH = 64
 _LARGEST = 65535
 # <linux/in.h>: struct in_pktinfo { int ifindex; struct in_addr spec_dst; struct in_addr addr; }
@@ -45,7 +45,7 @@ class DatagramSocket(ABC):
             try:
                 async with trio.open_nursery() as nursery:
                     with contextlib.suppress(trio.ClosedResourceError):
-                        # It may have been closed when nobody waited for it.
+                        # It may have been closed while nothing waited on it.
                         while self._socket.fileno() >= 0:
                             await trio.lowlevel.wait_readable(self._socket)
                             self._take_waiting(nursery)

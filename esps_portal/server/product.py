@@ -1,3 +1,3 @@
-"""What the reference server calls itself in its greeting and in HELLO."""
+"""The product name of the reference server, in its greeting and in HELLO."""
 
 PRODUCT = "esps-portal/0.1.0"

@@ -22,7 +22,7 @@ from esps_portal.server.relaying import CLIENT, Relay, Side
 from esps_portal.server.relaying_datagrams import DatagramProxy
 from esps_portal.server.tcp import ConnectionServer
 
-# What the end of all connections may take over the drain and the linger of each.
+# Seconds that ending all connections may take beyond the drain and linger of each.
 _GRACE = 0.5
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to recognise them, not to bind them
 
@@ -39,8 +39,8 @@ class ProxyConfig:
         upstream: the portal. With a URL for TCP the datagrams go to the same host and port.
         hosts: names or addresses to listen on; loopback by default.
         port: the number for both transports; 0 takes a free one.
-        journal: has what passes; its sinks hear of it at once.
-        limits: of these count ``max_connections``, ``window`` and ``drain``.
+        journal: records what passes; its sinks are told at once.
+        limits: only ``max_connections``, ``window`` and ``drain`` apply.
     """
 
     upstream: PortalURL
@@ -50,7 +50,7 @@ class ProxyConfig:
     )
     tcp: bool = True
     udp: bool = True
-    # Who wants more than the latest takes a sink.
+    # A sink sees everything; the journal itself keeps only the latest.
     journal: Journal = attrs.field(factory=Journal)
     limits: Limits = attrs.field(factory=Limits)
 
@@ -101,7 +101,7 @@ async def serve_proxy(
 
     Raises:
         CannotBindError: an address cannot be bound; raised before anything is served.
-        OwnUpstreamError: at once, where it would connect to itself.
+        OwnUpstreamError: it would connect to itself; raised before anything is served.
     """
     sockets = bind(config.hosts, config.port, tcp=config.tcp, udp=config.udp)
     try:
@@ -117,7 +117,7 @@ async def _serve(
     limits, journal = config.limits, config.journal
     shutdown = trio.Event()
     listening = ProxyListening(_names(sockets.tcp), _names(sockets.udp), shutdown)
-    portal = Portal(product=PRODUCT, limits=limits)  # it answers nothing: its limits count
+    portal = Portal(product=PRODUCT, limits=limits)  # it never answers: only its limits are used
 
     def relay(client: Side, peer: tuple[str, int], _: Portal) -> Relay:
         return Relay(client, peer, config.upstream, journal)
@@ -146,7 +146,7 @@ async def refuse_to_loop(upstream: PortalURL, sockets: Sockets) -> None:
     try:
         found = await trio.socket.getaddrinfo(upstream.host, upstream.port)
     except OSError:
-        return  # whoever connects is told
+        return  # each client that connects is told
     addresses = {str(address[0]) for *_, address in found}
     for host, port in (*_names(sockets.tcp), *_names(sockets.udp)):
         if port == upstream.port and (
@@ -156,7 +156,7 @@ async def refuse_to_loop(upstream: PortalURL, sockets: Sockets) -> None:
 
 
 def _is_local(address: str) -> bool:
-    """Whether an address is this machine's: only such can be bound."""
+    """Whether an address is this machine's: only those can be bound."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.bind((address, 0))

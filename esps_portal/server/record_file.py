@@ -21,7 +21,7 @@ from esps_portal.portal.records import Entry
 
 _log = logging.getLogger("esps_portal")
 
-# A first line is shorter; of what is not a recording no more is read.
+# Any first line is shorter; no more is read of a file that is not a recording.
 _FIRST_LINE = 4096
 # A broken last line is looked for from the end, this many bytes at a time.
 _BLOCK = 65536
@@ -48,7 +48,7 @@ class RecordFile:
     """A recording that is being written. Its `write` is a sink of a journal.
 
     Args:
-        path: a new file, or a recording that is gone on with.
+        path: a new file, or a recording to continue.
         product: what records, ``name/version``.
 
     Raises `CannotRecordError` at once where the file cannot be opened.
@@ -56,7 +56,7 @@ class RecordFile:
 
     def __init__(self, path: Path, product: str) -> None:
         self._path = path
-        # Not to wait: for the reader of a pipe nobody should.
+        # Non-blocking, or opening a pipe without a reader would hang.
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             self._file = os.open(path, flags, 0o666)
@@ -82,7 +82,7 @@ class RecordFile:
         self._put(began_line(f"{now:%Y-%m-%dT%H:%M:%S.%fZ}", product))
 
     def _go_on(self) -> None:
-        """Go on behind what is there: without a broken last line, if it is a recording at all."""
+        """Continue what is there, if it is a recording, without its broken last line."""
         size = os.fstat(self._file).st_size
         if size == 0:
             return
@@ -105,7 +105,7 @@ class RecordFile:
         return self._file >= 0
 
     def write(self, entry: Entry) -> None:
-        """Add what has happened. Where that fails the recording ends, which is logged."""
+        """Add an entry. If that fails the recording ends, which is logged."""
         if self._file < 0:
             return
         try:

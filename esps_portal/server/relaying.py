@@ -1,6 +1,6 @@
-"""One TCP connection through a proxy: two sockets, and what each end does, done to the other.
+"""One TCP connection through a proxy: whatever one end does is done to the other.
 
-Octets, FIN in each direction for itself, and RST pass as they come. Each direction holds at most
+Octets, the FIN of each direction, and RST pass as they come. Each direction holds at most
 one read's worth of octets beside the kernel's buffers: where one end does not read, the other is
 not read either. The relay never adds a byte of its own.
 """
@@ -95,7 +95,7 @@ class Side(SocketStream):
             raise trio.BrokenResourceError
 
     async def until_broken(self) -> None:
-        """Wait for a RST without reading: octets that wait to be read do not wake us."""
+        """Wait for a RST without reading; octets that wait to be read do not end the wait."""
         if self._errors is None:
             # It tells errors whether it is asked or not (epoll_ctl(2)), and can be waited for
             # itself, which trio does with a socket only together with reading or writing.
@@ -103,7 +103,7 @@ class Side(SocketStream):
                 self._errors = select.epoll()
                 self._errors.register(self._socket.fileno(), 0)
             except OSError as error:
-                # No descriptor is left: rather than never to know, end the connection.
+                # No descriptor is left: end the connection rather than never notice.
                 _log.warning("a connection is reset: %s", error.strerror)
                 self.is_broken = True
         while self._errors is not None and not self.is_broken:
@@ -183,7 +183,7 @@ class Relay:
             self._tap.closed(*(self._first or (PORTAL, "rst")), trio.current_time())
 
     async def _connect(self) -> Side | None:
-        """Connect to the portal. Who cannot be connected is not greeted: it gets a RST."""
+        """Connect to the portal; if that fails the client gets a RST."""
         try:
             connected = await connect_upstream(self._upstream)
         except UnreachableUpstreamError as error:
@@ -246,7 +246,7 @@ class Relay:
             return
         if source.is_broken:
             raise trio.BrokenResourceError
-        # In a drain it is not the client that has ended.
+        # In a drain it was not the client that ended.
         self._note(sink if self._draining else source, "fin")
         source.has_ended = True
         if not sink.has_ended:

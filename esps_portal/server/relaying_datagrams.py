@@ -1,8 +1,8 @@
 """UDP through a proxy: datagram for datagram, with a socket towards the portal for each client.
 
-To the portal each client is a source of its own, as it would be without a proxy; so what the
-portal remembers of it (at most once) is right. A client that has been silent for as long as a
-portal remembers it is forgotten.
+The portal sees a source of its own for each client, as it would without a proxy, so that what it
+remembers of a client stays right. A client is forgotten when it has been silent for as long as the
+portal remembers it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from esps_portal.server.upstream import UnreachableUpstreamError, connect_upstre
 
 _log = logging.getLogger("esps_portal")
 
-# Clients at a time, for each socket that we listen on; each costs a descriptor. One more, and the
-# one that has been silent for the longest is forgotten.
+# Clients at a time, for each listening socket; each costs a descriptor. One more, and the one that
+# has been silent for longest is forgotten.
 _MOST_CLIENTS = 512
-# Read at a stretch, before other tasks have their turn.
+# Read in a row, before other tasks get a turn.
 _AT_A_STRETCH = 64
 # Datagrams that wait for the socket towards the portal to be made.
 _MOST_WAITING = 64
@@ -55,7 +55,7 @@ class Flow:
         self._socket: socket.socket | None = None
         self._waiting: deque[bytes] = deque(maxlen=_MOST_WAITING)
         self._scope = trio.CancelScope(deadline=trio.current_time() + window)
-        # Told once, until the portal is heard again.
+        # Whether it has been logged that the portal refuses; false again once it is heard.
         self._is_refused = False
 
     @property
@@ -121,7 +121,7 @@ class Flow:
         try:
             connected.send(datagram)
         except BlockingIOError:
-            return  # as good as lost on the way: the client sends it again
+            return  # as if lost on the way: the client sends it again
         except OSError as error:
             self._refused(error)
 
@@ -141,13 +141,13 @@ class DatagramProxy(DatagramSocket):
         self._upstream = upstream
         self._journal = journal
         self._limits = limits
-        # By source and the address that was asked; who was heard last stands last.
+        # By source and the address that was asked; the latest heard last.
         self._flows: OrderedDict[object, Flow] = OrderedDict()
         self._closing = False
         self._settled: trio.Event | None = None
 
     async def shut_down(self) -> None:
-        """Pass nothing more on, and return when what waits for an answer has had time for it."""
+        """Pass on nothing more; return once what waits for an answer has had time for it."""
         self._closing = True
         with trio.move_on_after(self._limits.drain):
             while self._is_waiting:

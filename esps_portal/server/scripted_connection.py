@@ -62,7 +62,7 @@ class ScriptedConnection(WreckingConnection):
     async def _answer_pieces(self) -> None:
         read, answer, caller = self._conversation.read, self._portal.answer, self._caller
         journal, faults, outgoing = self._script.journal, self._script.faults, self._outgoing
-        # What may change whenever this task waits is looked at behind each wait.
+        # Whatever may change while this task waits is looked up again after each wait.
         turn_is_taken, is_heard = self._turn.locked(), journal.is_heard
         now, peer, record = trio.current_time(), self._peer, self._record
         number = record.number
@@ -77,7 +77,7 @@ class ScriptedConnection(WreckingConnection):
             else:
                 outcome = answer(request, caller)
                 if type(outcome) is Reply:
-                    # Nearly every request there is; a journal must not cost it much.
+                    # Nearly every request takes this path, where the journal must cost little.
                     line = outcome.encode()
                     outgoing += line
                     if run is None or journal.run is not run:
@@ -96,9 +96,9 @@ class ScriptedConnection(WreckingConnection):
         await self._flush()
 
     async def _await_turn_of_cancel(self, piece: Piece) -> None:
-        """Let the line that is out in part end first: CANCEL may hit the very call it is of.
+        """Let a partly sent line end first: CANCEL may hit the very call that it belongs to.
 
-        That call then has been answered, or is answered by what CANCEL says, and never twice.
+        That call is then answered by that line or by the CANCEL, never by both.
         """
         request = readable_request(_line_of(piece))
         if request is None or request.verb != b"CANCEL":
@@ -144,12 +144,12 @@ class ScriptedConnection(WreckingConnection):
     async def _settle(
         self, outcome: object, record: RecordedCall, wreckage: Wreckage | None
     ) -> None:
-        """Send what answers a request, or begin what will."""
+        """Send the answer to a request, or begin the call that will answer it."""
         if isinstance(outcome, Call):
             self._of_call[outcome] = record, wreckage
             await self._perform(outcome)
         elif isinstance(outcome, Cancel):
-            self._release()  # what is held of the call comes before its end
+            self._release()  # what is held back of the call comes before its end
             self._note_cut_short(outcome.farewell)
             self._cancel = record
             await self._perform(outcome)
@@ -172,7 +172,7 @@ class ScriptedConnection(WreckingConnection):
             await self._perform(Farewell(reset=outcome.reset))
 
     def _note_unanswered(self, record: RecordedCall) -> None:
-        """QUIT, which is answered at the end; or what comes when nothing is answered any more."""
+        """Note QUIT, which is answered at the end, or what comes too late to be answered."""
         if record.verb == "QUIT" and self._quit is None and not self._peer_has_ended:
             self._quit = record
         else:
@@ -198,7 +198,7 @@ class ScriptedConnection(WreckingConnection):
         line, final = reply.encode(), reply.kind != DATA
         if not final:
             record.sent += line
-        # A line of a call that is cancelled is owed to nobody, unless it is out in part.
+        # A cancelled call's line need not be sent, unless it is partly sent already.
         await self._put(line, wreckage, final=final, owed=False)
         unsaid = wreckage is None and self._farewell is not None
         if final and record.ended is None and not unsaid:
@@ -229,14 +229,14 @@ class ScriptedConnection(WreckingConnection):
         self._script.journal.ended(record, state, sent, trio.current_time())
 
     def _note_cut_short(self, farewell: Reply) -> None:
-        """Note what a running call was answered with in place of what it would have said."""
+        """Note what a running call was answered with in place of its own answer."""
         for call, (record, _) in self._of_call.items():
             if call.tag == farewell.tag and record.ended is None:
                 self._note(record, ABORTED, farewell.encode())
 
     def _send_eof(self) -> None:
         super()._send_eof()
-        # That is settled now, though the client may keep its side open for long.
+        # That is known now, though the client may keep its side open for long.
         self._record.closed_by, self._record.how = self._first_to_close()
 
     def _note_end(self) -> None:
@@ -251,7 +251,7 @@ class ScriptedConnection(WreckingConnection):
             return "portal", "rst" if self._farewell.reset else "fin"
         if self._peer_has_ended:
             return "client", "fin"
-        # Where all was said we have sent FIN, or were about to: what broke then came second.
+        # If everything was sent, FIN was or was about to be: what broke then came second.
         said = self._conversation.state is State.ENDED and not self._outgoing
         if self._ending == "broken" and not said:
             return "client", "rst"

@@ -99,7 +99,7 @@ class ScriptedDatagramServer(DatagramServer):
     def _execute_late(
         self, datagram: bytes, caller: ScriptedDatagramCaller, nursery: trio.Nursery
     ) -> None:
-        """Execute as if it had come only now: a repeat may have overtaken it meanwhile."""
+        """Execute as if it had come only now; a repeat may have overtaken it."""
         now = trio.current_time()
         request = self._rules.receive_untrusted(datagram, caller.source, now)
         if isinstance(request, Request):
@@ -115,7 +115,7 @@ class ScriptedDatagramServer(DatagramServer):
         try:
             await super()._run_call(call, caller)
         except trio.Cancelled:
-            # The socket is gone under it. The rules outlive that: the same request may come again.
+            # Its socket was closed meanwhile. The rules outlive that: the request may come again.
             assert isinstance(caller, ScriptedDatagramCaller)  # noqa: S101 - `_handle`
             assert caller.exchange is not None  # noqa: S101 - it was admitted
             now = trio.current_time()
@@ -135,7 +135,7 @@ class ScriptedDatagramServer(DatagramServer):
         journal = self._script.journal
         record = caller.record
         if record is None and answer is not None:
-            # Nearly every request there is; a journal must not cost it much.
+            # Nearly every request takes this path, where the journal must cost little.
             peer = caller.address, caller.port
             journal.begin_run().append((now, peer, 0, caller.data, answer))
             self._send(answer, caller.source, caller.ancillary)
@@ -183,7 +183,7 @@ class ScriptedDatagramServer(DatagramServer):
             self._leave(held.datagrams, held.caller)
 
     def _release_after_one(self) -> None:
-        """One reply has left: what waited for it follows."""
+        """Release what waited for one more reply to leave."""
         if not self._held:
             return
         for held in list(self._held):
@@ -209,7 +209,7 @@ class ScriptedDatagramServer(DatagramServer):
             sock.sendto(datagram, source)
 
     def forget_held(self) -> None:
-        """Send nothing of what is held back or late."""
+        """Drop everything that is held back or delayed."""
         self._held.clear()
         for scope in self._late:
             scope.cancel()

@@ -10,7 +10,7 @@ import trio
 
 from esps_portal.server.streams import Stream
 
-# More than this unsent, and nothing more is read or produced.
+# Bytes; with more than this unsent, nothing more is read or produced.
 HIGH_WATER = 65536
 
 
@@ -64,7 +64,7 @@ class Sender:
     def _is_taken_from(self) -> bool:
         """Whether the peer has taken something since last asked.
 
-        The system's buffer may not be free for more for a while, though the peer reads of it.
+        The socket's buffer may stay full for a while although the peer is reading.
         """
         untaken = self._stream.untaken()
         if untaken >= self._untaken:

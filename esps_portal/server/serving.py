@@ -14,7 +14,7 @@ from esps_portal.server.binding import Sockets, bind
 from esps_portal.server.product import PRODUCT
 from esps_portal.server.switch import Switch
 
-# What the end of all connections may take over the drain and the linger of each.
+# Seconds that ending all connections may take beyond the drain and linger of each.
 _GRACE = 0.5
 
 

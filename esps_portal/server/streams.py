@@ -52,7 +52,7 @@ class SocketStream:
     def __init__(self, connected: socket.socket) -> None:
         connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # A peer that vanished under a silent call is found in the kernel's own time.
+        # Finds a peer that vanished during a silent call, after the kernel's own interval.
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket = connected
 

@@ -24,7 +24,7 @@ from esps_portal.server.scripted_datagrams import ScriptedDatagramServer
 from esps_portal.server.tcp import ConnectionServer
 from esps_portal.server.udp import DatagramServer
 
-# RFC 863, discard: nothing of ours is ever sent there; it only has to be somewhere else.
+# RFC 863, discard: nothing is ever sent there; it only has to be somewhere else.
 _ELSEWHERE = 9
 
 
@@ -41,7 +41,7 @@ class Switch:
         self._nursery = nursery
         self._rules = DatagramRules(portal.limits)
         self._accepting: list[trio.CancelScope] = []
-        # With the address that each holds: of a wildcard the kernel makes another at connect.
+        # With the address that each holds: connecting replaces a wildcard by a concrete one.
         self._udp_holders: list[tuple[socket.socket, tuple[str, int]]] = []
         self._down = False
         self._resetting = trio.Lock()

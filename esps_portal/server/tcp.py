@@ -1,7 +1,7 @@
 """Accepting connections, and watching over those that are open.
 
-`trio.serve_listeners` is not used: it dies of a closed listener, and a handler that dies of a
-peer's RST takes its whole server along.
+`trio.serve_listeners` is not used: a closed listener ends it, and an exception in one handler,
+such as a peer's RST, ends the whole server.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from esps_portal.server.streams import SocketStream, Stream
 
 _log = logging.getLogger("esps_portal")
 
-# The process or the machine is out of something that others may give back
+# The process or the machine has run out of something that may become free again
 # (the list of trio.serve_listeners).
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 _RETRY_AFTER = 0.1
-# Accepted at a stretch, before other tasks have their turn.
+# Accepted in a row, before other tasks get a turn.
 _AT_A_STRETCH = 64
-# Connections over the limit whose end is waited for, at a time.
+# Refused connections that are ended in good order at a time; further ones are just closed.
 _REFUSED_AT_A_TIME = 64
 
 
@@ -43,7 +43,7 @@ class Served(Protocol):
         """Serve until the connection has ended."""
 
     def shut_down(self) -> None:
-        """The server closes."""
+        """Shut down in good order."""
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -84,7 +84,7 @@ class ConnectionServer:
         """Accept from one listening socket until cancelled, or until it is closed."""
         with listener, contextlib.suppress(trio.ClosedResourceError):
             try:
-                # It may have been closed when nobody waited for it.
+                # It may have been closed while nothing waited on it.
                 while listener.fileno() >= 0:
                     await trio.lowlevel.wait_readable(listener)
                     await self._accept_waiting(listener)
@@ -145,8 +145,8 @@ class ConnectionServer:
             self._refusing += 1
             self._nursery.start_soon(self._refuse, stream)
         else:
-            # A flood. Those who come now hear why, unless they have sent something already; to
-            # wait for each until it has heard would keep the next ones waiting.
+            # A flood. These are told why, unless they have sent something already: ending each in
+            # good order would keep the next ones waiting.
             stream.send_now(Notice(b"BYE", (b"busy",)).encode())
             stream.close()
 
@@ -197,7 +197,7 @@ class ConnectionServer:
     async def abort(self) -> None:
         """Reset every connection, and return when all have ended."""
         self.abort_soon()
-        # Those, and none that come meanwhile: they may never end.
+        # Not those that come meanwhile, of which there may be no end.
         await self._until_ended(set(self.connections))
 
     def abort_soon(self) -> None:

@@ -187,7 +187,7 @@ class WreckingConnection(Connection):
     async def _end(self) -> None:
         self._release()
         if self._farewell is not None:
-            self._cancel_calls()  # nothing that they say would be sent
+            self._cancel_calls()  # nothing of theirs would be sent
         if self._over is None:
             await super()._end()
             return

@@ -2,7 +2,7 @@
 
 Under trio's autojump clock an hour of time-outs takes milliseconds: whenever all tasks sleep, the
 clock jumps. That needs streams that are memory, for the clock cannot know what a kernel is doing.
-The streams are bounded, as a socket's buffers are: a peer that does not read is felt.
+The streams are bounded, as a socket's buffers are, so a peer that does not read blocks the other.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Memory:
         if self.is_down:
             raise ConnectionRefusedError("the portal is down")
         client, server = memory_pair()
-        # Ports of clients are told apart in the journal; in memory they are numbers.
+        # The journal tells clients apart by their ports, which here are just numbers.
         self.nursery.start_soon(self._serve, server, next(self._numbers))
         return client
 
@@ -73,7 +73,7 @@ class _Memory:
 
 
 class MemoryPortal(RunningPortal):
-    """A portal in memory. It has streams in place of an address."""
+    """A portal in memory: it has streams in place of an address."""
 
     def __init__(self, portal: ScriptedPortal, memory: _Memory) -> None:
         super().__init__(portal, memory)

@@ -1,4 +1,4 @@
-"""What may be said of a portal for tests where it is made."""
+"""The options of a portal for tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from esps_portal.server.serving import ServerConfig
 if TYPE_CHECKING:
     from esps_portal.testing.running import RunningPortal
 
-# What each option has to be, and how that is called.
+# The type of each option, and its name in an error.
 _TYPES = {
     "host": (str, "a name or an address"),
     "port": (int, "a number from 0 to 65535"),
@@ -24,7 +24,7 @@ _TYPES = {
 
 
 class PortalOptions(TypedDict, total=False):
-    """All of it has a default."""
+    """Options of a portal for tests; each has a default."""
 
     #: A name or an address; by default 127.0.0.1. ``::1`` is IPv6.
     host: str
@@ -46,7 +46,7 @@ class PortalFactory(Protocol):
         """Start a portal in a thread of its own; it ends with the test.
 
         Args:
-            strict: in place of what the marker or the configuration says.
+            strict: overrides the marker and the configuration.
             options: see `PortalOptions`.
 
         Raises:
@@ -56,7 +56,7 @@ class PortalFactory(Protocol):
 
 
 def check_options(options: PortalOptions, also: str = "") -> None:
-    """Check the names of options, and what each is.
+    """Check the names and types of options.
 
     Args:
         also: an option that the caller handles itself.
@@ -77,7 +77,7 @@ def check_options(options: PortalOptions, also: str = "") -> None:
 
 
 def scripted_portal(options: PortalOptions) -> ScriptedPortal:
-    """Return a portal with every bundled service, that stubs come before.
+    """Return a portal with every bundled service, over which stubs take precedence.
 
     Raises:
         TypeError: an option is unknown, or not what it has to be.

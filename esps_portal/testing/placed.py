@@ -1,4 +1,4 @@
-"""What a test has placed, and may end before it ends itself: a fault, an outage."""
+"""What a test places and may end early: a fault, an outage."""
 
 from __future__ import annotations
 

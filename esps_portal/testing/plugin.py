@@ -39,7 +39,7 @@ _TRUTH = {
 }
 _MEANT = {"host": "an address", "port": "a number from 0 to 65535", "strict": "yes or no"}
 
-# The title of what is added to the report of a test that failed.
+# The title of the section that is added to the report of a test that failed.
 _SECTION = "esps-portal"
 
 
@@ -57,9 +57,9 @@ _SETTINGS = pytest.StashKey[_Settings]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add each setting twice: the command line goes before the configuration file."""
+    """Add each setting twice: the command line overrides the configuration file."""
     group = parser.getgroup("esps-portal", "a TCP and UDP peer for tests (esps-portal)")
-    # In a TOML table of pytest's own a value has a type: there a port is a number.
+    # In pytest's own TOML tables values have types: there a port is a number.
     number = "int" if pytest.version_tuple >= (8, 4) else "string"
     types = {"host": "string", "port": number, "strict": "bool"}
     for name, what in _WHAT.items():
@@ -68,7 +68,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker, and read the settings, so that a bad one is said before any test runs.
+    """Register the marker and check the settings, before any test runs.
 
     Raises:
         pytest.UsageError: a setting makes no sense.
@@ -108,14 +108,14 @@ def _truth(said: str) -> bool:
 
 @dataclasses.dataclass
 class _Account:
-    """What one test has to answer for.
+    """What is known of one test and its portals.
 
     Attributes:
         strict: what it, or the configuration, says.
-        portals: those that it uses, and have not been reviewed yet.
+        portals: those that it uses and that have not been reviewed yet.
         passed: it has run, and passed.
-        texts: what the reviews said; it is shown where the teardown fails.
-        told: it has failed for what they said, and shows it already.
+        texts: the reviews' texts; shown if the teardown fails.
+        told: its report shows them already.
     """
 
     strict: bool
@@ -139,7 +139,7 @@ class _Account:
         return text if wrong else ""
 
     def fail(self, text: str) -> None:
-        """Fail the test, unless it has failed, or was left, already."""
+        """Fail the test, unless it has not passed anyway."""
         if text and self.passed:
             self.told = True
             pytest.fail(text, pytrace=False)

@@ -134,7 +134,7 @@ class PortalThread:
         def begin() -> None:
             try:
                 trio.lowlevel.spawn_system_task(settle)
-            except RuntimeError as error:  # no more of them: the loop is at its end
+            except RuntimeError as error:  # the loop takes no more of them: it has ended
                 settled.set_exception(trio.RunFinishedError(str(error)))
 
         return self._settled(begin, settled)
@@ -142,8 +142,8 @@ class PortalThread:
     def _settled(self, begin: Callable[[], None], settled: Future[_Result]) -> _Result:
         """Have the loop begin something, and wait for what comes of it.
 
-        `trio.from_thread` would refuse: the test that asks may be a trio task itself, in a loop
-        of its own, which stands still for these microseconds.
+        `trio.from_thread` would refuse: the test that asks may be a trio task itself, and this blocks
+        its own loop for some microseconds.
         """
         with self._alive():
             if self._token is None:

@@ -14,14 +14,14 @@ from esps_portal.portal.journal import Journal
 
 @attrs.define
 class Watch:
-    """Somebody waits; the future is done when what is waited for has come."""
+    """One wait for calls; the future is done when they have come."""
 
     future: concurrent.futures.Future[None]
     _journal: Journal
     _met: object
 
     def give_up(self) -> None:
-        """Nobody waits any more. To be called in the portal's loop."""
+        """End the wait. To be called in the portal's loop."""
         watchers = self._journal.watchers
         watchers[:] = [watcher for watcher in watchers if watcher is not self._met]
 
@@ -33,7 +33,7 @@ def check_service(service: object) -> None:
 
 
 def check(service: object, count: object, timeout: object) -> None:
-    """Check what is to be waited for.
+    """Check the arguments of a wait.
 
     Raises:
         TypeError, ValueError: one of them makes no sense.
@@ -70,7 +70,7 @@ def running_library() -> str:
     try:
         trio.lowlevel.current_task()
     except RuntimeError:
-        # Where nobody has imported asyncio none of its loops runs.
+        # If asyncio was never imported none of its loops runs.
         asyncio = sys.modules.get("asyncio")
         return "asyncio" if asyncio is not None and asyncio._get_running_loop() else ""  # noqa: SLF001 - documented, for such as us
     return "trio"
