@@ -142,8 +142,8 @@ class PortalThread:
     def _settled(self, begin: Callable[[], None], settled: Future[_Result]) -> _Result:
         """Have the loop begin something, and wait for what comes of it.
 
-        `trio.from_thread` would refuse: the test that asks may be a trio task itself, and this blocks
-        its own loop for some microseconds.
+        `trio.from_thread` would refuse: the test that asks may be a trio task itself, whose own
+        loop this blocks for some microseconds.
         """
         with self._alive():
             if self._token is None:
