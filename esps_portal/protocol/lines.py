@@ -72,11 +72,15 @@ class LineSplitter:
 
     def feed(self, data: bytes) -> Sequence[Piece]:
         """Return what ``data`` completes, in order: lines without their LF, and what went wrong."""
-        if self._skipped or len(self._pending) + len(data) > self._max_line:
+        if self._skipped:
             return self._feed_with_care(data)
         pieces = data.split(b"\n")
         if self._pending:
             pieces[0] = self._pending + pieces[0]
+        # Together not over the limit, none is; only otherwise each is measured.
+        together = len(self._pending) + len(data)
+        if together > self._max_line and max(map(len, pieces)) >= self._max_line:
+            return self._feed_with_care(data)
         self._pending = pieces.pop()
         return pieces
 
