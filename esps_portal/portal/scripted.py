@@ -66,10 +66,11 @@ class ScriptedPortal(Portal):
     def answer(self, request: Request, caller: Caller) -> Outcome:
         """Answer a request, with a stub if one matches."""
         stubbed = self._stubbed
-        # Every request passes here and most tests have few stubs, so the name is tried first.
+        # Every request passes here and most tests have few stubs, so the name is tried first. And
+        # before Python 3.12 super() would take a tenth of the time of a whole request.
         is_call = stubbed and request.verb == b"CALL" and request.args
         if not is_call or request.args[0] not in stubbed:
-            return super().answer(request, caller)
+            return Portal.answer(self, request, caller)
         found = self.script.stubs.find(request.args[0], request.args[1:])
         self.statistics.requests += 1
         if isinstance(found, Mismatch):
