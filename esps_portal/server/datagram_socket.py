@@ -35,6 +35,8 @@ class DatagramSocket(ABC):
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+        #: For what takes longer than one datagram; `run` opens it.
+        self._nursery: trio.Nursery
         self._wildcard = sock.getsockname()[0] in _WILDCARDS
         if self._wildcard:
             _ask_for_destination(sock)
@@ -43,13 +45,13 @@ class DatagramSocket(ABC):
         """Take what comes until cancelled or closed."""
         with self._socket:
             try:
-                async with trio.open_nursery() as nursery:
+                async with trio.open_nursery() as self._nursery:
                     with contextlib.suppress(trio.ClosedResourceError):
                         # It may have been closed while nothing waited on it.
                         while self._socket.fileno() >= 0:
                             await trio.lowlevel.wait_readable(self._socket)
-                            self._take_waiting(nursery)
-                    nursery.cancel_scope.cancel()
+                            self._take_waiting()
+                    self._nursery.cancel_scope.cancel()
             finally:
                 self.close()
 
@@ -65,7 +67,7 @@ class DatagramSocket(ABC):
             while True:
                 self._socket.recv(1)
 
-    def _take_waiting(self, nursery: trio.Nursery) -> None:
+    def _take_waiting(self) -> None:
         now = trio.current_time()
         for _ in range(_AT_A_STRETCH):
             try:
@@ -77,23 +79,15 @@ class DatagramSocket(ABC):
                 return
             except OSError:
                 continue  # an ICMP error about something we sent: the sender's affair
-            self._handle(datagram, source, ancillary, now, nursery)
+            self._handle(datagram, source, ancillary, now)
 
     @abstractmethod
-    def _handle(
-        self,
-        datagram: bytes,
-        source: Source,
-        ancillary: Ancillary,
-        now: float,
-        nursery: trio.Nursery,
-    ) -> None:
+    def _handle(self, datagram: bytes, source: Source, ancillary: Ancillary, now: float) -> None:
         """Take one datagram.
 
         Args:
             ancillary: what `_send` needs so that the answer leaves from where it was asked.
             now: seconds on trio's clock.
-            nursery: for what takes longer.
         """
 
     def _receive_with_destination(self) -> tuple[bytes, Source, Ancillary]:

@@ -158,21 +158,14 @@ class DatagramProxy(DatagramSocket):
     def _is_waiting(self) -> bool:
         return any(flow.is_waiting for flow in self._flows.values())
 
-    def _handle(
-        self,
-        datagram: bytes,
-        source: Source,
-        ancillary: Ancillary,
-        now: float,
-        nursery: trio.Nursery,
-    ) -> None:
+    def _handle(self, datagram: bytes, source: Source, ancillary: Ancillary, now: float) -> None:
         if self._closing:
             return
         key = source, tuple(ancillary)
         flow = self._flows.get(key)
         if flow is None or flow.has_ended:
             flow = self._begin(source, ancillary)
-            nursery.start_soon(self._run, key, flow)
+            self._nursery.start_soon(self._run, key, flow)
         self._flows[key] = flow
         self._flows.move_to_end(key)
         if len(self._flows) > _MOST_CLIENTS:

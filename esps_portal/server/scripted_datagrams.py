@@ -47,18 +47,9 @@ class ScriptedDatagramServer(DatagramServer):
         self._held: list[_Held] = []
         # What happens later; a reset prevents it.
         self._late: set[trio.CancelScope] = set()
-        self._nursery: trio.Nursery | None = None
 
-    def _handle(
-        self,
-        datagram: bytes,
-        source: Source,
-        ancillary: Ancillary,
-        now: float,
-        nursery: trio.Nursery,
-    ) -> None:
+    def _handle(self, datagram: bytes, source: Source, ancillary: Ancillary, now: float) -> None:
         self._portal.statistics.datagrams += 1
-        self._nursery = nursery
         rules, journal = self._rules, self._script.journal
         repeats = rules.repeats
         request = rules.receive_untrusted(datagram, source, now)
@@ -78,32 +69,28 @@ class ScriptedDatagramServer(DatagramServer):
         )
         faults = self._script.faults
         if not faults.in_force and not journal.is_heard:
-            self._execute(caller, now, nursery)  # it is noted once it is answered
+            self._execute(caller, now)  # it is noted once it is answered
             return
         record = self._note_received(caller, now)
         service = request.args[0] if request.verb == b"CALL" and request.args else None
         caller.fault = faults.for_request(service, "udp", source)
         if caller.fault is None:
-            self._execute(caller, now, nursery)
+            self._execute(caller, now)
             return
         record.fault = str(caller.fault)
         if caller.fault.when == "after":
-            self._execute(caller, now, nursery)
+            self._execute(caller, now)
         elif caller.fault.kind == "delay":
-            self._later(
-                caller.fault.lateness(), lambda: self._execute_late(datagram, caller, nursery)
-            )
+            self._later(caller.fault.lateness(), lambda: self._execute_late(datagram, caller))
         else:
             journal.ended(record, FAULTED, b"", now)
 
-    def _execute_late(
-        self, datagram: bytes, caller: ScriptedDatagramCaller, nursery: trio.Nursery
-    ) -> None:
+    def _execute_late(self, datagram: bytes, caller: ScriptedDatagramCaller) -> None:
         """Execute as if it had come only now; a repeat may have overtaken it."""
         now = trio.current_time()
         request = self._rules.receive_untrusted(datagram, caller.source, now)
         if isinstance(request, Request):
-            self._execute(caller, now, nursery)
+            self._execute(caller, now)
             return
         assert caller.record is not None  # noqa: S101 - `_handle` makes no other
         self._script.journal.ended(caller.record, REPLAYED, request or b"", now)
@@ -124,11 +111,11 @@ class ScriptedDatagramServer(DatagramServer):
             raise
         self._end_unanswered(caller, trio.current_time())
 
-    def _begin_call(self, call: Call, caller: DatagramCaller, nursery: trio.Nursery) -> None:
+    def _begin_call(self, call: Call, caller: DatagramCaller) -> None:
         assert isinstance(caller, ScriptedDatagramCaller)  # noqa: S101 - `_handle` makes no other
         if caller.record is None:
             self._note_received(caller, trio.current_time())
-        super()._begin_call(call, caller, nursery)
+        super()._begin_call(call, caller)
 
     def _deliver(self, answer: bytes | None, caller: DatagramCaller, now: float) -> None:
         assert isinstance(caller, ScriptedDatagramCaller)  # noqa: S101 - `_handle` makes no other
@@ -216,7 +203,6 @@ class ScriptedDatagramServer(DatagramServer):
 
     def _later(self, seconds: float, happen: Callable[[], None]) -> None:
         """Let something happen after a delay in seconds, unless a reset comes first."""
-        assert self._nursery is not None  # noqa: S101 - `_handle` has set it
         scope = trio.CancelScope()
         self._late.add(scope)
         self._nursery.start_soon(self._happen_later, scope, seconds, happen)

@@ -81,14 +81,7 @@ class DatagramServer(DatagramSocket):
             await self._all_ended.wait()
         self._aborting = False
 
-    def _handle(
-        self,
-        datagram: bytes,
-        source: Source,
-        ancillary: Ancillary,
-        now: float,
-        nursery: trio.Nursery,
-    ) -> None:
+    def _handle(self, datagram: bytes, source: Source, ancillary: Ancillary, now: float) -> None:
         """Answer one datagram, if it is one that gets an answer."""
         self._portal.statistics.datagrams += 1
         rules = self._rules
@@ -98,16 +91,16 @@ class DatagramServer(DatagramSocket):
             caller = DatagramCaller(
                 "udp", host, port, rules, request, source, ancillary, len(datagram)
             )
-            self._execute(caller, now, nursery)
+            self._execute(caller, now)
         elif request is not None:
             self._send(request, source, ancillary)
 
-    def _execute(self, caller: DatagramCaller, now: float, nursery: trio.Nursery) -> None:
+    def _execute(self, caller: DatagramCaller, now: float) -> None:
         request = caller.request
         outcome = self._portal.answer(request, caller)
         exchange = caller.exchange
         if isinstance(outcome, Call):
-            self._begin_call(outcome, caller, nursery)
+            self._begin_call(outcome, caller)
             return
         assert isinstance(outcome, Reply)  # noqa: S101 - a farewell needs a connection
         if exchange is not None:
@@ -116,8 +109,8 @@ class DatagramServer(DatagramSocket):
             answer = self._rules.fit([outcome], request.tag, caller.request_size)
         self._deliver(answer, caller, now)
 
-    def _begin_call(self, call: Call, caller: DatagramCaller, nursery: trio.Nursery) -> None:
-        nursery.start_soon(self._run_call, call, caller)
+    def _begin_call(self, call: Call, caller: DatagramCaller) -> None:
+        self._nursery.start_soon(self._run_call, call, caller)
 
     def _deliver(self, answer: bytes | None, caller: DatagramCaller, now: float) -> None:  # noqa: ARG002 - for a journal
         """Send an answer, if the rules allow one."""
