@@ -160,7 +160,7 @@ class Portal:
             if type(result) is tuple and result == args:
                 # The arguments as they came: they fit a reply, and need no check. That is echo.
                 return Reply(request.tag, OK, args)
-            return _outcome(request.tag, result, self.limits.max_line)
+            return _outcome(request.tag, result, self.limits.max_line, caller)
         except RefusedError as error:
             return _refused(request.tag, error, service, self)
         except Exception:  # noqa: BLE001 - a service may raise anything; `_failed` logs it
@@ -226,8 +226,12 @@ def _failed(tag: bytes, service: Service, portal: Portal) -> Reply:
     return refusal(tag, "failed", "the service failed; the server's log says why")
 
 
-def _outcome(tag: bytes, result: Result, max_line: int) -> Reply | Farewell:
-    return result if isinstance(result, Farewell) else _final(tag, result, max_line)
+def _outcome(tag: bytes, result: Result, max_line: int, caller: Caller) -> Reply | Farewell:
+    if not isinstance(result, Farewell):
+        return _final(tag, result, max_line)
+    if caller.transport == "udp":
+        raise TypeError("over UDP there is no connection to end: declare the service for tcp")
+    return result
 
 
 def _final(tag: bytes, result: Result, max_line: int) -> Reply:

@@ -119,8 +119,12 @@ class Service:
 
         Raises:
             ValueError: the name is not a name, or a transport is unknown.
+            TypeError: it is an async generator.
         """
-        name = declaration.get("name") or function.__name__.replace("_", "-")
+        if inspect.isasyncgenfunction(function):
+            raise TypeError("a service sends lines with `await call.data(...)`, not with yield")
+        # What is callable without being a function, such as a partial, may have no name.
+        name = declaration.get("name") or getattr(function, "__name__", "").replace("_", "-")
         if not grammar.NAME.fullmatch(name.encode()):
             message = f"{name!r} is not a name: a-z, then up to 63 of a-z 0-9 - . _"
             raise ValueError(message)

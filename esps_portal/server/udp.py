@@ -102,7 +102,7 @@ class DatagramServer(DatagramSocket):
         if isinstance(outcome, Call):
             self._begin_call(outcome, caller)
             return
-        assert isinstance(outcome, Reply)  # noqa: S101 - a farewell needs a connection
+        assert isinstance(outcome, Reply)  # noqa: S101 - `answer` gives no farewell over UDP
         if exchange is not None:
             answer = self._rules.finish(exchange, [outcome], now)
         else:

@@ -12,6 +12,7 @@ import trio.testing
 
 from esps_portal import Limits, Portal
 from esps_portal.portal.offer import bundled_portal
+from esps_portal.portal.services import Farewell
 from esps_portal.protocol.messages import Request
 from tests.portals import running
 
@@ -189,6 +190,22 @@ async def test_a_refusal_by_the_service_is_remembered() -> None:  # ESPS-UDP-21,
         assert first.startswith(b"a ERR failed")
         assert await peer.ask(b"a CALL sell x ########\n") == first
         assert executed == [b"x"]
+
+
+async def test_a_service_that_would_end_a_connection_fails() -> None:  # ESPS-VERB-15
+    portal = bundled_portal("test/1")
+
+    @portal.service
+    def leave() -> Farewell:
+        return Farewell()
+
+    async with running(portal) as listening:
+        peer = listening.udp()
+        assert (await peer.ask(b"a CALL leave ########\n")).startswith(b"a ERR failed")
+        assert await peer.ask(b"b PING\n") == b"b OK\n"
+        client = await listening.tcp()
+        await client.send(b"a CALL leave\n")
+        assert await client.line() == b""
 
 
 async def test_a_repeat_is_silent_while_the_call_runs() -> None:  # ESPS-UDP-20, ESPS-UDP-24
