@@ -159,7 +159,7 @@ class Portal:
                 result = service.function(*args)
             if type(result) is tuple and result == args:
                 # The arguments as they came: they fit a reply, and need no check. That is echo.
-                return Reply(request.tag, OK, args)
+                return Reply(request.tag, OK, args, request.plain)
             return _outcome(request.tag, result, self.limits.max_line, caller)
         except RefusedError as error:
             return _refused(request.tag, error, service, self)
@@ -168,7 +168,7 @@ class Portal:
 
     def _answer_verb(self, request: Request) -> Reply:
         if request.verb == b"PING":
-            return Reply(request.tag, OK, request.args)
+            return Reply(request.tag, OK, request.args, request.plain)
         wrong = what_is_wrong_with_arguments(request.verb, request.args)
         if wrong:
             return refusal(request.tag, "bad-arguments", wrong)

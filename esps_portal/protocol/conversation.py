@@ -1,6 +1,6 @@
 """The server's side of one TCP connection: whose turn it is, and what ends it.
 
-The legal moves are two tables, `CONNECTION_MOVES` and `CALL_MOVES`; a pair that is absent is an
+The legal moves are two tables, `CONNECTION_MOVES` and `CALL_MOVES`; a pair that is absent is a
 bug, never a peer's doing. The specification's diagrams are held against them by a test.
 
 A conversation does not know what a verb other than CANCEL and QUIT does, what a service is, or

@@ -97,6 +97,8 @@ class DatagramRules:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        # Looked up for every datagram.
+        self._longest = limits.max_line
         self._most, self._factor = limits.max_datagram, limits.amplification
         self._running: dict[tuple[Hashable, bytes], Exchange] = {}
         # In the order in which they expire: the window is the same for all.
@@ -193,8 +195,8 @@ class DatagramRules:
         return request
 
     def _parse(self, datagram: bytes) -> Request:
-        if len(datagram) > self._limits.max_line:
-            words = f"a line is at most {self._limits.max_line} bytes"
+        if len(datagram) > self._longest:
+            words = f"a line is at most {self._longest} bytes"
             raise ProtocolError("too-long", words)
         if not datagram.endswith(b"\n"):
             raise ProtocolError("bad-line", "a datagram is one line with its LF")

@@ -30,11 +30,16 @@ _NOTICES = frozenset({b"ESPS/1", ERR, b"BYE"})
 
 @attrs.define
 class Request:
-    """What a client asks: a verb and its arguments, under a tag that the client chose."""
+    """What a client asks: a verb and its arguments, under a tag that the client chose.
+
+    Attributes:
+        plain: it was seen that no argument needs an escape; false where nobody has looked.
+    """
 
     tag: bytes
     verb: bytes
     args: tuple[bytes, ...] = ()
+    plain: bool = attrs.field(default=False, eq=False, repr=False)
 
     def encode(self, length: int = 0) -> bytes:
         """Return the line, padded to at least ``length`` bytes (UDP: makes room for a reply).
@@ -50,11 +55,16 @@ class Request:
 
 @attrs.define
 class Reply:
-    """What a portal answers under the tag of a request: ``OK``, ``DATA``, or ``ERR`` and a code."""
+    """What a portal answers under the tag of a request: ``OK``, ``DATA``, or ``ERR`` and a code.
+
+    Attributes:
+        plain: as that of the request, whose arguments these are.
+    """
 
     tag: bytes
     kind: bytes
     args: tuple[bytes, ...] = ()
+    plain: bool = attrs.field(default=False, eq=False, repr=False)
 
     def encode(self) -> bytes:
         """Return the line."""
@@ -64,7 +74,9 @@ class Reply:
         if not args:
             return b"%b %b\n" % (self.tag, self.kind)
         joined = b" ".join(args)
-        if len(joined.translate(None, grammar.PLAIN)) >= len(args) or b"" in args:
+        if not self.plain and (
+            len(joined.translate(None, grammar.PLAIN)) >= len(args) or b"" in args
+        ):
             joined = grammar.encode_args(args)
         return b"%b %b %b\n" % (self.tag, self.kind, joined)
 
@@ -118,7 +130,7 @@ def parse_request_untrusted(line: bytes) -> Request:
     match = _match_plain_request(line)
     if match is not None:
         tag, verb, tokens = match.groups()
-        return Request(tag, verb, tuple(tokens.split(b" ")) if tokens else ())
+        return Request(tag, verb, tuple(tokens.split(b" ")) if tokens else (), True)  # noqa: FBT003 - a keyword is slower
     match = _match_request(line)
     if match is None:
         raise ProtocolError("bad-line", _what_is_wrong(line))
