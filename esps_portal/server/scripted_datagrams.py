@@ -98,9 +98,9 @@ class ScriptedDatagramServer(DatagramServer):
             self._send(request, caller.source, caller.ancillary)
             self._release_after_one()
 
-    async def _run_call(self, call: Call, caller: DatagramCaller) -> None:
+    async def _run_call(self, call: Call, caller: DatagramCaller, scope: trio.CancelScope) -> None:
         try:
-            await super()._run_call(call, caller)
+            await super()._run_call(call, caller, scope)
         except trio.Cancelled:
             # Its socket was closed meanwhile. The rules outlive that: the request may come again.
             assert isinstance(caller, ScriptedDatagramCaller)  # noqa: S101 - `_handle`

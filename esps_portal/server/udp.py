@@ -57,29 +57,31 @@ class DatagramServer(DatagramSocket):
         self._portal = portal
         self._rules = rules
         self._calls: set[trio.CancelScope] = set()
-        self._aborting = False
-        self._all_ended: trio.Event | None = None
+        # Those of them that end without an answer.
+        self._aborted: set[trio.CancelScope] = set()
+        self._one_ended = trio.lowlevel.ParkingLot()
 
     async def shut_down(self) -> None:
         """Refuse new calls; return when the running ones have ended or been refused."""
         self._rules.closing = True
-        if self._calls:
-            self._all_ended = trio.Event()
-            with trio.move_on_after(self._portal.limits.drain):
-                await self._all_ended.wait()
-            for scope in self._calls:
-                scope.cancel()
-            await self._all_ended.wait()
+        with trio.move_on_after(self._portal.limits.drain):
+            await self._until_ended(self._calls)
+        for scope in self._calls:
+            scope.cancel()
+        await self._until_ended(self._calls)
 
     async def abort(self) -> None:
         """Cancel every call without an answer; return when all have ended."""
-        self._aborting = True
-        if self._calls:
-            self._all_ended = trio.Event()
-            for scope in self._calls:
-                scope.cancel()
-            await self._all_ended.wait()
-        self._aborting = False
+        # Not those that come meanwhile, of which there may be no end.
+        aborted = set(self._calls)
+        self._aborted |= aborted
+        for scope in aborted:
+            scope.cancel()
+        await self._until_ended(aborted)
+
+    async def _until_ended(self, calls: set[trio.CancelScope]) -> None:
+        while not calls.isdisjoint(self._calls):
+            await self._one_ended.park()
 
     def _handle(self, datagram: bytes, source: Source, ancillary: Ancillary, now: float) -> None:
         """Answer one datagram, if it is one that gets an answer."""
@@ -110,14 +112,26 @@ class DatagramServer(DatagramSocket):
         self._deliver(answer, caller, now)
 
     def _begin_call(self, call: Call, caller: DatagramCaller) -> None:
-        self._nursery.start_soon(self._run_call, call, caller)
+        scope = trio.CancelScope()
+        self._calls.add(scope)
+        self._nursery.start_soon(self._run_in_scope, call, caller, scope)
 
     def _deliver(self, answer: bytes | None, caller: DatagramCaller, now: float) -> None:  # noqa: ARG002 - for a journal
         """Send an answer, if the rules allow one."""
         if answer is not None:
             self._send(answer, caller.source, caller.ancillary)
 
-    async def _run_call(self, call: Call, caller: DatagramCaller) -> None:
+    async def _run_in_scope(
+        self, call: Call, caller: DatagramCaller, scope: trio.CancelScope
+    ) -> None:
+        try:
+            await self._run_call(call, caller, scope)
+        finally:
+            self._calls.discard(scope)
+            self._aborted.discard(scope)
+            self._one_ended.unpark_all()
+
+    async def _run_call(self, call: Call, caller: DatagramCaller, scope: trio.CancelScope) -> None:
         replies: list[Reply] = []
         room = self._portal.limits.max_datagram
         held = 0
@@ -133,10 +147,9 @@ class DatagramServer(DatagramSocket):
 
         call.send = collect
         final: Reply | None = None
-        with trio.move_on_after(self._portal.limits.window) as scope:
-            self._calls.add(scope)
+        scope.deadline = trio.current_time() + self._portal.limits.window
+        with scope:
             final = await call.run()
-        self._calls.discard(scope)
         if final is None:
             closing, late = (b"closing",), (b"failed", b"it ran for longer than a client waits")
             final = Reply(call.tag, ERR, closing if self._rules.closing else late)
@@ -146,7 +159,5 @@ class DatagramServer(DatagramSocket):
         assert caller.exchange is not None  # noqa: S101 - `admit` is asked before any task is made
         now = trio.current_time()
         answer = self._rules.finish(caller.exchange, [*replies, final], now)
-        if not self._aborting:
+        if scope not in self._aborted:
             self._deliver(answer, caller, now)
-        if self._all_ended is not None and not self._calls:
-            self._all_ended.set()

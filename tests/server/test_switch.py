@@ -13,7 +13,9 @@ from collections.abc import Iterator
 import pytest
 import trio
 
+from esps_portal import Portal
 from esps_portal.testing import RunningPortal, open_portal, serve_in_thread
+from tests.portals import running
 from tests.sockets import PATIENCE, ask, assert_no_datagram, connected, timed, udp
 
 
@@ -262,6 +264,40 @@ def test_reset_empties_the_queues(portal: RunningPortal) -> None:
         with connected(portal) as client:
             assert client.call(b"a CALL count") == b"a OK 1\n"
     assert len(portal.connections()) == 1
+
+
+async def test_reset_waits_for_no_datagram_that_comes_meanwhile() -> None:
+    offered = Portal()
+    begun, cancelled, may_end, later = trio.Event(), trio.Event(), trio.Event(), trio.Event()
+
+    @offered.service
+    async def reluctant() -> None:
+        try:
+            begun.set()
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                cancelled.set()
+                await may_end.wait()
+
+    @offered.service
+    async def forever() -> None:
+        later.set()
+        await trio.sleep_forever()
+
+    async with running(offered) as portal:
+        peer = portal.udp()
+        peer.send(b"a CALL reluctant\n")
+        await begun.wait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(portal.listening.switch.reset)
+            await cancelled.wait()
+            peer.send(b"b CALL forever\n")
+            await later.wait()
+            may_end.set()
+        # The one was aborted without an answer, the other runs.
+        await peer.assert_silence()
+        assert await peer.ask(b"b CALL echo ##\n") == b"* ERR tag-in-use b\n"
 
 
 def test_reset_sends_nothing_that_was_late_or_held() -> None:
