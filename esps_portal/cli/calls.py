@@ -11,6 +11,7 @@ import click
 
 from esps_portal.cli.output import need_output
 from esps_portal.cli.words import (
+    CONNECTING,
     Seconds,
     fail,
     json_option,
@@ -74,7 +75,7 @@ def list_command(service: str | None, url: str, timeout: float, *, as_json: bool
     "--timeout",
     type=Seconds(min=0, min_open=True),
     default=None,
-    help="Seconds to wait for the end of the call; none by default.",
+    help="Seconds that it all may take; by default 10 to connect, and no limit then.",
 )
 @json_option
 @click.argument("service", type=ServiceType())
@@ -99,15 +100,23 @@ def call_command(
         elif row or kind == "data":
             click.echo(" ".join(text(arg) for arg in row))
 
+    patience = CONNECTING if timeout is None else timeout
+
     async def asked() -> None:
-        from esps_portal import connect  # noqa: PLC0415 - help must not wait for it
+        import trio  # noqa: PLC0415 - help must not wait for it
 
-        async with connect(url) as portal, portal.stream(service, *octets) as rows:
-            async for row in rows:
-                show("data", row)
-            show("ok", rows.result)
+        from esps_portal import connect  # noqa: PLC0415 - the same
 
-    run(asked, math.inf if timeout is None else timeout, url=url, as_json=as_json)
+        with trio.fail_after(patience) as bound:
+            async with connect(url) as portal:
+                if timeout is None:
+                    bound.deadline = math.inf
+                async with portal.stream(service, *octets) as rows:
+                    async for row in rows:
+                        show("data", row)
+                    show("ok", rows.result)
+
+    run(asked, patience, bound=False, url=url, as_json=as_json)
 
 
 def _standard_input() -> bytes:

@@ -26,6 +26,8 @@ from esps_portal.protocol.errors import (
 from esps_portal.protocol.urls import PortalURL
 
 DEFAULT_URL = "esps://127.0.0.1:2867"
+#: Seconds that connecting may take, whatever is asked then.
+CONNECTING = 10.0
 #: What a shell reports for a program that ended by Ctrl-C.
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -93,7 +95,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 timeout_option = click.option(
     "--timeout",
     type=Seconds(min=0, min_open=True),
-    default=10.0,
+    default=CONNECTING,
     show_default=True,
     help="Seconds to wait for an answer.",
 )
@@ -173,7 +175,7 @@ def run(
 
     need_output()
     try:
-        trio.run(bounded)
+        _run(bounded)
     except RefusedError as error:
         tell(error.code, error.words)
         refused = f"{error.code} {text(error.words.encode())}".rstrip()
@@ -189,7 +191,15 @@ def run(
         fail(f"esps-portal: {words}")
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    except KeyboardInterrupt:
+
+
+def _run(main: Callable[[], Awaitable[None]]) -> None:
+    """Run a coroutine; Ctrl-C becomes its exit code, where a nursery has wrapped it too."""
+    import trio  # noqa: PLC0415 - help must not wait for it
+
+    try:
+        trio.run(main)
+    except* KeyboardInterrupt:
         raise click.exceptions.Exit(INTERRUPTED) from None
 
 

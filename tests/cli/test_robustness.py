@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -15,9 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+import psutil
 import pytest
+from click.testing import CliRunner
 
 from esps_portal import blocking
+from esps_portal.cli.calls import call_command
 from tests.processes import Served, served
 
 COMMAND = str(Path(sys.executable).parent / "esps-portal")
@@ -345,6 +349,28 @@ def test_ctrl_c_while_a_call_runs(portal: Served) -> None:
     assert (process.returncode, err) == (130, b"")
 
 
+@contextlib.contextmanager
+def unreachable() -> Iterator[str]:
+    """The URL of a listener whose queue is full: connecting to it does not end."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as queue:
+        for _ in range(4):
+            waiting = queue.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(full.getsockname())
+        yield f"esps://127.0.0.1:{full.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("args", ["call echo", "list", "ping"])
+def test_ctrl_c_while_it_connects(args: str) -> None:
+    with unreachable() as url, start(*args.split(), url=url) as process:
+        asking = psutil.Process(process.pid)
+        while "SYN_SENT" not in [c.status for c in asking.net_connections()]:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, b"")
+
+
 # ---- nobody there ----------------------------------------------------------------------------
 
 
@@ -375,6 +401,20 @@ def test_somebody_who_says_nothing() -> None:
         for args in ("ping", "list", "call echo"):
             code, _, err = run(*args.split(), "--timeout", "0.1", "--url", url)
             assert (code, err) == (1, "esps-portal: no answer in 0.1 s\n")
+
+
+def test_connecting_is_bounded_where_the_call_is_not(
+    portal: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = CliRunner()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"esps://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr("esps_portal.cli.calls.CONNECTING", 0.1)
+        told = runner.invoke(call_command, ["--url", url, "echo"])
+    assert (told.exit_code, told.stderr) == (1, "esps-portal: no answer in 0.1 s\n")
+    monkeypatch.setattr("esps_portal.cli.calls.CONNECTING", 2.0)
+    told = runner.invoke(call_command, ["--url", portal.url, "delay", "2100", "late"])
+    assert (told.exit_code, told.stdout) == (0, "late\n")
 
 
 # ---- refusals --------------------------------------------------------------------------------
