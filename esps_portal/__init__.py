@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from esps_portal.protocol.errors import EspsError as EspsError
     from esps_portal.protocol.errors import ProtocolError as ProtocolError
     from esps_portal.protocol.errors import RefusedError as RefusedError
+    from esps_portal.protocol.errors import SlowConsumerError as SlowConsumerError
     from esps_portal.protocol.errors import TimedOutError as TimedOutError
     from esps_portal.protocol.errors import UnreachableError as UnreachableError
     from esps_portal.protocol.limits import Limits as Limits
@@ -38,6 +39,7 @@ _HOMES = {
     "ProtocolError": "protocol.errors",
     "RefusedError": "protocol.errors",
     "ServerConfig": "server.serving",
+    "SlowConsumerError": "protocol.errors",
     "TimedOutError": "protocol.errors",
     "UnreachableError": "protocol.errors",
     "connect": "client.connecting",

@@ -69,8 +69,8 @@ class _Peer:
             self._start(pending, deadline)
             while True:
                 if pending.rows:
-                    yield pending.rows.popleft()
-                elif pending.final is not None:
+                    yield pending.collect()
+                elif pending.is_over:
                     return pending.result()
                 else:
                     self._receive(pending, deadline)
@@ -84,8 +84,8 @@ class _Peer:
         pending = self._requester.ask(verb, args)
         try:
             self._start(pending, deadline)
-            while pending.final is None:
-                pending.rows.clear()
+            while not pending.is_over:
+                pending.discard_rows()
                 self._receive(pending, deadline)
         finally:
             self._finish(pending)

@@ -10,7 +10,7 @@ from esps_portal.protocol.requester import Pending
 
 
 class Rows:
-    """The DATA lines of a running call, as they arrive. Iterate over it once.
+    """The DATA lines of a running call, as they arrive. Iterate over it once, within the block.
 
     Attributes:
         result: the arguments of the final OK; empty until the iteration has ended.
@@ -19,17 +19,24 @@ class Rows:
     def __init__(self, peer: Peer, pending: Pending) -> None:
         self._peer = peer
         self._pending = pending
+        self._has_ended = False
         self.result: tuple[bytes, ...] = ()
 
     def __aiter__(self) -> Rows:
         return self
 
     async def __anext__(self) -> tuple[bytes, ...]:
+        if self._has_ended:
+            raise RuntimeError("the stream has ended: its `async with` block is over")
         await self._peer.wait_for_news(self._pending)
         if self._pending.rows:
-            return self._peer.collect(self._pending)
+            return self._pending.collect()
         self.result = self._pending.result()
         raise StopAsyncIteration
+
+    def end(self) -> None:
+        """The block is over: nothing more is to be had."""
+        self._has_ended = True
 
 
 class Peer(ABC):
@@ -66,20 +73,26 @@ class Peer(ABC):
         """Call a service and yield its DATA lines as they arrive.
 
         ``async with peer.stream("drip", "3", "10") as rows: async for row in rows: ...``
-        Leaving the block early cancels the call.
+        Leaving the block early cancels the call. Over TCP other calls wait behind the lines: what
+        is read for them meanwhile is held, up to 64 MiB, and then the call is ended.
+
+        Raises:
+            SlowConsumerError: so much waited to be collected; raised by the iteration.
         """
         pending = await self._send(b"CALL", (service, *args))
+        rows = Rows(self, pending)
         try:
-            yield Rows(self, pending)
+            yield rows
         finally:
+            rows.end()
             if pending.final is None:
                 await self._abandon(pending)
 
     async def _ask(self, verb: bytes, args: tuple[str | bytes, ...]) -> tuple[bytes, ...]:
         pending = await self._send(verb, args)
         try:
-            while pending.final is None:
-                pending.rows.clear()
+            while not pending.is_over:
+                pending.discard_rows()
                 await self.wait_for_news(pending)
         finally:
             if pending.final is None:
@@ -93,10 +106,6 @@ class Peer(ABC):
     @abstractmethod
     async def wait_for_news(self, pending: Pending) -> None:
         """Wait until there is something of ``pending`` to collect."""
-
-    def collect(self, pending: Pending) -> tuple[bytes, ...]:
-        """Take the next DATA line that has come."""
-        return pending.rows.popleft()
 
     @abstractmethod
     async def _abandon(self, pending: Pending) -> None:

@@ -13,8 +13,6 @@ from esps_portal.protocol.errors import BrokenPeerError, ClosedError, EspsError,
 from esps_portal.protocol.requester import Pending, Requester
 
 _READ_SIZE = 65536
-# Uncollected DATA lines at which reading stops until some are collected.
-_MOST_BACKLOG = 10_000
 # How long a goodbye, or a CANCEL, may take to get away, in seconds.
 _CLEANUP = 1.0
 
@@ -28,9 +26,10 @@ class TCPPeer(Peer):
         self._requester = Requester(lambda: b"c%d" % next(numbers))
         self._turns = Turns(self._read)
         self._outgoing = bytearray()
-        self._sending = False
+        # Whoever has something to send waits for it: so if the one who sends is cancelled, the
+        # next one goes on.
+        self._turn_to_send = trio.Lock()
         self._lost: EspsError | None = None
-        self._room: trio.Event | None = None
 
     @property
     def product(self) -> str:
@@ -57,13 +56,6 @@ class TCPPeer(Peer):
         await trio.lowlevel.checkpoint_if_cancelled()
         await self._turns.wait_for_news(pending)
 
-    def collect(self, pending: Pending) -> tuple[bytes, ...]:
-        """Take the next DATA line that has come; there is room for another."""
-        if self._room is not None:
-            self._room.set()
-            self._room = None
-        return super().collect(pending)
-
     async def _abandon(self, pending: Pending) -> None:
         self._requester.forget(pending)
         if self._lost is None:
@@ -76,10 +68,7 @@ class TCPPeer(Peer):
 
     async def _flush(self) -> None:
         """Send what waits. A task that is cancelled here leaves the rest to the next one."""
-        if self._sending:
-            return
-        self._sending = True
-        try:
+        async with self._turn_to_send:
             while self._outgoing:
                 try:
                     sent = self._socket.send(self._outgoing)
@@ -89,8 +78,6 @@ class TCPPeer(Peer):
                 except OSError as error:
                     raise self._lose(BrokenPeerError(f"cannot send: {error.strerror}")) from error
                 del self._outgoing[:sent]
-        finally:
-            self._sending = False
 
     async def _wait_writable(self) -> None:
         """Wait for room, and read meanwhile: a portal that cannot send may have stopped reading."""
@@ -109,9 +96,6 @@ class TCPPeer(Peer):
 
     async def _read(self) -> None:
         self._raise_if_lost()
-        while self._requester.backlog >= _MOST_BACKLOG:
-            self._room = trio.Event()
-            await self._room.wait()
         await trio.lowlevel.wait_readable(self._socket)
         try:
             data = self._socket.recv(_READ_SIZE)

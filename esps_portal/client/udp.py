@@ -60,7 +60,7 @@ class UDPPeer(Peer):
                 self._transmit(pending, pending.request.encode(length))
             elif not pending.has_news:
                 self._retransmit(sent)
-        if pending.final is not None:
+        if pending.is_over:
             self._sent.pop(pending, None)
 
     def _transmit(self, pending: Pending, datagram: bytes) -> None:

@@ -78,5 +78,13 @@ class UnreachableError(EspsError, ConnectionError):
     """No connection could be made, or a datagram was refused by the peer's machine."""
 
 
+class SlowConsumerError(EspsError):
+    """So many lines of a stream wait to be collected that the client has ended the call.
+
+    Others on the same connection wait for answers behind those lines, so reading goes on while
+    nobody collects them. Collect them faster, or give the stream a connection of its own.
+    """
+
+
 class TimedOutError(EspsError, TimeoutError):
     """No answer came in the time that was given, or after the last retransmission."""

@@ -12,11 +12,23 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from esps_portal.protocol.errors import ClosedError, ProtocolError, RefusedError
+from esps_portal.protocol.errors import (
+    ClosedError,
+    EspsError,
+    ProtocolError,
+    RefusedError,
+    SlowConsumerError,
+)
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.lines import LineSplitter
 from esps_portal.protocol.messages import DATA, ERR, Notice, Reply, Request, parse_answer_untrusted
 from esps_portal.protocol.registry import VERSION
+
+#: Bytes of one call's DATA lines that are held for whoever is to collect them (own choice: some
+#: hundred thousand short lines, which is more than the buffers of both systems hold).
+MOST_HELD = 64 * 1024 * 1024
+# What a line costs beside its octets, in bytes: a tuple and an object, in round figures.
+_LINE_COSTS = 100
 
 _EMPTY = (b"", b"\r")
 
@@ -29,20 +41,53 @@ class Pending:
     #: DATA lines that nobody has collected.
     rows: deque[tuple[bytes, ...]] = attrs.field(factory=deque)
     final: Reply | None = None
+    #: Why the client itself has ended it, if it has.
+    failure: EspsError | None = None
+    #: What the rows take, in bytes.
+    held: int = 0
     #: How often it was padded and sent again, to make room for its reply.
     paddings: int = 0
 
     @property
     def has_news(self) -> bool:
         """Whether there is something to collect."""
-        return bool(self.rows) or self.final is not None
+        return bool(self.rows) or self.is_over
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more comes."""
+        return self.final is not None or self.failure is not None
+
+    def keep(self, row: tuple[bytes, ...], most: int) -> None:
+        """Keep a DATA line to be collected; if that makes more than ``most`` bytes, fail."""
+        self.rows.append(row)
+        self.held += _cost(row)
+        if self.held > most:
+            self.discard_rows()
+            self.failure = SlowConsumerError(
+                f"the call was ended: over {most} bytes of its lines waited to be collected"
+            )
+
+    def collect(self) -> tuple[bytes, ...]:
+        """Take the next DATA line."""
+        row = self.rows.popleft()
+        self.held -= _cost(row)
+        return row
+
+    def discard_rows(self) -> None:
+        """Drop the DATA lines that have come."""
+        self.rows.clear()
+        self.held = 0
 
     def result(self) -> tuple[bytes, ...]:
         """Return the arguments of the final OK.
 
         Raises:
             RefusedError: it was an ERR.
+            SlowConsumerError: the client has ended it.
         """
+        if self.failure is not None:
+            raise self.failure
         assert self.final is not None  # noqa: S101 - asked for only once it is there
         if self.final.kind == ERR:
             code, *words = self.final.args
@@ -55,10 +100,18 @@ class Requester:
 
     Args:
         tags: yields a new tag for each request; over UDP it must be hard to guess.
+        most_held: bytes of one call's DATA lines that are held.
     """
 
-    def __init__(self, tags: Callable[[], bytes], limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        tags: Callable[[], bytes],
+        limits: Limits | None = None,
+        *,
+        most_held: int = MOST_HELD,
+    ) -> None:
         self._tags = tags
+        self._most_held = most_held
         self._limits = limits or Limits()
         self._splitter = LineSplitter(self._limits.max_line, self._limits.max_unterminated)
         self._pending: dict[bytes, Pending] = {}
@@ -66,11 +119,6 @@ class Requester:
         self.product: bytes | None = None
         #: The word of its ``* BYE``.
         self.goodbye = ""
-
-    @property
-    def backlog(self) -> int:
-        """How many DATA lines of requests in flight wait to be collected."""
-        return sum(len(pending.rows) for pending in self._pending.values())
 
     def ask(self, verb: bytes, args: Iterable[str | bytes]) -> Pending:
         """Make a request; its line is ``request.encode()``.
@@ -162,10 +210,15 @@ class Requester:
         if pending is None:
             return
         if reply.kind == DATA:
-            pending.rows.append(reply.args)
+            pending.keep(reply.args, self._most_held)
         else:
             pending.final = reply
+        if pending.is_over:
             del self._pending[reply.tag]
+
+
+def _cost(row: tuple[bytes, ...]) -> int:
+    return _LINE_COSTS + sum(map(len, row))
 
 
 def _octets(arg: str | bytes) -> bytes:

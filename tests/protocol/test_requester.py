@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esps_portal.protocol.errors import ClosedError, ProtocolError, RefusedError
+from esps_portal.protocol.errors import ClosedError, ProtocolError, RefusedError, SlowConsumerError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, OK, Reply, Request, parse_request_untrusted
 from esps_portal.protocol.requester import Pending, Requester
@@ -96,15 +96,21 @@ def test_answers_find_their_requests_in_any_order(
     assert all(pending.has_news and pending.result() == (b"end",) for pending in asked)
 
 
-def test_the_backlog_is_what_calls_in_flight_have_not_had_collected() -> None:
-    requester = greeted()
-    first, second = requester.ask(b"CALL", ("x",)), requester.ask(b"CALL", ("x",))
-    requester.receive_stream_untrusted(b"1 DATA a\n2 DATA b\n1 DATA c\n")
-    assert requester.backlog == 3
-    first.rows.popleft()
-    assert requester.backlog == 2
-    requester.forget(second)
-    assert requester.backlog == 1
+def test_so_much_of_a_call_is_held_and_no_more() -> None:
+    requester = Requester(numbers(), most_held=1000)
+    requester.receive_stream_untrusted(GREETING)
+    slow, quick = requester.ask(b"CALL", ("x",)), requester.ask(b"CALL", ("x",))
+    row = (b"a" * 400,)
+    requester.receive_stream_untrusted(b"1 DATA %b\n2 DATA %b\n" % (*row, *row) * 2)
+    assert (slow.is_over, quick.is_over) == (False, False)
+    assert quick.collect() == row
+    requester.receive_stream_untrusted(b"1 DATA %b\n2 DATA %b\n" % (*row, *row))
+    assert (list(slow.rows), slow.held, slow.has_news) == ([], 0, True)
+    with pytest.raises(SlowConsumerError, match="over 1000 bytes of its lines"):
+        slow.result()
+    requester.receive_stream_untrusted(b"1 DATA late\n1 OK\n2 OK end\n")
+    assert (list(slow.rows), slow.final) == ([], None)
+    assert (list(quick.rows), quick.result()) == ([row, row], (b"end",))
 
 
 @quickly
@@ -198,13 +204,13 @@ def test_a_peer_that_speaks_something_else(data: bytes, code: str) -> None:
 @given(noise, places)
 def test_only_two_errors_leave_the_stream(data: bytes, at: list[int]) -> None:
     requester = Requester(numbers())
-    requester.ask(b"PING", ())
+    pending = requester.ask(b"PING", ())
     try:
         for piece in cut(GREETING + data if len(data) % 2 else data, at):
             requester.receive_stream_untrusted(piece)
     except (ProtocolError, ClosedError):
         return
-    assert requester.backlog <= data.count(b"DATA")
+    assert len(pending.rows) <= data.count(b"DATA")
 
 
 # -- answers over UDP
