@@ -72,8 +72,24 @@ class Call:
             return _final(self.request.tag, result, self.portal.limits.max_line)
         except RefusedError as error:
             return _refused(self.request.tag, error, self.service, self.portal)
+        except BaseExceptionGroup as group:
+            return self._answer_group(group)
         except Exception:  # noqa: BLE001 - a service may raise anything; `_failed` logs it
             return _failed(self.request.tag, self.service, self.portal)
+
+    def _answer_group(self, group: BaseExceptionGroup[BaseException]) -> Reply:
+        """Answer what left a nursery of the service's own."""
+        failures, others = group.split(Exception)
+        if failures is None:
+            raise group
+        refusals, failures = failures.split(RefusedError)
+        if refusals is not None and failures is None:
+            reply = _refused(self.request.tag, _first(refusals), self.service, self.portal)
+        else:
+            reply = _failed(self.request.tag, self.service, self.portal)
+        if others is not None:
+            raise others from None  # it was cancelled, and failed on its way out
+        return reply
 
 
 Outcome = Reply | Call | Farewell
@@ -211,8 +227,15 @@ def check(request: Request, service: Service, caller: Caller) -> Reply | None:
     return None
 
 
+def _first(refusals: BaseExceptionGroup[RefusedError]) -> RefusedError:
+    first: RefusedError | BaseExceptionGroup[RefusedError] = refusals
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
+
+
 def _refused(tag: bytes, error: RefusedError, service: Service, portal: Portal) -> Reply:
-    code = error.code.encode()
+    code = error.code.encode("utf-8", "replace")
     reply = Reply(tag, ERR, (code, *error.arguments))
     # A refusal that the protocol cannot carry is a failure like any other.
     if grammar.NAME.fullmatch(code) and len(reply.encode()) <= portal.limits.max_line:

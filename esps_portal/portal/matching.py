@@ -6,6 +6,7 @@ comes. Each can describe what it wants, for a person to read.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -74,7 +75,8 @@ class ArgumentPattern:
                     continue
                 why = ""
             except Exception as error:  # noqa: BLE001 - a test's own predicate may raise anything
-                why = f" ({type(error).__name__}: {error})"
+                words = str(error).encode("utf-8", "backslashreplace").decode()
+                why = f" ({type(error).__name__}: {words})"
             found.append(f"argument {number} is {shown(arg)}, not {shown(wanted)}{why}")
         least = len(self.wanted)
         if len(args) < least or (len(args) > least and not self.open_ended):
@@ -116,6 +118,8 @@ def _shown_octets(value: bytes) -> str:
 def _checked(wanted: Wanted) -> Wanted:
     if isinstance(wanted, str | bytes | bytearray | memoryview):
         return as_octets(wanted)
+    if inspect.iscoroutinefunction(wanted):
+        raise TypeError("a predicate is a plain function: what an async one returns is always true")
     if isinstance(wanted, _Any | _AnyArgs | re.Pattern) or callable(wanted):
         return wanted
     raise TypeError(

@@ -38,12 +38,17 @@ class RefusedError(EspsError):
     Attributes:
         code: the error code, a name of the registry or ``x-...``.
         arguments: what followed the code, decoded octet strings.
+
+    Raises:
+        TypeError: the code is no str, or an argument neither str nor bytes.
     """
 
     def __init__(self, code: str, *arguments: str | bytes) -> None:
+        if not isinstance(code, str):
+            raise TypeError(f"the code of a refusal is str, not {type(code).__name__}")
         super().__init__(code, *arguments)
         self.code = code
-        self.arguments = tuple(a.encode() if isinstance(a, str) else bytes(a) for a in arguments)
+        self.arguments = tuple(_octets(argument) for argument in arguments)
 
     @property
     def words(self) -> str:
@@ -52,6 +57,14 @@ class RefusedError(EspsError):
 
     def __str__(self) -> str:
         return f"{self.code} {self.words}".rstrip()
+
+
+def _octets(argument: str | bytes) -> bytes:
+    if isinstance(argument, str):
+        return argument.encode("utf-8", "backslashreplace")
+    if isinstance(argument, bytes | bytearray | memoryview):
+        return bytes(argument)
+    raise TypeError(f"what follows the code is str or bytes, not {type(argument).__name__}")
 
 
 class ClosedError(EspsError, ConnectionError):

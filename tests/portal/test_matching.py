@@ -96,3 +96,11 @@ def test_as_a_person_reads_it() -> None:
     assert repr(ANY_ARGS) == "ANY_ARGS"
     assert len(shown(b"x" * 9000)) == 60
     assert "\n" not in shown(b"a\nb")
+
+
+def test_a_predicate_is_no_coroutine_function() -> None:
+    async def is_a(arg: bytes) -> bool:
+        return arg == b"a"
+
+    with pytest.raises(TypeError, match="a predicate is a plain function"):
+        ArgumentPattern.of((is_a,))

@@ -1,0 +1,158 @@
+"""Services of a user's own that fail in unforeseen ways: the call fails, the server goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import trio
+
+from esps_portal import CallContext, Portal, RefusedError
+from esps_portal.portal.matching import Wanted
+from esps_portal.portal.scripted import ScriptedPortal
+from esps_portal.portal.stubs import Stub
+from tests.portals import Running, running
+
+
+async def assert_served(portal: Running) -> None:
+    other = await portal.tcp()
+    await other.send(b"z PING\n")
+    assert await other.line() == b"z OK"
+
+
+def refuse_in_octets() -> None:
+    raise RefusedError(b"busy")  # type: ignore[arg-type]  # the mistake of somebody without mypy
+
+
+def refuse_with_a_number() -> None:
+    raise RefusedError("busy", 7)  # type: ignore[arg-type]  # the same
+
+
+def refuse_with_half_a_character() -> None:
+    raise RefusedError("\ud800")
+
+
+def refuse_in_capitals() -> None:
+    raise RefusedError("Busy")
+
+
+async def fail_in_a_nursery() -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fail)
+
+
+async def fail() -> None:
+    raise ValueError
+
+
+async def fail_and_refuse_in_a_nursery() -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fail)
+        nursery.start_soon(sell_out)
+
+
+async def sell_out() -> None:
+    raise RefusedError("x-sold-out", "sorry")
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        refuse_in_octets,
+        refuse_with_a_number,
+        refuse_with_half_a_character,
+        refuse_in_capitals,
+        fail_in_a_nursery,
+        fail_and_refuse_in_a_nursery,
+    ],
+)
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+async def test_an_unforeseen_failure(  # ESPS-VERB-15
+    function: Callable[[], object], transport: str
+) -> None:
+    portal = Portal()
+    portal.service(name="shop")(function)
+    async with running(portal) as listening:
+        if transport == "tcp":
+            client = await listening.tcp()
+            await client.send(b"a CALL shop\n")
+            answer = await client.line()
+        else:
+            answer = await listening.udp().ask(b"a CALL shop ##########\n")
+        assert answer.startswith(b"a ERR failed")
+        await assert_served(listening)
+    assert portal.statistics.failed == 1
+
+
+async def test_a_refusal_out_of_a_nursery_is_one() -> None:  # ESPS-VERB-17
+    portal = Portal()
+
+    @portal.service
+    async def shop() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sell_out)
+
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL shop\n")
+        assert await client.line() == b"a ERR x-sold-out sorry"
+    assert portal.statistics.failed == 0
+
+
+@pytest.mark.parametrize("how", ["cancel", "fin"])
+async def test_it_is_cancelled_and_fails_on_its_way_out(how: str) -> None:  # ESPS-VERB-15
+    portal = Portal()
+
+    @portal.service
+    async def shop(*, call: CallContext) -> None:
+        async def leave_badly() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(leave_badly)
+            nursery.start_soon(trio.sleep_forever)
+            await call.data("open")
+
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL shop\n")
+        assert await client.line() == b"a DATA open"
+        if how == "cancel":
+            await client.send(b"b CANCEL a\n")
+            assert (await client.line()).startswith(b"a ERR cancelled")
+            assert await client.line() == b"b OK"
+        else:
+            await trio.aclose_forcefully(client.stream)
+        await assert_served(listening)
+
+
+async def test_too_much_for_a_datagram_from_tasks_of_its_own() -> None:  # ESPS-UDP-15
+    portal = Portal()
+
+    @portal.service
+    async def flood(*, call: CallContext) -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(call.data, "x" * 600)
+
+    async with running(portal) as listening:
+        assert await listening.udp().ask(b"a CALL flood ##\n") == b"a ERR too-large 0 use-tcp\n"
+    assert portal.statistics.failed == 0
+
+
+async def test_a_predicate_whose_words_are_no_text() -> None:
+    def is_a(arg: bytes) -> bool:
+        text = arg.decode("utf-8", "surrogateescape")
+        raise ValueError(f"not a: {text}")
+
+    wanted: list[Wanted] = [is_a]
+    portal = ScriptedPortal(Portal())
+    portal.script.stubs.place(Stub("shop", wanted, max_line=8192).reply("1"))
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL shop %FF\n")
+        assert (await client.line()).startswith(b"a ERR unmatched ")
+        await assert_served(listening)
