@@ -111,16 +111,18 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(portal: Portal | None = None, **limits: float) -> AsyncIterator[Running]:
+async def running(
+    portal: Portal | None = None, *, hold: bool = False, **limits: float
+) -> AsyncIterator[Running]:
     """A portal on a free port, with every bundled service if none is given; cancelled at the end.
 
-    The keywords are those of `Limits`.
+    The other keywords are those of `Limits`.
     """
     if portal is None:
         portal = bundled_portal(PRODUCT, Limits(**limits))  # type: ignore[arg-type]
     moved = isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock)
     async with trio.open_nursery() as nursery:
-        listening = await nursery.start(serve, ServerConfig(portal=portal, port=0))
+        listening = await nursery.start(serve, ServerConfig(portal=portal, port=0, hold=hold))
         async with contextlib.AsyncExitStack() as stack:
             with trio.fail_after(_BEYOND_ALL_JUMPS if moved else _PATIENCE):
                 yield Running(listening, stack)

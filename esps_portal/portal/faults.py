@@ -53,6 +53,7 @@ class Fault:
     seed: int | None = None
     happened: int = 0
     _requests: int = 0
+    _counted: int = 0
     _connections: dict[Hashable, int] = attrs.field(factory=dict)
     _chance: random.Random = attrs.field(init=False, repr=False)
 
@@ -127,7 +128,10 @@ class Fault:
     def _picks_connection(self, connection: Hashable) -> bool:
         if self.connection is None:
             return True
-        number = self._connections.setdefault(connection, len(self._connections) + 1)
+        number = self._connections.get(connection)
+        if number is None:
+            self._counted += 1
+            number = self._connections[connection] = self._counted
         return number in self.connection
 
     def _concerns(self, service: bytes | None, transport: str) -> bool:
@@ -138,9 +142,8 @@ class Fault:
         return self.service is None or self.service.encode() == service
 
     def forget(self, connection: Hashable) -> None:
-        """A connection is gone. Its number stays taken, so that the next has the next."""
-        if connection in self._connections:
-            self._connections[object()] = self._connections.pop(connection)
+        """A connection is gone. Its number stays taken."""
+        self._connections.pop(connection, None)
 
     def __str__(self) -> str:
         words = [self.kind, *(f"{key}={value}" for key, value in self.parameters.items())]

@@ -76,6 +76,8 @@ class StreamTap:
         if self._is_lost:
             return
         for piece in self._requests.feed(data):
+            if self._is_lost:
+                return
             if isinstance(piece, TooLong):
                 self._ask(piece.head + _TOO_LONG, None, now)
             elif isinstance(piece, bytes) and piece not in _EMPTY:
@@ -86,6 +88,8 @@ class StreamTap:
         if self._is_lost:
             return
         for piece in self._answers.feed(data):
+            if self._is_lost:
+                return
             if isinstance(piece, TooLong):
                 self._lose_answer(readable_tag(piece.head), now)
             elif isinstance(piece, bytes):

@@ -175,7 +175,7 @@ class DatagramRules:
         """Note that the call has ended; return the datagram to send, if one may be sent."""
         del self._running[exchange.key]
         answer = DatagramAnswer.of(replies, exchange.request.tag, self._limits)
-        if exchange.keeps and not _came_before_execution(replies[-1]):
+        if exchange.keeps and not _came_before_execution(replies):
             exchange.answer = answer
             exchange.expires = now + self._limits.window
             self._kept[exchange.key] = exchange
@@ -242,8 +242,9 @@ def _brief(answer: Reply | Notice) -> bytes | None:
     return answer.wordless(known.machine_arguments if known else 0).encode()
 
 
-def _came_before_execution(last: Reply) -> bool:
-    if last.kind != ERR:
+def _came_before_execution(replies: Sequence[Reply]) -> bool:
+    last = replies[-1]
+    if last.kind != ERR or len(replies) > 1:  # what has sent DATA was executed, whatever it says
         return False
     known = ERRORS.get(last.args[0].decode("ascii", "replace"))
     return known is not None and known.executed == "no"

@@ -7,6 +7,7 @@ leave without mixing is the business of `esps_portal.server.sending`.
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import attrs
@@ -37,6 +38,7 @@ class Connection(Sender):
     """Serves one peer. `run` is its whole life; `shut_down` and `expire` may come at any time."""
 
     __slots__ = (
+        "_active",
         "_caller",
         "_cancelling",
         "_conversation",
@@ -55,6 +57,8 @@ class Connection(Sender):
         super().__init__(stream)
         self._portal = portal
         self._limits: Limits = portal.limits
+        # When a line last came, or a call ended; seconds on trio's clock.
+        self._active = self._progress
         self._conversation = Conversation(portal.limits)
         self._caller = ConnectionCaller("tcp", peer[0], peer[1], self._conversation)
         # Made when somebody has to wait; most connections never need one.
@@ -76,6 +80,10 @@ class Connection(Sender):
                 try:
                     with self._reading:
                         await self._converse()
+                    while self._is_idle_no_more:
+                        self._ending, self._reading = "", trio.CancelScope()
+                        with self._reading:
+                            await self._converse()
                     await self._end()
                 except trio.BrokenResourceError:
                     self._ending = "broken"
@@ -99,8 +107,15 @@ class Connection(Sender):
         if self._sending:
             return self._progress + self._limits.stall
         if self._conversation.state is State.OPEN and not self._conversation.running:
-            return self._progress + self._limits.idle
+            return max(self._progress, self._active) + self._limits.idle
         return math.inf
+
+    @property
+    def _is_idle_no_more(self) -> bool:
+        """Whether a line came in the very moment in which it was found idle."""
+        if self._ending != "idle" or self._farewell is not None:
+            return False
+        return self.deadline > trio.current_time()
 
     def expire(self) -> None:
         """Act on a deadline that has passed: tell an idle peer, cut off one that takes nothing."""
@@ -117,7 +132,7 @@ class Connection(Sender):
 
     async def _converse(self) -> None:
         conversation = self._conversation
-        await self._flush()
+        await self._answer_pieces()  # what is left of an interrupted turn; and the greeting leaves
         while conversation.state is State.OPEN or conversation.state is State.CLOSING:
             data = await self._stream.receive()
             if not data:
@@ -125,7 +140,7 @@ class Connection(Sender):
                 conversation.end_of_input()
                 return
             if b"\n" in data:
-                self._progress = trio.current_time()
+                self._active = trio.current_time()
             if conversation.receive(data):
                 await self._answer_pieces()
                 if self._farewell is not None:
@@ -162,9 +177,9 @@ class Connection(Sender):
             self._outgoing += outcome.octets
         elif isinstance(outcome, Cancel):
             self._outgoing += outcome.farewell.encode()
-            await self._flush()
             self._scopes[outcome.call].cancel()
             self._cancelling = outcome
+            await self._flush()
             await self._await_cancelled()
 
     async def _await_cancelled(self) -> None:
@@ -201,8 +216,8 @@ class Connection(Sender):
                 reply = await call.run()
                 if running.state is CallState.RUNNING:
                     await self._write(call, reply)
-            self._conversation.finish(running)
-            if call.closes and self._farewell is None:
+            answered = self._conversation.finish(running)
+            if answered and call.closes and self._farewell is None:
                 self._farewell = Farewell()
                 self._reading.cancel()
             await self._flush()
@@ -210,14 +225,15 @@ class Connection(Sender):
             self._break_off()
         finally:
             del self._scopes[running]
-            self._progress = trio.current_time()
+            self._active = trio.current_time()
             if self._task_ended is not None:
                 self._task_ended.set()
                 self._task_ended = None
 
     async def _write(self, _call: Call, reply: Reply) -> None:
-        """Add a line of a running call to what is sent. It returns at once."""
-        self._outgoing += reply.encode()
+        """Add a line of a running call to what is sent, unless all has been said."""
+        if self._farewell is None:
+            self._outgoing += reply.encode()
 
     async def _wait_for_a_task(self) -> None:
         if self._task_ended is None:
@@ -244,6 +260,7 @@ class Connection(Sender):
                 self._outgoing += notice.encode() if notice else b""
             if conversation.state is not State.ENDED:
                 await self._drain()
+        self._cancel_calls()  # nothing of theirs would be sent
         if self._farewell is not None and self._farewell.reset:
             await self._flush()
             return
@@ -261,7 +278,7 @@ class Connection(Sender):
         """Let running calls end, within the limit; go on reading, so that none is blocked."""
         conversation = self._conversation
         await self._flush()
-        if conversation.running:
+        if conversation.running or self._cancelling is not None:
             with trio.move_on_after(self._limits.drain):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._read_on)
@@ -270,7 +287,6 @@ class Connection(Sender):
                     await self._await_cancelled()
                     nursery.cancel_scope.cancel()
         self._refuse_what_runs()
-        self._cancel_calls()
         if conversation.state is not State.ENDED:
             last = conversation.drained()
             self._outgoing += last.encode() if last else b""
@@ -319,5 +335,6 @@ class Connection(Sender):
             return
         if self._conversation.state is State.OPEN and not (self._outgoing or self._ending):
             # Cancelled from outside: no time to wait, but time for one last line.
-            self._stream.send_now(Notice(b"BYE", (b"closing",)).encode())
+            with contextlib.suppress(trio.BrokenResourceError):
+                self._stream.send_now(Notice(b"BYE", (b"closing",)).encode())
         self._stream.close(self._limits.stall)

@@ -83,13 +83,8 @@ class ProxyListening:
 class RelayServer(ConnectionServer):
     """All TCP connections of a proxy."""
 
-    async def _serve(self, connected: socket.socket, address: tuple[str, int]) -> None:
-        try:
-            side = Side(connected, CLIENT)
-        except OSError:
-            connected.close()  # it was reset before we could look
-            return
-        await self.serve(side, address[:2])
+    def _stream(self, connected: socket.socket) -> Side:
+        return Side(connected, CLIENT)
 
 
 async def serve_proxy(

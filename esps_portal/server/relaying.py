@@ -111,7 +111,7 @@ class Side(SocketStream):
             seen = self._errors.poll(0)
             if any(events & select.EPOLLERR for _, events in seen):
                 self.is_broken = True
-            elif seen:
+            elif seen and not self.is_broken:  # a write may have met the RST first
                 # Both directions have ended in good order: there can be no RST any more.
                 await trio.sleep_forever()
 

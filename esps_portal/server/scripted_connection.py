@@ -14,7 +14,7 @@ from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.services import Farewell
 from esps_portal.portal.wreckage import Wreckage
 from esps_portal.protocol.conversation import Cancel, RunningCall, State
-from esps_portal.protocol.lines import Piece
+from esps_portal.protocol.lines import Piece, Skipped, Unterminated
 from esps_portal.protocol.messages import DATA, OK, Notice, Reply, Request, readable_request
 from esps_portal.server.sending import HIGH_WATER
 from esps_portal.server.streams import Stream
@@ -113,8 +113,8 @@ class ScriptedConnection(WreckingConnection):
 
     async def _answer_with_care(self, piece: Piece, outcome: object) -> None:
         """Answer what is not a plain request, or one that a fault may hit."""
-        if piece in _EMPTY:
-            return
+        if piece in _EMPTY or isinstance(piece, Skipped | Unterminated):
+            return  # the one is ignored, the others are about a line that is noted already
         request = outcome if isinstance(outcome, Request) else None
         record = self._received(piece, request or readable_request(_line_of(piece)))
         fault = self._fault_for(request) if request is not None else None

@@ -15,7 +15,7 @@ from esps_portal.portal.records import ABORTED, FAULTED, REPLAYED, REPLIED, Reco
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.wreckage import Datagrams, wreck_datagram
 from esps_portal.protocol.datagrams import DatagramRules
-from esps_portal.protocol.messages import Request, readable_request, refusal
+from esps_portal.protocol.messages import Request, readable_request
 from esps_portal.server.datagram_socket import Ancillary, Source
 from esps_portal.server.udp import DatagramCaller, DatagramServer
 
@@ -101,15 +101,8 @@ class ScriptedDatagramServer(DatagramServer):
     async def _run_call(self, call: Call, caller: DatagramCaller, scope: trio.CancelScope) -> None:
         try:
             await super()._run_call(call, caller, scope)
-        except trio.Cancelled:
-            # Its socket was closed meanwhile. The rules outlive that: the request may come again.
-            assert isinstance(caller, ScriptedDatagramCaller)  # noqa: S101 - `_handle`
-            assert caller.exchange is not None  # noqa: S101 - it was admitted
-            now = trio.current_time()
-            self._rules.finish(caller.exchange, [refusal(call.tag, "closing")], now)
-            self._end_unanswered(caller, now)
-            raise
-        self._end_unanswered(caller, trio.current_time())
+        finally:
+            self._end_unanswered(caller, trio.current_time())
 
     def _begin_call(self, call: Call, caller: DatagramCaller) -> None:
         assert isinstance(caller, ScriptedDatagramCaller)  # noqa: S101 - `_handle` makes no other

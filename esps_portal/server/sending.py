@@ -25,7 +25,7 @@ class Sender:
         self._sending = False
         # Made when somebody has to wait; most connections never need one.
         self._room: trio.Event | None = None
-        # When something was last sent, or came; seconds on trio's clock.
+        # When output began to wait, or the peer last took some of it; seconds on trio's clock.
         self._progress = trio.current_time()
         # What the peer had not yet taken when output began to wait, or when last looked at.
         self._untaken = 0
@@ -39,11 +39,13 @@ class Sender:
         self._sending = True
         try:
             while self._outgoing:
-                sent = await self._stream.send_some(self._outgoing)
-                del self._outgoing[:sent]
-                if self._outgoing:
+                sent = self._stream.send_now(self._outgoing)
+                if sent:
+                    del self._outgoing[:sent]
+                else:
                     self._progress = trio.current_time()
                     self._untaken = self._stream.untaken()
+                    await self._stream.wait_writable()
         finally:
             self._sending = False
             if self._room is not None:

@@ -25,11 +25,11 @@ class Stream(Protocol):
     async def receive(self) -> bytes:
         """Wait for bytes; ``b""`` is the peer's FIN."""
 
-    async def send_some(self, data: bytearray) -> int:
-        """Send the beginning of ``data``; return how much."""
+    def send_now(self, data: bytes | bytearray) -> int:
+        """Send the beginning of ``data``, as much as there is room for; return how much."""
 
-    def send_now(self, data: bytes) -> None:
-        """Try to send ``data`` without waiting."""
+    async def wait_writable(self) -> None:
+        """Wait for room."""
 
     def send_eof(self) -> None:
         """Send FIN."""
@@ -67,20 +67,18 @@ class SocketStream:
             except OSError as error:
                 raise trio.BrokenResourceError from error
 
-    async def send_some(self, data: bytearray) -> int:
-        """Send the beginning of ``data``, at once if it can be; return how much."""
-        while True:
-            try:
-                return self._socket.send(data)
-            except BlockingIOError:
-                await trio.lowlevel.wait_writable(self._socket)
-            except OSError as error:
-                raise trio.BrokenResourceError from error
+    def send_now(self, data: bytes | bytearray) -> int:
+        """Send the beginning of ``data`` without waiting; return how much: 0 without room."""
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise trio.BrokenResourceError from error
 
-    def send_now(self, data: bytes) -> None:
-        """Try to send ``data`` without waiting: a last word, when there is no time for more."""
-        with contextlib.suppress(OSError):
-            self._socket.send(data)
+    async def wait_writable(self) -> None:
+        """Wait for room."""
+        await trio.lowlevel.wait_writable(self._socket)
 
     def send_eof(self) -> None:
         """Send FIN."""

@@ -52,6 +52,8 @@ class Switch:
             else ConnectionServer(portal, nursery)
         )
         self.datagrams: list[DatagramServer] = []
+        # Those of sockets that were closed, whose calls are not over.
+        self._former: list[DatagramServer] = []
 
     @property
     def is_down(self) -> bool:
@@ -132,7 +134,7 @@ class Switch:
             for server in self.datagrams:
                 server.discard_waiting()
             await _until_begun()
-            for server in self.datagrams:
+            for server in (*self._former, *self.datagrams):
                 await server.abort()
                 if isinstance(server, ScriptedDatagramServer):
                     server.forget_held()
@@ -156,6 +158,7 @@ class Switch:
         self._accepting = [trio.CancelScope() for _ in self._sockets.tcp]
         for listener, scope in zip(self._sockets.tcp, self._accepting, strict=True):
             self._nursery.start_soon(self._accept, listener, scope)
+        self._former = [s for s in (*self._former, *self.datagrams) if s.has_calls]
         self.datagrams = []
         for sock in self._sockets.udp:
             server: DatagramServer

@@ -110,19 +110,25 @@ class ConnectionServer:
             if self.is_full:
                 self._refuse_soon(connected)
             else:
-                self._portal.statistics.connections += 1
                 self._nursery.start_soon(self._serve, connected, address)
 
     async def _serve(self, connected: socket.socket, address: tuple[str, int]) -> None:
         try:
-            stream = SocketStream(connected)
+            stream = self._stream(connected)
         except OSError:
             connected.close()  # it was reset before we could look
             return
-        await self.serve(stream, address[:2])
+        if self.is_full:  # by those that were accepted in the same moment
+            await self.refuse(stream)
+        else:
+            await self.serve(stream, address[:2])
+
+    def _stream(self, connected: socket.socket) -> SocketStream:
+        return SocketStream(connected)
 
     async def serve(self, stream: Stream, peer: tuple[str, int]) -> None:
         """Serve one peer until its connection has ended."""
+        self._portal.statistics.connections += 1
         connection = self._connection(stream, peer, self._portal)
         self.connections.add(connection)
         if self._closing:
@@ -147,7 +153,8 @@ class ConnectionServer:
         else:
             # A flood. These are told why, unless they have sent something already: ending each in
             # good order would keep the next ones waiting.
-            stream.send_now(Notice(b"BYE", (b"busy",)).encode())
+            with contextlib.suppress(trio.BrokenResourceError):
+                stream.send_now(Notice(b"BYE", (b"busy",)).encode())
             stream.close()
 
     async def _refuse(self, stream: Stream) -> None:

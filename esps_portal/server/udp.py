@@ -15,7 +15,7 @@ from esps_portal.portal.answering import Call, Portal
 from esps_portal.portal.services import Caller, Service
 from esps_portal.protocol.datagrams import DatagramRules, Exchange
 from esps_portal.protocol.errors import RefusedError
-from esps_portal.protocol.messages import ERR, Reply, Request
+from esps_portal.protocol.messages import ERR, Reply, Request, refusal
 from esps_portal.server.datagram_socket import Ancillary, DatagramSocket, Source
 
 # The code, and what is for a machine: no length of the request makes room.
@@ -60,6 +60,11 @@ class DatagramServer(DatagramSocket):
         # Those of them that end without an answer.
         self._aborted: set[trio.CancelScope] = set()
         self._one_ended = trio.lowlevel.ParkingLot()
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether calls run, or clean up after they were cancelled."""
+        return bool(self._calls)
 
     async def shut_down(self) -> None:
         """Refuse new calls; return when the running ones have ended or been refused."""
@@ -146,17 +151,23 @@ class DatagramServer(DatagramSocket):
             await trio.lowlevel.checkpoint()
 
         call.send = collect
+        assert caller.exchange is not None  # noqa: S101 - `admit` is asked before any task is made
         final: Reply | None = None
         scope.deadline = trio.current_time() + self._portal.limits.window
-        with scope:
-            final = await call.run()
+        try:
+            with scope:
+                final = await call.run()
+        except trio.Cancelled:
+            # The socket was closed. The rules outlive that: the request may come again.
+            now = trio.current_time()
+            self._rules.finish(caller.exchange, [refusal(call.tag, "closing")], now)
+            raise
         if final is None:
             closing, late = (b"closing",), (b"failed", b"it ran for longer than a client waits")
             final = Reply(call.tag, ERR, closing if self._rules.closing else late)
         if held > room:
             replies.clear()
             final = Reply(call.tag, ERR, tuple(word.encode() for word in _NO_ROOM))
-        assert caller.exchange is not None  # noqa: S101 - `admit` is asked before any task is made
         now = trio.current_time()
         answer = self._rules.finish(caller.exchange, [*replies, final], now)
         if scope not in self._aborted:

@@ -114,6 +114,9 @@ class WreckingConnection(Connection):
                 await trio.sleep(first.seconds)
             if left:
                 async with self._turn:
+                    if not owed:
+                        # CANCEL may have come while it waited, and answered the call itself.
+                        await trio.lowlevel.checkpoint_if_cancelled()
                     if self._farewell is not None:
                         left.clear()  # all has been said while this waited
                     await self._flush()
@@ -122,7 +125,7 @@ class WreckingConnection(Connection):
                         await self._take_one(left.popleft())
         finally:
             self._wrecking -= 1
-            self._progress = trio.current_time()
+            self._active = trio.current_time()
             if left and owed:
                 self._complete()
                 self._outgoing += _octets(left)
@@ -168,11 +171,12 @@ class WreckingConnection(Connection):
 
     async def _release_later(self, seconds: float, held: list[bytes]) -> None:
         await trio.sleep(seconds)
-        if held is not self._held:
-            return
-        self._held, self._held_replies = [], 0
         try:
-            await self._take([Send(b"".join(held))], owed=True)
+            async with self._turn:
+                # Only now: whatever is said before that comes behind what is held.
+                if held is self._held:
+                    self._release()
+            await self._flush()
         except trio.BrokenResourceError:
             self._reading.cancel()
             self._ending = "broken"

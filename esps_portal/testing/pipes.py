@@ -40,14 +40,6 @@ class Pipe:
         self._changed.unpark_all()
         return data
 
-    async def write_some(self, data: bytes | bytearray | memoryview) -> int:
-        """Wait for room; return how much of ``data`` was taken."""
-        while True:
-            taken = self.write_now(data)
-            if taken or not data:
-                return taken
-            await self._changed.park()
-
     def write_now(self, data: bytes | bytearray | memoryview) -> int:
         """Take what there is room for, and return how much that is."""
         if self._broken or self._ended:
@@ -87,16 +79,13 @@ class ServerEnd:
         """Wait for octets; ``b""`` is the client's end."""
         return await self._incoming.read(_READ_SIZE)
 
-    async def send_some(self, data: bytearray) -> int:
-        """Send the beginning of ``data``; return how much."""
-        return await self._outgoing.write_some(data)
+    def send_now(self, data: bytes | bytearray) -> int:
+        """Send the beginning of ``data`` without waiting; return how much."""
+        return self._outgoing.write_now(data)
 
-    def send_now(self, data: bytes) -> None:
-        """Try to send without waiting."""
-        try:
-            self._outgoing.write_now(data)
-        except trio.BrokenResourceError:
-            return
+    async def wait_writable(self) -> None:
+        """Wait for room."""
+        await self._outgoing.wait_for_room()
 
     def send_eof(self) -> None:
         """Send no more."""
@@ -136,7 +125,8 @@ class MemoryStream(trio.abc.HalfCloseableStream):
                 raise trio.ClosedResourceError("send_eof was called")
             view = memoryview(data)
             while view:
-                view = view[await self._outgoing.write_some(view) :]
+                await self._outgoing.wait_for_room()
+                view = view[self._outgoing.write_now(view) :]
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait for room."""

@@ -205,3 +205,13 @@ def test_in_words() -> None:
         "latency seconds=0.5 jitter=0.0 when=before service=echo times=3 chance=0.25 seed=9"
         " connection=1,2 request=4"
     )
+
+
+def test_connections_that_are_gone_keep_their_numbers_and_nothing_else() -> None:
+    fault = Fault.of("close", connection=[3])
+    for number in range(1, 5):
+        peer = object()
+        assert fault.picks_accepted(peer) is False
+        assert fault.picks_request(b"echo", "tcp", peer) is (number == 3)
+        fault.forget(peer)
+    assert len(fault._connections) == 0  # noqa: SLF001 - memory is not to be seen otherwise

@@ -202,6 +202,18 @@ def test_a_tag_that_another_request_has_in_flight() -> None:
     assert [sent for *_, sent in udp.calls()] == [b"a OK\n", b"* ERR tag-in-use a\n"]
 
 
+def test_it_is_said_once_that_no_more_is_recorded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tapping, "_MOST_HELD", 2000)
+    stream = Stream()
+    stream.client(b"a PING\n" * 100)
+    stream.client(b"b PING\n" * 100)
+    stream.portal(b"a OK\n" * 100)
+    assert len(caplog.records) == 1
+    assert {state for _, state, _ in stream.close()} == {"aborted"}
+
+
 def test_datagrams_that_are_no_requests() -> None:
     udp = Datagrams()
     for datagram in (b"", b"\n", b"\xff\n", b"a PING", b"b  PING\n"):

@@ -275,3 +275,10 @@ def test_within_the_window_a_key_has_one_execution(
             continue
         if answer is not None and answer != b"busy":
             known[key] = (line, answer, now + WINDOW)
+
+
+def test_what_has_sent_data_was_executed_whatever_it_says() -> None:  # ESPS-UDP-26
+    server = Server()
+    replies = [Reply(b"1", DATA, (b"sold",)), Reply(b"1", ERR, (b"busy",))]
+    server.rules.finish(server.running(), replies, 0.0)
+    assert server.rules.remembered == 1

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import trio
 
-from esps_portal import Portal, RefusedError, ServerConfig, serve
+from esps_portal import Limits, Portal, RefusedError, ServerConfig, serve
 from esps_portal.portal.offer import bundled_portal
 from esps_portal.server.binding import CannotBindError
 from tests.portals import running
@@ -249,3 +249,23 @@ def test_a_reply_leaves_from_the_address_that_was_asked() -> None:  # ESPS-UDP-1
         peer6.settimeout(30)
         peer6.sendto(b"a PING\n", ("::1", process.port))
         assert peer6.recvfrom(100)[1][:2] == ("::1", process.port)
+
+
+async def test_calls_do_not_outlive_an_endless_line() -> None:  # ESPS-LINE-18
+    portal = bundled_portal("test/1", Limits(linger=1000))
+    ended = trio.Event()
+
+    @portal.service
+    async def work() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL work\nb PING\n")
+        assert await client.line() == b"b OK"
+        await client.send(b"x" * 65536)
+        assert (await client.line()).startswith(b"* ERR too-long ")
+        await ended.wait()

@@ -15,6 +15,7 @@ from esps_portal import Limits
 from esps_portal.portal.faults import Fault
 from esps_portal.portal.offer import bundled_portal
 from esps_portal.portal.scripted import ScriptedPortal
+from esps_portal.portal.stubs import Stub
 from esps_portal.testing import RunningPortal, serve_in_thread
 from tests.portals import StreamPeer, running
 from tests.sockets import closed, connected, timed
@@ -337,3 +338,62 @@ def test_the_portal_closes_first_though_the_client_then_breaks_off(portal: Runni
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     (connection,) = closed(portal)
     assert (connection.closed_by, connection.how) == ("portal", "fin")
+
+
+# -- a turn that several wait for
+
+
+async def test_a_cancel_meets_a_call_that_waits_for_its_turn(  # ESPS-MSG-4, ESPS-MSG-5
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    portal = scripted("slice", pause=600, service="delay", request=1)
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL delay 0\n")
+        await until_faulted(portal)
+        # The CANCEL waits for the turn first, and the call's own line behind it.
+        await client.send(b"b CALL delay 1000\nc CANCEL b\nd QUIT\n")
+        for seconds in (1, 600):
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(seconds)
+        assert await rest(client) == [b"a OK\n", b"b ERR cancelled\n", b"c OK\n", b"d OK\n"]
+
+
+async def test_what_is_held_keeps_its_place_while_it_waits_for_its_turn(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    portal = scripted("coalesce", replies=1, seconds=2, service="price")
+    portal.script.faults.place(Fault.of("slice", pause=600, service="delay"))
+    stub = Stub("price", (), max_line=8192).data("1").after(1).reply("x")
+    portal.script.stubs.place(stub)
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL price\nb CALL delay 0\n")
+        await until_faulted(portal)
+        for seconds in (1, 1, 600):  # the reply, the end of the holding, the end of the turn
+            mock_clock.jump(seconds)
+            await trio.testing.wait_all_tasks_blocked()
+        await client.send(b"c QUIT\n")
+        lines = await rest(client)
+        assert [line for line in lines if line.startswith(b"a ")] == [b"a DATA 1\n", b"a OK x\n"]
+
+
+async def test_a_cancelled_stub_closes_nothing() -> None:  # ESPS-VERB-18
+    portal = ScriptedPortal(bundled_portal("test/1"))
+    stub = Stub("price", (), max_line=8192).after(600).reply("x").then_close()
+    portal.script.stubs.place(stub)
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL price\nb CANCEL a\nc PING\nd QUIT\n")
+        lines = await rest(client)
+    assert lines == [b"a ERR cancelled\n", b"b OK\n", b"c OK\n", b"d OK\n"]
+
+
+async def test_an_over_long_line_is_one_request() -> None:
+    portal = ScriptedPortal(bundled_portal("test/1"))
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a PING " + b"x" * 9000 + b"\nb QUIT\n")
+        await client.rest()
+    assert [call.state for call in portal.script.journal.calls] == ["replied", "replied"]
+    assert portal.script.journal.connections[0].requests == 2

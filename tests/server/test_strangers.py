@@ -14,7 +14,7 @@ from esps_portal import Limits, Portal
 from esps_portal.portal.offer import bundled_portal
 from esps_portal.portal.services import CallContext
 from esps_portal.server.product import PRODUCT
-from tests.portals import running
+from tests.portals import Running, running
 
 
 @pytest.mark.parametrize("ending", [b" HTTP/1.1\r\n", b" HTTP/1.0\n"])
@@ -159,3 +159,51 @@ async def test_zeros_before_a_number_change_nothing(request_: bytes, answer: byt
         client = await portal.tcp()
         await client.send(b"a CALL " + request_ + b"\n")
         assert await client.line() == answer
+
+
+def small_reader(portal: Running) -> trio.SocketStream:
+    """A client whose buffer is soon full."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect(portal.listening.tcp[0])
+    return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+
+
+async def test_empty_lines_are_no_reading(mock_clock: trio.testing.MockClock) -> None:
+    # ESPS-TCP-16
+    async with running(stall=30) as portal, small_reader(portal) as client:
+        await client.send_all(b"a CALL chargen 100000 512\n")
+        for _ in range(4):
+            await client.send_all(b"\n")
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            mock_clock.jump(10)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        with pytest.raises(trio.BrokenResourceError):
+            await client.send_all(b"\n")
+
+
+async def test_patience_begins_when_output_begins_to_wait(
+    mock_clock: trio.testing.MockClock,
+) -> None:  # ESPS-TCP-16
+    offered = Portal(limits=Limits(stall=30))
+    may_speak = trio.Event()
+
+    @offered.service
+    async def work(*, call: CallContext) -> None:
+        await may_speak.wait()
+        for _ in range(20_000):
+            await call.data("x" * 1000)
+
+    async with running(offered) as portal, small_reader(portal) as client:
+        await client.send_all(b"a CALL work\n")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        mock_clock.jump(25)
+        may_speak.set()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        mock_clock.jump(6)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        taken = 0
+        while taken < 20_000_000:
+            data = await client.receive_some()
+            assert data
+            taken += len(data)

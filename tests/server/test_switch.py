@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 import trio
+import trio.testing
 
-from esps_portal import Portal
+from esps_portal import Limits, Portal
 from esps_portal.testing import RunningPortal, open_portal, serve_in_thread
 from tests.portals import running
 from tests.sockets import PATIENCE, ask, assert_no_datagram, connected, timed, udp
@@ -351,3 +352,64 @@ def test_resets_from_many_threads(portal: RunningPortal) -> None:
         assert not thread.is_alive()
     portal.reset()
     assert_served(portal)
+
+
+class Clean:
+    """A service that is cancelled, and takes its time to end."""
+
+    def __init__(self) -> None:
+        self.portal = Portal(limits=Limits(max_in_flight=2))
+        self.portal.service(name="work")(self._work)
+        self.begun, self.cancelled, self.may_end = trio.Event(), trio.Event(), trio.Event()
+
+    async def _work(self) -> None:
+        try:
+            self.begun.set()
+            await trio.sleep_forever()
+        finally:
+            self.cancelled.set()
+            with trio.CancelScope(shield=True):
+                await self.may_end.wait()
+
+
+async def test_datagrams_of_an_outage_leave_nothing_behind() -> None:  # ESPS-UDP-20
+    offered = Portal(limits=Limits(max_in_flight=2))
+    ended = 0
+
+    @offered.service
+    async def work() -> None:
+        nonlocal ended
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended += 1
+
+    async with running(offered, hold=True) as portal:
+        switch, peer = portal.listening.switch, portal.udp()
+        for number in (1, 2, 3):
+            peer.send(b"%d CALL work\n" % number)
+            await peer.assert_silence()
+            switch.down()
+            while ended < number:
+                await trio.lowlevel.checkpoint()
+            switch.up()
+        # They may have been executed: none is again. And there is room for others.
+        assert await peer.ask(b"1 CALL work\n") == b"1 ERR closing\n"
+        peer.send(b"4 CALL work\n")
+        await peer.assert_silence()
+
+
+async def test_reset_waits_for_the_calls_of_an_outage() -> None:
+    clean = Clean()
+    async with running(clean.portal, hold=True) as portal:
+        switch, peer = portal.listening.switch, portal.udp()
+        peer.send(b"a CALL work\n")
+        await clean.begun.wait()
+        switch.down()
+        await clean.cancelled.wait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(switch.reset)
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(nursery.child_tasks) == 1
+            clean.may_end.set()
+        assert (await peer.ask(b"a PING other\n")) == b"a OK other\n"
