@@ -182,6 +182,11 @@ class Portal:
         except Exception:  # noqa: BLE001 - a service may raise anything; `_failed` logs it
             return _failed(request.tag, service, self)
 
+    def note_failure(self, service: Service) -> None:
+        """Note that a service has failed; called while its exception is handled."""
+        self.statistics.failed += 1
+        _log.exception("service %s failed", service.name)
+
     def _answer_verb(self, request: Request) -> Reply:
         if request.verb == b"PING":
             return Reply(request.tag, OK, request.args, request.plain)
@@ -244,8 +249,7 @@ def _refused(tag: bytes, error: RefusedError, service: Service, portal: Portal) 
 
 
 def _failed(tag: bytes, service: Service, portal: Portal) -> Reply:
-    portal.statistics.failed += 1
-    _log.exception("service %s failed", service.name)
+    portal.note_failure(service)
     return refusal(tag, "failed", "the service failed; the server's log says why")
 
 

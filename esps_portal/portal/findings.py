@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from esps_portal.portal.scripted import Script
 from esps_portal.portal.stubs import describe_stub, shown_call
 from esps_portal.portal.transcript import transcript
+
+#: Lines of what happened, in a report.
+MOST_LINES = 120
 
 
 def findings(script: Script) -> list[str]:
@@ -13,6 +18,8 @@ def findings(script: Script) -> list[str]:
         f"unexpected call: {shown_call(request.args[0], request.args[1:])}\n    {why}"
         for request, why in script.unexpected
     ]
+    for service, trace in script.failures:
+        found.append(f"service {service} failed:\n{textwrap.indent(trace.rstrip(), '    ')}")
     for stub in script.stubs.unused():
         shadow = script.stubs.shadow_of(stub)
         why = f"\n    an earlier stub takes its calls: {describe_stub(shadow)}" if shadow else ""
@@ -27,6 +34,6 @@ def report(script: Script, problems: list[str]) -> str:
         *problems,
         *(f"fault by chance, happened {fault.happened} times: {fault}" for fault in drawn),
         "what happened (seconds, where, what):",
-        transcript(script.journal),
+        transcript(script.journal, most=MOST_LINES),
     ]
     return "\n".join(parts)

@@ -14,12 +14,12 @@ import attrs
 
 from esps_portal.portal.records import (
     RECEIVED,
-    REPLAYED,
     REPLIED,
     Entry,
     RecordedCall,
     RecordedConnection,
 )
+from esps_portal.portal.watching import Watch, Watches
 from esps_portal.protocol.messages import Request, readable_request
 
 #: Requests, and connections, that are kept; older ones are forgotten, and counted.
@@ -91,8 +91,8 @@ class Journal:
         self.start = 0.0
         #: Told of each entry as it happens.
         self.sinks: list[Sink] = []
-        #: Called after each change; each is dropped once it returns true.
-        self.watchers: list[Callable[[], bool]] = []
+        #: Who waits for calls; see `watch`.
+        self.watches = Watches()
         #: Nothing happens any more.
         self.has_ended = False
         self._order = 0
@@ -106,11 +106,21 @@ class Journal:
         self._held = 0
         self.connections.clear()
         self._accepted = self._requests = 0
+        self.watches.begin_anew()
 
     def end(self) -> None:
-        """Tell all watchers that nothing more will happen."""
+        """Tell whoever waits that nothing more will happen."""
         self.has_ended = True
-        self._tell_watchers()
+        self.watches.end()
+
+    def watch(self, service: str | None, count: int, met: Callable[[], None]) -> Watch:
+        """Have ``met`` called, once, when a service was called so often; see `Watch`."""
+        watch = Watch(service, count, count - len(self.calls_of(service)), met)
+        if watch.missing <= 0 or self.has_ended:
+            met()
+        else:
+            self.watches.add(watch)
+        return watch
 
     @property
     def forgotten(self) -> int:
@@ -147,8 +157,9 @@ class Journal:
         data: bytes,
         request: Request | None,
         now: float,
+        state: str = RECEIVED,
     ) -> RecordedCall:
-        """A request came in, or a line that was meant as one."""
+        """A request came in, or a line that was meant as one; ``replayed`` is no call."""
         self._end_run()
         number = 0
         if connection is not None:
@@ -157,10 +168,12 @@ class Journal:
         self._order += 1
         self._requests += 1
         at = now - self.start
-        record = RecordedCall(transport, peer, number, data, request, at, self._order)
+        record = RecordedCall(transport, peer, number, data, request, at, self._order, state)
         self._keep(record)
-        if self.sinks or self.watchers:
+        if self.sinks:
             self._tell(self._order, at, RECEIVED, record)
+        if self.watches and record.is_call:
+            self.watches.see(record.service)
         return record
 
     def ended(self, record: RecordedCall, state: str, sent: bytes, now: float) -> None:
@@ -171,13 +184,13 @@ class Journal:
         record.ended = now - self.start
         record.state = state
         record.sent += sent
-        if self.sinks or self.watchers:
+        if self.sinks:
             self._tell(self._order, record.ended, state, record)
 
     @property
     def is_heard(self) -> bool:
         """Whether somebody is told of each entry as it happens; if not, carriers may note runs."""
-        return bool(self.sinks or self.watchers)
+        return bool(self.sinks or self.watches)
 
     def begin_run(self) -> list[Answered]:
         """Return where carriers add each request that they have answered at once.
@@ -236,11 +249,7 @@ class Journal:
 
     def calls_of(self, service: str | None = None) -> list[RecordedCall]:
         """Return the calls, of one service or all; a repeat over UDP is not one."""
-        return [
-            call
-            for call in self.calls
-            if call.service and call.state != REPLAYED and service in (None, call.service)
-        ]
+        return [c for c in self.calls if c.is_call and service in (None, c.service)]
 
     def _entries(self) -> Iterator[Entry]:
         for connection in self.connections:
@@ -257,8 +266,3 @@ class Journal:
     ) -> None:
         for sink in self.sinks:
             sink(Entry(order, at, event, subject))
-        if self.watchers:
-            self._tell_watchers()
-
-    def _tell_watchers(self) -> None:
-        self.watchers[:] = [watcher for watcher in self.watchers if not watcher()]

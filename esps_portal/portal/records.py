@@ -93,6 +93,11 @@ class RecordedCall:
         return self.request.args[0].decode("utf-8", "backslashreplace")
 
     @property
+    def is_call(self) -> bool:
+        """Whether a service was called, and not just asked again over UDP."""
+        return bool(self.service) and self.state != REPLAYED
+
+    @property
     def args(self) -> tuple[bytes, ...]:
         """The arguments: the service's for a call, otherwise the verb's."""
         if self.request is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 
 import attrs
 
@@ -17,6 +18,7 @@ from esps_portal.protocol.messages import Reply, Request, refusal
 # Characters of an error's words: this many fit any line, however they are escaped.
 _WORDS = 150
 _MOST_UNEXPECTED = 100
+_MOST_FAILURES = 10
 
 
 @attrs.define(eq=False)
@@ -28,6 +30,8 @@ class Script:
     journal: Journal = attrs.field(factory=Journal)
     #: The first unforeseen calls, each with why it was refused.
     unexpected: list[tuple[Request, str]] = attrs.field(factory=list)
+    #: The first services that failed, each with its traceback.
+    failures: list[tuple[str, str]] = attrs.field(factory=list)
 
     def clear(self) -> None:
         """Forget all of it."""
@@ -35,6 +39,7 @@ class Script:
         self.faults.clear()
         self.journal.clear()
         self.unexpected.clear()
+        self.failures.clear()
 
     def note_unexpected(self, request: Request, why: str) -> None:
         """Remember an unforeseen call; of a flood the beginning is enough."""
@@ -77,6 +82,12 @@ class ScriptedPortal(Portal):
             self.script.note_unexpected(request, str(found))
             return refusal(request.tag, "unmatched", _bounded(str(found)))
         return self._answer_with(found, request, caller)
+
+    def note_failure(self, service: Service) -> None:
+        """Note that a service has failed; called while its exception is handled."""
+        super().note_failure(service)
+        if len(self.script.failures) < _MOST_FAILURES:
+            self.script.failures.append((service.name, traceback.format_exc()))
 
     def _unknown(self, request: Request) -> Reply:
         if request.verb == b"CALL":

@@ -12,8 +12,10 @@ for ever, unless ``times`` says how often.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 
 import attrs
 
@@ -23,6 +25,8 @@ from esps_portal.protocol import grammar
 from esps_portal.protocol.messages import DATA, ERR, OK, Reply
 
 Step = float | tuple[bytes, ...]
+
+_Link = TypeVar("_Link", bound=Callable[..., Any])
 
 
 class StubError(ValueError):
@@ -58,6 +62,23 @@ class Answer:
         return Reply(tag, self.kind, self.args)
 
 
+def _link(method: _Link) -> _Link:
+    """A method of the chain. A stub that was given what makes no sense is void: it answers nothing.
+
+    Else a test that corrects itself would meet the half of it that came before.
+    """
+
+    @functools.wraps(method)
+    def link(stub: Stub, *args: Any, **keywords: Any) -> Any:  # noqa: ANN401 - as it is given
+        try:
+            return method(stub, *args, **keywords)
+        except (TypeError, ValueError):
+            stub.is_void = True
+            raise
+
+    return cast("_Link", link)
+
+
 class Stub:
     """Answers for one service name and one pattern of arguments. Each method returns the stub."""
 
@@ -70,20 +91,25 @@ class Stub:
         #: How many calls it has answered.
         self.used = 0
         self.is_optional = False
+        #: It could not be made whole; see `_link`.
+        self.is_void = False
         self._max_line = max_line
 
     # -- the chain
 
+    @_link
     def reply(self, *args: str | bytes) -> Stub:
         """Answer ``OK`` with these arguments."""
         return self._finish(OK, tuple(as_octets(arg) for arg in args))
 
+    @_link
     def fail(self, code: str, *words: str | bytes) -> Stub:
         """Refuse with an error code, a name of the registry or ``x-...``, and words."""
         if not _is_name(code):
             raise StubError(f"{code!r} is not an error code: a-z, then up to 63 of a-z 0-9 - . _")
         return self._finish(ERR, (code.encode(), *(as_octets(word) for word in words)))
 
+    @_link
     def data(self, *args: str | bytes) -> Stub:
         """Send a DATA line with these arguments before the final line that follows."""
         row = tuple(as_octets(arg) for arg in args)
@@ -91,6 +117,7 @@ class Stub:
         self._open().steps.append(row)
         return self
 
+    @_link
     def after(self, seconds: float) -> Stub:
         """Wait so many seconds: before what follows, or before the ``reply`` or ``fail`` behind.
 
@@ -106,6 +133,7 @@ class Stub:
         (self.answers[-1] if self.answers else self._open()).closes = True
         return self
 
+    @_link
     def times(self, count: int) -> Stub:
         """Give this answer ``n`` times, then the next; after the last the stub is used up."""
         if type(count) is not int or count < 1:
@@ -222,8 +250,8 @@ class StubBook:
 
     @property
     def all(self) -> list[Stub]:
-        """Every stub."""
-        return [stub for stubs in self.by_name.values() for stub in stubs]
+        """Every stub that is whole."""
+        return [stub for stubs in self.by_name.values() for stub in stubs if not stub.is_void]
 
     @property
     def names(self) -> list[bytes]:
@@ -237,9 +265,11 @@ class StubBook:
         for stub in self.by_name[name]:
             differences = stub.pattern.differences(args)
             distance = len(differences)
-            if not differences and not stub.is_exhausted:
+            if not differences and not stub.is_exhausted and not stub.is_void:
                 return stub
-            if not differences:
+            if stub.is_void:
+                differences = ["it is not whole: one of its methods raised"]
+            elif not differences:
                 differences = [f"it was for {_times(stub.wanted_uses)}, and is used up"]
             if distance < least:
                 nearest, least = Mismatch(stub, tuple(differences)), distance
@@ -255,7 +285,7 @@ class StubBook:
         for earlier in self.by_name[stub.service.encode()]:
             if earlier is stub:
                 break
-            if not earlier.is_exhausted and earlier.pattern.matches(args):
+            if not (earlier.is_exhausted or earlier.is_void) and earlier.pattern.matches(args):
                 return earlier
         return None
 

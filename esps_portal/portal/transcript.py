@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 
 from esps_portal.portal.journal import Journal
@@ -20,11 +21,18 @@ _SHOWN = 100
 _ENDS = {"fin": "FIN", "rst": "RST"}
 
 
-def transcript(journal: Journal) -> str:
-    """Return everything that the journal holds, a line for each thing that was sent or done."""
+def transcript(journal: Journal, most: int = sys.maxsize) -> str:
+    """Return everything that the journal holds, a line for each thing that was sent or done.
+
+    Args:
+        most: lines; of more than that the middle is left out.
+    """
     lines = [line for entry in journal.entries() for line in _lines(entry)]
     if journal.forgotten:
         lines.insert(0, f"          ({journal.forgotten} earlier requests are no longer kept)")
+    if len(lines) > most:
+        head, tail = most // 4, most - most // 4
+        lines[head:-tail] = [f"          ({len(lines) - most} lines are left out here)"]
     return "\n".join(lines) if lines else "          (nothing has happened)"
 
 

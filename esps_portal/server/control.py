@@ -17,6 +17,7 @@ import trio
 from esps_portal.portal.answering import Call, Portal
 from esps_portal.portal.faults import Fault
 from esps_portal.portal.findings import findings
+from esps_portal.portal.journal import KEPT
 from esps_portal.portal.journal_plain import plain_call
 from esps_portal.portal.plain import (
     ScenarioError,
@@ -126,22 +127,16 @@ class Control:
             service = table.get("service", read_name, None)
             count = table.get("count", read_count, 1)
             timeout = table.get("timeout", read_seconds, _PATIENCE)
+            if count > KEPT:
+                raise table.error("count", f"at most {KEPT}, which is how many calls are kept")
         journal = self.portal.script.journal
         come = trio.Event()
-
-        def met() -> bool:
-            if len(journal.calls_of(service)) < count:
-                return False
-            come.set()
-            return True
-
-        if not met():
-            journal.watchers.append(met)
+        watch = journal.watch(service, count, come.set)
         try:
             with trio.move_on_after(timeout):
                 await come.wait()
         finally:
-            journal.watchers[:] = [watcher for watcher in journal.watchers if watcher is not met]
+            journal.watches.remove(watch)
         if not come.is_set():
             called = len(journal.calls_of(service))
             words = f"{service or 'anything'} was called {called} of {count} times"

@@ -55,8 +55,9 @@ class ScriptedDatagramServer(DatagramServer):
         request = rules.receive_untrusted(datagram, source, now)
         data = datagram.removesuffix(b"\n")
         if not isinstance(request, Request):
-            record = journal.received("udp", source[:2], None, data, readable_request(data), now)
             state = REPLAYED if rules.repeats != repeats else REPLIED if request else ABORTED
+            said = readable_request(data)
+            record = journal.received("udp", source[:2], None, data, said, now, state)
             journal.ended(record, state, request or b"", now)
             if request is not None:
                 self._send(request, source, ancillary)

@@ -11,9 +11,10 @@ import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, Unpack, overload
 
 from esps_portal.portal.faults import Fault
+from esps_portal.portal.findings import MOST_LINES
 from esps_portal.portal.matching import Wanted
 from esps_portal.portal.recording import read_recording
 from esps_portal.portal.records import Entry, RecordedCall, RecordedConnection
@@ -22,6 +23,7 @@ from esps_portal.portal.scenario import Scenario
 from esps_portal.portal.scenario_reading import read_scenario_toml
 from esps_portal.portal.scenario_writing import scenario_toml
 from esps_portal.portal.scripted import ScriptedPortal
+from esps_portal.portal.services import Declaration
 from esps_portal.portal.stubs import Stub
 from esps_portal.portal.transcript import transcript
 from esps_portal.protocol.errors import EspsError, TimedOutError
@@ -148,13 +150,27 @@ class RunningPortal:
             if not self._outages:
                 self._loop.up()
 
-    def service(self, **declaration: Any) -> Callable[[_Function], _Function]:  # noqa: ANN401
-        """Declare a service for this test; see `Portal.service`."""
+    @overload
+    def service(self, function: _Function, /) -> _Function: ...
+
+    @overload
+    def service(
+        self, /, **declaration: Unpack[Declaration]
+    ) -> Callable[[_Function], _Function]: ...
+
+    def service(
+        self, function: _Function | None = None, /, **declaration: Unpack[Declaration]
+    ) -> _Function | Callable[[_Function], _Function]:
+        """Declare a service for this test, ``@portal.service`` or ``@portal.service(name=...)``.
+
+        It is called in the portal's thread. What it raises unforeseen is one of the `findings`.
+        See `Portal.service`.
+        """
 
         def declare(function: _Function) -> _Function:
             return self._loop.run(lambda: self._portal.service(**declaration)(function))
 
-        return declare
+        return declare if function is None else declare(function)
 
     def load(self, scenario: str | Path) -> None:
         """Add the stubs and faults of a scenario: all of them, or none.
@@ -231,7 +247,7 @@ class RunningPortal:
         """Wait until a service, or any, was called ``count`` times. Returns its calls.
 
         Args:
-            count: at least 1.
+            count: 1 to 10,000, which is how many calls are kept.
             timeout: seconds.
 
         Raises:
@@ -246,14 +262,14 @@ class RunningPortal:
                 " `await portal.wait_for_async(...)`"
             )
         waiting.check(service, count, timeout)
-        watch = self._loop.run(lambda: waiting.watch(self._script.journal, service, count))
+        wait = self._loop.run(lambda: waiting.begin(self._script.journal, service, count))
         try:
             # Not `Future.result`: its TimeoutError looks like one that a signal handler raises.
-            concurrent.futures.wait([watch.future], timeout)
-            if not watch.future.done():
+            concurrent.futures.wait([wait.future], timeout)
+            if not wait.future.done():
                 raise self._not_called(service, count, timeout)
         finally:
-            self._loop.run(watch.give_up)
+            self._loop.run(wait.give_up)
         return self.calls(service)
 
     async def wait_for_async(
@@ -265,12 +281,12 @@ class RunningPortal:
     ) -> list[RecordedCall]:
         """Do the same in a coroutine, under asyncio, anyio or trio."""
         waiting.check(service, count, timeout)
-        watch = self._loop.run(lambda: waiting.watch(self._script.journal, service, count))
+        wait = self._loop.run(lambda: waiting.begin(self._script.journal, service, count))
         try:
-            if not await waiting.wait(watch.future, timeout):
+            if not await waiting.wait(wait.future, timeout):
                 raise self._not_called(service, count, timeout)
         finally:
-            self._loop.run(watch.give_up)
+            self._loop.run(wait.give_up)
         return self.calls(service)
 
     def verify(self) -> None:
@@ -321,7 +337,8 @@ class RunningPortal:
     def _not_called(self, service: str | None, count: int, timeout: float) -> NotCalledError:
         calls = len(self.calls(service))
         what = f"{service or 'anything'} was called {calls} of {count} times in {timeout:g} s"
-        return NotCalledError(f"{what}\n{self.transcript()}")
+        happened = self._loop.run(lambda: transcript(self._script.journal, most=MOST_LINES))
+        return NotCalledError(f"{what}\n{happened}")
 
 
 def _scenario_text(scenario: str | Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
@@ -37,6 +38,8 @@ class PortalThread:
         self._death: list[BaseException] = []
         #: Whether it may be used: a portal that serves many tests is lent to each in turn.
         self.is_lent = True
+        # Threads are not forked: in a child nobody would ever answer.
+        self._process = os.getpid()
         # A daemon: a test process that is interrupted must not wait for it.
         self._thread = threading.Thread(target=self._run, name="esps-portal", daemon=True)
 
@@ -145,6 +148,8 @@ class PortalThread:
         `trio.from_thread` would refuse: the test that asks may be a trio task itself, whose own
         loop this blocks for some microseconds.
         """
+        if os.getpid() != self._process:
+            raise PortalEndedError("the portal runs in the process that this one was forked from")
         with self._alive():
             if self._token is None:
                 raise trio.RunFinishedError

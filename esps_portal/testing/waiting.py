@@ -9,21 +9,21 @@ import sys
 import attrs
 import trio
 
-from esps_portal.portal.journal import Journal
+from esps_portal.portal.journal import KEPT, Journal
+from esps_portal.portal.watching import Watch
 
 
 @attrs.define
-class Watch:
+class Wait:
     """One wait for calls; the future is done when they have come."""
 
     future: concurrent.futures.Future[None]
     _journal: Journal
-    _met: object
+    _watch: Watch
 
     def give_up(self) -> None:
         """End the wait. To be called in the portal's loop."""
-        watchers = self._journal.watchers
-        watchers[:] = [watcher for watcher in watchers if watcher is not self._met]
+        self._journal.watches.remove(self._watch)
 
 
 def check_service(service: object) -> None:
@@ -41,28 +41,25 @@ def check(service: object, count: object, timeout: object) -> None:
     check_service(service)
     if type(count) is not int or count < 1:
         raise ValueError(f"count is a number from 1 on, not {count!r}")
+    if count > KEPT:
+        raise ValueError(f"count is at most {KEPT}: so many calls are kept, not {count}")
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise TypeError(f"timeout is a number of seconds, not {timeout!r}")
     if not 0 <= timeout < math.inf:
         raise ValueError(f"timeout is a number of seconds, 0 or more, not {timeout!r}")
 
 
-def watch(journal: Journal, service: str | None, count: int) -> Watch:
-    """Watch for ``count`` calls of a service. To be called in the portal's loop."""
+def begin(journal: Journal, service: str | None, count: int) -> Wait:
+    """Begin to wait for ``count`` calls of a service. To be called in the portal's loop."""
     future: concurrent.futures.Future[None] = concurrent.futures.Future()
 
-    def met() -> bool:
-        # A dead portal sends no news: the waiter is woken, asks it, and is told.
-        if not journal.has_ended and len(journal.calls_of(service)) < count:
-            return False
-        # An asyncio waiter that gave up has cancelled it.
+    def met() -> None:
+        # Also if the portal has died: the waiter is woken, asks it, and is told. And an asyncio
+        # waiter that gave up has cancelled it.
         if future.set_running_or_notify_cancel():
             future.set_result(None)
-        return True
 
-    if not met():
-        journal.watchers.append(met)
-    return Watch(future, journal, met)
+    return Wait(future, journal, journal.watch(service, count, met))
 
 
 def running_library() -> str:

@@ -29,7 +29,7 @@ def report(pytester: pytest.Pytester, ran: dict[str, str]) -> Report:
     if not ran:
         place(pytester, SUITES / "wrong.py")
         result = run(pytester)
-        result.assert_outcomes(passed=9, failed=2, errors=10, skipped=1, xfailed=1)
+        result.assert_outcomes(passed=10, failed=2, errors=11, skipped=1, xfailed=1)
         ran.update(reports(result.stdout.str()))
     return ran.__getitem__
 
@@ -62,6 +62,15 @@ def report(pytester: pytest.Pytester, ran: dict[str, str]) -> Report:
             ["unused stub: flaky: used 1 of 2 times", r" +0\.\d+ tcp #1 +<-- a ERR busy"],
         ),
         (
+            "a_service_of_its_own_that_fails",
+            [
+                "service price failed:",
+                "    Traceback .*",
+                r"    AssertionError.*",
+                r" +0\.\d+ tcp #1 +<-- a ERR failed .*",
+            ],
+        ),
+        (
             "of_the_factory",
             [
                 "unused stub: never: never used",
@@ -78,7 +87,7 @@ def test_a_test_that_passed_fails_at_its_end(report: Report, test: str, lines: l
     for line in lines:
         assert re.search(f"(?m)^{line}$", text), line
     assert text.count("unused stub: never") <= 1  # of two portals one was lenient
-    assert "Traceback" not in text
+    assert ("Traceback" in text) == (test == "a_service_of_its_own_that_fails")
     assert "- esps-portal -" not in text  # it has been said
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 
 import pytest
@@ -195,19 +196,40 @@ def test_a_replay_is_no_call() -> None:
     assert len(journal.calls) == 2
 
 
-def test_who_watches_is_told_until_it_has_seen_enough() -> None:
+def test_who_waits_is_told_once() -> None:
+    journal = Journal()
+    told: list[str] = []
+    received(journal)
+    for service, wanted in ((None, 1), ("price", 3), (None, 3), ("other", 1), ("price", 9)):
+        journal.watch(service, wanted, partial(told.append, f"{service} {wanted}"))
+    assert told == ["None 1"], "it had come already"
+    journal.received("udp", PEER, None, b"a", None, 0)
+    journal.received(
+        "udp", PEER, None, b"a CALL price", readable_request(b"a CALL price"), 0, REPLAYED
+    )
+    received(journal)
+    assert told == ["None 1"]
+    received(journal)
+    assert told == ["None 1", "price 3", "None 3"]
+    assert len(journal.watches) == 2
+    journal.end()
+    assert told[3:] == ["other 1", "price 9"]
+    assert not journal.watches
+    journal.watch("price", 99, lambda: told.append("at once: nothing comes any more"))
+    assert len(told) == 6
+
+
+def test_who_waits_while_it_is_emptied_waits_for_all_of_them_again() -> None:
     journal = Journal()
     told: list[int] = []
-
-    def watch() -> bool:
-        told.append(len(journal.calls_of()))
-        return len(told) == 2
-
-    journal.watchers.append(watch)
-    for _ in range(3):
-        received(journal)
-    assert told == [1, 2]
-    assert journal.watchers == []
+    watch = journal.watch("price", 2, lambda: told.append(1))
+    received(journal)
+    journal.clear()
+    received(journal)
+    assert (watch.missing, told) == (1, [])
+    received(journal)
+    assert (watch.missing, told) == (0, [1])
+    journal.watches.remove(watch)
 
 
 def test_the_picture() -> None:

@@ -212,3 +212,28 @@ def test_unused_and_forgotten() -> None:
 
 def test_a_call_as_a_person_reads_it() -> None:
     assert shown_call(b"price", [b"a b", b"\xff"]) == r"price 'a b' b'\xff'"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda chain: chain.reply(9.99),
+        lambda chain: chain.reply("1").fail("No"),
+        lambda chain: chain.data("x" * 9000),
+        lambda chain: chain.after(-1),
+        lambda chain: chain.reply("1").times(0),
+        lambda chain: chain.reply("1", so="2"),
+    ],
+)
+def test_half_a_stub_is_none(spoil: Callable[[Stub], object]) -> None:
+    book = StubBook()
+    half = book.place(stub("price"))
+    with pytest.raises((TypeError, StubError)):
+        spoil(half)
+    found = book.find(b"price", [])
+    assert isinstance(found, Mismatch)
+    assert str(found) == "nearest stub: price: it is not whole: one of its methods raised"
+    assert (book.unused(), book.all) == ([], [])
+    whole = book.place(stub("price").reply("9.99"))
+    assert book.find(b"price", []) is whole
+    assert book.shadow_of(whole) is None

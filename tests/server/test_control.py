@@ -109,7 +109,7 @@ async def test_wait_tells_the_calls_when_they_come() -> None:
         assert [value["args"] for value in answered.values] == [["1"], ["2"]]
         assert len(await control.do("wait", {"service": "echo"})) == 2, "they have come already"
         assert len(await control.do("wait")) == 3
-        assert not it.portal.script.journal.watchers
+        assert not it.portal.script.journal.watches
 
 
 async def test_wait_is_not_for_ever() -> None:
@@ -123,7 +123,7 @@ async def test_wait_is_not_for_ever() -> None:
         await control.peer.send(b"c CANCEL %b\n" % tag)
         assert await control.peer.line() == b"%b ERR cancelled" % tag
         assert await control.peer.line() == b"c OK"
-        assert not it.portal.script.journal.watchers
+        assert not it.portal.script.journal.watches
 
 
 async def test_verify_tells_what_is_wrong() -> None:

@@ -7,9 +7,13 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+import trio
 
+from esps_portal.portal.offer import bundled_portal
+from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.vocabulary import VOCABULARY
 from esps_portal.testing import RunningPortal, serve_in_thread
+from tests.portals import running
 from tests.sockets import GENEROUS, PATIENCE, ask, assert_no_datagram, connected, timed, udp
 
 PLENTY = 600  # seconds that are never waited for
@@ -43,6 +47,19 @@ def test_drop(portal: RunningPortal, when: str, counted: bytes) -> None:
             assert_no_datagram(client)
         assert ask(client, b"b CALL count ####\n") == b"b OK %b\n" % counted
     assert [call.state for call in portal.calls()] == ["faulted", "replied"]
+
+
+async def test_a_repeat_is_not_what_is_waited_for() -> None:
+    portal = ScriptedPortal(bundled_portal("test/1"))
+    met = trio.Event()
+    portal.script.journal.watch("count", 2, met.set)
+    async with running(portal) as listening:
+        peer = listening.udp()
+        for _ in range(2):
+            assert await peer.ask(b"a CALL count x\n") == b"a OK 1\n"
+        assert not met.is_set()
+        assert await peer.ask(b"b CALL count x\n") == b"b OK 2\n"
+        assert met.is_set()
 
 
 def test_a_lost_reply_is_replayed(portal: RunningPortal) -> None:

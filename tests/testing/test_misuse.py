@@ -71,6 +71,7 @@ def test_an_outage_ends_with_a_reset(portal: RunningPortal) -> None:
         ({"count": 0}, ValueError, "count is a number from 1 on, not 0"),
         ({"count": 1.5}, ValueError, "count is a number from 1 on, not 1.5"),
         ({"count": True}, ValueError, "count is a number from 1 on, not True"),
+        ({"count": 10_001}, ValueError, "count is at most 10000: so many calls are kept"),
         ({"timeout": -1}, ValueError, "timeout is a number of seconds, 0 or more, not -1"),
         ({"timeout": float("nan")}, ValueError, "0 or more, not nan"),
         ({"timeout": None}, TypeError, "timeout is a number of seconds, not None"),

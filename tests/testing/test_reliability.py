@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,9 +15,16 @@ import psutil
 import pytest
 import trio
 
+from esps_portal import blocking
 from esps_portal.server.binding import CannotBindError
-from esps_portal.testing import PortalEndedError, RunningPortal, open_portal, serve_in_thread
-from tests.sockets import PATIENCE, ask, connected, timed, udp
+from esps_portal.testing import (
+    NotCalledError,
+    PortalEndedError,
+    RunningPortal,
+    open_portal,
+    serve_in_thread,
+)
+from tests.sockets import PATIENCE, ask, closed, connected, timed, udp
 
 
 @pytest.fixture(name="portal")
@@ -354,3 +363,55 @@ def test_addresses() -> None:
     with serve_in_thread(host="localhost", udp=False) as portal:
         assert portal.host in {"127.0.0.1", "::1"}
         socket.create_connection((portal.host, portal.port), PATIENCE).close()
+
+
+def test_a_fork_is_told_that_the_portal_is_elsewhere() -> None:
+    script = """
+import os
+from esps_portal.testing import PortalEndedError, serve_in_thread
+
+with serve_in_thread() as portal:
+    child = os.fork()
+    if not child:
+        try:
+            portal.calls()
+        except PortalEndedError as error:
+            print(error, flush=True)
+            os._exit(0)
+        os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    assert portal.calls() == []
+"""
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert ran.stdout == "the portal runs in the process that this one was forked from\n"
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_a_service_of_the_test(portal: RunningPortal, *, bare: bool) -> None:
+    @(portal.service if bare else portal.service(usage="SKU"))
+    def price(sku: bytes) -> bytes:
+        return sku * 2
+
+    assert price(b"x") == b"xx"
+    with blocking.connect(portal.url) as client:
+        assert client.call("price", "x") == (b"xx",)
+        assert client.describe("price")[2] == (b"" if bare else b"SKU")
+    portal.verify()
+
+
+def test_a_report_shows_the_beginning_and_the_end(portal: RunningPortal) -> None:
+    with blocking.connect(portal.url) as client:
+        for number in range(100):
+            client.call("echo", str(number))
+    closed(portal)
+    whole = portal.transcript()
+    with pytest.raises(NotCalledError) as caught:
+        portal.wait_for("price", timeout=0)
+    _, *lines = str(caught.value).splitlines()
+    head, left_out, tail = lines[:30], lines[30], lines[31:]
+    count = len(whole.splitlines()) - 120
+    assert (left_out, len(tail)) == (f"          ({count} lines are left out here)", 90)
+    assert whole.startswith("\n".join(head))
+    assert whole.endswith("\n".join(tail))

@@ -42,6 +42,15 @@ def test_of_the_factory(esps_portal: RunningPortal, esps_portal_factory: PortalF
     esps_portal_factory().stub("nor-this").reply()
 
 
+def test_a_service_of_its_own_that_fails(esps_portal: RunningPortal) -> None:
+    @esps_portal.service
+    def price(sku: bytes) -> str:
+        assert sku == b"sku-1"
+        return "9.99"
+
+    assert "failed" in ask(esps_portal, "a CALL price sku-2")
+
+
 # ---- at fault before that ----------------------------------------------------------------------
 
 
