@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from esps_portal.client.connecting import connect as connect
     from esps_portal.portal.answering import Portal as Portal
     from esps_portal.portal.services import CallContext as CallContext
-    from esps_portal.protocol.errors import BrokenPeerError as BrokenPeerError
     from esps_portal.protocol.errors import ClosedError as ClosedError
     from esps_portal.protocol.errors import EspsError as EspsError
+    from esps_portal.protocol.errors import PeerError as PeerError
     from esps_portal.protocol.errors import ProtocolError as ProtocolError
-    from esps_portal.protocol.errors import RefusedError as RefusedError
+    from esps_portal.protocol.errors import ReplyError as ReplyError
     from esps_portal.protocol.errors import SlowConsumerError as SlowConsumerError
     from esps_portal.protocol.errors import TimedOutError as TimedOutError
     from esps_portal.protocol.errors import UnreachableError as UnreachableError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from esps_portal.server.serving import serve as serve
 
 _HOMES = {
-    "BrokenPeerError": "protocol.errors",
+    "PeerError": "protocol.errors",
     "CallContext": "portal.services",
     "ClosedError": "protocol.errors",
     "EspsError": "protocol.errors",
@@ -37,7 +37,7 @@ _HOMES = {
     "Listening": "server.serving",
     "Portal": "portal.answering",
     "ProtocolError": "protocol.errors",
-    "RefusedError": "protocol.errors",
+    "ReplyError": "protocol.errors",
     "ServerConfig": "server.serving",
     "SlowConsumerError": "protocol.errors",
     "TimedOutError": "protocol.errors",

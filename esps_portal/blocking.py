@@ -15,9 +15,9 @@ import time
 from collections.abc import Generator, Iterator
 
 from esps_portal.protocol.errors import (
-    BrokenPeerError,
     ClosedError,
     EspsError,
+    PeerError,
     ProtocolError,
     TimedOutError,
     UnreachableError,
@@ -143,7 +143,7 @@ class TCPPortal(_Peer):
             # Half a line may be out: nothing can follow it.
             raise self._lose(TimedOutError("the portal takes nothing")) from error
         except OSError as error:
-            raise self._lose(BrokenPeerError(f"cannot send: {error.strerror}")) from error
+            raise self._lose(PeerError(f"cannot send: {error.strerror}")) from error
 
     def _receive(self, pending: Pending | None, deadline: float) -> None:  # noqa: ARG002 - UDP needs it
         self._wait_until(deadline)
@@ -152,14 +152,14 @@ class TCPPortal(_Peer):
         except TimeoutError as error:
             raise TimedOutError("no answer in time") from error
         except OSError as error:
-            raise self._lose(BrokenPeerError(f"the portal reset: {error.strerror}")) from error
+            raise self._lose(PeerError(f"the portal reset: {error.strerror}")) from error
         if not data:
             raise self._lose(ClosedError(self._requester.goodbye))
         try:
             self._requester.receive_stream_untrusted(data)
         except ProtocolError as error:
-            message = f"the peer does not speak ESPS/1: {error.words}"
-            raise self._lose(BrokenPeerError(message)) from error
+            message = f"the peer does not speak ESPS/1: {error.message}"
+            raise self._lose(PeerError(message)) from error
 
     def _finish(self, pending: Pending) -> None:
         super()._finish(pending)
@@ -236,7 +236,7 @@ def connect(
 
     Raises:
         ValueError: the URL is malformed.
-        UnreachableError, ClosedError, BrokenPeerError, TimedOutError: as each says.
+        UnreachableError, ClosedError, PeerError, TimedOutError: as each says.
     """
     where = PortalURL.parse(url)
     if where.transport == "tls":
@@ -246,7 +246,7 @@ def connect(
         portal = (_connect_udp if where.transport == "udp" else _connect_tcp)(where, timeout)
     except ConnectionResetError as error:
         # Accepted and reset at once: it may be so quick that connecting has yet to return.
-        raise BrokenPeerError(f"the portal reset: {error.strerror}") from error
+        raise PeerError(f"the portal reset: {error.strerror}") from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise UnreachableError(f"cannot connect to {where}: {reason}") from error

@@ -77,7 +77,7 @@ def run_command(  # noqa: PLR0913 - click hands every option over as a parameter
       args = ["sku-1", {any = true}, {regex = "[0-9]+"}, {b64 = "/w=="}]
       more_args = true             # and any others
       data = [["first"], ["second"]]
-      after = 0.5                  # seconds
+      delay = 0.5                  # seconds
       reply = ["9.99"]             # or: fail = ["busy", "try again"]
       times = 2
       then_close = true

@@ -78,8 +78,8 @@ class FaultWords(click.ParamType["PlannedFault"]):
             return read_fault(said)
         except ScenarioError as error:
             # Most errors name their key themselves.
-            named = re.search(rf"(?<!\w){re.escape(error.path)}(?!\w)", error.words)
-            self.fail(error.words if named else str(error), param, ctx)
+            named = re.search(rf"(?<!\w){re.escape(error.path)}(?!\w)", error.message)
+            self.fail(error.message if named else str(error), param, ctx)
 
 
 class RecordingFile(click.ParamType["list[RecordedAnswer]"]):

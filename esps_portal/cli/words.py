@@ -16,10 +16,10 @@ import click
 
 from esps_portal.cli.output import need_output
 from esps_portal.protocol.errors import (
-    BrokenPeerError,
     ClosedError,
     EspsError,
-    RefusedError,
+    PeerError,
+    ReplyError,
     TimedOutError,
     UnreachableError,
 )
@@ -105,7 +105,7 @@ timeout_option = click.option(
 _KINDS: dict[type[EspsError], str] = {
     UnreachableError: "unreachable",
     ClosedError: "closed",
-    BrokenPeerError: "broken-peer",
+    PeerError: "broken-peer",
     TimedOutError: "timed-out",
 }
 
@@ -171,14 +171,14 @@ def run(
 
     def tell(code: str, words: str) -> None:
         if as_json:
-            print_json({"error": code, "words": words})
+            print_json({"error": code, "message": words})
 
     need_output()
     try:
         _run(bounded)
-    except RefusedError as error:
-        tell(error.code, error.words)
-        refused = f"{error.code} {text(error.words.encode())}".rstrip()
+    except ReplyError as error:
+        tell(error.code, error.message)
+        refused = f"{error.code} {text(error.message.encode())}".rstrip()
         fail(refused + _refusal_hint(error, url))
     except EspsError as error:
         # It may quote the portal's last words.
@@ -214,7 +214,7 @@ def _hint(error: EspsError) -> str:
     return "; name another with --url"
 
 
-def _refusal_hint(error: RefusedError, url: str) -> str:
+def _refusal_hint(error: ReplyError, url: str) -> str:
     """Return a hint for a refusal that TCP would avoid."""
     too_large = error.code == "too-large" and b"use-tcp" in error.arguments
     if not url.startswith("esps+udp:") or not (too_large or error.code == "use-tcp"):

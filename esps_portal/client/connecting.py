@@ -12,7 +12,7 @@ import trio
 from esps_portal.client.peer import Peer
 from esps_portal.client.tcp import TCPPeer
 from esps_portal.client.udp import UDPPeer
-from esps_portal.protocol.errors import BrokenPeerError, UnreachableError
+from esps_portal.protocol.errors import PeerError, UnreachableError
 from esps_portal.protocol.retransmission import Retransmission
 from esps_portal.protocol.urls import PortalURL
 
@@ -33,7 +33,7 @@ async def connect(
         ValueError: the URL is malformed.
         UnreachableError: nobody listens there, or there is no such host.
         ClosedError: the portal has no room.
-        BrokenPeerError: what answers is not a portal.
+        PeerError: what answers is not a portal.
     """
     where = PortalURL.parse(url)
     if where.transport == "tls":
@@ -62,7 +62,7 @@ async def _connect_tcp(where: PortalURL) -> socket.socket:
         known = _known(error)
         if isinstance(known, ConnectionResetError):
             # Accepted and reset at once: it may be so quick that connecting has yet to return.
-            raise BrokenPeerError(f"the portal reset: {_reason(known)}") from error
+            raise PeerError(f"the portal reset: {_reason(known)}") from error
         raise UnreachableError(f"cannot connect to {where}: {_reason(known)}") from error
     connected = socket.socket(fileno=stream.socket.detach())
     connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature

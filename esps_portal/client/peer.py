@@ -44,7 +44,7 @@ class Peer(ABC):
 
     Every method waits for as long as the portal takes: bound it with a cancel scope of yours
     (``with trio.fail_after(seconds)``). Cancelling a call cancels it at the portal too. Each may
-    raise `RefusedError`, `ClosedError`, `BrokenPeerError` and, over UDP, `TimedOutError` and
+    raise `ReplyError`, `ClosedError`, `PeerError` and, over UDP, `TimedOutError` and
     `UnreachableError`. Arguments are str (sent as UTF-8) or bytes.
     """
 

@@ -9,7 +9,7 @@ import trio
 
 from esps_portal.client.peer import Peer
 from esps_portal.client.reading import Turns
-from esps_portal.protocol.errors import BrokenPeerError, ClosedError, EspsError, ProtocolError
+from esps_portal.protocol.errors import ClosedError, EspsError, PeerError, ProtocolError
 from esps_portal.protocol.requester import Pending, Requester
 
 _READ_SIZE = 65536
@@ -76,7 +76,7 @@ class TCPPeer(Peer):
                     await self._wait_writable()
                     continue
                 except OSError as error:
-                    raise self._lose(BrokenPeerError(f"cannot send: {error.strerror}")) from error
+                    raise self._lose(PeerError(f"cannot send: {error.strerror}")) from error
                 del self._outgoing[:sent]
 
     async def _wait_writable(self) -> None:
@@ -102,14 +102,14 @@ class TCPPeer(Peer):
         except BlockingIOError:
             return
         except OSError as error:
-            raise self._lose(BrokenPeerError(f"the portal reset: {error.strerror}")) from error
+            raise self._lose(PeerError(f"the portal reset: {error.strerror}")) from error
         if not data:
             raise self._lose(ClosedError(self._requester.goodbye))
         try:
             self._requester.receive_stream_untrusted(data)
         except ProtocolError as error:
-            message = f"the peer does not speak ESPS/1: {error.words}"
-            raise self._lose(BrokenPeerError(message)) from error
+            message = f"the peer does not speak ESPS/1: {error.message}"
+            raise self._lose(PeerError(message)) from error
         except ClosedError as error:
             raise self._lose(error) from None
 

@@ -45,7 +45,7 @@ class Answer:
         verdict: ``esps-1``; ``something else``; ``silent`` (it took the question and said nothing
             in time); ``clear`` (nothing listens there); ``unreachable`` (it could not be asked).
         product: what the greeting names, over TCP.
-        words: an explanation for a person.
+        message: an explanation for a person.
         excerpt: the beginning of what something else said, as visible ASCII.
         seconds: how long it all took.
     """
@@ -55,7 +55,7 @@ class Answer:
     port: int
     verdict: str
     product: str | None = None
-    words: str = ""
+    message: str = ""
     excerpt: str = ""
     seconds: float = 0.0
 
@@ -95,12 +95,12 @@ def ask(target: Target, timeout: float) -> Answer:
     except ConnectionRefusedError:
         answer = attrs.evolve(blank, verdict=CLEAR)
     except ConnectionResetError:  # so soon that it looks like a failed connect
-        answer = attrs.evolve(blank, verdict=OTHER, words=_BROKE_OFF)
+        answer = attrs.evolve(blank, verdict=OTHER, message=_BROKE_OFF)
     except TimeoutError:
-        answer = attrs.evolve(blank, verdict=UNREACHABLE, words="no connection in time")
+        answer = attrs.evolve(blank, verdict=UNREACHABLE, message="no connection in time")
     except (OSError, ValueError) as error:
-        words = getattr(error, "strerror", None) or str(error)
-        answer = attrs.evolve(blank, verdict=UNREACHABLE, words=words)
+        reason = getattr(error, "strerror", None) or str(error)
+        answer = attrs.evolve(blank, verdict=UNREACHABLE, message=reason)
     return attrs.evolve(answer, seconds=time.monotonic() - begun)
 
 
@@ -137,7 +137,7 @@ def _ask_tcp(blank: Answer, begun: float, timeout: float) -> Answer:
                 connection.sendall(_PING)
             return _pinged(answer, lines, begun + timeout)
         except OSError:  # it was there, so it is not unreachable
-            return _something_else(attrs.evolve(blank, words=_BROKE_OFF), lines)
+            return _something_else(attrs.evolve(blank, message=_BROKE_OFF), lines)
 
 
 def _greeted(blank: Answer, line: bytes | None) -> Answer | None:
@@ -145,11 +145,11 @@ def _greeted(blank: Answer, line: bytes | None) -> Answer | None:
     message = _parse(line)
     if not isinstance(message, Notice):
         return None
-    words = printable(b" ".join(message.args))
+    said = printable(b" ".join(message.args))
     if message.word == b"ESPS/1":
-        return attrs.evolve(blank, verdict=ESPS, product=words)
+        return attrs.evolve(blank, verdict=ESPS, product=said)
     if message in _GOODBYES:
-        return attrs.evolve(blank, verdict=ESPS, words=f"it turned us away: {words}")
+        return attrs.evolve(blank, verdict=ESPS, message=f"it turned us away: {said}")
     return None
 
 
@@ -157,8 +157,10 @@ def _pinged(greeted: Answer, lines: _Lines, deadline: float) -> Answer:
     while True:
         line = lines.read(deadline)
         if line is None:
-            words = "it greets, but does not answer PING"
-            return attrs.evolve(greeted, verdict=OTHER, words=words, excerpt=printable(lines.said))
+            reason = "it greets, but does not answer PING"
+            return attrs.evolve(
+                greeted, verdict=OTHER, message=reason, excerpt=printable(lines.said)
+            )
         message = _parse(line)
         if isinstance(message, Notice):
             continue
@@ -166,20 +168,20 @@ def _pinged(greeted: Answer, lines: _Lines, deadline: float) -> Answer:
             return greeted
         if isinstance(message, Reply) and message.tag == _TCP_TAG and message.kind == ERR:
             refused = printable(b" ".join(message.args))
-            return attrs.evolve(greeted, words=f"it refuses PING: {refused}")
-        words = "it greets, but answers PING with something else"
-        return attrs.evolve(greeted, verdict=OTHER, words=words, excerpt=printable(line))
+            return attrs.evolve(greeted, message=f"it refuses PING: {refused}")
+        reason = "it greets, but answers PING with something else"
+        return attrs.evolve(greeted, verdict=OTHER, message=reason, excerpt=printable(line))
 
 
 def _something_else(blank: Answer, lines: _Lines) -> Answer:
     if lines.said.startswith(_TLS_ALERT):
-        return attrs.evolve(blank, verdict=OTHER, words="it seems to want TLS")
+        return attrs.evolve(blank, verdict=OTHER, message="it seems to want TLS")
     if lines.said:
         return attrs.evolve(blank, verdict=OTHER, excerpt=printable(lines.said))
-    if blank.words:
+    if blank.message:
         return attrs.evolve(blank, verdict=OTHER)
     if lines.over:
-        return attrs.evolve(blank, verdict=OTHER, words="it closes without a word")
+        return attrs.evolve(blank, verdict=OTHER, message="it closes without a word")
     return blank
 
 
@@ -243,6 +245,6 @@ def _replied(blank: Answer, tag: bytes, datagram: bytes) -> Answer:
     if message == Reply(tag, OK, (b"x",)):
         return attrs.evolve(blank, verdict=ESPS)
     if isinstance(message, Reply) and message.tag == tag and message.kind == ERR:
-        words = f"it refuses PING: {printable(b' '.join(message.args))}"
-        return attrs.evolve(blank, verdict=ESPS, words=words)
+        refused = printable(b" ".join(message.args))
+        return attrs.evolve(blank, verdict=ESPS, message=f"it refuses PING: {refused}")
     return attrs.evolve(blank, verdict=OTHER, excerpt=printable(datagram))

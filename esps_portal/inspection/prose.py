@@ -100,7 +100,7 @@ def _said(answer: Answer) -> str:
         probe.CLEAR: "nothing listens",
         probe.UNREACHABLE: "could not be asked",
     }[answer.verdict]
-    words = f"; {answer.words}" if answer.words else ""
+    words = f"; {answer.message}" if answer.message else ""
     excerpt = f': "{answer.excerpt}"' if answer.excerpt else ""
     return f"{says}{words}{excerpt}"
 

@@ -57,7 +57,7 @@ class Report:
             connections: TCP connections with this local port, their number by state.
             unseen: a list of sentences.
             answers: a list of transport, host, port, verdict (``esps-1``, ``something else``,
-                ``silent``, ``clear``, ``unreachable``), product (null without a greeting), words,
+                ``silent``, ``clear``, ``unreachable``), product (null without a greeting), message,
                 excerpt, seconds.
             facts: port, range_name, first, last, needs_root, iana (null, or name, transports,
                 registrant), services (tcp and udp: a name or null).

@@ -6,7 +6,7 @@ import trio
 
 from esps_portal.portal.services import CallContext, Service
 from esps_portal.portal.stubs import Answer
-from esps_portal.protocol.errors import RefusedError
+from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.messages import OK
 
 
@@ -21,6 +21,6 @@ def as_task(answer: Answer) -> Service:
                 await trio.sleep(step)
         if answer.kind == OK:
             return answer.args
-        raise RefusedError(answer.args[0].decode(), *answer.args[1:])
+        raise ReplyError(answer.args[0].decode(), *answer.args[1:])
 
     return Service.declare(act, name="stub")

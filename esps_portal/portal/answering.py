@@ -14,8 +14,8 @@ import attrs
 
 from esps_portal.portal.services import (
     Caller,
+    CloseAfter,
     Declaration,
-    Farewell,
     Result,
     Service,
     as_octets,
@@ -23,7 +23,7 @@ from esps_portal.portal.services import (
 )
 from esps_portal.portal.statistics import Statistics
 from esps_portal.protocol import grammar
-from esps_portal.protocol.errors import RefusedError
+from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request, refusal
 from esps_portal.protocol.registry import VERSION, what_is_wrong_with_arguments
@@ -70,7 +70,7 @@ class Call:
         try:
             result = await self.service.function(*self.request.args[1:], **keywords)
             return _final(self.request.tag, result, self.portal.limits.max_line)
-        except RefusedError as error:
+        except ReplyError as error:
             return _refused(self.request.tag, error, self.service, self.portal)
         except BaseExceptionGroup as group:
             return self._answer_group(group)
@@ -82,7 +82,7 @@ class Call:
         failures, others = group.split(Exception)
         if failures is None:
             raise group
-        refusals, failures = failures.split(RefusedError)
+        refusals, failures = failures.split(ReplyError)
         if refusals is not None and failures is None:
             reply = _refused(self.request.tag, _first(refusals), self.service, self.portal)
         else:
@@ -92,7 +92,7 @@ class Call:
         return reply
 
 
-Outcome = Reply | Call | Farewell
+Outcome = Reply | Call | CloseAfter
 
 
 class Portal:
@@ -177,7 +177,7 @@ class Portal:
                 # The arguments as they came: they fit a reply, and need no check. That is echo.
                 return Reply(request.tag, OK, args, request.plain)
             return _outcome(request.tag, result, self.limits.max_line, caller)
-        except RefusedError as error:
+        except ReplyError as error:
             return _refused(request.tag, error, service, self)
         except Exception:  # noqa: BLE001 - a service may raise anything; `_failed` logs it
             return _failed(request.tag, service, self)
@@ -232,14 +232,14 @@ def check(request: Request, service: Service, caller: Caller) -> Reply | None:
     return None
 
 
-def _first(refusals: BaseExceptionGroup[RefusedError]) -> RefusedError:
-    first: RefusedError | BaseExceptionGroup[RefusedError] = refusals
+def _first(refusals: BaseExceptionGroup[ReplyError]) -> ReplyError:
+    first: ReplyError | BaseExceptionGroup[ReplyError] = refusals
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
     return first
 
 
-def _refused(tag: bytes, error: RefusedError, service: Service, portal: Portal) -> Reply:
+def _refused(tag: bytes, error: ReplyError, service: Service, portal: Portal) -> Reply:
     code = error.code.encode("utf-8", "replace")
     reply = Reply(tag, ERR, (code, *error.arguments))
     # A refusal that the protocol cannot carry is a failure like any other.
@@ -253,8 +253,8 @@ def _failed(tag: bytes, service: Service, portal: Portal) -> Reply:
     return refusal(tag, "failed", "the service failed; the server's log says why")
 
 
-def _outcome(tag: bytes, result: Result, max_line: int, caller: Caller) -> Reply | Farewell:
-    if not isinstance(result, Farewell):
+def _outcome(tag: bytes, result: Result, max_line: int, caller: Caller) -> Reply | CloseAfter:
+    if not isinstance(result, CloseAfter):
         return _final(tag, result, max_line)
     if caller.transport == "udp":
         raise TypeError("over UDP there is no connection to end: declare the service for tcp")

@@ -13,7 +13,7 @@ from functools import partial
 from esps_portal.portal.services import CallContext, Service, number
 from esps_portal.portal.statistics import Statistics
 from esps_portal.protocol import grammar
-from esps_portal.protocol.errors import RefusedError
+from esps_portal.protocol.errors import ReplyError
 
 #: Each octet may take three when escaped; this many fit the default line and leave room for a tag.
 _MOST_RANDOM = 2048
@@ -55,8 +55,8 @@ def random_octets(count: int, seed: bytes | None) -> bytes:
 def fail(code: bytes, *text: bytes) -> None:
     """Refuse with the code and the words that were asked for."""
     if not grammar.NAME.fullmatch(code):
-        raise RefusedError("bad-arguments", "CODE is a name: a-z, then up to 63 of a-z 0-9 - . _")
-    raise RefusedError(code.decode(), *text)
+        raise ReplyError("bad-arguments", "CODE is a name: a-z, then up to 63 of a-z 0-9 - . _")
+    raise ReplyError(code.decode(), *text)
 
 
 class Counters:
@@ -69,9 +69,9 @@ class Counters:
         """Go up by one with each execution, which shows at-most-once."""
         if len(name) > _LONGEST_COUNTER_NAME:
             words = f"NAME is at most {_LONGEST_COUNTER_NAME} bytes"
-            raise RefusedError("bad-arguments", words)
+            raise ReplyError("bad-arguments", words)
         if name not in self._counts and len(self._counts) >= _MOST_COUNTERS:
-            raise RefusedError("busy", f"no more than {_MOST_COUNTERS} counters")
+            raise ReplyError("busy", f"no more than {_MOST_COUNTERS} counters")
         self._counts[name] = self._counts.get(name, 0) + 1
         return str(self._counts[name])
 

@@ -54,10 +54,10 @@ class _Run:
     def records(self) -> Iterator[RecordedCall]:
         """Yield a record for each."""
         order = self.order
-        for now, peer, connection, line, sent in self.answered:
+        for now, remote, connection, line, sent in self.answered:
             yield RecordedCall(
                 transport="tcp" if connection else "udp",
-                peer=peer,
+                remote=remote,
                 connection=connection,
                 data=line,
                 request=readable_request(line),
@@ -130,13 +130,13 @@ class Journal:
 
     # -- what carriers note
 
-    def opened(self, peer: tuple[str, int], now: float) -> RecordedConnection:
+    def opened(self, remote: tuple[str, int], now: float) -> RecordedConnection:
         """A connection was accepted."""
         self._end_run()
         self._order += 1
         self._accepted += 1
         at = now - self.start
-        record = RecordedConnection(self._accepted, peer, at, order_opened=self._order)
+        record = RecordedConnection(self._accepted, remote, at, order_opened=self._order)
         self.connections.append(record)
         self._tell(record.order_opened, at, "opened", record)
         return record
@@ -152,7 +152,7 @@ class Journal:
     def received(  # noqa: PLR0913, PLR0917 - a request is that much, and an object costs time
         self,
         transport: str,
-        peer: tuple[str, int],
+        remote: tuple[str, int],
         connection: RecordedConnection | None,
         data: bytes,
         request: Request | None,
@@ -168,7 +168,7 @@ class Journal:
         self._order += 1
         self._requests += 1
         at = now - self.start
-        record = RecordedCall(transport, peer, number, data, request, at, self._order, state)
+        record = RecordedCall(transport, remote, number, data, request, at, self._order, state)
         self._keep(record)
         if self.sinks:
             self._tell(self._order, at, RECEIVED, record)

@@ -14,7 +14,7 @@ def plain_call(call: RecordedCall) -> dict[str, Any]:
         "service": call.service,
         "args": [plain_octets(arg) for arg in call.args],
         "transport": call.transport,
-        "peer": list(call.peer),
+        "remote": list(call.remote),
         "connection": call.connection,
         "received": _seconds(call.received),
         "ended": None if call.ended is None else _seconds(call.ended),
@@ -36,7 +36,7 @@ def plain_entry(entry: Entry) -> dict[str, Any]:
 def _connection(event: str, connection: RecordedConnection) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "transport": "tcp",
-        "peer": list(connection.peer),
+        "remote": list(connection.remote),
         "connection": connection.number,
     }
     if event == "closed":
@@ -51,7 +51,7 @@ def _connection(event: str, connection: RecordedConnection) -> dict[str, Any]:
 def _request(event: str, call: RecordedCall) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "transport": call.transport,
-        "peer": list(call.peer),
+        "remote": list(call.remote),
         "connection": call.connection,
         "tag": call.tag,
         "verb": call.verb,

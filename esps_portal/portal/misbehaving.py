@@ -8,32 +8,32 @@ from __future__ import annotations
 from functools import partial
 
 from esps_portal.portal.bundled import random_octets
-from esps_portal.portal.services import CallContext, Farewell, Service, number
+from esps_portal.portal.services import CallContext, CloseAfter, Service, number
 from esps_portal.protocol.messages import OK, Reply
 
 _MOST = 8000
 
 
-def close() -> Farewell:
+def close() -> CloseAfter:
     """End with FIN, and no reply."""
-    return Farewell()
+    return CloseAfter()
 
 
-def reset() -> Farewell:
+def reset() -> CloseAfter:
     """End with RST, and no reply."""
-    return Farewell(reset=True)
+    return CloseAfter(reset=True)
 
 
-def truncate(count: bytes, *, call: CallContext) -> Farewell:
+def truncate(count: bytes, *, call: CallContext) -> CloseAfter:
     """Send the beginning of a reply that has no end."""
     size = number(count, "BYTES", 0, _MOST)
     whole = Reply(call.tag, OK, (b"x" * _MOST,)).encode()
-    return Farewell(whole[:size])
+    return CloseAfter(whole[:size])
 
 
-def garbage(count: bytes, seed: bytes | None = None) -> Farewell:
+def garbage(count: bytes, seed: bytes | None = None) -> CloseAfter:
     """Send octets that are no line."""
-    return Farewell(random_octets(number(count, "BYTES", 0, _MOST), seed))
+    return CloseAfter(random_octets(number(count, "BYTES", 0, _MOST), seed))
 
 
 def misbehaving_services() -> list[Service]:

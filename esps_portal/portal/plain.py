@@ -33,16 +33,16 @@ class ScenarioError(ValueError):
 
     Attributes:
         path: the key, as in ``stubs[0].answers[1].times``; empty for the whole.
-        words: what is wrong with it.
+        message: what is wrong with it.
     """
 
-    def __init__(self, path: str, words: str) -> None:
-        super().__init__(path, words)
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(path, message)
         self.path = path
-        self.words = words
+        self.message = message
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.words}" if self.path else self.words
+        return f"{self.path}: {self.message}" if self.path else self.message
 
 
 # ---- octets ------------------------------------------------------------------------------------

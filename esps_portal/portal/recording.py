@@ -42,16 +42,16 @@ class RecordingError(ValueError):
 
     Attributes:
         line: the number of the line, from 1 on.
-        words: what is wrong with it.
+        message: what is wrong with it.
     """
 
-    def __init__(self, line: int, words: str) -> None:
-        super().__init__(line, words)
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(line, message)
         self.line = line
-        self.words = words
+        self.message = message
 
     def __str__(self) -> str:
-        return f"line {self.line}: {self.words}"
+        return f"line {self.line}: {self.message}"
 
 
 @attrs.frozen
@@ -195,8 +195,8 @@ def _answers(line: int, table: Table, *, replayed: bool) -> list[RecordedAnswer]
     if not service or not replies:
         return []
     transport = table.required("transport", read_text)
-    peer = json.dumps(table.values.get("peer"))
-    client = (transport, peer, table.required("tag", read_text))
+    remote = json.dumps(table.values.get("remote"))
+    client = (transport, remote, table.required("tag", read_text))
     *rows, final = replies
     return [
         RecordedAnswer(

@@ -21,7 +21,7 @@ class RecordedConnection:
 
     Attributes:
         number: from 1, in the order in which they were accepted.
-        peer: the client's address and port.
+        remote: the client's address and port.
         opened, closed: seconds since the portal started; ``None``: it is still open.
         closed_by: who closed first: ``client`` or ``portal``; empty until one of them has.
         how: ``fin``, ``rst``; empty until then.
@@ -29,7 +29,7 @@ class RecordedConnection:
     """
 
     number: int
-    peer: tuple[str, int]
+    remote: tuple[str, int]
     opened: float
     closed: float | None = None
     closed_by: str = ""
@@ -51,7 +51,7 @@ class RecordedCall:
 
     Attributes:
         transport: ``tcp`` or ``udp``.
-        peer: the client's address and port.
+        remote: the client's address and port.
         connection: the number of its TCP connection; 0 over UDP.
         data: the line as it came, without its LF.
         request: what it says; ``None`` where it is not a request.
@@ -62,7 +62,7 @@ class RecordedCall:
     """
 
     transport: str
-    peer: tuple[str, int]
+    remote: tuple[str, int]
     connection: int
     data: bytes
     request: Request | None

@@ -34,7 +34,7 @@ from esps_portal.portal.vocabulary import FaultError, known
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import ERR, OK
 
-_ANSWER_KEYS = ("reply", "fail", "data", "after", "then_close", "times")
+_ANSWER_KEYS = ("reply", "fail", "data", "delay", "then_close", "times")
 _STUB_KEYS = ("service", "args", "more_args", *_ANSWER_KEYS, "answers", "optional")
 
 
@@ -112,8 +112,8 @@ def _answer(table: Table) -> Answer:
         raise table.error("fail", "an answer is a reply or a failure, not both")
     nothing: tuple[Step, ...] = ()
     steps = list(table.get("data", partial(read_row, _step), nothing))
-    if "after" in table.values:
-        steps.append(table.required("after", read_seconds))
+    if "delay" in table.values:
+        steps.append(table.required("delay", read_seconds))
     answer = Answer(
         steps=steps,
         times=table.get("times", read_count, None),
@@ -128,9 +128,9 @@ def _answer(table: Table) -> Answer:
 
 
 def _step(plain: object, path: str) -> Step:
-    """Return a DATA line, or a wait between two: ``{after = 0.5}``."""
-    if isinstance(plain, dict) and plain.keys() == {"after"}:
-        return read_seconds(plain["after"], f"{path}.after")
+    """Return a DATA line, or a wait between two: ``{delay = 0.5}``."""
+    if isinstance(plain, dict) and plain.keys() == {"delay"}:
+        return read_seconds(plain["delay"], f"{path}.delay")
     return _arguments(plain, path)
 
 

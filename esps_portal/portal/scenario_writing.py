@@ -70,15 +70,15 @@ def _stub(stub: PlannedStub, path: str) -> dict[str, Any]:
 
 def _answer(answer: Answer) -> dict[str, Any]:
     plain: dict[str, Any] = {}
-    *_, after = answer.steps or [()]
-    between = answer.steps[:-1] if isinstance(after, float) else answer.steps
+    *_, delay = answer.steps or [()]
+    between = answer.steps[:-1] if isinstance(delay, float) else answer.steps
     if between:
         plain["data"] = [
-            {"after": step} if isinstance(step, float) else [plain_octets(arg) for arg in step]
+            {"delay": step} if isinstance(step, float) else [plain_octets(arg) for arg in step]
             for step in between
         ]
-    if isinstance(after, float):
-        plain["after"] = after
+    if isinstance(delay, float):
+        plain["delay"] = delay
     row = [plain_octets(arg) for arg in answer.args]
     plain["fail" if answer.kind == ERR else "reply"] = row[0] if len(row) == 1 else row
     if answer.closes:

@@ -11,7 +11,7 @@ from esps_portal.portal.acting import as_task
 from esps_portal.portal.answering import Call, Outcome, Portal, check
 from esps_portal.portal.faults import FaultBook
 from esps_portal.portal.journal import Journal
-from esps_portal.portal.services import Caller, Farewell, Service
+from esps_portal.portal.services import Caller, CloseAfter, Service
 from esps_portal.portal.stubs import Mismatch, Stub, StubBook
 from esps_portal.protocol.messages import Reply, Request, refusal
 
@@ -113,7 +113,7 @@ class ScriptedPortal(Portal):
             return call
         reply = answer.final(request.tag)
         if answer.closes and caller.transport == "tcp":
-            return Farewell(reply.encode())
+            return CloseAfter(reply.encode())
         return reply
 
 

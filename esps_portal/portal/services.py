@@ -15,11 +15,11 @@ from typing import Any, Protocol, TypedDict, Unpack
 import attrs
 
 from esps_portal.protocol import grammar
-from esps_portal.protocol.errors import RefusedError
+from esps_portal.protocol.errors import ReplyError
 
 
 @attrs.frozen
-class Farewell:
+class CloseAfter:
     """What a misbehaving service asks of the carrier: these octets, then the end.
 
     Attributes:
@@ -31,7 +31,7 @@ class Farewell:
 
 
 #: What a service may return: nothing, one argument, or several; or the end of the connection.
-Result = str | bytes | Iterable[str | bytes] | Farewell | None
+Result = str | bytes | Iterable[str | bytes] | CloseAfter | None
 
 
 @attrs.define
@@ -171,7 +171,7 @@ def reply_args(result: Result) -> tuple[bytes, ...]:
         return result
     if result is None:
         return ()
-    if isinstance(result, Farewell):
+    if isinstance(result, CloseAfter):
         raise TypeError("only a plain service may end a connection")
     if isinstance(result, str | bytes):
         result = (result,)
@@ -192,14 +192,14 @@ def number(text: bytes, what: str, lowest: int, highest: int) -> int:
     """Return a decimal argument of a service.
 
     Raises:
-        RefusedError: ``bad-arguments``: it is not a decimal number, or out of bounds.
+        ReplyError: ``bad-arguments``: it is not a decimal number, or out of bounds.
     """
     # Leading zeros change nothing. A number longer than any bound is refused unread: int() of a
     # stranger's thousands of digits would be wasted work.
     digits = text.lstrip(b"0") or text[-1:]
     if text.isdigit() and len(digits) <= len(str(highest)) and lowest <= int(digits) <= highest:
         return int(digits)
-    raise RefusedError("bad-arguments", f"{what} is a number from {lowest} to {highest}")
+    raise ReplyError("bad-arguments", f"{what} is a number from {lowest} to {highest}")
 
 
 def _arity(function: Callable[..., Any]) -> tuple[int, int, bool]:

@@ -4,7 +4,7 @@ A stub is a chain that reads in the order of what happens::
 
     stub("price", "sku-1").reply("9.99")
     stub("flaky").fail("busy").times(2).reply("done")     # twice busy, then done for good
-    stub("feed").data("1").after(0.5).data("2").reply().then_close()
+    stub("feed").data("1").delay(0.5).data("2").reply().then_close()
 
 ``reply`` and ``fail`` end one answer, and what follows them is the next. The last answer is given
 for ever, unless ``times`` says how often.
@@ -118,13 +118,13 @@ class Stub:
         return self
 
     @_link
-    def after(self, seconds: float) -> Stub:
+    def delay(self, seconds: float) -> Stub:
         """Wait so many seconds: before what follows, or before the ``reply`` or ``fail`` behind.
 
-        ``.reply("x").after(1)`` and ``.after(1).reply("x")`` are the same.
+        ``.reply("x").delay(1)`` and ``.delay(1).reply("x")`` are the same.
         """
         if not _is_time(seconds):
-            raise StubError(f"after takes seconds, 0 or more, not {seconds!r}")
+            raise StubError(f"delay takes seconds, 0 or more, not {seconds!r}")
         (self.answers[-1] if self.answers else self._open()).steps.append(float(seconds))
         return self
 

@@ -56,13 +56,13 @@ class StreamTap:
     """Sees one TCP connection.
 
     Args:
-        peer: the client's address and port.
+        remote: the client's address and port.
         now: seconds, on the clock of the journal's start; as everywhere here.
     """
 
-    def __init__(self, journal: Journal, peer: tuple[str, int], now: float) -> None:
+    def __init__(self, journal: Journal, remote: tuple[str, int], now: float) -> None:
         self._journal = journal
-        self._connection: RecordedConnection = journal.opened(peer, now)
+        self._connection: RecordedConnection = journal.opened(remote, now)
         self._requests = LineSplitter(_MAX_LINE, _MAX_LINE)
         self._answers = LineSplitter(_MAX_LINE, _MAX_LINE)
         # By tag; under None those that had none that could be read. A client that pipelines may
@@ -102,7 +102,7 @@ class StreamTap:
 
     def _ask(self, line: bytes, request: Request | None, now: float) -> None:
         connection = self._connection
-        record = self._journal.received("tcp", connection.peer, connection, line, request, now)
+        record = self._journal.received("tcp", connection.remote, connection, line, request, now)
         self._waiting.setdefault(readable_tag(line), deque()).append(_Waiting(record))
         self._hold(len(line) + _OVERHEAD, now)
 
@@ -175,9 +175,9 @@ class DatagramTap:
         window: seconds after which a request that was not answered never will be.
     """
 
-    def __init__(self, journal: Journal, peer: tuple[str, int], window: float) -> None:
+    def __init__(self, journal: Journal, remote: tuple[str, int], window: float) -> None:
         self._journal = journal
-        self._peer = peer
+        self._remote = remote
         self._window = window
         # By tag; under "*" and the tag those whose tag another request has in flight. In the
         # order in which they came.
@@ -195,7 +195,7 @@ class DatagramTap:
         self._forget(now)
         line = datagram.removesuffix(b"\n")
         request = readable_request(line) if line != datagram else None
-        record = self._journal.received("udp", self._peer, None, line, request, now)
+        record = self._journal.received("udp", self._remote, None, line, request, now)
         tag = readable_tag(line.partition(b"\n")[0])
         if tag is None:
             self._journal.ended(record, ABORTED, b"", now)  # it is answered with silence

@@ -41,7 +41,7 @@ def _lines(entry: Entry) -> Iterator[str]:
     if isinstance(subject, RecordedConnection):
         yield _row(entry, f"tcp #{subject.number}", _about_connection(entry, subject))
         return
-    where = f"tcp #{subject.connection}" if subject.connection else f"udp {_peer(subject.peer)}"
+    where = f"tcp #{subject.connection}" if subject.connection else f"udp {_remote(subject.remote)}"
     for what in _about_call(entry, subject):
         yield _row(entry, where, what)
 
@@ -52,7 +52,7 @@ def _row(entry: Entry, where: str, what: str) -> str:
 
 def _about_connection(entry: Entry, connection: RecordedConnection) -> str:
     if entry.event == "opened":
-        return f"opened by {_peer(connection.peer)}"
+        return f"opened by {_remote(connection.remote)}"
     fault = f"; fault: {connection.fault}" if connection.fault else ""
     return f"closed by the {connection.closed_by} ({_ENDS[connection.how]}){fault}"
 
@@ -77,6 +77,6 @@ def _shown(line: bytes) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
-def _peer(peer: tuple[str, int]) -> str:
-    host, port = peer
+def _remote(remote: tuple[str, int]) -> str:
+    host, port = remote
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -89,7 +89,7 @@ VOCABULARY: dict[str, Kind] = {
         {"seconds": None, "jitter": 0.0},
         before=True,
     ),
-    "corrupt": Kind("some octets of the reply are others", UDP, {"octets": 1, "seed": 0}),
+    "corrupt": Kind("some octets of the reply are others", UDP, {"bytes": 1, "seed": 0}),
     "oversize": Kind("the reply is padded to this many bytes", UDP, {"bytes": 2000}),
     "wrong-source": Kind("the reply comes from another port", UDP),
 }
@@ -201,9 +201,9 @@ def _checked_value(kind: str, key: str, value: object) -> object:
     else:
         if not isinstance(value, int):
             raise FaultError(f"{kind}: {key} is a whole number, not {value!r}")
-        lowest = 0 if key in ("seed", "bytes") else 1
+        lowest = 0 if key == "seed" or (key == "bytes" and kind != "corrupt") else 1
     if value < lowest:
         raise FaultError(f"{kind}: {key} is {lowest} at least, not {value!r}")
-    if key in ("bytes", "octets", "copies") and value > _LONGEST_DATAGRAM:
+    if key in ("bytes", "copies") and value > _LONGEST_DATAGRAM:
         raise FaultError(f"{kind}: {key} is {_LONGEST_DATAGRAM} at most, not {value!r}")
     return value

@@ -139,7 +139,7 @@ def wreck_datagram(fault: Fault, datagram: bytes) -> Datagrams:  # noqa: PLR0911
     if kind == "truncate":
         return Datagrams((datagram[: parameters["bytes"]],))
     if kind == "corrupt":
-        return Datagrams((_corrupted(datagram, parameters["octets"], parameters["seed"]),))
+        return Datagrams((_corrupted(datagram, parameters["bytes"], parameters["seed"]),))
     if kind == "oversize":
         return Datagrams((_enlarged(datagram, parameters["bytes"]),))
     assert kind == "wrong-source", kind  # noqa: S101 - every other word stands above

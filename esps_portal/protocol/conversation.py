@@ -309,7 +309,7 @@ class Conversation:
         if foreign:
             self._move(Signal.FATAL)
             return refusal(None, "bad-line", foreign)
-        return refusal(tag, error.code, error.words)
+        return refusal(tag, error.code, error.message)
 
     def _fall_silent(self) -> None:
         """End, and say nothing more: running calls do not either."""

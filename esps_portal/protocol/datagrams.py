@@ -208,7 +208,7 @@ class DatagramRules:
             return None
         if (source, tag) in self._running or (source, tag) in self._kept:
             return self.fit([refusal(None, "tag-in-use", tag)], tag, len(datagram))
-        return self._refuse(tag, datagram, error.code, error.words)
+        return self._refuse(tag, datagram, error.code, error.message)
 
     def _repeat(
         self, key: tuple[Hashable, bytes], request: Request, size: int, now: float

@@ -17,19 +17,19 @@ class ProtocolError(EspsError):
 
     Attributes:
         code: the error code that the specification names for it, such as ``"bad-line"``.
-        words: what is wrong, for a person.
+        message: what is wrong, for a person.
     """
 
-    def __init__(self, code: str, words: str) -> None:
-        super().__init__(code, words)
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
         self.code = code
-        self.words = words
+        self.message = message
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.words}"
+        return f"{self.code}: {self.message}"
 
 
-class RefusedError(EspsError):
+class ReplyError(EspsError):
     """A request was answered with ``ERR``.
 
     A client raises it when the portal refuses; a service raises it to refuse. A service that
@@ -51,12 +51,12 @@ class RefusedError(EspsError):
         self.arguments = tuple(_octets(argument) for argument in arguments)
 
     @property
-    def words(self) -> str:
+    def message(self) -> str:
         """What followed the code, as one text for a person."""
         return " ".join(a.decode("utf-8", "backslashreplace") for a in self.arguments)
 
     def __str__(self) -> str:
-        return f"{self.code} {self.words}".rstrip()
+        return f"{self.code} {self.message}".rstrip()
 
 
 def _octets(argument: str | bytes) -> bytes:
@@ -83,7 +83,7 @@ class ClosedError(EspsError, ConnectionError):
         return f"the portal ended the connection{said}"
 
 
-class BrokenPeerError(EspsError, ConnectionError):
+class PeerError(EspsError, ConnectionError):
     """The peer reset the connection, or sent what is not ESPS/1."""
 
 

@@ -16,7 +16,7 @@ from esps_portal.protocol.errors import (
     ClosedError,
     EspsError,
     ProtocolError,
-    RefusedError,
+    ReplyError,
     SlowConsumerError,
 )
 from esps_portal.protocol.limits import Limits
@@ -83,7 +83,7 @@ class Pending:
         """Return the arguments of the final OK.
 
         Raises:
-            RefusedError: it was an ERR.
+            ReplyError: it was an ERR.
             SlowConsumerError: the client has ended it.
         """
         if self.failure is not None:
@@ -91,7 +91,7 @@ class Pending:
         assert self.final is not None  # noqa: S101 - asked for only once it is there
         if self.final.kind == ERR:
             code, *words = self.final.args
-            raise RefusedError(code.decode(), *words)
+            raise ReplyError(code.decode(), *words)
         return self.final.args
 
 

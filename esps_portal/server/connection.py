@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from esps_portal.portal.answering import Call, Portal
-from esps_portal.portal.services import Caller, Farewell, Service
+from esps_portal.portal.services import Caller, CloseAfter, Service
 from esps_portal.protocol.conversation import CallState, Cancel, Conversation, RunningCall, State
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Notice, Reply, Request
@@ -65,7 +65,7 @@ class Connection(Sender):
         self._task_ended: trio.Event | None = None
         self._scopes: dict[RunningCall, trio.CancelScope] = {}
         self._cancelling: Cancel | None = None
-        self._farewell: Farewell | None = None
+        self._farewell: CloseAfter | None = None
         self._ending = ""
         self._peer_has_ended = False
         self._reading = trio.CancelScope()
@@ -172,7 +172,7 @@ class Connection(Sender):
             self._scopes[running] = trio.CancelScope()
             assert self._nursery is not None  # noqa: S101 - `run` has opened it
             self._nursery.start_soon(self._run_call, outcome, running)
-        elif isinstance(outcome, Farewell):
+        elif isinstance(outcome, CloseAfter):
             self._farewell = outcome
             self._outgoing += outcome.octets
         elif isinstance(outcome, Cancel):
@@ -218,7 +218,7 @@ class Connection(Sender):
                     await self._write(call, reply)
             answered = self._conversation.finish(running)
             if answered and call.closes and self._farewell is None:
-                self._farewell = Farewell()
+                self._farewell = CloseAfter()
                 self._reading.cancel()
             await self._flush()
         except trio.BrokenResourceError:

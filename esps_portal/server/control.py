@@ -33,7 +33,7 @@ from esps_portal.portal.scenario_reading import read_fault, read_scenario, read_
 from esps_portal.portal.scenario_writing import plain_scenario
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.services import CallContext, Service
-from esps_portal.protocol.errors import RefusedError
+from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
 from esps_portal.server.binding import bind
 from esps_portal.server.connection import Connection
@@ -140,7 +140,7 @@ class Control:
         if not come.is_set():
             called = len(journal.calls_of(service))
             words = f"{service or 'anything'} was called {called} of {count} times"
-            raise RefusedError("x-timeout", f"{words} in {timeout:g} s")
+            raise ReplyError("x-timeout", f"{words} in {timeout:g} s")
         await self._tell_calls(service, call)
 
     async def verify(self, plain: bytes = b"{}", *, call: CallContext) -> None:
@@ -152,7 +152,7 @@ class Control:
             await _tell(call, problem)
         if problems:
             count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
-            raise RefusedError("x-unverified", f"{count}: the portal was not used as its stubs say")
+            raise ReplyError("x-unverified", f"{count}: the portal was not used as its stubs say")
 
     async def reset(self, plain: bytes = b"{}") -> None:
         """Keep everything that came before from reaching what comes after, before it returns."""
@@ -198,7 +198,7 @@ class _Refusing:
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, ScenarioError):
-            raise RefusedError("bad-arguments", str(error)) from error
+            raise ReplyError("bad-arguments", str(error)) from error
 
 
 async def _tell(call: CallContext, value: Any) -> None:  # noqa: ANN401 - whatever JSON can say

@@ -32,16 +32,16 @@ class CannotRecordError(OSError):
 
     Attributes:
         path: the file.
-        words: why, for a person.
+        message: why, for a person.
     """
 
-    def __init__(self, path: Path, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(message)
         self.path = path
-        self.words = words
+        self.message = message
 
     def __str__(self) -> str:
-        return f"cannot record to {self.path}: {self.words}"
+        return f"cannot record to {self.path}: {self.message}"
 
 
 class RecordFile:
@@ -74,8 +74,8 @@ class RecordFile:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            words = "another process is recording to it"
-            raise CannotRecordError(self._path, words) from None
+            message = "another process is recording to it"
+            raise CannotRecordError(self._path, message) from None
         if stat.S_ISREG(os.fstat(self._file).st_mode):
             self._go_on()
         now = dt.datetime.now(dt.UTC)

@@ -11,7 +11,7 @@ from esps_portal.portal.faults import Fault
 from esps_portal.portal.journal import Answered
 from esps_portal.portal.records import ABORTED, FAULTED, REPLIED, RecordedCall
 from esps_portal.portal.scripted import ScriptedPortal
-from esps_portal.portal.services import Farewell
+from esps_portal.portal.services import CloseAfter
 from esps_portal.portal.wreckage import Wreckage
 from esps_portal.protocol.conversation import Cancel, RunningCall, State
 from esps_portal.protocol.lines import Piece, Skipped, Unterminated
@@ -161,15 +161,15 @@ class ScriptedConnection(WreckingConnection):
     async def _reply(
         self, outcome: object, record: RecordedCall, wreckage: Wreckage | None
     ) -> None:
-        octets = outcome.octets if isinstance(outcome, Farewell) else b""
+        octets = outcome.octets if isinstance(outcome, CloseAfter) else b""
         line = outcome.encode() if isinstance(outcome, Reply | Notice) else octets
         answered = REPLIED if line else ABORTED
         try:
             await self._put(line, wreckage, final=True, owed=True)
         finally:
             self._note(record, answered if wreckage is None else FAULTED, line)
-        if isinstance(outcome, Farewell) and self._farewell is None:
-            await self._perform(Farewell(reset=outcome.reset))
+        if isinstance(outcome, CloseAfter) and self._farewell is None:
+            await self._perform(CloseAfter(reset=outcome.reset))
 
     def _note_unanswered(self, record: RecordedCall) -> None:
         """Note QUIT, which is answered at the end, or what comes too late to be answered."""

@@ -14,7 +14,7 @@ import trio
 from esps_portal.portal.answering import Call, Portal
 from esps_portal.portal.services import Caller, Service
 from esps_portal.protocol.datagrams import DatagramRules, Exchange
-from esps_portal.protocol.errors import RefusedError
+from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.messages import ERR, Reply, Request, refusal
 from esps_portal.server.datagram_socket import Ancillary, DatagramSocket, Source
 
@@ -147,7 +147,7 @@ class DatagramServer(DatagramSocket):
             held += len(reply.encode())
             if held > room:
                 # It can never be sent: a small datagram must not cause much work.
-                raise RefusedError(*_NO_ROOM)
+                raise ReplyError(*_NO_ROOM)
             await trio.lowlevel.checkpoint()
 
         call.send = collect

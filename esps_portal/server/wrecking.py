@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import trio
 
 from esps_portal.portal.answering import Portal
-from esps_portal.portal.services import Farewell
+from esps_portal.portal.services import CloseAfter
 from esps_portal.portal.wreckage import End, Hold, Pause, Send, Step, Wreckage
 from esps_portal.protocol.messages import Reply
 from esps_portal.server.connection import Connection
@@ -68,7 +68,7 @@ class WreckingConnection(Connection):
 
     async def _run_unheard(self) -> None:
         """End without a word, but as every end: so that no RST overtakes the FIN."""
-        self._farewell = Farewell()
+        self._farewell = CloseAfter()
         try:
             async with trio.open_nursery() as self._nursery:
                 try:
@@ -142,7 +142,7 @@ class WreckingConnection(Connection):
         else:
             await self._flush()
             self._fate = step.how
-            self._farewell = Farewell(reset=step.how == "reset")
+            self._farewell = CloseAfter(reset=step.how == "reset")
             if step.how in ("half-close", "stall"):
                 self._over = trio.CancelScope()
             if step.how == "half-close":

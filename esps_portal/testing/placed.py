@@ -12,14 +12,14 @@ from esps_portal.portal.faults import Fault
 
 @attrs.define(eq=False, repr=False)
 class PlacedFault:
-    """A fault in force. It ends with the ``with`` block, by `lift`, or when the test does."""
+    """A fault in force. It ends with the ``with`` block, by `remove`, or when the test does."""
 
     fault: Fault
-    _lift: Callable[[], None]
+    _remove: Callable[[], None]
 
-    def lift(self) -> None:
+    def remove(self) -> None:
         """End it. Requests that it has hit stay as they are."""
-        self._lift()
+        self._remove()
 
     @property
     def happened(self) -> int:
@@ -30,7 +30,7 @@ class PlacedFault:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.lift()
+        self.remove()
 
     def __str__(self) -> str:
         return str(self.fault)

@@ -174,7 +174,7 @@ def test_nobody_there_as_json(command: list[str]) -> None:
         ran = run(*command, "--json", url=f"esps://127.0.0.1:{held.getsockname()[1]}")
     said = json.loads(ran.stdout)
     assert (said["error"], ran.returncode) == ("unreachable", 1)
-    assert "Connection refused" in said["words"]
+    assert "Connection refused" in said["message"]
 
 
 def test_ping_until_interrupted(portal: Served) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from esps_portal import blocking
-from esps_portal.protocol.errors import BrokenPeerError, ClosedError, RefusedError
+from esps_portal.protocol.errors import ClosedError, PeerError, ReplyError
 from tests.processes import Served, served
 
 COMMAND = str(Path(sys.executable).parent / "esps-portal")
@@ -36,7 +36,7 @@ def answer(
             rows.append(next(stream))
         except StopIteration as ended:
             return rows, ended.value
-        except RefusedError as refused:
+        except ReplyError as refused:
             return rows, str(refused)
 
 
@@ -120,7 +120,7 @@ def test_a_replay_answers_in_order_and_the_last_for_ever(tmp_path: Path) -> None
         assert [portal.call("count") for _ in range(4)] == [(b"1",), (b"2",), (b"2",), (b"2",)]
         # What was not recorded is answered as ever, and other arguments of what was are not.
         assert portal.call("echo", "hi") == (b"hi",)
-        with pytest.raises(RefusedError, match="unmatched"):
+        with pytest.raises(ReplyError, match="unmatched"):
             portal.call("count", "other")
 
 
@@ -131,7 +131,7 @@ def test_a_portal_that_is_killed_leaves_what_it_has_answered(tmp_path: Path) -> 
             portal.call("echo", str(number))
         running.process.kill()
         assert running.process.wait(30) == -signal.SIGKILL
-        with pytest.raises((BrokenPeerError, ClosedError)):
+        with pytest.raises((PeerError, ClosedError)):
             portal.call("echo", "more")
     assert len([value for value in values(path) if value["event"] == "replied"]) == 20
     with path.open("ab") as file:
@@ -148,7 +148,7 @@ def test_faults_are_recorded_and_not_replayed(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl"
     fault = ("--fault", "garbage service=echo times=1")
     with served("--record", str(path), *fault) as running:
-        with blocking.connect(running.url) as portal, contextlib.suppress(BrokenPeerError):
+        with blocking.connect(running.url) as portal, contextlib.suppress(PeerError):
             portal.call("echo", "hi")
         assert running.stop() == 0
     (faulted,) = (value for value in values(path) if value["event"] == "faulted")
@@ -247,7 +247,7 @@ def test_the_proxy_stays_up_while_the_portal_is_down() -> None:
         with served("--upstream", upstream, command="proxy") as front:
             assert front.process.stderr is not None
             for _ in range(2):
-                with pytest.raises(BrokenPeerError), blocking.connect(front.url):
+                with pytest.raises(PeerError), blocking.connect(front.url):
                     pass
                 line = front.process.stderr.readline()
                 assert line.endswith(f"cannot reach {upstream}: Connection refused\n")
@@ -275,7 +275,7 @@ def test_the_proxy_stays_up_without_descriptors() -> None:
                 with blocking.connect(front.url) as client:
                     assert client.call("echo", "hi") == (b"hi",)
                 break
-            except (BrokenPeerError, ClosedError):
+            except (PeerError, ClosedError):
                 assert time.monotonic() < deadline
         assert front.stop() == 0
 

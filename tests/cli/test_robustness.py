@@ -423,7 +423,7 @@ def test_connecting_is_bounded_where_the_call_is_not(
 def test_a_refusal_as_json(portal: Served) -> None:
     code, out, err = run("call", "--json", "fail", "busy", "come", "again", url=portal.url)
     assert (code, err) == (1, "busy come again\n")
-    assert out == '{"error": "busy", "words": "come again"}\n'
+    assert out == '{"error": "busy", "message": "come again"}\n'
     code, out, err = run("list", "--json", "nope", url=portal.url)
     assert (code, json.loads(out)["error"]) == (1, "unknown-service")
 
@@ -431,7 +431,7 @@ def test_a_refusal_as_json(portal: Served) -> None:
 def test_a_refusal_is_escaped(portal: Served) -> None:
     code, out, err = run("call", "--json", "fail", "x-mine", "\x1b[2J\r\n", b"\xff", url=portal.url)
     assert (code, err) == (1, "x-mine \\x1b[2J\\r\\n \\xff\n")
-    assert json.loads(out) == {"error": "x-mine", "words": "\x1b[2J\r\n \\xff"}
+    assert json.loads(out) == {"error": "x-mine", "message": "\x1b[2J\r\n \\xff"}
 
 
 def test_the_empty_name_is_asked_for(portal: Served) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from esps_portal import blocking
-from esps_portal.protocol.errors import BrokenPeerError, RefusedError
+from esps_portal.protocol.errors import PeerError, ReplyError
 from tests.processes import Served, served
 
 COMMAND = str(Path(sys.executable).parent / "esps-portal")
@@ -119,13 +119,13 @@ def test_a_scenario_and_faults(tmp_path: Path) -> None:
         assert running.ready["control"] is None
         with blocking.connect(running.url) as portal:
             assert portal.call("price") == (b"9.99",)
-            with pytest.raises(BrokenPeerError):
+            with pytest.raises(PeerError):
                 portal.call("price")
-        with blocking.connect(running.url) as portal, pytest.raises(BrokenPeerError):
+        with blocking.connect(running.url) as portal, pytest.raises(PeerError):
             portal.call("price")
         with blocking.connect(running.url) as portal:
             assert portal.call("price") == (b"9.99",)
-            with pytest.raises(RefusedError, match="too-long"):
+            with pytest.raises(ReplyError, match="too-long"):
                 portal.call("echo", "x" * 600)
 
 
@@ -192,7 +192,7 @@ def test_what_happens_is_told_as_it_happens() -> None:
         with socket.create_connection(("127.0.0.1", running.port), timeout=30) as peer:
             opened = event(running)
             assert (opened["event"], opened["connection"]) == ("opened", 1)
-            assert opened["peer"] == list(peer.getsockname())
+            assert opened["remote"] == list(peer.getsockname())
             peer.sendall(b"a CALL echo %FF\n")
             received, replied = event(running), event(running)
             assert received == opened | {

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import trio
 
-from esps_portal import ClosedError, EspsError, RefusedError, UnreachableError, blocking, connect
+from esps_portal import ClosedError, EspsError, ReplyError, UnreachableError, blocking, connect
 
 GREETING = b"* ESPS/1 test/1\n"
 Ask = Callable[[str], Awaitable[object]]
@@ -136,9 +136,9 @@ async def test_nothing_is_called_twice(ask: Ask, answer: bytes) -> None:
             await stream.aclose()
 
         nursery.start_soon(serve)
-        with pytest.raises(RefusedError if b"ERR" in answer else ClosedError) as caught:
+        with pytest.raises(ReplyError if b"ERR" in answer else ClosedError) as caught:
             await ask(tcp_url(server))
-        if isinstance(caught.value, RefusedError):
+        if isinstance(caught.value, ReplyError):
             assert caught.value.code.encode() == answer.split()[2]
         with trio.move_on_after(0.02) as nobody_else:
             await server.accept()
@@ -266,7 +266,7 @@ async def test_a_peer_that_never_has_room_is_not_asked_without_end(
                 await server.sendto(datagram[:16] + b" ERR too-large 300 words\n", source)
 
         nursery.start_soon(never)
-        with pytest.raises(RefusedError, match="too-large 300"):
+        with pytest.raises(ReplyError, match="too-large 300"):
             await ask(udp_url(server))
         nursery.cancel_scope.cancel()
     assert 2 <= asked <= 10  # some of them because a timer was first

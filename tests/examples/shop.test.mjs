@@ -124,7 +124,7 @@ test("a portal that is down refuses", async () => {
 });
 
 test("a call that is still to come", async () => {
-  await control("stub", { service: "price", args: ["x"], after: 0.05, reply: "1" });
+  await control("stub", { service: "price", args: ["x"], delay: 0.05, reply: "1" });
   const waiting = control("wait", { service: "price", count: 1, timeout: 10 });
   assert.equal(await price("x"), 1);
   assert.equal((await waiting).length, 1);

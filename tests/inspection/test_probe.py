@@ -89,12 +89,12 @@ def ask_udp(reply: Callable[[bytes], bytes | None], timeout: float = LONG) -> An
 def test_a_portal_is_known_by_its_greeting_and_its_ping(family: socket.AddressFamily) -> None:
     with tcp_stranger(portal, family) as port:
         answer = ask(Target("tcp", LOOPBACK[family], port), LONG)
-    assert (answer.verdict, answer.product, answer.words) == ("esps-1", "fake/1.0", "")
+    assert (answer.verdict, answer.product, answer.message) == ("esps-1", "fake/1.0", "")
     assert 0 < answer.seconds < LONG
 
 
 @pytest.mark.parametrize(
-    ("talk", "words"),
+    ("talk", "message"),
     [
         (dripping, ""),
         (answering(b"* BYE idle\ninspect OK x\n"), ""),
@@ -104,13 +104,13 @@ def test_a_portal_is_known_by_its_greeting_and_its_ping(family: socket.AddressFa
         (saying(b"* BYE closing\n"), "it turned us away: closing"),
     ],
 )
-def test_other_ways_to_speak_esps(talk: Talk, words: str) -> None:
+def test_other_ways_to_speak_esps(talk: Talk, message: str) -> None:
     answer = ask_tcp(talk)
-    assert (answer.verdict, answer.words) == ("esps-1", words)
+    assert (answer.verdict, answer.message) == ("esps-1", message)
 
 
 @pytest.mark.parametrize(
-    ("talk", "words", "excerpt"),
+    ("talk", "message", "excerpt"),
     [
         (saying(b"220 mail.example ESMTP\r\n"), "", r"220 mail.example ESMTP\r\n"),
         (saying(b"* OK IMAP4rev1\r\n"), "", r"* OK IMAP4rev1\r\n"),
@@ -135,18 +135,20 @@ def test_other_ways_to_speak_esps(talk: Talk, words: str) -> None:
         ),
     ],
 )
-def test_something_else_is_shown_escaped_and_cut_off(talk: Talk, words: str, excerpt: str) -> None:
+def test_something_else_is_shown_escaped_and_cut_off(
+    talk: Talk, message: str, excerpt: str
+) -> None:
     answer = ask_tcp(talk)
-    assert (answer.verdict, answer.words, answer.excerpt) == ("something else", words, excerpt)
+    assert (answer.verdict, answer.message, answer.excerpt) == ("something else", message, excerpt)
 
 
 def test_a_reset_is_something_else() -> None:
     answer = ask_tcp(resetting)
-    assert (answer.verdict, answer.words) == ("something else", "it breaks the connection off")
+    assert (answer.verdict, answer.message) == ("something else", "it breaks the connection off")
 
 
 @pytest.mark.parametrize(
-    ("error", "verdict", "words"),
+    ("error", "verdict", "message"),
     [
         (TimeoutError(), "unreachable", "no connection in time"),
         (ConnectionResetError(), "something else", "it breaks the connection off"),
@@ -156,26 +158,26 @@ def test_a_reset_is_something_else() -> None:
     ],
 )
 def test_a_connect_that_fails(
-    monkeypatch: pytest.MonkeyPatch, error: OSError, verdict: str, words: str
+    monkeypatch: pytest.MonkeyPatch, error: OSError, verdict: str, message: str
 ) -> None:
     def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(socket, "create_connection", fail)
     answer = ask(Target("tcp", "127.0.0.1", 9), SHORT)
-    assert (answer.verdict, answer.words) == (verdict, words)
+    assert (answer.verdict, answer.message) == (verdict, message)
 
 
 def test_a_greeting_without_a_reply_is_something_else() -> None:
     answer = ask_tcp(saying(b"* ESPS/1 fake/1.0\n"), SHORT)
     assert answer.verdict == "something else"
-    assert answer.words == "it greets, but does not answer PING"
+    assert answer.message == "it greets, but does not answer PING"
 
 
 def test_a_flood_of_notices_after_the_greeting_is_bounded() -> None:
     notices = b"* ESPS/1 fake/1.0\n" + b"* BYE idle\n" * 10_000
     answer = ask_tcp(saying(notices))
-    assert answer.words == "it greets, but does not answer PING"
+    assert answer.message == "it greets, but does not answer PING"
 
 
 def test_who_waits_for_the_client_is_heard_by_its_complaint() -> None:
@@ -232,12 +234,12 @@ def test_a_peer_that_is_gone_is_left_to_the_reading() -> None:
 def test_a_portal_is_known_by_its_datagram(family: socket.AddressFamily) -> None:
     with udp_stranger(pong, family) as port:
         answer = ask(Target("udp", LOOPBACK[family], port), LONG)
-    assert (answer.verdict, answer.product, answer.words) == ("esps-1", None, "")
+    assert (answer.verdict, answer.product, answer.message) == ("esps-1", None, "")
 
 
 def test_a_refusal_is_esps_too() -> None:
     answer = ask_udp(lambda d: d.split()[0] + b" ERR busy\n")
-    assert (answer.verdict, answer.words) == ("esps-1", "it refuses PING: busy")
+    assert (answer.verdict, answer.message) == ("esps-1", "it refuses PING: busy")
 
 
 def test_a_lost_datagram_is_sent_again_under_its_tag() -> None:

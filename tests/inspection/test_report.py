@@ -144,10 +144,10 @@ WORST = Holder(
 )
 ANSWERS = [
     Answer("tcp", WORST.host, 65535, "esps-1", product="fake/1.0", seconds=0.0012),
-    Answer("tcp", WORST.host, 65535, "something else", words="w" * 50, excerpt="\\x00" * 60),
+    Answer("tcp", WORST.host, 65535, "something else", message="w" * 50, excerpt="\\x00" * 60),
     Answer("tcp", WORST.host, 65535, "silent", seconds=1.0),
     Answer("udp", WORST.host, 65535, "clear"),
-    Answer("udp", WORST.host, 65535, "unreachable", words="Network is unreachable"),
+    Answer("udp", WORST.host, 65535, "unreachable", message="Network is unreachable"),
 ]
 
 
@@ -168,7 +168,7 @@ def test_every_line_fits_and_is_safe_to_print() -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "message",
     [
         "Port 65535 on this machine is held by 1 process and what could not be seen. It speaks",
         "answers ESPS/1: fake/1.0 (1.2 ms)",
@@ -181,9 +181,9 @@ def test_every_line_fits_and_is_safe_to_print() -> None:
         "range: registered (1024-49151); root not needed to bind it",
     ],
 )
-def test_what_is_said(words: str) -> None:
+def test_what_is_said(message: str) -> None:
     said = " ".join(" ".join(prose(worst())).split())
-    assert words in said
+    assert message in said
 
 
 def test_json_says_everything() -> None:

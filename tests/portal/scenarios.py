@@ -15,8 +15,8 @@ idle = 30.0
 service = "price"
 args = ["a", { any = true }, { regex = "[0-9]+" }, { b64 = "/w==" }, { regex = { b64 = "/w==" } }]
 more_args = true
-data = [["first", "line"], { after = 0.5 }, []]
-after = 1.0
+data = [["first", "line"], { delay = 0.5 }, []]
+delay = 1.0
 reply = "9.99"
 then_close = true
 times = 2

@@ -84,7 +84,7 @@ def test_a_request_as_it_came_and_as_it_ended() -> None:
         "product": "esps-portal/0.1.0",
         "format": 1,
     }
-    where = {"transport": "tcp", "peer": ["127.0.0.1", 5000], "connection": 1}
+    where = {"transport": "tcp", "remote": ["127.0.0.1", 5000], "connection": 1}
     assert opened == where | {"event": "opened", "at": 0.5}
     asked = where | {
         "number": 2,

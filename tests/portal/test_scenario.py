@@ -57,11 +57,11 @@ def test_every_key_arrives() -> None:
 def test_a_stub_is_the_one_that_a_chain_would_make() -> None:
     ours = placed(
         'stubs = [{service = "x", args = ["a", {any = true}], more_args = true, optional = true,'
-        ' answers = [{data = ["1", {after = 0.5}], after = 1, fail = ["busy", "now"], times = 2},'
+        ' answers = [{data = ["1", {delay = 0.5}], delay = 1, fail = ["busy", "now"], times = 2},'
         ' {reply = "done", then_close = true}]}]'
     )
     chain = Stub("x", ("a", ANY, ANY_ARGS), max_line=8192)
-    chain.data("1").after(0.5).after(1).fail("busy", "now").times(2).reply("done").then_close()
+    chain.data("1").delay(0.5).delay(1).fail("busy", "now").times(2).reply("done").then_close()
     assert ours.answers == chain.answers
     assert ours.pattern == chain.pattern
     assert ours.is_optional

@@ -48,12 +48,12 @@ WRONG = [
         "stubs[0].fail: an answer is a reply or a",
     ),
     ('stubs = [{service = "a", data = [1]}]', "stubs[0].data[0]: text, or"),
-    ('stubs = [{service = "a", data = [{after = -1}]}]', "stubs[0].data[0].after: seconds, 0 or"),
-    ('stubs = [{service = "a", after = nan}]', "stubs[0].after: seconds, 0 or more, not NaN"),
-    ('stubs = [{service = "a", after = true}]', "stubs[0].after: seconds, 0 or more, not true"),
+    ('stubs = [{service = "a", data = [{delay = -1}]}]', "stubs[0].data[0].delay: seconds, 0 or"),
+    ('stubs = [{service = "a", delay = nan}]', "stubs[0].delay: seconds, 0 or more, not NaN"),
+    ('stubs = [{service = "a", delay = true}]', "stubs[0].delay: seconds, 0 or more, not true"),
     (
-        f'stubs = [{{service = "a", after = 1{"0" * 400}}}]',
-        "stubs[0].after: seconds, 0 or more, not",
+        f'stubs = [{{service = "a", delay = 1{"0" * 400}}}]',
+        "stubs[0].delay: seconds, 0 or more, not",
     ),
     ('stubs = [{service = "a", times = 0}]', "stubs[0].times: a number from 1 on, not 0"),
     (
@@ -62,7 +62,7 @@ WRONG = [
     ),
     (
         'stubs = [{service = "a", answers = [{service = "b"}]}]',
-        "stubs[0].answers[0].service: there is no such key; there are reply, fail, data, after,",
+        "stubs[0].answers[0].service: there is no such key; there are reply, fail, data, delay,",
     ),
     (
         'stubs = [{service = "a", times = 1, answers = []}]',

@@ -47,7 +47,7 @@ def test_one_after_the_other() -> None:
 
 
 def test_steps_come_in_the_order_in_which_they_were_said() -> None:
-    answer = stub().data("1").after(0.5).data("2", "3").reply("x").then_close().take()
+    answer = stub().data("1").delay(0.5).data("2", "3").reply("x").then_close().take()
     assert answer.steps == [(b"1",), 0.5, (b"2", b"3")]
     assert answer.final(b"t").encode() == b"t OK x\n"
     assert answer.closes
@@ -66,8 +66,8 @@ def test_data_alone_ends_with_ok() -> None:
 
 
 def test_after_stands_on_either_side() -> None:
-    assert stub().reply("x").after(1).take() == stub().after(1).reply("x").take()
-    assert stub().after(1).take().steps == [1.0]
+    assert stub().reply("x").delay(1).take() == stub().delay(1).reply("x").take()
+    assert stub().delay(1).take().steps == [1.0]
 
 
 def test_whether_it_is_instant_changes_with_the_turn() -> None:
@@ -121,9 +121,9 @@ def test_optional() -> None:
         (lambda: stub("a b"), "is not a name"),
         (lambda: stub().fail("Busy"), "'Busy' is not an error code"),
         (lambda: stub().fail(""), "is not an error code"),
-        (lambda: stub().after(-1), "not -1"),
-        (lambda: stub().after(math.inf), "not inf"),
-        (lambda: stub().after(math.nan), "not nan"),
+        (lambda: stub().delay(-1), "not -1"),
+        (lambda: stub().delay(math.inf), "not inf"),
+        (lambda: stub().delay(math.nan), "not nan"),
         (lambda: stub().reply().times(0), "not 0"),
         (lambda: stub().reply().times(count=True), "not True"),
         (
@@ -220,7 +220,7 @@ def test_a_call_as_a_person_reads_it() -> None:
         lambda chain: chain.reply(9.99),
         lambda chain: chain.reply("1").fail("No"),
         lambda chain: chain.data("x" * 9000),
-        lambda chain: chain.after(-1),
+        lambda chain: chain.delay(-1),
         lambda chain: chain.reply("1").times(0),
         lambda chain: chain.reply("1", so="2"),
     ],

@@ -104,7 +104,7 @@ def test_every_word_means_something(kind: str) -> None:
         ("truncate", {"bytes": -1}, "truncate: bytes is 0 at least"),
         ("garbage", {"bytes": 65508}, "garbage: bytes is 65507 at most"),
         ("garbage", {"seed": 1.5}, "seed is a whole number"),
-        ("corrupt", {"octets": 0}, "corrupt: octets is 1 at least"),
+        ("corrupt", {"bytes": 0}, "corrupt: bytes is 1 at least"),
         ("duplicate", {"copies": 0}, "duplicate: copies is 1 at least"),
         ("duplicate", {"copies": 10**9}, "duplicate: copies is 65507 at most"),
         ("reorder", {"replies": 0}, "reorder: replies is 1 at least"),

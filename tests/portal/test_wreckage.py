@@ -132,7 +132,7 @@ def test_a_datagram(kind: str, said: dict[str, Any], expected: Datagrams) -> Non
 @pytest.mark.parametrize("octets", [1, 4, 99])
 def test_corrupt(octets: int) -> None:
     def corrupted(seed: int) -> bytes:
-        (datagram,) = wreck_datagram(Fault.of("corrupt", octets=octets, seed=seed), LINE).datagrams
+        (datagram,) = wreck_datagram(Fault.of("corrupt", bytes=octets, seed=seed), LINE).datagrams
         return datagram
 
     changed = sum(a != b for a, b in zip(corrupted(1), LINE, strict=True))

@@ -7,22 +7,22 @@ import pickle
 import pytest
 
 from esps_portal.protocol.errors import (
-    BrokenPeerError,
     ClosedError,
     EspsError,
+    PeerError,
     ProtocolError,
-    RefusedError,
+    ReplyError,
     TimedOutError,
     UnreachableError,
 )
 
 ERRORS = [
     (ProtocolError("bad-line", "no tag"), "bad-line: no tag"),
-    (RefusedError("busy"), "busy"),
-    (RefusedError("failed", "no", b"luck \xff"), r"failed no luck \xff"),
+    (ReplyError("busy"), "busy"),
+    (ReplyError("failed", "no", b"luck \xff"), r"failed no luck \xff"),
     (ClosedError(), "the portal ended the connection"),
     (ClosedError("idle"), "the portal ended the connection (it said: idle)"),
-    (BrokenPeerError("reset"), "reset"),
+    (PeerError("reset"), "reset"),
     (UnreachableError("refused"), "refused"),
     (TimedOutError("late"), "late"),
 ]
@@ -41,11 +41,11 @@ def test_an_error_survives_the_way_between_processes(error: EspsError, words: st
 
 
 def test_attributes() -> None:
-    refused = RefusedError("failed", "two words", b"\xff")
+    refused = ReplyError("failed", "two words", b"\xff")
     assert (refused.code, refused.arguments) == ("failed", (b"two words", b"\xff"))
-    assert refused.words == r"two words \xff"
+    assert refused.message == r"two words \xff"
     protocol = ProtocolError("bad-line", "no tag")
-    assert (protocol.code, protocol.words) == ("bad-line", "no tag")
+    assert (protocol.code, protocol.message) == ("bad-line", "no tag")
     assert ClosedError("idle").reason == "idle"
 
 
@@ -53,7 +53,7 @@ def test_attributes() -> None:
     ("error", "foreign"),
     [
         (ClosedError(), ConnectionError),
-        (BrokenPeerError(), ConnectionError),
+        (PeerError(), ConnectionError),
         (UnreachableError(), ConnectionError),
         (TimedOutError(), TimeoutError),
     ],

@@ -96,7 +96,7 @@ def test_only_a_protocol_error_leaves_a_parser(line: bytes) -> None:
         else:
             continue
         assert error.code == "bad-line"
-        assert error.words
+        assert error.message
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esps_portal.protocol.errors import ClosedError, ProtocolError, RefusedError, SlowConsumerError
+from esps_portal.protocol.errors import ClosedError, ProtocolError, ReplyError, SlowConsumerError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, OK, Reply, Request, parse_request_untrusted
 from esps_portal.protocol.requester import Pending, Requester
@@ -131,7 +131,7 @@ def test_a_refusal_is_raised_where_the_result_is_asked_for() -> None:
     pending = requester.ask(b"CALL", ("x",))
     requester.receive_stream_untrusted(b"1 DATA a\n1 ERR x-mine two%20words %FF\n")
     assert (list(pending.rows), pending.has_news) == ([(b"a",)], True)
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(ReplyError) as caught:
         pending.result()
     assert (caught.value.code, caught.value.arguments) == ("x-mine", (b"two words", b"\xff"))
 
@@ -249,7 +249,7 @@ def test_that_the_tag_is_in_use_is_an_answer() -> None:
     # ESPS-UDP-32
     requester, pending = asked()
     requester.receive_datagram_untrusted(b"* ERR tag-in-use mine\n")
-    with pytest.raises(RefusedError, match="tag-in-use"):
+    with pytest.raises(ReplyError, match="tag-in-use"):
         pending.result()
 
 

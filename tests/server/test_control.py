@@ -41,7 +41,7 @@ async def test_calls_are_told() -> None:
             "service": "echo",
             "args": ["x", {"b64": "/w=="}],
             "transport": "tcp",
-            "peer": echo["peer"],
+            "remote": echo["remote"],
             "connection": 1,
             "received": echo["received"],
             "ended": echo["ended"],
@@ -53,7 +53,7 @@ async def test_calls_are_told() -> None:
         assert 0 <= echo["received"] <= echo["ended"] <= nope["ended"] <= fail["ended"]
         assert (nope["service"], nope["code"]) == ("nope", "unknown-service")
         assert (fail["transport"], fail["connection"], fail["code"]) == ("udp", 0, "busy")
-        assert fail["peer"] == list(udp.socket.getsockname())
+        assert fail["remote"] == list(udp.socket.getsockname())
         assert await control.do("calls", {"service": "echo"}) == [echo]
         assert await control.do("calls", {"service": "other"}) == []
 

@@ -12,7 +12,7 @@ import trio.testing
 
 from esps_portal import Limits, Portal
 from esps_portal.portal.offer import bundled_portal
-from esps_portal.portal.services import Farewell
+from esps_portal.portal.services import CloseAfter
 from esps_portal.protocol.messages import Request
 from tests.portals import running
 
@@ -196,8 +196,8 @@ async def test_a_service_that_would_end_a_connection_fails() -> None:  # ESPS-VE
     portal = bundled_portal("test/1")
 
     @portal.service
-    def leave() -> Farewell:
-        return Farewell()
+    def leave() -> CloseAfter:
+        return CloseAfter()
 
     async with running(portal) as listening:
         peer = listening.udp()

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import trio
 
-from esps_portal import Limits, Portal, RefusedError, ServerConfig, serve
+from esps_portal import Limits, Portal, ReplyError, ServerConfig, serve
 from esps_portal.portal.offer import bundled_portal
 from esps_portal.server.binding import CannotBindError
 from tests.portals import running
@@ -161,7 +161,7 @@ async def test_services_of_a_user() -> None:  # ESPS-VERB-15, ESPS-VERB-16, ESPS
 
     @portal.service
     def refuse(code: bytes) -> None:
-        raise RefusedError(code.decode(), "because")
+        raise ReplyError(code.decode(), "because")
 
     @portal.service
     def long() -> bytes:

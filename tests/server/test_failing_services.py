@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from esps_portal import CallContext, Portal, RefusedError
+from esps_portal import CallContext, Portal, ReplyError
 from esps_portal.portal.matching import Wanted
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.stubs import Stub
@@ -22,19 +22,19 @@ async def assert_served(portal: Running) -> None:
 
 
 def refuse_in_octets() -> None:
-    raise RefusedError(b"busy")  # type: ignore[arg-type]  # the mistake of somebody without mypy
+    raise ReplyError(b"busy")  # type: ignore[arg-type]  # the mistake of somebody without mypy
 
 
 def refuse_with_a_number() -> None:
-    raise RefusedError("busy", 7)  # type: ignore[arg-type]  # the same
+    raise ReplyError("busy", 7)  # type: ignore[arg-type]  # the same
 
 
 def refuse_with_half_a_character() -> None:
-    raise RefusedError("\ud800")
+    raise ReplyError("\ud800")
 
 
 def refuse_in_capitals() -> None:
-    raise RefusedError("Busy")
+    raise ReplyError("Busy")
 
 
 async def fail_in_a_nursery() -> None:
@@ -53,7 +53,7 @@ async def fail_and_refuse_in_a_nursery() -> None:
 
 
 async def sell_out() -> None:
-    raise RefusedError("x-sold-out", "sorry")
+    raise ReplyError("x-sold-out", "sorry")
 
 
 @pytest.mark.parametrize(

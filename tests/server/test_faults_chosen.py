@@ -129,7 +129,7 @@ def test_lifting_touches_nothing_that_is_faulted(portal: RunningPortal) -> None:
             client.send(b"a CALL count\n")
             assert client.receive() == b"a OK"
             with timed() as lifting:
-                portal.fault("reset").lift()
+                portal.fault("reset").remove()
         assert client.receive() == b" 1\n"
         assert elapsed.seconds < 0.2 + GENEROUS
         assert lifting.seconds < 0.2
@@ -162,7 +162,7 @@ def test_a_fault_on_a_stub_that_closes(portal: RunningPortal, late: bool) -> Non
     """The fault comes first, then the end that the stub asked for."""
     stub = portal.stub("price").reply("9.99").then_close()
     if late:
-        stub.after(0.01)
+        stub.delay(0.01)
     portal.fault("no-terminator", service="price")
     with connected(portal) as client:
         client.send(b"a CALL price\nb PING\n")

@@ -364,7 +364,7 @@ async def test_what_is_held_keeps_its_place_while_it_waits_for_its_turn(
 ) -> None:
     portal = scripted("coalesce", replies=1, seconds=2, service="price")
     portal.script.faults.place(Fault.of("slice", pause=600, service="delay"))
-    stub = Stub("price", (), max_line=8192).data("1").after(1).reply("x")
+    stub = Stub("price", (), max_line=8192).data("1").delay(1).reply("x")
     portal.script.stubs.place(stub)
     async with running(portal) as listening:
         client = await listening.tcp()
@@ -380,7 +380,7 @@ async def test_what_is_held_keeps_its_place_while_it_waits_for_its_turn(
 
 async def test_a_cancelled_stub_closes_nothing() -> None:  # ESPS-VERB-18
     portal = ScriptedPortal(bundled_portal("test/1"))
-    stub = Stub("price", (), max_line=8192).after(600).reply("x").then_close()
+    stub = Stub("price", (), max_line=8192).delay(600).reply("x").then_close()
     portal.script.stubs.place(stub)
     async with running(portal) as listening:
         client = await listening.tcp()

@@ -148,7 +148,7 @@ def test_corrupt(portal: RunningPortal) -> None:
     seen = []
     with udp(portal) as client:
         for seed in (1, 1, 2):
-            with portal.fault("corrupt", octets=3, seed=seed):
+            with portal.fault("corrupt", bytes=3, seed=seed):
                 seen.append(ask(client, b"a CALL echo " + b"x" * 40 + b"\n"))
     assert [sum(a != b for a, b in zip(one, whole, strict=True)) for one in seen] == [3, 3, 3]
     assert seen[0] == seen[1] != seen[2]
@@ -268,7 +268,7 @@ def test_a_stub_is_used_once_for_a_request_that_comes_twice(portal: RunningPorta
 
 
 def test_a_stub_that_takes_its_time(portal: RunningPortal) -> None:
-    portal.stub("feed").data("1").after(0.02).data("2").reply("end").then_close()
+    portal.stub("feed").data("1").delay(0.02).data("2").reply("end").then_close()
     with connected(portal) as tcp, udp(portal) as client:
         whole = b"a DATA 1\na DATA 2\na OK end\n"
         assert ask(client, b"a CALL feed ######\n") == whole

@@ -10,7 +10,7 @@ import sys
 import pytest
 import trio.testing
 
-from esps_portal import Limits, RefusedError, ServerConfig
+from esps_portal import Limits, ReplyError, ServerConfig
 from esps_portal.portal.offer import bundled_portal
 from esps_portal.protocol.messages import ERR, Notice, Reply, parse_answer_untrusted
 from esps_portal.protocol.registry import ERRORS
@@ -162,11 +162,11 @@ async def test_a_refusal_that_is_no_line_is_a_failure(refused: tuple[str | bytes
 
     @portal.service
     def now() -> None:
-        raise RefusedError(str(code), *words)
+        raise ReplyError(str(code), *words)
 
     @portal.service
     async def later() -> None:
-        raise RefusedError(str(code), *words)
+        raise ReplyError(str(code), *words)
 
     async with running(portal) as listening:
         peer = await listening.tcp()

@@ -37,7 +37,7 @@ async def test_hours_take_milliseconds(autojump_clock: trio.testing.MockClock) -
     limits = Limits(idle=10 * 3600)
     began = time.monotonic()
     async with open_memory_portal(limits=limits) as portal, portal.open_stream() as stream:
-        portal.stub("slow").reply("done").after(3600)
+        portal.stub("slow").reply("done").delay(3600)
         await stream.send_all(b"a CALL slow\n")
         assert await lines(stream, 2)
         assert 3600 <= trio.current_time() < 3601

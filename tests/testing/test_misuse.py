@@ -113,8 +113,8 @@ def test_a_name_is_a_str(portal: RunningPortal) -> None:
         portal.stub(wrong)
     with pytest.raises(ValueError, match="service is a name"):
         portal.fault("reset", service="No such")
-    with pytest.raises(ValueError, match="after takes seconds, 0 or more, not '1'"):
-        portal.stub("price").after(wrong.decode().replace("price", "1"))
+    with pytest.raises(ValueError, match="delay takes seconds, 0 or more, not '1'"):
+        portal.stub("price").delay(wrong.decode().replace("price", "1"))
 
 
 @pytest.mark.parametrize(

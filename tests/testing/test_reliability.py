@@ -126,7 +126,7 @@ def test_use_after_the_end() -> None:
     ):
         with pytest.raises(PortalEndedError, match="the portal has ended"):
             use()
-    for undo in (fault.lift, outage.up):
+    for undo in (fault.remove, outage.up):
         with contextlib.suppress(PortalEndedError):
             undo()
 
@@ -168,7 +168,7 @@ async def test_use_after_the_end_inside_trio() -> None:
     with pytest.raises(PortalEndedError, match="the portal has ended"):
         portal.calls()
     with pytest.raises(PortalEndedError):
-        fault.lift()
+        fault.remove()
 
 
 # -- threads and loops
