@@ -1,13 +1,15 @@
 """The client without trio: plain sockets, over the same protocol core.
 
 For programs and tests that are not asynchronous. A portal from here belongs to one thread at a
-time. Every wait is bounded by a time-out in seconds, given to `connect` or to the call.
+time. Every wait is bounded by a time-out in seconds, given to `connect` or to the call: `math.inf`
+is no bound, and 0 or less is time that is spent already, as what is left of a deadline may be.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import random
 import secrets
 import socket
@@ -27,6 +29,8 @@ from esps_portal.protocol.retransmission import Retransmission, length_that_fits
 from esps_portal.protocol.urls import PortalURL
 
 _READ_SIZE = 65536
+# Seconds; a socket cannot count much further, and nobody can wait for longer.
+_LONGEST = 1e9
 
 
 class _Peer:
@@ -64,9 +68,8 @@ class _Peer:
         call. The time-out bounds the whole call.
         """
         deadline = self._deadline(timeout)
-        pending = self._requester.ask(b"CALL", (service, *args))
+        pending = self._begin(b"CALL", (service, *args), deadline)
         try:
-            self._start(pending, deadline)
             while True:
                 if pending.rows:
                     yield pending.collect()
@@ -81,9 +84,8 @@ class _Peer:
         self, verb: bytes, args: tuple[str | bytes, ...], timeout: float | None
     ) -> tuple[bytes, ...]:
         deadline = self._deadline(timeout)
-        pending = self._requester.ask(verb, args)
+        pending = self._begin(verb, args, deadline)
         try:
-            self._start(pending, deadline)
             while not pending.is_over:
                 pending.discard_rows()
                 self._receive(pending, deadline)
@@ -91,15 +93,21 @@ class _Peer:
             self._finish(pending)
         return pending.result()
 
+    def _begin(self, verb: bytes, args: tuple[str | bytes, ...], deadline: float) -> Pending:
+        pending = self._requester.ask(verb, args)
+        try:
+            self._start(pending, deadline)
+        except BaseException:
+            self._requester.forget(pending)
+            raise
+        return pending
+
     def _deadline(self, timeout: float | None) -> float:
-        return time.monotonic() + (self._timeout if timeout is None else timeout)
+        return time.monotonic() + (self._timeout if timeout is None else _checked(timeout))
 
     def _wait_until(self, deadline: float) -> None:
         """Let the next socket operation take until ``deadline``."""
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimedOutError("no answer in time")
-        self._socket.settimeout(left)
+        self._socket.settimeout(_bounded(deadline - _now_before(deadline)))
 
     def _start(self, pending: Pending, deadline: float) -> None:
         raise NotImplementedError
@@ -123,9 +131,8 @@ class TCPPortal(_Peer):
         super().__init__(connected, Requester(lambda: b"c%d" % next(numbers)), timeout)
         self._lost: EspsError | None = None
 
-    def greeted(self) -> None:
+    def greeted(self, deadline: float) -> None:
         """Wait for the greeting."""
-        deadline = self._deadline(None)
         while self._requester.product is None:
             self._receive(None, deadline)
 
@@ -136,14 +143,17 @@ class TCPPortal(_Peer):
 
     def _send(self, data: bytes, deadline: float) -> None:
         """Send at most one line, which the kernel's buffers hold even if the portal is slow."""
+        self._wait_until(deadline)
         try:
-            self._wait_until(deadline)
             self._socket.sendall(data)
         except TimeoutError as error:
             # Half a line may be out: nothing can follow it.
             raise self._lose(TimedOutError("the portal takes nothing")) from error
         except OSError as error:
             raise self._lose(PeerError(f"cannot send: {error.strerror}")) from error
+        except BaseException:  # Ctrl-C, say: the same
+            self._lose(PeerError("a request was interrupted while it was sent"))
+            raise
 
     def _receive(self, pending: Pending | None, deadline: float) -> None:  # noqa: ARG002 - UDP needs it
         self._wait_until(deadline)
@@ -208,10 +218,10 @@ class UDPPortal(_Peer):
             raise UnreachableError(f"cannot send: {error.strerror}") from error
 
     def _receive(self, pending: Pending, deadline: float) -> None:
-        self._wait_until(deadline)
-        if self._next <= time.monotonic():
+        now = _now_before(deadline)
+        if self._next <= now:
             self._put()
-        self._wait_until(min(deadline, self._next))
+        self._socket.settimeout(_bounded(min(deadline, self._next) - now))
         try:
             self._requester.receive_datagram_untrusted(self._socket.recv(_READ_SIZE))
         except TimeoutError:
@@ -236,11 +246,13 @@ def connect(
 
     Raises:
         ValueError: the URL is malformed.
+        TypeError: the time-out is no number.
         UnreachableError, ClosedError, PeerError, TimedOutError: as each says.
     """
     where = PortalURL.parse(url)
     if where.transport == "tls":
         raise UnreachableError("esps+tls:// is not available in this release: use esps://")
+    deadline = time.monotonic() + _checked(timeout)
     portal: TCPPortal | UDPPortal
     try:
         portal = (_connect_udp if where.transport == "udp" else _connect_tcp)(where, timeout)
@@ -252,14 +264,17 @@ def connect(
         raise UnreachableError(f"cannot connect to {where}: {reason}") from error
     try:
         if isinstance(portal, TCPPortal):
-            portal.greeted()
+            portal.greeted(deadline)
         yield portal
     finally:
         portal.close()
 
 
 def _connect_tcp(where: PortalURL, timeout: float) -> TCPPortal:
-    return TCPPortal(socket.create_connection((where.host, where.port), timeout), timeout)
+    if timeout <= 0:
+        raise TimedOutError("no time to connect")
+    address = (where.host, where.port)
+    return TCPPortal(socket.create_connection(address, _bounded(timeout)), timeout)
 
 
 def _connect_udp(where: PortalURL, timeout: float) -> UDPPortal:
@@ -270,3 +285,33 @@ def _connect_udp(where: PortalURL, timeout: float) -> UDPPortal:
         connected.connect(address)
         unless_connected.pop_all()
     return UDPPortal(connected, timeout, Retransmission.for_host(str(address[0])))
+
+
+def _checked(timeout: object) -> float:
+    """Return a time-out.
+
+    Raises:
+        TypeError, ValueError: it is no number.
+    """
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout is a number of seconds, math.inf for no bound, not {timeout!r}")
+    if math.isnan(timeout):
+        raise ValueError("timeout is a number of seconds, not nan")
+    return timeout
+
+
+def _bounded(seconds: float) -> float | None:
+    """Return the time-out for a socket."""
+    return None if seconds > _LONGEST else seconds
+
+
+def _now_before(deadline: float) -> float:
+    """Return the time.
+
+    Raises:
+        TimedOutError: the deadline has passed.
+    """
+    now = time.monotonic()
+    if now >= deadline:
+        raise TimedOutError("no answer in time")
+    return now

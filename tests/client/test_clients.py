@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import functools
+import math
 import os
 import socket
 import threading
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import trio
@@ -291,3 +292,30 @@ def test_blocking_leaves_no_thread() -> None:
     with pytest.raises(ValueError, match="not a portal URL"), blocking.connect("http://x"):
         pass
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("url", ["esps", "esps+udp"], indirect=True)
+async def test_blocking_with_no_time_and_with_no_end(url: str) -> None:
+    def ask() -> None:
+        with blocking.connect(url, timeout=math.inf) as portal:
+            assert portal.call("echo", "hi") == (b"hi",)
+            for spent in (0, -1.5):
+                with pytest.raises(TimedOutError):
+                    portal.call("echo", "late", timeout=spent)
+            # Nothing was sent, so nothing is in the way of the next call.
+            assert portal.call("echo", "again") == (b"again",)
+            with pytest.raises(ValueError, match="not nan"):
+                portal.call("echo", timeout=math.nan)
+            with pytest.raises(TypeError, match="not True"):
+                portal.call("echo", timeout=True)
+
+    await in_thread(ask)
+
+
+def test_blocking_needs_a_number_to_connect() -> None:
+    wrong: Any = "1"
+    with (
+        pytest.raises(TypeError, match="not '1'"),
+        blocking.connect("esps://127.0.0.1", timeout=wrong),
+    ):
+        pass
