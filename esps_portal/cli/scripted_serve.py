@@ -74,6 +74,8 @@ class FaultWords(click.ParamType["PlannedFault"]):
                 self.fail(f"{word!r}: a fault is its name, then key=value, each once", param, ctx)
             numbers = [_number(part) for part in text.split(",")]
             said[key] = numbers[0] if len(numbers) == 1 else numbers
+            if key == "optional":
+                said[key] = {"true": True, "false": False}.get(text, text)
         try:
             return read_fault(said)
         except ScenarioError as error:

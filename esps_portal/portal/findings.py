@@ -1,9 +1,10 @@
-"""What a test has to answer for at its end: calls that nobody foresaw, stubs that nobody called."""
+"""What a strict test fails for: unexpected calls, unused stubs, faults that never struck."""
 
 from __future__ import annotations
 
 import textwrap
 
+from esps_portal.portal.never_struck import describe_never_struck
 from esps_portal.portal.scripted import Script
 from esps_portal.portal.stubs import describe_stub, shown_call
 from esps_portal.portal.transcript import transcript
@@ -24,15 +25,19 @@ def findings(script: Script) -> list[str]:
         shadow = script.stubs.shadow_of(stub)
         why = f"\n    an earlier stub takes its calls: {describe_stub(shadow)}" if shadow else ""
         found.append(f"unused stub: {describe_stub(stub)}{why}")
+    found += [
+        describe_never_struck(fault, in_force=fault in script.faults.in_force)
+        for fault in script.faults.never_struck
+    ]
     return found
 
 
 def report(script: Script, problems: list[str]) -> str:
     """Return what is wrong and all that happened, for a person to act on."""
-    drawn = [fault for fault in script.faults.in_force if fault.chance is not None]
+    by_chance = script.faults.by_chance
     parts = [
         *problems,
-        *(f"fault by chance, happened {fault.happened} times: {fault}" for fault in drawn),
+        *(f"fault by chance, struck {fault.happened} times: {fault}" for fault in by_chance),
         "what happened (seconds, where, what):",
         transcript(script.journal, most=MOST_LINES),
     ]

@@ -93,8 +93,6 @@ class Journal:
         self.sinks: list[Sink] = []
         #: Who waits for calls; see `watch`.
         self.watches = Watches()
-        #: Nothing happens any more.
-        self.has_ended = False
         self._order = 0
         self._accepted = 0
         self._requests = 0
@@ -110,17 +108,11 @@ class Journal:
 
     def end(self) -> None:
         """Tell whoever waits that nothing more will happen."""
-        self.has_ended = True
         self.watches.end()
 
     def watch(self, service: str | None, count: int, met: Callable[[], None]) -> Watch:
         """Have ``met`` called, once, when a service was called so often; see `Watch`."""
-        watch = Watch(service, count, count - len(self.calls_of(service)), met)
-        if watch.missing <= 0 or self.has_ended:
-            met()
-        else:
-            self.watches.add(watch)
-        return watch
+        return self.watches.begin(service, count, len(self.calls_of(service)), met)
 
     @property
     def forgotten(self) -> int:

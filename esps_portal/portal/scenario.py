@@ -17,14 +17,12 @@ from esps_portal.portal.faults import Fault
 from esps_portal.portal.matching import ANY_ARGS, Wanted
 from esps_portal.portal.plain import ScenarioError
 from esps_portal.portal.stubs import Answer, Stub, StubError
-from esps_portal.portal.vocabulary import VOCABULARY, FaultError
+from esps_portal.portal.vocabulary import SELECTORS, VOCABULARY, FaultError
 from esps_portal.protocol.limits import Limits
 
 if TYPE_CHECKING:
     from esps_portal.portal.scripted import ScriptedPortal
 
-#: The keys that every fault takes beside its own parameters (`Fault.of`).
-SELECTORS = ("service", "transport", "connection", "request", "when", "times", "chance", "seed")
 # Characters shown of an error that quotes a value.
 _SHOWN = 300
 
@@ -65,10 +63,11 @@ class PlannedStub:
 
 @attrs.frozen
 class PlannedFault:
-    """One fault: its kind, and its other keys (`Fault.of`), defaults left out."""
+    """One fault: its kind, its other keys (`Fault.of`), defaults left out, and its strictness."""
 
     kind: str
     said: Mapping[str, Any] = attrs.field(factory=dict)
+    optional: bool = False
 
     @classmethod
     def of(cls, fault: Fault) -> PlannedFault:
@@ -80,9 +79,10 @@ class PlannedFault:
                 value = sorted(value)
             if value is not None and (selector, value) != ("when", "after"):
                 said[selector] = value
-        defaults = VOCABULARY[fault.kind].parameters
-        said |= {key: value for key, value in fault.parameters.items() if value != defaults[key]}
-        return cls(fault.kind, said)
+        takes = VOCABULARY[fault.kind].parameters
+        given = fault.parameters.items()
+        said |= {name: value for name, value in given if value != takes[name].default}
+        return cls(fault.kind, said, fault.is_optional)
 
     def make(self, path: str = "") -> Fault:
         """Return a new fault. One by chance without a seed draws one.
@@ -91,12 +91,14 @@ class PlannedFault:
             ScenarioError: it makes no sense.
         """
         try:
-            return Fault.of(self.kind, **self.said)
+            fault = Fault.of(self.kind, **self.said)
         except FaultError as error:
             key = culprit(partial(Fault.of, self.kind), self.said, error)
             words = str(error)
             words = words if len(words) <= _SHOWN else f"{words[: _SHOWN - 3]}..."
             raise ScenarioError(_below(path, key), words) from error
+        fault.is_optional = self.optional
+        return fault
 
 
 @attrs.frozen

@@ -22,15 +22,9 @@ from esps_portal.portal.plain import (
     read_truth,
     shown,
 )
-from esps_portal.portal.scenario import (
-    SELECTORS,
-    PlannedFault,
-    PlannedStub,
-    Scenario,
-    culprit,
-)
+from esps_portal.portal.scenario import PlannedFault, PlannedStub, Scenario, culprit
 from esps_portal.portal.stubs import Answer, Step
-from esps_portal.portal.vocabulary import FaultError, known
+from esps_portal.portal.vocabulary import FaultError, check_key, known
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import ERR, OK
 
@@ -77,15 +71,19 @@ def read_stub(plain: object, path: str = "") -> PlannedStub:
 
 def read_fault(plain: object, path: str = "") -> PlannedFault:
     """Return one fault, its values checked."""
-    kind = Table.of(plain, path, None).required("fault", read_text)
+    table = Table.of(plain, path, None)
+    kind = table.required("fault", read_text)
     try:
-        parameters = known(kind).parameters
+        word = known(kind)
     except FaultError as error:
-        raise ScenarioError(f"{path}.fault" if path else "fault", str(error)) from error
-    selectors = (key for key in SELECTORS if key not in parameters)
-    said = dict(Table.of(plain, path, ("fault", *selectors, *parameters)).values)
-    del said["fault"]
-    planned = PlannedFault(kind, said)
+        raise table.error("fault", str(error)) from error
+    said = {key: value for key, value in table.values.items() if key not in ("fault", "optional")}
+    for key in said:
+        try:
+            check_key(kind, word, key)
+        except FaultError as error:
+            raise table.error(key, str(error)) from error
+    planned = PlannedFault(kind, said, table.get("optional", read_truth, default=False))
     planned.make(path)
     return planned
 

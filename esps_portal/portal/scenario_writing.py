@@ -128,7 +128,8 @@ def _with_flags(pattern: re.Pattern[Any], source: str, path: str) -> str:
 
 def _fault(fault: PlannedFault) -> dict[str, Any]:
     said = {key: value[0] if _is_one(value) else value for key, value in fault.said.items()}
-    return {"fault": fault.kind, **said}
+    plain = {"fault": fault.kind, **said}
+    return plain | {"optional": True} if fault.optional else plain
 
 
 def _is_one(value: object) -> bool:

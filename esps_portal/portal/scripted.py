@@ -41,6 +41,11 @@ class Script:
         self.unexpected.clear()
         self.failures.clear()
 
+    def end(self) -> None:
+        """Notify whoever waits that nothing more will happen."""
+        self.journal.end()
+        self.faults.watches.end()
+
     def note_unexpected(self, request: Request, why: str) -> None:
         """Remember an unforeseen call; of a flood the beginning is enough."""
         if len(self.unexpected) < _MOST_UNEXPECTED:

@@ -41,13 +41,17 @@ def _lines(entry: Entry) -> Iterator[str]:
     if isinstance(subject, RecordedConnection):
         yield _row(entry, f"tcp #{subject.number}", _about_connection(entry, subject))
         return
-    where = f"tcp #{subject.connection}" if subject.connection else f"udp {_remote(subject.remote)}"
     for what in _about_call(entry, subject):
-        yield _row(entry, where, what)
+        yield _row(entry, where(subject), what)
 
 
-def _row(entry: Entry, where: str, what: str) -> str:
-    return f"{entry.at:9.3f} {where:<20} {what}"
+def where(call: RecordedCall) -> str:
+    """Return where a request came in: on which connection, or from whom over UDP."""
+    return f"tcp #{call.connection}" if call.connection else f"udp {_remote(call.remote)}"
+
+
+def _row(entry: Entry, place: str, what: str) -> str:
+    return f"{entry.at:9.3f} {place:<20} {what}"
 
 
 def _about_connection(entry: Entry, connection: RecordedConnection) -> str:

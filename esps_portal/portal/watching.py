@@ -1,12 +1,12 @@
-"""Waiting for calls: whoever waits says how many, and is told once they have come.
+"""Waiting for what happens: whoever waits says how often, and is notified once it has.
 
-Each watch counts down, so that waiting costs a request little, however many calls there were.
+Each watch counts down, so that waiting costs little, however much has happened before.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import attrs
 
@@ -16,13 +16,13 @@ class Watch:
     """One wait.
 
     Attributes:
-        service: whose calls; ``None`` is any.
-        count: how many are waited for.
-        missing: how many of them have yet to come.
-        met: called once, when they have, or when nothing happens any more.
+        subject: a service that is called, a fault that strikes; ``None`` is any.
+        count: how often it is to happen.
+        missing: how often it has yet to happen.
+        met: called once, when it has, or when nothing happens any more.
     """
 
-    service: str | None
+    subject: Hashable
     count: int
     missing: int
     met: Callable[[], None]
@@ -33,35 +33,46 @@ class Watches:
 
     def __init__(self) -> None:
         self._waiting: list[Watch] = []
+        self._has_ended = False
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, watch: Watch) -> None:
-        """Let one wait."""
-        self._waiting.append(watch)
+    def begin(self, subject: Hashable, count: int, happened: int, met: Callable[[], None]) -> Watch:
+        """Have ``met`` called, once, when it has happened ``count`` times; see `Watch`.
+
+        Args:
+            happened: how often it has already.
+        """
+        watch = Watch(subject, count, count - happened, met)
+        if watch.missing <= 0 or self._has_ended:
+            met()
+        else:
+            self._waiting.append(watch)
+        return watch
 
     def remove(self, watch: Watch) -> None:
         """Let one wait no longer; it may have been met."""
         with contextlib.suppress(ValueError):
             self._waiting.remove(watch)
 
-    def see(self, service: str) -> None:
-        """A service was called."""
+    def see(self, subject: Hashable) -> None:
+        """It has happened once more."""
         for watch in list(self._waiting):
-            if watch.service in (None, service):
+            if watch.subject in (None, subject):
                 watch.missing -= 1
                 if not watch.missing:
                     self._waiting.remove(watch)
                     watch.met()
 
     def begin_anew(self) -> None:
-        """What has come is forgotten, and counts no longer."""
+        """What has happened is forgotten, and counts no longer."""
         for watch in self._waiting:
             watch.missing = watch.count
 
     def end(self) -> None:
-        """Nothing comes any more."""
+        """Nothing happens any more."""
+        self._has_ended = True
         waiting, self._waiting = self._waiting, []
         for watch in waiting:
             watch.met()

@@ -58,19 +58,34 @@ class Wreckage:
     fault: Fault
     #: Something has happened to it already.
     begun: bool = False
+    _has_struck: bool = False
     _sent: int = 0
 
     def before(self) -> list[Step]:
         """Return what happens in place of executing the request, or before it (``latency``)."""
         self.begun = True  # it is late now, and need not be so again
+        self._strike()
         if self.fault.kind == "latency":
             return [Pause(self.fault.lateness())]
         return self._replacement() or []
 
-    def line(  # noqa: PLR0911 - one for each word
+    def line(self, line: bytes, *, final: bool) -> list[Step]:
+        """Return what happens in place of sending ``line``, which is the last of the answer."""
+        steps = self._line(line, final=final)
+        if steps != [Send(line)]:
+            self._strike()
+        elif final and not self._has_struck:
+            self.fault.note_no_change(self._sent + len(line))
+        return steps
+
+    def _strike(self) -> None:
+        if not self._has_struck:
+            self._has_struck = True
+            self.fault.strike()
+
+    def _line(  # noqa: PLR0911 - one for each word
         self, line: bytes, *, final: bool
     ) -> list[Step]:
-        """Return what happens in place of sending ``line``, which is the last of the answer."""
         first, self.begun = not self.begun, True
         kind, parameters = self.fault.kind, self.fault.parameters
         replacement = self._replacement()
@@ -84,6 +99,8 @@ class Wreckage:
             return _dripped(line, parameters["bytes_per_second"])
         if kind == "slice":
             cut = _cut(line, parameters["at"])
+            if cut == len(line):
+                return [Send(line)]
             return [Send(line[:cut]), Pause(parameters["pause"]), Send(line[cut:])]
         if kind == "coalesce":
             return [Hold(line, parameters["replies"], parameters["seconds"], final)]
@@ -124,8 +141,19 @@ class Datagrams:
     elsewhere: bool = False
 
 
-def wreck_datagram(fault: Fault, datagram: bytes) -> Datagrams:  # noqa: PLR0911 - one for each word
+def wreck_datagram(fault: Fault, datagram: bytes) -> Datagrams:
     """Return what leaves in place of ``datagram`` under a UDP fault."""
+    wrecked = _wrecked(fault, datagram)
+    if fault.when == "before":
+        return wrecked  # it has struck already
+    if wrecked != Datagrams((datagram,)) or fault.kind == "delay":
+        fault.strike()
+    else:
+        fault.note_no_change(len(datagram))
+    return wrecked
+
+
+def _wrecked(fault: Fault, datagram: bytes) -> Datagrams:  # noqa: PLR0911 - one for each word
     kind, parameters = fault.kind, fault.parameters
     if kind == "drop":
         return Datagrams()

@@ -7,7 +7,7 @@ import itertools
 import trio
 
 from esps_portal.portal.answering import Call
-from esps_portal.portal.faults import Fault
+from esps_portal.portal.faults import Fault, Unit
 from esps_portal.portal.journal import Answered
 from esps_portal.portal.records import ABORTED, FAULTED, REPLIED, RecordedCall
 from esps_portal.portal.scripted import ScriptedPortal
@@ -43,7 +43,8 @@ class ScriptedConnection(WreckingConnection):
 
     async def run(self) -> None:
         """Serve until the connection has ended. Raises nothing but cancellation."""
-        fault = self._script.faults.for_connection(self)
+        accepted = Unit("tcp", self, record=self._record, is_connection=True)
+        fault = self._script.faults.for_unit(accepted)
         try:
             if fault is None:
                 await super().run()
@@ -117,7 +118,7 @@ class ScriptedConnection(WreckingConnection):
             return  # the one is ignored, the others are about a line that is noted already
         request = outcome if isinstance(outcome, Request) else None
         record = self._received(piece, request or readable_request(_line_of(piece)))
-        fault = self._fault_for(request) if request is not None else None
+        fault = self._fault_for(request, record) if request is not None else None
         wreckage = None if fault is None else Wreckage(fault)
         try:
             if fault is not None and wreckage is not None:
@@ -178,9 +179,9 @@ class ScriptedConnection(WreckingConnection):
         else:
             self._note(record, ABORTED)
 
-    def _fault_for(self, request: Request) -> Fault | None:
+    def _fault_for(self, request: Request, record: RecordedCall) -> Fault | None:
         service = request.args[0] if request.verb == b"CALL" and request.args else None
-        return self._script.faults.for_request(service, "tcp", self)
+        return self._script.faults.for_unit(Unit("tcp", self, service, record))
 
     # -- running calls
 

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from esps_portal.portal.answering import Call
-from esps_portal.portal.faults import Fault
+from esps_portal.portal.faults import Fault, Unit
 from esps_portal.portal.records import ABORTED, FAULTED, REPLAYED, REPLIED, RecordedCall
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.wreckage import Datagrams, wreck_datagram
@@ -74,14 +74,16 @@ class ScriptedDatagramServer(DatagramServer):
             return
         record = self._note_received(caller, now)
         service = request.args[0] if request.verb == b"CALL" and request.args else None
-        caller.fault = faults.for_request(service, "udp", source)
+        caller.fault = faults.for_unit(Unit("udp", source, service, record))
         if caller.fault is None:
             self._execute(caller, now)
             return
         record.fault = str(caller.fault)
         if caller.fault.when == "after":
             self._execute(caller, now)
-        elif caller.fault.kind == "delay":
+            return
+        caller.fault.strike()
+        if caller.fault.kind == "delay":
             self._later(caller.fault.lateness(), lambda: self._execute_late(datagram, caller))
         else:
             journal.ended(record, FAULTED, b"", now)

@@ -41,6 +41,7 @@ connection = [1, 3]
 request = 2
 when = "before"
 times = 3
+optional = true
 
 [[faults]]
 fault = "slice"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from esps_portal.portal.faults import Fault, FaultBook
+from esps_portal.portal.faults import Fault, FaultBook, Unit
 
 
 def book(*faults: Fault) -> FaultBook:
@@ -19,7 +19,11 @@ def book(*faults: Fault) -> FaultBook:
 def happens(
     faults: FaultBook, service: bytes | None = b"echo", transport: str = "tcp", on: str = "a"
 ) -> bool:
-    return faults.for_request(service, transport, on) is not None
+    return faults.for_unit(Unit(transport, on, service)) is not None
+
+
+def accepted(on: object) -> Unit:
+    return Unit("tcp", on, is_connection=True)
 
 
 def test_any_request() -> None:
@@ -81,7 +85,7 @@ def test_by_number_of_connection() -> None:
 def test_connections_are_counted_as_they_are_accepted() -> None:
     faults = book(Fault.of("reset", connection=2))
     for name in ("a", "b"):
-        assert faults.for_connection(name) is None
+        assert faults.for_unit(accepted(name)) is None
     assert happens(faults, on="b")
     assert not happens(faults, on="a")
 
@@ -103,7 +107,7 @@ def test_a_request_is_counted_on_the_connections_that_are_meant() -> None:
 
 def test_a_tcp_connection_is_none_over_udp() -> None:
     faults = book(Fault.of("drop", connection=1))
-    assert faults.for_connection("tcp") is None
+    assert faults.for_unit(accepted("tcp")) is None
     assert happens(faults, transport="udp", on="udp")
 
 
@@ -120,7 +124,7 @@ def test_times() -> None:
     fault = Fault.of("reset", times=2)
     faults = book(fault)
     assert [happens(faults) for _ in range(4)] == [True, True, False, False]
-    assert fault.happened == 2
+    assert fault.selected == 4
 
 
 def test_chance_is_the_same_for_the_same_seed() -> None:
@@ -150,7 +154,7 @@ def test_what_is_drawn_can_be_had_again(kind: str, said: dict[str, Any]) -> None
     words = dict(word.split("=") for word in str(fault).split()[1:])
     assert int(words["seed"]) == fault.seed
     again = Fault.of(kind, **said, seed=fault.seed)
-    assert [again.happens() for _ in range(32)] == [fault.happens() for _ in range(32)]
+    assert [again.takes() for _ in range(32)] == [fault.takes() for _ in range(32)]
     if "jitter" in said:
         assert again.lateness() == fault.lateness()
         assert 1 <= again.lateness() <= 2
@@ -159,22 +163,22 @@ def test_what_is_drawn_can_be_had_again(kind: str, said: dict[str, Any]) -> None
 def test_all_count_and_the_first_happens() -> None:
     first, second = Fault.of("close", request=2), Fault.of("reset", request=[1, 2, 3])
     faults = book(first, second)
-    assert [faults.for_request(None, "tcp", "a") for _ in range(4)] == [second, first, second, None]
-    assert (first.happened, second.happened) == (1, 2)
+    assert [faults.for_unit(Unit("tcp", "a")) for _ in range(4)] == [second, first, second, None]
+    assert (first.selected, second.selected) == (1, 3)
 
 
 def test_one_that_is_spent_lets_the_next_happen() -> None:
     first, second = Fault.of("close", times=1), Fault.of("reset")
     faults = book(first, second)
-    assert [faults.for_request(None, "tcp", "a") for _ in range(2)] == [first, second]
+    assert [faults.for_unit(Unit("tcp", "a")) for _ in range(2)] == [first, second]
 
 
 def test_accept_close_befalls_connections_alone() -> None:
     fault = Fault.of("accept-close", connection=2, times=1)
     faults = book(fault)
     assert not happens(faults)
-    assert [faults.for_connection(n) for n in "abc"] == [None, fault, None]
-    assert book(Fault.of("reset")).for_connection("a") is None
+    assert [faults.for_unit(accepted(n)) for n in "abc"] == [None, fault, None]
+    assert book(Fault.of("reset")).for_unit(accepted("a")) is None
 
 
 def test_lifted() -> None:
@@ -211,7 +215,7 @@ def test_connections_that_are_gone_keep_their_numbers_and_nothing_else() -> None
     fault = Fault.of("close", connection=[3])
     for number in range(1, 5):
         peer = object()
-        assert fault.picks_accepted(peer) is False
-        assert fault.picks_request(b"echo", "tcp", peer) is (number == 3)
+        assert fault.picks(accepted(peer)) is False
+        assert fault.picks(Unit("tcp", peer, b"echo")) is (number == 3)
         fault.forget(peer)
     assert len(fault._connections) == 0  # noqa: SLF001 - memory is not to be seen otherwise

@@ -72,24 +72,38 @@ WRONG = [
     ("faults = [{fault = 1}]", "faults[0].fault: text, not 1"),
     (
         'faults = [{fault = "rest"}]',
-        "faults[0].fault: there is no fault 'rest'; did you mean 'reset'? There are latency,",
+        "faults[0].fault: unknown fault 'rest'; did you mean 'reset'?",
     ),
     (
         'faults = [{fault = "reset", seconds = 1}]',
-        "faults[0].seconds: there is no such key; there are",
+        "faults[0].seconds: fault 'reset' has no parameter 'seconds'; choose from service",
     ),
-    ('faults = [{fault = "reset", times = "x"}]', "faults[0].times: times is a number from 1 on"),
-    ('faults = [{fault = "reset", seed = 1}]', "faults[0].seed: seed goes with chance"),
-    ('faults = [{fault = "reset", when = "now"}]', "faults[0].when: when is before or after"),
+    (
+        'faults = [{fault = "reset", "a\\u001b" = 1}]',
+        "faults[0].\"a\\u001b\": fault 'reset' has no parameter 'a\\x1b'; choose from service",
+    ),
+    ('faults = [{fault = "reset", optional = 1}]', "faults[0].optional: true or false, not 1"),
+    (
+        'faults = [{fault = "reset", times = "x"}]',
+        "faults[0].times: times must be a positive",
+    ),
+    ('faults = [{fault = "reset", seed = 1}]', "faults[0].seed: seed needs chance"),
+    (
+        'faults = [{fault = "reset", when = "now"}]',
+        "faults[0].when: when must be 'before' or",
+    ),
     (
         'faults = [{fault = "drop", transport = "tcp"}]',
-        "faults[0].transport: ",
+        "faults[0].transport: fault 'drop' works over UDP only",
     ),
-    ('faults = [{fault = "latency"}]', "faults[0]: latency needs seconds"),
-    ('faults = [{fault = "latency", seconds = "x"}]', "faults[0].seconds: latency: seconds is a"),
+    ('faults = [{fault = "latency"}]', "faults[0]: fault 'latency' needs seconds"),
+    (
+        'faults = [{fault = "latency", seconds = "x"}]',
+        "faults[0].seconds: fault 'latency': s",
+    ),
     (
         f'faults = [{{fault = "latency", seconds = 1{"0" * 400}}}]',
-        "faults[0].seconds: latency: sec",
+        "faults[0].seconds: fault 'latency': sec",
     ),
     ("limits = 1", "limits: a table of keys and values, not 1"),
     ("limits = {lines = 1}", "limits.lines: there is no such key; there are max_line, max_unterm"),

@@ -114,6 +114,7 @@ planned = st.builds(
                     "chance": st.floats(0, 1),
                 },
             ),
+            optional=st.booleans(),
         ),
         max_size=2,
     ).map(tuple),
@@ -136,7 +137,8 @@ def test_any_portal_is_dumped_and_read_as_it_was(scenario: Scenario) -> None:
         assert (ours.service, ours.pattern) == (theirs.service, theirs.pattern)
         assert ours.is_optional == theirs.is_optional
         assert [_said(answer) for answer in ours.answers] == [_said(a) for a in theirs.answers]
-    assert [str(fault) for fault in faults] == [str(f) for f in PORTAL.script.faults.in_force]
+    for placed, again in zip(faults, PORTAL.script.faults.in_force, strict=True):
+        assert (str(placed), placed.is_optional) == (str(again), again.is_optional)
 
 
 def _said(answer: Answer) -> tuple[object, ...]:
