@@ -123,3 +123,8 @@ def closed(portal: RunningPortal) -> list[RecordedConnection]:
     while any(connection.closed is None for connection in portal.connections()):
         assert time.monotonic() < deadline, portal.transcript()
     return portal.connections()
+
+
+def assert_all_struck(portal: RunningPortal) -> None:
+    """No test of a fault passes for nothing: each fault has struck, or is optional."""
+    assert [text for text in portal.findings() if text.startswith("fault never struck")] == []

@@ -30,7 +30,8 @@ _NOT_FOUND, _NOT_EXECUTABLE, _BY_SIGNAL = 127, 126, 128
 @click.option(
     "--strict",
     is_flag=True,
-    help="Say where the portal was not called as its stubs say, and exit 1 though CMD was content.",
+    help="Report unexpected calls, unused stubs and faults that never struck; then exit 1 if CMD"
+    " exited 0.",
 )
 @click.argument("command", metavar="CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
 def run_command(  # noqa: PLR0913 - click hands every option over as a parameter
@@ -61,9 +62,9 @@ def run_command(  # noqa: PLR0913 - click hands every option over as a parameter
     \b
       stub      {"service": "price", "args": ["sku-1"], "reply": ["9.99"]}
       fault     {"fault": "reset", "service": "echo", "when": "before"}
-                answers {"id": 1, ...}; {"lift": 1} ends that one
+                answers {"id": 1, ...}; {"remove": 1} ends that one
       calls     {"service": "price"}: a DATA line for each call
-      wait      {"service": "price", "count": 2, "timeout": 1}
+      wait      {"service": "price", "count": 2, "timeout": 1}, or {"fault": 1}
       verify    a DATA line for each problem, then ERR x-unverified; else OK
       reset     forget stubs, faults and calls; end old connections
       scenario  {"stubs": [...], "faults": [...]}; without one: what is placed
@@ -94,6 +95,7 @@ def run_command(  # noqa: PLR0913 - click hands every option over as a parameter
       seconds = 0.2
       service = "price"            # or transport, connection, request
       times = 3                    # or chance = 0.5, with a seed
+      optional = true              # --strict: it need not strike
 
     \b
       [limits]
@@ -129,6 +131,7 @@ async def _run(command: tuple[str, ...], script: Script) -> int:
     """Serve, run the command, and return its status as a shell tells it."""
     import trio  # noqa: PLC0415 - help must not wait for it
 
+    from esps_portal.server.quiet import become_quiet  # noqa: PLC0415 - the same
     from esps_portal.server.serving import ServerConfig, serve  # noqa: PLC0415 - the same
 
     config = ServerConfig(portal=script.portal, port=0, hold=True)
@@ -139,6 +142,7 @@ async def _run(command: tuple[str, ...], script: Script) -> int:
         environment = os.environ | _addresses(listening, control)
         with trio.open_signal_receiver(*_passed_on()) as signals:
             status = await _run_command(command, environment, signals)
+        await become_quiet()  # what CMD sent last is in the journal, and judged
         nursery.cancel_scope.cancel()
     return status
 
@@ -213,7 +217,7 @@ def _tell_fault(fault: Fault) -> None:
 
 
 def _verify(script: Script, status: int) -> None:
-    """Print what differed from the stubs; a command that failed keeps its status."""
+    """Print what a strict test fails for; a command that failed keeps its status."""
     from esps_portal.portal.findings import findings, report  # noqa: PLC0415 - help must not wait
 
     problems = findings(script.portal.script)

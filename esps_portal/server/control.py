@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -19,6 +20,7 @@ from esps_portal.portal.faults import Fault
 from esps_portal.portal.findings import findings
 from esps_portal.portal.journal import KEPT
 from esps_portal.portal.journal_plain import plain_call
+from esps_portal.portal.never_struck import why_never_struck
 from esps_portal.portal.plain import (
     ScenarioError,
     Table,
@@ -33,11 +35,13 @@ from esps_portal.portal.scenario_reading import read_fault, read_scenario, read_
 from esps_portal.portal.scenario_writing import plain_scenario
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.services import CallContext, Service
+from esps_portal.portal.watching import Watch, Watches
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
 from esps_portal.server.binding import bind
 from esps_portal.server.connection import Connection
 from esps_portal.server.product import PRODUCT
+from esps_portal.server.quiet import become_quiet
 from esps_portal.server.switch import Switch
 from esps_portal.server.tcp import ConnectionServer
 
@@ -70,10 +74,15 @@ class Control:
         """Return the portal that offers them."""
         declared: list[tuple[str, Callable[..., Any], str, str]] = [
             ("stub", self.stub, "JSON", "place a stub: {service, args, reply, fail, ...}"),
-            ("fault", self.fault, "JSON", "place a fault, {fault, ...}, or end one: {lift: id}"),
+            ("fault", self.fault, "JSON", "place a fault, {fault, ...}, or end one: {remove: id}"),
             ("calls", self.calls, "[JSON]", "tell the calls, of a {service} or all"),
-            ("wait", self.wait, "[JSON]", "wait for calls: {service, count, timeout}"),
-            ("verify", self.verify, "[JSON]", "tell what was not as the stubs say"),
+            (
+                "wait",
+                self.wait,
+                "[JSON]",
+                "wait for calls: {service, count, timeout}; or {fault: id}",
+            ),
+            ("verify", self.verify, "[JSON]", "tell what a strict test fails for"),
             ("reset", self.reset, "[JSON]", "forget stubs, faults and calls; end old connections"),
             ("scenario", self.scenario, "[JSON]", "add a scenario, or tell what is placed"),
             ("down", self.down, "JSON", "take the ports out of service or back: {down: true}"),
@@ -92,11 +101,13 @@ class Control:
         self.portal.script.stubs.place(stub)
 
     async def fault(self, plain: bytes, *, call: CallContext) -> None:
-        """Place a fault and return its number; or lift the one with a number."""
+        """Place a fault and return its number; or end the one with a number."""
         with _Refusing():
             said = read_json(plain)
-            if isinstance(said, dict) and "lift" in said:
-                self._lift(Table.of(said, "", ("lift",)))
+            if isinstance(said, dict) and "remove" in said:
+                table = Table.of(said, "", ("remove",))
+                # It may have ended already.
+                self.portal.script.faults.remove(self._fault(table, "remove"))
                 return
             fault = read_fault(said).make()
         self.portal.script.faults.place(fault)
@@ -105,14 +116,12 @@ class Control:
         self._faults[self._last] = fault
         await _tell(call, {"id": self._last, "fault": str(fault), "seed": fault.seed})
 
-    def _lift(self, table: Table) -> None:
-        number = table.required("lift", read_count)
-        if number > self._last:
-            raise table.error("lift", f"no fault has had the id {number}")
-        # It may have ended already, with a reset or before.
-        fault = self._faults.pop(number, None)
-        if fault is not None:
-            self.portal.script.faults.remove(fault)
+    def _fault(self, table: Table, key: str) -> Fault:
+        number = table.required(key, read_count)
+        fault = self._faults.get(number)
+        if fault is None:
+            raise table.error(key, f"no fault has the id {number}; a reset forgets them")
+        return fault
 
     async def calls(self, plain: bytes = b"{}", *, call: CallContext) -> None:
         """Return the calls, a DATA line each."""
@@ -121,38 +130,49 @@ class Control:
         await self._tell_calls(service, call)
 
     async def wait(self, plain: bytes = b"{}", *, call: CallContext) -> None:
-        """Wait for calls, and return them."""
+        """Wait for calls, and return them; or for a fault, and return how often it struck."""
         with _Refusing():
-            table = Table.of(read_json(plain), "", ("service", "count", "timeout"))
-            service = table.get("service", read_name, None)
+            said = read_json(plain)
+            what = "fault" if isinstance(said, dict) and "fault" in said else "service"
+            table = Table.of(said, "", (what, "count", "timeout"))
             count = table.get("count", read_count, 1)
             timeout = table.get("timeout", read_seconds, _PATIENCE)
             if count > KEPT:
                 raise table.error("count", f"at most {KEPT}, which is how many calls are kept")
+            fault = self._fault(table, "fault") if what == "fault" else None
+            service = None if fault else table.get("service", read_name, None)
+        if fault is not None:
+            await self._wait_for_fault(fault, count, timeout)
+            await _tell(call, {"happened": fault.happened})
+            return
         journal = self.portal.script.journal
-        come = trio.Event()
-        watch = journal.watch(service, count, come.set)
-        try:
-            with trio.move_on_after(timeout):
-                await come.wait()
-        finally:
-            journal.watches.remove(watch)
-        if not come.is_set():
+        if not await _comes(journal.watches, partial(journal.watch, service, count), timeout):
             called = len(journal.calls_of(service))
             words = f"{service or 'anything'} was called {called} of {count} times"
             raise ReplyError("x-timeout", f"{words} in {timeout:g} s")
         await self._tell_calls(service, call)
 
+    async def _wait_for_fault(self, fault: Fault, count: int, timeout: float) -> None:  # noqa: ASYNC109
+        faults = self.portal.script.faults
+        begin = partial(faults.watches.begin, fault, count, fault.happened)
+        if await _comes(faults.watches, begin, timeout):
+            return
+        words = f"fault {fault} struck {fault.happened} of {count} times in {timeout:g} s"
+        if not fault.happened:
+            words += f": {why_never_struck(fault, in_force=fault in faults.in_force)}"
+        raise ReplyError("x-timeout", words)
+
     async def verify(self, plain: bytes = b"{}", *, call: CallContext) -> None:
         """Send each problem, and refuse if there is one."""
         with _Refusing():
             Table.of(read_json(plain), "", ())
+        await become_quiet()
         problems = findings(self.portal.script)
         for problem in problems:
             await _tell(call, problem)
         if problems:
             count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
-            raise ReplyError("x-unverified", f"{count}: the portal was not used as its stubs say")
+            raise ReplyError("x-unverified", f"{count}: the portal was not used as expected")
 
     async def reset(self, plain: bytes = b"{}") -> None:
         """Keep everything that came before from reaching what comes after, before it returns."""
@@ -188,6 +208,22 @@ class Control:
     async def _tell_calls(self, service: str | None, call: CallContext) -> None:
         for recorded in self.portal.script.journal.calls_of(service):
             await _tell(call, plain_call(recorded))
+
+
+async def _comes(
+    watches: Watches,
+    begin: Callable[[Callable[[], None]], Watch],
+    timeout: float,  # noqa: ASYNC109 - it is what the client asked for
+) -> bool:
+    """Wait for what a watch is begun for; return whether it has happened."""
+    come = trio.Event()
+    watch = begin(come.set)
+    try:
+        with trio.move_on_after(timeout):
+            await come.wait()
+    finally:
+        watches.remove(watch)
+    return come.is_set()
 
 
 class _Refusing:

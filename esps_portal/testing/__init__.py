@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from esps_portal.portal.vocabulary import FaultError as FaultError
     from esps_portal.server.binding import CannotBindError as CannotBindError
     from esps_portal.server.record_file import CannotRecordError as CannotRecordError
+    from esps_portal.testing.fault_overloads import FaultName as FaultName
     from esps_portal.testing.findings import VerificationError as VerificationError
     from esps_portal.testing.inside import open_portal as open_portal
     from esps_portal.testing.memory import MemoryPortal as MemoryPortal
     from esps_portal.testing.memory import open_memory_portal as open_memory_portal
     from esps_portal.testing.options import PortalFactory as PortalFactory
     from esps_portal.testing.options import PortalOptions as PortalOptions
+    from esps_portal.testing.placed import NotStruckError as NotStruckError
     from esps_portal.testing.placed import Outage as Outage
     from esps_portal.testing.placed import PlacedFault as PlacedFault
     from esps_portal.testing.running import NotCalledError as NotCalledError
@@ -42,8 +44,10 @@ _HOMES = {
     "CannotRecordError": "server.record_file",
     "Entry": "portal.records",
     "FaultError": "portal.vocabulary",
+    "FaultName": "testing.fault_overloads",
     "MemoryPortal": "testing.memory",
     "NotCalledError": "testing.running",
+    "NotStruckError": "testing.placed",
     "Outage": "testing.placed",
     "PlacedFault": "testing.placed",
     "PortalEndedError": "testing.running",

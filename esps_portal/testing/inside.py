@@ -31,6 +31,10 @@ class SameLoop:
             raise PortalEndedError("the portal has ended: its `async with` block is over")
         return function()
 
+    def run_when_quiet(self, function: Callable[[], _Result]) -> _Result:
+        """Run it as things stand: nothing else happens while this loop runs the caller."""
+        return self.run(function)
+
     def reset(self) -> None:
         """Refuse: until old connections have ended the loop must run."""
         raise RuntimeError("inside trio a portal is not reset: open another with `open_portal()`")

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 _Value = TypeVar("_Value")
 
 _MARKER = (
-    "esps_portal(strict): whether an unforeseen call or an unused stub of the test's portals fails"
-    " it; true unless the command line or the configuration says otherwise"
+    "esps_portal(strict): whether an unexpected call, an unused stub or a fault that never struck"
+    " fails the test; true unless the command line or the configuration says otherwise"
 )
 _WHAT = {
     "host": "the address where portals listen (127.0.0.1)",
     "port": "the port of the fixture esps_portal (0, a free one)",
-    "strict": "whether an unforeseen call or an unused stub fails a test (yes)",
+    "strict": "whether an unexpected call, an unused stub or a fault that never struck fails a"
+    " test (yes)",
 }
 _METAVARS = {"host": "ADDRESS", "port": "NUMBER", "strict": "yes|no"}
 _TRUTH = {
@@ -236,8 +237,9 @@ def esps_portal(
 ) -> Iterator[RunningPortal]:
     """A portal to talk to over TCP and UDP: stubs, faults, and a journal of what happened.
 
-    At the end of the test each call must have been foreseen and each stub used, and what is open
-    is reset. A fixture whose clients are to be closed before that depends on this one.
+    At the end of the test each call must have been expected, each stub used, and each fault must
+    have struck; what is open is reset. A fixture whose clients are to be closed before that
+    depends on this one.
     """
     from esps_portal.server.binding import CannotBindError
 

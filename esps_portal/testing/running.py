@@ -6,7 +6,6 @@ force when the call returns, and calls from several threads are safe.
 
 from __future__ import annotations
 
-import concurrent.futures
 import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -26,10 +25,12 @@ from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.services import Declaration
 from esps_portal.portal.stubs import Stub
 from esps_portal.portal.transcript import transcript
+from esps_portal.portal.watching import Watch
 from esps_portal.protocol.errors import EspsError, TimedOutError
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.server.record_file import RecordFile
 from esps_portal.testing import waiting
+from esps_portal.testing.fault_overloads import PlacesFaults
 from esps_portal.testing.findings import Review, VerificationError, findings, report
 from esps_portal.testing.placed import Outage, PlacedFault
 
@@ -45,11 +46,11 @@ class NotCalledError(TimedOutError, AssertionError):
     """The calls that were waited for did not come in time. Its text shows what did."""
 
 
-class Loop(Protocol):
+class Loop(waiting.Runs, Protocol):
     """How the loop of a portal is reached."""
 
-    def run(self, function: Callable[[], _Result]) -> _Result:
-        """Run a function in the loop and return its result."""
+    def run_when_quiet(self, function: Callable[[], _Result]) -> _Result:
+        """Run a function once what clients have sent is answered, as far as that is possible."""
 
     def reset(self) -> None:
         """Begin anew; see `Switch.reset`."""
@@ -61,7 +62,7 @@ class Loop(Protocol):
         """Take them back."""
 
 
-class RunningPortal:
+class RunningPortal(PlacesFaults):
     """A portal for a test.
 
     Attributes:
@@ -81,8 +82,6 @@ class RunningPortal:
         self._portal = portal
         self._script = portal.script
         self._loop = loop
-        # Kept though lifted: without its seed a failure by chance cannot be reproduced.
-        self._drawn: list[Fault] = []
         self._outages: list[Outage] = []
 
     @property
@@ -115,23 +114,9 @@ class RunningPortal:
         stub = Stub(service, args, max_line=self._portal.limits.max_line)
         return self._loop.run(lambda: self._script.stubs.place(stub))
 
-    def fault(self, kind: str, **selectors_and_parameters: Any) -> PlacedFault:  # noqa: ANN401
-        """Let something go wrong; in force when this returns.
-
-        Args:
-            kind: one of `esps_portal.portal.vocabulary.VOCABULARY`.
-            selectors_and_parameters: ``service``, ``transport``, ``connection``, ``request``
-                (numbers from 1 on), ``when`` (``before`` or ``after`` execution), ``times``,
-                ``chance`` with ``seed``; and what the kind takes.
-
-        Raises:
-            FaultError: an unknown name, or a bad value.
-        """
-        fault = Fault.of(kind, **selectors_and_parameters)
+    def _place(self, fault: Fault) -> PlacedFault:
         self._loop.run(lambda: self._script.faults.place(fault))
-        if fault.chance is not None:
-            self._drawn.append(fault)
-        return PlacedFault(fault, lambda: self._loop.run(lambda: self._script.faults.remove(fault)))
+        return PlacedFault(fault, self._script.faults, self._loop, self._what_happened)
 
     def down(self) -> Outage:
         """Refuse every connect and every datagram, from now until the ``with`` block ends.
@@ -255,21 +240,9 @@ class RunningPortal:
             TypeError, ValueError: an argument makes no sense.
             RuntimeError: an event loop runs in this thread, which this would block.
         """
-        library = waiting.running_library()
-        if library:
-            raise RuntimeError(
-                f"wait_for would block the {library} loop that runs here: use"
-                " `await portal.wait_for_async(...)`"
-            )
-        waiting.check(service, count, timeout)
-        wait = self._loop.run(lambda: waiting.begin(self._script.journal, service, count))
-        try:
-            # Not `Future.result`: its TimeoutError looks like one that a signal handler raises.
-            concurrent.futures.wait([wait.future], timeout)
-            if not wait.future.done():
-                raise self._not_called(service, count, timeout)
-        finally:
-            self._loop.run(wait.give_up)
+        waiting.check_loop("portal")
+        if not self._wait(service, count, timeout).block(timeout):
+            raise self._not_called(service, count, timeout)
         return self.calls(service)
 
     async def wait_for_async(
@@ -280,38 +253,36 @@ class RunningPortal:
         timeout: float = 1.0,  # noqa: ASYNC109 - the blocking one has it, and asyncio no scopes
     ) -> list[RecordedCall]:
         """Do the same in a coroutine, under asyncio, anyio or trio."""
-        waiting.check(service, count, timeout)
-        wait = self._loop.run(lambda: waiting.begin(self._script.journal, service, count))
-        try:
-            if not await waiting.wait(wait.future, timeout):
-                raise self._not_called(service, count, timeout)
-        finally:
-            self._loop.run(wait.give_up)
+        if not await self._wait(service, count, timeout).pause(timeout):
+            raise self._not_called(service, count, timeout)
         return self.calls(service)
 
     def verify(self) -> None:
-        """Check that each call was foreseen, and each stub used.
+        """Check that each call was expected, each stub used, and that each fault struck.
+
+        What clients have sent before is answered first: at most 50 ms are spent on that. (Inside
+        trio, with `open_portal`, that needs a turn of your own loop first.)
 
         Raises:
             VerificationError: what is wrong, and the transcript.
         """
-        problems = self.findings()
-        if problems:
-            raise VerificationError(self.review().text)
+        review = self._loop.run_when_quiet(self._reviewed)
+        if review.problems:
+            raise VerificationError(review.text)
 
     def findings(self) -> list[str]:
-        """Return what `verify` would complain of, a line each."""
-        return self._loop.run(lambda: findings(self._script))
+        """Return what `verify` would complain of, each in a few lines."""
+        return self._loop.run_when_quiet(lambda: findings(self._script))
 
     def review(self) -> Review:
         """Return the same, and all that happened; even for a portal that has ended."""
         try:
-            return self._loop.run(self._reviewed)
+            return self._loop.run_when_quiet(self._reviewed)
         except PortalEndedError as error:
             # Its thread has gone, so the journal can be read from here.
             how = "".join(traceback.format_exception(error.__cause__)).rstrip()
             problems = [f"{error}\n{how}", *findings(self._script)]
-            return Review(problems, self._report(problems))
+            return Review(problems, report(self._script, problems))
 
     def reset(self) -> None:
         """Forget stubs, faults and journal, and end old connections, before it returns."""
@@ -321,24 +292,30 @@ class RunningPortal:
     # -- within
 
     def _begin_anew(self) -> None:
-        self._drawn.clear()
         self._outages.clear()
 
     def _reviewed(self) -> Review:
         problems = findings(self._script)
-        return Review(problems, self._report(problems))
+        return Review(problems, report(self._script, problems))
 
-    def _report(self, problems: list[str]) -> str:
-        in_force = self._script.faults.in_force
-        lifted = [fault for fault in self._drawn if fault not in in_force]
-        words = [f"fault by chance, lifted, happened {f.happened} times: {f}" for f in lifted]
-        return report(self._script, [*problems, *words])
+    def _what_happened(self) -> str:
+        return transcript(self._script.journal, most=MOST_LINES)
+
+    def _wait(self, service: str | None, count: int, timeout: float) -> waiting.Wait:
+        waiting.check_service(service)
+        waiting.check(count, timeout)
+        waiting.check_kept(count)
+        journal = self._script.journal
+
+        def begin(met: Callable[[], None]) -> Watch:
+            return journal.watch(service, count, met)
+
+        return waiting.Wait(self._loop, journal.watches, begin)
 
     def _not_called(self, service: str | None, count: int, timeout: float) -> NotCalledError:
         calls = len(self.calls(service))
         what = f"{service or 'anything'} was called {calls} of {count} times in {timeout:g} s"
-        happened = self._loop.run(lambda: transcript(self._script.journal, most=MOST_LINES))
-        return NotCalledError(f"{what}\n{happened}")
+        return NotCalledError(f"{what}\n{self._loop.run(self._what_happened)}")
 
 
 def _scenario_text(scenario: str | Path) -> str:

@@ -13,6 +13,7 @@ from typing import Self, TypeVar, Unpack
 import trio
 
 from esps_portal.portal.scripted import ScriptedPortal
+from esps_portal.server.quiet import become_quiet
 from esps_portal.server.serving import Listening, ServerConfig, serve
 from esps_portal.testing.findings import Review
 from esps_portal.testing.inside import reached_at
@@ -78,21 +79,33 @@ class PortalThread:
 
         return self._settled(settle, settled)
 
+    def run_when_quiet(self, function: Callable[[], _Result]) -> _Result:
+        """Run a function once what clients have sent is answered; see `become_quiet`."""
+        if threading.current_thread() is self._thread:
+            return function()  # what runs in the loop cannot wait for it
+
+        async def run() -> _Result:
+            await become_quiet()
+            return function()
+
+        return self._wait(run)
+
     def reset(self) -> None:
         """Begin anew; see `Switch.reset`."""
-        self.run_and_reset(lambda: None)
-
-    def run_and_reset(self, function: Callable[[], _Result]) -> _Result:
-        """Run a function in the loop, then reset, in one round trip between the threads."""
         if threading.current_thread() is self._thread:
             raise RuntimeError("a portal is reset by the test, not by what it calls")
+        self._wait(self._reset)
 
-        async def run_and_reset() -> _Result:
-            result = function()
+    def review_and_reset(self, review: Callable[[], _Result]) -> _Result:
+        """Do `run_when_quiet` and `reset` in one round trip between the threads."""
+
+        async def review_and_reset() -> _Result:
+            await become_quiet()
+            result = review()
             await self._reset()
             return result
 
-        return self._wait(run_and_reset)
+        return self._wait(review_and_reset)
 
     async def _reset(self) -> None:
         # What is aborted still writes into the journal: it is emptied last.
@@ -177,7 +190,7 @@ class PortalThread:
             if not self._ready.done():
                 self._ready.set_exception(_single(error))
         finally:
-            self._portal.script.journal.end()
+            self._portal.script.end()
 
     async def _serve(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
@@ -218,7 +231,7 @@ class ThreadedPortal(RunningPortal):
         Raises:
             PortalEndedError: it has ended, so that neither can be.
         """
-        review = self._thread.run_and_reset(self._reviewed)
+        review = self._thread.review_and_reset(self._reviewed)
         self._thread.is_lent = False
         self._begin_anew()
         return review

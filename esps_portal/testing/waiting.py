@@ -1,65 +1,110 @@
-"""Waiting for calls from outside the portal's loop: in a plain thread, under asyncio or trio."""
+"""Waiting from outside the portal's loop: in a plain thread, under asyncio, anyio or trio."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import math
 import sys
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 import attrs
 import trio
 
-from esps_portal.portal.journal import KEPT, Journal
-from esps_portal.portal.watching import Watch
+from esps_portal.portal.journal import KEPT
+from esps_portal.portal.watching import Watch, Watches
+
+_Result = TypeVar("_Result")
+
+
+class Runs(Protocol):
+    """What runs a function in the portal's loop."""
+
+    def run(self, function: Callable[[], _Result]) -> _Result:
+        """Run it, and return its result."""
 
 
 @attrs.define
 class Wait:
-    """One wait for calls; the future is done when they have come."""
+    """One wait, for calls or for a fault to strike.
 
-    future: concurrent.futures.Future[None]
-    _journal: Journal
-    _watch: Watch
+    Attributes:
+        watches: those of what is waited for.
+        begin: begins to wait, in the portal's loop; it is given what to call in the end.
+    """
 
-    def give_up(self) -> None:
-        """End the wait. To be called in the portal's loop."""
-        self._journal.watches.remove(self._watch)
+    loop: Runs
+    watches: Watches
+    begin: Callable[[Callable[[], None]], Watch]
+
+    def block(self, timeout: float) -> bool:
+        """Wait ``timeout`` seconds at most; return whether it has happened."""
+        future, watch = self._begun()
+        try:
+            # Not `Future.result`: its TimeoutError looks like one that a signal handler raises.
+            concurrent.futures.wait([future], timeout)
+            return future.done()
+        finally:
+            self.loop.run(lambda: self.watches.remove(watch))
+
+    async def pause(self, timeout: float) -> bool:  # noqa: ASYNC109 - the blocking one has it
+        """Do the same in a coroutine."""
+        future, watch = self._begun()
+        try:
+            return await _wait(future, timeout)
+        finally:
+            self.loop.run(lambda: self.watches.remove(watch))
+
+    def _begun(self) -> tuple[concurrent.futures.Future[None], Watch]:
+        future: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+        def met() -> None:
+            # Also if the portal has died: the waiter is woken, asks it, and gets an error. And an
+            # asyncio waiter that gave up has cancelled it.
+            if future.set_running_or_notify_cancel():
+                future.set_result(None)
+
+        return future, self.loop.run(lambda: self.begin(met))
 
 
 def check_service(service: object) -> None:
     """Raise `TypeError` where that is not the name of a service, and not ``None``, for any."""
     if service is not None and not isinstance(service, str):
-        raise TypeError(f"service is a str, or None for any, not {service!r}")
+        raise TypeError(f"service must be a str, or None for any, got {service!r}")
 
 
-def check(service: object, count: object, timeout: object) -> None:
-    """Check the arguments of a wait.
+def check_loop(name: str) -> None:
+    """Raise `RuntimeError` where an event loop runs in this thread, which waiting would block.
+
+    Args:
+        name: what has the method that waits, ``portal`` or ``fault``.
+    """
+    library = running_library()
+    if library:
+        raise RuntimeError(
+            f"wait_for would block the {library} loop that runs here: use"
+            f" `await {name}.wait_for_async(...)`"
+        )
+
+
+def check_kept(count: int) -> None:
+    """Raise `ValueError` where so many calls are not kept."""
+    if count > KEPT:
+        raise ValueError(f"count must be at most {KEPT}, the number of calls kept, got {count}")
+
+
+def check(count: object, timeout: object) -> None:
+    """Check how often, and how long, somebody waits.
 
     Raises:
         TypeError, ValueError: one of them makes no sense.
     """
-    check_service(service)
     if type(count) is not int or count < 1:
-        raise ValueError(f"count is a number from 1 on, not {count!r}")
-    if count > KEPT:
-        raise ValueError(f"count is at most {KEPT}: so many calls are kept, not {count}")
+        raise ValueError(f"count must be a positive integer, got {count!r}")
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(f"timeout is a number of seconds, not {timeout!r}")
+        raise TypeError(f"timeout must be a number of seconds, got {timeout!r}")
     if not 0 <= timeout < math.inf:
-        raise ValueError(f"timeout is a number of seconds, 0 or more, not {timeout!r}")
-
-
-def begin(journal: Journal, service: str | None, count: int) -> Wait:
-    """Begin to wait for ``count`` calls of a service. To be called in the portal's loop."""
-    future: concurrent.futures.Future[None] = concurrent.futures.Future()
-
-    def met() -> None:
-        # Also if the portal has died: the waiter is woken, asks it, and is told. And an asyncio
-        # waiter that gave up has cancelled it.
-        if future.set_running_or_notify_cancel():
-            future.set_result(None)
-
-    return Wait(future, journal, journal.watch(service, count, met))
+        raise ValueError(f"timeout must be a number of seconds, 0 or more, got {timeout!r}")
 
 
 def running_library() -> str:
@@ -73,7 +118,7 @@ def running_library() -> str:
     return "trio"
 
 
-async def wait(future: concurrent.futures.Future[None], timeout: float) -> bool:  # noqa: ASYNC109
+async def _wait(future: concurrent.futures.Future[None], timeout: float) -> bool:  # noqa: ASYNC109
     """Wait for a future of another thread; return whether it was done in ``timeout`` seconds."""
     if running_library() == "trio":
         return await _wait_in_trio(future, timeout)

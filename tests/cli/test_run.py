@@ -189,7 +189,7 @@ def test_strict(tmp_path: Path) -> None:
         ([], "CMD"),
         (["--nonsense", "true"], "--nonsense"),
         (["--scenario", "nowhere.toml", "true"], "nowhere.toml: No such file or directory"),
-        (["--fault", "rest", "true"], "there is no fault 'rest'"),
+        (["--fault", "rest", "true"], "unknown fault 'rest'"),
     ],
 )
 def test_bad_usage(args: list[str], says: str) -> None:

@@ -38,5 +38,5 @@ expect "three calls came" "3" \
 expect "a call that nobody foresaw" \
     "ERR unmatched nearest stub: price 'sku 1': argument 1 is 'x', not 'sku 1'" \
     "$(portal price x)"
-expect "is told" "ERR x-unverified 1 problem: the portal was not used as its stubs say" \
+expect "is told" "ERR x-unverified 1 problem: the portal was not used as expected" \
     "$(control verify | tail -n 1)"

@@ -113,7 +113,7 @@ test("a connection that breaks is made again", async () => {
 test("one that breaks for good is an error", async () => {
   const [fault] = await control("fault", { fault: "reset", service: "price", when: "before" });
   await assert.rejects(price("x"), { code: "ECONNRESET" });
-  await control("fault", { lift: fault.id });
+  await control("fault", { remove: fault.id });
   await assert.rejects(price("x"), { code: "unknown-service" });
 });
 

@@ -69,14 +69,14 @@ async def test_a_fault_has_a_number_by_which_it_ends() -> None:
         assert second["id"] == 2
         assert f"seed={second['seed']}" in second["fault"]
         assert [fault.kind for fault in it.told] == ["drop", "corrupt"]
-        assert await control.do("fault", {"lift": 2}) == []
+        assert await control.do("fault", {"remove": 2}) == []
         assert [fault.kind for fault in it.portal.script.faults.in_force] == ["drop"]
-        assert await control.do("fault", {"lift": 2}) == [], "it has ended already"
-        assert await control.refused("fault", {"lift": 3}) == (
-            "bad-arguments lift: no fault has had the id 3"
+        assert await control.do("fault", {"remove": 2}) == [], "it has ended already"
+        assert await control.refused("fault", {"remove": 3}) == (
+            "bad-arguments remove: no fault has the id 3; a reset forgets them"
         )
         await control.do("reset")
-        assert await control.do("fault", {"lift": 1}) == [], "the reset has ended it"
+        assert "no fault has the id 1" in await control.refused("fault", {"remove": 1})
         (third,) = await control.do("fault", plain)
         assert third["id"] == 3, "no two faults have one number"
 
@@ -261,10 +261,10 @@ async def test_json_may_be_long() -> None:
         ("stub", b" {} {}", "usage: CALL stub JSON"),
         ("stub", b' {"service":"a","times":"x"}', 'times: a number from 1 on, not "x"'),
         ("stub", b' {"service":"a","b":1}', "b: there is no such key; there are service, args,"),
-        ("fault", b' {"fault":"rest"}', "fault: there is no fault 'rest'"),
-        ("fault", b' {"fault":"reset","times":0}', "times: times is a number from 1 on"),
-        ("fault", b' {"lift":"x"}', 'lift: a number from 1 on, not "x"'),
-        ("fault", b' {"lift":1,"x":1}', "x: there is no such key; there are lift"),
+        ("fault", b' {"fault":"rest"}', "fault: unknown fault 'rest'; did you"),
+        ("fault", b' {"fault":"reset","times":0}', "times: times must be a positive integer"),
+        ("fault", b' {"remove":"x"}', 'remove: a number from 1 on, not "x"'),
+        ("fault", b' {"remove":1,"x":1}', "x: there is no such key; there are remove"),
         ("calls", b' {"service":1}', "service: a name"),
         ("calls", b' {"verb":1}', "verb: there is no such key; there are service"),
         ("wait", b' {"count":0}', "count: a number from 1 on, not 0"),

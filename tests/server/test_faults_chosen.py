@@ -8,13 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from esps_portal.testing import RunningPortal, serve_in_thread
-from tests.sockets import GENEROUS, connected, timed
+from tests.sockets import GENEROUS, ask, assert_all_struck, connected, timed, udp
 
 
 @pytest.fixture(name="portal")
 def _portal() -> Iterator[RunningPortal]:
     with serve_in_thread() as portal:
         yield portal
+        assert_all_struck(portal)
 
 
 def test_before_it_is_not_executed_and_uses_no_stub(portal: RunningPortal) -> None:
@@ -86,12 +87,15 @@ def test_accept_close_by_number_of_connection(portal: RunningPortal) -> None:
 
 
 def test_by_transport_and_service(portal: RunningPortal) -> None:
-    portal.fault("truncate", transport="udp")
+    over_udp = portal.fault("truncate", transport="udp")
     portal.fault("close", service="count")
     with connected(portal) as client:
         assert client.call(b"a CALL echo") == b"a OK\n"
         assert client.call(b"b PING") == b"b OK\n"
         assert client.call(b"c CALL count") == b""
+    assert over_udp.happened == 0
+    with udp(portal) as datagrams:
+        assert ask(datagrams, b"d PING\n") == b"d"
 
 
 def test_by_chance(portal: RunningPortal) -> None:
@@ -129,7 +133,7 @@ def test_lifting_touches_nothing_that_is_faulted(portal: RunningPortal) -> None:
             client.send(b"a CALL count\n")
             assert client.receive() == b"a OK"
             with timed() as lifting:
-                portal.fault("reset").remove()
+                portal.fault("reset").optional().remove()
         assert client.receive() == b" 1\n"
         assert elapsed.seconds < 0.2 + GENEROUS
         assert lifting.seconds < 0.2

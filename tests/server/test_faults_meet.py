@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import trio
@@ -16,15 +16,16 @@ from esps_portal.portal.faults import Fault
 from esps_portal.portal.offer import bundled_portal
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.stubs import Stub
-from esps_portal.testing import RunningPortal, serve_in_thread
+from esps_portal.testing import FaultName, RunningPortal, serve_in_thread
 from tests.portals import StreamPeer, running
-from tests.sockets import closed, connected, timed
+from tests.sockets import PATIENCE, assert_all_struck, closed, connected, timed
 
 
 @pytest.fixture(name="portal")
 def _portal() -> Iterator[RunningPortal]:
     with serve_in_thread() as portal:
         yield portal
+        assert_all_struck(portal)
 
 
 SLOW: list[tuple[str, dict[str, Any]]] = [
@@ -166,14 +167,13 @@ def test_cancel_while_a_line_of_a_stream_is_out_in_part(portal: RunningPortal) -
 
 
 @pytest.mark.parametrize("kind", ["latency", "bandwidth"])
-def test_cancel_what_is_late(portal: RunningPortal, kind: str) -> None:
+def test_cancel_what_is_late(portal: RunningPortal, kind: Literal["latency", "bandwidth"]) -> None:
     """Nothing of it is out: it is cancelled as if it still ran."""
-    said = {"seconds": 600} if kind == "latency" else {"bytes_per_second": 1}
+    said: dict[str, Any] = {"latency": {"seconds": 600}, "bandwidth": {"bytes_per_second": 1}}[kind]
     fault = portal.fault(kind, service="delay", **said)
     with connected(portal) as client:
         client.send(b"a CALL delay 0 xyz\n")
-        while not fault.happened:
-            pass
+        fault.wait_for(timeout=PATIENCE)
         client.send(b"b CANCEL a\n")
         assert client.lines(2) == [b"a ERR cancelled\n", b"b OK\n"]
     (call,) = portal.calls()
@@ -209,7 +209,7 @@ def test_cancel_behind_lines_that_are_held(portal: RunningPortal) -> None:
 )
 @pytest.mark.parametrize("service", [b"echo", b"delay 0"])
 def test_quit_waits_for_what_is_slow(
-    portal: RunningPortal, kind: str, said: dict[str, Any], service: bytes
+    portal: RunningPortal, kind: FaultName, said: dict[str, Any], service: bytes
 ) -> None:
     portal.fault(kind, **said)
     with connected(portal) as client:
@@ -294,7 +294,9 @@ def test_the_end_of_one_call_ends_the_others(portal: RunningPortal) -> None:
 
 
 @pytest.mark.parametrize("kind", ["close", "reset", "stall", "half-close", "garbage"])
-def test_an_end_on_a_stream(portal: RunningPortal, kind: str) -> None:
+def test_an_end_on_a_stream(
+    portal: RunningPortal, kind: Literal["close", "reset", "stall", "half-close", "garbage"]
+) -> None:
     portal.fault(kind, service="drip")
     with connected(portal) as client:
         client.send(b"a CALL drip 3 0\n")

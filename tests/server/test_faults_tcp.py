@@ -6,20 +6,23 @@ import errno
 import random
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from esps_portal import Limits
 from esps_portal.portal.vocabulary import VOCABULARY
 from esps_portal.testing import RunningPortal, serve_in_thread
-from tests.sockets import GENEROUS, Client, closed, connected, timed
+from tests.sockets import GENEROUS, Client, assert_all_struck, closed, connected, timed
+
+When = Literal["before", "after"]
 
 
 @pytest.fixture(name="portal")
 def _portal() -> Iterator[RunningPortal]:
     with serve_in_thread() as portal:
         yield portal
+        assert_all_struck(portal)
 
 
 def assert_reset(client: Client) -> None:
@@ -50,7 +53,7 @@ def test_the_vocabulary_is_proven() -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_reset(portal: RunningPortal, when: str) -> None:
+def test_reset(portal: RunningPortal, when: When) -> None:
     with connected(portal) as client:
         portal.fault("reset", service="count", when=when)
         client.send(b"a CALL count\n")
@@ -60,7 +63,7 @@ def test_reset(portal: RunningPortal, when: str) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_close(portal: RunningPortal, when: str) -> None:
+def test_close(portal: RunningPortal, when: When) -> None:
     with connected(portal) as client:
         portal.fault("close", service="count", when=when)
         client.send(b"a CALL count\n")
@@ -82,7 +85,7 @@ def test_close_waits_for_nobody_and_breaks_no_line(portal: RunningPortal) -> Non
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_half_close(portal: RunningPortal, when: str) -> None:
+def test_half_close(portal: RunningPortal, when: When) -> None:
     """FIN, and the client can go on sending: nothing breaks until it has finished."""
     with connected(portal) as client:
         portal.fault("half-close", service="echo", when=when)
@@ -97,7 +100,7 @@ def test_half_close(portal: RunningPortal, when: str) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_stall(portal: RunningPortal, when: str) -> None:
+def test_stall(portal: RunningPortal, when: When) -> None:
     """Nothing comes any more, to nothing; the connection stays until the client goes."""
     with connected(portal) as client:
         portal.fault("stall", service="echo", when=when, times=1)
@@ -151,7 +154,7 @@ def test_truncate_a_stream(portal: RunningPortal) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_garbage(portal: RunningPortal, when: str) -> None:
+def test_garbage(portal: RunningPortal, when: When) -> None:
     """Random octets, the same ones for the same seed."""
     with connected(portal) as client:
         portal.fault("garbage", service="count", bytes=100, seed=5, when=when)
@@ -181,7 +184,7 @@ def test_no_terminator_of_a_stream(portal: RunningPortal) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_latency(portal: RunningPortal, when: str) -> None:
+def test_latency(portal: RunningPortal, when: When) -> None:
     with connected(portal) as client:
         portal.fault("latency", seconds=0.1, service="echo", when=when)
         with timed() as elapsed:
@@ -260,13 +263,14 @@ def test_bandwidth(portal: RunningPortal) -> None:
 )
 def test_slice(portal: RunningPortal, said: dict[str, Any], pieces: list[bytes]) -> None:
     with connected(portal) as client:
-        portal.fault("slice", service="echo", pause=0.2, **said)
+        fault = portal.fault("slice", service="echo", pause=0.2, **said).optional()
         client.send(b"a CALL echo xyz\n")
         assert client.receive() == pieces[0]
         if len(pieces) > 1:
             with timed() as elapsed:
                 assert client.receive() == pieces[1]
             assert 0.1 <= elapsed.seconds < GENEROUS
+        assert fault.happened == (len(pieces) > 1)
 
 
 def test_slice_each_line_of_a_stream(portal: RunningPortal) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import trio
@@ -14,15 +15,28 @@ from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.vocabulary import VOCABULARY
 from esps_portal.testing import RunningPortal, serve_in_thread
 from tests.portals import running
-from tests.sockets import GENEROUS, PATIENCE, ask, assert_no_datagram, connected, timed, udp
+from tests.sockets import (
+    GENEROUS,
+    PATIENCE,
+    ask,
+    assert_all_struck,
+    assert_no_datagram,
+    connected,
+    timed,
+    udp,
+)
 
 PLENTY = 600  # seconds that are never waited for
+
+
+When = Literal["before", "after"]
 
 
 @pytest.fixture(name="portal")
 def _portal() -> Iterator[RunningPortal]:
     with serve_in_thread() as portal:
         yield portal
+        assert_all_struck(portal)
 
 
 def test_the_vocabulary_is_proven() -> None:
@@ -40,7 +54,7 @@ def test_the_vocabulary_is_proven() -> None:
 
 
 @pytest.mark.parametrize(("when", "counted"), [("before", b"1"), ("after", b"2")])
-def test_drop(portal: RunningPortal, when: str, counted: bytes) -> None:
+def test_drop(portal: RunningPortal, when: When, counted: bytes) -> None:
     with udp(portal) as client:
         with portal.fault("drop", when=when):
             client.send(b"a CALL count ####\n")
@@ -115,7 +129,7 @@ def test_reorder_counts_what_has_left(portal: RunningPortal) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_delay(portal: RunningPortal, when: str) -> None:
+def test_delay(portal: RunningPortal, when: When) -> None:
     portal.fault("delay", seconds=0.1, service="echo", when=when)
     with udp(portal) as client, timed() as elapsed:
         client.send(b"a CALL echo x\n")
@@ -138,9 +152,10 @@ def test_a_request_that_is_late_is_executed_once(portal: RunningPortal) -> None:
 
 @pytest.mark.parametrize(("size", "seen"), [(0, b""), (1, b"a"), (4, b"a OK"), (99, b"a OK x\n")])
 def test_truncate(portal: RunningPortal, size: int, seen: bytes) -> None:
-    portal.fault("truncate", bytes=size)
+    fault = portal.fault("truncate", bytes=size).optional()
     with udp(portal) as client:
         assert ask(client, b"a CALL echo x\n") == seen
+    assert fault.happened == (size < len(b"a OK x\n"))
 
 
 def test_corrupt(portal: RunningPortal) -> None:
@@ -235,9 +250,10 @@ def test_lifting_touches_nothing_that_is_faulted(portal: RunningPortal) -> None:
 
 
 def test_a_fault_of_tcp_is_none_of_udp(portal: RunningPortal) -> None:
-    portal.fault("reset")
+    fault = portal.fault("reset").optional()
     with udp(portal) as client:
         assert ask(client, b"a PING\n") == b"a OK\n"
+    assert fault.happened == 0
 
 
 # -- stubs, on either transport alike

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -68,15 +68,15 @@ def test_an_outage_ends_with_a_reset(portal: RunningPortal) -> None:
 @pytest.mark.parametrize(
     ("said", "error", "words"),
     [
-        ({"count": 0}, ValueError, "count is a number from 1 on, not 0"),
-        ({"count": 1.5}, ValueError, "count is a number from 1 on, not 1.5"),
-        ({"count": True}, ValueError, "count is a number from 1 on, not True"),
-        ({"count": 10_001}, ValueError, "count is at most 10000: so many calls are kept"),
-        ({"timeout": -1}, ValueError, "timeout is a number of seconds, 0 or more, not -1"),
-        ({"timeout": float("nan")}, ValueError, "0 or more, not nan"),
-        ({"timeout": None}, TypeError, "timeout is a number of seconds, not None"),
-        ({"timeout": "1"}, TypeError, "timeout is a number of seconds, not '1'"),
-        ({"service": b"price"}, TypeError, "service is a str, or None for any, not b'price'"),
+        ({"count": 0}, ValueError, "count must be a positive integer, got 0"),
+        ({"count": 1.5}, ValueError, "count must be a positive integer, got 1.5"),
+        ({"count": True}, ValueError, "count must be a positive integer, got True"),
+        ({"count": 10_001}, ValueError, "count must be at most 10000, the number of calls kept"),
+        ({"timeout": -1}, ValueError, "timeout must be a number of seconds, 0 or more, got -1"),
+        ({"timeout": float("nan")}, ValueError, "0 or more, got nan"),
+        ({"timeout": None}, TypeError, "timeout must be a number of seconds, got None"),
+        ({"timeout": "1"}, TypeError, "timeout must be a number of seconds, got '1'"),
+        ({"service": b"price"}, TypeError, "service must be a str, or None for any, got b'price'"),
     ],
 )
 async def test_what_cannot_be_waited_for(
@@ -107,11 +107,11 @@ def test_what_a_signal_raises_is_no_time_out_of_ours(portal: RunningPortal) -> N
 
 def test_a_name_is_a_str(portal: RunningPortal) -> None:
     wrong: Any = b"price"
-    with pytest.raises(TypeError, match="service is a str"):
+    with pytest.raises(TypeError, match="service must be a str"):
         portal.calls(wrong)
     with pytest.raises(ValueError, match="b'price' is not a name: a-z, then"):
         portal.stub(wrong)
-    with pytest.raises(ValueError, match="service is a name"):
+    with pytest.raises(ValueError, match="service must be a name"):
         portal.fault("reset", service="No such")
     with pytest.raises(ValueError, match="delay takes seconds, 0 or more, not '1'"):
         portal.stub("price").delay(wrong.decode().replace("price", "1"))
@@ -196,7 +196,9 @@ def test_what_stands_in_a_failed_assertion(portal: RunningPortal) -> None:
 
 
 @pytest.mark.parametrize("kind", ["close", "half-close", "truncate", "garbage"])
-def test_who_closed_is_known_when_the_client_sees_it(portal: RunningPortal, kind: str) -> None:
+def test_who_closed_is_known_when_the_client_sees_it(
+    portal: RunningPortal, kind: Literal["close", "half-close", "truncate", "garbage"]
+) -> None:
     portal.fault(kind)
     with connected(portal) as client:
         client.send(b"a PING\n")

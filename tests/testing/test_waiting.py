@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from esps_portal.portal.journal import Journal
-from esps_portal.protocol.messages import Request
-from esps_portal.testing.waiting import begin
+from collections.abc import Callable
+from typing import TypeVar
+
+from esps_portal.portal.watching import Watch, Watches
+from esps_portal.testing.waiting import Wait
+
+_Result = TypeVar("_Result")
 
 
-def test_a_call_may_come_when_whoever_waited_has_just_given_up() -> None:
-    journal = Journal()
-    waiting, given_up = begin(journal, "echo", 1), begin(journal, "echo", 1)
-    assert given_up.future.cancel()  # as asyncio does at a time-out, before it says so
-    call = Request(b"a", b"CALL", (b"echo",))
-    journal.received("udp", ("127.0.0.1", 1), None, b"a CALL echo", call, 0.0)
-    assert waiting.future.done()
-    assert not journal.watches
+class SameThread:
+    """A loop that is this thread."""
+
+    def run(self, function: Callable[[], _Result]) -> _Result:
+        return function()
+
+
+async def test_what_is_waited_for_may_happen_when_whoever_waited_has_just_given_up() -> None:
+    watches = Watches()
+    kept: list[Callable[[], None]] = []
+
+    def begin(met: Callable[[], None]) -> Watch:
+        kept.append(met)
+        return watches.begin("echo", 1, 0, met)
+
+    assert not await Wait(SameThread(), watches, begin).pause(0)
+    assert not watches
+    kept[0]()  # it was on its way
+    assert not Wait(SameThread(), watches, begin).block(0)

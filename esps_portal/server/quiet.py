@@ -1,0 +1,24 @@
+"""Letting a loop become quiet: what has come is read and answered before anybody looks at it.
+
+A client's `send` returns when its bytes are in our kernel. If the client then looks at the journal
+from another thread, the loop may not have woken yet: the request would be missed.
+"""
+
+from __future__ import annotations
+
+import trio
+import trio.testing
+
+#: Seconds; a client that never stops sending must not hold up whoever looks.
+AT_MOST = 0.05
+
+
+async def become_quiet() -> None:
+    """Return when every task waits and no socket that is read has anything, or after 50 ms.
+
+    That is so once the accept queue and the sockets' buffers are empty: whoever accepts or reads
+    waits for them in this loop. A call that runs, or a client that does not read, is not waited
+    for.
+    """
+    with trio.move_on_after(AT_MOST):
+        await trio.testing.wait_all_tasks_blocked()
