@@ -41,8 +41,10 @@ ANY: Final = _Any()
 ANY_ARGS: Final = _AnyArgs()
 
 #: What may match an argument: itself (text is UTF-8), `ANY`, `ANY_ARGS`, a compiled regular
-#: expression that matches all of it, or a predicate that takes it (bytes).
-Wanted = str | bytes | _Any | _AnyArgs | re.Pattern[str] | re.Pattern[bytes] | Callable[..., Any]
+#: expression that matches all of it, or a predicate that takes it as bytes: true is a match.
+Wanted = (
+    str | bytes | _Any | _AnyArgs | re.Pattern[str] | re.Pattern[bytes] | Callable[[bytes], object]
+)
 
 
 @attrs.frozen

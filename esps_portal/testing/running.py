@@ -104,12 +104,20 @@ class RunningPortal(PlacesFaults):
     def stub(self, service: str, *args: Wanted) -> Stub:
         """Answer a call with exactly these arguments; go on with ``.reply(...)`` or its like.
 
+        The first stub that matches, in the order of placing, and is not used up answers::
+
+            portal.stub("price", "sku-1").reply("9.99")
+            portal.stub("price", ANY).fail("busy").reply("1")  # first, then
+
         Args:
-            args: str (UTF-8), bytes, `ANY`, a compiled regular expression that matches all of an
-                argument, or a predicate; `ANY_ARGS` at the end for any others.
+            service: its name; a stub comes before a service of the same name.
+            args: one for each argument of the call: text (as UTF-8), bytes, `ANY`, a compiled
+                regular expression that matches all of it, or a predicate that takes it as bytes;
+                `ANY_ARGS` at the end for any others, or none.
 
         Raises:
-            StubError: the name is none, or an answer is too long for a line.
+            StubError: that is no name of a service.
+            TypeError: an argument is nothing that can match.
         """
         stub = Stub(service, args, max_line=self._portal.limits.max_line)
         return self._loop.run(lambda: self._script.stubs.place(stub))

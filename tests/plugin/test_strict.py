@@ -29,7 +29,7 @@ def report(pytester: pytest.Pytester, ran: dict[str, str]) -> Report:
     if not ran:
         place(pytester, SUITES / "wrong.py")
         result = run(pytester)
-        result.assert_outcomes(passed=10, failed=2, errors=11, skipped=1, xfailed=1)
+        result.assert_outcomes(passed=15, failed=2, errors=14, skipped=1, xfailed=1)
         ran.update(reports(result.stdout.str()))
     return ran.__getitem__
 
@@ -60,6 +60,25 @@ def report(pytester: pytest.Pytester, ran: dict[str, str]) -> Report:
         (
             "unused",
             ["unused stub: flaky: used 1 of 2 times", r" +0\.\d+ tcp #1 +<-- a ERR busy"],
+        ),
+        (
+            "a_fault_of_a_mistyped_service",
+            [
+                "fault never struck: reset service=nosuchservice",
+                "    selected 0 times; nearest: echo 'hi' .tcp #1.: service is 'echo', not .*",
+                r" +0\.\d+ tcp #1 +--> a CALL echo hi",
+            ],
+        ),
+        (
+            "a_mistyped_fault_around_raises",
+            [
+                "fault never struck: close service=ehco",
+                "    selected 0 times; no request came before it was removed",
+            ],
+        ),
+        (
+            "a_call_just_before_the_end",
+            ["unexpected call: late", r" +0\.\d+ tcp #1 +--> a CALL late"],
         ),
         (
             "a_service_of_its_own_that_fails",
@@ -129,8 +148,17 @@ def test_what_fails_anyway_has_a_section_and_fails_once(
     assert [known for known in ran if known.endswith(test)] == [heading]
 
 
-@pytest.mark.parametrize("test", ["that_is_expected_to_fail", "that_is_skipped", "that_is_well[1]"])
-def test_what_did_not_run_to_its_end_is_not_failed(
+@pytest.mark.parametrize(
+    "test",
+    [
+        "that_is_expected_to_fail",
+        "that_is_skipped",
+        "that_is_well[1]",
+        "faults_that_need_not_strike",
+        "a_fault_of_a_lenient_test",
+    ],
+)
+def test_what_is_as_it_should_be_or_did_not_run_to_its_end_is_not_failed(
     report: Report, ran: dict[str, str], test: str
 ) -> None:
     report("short test summary info")

@@ -42,6 +42,37 @@ def test_of_the_factory(esps_portal: RunningPortal, esps_portal_factory: PortalF
     esps_portal_factory().stub("nor-this").reply()
 
 
+def test_a_fault_of_a_mistyped_service(esps_portal: RunningPortal) -> None:
+    esps_portal.fault("reset", service="nosuchservice")
+    assert "a OK hi" in ask(esps_portal, "a CALL echo hi")
+
+
+def test_a_mistyped_fault_around_raises(esps_portal: RunningPortal) -> None:
+    with (
+        esps_portal.fault("close", service="ehco"),
+        pytest.raises(ConnectionRefusedError),
+        esps_portal.down(),
+    ):
+        ask(esps_portal, "a CALL echo hi")
+
+
+def test_faults_that_need_not_strike(esps_portal: RunningPortal) -> None:
+    esps_portal.fault("reset", service="nosuchservice").optional()
+    esps_portal.fault("reset", service="nosuchservice", chance=1)
+    with esps_portal.fault("close", times=3):
+        assert "a OK" not in ask(esps_portal, "a CALL echo hi")
+
+
+@pytest.mark.esps_portal(strict=False)
+def test_a_fault_of_a_lenient_test(esps_portal: RunningPortal) -> None:
+    esps_portal.fault("reset", service="nosuchservice")
+
+
+def test_a_call_just_before_the_end(esps_portal: RunningPortal) -> None:
+    with socket.create_connection((esps_portal.host, esps_portal.port), 30) as peer:
+        peer.sendall(b"a CALL late\n")
+
+
 def test_a_service_of_its_own_that_fails(esps_portal: RunningPortal) -> None:
     @esps_portal.service
     def price(sku: bytes) -> str:

@@ -1,0 +1,89 @@
+"""What a client sent just before somebody looks is seen: nothing of it is still in the kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+import trio
+
+from esps_portal.testing import RunningPortal, VerificationError, serve_in_thread
+from esps_portal.testing.threaded import ThreadedPortal
+from tests.sockets import connected
+
+ROUNDS = 50
+CALL = b"a CALL nobody\n"
+
+
+@pytest.fixture(name="portal")
+def _portal() -> Iterator[ThreadedPortal]:
+    with serve_in_thread() as portal:
+        yield portal
+
+
+def sent_and_closed(portal: RunningPortal, _: contextlib.ExitStack) -> None:
+    with socket.create_connection((portal.host, portal.port)) as client:
+        client.sendall(CALL)
+
+
+def sent_and_kept(portal: RunningPortal, held: contextlib.ExitStack) -> None:
+    client = held.enter_context(socket.create_connection((portal.host, portal.port)))
+    client.sendall(CALL)
+
+
+def sent_behind_others(portal: RunningPortal, _: contextlib.ExitStack) -> None:
+    """The accept queue holds more, and the request is one of many."""
+    clients = [socket.create_connection((portal.host, portal.port)) for _ in range(5)]
+    clients[-1].sendall(b"a PING\n" * 50 + CALL)
+    for client in clients:
+        client.close()
+
+
+def sent_over_udp(portal: RunningPortal, _: contextlib.ExitStack) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(CALL, (portal.host, portal.port))
+
+
+@pytest.mark.parametrize(
+    "send", [sent_and_closed, sent_and_kept, sent_behind_others, sent_over_udp]
+)
+def test_no_call_is_missed(
+    portal: ThreadedPortal, send: Callable[[RunningPortal, contextlib.ExitStack], None]
+) -> None:
+    seen = []
+    for _ in range(ROUNDS):
+        with contextlib.ExitStack() as held:
+            send(portal, held)
+            seen.append(bool(portal.give_back().problems))
+            portal.lend()
+            send(portal, held)
+            try:
+                portal.verify()
+            except VerificationError:
+                seen.append(True)
+            portal.reset()
+    assert seen == [True] * 2 * ROUNDS
+
+
+def test_a_loop_that_is_never_quiet_is_not_waited_for(portal: RunningPortal) -> None:
+    @portal.service
+    async def spin() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+
+    with connected(portal) as client:
+        client.send(b"a CALL spin\n")
+        portal.wait_for("spin")
+        portal.verify()
+        assert portal.findings() == []
+
+
+def test_a_service_may_ask_for_findings(portal: RunningPortal) -> None:
+    """It runs in the loop that would have to become quiet."""
+    portal.service(name="judge")(lambda: str(len(portal.findings())))
+    portal.stub("never").optional()
+    with connected(portal) as client:
+        client.call(b"a CALL nobody")
+        assert client.call(b"b CALL judge") == b"b OK 1\n"
