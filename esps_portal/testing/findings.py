@@ -1,4 +1,4 @@
-"""The failure of a test whose portal was not used as its stubs say."""
+"""The failure of a test whose portal was not used as expected."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from esps_portal.portal.findings import report as report  # noqa: PLC0414 - and 
 
 
 class VerificationError(AssertionError):
-    """The portal was not used as its stubs say. Its text is the report."""
+    """The portal was not used as expected. Its text is the report."""
 
 
 @attrs.frozen

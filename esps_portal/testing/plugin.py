@@ -1,4 +1,4 @@
-"""The pytest plugin: a portal for each test, and a look at its end whether it was used as foreseen.
+"""The pytest plugin: a portal for each test, and a review at its end of how it was used.
 
 A suite that has the plugin and asks for no portal pays for this module and nothing else: whatever
 runs a portal is imported when the first test asks for one. Hence no attrs here.

@@ -183,6 +183,18 @@ def test_strict(tmp_path: Path) -> None:
     assert ran.stderr.startswith("esps-portal: unused stub: price: never used\n")
 
 
+def test_strict_judges_faults() -> None:
+    fault = "reset service=price"
+    ran = run("--strict", "--fault", fault, *asking("ESPS_PORTAL_URL", "echo", "hi"))
+    assert (ran.returncode, ran.stdout) == (1, "hi\n")
+    assert ran.stderr.splitlines()[:2] == [
+        "esps-portal: fault never struck: reset service=price",
+        "    selected 0 times; nearest: echo 'hi' (tcp #1): service is 'echo', not 'price'",
+    ]
+    assert run("--strict", "--fault", f"{fault} optional=true", "true").returncode == 0
+    assert run("--fault", fault, "true").returncode == 0, "nobody asked"
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [

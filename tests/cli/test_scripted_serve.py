@@ -129,6 +129,16 @@ def test_a_scenario_and_faults(tmp_path: Path) -> None:
                 portal.call("echo", "x" * 600)
 
 
+def test_it_never_judges() -> None:
+    with served("--fault", "reset service=nosuchservice") as running:
+        with blocking.connect(running.url) as portal:
+            portal.call("echo")
+        running.process.terminate()
+        assert running.process.wait(30) == 0
+        assert running.process.stderr is not None
+        assert "fault" not in running.process.stderr.read()
+
+
 def test_a_seed_is_an_event_or_in_the_log() -> None:
     with served("--fault", "garbage chance=0.25 when=before") as running:
         told = event(running)

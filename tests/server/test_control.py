@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 import trio
 
@@ -141,6 +143,58 @@ async def test_verify_tells_what_is_wrong() -> None:
         assert unused == "unused stub: price '1': never used"
 
 
+async def test_a_fault_that_never_struck_is_told_in_the_same_words() -> None:
+    async with controlled() as it:
+        control, peer = await it.controller(), await it.tcp()
+        plain = {"fault": "reset", "service": "price"}
+        ((placed),) = await control.do("fault", plain)
+        await control.do("fault", {**plain, "optional": True})
+        await control.do("fault", {**plain, "chance": 1, "seed": 3})
+        await peer.send(b"a CALL echo hi\n")
+        assert await peer.line() == b"a OK hi"
+        await control.do("fault", {"remove": placed["id"]})
+        answered = await control.ask("verify")
+        (problem,) = answered.values
+        assert problem.splitlines() == [
+            "fault never struck: reset service=price",
+            "    selected 0 times; nearest: echo 'hi' (tcp #1): service is 'echo', not 'price'",
+        ]
+        assert answered.words == ("x-unverified", "1 problem: the portal was not used as expected")
+        ((scenario),) = await control.do("scenario")
+        assert [fault.get("optional") for fault in scenario["faults"]] == [True, None]
+
+
+async def test_a_fault_is_waited_for_by_its_number() -> None:
+    async with controlled() as it:
+        control, peer = await it.controller(), await it.tcp()
+        await control.do("fault", {"fault": "no-terminator"})
+        tag = await control.send("wait", {"fault": 1, "count": 2, "timeout": 20})
+        await peer.send(b"a PING\nb PING\n")
+        assert (await control.answer(tag)).values == [{"happened": 2}]
+        await control.do("fault", {"remove": 1})
+        assert await control.do("wait", {"fault": 1}) == [{"happened": 2}], "it is known still"
+        assert await control.refused("wait", {"fault": 1, "count": 3, "timeout": 0.01}) == (
+            "x-timeout fault no-terminator struck 2 of 3 times in 0.01 s"
+        )
+        await control.do("fault", {"fault": "close"})
+        assert await control.refused("wait", {"fault": 2, "timeout": 0.01}) == (
+            "x-timeout fault close struck 0 of 1 times in 0.01 s:"
+            " selected 0 times; no request came after it was placed"
+        )
+        assert not it.portal.script.faults.watches
+
+
+async def test_verify_sees_what_was_sent_before_it() -> None:
+    async with controlled() as it:
+        control = await it.controller()
+        for number in range(20):
+            with socket.create_connection(it.data.listening.tcp[0]) as client:
+                client.sendall(b"a CALL nobody\n")
+                answered = await control.ask("verify")
+            assert len(answered.values) == 1, number
+            await control.do("reset")
+
+
 async def test_reset_leaves_nothing() -> None:
     async with controlled() as it:
         control, peer = await it.controller(), await it.tcp()
@@ -267,6 +321,8 @@ async def test_json_may_be_long() -> None:
         ("fault", b' {"remove":1,"x":1}', "x: there is no such key; there are remove"),
         ("calls", b' {"service":1}', "service: a name"),
         ("calls", b' {"verb":1}', "verb: there is no such key; there are service"),
+        ("wait", b' {"fault":9}', "fault: no fault has the id 9"),
+        ("wait", b' {"fault":1,"service":"a"}', "service: there is no such key; there are fault,"),
         ("wait", b' {"count":0}', "count: a number from 1 on, not 0"),
         ("wait", b' {"timeout":-1}', "timeout: seconds, 0 or more, not -1"),
         ("down", b" {}", "down: this key is needed"),
