@@ -31,7 +31,7 @@ def _portal() -> Iterator[RunningPortal]:
 
 
 def later(function: Any, *args: object) -> threading.Thread:  # noqa: ANN401 - any function
-    thread = threading.Thread(target=function, args=args)
+    thread = threading.Thread(target=function, args=args, daemon=True)
     thread.start()
     return thread
 
@@ -158,7 +158,7 @@ def test_whoever_waits_when_the_portal_ends_is_woken() -> None:
 
         def wait() -> None:
             try:
-                fault.wait_for(timeout=PATIENCE)
+                fault.wait_for(timeout=10 * PATIENCE)
             except PortalEndedError as error:
                 woken.append(error)
 
