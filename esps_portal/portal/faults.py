@@ -199,10 +199,10 @@ class Fault:
         if self.happened:
             return
         if obstacle is Obstacle.SERVICE and unit.service and len(self.passed) < _MOST_PASSED:
-            self.passed.setdefault(unit.service, unit)
+            self.passed.setdefault(unit.service, _for_report(unit))
         if self.nearest is None or obstacle > self.nearest.obstacle:
             number = self._connections.get(unit.connection, 0)
-            self.nearest = NearMiss(obstacle, unit, number)
+            self.nearest = NearMiss(obstacle, _for_report(unit), number)
 
     def note_no_change(self, size: int) -> None:
         """Note that it changes nothing in a reply of that many bytes."""
@@ -254,6 +254,11 @@ class Fault:
             if numbers is not None:
                 words.append(f"{key}={','.join(map(str, sorted(numbers)))}")
         return " ".join(words)
+
+
+def _for_report(unit: Unit) -> Unit:
+    """Return a unit without its connection, which must not outlive its end for a report's sake."""
+    return attrs.evolve(unit, connection=None)
 
 
 class FaultBook:

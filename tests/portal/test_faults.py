@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
@@ -212,10 +213,17 @@ def test_in_words() -> None:
 
 
 def test_connections_that_are_gone_keep_their_numbers_and_nothing_else() -> None:
+    class Peer:
+        """Its end is seen by a weak reference."""
+
     fault = Fault.of("close", connection=[3])
+    peers = []
     for number in range(1, 5):
-        peer = object()
+        peer = Peer()
+        peers.append(weakref.ref(peer))
         assert fault.picks(accepted(peer)) is False
         assert fault.picks(Unit("tcp", peer, b"echo")) is (number == 3)
         fault.forget(peer)
+    del peer
+    assert [peer() for peer in peers] == [None] * 4
     assert len(fault._connections) == 0  # noqa: SLF001 - memory is not to be seen otherwise
