@@ -76,10 +76,17 @@ Sink = Callable[[Entry], None]
 
 
 class Journal:
-    """What happened, as records; see the module."""
+    """What happened, as records; see the module.
 
-    def __init__(self, kept: int = KEPT) -> None:
+    Args:
+        kept: how many requests, and connections.
+        whole: keep all lines of an answer. Without that only the last ones are kept, for whoever
+            needs to know how a request ended and no more: an answer may be long.
+    """
+
+    def __init__(self, kept: int = KEPT, *, whole: bool = True) -> None:
         self._kept = kept
+        self._whole = whole
         # Records, and runs whose requests have none yet; together this many requests.
         self._calls: deque[RecordedCall | _Run] = deque()
         self._held = 0
@@ -160,7 +167,9 @@ class Journal:
         self._order += 1
         self._requests += 1
         at = now - self.start
-        record = RecordedCall(transport, remote, number, data, request, at, self._order, state)
+        record = RecordedCall(
+            transport, remote, number, data, request, at, self._order, state, whole=self._whole
+        )
         self._keep(record)
         if self.sinks:
             self._tell(self._order, at, RECEIVED, record)
@@ -175,7 +184,7 @@ class Journal:
         record.order_ended = self._order
         record.ended = now - self.start
         record.state = state
-        record.sent += sent
+        record.add(sent)
         if self.sinks:
             self._tell(self._order, record.ended, state, record)
 

@@ -59,6 +59,7 @@ class RecordedCall:
         state: ``received``, ``replied``, ``faulted``, ``aborted``, ``replayed``.
         sent: the lines that answered it, as bytes; a fault may have kept or changed them.
         fault: the fault that hit it, in words; empty for none.
+        whole: ``sent`` has all of them; else only what was added last.
     """
 
     transport: str
@@ -70,9 +71,22 @@ class RecordedCall:
     order_received: int
     state: str = RECEIVED
     ended: float | None = None
-    sent: bytes = b""
+    # An answer may have 100,000 lines: to add one must not copy the others.
+    _sent: bytearray = attrs.field(factory=bytearray, converter=bytearray)
     fault: str = ""
     order_ended: int = 0
+    whole: bool = True
+
+    def add(self, lines: bytes) -> None:
+        """Note more of the answer."""
+        if not self.whole:
+            self._sent.clear()
+        self._sent.extend(lines)
+
+    @property
+    def sent(self) -> bytes:
+        """The lines that answered it."""
+        return bytes(self._sent)
 
     @property
     def verb(self) -> str:
@@ -107,7 +121,9 @@ class RecordedCall:
     @property
     def code(self) -> str:
         """The error code that it was answered with; empty for none."""
-        last = self.sent.rstrip(b"\n").rpartition(b"\n")[2].split(b" ")
+        sent = self._sent
+        end = len(sent) - sent.endswith(b"\n")
+        last = bytes(sent[sent.rfind(b"\n", 0, end) + 1 : end]).split(b" ")
         return last[2].decode("ascii", "replace") if last[1:2] == [b"ERR"] and last[2:] else ""
 
     def __repr__(self) -> str:

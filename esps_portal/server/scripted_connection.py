@@ -198,7 +198,7 @@ class ScriptedConnection(WreckingConnection):
         record, wreckage = self._of_call[call]
         line, final = reply.encode(), reply.kind != DATA
         if not final:
-            record.sent += line
+            record.add(line)
         # A cancelled call's line need not be sent, unless it is partly sent already.
         await self._put(line, wreckage, final=final, owed=False)
         unsaid = wreckage is None and self._farewell is not None

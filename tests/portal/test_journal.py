@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from itertools import count
@@ -183,9 +184,27 @@ def test_the_code_that_it_was_answered_with(sent: bytes, code: str) -> None:
 def test_lines_add_up() -> None:
     journal = Journal()
     call = received(journal)
-    call.sent += b"a DATA 1\n"
+    call.add(b"a DATA 1\n")
     journal.ended(call, REPLIED, b"a OK\n", 2)
     assert call.sent == b"a DATA 1\na OK\n"
+
+
+def test_a_long_answer_is_not_copied_for_each_line() -> None:
+    call = received(Journal())
+    start = time.process_time()
+    for _ in range(10_000):
+        call.add(b"x" * 1000)
+    assert time.process_time() - start < 1, "it takes 5 ms; with copies 10 s"
+    assert len(call.sent) == 10_000_000
+
+
+def test_of_a_long_answer_the_end_may_be_enough() -> None:
+    journal = Journal(whole=False)
+    call = received(journal)
+    for _ in range(3):
+        call.add(b"a DATA 1\n")
+    journal.ended(call, REPLIED, b"a ERR busy\n", 2)
+    assert (call.sent, call.code) == (b"a ERR busy\n", "busy")
 
 
 def test_a_replay_is_no_call() -> None:
