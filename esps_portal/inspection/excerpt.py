@@ -5,10 +5,10 @@ from __future__ import annotations
 _LONGEST = 60
 
 
-def printable(data: bytes) -> str:
-    r"""Return ``data`` as visible ASCII, the rest as ``\xNN``, cut off after 60 bytes."""
-    shown = "".join(map(_octet, data[:_LONGEST]))
-    return shown + "..." if len(data) > _LONGEST else shown
+def printable(data: bytes, longest: int = _LONGEST) -> str:
+    r"""Return ``data`` as visible ASCII, the rest as ``\xNN``, cut off after ``longest`` bytes."""
+    shown = "".join(map(_octet, data[:longest]))
+    return shown + "..." if len(data) > longest else shown
 
 
 def visible(text: str) -> str:

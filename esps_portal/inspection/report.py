@@ -13,6 +13,7 @@ from esps_portal.inspection.columns import Table, tables
 from esps_portal.inspection.facts import PortFacts, look_up
 from esps_portal.inspection.holders import CONNECTED, WILDCARDS, Holder, Sight, look
 from esps_portal.inspection.probe import Answer, Target
+from esps_portal.server.binding import is_own_address
 
 
 class UnknownHostError(Exception):
@@ -83,7 +84,7 @@ def inspect_port(port: int, host: str | None = None, timeout: float = 1.0) -> Re
         UnknownHostError: ``host`` has no address.
     """
     hosts = [] if host is None else _addresses(host)
-    here = host is None or any(map(_is_ours, hosts))
+    here = host is None or any(map(is_own_address, hosts))
     sight = look(port) if here else Sight((), {}, (f"what runs on {host}: it is not this machine",))
     if hosts and here:
         kept = tuple(h for h in sight.holders if any(_covers(h, address) for address in hosts))
@@ -132,17 +133,6 @@ def _addresses(host: str) -> list[str]:
         raise UnknownHostError(f"{host!r} has no address: {reason}") from error
     addresses = dict.fromkeys(str(address[0]) for *_, address in found)
     return [WILDCARDS.get(address, address) for address in addresses]
-
-
-def _is_ours(address: str) -> bool:
-    """Whether the kernel lets a socket have this address, which it does for our own alone."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as trial:
-            trial.bind((address, 0))
-    except OSError:
-        return False
-    return True
 
 
 def _covers(holder: Holder, address: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import MutableMapping
 
 from esps_portal.server.binding import Sockets
@@ -69,3 +70,9 @@ def notify(environment: MutableMapping[str, str], state: str) -> None:
     path = "\0" + address[1:] if address.startswith("@") else address
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.sendto(state.encode(), path)
+
+
+def notify_reloading(environment: MutableMapping[str, str]) -> None:
+    """Tell the service manager that files are read again (``Type=notify-reload``)."""
+    now = time.monotonic_ns() // 1000
+    notify(environment, f"RELOADING=1\nMONOTONIC_USEC={now}")

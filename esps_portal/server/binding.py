@@ -12,6 +12,9 @@ import attrs
 # With port 0 the kernel picks the first; that the others are free is likely, not certain.
 _TRIES = 128
 
+#: What stands for all addresses of a family.
+WILDCARDS = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - named, not chosen
+
 
 @attrs.define
 class Sockets:
@@ -25,6 +28,15 @@ class Sockets:
     udp: list[socket.socket] = attrs.field(factory=list)
     holders: list[socket.socket] = attrs.field(factory=list)
 
+    @property
+    def take_ipv4_on_ipv6(self) -> bool:
+        """Whether a socket on ``::`` takes IPv4 as well. Those that `bind` makes do not."""
+        return any(
+            sock.family == socket.AF_INET6
+            and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            for sock in (*self.tcp, *self.udp)
+        )
+
     def close(self) -> None:
         """Close all of them."""
         for sock in (*self.tcp, *self.udp, *self.holders):
@@ -36,13 +48,24 @@ class CannotBindError(OSError):
 
     Attributes:
         host, port, transport: the address, and for what.
+        covered_by: the wildcard that was asked for too and takes what comes for it; else empty.
     """
 
-    def __init__(self, cause: OSError, host: str, port: int, transport: str) -> None:
+    def __init__(
+        self, cause: OSError, host: str, port: int, transport: str, *, covered_by: str = ""
+    ) -> None:
         super().__init__(cause.errno, cause.strerror or str(cause))
+        self.is_unknown_host = isinstance(cause, socket.gaierror)
         self.host = host
         self.port = port
         self.transport = transport
+        self.covered_by = covered_by
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # OSError's own would pass its two arguments to our constructor.
+        cause = socket.gaierror if self.is_unknown_host else OSError
+        arguments = cause(self.errno, self.strerror), self.host, self.port, self.transport
+        return type(self), arguments, self.__dict__
 
     def __str__(self) -> str:
         return f"cannot listen on {self.host} port {self.port} ({self.transport}): {self.strerror}"
@@ -59,7 +82,8 @@ def bind(
             bound first: beside a listening socket Linux allows no other.
 
     Raises:
-        CannotBindError: an address is taken, not this machine's, or not known.
+        CannotBindError: an address is taken, not this machine's, not known, or covered by a
+            wildcard that is wanted as well.
     """
     addresses = _resolve(hosts, port)
     for attempt in range(_TRIES):
@@ -78,22 +102,43 @@ def bind(
     raise AssertionError  # pragma: no cover - the last attempt returns or raises
 
 
-def _resolve(hosts: Iterable[str], port: int) -> list[tuple[socket.AddressFamily, str]]:
-    found: dict[tuple[socket.AddressFamily, str], None] = {}
+_Address = tuple[socket.AddressFamily, str]
+
+
+def _resolve(hosts: Iterable[str], port: int) -> list[_Address]:
+    """Return the addresses to bind, each once.
+
+    Of a name those of this machine are enough: localhost may be ::1 too where there is no IPv6.
+    """
+    found: dict[_Address, None] = {}
     for host in hosts:
         try:
             infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise CannotBindError(error, host, port, "tcp and udp") from error
-        for family, _, _, _, address in infos:
-            if family in (socket.AF_INET, socket.AF_INET6):
-                found[family, str(address[0])] = None
+        addresses = [(f, str(a[0])) for f, *_, a in infos if f in WILDCARDS]
+        own = [address for address in addresses if is_own_address(address[1])]
+        found |= dict.fromkeys(own or addresses)
+    for family, host in found:
+        wildcard = WILDCARDS[family]
+        if host != wildcard and (family, wildcard) in found:
+            cause = OSError(errno.EADDRINUSE, f"{wildcard} takes what comes for it already")
+            raise CannotBindError(cause, host, port, "tcp and udp", covered_by=wildcard)
     return list(found)
+
+
+def is_own_address(address: str) -> bool:
+    """Whether a literal address is this machine's: only those can be bound."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.bind((address, 0))
+        return True
+    return False
 
 
 def _bind_all(  # noqa: PLR0913 - what `bind` was told
     sockets: Sockets,
-    addresses: list[tuple[socket.AddressFamily, str]],
+    addresses: list[_Address],
     port: int,
     *,
     tcp: bool,

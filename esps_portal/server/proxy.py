@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 
 import attrs
@@ -16,7 +15,7 @@ from esps_portal.portal.journal import Journal
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.registry import PORT
 from esps_portal.protocol.urls import PortalURL
-from esps_portal.server.binding import Sockets, bind
+from esps_portal.server.binding import WILDCARDS, Sockets, bind, is_own_address
 from esps_portal.server.product import PRODUCT
 from esps_portal.server.relaying import CLIENT, Relay, Side
 from esps_portal.server.relaying_datagrams import DatagramProxy
@@ -24,7 +23,6 @@ from esps_portal.server.tcp import ConnectionServer
 
 # Seconds that ending all connections may take beyond the drain and linger of each.
 _GRACE = 0.5
-_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to recognise them, not to bind them
 
 
 class OwnUpstreamError(ValueError):
@@ -144,19 +142,9 @@ async def refuse_to_loop(upstream: PortalURL, sockets: Sockets) -> None:
         return  # each client that connects is told
     addresses = {str(address[0]) for *_, address in found}
     for host, port in (*_names(sockets.tcp), *_names(sockets.udp)):
-        if port == upstream.port and (
-            host in addresses or (host in _WILDCARDS and any(map(_is_local, addresses)))
-        ):
+        everywhere = host in WILDCARDS.values() and any(map(is_own_address, addresses))
+        if port == upstream.port and (host in addresses or everywhere):
             raise OwnUpstreamError(f"{upstream} is this proxy itself: give it a port of its own")
-
-
-def _is_local(address: str) -> bool:
-    """Whether an address is this machine's: only those can be bound."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.bind((address, 0))
-        return True
-    return False
 
 
 def _names(sockets: list[socket.socket]) -> tuple[tuple[str, int], ...]:

@@ -15,6 +15,7 @@ from esps_portal.inspection.holders import Holder, Sight
 from esps_portal.inspection.probe import Answer, Target
 from esps_portal.inspection.prose import prose
 from esps_portal.inspection.report import Report, UnknownHostError, inspect_port
+from esps_portal.server.binding import is_own_address
 from tests.inspection.strangers import (
     LOOPBACK,
     WILDCARD,
@@ -110,7 +111,7 @@ def test_which_holder_covers_an_address(held: str, asked: str, covers: bool) -> 
 
 
 def test_of_another_machine_only_the_answers_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporting, "_is_ours", lambda _: False)
+    monkeypatch.setattr(reporting, "is_own_address", lambda _: False)
     with tcp_stranger(portal) as port:
         report = inspect_port(port, "127.0.0.1", LONG)
     assert report.held
@@ -119,7 +120,7 @@ def test_of_another_machine_only_the_answers_are_known(monkeypatch: pytest.Monke
 
 
 def test_an_address_of_nobody_is_not_ours() -> None:
-    assert not reporting._is_ours("192.0.2.1")  # noqa: SLF001 - RFC 5737: documentation alone
+    assert not is_own_address("192.0.2.1")  # RFC 5737: documentation alone
 
 
 @pytest.mark.parametrize("host", ["256.1.1.1.1", "a" * 70, "no such host", "x.invalid", "\udcff"])

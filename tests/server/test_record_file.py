@@ -24,9 +24,13 @@ def record(path: Path, *answers: bytes) -> None:
     with RecordFile(path, "test/1") as file:
         journal.sinks.append(file.write)
         for answer in answers:
-            request = readable_request(b"a CALL price")
-            call = journal.received("tcp", ("127.0.0.1", 1), None, b"a CALL price", request, 0)
-            journal.ended(call, REPLIED, b"a OK %b\n" % answer, 0)
+            note(journal, answer)
+
+
+def note(journal: Journal, answer: bytes) -> None:
+    request = readable_request(b"a CALL price")
+    call = journal.received("tcp", ("127.0.0.1", 1), None, b"a CALL price", request, 0)
+    journal.ended(call, REPLIED, b"a OK %b\n" % answer, 0)
 
 
 def answers(path: Path) -> list[bytes]:
@@ -126,3 +130,64 @@ def test_a_pipe_that_nobody_reads(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.ERROR):
         record(path, *[b"x" * 4000] * 100)
     assert len(caplog.messages) == 1
+
+
+# ---- reopened ----------------------------------------------------------------------------------
+
+
+def test_a_recording_that_was_renamed_goes_on_in_a_new_file(tmp_path: Path) -> None:
+    path, old = tmp_path / "calls.jsonl", tmp_path / "calls.jsonl.1"
+    journal = Journal()
+    with RecordFile(path, "test/1") as file:
+        journal.sinks.append(file.write)
+        note(journal, b"1")
+        path.rename(old)
+        note(journal, b"2")
+        file.reopen()
+        note(journal, b"3")
+    assert (answers(old), answers(path)) == ([b"1", b"2"], [b"3"])
+    # Times are counted from the start of the portal, which has not started again.
+    assert path.read_text().splitlines()[0] == old.read_text().splitlines()[0]
+
+
+def test_a_recording_that_is_where_it_was_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    journal = Journal()
+    with RecordFile(path, "test/1") as file:
+        journal.sinks.append(file.write)
+        note(journal, b"1")
+        file.reopen()
+        note(journal, b"2")
+        assert [line.count('"began"') for line in path.read_text().splitlines()].count(1) == 1
+        os.truncate(path, 0)
+        file.reopen()
+        note(journal, b"3")
+    assert answers(path) == [b"3"]
+
+
+def test_where_it_cannot_be_reopened_it_goes_on_in_the_old_file(tmp_path: Path) -> None:
+    path, old = tmp_path / "calls.jsonl", tmp_path / "calls.jsonl.1"
+    journal = Journal()
+    with RecordFile(path, "test/1") as file:
+        journal.sinks.append(file.write)
+        path.rename(old)
+        path.write_text("my thesis\n")
+        with pytest.raises(CannotRecordError, match="is not a recording"):
+            file.reopen()
+        note(journal, b"1")
+    assert answers(old) == [b"1"]
+    assert path.read_text() == "my thesis\n"
+
+
+def test_a_recording_that_has_ended_begins_again(tmp_path: Path, largest_file: int) -> None:
+    path = tmp_path / "calls.jsonl"
+    journal = Journal()
+    with RecordFile(path, "test/1") as file:
+        journal.sinks.append(file.write)
+        while file.is_recording:
+            note(journal, b"x" * 100)
+        path.unlink()
+        file.reopen()
+        note(journal, b"1")
+    assert answers(path) == [b"1"]
+    assert path.stat().st_size < largest_file

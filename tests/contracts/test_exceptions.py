@@ -1,0 +1,73 @@
+"""Every exception of the package goes to another process, and is copied, as what it is."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import importlib
+import pickle
+import pkgutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+import esps_portal
+from esps_portal.server.binding import CannotBindError
+
+_E = TypeVar("_E", bound=BaseException)
+
+#: How those are made that take more than a message.
+ARGUMENTS: dict[str, tuple[object, ...]] = {
+    "CannotBindError": (OSError(errno.EADDRINUSE, "Address in use"), "127.0.0.1", 2867, "tcp"),
+    "CannotRecordError": (Path("calls.jsonl"), "No space left on device"),
+    "ProtocolError": ("bad-line", "no verb"),
+    "RecordingError": (3, "not JSON"),
+    "ReplyError": ("busy", "try again", b"\xff"),
+    "ScenarioError": ("stubs[0]", "this key is needed"),
+}
+
+
+def exceptions() -> list[type[BaseException]]:
+    found: dict[str, type[BaseException]] = {}
+    for module in pkgutil.walk_packages(esps_portal.__path__, "esps_portal."):
+        if module.name.endswith("__main__"):
+            continue
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(value, type) and issubclass(value, BaseException):
+                found[f"{value.__module__}.{value.__qualname__}"] = value
+    return [found[name] for name in sorted(found) if name.startswith("esps_portal.")]
+
+
+def pickled(error: _E) -> _E:
+    back: _E = pickle.loads(pickle.dumps(error))  # noqa: S301 - it is our own
+    return back
+
+
+@pytest.mark.parametrize("way", [pickled, copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("kind", exceptions(), ids=lambda kind: kind.__name__)
+def test_it_comes_back_as_it_was(
+    kind: type[BaseException], way: Callable[[BaseException], BaseException]
+) -> None:
+    error = kind(*ARGUMENTS.get(kind.__name__, ("why",)))
+    error.add_note("while testing")
+    back = way(error)
+    assert type(back) is kind
+    assert (str(back), back.args, vars(back)) == (str(error), error.args, vars(error))
+    if isinstance(error, OSError):
+        assert isinstance(back, OSError)
+        assert (back.errno, back.strerror) == (error.errno, error.strerror)
+
+
+def test_a_host_that_is_not_known_stays_one() -> None:
+    cause = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    back = pickled(CannotBindError(cause, "nowhere.invalid", 1, "tcp", covered_by="::"))
+    assert (back.is_unknown_host, back.covered_by) == (True, "::")
+
+
+def test_there_are_all() -> None:
+    names = {kind.__name__ for kind in exceptions()}
+    assert set(ARGUMENTS) <= names
+    assert {"CannotWriteError", "NotCalledError", "UnreachableError"} <= names
