@@ -5,24 +5,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from esps_portal.cli.output import CannotWriteError
+from esps_portal.cli.reloading import Reload, reload_all
 from esps_portal.cli.words import INTERRUPTED, HostType, fail, print_json
 from esps_portal.protocol.registry import PORT
 
 if TYPE_CHECKING:
     import trio
 
-    from esps_portal.cli.events import Events
+    from esps_portal.cli.reports import Reports
     from esps_portal.server.binding import CannotBindError
 
 _LEVELS = ("debug", "info", "warning", "error")
@@ -72,6 +71,11 @@ def listening_options(command: _Command) -> _Command:
             click.option("--no-udp", is_flag=True, help="Do not listen for UDP."),
             click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines."),
             click.option(
+                "--access-log/--no-access-log",
+                default=None,
+                help="Log each request on standard error; by default where that is a terminal.",
+            ),
+            click.option(
                 "--log-level",
                 type=click.Choice(_LEVELS),
                 default="info",
@@ -82,13 +86,6 @@ def listening_options(command: _Command) -> _Command:
     ):
         command = option(command)
     return command
-
-
-def start_logging(level: str) -> None:
-    """Log on standard error, from a level of `listening_options` on."""
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
 
 
 def run(main: Callable[[], Awaitable[int]], option_of: Callable[[CannotBindError], str]) -> None:
@@ -107,7 +104,9 @@ def run(main: Callable[[], Awaitable[int]], option_of: Callable[[CannotBindError
     except* CannotBindError as group:
         error = group.exceptions[0]
         assert isinstance(error, CannotBindError)  # noqa: S101 - so says the line above
-        fail(f"esps-portal: {error}{_who_has_it(error, option_of(error))}")
+        from esps_portal.cli.bind_hints import bind_hint  # noqa: PLC0415 - the same
+
+        fail(f"esps-portal: {error}{bind_hint(error, option_of(error))}")
     except* KeyboardInterrupt:
         raise click.exceptions.Exit(INTERRUPTED) from None
     raise click.exceptions.Exit(status)
@@ -116,27 +115,29 @@ def run(main: Callable[[], Awaitable[int]], option_of: Callable[[CannotBindError
 async def serve_until_signalled(
     serve: Callable[..., Awaitable[None]],
     begin: Callable[[trio.Nursery, Any], Awaitable[tuple[str, int] | None]],
+    reports: Reports,
+    reloads: Sequence[Reload] = (),
     *,
-    as_json: bool,
-    events: Events | None,
+    dual_stack: bool = False,
 ) -> int:
-    """Serve, report where, and end: in good order at the first signal, at once at the second.
+    """Serve, report where, and heed signals until one of them, or the server, has ended it.
 
     Args:
         serve: the server; it reports a `Listening` to its ``task_status``.
         begin: what is to be done between listening and telling of it, with the nursery and what
             the server reported. Returns the address of the control port, if there is one.
-        as_json: report to a program, in JSON lines.
-        events: what further events are written to.
+        reports: what is reported, and to whom.
+        reloads: what SIGHUP reloads where there is no terminal.
+        dual_stack: the sockets on :: take IPv4 as well.
 
     Returns:
-        The exit code: 0, or 128 and the number of the second signal.
+        The exit code: 0, or 128 and the number of the signal that ended it at once.
     """
     import trio  # noqa: PLC0415 - help must not wait for it
 
     from esps_portal.server.activation import notify  # noqa: PLC0415 - the same
 
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(*_heeded()) as signals:
         async with trio.open_nursery() as nursery:
             ended = trio.Event()
 
@@ -146,66 +147,93 @@ async def serve_until_signalled(
 
             listening: Listening = await nursery.start(served)
             control = await begin(nursery, listening)
-            _announce(listening, control, as_json=as_json)
-            if events is not None:
-                nursery.start_soon(events.run)
+            if reports.events is None:
+                click.echo("\n".join(_ready_lines(listening, control, dual_stack=dual_stack)))
+            else:
+                print_json(_ready_event(listening, control))
+            nursery.start_soon(reports.run)
             notify(os.environ, "READY=1")
             status = 0
 
-            async def end_on_signal() -> None:
+            async def end_at_once() -> None:
                 nonlocal status
-                status = 128 + await _second_signal(signals, listening)
+                reload = partial(reload_all, reloads, reports.events)
+                status = 128 + await _heed(signals, listening.shut_down, reload)
                 nursery.cancel_scope.cancel()
 
-            nursery.start_soon(end_on_signal)
+            nursery.start_soon(end_at_once)
             await ended.wait()
-            if events is not None:
-                await events.finish({"event": "stopped"})
+            await reports.finish()
             nursery.cancel_scope.cancel()
-    if as_json and events is None:
-        with contextlib.suppress(CannotWriteError):  # it has ended, read or not
-            print_json({"event": "stopped"})
     return status
 
 
-async def _second_signal(signals: AsyncIterator[int], listening: Listening) -> int:
-    """Let the server end at the first signal; return the second one."""
-    from esps_portal.server.activation import notify  # noqa: PLC0415 - help must not wait for it
-
-    number = await anext(signals)
-    _log.info("%s: closing", signal.Signals(number).name)
-    notify(os.environ, "STOPPING=1")
-    listening.shut_down()
-    return await anext(signals)
+def _heeded() -> list[signal.Signals]:
+    """Return the signals that are heeded: under nohup not SIGHUP."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
 
 
-def _announce(listening: Listening, control: tuple[str, int] | None, *, as_json: bool) -> None:
-    if as_json:
-        print_json(
-            {
-                "event": "ready",
-                "tcp": [list(address) for address in listening.tcp],
-                "udp": [list(address) for address in listening.udp],
-                "control": control and list(control),
-                "pid": os.getpid(),
-            }
-        )
-        return
-    for transport, addresses in (("TCP", listening.tcp), ("UDP", listening.udp)):
-        for host, port in addresses:
-            click.echo(f"listening on {host} port {port} ({transport})")
+async def _heed(
+    signals: AsyncIterator[int], shut_down: Callable[[], None], reload: Callable[[], None]
+) -> int:
+    """Shut down at the first signal, and return the second one.
+
+    SIGHUP says on a terminal that it is gone, and ends the server as well, gracefully: a shell
+    may repeat it. Without a terminal nothing is gone, and it means: reload.
+    """
+    from esps_portal.server.activation import notify, notify_reloading  # noqa: PLC0415 - help must not wait
+
+    may_hang_up = _has_terminal()
+    closing = False
+    async for number in signals:
+        if number == signal.SIGHUP and (closing or not may_hang_up):
+            if not closing:
+                notify_reloading(os.environ)
+                reload()
+                notify(os.environ, "READY=1")
+            continue
+        if closing:
+            return number
+        closing = True
+        _log.info("%s: closing", signal.Signals(number).name)
+        notify(os.environ, "STOPPING=1")
+        shut_down()
+    raise AssertionError  # pragma: no cover - there is no end of signals
+
+
+def _has_terminal() -> bool:
+    """Whether there is a controlling terminal, whose end is told by SIGHUP."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _ready_event(listening: Listening, control: tuple[str, int] | None) -> dict[str, object]:
+    return {
+        "event": "ready",
+        "tcp": [list(address) for address in listening.tcp],
+        "udp": [list(address) for address in listening.udp],
+        "control": control and list(control),
+        "pid": os.getpid(),
+    }
+
+
+def _ready_lines(
+    listening: Listening, control: tuple[str, int] | None, *, dual_stack: bool
+) -> list[str]:
+    lines = [
+        f"listening on {host} port {port} ({transport})"
+        for transport, addresses in (("TCP", listening.tcp), ("UDP", listening.udp))
+        for host, port in addresses
+    ]
+    hosts = {host for host, _ in (*listening.tcp, *listening.udp)}
+    if "::" in hosts and dual_stack:
+        lines.append(":: takes IPv4 as well.")
+    elif "::" in hosts and "0.0.0.0" not in hosts:  # noqa: S104 - read, not bound
+        lines.append(":: is IPv6 alone; for IPv4 add --host 0.0.0.0.")
     if control is not None:
-        click.echo("control on {} port {}".format(*control))
-    click.echo("Press Ctrl-C to stop.")
-
-
-def _who_has_it(error: CannotBindError, option: str) -> str:
-    """Return who holds the port, if that can be seen, and what to do about it."""
-    if error.errno != errno.EADDRINUSE:
-        return ""
-    from esps_portal.inspection.holders import look  # noqa: PLC0415 - psutil is slow to import
-
-    holders = [h for h in look(error.port).holders if h.transport == error.transport]
-    seen = {f"{h.program} (pid {h.pid})" for h in holders if h.pid is not None}
-    who = f" by {', '.join(sorted(seen))}" if seen else ""
-    return f"{who}; try another {option}, or {option} 0"
+        lines.append("control on {} port {}".format(*control))
+    return [*lines, "Press Ctrl-C to stop."]

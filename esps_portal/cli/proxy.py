@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from esps_portal.cli.foreground import (
-    listening_options,
-    run,
-    serve_until_signalled,
-    start_logging,
-)
+from esps_portal.cli.foreground import listening_options, run, serve_until_signalled
+from esps_portal.cli.reloading import Reload, reopen
 from esps_portal.cli.scripted_serve import open_record, record_option
 from esps_portal.cli.words import URLType, fail
 from esps_portal.protocol.urls import PortalURL
 
 if TYPE_CHECKING:
+    from esps_portal.cli.reports import Reports
     from esps_portal.server.proxy import ProxyConfig
 
 
@@ -40,19 +37,24 @@ def proxy_command(  # noqa: PLR0913 - click hands every option over as a paramet
     no_tcp: bool,
     no_udp: bool,
     as_json: bool,
+    access_log: bool | None,
     log_level: str,
 ) -> None:
     """Pass everything on to a portal, and record it.
 
-    What a client sees is what the portal sends: octets, FIN and RST over TCP,
+    What a client sees is what the portal sends: bytes, FIN and RST over TCP,
     each datagram over UDP. A client that comes while the portal cannot be
     reached is not greeted, but reset. What passes is recorded as "serve
     --record" does, so that "serve --replay" can stand in for that portal.
 
+    On a terminal each request is a line, once it has ended; --access-log
+    writes them elsewhere too. With --json the first line says where the proxy
+    listens, as an event "ready", and each connection, request and reply is an
+    event; --no-access-log leaves those out.
+
     SIGINT (Ctrl-C) and SIGTERM let running calls end, then exit 0; a second
-    one exits at once. With --json the first line tells where it listens, as
-    an event "ready", and an event for every connection, request and answer
-    follows.
+    one exits at once. SIGHUP does the same on a terminal; elsewhere it begins
+    the --record file anew if it was renamed; under nohup it is ignored.
 
     \b
     Examples:
@@ -64,10 +66,11 @@ def proxy_command(  # noqa: PLR0913 - click hands every option over as a paramet
     tcp, udp = not no_tcp and where.transport != "udp", not no_udp
     if not (tcp or udp):
         raise click.UsageError("there is neither TCP nor UDP left to pass on")
-    start_logging(log_level)
-    from esps_portal.portal.journal import Journal  # noqa: PLC0415 - help must not wait for it
+    from esps_portal.cli.reports import Reports, start_logging  # noqa: PLC0415 - help must not wait
+    from esps_portal.portal.journal import Journal  # noqa: PLC0415 - the same
     from esps_portal.server.proxy import OwnUpstreamError, ProxyConfig  # noqa: PLC0415 - the same
 
+    reports = Reports.of(start_logging(log_level), as_json=as_json, access_log=access_log)
     try:
         config = ProxyConfig(
             upstream=where,
@@ -79,30 +82,23 @@ def proxy_command(  # noqa: PLR0913 - click hands every option over as a paramet
         )
     except ValueError as unfit:
         raise click.UsageError(str(unfit)) from unfit
+    reloads: list[Reload] = []
     if record is not None:
-        config.journal.sinks.append(open_record(record).write)
+        file = open_record(record)
+        config.journal.sinks.append(file.write)
+        reloads.append(partial(reopen, file))
     try:
-        run(partial(_proxy, config, as_json=as_json), lambda _: "--port")
+        run(partial(_proxy, config, reports, reloads), lambda _: "--port")
     except* OwnUpstreamError as group:
         fail(f"esps-portal: {group.exceptions[0]}")
 
 
-async def _proxy(config: ProxyConfig, *, as_json: bool) -> int:
-    import trio  # noqa: PLC0415 - help must not wait for it
+async def _proxy(config: ProxyConfig, reports: Reports, reloads: list[Reload]) -> int:
+    from esps_portal.server.proxy import serve_proxy  # noqa: PLC0415 - help must not wait for it
 
-    from esps_portal.cli.events import Events  # noqa: PLC0415 - the same
-    from esps_portal.portal.journal_plain import plain_entry  # noqa: PLC0415 - the same
-    from esps_portal.server.proxy import serve_proxy  # noqa: PLC0415 - the same
-
-    events = Events() if as_json else None
-    config.journal.start = trio.current_time()
-    if events is not None:
-        put = events.put
-        config.journal.sinks.append(lambda entry: put(plain_entry(entry)))
+    reports.watch(config.journal)
 
     async def begin(*_: object) -> None:
         """Do nothing: a proxy has no control port."""
 
-    return await serve_until_signalled(
-        partial(serve_proxy, config), begin, as_json=as_json, events=events
-    )
+    return await serve_until_signalled(partial(serve_proxy, config), begin, reports, reloads)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from esps_portal.cli.script_files import ScriptFile
 from esps_portal.cli.scripted_serve import Script, scripted_options
 from esps_portal.cli.words import complain, fail
 
@@ -36,9 +37,9 @@ _NOT_FOUND, _NOT_EXECUTABLE, _BY_SIGNAL = 127, 126, 128
 @click.argument("command", metavar="CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
 def run_command(  # noqa: PLR0913 - click hands every option over as a parameter
     command: tuple[str, ...],
-    scenario: Scenario | None,
+    scenario: ScriptFile[Scenario] | None,
     faults: tuple[PlannedFault, ...],
-    replay: list[RecordedAnswer] | None,
+    replay: ScriptFile[list[RecordedAnswer]] | None,
     record: Path | None,
     *,
     strict: bool,

@@ -8,18 +8,20 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import click
 
+from esps_portal.cli.reloading import CannotReloadError, Reload, reopen
+from esps_portal.cli.script_files import RecordingFile, ScenarioFile, ScriptFile
 from esps_portal.cli.words import fail
 
 if TYPE_CHECKING:
     import trio
 
-    from esps_portal.cli.events import Events
     from esps_portal.portal.faults import Fault
     from esps_portal.portal.recording import RecordedAnswer
     from esps_portal.portal.scenario import PlannedFault, Scenario
@@ -30,28 +32,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("esps_portal")
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-class ScenarioFile(click.ParamType["Scenario"]):
-    """A scenario file; its errors name the key."""
-
-    name = "file"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None, /
-    ) -> Scenario:
-        """Return the scenario that the file holds."""
-        from esps_portal.portal.plain import ScenarioError  # noqa: PLC0415 - help must not wait
-        from esps_portal.portal.scenario_reading import read_scenario_toml  # noqa: PLC0415
-
-        try:
-            return read_scenario_toml(Path(str(value)).read_text(encoding="utf-8"))
-        except OSError as error:
-            self.fail(f"{value}: {error.strerror}", param, ctx)
-        except UnicodeDecodeError:
-            self.fail(f"{value}: no text in UTF-8", param, ctx)
-        except ScenarioError as error:
-            self.fail(f"{value}: {error}", param, ctx)
+_Held = TypeVar("_Held")
 
 
 class FaultWords(click.ParamType["PlannedFault"]):
@@ -82,28 +63,6 @@ class FaultWords(click.ParamType["PlannedFault"]):
             # Most errors name their key themselves.
             named = re.search(rf"(?<!\w){re.escape(error.path)}(?!\w)", error.message)
             self.fail(error.message if named else str(error), param, ctx)
-
-
-class RecordingFile(click.ParamType["list[RecordedAnswer]"]):
-    """A recording; its errors name the line."""
-
-    name = "file"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None, /
-    ) -> list[RecordedAnswer]:
-        """Return the answers that the file holds."""
-        from esps_portal.portal.recording import (  # noqa: PLC0415 - help must not wait for it
-            RecordingError,
-            read_recording,
-        )
-
-        try:
-            return read_recording(Path(str(value)).read_bytes())
-        except OSError as error:
-            self.fail(f"{value}: {error.strerror}", param, ctx)
-        except RecordingError as error:
-            self.fail(f"{value}: {error}", param, ctx)
 
 
 def _number(text: str) -> int | float | str:
@@ -168,19 +127,26 @@ class Script:
     Attributes:
         faults: the ones in force from the start.
         control: the port; ``None`` for none.
+        scenario, planned, replay: what it was made of: a file, the faults of the command line, and
+            a recording.
+        record: what is recorded to.
     """
 
     portal: ScriptedPortal
     faults: list[Fault]
     control: int | None
+    scenario: ScriptFile[Scenario] | None
+    planned: tuple[PlannedFault, ...]
+    replay: ScriptFile[list[RecordedAnswer]] | None
+    record: RecordFile | None
 
     @classmethod
     def of(
         cls,
-        scenario: Scenario | None,
+        scenario: ScriptFile[Scenario] | None,
         faults: tuple[PlannedFault, ...],
         control: int | None,
-        replay: list[RecordedAnswer] | None = None,
+        replay: ScriptFile[list[RecordedAnswer]] | None = None,
         record: Path | None = None,
     ) -> Script:
         """Make a portal as it was asked for.
@@ -189,25 +155,69 @@ class Script:
             click.UsageError: the scenario, or the recording, does not fit its limits.
             click.exceptions.Exit: the file cannot be recorded to, which was reported.
         """
-        from esps_portal.portal.offer import bundled_portal  # noqa: PLC0415 - help must not wait
+        from esps_portal.portal.journal import Journal  # noqa: PLC0415 - help must not wait for it
+        from esps_portal.portal.offer import bundled_portal  # noqa: PLC0415 - the same
         from esps_portal.portal.plain import ScenarioError  # noqa: PLC0415 - the same
-        from esps_portal.portal.scenario import Scenario  # noqa: PLC0415 - the same
+        from esps_portal.portal.recording import RecordingError  # noqa: PLC0415 - the same
         from esps_portal.portal.scripted import ScriptedPortal  # noqa: PLC0415 - the same
         from esps_portal.protocol.limits import Limits  # noqa: PLC0415 - the same
         from esps_portal.server.product import PRODUCT  # noqa: PLC0415 - the same
 
-        planned = scenario or Scenario()
-        limits = Limits(**planned.limits)  # type: ignore[arg-type]  # each was checked
+        limits = Limits(**scenario.held.limits) if scenario else Limits()  # type: ignore[arg-type]  # each was checked
         portal = ScriptedPortal(bundled_portal(PRODUCT, limits))
+        if control is None:  # nobody asks the journal later: its sinks see all there is to see
+            portal.script.journal = Journal(kept=1, whole=record is not None)
         try:
-            placed = planned.apply(portal)
+            placed = _place(portal, _held(scenario), faults, _held(replay))
         except ScenarioError as error:
             raise click.BadParameter(str(error), param_hint="'--scenario'") from error
-        placed += [portal.script.faults.place(fault.make()) for fault in faults]
-        _replay(replay, portal)
+        except RecordingError as error:
+            raise click.BadParameter(str(error), param_hint="'--replay'") from error
+        if replay is not None:
+            _log.info("replaying %d answers of %s", len(replay.held), replay.path)
+        file = None
         if record is not None:
-            portal.script.journal.sinks.append(open_record(record).write)
-        return cls(portal, placed, control)
+            file = open_record(record)
+            portal.script.journal.sinks.append(file.write)
+        return cls(portal, placed, control, scenario, faults, replay, file)
+
+    def reloads(self, told: Callable[[Fault], None]) -> list[Reload]:
+        """Return what SIGHUP reloads.
+
+        Args:
+            told: called with every fault that is placed then.
+        """
+        reloads: list[Reload] = []
+        if self.scenario or self.replay:
+            reloads.append(partial(self._place_again, told))
+        if self.record is not None:
+            reloads.append(partial(reopen, self.record))
+        return reloads
+
+    def _place_again(self, told: Callable[[Fault], None]) -> str:
+        """Replace all stubs and faults by those that the files and options say now, or none."""
+        from esps_portal.portal.answering import Portal  # noqa: PLC0415 - help must not wait for it
+        from esps_portal.portal.scripted import ScriptedPortal  # noqa: PLC0415 - the same
+        from esps_portal.protocol.limits import Limits  # noqa: PLC0415 - the same
+
+        scenario = None if self.scenario is None else self.scenario.again()
+        recording = None if self.replay is None else self.replay.again()
+        limits = self.portal.limits
+        try:
+            _place(ScriptedPortal(Portal(limits=limits)), scenario, self.planned, recording)
+        except ValueError as error:  # a ScenarioError or a RecordingError
+            raise CannotReloadError(f"{self._files}: {error}") from error
+        if scenario and Limits(**scenario.limits) != limits:  # type: ignore[arg-type]  # each was checked
+            raise CannotReloadError(f"{self._files}: limits take effect when a portal starts")
+        self.portal.script.stubs.clear()
+        self.portal.script.faults.clear()
+        for fault in _place(self.portal, scenario, self.planned, recording):
+            told(fault)
+        return f"reloaded {self._files}"
+
+    @property
+    def _files(self) -> str:
+        return " and ".join(file.path for file in (self.scenario, self.replay) if file)
 
     async def begin(
         self, nursery: trio.Nursery, listening: Listening, told: Callable[[Fault], None]
@@ -222,8 +232,6 @@ class Script:
         """
         if self.control is None:
             return None
-        from functools import partial  # noqa: PLC0415 - with what it is for
-
         from esps_portal.server.control import serve_control  # noqa: PLC0415 - help must not wait
 
         serving = partial(
@@ -233,17 +241,28 @@ class Script:
         return address
 
 
-def _replay(recording: list[RecordedAnswer] | None, portal: ScriptedPortal) -> None:
-    if recording is None:
-        return
-    from esps_portal.portal.recording import RecordingError  # noqa: PLC0415 - help must not wait
-    from esps_portal.portal.replaying import replay  # noqa: PLC0415 - the same
+def _held(file: ScriptFile[_Held] | None) -> _Held | None:
+    return None if file is None else file.held
 
-    try:
-        calls = replay(recording, portal)
-    except RecordingError as error:
-        raise click.BadParameter(str(error), param_hint="'--replay'") from error
-    _log.info("replaying %d answers to %d different calls", len(recording), calls)
+
+def _place(
+    portal: ScriptedPortal,
+    scenario: Scenario | None,
+    faults: tuple[PlannedFault, ...],
+    recording: list[RecordedAnswer] | None,
+) -> list[Fault]:
+    """Place what was asked for, and return the faults.
+
+    Raises:
+        ScenarioError, RecordingError: it does not fit the portal's limits.
+    """
+    from esps_portal.portal.replaying import replay  # noqa: PLC0415 - help must not wait for it
+
+    placed = scenario.apply(portal) if scenario else []
+    placed += [portal.script.faults.place(fault.make()) for fault in faults]
+    if recording is not None:
+        replay(recording, portal)
+    return placed
 
 
 def open_record(path: Path) -> RecordFile:
@@ -255,10 +274,3 @@ def open_record(path: Path) -> RecordFile:
         return RecordFile(path, PRODUCT)
     except CannotRecordError as error:
         fail(f"esps-portal: {error}")
-
-
-def write_entries(portal: ScriptedPortal, events: Events) -> None:
-    """Have everything that happens written as an event."""
-    from esps_portal.portal.journal_plain import plain_entry  # noqa: PLC0415 - help must not wait
-
-    portal.script.journal.sinks.append(lambda entry: events.put(plain_entry(entry)))

@@ -1,4 +1,4 @@
-"""``esps-portal serve``: a portal in the foreground, until SIGINT or SIGTERM."""
+"""``esps-portal serve``: a portal in the foreground, until a signal ends it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,15 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from esps_portal.cli.foreground import (
-    listening_options,
-    run,
-    serve_until_signalled,
-    start_logging,
-)
-from esps_portal.cli.scripted_serve import Script, control_option, scripted_options, write_entries
+from esps_portal.cli.foreground import listening_options, run, serve_until_signalled
+from esps_portal.cli.script_files import ScriptFile
+from esps_portal.cli.scripted_serve import Script, control_option, scripted_options
 from esps_portal.cli.words import fail
 
 if TYPE_CHECKING:
     import trio
 
-    from esps_portal.cli.events import Events
+    from esps_portal.cli.reports import Reports
     from esps_portal.portal.faults import Fault
     from esps_portal.portal.recording import RecordedAnswer
     from esps_portal.portal.scenario import PlannedFault, Scenario
@@ -42,23 +38,37 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
     no_tcp: bool,
     no_udp: bool,
     as_json: bool,
+    access_log: bool | None,
     log_level: str,
     control: int | None,
-    scenario: Scenario | None,
+    scenario: ScriptFile[Scenario] | None,
     faults: tuple[PlannedFault, ...],
-    replay: list[RecordedAnswer] | None,
+    replay: ScriptFile[list[RecordedAnswer]] | None,
     record: Path | None,
 ) -> None:
     """Serve a portal with all bundled services.
 
-    No rights are needed: 2867 is a registered port. SIGINT (Ctrl-C) and
-    SIGTERM let running calls end, then exit 0; a second one exits at once.
-    Sockets handed over by systemd (LISTEN_FDS) are served in place of --host
-    and --port, and NOTIFY_SOCKET is told when the portal listens.
+    No rights are needed: 2867 is a registered port. The wildcard :: takes
+    IPv6 alone; for both give --host :: --host 0.0.0.0. Sockets handed over by
+    systemd (LISTEN_FDS) are served in place of --host and --port, and
+    NOTIFY_SOCKET is told when the portal listens.
 
-    With --json the first line tells where it listens, as an event "ready".
-    A portal with --control, --scenario, --fault, --replay or --record goes on
-    with an event for every connection, request and answer.
+    On a terminal each request is a line, once it has ended; --access-log
+    writes them elsewhere too. With --json the first line says where the portal
+    listens, as an event "ready", and each connection, request and reply is an
+    event; --no-access-log leaves those out.
+
+    \b
+    Signals:
+      SIGINT (Ctrl-C), SIGTERM  let running calls end, then exit 0;
+                                a second one exits at once
+      SIGHUP on a terminal      the same: the terminal has gone
+      SIGHUP elsewhere          read --scenario and --replay again: their stubs
+                                and faults, and --fault, replace all that are
+                                placed, and connections stay open; begin the
+                                --record file anew if it was renamed. A bad
+                                file changes nothing.
+      SIGHUP under nohup        ignored
 
     \b
     Examples:
@@ -69,10 +79,11 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
     """  # noqa: D301 - click wants the character itself in front of what keeps its lines
     if no_tcp and no_udp:
         raise click.UsageError("--no-tcp and --no-udp leave nothing to serve")
-    start_logging(log_level)
-    from esps_portal.server.activation import inherited_sockets  # noqa: PLC0415 - help must not wait
+    from esps_portal.cli.reports import Reports, start_logging  # noqa: PLC0415 - help must not wait
+    from esps_portal.server.activation import inherited_sockets  # noqa: PLC0415 - the same
     from esps_portal.server.serving import ServerConfig  # noqa: PLC0415 - the same
 
+    reports = Reports.of(start_logging(log_level), as_json=as_json, access_log=access_log)
     try:
         sockets = inherited_sockets(os.environ)
     except ValueError as unfit:
@@ -80,7 +91,7 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
     config = ServerConfig(hosts=hosts, port=port, tcp=not no_tcp, udp=not no_udp, sockets=sockets)
     script = None
     wanted = (control, scenario, faults or None, replay, record)
-    if any(option is not None for option in wanted):
+    if reports.needs_journal or any(option is not None for option in wanted):
         if control is not None and sockets is not None:
             fail(
                 "esps-portal: --control needs ports of its own: it cannot take inherited ones down"
@@ -91,40 +102,38 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
     def option_of(error: CannotBindError) -> str:
         return "--control" if error.port == control else "--port"
 
-    run(partial(_serve, config, script, as_json=as_json), option_of)
+    run(partial(_serve, config, script, reports), option_of)
 
 
-async def _serve(config: ServerConfig, script: Script | None, *, as_json: bool) -> int:
-    import trio  # noqa: PLC0415 - help must not wait for it
+async def _serve(config: ServerConfig, script: Script | None, reports: Reports) -> int:
+    from esps_portal.server.serving import serve  # noqa: PLC0415 - help must not wait for it
 
-    from esps_portal.cli.events import Events  # noqa: PLC0415 - the same
-    from esps_portal.server.serving import serve  # noqa: PLC0415 - the same
-
-    events = Events() if as_json and script is not None else None
+    told = partial(_tell_fault, reports)
     if script is not None:
-        script.portal.script.journal.start = trio.current_time()
-        if events is not None:
-            write_entries(script.portal, events)
+        reports.watch(script.portal.script.journal)
 
     async def begin(nursery: trio.Nursery, listening: Listening) -> tuple[str, int] | None:
         if script is None:
             return None
-        told = partial(_tell_fault, events)
         control = await script.begin(nursery, listening, told)
         for fault in script.faults:
             told(fault)
         return control
 
     return await serve_until_signalled(
-        partial(serve, config), begin, as_json=as_json, events=events
+        partial(serve, config),
+        begin,
+        reports,
+        script.reloads(told) if script is not None else (),
+        dual_stack=config.sockets is not None and config.sockets.take_ipv4_on_ipv6,
     )
 
 
-def _tell_fault(events: Events | None, fault: Fault) -> None:
+def _tell_fault(reports: Reports, fault: Fault) -> None:
     """Print the seed of a fault by chance, without which it cannot be reproduced."""
     if fault.seed is None:
         return
-    if events is None:
+    if reports.events is None:
         logging.getLogger("esps_portal").info("fault by chance: %s", fault)
     else:
-        events.put({"event": "fault", "fault": str(fault), "seed": fault.seed})
+        reports.events.put({"event": "fault", "fault": str(fault), "seed": fault.seed})

@@ -87,7 +87,7 @@ def start_all(stack: contextlib.ExitStack) -> list[Server]:
         transport = "udp" if name.startswith("udp") else "tcp"
         servers.append(Server(name, int(first_line(process)), transport))
     portal = stack.enter_context(
-        child(python, "-m", "esps_portal", "serve", "--port", "0", "--json")
+        child(python, "-m", "esps_portal", "serve", "--port", "0", "--json", "--no-access-log")
     )
     port = json.loads(first_line(portal))["tcp"][0][1]
     servers += [Server("portal", port, greeting=1), Server("portal-udp", port, "udp")]

@@ -24,8 +24,8 @@ HELP_AIM = 0.15  # seconds
 @contextlib.contextmanager
 def portal() -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Start a portal; it has ended when the block is left."""
-    command = [sys.executable, "-m", "esps_portal", "serve", "--port", "0", "--json"]
-    with _child(command) as process:
+    options = ("--port", "0", "--json", "--no-access-log")
+    with _child([sys.executable, "-m", "esps_portal", "serve", *options]) as process:
         assert process.stdout is not None
         yield process, json.loads(process.stdout.readline())["tcp"][0][1]
 

@@ -26,16 +26,18 @@ for index, fd in enumerate(high):
     os.dup2(fd, 3 + index)
 os.environ["LISTEN_PID"] = str(os.getpid())
 os.environ["LISTEN_FDS"] = str(len(high))
-os.execv(sys.executable, [sys.executable, "-m", "esps_portal", "serve", "--json"])
+os.execv(sys.executable, [sys.executable, "-m", "esps_portal", "serve", *sys.argv[2:]])
 """
 
 
 def start(
-    *sockets: socket.socket, environment: dict[str, str] | None = None
+    *sockets: socket.socket,
+    environment: dict[str, str] | None = None,
+    options: tuple[str, ...] = ("--json",),
 ) -> subprocess.Popen[str]:
     descriptors = [sock.fileno() for sock in sockets]
     return subprocess.Popen(
-        [sys.executable, "-c", MANAGER, ",".join(map(str, descriptors))],
+        [sys.executable, "-c", MANAGER, ",".join(map(str, descriptors)), *options],
         pass_fds=descriptors,
         env=os.environ | (environment or {}),
         stdout=subprocess.PIPE,
@@ -68,6 +70,18 @@ def test_sockets_that_are_handed_over_are_served(tmp_path: Path) -> None:
                 assert process.wait(30) == 0
             finally:
                 process.kill()
+
+
+def test_a_socket_that_takes_both_families_says_so() -> None:
+    both = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    with both, start(both, options=()) as process:
+        port = both.getsockname()[1]
+        try:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(2)]
+        finally:
+            process.kill()
+    assert lines == [f"listening on :: port {port} (TCP)\n", ":: takes IPv4 as well.\n"]
 
 
 def test_a_socket_that_cannot_be_served_is_one_line() -> None:

@@ -205,7 +205,7 @@ def test_serve_drains_and_exits_0(number: int) -> None:
             assert lines.readline() == b"a OK done\n"
             assert lines.readline() == b""
         assert running.process.wait(30) == 0
-        assert json.loads(running.output.readline()) == {"event": "stopped"}
+        assert json.loads(running.output.readlines()[-1]) == {"event": "stopped"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,0 +1,221 @@
+"""The access log: a line for each request, escaped and bounded, that the portal never waits for."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from esps_portal import blocking
+from esps_portal.cli.access_log import AccessLog, access_line
+from esps_portal.portal.journal import Journal
+from esps_portal.portal.records import ABORTED, FAULTED, REPLAYED, REPLIED
+from esps_portal.protocol.errors import ClosedError, ReplyError
+from esps_portal.protocol.messages import readable_request
+from tests.processes import Served, served
+
+COMMAND = str(Path(sys.executable).parent / "esps-portal")
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+
+
+# ---- a line ------------------------------------------------------------------------------------
+
+
+def line_of(
+    data: bytes, state: str, sent: bytes, fault: str = "", remote: str = "127.0.0.1"
+) -> str:
+    journal = Journal()
+    lines: list[str] = []
+    journal.sinks.append(lambda entry: lines.append(access_line(entry, 60)))
+    call = journal.received("udp", (remote, 5), None, data, readable_request(data), 1.0)
+    call.fault = fault
+    journal.ended(call, state, sent, 1.0123)
+    first, last = lines
+    assert not first, "the line is written at the end"
+    return last
+
+
+@pytest.mark.parametrize(
+    ("data", "state", "sent", "says"),
+    [
+        (b"a CALL echo hi", REPLIED, b"a OK hi\n", "CALL echo hi -> OK"),
+        (b"a CALL echo hi\r", REPLIED, b"a OK hi\n", "CALL echo hi -> OK"),
+        (b"a PING ######", REPLIED, b"a OK\n", "PING -> OK"),
+        (b"a CALL drip", REPLIED, b"a DATA 1\na OK ERR x\n", "CALL drip -> OK"),
+        (b"a CALL x", REPLIED, b"a ERR busy try again\n", "CALL x -> ERR busy"),
+        (b"GET / HTTP/1.1\r", REPLIED, b"* ERR bad-line\n", r'"GET / HTTP/1.1\r" -> ERR bad-line'),
+        (b"a CALL x", ABORTED, b"a ERR cancelled\n", "CALL x -> ERR cancelled"),
+        (b"a CALL x", ABORTED, b"a DATA 1\n", "CALL x -> aborted"),
+        (b"a CALL x", ABORTED, b"", "CALL x -> no reply"),
+        (b"a CALL x", REPLAYED, b"a OK 1\n", "CALL x -> OK (again)"),
+        (b"a CALL x", REPLAYED, b"a ERR busy\n", "CALL x -> ERR busy (again)"),
+        (b"a CALL x", REPLAYED, b"", "CALL x -> no reply (it still runs)"),
+        (b"", ABORTED, b"", '"" -> no reply'),
+    ],
+)  # fmt: skip
+def test_a_line(data: bytes, state: str, sent: bytes, says: str) -> None:
+    assert line_of(data, state, sent) == f"127.0.0.1:5 udp {says} 12.3 ms"
+
+
+def test_a_line_names_the_fault() -> None:
+    told = line_of(b"a CALL x", FAULTED, b"", "reset service=x")
+    assert told == "127.0.0.1:5 udp CALL x -> faulted 12.3 ms; fault: reset service=x"
+    told = line_of(b"a CALL x", FAULTED, b"a OK\n", "latency seconds=1.0", "::1")
+    assert told == "[::1]:5 udp CALL x -> faulted (OK) 12.3 ms; fault: latency seconds=1.0"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"a CALL echo " + b"x" * 8000,
+        b"\x1b[2J\x07\x9b\xff\xc3\xa9\xe2\x80\xae" * 1000,
+        b"a CALL " + b"%1B" * 2000,
+        b"a" * 8000,
+    ],
+)
+def test_a_line_is_bounded_and_moves_no_terminal(data: bytes) -> None:
+    written: list[bytes] = []
+    journal = Journal()
+    journal.sinks.append(AccessLog(written.append, 80).write)
+    call = journal.received("tcp", ("127.0.0.1", 54321), None, data, readable_request(data), 0)
+    call.fault = "\x1b" * 1000
+    journal.ended(call, FAULTED, b"a ERR " + b"\x1b[2Jx" * 1000, 1)
+    (line,) = written
+    assert line.endswith(b"\n")
+    assert all(0x20 <= octet <= 0x7E for octet in line[:-1])
+    assert len(line) < 300
+
+
+# ---- the installed command ---------------------------------------------------------------------
+
+
+def log_of(running: Served) -> list[str]:
+    """Stop it, and return the log without times, ports and milliseconds."""
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.stderr is not None
+    lines = running.process.stderr.read().splitlines()
+    assert running.process.wait(30) == 0
+    assert all(re.match(rf"{TIME},\d+ INFO esps_portal: |{TIME} 127", line) for line in lines)
+    requests = [line.split(" ", 2)[2] for line in lines if " INFO " not in line]
+    return [re.sub(r":\d+ |[\d.]+ ms", "", line).strip() for line in requests]
+
+
+@pytest.mark.parametrize("fronted", [False, True], ids=["serve", "proxy"])
+def test_each_request_is_a_line(fronted: bool) -> None:
+    with served() as behind:
+        upstream = ("--upstream", behind.url) if fronted else ()
+        command = "proxy" if fronted else "serve"
+        with served("--access-log", *upstream, json_lines=False, command=command) as running:
+            with blocking.connect(running.url) as portal:
+                portal.call("echo", "a b")
+                list(portal.stream("drip", "2", "0"))
+                with pytest.raises(ReplyError):
+                    portal.call("nope")
+            with blocking.connect(f"esps+udp://127.0.0.1:{running.port}") as portal:
+                portal.ping()
+            with socket.create_connection(("127.0.0.1", running.port), timeout=30) as peer:
+                peer.recv(100)
+                peer.sendall(b"\x1b[2J\n")
+                peer.shutdown(socket.SHUT_WR)
+                while peer.recv(100):
+                    pass
+            lines = log_of(running)
+    assert [line.removeprefix("127.0.0.1") for line in lines if "QUIT" not in line] == [
+        "tcp CALL echo a%20b -> OK",
+        "tcp CALL drip 2 0 -> OK",
+        "tcp CALL nope -> ERR unknown-service",
+        "udp PING -> OK",
+        r'tcp "\x1b[2J" -> ERR bad-line',
+    ]
+
+
+def test_a_connection_that_says_nothing_is_a_line() -> None:
+    with served("--access-log", json_lines=False) as running:
+        with socket.create_connection(("127.0.0.1", running.port), timeout=30) as peer:
+            peer.recv(100)
+            peer.shutdown(socket.SHUT_WR)
+            assert not peer.recv(100)
+        lines = log_of(running)
+    assert lines == ["127.0.0.1tcp (no request) -> closed by client (FIN)"]
+
+
+def test_each_fault_that_struck_is_named() -> None:
+    faults = ("--fault", "accept-close connection=1", "--fault", "truncate bytes=3 service=echo")
+    with served("--access-log", *faults, json_lines=False) as running:
+        for _ in range(2):
+            with pytest.raises(ClosedError), blocking.connect(running.url) as portal:
+                portal.call("echo")
+        lines = log_of(running)
+    assert lines == [
+        "127.0.0.1tcp (no request) -> closed by portal (FIN) ; fault: accept-close connection=1",
+        "127.0.0.1tcp CALL echo -> faulted (OK) ; fault: truncate bytes=3 service=echo",
+    ]
+
+
+def test_it_is_on_where_standard_error_is_a_terminal_and_only_there() -> None:
+    with served(json_lines=False) as running:
+        with blocking.connect(running.url) as portal:
+            portal.ping()
+        assert log_of(running) == []
+    leader, follower = pty.openpty()
+    line = [COMMAND, "serve", "--port", "0"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=follower, text=True) as process:
+        os.close(follower)
+        assert process.stdout is not None
+        running = Served(process, lines=[process.stdout.readline()])
+        with blocking.connect(running.url) as portal, os.fdopen(leader, "rb") as screen:
+            portal.ping()
+            seen = screen.readline().decode()
+            assert running.stop() == 0
+    assert re.fullmatch(r"\d\d:\d\d:\d\d 127.0.0.1:\d+ tcp PING -> OK [\d.]+ ms\r\n", seen)
+
+
+def test_requests_are_events_for_a_program_unless_it_wants_none() -> None:
+    for options, expected in (((), ["opened", "received", "replied"]), (("--no-access-log",), [])):
+        with served(*options) as running:
+            with blocking.connect(running.url) as portal:
+                portal.ping()
+            running.process.send_signal(signal.SIGTERM)
+            events = [json.loads(line)["event"] for line in running.output]
+            assert running.process.stderr is not None
+            assert "PING" not in running.process.stderr.read()
+        assert events[: len(expected)] == expected
+        assert events[-1] == "stopped"
+        assert expected or events == ["stopped"]
+
+
+def test_a_portal_waits_for_no_reader_of_its_log() -> None:
+    """Its pipe is full long before this ends; so it is for the program's own log."""
+    with served("--access-log", json_lines=False) as running:
+        with socket.create_connection(("127.0.0.1", running.port), timeout=30) as peer:
+            lines = peer.makefile("rb")
+            assert lines.readline().startswith(b"* ESPS/1 ")
+            for _ in range(20):
+                peer.sendall(b"a PING\n" * 100)
+                for _ in range(100):
+                    assert lines.readline() == b"a OK\n"
+            lines.close()
+        assert running.process.stderr is not None
+        readable, _, _ = select.select([running.process.stderr.fileno()], [], [], 30)
+        assert readable
+        assert running.stop() == 0, "nor does its end"
+
+
+def test_a_log_whose_reader_has_gone() -> None:
+    with served("--access-log", json_lines=False) as running:
+        assert running.process.stderr is not None
+        running.process.stderr.close()
+        running.process.stderr = None
+        for _ in range(3):
+            with blocking.connect(running.url) as portal:
+                portal.ping()
+        assert running.stop() == 0

@@ -1,0 +1,88 @@
+"""An address that cannot be bound: one line that says what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from esps_portal.cli.bind_hints import bind_hint
+from esps_portal.server.binding import CannotBindError, bind
+from tests.processes import served
+
+COMMAND = str(Path(sys.executable).parent / "esps-portal")
+COVERED = (
+    "cannot listen on 127.0.0.1 port 0 (tcp and udp): 0.0.0.0 takes what comes for it already;"
+    " leave out --host 127.0.0.1"
+)
+
+
+def told(*hosts: str, port: int = 0) -> str:
+    """Bind, which fails, and return what is said."""
+    with pytest.raises(CannotBindError) as raised:
+        bind(hosts, port).close()
+    return f"{raised.value}{bind_hint(raised.value, '--port')}"
+
+
+def test_an_address_that_a_wildcard_covers() -> None:
+    assert told("127.0.0.1", "0.0.0.0") == COVERED
+    assert told("::", "::1").endswith(":: takes what comes for it already; leave out --host ::1")
+
+
+def test_an_address_of_another_machine() -> None:
+    assert "; this machine has 127.0.0.1, " in told("192.0.2.77")  # RFC 5737
+
+
+def test_a_name_of_nobody() -> None:
+    assert told("nowhere.invalid").endswith("; name another --host")
+
+
+@pytest.mark.parametrize("command", [["serve"], ["proxy", "--upstream", "esps://127.0.0.1:1"]])
+def test_the_command_says_it_in_one_line(command: list[str]) -> None:
+    options = ["--host", "127.0.0.1", "--host", "0.0.0.0", "--port", "0"]
+    ran = subprocess.run(
+        [COMMAND, *command, *options], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", f"esps-portal: {COVERED}\n")
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_taken_port_names_who_has_it(kind: socket.SocketKind, host: str) -> None:
+    with socket.socket(socket.AF_INET, kind) as held, socket.socket(socket.AF_INET, kind) as other:
+        held.bind((host, 0))
+        port = held.getsockname()[1]
+        if host == "127.0.0.1":
+            other.bind(("127.0.0.2", port))  # it is in nobody's way
+        if kind == socket.SOCK_STREAM:
+            held.listen()
+        line = told("127.0.0.1", port=port)
+    transport = "tcp" if kind == socket.SOCK_STREAM else "udp"
+    assert line.startswith(f"cannot listen on 127.0.0.1 port {port} ({transport})")
+    assert line.endswith(f" (pid {os.getpid()}); try another --port, or --port 0")
+    assert line.count("pid") == 1
+
+
+def test_a_port_without_the_right_to_it() -> None:
+    cause = PermissionError(errno.EACCES, "Permission denied")
+    hint = bind_hint(CannotBindError(cause, "127.0.0.1", 80, "tcp"), "--port")
+    assert hint == "; that port needs root, or CAP_NET_BIND_SERVICE; try --port 2867"
+
+
+def test_the_ready_lines_say_what_becomes_of_ipv4() -> None:
+    with served("--host", "::", json_lines=False) as running:
+        assert running.stop() == 0
+        lines = [*running.lines, *running.output]
+    assert lines[2:] == [
+        ":: is IPv6 alone; for IPv4 add --host 0.0.0.0.\n",
+        "Press Ctrl-C to stop.\n",
+    ]
+    with served("--host", "::", "--host", "0.0.0.0", json_lines=False) as running:
+        assert running.stop() == 0
+        lines = [*running.lines, *running.output]
+    assert lines[4:] == ["Press Ctrl-C to stop.\n"]

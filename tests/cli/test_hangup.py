@@ -1,0 +1,225 @@
+"""SIGHUP: the end on a terminal, a reload elsewhere, nothing under nohup."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esps_portal import blocking
+from esps_portal.protocol.errors import ReplyError
+from tests.processes import Served
+
+COMMAND = str(Path(sys.executable).parent / "esps-portal")
+
+
+@contextlib.contextmanager
+def daemon(*options: str, before: tuple[str, ...] = ()) -> Iterator[Served]:
+    """A portal in a session of its own, which has no terminal."""
+    line = [*before, COMMAND, "serve", "--port", "0", "--json", "--no-access-log", *options]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        line, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield Served(process, json.loads(process.stdout.readline()))
+        finally:
+            process.kill()
+
+
+def hang_up(running: Served) -> dict[str, Any]:
+    """Send SIGHUP, and return the event that says what came of it."""
+    running.process.send_signal(signal.SIGHUP)
+    found: dict[str, Any] = json.loads(running.output.readline())
+    assert found.pop("event") == "reloaded"
+    return found
+
+
+def log_of(running: Served) -> list[str]:
+    """Stop it, and return the log without its times."""
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.stderr is not None
+    lines = running.process.stderr.read().splitlines()
+    assert running.process.wait(30) == 0
+    return [line.split(" ", 2)[2] for line in lines]
+
+
+# ---- on a terminal -----------------------------------------------------------------------------
+
+
+def test_a_terminal_that_is_gone_ends_it_gracefully() -> None:
+    leader, follower = pty.openpty()
+
+    def take_the_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    with subprocess.Popen(
+        [COMMAND, "serve", "--port", "0", "--json"],
+        stdin=follower,
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        text=True,
+        start_new_session=True,
+        preexec_fn=take_the_terminal,  # noqa: PLW1509 - the test has no threads
+    ) as process:
+        os.close(follower)
+        assert process.stdout is not None
+        running = Served(process, json.loads(process.stdout.readline()))
+        peer = socket.create_connection(("127.0.0.1", running.port), timeout=30)
+        with peer, peer.makefile("rb") as lines:
+            lines.readline()
+            peer.sendall(b"a CALL delay 300 done\nb PING\n")
+            assert lines.readline() == b"b OK\n"
+            os.close(leader)
+            assert lines.readline() == b"* BYE closing\n"
+            process.send_signal(signal.SIGHUP)  # as a shell repeats it to its jobs
+            assert lines.readline() == b"a OK done\n"
+        assert process.wait(30) == 0
+
+
+# ---- elsewhere ---------------------------------------------------------------------------------
+
+
+def prices(portal: blocking.TCPPortal | blocking.UDPPortal) -> list[str]:
+    found = []
+    for service in ("price", "other", "echo"):
+        try:
+            found.append(portal.call(service)[0].decode())
+        except ReplyError as refusal:
+            found.append(refusal.code)
+        except IndexError:
+            found.append("")
+    return found
+
+
+def test_a_scenario_is_read_again_and_connections_stay(tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text('stubs = [{service = "price", reply = "1"}]')
+    with daemon("--scenario", str(path)) as running:
+        with blocking.connect(running.url) as portal:
+            assert prices(portal) == ["1", "unknown-service", ""]
+            path.write_text('stubs = [{service = "other", reply = "2"}]')
+            assert hang_up(running) == {"error": None}
+            assert prices(portal) == ["unknown-service", "2", ""]
+        assert log_of(running) == [
+            f"INFO esps_portal: SIGHUP: reloaded {path}",
+            "INFO esps_portal: SIGTERM: closing",
+        ]
+
+
+BAD = [
+    ("stubs = [{}]", "stubs[0].service: this key is needed"),
+    ("stubs = [\x1b[2J", "not TOML: "),
+    ("limits = {max-line = 600}", "limits.max_line: a portal takes its limits when it starts"),
+    ('limits = {max-line = 512}\nstubs = [{service = "a", reply = "%s"}]' % ("x" * 600), "512"),
+    ("", "limits take effect when a portal starts"),
+    (None, "No such file or directory"),
+]
+
+
+def test_a_bad_scenario_keeps_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text('limits = {max-line = 512}\nstubs = [{service = "price", reply = "1"}]')
+    errors = []
+    with daemon("--scenario", str(path), "--fault", "reset service=other") as running:
+        for text, says in BAD:
+            if text is None:
+                path.unlink()
+            else:
+                path.write_text(text)
+            error = hang_up(running)["error"]
+            assert error.startswith(f"{path}: ")
+            assert says in error
+            errors.append(error)
+            with blocking.connect(running.url) as portal:
+                assert portal.call("price") == (b"1",)
+        *lines, _ = log_of(running)
+    assert lines == [f"ERROR esps_portal: SIGHUP: not reloaded: {error}" for error in errors]
+    assert all(line.isprintable() for line in lines)
+
+
+def test_a_scenario_out_of_a_pipe_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with (
+        subprocess.Popen(["sh", "-c", f'echo "stubs = []" > {path}']),
+        daemon("--scenario", str(path)) as running,
+    ):
+        assert hang_up(running)["error"] == f"{path}: what was read from a pipe is gone"
+
+
+def test_a_recording_that_was_renamed_begins_anew(tmp_path: Path) -> None:
+    path, old = tmp_path / "calls.jsonl", tmp_path / "calls.jsonl.1"
+    with daemon("--record", str(path)) as running, blocking.connect(running.url) as portal:
+        portal.call("echo", "before")
+        path.rename(old)
+        assert hang_up(running) == {"error": None}
+        portal.call("echo", "after")
+        assert ("before" in old.read_text(), "after" in old.read_text()) == (True, False)
+        assert ("before" in path.read_text(), "after" in path.read_text()) == (False, True)
+        path.rename(old)
+        path.mkdir()
+        assert hang_up(running) == {"error": f"cannot record to {path}: Is a directory"}
+        portal.call("echo", "later")
+        assert "later" in old.read_text()
+
+
+def test_a_replay_is_read_again(tmp_path: Path) -> None:
+    paths = tmp_path / "calls.jsonl", tmp_path / "others.jsonl"
+    said = []
+    for path in paths:
+        with daemon("--record", str(path)) as running, blocking.connect(running.url) as portal:
+            said.append(portal.call("random", "8"))
+    assert said[0] != said[1]
+    with daemon("--replay", str(paths[0])) as running, blocking.connect(running.url) as portal:
+        assert portal.call("random", "8") == said[0]
+        paths[1].rename(paths[0])
+        assert hang_up(running) == {"error": None}
+        assert portal.call("random", "8") == said[1]
+
+
+def test_with_nothing_to_reload_it_goes_on() -> None:
+    with daemon() as running:
+        running.process.send_signal(signal.SIGHUP)
+        with blocking.connect(running.url) as portal:
+            portal.ping()
+        line, _ = log_of(running)
+    assert line == (
+        "INFO esps_portal: SIGHUP: nothing to reload: there is no --scenario, --replay or --record"
+    )
+
+
+def test_a_service_manager_is_notified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.settimeout(30)
+        told.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        with daemon() as running:
+            running.process.send_signal(signal.SIGHUP)
+            first, second, third = (told.recv(100) for _ in range(3))
+    assert (first, third) == (b"READY=1", b"READY=1")
+    assert second.startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+
+
+# ---- under nohup -------------------------------------------------------------------------------
+
+
+def test_under_nohup_it_stays_as_it_is(tmp_path: Path) -> None:
+    with daemon(before=("nohup",)) as running:
+        running.process.send_signal(signal.SIGHUP)
+        with blocking.connect(running.url) as portal:
+            portal.ping()
+        assert not [line for line in log_of(running) if "SIGHUP" in line]
