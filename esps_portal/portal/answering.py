@@ -7,6 +7,7 @@ and the conversation have been made before a request gets here.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar, Unpack, overload
 
@@ -17,6 +18,7 @@ from esps_portal.portal.services import (
     CloseAfter,
     Declaration,
     Result,
+    ResultError,
     Service,
     as_octets,
     reply_args,
@@ -185,7 +187,11 @@ class Portal:
     def note_failure(self, service: Service) -> None:
         """Note that a service has failed; called while its exception is handled."""
         self.statistics.failed += 1
-        _log.exception("service %s failed", service.name)
+        error = sys.exception()
+        if isinstance(error, ResultError):  # its traceback would show our code, not the service's
+            _log.error("service %s failed: %s", service.name, error)
+        else:
+            _log.exception("service %s failed", service.name)
 
     def _answer_verb(self, request: Request) -> Reply:
         if request.verb == b"PING":
@@ -257,7 +263,7 @@ def _outcome(tag: bytes, result: Result, max_line: int, caller: Caller) -> Reply
     if not isinstance(result, CloseAfter):
         return _final(tag, result, max_line)
     if caller.transport == "udp":
-        raise TypeError("over UDP there is no connection to end: declare the service for tcp")
+        raise ResultError("over UDP there is no connection to end: declare the service for tcp")
     return result
 
 
@@ -268,5 +274,5 @@ def _final(tag: bytes, result: Result, max_line: int) -> Reply:
     if len(args) > _FEW or sum(map(len, args)) > _SHORT:
         size = len(reply.encode())
         if size > max_line:
-            raise ValueError(f"its reply would be {size} bytes long, over {max_line}")
+            raise ResultError(f"its reply would be {size} bytes long, over {max_line}")
     return reply

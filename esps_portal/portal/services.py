@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypedDict, Unpack
 
 import attrs
@@ -31,7 +31,12 @@ class CloseAfter:
 
 
 #: What a service may return: nothing, one argument, or several; or the end of the connection.
-Result = str | bytes | Iterable[str | bytes] | CloseAfter | None
+Result = str | bytes | Sequence[str | bytes] | CloseAfter | None
+_MAY_RETURN = "a service returns str, bytes, a list or tuple of those, or None"
+
+
+class ResultError(TypeError):
+    """What a service has returned cannot be sent as its reply. Its text says what can."""
 
 
 @attrs.define
@@ -135,7 +140,9 @@ class Service:
             raise ValueError(message)
         doc = inspect.getdoc(function) or ""
         least, most, wants_call = _arity(function)
-        instant = not inspect.iscoroutinefunction(function)
+        # An object may have an async __call__.
+        call = getattr(function, "__call__", None)  # noqa: B004 - to look at, not to ask whether
+        instant = not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call))
         return cls(
             name=name,
             function=function,
@@ -165,20 +172,44 @@ def reply_args(result: Result) -> tuple[bytes, ...]:
     """Return what a service returned as the arguments of its reply.
 
     Raises:
-        TypeError: it is nothing that a service may return.
+        ResultError: it is nothing that a service may return.
     """
     if type(result) is tuple and _OCTETS.issuperset(map(type, result)):
         return result
     if result is None:
         return ()
     if isinstance(result, CloseAfter):
-        raise TypeError("only a plain service may end a connection")
-    if isinstance(result, str | bytes):
-        result = (result,)
-    return tuple(as_octets(arg) for arg in result)
+        raise ResultError("only a plain service may end a connection")
+    if isinstance(result, str | bytes | bytearray | memoryview):
+        return (as_octets(result),)
+    # A dict would lose its values, a set its order, and a generator may have no end.
+    if not isinstance(result, Sequence):
+        raise ResultError(_wrong_result(result))
+    args = []
+    for arg in result:
+        if not isinstance(arg, str | bytes | bytearray | memoryview):
+            words = f"it returned {_kind(result)} with {_kind(arg)} in it"
+            raise ResultError(f"{words}: {_MAY_RETURN}")
+        args.append(as_octets(arg))
+    return tuple(args)
 
 
-def as_octets(arg: str | bytes) -> bytes:
+def _wrong_result(result: object) -> str:
+    """Return what is wrong with a result, and end what it has begun."""
+    words = f"it returned {_kind(result)}: {_MAY_RETURN}"
+    if inspect.iscoroutine(result):
+        result.close()  # or Python warns, later and elsewhere, that nobody has awaited it
+        return f"{words}; await it, in an async def"
+    if isinstance(result, Iterator):
+        return f"{words}; an async def sends lines as it goes, with await call.data(...)"
+    return words
+
+
+def _kind(value: object) -> str:
+    return type(value).__qualname__
+
+
+def as_octets(arg: str | bytes | bytearray | memoryview) -> bytes:
     """Return an argument as octets: text is UTF-8."""
     if isinstance(arg, str):
         return arg.encode()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import trio
+import trio.lowlevel
 
 from esps_portal import CallContext, Portal, ReplyError
 from esps_portal.portal.matching import Wanted
@@ -85,6 +86,85 @@ async def test_an_unforeseen_failure(  # ESPS-VERB-15
         assert answer.startswith(b"a ERR failed")
         await assert_served(listening)
     assert portal.statistics.failed == 1
+
+
+def returning_a_generator() -> Iterator[str]:
+    yield "a"
+
+
+def unawaited() -> object:
+    return sell_out()
+
+
+class Waiting:
+    async def __call__(self) -> str:
+        return "waited"
+
+
+MAY_RETURN = "a service returns str, bytes, a list or tuple of those, or None"
+GENERATOR = "an async def sends lines as it goes, with await call.data(...)"
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (lambda: 3, f"it returned int: {MAY_RETURN}"),
+        (lambda: True, f"it returned bool: {MAY_RETURN}"),
+        (lambda: {"a": "b"}, f"it returned dict: {MAY_RETURN}"),
+        (lambda: {"a"}, f"it returned set: {MAY_RETURN}"),
+        (object, f"it returned object: {MAY_RETURN}"),
+        (lambda: ("a", 3), f"it returned tuple with int in it: {MAY_RETURN}"),
+        (lambda: [["a"]], f"it returned list with list in it: {MAY_RETURN}"),
+        (lambda: range(3), f"it returned range with int in it: {MAY_RETURN}"),
+        (
+            returning_a_generator,
+            f"it returned generator: {MAY_RETURN}; {GENERATOR}",
+        ),
+        (
+            unawaited,
+            f"it returned coroutine: {MAY_RETURN}; await it, in an async def",
+        ),
+        (lambda: "x" * 9000, "its reply would be 9006 bytes long, over 8192"),
+    ],
+)
+@pytest.mark.parametrize("awaited", [False, True], ids=["sync", "async"])
+async def test_a_result_that_is_no_reply(  # ESPS-VERB-15
+    function: Callable[[], object], says: str, awaited: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def wait() -> object:
+        return function()
+
+    portal = Portal()
+    portal.service(name="shop")(wait if awaited else function)
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL shop\n")
+        assert (await client.line()).startswith(b"a ERR failed ")
+        await assert_served(listening)
+    (record,) = [record for record in caplog.records if record.name == "esps_portal"]
+    assert record.getMessage() == f"service shop failed: {says}"
+    assert record.exc_info is None
+
+
+@pytest.mark.parametrize(
+    ("function", "reply"),
+    [
+        (lambda: None, b"a OK"),
+        (lambda: "é", b"a OK %C3%A9"),
+        (lambda: bytearray(b"b"), b"a OK b"),
+        (lambda: memoryview(b"b"), b"a OK b"),
+        (lambda: ["a", b"b", bytearray(b"c")], b"a OK a b c"),
+        (lambda: (), b"a OK"),
+        (Waiting(), b"a OK waited"),
+    ],
+)
+async def test_a_result_that_is_one(function: Callable[[], object], reply: bytes) -> None:
+    portal = Portal()
+    portal.service(name="shop")(function)
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL shop\n")
+        assert await client.line() == reply
 
 
 async def test_a_refusal_out_of_a_nursery_is_one() -> None:  # ESPS-VERB-17
