@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from esps_portal.cli.output import need_output
+from esps_portal.cli.words import fail
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 _PARTS = {"text": "esps-1.md", "abnf": "esps-1.abnf", "registry": "registry.toml"}
 
 
-def spec_folder() -> Path:
-    """Return where the specification is: in the package, or beside it in a source checkout."""
-    package = Path(__file__).resolve().parent.parent
+def spec_folder() -> Traversable:
+    """Return where the specification is: in the package, or beside it in a source checkout.
+
+    It is a `Path`, unless the package is imported from an archive.
+    """
+    package = resources.files("esps_portal")
     shipped = package / "spec"
-    return shipped if shipped.is_dir() else package.parent / "spec"
+    if isinstance(package, Path) and not shipped.is_dir():
+        return package.parent / "spec"
+    return shipped
 
 
 @click.command("spec")
@@ -25,7 +36,12 @@ def spec_command(part: str, *, path: bool) -> None:
     """Print the specification of ESPS/1: its text, grammar or registry."""
     need_output()
     folder = spec_folder()
-    if path:
+    if not path:
+        click.echo((folder / _PARTS[part]).read_text(encoding="utf-8"), nl=False)
+    elif isinstance(folder, Path):
         click.echo(str(folder))
     else:
-        click.echo((folder / _PARTS[part]).read_text(encoding="utf-8"), nl=False)
+        fail(
+            f"esps-portal: the files are inside an archive, {folder}: unpack it (python -m zipfile"
+            " -e), or print a part with esps-portal spec text, abnf or registry"
+        )

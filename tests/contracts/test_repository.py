@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -102,6 +103,25 @@ def test_the_wheel_has_the_command_and_the_licence(wheel: Path) -> None:
         words = archive.read(entry_points).decode()
     assert "esps-portal = esps_portal.cli:main" in words
     assert any(name.endswith("/licenses/LICENSE") for name in names)
+
+
+def test_the_specification_is_read_out_of_the_archive(wheel: Path, tmp_path: Path) -> None:
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "esps_portal", "spec", *args],
+            cwd=tmp_path,  # not the checkout, which would be imported first
+            env={**os.environ, "PYTHONPATH": str(wheel)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    for part, name in (("text", "esps-1.md"), ("registry", "registry.toml")):
+        assert run(part).stdout == (ROOT / "spec" / name).read_text(encoding="utf-8")
+    refused = run("--path")
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+    assert f"the files are inside an archive, {wheel}/esps_portal/spec" in refused.stderr
 
 
 # ---- what is in the repository -----------------------------------------------------------------
