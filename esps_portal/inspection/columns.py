@@ -1,11 +1,13 @@
-"""The rows that ``ss``, ``lsof`` and ``netstat`` would show for a port.
+"""What was found, in the form in which ``ss``, ``lsof`` and ``netstat`` show it.
 
-Their columns in their order and their spelling, except those that only the kernel's own
-interfaces know (queues, device numbers). Only what listens, or is open to everybody, is
-here: that is what ``ss -l`` and ``netstat -l`` list.
+None of them is run, and none needs to be on this machine. Their columns in their order and their
+spelling, except those that only the kernel's own interfaces know (queues, device numbers). Only
+what listens, or is open to everybody, is here: that is what ``ss -l`` and ``netstat -l`` list.
 """
 
 from __future__ import annotations
+
+import shutil
 
 import attrs
 
@@ -15,17 +17,25 @@ from esps_portal.inspection.holders import CONNECTED, LISTEN, WILDCARDS, Holder
 
 @attrs.frozen
 class Table:
-    """What one program would show.
+    """Our own findings in the form of one program.
 
     Attributes:
         program: ``ss``, ``lsof`` or ``netstat``.
         command: how to ask it.
         rows: the cells; the first row is the header.
+        is_here: whether this machine has the program.
     """
 
     program: str
     command: str
     rows: tuple[tuple[str, ...], ...]
+    is_here: bool
+
+    @classmethod
+    def of(cls, command: str, *rows: tuple[str, ...]) -> Table:
+        """Make the table of a command's program."""
+        program = command.partition(" ")[0]
+        return cls(program, command, rows, shutil.which(program) is not None)
 
     def lines(self) -> list[str]:
         """Return the rows with their columns aligned."""
@@ -44,9 +54,9 @@ def tables(holders: tuple[Holder, ...], port: int) -> tuple[Table, ...]:
     open_ones = [holder for holder in holders if holder.state != CONNECTED]
     seen = [holder for holder in open_ones if holder.pid is not None]  # lsof goes by process
     return (
-        Table("ss", f"ss -lntup 'sport = :{port}'", (_SS, *map(_ss, open_ones))),
-        Table("lsof", f"lsof -nP -i :{port}", (_LSOF, *map(_lsof, seen))),
-        Table("netstat", "netstat -lntup", (_NETSTAT, *map(_netstat, open_ones))),
+        Table.of(f"ss -lntup 'sport = :{port}'", _SS, *map(_ss, open_ones)),
+        Table.of(f"lsof -nP -i :{port}", _LSOF, *map(_lsof, seen)),
+        Table.of("netstat -lntup", _NETSTAT, *map(_netstat, open_ones)),
     )
 
 

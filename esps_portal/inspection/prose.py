@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 
 from esps_portal.inspection import probe
-from esps_portal.inspection.columns import bracketed
+from esps_portal.inspection.columns import Table, bracketed
 from esps_portal.inspection.excerpt import visible
 from esps_portal.inspection.facts import PortFacts
 from esps_portal.inspection.holders import CONNECTED, LISTEN, WILDCARDS, Holder
@@ -42,8 +42,19 @@ def _parts(report: Report) -> Iterator[list[str]]:
         yield ["Not seen:", *(f"  {sentence}" for sentence in report.sight.unseen)]
     yield ["Registries:", *_facts(report.facts)]
     if report.sight.holders:
+        yield _about_tables(report.tables)
         for table in report.tables:
-            yield [f"{table.command}", *(f"  {line}" for line in table.lines())]
+            yield [f"In the form of {table.command}:", *(f"  {line}" for line in table.lines())]
+
+
+def _about_tables(tables: tuple[Table, ...]) -> list[str]:
+    here = ", ".join(table.program for table in tables if table.is_here)
+    missing = ", ".join(table.program for table in tables if not table.is_here)
+    has = f"This machine has {here or 'none of them'}"
+    return [
+        "The same again, in the form of other tools: these are inspect's own findings.",
+        f"The tools were not run. {has}{f', not {missing}' if here and missing else ''}.",
+    ]
 
 
 def _headline(report: Report) -> str:

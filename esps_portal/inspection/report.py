@@ -45,7 +45,7 @@ class Report:
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """What ``ss``, ``lsof`` and ``netstat`` would show."""
+        """Our own findings, in the form in which ``ss``, ``lsof`` and ``netstat`` show theirs."""
         return tables(self.sight.holders, self.port)
 
     def as_json(self) -> dict[str, Any]:
@@ -62,7 +62,9 @@ class Report:
                 excerpt, seconds.
             facts: port, range_name, first, last, needs_root, iana (null, or name, transports,
                 registrant), services (tcp and udp: a name or null).
-            rows: ss, lsof and netstat: a list of objects, each column's heading to its cell.
+            rows: our own findings in the form of ss, lsof and netstat, which were not run: for each
+                a list of objects, each column's heading to its cell.
+            tools: ss, lsof and netstat: whether this machine has it.
         """
         return {
             "port": self.port,
@@ -74,6 +76,7 @@ class Report:
             "answers": [attrs.asdict(answer) for answer in self.answers],
             "facts": attrs.asdict(self.facts),
             "rows": {table.program: _objects(table) for table in self.tables},
+            "tools": {table.program: table.is_here for table in self.tables},
         }
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 
 import attrs
@@ -187,6 +188,24 @@ def test_what_is_said(message: str) -> None:
     assert message in said
 
 
+@pytest.mark.parametrize(
+    ("here", "says"),
+    [
+        (["ss", "lsof", "netstat"], "This machine has ss, lsof, netstat."),
+        (["lsof"], "This machine has lsof, not ss, netstat."),
+        ([], "This machine has none of them."),
+    ],
+)
+def test_the_rows_are_said_to_be_our_own(
+    here: list[str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: name if name in here else None)
+    said = "\n".join(prose(worst()))
+    assert f"these are inspect's own findings.\nThe tools were not run. {says}\n" in said
+    assert "\nIn the form of ss -lntup 'sport = :65535':\n" in said
+    assert worst().as_json()["tools"] == {name: name in here for name in ("ss", "lsof", "netstat")}
+
+
 def test_json_says_everything() -> None:
     told = json.loads(json.dumps(worst().as_json()))
     assert list(told) == [
@@ -199,6 +218,7 @@ def test_json_says_everything() -> None:
         "answers",
         "facts",
         "rows",
+        "tools",
     ]
     assert told["holders"][0]["command"][2] == "x" * 5000
     assert told["answers"][0]["product"] == "fake/1.0"
