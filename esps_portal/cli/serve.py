@@ -51,7 +51,7 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
     No rights are needed: 2867 is a registered port. The wildcard :: takes
     IPv6 alone; for both give --host :: --host 0.0.0.0. Sockets handed over by
     systemd (LISTEN_FDS) are served in place of --host and --port, and
-    NOTIFY_SOCKET is told when the portal listens.
+    NOTIFY_SOCKET is notified when the portal listens.
 
     On a terminal each request is a line, once it has ended; --access-log
     writes them elsewhere too. With --json the first line says where the portal

@@ -22,10 +22,10 @@ COVERED = (
 )
 
 
-def told(*hosts: str, port: int = 0) -> str:
+def told(*hosts: str, port: int = 0, tcp: bool = True, udp: bool = True) -> str:
     """Bind, which fails, and return what is said."""
     with pytest.raises(CannotBindError) as raised:
-        bind(hosts, port).close()
+        bind(hosts, port, tcp=tcp, udp=udp).close()
     return f"{raised.value}{bind_hint(raised.value, '--port')}"
 
 
@@ -59,10 +59,12 @@ def test_a_taken_port_names_who_has_it(kind: socket.SocketKind, host: str) -> No
         port = held.getsockname()[1]
         if host == "127.0.0.1":
             other.bind(("127.0.0.2", port))  # it is in nobody's way
-        if kind == socket.SOCK_STREAM:
+        is_tcp = kind == socket.SOCK_STREAM
+        if is_tcp:
             held.listen()
-        line = told("127.0.0.1", port=port)
-    transport = "tcp" if kind == socket.SOCK_STREAM else "udp"
+        # Of the other transport somebody else may have the number.
+        line = told("127.0.0.1", port=port, tcp=is_tcp, udp=not is_tcp)
+    transport = "tcp" if is_tcp else "udp"
     assert line.startswith(f"cannot listen on 127.0.0.1 port {port} ({transport})")
     assert line.endswith(f" (pid {os.getpid()}); try another --port, or --port 0")
     assert line.count("pid") == 1
