@@ -72,7 +72,9 @@ def access_line(entry: Entry, longest: int) -> str:
 def _request_line(call: RecordedCall, longest: int) -> str:
     took = (call.ended or call.received) - call.received
     shown = f"{_client(call.remote)} {call.transport} {_request(call, longest)}"
-    return f"{shown} -> {_result(call)} {took * 1000:.1f} ms{_fault(call.fault)}"
+    # One that was to hit a call's reply has not struck where the call ended without one.
+    struck = "" if call.state == ABORTED else call.fault
+    return f"{shown} -> {_result(call)} {took * 1000:.1f} ms{_fault(struck)}"
 
 
 def _connection_line(connection: RecordedConnection) -> str:

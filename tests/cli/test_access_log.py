@@ -73,6 +73,11 @@ def test_a_line_names_the_fault() -> None:
     assert told == "[::1]:5 udp CALL x -> faulted (OK) 12.3 ms; fault: latency seconds=1.0"
 
 
+def test_a_fault_that_did_not_strike_is_not_named() -> None:
+    told = line_of(b"a CALL x", ABORTED, b"", "reset service=x")
+    assert told == "127.0.0.1:5 udp CALL x -> no reply 12.3 ms"
+
+
 @pytest.mark.parametrize(
     "data",
     [
