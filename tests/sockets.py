@@ -6,12 +6,13 @@ import contextlib
 import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import attrs
 
 from esps_portal.portal.records import RecordedConnection
 from esps_portal.testing import RunningPortal
+from esps_portal.testing.placed import PlacedFault
 
 PATIENCE = 30  # seconds; no test waits that long unless it fails
 # Nothing that would come at once has come after it. Longer makes a test surer, and slower.
@@ -47,6 +48,15 @@ class Client:
 
     def lines(self, count: int) -> list[bytes]:
         return [self.line() for _ in range(count)]
+
+    def exactly(self, size: int) -> bytes:
+        """Return so many of the next bytes, in however many pieces they come."""
+        while len(self._held) < size:
+            data = self.socket.recv(65536)
+            assert data, self._held
+            self._held += data
+        taken, self._held = self._held[:size], self._held[size:]
+        return taken
 
     def rest(self) -> bytes:
         """Return everything until FIN."""
@@ -117,11 +127,21 @@ def timed() -> Iterator[Elapsed]:
 GENEROUS = 10  # seconds that something late may be later on a machine that is busy
 
 
+def until(done: Callable[[], object], portal: RunningPortal) -> None:
+    """Wait until something is true of the portal."""
+    deadline = time.monotonic() + PATIENCE
+    while not done():
+        assert time.monotonic() < deadline, portal.transcript()
+
+
+def until_happened(fault: PlacedFault, portal: RunningPortal, times: int = 1) -> None:
+    """Wait until a fault has struck so often."""
+    until(lambda: fault.happened >= times, portal)
+
+
 def closed(portal: RunningPortal) -> list[RecordedConnection]:
     """Return the connections once all have ended: after its FIN a portal listens for a while."""
-    deadline = time.monotonic() + PATIENCE
-    while any(connection.closed is None for connection in portal.connections()):
-        assert time.monotonic() < deadline, portal.transcript()
+    until(lambda: all(found.closed is not None for found in portal.connections()), portal)
     return portal.connections()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -17,8 +18,9 @@ from esps_portal.portal.offer import bundled_portal
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.stubs import Stub
 from esps_portal.testing import FaultName, RunningPortal, serve_in_thread
+from tests.clocks import PortalClock
 from tests.portals import StreamPeer, running
-from tests.sockets import PATIENCE, assert_all_struck, closed, connected, timed
+from tests.sockets import PATIENCE, assert_all_struck, closed, connected
 
 
 @pytest.fixture(name="portal")
@@ -44,7 +46,9 @@ def scripted(kind: str, **said: Any) -> ScriptedPortal:  # noqa: ANN401 - what a
 
 
 async def until_faulted(portal: ScriptedPortal) -> None:
+    deadline = time.monotonic() + PATIENCE  # trio's own clock may stand still
     while not portal.script.faults.in_force[0].happened:
+        assert time.monotonic() < deadline
         await trio.lowlevel.checkpoint()
     await trio.testing.wait_all_tasks_blocked()
 
@@ -140,13 +144,16 @@ async def test_a_cancel_that_waits_its_turn_is_answered() -> None:
 # -- CANCEL
 
 
-def test_cancel_while_the_last_line_is_out_in_part(portal: RunningPortal) -> None:
+def test_cancel_while_the_last_line_is_out_in_part(
+    clock: PortalClock, portal: RunningPortal
+) -> None:
     """The call has been answered: its line ends, and there is nothing to cancel."""
-    portal.fault("slice", pause=0.2, service="delay")
+    portal.fault("slice", pause=600, service="delay")
     with connected(portal) as client:
         client.send(b"a CALL delay 0 xyz\n")
         assert client.receive() == b"a OK"
         client.send(b"b CANCEL a\n")
+        clock.jump(600)
         assert client.line() == b" xyz\n"
         assert client.line().startswith(b"b ERR not-in-flight")
     assert [call.state for call in portal.calls()] == ["faulted"]
@@ -271,23 +278,31 @@ def test_no_line_gets_between_pieces(portal: RunningPortal) -> None:
     assert b"c OK c\n" in found
 
 
-def test_held_lines_wait_their_turn(portal: RunningPortal) -> None:
-    portal.fault("coalesce", replies=9, seconds=0.05, service="echo")
-    portal.fault("slice", pause=0.15, service="delay")
+def test_held_lines_wait_their_turn(clock: PortalClock, portal: RunningPortal) -> None:
+    portal.fault("coalesce", replies=9, seconds=60, service="echo")
+    portal.fault("slice", pause=600, service="delay")
     with connected(portal) as client:
         client.send(b"a CALL echo held\nb CALL delay 0 xyz\n")
-        assert client.lines(2) == [b"b OK xyz\n", b"a OK held\n"]
+        assert client.exactly(4) == b"b OK"
+        clock.jump(60)
+        client.assert_silence()
+        clock.jump(540)
+        assert client.exactly(5) == b" xyz\n"
+        assert client.line() == b"a OK held\n"
 
 
-def test_the_end_of_one_call_ends_the_others(portal: RunningPortal) -> None:
+def test_the_end_of_one_call_ends_the_others(clock: PortalClock, portal: RunningPortal) -> None:
     portal.fault("close", service="delay")
-    with connected(portal) as client, timed() as elapsed:
-        client.send(b"a CALL drip 100000 1\nb CALL delay 20\n")
-        found = client.rest().splitlines(keepends=True)
+    with connected(portal) as client:
+        client.send(b"a CALL drip 100000 1000\nb CALL delay 20500\n")
+        portal.wait_for(count=2)
+        for number in range(1, 21):
+            clock.jump(1)
+            assert client.line() == b"a DATA %d\n" % number
+        clock.jump(0.5)
+        assert client.rest() == b""
         client.socket.shutdown(socket.SHUT_WR)
         closed(portal)
-    assert found == [b"a DATA %d\n" % n for n in range(1, len(found) + 1)]
-    assert elapsed.seconds < 5
     (connection,) = portal.connections()
     assert (connection.closed_by, connection.how) == ("portal", "fin")
     assert [call.state for call in portal.calls()] == ["aborted", "faulted"]

@@ -13,7 +13,8 @@ import pytest
 from esps_portal import Limits
 from esps_portal.portal.vocabulary import VOCABULARY
 from esps_portal.testing import RunningPortal, serve_in_thread
-from tests.sockets import GENEROUS, Client, assert_all_struck, closed, connected, timed
+from tests.clocks import PortalClock
+from tests.sockets import Client, assert_all_struck, closed, connected, until_happened
 
 When = Literal["before", "after"]
 
@@ -184,72 +185,80 @@ def test_no_terminator_of_a_stream(portal: RunningPortal) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_latency(portal: RunningPortal, when: When) -> None:
+def test_latency(clock: PortalClock, portal: RunningPortal, when: When) -> None:
+    """It comes once: late before it is executed, the reply is not late once more."""
+    fault = portal.fault("latency", seconds=600, service="count", when=when)
     with connected(portal) as client:
-        portal.fault("latency", seconds=0.1, service="echo", when=when)
-        with timed() as elapsed:
-            assert client.call(b"a CALL echo x") == b"a OK x\n"
-        assert 0.1 <= elapsed.seconds < (0.2 if when == "before" else 0.1) + GENEROUS
-        assert client.call(b"b PING") == b"b OK\n"
-
-
-def test_latency_before_comes_once(portal: RunningPortal) -> None:
-    """Late before it is executed, the reply is not late once more."""
-    with connected(portal) as client:
-        portal.fault("latency", seconds=0.2, when="before")
         client.send(b"a CALL count\n")
-        with timed() as elapsed:
-            portal.wait_for("count")
-            assert client.line() == b"a OK 1\n"
-        assert elapsed.seconds >= 0.15
+        until_happened(fault, portal)
+        clock.jump(599)
+        client.assert_silence()
+        clock.jump(1)
+        assert client.line() == b"a OK 1\n"
+        assert client.call(b"b PING") == b"b OK\n"
     (call,) = portal.calls()
     assert call.ended is not None
-    assert 0.2 <= call.ended - call.received < 0.39
+    assert call.ended - call.received == pytest.approx(600)
 
 
-def test_latency_with_jitter(portal: RunningPortal) -> None:
-    fault = portal.fault("latency", seconds=0.02, jitter=0.1, seed=3)
+def test_latency_with_jitter(clock: PortalClock, portal: RunningPortal) -> None:
+    fault = portal.fault("latency", seconds=20, jitter=100, seed=3)
+    chance = random.Random(3)
     with connected(portal) as client:
-        for _ in range(3):
-            chance = 0.02 + 0.1 * random.Random(3).random()
-            with timed() as elapsed:
-                client.call(b"a PING")
-            assert elapsed.seconds >= 0.02
-            if fault.happened == 1:
-                assert elapsed.seconds >= chance
+        for number in range(3):
+            client.send(b"a PING\n")
+            until_happened(fault, portal, number + 1)
+            clock.jump(20 + 100 * chance.random() - 0.001)
+            client.assert_silence()
+            clock.jump(0.002)
+            assert client.line() == b"a OK\n"
 
 
-def test_latency_of_one_call_delays_no_other(portal: RunningPortal) -> None:
+def test_latency_of_one_call_delays_no_other(clock: PortalClock, portal: RunningPortal) -> None:
+    fault = portal.fault("latency", seconds=600, service="delay")
     with connected(portal) as client:
-        portal.fault("latency", seconds=0.2, service="delay")
         client.send(b"a CALL delay 0\n")
-        portal.wait_for("delay")
+        until_happened(fault, portal)
         assert client.call(b"b PING") == b"b OK\n"
+        clock.jump(600)
         assert client.line() == b"a OK\n"
 
 
-def test_who_waits_for_a_late_answer_is_not_idle() -> None:
+def test_who_waits_for_a_late_answer_is_not_idle(clock: PortalClock) -> None:
     with (
-        serve_in_thread(limits=Limits(idle=0.05)) as portal,
-        portal.fault("latency", seconds=0.2),
+        serve_in_thread(limits=Limits(idle=60)) as portal,
+        portal.fault("latency", seconds=600) as fault,
         connected(portal) as client,
     ):
         client.send(b"a CALL echo x\n")
-        assert client.rest() == b"a OK x\n* BYE idle\n"
+        until_happened(fault, portal)
+        clock.jump(599)
+        client.assert_silence()
+        clock.jump(1)
+        assert client.line() == b"a OK x\n"
+        clock.jump(60)
+        assert client.rest() == b"* BYE idle\n"
 
 
-def test_bandwidth(portal: RunningPortal) -> None:
-    """So many octets are not there before their time, and come in pieces."""
+def test_bandwidth(clock: PortalClock, portal: RunningPortal) -> None:
+    """So many bytes are not there before their time, and come in pieces."""
+    whole = b"a OK " + b"x" * 94 + b"\n"
     with connected(portal) as client:
-        portal.fault("bandwidth", bytes_per_second=1000, service="echo")
-        pieces: list[bytes] = []
-        with timed() as elapsed:
-            client.send(b"a CALL echo " + b"x" * 94 + b"\n")
-            while not pieces or not pieces[-1].endswith(b"\n"):
-                pieces.append(client.receive())
-        assert b"".join(pieces) == b"a OK " + b"x" * 94 + b"\n"
-        assert 0.1 <= elapsed.seconds < GENEROUS
-        assert max(map(len, pieces)) < 100
+        fault = portal.fault("bandwidth", bytes_per_second=10, service="echo")
+        client.send(b"a CALL echo " + b"x" * 94 + b"\n")
+        until_happened(fault, portal)
+        came = b""
+        for _ in range(10):  # seconds
+            for _ in range(10):
+                clock.jump(0.1)
+            clock.jump(0)  # once all of that second has been sent
+            came += client.receive()
+            assert came == whole[: len(came)]
+        assert came == whole
+        assert client.call(b"b PING") == b"b OK\n"
+    (call,) = portal.calls()
+    assert call.ended is not None
+    assert call.ended - call.received == pytest.approx(10)
 
 
 @pytest.mark.parametrize(
@@ -261,28 +270,31 @@ def test_bandwidth(portal: RunningPortal) -> None:
         ({"at": 1000}, [b"a OK xyz\n"]),
     ],
 )
-def test_slice(portal: RunningPortal, said: dict[str, Any], pieces: list[bytes]) -> None:
+def test_slice(
+    clock: PortalClock, portal: RunningPortal, said: dict[str, Any], pieces: list[bytes]
+) -> None:
     with connected(portal) as client:
-        fault = portal.fault("slice", service="echo", pause=0.2, **said).optional()
+        fault = portal.fault("slice", service="echo", pause=600, **said).optional()
         client.send(b"a CALL echo xyz\n")
         assert client.receive() == pieces[0]
-        if len(pieces) > 1:
-            with timed() as elapsed:
-                assert client.receive() == pieces[1]
-            assert 0.1 <= elapsed.seconds < GENEROUS
+        for piece in pieces[1:]:
+            clock.jump(599)
+            client.assert_silence()
+            clock.jump(1)
+            assert client.receive() == piece
         assert fault.happened == (len(pieces) > 1)
 
 
-def test_slice_each_line_of_a_stream(portal: RunningPortal) -> None:
+def test_slice_each_line_of_a_stream(clock: PortalClock, portal: RunningPortal) -> None:
     with connected(portal) as client:
-        portal.fault("slice", service="drip", at=1, pause=0.1)
+        portal.fault("slice", service="drip", at=1, pause=600)
         client.send(b"a CALL drip 2 0\n")
-        pieces: list[bytes] = []
-        while b"OK 2\n" not in b"".join(pieces):
-            pieces.append(client.receive())
-        assert b"".join(pieces) == b"a DATA 1\na DATA 2\na OK 2\n"
+        assert client.receive() == b"a"
         # The end of one line and the beginning of the next may come together.
-        assert not [piece for piece in pieces if b"a DATA" in piece or b"a OK" in piece]
+        for rest in (b" DATA 1\na", b" DATA 2\na", b" OK 2\n"):
+            clock.jump(600)
+            assert client.exactly(len(rest)) == rest
+            client.assert_silence()
 
 
 def test_coalesce_so_many_replies(portal: RunningPortal) -> None:
@@ -295,14 +307,18 @@ def test_coalesce_so_many_replies(portal: RunningPortal) -> None:
         assert sorted(client.receive().splitlines()) == [b"a OK", b"b OK", b"c OK"]
 
 
-def test_coalesce_for_so_long(portal: RunningPortal) -> None:
+def test_coalesce_for_so_long(clock: PortalClock, portal: RunningPortal) -> None:
     with connected(portal) as client:
-        portal.fault("coalesce", replies=99, seconds=0.1)
-        with timed() as elapsed:
-            client.send(b"a PING\nb PING\n")
-            assert client.receive() == b"a OK\nb OK\n"
-        assert 0.1 <= elapsed.seconds < GENEROUS
+        fault = portal.fault("coalesce", replies=99, seconds=100)
+        client.send(b"a PING\nb PING\n")
+        until_happened(fault, portal, 2)
+        clock.jump(99)
+        client.assert_silence()
+        clock.jump(1)
+        assert client.receive() == b"a OK\nb OK\n"
         client.send(b"c PING\n")
+        until_happened(fault, portal, 3)
+        clock.jump(100)
         assert client.receive() == b"c OK\n"
 
 

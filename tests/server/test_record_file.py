@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -102,23 +103,25 @@ def test_what_cannot_be_written_is_told_at_once(path: str, says: str) -> None:
     assert sorted(Path("/proc/self/fd").iterdir()) == before
 
 
-@pytest.fixture
-def largest_file() -> Iterator[int]:
-    """No file that is written meanwhile becomes longer than so many bytes."""
+@contextlib.contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file of this process grows beyond so many bytes: pytest's report is one, perhaps."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield 1000
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_disk_that_fills_up_ends_the_recording_and_nothing_else(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, largest_file: int
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "calls.jsonl"
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.ERROR), largest_file(1000):
         record(path, *[b"%d" % number for number in range(100)])
     assert caplog.messages == [f"the recording to {path} has ended: File too large"]
-    assert path.stat().st_size <= largest_file
+    assert path.stat().st_size <= 1000
     found = answers(path)
     assert found == [b"%d" % number for number in range(len(found))]
     assert 0 < len(found) < 100

@@ -14,7 +14,9 @@ from esps_portal import Limits, Portal
 from esps_portal.portal.offer import bundled_portal
 from esps_portal.portal.services import CallContext
 from esps_portal.server.product import PRODUCT
-from tests.portals import Running, running
+from esps_portal.testing import open_memory_portal
+from esps_portal.testing.pipes import CAPACITY, Pipe
+from tests.portals import running
 
 
 @pytest.mark.parametrize("ending", [b" HTTP/1.1\r\n", b" HTTP/1.0\n"])
@@ -116,22 +118,30 @@ async def test_what_can_never_be_sent_is_not_produced() -> None:  # ESPS-UDP-15
     assert len(produced) < 20
 
 
+async def until_a_third_is_free(pipe: Pipe) -> None:
+    """Wait for room as a kernel does: what there is of it does not count before it is enough."""
+    while pipe.held > CAPACITY * 2 // 3:
+        await pipe._changed.park()  # noqa: SLF001 - it stands in for a method of the pipe
+
+
 async def test_a_slow_reader_is_no_stalled_one(
-    mock_clock: trio.testing.MockClock,
+    mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # ESPS-TCP-16
-    async with running(stall=0.5) as portal:
-        client = await portal.tcp()
-        await client.send(b"a CALL chargen 30000 512\nb QUIT\n")
-        await trio.testing.wait_all_tasks_blocked()
-        # Less than the kernel's buffer must be free of before it takes more, and never still.
-        for _ in range(12):
-            taken = 0
-            while taken < 100_000:
-                data = await client.stream.receive_some(100_000 - taken)
-                assert data
-                taken += len(data)
-            mock_clock.jump(0.3)
+    monkeypatch.setattr(Pipe, "wait_for_room", until_a_third_is_free)
+    limits = Limits(stall=30)
+    async with open_memory_portal(limits=limits) as portal, portal.open_stream() as client:
+        await client.send_all(b"a CALL chargen 100000 512\n")
+        for _ in range(12):  # all of it is less than a third
             await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(20)
+            assert len(await client.receive_some(1000)) == 1000
+        for _ in range(2):  # it reads no more; the last that it took is seen within 30 seconds
+            await trio.testing.wait_all_tasks_blocked()
+            await client.send_all(b"\n")
+            mock_clock.jump(30)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(trio.BrokenResourceError):
+            await client.send_all(b"\n")
 
 
 async def test_a_flood_of_refused_peers_keeps_nobody_waiting() -> None:  # ESPS-TCP-2
@@ -161,23 +171,19 @@ async def test_zeros_before_a_number_change_nothing(request_: bytes, answer: byt
         assert await client.line() == answer
 
 
-def small_reader(portal: Running) -> trio.SocketStream:
-    """A client whose buffer is soon full."""
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    sock.connect(portal.listening.tcp[0])
-    return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-
-
 async def test_empty_lines_are_no_reading(mock_clock: trio.testing.MockClock) -> None:
     # ESPS-TCP-16
-    async with running(stall=30) as portal, small_reader(portal) as client:
+    # In memory: a kernel takes some more of what it has no room for, whenever its timers say so.
+    limits = Limits(stall=30)
+    async with open_memory_portal(limits=limits) as portal, portal.open_stream() as client:
         await client.send_all(b"a CALL chargen 100000 512\n")
-        for _ in range(4):
+        for _ in range(3):
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(9.9)
             await client.send_all(b"\n")
-            await trio.testing.wait_all_tasks_blocked(0.01)
-            mock_clock.jump(10)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(0.4)
+        await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(trio.BrokenResourceError):
             await client.send_all(b"\n")
 
@@ -185,25 +191,26 @@ async def test_empty_lines_are_no_reading(mock_clock: trio.testing.MockClock) ->
 async def test_patience_begins_when_output_begins_to_wait(
     mock_clock: trio.testing.MockClock,
 ) -> None:  # ESPS-TCP-16
-    offered = Portal(limits=Limits(stall=30))
     may_speak = trio.Event()
+    limits = Limits(stall=30)
+    async with open_memory_portal(limits=limits) as portal, portal.open_stream() as client:
 
-    @offered.service
-    async def work(*, call: CallContext) -> None:
-        await may_speak.wait()
-        for _ in range(20_000):
-            await call.data("x" * 1000)
+        @portal.service
+        async def work(*, call: CallContext) -> None:
+            await may_speak.wait()
+            for _ in range(200):
+                await call.data("x" * 1000)
 
-    async with running(offered) as portal, small_reader(portal) as client:
         await client.send_all(b"a CALL work\n")
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(25)
         may_speak.set()
-        await trio.testing.wait_all_tasks_blocked(0.01)
-        mock_clock.jump(6)
-        await trio.testing.wait_all_tasks_blocked(0.01)
-        taken = 0
-        while taken < 20_000_000:
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(29)
+        await trio.testing.wait_all_tasks_blocked()
+        taken = b""
+        while not taken.endswith(b"a OK\n"):
             data = await client.receive_some()
             assert data
-            taken += len(data)
+            taken += data
+    assert len(taken) > 200_000
