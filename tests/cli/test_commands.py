@@ -1,4 +1,4 @@
-"""The installed command, as its users start it."""
+"""The command, as its users see it: in a process of its own where that makes a difference."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pty
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +15,9 @@ import pytest
 
 import esps_portal
 from esps_portal.server.product import PRODUCT
+from tests import commands
+from tests.commands import COMMAND
 from tests.processes import Served, served
-
-COMMAND = str(Path(sys.executable).parent / "esps-portal")
 
 
 @pytest.fixture(scope="module")
@@ -28,19 +27,14 @@ def portal() -> Iterator[Served]:
 
 
 def run(*args: str, url: str = "", stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *args],
-        env={**os.environ, **({"ESPS_PORTAL_URL": url} if url else {})},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    code, out, err = commands.run(*args, url=url, stdin=stdin.encode())
+    return subprocess.CompletedProcess(args, code, out, err)
 
 
 def test_version_is_one_and_the_same() -> None:
-    assert run("--version").stdout == f"esps-portal, version {esps_portal.__version__}\n"
+    installed = subprocess.run([COMMAND, "--version"], capture_output=True, text=True, check=True)
+    assert installed.stdout == f"esps-portal, version {esps_portal.__version__}\n"
+    assert run("--version").stdout == installed.stdout
     assert f"esps-portal/{esps_portal.__version__}" == PRODUCT
 
 

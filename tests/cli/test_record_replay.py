@@ -8,7 +8,6 @@ import resource
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +17,9 @@ import pytest
 
 from esps_portal import blocking
 from esps_portal.protocol.errors import ClosedError, PeerError, ReplyError
+from tests import commands
+from tests.commands import COMMAND
 from tests.processes import Served, served
-
-COMMAND = str(Path(sys.executable).parent / "esps-portal")
 
 Answer = tuple[list[tuple[bytes, ...]], tuple[bytes, ...] | str]
 
@@ -64,9 +63,9 @@ def values(path: Path) -> list[dict[str, Any]]:
 
 
 def failed(*args: str) -> tuple[int, str]:
-    ran = subprocess.run([COMMAND, *args], capture_output=True, text=True, timeout=60, check=False)
-    assert "Traceback" not in ran.stderr
-    return ran.returncode, ran.stderr.splitlines()[-1]
+    code, _, said = commands.run(*args)
+    assert "Traceback" not in said
+    return code, said.splitlines()[-1]
 
 
 # ---- the circle --------------------------------------------------------------------------------

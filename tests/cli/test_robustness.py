@@ -13,7 +13,6 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO
 
 import psutil
@@ -22,9 +21,10 @@ from click.testing import CliRunner
 
 from esps_portal import blocking
 from esps_portal.cli.calls import call_command
+from tests import commands
+from tests.commands import COMMAND
 from tests.processes import Served, served
 
-COMMAND = str(Path(sys.executable).parent / "esps-portal")
 FULL = "cannot write: No space left on device"
 
 
@@ -54,6 +54,8 @@ def run(
     *args: str | bytes, url: str = "", stdin: bytes = b"", redirected: str = ""
 ) -> tuple[int, str, str]:
     """Return the exit code, standard output and standard error."""
+    if not redirected:
+        return commands.run(*args, url=url, stdin=stdin)
     with start(*args, url=url, stdin=subprocess.PIPE, redirected=redirected) as process:
         out, err = process.communicate(stdin, timeout=60)
     return process.returncode, out.decode(), err.decode()
@@ -61,7 +63,9 @@ def run(
 
 def wait_until_read(pipe: IO[bytes]) -> None:
     """Wait until nothing is left in a pipe."""
+    deadline = time.monotonic() + 30
     while int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder):
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
@@ -364,7 +368,9 @@ def unreachable() -> Iterator[str]:
 def test_ctrl_c_while_it_connects(args: str) -> None:
     with unreachable() as url, start(*args.split(), url=url) as process:
         asking = psutil.Process(process.pid)
+        deadline = time.monotonic() + 30
         while "SYN_SENT" not in [c.status for c in asking.net_connections()]:
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-COMMAND = str(Path(sys.executable).parent / "esps-portal")
+from tests import commands
+from tests.commands import COMMAND
+
 SCENARIO = """
 [limits]
 max-line = 1024
@@ -205,17 +207,17 @@ def test_strict_judges_faults() -> None:
     ],
 )
 def test_bad_usage(args: list[str], says: str) -> None:
-    ran = run(*args)
-    assert ran.returncode == 2
-    assert says in ran.stderr
-    assert "Traceback" not in ran.stderr
+    code, _, said = commands.run("run", *args)
+    assert code == 2
+    assert says in said
+    assert "Traceback" not in said
 
 
 def test_help_fits_the_terminal() -> None:
-    ran = run("--help")
-    assert ran.returncode == 0
-    assert max(map(len, ran.stdout.splitlines())) <= 80
-    assert ran.stdout.isascii()
-    assert "\b" not in ran.stdout
+    code, out, _ = commands.run("run", "--help")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    assert out.isascii()
+    assert "\b" not in out
     for word in ("ESPS_PORTAL_CONTROL_URL", "[[stubs]]", "--strict", "128+N"):
-        assert word in ran.stdout
+        assert word in out

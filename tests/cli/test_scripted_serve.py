@@ -6,8 +6,6 @@ import json
 import select
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,8 @@ import pytest
 
 from esps_portal import blocking
 from esps_portal.protocol.errors import PeerError, ReplyError
+from tests import commands
 from tests.processes import Served, served
-
-COMMAND = str(Path(sys.executable).parent / "esps-portal")
 
 
 def control_of(running: Served) -> str:
@@ -42,16 +39,10 @@ def rest(running: Served) -> list[Any]:
 
 
 def usage_error(*args: str) -> str:
-    ran = subprocess.run(
-        [COMMAND, "serve", "--port", "0", *args],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ran.returncode == 2
-    assert "Traceback" not in ran.stderr
-    return ran.stderr.splitlines()[-1]
+    code, _, said = commands.run("serve", "--port", "0", *args)
+    assert code == 2
+    assert "Traceback" not in said
+    return said.splitlines()[-1]
 
 
 # ---- control -----------------------------------------------------------------------------------
@@ -80,17 +71,11 @@ def test_a_control_port_of_a_given_number() -> None:
         held.bind(("127.0.0.1", 0))
         number = held.getsockname()[1]
         held.listen()
-        ran = subprocess.run(
-            [COMMAND, "serve", "--port", "0", "--control", str(number)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    assert ran.returncode == 1
-    assert ran.stderr.startswith(f"esps-portal: cannot listen on 127.0.0.1 port {number} (tcp)")
-    assert ran.stderr.endswith("try another --control, or --control 0\n")
-    assert len(ran.stderr.splitlines()) == 1
+        code, _, said = commands.run("serve", "--port", "0", "--control", str(number))
+    assert code == 1
+    assert said.startswith(f"esps-portal: cannot listen on 127.0.0.1 port {number} (tcp)")
+    assert said.endswith("try another --control, or --control 0\n")
+    assert len(said.splitlines()) == 1
 
 
 def test_a_person_is_told_where_control_is() -> None:
