@@ -62,13 +62,13 @@ def udp_url(server: trio.socket.SocketType) -> str:
 
 
 async def lines_until(stream: trio.SocketStream, count: int) -> list[bytes]:
-    held = b""
-    while held.count(b"\n") < count:
-        data = await stream.receive_some()
-        assert data, held
-        held += data
-    assert held.endswith(b"\n")
-    return held.splitlines()
+    held, seen = [b""], 0
+    while seen < count:
+        held.append(await stream.receive_some())
+        assert held[-1], b"".join(held)
+        seen += held[-1].count(b"\n")
+    assert held[-1].endswith(b"\n")
+    return b"".join(held).splitlines()
 
 
 async def test_each_request_has_a_tag_of_its_own() -> None:  # ESPS-MSG-3
@@ -107,9 +107,10 @@ async def test_it_reads_while_it_writes() -> None:  # ESPS-TCP-5
         nursery.start_soon(ask)
         async with await server.accept() as stream:
             # More than the buffers between the two hold, in both directions.
-            await stream.send_all(GREETING + b"* ERR busy some words\n" * 400_000)
-            for line in await lines_until(stream, 1000):
-                await stream.send_all(line.split()[0] + b" OK\n")
+            await stream.send_all(GREETING + b"* ERR busy %b\n" % (b"x" * 8000) * 1200)
+            lines = await lines_until(stream, 1000)
+            assert {line.split()[1] for line in lines} == {b"CALL"}
+            await stream.send_all(b"".join(line.split()[0] + b" OK\n" for line in lines))
 
 
 @both_clients

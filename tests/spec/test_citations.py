@@ -6,6 +6,7 @@ A test cites in a comment or a docstring, where its reader looks; a vector in `r
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -52,6 +53,7 @@ def remarks(source: str) -> Iterator[str]:
             yield ast.get_docstring(node) or ""
 
 
+@functools.cache
 def citations() -> dict[str, set[str]]:
     """Return where each identifier is cited, known or not."""
     found: dict[str, set[str]] = {}
