@@ -10,7 +10,16 @@ SUITES = Path(__file__).parent / "suites"
 SHOP = Path(__file__).parents[1] / "examples/python/test_shop.py"
 
 #: Names by which pytest knows what is installed here beside it.
-OTHERS = ("anyio", "asyncio", "hypothesispytest", "pytest_cov", "randomly", "trio", "xdist")
+OTHERS = (
+    "anyio",
+    "asyncio",
+    "hypothesispytest",
+    "pytest_cov",
+    "randomly",
+    "trio",
+    "xdist",
+    "xdist.looponfail",
+)
 
 
 def place(pytester: pytest.Pytester, *suites: Path) -> None:
@@ -24,5 +33,14 @@ def run(
     pytester: pytest.Pytester, *arguments: str, needs: tuple[str, ...] = ()
 ) -> pytest.RunResult:
     """Run pytest with our plugin, and those named of the others; warnings are errors."""
-    without = [f"-pno:{name}" for name in (*OTHERS, "cacheprovider") if name not in needs]
-    return pytester.runpytest_subprocess("-Werror", *without, *arguments, timeout=60)
+    return pytester.runpytest_subprocess(*_options(needs), *arguments, timeout=60)
+
+
+def run_here(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    """Do the same in this process, where it is quicker and nothing depends on what is imported."""
+    return pytester.runpytest_inprocess(*_options(()), "-pno:faulthandler", *arguments)
+
+
+def _options(needs: tuple[str, ...]) -> list[str]:
+    without = (name for name in (*OTHERS, "cacheprovider") if name not in needs)
+    return ["-Werror", *(f"-pno:{name}" for name in without)]

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.plugin.outsider import SUITES, place, run
+from tests.plugin.outsider import SUITES, place, run, run_here
 
 SUITE = """
     import pytest
@@ -35,7 +35,7 @@ def test_a_setting_from_the_file_or_over_it(
 ) -> None:
     pytester.makeini(f"[pytest]\naddopts = --strict-markers --strict-config\n{config}")
     pytester.makepyfile(SUITE)
-    result = run(pytester, "-rP", *arguments)
+    result = run_here(pytester, "-rP", *arguments)
     result.assert_outcomes(passed=3, errors=1)
     result.stdout.fnmatch_lines(
         [
@@ -50,7 +50,7 @@ def test_a_port_that_is_taken_is_said_where_it_is_needed(pytester: pytest.Pytest
     pytester.makepyfile(SUITE)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = run(pytester, f"--esps-portal-port={port}", "-k", "lenient")
+        result = run_here(pytester, f"--esps-portal-port={port}", "-k", "lenient")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([f"*the portal of this test session: *{port}*"])
     result.stdout.no_fnmatch_line("*Traceback*")
@@ -75,7 +75,7 @@ def test_a_bad_value_is_an_error_of_one_line(
     pytester: pytest.Pytester, config: str, argument: str, said: str
 ) -> None:
     pytester.makeini(f"[pytest]\n{config}")
-    result = run(pytester, *filter(None, [argument]))
+    result = run_here(pytester, *filter(None, [argument]))
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: {said}"])
     assert len([line for line in result.errlines if line]) == 1
@@ -100,7 +100,7 @@ def test_a_suite_that_asks_for_no_portal_pays_nothing(pytester: pytest.Pytester)
 
 def test_the_plugin_says_what_it_offers(pytester: pytest.Pytester) -> None:
     place(pytester, SUITES / "plain.py")
-    result = run(pytester, "--fixtures", "--markers")
+    result = run_here(pytester, "--fixtures", "--markers")
     result.stdout.fnmatch_lines(["@pytest.mark.esps_portal(strict): whether *"])
-    result = run(pytester, "--fixtures")
+    result = run_here(pytester, "--fixtures")
     result.stdout.fnmatch_lines(["esps_portal -- *", "esps_portal_factory -- *"])

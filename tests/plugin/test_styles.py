@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.plugin.outsider import OTHERS, SHOP, SUITES, place, run
+from tests.plugin.outsider import SHOP, SUITES, place, run
 
 STYLES = {
     # name: what passes, and the plugins that the suite needs
@@ -29,7 +29,7 @@ def test_style(pytester: pytest.Pytester, style: str) -> None:
 def test_all_at_once_in_random_order_on_two_workers(pytester: pytest.Pytester) -> None:
     place(pytester, *(SUITES / f"{style}.py" for style in STYLES), SHOP)
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
-    result = run(pytester, "-n2", needs=OTHERS)
+    result = run(pytester, "-n2", needs=("anyio", "asyncio", "randomly", "trio", "xdist"))
     result.assert_outcomes(passed=sum(passed for passed, _ in STYLES.values()) + 2)
 
 

@@ -5,6 +5,7 @@ It tells whether a text is what a rule says, and makes up texts that are.
 
 from __future__ import annotations
 
+import functools
 import string
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ def matches(rule: str, text: str | bytes) -> bool:
     return True
 
 
+@functools.cache  # to build one takes longer than to draw from it
 def generated(rule: str) -> Texts:
     """Return a strategy for everything that a rule derives, within reason of length."""
     return _texts(Grammar(rule))
