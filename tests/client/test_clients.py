@@ -105,29 +105,39 @@ async def test_cancelling_the_reader_leaves_the_others(port: int) -> None:
 
 async def test_cancelling_a_call_cancels_it_there(nursery: trio.Nursery) -> None:
     portal = bundled_portal("test/1")
-    ended = trio.Event()
+    begun, ended = trio.Event(), trio.Event()
 
     @portal.service
     async def forever() -> None:
+        begun.set()
         try:
             await trio.sleep_forever()
         finally:
             ended.set()
 
     listening = await nursery.start(serve, ServerConfig(portal=portal, port=0))
-    async with connect(f"esps://127.0.0.1:{listening.tcp[0][1]}") as client:
-        with trio.move_on_after(0.05):
-            await client.call("forever")
-        with trio.fail_after(10):
+    with trio.fail_after(30):
+        async with connect(f"esps://127.0.0.1:{listening.tcp[0][1]}") as client:
+            async with trio.open_nursery() as calls:
+                calls.start_soon(client.call, "forever")
+                await begun.wait()
+                calls.cancel_scope.cancel()
             await ended.wait()
+            assert await client.ping("still") == (b"still",)
 
 
 async def test_more_than_the_buffers_hold(port: int) -> None:
     """A client reads while it writes, or both sides would wait for each other."""
-    async with connect(f"esps://127.0.0.1:{port}") as portal, trio.open_nursery() as nursery:
-        big = "x" * 8000
-        for _ in range(2000):
-            nursery.start_soon(portal.call, "echo", big)
+    big, answers = "x" * 8000, []
+    with trio.fail_after(60):
+        async with connect(f"esps://127.0.0.1:{port}") as portal, trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                answers.append(await portal.call("echo", big))
+
+            for _ in range(2000):
+                nursery.start_soon(ask)
+    assert answers == [(big.encode(),)] * 2000
 
 
 @pytest.mark.parametrize(

@@ -214,10 +214,18 @@ async def test_reset_leaves_nothing() -> None:
 async def test_two_resets_at_a_time() -> None:
     async with controlled() as it:
         controls = [await it.controller() for _ in range(3)]
-        await it.tcp()
+        await controls[0].do("stub", {"service": "price"})
+        peer = await it.tcp()
+        await peer.send(b"a CALL stall\n")
+        await controls[0].do("wait", {"service": "stall"})
         async with trio.open_nursery() as nursery:
             for control in controls:
                 nursery.start_soon(control.do, "reset")
+        with pytest.raises(trio.BrokenResourceError):
+            await peer.line()
+        for control in controls:
+            assert await control.do("calls") == []
+            assert await control.do("scenario") == [{}]
 
 
 async def test_a_scenario_goes_in_and_comes_out() -> None:

@@ -64,14 +64,23 @@ async def test_the_drain_is_bounded() -> None:  # ESPS-END-7
 
 
 async def test_shutdown() -> None:  # ESPS-END-5, ESPS-END-6
-    async with running() as listening:
+    portal = bundled_portal("test/1")
+    may_end = trio.Event()
+
+    @portal.service
+    async def work() -> str:
+        await may_end.wait()
+        return "x"
+
+    async with running(portal) as listening:
         client = await listening.tcp()
-        await client.send(b"a CALL delay 100 x\nb PING\n")
+        await client.send(b"a CALL work\nb PING\n")
         assert await client.line() == b"b OK"
         listening.shut_down()
         assert await client.line() == b"* BYE closing"
         await client.send(b"c CALL count x\n")
         assert (await client.line()).startswith(b"c ERR closing")
+        may_end.set()
         assert await client.line() == b"a OK x"
         assert await client.line() == b""
 
@@ -99,9 +108,10 @@ async def test_a_peer_that_never_reads() -> None:  # ESPS-TCP-14, ESPS-TCP-15, E
     async with running(stall=0.3, idle=60) as listening:
         deaf = await listening.tcp()
         before = psutil.Process().memory_info().rss
+        line = b"a PING " + b"x" * 8000 + b"\n"
         with contextlib.suppress(trio.BrokenResourceError):
             while True:
-                await deaf.send(b"a CALL random 2000\n" * 1000)
+                await deaf.send(line * 10)
         assert psutil.Process().memory_info().rss - before < 50_000_000
         other = await listening.tcp()
         await other.send(b"a PING\n")
@@ -194,6 +204,7 @@ async def test_a_taken_port_is_said_at_once() -> None:
         with pytest.RaisesGroup(CannotBindError):
             async with trio.open_nursery() as nursery:
                 await nursery.start(serve, ServerConfig(port=port))
+                pytest.fail("it serves")
 
 
 async def test_cancelled_it_leaves_no_socket() -> None:

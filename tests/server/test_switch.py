@@ -200,7 +200,7 @@ def test_down_while_clients_come(portal: RunningPortal) -> None:
     for thread in threads:
         thread.start()
     try:
-        for _ in range(100):
+        for _ in range(40):
             with portal.down():
                 pass
     finally:

@@ -37,8 +37,14 @@ def test_a_block_is_recorded_and_replayed(tmp_path: Path) -> None:
 
 
 def test_a_recording_that_outlives_its_portal(tmp_path: Path) -> None:
-    with serve_in_thread() as portal, portal.record(tmp_path / "calls.jsonl"):
+    path = tmp_path / "calls.jsonl"
+    with serve_in_thread() as portal, portal.record(path):
+        with blocking.connect(portal.url) as client:
+            client.call("echo", "hi")
         portal.stop()
+    events = [json.loads(line)["event"] for line in path.read_text().splitlines()]
+    assert events[0] == "began"
+    assert {"received", "replied"} <= set(events)
 
 
 def test_what_cannot_be_recorded_or_replayed(tmp_path: Path) -> None:
