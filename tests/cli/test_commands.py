@@ -198,9 +198,8 @@ def test_serve_drains_and_exits_0(number: int) -> None:
             peer.sendall(b"a CALL delay 300 done\nb PING\n")
             assert lines.readline() == b"b OK\n"
             running.process.send_signal(number)
-            assert lines.readline() == b"* BYE closing\n"
-            assert lines.readline() == b"a OK done\n"
-            assert lines.readline() == b""
+            # In this order, unless it takes 300 ms for the signal to arrive.
+            assert sorted(lines) == [b"* BYE closing\n", b"a OK done\n"]
         assert running.process.wait(30) == 0
         assert json.loads(running.output.readlines()[-1]) == {"event": "stopped"}
 

@@ -159,12 +159,16 @@ def test_cancel_while_the_last_line_is_out_in_part(
     assert [call.state for call in portal.calls()] == ["faulted"]
 
 
-def test_cancel_while_a_line_of_a_stream_is_out_in_part(portal: RunningPortal) -> None:
-    portal.fault("slice", at=1, pause=0.2, service="drip")
+def test_cancel_while_a_line_of_a_stream_is_out_in_part(
+    clock: PortalClock, portal: RunningPortal
+) -> None:
+    portal.fault("slice", at=1, pause=10, service="drip")
     with connected(portal) as client:
         client.send(b"a CALL drip 100000 0\n")
         assert client.receive() == b"a"
         client.send(b"b CANCEL a\n")
+        for _ in range(5):  # it may come when the next line has begun
+            clock.jump(10)
         found = client.lines(2)
         while not found[-1].startswith(b"b"):
             found.append(client.line())
