@@ -12,7 +12,6 @@ import attrs
 
 from esps_portal.portal.records import RecordedConnection
 from esps_portal.testing import RunningPortal
-from esps_portal.testing.placed import PlacedFault
 
 PATIENCE = 30  # seconds; no test waits that long unless it fails
 # Nothing that would come at once has come after it. Longer makes a test surer, and slower.
@@ -132,11 +131,6 @@ def until(done: Callable[[], object], portal: RunningPortal) -> None:
     deadline = time.monotonic() + PATIENCE
     while not done():
         assert time.monotonic() < deadline, portal.transcript()
-
-
-def until_happened(fault: PlacedFault, portal: RunningPortal, times: int = 1) -> None:
-    """Wait until a fault has struck so often."""
-    until(lambda: fault.happened >= times, portal)
 
 
 def closed(portal: RunningPortal) -> list[RecordedConnection]:

@@ -9,7 +9,7 @@ import pytest
 
 from esps_portal.testing import RunningPortal, serve_in_thread
 from tests.clocks import PortalClock
-from tests.sockets import ask, assert_all_struck, connected, udp, until_happened
+from tests.sockets import PATIENCE, ask, assert_all_struck, connected, udp
 
 
 @pytest.fixture(name="portal")
@@ -129,7 +129,7 @@ def test_lifting_touches_nothing_that_is_faulted(clock: PortalClock, portal: Run
     with connected(portal) as client, connected(portal) as stalled:
         with portal.fault("stall", service="echo") as stall:
             stalled.send(b"a CALL echo\n")
-            until_happened(stall, portal)
+            stall.wait_for(timeout=PATIENCE)
         with portal.fault("slice", at=4, pause=60, service="count"):
             client.send(b"a CALL count\n")
             assert client.receive() == b"a OK"

@@ -14,7 +14,7 @@ from esps_portal import Limits
 from esps_portal.portal.vocabulary import VOCABULARY
 from esps_portal.testing import RunningPortal, serve_in_thread
 from tests.clocks import PortalClock
-from tests.sockets import Client, assert_all_struck, closed, connected, until_happened
+from tests.sockets import PATIENCE, Client, assert_all_struck, closed, connected
 
 When = Literal["before", "after"]
 
@@ -190,7 +190,7 @@ def test_latency(clock: PortalClock, portal: RunningPortal, when: When) -> None:
     fault = portal.fault("latency", seconds=600, service="count", when=when)
     with connected(portal) as client:
         client.send(b"a CALL count\n")
-        until_happened(fault, portal)
+        fault.wait_for(timeout=PATIENCE)
         clock.jump(599)
         client.assert_silence()
         clock.jump(1)
@@ -207,7 +207,7 @@ def test_latency_with_jitter(clock: PortalClock, portal: RunningPortal) -> None:
     with connected(portal) as client:
         for number in range(3):
             client.send(b"a PING\n")
-            until_happened(fault, portal, number + 1)
+            fault.wait_for(number + 1, PATIENCE)
             clock.jump(20 + 100 * chance.random() - 0.001)
             client.assert_silence()
             clock.jump(0.002)
@@ -218,7 +218,7 @@ def test_latency_of_one_call_delays_no_other(clock: PortalClock, portal: Running
     fault = portal.fault("latency", seconds=600, service="delay")
     with connected(portal) as client:
         client.send(b"a CALL delay 0\n")
-        until_happened(fault, portal)
+        fault.wait_for(timeout=PATIENCE)
         assert client.call(b"b PING") == b"b OK\n"
         clock.jump(600)
         assert client.line() == b"a OK\n"
@@ -231,7 +231,7 @@ def test_who_waits_for_a_late_answer_is_not_idle(clock: PortalClock) -> None:
         connected(portal) as client,
     ):
         client.send(b"a CALL echo x\n")
-        until_happened(fault, portal)
+        fault.wait_for(timeout=PATIENCE)
         clock.jump(599)
         client.assert_silence()
         clock.jump(1)
@@ -246,7 +246,7 @@ def test_bandwidth(clock: PortalClock, portal: RunningPortal) -> None:
     with connected(portal) as client:
         fault = portal.fault("bandwidth", bytes_per_second=10, service="echo")
         client.send(b"a CALL echo " + b"x" * 94 + b"\n")
-        until_happened(fault, portal)
+        fault.wait_for(timeout=PATIENCE)
         came = b""
         for _ in range(10):  # seconds
             for _ in range(10):
@@ -311,13 +311,13 @@ def test_coalesce_for_so_long(clock: PortalClock, portal: RunningPortal) -> None
     with connected(portal) as client:
         fault = portal.fault("coalesce", replies=99, seconds=100)
         client.send(b"a PING\nb PING\n")
-        until_happened(fault, portal, 2)
+        fault.wait_for(2, PATIENCE)
         clock.jump(99)
         client.assert_silence()
         clock.jump(1)
         assert client.receive() == b"a OK\nb OK\n"
         client.send(b"c PING\n")
-        until_happened(fault, portal, 3)
+        fault.wait_for(3, PATIENCE)
         clock.jump(100)
         assert client.receive() == b"c OK\n"
 

@@ -23,7 +23,6 @@ from tests.sockets import (
     assert_no_datagram,
     connected,
     udp,
-    until_happened,
 )
 
 PLENTY = 600  # seconds that are never waited for
@@ -107,7 +106,7 @@ def test_reorder_for_so_long(clock: PortalClock, portal: RunningPortal) -> None:
     fault = portal.fault("reorder", replies=9, seconds=600, times=1)
     with udp(portal) as client:
         client.send(b"a PING\n")
-        until_happened(fault, portal)
+        fault.wait_for(timeout=PATIENCE)
         clock.jump(599)
         assert_no_datagram(client)
         clock.jump(1)
@@ -251,7 +250,7 @@ def test_lifting_touches_nothing_that_is_faulted(clock: PortalClock, portal: Run
     with udp(portal) as client:
         with portal.fault("delay", seconds=600, service="echo") as fault:
             client.send(b"a CALL echo\n")
-            until_happened(fault, portal)
+            fault.wait_for(timeout=PATIENCE)
         assert ask(client, b"b CALL echo\n") == b"b OK\n"
         clock.jump(600)
         assert client.recv(100) == b"a OK\n"

@@ -24,7 +24,6 @@ from tests.sockets import (
     connected,
     udp,
     until,
-    until_happened,
 )
 
 
@@ -322,7 +321,7 @@ def test_reset_sends_nothing_that_was_late_or_held(clock: PortalClock) -> None:
         client.send(b"b CALL delay 600000\n")
         portal.wait_for(count=4)
         for fault in faults:
-            until_happened(fault, portal)
+            fault.wait_for(timeout=PATIENCE)
         portal.reset()
         clock.jump(600)
         assert_no_datagram(client)
