@@ -11,34 +11,30 @@ A test that has failed already is not failed again; its report gains what the po
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, TypeVar, Unpack
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Unpack
 
 import pytest
 
+from esps_portal.testing.settings import (
+    SETTINGS,
+    Settings,
+    add_settings,
+    read_settings,
+    unusual_settings,
+)
+
 if TYPE_CHECKING:
+    import pluggy
+
     from esps_portal.testing.options import PortalFactory, PortalOptions
     from esps_portal.testing.running import RunningPortal
     from esps_portal.testing.threaded import ThreadedPortal
-
-_Value = TypeVar("_Value")
 
 _MARKER = (
     "esps_portal(strict): whether an unexpected call, an unused stub or a fault that never struck"
     " fails the test; true unless the command line or the configuration says otherwise"
 )
-_WHAT = {
-    "host": "the address where portals listen (127.0.0.1)",
-    "port": "the port of the fixture esps_portal (0, a free one)",
-    "strict": "whether an unexpected call, an unused stub or a fault that never struck fails a"
-    " test (yes)",
-}
-_METAVARS = {"host": "ADDRESS", "port": "NUMBER", "strict": "yes|no"}
-_TRUTH = {
-    **dict.fromkeys(("yes", "true", "on", "1"), True),
-    **dict.fromkeys(("no", "false", "off", "0"), False),
-}
-_MEANT = {"host": "an address", "port": "a number from 0 to 65535", "strict": "yes or no"}
 
 # The title of the section that is added to the report of a test that failed.
 _SECTION = "esps-portal"
@@ -47,25 +43,9 @@ _SECTION = "esps-portal"
 # ---- what is configured ------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
-class _Settings:
-    host: str
-    port: int
-    strict: bool
-
-
-_SETTINGS = pytest.StashKey[_Settings]()
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add each setting twice: the command line overrides the configuration file."""
-    group = parser.getgroup("esps-portal", "a TCP and UDP peer for tests (esps-portal)")
-    # In pytest's own TOML tables values have types: there a port is a number.
-    number = "int" if pytest.version_tuple >= (8, 4) else "string"
-    types = {"host": "string", "port": number, "strict": "bool"}
-    for name, what in _WHAT.items():
-        group.addoption(f"--esps-portal-{name}", metavar=_METAVARS[name], help=what)
-        parser.addini(f"esps_portal_{name}", what, type=types[name], default=None)  # type: ignore[arg-type]
+    """Add the settings."""
+    add_settings(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -75,33 +55,13 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.UsageError: a setting makes no sense.
     """
     config.addinivalue_line("markers", _MARKER)
-    config.stash[_SETTINGS] = _Settings(
-        host=_setting(config, "host", str) or "127.0.0.1",
-        port=_setting(config, "port", _port) or 0,
-        strict=_setting(config, "strict", _truth) is not False,
-    )
+    config.stash[SETTINGS] = read_settings(config)
 
 
-def _setting(config: pytest.Config, name: str, parse: Callable[[str], _Value]) -> _Value | None:
-    said, where = config.getoption(f"esps_portal_{name}"), f"--esps-portal-{name}"
-    try:
-        if said is None:
-            where = f"esps_portal_{name}"
-            said = config.getini(where)
-        return None if said is None else parse(str(said))
-    except (KeyError, TypeError, ValueError, pytest.UsageError) as error:
-        raise pytest.UsageError(f"{where} is {_MEANT[name]}, not what it says: {error}") from error
-
-
-def _port(said: str) -> int:
-    port = int(said)
-    if not 0 <= port <= 0xFFFF:  # noqa: PLR2004 - it is what sixteen bits hold
-        raise ValueError(said)
-    return port
-
-
-def _truth(said: str) -> bool:
-    return _TRUTH[said.lower()]
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Name the settings that are not the defaults: they may be why a test behaves as it does."""
+    unusual = unusual_settings(config.stash[SETTINGS])
+    return f"esps-portal: {unusual}" if unusual else None
 
 
 # ---- what is known of a test -------------------------------------------------------------------
@@ -161,7 +121,7 @@ def _account(request: pytest.FixtureRequest) -> _Account:
 def _is_strict(item: pytest.Item) -> bool:
     mark = item.get_closest_marker("esps_portal")
     if mark is None:
-        return item.config.stash[_SETTINGS].strict
+        return item.config.stash[SETTINGS].strict
     strict = mark.kwargs.get("strict")
     if mark.args or set(mark.kwargs) != {"strict"} or not isinstance(strict, bool):
         said = [*map(repr, mark.args), *(f"{key}={value!r}" for key, value in mark.kwargs.items())]
@@ -177,26 +137,29 @@ def _signed(portal: RunningPortal, text: str) -> str:
     return f"{text}\n(portal at {portal.host} port {portal.port})"
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
+# Of the old kind: the new one needs a newer pluggy than pytest 7 does.
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+) -> Generator[None, pluggy.Result[pytest.TestReport], None]:
     """Add what the portals know to the report of a test that failed."""
-    report = yield
+    outcome = yield
     account = item.stash.get(_ACCOUNT, None)
-    if account is None:
-        return report
-    if call.when == "teardown":
+    if account is not None and outcome.excinfo is None:
+        _complete(outcome.get_result(), item, call.when, account)
+
+
+def _complete(report: pytest.TestReport, item: pytest.Item, when: str, account: _Account) -> None:
+    if when == "teardown":
         del item.stash[_ACCOUNT]  # the test may be run again
         texts = [] if account.told else account.texts
     else:
-        account.passed = call.when == "call" and report.passed
+        account.passed = when == "call" and report.passed
         texts = [
             _signed(portal, portal.review().text) for portal in account.portals if report.failed
         ]
     if report.failed and texts:
         report.sections.append((_SECTION, "\n\n".join(texts)))
-    return report
 
 
 # ---- the fixtures ------------------------------------------------------------------------------
@@ -205,7 +168,7 @@ def pytest_runtest_makereport(
 class _SessionPortal:
     """The portal of a test session: started for the first test that asks, replaced if it dies."""
 
-    def __init__(self, settings: _Settings) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._portal: ThreadedPortal | None = None
 
@@ -226,7 +189,7 @@ class _SessionPortal:
 
 @pytest.fixture(scope="session")
 def _esps_portal_of_session(pytestconfig: pytest.Config) -> Iterator[_SessionPortal]:
-    session = _SessionPortal(pytestconfig.stash[_SETTINGS])
+    session = _SessionPortal(pytestconfig.stash[SETTINGS])
     yield session
     session.stop()
 
@@ -263,7 +226,7 @@ def esps_portal_factory(request: pytest.FixtureRequest) -> Iterator[PortalFactor
     from esps_portal.testing.threaded import ThreadedPortal
 
     account = _account(request)
-    host = request.config.stash[_SETTINGS].host
+    host = request.config.stash[SETTINGS].host
     started: list[tuple[ThreadedPortal, bool]] = []
 
     def start(*, strict: bool | None = None, **options: Unpack[PortalOptions]) -> RunningPortal:
