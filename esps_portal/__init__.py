@@ -6,12 +6,13 @@ that needs no network does not wait for one.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from esps_portal import blocking as blocking
+    from esps_portal import testing as testing
     from esps_portal.client.connecting import connect as connect
     from esps_portal.portal.answering import Portal as Portal
     from esps_portal.portal.services import CallContext as CallContext
@@ -27,30 +28,29 @@ if TYPE_CHECKING:
     from esps_portal.server.serving import Listening as Listening
     from esps_portal.server.serving import ServerConfig as ServerConfig
     from esps_portal.server.serving import serve as serve
+else:
+    from esps_portal.exports import lazy_exports
 
-_HOMES = {
-    "PeerError": "protocol.errors",
-    "CallContext": "portal.services",
-    "ClosedError": "protocol.errors",
-    "EspsError": "protocol.errors",
-    "Limits": "protocol.limits",
-    "Listening": "server.serving",
-    "Portal": "portal.answering",
-    "ProtocolError": "protocol.errors",
-    "ReplyError": "protocol.errors",
-    "ServerConfig": "server.serving",
-    "SlowConsumerError": "protocol.errors",
-    "TimedOutError": "protocol.errors",
-    "UnreachableError": "protocol.errors",
-    "connect": "client.connecting",
-    "serve": "server.serving",
-}
-
-__all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605 - a sorted list is a list
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - the module's attributes are of every type
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    __getattr__, __dir__, __all__ = lazy_exports(
+        __name__,
+        {
+            "CallContext": "portal.services",
+            "ClosedError": "protocol.errors",
+            "EspsError": "protocol.errors",
+            "Limits": "protocol.limits",
+            "Listening": "server.serving",
+            "PeerError": "protocol.errors",
+            "Portal": "portal.answering",
+            "ProtocolError": "protocol.errors",
+            "ReplyError": "protocol.errors",
+            "ServerConfig": "server.serving",
+            "SlowConsumerError": "protocol.errors",
+            "TimedOutError": "protocol.errors",
+            "UnreachableError": "protocol.errors",
+            "blocking": "",
+            "connect": "client.connecting",
+            "serve": "server.serving",
+            "testing": "",
+        },
+        "__version__",
+    )

@@ -6,8 +6,7 @@ does not wait for trio.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from esps_portal.portal.matching import ANY as ANY
@@ -36,41 +35,37 @@ if TYPE_CHECKING:
     from esps_portal.testing.running import PortalEndedError as PortalEndedError
     from esps_portal.testing.running import RunningPortal as RunningPortal
     from esps_portal.testing.threaded import serve_in_thread as serve_in_thread
+else:
+    from esps_portal.exports import lazy_exports
 
-_HOMES = {
-    "ANY": "portal.matching",
-    "ANY_ARGS": "portal.matching",
-    "CannotBindError": "server.binding",
-    "CannotRecordError": "server.record_file",
-    "Entry": "portal.records",
-    "FaultError": "portal.vocabulary",
-    "FaultName": "testing.fault_overloads",
-    "MemoryPortal": "testing.memory",
-    "NotCalledError": "testing.running",
-    "NotStruckError": "testing.placed",
-    "Outage": "testing.placed",
-    "PlacedFault": "testing.placed",
-    "PortalEndedError": "testing.running",
-    "PortalFactory": "testing.options",
-    "PortalOptions": "testing.options",
-    "RecordedCall": "portal.records",
-    "RecordedConnection": "portal.records",
-    "RecordingError": "portal.recording",
-    "RunningPortal": "testing.running",
-    "ScenarioError": "portal.plain",
-    "Stub": "portal.stubs",
-    "StubError": "portal.stubs",
-    "VerificationError": "testing.findings",
-    "open_memory_portal": "testing.memory",
-    "open_portal": "testing.inside",
-    "serve_in_thread": "testing.threaded",
-}
-
-__all__ = sorted(_HOMES)  # noqa: PLE0605 - a sorted list is a list
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - the module's attributes are of every type
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"esps_portal.{home}"), name)
+    __getattr__, __dir__, __all__ = lazy_exports(
+        __name__,
+        {
+            "ANY": "portal.matching",
+            "ANY_ARGS": "portal.matching",
+            "CannotBindError": "server.binding",
+            "CannotRecordError": "server.record_file",
+            "Entry": "portal.records",
+            "FaultError": "portal.vocabulary",
+            "FaultName": "testing.fault_overloads",
+            "MemoryPortal": "testing.memory",
+            "NotCalledError": "testing.running",
+            "NotStruckError": "testing.placed",
+            "Outage": "testing.placed",
+            "PlacedFault": "testing.placed",
+            "PortalEndedError": "testing.running",
+            "PortalFactory": "testing.options",
+            "PortalOptions": "testing.options",
+            "RecordedCall": "portal.records",
+            "RecordedConnection": "portal.records",
+            "RecordingError": "portal.recording",
+            "RunningPortal": "testing.running",
+            "ScenarioError": "portal.plain",
+            "Stub": "portal.stubs",
+            "StubError": "portal.stubs",
+            "VerificationError": "testing.findings",
+            "open_memory_portal": "testing.memory",
+            "open_portal": "testing.inside",
+            "serve_in_thread": "testing.threaded",
+        },
+    )

@@ -134,6 +134,8 @@ def _read(config: pytest.Config, name: str, setting: _Setting) -> Any:  # noqa: 
         if said is None:
             where = f"esps_portal_{name}"
             said = config.getini(where)
+            if not isinstance(said, str | int):
+                return setting.default  # the suite has a setting of its own by that name
         return setting.parse(str(said))
     except (KeyError, TypeError, ValueError, pytest.UsageError) as error:
         message = f"{where} is {setting.values}, not what it says: {error}"

@@ -94,7 +94,8 @@ def test_a_suite_that_asks_for_no_portal_pays_nothing(pytester: pytest.Pytester)
     pytester.makepyfile("def test_nothing(): pass")
     result = run(pytester, "-s")
     result.assert_outcomes(passed=1)
-    loaded = [f"esps_portal{name}" for name in ("", ".testing", ".testing.plugin", ".testing.settings")]
+    light = ("", ".exports", ".testing", ".testing.plugin", ".testing.settings")
+    loaded = [f"esps_portal{name}" for name in light]
     result.stdout.fnmatch_lines([f"LOADED {loaded}".replace("[", "[[]")])
 
 

@@ -1,0 +1,39 @@
+"""The public names of a package, each imported when it is first used.
+
+A command that needs no network, and a test suite that has the pytest plugin and does not use it,
+so do not wait for trio.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+
+
+def lazy_exports(
+    package: str, homes: Mapping[str, str], *own: str
+) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
+    """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a package.
+
+    Args:
+        package: its ``__name__``.
+        homes: for each public name the module that defines it, below ``esps_portal``; for a
+            submodule of the package ``""``.
+        own: further public names, which the package defines itself.
+    """
+    public = sorted([*homes, *own])
+
+    def import_name(name: str) -> object:
+        home = homes.get(name)
+        if home is None:
+            message = f"module {package!r} has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=sys.modules[package])
+        if not home:
+            return importlib.import_module(f"{package}.{name}")
+        found = getattr(importlib.import_module(f"esps_portal.{home}"), name)
+        # From now on the package has it, and is not asked again.
+        setattr(sys.modules[package], name, found)
+        return found
+
+    return import_name, lambda: list(public), public
