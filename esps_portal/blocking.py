@@ -14,7 +14,8 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Iterator
+from typing import Self
 
 from esps_portal.protocol.errors import (
     ClosedError,
@@ -31,6 +32,37 @@ from esps_portal.protocol.urls import PortalURL
 _READ_SIZE = 65536
 # Seconds; a socket cannot count much further, and nobody can wait for longer.
 _LONGEST = 1e9
+
+
+class Rows:
+    """The DATA lines of a running call, as they arrive. Iterate over it once, within the block.
+
+    Attributes:
+        result: the arguments of the final OK; empty until the iteration has ended.
+    """
+
+    def __init__(self, pending: Pending, receive: Callable[[], None]) -> None:
+        self._pending = pending
+        self._receive = receive
+        self._has_ended = False
+        self.result: tuple[bytes, ...] = ()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> tuple[bytes, ...]:
+        if self._has_ended:
+            raise RuntimeError("the stream has ended: its `with` block is over")
+        while not self._pending.has_news:
+            self._receive()
+        if self._pending.rows:
+            return self._pending.collect()
+        self.result = self._pending.result()
+        raise StopIteration
+
+    def end(self) -> None:
+        """The block is over: nothing more is to be had."""
+        self._has_ended = True
 
 
 class _Peer:
@@ -59,25 +91,25 @@ class _Peer:
         """Return what LIST says of a service: name, flags, usage, summary."""
         return self._ask(b"LIST", (service,), timeout)
 
+    @contextlib.contextmanager
     def stream(
         self, service: str, *args: str | bytes, timeout: float | None = None
-    ) -> Generator[tuple[bytes, ...], None, tuple[bytes, ...]]:
+    ) -> Iterator[Rows]:
         """Call a service and yield its DATA lines as they arrive.
 
-        A generator: its return value is the arguments of the OK. Closing it early cancels the
-        call. The time-out bounds the whole call.
+        ``with portal.stream("drip", "3", "10") as rows: for row in rows: ...``
+        Leaving the block early cancels the call.
+
+        Args:
+            timeout: seconds for the whole call.
         """
         deadline = self._deadline(timeout)
         pending = self._begin(b"CALL", (service, *args), deadline)
+        rows = Rows(pending, lambda: self._receive(pending, deadline))
         try:
-            while True:
-                if pending.rows:
-                    yield pending.collect()
-                elif pending.is_over:
-                    return pending.result()
-                else:
-                    self._receive(pending, deadline)
+            yield rows
         finally:
+            rows.end()
             self._finish(pending)
 
     def _ask(

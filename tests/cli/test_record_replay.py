@@ -28,15 +28,13 @@ def answer(
     portal: blocking.TCPPortal | blocking.UDPPortal, service: str, *args: str | bytes
 ) -> Answer:
     """Return what a call was answered with: its DATA lines, and its OK or its refusal."""
-    rows: list[tuple[bytes, ...]] = []
-    stream = portal.stream(service, *args)
-    while True:
+    collected: list[tuple[bytes, ...]] = []
+    with portal.stream(service, *args) as rows:
         try:
-            rows.append(next(stream))
-        except StopIteration as ended:
-            return rows, ended.value
-        except ReplyError as refused:
-            return rows, str(refused)
+            collected.extend(rows)
+        except ReplyError as error:
+            return collected, str(error)
+        return collected, rows.result
 
 
 def asked(running: Served) -> list[Answer]:

@@ -54,7 +54,8 @@ def test_a_control_port() -> None:
             control.call("stub", '{"service": "price", "reply": "9.99"}')
             with blocking.connect(running.url) as portal:
                 assert portal.call("price") == (b"9.99",)
-            (row,) = control.stream("calls")
+            with control.stream("calls") as rows:
+                (row,) = rows
             assert json.loads(row[0])["service"] == "price"
             control.call("down", '{"down": true}')
             with pytest.raises(ConnectionRefusedError), socket.socket() as peer:
@@ -137,7 +138,8 @@ def test_a_seed_is_an_event_or_in_the_log() -> None:
 
 def test_a_fault_of_the_control_port_tells_its_seed_too() -> None:
     with served("--control") as running, blocking.connect(control_of(running)) as control:
-        (row,) = control.stream("fault", '{"fault": "reset", "chance": 0}')
+        with control.stream("fault", '{"fault": "reset", "chance": 0}') as rows:
+            (row,) = rows
         assert event(running)["seed"] == json.loads(row[0])["seed"]
 
 

@@ -16,6 +16,7 @@ import trio
 import trio.testing
 
 from esps_portal import (
+    CallContext,
     ClosedError,
     Limits,
     PeerError,
@@ -262,12 +263,59 @@ async def test_blocking(url: str) -> None:
             assert portal.ping("x") == (b"x",)
             assert "echo" in portal.services()
             assert portal.describe("echo")[0] == b"echo"
-            assert list(portal.stream("drip", "3", "1")) == [(b"1",), (b"2",), (b"3",)]
+            with portal.stream("drip", "3", "1") as rows:
+                assert not rows.result
+                assert list(rows) == [(b"1",), (b"2",), (b"3",)]
+                assert rows.result == (b"3",)
             with pytest.raises(ReplyError):
                 portal.call("nonsense")
             with pytest.raises(TimedOutError):
                 portal.call("delay", "60000", timeout=0.05)
             assert portal.ping("still") == (b"still",)
+
+    await in_thread(session)
+
+
+async def test_a_blocking_stream_that_is_left_early_cancels_the_call(
+    nursery: trio.Nursery,
+) -> None:
+    portal = bundled_portal("test/1")
+    ended = trio.Event()
+
+    @portal.service
+    async def rows_without_end(*, call: CallContext) -> None:
+        try:
+            while True:
+                await call.data("row")
+                await trio.sleep(0.001)
+        finally:
+            ended.set()
+
+    def session(port: int) -> None:
+        with blocking.connect(f"esps://127.0.0.1:{port}") as client:
+            with client.stream("rows-without-end") as rows:
+                assert next(rows) == (b"row",)
+            with pytest.raises(RuntimeError, match="stream has ended: its `with` block is over"):
+                next(rows)
+            assert rows.result == ()
+            # What came before is dealt with: not closing the connection has ended the call.
+            assert client.ping("still") == (b"still",)
+            assert ended.is_set()
+
+    listening = await nursery.start(serve, ServerConfig(portal=portal, port=0))
+    await in_thread(lambda: session(listening.tcp[0][1]))
+
+
+async def test_a_blocking_stream_has_one_time_out_for_all_its_rows(url: str) -> None:
+    def session() -> None:
+        with blocking.connect(url) as portal:
+            with portal.stream("drip", "9999", "10", timeout=0.1) as rows:
+                if not url.startswith("esps+udp"):
+                    assert next(rows) == (b"1",)
+                with pytest.raises(TimedOutError):
+                    list(rows)
+            with pytest.raises(ReplyError), portal.stream("nonsense") as rows:
+                list(rows)
 
     await in_thread(session)
 

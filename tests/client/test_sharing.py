@@ -66,8 +66,10 @@ async def test_the_same_without_trio(port: int, monkeypatch: pytest.MonkeyPatch)
     few_held(monkeypatch, "esps_portal.blocking")
 
     def session() -> None:
-        with blocking.connect(f"esps://127.0.0.1:{port}", timeout=30) as portal:
-            rows = portal.stream("rows")
+        with (
+            blocking.connect(f"esps://127.0.0.1:{port}", timeout=30) as portal,
+            portal.stream("rows") as rows,
+        ):
             assert next(rows)[0] == b"0"
             for _ in range(ROWS):
                 portal.ping()
