@@ -122,6 +122,14 @@ class Journal:
         return self.watches.begin(service, count, len(self.calls_of(service)), met)
 
     @property
+    def has_news(self) -> bool:
+        """Whether anything has happened since it was empty, but for connections that were kept."""
+        self._end_run()
+        return bool(self._calls) or any(
+            not connection.is_kept or connection.closed_by for connection in self.connections
+        )
+
+    @property
     def forgotten(self) -> int:
         """How many requests are no longer kept."""
         self._end_run()
@@ -129,15 +137,19 @@ class Journal:
 
     # -- what carriers note
 
-    def opened(self, remote: tuple[str, int], now: float) -> RecordedConnection:
-        """A connection was accepted."""
+    def opened(
+        self, remote: tuple[str, int], now: float, *, is_kept: bool = False
+    ) -> RecordedConnection:
+        """A connection was accepted; or has outlived a reset, and is numbered anew."""
         self._end_run()
         self._order += 1
         self._accepted += 1
         at = now - self.start
-        record = RecordedConnection(self._accepted, remote, at, order_opened=self._order)
+        record = RecordedConnection(
+            self._accepted, remote, at, order_opened=self._order, is_kept=is_kept
+        )
         self.connections.append(record)
-        self._tell(record.order_opened, at, "opened", record)
+        self._tell(record.order_opened, at, _opening(record), record)
         return record
 
     def closed(self, record: RecordedConnection, by: str, how: str, now: float) -> None:
@@ -254,7 +266,8 @@ class Journal:
 
     def _entries(self) -> Iterator[Entry]:
         for connection in self.connections:
-            yield Entry(connection.order_opened, connection.opened, "opened", connection)
+            event = _opening(connection)
+            yield Entry(connection.order_opened, connection.opened, event, connection)
             if connection.closed is not None:
                 yield Entry(connection.order_closed, connection.closed, "closed", connection)
         for call in self.calls:
@@ -267,3 +280,7 @@ class Journal:
     ) -> None:
         for sink in self.sinks:
             sink(Entry(order, at, event, subject))
+
+
+def _opening(connection: RecordedConnection) -> str:
+    return "kept" if connection.is_kept else "opened"

@@ -22,7 +22,9 @@ class RecordedConnection:
     Attributes:
         number: from 1, in the order in which they were accepted.
         remote: the client's address and port.
-        opened, closed: seconds since the portal started; ``None``: it is still open.
+        opened, closed: seconds since the portal started, or was last reset; ``None``: it is still
+            open.
+        is_kept: it was open already at that reset, and stayed so.
         closed_by: who closed first: ``client`` or ``portal``; empty until one of them has.
         how: ``fin``, ``rst``; empty until then.
         requests: how many came on it.
@@ -38,6 +40,7 @@ class RecordedConnection:
     requests: int = 0
     order_opened: int = 0
     order_closed: int = 0
+    is_kept: bool = False
 
     @property
     def is_reused(self) -> bool:
@@ -137,7 +140,8 @@ class Entry:
 
     Attributes:
         at: seconds since the portal started.
-        event: ``opened``, ``closed``; or the state that a request came to.
+        event: ``opened``, ``kept`` (it was open before the reset), ``closed``; or the state that a
+            request came to.
     """
 
     order: int

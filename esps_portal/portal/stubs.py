@@ -234,24 +234,44 @@ class Mismatch:
 
 @attrs.define
 class StubBook:
-    """All stubs, in the order in which they were placed."""
+    """All stubs, in the order in which they were placed; permanent ones come last.
+
+    A permanent stub belongs to a whole session: it survives `clear`, nobody has to use it, and it
+    answers what no other stub does.
+    """
 
     #: By service name; a name is here as long as it has a stub.
     by_name: dict[bytes, list[Stub]] = attrs.field(factory=dict)
+    permanent: list[Stub] = attrs.field(factory=list)
 
     def place(self, stub: Stub) -> Stub:
         """Add a stub."""
+        stubs = self.by_name.setdefault(stub.service.encode(), [])
+        stubs.insert(sum(placed not in self.permanent for placed in stubs), stub)
+        return stub
+
+    def place_permanent(self, stub: Stub) -> Stub:
+        """Add a stub that stays."""
+        self.permanent.append(stub)
         self.by_name.setdefault(stub.service.encode(), []).append(stub)
         return stub
 
     def clear(self) -> None:
-        """Forget all stubs."""
+        """Forget all stubs but the permanent ones, which begin anew."""
         self.by_name.clear()
+        for stub in self.permanent:
+            stub.used = 0
+            self.by_name.setdefault(stub.service.encode(), []).append(stub)
 
     @property
     def all(self) -> list[Stub]:
-        """Every stub that is whole."""
-        return [stub for stubs in self.by_name.values() for stub in stubs if not stub.is_void]
+        """Every stub that is whole, and not permanent."""
+        return [
+            stub
+            for stubs in list(self.by_name.values())
+            for stub in stubs
+            if not stub.is_void and stub not in self.permanent
+        ]
 
     @property
     def names(self) -> list[bytes]:

@@ -57,6 +57,8 @@ def _row(entry: Entry, place: str, what: str) -> str:
 def _about_connection(entry: Entry, connection: RecordedConnection) -> str:
     if entry.event == "opened":
         return f"opened by {_remote(connection.remote)}"
+    if entry.event == "kept":
+        return f"open since before, by {_remote(connection.remote)}"
     fault = f"; fault: {connection.fault}" if connection.fault else ""
     return f"closed by the {connection.closed_by} ({_ENDS[connection.how]}){fault}"
 

@@ -159,6 +159,13 @@ class Conversation:
         # The head of the first line, while that is being skipped.
         self._skipped_first = b""
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it is open, and nothing is under way: no call, no part of a line."""
+        return self.state is State.OPEN and not (
+            self._calls or self._running or self._splitter.is_within_line
+        )
+
     # -- what the peer sends
 
     def receive(self, data: bytes) -> bool:

@@ -70,6 +70,11 @@ class LineSplitter:
         """How many bytes of an unfinished line are held."""
         return len(self._pending)
 
+    @property
+    def is_within_line(self) -> bool:
+        """Whether a line has begun and not ended; it may be one that is skipped."""
+        return bool(self._pending or self._skipped)
+
     def feed(self, data: bytes) -> Sequence[Piece]:
         """Return what ``data`` completes, in order: lines without their LF, and what went wrong."""
         if self._skipped:

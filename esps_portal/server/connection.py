@@ -97,6 +97,19 @@ class Connection(Sender):
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
 
+    def sever(self) -> None:
+        """Send RST from another thread, for a loop that is stuck."""
+        self._stream.sever()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it only waits for the peer's next line."""
+        ends = bool(self._ending) or self._farewell is not None or self._nursery is None
+        sends = self._sending or bool(self._outgoing)
+        return (
+            not (ends or sends) and self._conversation.is_at_rest and not self._stream.has_input()
+        )
+
     def shut_down(self) -> None:
         """Shut down in good order: say so, let running calls end, end."""
         self._interrupt("closing")

@@ -28,13 +28,14 @@ _TOO_LONG = b"(too long)"
 class ScriptedConnection(WreckingConnection):
     """Serves one peer as a test has scripted it."""
 
-    __slots__ = ("_cancel", "_of_call", "_peer", "_quit", "_record", "_script")
+    __slots__ = ("_cancel", "_of_call", "_opened", "_peer", "_quit", "_record", "_script")
 
     def __init__(self, stream: Stream, peer: tuple[str, int], portal: ScriptedPortal) -> None:
         super().__init__(stream, peer, portal)
         self._script = portal.script
         self._peer = peer
-        self._record = self._script.journal.opened(peer, trio.current_time())
+        self._opened = trio.current_time()
+        self._record = self._script.journal.opened(peer, self._opened)
         # Each call that runs: its record, and what a fault makes of it.
         self._of_call: dict[Call, tuple[RecordedCall, Wreckage | None]] = {}
         # What waits for its answer behind the end of other calls.
@@ -57,6 +58,16 @@ class ScriptedConnection(WreckingConnection):
                     self._note(unanswered, ABORTED)
             self._script.faults.forget(self)
             self._note_end()
+
+    @property
+    def number(self) -> int:
+        """Its number in the journal."""
+        return self._record.number
+
+    def begin_anew(self) -> None:
+        """The journal was emptied: this connection stays, and is noted and numbered anew."""
+        journal = self._script.journal
+        self._record = journal.opened(self._peer, self._opened, is_kept=True)
 
     # -- the reader
 

@@ -34,8 +34,14 @@ class Stream(Protocol):
     def send_eof(self) -> None:
         """Send FIN."""
 
+    def has_input(self) -> bool:
+        """Whether something has come that was not received: bytes, FIN or RST."""
+
     def abort(self) -> None:
         """Send RST."""
+
+    def sever(self) -> None:
+        """Do the same from another thread, for a loop that is stuck."""
 
     def untaken(self) -> int:
         """Return how many bytes were sent that the peer's system has not acknowledged."""
@@ -90,11 +96,28 @@ class SocketStream:
     def abort(self) -> None:
         """Send RST, and throw away what the kernel still holds."""
         with contextlib.suppress(OSError):
-            on, no_time = 1, 0
-            self._socket.setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, no_time)
-            )
+            self._reset_at_close()
         self.close()
+
+    def has_input(self) -> bool:
+        """Whether something has come that was not received: bytes, FIN or RST."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def sever(self) -> None:
+        """Send RST from another thread, for a loop that is stuck."""
+        with contextlib.suppress(OSError):
+            self._reset_at_close()
+        self._socket.close()
+
+    def _reset_at_close(self) -> None:
+        on, no_time = 1, 0
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, no_time))
 
     def untaken(self) -> int:
         """Return how many bytes were sent that the peer's system has not acknowledged (tcp(7))."""

@@ -21,7 +21,7 @@ from esps_portal.protocol.datagrams import DatagramRules
 from esps_portal.server.binding import Sockets, bound
 from esps_portal.server.scripted_connection import ScriptedConnection
 from esps_portal.server.scripted_datagrams import ScriptedDatagramServer
-from esps_portal.server.tcp import ConnectionServer
+from esps_portal.server.tcp import ConnectionServer, Served
 from esps_portal.server.udp import DatagramServer
 
 # RFC 863, discard: nothing is ever sent there; it only has to be somewhere else.
@@ -121,15 +121,19 @@ class Switch:
         self._down = False
         self._serve()
 
-    async def reset(self) -> None:
+    async def reset(self, *, keep_idle: bool = False) -> None:
         """Keep everything that came before from reaching what comes after.
 
         Open connections and those that wait to be accepted are reset, datagrams that were not
         read are thrown away, kept answers forgotten. It returns when that is so.
+
+        Args:
+            keep_idle: leave alone the connections that wait for their client's next request, and
+                those that wait to be accepted.
         """
         async with self._resetting:  # they come from any thread
             self.up()
-            for listener in self._sockets.tcp:
+            for listener in () if keep_idle else self._sockets.tcp:
                 _refuse_waiting(listener)
             for server in self.datagrams:
                 server.discard_waiting()
@@ -139,7 +143,7 @@ class Switch:
                 if isinstance(server, ScriptedDatagramServer):
                     server.forget_held()
             self._rules.forget_all()
-            await self.connections.abort()
+            await (self.connections.abort(_is_idle) if keep_idle else self.connections.abort())
 
     async def shut_down(self) -> None:
         """Let what runs end, within the limits."""
@@ -147,6 +151,21 @@ class Switch:
             draining.start_soon(self.connections.shut_down)
             for server in self.datagrams:
                 draining.start_soon(server.shut_down)
+
+    def renumber(self) -> None:
+        """Note every open connection in the journal, which was emptied."""
+        for connection in sorted(self._scripted(), key=lambda connection: connection.number):
+            connection.begin_anew()
+
+    def sever(self) -> None:
+        """Free the ports, and reset what is open, from another thread: the loop is stuck."""
+        self.close()
+        for connection in self._scripted():
+            connection.sever()
+
+    def _scripted(self) -> list[ScriptedConnection]:
+        found = list(self.connections.connections)
+        return [connection for connection in found if isinstance(connection, ScriptedConnection)]
 
     def close(self) -> None:
         """Close every socket."""
@@ -172,6 +191,10 @@ class Switch:
     async def _accept(self, listener: socket.socket, scope: trio.CancelScope) -> None:
         with scope:
             await self.connections.accept(listener)
+
+
+def _is_idle(connection: Served) -> bool:
+    return isinstance(connection, ScriptedConnection) and connection.is_idle
 
 
 def _share(sock: socket.socket, *, allowed: bool) -> None:

@@ -201,11 +201,13 @@ class ConnectionServer:
             connection.shut_down()
         await self._until_ended(self.connections)
 
-    async def abort(self) -> None:
-        """Reset every connection, and return when all have ended."""
-        self.abort_soon()
+    async def abort(self, keep: Callable[[Served], bool] = lambda _: False) -> None:
+        """Reset every connection but those to keep; return when all these have ended."""
         # Not those that come meanwhile, of which there may be no end.
-        await self._until_ended(set(self.connections))
+        aborted = {connection for connection in self.connections if not keep(connection)}
+        for connection in aborted:
+            connection.abort()
+        await self._until_ended(aborted)
 
     def abort_soon(self) -> None:
         """Reset every connection."""

@@ -60,6 +60,12 @@ class WreckingConnection(Connection):
         """When the watch has to look again. A peer that waits for a late answer is not idle."""
         return math.inf if self._wrecking and not self._sending else super().deadline
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it only waits for the peer's next line: no fault has anything left to do."""
+        wrecked = bool(self._wrecking or self._held) or self._over is not None
+        return not wrecked and super().is_idle
+
     def shut_down(self) -> None:
         """The server closes."""
         if self._over is not None:

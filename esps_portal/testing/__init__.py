@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from esps_portal.testing.running import NotCalledError as NotCalledError
     from esps_portal.testing.running import PortalEndedError as PortalEndedError
     from esps_portal.testing.running import RunningPortal as RunningPortal
+    from esps_portal.testing.session import PortalAddress as PortalAddress
     from esps_portal.testing.threaded import serve_in_thread as serve_in_thread
 else:
     from esps_portal.exports import lazy_exports
@@ -53,6 +54,7 @@ else:
             "NotStruckError": "testing.placed",
             "Outage": "testing.placed",
             "PlacedFault": "testing.placed",
+            "PortalAddress": "testing.session",
             "PortalEndedError": "testing.running",
             "PortalFactory": "testing.options",
             "PortalOptions": "testing.options",

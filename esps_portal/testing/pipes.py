@@ -28,10 +28,15 @@ class Pipe:
         """How many octets wait to be read."""
         return len(self._held)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether reading would not wait."""
+        return bool(self._held) or self._ended or self._broken
+
     async def read(self, size: int) -> bytes:
         """Wait for octets; ``b""`` is the end."""
         await trio.lowlevel.checkpoint()
-        while not (self._held or self._ended or self._broken):
+        while not self.has_news:
             await self._changed.park()
         if self._broken:
             raise trio.BrokenResourceError("the connection was reset")
@@ -90,6 +95,14 @@ class ServerEnd:
     def send_eof(self) -> None:
         """Send no more."""
         self._outgoing.end()
+
+    def has_input(self) -> bool:
+        """Whether something has come that was not received."""
+        return self._incoming.has_news
+
+    def sever(self) -> None:
+        """Reset: a loop in memory is nobody else's."""
+        self.abort()
 
     def abort(self) -> None:
         """Reset."""

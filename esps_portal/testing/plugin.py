@@ -10,25 +10,28 @@ A test that has failed already is not failed again; its report gains what the po
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pytest
 
 from esps_portal.testing.settings import (
     SETTINGS,
-    Settings,
     add_settings,
     read_settings,
     unusual_settings,
+    where_port_is_set,
 )
+from esps_portal.testing.strays import Strays
 
 if TYPE_CHECKING:
     import pluggy
 
     from esps_portal.testing.options import PortalFactory, PortalOptions
     from esps_portal.testing.running import RunningPortal
+    from esps_portal.testing.session import PortalAddress, SessionPortal
     from esps_portal.testing.threaded import ThreadedPortal
 
 _MARKER = (
@@ -56,12 +59,43 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     config.addinivalue_line("markers", _MARKER)
     config.stash[SETTINGS] = read_settings(config)
+    config.stash[_STRAYS] = Strays()
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Name the settings that are not the defaults: they may be why a test behaves as it does."""
     unusual = unusual_settings(config.stash[SETTINGS])
     return f"esps-portal: {unusual}" if unusual else None
+
+
+# ---- calls between tests -----------------------------------------------------------------------
+
+_STRAYS = pytest.StashKey[Strays]()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send them from a worker of xdist to its controller."""
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["esps_portal_strays"] = session.config.stash[_STRAYS].rows()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - a class of xdist
+    """Take them from a worker that has ended."""
+    output = getattr(node, "workeroutput", None) or {}
+    node.config.stash[_STRAYS].add(output.get("esps_portal_strays", ()))
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Report them; those that a stub of the session answered only with ``-v``."""
+    lines = config.stash[_STRAYS].report(expected_too=config.option.verbose > 0)
+    if lines:
+        terminalreporter.section("esps-portal: calls while no test had the portal")
+        for line in lines:
+            terminalreporter.line(line)
 
 
 # ---- what is known of a test -------------------------------------------------------------------
@@ -165,38 +199,36 @@ def _complete(report: pytest.TestReport, item: pytest.Item, when: str, account: 
 # ---- the fixtures ------------------------------------------------------------------------------
 
 
-class _SessionPortal:
-    """The portal of a test session: started for the first test that asks, replaced if it dies."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._portal: ThreadedPortal | None = None
-
-    def running(self) -> ThreadedPortal:
-        """Return it."""
-        if self._portal is None or not self._portal.is_running:
-            from esps_portal.testing.threaded import ThreadedPortal
-
-            self._portal = ThreadedPortal.start(host=self._settings.host, port=self._settings.port)
-        self._portal.lend()
-        return self._portal
-
-    def stop(self) -> None:
-        """End it, if there is one."""
-        if self._portal is not None:
-            self._portal.stop()
-
-
 @pytest.fixture(scope="session")
-def _esps_portal_of_session(pytestconfig: pytest.Config) -> Iterator[_SessionPortal]:
-    session = _SessionPortal(pytestconfig.stash[SETTINGS])
+def _esps_portal_of_session(pytestconfig: pytest.Config) -> Iterator[SessionPortal]:
+    from esps_portal.testing.session import SessionPortal
+
+    settings = pytestconfig.stash[SETTINGS]
+    strays = pytestconfig.stash[_STRAYS]
+    session = SessionPortal(
+        settings.host, settings.port, strays, keep_idle=settings.reset == "keep"
+    )
     yield session
     session.stop()
 
 
+@pytest.fixture(scope="session")
+def esps_portal_address(
+    pytestconfig: pytest.Config, _esps_portal_of_session: SessionPortal
+) -> PortalAddress:
+    """Where the fixture `esps_portal` listens, for what is started once: host, port, url, udp_url.
+
+    Its ``stub(...)`` answers in every test and between them, where the test's own stubs do not.
+    """
+    from esps_portal.testing.session import PortalAddress
+
+    with _explained(pytestconfig):
+        return PortalAddress(_esps_portal_of_session)
+
+
 @pytest.fixture
 def esps_portal(
-    request: pytest.FixtureRequest, _esps_portal_of_session: _SessionPortal
+    request: pytest.FixtureRequest, _esps_portal_of_session: SessionPortal
 ) -> Iterator[RunningPortal]:
     """A portal to talk to over TCP and UDP: stubs, faults, and a journal of what happened.
 
@@ -204,16 +236,30 @@ def esps_portal(
     have struck; what is open is reset. A fixture whose clients are to be closed before that
     depends on this one.
     """
-    from esps_portal.server.binding import CannotBindError
-
     account = _account(request)
-    try:
-        portal = _esps_portal_of_session.running()
-    except CannotBindError as error:
-        pytest.fail(f"the portal of this test session: {error}", pytrace=False)
+    with _explained(request.config):
+        portal = _esps_portal_of_session.lend(request.node.nodeid)
     account.portals.append(portal)
     yield portal
     account.fail(account.settle(portal, strict=account.strict))
+
+
+@contextlib.contextmanager
+def _explained(config: pytest.Config) -> Iterator[None]:
+    """Fail the test, and say why, where the portal of the session cannot listen."""
+    from esps_portal.server.binding import CannotBindError
+
+    try:
+        yield
+    except CannotBindError as error:
+        text = f"the portal of this test session: {error}"
+        if config.stash[SETTINGS].port and hasattr(config, "workerinput"):
+            text += (
+                "\nEach xdist worker has a portal of its own, and two of them cannot listen on one"
+                f" port: leave {where_port_is_set(config)} out, so that each takes a free one, or"
+                " run with -n 0"
+            )
+        pytest.fail(text, pytrace=False)
 
 
 @pytest.fixture

@@ -288,8 +288,9 @@ class RunningPortal(PlacesFaults):
             return self._loop.run_when_quiet(self._reviewed)
         except PortalEndedError as error:
             # Its thread has gone, so the journal can be read from here.
-            how = "".join(traceback.format_exception(error.__cause__)).rstrip()
-            problems = [f"{error}\n{how}", *findings(self._script)]
+            cause = error.__cause__
+            how = "" if cause is None else "\n" + "".join(traceback.format_exception(cause))
+            problems = [f"{error}{how}".rstrip(), *findings(self._script)]
             return Review(problems, report(self._script, problems))
 
     def reset(self) -> None:

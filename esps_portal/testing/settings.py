@@ -34,11 +34,6 @@ class Settings:
     strict: bool
     reset: str
 
-    @property
-    def keeps_idle(self) -> bool:
-        """Whether idle connections outlive a test."""
-        return self.reset == "keep"
-
 
 SETTINGS = pytest.StashKey[Settings]()
 

@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 import trio
 
-from esps_portal.portal.scripted import ScriptedPortal
+from esps_portal.portal.matching import Wanted
+from esps_portal.portal.scripted import Script, ScriptedPortal
+from esps_portal.portal.stubs import Stub
 from esps_portal.server.quiet import become_quiet
 from esps_portal.server.serving import Listening, ServerConfig, serve
 from esps_portal.testing.findings import Review
 from esps_portal.testing.inside import reached_at
 from esps_portal.testing.options import PortalOptions, scripted_portal, server_config
 from esps_portal.testing.running import PortalEndedError, RunningPortal
+from esps_portal.testing.stacks import stack_of
 
 _Result = TypeVar("_Result")
 
 # Everything is cancelled and cleanup is bounded: only a machine that is stuck needs longer.
 _STOP_WITHIN = 10.0
+# Nothing in the loop may take long, so one that does not answer within this time, twice, is stuck.
+_ANSWERS_WITHIN = 5.0
 
 
 class PortalThread:
-    """The thread, and the loop in it, as `RunningPortal` reaches it."""
+    """The thread, and the loop in it, as `RunningPortal` reaches it.
 
-    def __init__(self, portal: ScriptedPortal, config: ServerConfig) -> None:
+    Args:
+        keep_idle: let idle connections survive a reset.
+    """
+
+    def __init__(
+        self, portal: ScriptedPortal, config: ServerConfig, *, keep_idle: bool = False
+    ) -> None:
         self._portal = portal
         self._config = config
+        self._keep_idle = keep_idle
         self._ready: Future[Listening] = Future()
         self._token: trio.lowlevel.TrioToken | None = None
         self._scope = trio.CancelScope()
         self._serving: frozenset[trio.lowlevel.Task] = frozenset()
         self._death: list[BaseException] = []
+        # What it is stuck in, once it was found to be; see `_abandon`.
+        self._stuck_in = ""
         #: Whether it may be used: a portal that serves many tests is lent to each in turn.
         self.is_lent = True
         # Threads are not forked: in a child nobody would ever answer.
@@ -58,15 +73,25 @@ class PortalThread:
         if self._token is not None:
             with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._scope.cancel)
-        self._thread.join(_STOP_WITHIN)
+        if not self._stuck_in:
+            self._thread.join(_STOP_WITHIN)
 
     @property
     def is_alive(self) -> bool:
-        """Whether it runs."""
-        return self._thread.is_alive()
+        """Whether it runs, and answers."""
+        return self._thread.is_alive() and not self._stuck_in
 
     def run(self, function: Callable[[], _Result]) -> _Result:
-        """Run a function in the loop, whichever thread asks."""
+        """Run a function in the loop, whichever thread asks.
+
+        Raises:
+            PortalEndedError: it cannot be: the portal has ended, or nobody may use it now.
+        """
+        self._check_lent()
+        return self.run_any_time(function)
+
+    def run_any_time(self, function: Callable[[], _Result]) -> _Result:
+        """Do the same, though no test has the portal."""
         if threading.current_thread() is self._thread:
             return function()  # a service, or a predicate of a stub, that uses its own portal
         settled: Future[_Result] = Future()
@@ -83,6 +108,7 @@ class PortalThread:
         """Run a function once what clients have sent is answered; see `become_quiet`."""
         if threading.current_thread() is self._thread:
             return function()  # what runs in the loop cannot wait for it
+        self._check_lent()
 
         async def run() -> _Result:
             await become_quiet()
@@ -94,26 +120,54 @@ class PortalThread:
         """Begin anew; see `Switch.reset`."""
         if threading.current_thread() is self._thread:
             raise RuntimeError("a portal is reset by the test, not by what it calls")
-        self._wait(self._reset)
+        self._check_lent()
+
+        async def reset() -> None:
+            if self._keep_idle:
+                await become_quiet()  # only then is it known who is idle
+            await self._reset(keep_idle=self._keep_idle)
+
+        self._wait(reset)
 
     def review_and_reset(self, review: Callable[[], _Result]) -> _Result:
         """Do `run_when_quiet` and `reset` in one round trip between the threads."""
+        self._check_lent()
 
         async def review_and_reset() -> _Result:
             await become_quiet()
             result = review()
-            await self._reset()
+            await self._reset(keep_idle=self._keep_idle)
             return result
 
         return self._wait(review_and_reset)
 
-    async def _reset(self) -> None:
+    def lend(self, function: Callable[[], _Result]) -> _Result:
+        """Let a test have it: run a function in the loop, and reset what has happened since."""
+
+        async def begin() -> _Result:
+            journal = self._portal.script.journal
+            if self._keep_idle or journal.has_news:
+                await become_quiet()
+            result = function()
+            if journal.has_news:
+                # Who has connected meanwhile, and waits, has come for this test.
+                await self._reset(keep_idle=True)
+            return result
+
+        result = self._wait(begin)
+        self.is_lent = True
+        return result
+
+    async def _reset(self, *, keep_idle: bool) -> None:
         # What is aborted still writes into the journal: it is emptied last.
-        await self._listening.switch.reset()
+        switch = self._listening.switch
+        await switch.reset(keep_idle=keep_idle)
         if self._is_dying:
             await trio.sleep_forever()  # until the loop ends, which the caller is then told
         self._portal.reset()
         self._portal.script.journal.start = trio.current_time()
+        if keep_idle:
+            switch.renumber()
 
     @property
     def _is_dying(self) -> bool:
@@ -163,13 +217,45 @@ class PortalThread:
         """
         if os.getpid() != self._process:
             raise PortalEndedError("the portal runs in the process that this one was forked from")
+        if self._stuck_in:
+            raise PortalEndedError(self._stuck_in)
         with self._alive():
             if self._token is None:
                 raise trio.RunFinishedError
-            if not self.is_lent and self.is_alive:
-                raise PortalEndedError("the portal was used between two tests: neither has it")
             self._token.run_sync_soon(begin)
+            while not _is_done(settled, _ANSWERS_WITHIN):
+                self._check_answers(self._token)
+            error = settled.exception()
+            if error is not None:
+                raise error
             return settled.result()
+
+    def _check_lent(self) -> None:
+        is_ours = threading.current_thread() is self._thread
+        if not self.is_lent and self.is_alive and not is_ours:
+            raise PortalEndedError("the portal was used between two tests: neither has it")
+
+    def _check_answers(self, token: trio.lowlevel.TrioToken) -> None:
+        """Find out whether the loop still takes turns."""
+        answered: Future[None] = Future()
+        token.run_sync_soon(answered.set_result, None)
+        if not _is_done(answered, _ANSWERS_WITHIN) and self._thread.is_alive():
+            self._abandon(token)
+            raise PortalEndedError(self._stuck_in)
+
+    def _abandon(self, token: trio.lowlevel.TrioToken) -> None:
+        """Give up a loop that is stuck, and free its ports for another one.
+
+        It may come to itself, and then ends.
+        """
+        self._stuck_in = (
+            f"the portal is stuck: it has not answered for {_ANSWERS_WITHIN:g} s, and is in\n"
+            f"{stack_of(self._thread)}"
+        )
+        with contextlib.suppress(trio.RunFinishedError):
+            token.run_sync_soon(self._scope.cancel)
+        self._listening.switch.sever()
+        self._portal.script.end()
 
     @contextmanager
     def _alive(self) -> Iterator[None]:
@@ -210,20 +296,45 @@ class ThreadedPortal(RunningPortal):
         self._thread = thread
 
     @classmethod
-    def start(cls, **options: Unpack[PortalOptions]) -> Self:
-        """Start one; see `serve_in_thread`, which ends it too."""
+    def start(
+        cls,
+        permanent: Sequence[Stub] = (),
+        *,
+        keep_idle: bool = False,
+        **options: Unpack[PortalOptions],
+    ) -> Self:
+        """Start one; see `serve_in_thread`, which ends it too.
+
+        Args:
+            permanent: stubs that survive resets.
+            keep_idle: let idle connections survive them too.
+        """
         portal = scripted_portal(options)
-        thread = PortalThread(portal, server_config(portal, options))
+        for stub in permanent:
+            portal.script.stubs.place_permanent(stub)
+        thread = PortalThread(portal, server_config(portal, options), keep_idle=keep_idle)
         return cls(portal, thread, thread.start())
 
     @property
     def is_running(self) -> bool:
-        """Whether it has neither been stopped nor died."""
+        """Whether it has neither been stopped nor died, nor is stuck."""
         return self._thread.is_alive
 
-    def lend(self) -> None:
-        """Let a test have it."""
-        self._thread.is_lent = True
+    def place_permanent(self, service: str, *args: Wanted) -> Stub:
+        """Place a stub that survives resets, even if no test has the portal; see `stub`."""
+        stub = Stub(service, args, max_line=self._portal.limits.max_line)
+        return self._thread.run_any_time(lambda: self._script.stubs.place_permanent(stub))
+
+    def lend(self, leftovers: Callable[[Script], _Result]) -> _Result:
+        """Let a test have it, as if nothing had happened since it was given back.
+
+        Args:
+            leftovers: is shown what has; `lend` returns what it returns.
+
+        Raises:
+            PortalEndedError: it has ended.
+        """
+        return self._thread.lend(lambda: leftovers(self._script))
 
     def give_back(self) -> Review:
         """Do `review` and `reset` in one step. Until it is lent again nobody can use it.
@@ -239,6 +350,12 @@ class ThreadedPortal(RunningPortal):
     def stop(self) -> None:
         """End it at once. Returns once nothing of it is left."""
         self._thread.stop()
+
+
+def _is_done(future: Future[Any], seconds: float) -> bool:
+    """Wait for a future; return whether it is done."""
+    # Not `Future.result`: its TimeoutError looks like one that a signal handler raises.
+    return future.done() or bool(concurrent.futures.wait([future], seconds).done)
 
 
 def _single(error: BaseException) -> BaseException:

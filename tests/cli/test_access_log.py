@@ -122,7 +122,8 @@ def test_each_request_is_a_line(fronted: bool) -> None:
         with served("--access-log", *upstream, json_lines=False, command=command) as running:
             with blocking.connect(running.url) as portal:
                 portal.call("echo", "a b")
-                list(portal.stream("drip", "2", "0"))
+                with portal.stream("drip", "2", "0") as rows:
+                    assert len(list(rows)) == 2
                 with pytest.raises(ReplyError):
                     portal.call("nope")
             with blocking.connect(f"esps+udp://127.0.0.1:{running.port}") as portal:

@@ -57,7 +57,7 @@ def test_no_call_is_missed(
         with contextlib.ExitStack() as held:
             send(portal, held)
             seen.append(bool(portal.give_back().problems))
-            portal.lend()
+            portal.lend(lambda _: None)
             send(portal, held)
             try:
                 portal.verify()

@@ -1,0 +1,77 @@
+"""A suite that looks at what became of the connections that the test before left open."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from esps_portal.testing import PortalAddress, RunningPortal
+
+forgotten: list[socket.socket] = []
+
+
+def greeted(portal: RunningPortal | PortalAddress) -> socket.socket:
+    client = socket.create_connection((portal.host, portal.port), 30)
+    assert read(client).startswith(b"* ESPS/1 ")
+    return client
+
+
+def read(client: socket.socket) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        data = client.recv(1)
+        assert data
+        line += data
+    return line
+
+
+@pytest.fixture(scope="session")
+def early(esps_portal_address: PortalAddress) -> Iterator[socket.socket]:
+    with greeted(esps_portal_address) as client:
+        yield client
+
+
+def is_open(client: socket.socket) -> bool:
+    try:
+        client.sendall(b"b PING\n")
+        return read(client) == b"b OK\n"
+    except ConnectionResetError:
+        return False
+
+
+def test_who_came_before_the_first_test(early: socket.socket, esps_portal: RunningPortal) -> None:
+    assert is_open(early)
+    (connection,) = esps_portal.connections()
+    assert (connection.number, connection.is_kept, connection.requests) == (1, True, 1)
+
+
+def test_who_was_idle_at_the_end_of_a_test(
+    early: socket.socket, esps_portal: RunningPortal, pytestconfig: pytest.Config
+) -> None:
+    keeps = pytestconfig.getini("esps_portal_reset") == "keep"
+    assert is_open(early) == keeps
+    assert len(esps_portal.connections()) == keeps
+
+
+LEFT = [b"a", b"a CALL delay 60000\n", b"x" * 9000, b"a CALL stall\n"]
+
+
+@pytest.mark.parametrize("left", LEFT)
+def test_who_was_not_idle(esps_portal: RunningPortal, left: bytes) -> None:
+    """What this leaves behind is looked at by the next one."""
+    for client in forgotten:
+        with client:
+            assert not is_open(client)
+    forgotten.clear()
+    client = greeted(esps_portal)
+    client.sendall(left)
+    forgotten.append(client)
+    if left.endswith(b"\n"):
+        esps_portal.wait_for(timeout=30)
+
+
+def test_the_last_one_is_closed(esps_portal: RunningPortal) -> None:
+    for client in forgotten:
+        client.close()

@@ -1,0 +1,97 @@
+"""A suite whose portal dies, and then is stuck: the next test has another one in its place."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from esps_portal import blocking
+from esps_portal.testing import PortalAddress, PortalEndedError, RunningPortal, threaded
+
+portals: list[RunningPortal] = []
+release = threading.Event()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _rate(esps_portal_address: PortalAddress) -> None:
+    esps_portal_address.stub("rate").reply("1.1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stuck_soon() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threaded, "_ANSWERS_WITHIN", 0.2)
+        yield
+    release.set()
+
+
+def assert_well(portal: RunningPortal, address: PortalAddress) -> None:
+    assert portal not in portals
+    portals.append(portal)
+    assert (portal.host, portal.port) == (address.host, address.port)
+    for url in (address.url, address.udp_url):
+        with blocking.connect(url) as client:
+            assert client.call("rate") == (b"1.1",)
+
+
+def call_of(portal: RunningPortal, service: str) -> socket.socket:
+    """Return a connection on which a service was called."""
+    client = socket.create_connection((portal.host, portal.port), 30)
+    client.sendall(f"a CALL {service}\n".encode())
+    return client
+
+
+def use(portal: RunningPortal) -> None:
+    while True:  # until the portal says why it cannot be
+        portal.calls()
+
+
+def test_that_dies(esps_portal: RunningPortal, esps_portal_address: PortalAddress) -> None:
+    assert_well(esps_portal, esps_portal_address)
+    esps_portal.service(name="die")(sys.exit)
+    with (
+        call_of(esps_portal, "die"),
+        pytest.raises(PortalEndedError, match="the portal has died: SystemExit"),
+    ):
+        use(esps_portal)
+
+
+def test_that_is_stuck(esps_portal: RunningPortal, esps_portal_address: PortalAddress) -> None:
+    assert_well(esps_portal, esps_portal_address)
+
+    @esps_portal.service
+    def hang() -> None:
+        release.wait(60)
+
+    with call_of(esps_portal, "hang") as client:
+        with pytest.raises(PortalEndedError) as stuck:
+            use(esps_portal)
+        lines = str(stuck.value).splitlines()
+        assert lines[0] == "the portal is stuck: it has not answered for 0.2 s, and is in"
+        assert "    release.wait(60)" in lines
+        assert "_serve" not in str(stuck.value)  # trio's frames and ours are not the matter
+        # Nobody waits for it in vain.
+        with pytest.raises(ConnectionResetError):
+            b"".join(iter(lambda: client.recv(99), b""))
+    with pytest.raises(PortalEndedError, match="the portal is stuck"):
+        esps_portal.stub("rate")
+
+
+def test_that_is_well(esps_portal: RunningPortal, esps_portal_address: PortalAddress) -> None:
+    assert_well(esps_portal, esps_portal_address)
+    # The one that was stuck comes to itself, and troubles nobody.
+    release.set()
+    (thread,) = (t for t in threading.enumerate() if t.name == "esps-portal" and t is not now())
+    thread.join(30)
+    assert not thread.is_alive()
+    portals.clear()
+    assert_well(esps_portal, esps_portal_address)
+
+
+def now() -> threading.Thread:
+    """Return the thread of the portal that was started last."""
+    return [t for t in threading.enumerate() if t.name == "esps-portal"][-1]
