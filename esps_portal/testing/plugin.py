@@ -255,9 +255,9 @@ def _explained(config: pytest.Config) -> Iterator[None]:
         text = f"the portal of this test session: {error}"
         if config.stash[SETTINGS].port and hasattr(config, "workerinput"):
             text += (
-                "\nEach xdist worker has a portal of its own, and two of them cannot listen on one"
-                f" port: leave {where_port_is_set(config)} out, so that each takes a free one, or"
-                " run with -n 0"
+                "\nEach xdist worker has a portal of its own, and only one of them can have this"
+                f" port: leave {where_port_is_set(config)} out, and each takes a free one; or run"
+                " with -n 0"
             )
         pytest.fail(text, pytrace=False)
 

@@ -30,6 +30,7 @@ from esps_portal.protocol.errors import EspsError, TimedOutError
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.server.record_file import RecordFile
 from esps_portal.testing import waiting
+from esps_portal.testing.description import describe_portal
 from esps_portal.testing.fault_overloads import PlacesFaults
 from esps_portal.testing.findings import Review, VerificationError, findings, report
 from esps_portal.testing.placed import Outage, PlacedFault
@@ -297,6 +298,14 @@ class RunningPortal(PlacesFaults):
         """Forget stubs, faults and journal, and end old connections, before it returns."""
         self._loop.reset()
         self._begin_anew()
+
+    def __repr__(self) -> str:
+        transports = " and ".join(transport.upper() for transport in self._transports)
+        where = f"at {self.host} port {self.port} ({transports})" if transports else "in memory"
+        return describe_portal(where, self._script, is_down=bool(self._outages))
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not name.startswith("_")]
 
     # -- within
 

@@ -320,6 +320,11 @@ class ThreadedPortal(RunningPortal):
         """Whether it has neither been stopped nor died, nor is stuck."""
         return self._thread.is_alive
 
+    def __dir__(self) -> list[str]:
+        # To be lent and given back is the plugin's affair.
+        ours = {*dir(RunningPortal), *vars(self)}
+        return [name for name in super().__dir__() if name in ours]
+
     def place_permanent(self, service: str, *args: Wanted) -> Stub:
         """Place a stub that survives resets, even if no test has the portal; see `stub`."""
         stub = Stub(service, args, max_line=self._portal.limits.max_line)

@@ -56,6 +56,34 @@ def test_a_port_that_is_taken_is_said_where_it_is_needed(pytester: pytest.Pytest
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
+@pytest.mark.parametrize("by_option", [True, False])
+def test_a_worker_of_xdist_says_that_each_has_a_portal_of_its_own(
+    pytester: pytest.Pytester, *, by_option: bool
+) -> None:
+    pytester.makepyfile(SUITE)
+    said = "--esps-portal-port" if by_option else "esps_portal_port"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        if not by_option:
+            pytester.makeini(f"[pytest]\nesps_portal_port = {port}")
+        arguments = [f"--esps-portal-port={port}"] if by_option else []
+        result = run(pytester, *arguments, "-n2", "-k", "lenient", needs=("xdist",))
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            f"the portal of this test session: cannot listen on 127.0.0.1 port {port} (tcp): *",
+            f"Each xdist worker has a portal of its own, *: leave {said} out, *or run with -n 0",
+        ]
+    )
+
+
+def test_the_header_names_what_is_not_the_default(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_nothing(): pass")
+    run(pytester).stdout.no_fnmatch_line("esps-portal: *")
+    result = run(pytester, "--esps-portal-strict=no", "--esps-portal-host=::1")
+    result.stdout.fnmatch_lines(["esps-portal: host=::1, strict=no"])
+
+
 @pytest.mark.parametrize(
     ("config", "argument", "said"),
     [
@@ -66,6 +94,7 @@ def test_a_port_that_is_taken_is_said_where_it_is_needed(pytester: pytest.Pytest
         ),
         ("", "--esps-portal-port=65536", "--esps-portal-port is a number from 0 to 65535, *65536"),
         ("", "--esps-portal-strict=perhaps", "--esps-portal-strict is yes or no, *perhaps*"),
+        ("", "--esps-portal-reset=always", "--esps-portal-reset is abort or keep, *always*"),
         ("esps_portal_port = -1", "", "esps_portal_port is a number from 0 to 65535, *-1"),
         ("esps_portal_port = x", "", "esps_portal_port is a number from 0 to 65535, *x*"),
         ("esps_portal_strict = perhaps", "", "esps_portal_strict is yes or no, *perhaps*"),
@@ -104,4 +133,5 @@ def test_the_plugin_says_what_it_offers(pytester: pytest.Pytester) -> None:
     result = run_here(pytester, "--fixtures", "--markers")
     result.stdout.fnmatch_lines(["@pytest.mark.esps_portal(strict): whether *"])
     result = run_here(pytester, "--fixtures")
-    result.stdout.fnmatch_lines(["esps_portal -- *", "esps_portal_factory -- *"])
+    lines = ["esps_portal_address [[]session scope[]] -- *", "esps_portal -- *"]
+    result.stdout.fnmatch_lines([*lines, "esps_portal_factory -- *"])

@@ -186,6 +186,29 @@ def test_octets_are_told_from_the_text_that_looks_like_them(portal: RunningPorta
     ]
 
 
+async def test_a_portal_in_one_line(portal: RunningPortal) -> None:
+    where = f"<portal at 127.0.0.1 port {portal.port} (TCP and UDP)"
+    assert repr(portal) == f"{where}>"
+    portal.stub("price", "sku-1").reply("9.99")
+    with portal.fault("reset", service="echo"), portal.down():
+        assert repr(portal) == f"{where}; 1 stub: price 'sku-1'; 1 fault: reset service=echo; down>"
+    for number in range(9):
+        portal.stub(f"many{number}")
+    shown = "price 'sku-1', many0, many1, many2, many3, ..."
+    assert repr(portal) == f"{where}; 10 stubs: {shown}>"
+    async with open_memory_portal() as memory:
+        assert repr(memory) == "<portal in memory>"
+
+
+async def test_a_repl_completes_what_a_test_may_use(portal: RunningPortal) -> None:
+    names = dir(portal)
+    assert {"calls", "fault", "host", "port", "stub", "url", "wait_for"} <= set(names)
+    assert not {"give_back", "lend", "place_permanent"} & set(names)
+    assert not [name for name in names if name.startswith("_")]
+    async with open_memory_portal() as memory:
+        assert "open_stream" in dir(memory)
+
+
 def test_what_stands_in_a_failed_assertion(portal: RunningPortal) -> None:
     with portal.fault("reset", service="echo") as fault:
         assert repr(fault) == "<fault reset service=echo, happened 0 times>"
