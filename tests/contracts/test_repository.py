@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import email
 import os
 import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -103,6 +105,25 @@ def test_the_wheel_has_the_command_and_the_licence(wheel: Path) -> None:
         words = archive.read(entry_points).decode()
     assert "esps-portal = esps_portal.cli:main" in words
     assert any(name.endswith("/licenses/LICENSE") for name in names)
+
+
+def test_the_index_is_told_what_it_is_for(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        told = email.message_from_bytes(archive.read(metadata))
+    classifiers = told.get_all("Classifier", [])
+    assert {"Framework :: Pytest", "Framework :: Trio", "Typing :: Typed"} <= set(classifiers)
+    tested = re.findall(r"Python :: (3\.\d+)", " ".join(classifiers))
+    oldest = (told["Requires-Python"] or "").removeprefix(">=")
+    assert tested[0] == oldest
+    assert told["Description-Content-Type"] == "text/markdown"
+
+
+def test_a_tool_that_runs_the_command_installs_no_test_tools() -> None:
+    """`uv run` installs the group ``dev``: only what is asked for as an extra is left out."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "dev" not in project.get("dependency-groups", {})
+    assert not [r for r in project["project"]["dependencies"] if "pytest" in r]
 
 
 def test_the_specification_is_read_out_of_the_archive(wheel: Path, tmp_path: Path) -> None:

@@ -110,6 +110,33 @@ def test_shell_blocks_are_the_two_commands() -> None:
     assert shlex.split(second)[-3:] == ["pytest", "-n", "auto"]
 
 
+def test_links_lead_somewhere_wherever_it_is_shown() -> None:
+    """A package index has none of our files beside it: there a relative link is broken."""
+    relative = [link for link in links(README) if not re.match(r"https?://|#", link)]
+    assert not relative
+
+
+def links(text: str) -> list[str]:
+    """Return the target of every link and image of a text in Markdown, but for those in code."""
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", text, flags=re.DOTALL | re.MULTILINE)
+    inline = re.findall(r"\]\(\s*<?([^)>\s]+)", text)
+    references = re.findall(r"^\s*\[[^\]]+\]:\s*(\S+)", text, re.MULTILINE)
+    return inline + references + re.findall(r"(?:href|src)=[\"']([^\"']+)", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("[a](spec/x.md) ![b](./b.png)", ["spec/x.md", "./b.png"]),
+        ("[a]: spec/x.md", ["spec/x.md"]),
+        ('<img src="b.png">', ["b.png"]),
+        ("`x[0](1)` and\n```python\nf[1](2)\n```\n", []),
+    ],
+)
+def test_a_link_is_found(text: str, found: list[str]) -> None:
+    assert links(text) == found
+
+
 def test_commands_are_all_named() -> None:
     from esps_portal.cli import main  # noqa: PLC0415 - tested where it is used
 
