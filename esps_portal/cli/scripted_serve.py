@@ -17,7 +17,7 @@ import click
 
 from esps_portal.cli.reloading import CannotReloadError, Reload, reopen
 from esps_portal.cli.script_files import RecordingFile, ScenarioFile, ScriptFile
-from esps_portal.cli.words import fail
+from esps_portal.cli.words import Option, fail
 
 if TYPE_CHECKING:
     import trio
@@ -76,7 +76,7 @@ def _number(text: str) -> int | float | str:
     return text
 
 
-record_option = click.option(
+record_option: Option = click.option(
     "--record",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
@@ -109,7 +109,7 @@ def scripted_options(command: _Command) -> _Command:
     return scenario(fault(replay(record_option(command))))
 
 
-control_option = click.option(
+control_option: Option = click.option(
     "--control",
     type=click.IntRange(0, 65535),
     is_flag=False,

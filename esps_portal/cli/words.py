@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import click
 
@@ -82,7 +82,17 @@ class Seconds(click.FloatRange):
         return seconds
 
 
-url_option = click.option(
+_Decorated = TypeVar("_Decorated", bound=Callable[..., Any] | click.Command)
+
+
+class Option(Protocol):
+    """Adds an option to a command."""
+
+    def __call__(self, command: _Decorated, /) -> _Decorated:
+        """Return the command with it."""
+
+
+url_option: Option = click.option(
     "--url",
     type=URLType(),
     envvar="ESPS_PORTAL_URL",
@@ -91,8 +101,10 @@ url_option = click.option(
     show_envvar=True,
     help="The portal: esps://HOST[:PORT] (TCP) or esps+udp://HOST[:PORT].",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
-timeout_option = click.option(
+json_option: Option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON for a program."
+)
+timeout_option: Option = click.option(
     "--timeout",
     type=Seconds(min=0, min_open=True),
     default=CONNECTING,

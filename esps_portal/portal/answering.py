@@ -114,9 +114,9 @@ class Portal:
         limits: Limits | None = None,
     ) -> None:
         self.product = product
-        self.limits = limits or Limits()
+        self.limits: Limits = limits or Limits()
         #: What has happened since the start; the carriers count here too.
-        self.statistics = Statistics()
+        self.statistics: Statistics = Statistics()
         self._services: dict[bytes, Service] = {}
         for service in services:
             self.add(service)

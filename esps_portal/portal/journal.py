@@ -95,11 +95,11 @@ class Journal:
         self._open: _Run | None = None
         self.connections: deque[RecordedConnection] = deque(maxlen=kept)
         #: When the portal started, on the carriers' clock.
-        self.start = 0.0
+        self.start: float = 0.0
         #: Told of each entry as it happens.
         self.sinks: list[Sink] = []
         #: Who waits for calls; see `watch`.
-        self.watches = Watches()
+        self.watches: Watches = Watches()
         self._order = 0
         self._accepted = 0
         self._requests = 0

@@ -12,6 +12,7 @@ from esps_portal.portal.answering import Call, Outcome, Portal, check
 from esps_portal.portal.faults import FaultBook
 from esps_portal.portal.journal import Journal
 from esps_portal.portal.services import Caller, CloseAfter, Service
+from esps_portal.portal.statistics import Statistics
 from esps_portal.portal.stubs import Mismatch, Stub, StubBook
 from esps_portal.protocol.messages import Reply, Request, refusal
 
@@ -61,8 +62,8 @@ class ScriptedPortal(Portal):
 
     def __init__(self, portal: Portal) -> None:
         super().__init__(portal.services, product=portal.product, limits=portal.limits)
-        self.statistics = portal.statistics
-        self.script = Script()
+        self.statistics: Statistics = portal.statistics
+        self.script: Script = Script()
         self._offered = dict(self._services)
         self._stubbed = self.script.stubs.by_name
 

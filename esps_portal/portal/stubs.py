@@ -86,11 +86,11 @@ class Stub:
         if not _is_name(service):
             raise StubError(f"{service!r} is not a name: a-z, then up to 63 of a-z 0-9 - . _")
         self.service = service
-        self.pattern = ArgumentPattern.of(args)
+        self.pattern: ArgumentPattern = ArgumentPattern.of(args)
         self.answers: list[Answer] = []
         #: How many calls it has answered.
-        self.used = 0
-        self.is_optional = False
+        self.used: int = 0
+        self.is_optional: bool = False
         #: It could not be made whole; see `_link`.
         self.is_void = False
         self._max_line = max_line

@@ -143,7 +143,7 @@ class Conversation:
     )
 
     def __init__(self, limits: Limits) -> None:
-        self.state = State.OPEN
+        self.state: State = State.OPEN
         #: What has been received and not yet read. It keeps its place when a reader is interrupted.
         self.pieces: Iterator[Piece] = iter(())
         self._limits = limits

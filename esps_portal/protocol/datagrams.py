@@ -104,7 +104,7 @@ class DatagramRules:
         # In the order in which they expire: the window is the same for all.
         self._kept: OrderedDict[tuple[Hashable, bytes], Exchange] = OrderedDict()
         #: How many requests came again while they were remembered.
-        self.repeats = 0
+        self.repeats: int = 0
         #: Set when the server shuts down: what has not begun is refused.
         self.closing = False
 

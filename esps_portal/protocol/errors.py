@@ -48,7 +48,7 @@ class ReplyError(EspsError):
             raise TypeError(f"the code of a refusal is str, not {type(code).__name__}")
         super().__init__(code, *arguments)
         self.code = code
-        self.arguments = tuple(_octets(argument) for argument in arguments)
+        self.arguments: tuple[bytes, ...] = tuple(_octets(argument) for argument in arguments)
 
     @property
     def message(self) -> str:

@@ -118,7 +118,7 @@ class Requester:
         #: What the portal calls itself, once it has greeted.
         self.product: bytes | None = None
         #: The word of its ``* BYE``.
-        self.goodbye = ""
+        self.goodbye: str = ""
 
     def ask(self, verb: bytes, args: Iterable[str | bytes]) -> Pending:
         """Make a request; its line is ``request.encode()``.

@@ -48,10 +48,10 @@ class Side(SocketStream):
 
     def __init__(self, connected: socket.socket, name: str) -> None:
         super().__init__(connected)
-        self.name = name
-        self.has_ended = False
-        self.is_broken = False
-        self.is_stuck = False
+        self.name: str = name
+        self.has_ended: bool = False
+        self.is_broken: bool = False
+        self.is_stuck: bool = False
         self._errors: select.epoll | None = None
 
     async def receive(self) -> bytes:

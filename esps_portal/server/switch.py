@@ -46,7 +46,7 @@ class Switch:
         self._down = False
         self._resetting = trio.Lock()
         scripted = isinstance(portal, ScriptedPortal)
-        self.connections = (
+        self.connections: ConnectionServer = (
             ConnectionServer(portal, nursery, ScriptedConnection)
             if scripted
             else ConnectionServer(portal, nursery)

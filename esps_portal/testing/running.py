@@ -78,7 +78,8 @@ class RunningPortal(PlacesFaults):
         address: tuple[str, int] = ("memory", 0),
         transports: Collection[str] = (),
     ) -> None:
-        self.host, self.port = address
+        self.host: str = address[0]
+        self.port: int = address[1]
         self._transports = transports
         self._portal = portal
         self._script = portal.script

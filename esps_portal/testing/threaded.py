@@ -53,7 +53,7 @@ class PortalThread:
         # What it is stuck in, once it was found to be; see `_abandon`.
         self._stuck_in = ""
         #: Whether it may be used: a portal that serves many tests is lent to each in turn.
-        self.is_lent = True
+        self.is_lent: bool = True
         # Threads are not forked: in a child nobody would ever answer.
         self._process = os.getpid()
         # A daemon: a test process that is interrupted must not wait for it.
