@@ -17,10 +17,12 @@ from tests.plugin.test_styles import STYLES
 
 ENVIRONMENTS = "ESPS_PORTAL_ENVIRONMENTS"  # set by .ci/run: they come from the package index
 
-pytestmark = pytest.mark.skipif(
+needs_environments = pytest.mark.skipif(
     not os.environ.get(ENVIRONMENTS),
     reason=f"{ENVIRONMENTS} is not set: this builds environments, as .ci/run does",
 )
+
+pytestmark = needs_environments
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,15 +60,14 @@ def pip(*arguments: str) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-def build(environment: Environment, folder: Path) -> Path:
-    """Build an environment with the wheel; return its interpreter."""
+def install_wheel(folder: Path, *beside: str) -> Path:
+    """Install the wheel, and what stands beside it, in a new environment; return its Python."""
     wheels = folder / "wheels"
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel"]
     command += ["--directory", str(wheels)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     venv.create(folder / "environment")
     python = folder / "environment/bin/python"
-    beside = [*environment.requirements, *(["pytest-trio"] if environment.has_trio else [])]
     pip("--python", str(python), "install", *map(str, wheels.iterdir()), *beside)
     return python
 
@@ -94,7 +95,8 @@ def without_what_varies(said: str) -> str:
 @pytest.mark.parametrize("name", TESTED)
 def test_version(name: str, tmp_path: Path) -> None:
     environment = TESTED[name]
-    python = build(environment, tmp_path)
+    beside = ["pytest-trio"] if environment.has_trio else []
+    python = install_wheel(tmp_path, *environment.requirements, *beside)
     strict = ["--strict-config", "--strict-markers", *environment.options]
 
     # A suite that does not use it sees no difference.

@@ -1,0 +1,74 @@
+"""A suite whose author has every type checked: of fixtures, clients, and what they return."""
+
+from __future__ import annotations
+
+import re
+from typing import assert_type
+
+import pytest
+
+import esps_portal as package
+from esps_portal import Limits, blocking, connect
+from esps_portal.testing import (
+    ANY,
+    ANY_ARGS,
+    PlacedFault,
+    PortalAddress,
+    PortalFactory,
+    RecordedCall,
+    RecordedConnection,
+    RunningPortal,
+    Stub,
+)
+
+
+@pytest.fixture(scope="session")
+def rates(esps_portal_address: PortalAddress) -> str:
+    assert_type(esps_portal_address.stub("rate", ANY).reply("1.1"), Stub)
+    return esps_portal_address.url
+
+
+def test_what_is_placed(esps_portal: RunningPortal, rates: str) -> None:
+    stub = esps_portal.stub("price", "sku-1", b"\xff", ANY, re.compile("x+"), bytes.isdigit)
+    assert_type(stub.data("row").delay(0.1).reply("9.99", b"EUR").times(2).optional(), Stub)
+    esps_portal.stub("flaky", ANY_ARGS).fail("busy", "later").then_close().optional()
+    with esps_portal.fault("reset", service="nothing", times=1) as fault:
+        assert_type(fault, PlacedFault)
+        assert_type(fault.happened, int)
+        fault.remove()
+    with esps_portal.down():
+        pass
+    assert_type(esps_portal.port, int)
+    assert_type(rates, str)
+
+
+def test_what_has_happened(esps_portal: RunningPortal) -> None:
+    with blocking.connect(esps_portal.url, timeout=5) as client:
+        assert_type(client.call("echo", "hi"), tuple[bytes, ...])
+        with client.stream("drip", "2", "0") as rows:
+            for row in rows:
+                assert_type(row, tuple[bytes, ...])
+            assert_type(rows.result, tuple[bytes, ...])
+    (call, *_) = esps_portal.wait_for("echo", timeout=5)
+    assert_type(call, RecordedCall)
+    assert_type(call.remote, tuple[str, int])
+    assert_type(esps_portal.connections()[0], RecordedConnection)
+
+
+async def a_coroutine(esps_portal: RunningPortal) -> None:
+    async with package.connect(esps_portal.udp_url) as client, connect() as other:
+        assert_type(await client.call("echo"), tuple[bytes, ...])
+        async with other.stream("drip", "3", "0") as rows:
+            assert_type([row async for row in rows], list[tuple[bytes, ...]])
+    assert_type(await esps_portal.wait_for_async("echo", count=2), list[RecordedCall])
+
+
+def test_portals_of_its_own(esps_portal_factory: PortalFactory) -> None:
+    portal = esps_portal_factory(limits=Limits(max_line=512), udp=False, strict=False)
+    assert_type(portal, RunningPortal)
+
+    @portal.service
+    def price(sku: bytes) -> str:
+        return sku.decode()
+
+    assert_type(price(b"x"), str)
