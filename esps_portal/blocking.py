@@ -15,7 +15,8 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import Self
+from contextlib import AbstractContextManager
+from typing import Self, TypeVar
 
 from esps_portal.protocol.errors import (
     ClosedError,
@@ -27,11 +28,35 @@ from esps_portal.protocol.errors import (
 )
 from esps_portal.protocol.requester import Pending, Requester
 from esps_portal.protocol.retransmission import Retransmission, length_that_fits
+from esps_portal.protocol.tracebacks import hides_frame
 from esps_portal.protocol.urls import PortalURL
+
+__tracebackhide__ = hides_frame
+
+_Value = TypeVar("_Value")
 
 _READ_SIZE = 65536
 # Seconds; a socket cannot count much further, and nobody can wait for longer.
 _LONGEST = 1e9
+
+
+class _Block(AbstractContextManager[_Value, None]):
+    """What a ``with`` statement begins and ends, with the value between.
+
+    As `contextlib.contextmanager`, but for its frames, which a failing test's traceback hides.
+    """
+
+    def __init__(self, begin: Callable[[], _Value], end: Callable[[_Value], None]) -> None:
+        self._begin = begin
+        self._end = end
+        self._values: list[_Value] = []
+
+    def __enter__(self) -> _Value:
+        self._values.append(self._begin())
+        return self._values[-1]
+
+    def __exit__(self, *_: object) -> None:
+        self._end(self._values.pop())
 
 
 class Rows:
@@ -60,9 +85,10 @@ class Rows:
         self.result = self._pending.result()
         raise StopIteration
 
-    def end(self) -> None:
-        """The block is over: nothing more is to be had."""
+    def end(self) -> Pending:
+        """The block is over: nothing more is to be had. Returns the call."""
         self._has_ended = True
+        return self._pending
 
 
 class _Peer:
@@ -91,10 +117,9 @@ class _Peer:
         """Return what LIST says of a service: name, flags, usage, summary."""
         return self._ask(b"LIST", (service,), timeout)
 
-    @contextlib.contextmanager
     def stream(
         self, service: str, *args: str | bytes, timeout: float | None = None
-    ) -> Iterator[Rows]:
+    ) -> AbstractContextManager[Rows, None]:
         """Call a service and yield its DATA lines as they arrive.
 
         ``with portal.stream("drip", "3", "10") as rows: for row in rows: ...``
@@ -103,14 +128,16 @@ class _Peer:
         Args:
             timeout: seconds for the whole call.
         """
-        deadline = self._deadline(timeout)
-        pending = self._begin(b"CALL", (service, *args), deadline)
-        rows = Rows(pending, lambda: self._receive(pending, deadline))
-        try:
-            yield rows
-        finally:
-            rows.end()
-            self._finish(pending)
+
+        def begin() -> Rows:
+            deadline = self._deadline(timeout)
+            pending = self._begin(b"CALL", (service, *args), deadline)
+            return Rows(pending, lambda: self._receive(pending, deadline))
+
+        def end(rows: Rows) -> None:
+            self._finish(rows.end())
+
+        return _Block(begin, end)
 
     def _ask(
         self, verb: bytes, args: tuple[str | bytes, ...], timeout: float | None
@@ -266,10 +293,9 @@ class UDPPortal(_Peer):
             self._transmit(pending.request.encode(length))
 
 
-@contextlib.contextmanager
 def connect(
     url: str = "esps://127.0.0.1", *, timeout: float = 10.0
-) -> Iterator[TCPPortal | UDPPortal]:
+) -> AbstractContextManager[TCPPortal | UDPPortal, None]:
     """Connect to a portal for the length of a ``with`` block.
 
     Args:
@@ -281,6 +307,10 @@ def connect(
         TypeError: the time-out is no number.
         UnreachableError, ClosedError, PeerError, TimedOutError: as each says.
     """
+    return _Block(lambda: _connected(url, timeout), lambda portal: portal.close())
+
+
+def _connected(url: str, timeout: float) -> TCPPortal | UDPPortal:
     where = PortalURL.parse(url)
     if where.transport == "tls":
         raise UnreachableError("esps+tls:// is not available in this release: use esps://")
@@ -294,12 +324,13 @@ def connect(
     except OSError as error:
         reason = error.strerror or str(error)
         raise UnreachableError(f"cannot connect to {where}: {reason}") from error
-    try:
-        if isinstance(portal, TCPPortal):
+    if isinstance(portal, TCPPortal):
+        try:
             portal.greeted(deadline)
-        yield portal
-    finally:
-        portal.close()
+        except BaseException:
+            portal.close()
+            raise
+    return portal
 
 
 def _connect_tcp(where: PortalURL, timeout: float) -> TCPPortal:

@@ -14,7 +14,10 @@ from esps_portal.client.tcp import TCPPeer
 from esps_portal.client.udp import UDPPeer
 from esps_portal.protocol.errors import PeerError, UnreachableError
 from esps_portal.protocol.retransmission import Retransmission
+from esps_portal.protocol.tracebacks import hides_frame
 from esps_portal.protocol.urls import PortalURL
+
+__tracebackhide__ = hides_frame
 
 DEFAULT_URL = "esps://127.0.0.1"
 

@@ -11,6 +11,9 @@ from esps_portal.client.peer import Peer
 from esps_portal.client.reading import Turns
 from esps_portal.protocol.errors import ClosedError, EspsError, PeerError, ProtocolError
 from esps_portal.protocol.requester import Pending, Requester
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 _READ_SIZE = 65536
 # How long a goodbye, or a CANCEL, may take to get away, in seconds.

@@ -29,6 +29,9 @@ from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request, refusal
 from esps_portal.protocol.registry import VERSION, what_is_wrong_with_arguments
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

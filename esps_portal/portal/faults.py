@@ -29,6 +29,10 @@ from esps_portal.portal.vocabulary import (
     known,
 )
 from esps_portal.portal.watching import Watches
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
 
 # Of the faults that were removed, those that a report still needs are kept, this many.
 _MOST_REMOVED = 100

@@ -14,6 +14,9 @@ from typing import Any, Final
 import attrs
 
 from esps_portal.portal.services import as_octets
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 # Characters shown of an argument: 8 KB in one line of a report help nobody.
 _SHOWN = 60

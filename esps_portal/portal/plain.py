@@ -17,6 +17,9 @@ from typing import TypeVar
 import attrs
 
 from esps_portal.protocol import grammar
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 _Value = TypeVar("_Value")
 Reader = Callable[[object, str], _Value]

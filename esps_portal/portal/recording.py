@@ -29,6 +29,9 @@ from esps_portal.portal.plain import (
 from esps_portal.portal.records import RECEIVED, REPLAYED, Entry, RecordedCall
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.messages import DATA, ERR, Reply, parse_answer_untrusted
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 #: The format that `began_line` announces; no other is read.
 FORMAT = 1

@@ -17,6 +17,9 @@ from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.portal.stubs import Answer, Stub
 from esps_portal.protocol import grammar
 from esps_portal.protocol.messages import DATA, Reply
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 # Sent because a call or its portal ended before the answer: not the service's answer.
 _CUT_SHORT = frozenset({"cancelled", "closing"})

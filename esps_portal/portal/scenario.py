@@ -19,9 +19,13 @@ from esps_portal.portal.plain import ScenarioError
 from esps_portal.portal.stubs import Answer, Stub, StubError
 from esps_portal.portal.vocabulary import SELECTORS, VOCABULARY, FaultError
 from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.tracebacks import hides_frame
 
 if TYPE_CHECKING:
     from esps_portal.portal.scripted import ScriptedPortal
+
+__tracebackhide__ = hides_frame
+
 
 # Characters shown of an error that quotes a value.
 _SHOWN = 300

@@ -27,6 +27,9 @@ from esps_portal.portal.stubs import Answer, Step
 from esps_portal.portal.vocabulary import FaultError, check_key, known
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import ERR, OK
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 _ANSWER_KEYS = ("reply", "fail", "data", "delay", "then_close", "times")
 _STUB_KEYS = ("service", "args", "more_args", *_ANSWER_KEYS, "answers", "optional")

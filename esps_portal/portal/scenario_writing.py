@@ -12,6 +12,9 @@ from esps_portal.portal.plain import ScenarioError, in_base64, plain_octets
 from esps_portal.portal.scenario import PlannedFault, PlannedStub, Scenario
 from esps_portal.portal.stubs import Answer
 from esps_portal.protocol.messages import ERR
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 # The flags that a regular expression can carry in its first characters.
 _FLAGS = {

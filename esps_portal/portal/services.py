@@ -16,6 +16,9 @@ import attrs
 
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ReplyError
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 
 @attrs.frozen

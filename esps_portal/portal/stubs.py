@@ -23,6 +23,9 @@ from esps_portal.portal.matching import ArgumentPattern, Wanted, shown
 from esps_portal.portal.services import as_octets
 from esps_portal.protocol import grammar
 from esps_portal.protocol.messages import DATA, ERR, OK, Reply
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 Step = float | tuple[bytes, ...]
 

@@ -14,6 +14,9 @@ from typing import Any
 import attrs
 
 from esps_portal.protocol import grammar
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 TCP = frozenset({"tcp"})
 UDP = frozenset({"udp"})

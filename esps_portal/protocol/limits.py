@@ -6,6 +6,10 @@ import math
 
 import attrs
 
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
 
 def _whole(default: int, lowest: int, highest: int = 2**63) -> int:
     def check(_: object, field: attrs.Attribute[int], value: object) -> None:

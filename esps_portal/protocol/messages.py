@@ -13,6 +13,9 @@ import attrs
 
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ProtocolError
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 _match_plain_request = grammar.PLAIN_REQUEST.fullmatch
 _match_request = grammar.REQUEST.fullmatch

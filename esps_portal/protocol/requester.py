@@ -23,6 +23,9 @@ from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.lines import LineSplitter
 from esps_portal.protocol.messages import DATA, ERR, Notice, Reply, Request, parse_answer_untrusted
 from esps_portal.protocol.registry import VERSION
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 #: Bytes of one call's DATA lines that are held for whoever is to collect them (own choice: some
 #: hundred thousand short lines, which is more than the buffers of both systems hold).

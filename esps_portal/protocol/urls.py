@@ -7,6 +7,9 @@ from ipaddress import IPv6Address
 import attrs
 
 from esps_portal.protocol.registry import PORT
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 _TRANSPORTS = {"esps": "tcp", "esps+tls": "tls", "esps+udp": "udp"}
 _LAST_PORT = 65535

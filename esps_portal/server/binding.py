@@ -9,6 +9,10 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
 # With port 0 the kernel picks the first; that the others are free is likely, not certain.
 _TRIES = 128
 

@@ -19,6 +19,9 @@ from typing import Self
 
 from esps_portal.portal.recording import began_line, entry_line, is_recording
 from esps_portal.portal.records import Entry
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 _log = logging.getLogger("esps_portal")
 

@@ -11,7 +11,11 @@ from collections.abc import Collection
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 from esps_portal.portal.faults import Fault
+from esps_portal.protocol.tracebacks import hides_frame
 from esps_portal.testing.placed import PlacedFault
+
+__tracebackhide__ = hides_frame
+
 
 #: The names of all faults: annotate a parameter of your own with it.
 FaultName = Literal[

@@ -17,11 +17,14 @@ import trio
 
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.tracebacks import hides_frame
 from esps_portal.server.scripted_connection import ScriptedConnection
 from esps_portal.server.tcp import ConnectionServer
 from esps_portal.testing.options import scripted_portal
 from esps_portal.testing.pipes import MemoryStream, ServerEnd, memory_pair
 from esps_portal.testing.running import PortalEndedError, RunningPortal
+
+__tracebackhide__ = hides_frame
 
 _Result = TypeVar("_Result")
 

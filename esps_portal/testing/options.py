@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
 from esps_portal.portal.offer import bundled_portal
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.tracebacks import hides_frame
 from esps_portal.server.product import PRODUCT
 from esps_portal.server.serving import ServerConfig
 
 if TYPE_CHECKING:
     from esps_portal.testing.running import RunningPortal
+
+__tracebackhide__ = hides_frame
 
 # The type of each option, and its name in an error.
 _TYPES = {

@@ -11,7 +11,10 @@ from esps_portal.portal.faults import Fault, FaultBook
 from esps_portal.portal.never_struck import why_never_struck
 from esps_portal.portal.watching import Watch
 from esps_portal.protocol.errors import TimedOutError
+from esps_portal.protocol.tracebacks import hides_frame
 from esps_portal.testing import waiting
+
+__tracebackhide__ = hides_frame
 
 
 class NotStruckError(TimedOutError, AssertionError):

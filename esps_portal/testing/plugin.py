@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import pytest
 
+from esps_portal.protocol.tracebacks import hides_frame
 from esps_portal.testing.settings import (
     SETTINGS,
     add_settings,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from esps_portal.testing.running import RunningPortal
     from esps_portal.testing.session import PortalAddress, SessionPortal
     from esps_portal.testing.threaded import ThreadedPortal
+
+__tracebackhide__ = hides_frame
 
 _MARKER = (
     "esps_portal(strict): whether an unexpected call, an unused stub or a fault that never struck"

@@ -27,6 +27,7 @@ from esps_portal.portal.stubs import Stub
 from esps_portal.portal.transcript import transcript
 from esps_portal.portal.watching import Watch
 from esps_portal.protocol.errors import EspsError, TimedOutError
+from esps_portal.protocol.tracebacks import hides_frame
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.server.record_file import RecordFile
 from esps_portal.testing import waiting
@@ -34,6 +35,8 @@ from esps_portal.testing.description import describe_portal
 from esps_portal.testing.fault_overloads import PlacesFaults
 from esps_portal.testing.findings import Review, VerificationError, findings, report
 from esps_portal.testing.placed import Outage, PlacedFault
+
+__tracebackhide__ = hides_frame
 
 _Result = TypeVar("_Result")
 _Function = TypeVar("_Function", bound=Callable[..., Any])

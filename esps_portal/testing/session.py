@@ -8,9 +8,12 @@ from esps_portal.portal.matching import Wanted
 from esps_portal.portal.records import RecordedCall
 from esps_portal.portal.scripted import Script
 from esps_portal.portal.stubs import Stub, shown_call
+from esps_portal.protocol.tracebacks import hides_frame
 from esps_portal.testing.running import PortalEndedError
 from esps_portal.testing.strays import Strays
 from esps_portal.testing.threaded import ThreadedPortal
+
+__tracebackhide__ = hides_frame
 
 
 class SessionPortal:

@@ -16,6 +16,7 @@ import trio
 from esps_portal.portal.matching import Wanted
 from esps_portal.portal.scripted import Script, ScriptedPortal
 from esps_portal.portal.stubs import Stub
+from esps_portal.protocol.tracebacks import hides_frame
 from esps_portal.server.quiet import become_quiet
 from esps_portal.server.serving import Listening, ServerConfig, serve
 from esps_portal.testing.findings import Review
@@ -23,6 +24,8 @@ from esps_portal.testing.inside import reached_at
 from esps_portal.testing.options import PortalOptions, scripted_portal, server_config
 from esps_portal.testing.running import PortalEndedError, RunningPortal
 from esps_portal.testing.stacks import stack_of
+
+__tracebackhide__ = hides_frame
 
 _Result = TypeVar("_Result")
 

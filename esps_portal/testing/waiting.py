@@ -13,6 +13,10 @@ import trio
 
 from esps_portal.portal.journal import KEPT
 from esps_portal.portal.watching import Watch, Watches
+from esps_portal.protocol.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
 
 _Result = TypeVar("_Result")
 

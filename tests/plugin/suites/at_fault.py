@@ -1,0 +1,81 @@
+"""A suite whose every test fails, each by a line of its own that ends in HERE."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from esps_portal import blocking
+from esps_portal.portal.matching import ArgumentPattern
+from esps_portal.testing import PortalFactory, RunningPortal
+
+
+def test_wait_for(esps_portal: RunningPortal) -> None:
+    esps_portal.wait_for("price", timeout=0)  # HERE
+
+
+def test_wait_for_what_makes_no_sense(esps_portal: RunningPortal) -> None:
+    esps_portal.wait_for("price", count=0)  # HERE
+
+
+def test_stub(esps_portal: RunningPortal) -> None:
+    esps_portal.stub("No")  # HERE
+
+
+def test_reply(esps_portal: RunningPortal) -> None:
+    wrong: Any = 5
+    esps_portal.stub("price").reply(wrong)  # HERE
+
+
+def test_fault(esps_portal: RunningPortal) -> None:
+    unknown: Any = "latncy"
+    esps_portal.fault(unknown)  # HERE
+
+
+def test_verify(esps_portal: RunningPortal) -> None:
+    esps_portal.stub("price")
+    esps_portal.verify()  # HERE
+
+
+def test_load(esps_portal: RunningPortal) -> None:
+    esps_portal.load("x = 1\n")  # HERE
+
+
+def test_service(esps_portal: RunningPortal) -> None:
+    esps_portal.service(name="No")(str)  # HERE
+
+
+def test_factory(esps_portal_factory: PortalFactory) -> None:
+    wrong: Any = "80"
+    esps_portal_factory(port=wrong)  # HERE
+
+
+def test_call(esps_portal: RunningPortal) -> None:
+    with blocking.connect(esps_portal.url) as client:
+        client.call("fail", "busy")  # HERE
+
+
+def test_call_that_is_late(esps_portal: RunningPortal) -> None:
+    with blocking.connect(esps_portal.udp_url) as client:
+        client.call("delay", "9999", timeout=0.01)  # HERE
+
+
+def test_call_without_reply(esps_portal: RunningPortal) -> None:
+    with blocking.connect(esps_portal.url) as client:
+        client.call("close")  # HERE
+
+
+def test_stream(esps_portal: RunningPortal) -> None:
+    with blocking.connect(esps_portal.url) as client, client.stream("fail", "busy") as rows:
+        list(rows)  # HERE
+
+
+def test_connect() -> None:
+    with blocking.connect("esps+tls://127.0.0.1"):  # HERE
+        pass
+
+
+def test_a_fault_of_ours(esps_portal: RunningPortal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(ArgumentPattern, "of")
+    esps_portal.stub("price")  # HERE
