@@ -41,7 +41,7 @@ def test_on_two_workers(pytester: pytest.Pytester) -> None:
 def test_which_connections_stay_open(pytester: pytest.Pytester, reset: str) -> None:
     pytester.makeini(f"[pytest]\nesps_portal_reset = {reset}")
     place(pytester, SUITES / "idle.py")
-    run(pytester, "-p", "no:randomly").assert_outcomes(passed=7)
+    run(pytester, "-p", "no:randomly").assert_outcomes(passed=10)
 
 
 def test_a_portal_that_is_replaced_keeps_its_port(pytester: pytest.Pytester) -> None:
