@@ -33,7 +33,6 @@ from esps_portal.protocol.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-
 # Of the faults that were removed, those that a report still needs are kept, this many.
 _MOST_REMOVED = 100
 # Of the services that a fault has let pass, this many are kept: the nearest is among them.

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = hides_frame
 
-
 # Characters shown of an error that quotes a value.
 _SHOWN = 300
 

@@ -16,7 +16,6 @@ from esps_portal.testing.placed import PlacedFault
 
 __tracebackhide__ = hides_frame
 
-
 #: The names of all faults: annotate a parameter of your own with it.
 FaultName = Literal[
     "latency",

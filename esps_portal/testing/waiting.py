@@ -17,7 +17,6 @@ from esps_portal.protocol.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-
 _Result = TypeVar("_Result")
 
 
