@@ -273,7 +273,7 @@ class FaultBook:
         # Those that were removed, as long as a report still needs them.
         self._removed: list[Fault] = []
         #: Who waits for a fault to strike; its subject is the fault.
-        self.watches = Watches()
+        self.watches: Watches = Watches()
 
     def place(self, fault: Fault) -> Fault:
         """Put a fault in force."""

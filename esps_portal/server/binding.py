@@ -59,7 +59,7 @@ class CannotBindError(OSError):
         self, cause: OSError, host: str, port: int, transport: str, *, covered_by: str = ""
     ) -> None:
         super().__init__(cause.errno, cause.strerror or str(cause))
-        self.is_unknown_host = isinstance(cause, socket.gaierror)
+        self.is_unknown_host: bool = isinstance(cause, socket.gaierror)
         self.host = host
         self.port = port
         self.transport = transport

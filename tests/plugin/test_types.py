@@ -25,6 +25,8 @@ def test(portal: RunningPortal, address: PortalAddress, start: PortalFactory) ->
     portal.stub("price", 5)  # wrong
     portal.stub("price").replay("9.99")  # wrong
     portal.stub("price").times("2")  # wrong
+    portal.fault("latncy", seconds=1)  # wrong
+    portal.fault("latency", second=1)  # wrong
     portal.wait_for("price", counts=2)  # wrong
     portal.prot  # wrong
     start(hots="::1")  # wrong

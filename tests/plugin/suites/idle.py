@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -58,10 +57,10 @@ def test_who_was_idle_at_the_end_of_a_test(
     assert len(esps_portal.connections()) == keeps
 
 
-LATE: list[tuple[str, dict[str, Any]]] = [
-    ("latency", {"seconds": 60}),
-    ("coalesce", {"replies": 2, "seconds": 60}),
-    ("stall", {}),
+LATE: list[Callable[[RunningPortal], object]] = [
+    lambda portal: portal.fault("latency", seconds=60),
+    lambda portal: portal.fault("coalesce", replies=2, seconds=60),
+    lambda portal: portal.fault("stall"),
 ]
 LEFT = [b"a", b"a CALL delay 60000\n", b"a PING\n" + b"x" * 9000, b"a CALL stall\n"]
 
@@ -77,12 +76,12 @@ def test_who_was_not_idle(esps_portal: RunningPortal, left: bytes) -> None:
         esps_portal.wait_for(timeout=30)
 
 
-@pytest.mark.parametrize(("kind", "parameters"), LATE)
+@pytest.mark.parametrize("place", LATE)
 def test_whose_answer_was_late(
-    esps_portal: RunningPortal, kind: str, parameters: dict[str, Any]
+    esps_portal: RunningPortal, place: Callable[[RunningPortal], object]
 ) -> None:
     look_at_what_is_left()
-    esps_portal.fault(kind, **parameters)
+    place(esps_portal)
     client = greeted(esps_portal)
     client.sendall(b"a CALL echo hi\n")
     forgotten.append(client)

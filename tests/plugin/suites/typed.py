@@ -32,7 +32,7 @@ def test_what_is_placed(esps_portal: RunningPortal, rates: str) -> None:
     stub = esps_portal.stub("price", "sku-1", b"\xff", ANY, re.compile("x+"), bytes.isdigit)
     assert_type(stub.data("row").delay(0.1).reply("9.99", b"EUR").times(2).optional(), Stub)
     esps_portal.stub("flaky", ANY_ARGS).fail("busy", "later").then_close().optional()
-    with esps_portal.fault("reset", service="nothing", times=1) as fault:
+    with esps_portal.fault("latency", seconds=0.1, times=1) as fault:
         assert_type(fault, PlacedFault)
         assert_type(fault.happened, int)
         fault.remove()
