@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from esps_portal import __version__
+from esps_portal.cli.errors import INTERRUPTED, complain, line
 from esps_portal.cli.output import CannotWriteError, guard_output
-from esps_portal.cli.words import INTERRUPTED, complain, line
 
 # Command to module and attribute, in the order of the help.
 _COMMANDS = {

@@ -9,18 +9,15 @@ import sys
 
 import click
 
-from esps_portal.cli.output import need_output
-from esps_portal.cli.words import (
+from esps_portal.cli.errors import fail, run
+from esps_portal.cli.options import (
     CONNECTING,
     Seconds,
-    fail,
     json_option,
-    print_json,
-    run,
-    text,
     timeout_option,
     url_option,
 )
+from esps_portal.cli.output import need_output, print_json, text
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Request
 

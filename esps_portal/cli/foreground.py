@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
+from esps_portal.cli.errors import INTERRUPTED, fail
+from esps_portal.cli.options import HostType
+from esps_portal.cli.output import print_json
 from esps_portal.cli.reloading import Reload, reload_all
-from esps_portal.cli.words import INTERRUPTED, HostType, fail, print_json
 from esps_portal.protocol.registry import PORT
 
 if TYPE_CHECKING:

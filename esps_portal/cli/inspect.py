@@ -6,8 +6,8 @@ import json
 
 import click
 
+from esps_portal.cli.options import HostType, Seconds
 from esps_portal.cli.output import need_output
-from esps_portal.cli.words import HostType, Seconds
 from esps_portal.protocol.registry import PORT
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import select
 import sys
 from typing import TYPE_CHECKING
+
+import click
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -76,3 +79,15 @@ def need_output() -> None:
     """
     if sys.stdout is None:
         raise CannotWriteError("standard output is closed")
+
+
+def text(octets: bytes) -> str:
+    """Return octets for a person: UTF-8 as text, the rest and control characters escaped."""
+    decoded = octets.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in decoded)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON value on a line of its own, at once."""
+    need_output()
+    click.echo(json.dumps(value))

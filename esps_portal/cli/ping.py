@@ -9,15 +9,10 @@ import time
 import attrs
 import click
 
-from esps_portal.cli.words import (
-    Seconds,
-    fail,
-    json_option,
-    print_json,
-    timeout_option,
-    url_option,
-)
-from esps_portal.cli.words import run as run_command
+from esps_portal.cli.errors import fail
+from esps_portal.cli.errors import run as run_command
+from esps_portal.cli.options import Seconds, json_option, timeout_option, url_option
+from esps_portal.cli.output import print_json
 from esps_portal.protocol.errors import TimedOutError
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from esps_portal.cli.errors import fail
 from esps_portal.cli.foreground import listening_options, run, serve_until_signalled
+from esps_portal.cli.options import URLType
 from esps_portal.cli.reloading import Reload, reopen
 from esps_portal.cli.scripted_serve import open_record, record_option
-from esps_portal.cli.words import URLType, fail
 from esps_portal.protocol.urls import PortalURL
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from esps_portal.cli.errors import complain, fail
 from esps_portal.cli.script_files import ScriptFile
 from esps_portal.cli.scripted_serve import Script, scripted_options
-from esps_portal.cli.words import complain, fail
 
 if TYPE_CHECKING:
     import trio

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import click
 
+from esps_portal.cli.errors import fail
+from esps_portal.cli.options import Option
 from esps_portal.cli.reloading import CannotReloadError, Reload, reopen
 from esps_portal.cli.script_files import RecordingFile, ScenarioFile, ScriptFile
-from esps_portal.cli.words import Option, fail
 
 if TYPE_CHECKING:
     import trio

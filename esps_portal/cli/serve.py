@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
+from esps_portal.cli.errors import fail
 from esps_portal.cli.foreground import listening_options, run, serve_until_signalled
 from esps_portal.cli.script_files import ScriptFile
 from esps_portal.cli.scripted_serve import Script, control_option, scripted_options
-from esps_portal.cli.words import fail
 
 if TYPE_CHECKING:
     import trio

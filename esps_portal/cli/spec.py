@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from esps_portal.cli.errors import fail
 from esps_portal.cli.output import need_output
-from esps_portal.cli.words import fail
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
