@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 
 from esps_portal.inspection.columns import bracketed
-from esps_portal.inspection.excerpt import printable
 from esps_portal.portal.records import (
     ABORTED,
     FAULTED,
@@ -25,6 +24,7 @@ from esps_portal.portal.records import (
     RecordedCall,
     RecordedConnection,
 )
+from esps_portal.protocol.escape import printable
 
 # Characters of a request, in a file.
 _LONGEST_REQUEST = 200

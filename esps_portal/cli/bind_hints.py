@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from esps_portal.inspection.excerpt import visible
+from esps_portal.protocol.escape import visible
 from esps_portal.protocol.registry import PORT
 from esps_portal.server.binding import WILDCARDS, CannotBindError
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from esps_portal.protocol.escape import visible
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -83,8 +85,7 @@ def need_output() -> None:
 
 def text(octets: bytes) -> str:
     """Return octets for a person: UTF-8 as text, the rest and control characters escaped."""
-    decoded = octets.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in decoded)
+    return visible(octets.decode("utf-8", "backslashreplace"))
 
 
 def print_json(value: object) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from esps_portal.inspection.excerpt import visible
+from esps_portal.protocol.escape import visible
 
 if TYPE_CHECKING:
     from esps_portal.cli.events import Events

@@ -11,8 +11,8 @@ import shutil
 
 import attrs
 
-from esps_portal.inspection.excerpt import visible
 from esps_portal.inspection.holders import CONNECTED, LISTEN, WILDCARDS, Holder
+from esps_portal.protocol.escape import visible
 
 
 @attrs.frozen

@@ -15,8 +15,8 @@ import time
 
 import attrs
 
-from esps_portal.inspection.excerpt import printable
 from esps_portal.protocol.errors import ProtocolError
+from esps_portal.protocol.escape import printable
 from esps_portal.protocol.messages import ERR, OK, Notice, Reply, parse_answer_untrusted
 
 _MOST_BYTES = 16384  # two of the longest lines of a default portal
