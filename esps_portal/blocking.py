@@ -16,10 +16,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from copy import copy
 from typing import Self, TypeVar
 
+from esps_portal.client.host_socket import HostSocket
 from esps_portal.protocol.errors import (
-    ClosedError,
     EspsError,
     PeerError,
     ProtocolError,
@@ -36,6 +37,8 @@ __tracebackhide__ = hides_frame
 _Value = TypeVar("_Value")
 
 _READ_SIZE = 65536
+# Seconds after which a client that was not greeted speaks first, as that on trio does.
+GREETING_DUE = 0.5
 # Seconds; a socket cannot count much further, and nobody can wait for longer.
 _LONGEST = 1e9
 
@@ -94,8 +97,9 @@ class Rows:
 class _Peer:
     """What the two transports have in common."""
 
-    def __init__(self, connected: socket.socket, requester: Requester, timeout: float) -> None:
-        self._socket = connected
+    _socket: socket.socket | HostSocket
+
+    def __init__(self, requester: Requester, timeout: float) -> None:
         self._requester = requester
         self._timeout = timeout
 
@@ -185,19 +189,37 @@ class _Peer:
 class TCPPortal(_Peer):
     """A portal over TCP."""
 
+    _socket: socket.socket
+
     def __init__(self, connected: socket.socket, timeout: float) -> None:
         numbers = itertools.count(1)
-        super().__init__(connected, Requester(lambda: b"c%d" % next(numbers)), timeout)
+        super().__init__(Requester(lambda: b"c%d" % next(numbers)), timeout)
+        self._socket = connected
         self._lost: EspsError | None = None
 
     def greeted(self, deadline: float) -> None:
-        """Wait for the greeting."""
+        """Wait for the greeting.
+
+        A server that waits for its client (HTTP, TLS) is known by what it says of a HELLO. A portal
+        that is slow greets, then answers it [ESPS-TCP-3].
+        """
+        due = min(deadline, time.monotonic() + GREETING_DUE)
+        try:
+            self._wait_for_greeting(due)
+        except TimedOutError:
+            if self._lost is not None or due == deadline:
+                raise
+            hello = self._begin(b"HELLO", ("ESPS/1",), deadline)
+            self._requester.forget(hello)
+            self._wait_for_greeting(deadline)
+
+    def _wait_for_greeting(self, deadline: float) -> None:
         while self._requester.product is None:
             self._receive(None, deadline)
 
     def _start(self, pending: Pending, deadline: float) -> None:
         if self._lost is not None:
-            raise type(self._lost)(*self._lost.args)
+            raise copy(self._lost)
         self._send(pending.request.encode(), deadline)
 
     def _send(self, data: bytes, deadline: float) -> None:
@@ -223,12 +245,11 @@ class TCPPortal(_Peer):
         except OSError as error:
             raise self._lose(PeerError(f"the portal reset: {error.strerror}")) from error
         if not data:
-            raise self._lose(ClosedError(self._requester.goodbye))
+            raise self._lose(self._requester.ended())
         try:
             self._requester.receive_stream_untrusted(data)
         except ProtocolError as error:
-            message = f"the peer does not speak ESPS/1: {error.message}"
-            raise self._lose(PeerError(message)) from error
+            raise self._lose(self._requester.peer_error(error)) from error
 
     def _finish(self, pending: Pending) -> None:
         super()._finish(pending)
@@ -251,8 +272,11 @@ class TCPPortal(_Peer):
 class UDPPortal(_Peer):
     """A portal over UDP: requests are sent again until they are answered."""
 
-    def __init__(self, connected: socket.socket, timeout: float, schedule: Retransmission) -> None:
-        super().__init__(connected, Requester(lambda: secrets.token_hex(8).encode()), timeout)
+    _socket: HostSocket
+
+    def __init__(self, connected: HostSocket, timeout: float, schedule: Retransmission) -> None:
+        super().__init__(Requester(lambda: secrets.token_hex(8).encode()), timeout)
+        self._socket = connected
         self._schedule = schedule
         self._datagram = b""
         self._waits: Iterator[float] = iter(())
@@ -269,24 +293,33 @@ class UDPPortal(_Peer):
     def _put(self) -> None:
         wait = next(self._waits, None)
         if wait is None:
-            raise TimedOutError(f"no answer to {self._schedule.max_retransmit + 1} datagrams")
+            count = self._schedule.max_retransmit + 1
+            raise TimedOutError(f"no answer to {count} datagrams", self._requester.rejected)
         self._next = time.monotonic() + wait
+        self._send()
+
+    def _send(self) -> None:
         try:
             self._socket.send(self._datagram)
         except OSError as error:
-            raise UnreachableError(f"cannot send: {error.strerror}") from error
+            if not self._socket.move_on(error):
+                raise UnreachableError(f"cannot send: {error.strerror}") from error
+            self._send()
 
     def _receive(self, pending: Pending, deadline: float) -> None:
-        now = _now_before(deadline)
+        now = _now_before(deadline, self._requester.rejected)
         if self._next <= now:
             self._put()
         self._socket.settimeout(_bounded(min(deadline, self._next) - now))
         try:
-            self._requester.receive_datagram_untrusted(self._socket.recv(_READ_SIZE))
+            self._requester.receive_datagram_untrusted(self._socket.receive(_READ_SIZE))
         except TimeoutError:
             return
         except OSError as error:
-            raise UnreachableError(f"nobody listens there: {error.strerror}") from error
+            if not self._socket.move_on(error):
+                raise UnreachableError(f"nobody listens there: {error.strerror}") from error
+            self._send()
+            return
         length = length_that_fits(pending, len(self._datagram))
         if length is not None:
             self._requester.resume(pending)
@@ -299,7 +332,8 @@ def connect(
     """Connect to a portal for the length of a ``with`` block.
 
     Args:
-        url: ``esps://host[:port]`` for TCP, ``esps+udp://`` for UDP.
+        url: ``esps://host[:port]`` for TCP, ``esps+udp://`` for UDP; without a scheme
+            (``"localhost:2867"``) it means TCP.
         timeout: seconds that connecting, and each call that names none, may take.
 
     Raises:
@@ -341,13 +375,8 @@ def _connect_tcp(where: PortalURL, timeout: float) -> TCPPortal:
 
 
 def _connect_udp(where: PortalURL, timeout: float) -> UDPPortal:
-    infos = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_DGRAM)
-    family, _, _, _, address = infos[0]
-    with contextlib.ExitStack() as unless_connected:
-        connected = unless_connected.enter_context(socket.socket(family, socket.SOCK_DGRAM))
-        connected.connect(address)
-        unless_connected.pop_all()
-    return UDPPortal(connected, timeout, Retransmission.for_host(str(address[0])))
+    connected = HostSocket(socket.getaddrinfo(where.host, where.port, type=socket.SOCK_DGRAM))
+    return UDPPortal(connected, timeout, Retransmission.for_host(connected.address))
 
 
 def _checked(timeout: object) -> float:
@@ -368,13 +397,13 @@ def _bounded(seconds: float) -> float | None:
     return None if seconds > _LONGEST else seconds
 
 
-def _now_before(deadline: float) -> float:
+def _now_before(deadline: float, received: bytes = b"") -> float:
     """Return the time.
 
     Raises:
-        TimedOutError: the deadline has passed.
+        TimedOutError: the deadline has passed; it carries ``received``.
     """
     now = time.monotonic()
     if now >= deadline:
-        raise TimedOutError("no answer in time")
+        raise TimedOutError("no answer in time", received)
     return now

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from esps_portal.client.host_socket import HostSocket
 from esps_portal.client.peer import Peer
 from esps_portal.client.tcp import TCPPeer
 from esps_portal.client.udp import UDPPeer
@@ -29,13 +30,14 @@ async def connect(
     """Connect to a portal for the length of an ``async with`` block.
 
     Args:
-        url: ``esps://host[:port]`` for TCP, ``esps+udp://`` for UDP.
+        url: ``esps://host[:port]`` for TCP, ``esps+udp://`` for UDP; without a scheme
+            (``"localhost:2867"``) it means TCP.
         retransmission: when a UDP request is sent again; by default quick on loopback.
 
     Raises:
         ValueError: the URL is malformed.
         UnreachableError: nobody listens there, or there is no such host.
-        ClosedError: the portal has no room.
+        ClosedError: the portal has no room, or what listens there says nothing and closes.
         PeerError: what answers is not a portal.
     """
     where = PortalURL.parse(url)
@@ -43,8 +45,8 @@ async def connect(
         raise UnreachableError("esps+tls:// is not available in this release: use esps://")
     peer: Peer
     if where.transport == "udp":
-        address, connected = await _connect_udp(where)
-        peer = UDPPeer(connected, retransmission or Retransmission.for_host(address))
+        connected = await _connect_udp(where)
+        peer = UDPPeer(connected, retransmission or Retransmission.for_host(connected.address))
         try:
             yield peer
         finally:
@@ -72,20 +74,14 @@ async def _connect_tcp(where: PortalURL) -> socket.socket:
     return connected
 
 
-async def _connect_udp(where: PortalURL) -> tuple[str, socket.socket]:
+async def _connect_udp(where: PortalURL) -> HostSocket:
     try:
         infos = await trio.socket.getaddrinfo(where.host, where.port, type=socket.SOCK_DGRAM)
-        family, _, _, _, address = infos[0]
-        connected = socket.socket(family, socket.SOCK_DGRAM)
-        connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
-        try:
-            connected.connect(address)
-        except OSError:
-            connected.close()
-            raise
+        connected = HostSocket(infos)
+        connected.settimeout(0)
     except OSError as error:
         raise UnreachableError(f"cannot reach {where}: {_reason(error)}") from error
-    return str(address[0]), connected
+    return connected
 
 
 def _known(error: OSError) -> OSError:

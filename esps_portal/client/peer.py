@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from esps_portal.protocol.requester import Pending
+from esps_portal.protocol.requester import Pending, Requester
 from esps_portal.protocol.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -50,6 +50,13 @@ class Peer(ABC):
     raise `ReplyError`, `ClosedError`, `PeerError` and, over UDP, `TimedOutError` and
     `UnreachableError`. Arguments are str (sent as UTF-8) or bytes.
     """
+
+    _requester: Requester
+
+    @property
+    def rejected(self) -> bytes:
+        """The beginning of what came last that is not ESPS/1: over UDP it is ignored, but kept."""
+        return self._requester.rejected
 
     async def call(self, service: str, *args: str | bytes) -> tuple[bytes, ...]:
         """Call a service and return the arguments of its OK; DATA lines are dropped."""
@@ -113,6 +120,14 @@ class Peer(ABC):
     @abstractmethod
     async def _abandon(self, pending: Pending) -> None:
         """Nobody waits for ``pending`` any more."""
+
+    @abstractmethod
+    async def wait_closed(self) -> None:
+        """Wait until the portal ends the connection; over UDP there is none, so wait indefinitely.
+
+        Raises:
+            ClosedError, PeerError: how it ended; there is no other way out.
+        """
 
     @abstractmethod
     async def aclose(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+from copy import copy
 
 import trio
 
@@ -16,6 +17,9 @@ from esps_portal.protocol.tracebacks import hides_frame
 __tracebackhide__ = hides_frame
 
 _READ_SIZE = 65536
+# Seconds after which a client that was not greeted speaks first (own choice: a greeting takes one
+# round trip, which is seldom longer).
+GREETING_DUE = 0.5
 # How long a goodbye, or a CANCEL, may take to get away, in seconds.
 _CLEANUP = 1.0
 
@@ -40,8 +44,19 @@ class TCPPeer(Peer):
         return (self._requester.product or b"").decode("utf-8", "backslashreplace")
 
     async def greeted(self) -> None:
-        """Wait for the greeting."""
-        await self._turns.read_until(lambda: self._requester.product is not None)
+        """Wait for the greeting.
+
+        A server that waits for its client (HTTP, TLS) is known by what it says of a HELLO. A portal
+        that is slow greets, then answers it [ESPS-TCP-3].
+        """
+        with trio.move_on_after(GREETING_DUE) as waited:
+            await self._turns.read_until(self._has_greeted)
+        if waited.cancelled_caught:
+            self._requester.forget(await self._send(b"HELLO", ("ESPS/1",)))
+            await self._turns.read_until(self._has_greeted)
+
+    def _has_greeted(self) -> bool:
+        return self._requester.product is not None
 
     async def _send(self, verb: bytes, args: tuple[str | bytes, ...]) -> Pending:
         self._raise_if_lost()
@@ -107,12 +122,11 @@ class TCPPeer(Peer):
         except OSError as error:
             raise self._lose(PeerError(f"the portal reset: {error.strerror}")) from error
         if not data:
-            raise self._lose(ClosedError(self._requester.goodbye))
+            raise self._lose(self._requester.ended())
         try:
             self._requester.receive_stream_untrusted(data)
         except ProtocolError as error:
-            message = f"the peer does not speak ESPS/1: {error.message}"
-            raise self._lose(PeerError(message)) from error
+            raise self._lose(self._requester.peer_error(error)) from error
         except ClosedError as error:
             raise self._lose(error) from None
 
@@ -122,7 +136,11 @@ class TCPPeer(Peer):
 
     def _raise_if_lost(self) -> None:
         if self._lost is not None:
-            raise type(self._lost)(*self._lost.args) from self._lost
+            raise copy(self._lost) from self._lost
+
+    async def wait_closed(self) -> None:
+        """Read until the portal ends the connection, and raise how it did."""
+        await self._turns.read_for_others()
 
     async def aclose(self) -> None:
         """Say QUIT, if there is time for it, and close."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import random
 import secrets
-import socket
 
 import attrs
 import trio
 
+from esps_portal.client.host_socket import HostSocket
 from esps_portal.client.peer import Peer
 from esps_portal.client.reading import Turns
 from esps_portal.protocol.errors import TimedOutError, UnreachableError
@@ -35,9 +35,9 @@ class _Sent:
 
 
 class UDPPeer(Peer):
-    """A portal over a connected, non-blocking UDP socket, which it owns."""
+    """A portal over a UDP socket, which it owns, and which does not block."""
 
-    def __init__(self, connected: socket.socket, schedule: Retransmission) -> None:
+    def __init__(self, connected: HostSocket, schedule: Retransmission) -> None:
         self._socket = connected
         self._schedule = schedule
         self._requester = Requester(lambda: secrets.token_hex(8).encode())
@@ -73,7 +73,8 @@ class UDPPeer(Peer):
 
     def _retransmit(self, sent: _Sent) -> None:
         if not sent.waits:
-            raise TimedOutError(f"no answer to {self._schedule.max_retransmit + 1} datagrams")
+            count = self._schedule.max_retransmit + 1
+            raise TimedOutError(f"no answer to {count} datagrams", self._requester.rejected)
         sent.deadline = trio.current_time() + sent.waits.pop(0)
         self._put(sent.datagram)
 
@@ -83,16 +84,22 @@ class UDPPeer(Peer):
         except BlockingIOError:
             return  # as if lost on the way: it will be sent again
         except OSError as error:
-            raise UnreachableError(f"cannot send: {error.strerror}") from error
+            if not self._socket.move_on(error):
+                raise UnreachableError(f"cannot send: {error.strerror}") from error
+            self._put(datagram)
 
     async def _read(self) -> None:
-        await trio.lowlevel.wait_readable(self._socket)
+        await trio.lowlevel.wait_readable(self._socket.fileno())
         try:
-            datagram = self._socket.recv(_LARGEST)
+            datagram = self._socket.receive(_LARGEST)
         except BlockingIOError:
             return
         except OSError as error:
-            raise UnreachableError(f"nobody listens there: {error.strerror}") from error
+            if not self._socket.move_on(error):
+                raise UnreachableError(f"nobody listens there: {error.strerror}") from error
+            for sent in self._sent.values():
+                self._put(sent.datagram)
+            return
         self._requester.receive_datagram_untrusted(datagram)
 
     async def _abandon(self, pending: Pending) -> None:
@@ -101,8 +108,12 @@ class UDPPeer(Peer):
         self._requester.forget(pending)
         self._sent.pop(pending, None)
 
+    async def wait_closed(self) -> None:
+        """Wait indefinitely: over UDP nothing ends."""
+        await trio.sleep_forever()
+
     async def aclose(self) -> None:
         """Close the socket: there is no conversation to end."""
         await trio.lowlevel.cancel_shielded_checkpoint()
-        trio.lowlevel.notify_closing(self._socket)
+        trio.lowlevel.notify_closing(self._socket.fileno())
         self._socket.close()

@@ -5,6 +5,8 @@ One of them, `ProtocolError`, is all that can leave a function whose name ends i
 
 from __future__ import annotations
 
+from esps_portal.protocol.escape import printable, visible
+
 
 class EspsError(Exception):
     """The base of every error that this package raises on purpose."""
@@ -56,7 +58,7 @@ class ReplyError(EspsError):
         return " ".join(a.decode("utf-8", "backslashreplace") for a in self.arguments)
 
     def __str__(self) -> str:
-        return f"{self.code} {self.message}".rstrip()
+        return visible(f"{self.code} {self.message}".rstrip())
 
 
 def _octets(argument: str | bytes) -> bytes:
@@ -72,19 +74,35 @@ class ClosedError(EspsError, ConnectionError):
 
     Attributes:
         reason: the word of its ``* BYE``, such as ``"idle"``; empty where it said none.
+        greeted: whether it had greeted as a portal does; if not, it may be something else.
     """
 
-    def __init__(self, reason: str = "") -> None:
+    def __init__(self, reason: str = "", *, greeted: bool = True) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.greeted = greeted
 
     def __str__(self) -> str:
-        said = f" (it said: {self.reason})" if self.reason else ""
+        if not self.greeted:
+            return "the peer ended the connection without a greeting"
+        said = f" (it said: {visible(self.reason)})" if self.reason else ""
         return f"the portal ended the connection{said}"
 
 
 class PeerError(EspsError, ConnectionError):
-    """The peer reset the connection, or sent what is not ESPS/1."""
+    """The peer reset the connection, or sent what is not ESPS/1.
+
+    Attributes:
+        received: the beginning of what it sent that is not ESPS/1; empty where it reset.
+    """
+
+    def __init__(self, message: str = "", received: bytes = b"") -> None:
+        super().__init__(message)
+        self.message = message
+        self.received = received
+
+    def __str__(self) -> str:
+        return f"{self.message}{_quoted('; it sent', self.received)}"
 
 
 class UnreachableError(EspsError, ConnectionError):
@@ -100,4 +118,20 @@ class SlowConsumerError(EspsError):
 
 
 class TimedOutError(EspsError, TimeoutError):
-    """No answer came in the time that was given, or after the last retransmission."""
+    """No answer came in the time that was given, or after the last retransmission.
+
+    Attributes:
+        received: the beginning of what came over UDP and is not ESPS/1, so that it was ignored.
+    """
+
+    def __init__(self, message: str = "", received: bytes = b"") -> None:
+        super().__init__(message)
+        self.message = message
+        self.received = received
+
+    def __str__(self) -> str:
+        return f"{self.message}{_quoted('; what came is not ESPS/1:', self.received)}"
+
+
+def _quoted(introduction: str, received: bytes) -> str:
+    return f'{introduction} "{printable(received)}"' if received else ""

@@ -15,12 +15,13 @@ import attrs
 from esps_portal.protocol.errors import (
     ClosedError,
     EspsError,
+    PeerError,
     ProtocolError,
     ReplyError,
     SlowConsumerError,
 )
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.lines import LineSplitter
+from esps_portal.protocol.lines import LineSplitter, TooLong
 from esps_portal.protocol.messages import DATA, ERR, Notice, Reply, Request, parse_answer_untrusted
 from esps_portal.protocol.registry import VERSION
 from esps_portal.protocol.tracebacks import hides_frame
@@ -34,6 +35,9 @@ MOST_HELD = 64 * 1024 * 1024
 _LINE_COSTS = 100
 
 _EMPTY = (b"", b"\r")
+# A greeting begins so; and so much of what comes in its place, or is no answer, is kept.
+_GREETING = b"* "
+_MOST_QUOTED = 1024
 
 
 @attrs.define(eq=False)
@@ -118,6 +122,10 @@ class Requester:
         self._limits = limits or Limits()
         self._splitter = LineSplitter(self._limits.max_line, self._limits.max_unterminated)
         self._pending: dict[bytes, Pending] = {}
+        # What has come before the greeting.
+        self._opening = b""
+        #: The beginning of what came last that is not ESPS/1.
+        self.rejected = b""
         #: What the portal calls itself, once it has greeted.
         self.product: bytes | None = None
         #: The word of its ``* BYE``.
@@ -159,19 +167,45 @@ class Requester:
             ProtocolError: the peer does not speak ESPS/1.
             ClosedError: it said goodbye in place of its greeting.
         """
+        if self.product is None:
+            self._expect_greeting(data)
         for piece in self._splitter.feed(data):
             if not isinstance(piece, bytes):
+                self.rejected = piece.head if isinstance(piece, TooLong) else b""
                 raise ProtocolError("too-long", "the peer sent an over-long line")
-            if piece not in _EMPTY:
+            if piece in _EMPTY:
+                continue
+            try:
                 self._take(parse_answer_untrusted(piece))
+            except ProtocolError:
+                self.rejected = (self._opening if self.product is None else piece)[:_MOST_QUOTED]
+                raise
+
+    def _expect_greeting(self, data: bytes) -> None:
+        """Tell a stranger by its first bytes: it may send no more, and never end its line."""
+        self._opening += data[: _MOST_QUOTED - len(self._opening)]
+        if not _GREETING.startswith(self._opening.lstrip(b"\r\n")[: len(_GREETING)]):
+            self.rejected = self._opening
+            raise ProtocolError("bad-line", "the peer did not greet with * ESPS/1")
+
+    def peer_error(self, error: ProtocolError) -> PeerError:
+        """Return, for the caller, the error of a peer that sent what is not ESPS/1."""
+        if self.product is None:
+            return PeerError("the peer does not speak ESPS/1", self.rejected)
+        return PeerError(f"the peer does not keep to ESPS/1: {error.message}", self.rejected)
+
+    def ended(self) -> EspsError:
+        """Return the error for the caller after the peer has ended the connection."""
+        if self.product is None and self._opening.strip(b"\r\n"):
+            return PeerError("the peer does not speak ESPS/1", self._opening)
+        return ClosedError(self.goodbye, greeted=self.product is not None)
 
     def receive_datagram_untrusted(self, datagram: bytes) -> None:
         """Take what has come over UDP. Anybody may have sent it, so what is wrong is ignored."""
-        if not datagram.endswith(b"\n"):
-            return
         try:
-            answers = [parse_answer_untrusted(line) for line in datagram[:-1].split(b"\n")]
+            answers = _parse_datagram_untrusted(datagram)
         except ProtocolError:
+            self.rejected = datagram[:_MOST_QUOTED]
             return
         final = answers[-1]
         if isinstance(final, Notice):
@@ -189,7 +223,7 @@ class Requester:
         if isinstance(answer, Notice):
             self._take_notice(answer)
         elif self.product is None:
-            raise ProtocolError("bad-line", "the peer did not greet with * ESPS/1")
+            raise ProtocolError("bad-line", "the peer answered before it greeted")
         else:
             self._take_reply(answer)
 
@@ -218,6 +252,12 @@ class Requester:
             pending.final = reply
         if pending.is_over:
             del self._pending[reply.tag]
+
+
+def _parse_datagram_untrusted(datagram: bytes) -> list[Reply | Notice]:
+    if not datagram.endswith(b"\n"):
+        raise ProtocolError("bad-line", "a datagram ends with its LF")
+    return [parse_answer_untrusted(line) for line in datagram[:-1].split(b"\n")]
 
 
 def _cost(row: tuple[bytes, ...]) -> int:

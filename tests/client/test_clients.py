@@ -347,7 +347,10 @@ def _enter(url: str) -> None:
 
 def test_blocking_leaves_no_thread() -> None:
     before = threading.active_count()
-    with pytest.raises(ValueError, match="not a portal URL"), blocking.connect("http://x"):
+    with (
+        pytest.raises(ValueError, match="not the address of a portal"),
+        blocking.connect("http://x"),
+    ):
         pass
     assert threading.active_count() == before
 

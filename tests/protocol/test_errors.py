@@ -22,9 +22,14 @@ ERRORS = [
     (ReplyError("failed", "no", b"luck \xff"), r"failed no luck \xff"),
     (ClosedError(), "the portal ended the connection"),
     (ClosedError("idle"), "the portal ended the connection (it said: idle)"),
+    (ClosedError("\x1b[2J"), r"the portal ended the connection (it said: \x1b[2J)"),
+    (ClosedError(greeted=False), "the peer ended the connection without a greeting"),
+    (ReplyError("failed", "\x1b[2J"), r"failed \x1b[2J"),
     (PeerError("reset"), "reset"),
+    (PeerError("strange", b"SSH-2.0\r\n\xff"), r'strange; it sent "SSH-2.0\r\n\xff"'),
     (UnreachableError("refused"), "refused"),
     (TimedOutError("late"), "late"),
+    (TimedOutError("late", b"\x00"), r'late; what came is not ESPS/1: "\x00"'),
 ]
 
 
@@ -47,6 +52,8 @@ def test_attributes() -> None:
     protocol = ProtocolError("bad-line", "no tag")
     assert (protocol.code, protocol.message) == ("bad-line", "no tag")
     assert ClosedError("idle").reason == "idle"
+    assert (PeerError("x", b"y").message, PeerError("x", b"y").received) == ("x", b"y")
+    assert (TimedOutError("x", b"y").message, TimedOutError("x", b"y").received) == ("x", b"y")
 
 
 @pytest.mark.parametrize(

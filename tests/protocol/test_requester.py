@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esps_portal.protocol.errors import ClosedError, ProtocolError, ReplyError, SlowConsumerError
+from esps_portal.protocol.errors import (
+    ClosedError,
+    PeerError,
+    ProtocolError,
+    ReplyError,
+    SlowConsumerError,
+)
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, OK, Reply, Request, parse_request_untrusted
 from esps_portal.protocol.requester import Pending, Requester
@@ -191,13 +197,68 @@ def test_a_goodbye_later_is_kept() -> None:
         (b"\x15\x03\x01\x00\x02\x02F\n", "bad-line"),
         (GREETING + b" \n", "bad-line"),
         (GREETING + b"1 OK \n", "bad-line"),
-        (b"x" * 8193, "too-long"),
+        (b"4\0\0\0\n8.0.36\0", "bad-line"),  # no LF will come
+        (b"\r\n\n\x15\x03", "bad-line"),
+        (b"x" * 8193, "bad-line"),
+        (b"* ERR busy\n1 OK\n", "bad-line"),
+        (b"* " + b"x" * 8191, "too-long"),
+        (GREETING + b"x" * 8193, "too-long"),
     ],
 )
 def test_a_peer_that_speaks_something_else(data: bytes, code: str) -> None:
     with pytest.raises(ProtocolError) as caught:
         Requester(numbers()).receive_stream_untrusted(data)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("data", "message", "received"),
+    [
+        (b"SSH-2.0-x\r\n", "the peer does not speak ESPS/1", b"SSH-2.0-x\r\n"),
+        (b"\r\n* OK IMAP\r\n", "the peer does not speak ESPS/1", b"\r\n* OK IMAP\r\n"),
+        (b"x" * 5000, "the peer does not speak ESPS/1", b"x" * 1024),
+        (
+            GREETING + b"rubbish\n",
+            "the peer does not keep to ESPS/1: it is not a reply: TAG OK, TAG DATA or TAG ERR",
+            b"rubbish",
+        ),
+        (
+            GREETING + b"x" * 9000,
+            "the peer does not keep to ESPS/1: the peer sent an over-long line",
+            b"x" * 34,
+        ),
+    ],
+)
+@pytest.mark.parametrize("piece", [1, 10_000])
+def test_what_it_sent_is_told(data: bytes, message: str, received: bytes, piece: int) -> None:
+    requester = Requester(numbers())
+
+    def receive() -> None:
+        for start in range(0, len(data), piece):
+            requester.receive_stream_untrusted(data[start : start + piece])
+
+    with pytest.raises(ProtocolError) as caught:
+        receive()
+    error = requester.peer_error(caught.value)
+    assert error.message == message
+    assert error.received == (received if piece > 1 else received[: len(error.received)])
+    assert error.received
+
+
+def test_how_a_connection_has_ended() -> None:
+    requester = Requester(numbers())
+    closed = requester.ended()
+    assert isinstance(closed, ClosedError)
+    assert not closed.greeted
+    requester.receive_stream_untrusted(b"\r\n* B")
+    cut_off = requester.ended()
+    assert isinstance(cut_off, PeerError)
+    assert cut_off.received == b"\r\n* B"
+    requester = greeted()
+    requester.receive_stream_untrusted(b"* BYE idle\n")
+    closed = requester.ended()
+    assert isinstance(closed, ClosedError)
+    assert (closed.reason, closed.greeted) == ("idle", True)
 
 
 @quickly
@@ -241,6 +302,7 @@ def test_a_datagram_that_answers_something_else_is_ignored(datagram: bytes) -> N
     requester, pending = asked()
     requester.receive_datagram_untrusted(datagram)
     assert not pending.has_news
+    assert requester.rejected in (datagram, b"")  # empty where it is another's answer
     requester.receive_datagram_untrusted(b"mine OK\n")
     assert pending.result() == ()
 
