@@ -6,6 +6,7 @@ library.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from typing import Any
 import click
 
 from esps_portal import __version__
-from esps_portal.cli.errors import INTERRUPTED, complain, line
+from esps_portal.cli.errors import INTERRUPTED, READER_GONE, complain, did_you_mean, line
 from esps_portal.cli.output import CannotWriteError, guard_output
 
 # Command to module and attribute, in the order of the help.
@@ -87,9 +88,12 @@ class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
-            return None
+            if cmd_name.startswith("-") or ctx.resilient_parsing:
+                return None  # an option, or a word that is being completed
+            meant = did_you_mean(difflib.get_close_matches(cmd_name, _COMMANDS))
+            raise click.UsageError(f"No such command {cmd_name!r}{meant}", ctx)
         module, attribute = _COMMANDS[cmd_name]
         command = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - the table above says so
@@ -100,7 +104,8 @@ def _cannot_write(error: CannotWriteError) -> int:
     """Report it, unless it is only that the reader has gone; return the exit code."""
     if error.reason:
         complain(f"esps-portal: {error}")
-    return 1
+        return 1
+    return READER_GONE
 
 
 def _first(group: BaseExceptionGroup[CannotWriteError]) -> CannotWriteError:
@@ -114,7 +119,8 @@ def _first(group: BaseExceptionGroup[CannotWriteError]) -> CannotWriteError:
     "esps-portal",
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
-    epilog="Exit codes: 0 done, 1 the thing asked about failed, 2 bad usage, 130 Ctrl-C.",
+    epilog="Exit codes: 0 done, 1 the thing asked about failed, 2 bad usage, 130 Ctrl-C, "
+    "141 the reader of the output has gone.",
 )
 @click.version_option(__version__, prog_name="esps-portal")
 def main() -> None:

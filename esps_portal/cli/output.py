@@ -2,7 +2,8 @@
 
 A disk may be full, a reader may go (``| head -1``), and a shell may have closed it (``>&-``). What
 goes wrong here is raised as `CannotWriteError`, whatever command wrote and whatever library it
-wrote with; the group's ``main`` makes of it one line, or none, and exit code 1.
+wrote with; the group's ``main`` makes of it one line and exit code 1, or, where the reader has
+gone, no line and 141, which a shell reports of `cat` (128 and SIGPIPE).
 """
 
 from __future__ import annotations
@@ -92,3 +93,8 @@ def print_json(value: object) -> None:
     """Print one JSON value on a line of its own, at once."""
     need_output()
     click.echo(json.dumps(value))
+
+
+def is_terminal() -> bool:
+    """Whether a person reads standard output."""
+    return sys.stdout is not None and sys.stdout.isatty()

@@ -2,60 +2,202 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-import statistics
+import signal
 import time
+from typing import TYPE_CHECKING
 
 import attrs
 import click
 
-from esps_portal.cli.errors import fail
-from esps_portal.cli.errors import run as run_command
-from esps_portal.cli.options import Seconds, json_option, timeout_option, url_option
-from esps_portal.cli.output import print_json
-from esps_portal.protocol.errors import TimedOutError
+from esps_portal.cli.errors import complain
+from esps_portal.cli.options import (
+    Seconds,
+    json_option,
+    portal_named,
+    target_argument,
+    timeout_option,
+    url_option,
+)
+from esps_portal.cli.output import need_output, print_json, text
+from esps_portal.cli.session import Problem, is_unknown_host, run, too_late
+from esps_portal.protocol.errors import EspsError, PeerError
+
+if TYPE_CHECKING:
+    from esps_portal.client.peer import Peer
 
 
 @attrs.define
 class Tally:
-    """The statistics of a run of pings. Times are in milliseconds."""
+    """The statistics of a run of pings, in constant memory. Times are in milliseconds."""
 
     url: str
     sent: int = 0
-    lost: int = 0
-    times: list[float] = attrs.field(factory=list)
+    answered: int = 0
+    least: float = math.inf
+    most: float = 0.0
+    _mean: float = 0.0
+    _squares: float = 0.0
+
+    def add(self, took: float) -> None:
+        """Count an answer (Welford's method: sums of squares would lose digits)."""
+        self.answered += 1
+        off = took - self._mean
+        self._mean += off / self.answered
+        self._squares += off * (took - self._mean)
+        self.least = min(self.least, took)
+        self.most = max(self.most, took)
 
     def as_json(self) -> dict[str, object]:
         """Return the summary for a program."""
-        return {"event": "summary", "url": self.url, **self._figures()}
+        names = ("min_ms", "avg_ms", "max_ms", "mdev_ms")
+        figures = self._figures() if self.answered else (None,) * len(names)
+        counts = {"sent": self.sent, "answered": self.answered}
+        return {"event": "summary", "url": self.url, **counts, **dict(zip(names, figures))}  # noqa: B905 - as many
 
     def lines(self) -> list[str]:
         """Return the summary as people know it from ping."""
-        lost = 100 * (self.sent - len(self.times)) / self.sent if self.sent else 0
+        lost = 100 * (self.sent - self.answered) / self.sent if self.sent else 0
         found = [
             f"--- {self.url} ping statistics ---",
-            f"{self.sent} sent, {len(self.times)} answered, {lost:.0f}% lost",
+            f"{self.sent} sent, {self.answered} answered, {lost:.6g}% lost",
         ]
-        if self.times:
-            figures = (min(self.times), statistics.fmean(self.times), max(self.times))
-            deviation = statistics.pstdev(self.times)
-            shown = "/".join(f"{figure:.3f}" for figure in (*figures, deviation))
+        if self.answered:
+            shown = "/".join(f"{figure:.3f}" for figure in self._figures())
             found.append(f"rtt min/avg/max/mdev = {shown} ms")
         return found
 
-    def _figures(self) -> dict[str, object]:
-        times = self.times
-        return {
-            "sent": self.sent,
-            "answered": len(times),
-            "min_ms": min(times, default=None),
-            "avg_ms": statistics.fmean(times) if times else None,
-            "max_ms": max(times, default=None),
-            "mdev_ms": statistics.pstdev(times) if times else None,
-        }
+    def _figures(self) -> tuple[float, ...]:
+        return self.least, self._mean, self.most, math.sqrt(self._squares / self.answered)
+
+
+@attrs.define
+class Pinging:
+    """A run of pings, one at a time, and what it reports.
+
+    Attributes:
+        count: how many; ``None``: until a signal.
+        interval: seconds from one ping to the next; the next one waits for this one's answer.
+        timeout: seconds after which a ping, and its connection, is given up.
+        problem: why the last lost ping was lost.
+    """
+
+    url: str
+    count: int | None
+    interval: float
+    timeout: float
+    quiet: bool
+    as_json: bool
+    tally: Tally
+    problem: Problem | None = None
+    _portal: Peer | None = None
+    _connection: contextlib.AsyncExitStack = attrs.field(factory=contextlib.AsyncExitStack)
+    _was_there: bool = False
+
+    async def until_signalled(self) -> None:
+        """Ping until the count is reached, or SIGINT or SIGTERM comes."""
+        import trio  # noqa: PLC0415 - help must not wait for it
+
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+
+                async def end() -> None:
+                    await anext(signals)
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(end)
+                async with self._connection:
+                    await self._ping_all()
+                nursery.cancel_scope.cancel()
+
+    async def _ping_all(self) -> None:
+        import trio  # noqa: PLC0415 - help must not wait for it
+
+        while True:
+            begun = trio.current_time()
+            self.tally.sent += 1
+            try:
+                took = await self._ping()
+            except EspsError as error:
+                if not await self._lose(error):
+                    return
+            else:
+                self.tally.add(took)
+                self._show_pong(took)
+            if self.tally.sent == self.count:
+                return
+            with trio.move_on_at(begun + self.interval):
+                await self._rest()
+
+    async def _ping(self) -> float:
+        """Return how many milliseconds the answer took; connecting is not part of them."""
+        import trio  # noqa: PLC0415 - help must not wait for it
+
+        from esps_portal import connect  # noqa: PLC0415 - the same
+
+        with trio.move_on_after(self.timeout):
+            if self._portal is None:
+                self._portal = await self._connection.enter_async_context(connect(self.url))
+                self._was_there = True
+            start = time.perf_counter()
+            await self._portal.ping(str(self.tally.sent))
+            return (time.perf_counter() - start) * 1000
+        raise too_late(self._portal, self.url, self.timeout)
+
+    async def _lose(self, error: EspsError) -> bool:
+        """Count a ping as lost, and its connection with it. Return whether to go on."""
+        self.problem = Problem.of(error, self.url, greeted=self._portal is not None)
+        self._show_loss(self.problem)
+        await self._disconnect()
+        # As ping(8): a host that is down may come up, and a name that is unknown ends it. So does
+        # what is no portal. Once there was one, it may come back.
+        stranger = isinstance(error, PeerError) and bool(error.received)
+        return self._was_there or not (stranger or is_unknown_host(error))
+
+    async def _rest(self) -> None:
+        """Wait to be cancelled. A portal that ends its connection meanwhile has lost no ping."""
+        import trio  # noqa: PLC0415 - help must not wait for it
+
+        if self._portal is not None:
+            try:
+                await self._portal.wait_closed()
+            except EspsError:
+                await self._disconnect()
+        await trio.sleep_forever()
+
+    async def _disconnect(self) -> None:
+        self._portal = None
+        await self._connection.aclose()
+
+    def _show_pong(self, took: float) -> None:
+        if self.quiet:
+            return
+        if self.as_json:
+            print_json({"event": "pong", "seq": self.tally.sent, "ms": took})
+        else:
+            click.echo(f"pong from {self.url}: seq={self.tally.sent} time={took:.3f} ms")
+
+    def _show_loss(self, problem: Problem) -> None:
+        if self.quiet:
+            return
+        if self.as_json:
+            event = {"event": "lost", "seq": self.tally.sent, "ms": None}
+            print_json({**event, **problem.as_json()})
+            return
+        reason = text(problem.message.encode()).removeprefix(f"cannot connect to {self.url}: ")
+        click.echo(f"no pong from {self.url}: seq={self.tally.sent} ({reason})")
+
+    def summarise(self) -> None:
+        """Print the statistics."""
+        if self.as_json:
+            print_json(self.tally.as_json())
+        else:
+            click.echo("\n".join(("", *self.tally.lines())))
 
 
 @click.command("ping")
+@target_argument
 @url_option
 @click.option(
     "-c", "--count", type=click.IntRange(min=1), default=None, help="Stop after this many pings."
@@ -66,71 +208,45 @@ class Tally:
     type=Seconds(min=0),
     default=1.0,
     show_default=True,
-    help="Seconds between two pings.",
+    help="Seconds from one ping to the next.",
 )
 @timeout_option
+@click.option("-q", "--quiet", is_flag=True, help="Print the statistics alone.")
 @json_option
-def ping_command(
-    url: str, count: int | None, interval: float, timeout: float, *, as_json: bool
+def ping_command(  # noqa: PLR0913 - click hands every option over as a parameter
+    target: str | None,
+    url: str,
+    count: int | None,
+    interval: float,
+    timeout: float,
+    *,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Ask a portal for a sign of life, again and again until Ctrl-C.
 
-    A ping that is not answered in time is lost, and the next one follows.
-    Exits 0 if every ping was answered, else 1.
-    """
-    tally = Tally(url)
+    TARGET is HOST, HOST:PORT, [::1]:PORT or a URL. A ping that is not answered
+    in time is lost, and the next one follows, on a new connection. A portal
+    that is not there, or goes, is waited for. Only an unknown host, and a
+    server that never was a portal, end it at once.
 
-    async def asked() -> None:
-        import trio  # noqa: PLC0415 - help must not wait for it
+    Statistics come last, after Ctrl-C and SIGTERM too. Exits 0 if any ping was
+    answered, else 1.
 
-        from esps_portal import connect  # noqa: PLC0415 - the same
-
-        with trio.fail_after(timeout) as connecting:
-            async with connect(url) as portal:
-                connecting.deadline = math.inf
-                while count is None or tally.sent < count:
-                    if tally.sent:
-                        await trio.sleep(interval)
-                    tally.sent += 1
-                    start = time.perf_counter()
-                    try:
-                        with trio.fail_after(timeout):
-                            await portal.ping(str(tally.sent))
-                    except (trio.TooSlowError, TimedOutError):
-                        tally.lost += 1
-                        _show(tally, None, as_json=as_json)
-                        continue
-                    tally.times.append((time.perf_counter() - start) * 1000)
-                    _show(tally, tally.times[-1], as_json=as_json)
-
-    try:
-        run_command(asked, timeout, bound=False, url=url, as_json=as_json)
-    except click.exceptions.Exit as ended:
-        _summarise(tally, as_json=as_json)
-        interrupted = ended.exit_code != 1
-        if interrupted and tally.times and not tally.lost:
-            return
-        raise
-    _summarise(tally, as_json=as_json)
-    if tally.lost:
-        fail("esps-portal: not every ping was answered")
-
-
-def _show(tally: Tally, took: float | None, *, as_json: bool) -> None:
-    number = tally.sent
-    if as_json:
-        event = "lost" if took is None else "pong"
-        print_json({"event": event, "seq": number, "ms": took})
-    elif took is None:
-        click.echo(f"no answer from {tally.url}: seq={number}")
-    else:
-        click.echo(f"pong from {tally.url}: seq={number} time={took:.3f} ms")
-
-
-def _summarise(tally: Tally, *, as_json: bool) -> None:
-    if not tally.sent:
+    \b
+    Examples:
+      esps-portal ping
+      esps-portal ping -c 3 -W 1 192.0.2.7:2867
+      esps-portal ping -q -i 0 -c 1000 esps+udp://localhost
+    """  # noqa: D301 - click wants the character itself in front of what keeps its lines
+    need_output()
+    url = portal_named(target, url)
+    pinging = Pinging(url, count, interval, timeout, quiet, as_json, Tally(url))
+    with contextlib.suppress(click.exceptions.Exit):  # Ctrl-C before it could be waited for
+        run(pinging.until_signalled)
+    pinging.summarise()
+    if pinging.tally.answered:
         return
-    if as_json:
-        print_json(tally.as_json())
-    else:
-        click.echo("\n".join(("", *tally.lines())))
+    if pinging.problem is not None:
+        complain(pinging.problem.line)
+    raise click.exceptions.Exit(1)

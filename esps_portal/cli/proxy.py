@@ -10,7 +10,7 @@ import click
 
 from esps_portal.cli.errors import fail
 from esps_portal.cli.foreground import listening_options, run, serve_until_signalled
-from esps_portal.cli.options import URLType
+from esps_portal.cli.options import TargetType
 from esps_portal.cli.reloading import Reload, reopen
 from esps_portal.cli.scripted_serve import open_record, record_option
 from esps_portal.protocol.urls import PortalURL
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 @click.command("proxy")
 @click.option(
     "--upstream",
-    type=URLType(),
+    type=TargetType(),
     required=True,
-    help="The portal: esps://HOST[:PORT], for TCP and UDP; or esps+udp://, for UDP alone.",
+    metavar="TARGET",
+    help="The portal: HOST:PORT or esps://HOST:PORT, for TCP and UDP; esps+udp://, for UDP alone.",
 )
 @record_option
 @listening_options

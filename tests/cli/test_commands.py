@@ -56,9 +56,6 @@ def test_help_fits_the_terminal(command: str) -> None:
         (["serve", "--port", "x"], "not a valid integer"),
         (["serve", "--no-tcp", "--no-udp"], "nothing to serve"),
         (["serve", "--nonsense"], "--nonsense"),
-        (["ping", "--url", "http://x"], "esps://HOST"),
-        (["ping", "--url", "esps://"], "esps://HOST"),
-        (["ping", "--url", "esps://h:99999"], "esps://HOST"),
         (["ping", "-c", "0"], "0"),
         (["call"], "SERVICE"),
         (["call", "--timeout", "0", "echo"], "0"),
@@ -102,69 +99,7 @@ def test_a_call_that_takes_too_long(portal: Served) -> None:
     assert (ran.returncode, ran.stderr) == (1, "esps-portal: no answer in 0.2 s\n")
 
 
-def test_nobody_there() -> None:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        ran = run("ping", "-c", "1", url=f"esps://127.0.0.1:{held.getsockname()[1]}")
-    assert ran.returncode == 1
-    assert "Connection refused" in ran.stderr
-    assert len(ran.stderr.splitlines()) == 1
-
-
-def test_something_else_there() -> None:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as other,
-        subprocess.Popen(
-            [COMMAND, "ping", "-c", "1", "--url", f"esps://127.0.0.1:{other.getsockname()[1]}"],
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as ping,
-    ):
-        peer, _ = other.accept()
-        with peer:
-            peer.sendall(b"SSH-2.0-x\r\n")
-            _, said = ping.communicate(timeout=30)
-    assert ping.returncode == 1
-    assert "does not speak ESPS/1" in said
-
-
-def test_ping_statistics(portal: Served) -> None:
-    ran = run("ping", "-c", "3", "-i", "0", url=portal.url)
-    assert ran.returncode == 0
-    assert "3 sent, 3 answered, 0% lost" in ran.stdout
-    assert "rtt min/avg/max/mdev = " in ran.stdout
-
-
-def test_ping_as_json(portal: Served) -> None:
-    *pongs, summary = map(
-        json.loads, run("ping", "-c", "2", "-i", "0", "--json", url=portal.url).stdout.splitlines()
-    )
-    assert [pong["seq"] for pong in pongs] == [1, 2]
-    assert (summary["sent"], summary["answered"]) == (2, 2)
-
-
-def test_a_ping_that_is_lost_is_followed_by_the_next() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
-        peer.settimeout(30)
-        peer.bind(("127.0.0.1", 0))
-        url = f"esps+udp://127.0.0.1:{peer.getsockname()[1]}"
-        options = ("-c", "3", "-i", "0", "--timeout", "0.3", "--json")
-        with subprocess.Popen(
-            [COMMAND, "ping", *options, "--url", url], stdout=subprocess.PIPE, text=True
-        ) as ping:
-            answered = b""
-            while answered != b"3":
-                datagram, source = peer.recvfrom(2000)
-                tag, _, answered = datagram.split()
-                if answered != b"2":
-                    peer.sendto(b"%b OK %b\n" % (tag, answered), source)
-            said, _ = ping.communicate(timeout=30)
-    first, second, third, summary = map(json.loads, said.splitlines())
-    assert [event["event"] for event in (first, second, third)] == ["pong", "lost", "pong"]
-    assert (summary["sent"], summary["answered"], ping.returncode) == (3, 2, 1)
-
-
-@pytest.mark.parametrize("command", [["ping", "-c", "1"], ["list"], ["call", "echo"]])
+@pytest.mark.parametrize("command", [["list"], ["call", "echo"]])
 def test_nobody_there_as_json(command: list[str]) -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
@@ -172,21 +107,6 @@ def test_nobody_there_as_json(command: list[str]) -> None:
     said = json.loads(ran.stdout)
     assert (said["error"], ran.returncode) == ("unreachable", 1)
     assert "Connection refused" in said["message"]
-
-
-def test_ping_until_interrupted(portal: Served) -> None:
-    with subprocess.Popen(
-        [COMMAND, "ping", "-i", "0.01", "--url", portal.url],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as ping:
-        assert ping.stdout is not None
-        ping.stdout.readline()
-        ping.send_signal(signal.SIGINT)
-        out, err = ping.communicate(timeout=30)
-    assert "ping statistics" in out
-    assert (ping.returncode, err) == (0, "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -2,45 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import threading
-from collections.abc import Iterator
-
 import pytest
 from click.testing import CliRunner
 
 from esps_portal.cli import main
+from tests.cli.peers import GREETING, saying
 
 # Clear the screen, ring, go back, set the title (C1), an overlong line's CR, a bidi override.
 EVIL = "\x1b[2J\a\b\x9b\x1b]0;owned\x07\r\u202e"
 ESCAPED = "".join(f"%{octet:02X}" for octet in EVIL.encode())
-GREETING = "* ESPS/1 test/1\n"
-
-
-@contextlib.contextmanager
-def saying(greeting: str, *answers: str) -> Iterator[str]:
-    """A TCP server with an answer, of one line or more, for each request; yields its URL."""
-
-    def serve() -> None:
-        peer, _ = server.accept()
-        peer.settimeout(30)
-        with peer, peer.makefile("rb") as lines:
-            peer.sendall(greeting.encode())
-            for answer, line in zip(answers, lines, strict=False):
-                tag = line.split()[0].decode()
-                peer.sendall("".join(f"{tag} {row}\n" for row in answer.split("\n")).encode())
-            peer.shutdown(socket.SHUT_WR)
-            with contextlib.suppress(ConnectionError):
-                peer.recv(65536)
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"esps://127.0.0.1:{server.getsockname()[1]}"
-        finally:
-            thread.join(30)
 
 
 CASES = [
