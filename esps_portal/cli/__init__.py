@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -18,6 +19,9 @@ import click
 from esps_portal import __version__
 from esps_portal.cli.errors import INTERRUPTED, READER_GONE, complain, did_you_mean, line
 from esps_portal.cli.output import CannotWriteError, guard_output
+
+# What a shell sets that asks for a completion.
+_COMPLETION = "_ESPS_PORTAL_COMPLETE"
 
 # Command to module and attribute, in the order of the help.
 _COMMANDS = {
@@ -47,6 +51,8 @@ class _LazyGroup(click.Group):
         **extra: Any,  # noqa: ANN401 - the same
     ) -> object:
         """Run the command that the arguments name, and exit with its code."""
+        if _COMPLETION in os.environ:
+            importlib.import_module(f"{__name__}.bash_completion")
         run = partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
         if not standalone_mode:
             return run()

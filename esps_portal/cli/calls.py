@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from esps_portal.cli.completion import complete_service
 from esps_portal.cli.errors import fail
 from esps_portal.cli.options import CONNECTING, Seconds, json_option, timeout_option, url_option
 from esps_portal.cli.output import is_terminal, need_output, print_json, text
@@ -51,7 +52,7 @@ class ServiceType(click.ParamType[str]):
 
 
 @click.command("list")
-@click.argument("service", required=False, type=ServiceType())
+@click.argument("service", required=False, type=ServiceType(), shell_complete=complete_service)
 @url_option
 @timeout_option
 @json_option
@@ -117,7 +118,7 @@ def _wrapped(words: str, width: int, first: str, others: str) -> list[str]:
 @click.option("--raw", is_flag=True, help="Write the bytes as they are, nothing between or after.")
 @click.option("--keep-newline", is_flag=True, help="Keep the last newline of standard input.")
 @json_option
-@click.argument("service", type=ServiceType())
+@click.argument("service", type=ServiceType(), shell_complete=complete_service)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def call_command(  # noqa: PLR0913 - click hands every option over as a parameter
     service: str,

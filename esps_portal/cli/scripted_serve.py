@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import click
 
+from esps_portal.cli.completion import complete_fault, complete_file
 from esps_portal.cli.errors import fail
 from esps_portal.cli.options import Option
 from esps_portal.cli.reloading import CannotReloadError, Reload, reopen
@@ -90,6 +91,7 @@ def scripted_options(command: _Command) -> _Command:
     scenario = click.option(
         "--scenario",
         type=ScenarioFile(),
+        shell_complete=complete_file,
         metavar="FILE",
         help="Place the stubs and faults of a TOML file, and start with its limits.",
     )
@@ -97,6 +99,7 @@ def scripted_options(command: _Command) -> _Command:
         "--fault",
         "faults",
         type=FaultWords(),
+        shell_complete=complete_fault,
         multiple=True,
         metavar="'NAME KEY=VALUE...'",
         help="Place a fault; may be repeated.",
@@ -104,6 +107,7 @@ def scripted_options(command: _Command) -> _Command:
     replay = click.option(
         "--replay",
         type=RecordingFile(),
+        shell_complete=complete_file,
         metavar="FILE",
         help="Answer the calls of a recording as they were answered, in that order.",
     )
