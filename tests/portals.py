@@ -11,7 +11,8 @@ import attrs
 import trio
 import trio.testing
 
-from esps_portal import Limits, Portal, ServerConfig, serve
+from esps_portal import Limits, ServerConfig, serve
+from esps_portal.portal.answering import Dispatcher
 from esps_portal.portal.offer import bundled_portal
 from esps_portal.server.product import PRODUCT
 from esps_portal.server.serving import Listening
@@ -112,7 +113,7 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    portal: Portal | None = None, *, hold: bool = False, **limits: float
+    portal: Dispatcher | None = None, *, hold: bool = False, **limits: float
 ) -> AsyncIterator[Running]:
     """A portal on a free port, with every bundled service if none is given; cancelled at the end.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from esps_portal.net.bind import WILDCARDS, CannotBindError
 from esps_portal.protocol.escape import visible
 from esps_portal.protocol.registry import PORT
-from esps_portal.server.binding import WILDCARDS, CannotBindError
 
 if TYPE_CHECKING:
     from esps_portal.inspection.holders import Holder

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import trio
 
     from esps_portal.cli.reports import Reports
-    from esps_portal.server.binding import CannotBindError
+    from esps_portal.net.bind import CannotBindError
 
 _LEVELS = ("debug", "info", "warning", "error")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -99,7 +99,7 @@ def run(main: Callable[[], Awaitable[int]], option_of: Callable[[CannotBindError
     """
     import trio  # noqa: PLC0415 - help must not wait for it
 
-    from esps_portal.server.binding import CannotBindError  # noqa: PLC0415 - the same
+    from esps_portal.net.bind import CannotBindError  # noqa: PLC0415 - the same
 
     try:
         status = trio.run(main)
@@ -137,7 +137,7 @@ async def serve_until_signalled(
     """
     import trio  # noqa: PLC0415 - help must not wait for it
 
-    from esps_portal.server.activation import notify  # noqa: PLC0415 - the same
+    from esps_portal.net.systemd import notify  # noqa: PLC0415 - the same
 
     with trio.open_signal_receiver(*_heeded()) as signals:
         async with trio.open_nursery() as nursery:
@@ -184,7 +184,7 @@ async def _heed(
     SIGHUP says on a terminal that it is gone, and ends the server as well, gracefully: a shell
     may repeat it. Without a terminal nothing is gone, and it means: reload.
     """
-    from esps_portal.server.activation import notify, notify_reloading  # noqa: PLC0415 - help must not wait
+    from esps_portal.net.systemd import notify, notify_reloading  # noqa: PLC0415 - help must not wait
 
     may_hang_up = _has_terminal()
     closing = False

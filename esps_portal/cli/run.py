@@ -114,7 +114,7 @@ def run_command(  # noqa: PLR0913 - click hands every option over as a parameter
     """  # noqa: D301 - click wants the character itself in front of what keeps its lines
     import trio  # noqa: PLC0415 - help must not wait for it
 
-    from esps_portal.server.binding import CannotBindError  # noqa: PLC0415 - the same
+    from esps_portal.net.bind import CannotBindError  # noqa: PLC0415 - the same
 
     script = Script.of(scenario, faults, 0, replay, record)
     for fault in script.faults:
@@ -132,7 +132,7 @@ async def _run(command: tuple[str, ...], script: Script) -> int:
     """Serve, run the command, and return its status as a shell tells it."""
     import trio  # noqa: PLC0415 - help must not wait for it
 
-    from esps_portal.server.quiet import become_quiet  # noqa: PLC0415 - the same
+    from esps_portal.net.quiet import become_quiet  # noqa: PLC0415 - the same
     from esps_portal.server.serving import ServerConfig, serve  # noqa: PLC0415 - the same
 
     config = ServerConfig(portal=script.portal, port=0, hold=True)

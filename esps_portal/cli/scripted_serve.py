@@ -239,9 +239,7 @@ class Script:
             return None
         from esps_portal.server.control import serve_control  # noqa: PLC0415 - help must not wait
 
-        serving = partial(
-            serve_control, self.portal, listening.switch, port=self.control, told=told
-        )
+        serving = partial(serve_control, self.portal, listening.ports, port=self.control, told=told)
         address: tuple[str, int] = await nursery.start(serving)
         return address
 

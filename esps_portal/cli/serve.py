@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     import trio
 
     from esps_portal.cli.reports import Reports
+    from esps_portal.net.bind import CannotBindError
     from esps_portal.portal.faults import Fault
     from esps_portal.portal.recording import RecordedAnswer
     from esps_portal.portal.scenario import PlannedFault, Scenario
-    from esps_portal.server.binding import CannotBindError
     from esps_portal.server.serving import Listening, ServerConfig
 
 
@@ -80,7 +80,7 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
     if no_tcp and no_udp:
         raise click.UsageError("--no-tcp and --no-udp leave nothing to serve")
     from esps_portal.cli.reports import Reports, start_logging  # noqa: PLC0415 - help must not wait
-    from esps_portal.server.activation import inherited_sockets  # noqa: PLC0415 - the same
+    from esps_portal.net.systemd import inherited_sockets  # noqa: PLC0415 - the same
     from esps_portal.server.serving import ServerConfig  # noqa: PLC0415 - the same
 
     reports = Reports.of(start_logging(log_level), as_json=as_json, access_log=access_log)

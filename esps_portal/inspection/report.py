@@ -13,7 +13,7 @@ from esps_portal.inspection.columns import Table, tables
 from esps_portal.inspection.facts import PortFacts, look_up
 from esps_portal.inspection.holders import CONNECTED, WILDCARDS, Holder, Sight, look
 from esps_portal.inspection.probe import Answer, Target
-from esps_portal.server.binding import is_own_address
+from esps_portal.net.bind import is_own_address
 
 
 class UnknownHostError(Exception):

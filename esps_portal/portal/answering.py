@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, Protocol, TypeVar, Unpack, overload
 
 import attrs
 
@@ -43,15 +43,18 @@ _log = logging.getLogger("esps_portal")
 
 @attrs.define(eq=False)
 class Call:
-    """A call of a service that is a task. The carrier runs it, in a scope that it can cancel."""
+    """A call that runs as a task. The server runs it, in a scope that it can cancel.
+
+    Attributes:
+        max_line: of the portal, in bytes.
+        closes: the connection ends after its last line.
+        send: where DATA lines go; the server sets it before `run`.
+    """
 
     request: Request
-    service: Service
     caller: Caller
-    portal: Portal
-    #: Whether the connection ends after its last line.
+    max_line: int
     closes: bool = False
-    #: Where DATA lines go; the carrier sets it before `run`.
     send: Callable[[Reply], Awaitable[None]] | None = None
 
     @property
@@ -60,21 +63,35 @@ class Call:
         return self.request.tag
 
     async def data(self, *args: str | bytes) -> None:
-        """Send one ``DATA`` line."""
+        """Send one ``DATA`` line. It returns when the client keeps up.
+
+        Raises:
+            ValueError: the line would be longer than `max_line`.
+        """
         reply = Reply(self.request.tag, DATA, tuple(as_octets(arg) for arg in args))
-        max_line = self.portal.limits.max_line
-        if len(reply.encode()) > max_line:
-            message = f"a DATA line would be longer than {max_line} bytes"
-            raise ValueError(message)
+        if len(reply.encode()) > self.max_line:
+            raise ValueError(f"a DATA line would be longer than {self.max_line} bytes")
         if self.send is not None:
             await self.send(reply)
+
+    async def run(self) -> Reply:
+        """Execute it. Raises nothing but `trio.Cancelled`."""
+        raise NotImplementedError
+
+
+@attrs.define(eq=False, kw_only=True)
+class ServiceCall(Call):
+    """A call of an async service."""
+
+    service: Service
+    portal: Portal
 
     async def run(self) -> Reply:
         """Execute the service. Raises nothing but `trio.Cancelled`."""
         keywords = {"call": self} if self.service.wants_call else {}
         try:
             result = await self.service.function(*self.request.args[1:], **keywords)
-            return _final(self.request.tag, result, self.portal.limits.max_line)
+            return _final(self.request.tag, result, self.max_line)
         except ReplyError as error:
             return _refused(self.request.tag, error, self.service, self.portal)
         except BaseExceptionGroup as group:
@@ -100,6 +117,17 @@ class Call:
 Outcome = Reply | Call | CloseAfter
 
 
+class Dispatcher(Protocol):
+    """What answers the requests that a server takes."""
+
+    product: str
+    limits: Limits
+    statistics: Statistics
+
+    def answer(self, request: Request, caller: Caller) -> Outcome:
+        """Answer a request, or return what the server has to do to answer it."""
+
+
 class Portal:
     """Services, and how requests for them are answered.
 
@@ -120,6 +148,10 @@ class Portal:
         self.limits: Limits = limits or Limits()
         #: What has happened since the start; the carriers count here too.
         self.statistics: Statistics = Statistics()
+        #: Called with a CALL of an unknown service, and with a service that has failed, while its
+        #: exception is handled.
+        self.on_unknown: Callable[[Request], None] = lambda _: None
+        self.on_failure: Callable[[Service], None] = lambda _: None
         self._services: dict[bytes, Service] = {}
         for service in services:
             self.add(service)
@@ -128,6 +160,10 @@ class Portal:
     def services(self) -> list[Service]:
         """What is offered, in the order of declaration."""
         return list(self._services.values())
+
+    @services.setter
+    def services(self, services: Iterable[Service]) -> None:
+        self._services = {service.name.encode(): service for service in services}
 
     def add(self, service: Service) -> None:
         """Offer ``service``; one of the same name is replaced."""
@@ -158,12 +194,13 @@ class Portal:
     def answer(  # noqa: PLR0911 - one for each way to be answered
         self, request: Request, caller: Caller
     ) -> Outcome:
-        """Answer a request, or return what the carrier has to do to answer it."""
+        """Answer a request, or return what the server has to do to answer it."""
         self.statistics.requests += 1
         if request.verb != b"CALL" or not request.args:
             return self._answer_verb(request)
         service = self._services.get(request.args[0])
         if service is None:
+            self.on_unknown(request)
             return self._unknown(request)
         args = request.args[1:]
         if not (service.free and service.least <= len(args) <= service.most):
@@ -171,10 +208,10 @@ class Portal:
             if refused is not None:
                 return refused
         if not service.instant:
-            return Call(request, service, caller, self)
+            return self._call(request, service, caller)
         try:
             if service.wants_call:
-                call = Call(request, service, caller, self)
+                call = self._call(request, service, caller)
                 result = service.function(*args, call=call)
             else:
                 result = service.function(*args)
@@ -187,9 +224,14 @@ class Portal:
         except Exception:  # noqa: BLE001 - a service may raise anything; `_failed` logs it
             return _failed(request.tag, service, self)
 
+    def _call(self, request: Request, service: Service, caller: Caller) -> ServiceCall:
+        max_line = self.limits.max_line
+        return ServiceCall(request, caller, max_line, service=service, portal=self)
+
     def note_failure(self, service: Service) -> None:
         """Note that a service has failed; called while its exception is handled."""
         self.statistics.failed += 1
+        self.on_failure(service)
         error = sys.exception()
         if isinstance(error, ResultError):  # its traceback would show our code, not the service's
             _log.error("service %s failed: %s", service.name, error)
@@ -233,7 +275,9 @@ def check(request: Request, service: Service, caller: Caller) -> Reply | None:
     """Return why a service must not be executed, if so. The argument count is checked last."""
     if caller.transport not in service.transports:
         return refusal(request.tag, "use-tcp", f"{service.name} is not offered over UDP")
-    if not service.free and not caller.admit(service):
+    if not service.free and not caller.reserve(
+        idempotent=service.idempotent, runs=not service.instant
+    ):
         return refusal(request.tag, "busy", "too many calls run: try again")
     if not service.least <= len(request.args) - 1 <= service.most:
         usage = f"usage: CALL {service.name} {service.usage}".rstrip()

@@ -1,7 +1,7 @@
 """Placed faults: which request or connection each one hits, by number and by chance.
 
 This module decides and performs nothing: a `FaultBook` is shown every unit and says which `Fault`
-hits it; `esps_portal.portal.wreckage` says what that makes of a reply, and the transports do it.
+hits it; `esps_portal.portal.fault_plan` says what that makes of a reply, and the transports do it.
 A fault has struck when the first of it is done.
 """
 

@@ -7,14 +7,15 @@ import traceback
 
 import attrs
 
-from esps_portal.portal.acting import as_task
-from esps_portal.portal.answering import Call, Outcome, Portal, check
+from esps_portal.portal.answering import Outcome, Portal
 from esps_portal.portal.faults import FaultBook
 from esps_portal.portal.journal import Journal
 from esps_portal.portal.services import Caller, CloseAfter, Service
 from esps_portal.portal.statistics import Statistics
-from esps_portal.portal.stubs import Mismatch, Stub, StubBook
-from esps_portal.protocol.messages import Reply, Request, refusal
+from esps_portal.portal.stub_call import StubCall
+from esps_portal.portal.stubs import Mismatch, StubBook
+from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.messages import Request, refusal
 
 # Characters of an error's words: this many fit any line, however they are escaped.
 _WORDS = 150
@@ -53,87 +54,64 @@ class Script:
             self.unexpected.append((request, why))
 
 
-class ScriptedPortal(Portal):
-    """A portal whose stubs come before its services, on either transport.
+class ScriptedPortal:
+    """Stubs before the services of a portal, on either transport; with faults, and a journal.
 
     Args:
-        portal: its services are those that stubs come before.
+        portal: answers what no stub does.
     """
 
     def __init__(self, portal: Portal) -> None:
-        super().__init__(portal.services, product=portal.product, limits=portal.limits)
+        self.portal = portal
+        self.product: str = portal.product
+        self.limits: Limits = portal.limits
         self.statistics: Statistics = portal.statistics
         self.script: Script = Script()
-        self._offered = dict(self._services)
+        portal.on_unknown = self._note_unknown
+        portal.on_failure = self._note_failure
+        self._services = portal.services
         self._stubbed = self.script.stubs.by_name
 
     def reset(self) -> None:
         """Go back to how it was made: no stubs, no faults, an empty journal, counters at 0."""
         self.script.clear()
         self.statistics.clear()
-        self._services.clear()
-        self._services.update(self._offered)
+        self.portal.services = self._services
 
     def answer(self, request: Request, caller: Caller) -> Outcome:
         """Answer a request, with a stub if one matches."""
         stubbed = self._stubbed
-        # Every request passes here and most tests have few stubs, so the name is tried first. And
-        # before Python 3.12 super() would take a tenth of the time of a whole request.
+        # Every request passes here and most tests have few stubs, so the name is tried first.
         is_call = stubbed and request.verb == b"CALL" and request.args
         if not is_call or request.args[0] not in stubbed:
-            return Portal.answer(self, request, caller)
-        found = self.script.stubs.find(request.args[0], request.args[1:])
+            return self.portal.answer(request, caller)
         self.statistics.requests += 1
+        found = self.script.stubs.find(request.args[0], request.args[1:])
         if isinstance(found, Mismatch):
             self.script.note_unexpected(request, str(found))
             return refusal(request.tag, "unmatched", _bounded(str(found)))
-        return self._answer_with(found, request, caller)
-
-    def note_failure(self, service: Service) -> None:
-        """Note that a service has failed; called while its exception is handled."""
-        super().note_failure(service)
-        if len(self.script.failures) < _MOST_FAILURES:
-            self.script.failures.append((service.name, traceback.format_exc()))
-
-    def _unknown(self, request: Request) -> Reply:
-        if request.verb == b"CALL":
-            self.script.note_unexpected(request, self._unknown_in_words(request.args[0]))
-        return super()._unknown(request)
-
-    def _unknown_in_words(self, name: bytes) -> str:
-        # A suggestion is never a service that misbehaves: those are the ones without UDP.
-        meant = [service.name for service in self.services if "udp" in service.transports]
-        names = [*(name.decode() for name in self.script.stubs.names), *meant]
-        close = difflib.get_close_matches(name.decode("utf-8", "replace"), names, 1)
-        return f"no stub or service has that name{f'; did you mean {close[0]}?' if close else ''}"
-
-    def _answer_with(self, found: Stub, request: Request, caller: Caller) -> Outcome:
         # A call that is refused for lack of room uses nothing up.
-        refused = check(request, _INSTANT if found.is_instant else _TASK, caller)
-        if refused is not None:
-            return refused
+        if not caller.reserve(idempotent=False, runs=not found.is_instant):
+            return refusal(request.tag, "busy", "too many calls run: try again")
         answer = found.take()
         if not answer.instant:
-            call = Call(request, as_task(answer), caller, self)
-            call.closes = answer.closes
-            return call
+            return StubCall(request, caller, self.limits.max_line, answer.closes, answer=answer)
         reply = answer.final(request.tag)
         if answer.closes and caller.transport == "tcp":
             return CloseAfter(reply.encode())
         return reply
 
+    def _note_failure(self, service: Service) -> None:
+        if len(self.script.failures) < _MOST_FAILURES:
+            self.script.failures.append((service.name, traceback.format_exc()))
 
-def _instant(*_args: bytes) -> None:
-    """The service that an instant stub is admitted as; never executed."""
-
-
-async def _task(*_args: bytes) -> None:
-    """The service that a stub with a wait is admitted as; never executed."""
-
-
-# A stub is not idempotent, and takes as many arguments as it matches.
-_INSTANT = Service.declare(_instant, name="stub")
-_TASK = Service.declare(_task, name="stub")
+    def _note_unknown(self, request: Request) -> None:
+        # A suggestion is never a service that misbehaves: those are the ones without UDP.
+        meant = [service.name for service in self.portal.services if "udp" in service.transports]
+        names = [*(name.decode() for name in self.script.stubs.names), *meant]
+        close = difflib.get_close_matches(request.args[0].decode("utf-8", "replace"), names, 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        self.script.note_unexpected(request, f"no stub or service has that name{hint}")
 
 
 def _bounded(words: str) -> str:

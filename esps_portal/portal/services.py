@@ -50,8 +50,13 @@ class Caller:
     address: str
     port: int
 
-    def admit(self, service: Service) -> bool:
-        """Whether there is room for one more call of ``service``; ``False`` means ``busy``."""
+    def reserve(self, *, idempotent: bool, runs: bool) -> bool:
+        """Reserve room for one more call; ``False``: there is none (``busy``).
+
+        Args:
+            idempotent: it may be executed twice for one request (UDP).
+            runs: it runs as a task.
+        """
         raise NotImplementedError
 
 

@@ -121,11 +121,19 @@ class Cancel:
     farewell: Reply
 
 
+@attrs.frozen
+class Quit:
+    """A QUIT: it is answered once running calls have ended."""
+
+    tag: bytes
+
+
 class Conversation:
     """One connection, as the server has it.
 
     Feed it with `receive`; take each piece from `pieces` and hand it to `read`, which tells what
-    to do: answer a `Request`, send a `Reply` or `Notice`, carry out a `Cancel`, or nothing.
+    to do: answer a `Request`, send a `Reply` or `Notice`, carry out a `Cancel`, remember a `Quit`,
+    or nothing.
     """
 
     __slots__ = (
@@ -184,7 +192,7 @@ class Conversation:
         self.pieces = iter(found)
         return bool(found)
 
-    def read(self, piece: Piece) -> Request | Reply | Notice | Cancel | None:
+    def read(self, piece: Piece) -> Request | Reply | Notice | Cancel | Quit | None:
         """Return what to do about the next of `pieces`."""
         if type(piece) is not bytes:
             return self._read_too_long(piece)  # type: ignore[arg-type]  # mypy: type() is exact
@@ -283,7 +291,7 @@ class Conversation:
         del self._calls[call.tag]
         call.move("cancel")
 
-    def _manage(self, request: Request) -> Reply | Notice | Cancel | None:
+    def _manage(self, request: Request) -> Reply | Notice | Cancel | Quit:
         """CANCEL and QUIT, which are about the conversation itself."""
         wrong = what_is_wrong_with_arguments(request.verb, request.args)
         if wrong:
@@ -291,7 +299,7 @@ class Conversation:
         if request.verb == b"QUIT":
             self._quit_tag = request.tag
             self._move(Signal.QUIT)
-            return None
+            return Quit(request.tag)
         (target,) = request.args
         if not grammar.TAG.fullmatch(target):
             return refusal(request.tag, "bad-arguments", "CANCEL needs a tag")

@@ -80,7 +80,7 @@ class DatagramAnswer:
 
 
 @attrs.define(eq=False)
-class Exchange:
+class RememberedCall:
     """A call that is remembered: it runs, or its answer is kept for repeats."""
 
     key: tuple[Hashable, bytes]
@@ -92,6 +92,17 @@ class Exchange:
     expires: float = 0.0
 
 
+@attrs.frozen
+class Repeat:
+    """A request that came again while it is remembered.
+
+    Attributes:
+        answer: what is sent again; `None`: silence, since the call still runs.
+    """
+
+    answer: bytes | None
+
+
 class DatagramRules:
     """What a server does with each datagram, apart from what its services do."""
 
@@ -100,11 +111,9 @@ class DatagramRules:
         # Looked up for every datagram.
         self._longest = limits.max_line
         self._most, self._factor = limits.max_datagram, limits.amplification
-        self._running: dict[tuple[Hashable, bytes], Exchange] = {}
+        self._running: dict[tuple[Hashable, bytes], RememberedCall] = {}
         # In the order in which they expire: the window is the same for all.
-        self._kept: OrderedDict[tuple[Hashable, bytes], Exchange] = OrderedDict()
-        #: How many requests came again while they were remembered.
-        self.repeats: int = 0
+        self._kept: OrderedDict[tuple[Hashable, bytes], RememberedCall] = OrderedDict()
         #: Set when the server shuts down: what has not begun is refused.
         self.closing = False
 
@@ -120,7 +129,7 @@ class DatagramRules:
 
     def receive_untrusted(
         self, datagram: bytes, source: Hashable, now: float
-    ) -> Request | bytes | None:
+    ) -> Request | Repeat | bytes | None:
         """Return the request to answer, or the datagram to send back, or ``None`` for silence.
 
         Raises nothing: a bad datagram is answered with an error, or with silence.
@@ -156,7 +165,7 @@ class DatagramRules:
 
     def begin(
         self, request: Request, source: Hashable, request_size: int, *, keeps: bool, runs: bool
-    ) -> Exchange | None:
+    ) -> RememberedCall | None:
         """Remember a call before it is executed; ``None`` means ``busy``.
 
         Args:
@@ -167,19 +176,19 @@ class DatagramRules:
             return None
         if runs and len(self._running) >= self._limits.max_in_flight:
             return None
-        exchange = Exchange((source, request.tag), request, request_size, keeps)
-        self._running[exchange.key] = exchange
-        return exchange
+        call = RememberedCall((source, request.tag), request, request_size, keeps)
+        self._running[call.key] = call
+        return call
 
-    def finish(self, exchange: Exchange, replies: Sequence[Reply], now: float) -> bytes | None:
+    def finish(self, call: RememberedCall, replies: Sequence[Reply], now: float) -> bytes | None:
         """Note that the call has ended; return the datagram to send, if one may be sent."""
-        del self._running[exchange.key]
-        answer = DatagramAnswer.of(replies, exchange.request.tag, self._limits)
-        if exchange.keeps and not _came_before_execution(replies):
-            exchange.answer = answer
-            exchange.expires = now + self._limits.window
-            self._kept[exchange.key] = exchange
-        return answer.fit(exchange.request_size, self._limits)
+        del self._running[call.key]
+        answer = DatagramAnswer.of(replies, call.request.tag, self._limits)
+        if call.keeps and not _came_before_execution(replies):
+            call.answer = answer
+            call.expires = now + self._limits.window
+            self._kept[call.key] = call
+        return answer.fit(call.request_size, self._limits)
 
     def _check(self, request: Request, datagram: bytes) -> Request | bytes | None:
         """Refuse what the portal does not answer over UDP; let the rest through."""
@@ -212,17 +221,16 @@ class DatagramRules:
 
     def _repeat(
         self, key: tuple[Hashable, bytes], request: Request, size: int, now: float
-    ) -> bytes | None:
+    ) -> Repeat | bytes | None:
         """Answer a request that came again from memory; with silence while the call runs."""
-        exchange = self._running.get(key) or self._kept[key]
-        if exchange.request != request:
+        call = self._running.get(key) or self._kept[key]
+        if call.request != request:
             return self.fit([refusal(None, "tag-in-use", request.tag)], request.tag, size)
-        self.repeats += 1
-        if exchange.answer is None:
-            return None
-        exchange.expires = now + self._limits.window
+        if call.answer is None:
+            return Repeat(None)
+        call.expires = now + self._limits.window
         self._kept.move_to_end(key)
-        return exchange.answer.fit(size, self._limits)
+        return Repeat(call.answer.fit(size, self._limits))
 
     def _refuse(self, tag: bytes, datagram: bytes, code: str, words: str) -> bytes | None:
         return self.fit([refusal(tag, code, words)], tag, len(datagram))

@@ -1,101 +1,116 @@
-"""One TCP connection: reads, has the portal answer, writes, and ends in good order.
+"""One TCP connection: reads, has the portal answer, writes, and ends as `ENDINGS` says.
 
-Three kinds of task meet here: the reader, which answers what is instant in request order; a task
-for each running call; and the server's watch, which ends what is idle or stalled. How their lines
-leave without mixing is the business of `esps_portal.server.sending`.
+Three kinds of task meet here: the reader, whose lines an `Answerer` answers in order; a task for
+each running call (`CallTasks`); and the server's watch, which ends what is idle or unread. Their
+lines leave through one `ReplyWriter`, faults or not. What happens is noted by an observer, if there
+is one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 
-import attrs
 import trio
 
-from esps_portal.portal.answering import Call, Portal
-from esps_portal.portal.services import Caller, CloseAfter, Service
-from esps_portal.protocol.conversation import CallState, Cancel, Conversation, RunningCall, State
+from esps_portal.net.accept import AcceptPolicy
+from esps_portal.net.streams import Stream
+from esps_portal.portal.answering import Call, Dispatcher
+from esps_portal.portal.faults import FaultBook, Unit
+from esps_portal.portal.scripted import ScriptedPortal
+from esps_portal.protocol.conversation import Conversation, State
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import Notice, Reply, Request
+from esps_portal.protocol.messages import Notice
 from esps_portal.protocol.registry import VERSION
-from esps_portal.server.sending import HIGH_WATER, Sender
-from esps_portal.server.streams import Stream
+from esps_portal.server.answerer import Answerer
+from esps_portal.server.call_tasks import CallTasks
+from esps_portal.server.endings import EndReason, How
+from esps_portal.server.observer import ConnectionObserver
+from esps_portal.server.reply_writer import ReplyWriter
+
+# Of the drain: what is out in part then is completed, so that its call has ended when the drain
+# is over and no call is refused that has been answered.
+_HURRY_AFTER = 0.5
 
 
-@attrs.define
-class ConnectionCaller(Caller):
-    """The peer of a connection."""
+class Connection:
+    """Serves one client. `run` is its whole life; `shut_down` and `expire` may come at any time.
 
-    conversation: Conversation
-
-    def admit(self, service: Service) -> bool:
-        """Whether there is room: an instant service takes none."""
-        return service.instant or not self.conversation.is_full
-
-
-class Connection(Sender):
-    """Serves one peer. `run` is its whole life; `shut_down` and `expire` may come at any time."""
+    Args:
+        observer: notes what happens; `None`: nobody does.
+        faults: are asked about each request; `None`: there never are any.
+        in_order: whether what follows a call of a service waits until that call has ended.
+    """
 
     __slots__ = (
         "_active",
-        "_caller",
-        "_cancelling",
+        "_answerer",
+        "_calls",
         "_conversation",
-        "_ending",
-        "_farewell",
+        "_faults",
         "_limits",
         "_nursery",
+        "_observer",
         "_peer_has_ended",
         "_portal",
         "_reading",
-        "_scopes",
-        "_task_ended",
+        "_replies",
+        "_stream",
+        "_writer",
     )
 
-    def __init__(self, stream: Stream, peer: tuple[str, int], portal: Portal) -> None:
-        super().__init__(stream)
+    def __init__(  # noqa: PLR0913 - what is composed
+        self,
+        stream: Stream,
+        remote: tuple[str, int],
+        portal: Dispatcher,
+        *,
+        observer: ConnectionObserver | None = None,
+        faults: FaultBook | None = None,
+        in_order: Callable[[Call], bool] = lambda _: False,
+    ) -> None:
+        self._stream = stream
         self._portal = portal
-        self._limits: Limits = portal.limits
-        # When a line last came, or a call ended; seconds on trio's clock.
-        self._active = self._progress
+        self._limits = portal.limits
+        self._observer = observer
+        self._faults = faults
         self._conversation = Conversation(portal.limits)
-        self._caller = ConnectionCaller("tcp", peer[0], peer[1], self._conversation)
-        # Made when somebody has to wait; most connections never need one.
-        self._task_ended: trio.Event | None = None
-        self._scopes: dict[RunningCall, trio.CancelScope] = {}
-        self._cancelling: Cancel | None = None
-        self._farewell: CloseAfter | None = None
-        self._ending = ""
+        self._replies = ReplyWriter(stream, self._on_end)
+        self._writer = self._replies.writer
+        self._calls = CallTasks(self._conversation, self._replies)
+        self._answerer = Answerer(
+            portal,
+            remote,
+            self._conversation,
+            self._replies,
+            self._calls,
+            observer=observer,
+            faults=faults,
+            in_order=in_order,
+        )
+        # When a line last came; seconds on trio's clock.
+        self._active = self._writer.progress
         self._peer_has_ended = False
         self._reading = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
 
     async def run(self) -> None:
         """Serve until the connection has ended. Raises nothing but cancellation."""
-        greeting = Notice(VERSION, (self._portal.product.encode(),))
-        self._outgoing += greeting.encode()
         try:
             async with trio.open_nursery() as self._nursery:
+                self._answerer.begin(self._nursery)
                 try:
-                    with self._reading:
-                        await self._converse()
-                    while self._is_idle_no_more:
-                        self._ending, self._reading = "", trio.CancelScope()
-                        with self._reading:
-                            await self._converse()
-                    await self._end()
+                    await self._serve()
                 except trio.BrokenResourceError:
-                    self._ending = "broken"
-                self._nursery.cancel_scope.cancel()
+                    self._replies.end_for(EndReason.BROKEN)
+                self._tasks.cancel_scope.cancel()
         finally:
             self._close()
 
     def abort(self) -> None:
         """End at once, with RST."""
-        self._ending = "aborted"
-        if self._nursery is not None:
-            self._nursery.cancel_scope.cancel()
+        self._replies.end_for(EndReason.ABORTED)
 
     def sever(self) -> None:
         """Send RST from another thread, for a loop that is stuck."""
@@ -103,49 +118,74 @@ class Connection(Sender):
 
     @property
     def is_idle(self) -> bool:
-        """Whether it only waits for the peer's next line."""
-        ends = bool(self._ending) or self._farewell is not None or self._nursery is None
-        sends = self._sending or bool(self._outgoing)
-        return (
-            not (ends or sends) and self._conversation.is_at_rest and not self._stream.has_input()
-        )
+        """Whether it only waits for the client's next line, and no fault has work left."""
+        if self._nursery is None or self._replies.end is not None or self._replies.has_work:
+            return False
+        return self._conversation.is_at_rest and not self._stream.has_input()
+
+    def begin_anew(self) -> None:
+        """The journal was emptied: this connection stays, and is noted and numbered anew."""
+        if self._observer is not None:
+            self._observer.begin_anew()
 
     def shut_down(self) -> None:
-        """Shut down in good order: say so, let running calls end, end."""
-        self._interrupt("closing")
+        """Shut down gracefully: say so, let running calls end, end."""
+        self._replies.end_for(EndReason.SHUTDOWN)
 
     @property
     def deadline(self) -> float:
         """When the watch has to look again, in seconds on trio's clock."""
-        if self._sending:
-            return self._progress + self._limits.stall
-        if self._conversation.state is State.OPEN and not self._conversation.running:
-            return max(self._progress, self._active) + self._limits.idle
-        return math.inf
-
-    @property
-    def _is_idle_no_more(self) -> bool:
-        """Whether a line came in the very moment in which it was found idle."""
-        if self._ending != "idle" or self._farewell is not None:
-            return False
-        return self.deadline > trio.current_time()
+        writer, replies, conversation = self._writer, self._replies, self._conversation
+        if writer.is_sending:
+            return writer.progress + self._limits.stall
+        # Who waits for an answer is not idle.
+        if conversation.state is not State.OPEN or conversation.running or replies.is_delaying:
+            return math.inf
+        active = max(writer.progress, self._active, self._calls.last_ended, replies.last_delayed)
+        return active + self._limits.idle
 
     def expire(self) -> None:
-        """Act on a deadline that has passed: tell an idle peer, cut off one that takes nothing."""
-        if self._sending:
-            if self._is_taken_from():
-                return
-            self._ending = "stalled"
-            if self._nursery is not None:
-                self._nursery.cancel_scope.cancel()
-        else:
-            self._interrupt("idle")
+        """Act on a deadline that has passed: tell an idle client, cut off one that never reads."""
+        if not self._writer.is_sending:
+            self._replies.end_for(EndReason.IDLE)
+        elif not self._writer.has_progressed():
+            self._replies.end_for(EndReason.UNREAD)
+
+    @property
+    def _tasks(self) -> trio.Nursery:
+        assert self._nursery is not None  # noqa: S101 - `run` has opened it
+        return self._nursery
 
     # -- the reader
 
+    async def _serve(self) -> None:
+        if self._is_refused_by_fault():
+            self._replies.end_for(EndReason.CLOSE)
+        else:
+            self._replies.say(Notice(VERSION, (self._portal.product.encode(),)).encode())
+            with self._reading:
+                await self._converse()
+            # A line may come in the very moment in which the client is found idle.
+            while self._replies.end is EndReason.IDLE and self.deadline > trio.current_time():
+                self._replies.end, self._reading = None, trio.CancelScope()
+                with self._reading:
+                    await self._converse()
+        await self._finish()
+
+    def _is_refused_by_fault(self) -> bool:
+        if self._faults is None or self._observer is None:
+            return False
+        record = self._observer.record
+        accepted = Unit("tcp", self._conversation, record=record, is_connection=True)
+        fault = self._faults.for_unit(accepted)
+        if fault is not None:
+            record.fault = str(fault)
+        return fault is not None
+
     async def _converse(self) -> None:
         conversation = self._conversation
-        await self._answer_pieces()  # what is left of an interrupted turn; and the greeting leaves
+        # What is left of an interrupted turn; and the greeting leaves.
+        await self._answerer.answer_lines()
         while conversation.state is State.OPEN or conversation.state is State.CLOSING:
             data = await self._stream.receive()
             if not data:
@@ -155,199 +195,145 @@ class Connection(Sender):
             if b"\n" in data:
                 self._active = trio.current_time()
             if conversation.receive(data):
-                await self._answer_pieces()
-                if self._farewell is not None:
+                await self._answerer.answer_lines()
+                if self._replies.is_final:
                     return
-
-    async def _answer_pieces(self) -> None:
-        conversation, outgoing = self._conversation, self._outgoing
-        read, answer, caller = conversation.read, self._portal.answer, self._caller
-        for piece in conversation.pieces:
-            outcome: object = read(piece)
-            if type(outcome) is Request:
-                outcome = answer(outcome, caller)
-            if type(outcome) is Reply:
-                outgoing += outcome.encode()
-                if len(outgoing) > HIGH_WATER:
-                    await self._flush()
-            elif outcome is not None:
-                await self._perform(outcome)
-                if self._farewell is not None:
-                    break
-        await self._flush()
-
-    async def _perform(self, outcome: object) -> None:
-        """Carry out an outcome that is more than a reply."""
-        if isinstance(outcome, Notice):
-            self._outgoing += outcome.encode()
-        elif isinstance(outcome, Call):
-            running = self._conversation.begin(outcome.tag)
-            self._scopes[running] = trio.CancelScope()
-            assert self._nursery is not None  # noqa: S101 - `run` has opened it
-            self._nursery.start_soon(self._run_call, outcome, running)
-        elif isinstance(outcome, CloseAfter):
-            self._farewell = outcome
-            self._outgoing += outcome.octets
-        elif isinstance(outcome, Cancel):
-            self._outgoing += outcome.farewell.encode()
-            self._scopes[outcome.call].cancel()
-            self._cancelling = outcome
-            await self._flush()
-            await self._await_cancelled()
-
-    async def _await_cancelled(self) -> None:
-        """Wait until the cancelled call, if any, has ended, and answer its CANCEL."""
-        cancel = self._cancelling
-        if cancel is None:
-            return
-        while cancel.call.state is not CallState.ENDED:
-            await self._wait_for_a_task()
-        if self._cancelling is not None:  # in a drain two tasks wait here
-            self._answer_cancel(self._conversation.cancelled(cancel))
-            self._cancelling = None
-
-    def _answer_cancel(self, reply: Reply) -> None:
-        self._outgoing += reply.encode()
-
-    # -- running calls
-
-    async def _run_call(self, call: Call, running: RunningCall) -> None:
-        async def send(reply: Reply) -> None:
-            try:
-                if running.state is CallState.RUNNING:
-                    await self._write(call, reply)
-                await trio.lowlevel.checkpoint()
-                await self._flush()
-            except trio.BrokenResourceError:
-                # The peer's doing, not the service's: it is cancelled, as by CANCEL.
-                self._break_off()
-                await trio.lowlevel.checkpoint_if_cancelled()
-
-        call.send = send
-        try:
-            with self._scopes[running]:
-                reply = await call.run()
-                if running.state is CallState.RUNNING:
-                    await self._write(call, reply)
-            answered = self._conversation.finish(running)
-            if answered and call.closes and self._farewell is None:
-                self._farewell = CloseAfter()
-                self._reading.cancel()
-            await self._flush()
-        except trio.BrokenResourceError:
-            self._break_off()
-        finally:
-            del self._scopes[running]
-            self._active = trio.current_time()
-            if self._task_ended is not None:
-                self._task_ended.set()
-                self._task_ended = None
-
-    async def _write(self, _call: Call, reply: Reply) -> None:
-        """Add a line of a running call to what is sent, unless all has been said."""
-        if self._farewell is None:
-            self._outgoing += reply.encode()
-
-    async def _wait_for_a_task(self) -> None:
-        if self._task_ended is None:
-            self._task_ended = trio.Event()
-        await self._task_ended.wait()
+        if conversation.state is State.ENDED:
+            self._replies.end_for(EndReason.FATAL)
 
     # -- the end
 
-    def _interrupt(self, why: str) -> None:
-        if not self._ending:
-            self._ending = why
-            self._reading.cancel()
+    def _on_end(self, reason: EndReason) -> None:
+        """Stop what the end of the connection stops."""
+        self._reading.cancel()
+        if reason is EndReason.BROKEN:
+            self._calls.cancel_all()
+        elif reason in (EndReason.ABORTED, EndReason.UNREAD):
+            if self._nursery is not None:
+                self._nursery.cancel_scope.cancel()
+        elif reason is EndReason.HALF_CLOSE:
+            self._send_eof()
 
-    async def _end(self) -> None:
-        """Say the last line, shut down writing, discard until EOF, close (spec, Ends)."""
-        conversation = self._conversation
-        if self._ending in ("broken", "stalled", "aborted"):
+    async def _finish(self) -> None:
+        """End as the table says (specification, section Ends)."""
+        conversation, replies = self._conversation, self._replies
+        if replies.ending.how is How.MUTE:
+            await self._stay_mute()
             return
-        if self._farewell is None:
-            if self._ending == "idle" and conversation.state is State.OPEN:
-                self._outgoing += conversation.idle().encode()
-            elif self._ending == "closing":
-                notice = conversation.shut_down()
-                self._outgoing += notice.encode() if notice else b""
-            if conversation.state is not State.ENDED:
-                await self._drain()
-        self._cancel_calls()  # nothing of theirs would be sent
-        if self._farewell is not None and self._farewell.reset:
-            await self._flush()
-            return
-        await self._send_everything()
-        self._send_eof()
-        with trio.move_on_after(self._limits.linger):
+        replies.release()
+        if replies.end is EndReason.IDLE:
+            replies.say(conversation.idle().encode())
+        elif replies.end is EndReason.SHUTDOWN and (notice := conversation.shut_down()):
+            replies.say(notice.encode())
+        if replies.ending.drains and conversation.state is not State.ENDED:
+            await self._drain()
+        self._calls.cancel_all()  # nothing of theirs would be sent
+        if replies.ending.how is How.RST:
+            await self._writer.flush()
+        elif replies.ending.how is How.FIN:
+            await self._writer.send_everything()
+            self._send_eof()
+            with trio.move_on_after(self._limits.linger):
+                while await self._stream.receive():
+                    pass
+
+    async def _stay_mute(self) -> None:
+        """Hear everything, until the client, the server or its patience has enough."""
+        self._calls.cancel_all()
+        self._reading = trio.CancelScope()
+        with self._reading, trio.move_on_after(self._limits.idle):
             while await self._stream.receive():
                 pass
-
-    def _send_eof(self) -> None:
-        """Send FIN: nothing more comes."""
-        self._stream.send_eof()
+            self._peer_has_ended = True
 
     async def _drain(self) -> None:
         """Let running calls end, within the limit; go on reading, so that none is blocked."""
-        conversation = self._conversation
-        await self._flush()
-        if conversation.running or self._cancelling is not None:
+        conversation, replies = self._conversation, self._replies
+        self._tasks.start_soon(replies.hurry_after, self._limits.drain * _HURRY_AFTER)
+        await self._writer.flush()
+        if conversation.running or self._answerer.is_cancelling:
             with trio.move_on_after(self._limits.drain):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._read_on)
-                    while conversation.running:
-                        await self._wait_for_a_task()
-                    await self._await_cancelled()
+                    await self._calls.until_all_ended()
+                    await self._answerer.await_cancelled()
                     nursery.cancel_scope.cancel()
-        self._refuse_what_runs()
-        if conversation.state is not State.ENDED:
-            last = conversation.drained()
-            self._outgoing += last.encode() if last else b""
-
-    def _refuse_what_runs(self) -> None:
-        """End the drain: refuse what still runs."""
-        for refused in self._conversation.expire():
-            self._refuse(refused)
-
-    def _refuse(self, reply: Reply) -> None:
-        """Answer a call that has not ended in time, or the CANCEL of one."""
-        self._outgoing += reply.encode()
+        self._answerer.refuse_what_runs()
+        if conversation.state is not State.ENDED and (last := conversation.drained()):
+            self._answerer.answer_quit(last)
 
     async def _read_on(self) -> None:
         """Read during the drain: after QUIT to throw away, after BYE to refuse."""
         conversation = self._conversation
         try:
-            await self._await_cancelled()  # what came after that CANCEL is answered after it
-            await self._answer_pieces()
+            # What came after a CANCEL is answered after it.
+            await self._answerer.await_cancelled()
+            await self._answerer.answer_lines()
             while data := await self._stream.receive():
                 if conversation.receive(data):
-                    await self._answer_pieces()
+                    await self._answerer.answer_lines()
                 if conversation.state is State.ENDED:
                     break
             conversation.end_of_input()
             if conversation.state is State.ENDED:
-                self._cancel_calls()  # nothing of theirs would be sent
+                self._calls.cancel_all()  # nothing of theirs would be sent
         except trio.BrokenResourceError:
-            self._break_off()
+            self._replies.end_for(EndReason.BROKEN)
 
-    def _break_off(self) -> None:
-        """Stop everything: the peer has gone."""
-        self._ending = "broken"
-        self._reading.cancel()
-        self._cancel_calls()
-
-    def _cancel_calls(self) -> None:
-        for scope in self._scopes.values():
-            scope.cancel()
+    def _send_eof(self) -> None:
+        """Send FIN: nothing more comes."""
+        self._stream.send_eof()
+        if self._observer is not None:
+            self._observer.closing(*self._first_to_close())
 
     def _close(self) -> None:
-        if self._ending in ("stalled", "aborted") or (
-            self._farewell is not None and self._farewell.reset
-        ):
+        if self._replies.ending.how in (How.RST, How.RST_AT_ONCE):
             self._stream.abort()
-            return
-        if self._conversation.state is State.OPEN and not (self._outgoing or self._ending):
-            # Cancelled from outside: no time to wait, but time for one last line.
-            with contextlib.suppress(trio.BrokenResourceError):
-                self._stream.send_now(Notice(b"BYE", (b"closing",)).encode())
-        self._stream.close(self._limits.stall)
+        else:
+            if self._is_interrupted:
+                # No time to wait, but time for one last line.
+                with contextlib.suppress(trio.BrokenResourceError):
+                    self._stream.send_now(Notice(b"BYE", (b"closing",)).encode())
+            self._stream.close(self._limits.stall)
+        self._answerer.abort()
+        if self._faults is not None:
+            self._faults.forget(self._conversation)
+        if self._observer is not None:
+            self._observer.closed(*self._first_to_close())
+
+    @property
+    def _is_interrupted(self) -> bool:
+        """Whether it was cancelled from outside, between two lines."""
+        is_open = self._conversation.state is State.OPEN and self._replies.end is None
+        return is_open and not self._writer.outgoing
+
+    def _first_to_close(self) -> tuple[str, str]:
+        if self._replies.end is not None and (first := self._replies.ending.first) is not None:
+            return first
+        if self._peer_has_ended:
+            return "client", "fin"
+        # If everything was sent, FIN was or was about to be: what broke then came second.
+        said = self._conversation.state is State.ENDED and not self._writer.outgoing
+        if self._replies.end is EndReason.BROKEN and not said:
+            return "client", "rst"
+        return "portal", "fin"
+
+
+def portal_connection(portal: Dispatcher, stream: Stream, remote: tuple[str, int]) -> Connection:
+    """Return what serves one client of a portal; a scripted one is observed, and has faults."""
+    portal.statistics.connections += 1
+    if not isinstance(portal, ScriptedPortal):
+        return Connection(stream, remote, portal)
+    script = portal.script
+    observer = ConnectionObserver(script.journal, remote)
+    return Connection(stream, remote, portal, observer=observer, faults=script.faults)
+
+
+def accept_policy(limits: Limits) -> AcceptPolicy:
+    """Return what the limits of a portal say about its connections."""
+    return AcceptPolicy(
+        max_connections=limits.max_connections,
+        refusal=Notice(b"BYE", (b"busy",)).encode(),
+        linger=limits.linger,
+        watch=min(limits.idle, limits.stall),
+    )

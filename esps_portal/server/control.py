@@ -15,6 +15,11 @@ from typing import Any
 import attrs
 import trio
 
+from esps_portal.net.accept import ConnectionServer
+from esps_portal.net.bind import bind
+from esps_portal.net.port_control import PortControl
+from esps_portal.net.quiet import become_quiet
+from esps_portal.net.streams import Stream
 from esps_portal.portal.answering import Call, Portal
 from esps_portal.portal.faults import Fault
 from esps_portal.portal.findings import findings
@@ -38,12 +43,8 @@ from esps_portal.portal.services import CallContext, Service
 from esps_portal.portal.watching import Watch, Watches
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
-from esps_portal.server.binding import bind
-from esps_portal.server.connection import Connection
+from esps_portal.server.connection import Connection, accept_policy
 from esps_portal.server.product import PRODUCT
-from esps_portal.server.quiet import become_quiet
-from esps_portal.server.switch import Switch
-from esps_portal.server.tcp import ConnectionServer
 
 _MIB = 1 << 20
 
@@ -51,20 +52,20 @@ _MIB = 1 << 20
 LIMITS = Limits(max_line=_MIB, max_unterminated=2 * _MIB, idle=86_400, drain=3_600)
 
 # The one service that does not delay the requests behind it.
-_BESIDE = "wait"
+_BESIDE = b"wait"
 _PATIENCE = 1.0
 
 
 @attrs.define(eq=False)
 class Control:
-    """The services of a control port, for one portal and the switch of its data port.
+    """The services of a control port, for one portal and the ports of its data port.
 
     Attributes:
         told: hears of each fault that is placed through it.
     """
 
     portal: ScriptedPortal
-    switch: Switch
+    ports: PortControl
     told: Callable[[Fault], None]
     _faults: dict[int, Fault] = attrs.field(factory=dict)
     _last: int = 0
@@ -180,7 +181,7 @@ class Control:
             Table.of(read_json(plain), "", ())
         # One at a time: each waits until the old connections have ended.
         async with self._resetting:
-            await self.switch.reset()
+            await self.ports.reset()
             # What is aborted still writes into the journal: it is emptied last.
             self.portal.reset()
             self.portal.script.journal.start = trio.current_time()
@@ -201,9 +202,9 @@ class Control:
         with _Refusing():
             down = Table.of(read_json(plain), "", ("down",)).required("down", read_truth)
         if down:
-            self.switch.down()
+            self.ports.down()
         else:
-            self.switch.up()
+            self.ports.up()
 
     async def _tell_calls(self, service: str | None, call: CallContext) -> None:
         for recorded in self.portal.script.journal.calls_of(service):
@@ -241,27 +242,13 @@ async def _tell(call: CallContext, value: Any) -> None:  # noqa: ANN401 - whatev
     await call.data(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
-class ControlConnection(Connection):
-    """Serves requests one after another, in order, though most of its services are tasks.
-
-    So a client, or one line of a shell, may send all its requests at once. Only `wait` runs beside
-    what follows it.
-    """
-
-    __slots__ = ()
-
-    async def _perform(self, outcome: object) -> None:
-        before = set(self._scopes)
-        await super()._perform(outcome)
-        if isinstance(outcome, Call) and outcome.service.name != _BESIDE:
-            (running,) = self._scopes.keys() - before
-            while running in self._scopes:
-                await self._wait_for_a_task()
+def _waits(call: Call) -> bool:
+    return call.request.args[0] != _BESIDE
 
 
 async def serve_control(
     portal: ScriptedPortal,
-    switch: Switch,
+    ports: PortControl,
     *,
     port: int = 0,
     told: Callable[[Fault], None] = lambda _: None,
@@ -270,7 +257,7 @@ async def serve_control(
     """Serve the control port on loopback until cancelled. Reports its address once it listens.
 
     Args:
-        portal, switch: what is controlled.
+        portal, ports: what is controlled.
         port: 0 takes a free one.
         told: hears of each fault that is placed through it: one by chance has drawn its seed.
 
@@ -279,8 +266,14 @@ async def serve_control(
     """
     (listener,) = bind(("127.0.0.1",), port, udp=False).tcp
     async with trio.open_nursery() as nursery:
-        offered = Control(portal, switch, told).offered()
-        connections = ConnectionServer(offered, nursery, ControlConnection)
+        offered = Control(portal, ports, told).offered()
+
+        def handler(stream: Stream, remote: tuple[str, int]) -> Connection:
+            # One request after another, in order, though most services are tasks: so a client, or
+            # one line of a shell, may send all its requests at once. Only `wait` runs beside.
+            return Connection(stream, remote, offered, in_order=_waits)
+
+        connections = ConnectionServer(handler, accept_policy(LIMITS), nursery)
         nursery.start_soon(connections.watch)
         host, number = listener.getsockname()
         task_status.started((host, number))

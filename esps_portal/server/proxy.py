@@ -5,21 +5,26 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+from functools import partial
 
 import attrs
 import trio
 
-from esps_portal.portal.answering import Portal
+from esps_portal.net.accept import AcceptPolicy, ConnectionServer
+from esps_portal.net.bind import WILDCARDS, Sockets, bind, is_own_address
+from esps_portal.net.dial import DialError, dial
 from esps_portal.portal.journal import Journal
+from esps_portal.portal.tapping import StreamTap
 from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.messages import Notice
 from esps_portal.protocol.registry import PORT
 from esps_portal.protocol.urls import PortalURL
-from esps_portal.server.binding import WILDCARDS, Sockets, bind, is_own_address
-from esps_portal.server.product import PRODUCT
-from esps_portal.server.relaying import CLIENT, Relay, Side
+from esps_portal.server.relaying import CLIENT, SERVER, Endpoint, Relay
 from esps_portal.server.relaying_datagrams import DatagramProxy
-from esps_portal.server.tcp import ConnectionServer
+
+_log = logging.getLogger("esps_portal")
 
 # Seconds that ending all connections may take beyond the drain and linger of each.
 _GRACE = 0.5
@@ -78,13 +83,6 @@ class ProxyListening:
         self._shutdown.set()
 
 
-class RelayServer(ConnectionServer):
-    """All TCP connections of a proxy."""
-
-    def _stream(self, connected: socket.socket) -> Side:
-        return Side(connected, CLIENT)
-
-
 async def serve_proxy(
     config: ProxyConfig,
     *,
@@ -110,13 +108,22 @@ async def _serve(
     limits, journal = config.limits, config.journal
     shutdown = trio.Event()
     listening = ProxyListening(_names(sockets.tcp), _names(sockets.udp), shutdown)
-    portal = Portal(product=PRODUCT, limits=limits)  # it never answers: only its limits are used
 
-    def relay(client: Side, peer: tuple[str, int], _: Portal) -> Relay:
-        return Relay(client, peer, config.upstream, journal)
+    async def connect() -> Endpoint | None:
+        return await _connect(config.upstream)
+
+    def relay(client: Endpoint, remote: tuple[str, int]) -> Relay:
+        return Relay(client, connect, StreamTap(journal, remote, trio.current_time()))
 
     async with trio.open_nursery() as nursery:
-        connections = RelayServer(portal, nursery, relay)
+        policy = AcceptPolicy(
+            max_connections=limits.max_connections,
+            refusal=Notice(b"BYE", (b"busy",)).encode(),
+            linger=limits.linger,
+        )
+        connections = ConnectionServer(
+            relay, policy, nursery, stream=partial(Endpoint, name=CLIENT)
+        )
         datagrams = [DatagramProxy(s, limits, config.upstream, journal) for s in sockets.udp]
         for server in datagrams:
             nursery.start_soon(server.run)
@@ -132,6 +139,21 @@ async def _serve(
                 for server in datagrams:
                     draining.start_soon(server.shut_down)
         nursery.cancel_scope.cancel()
+
+
+async def _connect(upstream: PortalURL) -> Endpoint | None:
+    """Connect to the portal; say so in the log where that fails."""
+    try:
+        connected = await dial(upstream.host, upstream.port)
+    except DialError as error:
+        _log.warning("cannot reach %s: %s", upstream, error)
+        return None
+    try:
+        return Endpoint(connected, SERVER)
+    except OSError as error:
+        connected.close()
+        _log.warning("cannot reach %s: %s", upstream, error.strerror)
+        return None
 
 
 async def refuse_to_loop(upstream: PortalURL, sockets: Sockets) -> None:

@@ -7,19 +7,17 @@ not read either. The relay never adds a byte of its own.
 
 from __future__ import annotations
 
+import enum
 import logging
 import math
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import trio
 
-from esps_portal.portal.journal import Journal
-from esps_portal.portal.tapping import StreamTap
-from esps_portal.protocol.urls import PortalURL
-from esps_portal.server.streams import SocketStream
-from esps_portal.server.upstream import UnreachableUpstreamError, connect_upstream
+from esps_portal.net.streams import SocketStream
 
 _log = logging.getLogger("esps_portal")
 
@@ -31,10 +29,10 @@ _PATIENCE = 30.0
 # <linux/tcp.h>; the socket module has it from Python 3.12 on.
 _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 
-CLIENT, PORTAL = "client", "portal"
+CLIENT, SERVER = "client", "portal"
 
 
-class Side(SocketStream):
+class Endpoint(SocketStream):
     """One of the two sockets.
 
     Attributes:
@@ -62,7 +60,7 @@ class Side(SocketStream):
             self.is_broken = True
             raise
 
-    async def send_all(self, data: bytes, source: Side) -> None:
+    async def send_all(self, data: bytes, source: Endpoint) -> None:
         """Send octets that came from ``source``, unless a RST comes from there meanwhile.
 
         Raises:
@@ -79,7 +77,7 @@ class Side(SocketStream):
                 self.is_broken = True
                 raise trio.BrokenResourceError from error
 
-    async def _until_writable(self, source: Side) -> None:
+    async def _until_writable(self, source: Endpoint) -> None:
         """Wait for room. Meanwhile ``source`` is not read: a RST has to be seen another way."""
         async with trio.open_nursery() as nursery:
 
@@ -133,15 +131,44 @@ class Side(SocketStream):
         super().close(patience)
 
 
+class RelayObserver(Protocol):
+    """Sees what passes; it changes nothing, waits for nothing and raises nothing."""
+
+    def from_client(self, data: bytes, now: float) -> None:
+        """See what the client has sent."""
+
+    def from_portal(self, data: bytes, now: float) -> None:
+        """See what the server has sent."""
+
+    def closed(self, by: str, how: str, now: float) -> None:
+        """See the end: who closed first, and how."""
+
+
+class _Ended(enum.Enum):
+    """How one direction has ended."""
+
+    FIN = "the source has sent FIN, and it was passed on"
+    SOURCE_BROKEN = "the source has reset the connection"
+    SINK_BROKEN = "the sink cannot be sent to"
+
+
 class Relay:
-    """Passes one client's connection on to the portal. `run` is its whole life."""
+    """Passes one client's connection on to a server. `run` is its whole life.
+
+    Args:
+        connect: connects to the server; `None` where that fails, which resets the client.
+        observer: sees what passes.
+    """
 
     def __init__(
-        self, client: Side, peer: tuple[str, int], upstream: PortalURL, journal: Journal
+        self,
+        client: Endpoint,
+        connect: Callable[[], Awaitable[Endpoint | None]],
+        observer: RelayObserver,
     ) -> None:
         self._client = client
-        self._upstream = upstream
-        self._tap = StreamTap(journal, peer, trio.current_time())
+        self._connect = connect
+        self._observer = observer
         self._scope = trio.CancelScope()
         self._reading = trio.CancelScope()
         self._draining = False
@@ -150,7 +177,7 @@ class Relay:
 
     @property
     def deadline(self) -> float:
-        """Never: idle and stalled peers are the portal's to end."""
+        """Never: idle and stalled peers are the server's to end."""
         return math.inf
 
     def expire(self) -> None:
@@ -160,75 +187,87 @@ class Relay:
         """End at once, with RST in both directions."""
         self._scope.cancel()
 
+    def sever(self) -> None:
+        """Send RST to the client from another thread, for a loop that is stuck."""
+        self._client.sever()
+
+    @property
+    def is_idle(self) -> bool:
+        """Never: only the server knows."""
+        return False
+
+    def begin_anew(self) -> None:
+        """Nothing: the observer goes on."""
+
     def shut_down(self) -> None:
-        """Pass nothing more to the portal but FIN: it lets running calls end, and then ends."""
+        """Pass nothing more to the server but FIN: it lets running calls end, and then ends."""
         self._draining = True
         self._reading.cancel()
 
     async def run(self) -> None:
         """Relay until both directions have ended. Raises nothing but cancellation."""
-        portal: Side | None = None
+        server: Endpoint | None = None
         whole = False
         try:
             with self._scope:
-                portal = await self._connect()
-                if portal is not None:
-                    whole = await self._relay(portal)
+                server = await self._connect()
+                if server is not None:
+                    whole = await self._relay(server)
         finally:
-            for side in (self._client, portal):
-                if side is not None and whole:
-                    side.close(_PATIENCE)
-                elif side is not None:
-                    side.abort()
-            self._tap.closed(*(self._first or (PORTAL, "rst")), trio.current_time())
+            for end in (self._client, server):
+                if end is not None and whole:
+                    end.close(_PATIENCE)
+                elif end is not None:
+                    end.abort()
+            self._observer.closed(*(self._first or (SERVER, "rst")), trio.current_time())
 
-    async def _connect(self) -> Side | None:
-        """Connect to the portal; if that fails the client gets a RST."""
-        try:
-            connected = await connect_upstream(self._upstream)
-        except UnreachableUpstreamError as error:
-            _log.warning("%s", error)
-            return None
-        try:
-            return Side(connected, PORTAL)
-        except OSError as error:
-            connected.close()
-            _log.warning("cannot reach %s: %s", self._upstream, error.strerror)
-            return None
-
-    async def _relay(self, portal: Side) -> bool:
-        """Pass on what comes. Returns whether both directions have ended in good order."""
-        client, tap = self._client, self._tap
-        whole = True
+    async def _relay(self, server: Endpoint) -> bool:
+        """Pass on what comes. Returns whether both directions have ended with FIN."""
+        client, observer = self._client, self._observer
         async with trio.open_nursery() as nursery:
 
-            async def pump(source: Side, sink: Side, see: Callable[[bytes, float], None]) -> None:
-                nonlocal whole
-                try:
-                    await self._pump(source, sink, see)
-                except trio.BrokenResourceError:
-                    whole = False
-                    nursery.cancel_scope.cancel()
-                if source.has_ended and sink.has_ended:
+            async def one_way(
+                source: Endpoint, sink: Endpoint, see: Callable[[bytes, float], None]
+            ) -> None:
+                if not await self._is_to_go_on(source, sink, see):
                     nursery.cancel_scope.cancel()
 
-            nursery.start_soon(pump, client, portal, tap.from_client)
-            nursery.start_soon(pump, portal, client, tap.from_portal)
-        if whole:
+            nursery.start_soon(one_way, client, server, observer.from_client)
+            nursery.start_soon(one_way, server, client, observer.from_portal)
+        if client.has_ended and server.has_ended:
             if self._draining:
                 await self._discard()
             return True
-        for side in (client, portal):
-            if not (side.is_broken or side.is_stuck):
-                await side.until_sent()
+        for end in (client, server):
+            if not (end.is_broken or end.is_stuck):
+                await end.until_sent()
         return False
 
-    async def _pump(self, source: Side, sink: Side, see: Callable[[bytes, float], None]) -> None:
-        """Pass on one direction.
+    async def _is_to_go_on(
+        self, source: Endpoint, sink: Endpoint, see: Callable[[bytes, float], None]
+    ) -> bool:
+        """Pass on one direction; return whether the other one is to go on without it."""
+        ended = await self._pump(source, sink, see)
+        if ended is _Ended.SINK_BROKEN:
+            self._note(sink, "rst")
+            sink.is_broken = True
+            # What the sink has said before is brought by the other direction first.
+            return not sink.has_ended
+        if ended is _Ended.FIN:
+            # In a drain it was not the client that ended.
+            self._note(sink if self._draining else source, "fin")
+            source.has_ended = True
+            if sink.has_ended:
+                return False
+            await source.until_broken()
+            source.has_ended = False  # a RST has overtaken the FIN
+        self._note(source, "rst")
+        return False
 
-        Raises:
-            trio.BrokenResourceError: both sides are to be reset.
-        """
+    async def _pump(
+        self, source: Endpoint, sink: Endpoint, see: Callable[[bytes, float], None]
+    ) -> _Ended:
+        """Pass on what one end sends until it ends; return how that was."""
         try:
             # What has ended is not drained: `_reading` is the client's alone.
             with self._reading if source is self._client else trio.CancelScope():
@@ -238,21 +277,8 @@ class Relay:
             if not source.is_broken:
                 sink.send_eof()
         except trio.BrokenResourceError:
-            self._note(source if source.is_broken else sink, "rst")
-            if source.is_broken or sink.has_ended:
-                raise
-            # The pump from there first brings what the sink has said before.
-            sink.is_broken = True
-            return
-        if source.is_broken:
-            raise trio.BrokenResourceError
-        # In a drain it was not the client that ended.
-        self._note(sink if self._draining else source, "fin")
-        source.has_ended = True
-        if not sink.has_ended:
-            await source.until_broken()
-            self._note(source, "rst")
-            raise trio.BrokenResourceError
+            return _Ended.SOURCE_BROKEN if source.is_broken else _Ended.SINK_BROKEN
+        return _Ended.SOURCE_BROKEN if source.is_broken else _Ended.FIN
 
     async def _discard(self) -> None:
         """Throw away what the client still sends after the drain."""
@@ -263,6 +289,6 @@ class Relay:
         except trio.BrokenResourceError:
             return
 
-    def _note(self, side: Side, how: str) -> None:
+    def _note(self, end: Endpoint, how: str) -> None:
         if self._first is None:
-            self._first = side.name, how
+            self._first = end.name, how

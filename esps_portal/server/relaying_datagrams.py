@@ -14,12 +14,12 @@ from collections.abc import Callable
 
 import trio
 
+from esps_portal.net.datagram_socket import DatagramSocket, Sender
+from esps_portal.net.dial import DialError, dial
 from esps_portal.portal.journal import Journal
 from esps_portal.portal.tapping import DatagramTap
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.urls import PortalURL
-from esps_portal.server.datagram_socket import Ancillary, DatagramSocket, Source
-from esps_portal.server.upstream import UnreachableUpstreamError, connect_upstream
 
 _log = logging.getLogger("esps_portal")
 
@@ -86,15 +86,15 @@ class Flow:
         try:
             with self._scope:
                 await self._relay()
-        except UnreachableUpstreamError as error:
-            _log.warning("%s", error)
+        except DialError as error:
+            _log.warning("cannot reach %s: %s", self._upstream, error)
         finally:
             self._socket = None
             self._scope.cancel()
             self._tap.give_up(trio.current_time())
 
     async def _relay(self) -> None:
-        with await connect_upstream(self._upstream, socket.SOCK_DGRAM) as connected:
+        with await dial(self._upstream.host, self._upstream.port, socket.SOCK_DGRAM) as connected:
             self._socket = connected
             while self._waiting:
                 self._send(connected, self._waiting.popleft())
@@ -131,20 +131,27 @@ class Flow:
         self._is_refused = True
 
 
-class DatagramProxy(DatagramSocket):
+class DatagramProxy:
     """Relays what comes on one UDP socket, which it owns."""
 
     def __init__(
         self, sock: socket.socket, limits: Limits, upstream: PortalURL, journal: Journal
     ) -> None:
-        super().__init__(sock)
+        self._socket = DatagramSocket(sock)
         self._upstream = upstream
         self._journal = journal
         self._limits = limits
         # By source and the address that was asked; the latest heard last.
-        self._flows: OrderedDict[object, Flow] = OrderedDict()
+        self._flows: OrderedDict[Sender, Flow] = OrderedDict()
         self._closing = False
         self._settled: trio.Event | None = None
+        #: One task for each client; `run` opens it.
+        self._nursery: trio.Nursery
+
+    async def run(self) -> None:
+        """Relay until cancelled."""
+        async with trio.open_nursery() as self._nursery:
+            await self._socket.run(self._handle)
 
     async def shut_down(self) -> None:
         """Pass on nothing more; return once what waits for an answer has had time for it."""
@@ -158,35 +165,34 @@ class DatagramProxy(DatagramSocket):
     def _is_waiting(self) -> bool:
         return any(flow.is_waiting for flow in self._flows.values())
 
-    def _handle(self, datagram: bytes, source: Source, ancillary: Ancillary, now: float) -> None:
+    def _handle(self, datagram: bytes, sender: Sender, now: float) -> None:
         if self._closing:
             return
-        key = source, tuple(ancillary)
-        flow = self._flows.get(key)
+        flow = self._flows.get(sender)
         if flow is None or flow.has_ended:
-            flow = self._begin(source, ancillary)
-            self._nursery.start_soon(self._run, key, flow)
-        self._flows[key] = flow
-        self._flows.move_to_end(key)
+            flow = self._begin(sender)
+            self._nursery.start_soon(self._run, sender, flow)
+        self._flows[sender] = flow
+        self._flows.move_to_end(sender)
         if len(self._flows) > _MOST_CLIENTS:
             _, silent = self._flows.popitem(last=False)
             silent.end()
         flow.pass_on(datagram, now)
 
-    def _begin(self, source: Source, ancillary: Ancillary) -> Flow:
+    def _begin(self, sender: Sender) -> Flow:
         def send_back(datagram: bytes) -> None:
-            self._send(datagram, source, ancillary)
+            self._socket.send(datagram, sender)
             if self._settled is not None:
                 self._settled.set()
 
-        tap = DatagramTap(self._journal, source[:2], self._limits.window)
+        tap = DatagramTap(self._journal, sender.remote, self._limits.window)
         return Flow(self._upstream, tap, send_back, self._limits.window)
 
-    async def _run(self, key: object, flow: Flow) -> None:
+    async def _run(self, sender: Sender, flow: Flow) -> None:
         try:
             await flow.run()
         finally:
-            if self._flows.get(key) is flow:
-                del self._flows[key]
+            if self._flows.get(sender) is flow:
+                del self._flows[sender]
             if self._settled is not None:
                 self._settled.set()

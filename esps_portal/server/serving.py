@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 
 import attrs
 import trio
 
-from esps_portal.portal.answering import Portal
+from esps_portal.net.accept import ConnectionServer
+from esps_portal.net.bind import Sockets, bind
+from esps_portal.net.port_control import PortControl
+from esps_portal.portal.answering import Dispatcher
 from esps_portal.portal.offer import bundled_portal
+from esps_portal.protocol.datagrams import DatagramRules
 from esps_portal.protocol.registry import PORT
-from esps_portal.server.binding import Sockets, bind
+from esps_portal.server.connection import accept_policy, portal_connection
 from esps_portal.server.product import PRODUCT
-from esps_portal.server.switch import Switch
+from esps_portal.server.udp import portal_datagrams
 
 # Seconds that ending all connections may take beyond the drain and linger of each.
 _GRACE = 0.5
@@ -28,10 +33,10 @@ class ServerConfig:
         port: the number for both transports; 0 takes a free one.
         sockets: bound already, as by a service manager; hosts and port then say nothing, and
             `serve` closes them.
-        hold: be able to take the ports out of service without giving them away (`Switch`).
+        hold: be able to take the ports out of service without giving them away (`PortControl`).
     """
 
-    portal: Portal = attrs.field(factory=lambda: bundled_portal(PRODUCT))
+    portal: Dispatcher = attrs.field(factory=lambda: bundled_portal(PRODUCT))
     hosts: tuple[str, ...] = ("127.0.0.1",)
     port: int = attrs.field(
         default=PORT, validator=[attrs.validators.ge(0), attrs.validators.le(65535)]
@@ -53,12 +58,12 @@ class Listening:
 
     Attributes:
         tcp, udp: the addresses, as (host, port), literal.
-        switch: takes the ports out of service and back; needs `ServerConfig.hold`.
+        ports: takes the ports out of service and back; needs `ServerConfig.hold`.
     """
 
     tcp: tuple[tuple[str, int], ...]
     udp: tuple[tuple[str, int], ...]
-    switch: Switch = attrs.field(repr=False)
+    ports: PortControl = attrs.field(repr=False)
     _shutdown: trio.Event = attrs.field(repr=False)
 
     def shut_down(self) -> None:
@@ -82,18 +87,27 @@ async def serve(
     shutdown = trio.Event()
     limits = config.portal.limits
     async with trio.open_nursery() as nursery:
-        switch = Switch(sockets, config.portal, nursery)
+        ports = _ports(sockets, config.portal, nursery)
         try:
             names = _names(sockets.tcp), _names(sockets.udp)
-            switch.begin()
-            task_status.started(Listening(*names, switch, shutdown))
+            ports.begin()
+            task_status.started(Listening(*names, ports, shutdown))
             await shutdown.wait()
-            switch.stop_accepting()
+            ports.stop_accepting()
             with trio.move_on_after(limits.drain + limits.linger + _GRACE):
-                await switch.shut_down()
+                await ports.shut_down()
             nursery.cancel_scope.cancel()
         finally:
-            switch.close()
+            ports.close()
+
+
+def _ports(sockets: Sockets, portal: Dispatcher, nursery: trio.Nursery) -> PortControl:
+    """Compose what serves a portal on bound sockets."""
+    rules = DatagramRules(portal.limits)
+    handler = partial(portal_connection, portal)
+    connections = ConnectionServer(handler, accept_policy(portal.limits), nursery)
+    datagrams = partial(portal_datagrams, portal, rules)
+    return PortControl(sockets, connections, datagrams, rules.forget_all, nursery)
 
 
 def _names(sockets: list[socket.socket]) -> tuple[tuple[str, int], ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from esps_portal.net.bind import CannotBindError as CannotBindError
     from esps_portal.portal.matching import ANY as ANY
     from esps_portal.portal.matching import ANY_ARGS as ANY_ARGS
     from esps_portal.portal.plain import ScenarioError as ScenarioError
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from esps_portal.portal.stubs import Stub as Stub
     from esps_portal.portal.stubs import StubError as StubError
     from esps_portal.portal.vocabulary import FaultError as FaultError
-    from esps_portal.server.binding import CannotBindError as CannotBindError
     from esps_portal.server.record_file import CannotRecordError as CannotRecordError
     from esps_portal.testing.fault_overloads import FaultName as FaultName
     from esps_portal.testing.findings import VerificationError as VerificationError
@@ -44,7 +44,7 @@ else:
         {
             "ANY": "portal.matching",
             "ANY_ARGS": "portal.matching",
-            "CannotBindError": "server.binding",
+            "CannotBindError": "net.bind",
             "CannotRecordError": "server.record_file",
             "Entry": "portal.records",
             "FaultError": "portal.vocabulary",

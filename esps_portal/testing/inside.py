@@ -44,12 +44,12 @@ class SameLoop:
 
     def down(self) -> None:
         """Take the ports out of service."""
-        self.run(self.listening.switch.down)
+        self.run(self.listening.ports.down)
 
     def up(self) -> None:
         """Take them back."""
         if not self.has_ended:
-            self.listening.switch.up()
+            self.listening.ports.up()
 
 
 @asynccontextmanager

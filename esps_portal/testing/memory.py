@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from typing import TypeVar
 
 import attrs
 import trio
 
+from esps_portal.net.accept import ConnectionServer
 from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.tracebacks import hides_frame
-from esps_portal.server.scripted_connection import ScriptedConnection
-from esps_portal.server.tcp import ConnectionServer
+from esps_portal.server.connection import accept_policy, portal_connection
 from esps_portal.testing.options import scripted_portal
 from esps_portal.testing.pipes import MemoryStream, ServerEnd, memory_pair
 from esps_portal.testing.running import PortalEndedError, RunningPortal
@@ -104,7 +105,8 @@ async def open_memory_portal(*, limits: Limits | None = None) -> AsyncIterator[M
     """
     portal = scripted_portal({"limits": limits} if limits else {})
     async with trio.open_nursery() as nursery:
-        connections = ConnectionServer(portal, nursery, ScriptedConnection)
+        handler = partial(portal_connection, portal)
+        connections = ConnectionServer(handler, accept_policy(portal.limits), nursery)
         nursery.start_soon(connections.watch)
         portal.script.journal.start = trio.current_time()
         memory = _Memory(portal, connections, nursery)

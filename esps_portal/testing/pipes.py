@@ -74,7 +74,7 @@ class Pipe:
 
 
 class ServerEnd:
-    """The server's end (`esps_portal.server.streams.Stream`)."""
+    """The server's end (`esps_portal.net.streams.Stream`)."""
 
     def __init__(self, incoming: Pipe, outgoing: Pipe) -> None:
         self._incoming = incoming
@@ -109,7 +109,7 @@ class ServerEnd:
         self._incoming.break_off()
         self._outgoing.break_off()
 
-    def untaken(self) -> int:
+    def unacked(self) -> int:
         """Return how many octets the client has not read."""
         return self._outgoing.held
 

@@ -250,7 +250,7 @@ def esps_portal(
 @contextlib.contextmanager
 def _explained(config: pytest.Config) -> Iterator[None]:
     """Fail the test, and say why, where the portal of the session cannot listen."""
-    from esps_portal.server.binding import CannotBindError
+    from esps_portal.net.bind import CannotBindError
 
     try:
         yield

@@ -57,7 +57,7 @@ class Loop(waiting.Runs, Protocol):
         """Run a function once what clients have sent is answered, as far as that is possible."""
 
     def reset(self) -> None:
-        """Begin anew; see `Switch.reset`."""
+        """Begin anew; see `PortControl.reset`."""
 
     def down(self) -> None:
         """Take the ports out of service."""
@@ -166,7 +166,7 @@ class RunningPortal(PlacesFaults):
         """
 
         def declare(function: _Function) -> _Function:
-            return self._loop.run(lambda: self._portal.service(**declaration)(function))
+            return self._loop.run(lambda: self._portal.portal.service(**declaration)(function))
 
         return declare if function is None else declare(function)
 

@@ -13,11 +13,11 @@ from typing import Any, Self, TypeVar, Unpack
 
 import trio
 
+from esps_portal.net.quiet import become_quiet
 from esps_portal.portal.matching import Wanted
 from esps_portal.portal.scripted import Script, ScriptedPortal
 from esps_portal.portal.stubs import Stub
 from esps_portal.protocol.tracebacks import hides_frame
-from esps_portal.server.quiet import become_quiet
 from esps_portal.server.serving import Listening, ServerConfig, serve
 from esps_portal.testing.findings import Review
 from esps_portal.testing.inside import reached_at
@@ -120,7 +120,7 @@ class PortalThread:
         return self._wait(run)
 
     def reset(self) -> None:
-        """Begin anew; see `Switch.reset`."""
+        """Begin anew; see `PortControl.reset`."""
         if threading.current_thread() is self._thread:
             raise RuntimeError("a portal is reset by the test, not by what it calls")
         self._check_lent()
@@ -163,14 +163,14 @@ class PortalThread:
 
     async def _reset(self, *, keep_idle: bool) -> None:
         # What is aborted still writes into the journal: it is emptied last.
-        switch = self._listening.switch
-        await switch.reset(keep_idle=keep_idle)
+        ports = self._listening.ports
+        await ports.reset(keep_idle=keep_idle)
         if self._is_dying:
             await trio.sleep_forever()  # until the loop ends, which the caller is then told
         self._portal.reset()
         self._portal.script.journal.start = trio.current_time()
         if keep_idle:
-            switch.renumber()
+            ports.renumber()
 
     @property
     def _is_dying(self) -> bool:
@@ -182,11 +182,11 @@ class PortalThread:
 
     def down(self) -> None:
         """Take the ports out of service."""
-        self.run(self._listening.switch.down)
+        self.run(self._listening.ports.down)
 
     def up(self) -> None:
         """Take them back."""
-        self.run(self._listening.switch.up)
+        self.run(self._listening.ports.up)
 
     @property
     def _listening(self) -> Listening:
@@ -257,7 +257,7 @@ class PortalThread:
         )
         with contextlib.suppress(trio.RunFinishedError):
             token.run_sync_soon(self._scope.cancel)
-        self._listening.switch.sever()
+        self._listening.ports.sever()
         self._portal.script.end()
 
     @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from esps_portal import blocking
-from esps_portal.server.activation import inherited_sockets
+from esps_portal.net.systemd import inherited_sockets
 
 # What systemd does between fork and exec: the sockets become descriptors 3 and on, and the
 # variables name the process that is to have them.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from esps_portal.cli.bind_hints import bind_hint
-from esps_portal.server.binding import CannotBindError, bind
+from esps_portal.net.bind import CannotBindError, bind
 from tests.processes import served
 
 COMMAND = str(Path(sys.executable).parent / "esps-portal")

@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 
 import esps_portal
-from esps_portal.server.binding import CannotBindError
+from esps_portal.net.bind import CannotBindError
 
 _E = TypeVar("_E", bound=BaseException)
 

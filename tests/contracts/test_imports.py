@@ -77,7 +77,7 @@ def allowance(module: Path) -> set[str]:
     layer, *below = module.relative_to(PACKAGE).parts
     if layer == "protocol":
         return PROTOCOL_MAY
-    waits = below[0].startswith("bundled") or below[0] == "acting.py"
+    waits = below[0].startswith("bundled") or below[0] == "stub_call.py"
     return BUNDLED_MAY if waits else PORTAL_MAY
 
 

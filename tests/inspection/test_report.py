@@ -15,8 +15,8 @@ from esps_portal.inspection.holders import Holder, Sight
 from esps_portal.inspection.probe import Answer, Target
 from esps_portal.inspection.prose import prose
 from esps_portal.inspection.report import Report, UnknownHostError, inspect_port
+from esps_portal.net.bind import is_own_address
 from esps_portal.protocol.escape import printable, visible
-from esps_portal.server.binding import is_own_address
 from tests.inspection.strangers import (
     LOOPBACK,
     WILDCARD,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from esps_portal.portal.fault_plan import FaultPlan
 from esps_portal.portal.faults import Fault, FaultBook, Unit
 from esps_portal.portal.findings import findings, report
 from esps_portal.portal.journal import Journal
@@ -13,7 +14,6 @@ from esps_portal.portal.never_struck import why_never_struck
 from esps_portal.portal.records import RecordedCall
 from esps_portal.portal.scripted import Script
 from esps_portal.portal.vocabulary import VOCABULARY
-from esps_portal.portal.wreckage import Wreckage, wreck_datagram
 from esps_portal.protocol.messages import readable_request
 
 REMOTE = ("127.0.0.1", 4000)
@@ -124,7 +124,7 @@ def test_an_earlier_fault_took_it() -> None:
     earlier, later = (script.faults.place(Fault.of(kind)) for kind in ("close", "reset"))
     taker = script.faults.for_unit(call(ECHO))
     assert taker is earlier
-    Wreckage(earlier).line(b"a OK\n", final=True)
+    FaultPlan(earlier).line(b"a OK\n", final=True)
     (finding,) = findings(script)
     assert finding.splitlines() == [
         "fault never struck: reset",
@@ -159,13 +159,13 @@ def test_a_reply_is_struck_once_however_many_lines_it_has(
     kind: str, given: dict[str, Any], line: bytes
 ) -> None:
     fault = Fault.of(kind, **given)
-    wreckage = Wreckage(fault)
+    plan = FaultPlan(fault)
     for _ in range(3):
-        wreckage.line(line, final=False)
-    wreckage.line(line, final=True)
+        plan.line(line, final=False)
+    plan.line(line, final=True)
     assert fault.happened == 1
     if VOCABULARY[fault.kind].before:
-        again = Wreckage(fault)
+        again = FaultPlan(fault)
         again.before()
         again.line(line, final=True)
         assert fault.happened == 2
@@ -186,17 +186,17 @@ def test_what_changes_nothing_has_not_struck(
     fault = faults.place(Fault.of(kind, **given))
     assert faults.for_unit(call(ECHO, 1 if kind == "slice" else 0)) is fault
     if kind == "slice":
-        Wreckage(fault).line(reply, final=True)
+        FaultPlan(fault).line(reply, final=True)
     else:
-        wreck_datagram(fault, reply)
+        FaultPlan(fault).datagram(reply)
     assert fault.happened == 0
     assert why_never_struck(fault, in_force=True) == (
         f"selected 1 time; it changes nothing in the reply, which is {size} bytes long"
     )
     if kind == "slice":
-        Wreckage(fault).line(reply + b"x", final=True)
+        FaultPlan(fault).line(reply + b"x", final=True)
     else:
-        wreck_datagram(fault, reply + b"x" if kind == "truncate" else b"a OK\n")
+        FaultPlan(fault).datagram(reply + b"x" if kind == "truncate" else b"a OK\n")
     assert fault.happened == 1
 
 
@@ -222,7 +222,7 @@ def test_times_is_an_upper_bound() -> None:
     script = Script()
     fault = script.faults.place(Fault.of("reset", times=3))
     script.faults.for_unit(call(ECHO))
-    Wreckage(fault).line(b"a OK\n", final=True)
+    FaultPlan(fault).line(b"a OK\n", final=True)
     assert findings(script) == []
 
 
@@ -233,7 +233,7 @@ def test_what_strikes_after_it_was_removed_has_struck() -> None:
     script.faults.remove(fault)
     assert len(findings(script)) == 1
     assert taker is fault
-    Wreckage(fault).line(b"a OK\n", final=True)
+    FaultPlan(fault).line(b"a OK\n", final=True)
     assert findings(script) == []
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from esps_portal.portal.fault_plan import FaultPlan
 from esps_portal.portal.faults import Fault
 from esps_portal.portal.vocabulary import VOCABULARY, FaultError
-from esps_portal.portal.wreckage import Wreckage, wreck_datagram
 
 NEEDED = {
     "latency": {"seconds": 1},
@@ -27,11 +27,11 @@ def test_every_word_means_something(kind: str) -> None:
     fault = Fault.of(kind, **NEEDED.get(kind, {}))
     assert str(fault).startswith(kind)
     if "tcp" in word.transports and kind != "accept-close":
-        assert Wreckage(fault).line(b"a OK x\n", final=True)
+        assert FaultPlan(fault).line(b"a OK x\n", final=True)
         if word.before:
-            assert Wreckage(Fault.of(kind, when="before", **NEEDED.get(kind, {}))).before()
+            assert FaultPlan(Fault.of(kind, when="before", **NEEDED.get(kind, {}))).before()
     if "udp" in word.transports:
-        assert wreck_datagram(fault, b"a OK x\n") is not None
+        assert FaultPlan(fault).datagram(b"a OK x\n") is not None
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from esps_portal.protocol.conversation import CallState, Cancel, Conversation, RunningCall, State
+from esps_portal.protocol.conversation import (
+    CallState,
+    Cancel,
+    Conversation,
+    Quit,
+    RunningCall,
+    State,
+)
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import OK, Notice, Reply, Request, refusal
 
@@ -59,7 +66,7 @@ class Carrier:
                 self.waiting = todo
                 self.say(todo.farewell)
                 return
-            else:
+            elif not isinstance(todo, Quit):
                 self.say(todo)
 
     def say(self, *answers: Reply | Notice | None) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esps_portal.protocol.datagrams import DatagramRules, Exchange
+from esps_portal.protocol.datagrams import DatagramRules, RememberedCall, Repeat
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request
 from tests.protocol.strategies import quickly
@@ -24,6 +24,7 @@ class Server:
     def __init__(self, limits: Limits = LIMITS) -> None:
         self.rules = DatagramRules(limits)
         self.executed: list[Request] = []
+        self.repeats = 0
 
     def begin(
         self,
@@ -33,30 +34,33 @@ class Server:
         *,
         keeps: bool = True,
         runs: bool = True,
-    ) -> Exchange | bytes | None:
+    ) -> RememberedCall | bytes | None:
         """Receive a call: it begins, or is answered or not without being executed."""
         request = self.rules.receive_untrusted(line, source, now)
+        if isinstance(request, Repeat):
+            self.repeats += 1
+            return request.answer
         if not isinstance(request, Request):
             return request
-        exchange = self.rules.begin(request, source, len(line), keeps=keeps, runs=runs)
-        if exchange is None:
+        call = self.rules.begin(request, source, len(line), keeps=keeps, runs=runs)
+        if call is None:
             return b"busy"
         self.executed.append(request)
-        return exchange
+        return call
 
     def call(self, line: bytes = LINE, source: object = HERE, now: float = 0.0) -> bytes | None:
         """Let an instant call that is not idempotent be executed, or answered from memory."""
-        exchange = self.begin(line, source, now, runs=False)
-        if not isinstance(exchange, Exchange):
-            return exchange
+        call = self.begin(line, source, now, runs=False)
+        if not isinstance(call, RememberedCall):
+            return call
         number = b"%d" % len(self.executed)
-        return self.rules.finish(exchange, [Reply(exchange.request.tag, OK, (number,))], now)
+        return self.rules.finish(call, [Reply(call.request.tag, OK, (number,))], now)
 
-    def running(self, line: bytes = LINE, *, keeps: bool = True) -> Exchange:
+    def running(self, line: bytes = LINE, *, keeps: bool = True) -> RememberedCall:
         """Return a call that has begun, at time 0."""
-        exchange = self.begin(line, keeps=keeps)
-        assert isinstance(exchange, Exchange)
-        return exchange
+        call = self.begin(line, keeps=keeps)
+        assert isinstance(call, RememberedCall)
+        return call
 
 
 # -- repeats
@@ -82,26 +86,26 @@ def test_a_closing_server_still_repeats() -> None:
 def test_a_repeat_is_silent_while_the_call_runs(*, keeps: bool) -> None:
     # ESPS-UDP-20, ESPS-UDP-24
     server = Server()
-    exchange = server.running(keeps=keeps)
+    call = server.running(keeps=keeps)
     assert server.begin(now=1000.0) is None
     assert len(server.executed) == 1
-    assert server.rules.finish(exchange, [Reply(b"1", OK)], 1000.0) == b"1 OK\n"
+    assert server.rules.finish(call, [Reply(b"1", OK)], 1000.0) == b"1 OK\n"
 
 
 def test_the_reply_of_a_running_call_is_kept_from_its_end() -> None:
     server = Server()
-    exchange = server.running()
-    server.rules.finish(exchange, [Reply(b"1", DATA, (b"a",)), Reply(b"1", OK)], 100.0)
+    call = server.running()
+    server.rules.finish(call, [Reply(b"1", DATA, (b"a",)), Reply(b"1", OK)], 100.0)
     assert server.begin(now=100.0 + WINDOW - 1) == b"1 DATA a\n1 OK\n"
 
 
 def test_calls_of_idempotent_services_just_run_again() -> None:
     server = Server()
-    exchange = server.running(keeps=False)
+    call = server.running(keeps=False)
     assert server.rules.running == 1
-    server.rules.finish(exchange, [Reply(b"1", OK)], 0.0)
+    server.rules.finish(call, [Reply(b"1", OK)], 0.0)
     assert server.rules.remembered == 0
-    assert isinstance(server.begin(), Exchange)
+    assert isinstance(server.begin(), RememberedCall)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +187,7 @@ def test_repeats_are_counted() -> None:
     server.call()
     for line in (LINE, LINE, b"2 CALL a\n", OTHER, b"3 CALL a\n"):
         server.begin(line)
-    assert server.rules.repeats == 3
+    assert server.repeats == 3
 
 
 # -- the size of a repeat
@@ -192,23 +196,23 @@ def test_repeats_are_counted() -> None:
 def test_the_bounds_apply_to_each_datagram_afresh() -> None:
     # ESPS-UDP-19
     server, reply = Server(), Reply(b"1", OK, (b"x" * 94,))
-    exchange = server.running(b"1 CALL count\n")
-    told = server.rules.finish(exchange, [reply], 0.0)
+    call = server.running(b"1 CALL count\n")
+    told = server.rules.finish(call, [reply], 0.0)
     assert told == b"1 ERR too-large 34\n"
-    assert server.begin(exchange.request.encode(33), now=1.0) == told.replace(
+    assert server.begin(call.request.encode(33), now=1.0) == told.replace(
         b"\n", b" pad%20the%20request%20to%20that\n"
     )
-    assert server.begin(exchange.request.encode(34), now=1.0) == reply.encode()
+    assert server.begin(call.request.encode(34), now=1.0) == reply.encode()
     assert len(server.executed) == 1
 
 
 def test_what_can_never_be_sent_is_not_kept() -> None:
     # ESPS-UDP-15: what is remembered is that there is no reply of a length to send
     server = Server()
-    exchange = server.running()
-    server.rules.finish(exchange, [Reply(b"1", OK, (b"x" * 9000,))], 0.0)
-    assert exchange.answer is not None
-    assert exchange.answer.lines == b""
+    call = server.running()
+    server.rules.finish(call, [Reply(b"1", OK, (b"x" * 9000,))], 0.0)
+    assert call.answer is not None
+    assert call.answer.lines == b""
     assert server.begin(now=1.0) == b"1 ERR too-large 0 use-tcp\n"
 
 
@@ -232,7 +236,7 @@ def test_so_many_calls_run_at_a_time_and_no_more() -> None:
     first = server.running(b"1 CALL a\n")
     server.running(b"2 CALL a\n", keeps=False)
     assert server.begin(b"3 CALL a\n") == b"busy"
-    assert isinstance(server.begin(b"4 CALL a\n", runs=False), Exchange)
+    assert isinstance(server.begin(b"4 CALL a\n", runs=False), RememberedCall)
     server.rules.finish(first, [Reply(b"1", ERR, (b"busy",))], 0.0)
     assert server.rules.running == 2
 

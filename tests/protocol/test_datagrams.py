@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from esps_portal.protocol.datagrams import DatagramRules
+from esps_portal.protocol.datagrams import DatagramRules, Repeat
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Notice, Reply, Request, looks_like_answer
 from tests.protocol.strategies import args, errors, noise, quickly, tags
@@ -17,10 +17,12 @@ LIMITS = Limits(max_line=512, max_datagram=200)
 
 def receive(datagram: bytes, limits: Limits = LIMITS) -> Request | bytes | None:
     """Hand one datagram to rules that remember nothing."""
-    return DatagramRules(limits).receive_untrusted(datagram, SOURCE, 0.0)
+    answer = DatagramRules(limits).receive_untrusted(datagram, SOURCE, 0.0)
+    assert not isinstance(answer, Repeat)
+    return answer
 
 
-def code(answer: Request | bytes | None) -> bytes:
+def code(answer: object) -> bytes:
     """Return the tag and the code of a refusal."""
     assert isinstance(answer, bytes)
     tag, err, name = answer.split()[:3]

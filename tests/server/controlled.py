@@ -100,7 +100,7 @@ async def controlled() -> AsyncIterator[Controlled]:
         listening = await nursery.start(serve, ServerConfig(portal=portal, port=0, hold=True))
 
         async def control(*, task_status: trio.TaskStatus[tuple[str, int]]) -> None:
-            await serve_control(portal, listening.switch, told=told.append, task_status=task_status)
+            await serve_control(portal, listening.ports, told=told.append, task_status=task_status)
 
         address = await nursery.start(control)
         async with contextlib.AsyncExitStack() as stack:

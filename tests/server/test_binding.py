@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from esps_portal.server.binding import CannotBindError, Sockets, bind, is_own_address
+from esps_portal.net.bind import CannotBindError, Sockets, bind, is_own_address
 
 
 @contextlib.contextmanager

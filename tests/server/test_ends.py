@@ -14,8 +14,8 @@ import pytest
 import trio
 
 from esps_portal import Limits, Portal, ReplyError, ServerConfig, serve
+from esps_portal.net.bind import CannotBindError
 from esps_portal.portal.offer import bundled_portal
-from esps_portal.server.binding import CannotBindError
 from tests.portals import running
 from tests.processes import served
 

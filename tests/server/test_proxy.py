@@ -10,8 +10,8 @@ import trio
 import trio.testing
 
 from esps_portal import Portal
+from esps_portal.net.bind import CannotBindError, bind
 from esps_portal.protocol.urls import PortalURL
-from esps_portal.server.binding import CannotBindError, bind
 from esps_portal.server.proxy import OwnUpstreamError, ProxyConfig, refuse_to_loop, serve_proxy
 from tests.portals import running
 from tests.proxies import a_free_port, fill, proxied, reset, until_reset, upstream

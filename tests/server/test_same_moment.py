@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 
 import trio
 import trio.testing
 
-from esps_portal import CallContext, Limits
+from esps_portal import CallContext, Limits, Portal
+from esps_portal.net.accept import ConnectionServer
 from esps_portal.portal.offer import bundled_portal
-from esps_portal.server.tcp import ConnectionServer
+from esps_portal.server.connection import accept_policy, portal_connection
 from esps_portal.testing.pipes import memory_pair
 from tests.portals import running
 from tests.proxies import fill, proxied, reset, upstream
+
+
+def connections_of(portal: Portal, nursery: trio.Nursery) -> ConnectionServer:
+    handler = functools.partial(portal_connection, portal)
+    return ConnectionServer(handler, accept_policy(portal.limits), nursery)
 
 
 async def test_a_line_and_the_deadline(  # ESPS-END-8
@@ -69,7 +76,7 @@ async def test_a_shutdown_and_a_cancel_that_cannot_be_told_yet() -> None:
     # ESPS-VERB-18, ESPS-VERB-21
     portal = bundled_portal("test/1", Limits(drain=1000))
     async with trio.open_nursery() as nursery:
-        server = ConnectionServer(portal, nursery)
+        server = connections_of(portal, nursery)
         client, stream = memory_pair()
         nursery.start_soon(server.serve, stream, ("memory", 1))
         await client.send_all(b"s CALL stall\n" + b"p PING %b\n" % (b"x" * 5990) * 10)
@@ -100,7 +107,7 @@ async def test_a_farewell_and_a_line_of_another_call() -> None:  # ESPS-TCP-10
             ended.set()
 
     async with trio.open_nursery() as nursery:
-        server = ConnectionServer(portal, nursery)
+        server = connections_of(portal, nursery)
         client, stream = memory_pair()
         nursery.start_soon(server.serve, stream, ("memory", 1))
         await client.send_all(b"l CALL late\n" + b"p PING %b\n" % (b"x" * 5990) * 10)

@@ -19,7 +19,8 @@ from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.registry import ERRORS, PORT, VERBS, VERSION
 from esps_portal.protocol.retransmission import Retransmission
 from esps_portal.protocol.urls import PortalURL
-from tests.spec.test_registry_tables import REGISTRY, TEXT, moves_in_table
+from esps_portal.server.endings import ENDINGS, EndReason, How
+from tests.spec.test_registry_tables import REGISTRY, TEXT, moves_in_table, table_in_text
 
 SERVICES = {service.name: service for service in bundled_portal("test/1").services}
 DEFAULTS = {limit["name"]: limit["default"] for limit in REGISTRY["limit"]}
@@ -65,6 +66,26 @@ def test_errors() -> None:
 def test_machine_arguments() -> None:  # ESPS-ERR-2
     found = {error.name: error.machine_arguments for error in ERRORS.values()}
     assert found == {entry["name"]: len(entry["machine_arguments"]) for entry in REGISTRY["error"]}
+
+
+def test_the_table_of_ends() -> None:
+    """What a connection does when it ends is what the text says of each reason that it has."""
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in table_in_text("ends").splitlines()[2:]
+    ]
+    found = {
+        reason.partition(":")[0]: (drains == "yes", close) for reason, drains, _, close in rows
+    }
+    closes = {How.FIN: "FIN", How.RST: "RST", How.RST_AT_ONCE: "RST", How.GONE: "-"}
+    assert found == {
+        name: (ending.drains, closes[ending.how])
+        for name in found
+        for ending in [ENDINGS[EndReason[name.upper()]]]
+    }
+    of_faults = {EndReason.STALL, EndReason.HALF_CLOSE}
+    of_tests = {EndReason.ABORTED}
+    assert {EndReason[name.upper()] for name in found} == {*EndReason} - of_faults - of_tests
 
 
 def test_a_server_holds_the_default_limits() -> None:  # ESPS-LIM-1

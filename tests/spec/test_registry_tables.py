@@ -138,7 +138,7 @@ def test_each_table_in_the_text_is_the_registry(name: str) -> None:
 
 def test_the_text_has_no_other_tables() -> None:
     names = re.findall(r"<!-- table: (.*?) -->", TEXT)
-    assert sorted(names) == sorted([*TABLES, "connection", "call"])
+    assert sorted(names) == sorted([*TABLES, "connection", "call", "ends"])
 
 
 @pytest.mark.parametrize("name", ["connection", "call"])

@@ -92,7 +92,7 @@ def test_a_service_may_ask_for_findings(portal: RunningPortal) -> None:
 def test_no_call_is_missed_where_all_the_time_was_other_processes(
     portal: ThreadedPortal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("esps_portal.server.quiet.AT_MOST", 0)
+    monkeypatch.setattr("esps_portal.net.quiet.AT_MOST", 0)
     for _ in range(ROUNDS):
         with contextlib.ExitStack() as held:
             sent_behind_others(portal, held)

@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from esps_portal import blocking
-from esps_portal.server.binding import CannotBindError
+from esps_portal.net.bind import CannotBindError
 from esps_portal.testing import (
     NotCalledError,
     PortalEndedError,

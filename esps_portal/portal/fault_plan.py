@@ -1,7 +1,7 @@
-"""What a fault makes of an answer: steps that a carrier takes in place of sending it.
+"""What a fault makes of a unit: a list of actions that a writer takes in place of sending it.
 
-Nothing here sends or waits. Over TCP an answer comes line by line, for a stream has many: what
-replaces an answer happens at its first line, what shapes it happens to every line.
+Nothing here sends or waits. Over TCP a reply comes line by line, for a stream has many: what
+replaces a reply happens at its first line, what shapes it happens to every line.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _TICKS = 50
 
 @attrs.frozen
 class Send:
-    """Put these octets on the wire, at once."""
+    """Put these bytes on the wire, at once."""
 
-    octets: bytes
+    data: bytes
 
 
 @attrs.frozen
@@ -32,9 +32,9 @@ class Pause:
 
 @attrs.frozen
 class Hold:
-    """Hold these octets until ``replies`` are held, or the first has been for ``seconds``."""
+    """Hold these bytes until ``replies`` are held, or the first has been for ``seconds``."""
 
-    octets: bytes
+    data: bytes
     replies: int
     seconds: float
     #: It ends a reply, and counts.
@@ -48,11 +48,11 @@ class End:
     how: str
 
 
-Step = Send | Pause | Hold | End
+Action = Send | Pause | Hold | End
 
 
 @attrs.define
-class Wreckage:
+class FaultPlan:
     """One answer over TCP under one fault."""
 
     fault: Fault
@@ -61,31 +61,32 @@ class Wreckage:
     _has_struck: bool = False
     _sent: int = 0
 
-    def before(self) -> list[Step]:
+    def before(self) -> list[Action]:
         """Return what happens in place of executing the request, or before it (``latency``)."""
         self.begun = True  # it is late now, and need not be so again
-        self._strike()
+        self.note_struck()
         if self.fault.kind == "latency":
             return [Pause(self.fault.lateness())]
         return self._replacement() or []
 
-    def line(self, line: bytes, *, final: bool) -> list[Step]:
+    def line(self, line: bytes, *, final: bool) -> list[Action]:
         """Return what happens in place of sending ``line``, which is the last of the answer."""
-        steps = self._line(line, final=final)
-        if steps != [Send(line)]:
-            self._strike()
+        actions = self._line(line, final=final)
+        if actions != [Send(line)]:
+            self.note_struck()
         elif final and not self._has_struck:
             self.fault.note_no_change(self._sent + len(line))
-        return steps
+        return actions
 
-    def _strike(self) -> None:
+    def note_struck(self) -> None:
+        """Note that its fault has struck; once for a reply."""
         if not self._has_struck:
             self._has_struck = True
             self.fault.strike()
 
     def _line(  # noqa: PLR0911 - one for each word
         self, line: bytes, *, final: bool
-    ) -> list[Step]:
+    ) -> list[Action]:
         first, self.begun = not self.begun, True
         kind, parameters = self.fault.kind, self.fault.parameters
         replacement = self._replacement()
@@ -107,7 +108,18 @@ class Wreckage:
         assert kind == "no-terminator", kind  # noqa: S101 - every other word stands above
         return [Send(line[:-1] if final else line)]
 
-    def _truncated(self, line: bytes, size: int, *, final: bool) -> list[Step]:
+    def datagram(self, datagram: bytes) -> Datagrams:
+        """Return what leaves in place of a reply over UDP."""
+        plan = _plan(self.fault, datagram)
+        if self.fault.when == "before":
+            return plan  # it has struck already
+        if plan != Datagrams((datagram,)) or self.fault.kind == "delay":
+            self.note_struck()
+        else:
+            self.fault.note_no_change(len(datagram))
+        return plan
+
+    def _truncated(self, line: bytes, size: int, *, final: bool) -> list[Action]:
         """Return as much of the answer's beginning as this line has."""
         piece = line[: size - self._sent]
         if not final and len(piece) < size - self._sent:
@@ -115,7 +127,7 @@ class Wreckage:
             return [Send(piece)]
         return [Send(piece), End("close")]
 
-    def _replacement(self) -> list[Step] | None:
+    def _replacement(self) -> list[Action] | None:
         """Return what comes in place of the whole answer; ``None``: the fault only shapes it."""
         kind, parameters = self.fault.kind, self.fault.parameters
         if kind in ("close", "reset", "half-close", "stall"):
@@ -141,19 +153,7 @@ class Datagrams:
     elsewhere: bool = False
 
 
-def wreck_datagram(fault: Fault, datagram: bytes) -> Datagrams:
-    """Return what leaves in place of ``datagram`` under a UDP fault."""
-    wrecked = _wrecked(fault, datagram)
-    if fault.when == "before":
-        return wrecked  # it has struck already
-    if wrecked != Datagrams((datagram,)) or fault.kind == "delay":
-        fault.strike()
-    else:
-        fault.note_no_change(len(datagram))
-    return wrecked
-
-
-def _wrecked(fault: Fault, datagram: bytes) -> Datagrams:  # noqa: PLR0911 - one for each word
+def _plan(fault: Fault, datagram: bytes) -> Datagrams:  # noqa: PLR0911 - one for each word
     kind, parameters = fault.kind, fault.parameters
     if kind == "drop":
         return Datagrams()
@@ -174,14 +174,14 @@ def _wrecked(fault: Fault, datagram: bytes) -> Datagrams:  # noqa: PLR0911 - one
     return Datagrams((datagram,), elsewhere=True)
 
 
-def _dripped(line: bytes, bytes_per_second: float) -> list[Step]:
+def _dripped(line: bytes, bytes_per_second: float) -> list[Action]:
     size = max(1, int(bytes_per_second / _TICKS))
-    steps: list[Step] = []
+    actions: list[Action] = []
     for start in range(0, len(line), size):
         piece = line[start : start + size]
         # The wait comes first: at that rate the bytes cannot have arrived earlier.
-        steps += [Pause(len(piece) / bytes_per_second), Send(piece)]
-    return steps
+        actions += [Pause(len(piece) / bytes_per_second), Send(piece)]
+    return actions
 
 
 def _cut(line: bytes, at: int | str) -> int:

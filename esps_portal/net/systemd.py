@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import MutableMapping
 
-from esps_portal.server.binding import Sockets
+from esps_portal.net.bind import Sockets
 
 # SD_LISTEN_FDS_START of <systemd/sd-daemon.h>.
 _FIRST = 3

@@ -25,12 +25,12 @@ class Sockets:
     """Bound sockets, the TCP ones listening.
 
     Attributes:
-        holders: bound beside each TCP one and not listening: they keep the port while nothing does.
+        reserved: bound beside each TCP one and not listening: they keep the port while none is.
     """
 
     tcp: list[socket.socket] = attrs.field(factory=list)
     udp: list[socket.socket] = attrs.field(factory=list)
-    holders: list[socket.socket] = attrs.field(factory=list)
+    reserved: list[socket.socket] = attrs.field(factory=list)
 
     @property
     def take_ipv4_on_ipv6(self) -> bool:
@@ -43,7 +43,7 @@ class Sockets:
 
     def close(self) -> None:
         """Close all of them."""
-        for sock in (*self.tcp, *self.udp, *self.holders):
+        for sock in (*self.tcp, *self.udp, *self.reserved):
             sock.close()
 
 
@@ -154,7 +154,7 @@ def _bind_all(  # noqa: PLR0913 - what `bind` was told
             sockets.tcp.append(bound(family, socket.SOCK_STREAM, host, port))
             port = port or sockets.tcp[0].getsockname()[1]
             if hold:
-                sockets.holders.append(bound(family, socket.SOCK_STREAM, host, port))
+                sockets.reserved.append(bound(family, socket.SOCK_STREAM, host, port))
         if udp:
             sockets.udp.append(bound(family, socket.SOCK_DGRAM, host, port))
             port = port or sockets.udp[0].getsockname()[1]

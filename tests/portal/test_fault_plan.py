@@ -6,24 +6,23 @@ from typing import Any
 
 import pytest
 
-from esps_portal.portal.faults import Fault
-from esps_portal.portal.wreckage import (
+from esps_portal.portal.fault_plan import (
+    Action,
     Datagrams,
     End,
+    FaultPlan,
     Hold,
     Pause,
     Send,
-    Step,
-    Wreckage,
-    wreck_datagram,
 )
+from esps_portal.portal.faults import Fault
 
 LINE = b"a OK xxx\n"
 DATA = b"a DATA 1\n"
 
 
-def steps(kind: str, **said: Any) -> list[Step]:  # noqa: ANN401 - what the fault is told
-    return Wreckage(Fault.of(kind, **said)).line(LINE, final=True)
+def steps(kind: str, **said: Any) -> list[Action]:  # noqa: ANN401 - what the fault is told
+    return FaultPlan(Fault.of(kind, **said)).line(LINE, final=True)
 
 
 @pytest.mark.parametrize(
@@ -45,13 +44,13 @@ def steps(kind: str, **said: Any) -> list[Step]:  # noqa: ANN401 - what the faul
         ("no-terminator", {}, [Send(LINE[:-1])]),
     ],
 )
-def test_one_line(kind: str, said: dict[str, Any], expected: list[Step]) -> None:
+def test_one_line(kind: str, said: dict[str, Any], expected: list[Action]) -> None:
     assert steps(kind, **said) == expected
 
 
 def test_a_rate_waits_before_each_piece() -> None:
     found = steps("bandwidth", bytes_per_second=100)
-    assert b"".join(step.octets for step in found if isinstance(step, Send)) == LINE
+    assert b"".join(step.data for step in found if isinstance(step, Send)) == LINE
     assert isinstance(found[0], Pause)
     waited = sum(step.seconds for step in found if isinstance(step, Pause))
     assert waited == pytest.approx(len(LINE) / 100)
@@ -61,7 +60,7 @@ def test_garbage_is_the_same_for_the_same_seed() -> None:
     (one, end), (same, _) = steps("garbage", seed=1), steps("garbage", seed=1)
     (other, _) = steps("garbage", seed=2)
     assert isinstance(one, Send)
-    assert len(one.octets) == 64
+    assert len(one.data) == 64
     assert one == same != other
     assert end == End("close")
 
@@ -86,28 +85,28 @@ def test_garbage_is_the_same_for_the_same_seed() -> None:
 def test_a_stream(
     kind: str,
     said: dict[str, Any],
-    first: list[Step],
-    second: list[Step] | None,
-    last: list[Step] | None,
+    first: list[Action],
+    second: list[Action] | None,
+    last: list[Action] | None,
 ) -> None:
-    wreckage = Wreckage(Fault.of(kind, **said))
-    assert wreckage.line(DATA, final=False) == first
+    plan = FaultPlan(Fault.of(kind, **said))
+    assert plan.line(DATA, final=False) == first
     if second is not None:
-        assert wreckage.line(DATA, final=False) == second
+        assert plan.line(DATA, final=False) == second
     if last is not None:
-        assert wreckage.line(LINE, final=True) == last
+        assert plan.line(LINE, final=True) == last
 
 
 @pytest.mark.parametrize("kind", ["close", "reset", "half-close", "stall"])
 def test_before(kind: str) -> None:
-    wreckage = Wreckage(Fault.of(kind, when="before"))
-    assert wreckage.before() == [End(kind)]
+    plan = FaultPlan(Fault.of(kind, when="before"))
+    assert plan.before() == [End(kind)]
 
 
 def test_late_before_is_not_late_again() -> None:
-    wreckage = Wreckage(Fault.of("latency", when="before", seconds=2))
-    assert wreckage.before() == [Pause(2)]
-    assert wreckage.line(LINE, final=True) == [Send(LINE)]
+    plan = FaultPlan(Fault.of("latency", when="before", seconds=2))
+    assert plan.before() == [Pause(2)]
+    assert plan.line(LINE, final=True) == [Send(LINE)]
 
 
 @pytest.mark.parametrize(
@@ -126,13 +125,15 @@ def test_late_before_is_not_late_again() -> None:
     ],
 )
 def test_a_datagram(kind: str, said: dict[str, Any], expected: Datagrams) -> None:
-    assert wreck_datagram(Fault.of(kind, **said), LINE) == expected
+    assert FaultPlan(Fault.of(kind, **said)).datagram(LINE) == expected
 
 
 @pytest.mark.parametrize("octets", [1, 4, 99])
 def test_corrupt(octets: int) -> None:
     def corrupted(seed: int) -> bytes:
-        (datagram,) = wreck_datagram(Fault.of("corrupt", bytes=octets, seed=seed), LINE).datagrams
+        (datagram,) = (
+            FaultPlan(Fault.of("corrupt", bytes=octets, seed=seed)).datagram(LINE).datagrams
+        )
         return datagram
 
     changed = sum(a != b for a, b in zip(corrupted(1), LINE, strict=True))

@@ -11,14 +11,13 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
+import attrs
 import trio
 
-from esps_portal.portal.answering import Portal
-from esps_portal.protocol.messages import Notice
-from esps_portal.server.connection import Connection
-from esps_portal.server.streams import SocketStream, Stream
+from esps_portal.net.streams import SocketStream, Stream
 
 _log = logging.getLogger("esps_portal")
 
@@ -32,8 +31,8 @@ _AT_A_STRETCH = 64
 _REFUSED_AT_A_TIME = 64
 
 
-class Served(Protocol):
-    """What serves one peer; see `Connection` for what each means."""
+class ConnectionHandler(Protocol):
+    """What serves one connection."""
 
     @property
     def deadline(self) -> float:
@@ -43,7 +42,7 @@ class Served(Protocol):
         """Serve until the connection has ended."""
 
     def shut_down(self) -> None:
-        """Shut down in good order."""
+        """Shut down gracefully."""
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -51,34 +50,66 @@ class Served(Protocol):
     def abort(self) -> None:
         """End at once, with RST."""
 
+    def sever(self) -> None:
+        """Send RST from another thread, for a loop that is stuck."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it only waits for what the peer says next."""
+
+    def begin_anew(self) -> None:
+        """What was noted is forgotten: note the connection again."""
+
+
+@attrs.frozen(kw_only=True)
+class AcceptPolicy:
+    """What a server does with connections, whatever is spoken on them.
+
+    Attributes:
+        max_connections: at a time; more are refused.
+        refusal: what a refused one is sent before its FIN.
+        linger: seconds for which its input is then discarded.
+        watch: seconds; no handler's deadline is less far away when it is set.
+    """
+
+    max_connections: int
+    refusal: bytes = b""
+    linger: float = 1.0
+    watch: float = 60.0
+
 
 class ConnectionServer:
     """All TCP connections of a server, whichever listener they came through.
 
     Args:
-        connection: makes what serves a peer, of its stream, its address and the portal.
+        handler: makes what serves a connection, of its stream and the peer's address.
+        nursery: where connections are served.
+        stream: makes a stream of an accepted socket.
     """
 
     def __init__(
         self,
-        portal: Portal,
+        handler: Callable[[Any, tuple[str, int]], ConnectionHandler],
+        policy: AcceptPolicy,
         nursery: trio.Nursery,
-        connection: Callable[[Any, tuple[str, int], Any], Served] = Connection,
+        *,
+        stream: Callable[[socket.socket], Stream] = SocketStream,
     ) -> None:
-        self._portal = portal
-        self._connection = connection
-        self._limits = portal.limits
+        self._handler = handler
+        self._policy = policy
         self._nursery = nursery
+        self._stream = stream
         self._refusing = 0
         self._closing = False
         self._exhausted = False
         self._one_ended: trio.Event | None = None
-        self.connections: set[Served] = set()
+        #: In the order in which they were accepted.
+        self.connections: dict[ConnectionHandler, None] = {}
 
     @property
     def is_full(self) -> bool:
         """Whether as many connections are open as may be."""
-        return len(self.connections) >= self._limits.max_connections
+        return len(self.connections) >= self._policy.max_connections
 
     async def accept(self, listener: socket.socket) -> None:
         """Accept from one listening socket until cancelled, or until it is closed."""
@@ -123,20 +154,16 @@ class ConnectionServer:
         else:
             await self.serve(stream, address[:2])
 
-    def _stream(self, connected: socket.socket) -> SocketStream:
-        return SocketStream(connected)
-
-    async def serve(self, stream: Stream, peer: tuple[str, int]) -> None:
-        """Serve one peer until its connection has ended."""
-        self._portal.statistics.connections += 1
-        connection = self._connection(stream, peer, self._portal)
-        self.connections.add(connection)
+    async def serve(self, stream: Stream, remote: tuple[str, int]) -> None:
+        """Serve one connection until it has ended."""
+        connection = self._handler(stream, remote)
+        self.connections[connection] = None
         if self._closing:
             connection.shut_down()
         try:
             await connection.run()
         finally:
-            self.connections.discard(connection)
+            del self.connections[connection]
             if self._one_ended is not None:
                 self._one_ended.set()
                 self._one_ended = None
@@ -154,7 +181,7 @@ class ConnectionServer:
             # A flood. These are told why, unless they have sent something already: ending each in
             # good order would keep the next ones waiting.
             with contextlib.suppress(trio.BrokenResourceError):
-                stream.send_now(Notice(b"BYE", (b"busy",)).encode())
+                stream.send_now(self._policy.refusal)
             stream.close()
 
     async def _refuse(self, stream: Stream) -> None:
@@ -164,11 +191,11 @@ class ConnectionServer:
             self._refusing -= 1
 
     async def refuse(self, stream: Stream) -> None:
-        """Say ``* BYE busy`` in place of the greeting, and end in good order."""
+        """Say that there is no room, and end gracefully."""
         try:
-            stream.send_now(Notice(b"BYE", (b"busy",)).encode())
+            stream.send_now(self._policy.refusal)
             stream.send_eof()
-            with trio.move_on_after(self._limits.linger):
+            with trio.move_on_after(self._policy.linger):
                 while await stream.receive():
                     pass
         except trio.BrokenResourceError:
@@ -177,15 +204,14 @@ class ConnectionServer:
             stream.close()
 
     async def watch(self) -> None:
-        """End what is idle or stalled, until cancelled.
+        """Act on each deadline that has passed, until cancelled.
 
-        A deadline that is not yet known is at least `idle` or `stall` away, so to sleep no longer
-        than the shorter of them misses none; and no connection needs a timer of its own.
+        A deadline that is not yet known is at least `AcceptPolicy.watch` away, so to sleep no
+        longer misses none; and no connection needs a timer of its own.
         """
-        longest = min(self._limits.idle, self._limits.stall)
         while True:
             now = trio.current_time()
-            wake = now + longest
+            wake = now + self._policy.watch
             for connection in list(self.connections):
                 if connection.deadline <= now:
                     connection.expire()
@@ -199,12 +225,12 @@ class ConnectionServer:
         self._closing = True
         for connection in self.connections:
             connection.shut_down()
-        await self._until_ended(self.connections)
+        await self._until_ended(self.connections.keys())
 
-    async def abort(self, keep: Callable[[Served], bool] = lambda _: False) -> None:
-        """Reset every connection but those to keep; return when all these have ended."""
+    async def abort(self, *, keep_idle: bool = False) -> None:
+        """Reset every connection, or every one that is not idle; return when these have ended."""
         # Not those that come meanwhile, of which there may be no end.
-        aborted = {connection for connection in self.connections if not keep(connection)}
+        aborted = {c for c in self.connections if not (keep_idle and c.is_idle)}
         for connection in aborted:
             connection.abort()
         await self._until_ended(aborted)
@@ -214,7 +240,7 @@ class ConnectionServer:
         for connection in self.connections:
             connection.abort()
 
-    async def _until_ended(self, connections: set[Served]) -> None:
+    async def _until_ended(self, connections: AbstractSet[ConnectionHandler]) -> None:
         while not connections.isdisjoint(self.connections):
             if self._one_ended is None:
                 self._one_ended = trio.Event()

@@ -43,7 +43,7 @@ class Stream(Protocol):
     def sever(self) -> None:
         """Do the same from another thread, for a loop that is stuck."""
 
-    def untaken(self) -> int:
+    def unacked(self) -> int:
         """Return how many bytes were sent that the peer's system has not acknowledged."""
 
     def close(self, patience: float = 0.0) -> None:
@@ -119,7 +119,7 @@ class SocketStream:
         on, no_time = 1, 0
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, no_time))
 
-    def untaken(self) -> int:
+    def unacked(self) -> int:
         """Return how many bytes were sent that the peer's system has not acknowledged (tcp(7))."""
         held = array.array("i", [0])
         with contextlib.suppress(OSError):
@@ -134,7 +134,7 @@ class SocketStream:
                 without a bound a peer that never reads holds that memory for as long as it likes.
         """
         if self._socket.fileno() >= 0:
-            if patience and self.untaken():
+            if patience and self.unacked():
                 milliseconds = max(1, int(patience * 1000))
                 with contextlib.suppress(OSError):
                     self._socket.setsockopt(

@@ -1,6 +1,6 @@
-"""Taking a portal's ports out of service and back, without giving them away.
+"""The ports of a server: served, taken out of service and back, without giving them away.
 
-While the switch is off a connect gets ECONNREFUSED, over TCP and on a connected UDP socket, and
+While they are down a connect gets ECONNREFUSED, over TCP and on a connected UDP socket, and
 nobody else can bind the port. On Linux that takes, for TCP, a socket that is bound and does not
 listen; for UDP, one that is bound and connected elsewhere, so that no datagram of a client's is
 for it. SO_REUSEADDR lets two sockets of ours have the address while they change places; cleared,
@@ -12,48 +12,72 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
-from esps_portal.portal.answering import Portal
-from esps_portal.portal.scripted import ScriptedPortal
-from esps_portal.protocol.datagrams import DatagramRules
-from esps_portal.server.binding import Sockets, bound
-from esps_portal.server.scripted_connection import ScriptedConnection
-from esps_portal.server.scripted_datagrams import ScriptedDatagramServer
-from esps_portal.server.tcp import ConnectionServer, Served
-from esps_portal.server.udp import DatagramServer
+from esps_portal.net.accept import ConnectionServer
+from esps_portal.net.bind import Sockets, bound
 
 # RFC 863, discard: nothing is ever sent there; it only has to be somewhere else.
 _ELSEWHERE = 9
 
 
-class Switch:
-    """The sockets of a running portal, and what serves them.
+class DatagramHandler(Protocol):
+    """What serves one UDP socket, which it owns."""
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether something runs that outlives the closing of its socket."""
+
+    async def run(self) -> None:
+        """Serve until cancelled or closed."""
+
+    def close(self) -> None:
+        """Close the socket; `run` then returns."""
+
+    def discard_waiting(self) -> None:
+        """Throw away what has come and was not read."""
+
+    async def abort(self) -> None:
+        """End everything without an answer; return when it has ended."""
+
+    async def shut_down(self) -> None:
+        """Let what runs end, within the limits."""
+
+
+class PortControl:
+    """The sockets of a running server, and what serves them.
 
     Args:
+        connections: serves what is accepted.
+        datagrams: makes what serves a UDP socket.
+        forget: called by a reset, once nothing of the past runs any more.
         nursery: where accepting and answering goes on.
     """
 
-    def __init__(self, sockets: Sockets, portal: Portal, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        sockets: Sockets,
+        connections: ConnectionServer,
+        datagrams: Callable[[socket.socket], DatagramHandler],
+        forget: Callable[[], None],
+        nursery: trio.Nursery,
+    ) -> None:
         self._sockets = sockets
-        self._portal = portal
+        self._connections = connections
+        self._handler = datagrams
+        self._forget = forget
         self._nursery = nursery
-        self._rules = DatagramRules(portal.limits)
         self._accepting: list[trio.CancelScope] = []
         # With the address that each holds: connecting replaces a wildcard by a concrete one.
-        self._udp_holders: list[tuple[socket.socket, tuple[str, int]]] = []
+        self._udp_reserved: list[tuple[socket.socket, tuple[str, int]]] = []
         self._down = False
         self._resetting = trio.Lock()
-        scripted = isinstance(portal, ScriptedPortal)
-        self.connections: ConnectionServer = (
-            ConnectionServer(portal, nursery, ScriptedConnection)
-            if scripted
-            else ConnectionServer(portal, nursery)
-        )
-        self.datagrams: list[DatagramServer] = []
+        self._datagrams: list[DatagramHandler] = []
         # Those of sockets that were closed, whose calls are not over.
-        self._former: list[DatagramServer] = []
+        self._former: list[DatagramHandler] = []
 
     @property
     def is_down(self) -> bool:
@@ -62,7 +86,7 @@ class Switch:
 
     def begin(self) -> None:
         """Serve what is bound."""
-        self._nursery.start_soon(self.connections.watch)
+        self._nursery.start_soon(self._connections.watch)
         self._serve()
 
     def stop_accepting(self) -> None:
@@ -79,43 +103,43 @@ class Switch:
         for listener in self._sockets.tcp:
             trio.lowlevel.notify_closing(listener)
             listener.close()
-        for holder in self._sockets.holders:
-            _share(holder, allowed=False)
-        for server, sock in zip(self.datagrams, self._sockets.udp, strict=True):
+        for reserved in self._sockets.reserved:
+            _share(reserved, allowed=False)
+        for server, sock in zip(self._datagrams, self._sockets.udp, strict=True):
             _share(sock, allowed=True)
             address = _address(sock)
-            holder = _another(sock, address)
+            reserved = _another(sock, address)
             # A socket that is connected takes datagrams of that peer alone.
-            holder.connect((address[0], _ELSEWHERE))
-            self._udp_holders.append((holder, address))
+            reserved.connect((address[0], _ELSEWHERE))
+            self._udp_reserved.append((reserved, address))
             server.close()
-            _share(holder, allowed=False)
-        self.connections.abort_soon()
+            _share(reserved, allowed=False)
+        self._connections.abort_soon()
         self._nursery.start_soon(self._abort_late)
 
     async def _abort_late(self) -> None:
         """Abort what was accepted just before the ports went out of service."""
         await _until_begun()
         if self._down:
-            self.connections.abort_soon()
+            self._connections.abort_soon()
 
     def up(self) -> None:
         """Serve again, on the same addresses."""
         if not self._down:
             return
-        for holder in self._sockets.holders:
-            _share(holder, allowed=True)
+        for reserved in self._sockets.reserved:
+            _share(reserved, allowed=True)
         self._sockets.tcp[:] = [
-            _another(holder, _address(holder)) for holder in self._sockets.holders
+            _another(reserved, _address(reserved)) for reserved in self._sockets.reserved
         ]
         for listener in self._sockets.tcp:
             listener.listen(65535)
-        for holder, _ in self._udp_holders:
-            _share(holder, allowed=True)
-        self._sockets.udp[:] = [_another(*held) for held in self._udp_holders]
-        for holder, _ in self._udp_holders:
-            holder.close()
-        self._udp_holders.clear()
+        for reserved, _ in self._udp_reserved:
+            _share(reserved, allowed=True)
+        self._sockets.udp[:] = [_another(*held) for held in self._udp_reserved]
+        for reserved, _ in self._udp_reserved:
+            reserved.close()
+        self._udp_reserved.clear()
         for sock in self._sockets.udp:
             _share(sock, allowed=False)
         self._down = False
@@ -135,66 +159,52 @@ class Switch:
             self.up()
             for listener in () if keep_idle else self._sockets.tcp:
                 _refuse_waiting(listener)
-            for server in self.datagrams:
+            for server in self._datagrams:
                 server.discard_waiting()
             await _until_begun()
-            for server in (*self._former, *self.datagrams):
+            for server in (*self._former, *self._datagrams):
                 await server.abort()
-                if isinstance(server, ScriptedDatagramServer):
-                    server.forget_held()
-            self._rules.forget_all()
-            await (self.connections.abort(_is_idle) if keep_idle else self.connections.abort())
+            self._forget()
+            await self._connections.abort(keep_idle=keep_idle)
 
     async def shut_down(self) -> None:
         """Let what runs end, within the limits."""
         async with trio.open_nursery() as draining:
-            draining.start_soon(self.connections.shut_down)
-            for server in self.datagrams:
+            draining.start_soon(self._connections.shut_down)
+            for server in self._datagrams:
                 draining.start_soon(server.shut_down)
 
     def renumber(self) -> None:
-        """Note every open connection in the journal, which was emptied."""
-        for connection in sorted(self._scripted(), key=lambda connection: connection.number):
+        """Have every open connection noted anew, in the order in which they were accepted."""
+        for connection in self._connections.connections:
             connection.begin_anew()
 
     def sever(self) -> None:
         """Free the ports, and reset what is open, from another thread: the loop is stuck."""
         self.close()
-        for connection in self._scripted():
+        for connection in list(self._connections.connections):
             connection.sever()
-
-    def _scripted(self) -> list[ScriptedConnection]:
-        found = list(self.connections.connections)
-        return [connection for connection in found if isinstance(connection, ScriptedConnection)]
 
     def close(self) -> None:
         """Close every socket."""
-        for holder, _ in self._udp_holders:
-            holder.close()
+        for reserved, _ in self._udp_reserved:
+            reserved.close()
         self._sockets.close()
 
     def _serve(self) -> None:
         self._accepting = [trio.CancelScope() for _ in self._sockets.tcp]
         for listener, scope in zip(self._sockets.tcp, self._accepting, strict=True):
             self._nursery.start_soon(self._accept, listener, scope)
-        self._former = [s for s in (*self._former, *self.datagrams) if s.has_calls]
-        self.datagrams = []
+        self._former = [s for s in (*self._former, *self._datagrams) if s.has_calls]
+        self._datagrams = []
         for sock in self._sockets.udp:
-            server: DatagramServer
-            if isinstance(self._portal, ScriptedPortal):
-                server = ScriptedDatagramServer(sock, self._portal, self._rules)
-            else:
-                server = DatagramServer(sock, self._portal, self._rules)
-            self.datagrams.append(server)
+            server = self._handler(sock)
+            self._datagrams.append(server)
             self._nursery.start_soon(server.run)
 
     async def _accept(self, listener: socket.socket, scope: trio.CancelScope) -> None:
         with scope:
-            await self.connections.accept(listener)
-
-
-def _is_idle(connection: Served) -> bool:
-    return isinstance(connection, ScriptedConnection) and connection.is_idle
+            await self._connections.accept(listener)
 
 
 def _share(sock: socket.socket, *, allowed: bool) -> None:

@@ -299,7 +299,7 @@ async def test_reset_waits_for_no_datagram_that_comes_meanwhile() -> None:
         peer.send(b"a CALL reluctant\n")
         await begun.wait()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(portal.listening.switch.reset)
+            nursery.start_soon(portal.listening.ports.reset)
             await cancelled.wait()
             peer.send(b"b CALL forever\n")
             await later.wait()
@@ -395,14 +395,14 @@ async def test_datagrams_of_an_outage_leave_nothing_behind() -> None:  # ESPS-UD
             ended += 1
 
     async with running(offered, hold=True) as portal:
-        switch, peer = portal.listening.switch, portal.udp()
+        ports, peer = portal.listening.ports, portal.udp()
         for number in (1, 2, 3):
             peer.send(b"%d CALL work\n" % number)
             await peer.assert_silence()
-            switch.down()
+            ports.down()
             while ended < number:
                 await trio.lowlevel.checkpoint()
-            switch.up()
+            ports.up()
         # They may have been executed: none is again. And there is room for others.
         assert await peer.ask(b"1 CALL work\n") == b"1 ERR closing\n"
         peer.send(b"4 CALL work\n")
@@ -412,13 +412,13 @@ async def test_datagrams_of_an_outage_leave_nothing_behind() -> None:  # ESPS-UD
 async def test_reset_waits_for_the_calls_of_an_outage() -> None:
     clean = Clean()
     async with running(clean.portal, hold=True) as portal:
-        switch, peer = portal.listening.switch, portal.udp()
+        ports, peer = portal.listening.ports, portal.udp()
         peer.send(b"a CALL work\n")
         await clean.begun.wait()
-        switch.down()
+        ports.down()
         await clean.cancelled.wait()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(switch.reset)
+            nursery.start_soon(ports.reset)
             await trio.testing.wait_all_tasks_blocked()
             assert len(nursery.child_tasks) == 1
             clean.may_end.set()

@@ -1,0 +1,94 @@
+"""Performs what faults make of datagrams: late, several, later than others, from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from esps_portal.net.datagram_socket import DatagramSocket, Sender
+from esps_portal.portal.fault_plan import Datagrams
+
+
+@attrs.define(eq=False)
+class _Held:
+    """Datagrams held back until a number of others have left."""
+
+    datagrams: Datagrams
+    to: Sender
+    others: int
+
+
+class DatagramFaultWriter:
+    """Sends datagrams, plainly or as the plan of a fault says.
+
+    Args:
+        nursery: where what is late waits.
+    """
+
+    def __init__(self, sock: DatagramSocket, nursery: trio.Nursery) -> None:
+        self._socket = sock
+        self._nursery = nursery
+        self._held: list[_Held] = []
+        # What happens later; `forget` prevents it.
+        self._late: set[trio.CancelScope] = set()
+
+    def send(self, datagram: bytes, to: Sender) -> None:
+        """Send a datagram to which no fault happens."""
+        self._socket.send(datagram, to)
+        if self._held:
+            self._count_one()
+
+    def perform(self, plan: Datagrams, to: Sender) -> None:
+        """Send what a fault has made of a datagram."""
+        if plan.hold:
+            held = _Held(plan, to, plan.hold)
+            self._held.append(held)
+            self.later(plan.delay, lambda: self._release(held))
+        elif plan.delay:
+            self.later(plan.delay, lambda: self._leave(plan, to))
+        elif plan.datagrams:
+            self._leave(plan, to)
+
+    def later(self, seconds: float, happen: Callable[[], None]) -> None:
+        """Let something happen after a delay in seconds, unless `forget` comes first."""
+        scope = trio.CancelScope()
+        self._late.add(scope)
+        self._nursery.start_soon(self._happen, scope, seconds, happen)
+
+    def forget(self) -> None:
+        """Drop everything that is held back or delayed."""
+        self._held.clear()
+        for scope in self._late:
+            scope.cancel()
+
+    async def _happen(
+        self, scope: trio.CancelScope, seconds: float, happen: Callable[[], None]
+    ) -> None:
+        with scope:
+            await trio.sleep(seconds)
+            if not scope.cancel_called:
+                happen()
+        self._late.discard(scope)
+
+    def _leave(self, plan: Datagrams, to: Sender) -> None:
+        self._put(plan, to)
+        self._count_one()
+
+    def _release(self, held: _Held) -> None:
+        if held in self._held:
+            self._held.remove(held)
+            self._put(held.datagrams, held.to)
+
+    def _count_one(self) -> None:
+        """Release what waited for one more reply to leave."""
+        for held in list(self._held):
+            held.others -= 1
+            if held.others <= 0:
+                self._release(held)
+
+    def _put(self, plan: Datagrams, to: Sender) -> None:
+        send = self._socket.send_from_elsewhere if plan.elsewhere else self._socket.send
+        for datagram in plan.datagrams:
+            send(datagram, to)

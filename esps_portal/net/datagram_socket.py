@@ -1,0 +1,137 @@
+"""A bound UDP socket: woken when it is readable and drained without waiting.
+
+On a wildcard address the kernel reports, for each datagram, which local address it was sent to;
+the reply names that address again, and leaves from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import trio
+
+# Read in a row, before other tasks get a turn.
+_AT_A_STRETCH = 64
+_LARGEST = 65535
+# <linux/in.h>: struct in_pktinfo { int ifindex; struct in_addr spec_dst; struct in_addr addr; }
+_IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
+_IN_PKTINFO = struct.Struct("=I4s4s")
+# <linux/in6.h>: struct in6_pktinfo { struct in6_addr addr; unsigned int ifindex; }
+_IN6_PKTINFO = struct.Struct("=16sI")
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to recognise them, not to bind them
+
+
+@attrs.define(unsafe_hash=True)  # not frozen: one is made for each datagram
+class Sender:
+    """Who has sent a datagram, and what makes the reply leave from where it was asked.
+
+    Attributes:
+        address: host and port, and over IPv6 two numbers more, which go back as they came.
+        ancillary: for the kernel; empty unless the socket is bound to a wildcard address.
+    """
+
+    address: tuple[Any, ...]
+    ancillary: tuple[tuple[int, int, bytes], ...] = ()
+
+    @property
+    def remote(self) -> tuple[str, int]:
+        """Host and port."""
+        return self.address[0], self.address[1]
+
+
+#: Takes one datagram, its sender, and the time in seconds on trio's clock.
+Handler = Callable[[bytes, Sender, float], None]
+
+
+class DatagramSocket:
+    """A UDP socket that it owns. `run` is its whole life."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._wildcard = sock.getsockname()[0] in _WILDCARDS
+        if self._wildcard:
+            _ask_for_destination(sock)
+
+    async def run(self, handle: Handler) -> None:
+        """Have each datagram handled until cancelled or closed."""
+        with self._socket:
+            try:
+                with contextlib.suppress(trio.ClosedResourceError):
+                    # It may have been closed while nothing waited on it.
+                    while self._socket.fileno() >= 0:
+                        await trio.lowlevel.wait_readable(self._socket)
+                        self._take_waiting(handle)
+            finally:
+                self.close()
+
+    def close(self) -> None:
+        """Close the socket; `run` then returns."""
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+
+    def discard_waiting(self) -> None:
+        """Throw away what has come and was not read."""
+        with contextlib.suppress(OSError):
+            while True:
+                self._socket.recv(1)
+
+    def send(self, datagram: bytes, to: Sender) -> None:
+        """Send a datagram to who has sent one; it may be lost on the way."""
+        try:
+            if to.ancillary:
+                self._socket.sendmsg([datagram], to.ancillary, 0, to.address)
+            else:
+                self._socket.sendto(datagram, to.address)
+        except OSError:
+            return  # a full buffer, a route that is gone: to a client it is a datagram lost
+
+    def send_from_elsewhere(self, datagram: bytes, to: Sender) -> None:
+        """Send from the same address, and a port that nobody asked."""
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(self._socket.family, socket.SOCK_DGRAM) as sock,
+        ):
+            sock.bind((self._socket.getsockname()[0], 0))
+            sock.sendto(datagram, to.address)
+
+    def _take_waiting(self, handle: Handler) -> None:
+        now = trio.current_time()
+        for _ in range(_AT_A_STRETCH):
+            try:
+                if self._wildcard:
+                    datagram, found, _, address = self._socket.recvmsg(_LARGEST, 128)
+                    sender = Sender(address, _answer_from_there(found))
+                else:
+                    datagram, address = self._socket.recvfrom(_LARGEST)
+                    sender = Sender(address)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # an ICMP error about something we sent: the sender's affair
+            handle(datagram, sender, now)
+
+
+def _ask_for_destination(sock: socket.socket) -> None:
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+
+
+def _answer_from_there(
+    found: list[tuple[int, int, bytes]],
+) -> tuple[tuple[int, int, bytes], ...]:
+    """Return what makes the reply leave from the address that was asked."""
+    for level, kind, data in found:
+        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+            _, local, _ = _IN_PKTINFO.unpack(data)
+            return ((level, kind, _IN_PKTINFO.pack(0, local, b"\0" * 4)),)
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+            return ((level, kind, _IN6_PKTINFO.pack(*_IN6_PKTINFO.unpack(data))),)
+    return ()

@@ -1,0 +1,52 @@
+"""Connecting a socket to a host by name: each of its addresses is tried in turn, within a bound."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+import trio
+
+# Seconds: more than one SYN gets (RFC 6298 section 2: it is sent again after 1, 3 and 7 s).
+_TIMEOUT = 10.0
+
+
+class DialError(Exception):
+    """No address of a host can be connected to; its text says why, in a few words."""
+
+
+async def dial(host: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
+    """Return a connected socket that does not block.
+
+    Args:
+        kind: ``SOCK_STREAM`` is TCP, ``SOCK_DGRAM`` UDP.
+
+    Raises:
+        DialError: nobody answers there within 10 seconds.
+    """
+    reason = "no such host"
+    with trio.move_on_after(_TIMEOUT):
+        try:
+            addresses = await trio.socket.getaddrinfo(host, port, type=kind)
+        except OSError as failed:  # the text of getaddrinfo's errors is its own
+            raise DialError(failed.strerror or reason) from failed
+        for family, _, _, _, address in addresses:
+            try:
+                return await _connect(family, kind, address)
+            except OSError as failed:
+                reason = os.strerror(failed.errno or 0)
+        raise DialError(reason)
+    raise DialError(f"no answer in {_TIMEOUT:g} s")
+
+
+async def _connect(family: int, kind: socket.SocketKind, address: tuple[Any, ...]) -> socket.socket:
+    sock = trio.socket.socket(family, kind)
+    try:
+        await sock.connect(address)
+        connected = socket.socket(fileno=sock.detach())
+    except BaseException:
+        sock.close()
+        raise
+    connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+    return connected

@@ -1,0 +1,271 @@
+"""Answers the lines of one connection, in order.
+
+The reader's half of a connection: what is answered at once is answered here; a call that runs is
+handed to `CallTasks`, and what waits for its end, a CANCEL or a QUIT, is kept. Nothing here reads a
+stream or knows how a connection ends.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import trio
+
+from esps_portal.net.writer import HIGH_WATER
+from esps_portal.portal.answering import Call, Dispatcher
+from esps_portal.portal.faults import FaultBook, Unit
+from esps_portal.portal.records import ABORTED, FAULTED, REPLIED
+from esps_portal.portal.services import Caller, CloseAfter
+from esps_portal.protocol.conversation import Cancel, Conversation, Quit
+from esps_portal.protocol.lines import Piece, Skipped, Unterminated
+from esps_portal.protocol.messages import Notice, Reply, Request, readable_request
+from esps_portal.server.call_tasks import CallTasks
+from esps_portal.server.endings import EndReason
+from esps_portal.server.observer import ConnectionObserver, Exchange
+from esps_portal.server.reply_writer import ReplyWriter
+
+_EMPTY = (b"", b"\r")
+
+
+class ConnectionCaller(Caller):
+    """The client of a connection."""
+
+    def __init__(self, remote: tuple[str, int], conversation: Conversation) -> None:
+        super().__init__("tcp", remote[0], remote[1])
+        self._conversation = conversation
+
+    def reserve(self, *, idempotent: bool, runs: bool) -> bool:  # noqa: ARG002 - it is UDP's
+        """Whether there is room; what is answered at once takes none."""
+        return not runs or not self._conversation.is_full
+
+
+class Answerer:
+    """Answers lines; see the module.
+
+    Args:
+        remote: the client's address and port.
+        observer: notes what happens; `None`: nobody does.
+        faults: are asked about each request; `None`: there never are any.
+        in_order: whether what follows a call of a service waits until that call has ended.
+    """
+
+    __slots__ = (
+        "_caller",
+        "_calls",
+        "_cancelling",
+        "_conversation",
+        "_faults",
+        "_in_order",
+        "_nursery",
+        "_observer",
+        "_portal",
+        "_quit",
+        "_replies",
+        "_writer",
+    )
+
+    def __init__(  # noqa: PLR0913 - what is composed
+        self,
+        portal: Dispatcher,
+        remote: tuple[str, int],
+        conversation: Conversation,
+        replies: ReplyWriter,
+        calls: CallTasks,
+        *,
+        observer: ConnectionObserver | None,
+        faults: FaultBook | None,
+        in_order: Callable[[Call], bool],
+    ) -> None:
+        self._portal = portal
+        self._conversation = conversation
+        self._replies = replies
+        self._writer = replies.writer
+        self._calls = calls
+        self._observer = observer
+        self._faults = faults
+        self._in_order = in_order
+        self._caller = ConnectionCaller(remote, conversation)
+        # What is answered once other calls have ended.
+        self._cancelling: tuple[Cancel, Exchange] | None = None
+        self._quit: Exchange | None = None
+        self._nursery: trio.Nursery
+
+    def begin(self, nursery: trio.Nursery) -> None:
+        """Run calls in a nursery from now on."""
+        self._nursery = nursery
+
+    @property
+    def is_cancelling(self) -> bool:
+        """Whether a CANCEL waits for the end of its call."""
+        return self._cancelling is not None
+
+    async def answer_lines(self) -> None:
+        """Answer what has been received, in order, and send the answers."""
+        read, answer, caller = self._conversation.read, self._portal.answer, self._caller
+        observer, outgoing, now = self._observer, self._writer.outgoing, trio.current_time()
+        is_watched = self._is_watched
+        for line in self._conversation.pieces:
+            if is_watched:
+                await self._answer_watched(line)
+            else:
+                outcome: object = read(line)
+                if type(outcome) is Request:
+                    outcome = answer(outcome, caller)
+                if type(outcome) is Reply and type(line) is bytes:
+                    # Nearly every request takes this path.
+                    reply = outcome.encode()
+                    outgoing += reply
+                    if observer is not None:
+                        observer.answered(line, reply, now)
+                    if len(outgoing) <= HIGH_WATER:
+                        continue
+                    await self._writer.flush()
+                elif outcome is not None or observer is not None:
+                    await self._carry_out(outcome, self._note(line))
+            if self._replies.is_final:
+                break
+            # Anything may have changed while this task waited.
+            is_watched, now = self._is_watched, trio.current_time()
+        await self._writer.flush()
+
+    @property
+    def _is_watched(self) -> bool:
+        """Whether each line is looked at: a fault may strike it, or somebody is notified of it."""
+        if self._observer is not None and self._observer.is_heard:
+            return True
+        if self._faults is not None and self._faults.in_force:
+            return True
+        return self._replies.is_busy
+
+    async def _answer_watched(self, line: Piece) -> None:
+        """Answer a line that a fault may strike, or of which somebody is notified at once."""
+        await self._take_turn_of_cancel(line)
+        outcome: object = self._conversation.read(line)
+        exchange = self._note(line, outcome)
+        try:
+            if isinstance(outcome, Request):
+                await self._strike(outcome, exchange)
+                if self._replies.is_final:
+                    exchange.end(FAULTED)
+                    return
+                outcome = self._portal.answer(outcome, self._caller)
+            await self._carry_out(outcome, exchange)
+        except (trio.Cancelled, trio.BrokenResourceError):
+            if not self._is_answered_later(exchange):
+                exchange.end(ABORTED)
+            raise
+
+    async def _take_turn_of_cancel(self, line: Piece) -> None:
+        """Let a partly sent line end first: CANCEL may hit the very call that it belongs to.
+
+        That call is then answered by that line or by the CANCEL, never by both.
+        """
+        if not self._replies.is_busy or not isinstance(line, bytes):
+            return
+        request = readable_request(line)
+        if request is None or request.verb != b"CANCEL":
+            return
+        try:
+            await self._replies.until_idle()
+        except trio.Cancelled:
+            conversation = self._conversation
+            conversation.pieces = itertools.chain((line,), conversation.pieces)
+            raise
+
+    async def _strike(self, request: Request, exchange: Exchange) -> None:
+        """Let a fault strike, if one does; what comes before the request's execution is done."""
+        service = request.args[0] if request.verb == b"CALL" and request.args else None
+        faults = self._faults
+        if faults is None:
+            return
+        fault = faults.for_unit(Unit("tcp", self._conversation, service, exchange.record))
+        if fault is not None:
+            self._replies.expect_fault(self._nursery)
+            plan = exchange.strike(fault)
+            if fault.when == "before":
+                await self._replies.perform(plan.before(), must_send=True)
+
+    def _note(self, line: Piece, outcome: object = None) -> Exchange:
+        if self._observer is None or line in _EMPTY or isinstance(line, Skipped | Unterminated):
+            return Exchange()  # the one is ignored, the others are about a line that is noted
+        request = outcome if isinstance(outcome, Request) else None
+        return self._observer.received(line, request)
+
+    # -- outcomes
+
+    async def _carry_out(self, outcome: object, exchange: Exchange) -> None:
+        """Send the answer to a request, or begin what will answer it."""
+        if isinstance(outcome, Call):
+            running = self._calls.begin(outcome, exchange, self._nursery)
+            if self._in_order(outcome):
+                await self._calls.until_ended(running)
+        elif isinstance(outcome, Cancel):
+            await self._begin_cancel(outcome, exchange)
+        elif isinstance(outcome, Quit):
+            self._quit = exchange
+        elif isinstance(outcome, Reply | Notice):
+            await self._reply(outcome.encode(), exchange)
+        elif isinstance(outcome, CloseAfter):
+            await self._reply(outcome.octets, exchange)
+            self._replies.end_for(EndReason.RESET if outcome.reset else EndReason.CLOSE)
+        else:
+            exchange.end(ABORTED)  # it came too late to be answered
+
+    async def _reply(self, line: bytes, exchange: Exchange) -> None:
+        state = FAULTED if exchange.plan else REPLIED if line else ABORTED
+        try:
+            await self._replies.write(line, exchange, final=True, must_send=True)
+        finally:
+            exchange.end(state, line)
+
+    async def _begin_cancel(self, cancel: Cancel, exchange: Exchange) -> None:
+        reply = cancel.farewell.encode()
+        self._replies.say(reply)
+        self._calls.cancel(cancel.call, reply)
+        self._cancelling = cancel, exchange
+        await self._writer.flush()
+        await self.await_cancelled()
+
+    async def await_cancelled(self) -> None:
+        """Wait until the cancelled call, if any, has ended, and answer its CANCEL."""
+        if self._cancelling is None:
+            return
+        cancel, exchange = self._cancelling
+        await self._calls.until_ended(cancel.call)
+        if self._cancelling is not None:  # in a drain two tasks wait here
+            self._cancelling = None
+            reply = self._conversation.cancelled(cancel).encode()
+            self._replies.say(reply)
+            exchange.end(REPLIED, reply)
+
+    def _is_answered_later(self, exchange: Exchange) -> bool:
+        """Whether the drain may still answer it: QUIT, or a CANCEL that waits."""
+        waits = self._cancelling is not None and exchange is self._cancelling[1]
+        return waits or exchange is self._quit
+
+    # -- the end of a drain
+
+    def refuse_what_runs(self) -> None:
+        """End the drain: refuse each call that still runs, and a CANCEL that waits for one."""
+        self._replies.release()
+        for refused in self._conversation.expire():
+            reply = refused.encode()
+            self._replies.say(reply)
+            if self._cancelling is not None and self._cancelling[0].tag == refused.tag:
+                self._cancelling[1].end(REPLIED, reply)
+            else:
+                self._calls.refused(refused.tag, reply)
+
+    def answer_quit(self, reply: Reply) -> None:
+        """Answer the QUIT, which was read before."""
+        line = reply.encode()
+        self._replies.say(line)
+        if self._quit is not None:
+            self._quit.end(REPLIED, line)
+
+    def abort(self) -> None:
+        """Note what will never be answered."""
+        for unanswered in (self._cancelling and self._cancelling[1], self._quit):
+            if unanswered is not None:
+                unanswered.end(ABORTED)

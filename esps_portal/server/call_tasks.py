@@ -1,0 +1,121 @@
+"""The calls of one connection that run as tasks, and waiting for their end."""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from esps_portal.portal.answering import Call
+from esps_portal.portal.records import ABORTED, FAULTED, REPLIED
+from esps_portal.protocol.conversation import CallState, Conversation, RunningCall
+from esps_portal.protocol.messages import Reply
+from esps_portal.server.endings import EndReason
+from esps_portal.server.observer import Exchange
+from esps_portal.server.reply_writer import ReplyWriter
+
+
+@attrs.define(eq=False)
+class _Task:
+    """One task: what is noted of its call, and what cancels it."""
+
+    exchange: Exchange
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+
+class CallTasks:
+    """Runs the calls of one connection; a cancelled one counts until its task has ended.
+
+    Attributes:
+        last_ended: when a task last ended; seconds on trio's clock.
+    """
+
+    __slots__ = ("_conversation", "_one_ended", "_tasks", "_writer", "last_ended")
+
+    def __init__(self, conversation: Conversation, writer: ReplyWriter) -> None:
+        self._conversation = conversation
+        self._writer = writer
+        self._tasks: dict[RunningCall, _Task] = {}
+        # Made when somebody has to wait; most connections never need one.
+        self._one_ended: trio.Event | None = None
+        self.last_ended = 0.0
+
+    def begin(self, call: Call, exchange: Exchange, nursery: trio.Nursery) -> RunningCall:
+        """Start the task of a call."""
+        running = self._conversation.begin(call.tag)
+        task = self._tasks[running] = _Task(exchange)
+        nursery.start_soon(self._run, call, running, task)
+        return running
+
+    def cancel(self, running: RunningCall, reply: bytes) -> None:
+        """Cancel one, which has been answered by the reply to it."""
+        self._tasks[running].exchange.end(ABORTED, reply)
+        self._tasks[running].scope.cancel()
+
+    def cancel_all(self) -> None:
+        """Cancel every task."""
+        for task in self._tasks.values():
+            task.scope.cancel()
+
+    def refused(self, tag: bytes, reply: bytes) -> None:
+        """Note that the call under a tag was refused, since it did not end in time."""
+        for running, task in self._tasks.items():
+            if running.tag == tag:
+                task.exchange.end(ABORTED, reply)
+
+    async def until_ended(self, running: RunningCall) -> None:
+        """Wait until the task of a call has ended."""
+        while running in self._tasks:
+            await self._until_one_ends()
+
+    async def until_all_ended(self) -> None:
+        """Wait until every task has ended."""
+        while self._tasks:
+            await self._until_one_ends()
+
+    async def _until_one_ends(self) -> None:
+        if self._one_ended is None:
+            self._one_ended = trio.Event()
+        await self._one_ended.wait()
+
+    async def _run(self, call: Call, running: RunningCall, task: _Task) -> None:
+        writer, exchange = self._writer, task.exchange
+
+        async def send(reply: Reply) -> None:
+            try:
+                if running.state is CallState.RUNNING:
+                    line = reply.encode()
+                    exchange.add(line)
+                    await writer.write(line, exchange, final=False, must_send=False)
+                await trio.lowlevel.checkpoint()
+                await writer.writer.flush()
+            except trio.BrokenResourceError:
+                # The client's doing, not the service's: it is cancelled, as by CANCEL.
+                writer.end_for(EndReason.BROKEN)
+                await trio.lowlevel.checkpoint_if_cancelled()
+
+        call.send = send
+        try:
+            with task.scope:
+                reply = await call.run()
+                if running.state is CallState.RUNNING:
+                    await self._write_final(reply.encode(), exchange)
+            if self._conversation.finish(running) and call.closes:
+                writer.end_for(EndReason.CLOSE)
+            await writer.writer.flush()
+        except trio.BrokenResourceError:
+            writer.end_for(EndReason.BROKEN)
+        finally:
+            exchange.end(FAULTED if exchange.plan and exchange.plan.begun else ABORTED)
+            self.last_ended = trio.current_time()
+            del self._tasks[running]
+            if self._one_ended is not None:
+                self._one_ended.set()
+                self._one_ended = None
+
+    async def _write_final(self, line: bytes, exchange: Exchange) -> None:
+        # A cancelled call's line need not be sent, unless it is partly sent already.
+        await self._writer.write(line, exchange, final=True, must_send=False)
+        if exchange.plan is not None:
+            exchange.end(FAULTED, line)
+        elif not self._writer.is_final:
+            exchange.end(REPLIED, line)

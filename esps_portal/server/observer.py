@@ -1,0 +1,144 @@
+"""What a journal notes of one TCP connection, composed with it; without one nothing is paid.
+
+A request that is answered at once is noted with its answer, as one tuple. Any other is an
+`Exchange`: it is noted when it comes, and once more when it ends.
+"""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from esps_portal.portal.fault_plan import FaultPlan
+from esps_portal.portal.faults import Fault
+from esps_portal.portal.journal import Answered, Journal
+from esps_portal.portal.records import RecordedCall
+from esps_portal.protocol.lines import Piece
+from esps_portal.protocol.messages import Request, readable_request
+
+# An over-long line is not kept: the journal has this much of it, and says why it is cut.
+_TOO_LONG = b"(too long)"
+
+
+@attrs.define(eq=False)
+class Exchange:
+    """A request whose answer takes its time: a call, a CANCEL, a QUIT, or one under a fault.
+
+    Attributes:
+        plan: what a fault makes of the answer; `None`: no fault has struck.
+        record: what the journal has of it; `None`: nobody observes.
+    """
+
+    plan: FaultPlan | None = None
+    record: RecordedCall | None = None
+    _journal: Journal | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has been noted how it has ended."""
+        return self.record is not None and self.record.ended is not None
+
+    def strike(self, fault: Fault) -> FaultPlan:
+        """Note that a fault has struck; return what it makes of the answer."""
+        self.plan = FaultPlan(fault)
+        if self.record is not None:
+            self.record.fault = str(fault)
+        return self.plan
+
+    def add(self, line: bytes) -> None:
+        """Note a line that is not the last one of the answer."""
+        if self.record is not None:
+            self.record.add(line)
+
+    def end(self, state: str, sent: bytes = b"") -> None:
+        """Note how it has ended; the first end counts."""
+        if self.record is not None and self._journal is not None and not self.has_ended:
+            self._journal.ended(self.record, state, sent, trio.current_time())
+
+
+class ConnectionObserver:
+    """Notes one connection in a journal.
+
+    Args:
+        remote: the client's address and port.
+
+    Attributes:
+        record: what the journal has of the connection.
+    """
+
+    __slots__ = ("_journal", "_opened", "_remote", "_run", "record")
+
+    def __init__(self, journal: Journal, remote: tuple[str, int]) -> None:
+        self._journal = journal
+        self._remote = remote
+        self._opened = trio.current_time()
+        self.record = journal.opened(remote, self._opened)
+        self._run: list[Answered] | None = None
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody is notified of each request as it comes."""
+        return self._journal.is_heard
+
+    def begin_anew(self) -> None:
+        """The journal was emptied: the connection stays, and is numbered anew."""
+        self.record = self._journal.opened(self._remote, self._opened, is_kept=True)
+
+    def answered(self, line: bytes, reply: bytes, now: float) -> None:
+        """A request was answered at once. Nearly every request passes here."""
+        record = self.record
+        if self._run is None or self._journal.run is not self._run:
+            self._run = self._journal.begin_run()
+        self._run.append((now, self._remote, record.number, line, reply))
+        record.requests += 1
+
+    def received(self, line: Piece, request: Request | None) -> Exchange:
+        """A request has come whose answer takes its time, or a line that is no request."""
+        data = line if isinstance(line, bytes) else getattr(line, "head", b"") + _TOO_LONG
+        request = request or readable_request(data)
+        now = trio.current_time()
+        record = self._journal.received("tcp", self._remote, self.record, data, request, now)
+        return Exchange(None, record, self._journal)
+
+    def closing(self, by: str, how: str) -> None:
+        """The portal has sent its FIN, though the client may keep its side open for long."""
+        self.record.closed_by, self.record.how = by, how
+
+    def closed(self, by: str, how: str) -> None:
+        """The connection has ended; who closed first, and how."""
+        record = self.record
+        first = (record.closed_by, record.how) if record.closed_by else (by, how)
+        self._journal.closed(record, *first, trio.current_time())
+
+
+class DatagramObserver:
+    """Notes the datagrams of one socket in a journal."""
+
+    __slots__ = ("_journal",)
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody is notified of each request as it comes."""
+        return self._journal.is_heard
+
+    def answered(self, line: bytes, reply: bytes, remote: tuple[str, int], now: float) -> None:
+        """A request was answered at once. Nearly every request passes here."""
+        self._journal.begin_run().append((now, remote, 0, line, reply))
+
+    def received(
+        self, line: bytes, request: Request | None, remote: tuple[str, int], now: float
+    ) -> Exchange:
+        """A request has come whose answer takes its time."""
+        record = self._journal.received("udp", remote, None, line, request, now)
+        return Exchange(None, record, self._journal)
+
+    def not_executed(
+        self, line: bytes, state: str, reply: bytes, remote: tuple[str, int], now: float
+    ) -> None:
+        """A datagram has come that executes nothing: it is no request, or a repeat of one."""
+        request = readable_request(line)
+        record = self._journal.received("udp", remote, None, line, request, now, state)
+        self._journal.ended(record, state, reply, now)
