@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from esps_portal import blocking as blocking
     from esps_portal import testing as testing
     from esps_portal.client.connecting import connect as connect
-    from esps_portal.portal.answering import Portal as Portal
-    from esps_portal.portal.services import CallContext as CallContext
     from esps_portal.protocol.errors import ClosedError as ClosedError
     from esps_portal.protocol.errors import EspsError as EspsError
     from esps_portal.protocol.errors import PeerError as PeerError
@@ -28,19 +26,21 @@ if TYPE_CHECKING:
     from esps_portal.server.serving import Listening as Listening
     from esps_portal.server.serving import ServerConfig as ServerConfig
     from esps_portal.server.serving import serve as serve
+    from esps_portal.services.dispatch import Portal as Portal
+    from esps_portal.services.service import CallContext as CallContext
 else:
     from esps_portal.exports import lazy_exports
 
     __getattr__, __dir__, __all__ = lazy_exports(
         __name__,
         {
-            "CallContext": "portal.services",
+            "CallContext": "services.service",
             "ClosedError": "protocol.errors",
             "EspsError": "protocol.errors",
             "Limits": "protocol.limits",
             "Listening": "server.serving",
             "PeerError": "protocol.errors",
-            "Portal": "portal.answering",
+            "Portal": "services.dispatch",
             "ProtocolError": "protocol.errors",
             "ReplyError": "protocol.errors",
             "ServerConfig": "server.serving",

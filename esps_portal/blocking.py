@@ -29,8 +29,8 @@ from esps_portal.protocol.errors import (
 )
 from esps_portal.protocol.requester import Pending, Requester
 from esps_portal.protocol.retransmission import Retransmission, length_that_fits
-from esps_portal.protocol.tracebacks import hides_frame
 from esps_portal.protocol.urls import PortalURL
+from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 

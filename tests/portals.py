@@ -12,10 +12,10 @@ import trio
 import trio.testing
 
 from esps_portal import Limits, ServerConfig, serve
-from esps_portal.portal.answering import Dispatcher
-from esps_portal.portal.offer import bundled_portal
-from esps_portal.server.product import PRODUCT
+from esps_portal.product import PRODUCT
 from esps_portal.server.serving import Listening
+from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.dispatch import Dispatcher
 
 _PATIENCE = 30  # seconds of the wall clock
 _BEYOND_ALL_JUMPS = 1_000_000  # seconds of a clock that a test moves

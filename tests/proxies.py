@@ -13,11 +13,11 @@ import pytest
 import trio
 import trio.testing
 
-from esps_portal.portal.journal import Journal
-from esps_portal.portal.records import RecordedCall
+from esps_portal.journal.journal import Journal
+from esps_portal.journal.records import RecordedCall
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.urls import PortalURL
-from esps_portal.server.proxy import ProxyConfig, ProxyListening, serve_proxy
+from esps_portal.proxy.serving import ProxyConfig, ProxyListening, serve_proxy
 from tests.portals import DatagramPeer, StreamPeer
 
 _PATIENCE = 30  # seconds of the wall clock

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import attrs
 
-from esps_portal.portal.records import RecordedConnection
+from esps_portal.journal.records import RecordedConnection
 from esps_portal.testing import RunningPortal
 
 PATIENCE = 30  # seconds; no test waits that long unless it fails

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from esps_portal.inspection.columns import bracketed
-from esps_portal.portal.records import (
+from esps_portal.journal.records import (
     ABORTED,
     FAULTED,
     RECEIVED,

@@ -57,7 +57,7 @@ def _ask_services(url: str | None, names: list[str]) -> None:
 
 def complete_fault(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     """Return names of faults; after a name, its parameters and selectors; after some, values."""
-    from esps_portal.portal.vocabulary import VOCABULARY  # noqa: PLC0415 - for --fault alone
+    from esps_portal.faults.fault_types import VOCABULARY  # noqa: PLC0415 - for --fault alone
 
     before, ___, last = incomplete.rpartition(" ")
     if not before:
@@ -71,7 +71,7 @@ def complete_fault(_: click.Context, __: click.Parameter, incomplete: str) -> li
 
 def _fault_words(name: str, given: set[str]) -> Iterable[str]:
     """Return what may follow a fault's name; where there are few values, with each."""
-    from esps_portal.portal.vocabulary import SELECTORS, VOCABULARY  # noqa: PLC0415 - as above
+    from esps_portal.faults.fault_types import SELECTORS, VOCABULARY  # noqa: PLC0415 - as above
 
     fault = VOCABULARY[name]
     values = {

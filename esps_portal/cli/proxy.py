@@ -17,7 +17,7 @@ from esps_portal.protocol.urls import PortalURL
 
 if TYPE_CHECKING:
     from esps_portal.cli.reports import Reports
-    from esps_portal.server.proxy import ProxyConfig
+    from esps_portal.proxy.serving import ProxyConfig
 
 
 @click.command("proxy")
@@ -69,8 +69,8 @@ def proxy_command(  # noqa: PLR0913 - click hands every option over as a paramet
     if not (tcp or udp):
         raise click.UsageError("there is neither TCP nor UDP left to pass on")
     from esps_portal.cli.reports import Reports, start_logging  # noqa: PLC0415 - help must not wait
-    from esps_portal.portal.journal import Journal  # noqa: PLC0415 - the same
-    from esps_portal.server.proxy import OwnUpstreamError, ProxyConfig  # noqa: PLC0415 - the same
+    from esps_portal.journal.journal import Journal  # noqa: PLC0415 - the same
+    from esps_portal.proxy.serving import OwnUpstreamError, ProxyConfig  # noqa: PLC0415 - the same
 
     reports = Reports.of(start_logging(log_level), as_json=as_json, access_log=access_log)
     try:
@@ -96,7 +96,7 @@ def proxy_command(  # noqa: PLR0913 - click hands every option over as a paramet
 
 
 async def _proxy(config: ProxyConfig, reports: Reports, reloads: list[Reload]) -> int:
-    from esps_portal.server.proxy import serve_proxy  # noqa: PLC0415 - help must not wait for it
+    from esps_portal.proxy.serving import serve_proxy  # noqa: PLC0415 - help must not wait for it
 
     reports.watch(config.journal)
 

@@ -10,7 +10,7 @@ from esps_portal.protocol.escape import visible
 
 if TYPE_CHECKING:
     from esps_portal.cli.events import Events
-    from esps_portal.server.record_file import RecordFile
+    from esps_portal.journal.record_file import RecordFile
 
 _log = logging.getLogger("esps_portal")
 
@@ -40,7 +40,7 @@ def reload_all(reloads: Sequence[Reload], events: Events | None) -> None:
 
 def reopen(record: RecordFile) -> str:
     """Go on recording in a new file, where the old one was renamed or removed."""
-    from esps_portal.server.record_file import CannotRecordError  # noqa: PLC0415 - help must not wait
+    from esps_portal.journal.record_file import CannotRecordError  # noqa: PLC0415 - help must not wait
 
     try:
         record.reopen()

@@ -17,8 +17,8 @@ import trio
 from esps_portal.cli.access_log import AccessLog
 from esps_portal.cli.events import Events
 from esps_portal.cli.line_writer import LineWriter
-from esps_portal.portal.journal import Journal
-from esps_portal.portal.journal_plain import plain_entry
+from esps_portal.journal.journal import Journal
+from esps_portal.journal.journal_json import plain_entry
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 

@@ -16,9 +16,9 @@ from esps_portal.cli.scripted_serve import Script, scripted_options
 if TYPE_CHECKING:
     import trio
 
-    from esps_portal.portal.faults import Fault
-    from esps_portal.portal.recording import RecordedAnswer
-    from esps_portal.portal.scenario import PlannedFault, Scenario
+    from esps_portal.faults.fault import Fault
+    from esps_portal.journal.recording import RecordedAnswer
+    from esps_portal.mock.scenario import PlannedFault, Scenario
     from esps_portal.server.serving import Listening
 
 # What shells exit with, where a command cannot be run and where a signal ended it
@@ -219,7 +219,7 @@ def _tell_fault(fault: Fault) -> None:
 
 def _verify(script: Script, status: int) -> None:
     """Print what a strict test fails for; a command that failed keeps its status."""
-    from esps_portal.portal.findings import findings, report  # noqa: PLC0415 - help must not wait
+    from esps_portal.mock.verification import findings, report  # noqa: PLC0415 - help must not wait
 
     problems = findings(script.portal.script)
     if problems:

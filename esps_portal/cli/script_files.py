@@ -12,8 +12,8 @@ import click
 from esps_portal.cli.reloading import CannotReloadError
 
 if TYPE_CHECKING:
-    from esps_portal.portal.recording import RecordedAnswer
-    from esps_portal.portal.scenario import Scenario
+    from esps_portal.journal.recording import RecordedAnswer
+    from esps_portal.mock.scenario import Scenario
 
 _Held = TypeVar("_Held")
 
@@ -90,8 +90,8 @@ class RecordingFile(click.ParamType["ScriptFile[list[RecordedAnswer]]"]):
 
 
 def _read_scenario(path: str) -> Scenario:
-    from esps_portal.portal.plain import ScenarioError  # noqa: PLC0415 - help must not wait
-    from esps_portal.portal.scenario_reading import read_scenario_toml  # noqa: PLC0415
+    from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
+    from esps_portal.mock.scenario_reading import read_scenario_toml  # noqa: PLC0415
 
     try:
         return read_scenario_toml(Path(path).read_text(encoding="utf-8"))
@@ -104,7 +104,7 @@ def _read_scenario(path: str) -> Scenario:
 
 
 def _read_recording(path: str) -> list[RecordedAnswer]:
-    from esps_portal.portal.recording import (  # noqa: PLC0415 - help must not wait for it
+    from esps_portal.journal.recording import (  # noqa: PLC0415 - help must not wait for it
         RecordingError,
         read_recording,
     )

@@ -24,11 +24,11 @@ from esps_portal.cli.script_files import RecordingFile, ScenarioFile, ScriptFile
 if TYPE_CHECKING:
     import trio
 
-    from esps_portal.portal.faults import Fault
-    from esps_portal.portal.recording import RecordedAnswer
-    from esps_portal.portal.scenario import PlannedFault, Scenario
-    from esps_portal.portal.scripted import ScriptedPortal
-    from esps_portal.server.record_file import RecordFile
+    from esps_portal.faults.fault import Fault
+    from esps_portal.journal.record_file import RecordFile
+    from esps_portal.journal.recording import RecordedAnswer
+    from esps_portal.mock.scenario import PlannedFault, Scenario
+    from esps_portal.mock.scripted import ScriptedPortal
     from esps_portal.server.serving import Listening
 
 _log = logging.getLogger("esps_portal")
@@ -46,8 +46,8 @@ class FaultWords(click.ParamType["PlannedFault"]):
         self, value: object, param: click.Parameter | None, ctx: click.Context | None, /
     ) -> PlannedFault:
         """Return the fault."""
-        from esps_portal.portal.plain import ScenarioError  # noqa: PLC0415 - help must not wait
-        from esps_portal.portal.scenario_reading import read_fault  # noqa: PLC0415
+        from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
+        from esps_portal.mock.scenario_reading import read_fault  # noqa: PLC0415
 
         kind, *words = str(value).split() or [""]
         said: dict[str, object] = {"fault": kind}
@@ -160,13 +160,13 @@ class Script:
             click.UsageError: the scenario, or the recording, does not fit its limits.
             click.exceptions.Exit: the file cannot be recorded to, which was reported.
         """
-        from esps_portal.portal.journal import Journal  # noqa: PLC0415 - help must not wait for it
-        from esps_portal.portal.offer import bundled_portal  # noqa: PLC0415 - the same
-        from esps_portal.portal.plain import ScenarioError  # noqa: PLC0415 - the same
-        from esps_portal.portal.recording import RecordingError  # noqa: PLC0415 - the same
-        from esps_portal.portal.scripted import ScriptedPortal  # noqa: PLC0415 - the same
+        from esps_portal.journal.journal import Journal  # noqa: PLC0415 - help must not wait for it
+        from esps_portal.journal.recording import RecordingError  # noqa: PLC0415 - the same
+        from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - the same
+        from esps_portal.mock.scripted import ScriptedPortal  # noqa: PLC0415 - the same
+        from esps_portal.product import PRODUCT  # noqa: PLC0415 - the same
         from esps_portal.protocol.limits import Limits  # noqa: PLC0415 - the same
-        from esps_portal.server.product import PRODUCT  # noqa: PLC0415 - the same
+        from esps_portal.services.builtin_portal import bundled_portal  # noqa: PLC0415 - the same
 
         limits = Limits(**scenario.held.limits) if scenario else Limits()  # type: ignore[arg-type]  # each was checked
         portal = ScriptedPortal(bundled_portal(PRODUCT, limits))
@@ -201,9 +201,9 @@ class Script:
 
     def _place_again(self, told: Callable[[Fault], None]) -> str:
         """Replace all stubs and faults by those that the files and options say now, or none."""
-        from esps_portal.portal.answering import Portal  # noqa: PLC0415 - help must not wait for it
-        from esps_portal.portal.scripted import ScriptedPortal  # noqa: PLC0415 - the same
+        from esps_portal.mock.scripted import ScriptedPortal  # noqa: PLC0415 - the same
         from esps_portal.protocol.limits import Limits  # noqa: PLC0415 - the same
+        from esps_portal.services.dispatch import Portal  # noqa: PLC0415 - help must not wait for it
 
         scenario = None if self.scenario is None else self.scenario.again()
         recording = None if self.replay is None else self.replay.again()
@@ -237,7 +237,7 @@ class Script:
         """
         if self.control is None:
             return None
-        from esps_portal.server.control import serve_control  # noqa: PLC0415 - help must not wait
+        from esps_portal.control.control import serve_control  # noqa: PLC0415 - help must not wait
 
         serving = partial(serve_control, self.portal, listening.ports, port=self.control, told=told)
         address: tuple[str, int] = await nursery.start(serving)
@@ -259,7 +259,7 @@ def _place(
     Raises:
         ScenarioError, RecordingError: it does not fit the portal's limits.
     """
-    from esps_portal.portal.replaying import replay  # noqa: PLC0415 - help must not wait for it
+    from esps_portal.mock.replay import replay  # noqa: PLC0415 - help must not wait for it
 
     placed = scenario.apply(portal) if scenario else []
     placed += [portal.script.faults.place(fault.make()) for fault in faults]
@@ -270,8 +270,8 @@ def _place(
 
 def open_record(path: Path) -> RecordFile:
     """Open the file to record to; if that fails say so in one line, and exit 1."""
-    from esps_portal.server.product import PRODUCT  # noqa: PLC0415 - help must not wait for it
-    from esps_portal.server.record_file import CannotRecordError, RecordFile  # noqa: PLC0415
+    from esps_portal.journal.record_file import CannotRecordError, RecordFile  # noqa: PLC0415
+    from esps_portal.product import PRODUCT  # noqa: PLC0415 - help must not wait for it
 
     try:
         return RecordFile(path, PRODUCT)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     import trio
 
     from esps_portal.cli.reports import Reports
+    from esps_portal.faults.fault import Fault
+    from esps_portal.journal.recording import RecordedAnswer
+    from esps_portal.mock.scenario import PlannedFault, Scenario
     from esps_portal.net.bind import CannotBindError
-    from esps_portal.portal.faults import Fault
-    from esps_portal.portal.recording import RecordedAnswer
-    from esps_portal.portal.scenario import PlannedFault, Scenario
     from esps_portal.server.serving import Listening, ServerConfig
 
 

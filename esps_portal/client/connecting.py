@@ -15,8 +15,8 @@ from esps_portal.client.tcp import TCPPeer
 from esps_portal.client.udp import UDPPeer
 from esps_portal.protocol.errors import PeerError, UnreachableError
 from esps_portal.protocol.retransmission import Retransmission
-from esps_portal.protocol.tracebacks import hides_frame
 from esps_portal.protocol.urls import PortalURL
+from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 

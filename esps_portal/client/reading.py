@@ -12,7 +12,7 @@ import trio
 
 from esps_portal.protocol.messages import Request
 from esps_portal.protocol.requester import Pending
-from esps_portal.protocol.tracebacks import hides_frame
+from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 

@@ -12,7 +12,7 @@ from esps_portal.client.peer import Peer
 from esps_portal.client.reading import Turns
 from esps_portal.protocol.errors import ClosedError, EspsError, PeerError, ProtocolError
 from esps_portal.protocol.requester import Pending, Requester
-from esps_portal.protocol.tracebacks import hides_frame
+from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 

@@ -18,7 +18,7 @@ from esps_portal.client.reading import Turns
 from esps_portal.protocol.errors import TimedOutError, UnreachableError
 from esps_portal.protocol.requester import Pending, Requester
 from esps_portal.protocol.retransmission import Retransmission, length_that_fits
-from esps_portal.protocol.tracebacks import hides_frame
+from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from esps_portal.protocol.tracebacks import hides_frame
+from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import attrs
 import trio
 
+from esps_portal.faults.plan import Datagrams
 from esps_portal.net.datagram_socket import DatagramSocket, Sender
-from esps_portal.portal.fault_plan import Datagrams
 
 
 @attrs.define(eq=False)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 
 import trio
 
+from esps_portal.faults.plan import Action, End, Hold, Pause, Send
 from esps_portal.net.writer import Writer
-from esps_portal.portal.fault_plan import Action, End, Hold, Pause, Send
 
 
 class FaultWriter:

@@ -6,7 +6,7 @@ import math
 
 import attrs
 
-from esps_portal.protocol.tracebacks import hides_frame
+from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 

@@ -13,7 +13,7 @@ import attrs
 
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ProtocolError
-from esps_portal.protocol.tracebacks import hides_frame
+from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 

@@ -24,7 +24,7 @@ from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.lines import LineSplitter, TooLong
 from esps_portal.protocol.messages import DATA, ERR, Notice, Reply, Request, parse_answer_untrusted
 from esps_portal.protocol.registry import VERSION
-from esps_portal.protocol.tracebacks import hides_frame
+from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 

@@ -12,7 +12,7 @@ from ipaddress import IPv6Address
 import attrs
 
 from esps_portal.protocol.registry import PORT
-from esps_portal.protocol.tracebacks import hides_frame
+from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 

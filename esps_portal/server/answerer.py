@@ -12,11 +12,9 @@ from collections.abc import Callable
 
 import trio
 
+from esps_portal.faults.fault import FaultBook, Unit
+from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
 from esps_portal.net.writer import HIGH_WATER
-from esps_portal.portal.answering import Call, Dispatcher
-from esps_portal.portal.faults import FaultBook, Unit
-from esps_portal.portal.records import ABORTED, FAULTED, REPLIED
-from esps_portal.portal.services import Caller, CloseAfter
 from esps_portal.protocol.conversation import Cancel, Conversation, Quit
 from esps_portal.protocol.lines import Piece, Skipped, Unterminated
 from esps_portal.protocol.messages import Notice, Reply, Request, readable_request
@@ -24,6 +22,8 @@ from esps_portal.server.call_tasks import CallTasks
 from esps_portal.server.endings import EndReason
 from esps_portal.server.observer import ConnectionObserver, Exchange
 from esps_portal.server.reply_writer import ReplyWriter
+from esps_portal.services.dispatch import Call, Dispatcher
+from esps_portal.services.service import Caller, CloseAfter
 
 _EMPTY = (b"", b"\r")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import attrs
 import trio
 
-from esps_portal.portal.answering import Call
-from esps_portal.portal.records import ABORTED, FAULTED, REPLIED
+from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
 from esps_portal.protocol.conversation import CallState, Conversation, RunningCall
 from esps_portal.protocol.messages import Reply
 from esps_portal.server.endings import EndReason
 from esps_portal.server.observer import Exchange
 from esps_portal.server.reply_writer import ReplyWriter
+from esps_portal.services.dispatch import Call
 
 
 @attrs.define(eq=False)

@@ -14,11 +14,10 @@ from collections.abc import Callable
 
 import trio
 
+from esps_portal.faults.fault import FaultBook, Unit
+from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.accept import AcceptPolicy
 from esps_portal.net.streams import Stream
-from esps_portal.portal.answering import Call, Dispatcher
-from esps_portal.portal.faults import FaultBook, Unit
-from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.protocol.conversation import Conversation, State
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Notice
@@ -28,6 +27,7 @@ from esps_portal.server.call_tasks import CallTasks
 from esps_portal.server.endings import EndReason, How
 from esps_portal.server.observer import ConnectionObserver
 from esps_portal.server.reply_writer import ReplyWriter
+from esps_portal.services.dispatch import Call, Dispatcher
 
 # Of the drain: what is out in part then is completed, so that its call has ended when the drain
 # is over and no call is refused that has been answered.

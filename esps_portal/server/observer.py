@@ -9,10 +9,10 @@ from __future__ import annotations
 import attrs
 import trio
 
-from esps_portal.portal.fault_plan import FaultPlan
-from esps_portal.portal.faults import Fault
-from esps_portal.portal.journal import Answered, Journal
-from esps_portal.portal.records import RecordedCall
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.plan import FaultPlan
+from esps_portal.journal.journal import Answered, Journal
+from esps_portal.journal.records import RecordedCall
 from esps_portal.protocol.lines import Piece
 from esps_portal.protocol.messages import Request, readable_request
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 
 import trio
 
+from esps_portal.faults.plan import Action
 from esps_portal.net.fault_writer import FaultWriter
 from esps_portal.net.streams import Stream
 from esps_portal.net.writer import Writer
-from esps_portal.portal.fault_plan import Action
 from esps_portal.server.endings import ENDINGS, FAULT_ENDS, Ending, EndReason
 from esps_portal.server.observer import Exchange
 

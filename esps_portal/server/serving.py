@@ -11,13 +11,13 @@ import trio
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.net.bind import Sockets, bind
 from esps_portal.net.port_control import PortControl
-from esps_portal.portal.answering import Dispatcher
-from esps_portal.portal.offer import bundled_portal
+from esps_portal.product import PRODUCT
 from esps_portal.protocol.datagrams import DatagramRules
 from esps_portal.protocol.registry import PORT
 from esps_portal.server.connection import accept_policy, portal_connection
-from esps_portal.server.product import PRODUCT
-from esps_portal.server.udp import portal_datagrams
+from esps_portal.server.datagrams import portal_datagrams
+from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.dispatch import Dispatcher
 
 # Seconds that ending all connections may take beyond the drain and linger of each.
 _GRACE = 0.5

@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from esps_portal.faults.fault_types import FaultError as FaultError
+    from esps_portal.journal.record_file import CannotRecordError as CannotRecordError
+    from esps_portal.journal.recording import RecordingError as RecordingError
+    from esps_portal.journal.records import Entry as Entry
+    from esps_portal.journal.records import RecordedCall as RecordedCall
+    from esps_portal.journal.records import RecordedConnection as RecordedConnection
+    from esps_portal.journal.values import ScenarioError as ScenarioError
+    from esps_portal.mock.matching import ANY as ANY
+    from esps_portal.mock.matching import ANY_ARGS as ANY_ARGS
+    from esps_portal.mock.stubs import Stub as Stub
+    from esps_portal.mock.stubs import StubError as StubError
     from esps_portal.net.bind import CannotBindError as CannotBindError
-    from esps_portal.portal.matching import ANY as ANY
-    from esps_portal.portal.matching import ANY_ARGS as ANY_ARGS
-    from esps_portal.portal.plain import ScenarioError as ScenarioError
-    from esps_portal.portal.recording import RecordingError as RecordingError
-    from esps_portal.portal.records import Entry as Entry
-    from esps_portal.portal.records import RecordedCall as RecordedCall
-    from esps_portal.portal.records import RecordedConnection as RecordedConnection
-    from esps_portal.portal.stubs import Stub as Stub
-    from esps_portal.portal.stubs import StubError as StubError
-    from esps_portal.portal.vocabulary import FaultError as FaultError
-    from esps_portal.server.record_file import CannotRecordError as CannotRecordError
     from esps_portal.testing.fault_overloads import FaultName as FaultName
     from esps_portal.testing.findings import VerificationError as VerificationError
     from esps_portal.testing.inside import open_portal as open_portal
@@ -42,12 +42,12 @@ else:
     __getattr__, __dir__, __all__ = lazy_exports(
         __name__,
         {
-            "ANY": "portal.matching",
-            "ANY_ARGS": "portal.matching",
+            "ANY": "mock.matching",
+            "ANY_ARGS": "mock.matching",
             "CannotBindError": "net.bind",
-            "CannotRecordError": "server.record_file",
-            "Entry": "portal.records",
-            "FaultError": "portal.vocabulary",
+            "CannotRecordError": "journal.record_file",
+            "Entry": "journal.records",
+            "FaultError": "faults.fault_types",
             "FaultName": "testing.fault_overloads",
             "MemoryPortal": "testing.memory",
             "NotCalledError": "testing.running",
@@ -58,13 +58,13 @@ else:
             "PortalEndedError": "testing.running",
             "PortalFactory": "testing.options",
             "PortalOptions": "testing.options",
-            "RecordedCall": "portal.records",
-            "RecordedConnection": "portal.records",
-            "RecordingError": "portal.recording",
+            "RecordedCall": "journal.records",
+            "RecordedConnection": "journal.records",
+            "RecordingError": "journal.recording",
             "RunningPortal": "testing.running",
-            "ScenarioError": "portal.plain",
-            "Stub": "portal.stubs",
-            "StubError": "portal.stubs",
+            "ScenarioError": "journal.values",
+            "Stub": "mock.stubs",
+            "StubError": "mock.stubs",
             "VerificationError": "testing.findings",
             "open_memory_portal": "testing.memory",
             "open_portal": "testing.inside",

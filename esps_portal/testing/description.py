@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from esps_portal.portal.scripted import Script
+from esps_portal.mock.scripted import Script
 
 # Stubs, and faults, that are shown; of more a person needs the number.
 _SHOWN = 5

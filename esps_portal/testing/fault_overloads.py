@@ -1,6 +1,6 @@
 """The method `fault` as editors and type checkers see it: an overload for each fault.
 
-`esps_portal.portal.vocabulary` is what counts when it runs; a test holds this against it. Here is
+`esps_portal.faults.fault_types` is what counts when it runs; a test holds this against it. Here is
 what a type can say of it: which parameters a fault takes, their types and defaults.
 """
 
@@ -10,9 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 from typing import Any, Literal, TypedDict, Unpack, overload
 
-from esps_portal.portal.faults import Fault
-from esps_portal.protocol.tracebacks import hides_frame
+from esps_portal.faults.fault import Fault
 from esps_portal.testing.placed import PlacedFault
+from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 

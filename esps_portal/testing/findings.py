@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from esps_portal.portal.findings import findings as findings  # noqa: PLC0414 - a test's verdict
-from esps_portal.portal.findings import report as report  # noqa: PLC0414 - and its reasons
+from esps_portal.mock.verification import findings as findings  # noqa: PLC0414 - a test's verdict
+from esps_portal.mock.verification import report as report  # noqa: PLC0414 - and its reasons
 
 
 class VerificationError(AssertionError):

@@ -9,11 +9,11 @@ from typing import TypeVar, Unpack
 import attrs
 import trio
 
-from esps_portal.portal.scripted import ScriptedPortal
-from esps_portal.protocol.tracebacks import hides_frame
+from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.server.serving import Listening, serve
 from esps_portal.testing.options import PortalOptions, scripted_portal, server_config
 from esps_portal.testing.running import PortalEndedError, RunningPortal
+from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 

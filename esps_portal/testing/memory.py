@@ -16,14 +16,14 @@ from typing import TypeVar
 import attrs
 import trio
 
+from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.accept import ConnectionServer
-from esps_portal.portal.scripted import ScriptedPortal
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.tracebacks import hides_frame
 from esps_portal.server.connection import accept_policy, portal_connection
 from esps_portal.testing.options import scripted_portal
 from esps_portal.testing.pipes import MemoryStream, ServerEnd, memory_pair
 from esps_portal.testing.running import PortalEndedError, RunningPortal
+from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 

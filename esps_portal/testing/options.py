@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
 
-from esps_portal.portal.offer import bundled_portal
-from esps_portal.portal.scripted import ScriptedPortal
+from esps_portal.mock.scripted import ScriptedPortal
+from esps_portal.product import PRODUCT
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.tracebacks import hides_frame
-from esps_portal.server.product import PRODUCT
 from esps_portal.server.serving import ServerConfig
+from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.tracebacks import hides_frame
 
 if TYPE_CHECKING:
     from esps_portal.testing.running import RunningPortal

@@ -7,12 +7,12 @@ from typing import Self
 
 import attrs
 
-from esps_portal.portal.faults import Fault, FaultBook
-from esps_portal.portal.never_struck import why_never_struck
-from esps_portal.portal.watching import Watch
+from esps_portal.faults.fault import Fault, FaultBook
+from esps_portal.journal.waiters import Watch
+from esps_portal.mock.never_struck import why_never_struck
 from esps_portal.protocol.errors import TimedOutError
-from esps_portal.protocol.tracebacks import hides_frame
 from esps_portal.testing import waiting
+from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 

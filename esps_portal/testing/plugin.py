@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import pytest
 
-from esps_portal.protocol.tracebacks import hides_frame
 from esps_portal.testing.settings import (
     SETTINGS,
     add_settings,
@@ -26,6 +25,7 @@ from esps_portal.testing.settings import (
     where_port_is_set,
 )
 from esps_portal.testing.strays import Strays
+from esps_portal.tracebacks import hides_frame
 
 if TYPE_CHECKING:
     import pluggy

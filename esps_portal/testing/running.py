@@ -12,29 +12,29 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, Unpack, overload
 
-from esps_portal.portal.faults import Fault
-from esps_portal.portal.findings import MOST_LINES
-from esps_portal.portal.matching import Wanted
-from esps_portal.portal.recording import read_recording
-from esps_portal.portal.records import Entry, RecordedCall, RecordedConnection
-from esps_portal.portal.replaying import replay
-from esps_portal.portal.scenario import Scenario
-from esps_portal.portal.scenario_reading import read_scenario_toml
-from esps_portal.portal.scenario_writing import scenario_toml
-from esps_portal.portal.scripted import ScriptedPortal
-from esps_portal.portal.services import Declaration
-from esps_portal.portal.stubs import Stub
-from esps_portal.portal.transcript import transcript
-from esps_portal.portal.watching import Watch
+from esps_portal.faults.fault import Fault
+from esps_portal.journal.record_file import RecordFile
+from esps_portal.journal.recording import read_recording
+from esps_portal.journal.records import Entry, RecordedCall, RecordedConnection
+from esps_portal.journal.transcript import transcript
+from esps_portal.journal.waiters import Watch
+from esps_portal.mock.matching import Wanted
+from esps_portal.mock.replay import replay
+from esps_portal.mock.scenario import Scenario
+from esps_portal.mock.scenario_reading import read_scenario_toml
+from esps_portal.mock.scenario_writing import scenario_toml
+from esps_portal.mock.scripted import ScriptedPortal
+from esps_portal.mock.stubs import Stub
+from esps_portal.mock.verification import MOST_LINES
 from esps_portal.protocol.errors import EspsError, TimedOutError
-from esps_portal.protocol.tracebacks import hides_frame
 from esps_portal.protocol.urls import PortalURL
-from esps_portal.server.record_file import RecordFile
+from esps_portal.services.service import Declaration
 from esps_portal.testing import waiting
 from esps_portal.testing.description import describe_portal
 from esps_portal.testing.fault_overloads import PlacesFaults
 from esps_portal.testing.findings import Review, VerificationError, findings, report
 from esps_portal.testing.placed import Outage, PlacedFault
+from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 
-from esps_portal.portal.matching import Wanted
-from esps_portal.portal.records import RecordedCall
-from esps_portal.portal.scripted import Script
-from esps_portal.portal.stubs import Stub, shown_call
-from esps_portal.protocol.tracebacks import hides_frame
+from esps_portal.journal.records import RecordedCall
+from esps_portal.mock.matching import Wanted
+from esps_portal.mock.scripted import Script
+from esps_portal.mock.stubs import Stub, shown_call
 from esps_portal.testing.running import PortalEndedError
 from esps_portal.testing.strays import Strays
 from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 

@@ -13,17 +13,17 @@ from typing import Any, Self, TypeVar, Unpack
 
 import trio
 
+from esps_portal.mock.matching import Wanted
+from esps_portal.mock.scripted import Script, ScriptedPortal
+from esps_portal.mock.stubs import Stub
 from esps_portal.net.quiet import become_quiet
-from esps_portal.portal.matching import Wanted
-from esps_portal.portal.scripted import Script, ScriptedPortal
-from esps_portal.portal.stubs import Stub
-from esps_portal.protocol.tracebacks import hides_frame
 from esps_portal.server.serving import Listening, ServerConfig, serve
 from esps_portal.testing.findings import Review
 from esps_portal.testing.inside import reached_at
 from esps_portal.testing.options import PortalOptions, scripted_portal, server_config
 from esps_portal.testing.running import PortalEndedError, RunningPortal
 from esps_portal.testing.stacks import stack_of
+from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 

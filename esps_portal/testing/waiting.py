@@ -11,9 +11,9 @@ from typing import Protocol, TypeVar
 import attrs
 import trio
 
-from esps_portal.portal.journal import KEPT
-from esps_portal.portal.watching import Watch, Watches
-from esps_portal.protocol.tracebacks import hides_frame
+from esps_portal.journal.journal import KEPT
+from esps_portal.journal.waiters import Watch, Watches
+from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 

@@ -11,9 +11,9 @@ import sys
 import trio
 
 from esps_portal import ServerConfig, serve
-from esps_portal.portal.offer import bundled_portal
-from esps_portal.portal.scripted import ScriptedPortal
-from esps_portal.server.product import PRODUCT
+from esps_portal.mock.scripted import ScriptedPortal
+from esps_portal.product import PRODUCT
+from esps_portal.services.builtin_portal import bundled_portal
 
 
 async def echo(stream: trio.SocketStream) -> None:

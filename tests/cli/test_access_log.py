@@ -17,8 +17,8 @@ import pytest
 
 from esps_portal import blocking
 from esps_portal.cli.access_log import AccessLog, access_line
-from esps_portal.portal.journal import Journal
-from esps_portal.portal.records import ABORTED, FAULTED, REPLAYED, REPLIED
+from esps_portal.journal.journal import Journal
+from esps_portal.journal.records import ABORTED, FAULTED, REPLAYED, REPLIED
 from esps_portal.protocol.errors import ClosedError, ReplyError
 from esps_portal.protocol.messages import readable_request
 from tests.processes import Served, served

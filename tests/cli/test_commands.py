@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import esps_portal
-from esps_portal.server.product import PRODUCT
+from esps_portal.product import PRODUCT
 from tests import commands
 from tests.commands import COMMAND
 from tests.processes import Served, served

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from esps_portal.cli import main
 from esps_portal.cli.completion import complete_service
-from esps_portal.portal.vocabulary import SELECTORS, VOCABULARY
+from esps_portal.faults.fault_types import SELECTORS, VOCABULARY
 from esps_portal.testing import serve_in_thread
 from esps_portal.testing.threaded import ThreadedPortal
 from tests.cli.peers import GREETING, nobody, saying

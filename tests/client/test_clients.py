@@ -28,8 +28,8 @@ from esps_portal import (
     connect,
     serve,
 )
-from esps_portal.portal.offer import bundled_portal
 from esps_portal.protocol.retransmission import Retransmission
+from esps_portal.services.builtin_portal import bundled_portal
 
 QUICK = Retransmission(ack_timeout=0.01)
 

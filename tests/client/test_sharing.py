@@ -10,8 +10,8 @@ import trio
 import trio.testing
 
 from esps_portal import CallContext, ServerConfig, SlowConsumerError, blocking, connect, serve
-from esps_portal.portal.offer import bundled_portal
 from esps_portal.protocol.requester import Requester
+from esps_portal.services.builtin_portal import bundled_portal
 
 GREETING = b"* ESPS/1 test/1\n"
 ROWS = 2000

@@ -44,10 +44,18 @@ CLOCK_AND_CHANCE = {
 }
 STANDARD_LIBRARY = set(sys.stdlib_module_names)
 
-PROTOCOL_MAY = {"attrs", "esps_portal.protocol"} | STANDARD_LIBRARY - PERFORMING - CLOCK_AND_CHANCE
-PORTAL_MAY = {"attrs", "esps_portal.portal", "esps_portal.protocol"} | STANDARD_LIBRARY - PERFORMING
-# A service may wait: trio is allowed where the bundled ones live, and nowhere beside them.
-BUNDLED_MAY = PORTAL_MAY | {"trio"}
+PROTOCOL_MAY = {"attrs", "esps_portal.protocol", "esps_portal.tracebacks"} | (
+    STANDARD_LIBRARY - PERFORMING - CLOCK_AND_CHANCE
+)
+# Each may also import what is below it: the layers' contract says which that is.
+PURE = ("services", "faults", "journal", "mock")
+PURE_MAY = {"attrs", *(f"esps_portal.{room}" for room in ("protocol", "tracebacks", *PURE))} | (
+    STANDARD_LIBRARY - PERFORMING
+)
+# What waits: a built-in service, and a stub.
+WAITS = {"builtin.py", "builtin_async.py", "stub_call.py"}
+# What writes a recording.
+WRITES = {"record_file.py"}
 
 
 def imported(source: str, package: str) -> Iterator[str]:
@@ -77,11 +85,14 @@ def allowance(module: Path) -> set[str]:
     layer, *below = module.relative_to(PACKAGE).parts
     if layer == "protocol":
         return PROTOCOL_MAY
-    waits = below[0].startswith("bundled") or below[0] == "stub_call.py"
-    return BUNDLED_MAY if waits else PORTAL_MAY
+    if below[-1] in WRITES:
+        return PURE_MAY | PERFORMING
+    return PURE_MAY | {"trio"} if below[-1] in WAITS else PURE_MAY
 
 
-INNER_MODULES = sorted([*PACKAGE.glob("protocol/**/*.py"), *PACKAGE.glob("portal/**/*.py")])
+INNER_MODULES = sorted(
+    module for room in ("protocol", *PURE) for module in PACKAGE.glob(f"{room}/**/*.py")
+)
 
 
 @pytest.mark.parametrize("module", INNER_MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
@@ -99,7 +110,7 @@ def test_inner_modules_import_only_what_their_layer_may(module: Path) -> None:
         ("from trio.abc import Stream", "trio.abc"),
         ("def f():\n    import select", "select"),
         ("from esps_portal.server import serve", "esps_portal.server"),
-        ("from esps_portal import portal", "esps_portal.portal"),
+        ("from esps_portal import services", "esps_portal.services"),
         ("from ..client import connect", "esps_portal.client"),
         ("from .. import __version__", "esps_portal.__version__"),
     ],

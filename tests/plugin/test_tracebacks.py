@@ -39,7 +39,7 @@ def test_the_last_frame_is_the_test_s(report: dict[str, str], test: str) -> None
     ours = [file for file, _ in frames(report[test]) if re.search(r"esps_portal|contextlib", file)]
     if test == "test_a_fault_of_ours":
         assert ours
-        assert file.endswith("esps_portal/portal/stubs.py")
+        assert file.endswith("esps_portal/mock/stubs.py")
     else:
         assert not ours
         assert file == "test_at_fault.py"

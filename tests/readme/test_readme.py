@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from esps_portal.portal.vocabulary import VOCABULARY
+from esps_portal.faults.fault_types import VOCABULARY
 from tests.processes import Served, served
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")

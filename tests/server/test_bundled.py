@@ -8,9 +8,9 @@ import time
 import pytest
 import trio
 
-from esps_portal.portal.offer import bundled_portal
-from esps_portal.portal.services import Service
 from esps_portal.protocol.messages import Reply, parse_answer_untrusted
+from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.service import Service
 from tests.portals import Running, running
 
 ODD_NUMBERS = (b"", b"0", b"1", b"-1", b"+1", b"1.5", b"1e3", b"0x1", b"%20", b"%D9%A1", b"x" * 99)

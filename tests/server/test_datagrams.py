@@ -11,9 +11,9 @@ import trio
 import trio.testing
 
 from esps_portal import Limits, Portal
-from esps_portal.portal.offer import bundled_portal
-from esps_portal.portal.services import CloseAfter
 from esps_portal.protocol.messages import Request
+from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.service import CloseAfter
 from tests.portals import running
 
 

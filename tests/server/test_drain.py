@@ -7,9 +7,9 @@ import trio
 import trio.testing
 
 from esps_portal import Limits, Portal
-from esps_portal.portal.offer import bundled_portal
-from esps_portal.portal.scripted import ScriptedPortal
-from esps_portal.server.product import PRODUCT
+from esps_portal.mock.scripted import ScriptedPortal
+from esps_portal.product import PRODUCT
+from esps_portal.services.builtin_portal import bundled_portal
 from tests.portals import running
 
 

@@ -15,7 +15,7 @@ import trio
 
 from esps_portal import Limits, Portal, ReplyError, ServerConfig, serve
 from esps_portal.net.bind import CannotBindError
-from esps_portal.portal.offer import bundled_portal
+from esps_portal.services.builtin_portal import bundled_portal
 from tests.portals import running
 from tests.processes import served
 

@@ -10,9 +10,9 @@ import trio
 import trio.lowlevel
 
 from esps_portal import CallContext, Portal, ReplyError
-from esps_portal.portal.matching import Wanted
-from esps_portal.portal.scripted import ScriptedPortal
-from esps_portal.portal.stubs import Stub
+from esps_portal.mock.matching import Wanted
+from esps_portal.mock.scripted import ScriptedPortal
+from esps_portal.mock.stubs import Stub
 from tests.portals import Running, running
 
 

@@ -13,10 +13,10 @@ import trio
 import trio.testing
 
 from esps_portal import Limits
-from esps_portal.portal.faults import Fault
-from esps_portal.portal.offer import bundled_portal
-from esps_portal.portal.scripted import ScriptedPortal
-from esps_portal.portal.stubs import Stub
+from esps_portal.faults.fault import Fault
+from esps_portal.mock.scripted import ScriptedPortal
+from esps_portal.mock.stubs import Stub
+from esps_portal.services.builtin_portal import bundled_portal
 from esps_portal.testing import FaultName, RunningPortal, serve_in_thread
 from tests.clocks import PortalClock
 from tests.portals import StreamPeer, running

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from esps_portal import Limits
-from esps_portal.portal.vocabulary import VOCABULARY
+from esps_portal.faults.fault_types import VOCABULARY
 from esps_portal.testing import RunningPortal, serve_in_thread
 from tests.clocks import PortalClock
 from tests.sockets import PATIENCE, Client, assert_all_struck, closed, connected

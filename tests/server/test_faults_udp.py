@@ -10,9 +10,9 @@ from typing import Literal
 import pytest
 import trio
 
-from esps_portal.portal.offer import bundled_portal
-from esps_portal.portal.scripted import ScriptedPortal
-from esps_portal.portal.vocabulary import VOCABULARY
+from esps_portal.faults.fault_types import VOCABULARY
+from esps_portal.mock.scripted import ScriptedPortal
+from esps_portal.services.builtin_portal import bundled_portal
 from esps_portal.testing import RunningPortal, serve_in_thread
 from tests.clocks import PortalClock
 from tests.portals import running

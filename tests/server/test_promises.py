@@ -11,9 +11,9 @@ import pytest
 import trio.testing
 
 from esps_portal import Limits, ReplyError, ServerConfig
-from esps_portal.portal.offer import bundled_portal
 from esps_portal.protocol.messages import ERR, Notice, Reply, parse_answer_untrusted
 from esps_portal.protocol.registry import ERRORS
+from esps_portal.services.builtin_portal import bundled_portal
 from tests.portals import Running, StreamPeer, running
 from tests.processes import served
 

@@ -12,8 +12,8 @@ import trio.testing
 
 from esps_portal import CallContext, Limits, Portal
 from esps_portal.net.accept import ConnectionServer
-from esps_portal.portal.offer import bundled_portal
 from esps_portal.server.connection import accept_policy, portal_connection
+from esps_portal.services.builtin_portal import bundled_portal
 from esps_portal.testing.pipes import memory_pair
 from tests.portals import running
 from tests.proxies import fill, proxied, reset, upstream

@@ -11,9 +11,9 @@ import trio
 import trio.testing
 
 from esps_portal import Limits, Portal
-from esps_portal.portal.offer import bundled_portal
-from esps_portal.portal.services import CallContext
-from esps_portal.server.product import PRODUCT
+from esps_portal.product import PRODUCT
+from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.service import CallContext
 from esps_portal.testing import open_memory_portal
 from esps_portal.testing.pipes import CAPACITY, Pipe
 from tests.portals import running

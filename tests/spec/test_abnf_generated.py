@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esps_portal.portal.offer import bundled_portal
+from esps_portal.product import PRODUCT
 from esps_portal.protocol import grammar
 from esps_portal.protocol.conversation import Conversation
 from esps_portal.protocol.datagrams import DatagramAnswer
@@ -29,7 +29,7 @@ from esps_portal.protocol.messages import (
 )
 from esps_portal.protocol.registry import VERSION, what_is_wrong_with_arguments
 from esps_portal.protocol.requester import Requester
-from esps_portal.server.product import PRODUCT
+from esps_portal.services.builtin_portal import bundled_portal
 from tests.spec.productions import generated, matches
 
 # A busy machine is no failure; and the other parser takes its time.

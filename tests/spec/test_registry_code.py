@@ -12,14 +12,14 @@ from typing import Any
 import attrs
 import pytest
 
-from esps_portal.portal.offer import bundled_portal
-from esps_portal.portal.services import Service
 from esps_portal.protocol.conversation import CALL_MOVES, CONNECTION_MOVES, CallState, State
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.registry import ERRORS, PORT, VERBS, VERSION
 from esps_portal.protocol.retransmission import Retransmission
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.server.endings import ENDINGS, EndReason, How
+from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.service import Service
 from tests.spec.test_registry_tables import REGISTRY, TEXT, moves_in_table, table_in_text
 
 SERVICES = {service.name: service for service in bundled_portal("test/1").services}

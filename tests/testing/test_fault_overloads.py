@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args, get_origin, is_typeddict
 
 import pytest
 
-from esps_portal.portal.faults import Fault
-from esps_portal.portal.vocabulary import SELECTORS, VOCABULARY, FaultError, Parameter
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.fault_types import SELECTORS, VOCABULARY, FaultError, Parameter
 from esps_portal.testing import FaultName
 from esps_portal.testing.fault_overloads import PlacesFaults
 

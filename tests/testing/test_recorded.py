@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from esps_portal import blocking
-from esps_portal.portal.recording import RecordingError
-from esps_portal.server.record_file import CannotRecordError
+from esps_portal.journal.record_file import CannotRecordError
+from esps_portal.journal.recording import RecordingError
 from esps_portal.testing import serve_in_thread
 
 

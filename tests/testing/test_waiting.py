@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from esps_portal.portal.watching import Watch, Watches
+from esps_portal.journal.waiters import Watch, Watches
 from esps_portal.testing.waiting import Wait
 
 _Result = TypeVar("_Result")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from esps_portal import blocking
-from esps_portal.portal.matching import ArgumentPattern
+from esps_portal.mock.matching import ArgumentPattern
 from esps_portal.testing import PortalFactory, RunningPortal
 
 

@@ -1,0 +1,118 @@
+"""A portal that does what a test says: stubs before services, faults, and a journal of it all."""
+
+from __future__ import annotations
+
+import difflib
+import traceback
+
+import attrs
+
+from esps_portal.faults.fault import FaultBook
+from esps_portal.journal.journal import Journal
+from esps_portal.mock.stub_call import StubCall
+from esps_portal.mock.stubs import Mismatch, StubBook
+from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.messages import Request, refusal
+from esps_portal.services.dispatch import Outcome, Portal
+from esps_portal.services.service import Caller, CloseAfter, Service
+from esps_portal.services.statistics import Statistics
+
+# Characters of an error's words: this many fit any line, however they are escaped.
+_WORDS = 150
+_MOST_UNEXPECTED = 100
+_MOST_FAILURES = 10
+
+
+@attrs.define(eq=False)
+class Script:
+    """What is to happen, and what has."""
+
+    stubs: StubBook = attrs.field(factory=StubBook)
+    faults: FaultBook = attrs.field(factory=FaultBook)
+    journal: Journal = attrs.field(factory=Journal)
+    #: The first unforeseen calls, each with why it was refused.
+    unexpected: list[tuple[Request, str]] = attrs.field(factory=list)
+    #: The first services that failed, each with its traceback.
+    failures: list[tuple[str, str]] = attrs.field(factory=list)
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        self.stubs.clear()
+        self.faults.clear()
+        self.journal.clear()
+        self.unexpected.clear()
+        self.failures.clear()
+
+    def end(self) -> None:
+        """Notify whoever waits that nothing more will happen."""
+        self.journal.end()
+        self.faults.watches.end()
+
+    def note_unexpected(self, request: Request, why: str) -> None:
+        """Remember an unforeseen call; of a flood the beginning is enough."""
+        if len(self.unexpected) < _MOST_UNEXPECTED:
+            self.unexpected.append((request, why))
+
+
+class ScriptedPortal:
+    """Stubs before the services of a portal, on either transport; with faults, and a journal.
+
+    Args:
+        portal: answers what no stub does.
+    """
+
+    def __init__(self, portal: Portal) -> None:
+        self.portal = portal
+        self.product: str = portal.product
+        self.limits: Limits = portal.limits
+        self.statistics: Statistics = portal.statistics
+        self.script: Script = Script()
+        portal.on_unknown = self._note_unknown
+        portal.on_failure = self._note_failure
+        self._services = portal.services
+        self._stubbed = self.script.stubs.by_name
+
+    def reset(self) -> None:
+        """Go back to how it was made: no stubs, no faults, an empty journal, counters at 0."""
+        self.script.clear()
+        self.statistics.clear()
+        self.portal.services = self._services
+
+    def answer(self, request: Request, caller: Caller) -> Outcome:
+        """Answer a request, with a stub if one matches."""
+        stubbed = self._stubbed
+        # Every request passes here and most tests have few stubs, so the name is tried first.
+        is_call = stubbed and request.verb == b"CALL" and request.args
+        if not is_call or request.args[0] not in stubbed:
+            return self.portal.answer(request, caller)
+        self.statistics.requests += 1
+        found = self.script.stubs.find(request.args[0], request.args[1:])
+        if isinstance(found, Mismatch):
+            self.script.note_unexpected(request, str(found))
+            return refusal(request.tag, "unmatched", _bounded(str(found)))
+        # A call that is refused for lack of room uses nothing up.
+        if not caller.reserve(idempotent=False, runs=not found.is_instant):
+            return refusal(request.tag, "busy", "too many calls run: try again")
+        answer = found.take()
+        if not answer.instant:
+            return StubCall(request, caller, self.limits.max_line, answer.closes, answer=answer)
+        reply = answer.final(request.tag)
+        if answer.closes and caller.transport == "tcp":
+            return CloseAfter(reply.encode())
+        return reply
+
+    def _note_failure(self, service: Service) -> None:
+        if len(self.script.failures) < _MOST_FAILURES:
+            self.script.failures.append((service.name, traceback.format_exc()))
+
+    def _note_unknown(self, request: Request) -> None:
+        # A suggestion is never a service that misbehaves: those are the ones without UDP.
+        meant = [service.name for service in self.portal.services if "udp" in service.transports]
+        names = [*(name.decode() for name in self.script.stubs.names), *meant]
+        close = difflib.get_close_matches(request.args[0].decode("utf-8", "replace"), names, 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        self.script.note_unexpected(request, f"no stub or service has that name{hint}")
+
+
+def _bounded(words: str) -> str:
+    return words if len(words) <= _WORDS else f"{words[: _WORDS - 3]}..."

@@ -1,0 +1,123 @@
+"""The vocabulary of faults: what it does not hold is an error that names the key."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.fault_types import VOCABULARY, FaultError
+from esps_portal.faults.plan import FaultPlan
+
+NEEDED = {
+    "latency": {"seconds": 1},
+    "delay": {"seconds": 1},
+    "bandwidth": {"bytes_per_second": 100},
+}
+
+
+@pytest.mark.parametrize("kind", VOCABULARY)
+def test_every_word_means_something(kind: str) -> None:
+    """Each is decided by the one function of its transport, and no other word is."""
+    word = VOCABULARY[kind]
+    assert word.meaning
+    assert word.transports <= {"tcp", "udp"}
+    fault = Fault.of(kind, **NEEDED.get(kind, {}))
+    assert str(fault).startswith(kind)
+    if "tcp" in word.transports and kind != "accept-close":
+        assert FaultPlan(fault).line(b"a OK x\n", final=True)
+        if word.before:
+            assert FaultPlan(Fault.of(kind, when="before", **NEEDED.get(kind, {}))).before()
+    if "udp" in word.transports:
+        assert FaultPlan(fault).datagram(b"a OK x\n") is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "words"),
+    [
+        ("half_close", {}, "unknown fault 'half_close'; did you mean 'half-close'?"),
+        ("latncy", {"second": 1}, "unknown fault 'latncy'; did you mean 'latency'?"),
+        ("explode", {}, "unknown fault 'explode'; choose from latency, bandwidth, slice, "),
+        ("Reset", {}, "unknown fault 'Reset'; did you mean 'reset'?"),
+        ("", {}, "unknown fault ''; choose from "),
+        (None, {}, "unknown fault None; choose from "),
+        ([], {}, "unknown fault []; choose from "),
+        # selectors
+        ("reset", {"when": "during"}, "when must be 'before' or 'after', got 'during'"),
+        ("reset", {"when": None}, "when must be 'before' or 'after', got None"),
+        ("slice", {"when": "before"}, "fault 'slice' needs a reply: when must be 'after', got"),
+        ("accept-close", {"when": "after"}, "'accept-close' strikes before any request: it takes"),
+        ("accept-close", {"service": "echo"}, "before any request: it takes no service"),
+        ("accept-close", {"request": 1}, "before any request: it takes no request"),
+        ("close", {"transport": "udp"}, "fault 'close' works over TCP only"),
+        ("drop", {"transport": "tcp"}, "fault 'drop' works over UDP only"),
+        ("truncate", {"transport": "quic"}, "transport must be 'tcp' or 'udp', got 'quic'"),
+        ("truncate", {"transport": 6}, "transport must be 'tcp' or 'udp', got 6"),
+        ("reset", {"service": ""}, "service must be a name (a-z, then a-z 0-9 - . _), got ''"),
+        ("reset", {"service": b"echo"}, "service must be a name (a-z, then a-z 0-9 - . _), got b"),
+        ("reset", {"service": "No such"}, "service must be a name"),
+        ("reset", {"service": "\udcff"}, "service must be a name"),
+        ("reset", {"connection": 0}, "connection must be a positive integer or several, got 0"),
+        ("reset", {"connection": "1"}, "connection must be a positive integer or several, got '1'"),
+        ("reset", {"connection": []}, "connection must be a positive integer"),
+        ("reset", {"request": -1}, "request must be a positive integer or several, got -1"),
+        ("reset", {"request": True}, "request must be a positive integer"),
+        ("reset", {"request": [1, 2.0]}, "request must be a positive integer"),
+        ("reset", {"request": range(0)}, "request must be a positive integer"),
+        ("reset", {"times": 0}, "times must be a positive integer, got 0"),
+        ("reset", {"times": True}, "times must be a positive integer, got True"),
+        ("reset", {"times": "2"}, "times must be a positive integer, got '2'"),
+        ("reset", {"chance": 1.1}, "chance must be a number from 0 to 1, got 1.1"),
+        ("reset", {"chance": -0.1}, "chance must be a number from 0 to 1"),
+        ("reset", {"chance": True}, "chance must be a number from 0 to 1, got True"),
+        ("reset", {"chance": "0.5"}, "chance must be a number from 0 to 1"),
+        ("reset", {"chance": math.nan}, "chance must be a number from 0 to 1"),
+        ("reset", {"seed": 1}, "seed needs chance, or jitter"),
+        ("latency", {"seconds": 1, "seed": 1}, "seed needs chance, or jitter"),
+        ("reset", {"chance": 0.5, "seed": "x"}, "seed must be an integer, got 'x'"),
+        # parameters
+        ("reset", {"seconds": 1}, "fault 'reset' has no parameter 'seconds'; choose from service,"),
+        ("latency", {"second": 1}, "'latency' has no parameter 'second'; did you mean 'seconds'?"),
+        ("slice", {"cut": 1}, "fault 'slice' has no parameter 'cut'; choose from at, pause, serv"),
+        ("latency", {}, "fault 'latency' needs seconds"),
+        ("delay", {"jitter": 1}, "fault 'delay' needs seconds"),
+        ("bandwidth", {}, "fault 'bandwidth' needs bytes_per_second"),
+        ("latency", {"seconds": "1"}, "'latency': seconds must be a number of at least 0, got '1'"),
+        ("latency", {"seconds": True}, "seconds must be a number of at least 0, got True"),
+        ("latency", {"seconds": math.inf}, "seconds must be a number of at least 0, got inf"),
+        ("latency", {"seconds": math.nan}, "seconds must be a number of at least 0, got nan"),
+        ("latency", {"seconds": 10**400}, "seconds must be a number of at least 0, got 1000"),
+        ("latency", {"seconds": -1}, "seconds must be a number of at least 0, got -1"),
+        ("latency", {"seconds": 1, "jitter": -1}, "jitter must be a number of at least 0"),
+        ("bandwidth", {"bytes_per_second": 0}, "bytes_per_second must be a number of at least 1"),
+        ("slice", {"at": "end"}, "at must be 'middle', 'before-lf' or a positive integer, got 'e"),
+        ("slice", {"at": 0}, "at must be 'middle', 'before-lf' or a positive integer, got 0"),
+        ("slice", {"at": 1.5}, "or a positive integer, got 1.5"),
+        ("slice", {"pause": -1}, "pause must be a number of at least 0"),
+        ("coalesce", {"replies": 0}, "replies must be a positive integer, got 0"),
+        ("coalesce", {"seconds": -1}, "seconds must be a number of at least 0"),
+        ("truncate", {"bytes": -1}, "bytes must be an integer from 0 to 65507, got -1"),
+        ("garbage", {"bytes": 65508}, "bytes must be an integer from 0 to 65507, got 65508"),
+        ("garbage", {"seed": 1.5}, "seed must be an integer, got 1.5"),
+        ("garbage", {"seed": -1}, "seed must be an integer of at least 0, got -1"),
+        ("corrupt", {"bytes": 0}, "bytes must be an integer from 1 to 65507, got 0"),
+        ("duplicate", {"copies": 1}, "copies must be an integer from 2 to 65507, got 1"),
+        ("duplicate", {"copies": 10**9}, "copies must be an integer from 2 to 65507"),
+        ("reorder", {"replies": 0}, "replies must be a positive integer, got 0"),
+        ("oversize", {"bytes": 65508}, "bytes must be an integer from 1 to 65507, got 65508"),
+    ],
+)
+def test_what_it_does_not_hold(kind: str, said: dict[str, Any], words: str) -> None:
+    with pytest.raises(FaultError) as caught:
+        Fault.of(kind, **said)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "kind", [k for k, word in VOCABULARY.items() if not (word.before or word.hits_connections)]
+)
+def test_what_shapes_a_reply_comes_after(kind: str) -> None:
+    with pytest.raises(FaultError, match="when must be 'after'"):
+        Fault.of(kind, when="before", **NEEDED.get(kind, {}))

@@ -1,0 +1,141 @@
+"""What each fault makes of an answer, step by step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.plan import (
+    Action,
+    Datagrams,
+    End,
+    FaultPlan,
+    Hold,
+    Pause,
+    Send,
+)
+
+LINE = b"a OK xxx\n"
+DATA = b"a DATA 1\n"
+
+
+def steps(kind: str, **said: Any) -> list[Action]:  # noqa: ANN401 - what the fault is told
+    return FaultPlan(Fault.of(kind, **said)).line(LINE, final=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "expected"),
+    [
+        ("latency", {"seconds": 2}, [Pause(2), Send(LINE)]),
+        ("slice", {"pause": 1}, [Send(b"a OK"), Pause(1), Send(b" xxx\n")]),
+        ("slice", {"at": "before-lf", "pause": 1}, [Send(b"a OK xxx"), Pause(1), Send(b"\n")]),
+        ("slice", {"at": 1, "pause": 1}, [Send(b"a"), Pause(1), Send(b" OK xxx\n")]),
+        ("slice", {"at": 99, "pause": 1}, [Send(LINE)]),
+        ("coalesce", {"replies": 3, "seconds": 1}, [Hold(LINE, 3, 1, final=True)]),
+        ("close", {}, [End("close")]),
+        ("reset", {}, [End("reset")]),
+        ("half-close", {}, [End("half-close")]),
+        ("stall", {}, [End("stall")]),
+        ("truncate", {"bytes": 3}, [Send(b"a O"), End("close")]),
+        ("truncate", {"bytes": 0}, [Send(b""), End("close")]),
+        ("truncate", {"bytes": 99}, [Send(LINE), End("close")]),
+        ("no-terminator", {}, [Send(LINE[:-1])]),
+    ],
+)
+def test_one_line(kind: str, said: dict[str, Any], expected: list[Action]) -> None:
+    assert steps(kind, **said) == expected
+
+
+def test_a_rate_waits_before_each_piece() -> None:
+    found = steps("bandwidth", bytes_per_second=100)
+    assert b"".join(step.data for step in found if isinstance(step, Send)) == LINE
+    assert isinstance(found[0], Pause)
+    waited = sum(step.seconds for step in found if isinstance(step, Pause))
+    assert waited == pytest.approx(len(LINE) / 100)
+
+
+def test_garbage_is_the_same_for_the_same_seed() -> None:
+    (one, end), (same, _) = steps("garbage", seed=1), steps("garbage", seed=1)
+    (other, _) = steps("garbage", seed=2)
+    assert isinstance(one, Send)
+    assert len(one.data) == 64
+    assert one == same != other
+    assert end == End("close")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "first", "second", "last"),
+    [
+        ("latency", {"seconds": 2}, [Pause(2), Send(DATA)], [Send(DATA)], [Send(LINE)]),
+        ("close", {}, [End("close")], [], []),
+        ("truncate", {"bytes": 3}, [Send(DATA[:3]), End("close")], None, None),
+        (
+            "truncate",
+            {"bytes": 11},
+            [Send(DATA)],
+            [Send(b"a "), End("close")],
+            None,
+        ),
+        ("truncate", {"bytes": 99}, [Send(DATA)], [Send(DATA)], [Send(LINE), End("close")]),
+        ("no-terminator", {}, [Send(DATA)], [Send(DATA)], [Send(LINE[:-1])]),
+    ],
+)
+def test_a_stream(
+    kind: str,
+    said: dict[str, Any],
+    first: list[Action],
+    second: list[Action] | None,
+    last: list[Action] | None,
+) -> None:
+    plan = FaultPlan(Fault.of(kind, **said))
+    assert plan.line(DATA, final=False) == first
+    if second is not None:
+        assert plan.line(DATA, final=False) == second
+    if last is not None:
+        assert plan.line(LINE, final=True) == last
+
+
+@pytest.mark.parametrize("kind", ["close", "reset", "half-close", "stall"])
+def test_before(kind: str) -> None:
+    plan = FaultPlan(Fault.of(kind, when="before"))
+    assert plan.before() == [End(kind)]
+
+
+def test_late_before_is_not_late_again() -> None:
+    plan = FaultPlan(Fault.of("latency", when="before", seconds=2))
+    assert plan.before() == [Pause(2)]
+    assert plan.line(LINE, final=True) == [Send(LINE)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "expected"),
+    [
+        ("drop", {}, Datagrams()),
+        ("duplicate", {"copies": 3}, Datagrams((LINE,) * 3)),
+        ("reorder", {"replies": 2, "seconds": 3}, Datagrams((LINE,), delay=3, hold=2)),
+        ("delay", {"seconds": 2}, Datagrams((LINE,), delay=2)),
+        ("delay", {"seconds": 2, "when": "before"}, Datagrams((LINE,))),
+        ("truncate", {"bytes": 4}, Datagrams((b"a OK",))),
+        ("truncate", {"bytes": 0}, Datagrams((b"",))),
+        ("oversize", {"bytes": 12}, Datagrams((b"a OK xxx xx\n",))),
+        ("oversize", {"bytes": 10}, Datagrams((LINE,))),  # there is no shorter argument
+        ("wrong-source", {}, Datagrams((LINE,), elsewhere=True)),
+    ],
+)
+def test_a_datagram(kind: str, said: dict[str, Any], expected: Datagrams) -> None:
+    assert FaultPlan(Fault.of(kind, **said)).datagram(LINE) == expected
+
+
+@pytest.mark.parametrize("octets", [1, 4, 99])
+def test_corrupt(octets: int) -> None:
+    def corrupted(seed: int) -> bytes:
+        (datagram,) = (
+            FaultPlan(Fault.of("corrupt", bytes=octets, seed=seed)).datagram(LINE).datagrams
+        )
+        return datagram
+
+    changed = sum(a != b for a, b in zip(corrupted(1), LINE, strict=True))
+    assert changed == min(octets, len(LINE))
+    assert corrupted(1) == corrupted(1) != corrupted(2)

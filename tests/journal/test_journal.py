@@ -1,0 +1,285 @@
+"""The journal: everything in order, bounded, and what it says of itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esps_portal.journal.journal import Journal
+from esps_portal.journal.records import (
+    ABORTED,
+    FAULTED,
+    RECEIVED,
+    REPLAYED,
+    REPLIED,
+    Entry,
+    RecordedCall,
+    RecordedConnection,
+)
+from esps_portal.journal.transcript import transcript
+from esps_portal.protocol.messages import readable_request
+
+PEER = ("127.0.0.1", 5000)
+
+
+def received(
+    journal: Journal,
+    line: bytes = b"a CALL price x",
+    connection: RecordedConnection | None = None,
+    now: float = 1,
+) -> RecordedCall:
+    transport = "udp" if connection is None else "tcp"
+    return journal.received(transport, PEER, connection, line, readable_request(line), now)
+
+
+def test_in_order_of_what_happened() -> None:
+    journal = Journal()
+    journal.start = 100
+    connection = journal.opened(PEER, 100.5)
+    first = received(journal, b"a CALL price", connection, 101)
+    second = received(journal, b"b CALL count", connection, 102)
+    journal.ended(second, REPLIED, b"b OK 1\n", 103)
+    journal.ended(first, FAULTED, b"a OK\n", 104)
+    journal.closed(connection, "client", "fin", 105)
+    events = [(entry.at, entry.event, entry.subject) for entry in journal.entries()]
+    assert events == [
+        (0.5, "opened", connection),
+        (1, RECEIVED, first),
+        (2, RECEIVED, second),
+        (3, REPLIED, second),
+        (4, FAULTED, first),
+        (5, "closed", connection),
+    ]
+    assert (connection.closed_by, connection.how, connection.requests) == ("client", "fin", 2)
+    assert connection.is_reused
+
+
+def test_a_run_and_records_are_told_alike() -> None:
+    """With nobody listening what is answered at once is kept as it came."""
+    quiet, told = Journal(), Journal()
+    heard: list[Entry] = []
+    told.sinks.append(heard.append)
+    assert (quiet.is_heard, told.is_heard) == (False, True)
+    for journal in (quiet, told):
+        connection = journal.opened(PEER, 0)
+        if journal.is_heard:
+            for tag in (b"a", b"b"):
+                record = received(journal, tag + b" CALL echo x", connection, 2)
+                journal.ended(record, REPLIED, tag + b" OK x\n", 2)
+        else:
+            run = journal.begin_run()
+            run += [
+                (2, PEER, 1, b"a CALL echo x", b"a OK x\n"),
+                (2, PEER, 1, b"b CALL echo x", b"b OK x\n"),
+            ]
+        record = received(journal, b"c CALL price", connection, 3)
+        journal.ended(record, ABORTED, b"", 4)
+    assert transcript(quiet) == transcript(told)
+    assert [entry.event for entry in quiet.entries()] == [entry.event for entry in heard]
+    assert [entry.order for entry in quiet.entries()] == [entry.order for entry in heard]
+    echo = quiet.calls_of("echo")[0]
+    assert (echo.state, echo.args, echo.sent, echo.connection) == (REPLIED, (b"x",), b"a OK x\n", 1)
+    assert quiet.calls_of("echo")[0] is echo
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda journal: journal.calls,
+        lambda journal: journal.entries(),
+        lambda journal: journal.forgotten,
+        lambda journal: journal.opened(PEER, 0),
+        lambda journal: journal.clear(),
+        received,
+    ],
+)
+def test_a_run_is_over_once_anything_is_noted_or_asked(look: Callable[[Journal], object]) -> None:
+    journal = Journal()
+    run = journal.begin_run()
+    assert journal.run is run
+    look(journal)
+    assert journal.run is None
+
+
+@given(st.lists(st.one_of(st.integers(0, 9), st.none()), max_size=12), st.integers(1, 9))
+def test_a_journal_of_runs_is_bounded(events: list[int | None], kept: int) -> None:
+    """Each number is a run of so many requests; `None` is one that was not answered at once."""
+    journal, tags = Journal(kept), count()
+    connection = journal.opened(PEER, 0)
+    came = []
+    for event in events:
+        run = None if event is None else journal.begin_run()
+        for _ in range(1 if event is None else event):
+            came.append(str(next(tags)))
+            line = came[-1].encode() + b" PING"
+            if run is None:
+                received(journal, line, connection)
+            else:
+                run.append((0, PEER, 1, line, b"OK\n"))
+    assert journal.forgotten == max(0, len(came) - kept)
+    assert [call.tag for call in journal.calls] == came[-kept:]
+    orders = [entry.order for entry in journal.entries()]
+    assert orders == sorted(set(orders))
+
+
+def test_bounded_and_what_is_forgotten_is_counted() -> None:
+    journal = Journal(kept=3)
+    journal.opened(PEER, 0)
+    for number in range(5):
+        received(journal, b"t%d PING" % number)
+    journal.begin_run().append((1, PEER, 1, b"t5 PING", b"t5 OK\n"))
+    assert [call.tag for call in journal.calls] == ["t3", "t4", "t5"]
+    assert journal.forgotten == 3
+    assert transcript(journal).startswith("          (3 earlier requests are no longer kept)\n")
+    for _ in range(5):
+        journal.opened(PEER, 0)
+    assert [record.number for record in journal.connections] == [4, 5, 6]
+
+
+def test_cleared_it_counts_anew() -> None:
+    journal = Journal()
+    received(journal, connection=journal.opened(PEER, 0))
+    journal.clear()
+    assert (journal.entries(), journal.forgotten) == ([], 0)
+    assert journal.opened(PEER, 0).number == 1
+
+
+def test_a_record_reads_its_request() -> None:
+    journal = Journal()
+    call = received(journal, b"a CALL price sku-1 %FF")
+    assert (call.verb, call.tag, call.service) == ("CALL", "a", "price")
+    assert call.args == (b"sku-1", b"\xff")
+    ping = received(journal, b"b PING x")
+    assert (ping.verb, ping.service, ping.args) == ("PING", "", (b"x",))
+    nothing = received(journal, b"b  PING")
+    assert (nothing.verb, nothing.tag, nothing.service, nothing.args) == ("", "b", "", ())
+    bare = received(journal, b"c CALL")
+    assert (bare.service, bare.args) == ("", ())
+    assert [found.tag for found in journal.calls_of()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (b"", ""),
+        (b"a OK ERR busy\n", ""),
+        (b"a ERR busy try again\n", "busy"),
+        (b"a DATA 1\na ERR x-no\n", "x-no"),
+        (b"* ERR bad-line\n", "bad-line"),
+    ],
+)
+def test_the_code_that_it_was_answered_with(sent: bytes, code: str) -> None:
+    journal = Journal()
+    call = received(journal)
+    journal.ended(call, REPLIED, sent, 2)
+    assert call.code == code
+
+
+def test_lines_add_up() -> None:
+    journal = Journal()
+    call = received(journal)
+    call.add(b"a DATA 1\n")
+    journal.ended(call, REPLIED, b"a OK\n", 2)
+    assert call.sent == b"a DATA 1\na OK\n"
+
+
+def test_a_long_answer_is_not_copied_for_each_line() -> None:
+    call = received(Journal())
+    start = time.process_time()
+    for _ in range(10_000):
+        call.add(b"x" * 1000)
+    assert time.process_time() - start < 1, "it takes 5 ms; with copies 10 s"
+    assert len(call.sent) == 10_000_000
+
+
+def test_of_a_long_answer_the_end_may_be_enough() -> None:
+    journal = Journal(whole=False)
+    call = received(journal)
+    for _ in range(3):
+        call.add(b"a DATA 1\n")
+    journal.ended(call, REPLIED, b"a ERR busy\n", 2)
+    assert (call.sent, call.code) == (b"a ERR busy\n", "busy")
+
+
+def test_a_replay_is_no_call() -> None:
+    journal = Journal()
+    journal.ended(received(journal), REPLIED, b"a OK\n", 1)
+    journal.ended(received(journal), REPLAYED, b"a OK\n", 2)
+    assert len(journal.calls_of("price")) == 1
+    assert len(journal.calls) == 2
+
+
+def test_who_waits_is_told_once() -> None:
+    journal = Journal()
+    told: list[str] = []
+    received(journal)
+    for service, wanted in ((None, 1), ("price", 3), (None, 3), ("other", 1), ("price", 9)):
+        journal.watch(service, wanted, partial(told.append, f"{service} {wanted}"))
+    assert told == ["None 1"], "it had come already"
+    journal.received("udp", PEER, None, b"a", None, 0)
+    journal.received(
+        "udp", PEER, None, b"a CALL price", readable_request(b"a CALL price"), 0, REPLAYED
+    )
+    received(journal)
+    assert told == ["None 1"]
+    received(journal)
+    assert told == ["None 1", "price 3", "None 3"]
+    assert len(journal.watches) == 2
+    journal.end()
+    assert told[3:] == ["other 1", "price 9"]
+    assert not journal.watches
+    journal.watch("price", 99, lambda: told.append("at once: nothing comes any more"))
+    assert len(told) == 6
+
+
+def test_who_waits_while_it_is_emptied_waits_for_all_of_them_again() -> None:
+    journal = Journal()
+    told: list[int] = []
+    watch = journal.watch("price", 2, lambda: told.append(1))
+    received(journal)
+    journal.clear()
+    received(journal)
+    assert (watch.missing, told) == (1, [])
+    received(journal)
+    assert (watch.missing, told) == (0, [1])
+    journal.watches.remove(watch)
+
+
+def test_the_picture() -> None:
+    journal = Journal()
+    connection = journal.opened(PEER, 0)
+    call = received(journal, b"a CALL price x", connection, 0.001)
+    call.fault = "slice at=middle"
+    journal.ended(call, FAULTED, b"a DATA 1\na OK\n", 0.002)
+    journal.ended(received(journal, b"b CALL stall", connection, 0.003), ABORTED, b"", 0.004)
+    connection.fault = "reset"
+    journal.closed(connection, "portal", "rst", 0.005)
+    journal.ended(received(journal, b"c \x07\xff" + b"x" * 200), REPLIED, b"", 1)
+    journal.ended(received(journal, b"d CALL x", None, 2), REPLAYED, b"d OK\n", 3)
+    assert transcript(journal).splitlines() == [
+        "    0.000 tcp #1               opened by 127.0.0.1:5000",
+        "    0.001 tcp #1               --> a CALL price x",
+        "    0.002 tcp #1               <~~ a DATA 1",
+        "    0.002 tcp #1               <~~ a OK",
+        "    0.002 tcp #1                   fault: slice at=middle",
+        "    0.003 tcp #1               --> b CALL stall",
+        "    0.004 tcp #1                   b: no answer",
+        "    0.005 tcp #1               closed by the portal (RST); fault: reset",
+        r"    1.000 udp 127.0.0.1:5000   --> c \x07\xff" + "x" * 87 + "...",
+        "    2.000 udp 127.0.0.1:5000   --> d CALL x",
+        "    3.000 udp 127.0.0.1:5000   <-- d OK",
+        "    3.000 udp 127.0.0.1:5000       the same request again: answered as before",
+    ]
+
+
+def test_an_empty_picture_and_ipv6() -> None:
+    journal = Journal()
+    assert transcript(journal) == "          (nothing has happened)"
+    journal.opened(("::1", 5000), 0)
+    assert "opened by [::1]:5000" in transcript(journal)

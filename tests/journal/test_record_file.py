@@ -1,0 +1,195 @@
+"""The file of a recording: what it begins with, and what befalls it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from esps_portal.journal.journal import Journal
+from esps_portal.journal.record_file import CannotRecordError, RecordFile
+from esps_portal.journal.recording import read_recording
+from esps_portal.journal.records import REPLIED
+from esps_portal.protocol.messages import readable_request
+
+
+def record(path: Path, *answers: bytes) -> None:
+    """Record calls of a service, one for each answer."""
+    journal = Journal()
+    with RecordFile(path, "test/1") as file:
+        journal.sinks.append(file.write)
+        for answer in answers:
+            note(journal, answer)
+
+
+def note(journal: Journal, answer: bytes) -> None:
+    request = readable_request(b"a CALL price")
+    call = journal.received("tcp", ("127.0.0.1", 1), None, b"a CALL price", request, 0)
+    journal.ended(call, REPLIED, b"a OK %b\n" % answer, 0)
+
+
+def answers(path: Path) -> list[bytes]:
+    return [answer.final.args[0] for answer in read_recording(path.read_bytes())]
+
+
+def test_a_new_file(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    record(path, b"1", b"2")
+    first, *_ = path.read_text().splitlines()
+    began = json.loads(first)
+    assert (began["event"], began["product"], began["format"]) == ("began", "test/1", 1)
+    assert began["time"].endswith("Z")
+    assert answers(path) == [b"1", b"2"]
+
+
+def test_a_recording_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    record(path, b"1")
+    record(path, b"2")
+    assert answers(path) == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("length", [1, 100_000])
+def test_a_broken_last_line_is_cut_off_first(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "calls.jsonl"
+    record(path, b"1")
+    with path.open("ab") as file:
+        file.write(b"{" * length)
+    record(path, b"2")
+    assert answers(path) == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("text", ["my thesis\n", "{}", '{"event": "began", "format": 2}\n'])
+def test_a_file_that_is_no_recording_is_left_as_it_is(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "thesis.txt"
+    path.write_text(text)
+    with pytest.raises(CannotRecordError) as raised:
+        RecordFile(path, "test/1")
+    told = "it is there already, and is not a recording"
+    assert str(raised.value) == f"cannot record to {path}: {told}"
+    assert path.read_text() == text
+
+
+def test_two_do_not_record_to_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    with (
+        RecordFile(path, "test/1"),
+        pytest.raises(CannotRecordError, match="another process is recording to it"),
+    ):
+        RecordFile(path, "test/1")
+    record(path, b"1")
+    assert answers(path) == [b"1"]
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/dev/full", "cannot record to /dev/full: No space left on device"),
+        ("/dev", "cannot record to /dev: Is a directory"),
+        ("/nowhere/calls.jsonl", "cannot record to /nowhere/calls.jsonl: No such file or direc"),
+    ],
+)
+def test_what_cannot_be_written_is_told_at_once(path: str, says: str) -> None:
+    before = sorted(Path("/proc/self/fd").iterdir())
+    with pytest.raises(CannotRecordError) as raised:
+        RecordFile(Path(path), "test/1")
+    assert str(raised.value).startswith(says)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+
+
+@contextlib.contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file of this process grows beyond so many bytes: pytest's report is one, perhaps."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fills_up_ends_the_recording_and_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "calls.jsonl"
+    with caplog.at_level(logging.ERROR), largest_file(1000):
+        record(path, *[b"%d" % number for number in range(100)])
+    assert caplog.messages == [f"the recording to {path} has ended: File too large"]
+    assert path.stat().st_size <= 1000
+    found = answers(path)
+    assert found == [b"%d" % number for number in range(len(found))]
+    assert 0 < len(found) < 100
+
+
+def test_a_pipe_that_nobody_reads(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with caplog.at_level(logging.ERROR):
+        record(path, *[b"x" * 4000] * 100)
+    assert len(caplog.messages) == 1
+
+
+# ---- reopened ----------------------------------------------------------------------------------
+
+
+def test_a_recording_that_was_renamed_goes_on_in_a_new_file(tmp_path: Path) -> None:
+    path, old = tmp_path / "calls.jsonl", tmp_path / "calls.jsonl.1"
+    journal = Journal()
+    with RecordFile(path, "test/1") as file:
+        journal.sinks.append(file.write)
+        note(journal, b"1")
+        path.rename(old)
+        note(journal, b"2")
+        file.reopen()
+        note(journal, b"3")
+    assert (answers(old), answers(path)) == ([b"1", b"2"], [b"3"])
+    # Times are counted from the start of the portal, which has not started again.
+    assert path.read_text().splitlines()[0] == old.read_text().splitlines()[0]
+
+
+def test_a_recording_that_is_where_it_was_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    journal = Journal()
+    with RecordFile(path, "test/1") as file:
+        journal.sinks.append(file.write)
+        note(journal, b"1")
+        file.reopen()
+        note(journal, b"2")
+        assert [line.count('"began"') for line in path.read_text().splitlines()].count(1) == 1
+        os.truncate(path, 0)
+        file.reopen()
+        note(journal, b"3")
+    assert answers(path) == [b"3"]
+
+
+def test_where_it_cannot_be_reopened_it_goes_on_in_the_old_file(tmp_path: Path) -> None:
+    path, old = tmp_path / "calls.jsonl", tmp_path / "calls.jsonl.1"
+    journal = Journal()
+    with RecordFile(path, "test/1") as file:
+        journal.sinks.append(file.write)
+        path.rename(old)
+        path.write_text("my thesis\n")
+        with pytest.raises(CannotRecordError, match="is not a recording"):
+            file.reopen()
+        note(journal, b"1")
+    assert answers(old) == [b"1"]
+    assert path.read_text() == "my thesis\n"
+
+
+def test_a_recording_that_has_ended_begins_again(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    journal = Journal()
+    with largest_file(1000), RecordFile(path, "test/1") as file:
+        journal.sinks.append(file.write)
+        while file.is_recording:
+            note(journal, b"x" * 100)
+        path.unlink()
+        file.reopen()
+        note(journal, b"1")
+    assert answers(path) == [b"1"]

@@ -1,0 +1,55 @@
+"""A scenario with every key in it, as `dump` writes it, and portals to apply one to."""
+
+from __future__ import annotations
+
+from esps_portal import Limits
+from esps_portal.mock.scripted import ScriptedPortal
+from esps_portal.services.builtin_portal import bundled_portal
+
+WHOLE = """\
+[limits]
+max_in_flight = 8
+idle = 30.0
+
+[[stubs]]
+service = "price"
+args = ["a", { any = true }, { regex = "[0-9]+" }, { b64 = "/w==" }, { regex = { b64 = "/w==" } }]
+more_args = true
+data = [["first", "line"], { delay = 0.5 }, []]
+delay = 1.0
+reply = "9.99"
+then_close = true
+times = 2
+optional = true
+
+[[stubs]]
+service = "flaky"
+answers = [
+  { fail = "busy", times = 2 },
+  { fail = ["x-shop", "sold out", { b64 = "/w==" }] },
+  { reply = ["two", "words"] },
+]
+
+[[stubs]]
+service = "bare"
+
+[[faults]]
+fault = "reset"
+service = "echo"
+transport = "tcp"
+connection = [1, 3]
+request = 2
+when = "before"
+times = 3
+optional = true
+
+[[faults]]
+fault = "slice"
+chance = 0.5
+seed = 7
+at = "before-lf"
+"""
+
+
+def portal(**limits: float) -> ScriptedPortal:
+    return ScriptedPortal(bundled_portal("test/1", Limits(**limits)))  # type: ignore[arg-type]

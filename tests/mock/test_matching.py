@@ -1,0 +1,106 @@
+"""What arguments a stub answers to, and in which words it says that it does not."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from esps_portal.mock.matching import ANY, ANY_ARGS, ArgumentPattern, shown
+
+
+def starts_with_a(arg: bytes) -> bool:
+    return arg.startswith(b"a")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "args", "meant"),
+    [
+        ((), (), True),
+        ((), (b"x",), False),
+        (("x",), (), False),
+        (("x",), (b"x",), True),
+        (("x",), (b"X",), False),
+        (("é",), ("é".encode(),), True),
+        ((b"\xff\x00",), (b"\xff\x00",), True),
+        ((bytearray(b"x"),), (b"x",), True),
+        ((ANY,), (b"anything",), True),
+        ((ANY,), (b"",), True),
+        ((ANY,), (), False),
+        ((ANY_ARGS,), (), True),
+        ((ANY_ARGS,), (b"a", b"b"), True),
+        (("a", ANY_ARGS), (), False),
+        (("a", ANY_ARGS), (b"a",), True),
+        (("a", ANY_ARGS), (b"a", b"b", b"c"), True),
+        (("a", ANY_ARGS), (b"b", b"b"), False),
+        ((re.compile("sku-[0-9]+"),), (b"sku-12",), True),
+        ((re.compile("sku-[0-9]+"),), (b"sku-12x",), False),  # all of it, not its beginning
+        ((re.compile(".*"),), (b"\xff",), False),  # no text
+        ((re.compile(rb".*"),), (b"\xff",), True),
+        ((starts_with_a,), (b"abc",), True),
+        ((starts_with_a,), (b"bc",), False),
+        (("x", ANY, "z"), (b"x", b"y", b"z"), True),
+        (("x", ANY, "z"), (b"x", b"y", b"y"), False),
+    ],
+)
+def test_matching(wanted: tuple[Any, ...], args: tuple[bytes, ...], meant: bool) -> None:
+    pattern = ArgumentPattern.of(wanted)
+    assert pattern.matches(args) is meant
+    assert bool(pattern.differences(args)) is not meant
+
+
+@pytest.mark.parametrize(
+    ("wanted", "args", "words"),
+    [
+        (("a", "b"), (b"a", b"c"), ["argument 2 is 'c', not 'b'"]),
+        (("a",), (), ["it has no arguments, not 1"]),
+        ((), (b"a",), ["it has 1 argument, not 0"]),
+        (("a", ANY_ARGS), (), ["it has no arguments, not at least 1"]),
+        (
+            ("a", "b"),
+            (b"x",),
+            ["argument 1 is 'x', not 'a'", "it has 1 argument, not 2"],
+        ),
+        ((re.compile("[0-9]"),), (b"x",), ["argument 1 is 'x', not /[0-9]/"]),
+        ((re.compile(b"[0-9]"),), (b"x",), ["argument 1 is 'x', not /[0-9]/"]),
+        ((starts_with_a,), (b"x",), ["argument 1 is 'x', not <starts_with_a>"]),
+        (("a",), (b"\xff",), [r"argument 1 is b'\xff', not 'a'"]),
+    ],
+)
+def test_what_differs(wanted: tuple[Any, ...], args: tuple[bytes, ...], words: list[str]) -> None:
+    assert ArgumentPattern.of(wanted).differences(args) == words
+
+
+def test_a_predicate_that_raises_does_not_match() -> None:
+    pattern = ArgumentPattern.of((lambda arg: int(arg) > 3,))
+    assert pattern.matches((b"4",))
+    (difference,) = pattern.differences((b"four",))
+    assert difference.startswith("argument 1 is 'four', not <<lambda>> (ValueError: invalid")
+
+
+@pytest.mark.parametrize("nothing", [1, None, 1.5, ["x"], object()])
+def test_what_cannot_stand_for_an_argument(nothing: object) -> None:
+    with pytest.raises(TypeError, match=type(nothing).__name__):
+        ArgumentPattern.of((nothing,))  # type: ignore[arg-type]
+
+
+def test_any_args_comes_last() -> None:
+    with pytest.raises(ValueError, match="comes last"):
+        ArgumentPattern.of((ANY_ARGS, "x"))
+
+
+def test_as_a_person_reads_it() -> None:
+    pattern = ArgumentPattern.of(("a", ANY, re.compile("x+"), starts_with_a, ANY_ARGS))
+    assert str(pattern) == "'a' ANY /x+/ <starts_with_a> ..."
+    assert repr(ANY_ARGS) == "ANY_ARGS"
+    assert len(shown(b"x" * 9000)) == 60
+    assert "\n" not in shown(b"a\nb")
+
+
+def test_a_predicate_is_no_coroutine_function() -> None:
+    async def is_a(arg: bytes) -> bool:
+        return arg == b"a"
+
+    with pytest.raises(TypeError, match="a predicate is a plain function"):
+        ArgumentPattern.of((is_a,))

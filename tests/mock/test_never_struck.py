@@ -1,0 +1,260 @@
+"""A fault that never struck: which ones are judged, and what is said of the nearest unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from esps_portal.faults.fault import Fault, FaultBook, Unit
+from esps_portal.faults.fault_types import VOCABULARY
+from esps_portal.faults.plan import FaultPlan
+from esps_portal.journal.journal import Journal
+from esps_portal.journal.records import RecordedCall
+from esps_portal.mock.never_struck import why_never_struck
+from esps_portal.mock.scripted import Script
+from esps_portal.mock.verification import findings, report
+from esps_portal.protocol.messages import readable_request
+
+REMOTE = ("127.0.0.1", 4000)
+
+
+def call(line: bytes, on: int = 1) -> Unit:
+    """A request over TCP on a numbered connection, or over UDP where that is 0."""
+    transport = "tcp" if on else "udp"
+    request = readable_request(line)
+    assert request is not None
+    record = RecordedCall(transport, REMOTE, on, line, request, 0.0, 1)
+    is_call = request.verb == b"CALL"
+    return Unit(transport, on or REMOTE, request.args[0] if is_call else None, record)
+
+
+def connection(number: int) -> Unit:
+    record = Journal().opened(REMOTE, 0.0)
+    record.number = number
+    return Unit("tcp", number, record=record, is_connection=True)
+
+
+PING, ECHO, PRICE = b"a PING", b"a CALL echo hi", b"a CALL pirce sku-1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "units", "why"),
+    [
+        ("reset", {}, [], "selected 0 times; no request came after it was placed"),
+        ("reset", {}, [connection(1)], "no request came after it was placed"),
+        (
+            "reset",
+            {"service": "nosuchservice"},
+            [call(ECHO)],
+            "selected 0 times; nearest: echo 'hi' (tcp #1): service is 'echo', not 'nosuchservice'",
+        ),
+        (
+            "reset",
+            {"service": "price"},
+            [call(ECHO), call(PRICE, 2), call(PING)],
+            "nearest: pirce 'sku-1' (tcp #2): service is 'pirce', not 'price'",
+        ),
+        (
+            "reset",
+            {"service": "price"},
+            [call(PING)],
+            "nearest: PING (tcp #1): it calls no service; this is a fault of 'price'",
+        ),
+        (
+            "reset",
+            {},
+            [call(ECHO, 0)],
+            "echo 'hi' (udp 127.0.0.1:4000): it came over UDP; fault 'reset' works over TCP only",
+        ),
+        (
+            "truncate",
+            {"transport": "udp", "service": "echo"},
+            [call(ECHO)],
+            "it came over TCP, not UDP",
+        ),
+        ("reset", {"request": 3}, [call(PING)], "request 3 never came: 1 request matched"),
+        (
+            "reset",
+            {"request": [9, 4], "service": "echo"},
+            [call(PING), call(ECHO), call(ECHO)],
+            "(tcp #1): requests 4, 9 never came: 2 requests matched",
+        ),
+        (
+            "reset",
+            {"connection": 2},
+            [connection(1), call(ECHO)],
+            "connection 2 never came: 1 connection matched",
+        ),
+        (
+            "reset",
+            {"connection": 1},
+            [connection(1), connection(2), call(ECHO, 2)],
+            "nearest: echo 'hi' (tcp #2): it is connection 2, not 1",
+        ),
+        ("accept-close", {}, [call(ECHO)], "no connection was accepted after it was placed"),
+        (
+            "accept-close",
+            {"connection": 3},
+            [connection(1), call(ECHO)],
+            "nearest: tcp #1: connection 3 never came: 1 connection matched",
+        ),
+        (
+            "reset",
+            {},
+            [call(ECHO)],
+            "selected 1 time; nearest: echo 'hi' (tcp #1): no reply was sent that it could change",
+        ),
+    ],
+)
+def test_why(kind: str, given: dict[str, Any], units: list[Unit], why: str) -> None:
+    script = Script()
+    fault = script.faults.place(Fault.of(kind, **given))
+    for unit in units:
+        script.faults.for_unit(unit)
+    (finding,) = findings(script)
+    first, second = finding.splitlines()
+    assert first == f"fault never struck: {fault}"
+    assert second.startswith("    selected ")
+    assert second.endswith(why)
+
+
+def test_an_earlier_fault_took_it() -> None:
+    script = Script()
+    earlier, later = (script.faults.place(Fault.of(kind)) for kind in ("close", "reset"))
+    taker = script.faults.for_unit(call(ECHO))
+    assert taker is earlier
+    FaultPlan(earlier).line(b"a OK\n", final=True)
+    (finding,) = findings(script)
+    assert finding.splitlines() == [
+        "fault never struck: reset",
+        "    selected 1 time; nearest: echo 'hi' (tcp #1): an earlier fault took it",
+    ]
+    assert later.selected == 1
+
+
+def test_removed_before_anything_came() -> None:
+    script = Script()
+    fault = script.faults.place(Fault.of("reset"))
+    script.faults.remove(fault)
+    script.faults.for_unit(call(ECHO))
+    assert findings(script) == [
+        "fault never struck: reset\n    selected 0 times; no request came before it was removed"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "line"),
+    [
+        ("slice", {"at": 7}, b"a OK xy\n"),
+        ("no-terminator", {}, b"a DATA x\n"),
+        ("coalesce", {}, b"a OK\n"),
+        ("latency", {"seconds": 0}, b"a OK\n"),
+        ("bandwidth", {"bytes_per_second": 9}, b"a OK\n"),
+        ("truncate", {"bytes": 99}, b"a OK\n"),
+        ("garbage", {}, b"a OK\n"),
+    ],
+)
+def test_a_reply_is_struck_once_however_many_lines_it_has(
+    kind: str, given: dict[str, Any], line: bytes
+) -> None:
+    fault = Fault.of(kind, **given)
+    plan = FaultPlan(fault)
+    for _ in range(3):
+        plan.line(line, final=False)
+    plan.line(line, final=True)
+    assert fault.happened == 1
+    if VOCABULARY[fault.kind].before:
+        again = FaultPlan(fault)
+        again.before()
+        again.line(line, final=True)
+        assert fault.happened == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "reply", "size"),
+    [
+        ("slice", {"at": 9}, b"a OK xyz\n", 9),
+        ("truncate", {"bytes": 9}, b"a OK xyz\n", 9),
+        ("oversize", {"bytes": 9}, b"a OK xyz\n", 9),
+    ],
+)
+def test_what_changes_nothing_has_not_struck(
+    kind: str, given: dict[str, Any], reply: bytes, size: int
+) -> None:
+    faults = FaultBook()
+    fault = faults.place(Fault.of(kind, **given))
+    assert faults.for_unit(call(ECHO, 1 if kind == "slice" else 0)) is fault
+    if kind == "slice":
+        FaultPlan(fault).line(reply, final=True)
+    else:
+        FaultPlan(fault).datagram(reply)
+    assert fault.happened == 0
+    assert why_never_struck(fault, in_force=True) == (
+        f"selected 1 time; it changes nothing in the reply, which is {size} bytes long"
+    )
+    if kind == "slice":
+        FaultPlan(fault).line(reply + b"x", final=True)
+    else:
+        FaultPlan(fault).datagram(reply + b"x" if kind == "truncate" else b"a OK\n")
+    assert fault.happened == 1
+
+
+@pytest.mark.parametrize("given", [{"chance": 0}, {"chance": 1}, {"chance": 0.5, "seed": 3}])
+def test_chance_need_not_strike(given: dict[str, Any]) -> None:
+    script = Script()
+    fault = script.faults.place(Fault.of("reset", **given))
+    assert findings(script) == []
+    script.faults.remove(fault)
+    assert findings(script) == []
+    assert f"fault by chance, struck 0 times: {fault}" in report(script, [])
+
+
+def test_optional_need_not_strike() -> None:
+    script = Script()
+    fault = script.faults.place(Fault.of("reset"))
+    script.faults.remove(fault)
+    fault.is_optional = True
+    assert findings(script) == []
+
+
+def test_times_is_an_upper_bound() -> None:
+    script = Script()
+    fault = script.faults.place(Fault.of("reset", times=3))
+    script.faults.for_unit(call(ECHO))
+    FaultPlan(fault).line(b"a OK\n", final=True)
+    assert findings(script) == []
+
+
+def test_what_strikes_after_it_was_removed_has_struck() -> None:
+    script = Script()
+    fault = script.faults.place(Fault.of("reset"))
+    taker = script.faults.for_unit(call(ECHO))
+    script.faults.remove(fault)
+    assert len(findings(script)) == 1
+    assert taker is fault
+    FaultPlan(fault).line(b"a OK\n", final=True)
+    assert findings(script) == []
+
+
+def test_to_clear_is_to_forget() -> None:
+    script = Script()
+    script.faults.remove(script.faults.place(Fault.of("reset")))
+    script.faults.place(Fault.of("close"))
+    script.faults.place(Fault.of("drop", chance=0.5, seed=3))
+    script.clear()
+    assert findings(script) == []
+    assert "fault by chance" not in report(script, [])
+
+
+def test_of_many_that_were_removed_the_last_are_kept() -> None:
+    """A server with a control port may run for weeks."""
+    script = Script()
+    for number in range(1, 301):
+        script.faults.remove(script.faults.place(Fault.of("reset", request=number)))
+        struck = script.faults.place(Fault.of("close"))
+        struck.strike()
+        script.faults.remove(struck)
+    assert [text.splitlines()[0] for text in findings(script)] == [
+        f"fault never struck: reset request={number}" for number in range(201, 301)
+    ]

@@ -1,0 +1,150 @@
+"""A scenario, read and applied: to a portal, and to one that a test suite has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from esps_portal.faults.fault import Fault
+from esps_portal.journal.values import ScenarioError
+from esps_portal.mock.matching import ANY, ANY_ARGS
+from esps_portal.mock.scenario import PlannedFault, Scenario
+from esps_portal.mock.scenario_reading import (
+    read_scenario,
+    read_scenario_toml,
+)
+from esps_portal.mock.scenario_writing import scenario_toml
+from esps_portal.mock.stubs import Stub
+from esps_portal.protocol.messages import ERR, OK
+from esps_portal.testing import serve_in_thread
+from tests.mock.scenarios import WHOLE, portal
+
+
+def placed(toml: str) -> Stub:
+    """Return the one stub of a scenario, as a portal has it."""
+    scripted = portal()
+    read_scenario_toml(toml).apply(scripted)
+    (stub,) = scripted.script.stubs.all
+    return stub
+
+
+def test_every_key_arrives() -> None:
+    scenario = read_scenario_toml(WHOLE)
+    price, flaky, bare = scenario.stubs
+    assert price.service == "price"
+    exact, anything, text, octets, pattern, rest = price.args
+    assert (exact, anything, octets, rest) == (b"a", ANY, b"\xff", ANY_ARGS)
+    assert isinstance(text, re.Pattern)
+    assert text.pattern == "[0-9]+"
+    assert isinstance(pattern, re.Pattern)
+    assert pattern.pattern == b"\xff"
+    assert price.optional
+    (answer,) = price.answers
+    assert answer.steps == [(b"first", b"line"), 0.5, (), 1.0]
+    assert (answer.kind, answer.args, answer.times, answer.closes) == (OK, (b"9.99",), 2, True)
+    assert [(a.kind, a.args, a.times) for a in flaky.answers] == [
+        (ERR, (b"busy",), 2),
+        (ERR, (b"x-shop", b"sold out", b"\xff"), None),
+        (OK, (b"two", b"words"), None),
+    ]
+    assert (bare.args, bare.answers, bare.optional) == ((), (), False)
+    assert scenario.limits == {"max_in_flight": 8, "idle": 30}
+    assert [fault.kind for fault in scenario.faults] == ["reset", "slice"]
+
+
+def test_a_stub_is_the_one_that_a_chain_would_make() -> None:
+    ours = placed(
+        'stubs = [{service = "x", args = ["a", {any = true}], more_args = true, optional = true,'
+        ' answers = [{data = ["1", {delay = 0.5}], delay = 1, fail = ["busy", "now"], times = 2},'
+        ' {reply = "done", then_close = true}]}]'
+    )
+    chain = Stub("x", ("a", ANY, ANY_ARGS), max_line=8192)
+    chain.data("1").delay(0.5).delay(1).fail("busy", "now").times(2).reply("done").then_close()
+    assert ours.answers == chain.answers
+    assert ours.pattern == chain.pattern
+    assert ours.is_optional
+
+
+def test_a_fault_is_the_one_that_a_call_would_make() -> None:
+    reset, _ = read_scenario_toml(WHOLE).faults
+    said = {"service": "echo", "transport": "tcp", "connection": [1, 3], "request": 2}
+    assert str(reset.make()) == str(Fault.of("reset", **said, when="before", times=3))
+
+
+def test_limits_are_named_with_either_line() -> None:
+    plain = {"limits": {"max-line": 1024, "max_in_flight": 2, "idle": 1}}
+    assert read_scenario(plain).limits == {"max_line": 1024, "max_in_flight": 2, "idle": 1.0}
+
+
+# ---- on a portal -------------------------------------------------------------------------------
+
+
+def test_an_answer_that_no_line_holds() -> None:
+    long = "x" * 600
+    for toml, path in [
+        (f'stubs = [{{service = "a", reply = "{long}"}}]', "stubs[0]"),
+        (f'stubs = [{{service = "a", data = ["{long}"]}}]', "stubs[0]"),
+        (
+            f'stubs = [{{service = "a", answers = [{{}}, {{fail = ["b", "{long}"]}}]}}]',
+            "stubs[0].answers[1]",
+        ),
+    ]:
+        scripted = portal(max_line=512)
+        with pytest.raises(
+            ScenarioError, match=re.escape(f"{path}: this answer would be a line of")
+        ):
+            read_scenario_toml(f'{toml}\nfaults = [{{fault = "reset"}}]').apply(scripted)
+        assert not scripted.script.stubs.all, "all of it, or nothing"
+        assert not scripted.script.faults.in_force
+
+
+def test_limits_are_for_a_portal_that_starts() -> None:
+    scenario = read_scenario_toml("limits = {idle = 30}")
+    with pytest.raises(ScenarioError, match=r"^limits\.idle: a portal takes its limits when it st"):
+        scenario.apply(portal())
+    scenario.apply(portal(idle=30))
+
+
+def test_a_scenario_may_be_applied_twice() -> None:
+    scenario, scripted = read_scenario_toml(WHOLE), portal(max_in_flight=8, idle=30)
+    scenario.apply(scripted)
+    for stub in scripted.script.stubs.all:
+        stub.reply("more")
+    assert [len(stub.answers) for stub in scenario.stubs] == [1, 3, 0]
+    scenario.apply(scripted)
+    assert len(scripted.script.stubs.all) == 6
+    assert len({id(fault) for fault in scripted.script.faults.in_force}) == 4
+
+
+def test_a_seed_that_was_drawn_is_dumped() -> None:
+    for kind in ("reset", "garbage"):  # garbage has a seed of its own, and it is the same
+        scripted = portal()
+        (fault,) = Scenario(faults=(PlannedFault(kind, {"chance": 0.5}),)).apply(scripted)
+        assert f"seed={fault.seed}" in str(fault)
+        (again,) = read_scenario_toml(scenario_toml(Scenario.of(scripted))).faults
+        assert str(again.make()) == str(fault)
+
+
+# ---- in a test suite ---------------------------------------------------------------------------
+
+
+def test_a_running_portal_loads_and_dumps(tmp_path: Path) -> None:
+    text = '[[stubs]]\nservice = "price"\nargs = ["sku-1"]\nreply = "9.99"\n'
+    path = tmp_path / "shop.toml"
+    path.write_text(text)
+    with serve_in_thread() as running:
+        for given_as in (text, path, str(path)):
+            running.load(given_as)
+            assert running.dump().startswith(text)
+        assert running.dump() == "\n".join([text] * 3)
+        running.load('faults = [{fault = "reset"}]')
+        assert "[[faults]]" in running.dump()
+        with pytest.raises(ScenarioError, match=r"^stubs\[0\]\.service: "):
+            running.load("[[stubs]]")
+        with pytest.raises(FileNotFoundError):
+            running.load("nowhere.toml")
+        running.stub("x", bytes.isdigit)
+        with pytest.raises(ScenarioError, match="program"):
+            running.dump()

@@ -1,0 +1,183 @@
+"""What is wrong with a scenario, named by its key."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esps_portal.journal.values import ScenarioError, read_json
+from esps_portal.mock.scenario_reading import (
+    read_fault,
+    read_scenario,
+    read_scenario_toml,
+    read_stub,
+)
+
+WRONG = [
+    ("stub = []", "stub: there is no such key; there are stubs, faults, limits"),
+    ("stubs = 1", "stubs: a list, not 1"),
+    ("stubs = [1]", "stubs[0]: a table of keys and values, not 1"),
+    ("[[stubs]]", "stubs[0].service: this key is needed"),
+    ('stubs = [{service = "A"}]', "stubs[0].service: a name (a-z, then up to 63 of"),
+    (
+        'stubs = [{service = "a", "b c" = 1}]',
+        'stubs[0]."b c": there is no such key; there are service',
+    ),
+    ('stubs = [{service = "a", args = "x"}]', 'stubs[0].args: a list, not "x"'),
+    (
+        'stubs = [{service = "a", args = [1]}]',
+        "stubs[0].args[0]: text, or a table with b64, any or",
+    ),
+    ('stubs = [{service = "a", args = [{any = false}]}]', "stubs[0].args[0].any: true, not false"),
+    ('stubs = [{service = "a", args = [{}]}]', "stubs[0].args[0]: exactly one of b64, any, regex"),
+    ('stubs = [{service = "a", args = ["", {b64 = "x"}]}]', "stubs[0].args[1]: base64 in b64, not"),
+    ('stubs = [{service = "a", args = [{regex = "("}]}]', "stubs[0].args[0].regex: no regular"),
+    ('stubs = [{service = "a", args = [{regex = 1}]}]', "stubs[0].args[0].regex: text, or"),
+    ('stubs = [{service = "a", more_args = 1}]', "stubs[0].more_args: true or false, not 1"),
+    ('stubs = [{service = "a", reply = 1}]', 'stubs[0].reply: text, or {"b64": "..."}, not 1'),
+    ('stubs = [{service = "a", reply = ["", 1]}]', "stubs[0].reply[1]: text, or"),
+    ('stubs = [{service = "a", fail = []}]', "stubs[0].fail: an error code, and words, not []"),
+    ('stubs = [{service = "a", fail = "No"}]', "stubs[0].fail: a name"),
+    ('stubs = [{service = "a", fail = ["No"]}]', "stubs[0].fail[0]: a name"),
+    ('stubs = [{service = "a", fail = ["no", 1]}]', "stubs[0].fail[1]: text, or"),
+    (
+        'stubs = [{service = "a", fail = "b", reply = ""}]',
+        "stubs[0].fail: an answer is a reply or a",
+    ),
+    ('stubs = [{service = "a", data = [1]}]', "stubs[0].data[0]: text, or"),
+    ('stubs = [{service = "a", data = [{delay = -1}]}]', "stubs[0].data[0].delay: seconds, 0 or"),
+    ('stubs = [{service = "a", delay = nan}]', "stubs[0].delay: seconds, 0 or more, not NaN"),
+    ('stubs = [{service = "a", delay = true}]', "stubs[0].delay: seconds, 0 or more, not true"),
+    (
+        f'stubs = [{{service = "a", delay = 1{"0" * 400}}}]',
+        "stubs[0].delay: seconds, 0 or more, not",
+    ),
+    ('stubs = [{service = "a", times = 0}]', "stubs[0].times: a number from 1 on, not 0"),
+    (
+        'stubs = [{service = "a", answers = [{}, {times = "x"}]}]',
+        'stubs[0].answers[1].times: a number from 1 on, not "x"',
+    ),
+    (
+        'stubs = [{service = "a", answers = [{service = "b"}]}]',
+        "stubs[0].answers[0].service: there is no such key; there are reply, fail, data, delay,",
+    ),
+    (
+        'stubs = [{service = "a", times = 1, answers = []}]',
+        "stubs[0].times: it belongs in one of the",
+    ),
+    ("faults = [{}]", "faults[0].fault: this key is needed"),
+    ("faults = [{fault = 1}]", "faults[0].fault: text, not 1"),
+    (
+        'faults = [{fault = "rest"}]',
+        "faults[0].fault: unknown fault 'rest'; did you mean 'reset'?",
+    ),
+    (
+        'faults = [{fault = "reset", seconds = 1}]',
+        "faults[0].seconds: fault 'reset' has no parameter 'seconds'; choose from service",
+    ),
+    (
+        'faults = [{fault = "reset", "a\\u001b" = 1}]',
+        "faults[0].\"a\\u001b\": fault 'reset' has no parameter 'a\\x1b'; choose from service",
+    ),
+    ('faults = [{fault = "reset", optional = 1}]', "faults[0].optional: true or false, not 1"),
+    (
+        'faults = [{fault = "reset", times = "x"}]',
+        "faults[0].times: times must be a positive",
+    ),
+    ('faults = [{fault = "reset", seed = 1}]', "faults[0].seed: seed needs chance"),
+    (
+        'faults = [{fault = "reset", when = "now"}]',
+        "faults[0].when: when must be 'before' or",
+    ),
+    (
+        'faults = [{fault = "drop", transport = "tcp"}]',
+        "faults[0].transport: fault 'drop' works over UDP only",
+    ),
+    ('faults = [{fault = "latency"}]', "faults[0]: fault 'latency' needs seconds"),
+    (
+        'faults = [{fault = "latency", seconds = "x"}]',
+        "faults[0].seconds: fault 'latency': s",
+    ),
+    (
+        f'faults = [{{fault = "latency", seconds = 1{"0" * 400}}}]',
+        "faults[0].seconds: fault 'latency': sec",
+    ),
+    ("limits = 1", "limits: a table of keys and values, not 1"),
+    ("limits = {lines = 1}", "limits.lines: there is no such key; there are max_line, max_unterm"),
+    ('limits = {max-line = "x"}', 'limits.max-line: a whole number, not "x"'),
+    ("limits = {max-line = true}", "limits.max-line: a whole number, not true"),
+    ("limits = {max-line = 1}", "limits.max-line: max_line is 512 at least, not 1"),
+    ("limits = {max_line = 100000}", "limits.max_line: max_unterminated must not be less"),
+    ("limits = {idle = inf}", "limits.idle: seconds, 0 or more, not Infinity"),
+    ("limits = {max-line = 600, max_line = 600}", "limits.max_line: it is there twice"),
+    ("a = 1\nb =", "not TOML: Invalid value (at end of document)"),
+    ("a = 1\nb = ,\n", "not TOML: Invalid value (at line 2, column 5)"),
+    ("[[stubs]]\nservice = 'a'\nservice = 'b'\n", "not TOML: Cannot overwrite a value (at line 3"),
+]
+
+
+@pytest.mark.parametrize(("toml", "says"), WRONG)
+def test_an_error_names_its_key(toml: str, says: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        read_scenario_toml(toml)
+    assert str(caught.value).startswith(says)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "not JSON: "),
+        ("1" * 5000, "not JSON: "),
+        ("[" * 100_000, "not JSON: "),
+        (b"\xff", "not JSON: "),
+        ('{"a": 1, "b": {"c": 1, "c": 2}}', 'not JSON: the key "c" is there twice'),
+    ],
+)
+def test_json_that_is_none(text: str | bytes, says: str) -> None:
+    with pytest.raises(ScenarioError, match=re.escape(says)):
+        read_json(text)
+
+
+def test_half_a_surrogate_pair_is_no_text() -> None:
+    with pytest.raises(ScenarioError, match=r"^reply: text that UTF-8 can carry"):
+        read_stub(read_json('{"service": "a", "reply": "\\ud800"}'))
+    with pytest.raises(ScenarioError, match=r"^service: a name"):
+        read_stub(read_json('{"service": "a\\ud800"}'))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+keys = st.sampled_from(
+    [
+        "stubs",
+        "faults",
+        "limits",
+        "service",
+        "args",
+        "reply",
+        "fault",
+        "times",
+        "b64",
+        "any",
+        "data",
+    ]
+)
+
+
+@given(json_values | st.dictionaries(keys, json_values, max_size=4))
+def test_whatever_it_is_it_is_read_or_refused(value: object) -> None:
+    for read in (read_scenario, read_stub, read_fault):
+        try:
+            read(value)
+        except ScenarioError as error:
+            assert str(error)  # noqa: PT017 - nothing else may leave it

@@ -1,0 +1,158 @@
+"""A scenario written down, and read again as it was."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esps_portal.journal.values import ScenarioError, octets_of, plain_octets
+from esps_portal.mock.matching import ANY, ANY_ARGS
+from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario
+from esps_portal.mock.scenario_reading import (
+    read_scenario_toml,
+)
+from esps_portal.mock.scenario_writing import plain_scenario, scenario_toml
+from esps_portal.mock.stubs import Answer, Stub
+from esps_portal.protocol.messages import ERR, OK
+from tests.mock.scenarios import WHOLE, portal
+
+
+def test_a_dump_is_what_was_read() -> None:
+    scripted = portal(max_in_flight=8, idle=30)
+    read_scenario_toml(WHOLE).apply(scripted)
+    assert scenario_toml(Scenario.of(scripted)) == WHOLE
+
+
+def test_nothing_is_an_empty_file() -> None:
+    assert scenario_toml(Scenario.of(portal())) == ""
+    assert read_scenario_toml("") == Scenario()
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        re.compile("a", re.IGNORECASE | re.DOTALL),
+        re.compile("(?i)a"),
+        re.compile("(?i)a", re.DOTALL),
+        re.compile("(?x) a # b", re.VERBOSE),
+        re.compile("a # (", re.VERBOSE),
+        re.compile(rb"\xff+", re.MULTILINE),
+        re.compile(b"a", re.LOCALE),
+        re.compile("\\w", re.ASCII),
+    ],
+)
+def test_a_pattern_keeps_its_flags(pattern: re.Pattern[Any]) -> None:
+    scripted = portal()
+    scripted.script.stubs.place(Stub("a", (pattern,), max_line=8192))
+    (stub,) = read_scenario_toml(scenario_toml(Scenario.of(scripted))).stubs
+    (again,) = stub.args
+    assert isinstance(again, re.Pattern)
+    assert again.flags == pattern.flags
+    assert again.pattern.endswith(pattern.pattern)
+
+
+def test_what_no_file_can_hold() -> None:
+    scripted = portal()
+    scripted.script.stubs.place(Stub("a", ("x", bytes.isdigit), max_line=8192))
+    with pytest.raises(ScenarioError, match=re.escape("stubs[0].args[1]: ")):
+        scenario_toml(Scenario.of(scripted))
+
+
+names = st.sampled_from(["a", "price", "x-1.y_z"])
+octets = st.binary(max_size=8) | st.text(max_size=8).map(str.encode)
+rows = st.lists(octets, max_size=3).map(tuple)
+seconds = st.floats(0, 1e9)
+answers = st.builds(
+    Answer,
+    steps=st.lists(seconds | rows, max_size=3),
+    kind=st.just(OK),
+    args=rows,
+    times=st.none() | st.integers(1, 9),
+    closes=st.booleans(),
+    done=st.just(value=True),
+) | st.builds(
+    Answer,
+    kind=st.just(ERR),
+    args=st.builds(lambda code, words: (code.encode(), *words), names, rows),
+    done=st.just(value=True),
+)
+wanted = octets | st.just(ANY) | st.text("abc.\x7f\U0001f600", max_size=5).map(re.compile)
+
+
+planned = st.builds(
+    Scenario,
+    stubs=st.lists(
+        st.builds(
+            PlannedStub,
+            service=names,
+            args=st.builds(
+                lambda row, rest: (*row, *rest),
+                st.lists(wanted, max_size=3),
+                st.sampled_from([(), (ANY_ARGS,)]),
+            ),
+            answers=st.lists(answers, max_size=3).map(tuple),
+            optional=st.booleans(),
+        ),
+        max_size=3,
+        unique_by=lambda stub: stub.service,  # a portal gives them back by their service
+    ).map(tuple),
+    faults=st.lists(
+        st.builds(
+            PlannedFault,
+            kind=st.sampled_from(["reset", "corrupt"]),
+            said=st.fixed_dictionaries(
+                {},
+                optional={
+                    "service": names,
+                    "request": st.integers(1, 9) | st.lists(st.integers(1, 9), min_size=1),
+                    "chance": st.floats(0, 1),
+                },
+            ),
+            optional=st.booleans(),
+        ),
+        max_size=2,
+    ).map(tuple),
+)
+PORTAL = portal()
+
+
+@given(planned)
+def test_any_portal_is_dumped_and_read_as_it_was(scenario: Scenario) -> None:
+    PORTAL.script.clear()
+    scenario.apply(PORTAL)
+    before = Scenario.of(PORTAL)
+    plain, toml = plain_scenario(before), scenario_toml(before)
+    assert tomllib.loads(toml) == plain
+    assert json.loads(json.dumps(plain)) == plain
+    stubs, faults = PORTAL.script.stubs.all, PORTAL.script.faults.in_force
+    PORTAL.script.clear()
+    read_scenario_toml(toml).apply(PORTAL)
+    for ours, theirs in zip(stubs, PORTAL.script.stubs.all, strict=True):
+        assert (ours.service, ours.pattern) == (theirs.service, theirs.pattern)
+        assert ours.is_optional == theirs.is_optional
+        assert [_said(answer) for answer in ours.answers] == [_said(a) for a in theirs.answers]
+    for placed, again in zip(faults, PORTAL.script.faults.in_force, strict=True):
+        assert (str(placed), placed.is_optional) == (str(again), again.is_optional)
+
+
+def _said(answer: Answer) -> tuple[object, ...]:
+    return answer.steps, answer.kind, answer.args, answer.times, answer.closes
+
+
+@given(st.binary())
+def test_octets_survive(data: bytes) -> None:
+    assert octets_of(json.loads(json.dumps(plain_octets(data)))) == data
+
+
+@given(st.text())
+def test_any_text_survives_toml(text: str) -> None:
+    scripted = portal()
+    scripted.script.stubs.place(Stub("a", (text,), max_line=1 << 20))
+    (stub,) = tomllib.loads(scenario_toml(Scenario.of(scripted)))["stubs"]
+    assert stub["args"] == [text]

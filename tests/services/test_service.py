@@ -1,0 +1,58 @@
+"""What may be declared as a service, and what a declaration says of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+
+import pytest
+
+from esps_portal.services.service import CallContext, Service
+
+
+def plain(first: bytes, second: bytes = b"") -> bytes:
+    """Join two.
+
+    And say no more than that in LIST.
+    """
+    return first + second
+
+
+async def row_of(*args: bytes, call: CallContext) -> None:
+    await call.data(*args)
+
+
+def test_a_function_says_most_of_it() -> None:
+    service = Service.declare(plain)
+    assert (service.name, service.summary, service.flags) == ("plain", "Join two.", "-")
+    assert (service.least, service.most) == (1, 2)
+    assert (service.instant, service.wants_call, service.free) == (True, False, False)
+
+
+def test_a_task_is_told_by_its_kind() -> None:
+    service = Service.declare(row_of, idempotent=True, transports=["tcp"])
+    assert (service.name, service.flags) == ("row-of", "ait")
+    assert (service.least, service.most > 1000) == (0, True)
+    assert (service.instant, service.wants_call, service.free) == (False, True, False)
+
+
+def test_what_has_no_name_needs_one() -> None:
+    nameless = partial(plain, b"a")
+    with pytest.raises(ValueError, match="'' is not a name"):
+        Service.declare(nameless)
+    service = Service.declare(nameless, name="after-a")
+    assert (service.least, service.most) == (0, 1)
+
+
+def test_a_generator_is_told_how_lines_are_sent() -> None:
+    async def ticks() -> AsyncIterator[bytes]:
+        yield b"tick"
+
+    with pytest.raises(TypeError, match=r"await call\.data\(\.\.\.\)"):
+        Service.declare(ticks)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("transports", [[], ["sctp"], ["tcp", "tls"]])
+def test_transports(transports: list[str]) -> None:
+    with pytest.raises(ValueError, match="transports are tcp and udp"):
+        Service.declare(plain, transports=transports)
