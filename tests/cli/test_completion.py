@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -162,6 +163,20 @@ def test_what_is_offered_of_a_fault_is_taken() -> None:
         }
         assert offered <= {*fault.parameters, *SELECTORS}
         assert offered >= {*fault.parameters}
+
+
+def test_a_shell_that_has_gone_is_silence() -> None:
+    with subprocess.Popen(
+        [COMMAND],
+        env={**os.environ, "_ESPS_PORTAL_COMPLETE": "bash_complete", "COMP_LINE": "esps-portal "},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (141, b"")
 
 
 # ---- bash itself -------------------------------------------------------------------------------
