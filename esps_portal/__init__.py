@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from esps_portal import blocking as blocking
     from esps_portal import testing as testing
-    from esps_portal.client.connecting import connect as connect
+    from esps_portal.client.connect import connect as connect
     from esps_portal.protocol.errors import ClosedError as ClosedError
     from esps_portal.protocol.errors import EspsError as EspsError
     from esps_portal.protocol.errors import PeerError as PeerError
@@ -48,7 +48,7 @@ else:
             "TimedOutError": "protocol.errors",
             "UnreachableError": "protocol.errors",
             "blocking": "",
-            "connect": "client.connecting",
+            "connect": "client.connect",
             "serve": "server.serving",
             "testing": "",
         },

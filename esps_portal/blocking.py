@@ -20,6 +20,7 @@ from copy import copy
 from typing import Self, TypeVar
 
 from esps_portal.client.host_socket import HostSocket
+from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
 from esps_portal.protocol.errors import (
     EspsError,
     PeerError,
@@ -27,8 +28,7 @@ from esps_portal.protocol.errors import (
     TimedOutError,
     UnreachableError,
 )
-from esps_portal.protocol.requester import Pending, Requester
-from esps_portal.protocol.retransmission import Retransmission, length_that_fits
+from esps_portal.protocol.retransmission import Retransmission, padded_length
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
 
@@ -62,14 +62,14 @@ class _Block(AbstractContextManager[_Value, None]):
         self._end(self._values.pop())
 
 
-class Rows:
+class DataStream:
     """The DATA lines of a running call, as they arrive. Iterate over it once, within the block.
 
     Attributes:
         result: the arguments of the final OK; empty until the iteration has ended.
     """
 
-    def __init__(self, pending: Pending, receive: Callable[[], None]) -> None:
+    def __init__(self, pending: PendingRequest, receive: Callable[[], None]) -> None:
         self._pending = pending
         self._receive = receive
         self._has_ended = False
@@ -88,7 +88,7 @@ class Rows:
         self.result = self._pending.result()
         raise StopIteration
 
-    def end(self) -> Pending:
+    def end(self) -> PendingRequest:
         """The block is over: nothing more is to be had. Returns the call."""
         self._has_ended = True
         return self._pending
@@ -99,7 +99,7 @@ class _Peer:
 
     _socket: socket.socket | HostSocket
 
-    def __init__(self, requester: Requester, timeout: float) -> None:
+    def __init__(self, requester: ClientConnection, timeout: float) -> None:
         self._requester = requester
         self._timeout = timeout
 
@@ -123,7 +123,7 @@ class _Peer:
 
     def stream(
         self, service: str, *args: str | bytes, timeout: float | None = None
-    ) -> AbstractContextManager[Rows, None]:
+    ) -> AbstractContextManager[DataStream, None]:
         """Call a service and yield its DATA lines as they arrive.
 
         ``with portal.stream("drip", "3", "10") as rows: for row in rows: ...``
@@ -133,12 +133,12 @@ class _Peer:
             timeout: seconds for the whole call.
         """
 
-        def begin() -> Rows:
+        def begin() -> DataStream:
             deadline = self._deadline(timeout)
             pending = self._begin(b"CALL", (service, *args), deadline)
-            return Rows(pending, lambda: self._receive(pending, deadline))
+            return DataStream(pending, lambda: self._receive(pending, deadline))
 
-        def end(rows: Rows) -> None:
+        def end(rows: DataStream) -> None:
             self._finish(rows.end())
 
         return _Block(begin, end)
@@ -156,7 +156,7 @@ class _Peer:
             self._finish(pending)
         return pending.result()
 
-    def _begin(self, verb: bytes, args: tuple[str | bytes, ...], deadline: float) -> Pending:
+    def _begin(self, verb: bytes, args: tuple[str | bytes, ...], deadline: float) -> PendingRequest:
         pending = self._requester.ask(verb, args)
         try:
             self._start(pending, deadline)
@@ -172,13 +172,13 @@ class _Peer:
         """Let the next socket operation take until ``deadline``."""
         self._socket.settimeout(_bounded(deadline - _now_before(deadline)))
 
-    def _start(self, pending: Pending, deadline: float) -> None:
+    def _start(self, pending: PendingRequest, deadline: float) -> None:
         raise NotImplementedError
 
-    def _receive(self, pending: Pending, deadline: float) -> None:
+    def _receive(self, pending: PendingRequest, deadline: float) -> None:
         raise NotImplementedError
 
-    def _finish(self, pending: Pending) -> None:
+    def _finish(self, pending: PendingRequest) -> None:
         self._requester.forget(pending)
 
     def close(self) -> None:
@@ -193,7 +193,7 @@ class TCPPortal(_Peer):
 
     def __init__(self, connected: socket.socket, timeout: float) -> None:
         numbers = itertools.count(1)
-        super().__init__(Requester(lambda: b"c%d" % next(numbers)), timeout)
+        super().__init__(ClientConnection(lambda: b"c%d" % next(numbers)), timeout)
         self._socket = connected
         self._lost: EspsError | None = None
 
@@ -217,7 +217,7 @@ class TCPPortal(_Peer):
         while self._requester.product is None:
             self._receive(None, deadline)
 
-    def _start(self, pending: Pending, deadline: float) -> None:
+    def _start(self, pending: PendingRequest, deadline: float) -> None:
         if self._lost is not None:
             raise copy(self._lost)
         self._send(pending.request.encode(), deadline)
@@ -236,7 +236,7 @@ class TCPPortal(_Peer):
             self._lose(PeerError("a request was interrupted while it was sent"))
             raise
 
-    def _receive(self, pending: Pending | None, deadline: float) -> None:  # noqa: ARG002 - UDP needs it
+    def _receive(self, pending: PendingRequest | None, deadline: float) -> None:  # noqa: ARG002 - UDP needs it
         self._wait_until(deadline)
         try:
             data = self._socket.recv(_READ_SIZE)
@@ -251,7 +251,7 @@ class TCPPortal(_Peer):
         except ProtocolError as error:
             raise self._lose(self._requester.peer_error(error)) from error
 
-    def _finish(self, pending: Pending) -> None:
+    def _finish(self, pending: PendingRequest) -> None:
         super()._finish(pending)
         if pending.final is None and self._lost is None:
             with contextlib.suppress(EspsError):
@@ -275,14 +275,14 @@ class UDPPortal(_Peer):
     _socket: HostSocket
 
     def __init__(self, connected: HostSocket, timeout: float, schedule: Retransmission) -> None:
-        super().__init__(Requester(lambda: secrets.token_hex(8).encode()), timeout)
+        super().__init__(ClientConnection(lambda: secrets.token_hex(8).encode()), timeout)
         self._socket = connected
         self._schedule = schedule
         self._datagram = b""
         self._waits: Iterator[float] = iter(())
         self._next = 0.0
 
-    def _start(self, pending: Pending, deadline: float) -> None:  # noqa: ARG002 - TCP needs it
+    def _start(self, pending: PendingRequest, deadline: float) -> None:  # noqa: ARG002 - TCP needs it
         self._transmit(pending.request.encode())
 
     def _transmit(self, datagram: bytes) -> None:
@@ -306,7 +306,7 @@ class UDPPortal(_Peer):
                 raise UnreachableError(f"cannot send: {error.strerror}") from error
             self._send()
 
-    def _receive(self, pending: Pending, deadline: float) -> None:
+    def _receive(self, pending: PendingRequest, deadline: float) -> None:
         now = _now_before(deadline, self._requester.rejected)
         if self._next <= now:
             self._put()
@@ -320,7 +320,7 @@ class UDPPortal(_Peer):
                 raise UnreachableError(f"nobody listens there: {error.strerror}") from error
             self._send()
             return
-        length = length_that_fits(pending, len(self._datagram))
+        length = padded_length(pending, len(self._datagram))
         if length is not None:
             self._requester.resume(pending)
             self._transmit(pending.request.encode(length))

@@ -14,7 +14,7 @@ import trio.testing
 from esps_portal import Limits, ServerConfig, serve
 from esps_portal.product import PRODUCT
 from esps_portal.server.serving import Listening
-from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.dispatch import Dispatcher
 
 _PATIENCE = 30  # seconds of the wall clock
@@ -120,7 +120,7 @@ async def running(
     The other keywords are those of `Limits`.
     """
     if portal is None:
-        portal = bundled_portal(PRODUCT, Limits(**limits))  # type: ignore[arg-type]
+        portal = builtin_portal(PRODUCT, Limits(**limits))  # type: ignore[arg-type]
     moved = isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock)
     async with trio.open_nursery() as nursery:
         listening = await nursery.start(serve, ServerConfig(portal=portal, port=0, hold=hold))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import attrs
 
 from esps_portal.journal.records import RecordedConnection
-from esps_portal.testing import RunningPortal
+from esps_portal.testing import PortalController
 
 PATIENCE = 30  # seconds; no test waits that long unless it fails
 # Nothing that would come at once has come after it. Longer makes a test surer, and slower.
@@ -76,7 +76,7 @@ class Client:
 
 
 @contextlib.contextmanager
-def connected(portal: RunningPortal, *, greeted: bool = True) -> Iterator[Client]:
+def connected(portal: PortalController, *, greeted: bool = True) -> Iterator[Client]:
     """Connect over TCP; the greeting has been read unless it is not to be."""
     with socket.create_connection((portal.host, portal.port), PATIENCE) as sock:
         client = Client(sock)
@@ -86,7 +86,7 @@ def connected(portal: RunningPortal, *, greeted: bool = True) -> Iterator[Client
 
 
 @contextlib.contextmanager
-def udp(portal: RunningPortal, *, joined: bool = True) -> Iterator[socket.socket]:
+def udp(portal: PortalController, *, joined: bool = True) -> Iterator[socket.socket]:
     """A UDP socket, connected to the portal unless it is not to be."""
     family = socket.AF_INET6 if ":" in portal.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
@@ -126,19 +126,19 @@ def timed() -> Iterator[Elapsed]:
 GENEROUS = 10  # seconds that something late may be later on a machine that is busy
 
 
-def until(done: Callable[[], object], portal: RunningPortal) -> None:
+def until(done: Callable[[], object], portal: PortalController) -> None:
     """Wait until something is true of the portal."""
     deadline = time.monotonic() + PATIENCE
     while not done():
         assert time.monotonic() < deadline, portal.transcript()
 
 
-def closed(portal: RunningPortal) -> list[RecordedConnection]:
+def closed(portal: PortalController) -> list[RecordedConnection]:
     """Return the connections once all have ended: after its FIN a portal listens for a while."""
     until(lambda: all(found.closed is not None for found in portal.connections()), portal)
     return portal.connections()
 
 
-def assert_all_struck(portal: RunningPortal) -> None:
+def assert_all_struck(portal: PortalController) -> None:
     """No test of a fault passes for nothing: each fault has struck, or is optional."""
-    assert [text for text in portal.findings() if text.startswith("fault never struck")] == []
+    assert [text for text in portal.problems() if text.startswith("fault never struck")] == []

@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from esps_portal.inspection.columns import bracketed
+from esps_portal.inspection.tool_tables import bracketed
 from esps_portal.journal.records import (
     ABORTED,
     FAULTED,

@@ -36,9 +36,9 @@ def bind_hint(error: CannotBindError, option: str) -> str:
 
 def _by_whom(error: CannotBindError) -> str:
     """Return who holds the port, if that can be seen."""
-    from esps_portal.inspection.holders import look  # noqa: PLC0415 - psutil is slow to import
+    from esps_portal.inspection.holders import scan  # noqa: PLC0415 - psutil is slow to import
 
-    holders = [h for h in look(error.port).holders if _is_in_the_way(h, error)]
+    holders = [h for h in scan(error.port).holders if _is_in_the_way(h, error)]
     seen = {f"{visible(h.program or '?')} (pid {h.pid})" for h in holders if h.pid is not None}
     return f" by {', '.join(sorted(seen))}" if seen else ""
 

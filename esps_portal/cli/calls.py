@@ -21,7 +21,7 @@ from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Request
 
 if TYPE_CHECKING:
-    from esps_portal.client.peer import Peer
+    from esps_portal.client.portal_client import PortalClient
 
 # Columns that the summary of a service is indented by, and a width at which that is too much.
 _INDENT, _NARROW_INDENT, _NARROW = 15, 4, 60
@@ -62,7 +62,7 @@ def list_command(service: str | None, url: str, timeout: float, *, as_json: bool
     Flags: a runs as a task, i idempotent, t TCP only, - none of them.
     """
 
-    async def asked(portal: Peer) -> None:
+    async def asked(portal: PortalClient) -> None:
         names = await portal.services() if service is None else [service]
         for name in names:
             described = [text(arg) for arg in await portal.describe(name)]
@@ -150,7 +150,7 @@ def call_command(  # noqa: PLR0913 - click hands every option over as a paramete
     _check_size(service, octets, cut="-" in args)
     show = _show_json if as_json else _show_raw if raw else _show_text
 
-    async def asked(portal: Peer) -> None:
+    async def asked(portal: PortalClient) -> None:
         async with portal.stream(service, *octets) as rows:
             async for row in rows:
                 show("data", row)

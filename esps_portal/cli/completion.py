@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import EspsError
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # Seconds that a person waits for the shell to complete a word.
 _PATIENCE = 0.5
+# How a portal may have been named.
+_GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 # Selectors that a fault cannot have that comes before any request.
 _OF_REQUESTS = ("service", "request", "when")
 
@@ -32,22 +35,24 @@ def complete_file(_: click.Context, __: click.Parameter, incomplete: str) -> lis
 
 def complete_service(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Return the services of the portal that --url or ESPS_PORTAL_URL names."""
+    url = ctx.params.get("url")
+    if url is None and ctx.get_parameter_source("url") in _GIVEN:
+        return []  # it names no portal
+    from esps_portal.cli.options import DEFAULT_URL  # noqa: PLC0415 - options name completions
+
     names: list[str] = []
     # A thread, since looking a host up cannot be bounded; at the end nobody waits for it.
-    asking = threading.Thread(
-        target=_ask_services, args=(ctx.params.get("url"), names), daemon=True
-    )
+    asking = threading.Thread(target=_ask_services, args=(url or DEFAULT_URL, names), daemon=True)
     asking.start()
     asking.join(_PATIENCE)
     return _beginning_with(incomplete, list(names))
 
 
-def _ask_services(url: str | None, names: list[str]) -> None:
+def _ask_services(url: str, names: list[str]) -> None:
     from esps_portal import blocking  # noqa: PLC0415 - for those who press TAB here
-    from esps_portal.cli.options import DEFAULT_URL  # noqa: PLC0415 - options name completions
 
     try:
-        with blocking.connect(url or DEFAULT_URL, timeout=_PATIENCE) as portal:
+        with blocking.connect(url, timeout=_PATIENCE) as portal:
             offered = portal.services()
     except (EspsError, ValueError):
         return

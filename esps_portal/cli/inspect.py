@@ -51,8 +51,8 @@ def inspect_command(port: int, host: str | None, as_json: bool, timeout: float) 
       esps-portal inspect --port 8080 --json
     """  # noqa: D301 - click wants the real character, not its name
     # Imported here: the help of the whole command must not wait for it.
-    from esps_portal.inspection.prose import prose  # noqa: PLC0415
     from esps_portal.inspection.report import UnknownHostError, inspect_port  # noqa: PLC0415
+    from esps_portal.inspection.text_report import prose  # noqa: PLC0415
 
     need_output()
     try:

@@ -25,7 +25,7 @@ from esps_portal.cli.session import Problem, is_unknown_host, run, too_late
 from esps_portal.protocol.errors import EspsError, PeerError
 
 if TYPE_CHECKING:
-    from esps_portal.client.peer import Peer
+    from esps_portal.client.portal_client import PortalClient
 
 
 @attrs.define
@@ -91,7 +91,7 @@ class Pinging:
     as_json: bool
     tally: Tally
     problem: Problem | None = None
-    _portal: Peer | None = None
+    _portal: PortalClient | None = None
     _connection: contextlib.AsyncExitStack = attrs.field(factory=contextlib.AsyncExitStack)
     _was_there: bool = False
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from esps_portal.cli.errors import fail
-from esps_portal.cli.foreground import listening_options, run, serve_until_signalled
 from esps_portal.cli.options import TargetType
 from esps_portal.cli.reloading import Reload, reopen
-from esps_portal.cli.scripted_serve import open_record, record_option
+from esps_portal.cli.script_options import open_record, record_option
+from esps_portal.cli.server_runner import listening_options, run, serve_until_signalled
 from esps_portal.protocol.urls import PortalURL
 
 if TYPE_CHECKING:

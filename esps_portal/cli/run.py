@@ -11,7 +11,7 @@ import click
 
 from esps_portal.cli.errors import complain, fail
 from esps_portal.cli.script_files import ScriptFile
-from esps_portal.cli.scripted_serve import Script, scripted_options
+from esps_portal.cli.script_options import Script, scripted_options
 
 if TYPE_CHECKING:
     import trio
@@ -219,9 +219,9 @@ def _tell_fault(fault: Fault) -> None:
 
 def _verify(script: Script, status: int) -> None:
     """Print what a strict test fails for; a command that failed keeps its status."""
-    from esps_portal.mock.verification import findings, report  # noqa: PLC0415 - help must not wait
+    from esps_portal.mock.verification import find_problems, report  # noqa: PLC0415 - help must not wait
 
-    problems = findings(script.portal.script)
+    problems = find_problems(script.portal.script)
     if problems:
         complain(f"esps-portal: {report(script.portal.script, problems)}")
         raise click.exceptions.Exit(status or 1)

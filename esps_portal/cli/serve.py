@@ -12,9 +12,9 @@ import attrs
 import click
 
 from esps_portal.cli.errors import fail
-from esps_portal.cli.foreground import listening_options, run, serve_until_signalled
 from esps_portal.cli.script_files import ScriptFile
-from esps_portal.cli.scripted_serve import Script, control_option, scripted_options
+from esps_portal.cli.script_options import Script, control_option, scripted_options
+from esps_portal.cli.server_runner import listening_options, run, serve_until_signalled
 
 if TYPE_CHECKING:
     import trio
@@ -108,23 +108,23 @@ def serve_command(  # noqa: PLR0913 - click hands every option over as a paramet
 async def _serve(config: ServerConfig, script: Script | None, reports: Reports) -> int:
     from esps_portal.server.serving import serve  # noqa: PLC0415 - help must not wait for it
 
-    told = partial(_tell_fault, reports)
+    on_fault = partial(_tell_fault, reports)
     if script is not None:
         reports.watch(script.portal.script.journal)
 
     async def begin(nursery: trio.Nursery, listening: Listening) -> tuple[str, int] | None:
         if script is None:
             return None
-        control = await script.begin(nursery, listening, told)
+        control = await script.begin(nursery, listening, on_fault)
         for fault in script.faults:
-            told(fault)
+            on_fault(fault)
         return control
 
     return await serve_until_signalled(
         partial(serve, config),
         begin,
         reports,
-        script.reloads(told) if script is not None else (),
+        script.reloads(on_fault) if script is not None else (),
         dual_stack=config.sockets is not None and config.sockets.take_ipv4_on_ipv6,
     )
 

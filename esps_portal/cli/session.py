@@ -26,7 +26,7 @@ from esps_portal.protocol.errors import (
 from esps_portal.protocol.urls import PortalURL
 
 if TYPE_CHECKING:
-    from esps_portal.client.peer import Peer
+    from esps_portal.client.portal_client import PortalClient
 
 # What went wrong, where it was no refusal, for a program.
 _KINDS: dict[type[EspsError], str] = {
@@ -85,9 +85,9 @@ class Session:
     timeout: float
     bounded: bool = True
     as_json: bool = False
-    _portal: Peer | None = None
+    _portal: PortalClient | None = None
 
-    def run(self, asked: Callable[[Peer], Awaitable[None]]) -> None:
+    def run(self, asked: Callable[[PortalClient], Awaitable[None]]) -> None:
         """Connect and run a command's coroutine; what goes wrong becomes one line and exit 1."""
         need_output()
         try:
@@ -100,7 +100,7 @@ class Session:
         except ValueError as error:
             raise click.UsageError(str(error)) from error
 
-    async def _ask(self, asked: Callable[[Peer], Awaitable[None]]) -> None:
+    async def _ask(self, asked: Callable[[PortalClient], Awaitable[None]]) -> None:
         import trio  # noqa: PLC0415 - help must not wait for it
 
         from esps_portal import connect  # noqa: PLC0415 - the same
@@ -115,7 +115,7 @@ class Session:
             raise too_late(self._portal, self.url, self.timeout) from None
 
 
-def too_late(portal: Peer | None, url: str, timeout: float) -> TimedOutError:
+def too_late(portal: PortalClient | None, url: str, timeout: float) -> TimedOutError:
     """Return the error for what did not come in time.
 
     Args:

@@ -8,10 +8,10 @@ from copy import copy
 
 import trio
 
-from esps_portal.client.peer import Peer
-from esps_portal.client.reading import Turns
+from esps_portal.client.portal_client import PortalClient
+from esps_portal.client.shared_reader import SharedReader
+from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
 from esps_portal.protocol.errors import ClosedError, EspsError, PeerError, ProtocolError
-from esps_portal.protocol.requester import Pending, Requester
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -24,14 +24,14 @@ GREETING_DUE = 0.5
 _CLEANUP = 1.0
 
 
-class TCPPeer(Peer):
+class TCPClient(PortalClient):
     """A portal over a connected, non-blocking TCP socket, which it owns."""
 
     def __init__(self, connected: socket.socket) -> None:
         numbers = itertools.count(1)
         self._socket = connected
-        self._requester = Requester(lambda: b"c%d" % next(numbers))
-        self._turns = Turns(self._read)
+        self._requester = ClientConnection(lambda: b"c%d" % next(numbers))
+        self._turns = SharedReader(self._read)
         self._outgoing = bytearray()
         # Whoever has something to send waits for it: so if the one who sends is cancelled, the
         # next one goes on.
@@ -58,7 +58,7 @@ class TCPPeer(Peer):
     def _has_greeted(self) -> bool:
         return self._requester.product is not None
 
-    async def _send(self, verb: bytes, args: tuple[str | bytes, ...]) -> Pending:
+    async def _send(self, verb: bytes, args: tuple[str | bytes, ...]) -> PendingRequest:
         self._raise_if_lost()
         pending = self._requester.ask(verb, args)
         self._outgoing += pending.request.encode()
@@ -69,12 +69,12 @@ class TCPPeer(Peer):
             raise
         return pending
 
-    async def wait_for_news(self, pending: Pending) -> None:
+    async def wait_for_news(self, pending: PendingRequest) -> None:
         """Wait until there is something of ``pending`` to collect."""
         await trio.lowlevel.checkpoint_if_cancelled()
         await self._turns.wait_for_news(pending)
 
-    async def _abandon(self, pending: Pending) -> None:
+    async def _abandon(self, pending: PendingRequest) -> None:
         self._requester.forget(pending)
         if self._lost is None:
             self._outgoing += self._requester.cancellation(pending)

@@ -13,11 +13,11 @@ import attrs
 import trio
 
 from esps_portal.client.host_socket import HostSocket
-from esps_portal.client.peer import Peer
-from esps_portal.client.reading import Turns
+from esps_portal.client.portal_client import PortalClient
+from esps_portal.client.shared_reader import SharedReader
+from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
 from esps_portal.protocol.errors import TimedOutError, UnreachableError
-from esps_portal.protocol.requester import Pending, Requester
-from esps_portal.protocol.retransmission import Retransmission, length_that_fits
+from esps_portal.protocol.retransmission import Retransmission, padded_length
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -34,30 +34,30 @@ class _Sent:
     deadline: float = 0.0
 
 
-class UDPPeer(Peer):
+class UDPClient(PortalClient):
     """A portal over a UDP socket, which it owns, and which does not block."""
 
     def __init__(self, connected: HostSocket, schedule: Retransmission) -> None:
         self._socket = connected
         self._schedule = schedule
-        self._requester = Requester(lambda: secrets.token_hex(8).encode())
-        self._turns = Turns(self._read)
-        self._sent: dict[Pending, _Sent] = {}
+        self._requester = ClientConnection(lambda: secrets.token_hex(8).encode())
+        self._turns = SharedReader(self._read)
+        self._sent: dict[PendingRequest, _Sent] = {}
 
-    async def _send(self, verb: bytes, args: tuple[str | bytes, ...]) -> Pending:
+    async def _send(self, verb: bytes, args: tuple[str | bytes, ...]) -> PendingRequest:
         await trio.lowlevel.checkpoint()
         pending = self._requester.ask(verb, args)
         self._transmit(pending, pending.request.encode())
         return pending
 
-    async def wait_for_news(self, pending: Pending) -> None:
+    async def wait_for_news(self, pending: PendingRequest) -> None:
         """Wait for the answer; send the request again as long as none comes."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while not pending.has_news:
             sent = self._sent[pending]
             with trio.move_on_at(sent.deadline):
                 await self._turns.wait_for_news(pending)
-            length = length_that_fits(pending, len(sent.datagram))
+            length = padded_length(pending, len(sent.datagram))
             if length is not None:
                 self._requester.resume(pending)
                 self._transmit(pending, pending.request.encode(length))
@@ -66,7 +66,7 @@ class UDPPeer(Peer):
         if pending.is_over:
             self._sent.pop(pending, None)
 
-    def _transmit(self, pending: Pending, datagram: bytes) -> None:
+    def _transmit(self, pending: PendingRequest, datagram: bytes) -> None:
         first, *others = self._schedule.waits(random.random())  # noqa: S311 - jitter, no secret
         sent = self._sent[pending] = _Sent(datagram, others, trio.current_time() + first)
         self._put(sent.datagram)
@@ -102,7 +102,7 @@ class UDPPeer(Peer):
             return
         self._requester.receive_datagram_untrusted(datagram)
 
-    async def _abandon(self, pending: Pending) -> None:
+    async def _abandon(self, pending: PendingRequest) -> None:
         # UDP has no CANCEL: the portal's own time bound ends the call.
         await trio.lowlevel.cancel_shielded_checkpoint()
         self._requester.forget(pending)

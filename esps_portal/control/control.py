@@ -27,13 +27,13 @@ from esps_portal.journal.values import (
     read_seconds,
     read_truth,
 )
-from esps_portal.journal.waiters import Watch, Watches
+from esps_portal.journal.waiters import Waiter, Waiters
 from esps_portal.mock.never_struck import why_never_struck
 from esps_portal.mock.scenario import Scenario
 from esps_portal.mock.scenario_reading import read_fault, read_scenario, read_stub
 from esps_portal.mock.scenario_writing import plain_scenario
 from esps_portal.mock.scripted import ScriptedPortal
-from esps_portal.mock.verification import findings
+from esps_portal.mock.verification import find_problems
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.net.bind import bind
 from esps_portal.net.port_control import PortControl
@@ -42,7 +42,7 @@ from esps_portal.net.streams import Stream
 from esps_portal.product import PRODUCT
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
-from esps_portal.server.connection import Connection, accept_policy
+from esps_portal.server.connection import PortalConnection, accept_policy
 from esps_portal.services.dispatch import Call, Portal
 from esps_portal.services.service import CallContext, Service
 
@@ -61,12 +61,12 @@ class Control:
     """The services of a control port, for one portal and the ports of its data port.
 
     Attributes:
-        told: hears of each fault that is placed through it.
+        on_fault: hears of each fault that is placed through it.
     """
 
     portal: ScriptedPortal
     ports: PortControl
-    told: Callable[[Fault], None]
+    on_fault: Callable[[Fault], None]
     _faults: dict[int, Fault] = attrs.field(factory=dict)
     _last: int = 0
     _resetting: trio.Lock = attrs.field(factory=trio.Lock)
@@ -112,7 +112,7 @@ class Control:
                 return
             fault = read_fault(said).make()
         self.portal.script.faults.place(fault)
-        self.told(fault)
+        self.on_fault(fault)
         self._last += 1
         self._faults[self._last] = fault
         await _tell(call, {"id": self._last, "fault": str(fault), "seed": fault.seed})
@@ -147,7 +147,7 @@ class Control:
             await _tell(call, {"happened": fault.happened})
             return
         journal = self.portal.script.journal
-        if not await _comes(journal.watches, partial(journal.watch, service, count), timeout):
+        if not await _comes(journal.waiters, partial(journal.add_waiter, service, count), timeout):
             called = len(journal.calls_of(service))
             words = f"{service or 'anything'} was called {called} of {count} times"
             raise ReplyError("x-timeout", f"{words} in {timeout:g} s")
@@ -155,8 +155,8 @@ class Control:
 
     async def _wait_for_fault(self, fault: Fault, count: int, timeout: float) -> None:  # noqa: ASYNC109
         faults = self.portal.script.faults
-        begin = partial(faults.watches.begin, fault, count, fault.happened)
-        if await _comes(faults.watches, begin, timeout):
+        begin = partial(faults.waiters.begin, fault, count, fault.happened)
+        if await _comes(faults.waiters, begin, timeout):
             return
         words = f"fault {fault} struck {fault.happened} of {count} times in {timeout:g} s"
         if not fault.happened:
@@ -168,7 +168,7 @@ class Control:
         with _Refusing():
             Table.of(read_json(plain), "", ())
         await become_quiet()
-        problems = findings(self.portal.script)
+        problems = find_problems(self.portal.script)
         for problem in problems:
             await _tell(call, problem)
         if problems:
@@ -195,7 +195,7 @@ class Control:
         if not said:
             await _tell(call, plain_scenario(Scenario.of(self.portal)))
         for fault in placed:
-            self.told(fault)
+            self.on_fault(fault)
 
     async def down(self, plain: bytes) -> None:
         """Take the data port out of service, or back."""
@@ -212,8 +212,8 @@ class Control:
 
 
 async def _comes(
-    watches: Watches,
-    begin: Callable[[Callable[[], None]], Watch],
+    waiters: Waiters,
+    begin: Callable[[Callable[[], None]], Waiter],
     timeout: float,  # noqa: ASYNC109 - it is what the client asked for
 ) -> bool:
     """Wait for what a watch is begun for; return whether it has happened."""
@@ -223,12 +223,12 @@ async def _comes(
         with trio.move_on_after(timeout):
             await come.wait()
     finally:
-        watches.remove(watch)
+        waiters.remove(watch)
     return come.is_set()
 
 
 class _Refusing:
-    """Turns what is wrong with an argument into a refusal that names the key."""
+    """SharedReader what is wrong with an argument into a refusal that names the key."""
 
     def __enter__(self) -> None:
         return None
@@ -251,7 +251,7 @@ async def serve_control(
     ports: PortControl,
     *,
     port: int = 0,
-    told: Callable[[Fault], None] = lambda _: None,
+    on_fault: Callable[[Fault], None] = lambda _: None,
     task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the control port on loopback until cancelled. Reports its address once it listens.
@@ -259,19 +259,19 @@ async def serve_control(
     Args:
         portal, ports: what is controlled.
         port: 0 takes a free one.
-        told: hears of each fault that is placed through it: one by chance has drawn its seed.
+        on_fault: hears of each fault that is placed through it: one by chance has drawn its seed.
 
     Raises:
         CannotBindError: the port cannot be bound; raised before anything is served.
     """
     (listener,) = bind(("127.0.0.1",), port, udp=False).tcp
     async with trio.open_nursery() as nursery:
-        offered = Control(portal, ports, told).offered()
+        offered = Control(portal, ports, on_fault).offered()
 
-        def handler(stream: Stream, remote: tuple[str, int]) -> Connection:
+        def handler(stream: Stream, remote: tuple[str, int]) -> PortalConnection:
             # One request after another, in order, though most services are tasks: so a client, or
             # one line of a shell, may send all its requests at once. Only `wait` runs beside.
-            return Connection(stream, remote, offered, in_order=_waits)
+            return PortalConnection(stream, remote, offered, in_order=_waits)
 
         connections = ConnectionServer(handler, accept_policy(LIMITS), nursery)
         nursery.start_soon(connections.watch)

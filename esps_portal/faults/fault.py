@@ -1,7 +1,7 @@
 """Placed faults: which request or connection each one hits, by number and by chance.
 
-This module decides and performs nothing: a `FaultBook` is shown every unit and says which `Fault`
-hits it; `esps_portal.faults.plan` says what that makes of a reply, and the transports do it.
+This module decides and performs nothing: a `FaultRegistry` is shown every unit and says which
+`Fault` hits it; `esps_portal.faults.plan` says what that makes of a reply, and writers perform it.
 A fault has struck when the first of it is done.
 """
 
@@ -28,7 +28,7 @@ from esps_portal.faults.fault_types import (
     known,
 )
 from esps_portal.journal.records import RecordedCall, RecordedConnection
-from esps_portal.journal.waiters import Watches
+from esps_portal.journal.waiters import Waiters
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -264,7 +264,7 @@ def _for_report(unit: Unit) -> Unit:
     return attrs.evolve(unit, connection=None)
 
 
-class FaultBook:
+class FaultRegistry:
     """The faults that were placed, in that order: the first in force that fits strikes."""
 
     def __init__(self) -> None:
@@ -273,11 +273,11 @@ class FaultBook:
         # Those that were removed, as long as a report still needs them.
         self._removed: list[Fault] = []
         #: Who waits for a fault to strike; its subject is the fault.
-        self.watches: Watches = Watches()
+        self.waiters: Waiters = Waiters()
 
     def place(self, fault: Fault) -> Fault:
         """Put a fault in force."""
-        fault.on_strike = self.watches.see
+        fault.on_strike = self.waiters.see
         self.in_force.append(fault)
         return fault
 

@@ -53,7 +53,7 @@ class Holder:
 
 
 @attrs.frozen
-class Sight:
+class SocketScan:
     """What was seen, and what was not.
 
     Attributes:
@@ -67,7 +67,7 @@ class Sight:
     unseen: tuple[str, ...]
 
 
-def look(port: int) -> Sight:
+def scan(port: int) -> SocketScan:
     """Return the sockets on ``port`` of this machine that this process may see."""
     sockets, unseen = _sockets()
     mine = [s for s in sockets if s.laddr and s.laddr.port == port]
@@ -79,7 +79,7 @@ def look(port: int) -> Sight:
     if any(h.pid is None for h in holders):
         unseen = [*unseen, _why_no_process()]
     order = sorted(holders, key=lambda h: (h.transport, h.family, h.host, h.state, h.pid or 0))
-    return Sight(tuple(order), dict(sorted(connections.items())), tuple(unseen))
+    return SocketScan(tuple(order), dict(sorted(connections.items())), tuple(unseen))
 
 
 def _sockets() -> tuple[list[Any], list[str]]:

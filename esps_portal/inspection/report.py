@@ -9,10 +9,10 @@ from typing import Any
 import attrs
 
 from esps_portal.inspection import probe
-from esps_portal.inspection.columns import Table, tables
 from esps_portal.inspection.facts import PortFacts, look_up
-from esps_portal.inspection.holders import CONNECTED, WILDCARDS, Holder, Sight, look
+from esps_portal.inspection.holders import CONNECTED, WILDCARDS, Holder, SocketScan, scan
 from esps_portal.inspection.probe import Answer, Target
+from esps_portal.inspection.tool_tables import Table, tables
 from esps_portal.net.bind import is_own_address
 
 
@@ -34,7 +34,7 @@ class Report:
 
     port: int
     host: str | None
-    sight: Sight
+    sight: SocketScan
     answers: tuple[Answer, ...]
     facts: PortFacts
 
@@ -88,7 +88,11 @@ def inspect_port(port: int, host: str | None = None, timeout: float = 1.0) -> Re
     """
     hosts = [] if host is None else _addresses(host)
     here = host is None or any(map(is_own_address, hosts))
-    sight = look(port) if here else Sight((), {}, (f"what runs on {host}: it is not this machine",))
+    sight = (
+        scan(port)
+        if here
+        else SocketScan((), {}, (f"what runs on {host}: it is not this machine",))
+    )
     if hosts and here:
         kept = tuple(h for h in sight.holders if any(_covers(h, address) for address in hosts))
         sight = attrs.evolve(sight, holders=kept)

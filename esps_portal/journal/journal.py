@@ -19,7 +19,7 @@ from esps_portal.journal.records import (
     RecordedCall,
     RecordedConnection,
 )
-from esps_portal.journal.waiters import Watch, Watches
+from esps_portal.journal.waiters import Waiter, Waiters
 from esps_portal.protocol.messages import Request, readable_request
 
 #: Requests, and connections, that are kept; older ones are forgotten, and counted.
@@ -99,7 +99,7 @@ class Journal:
         #: Told of each entry as it happens.
         self.sinks: list[Sink] = []
         #: Who waits for calls; see `watch`.
-        self.watches: Watches = Watches()
+        self.waiters: Waiters = Waiters()
         self._order = 0
         self._accepted = 0
         self._requests = 0
@@ -111,15 +111,15 @@ class Journal:
         self._held = 0
         self.connections.clear()
         self._accepted = self._requests = 0
-        self.watches.begin_anew()
+        self.waiters.begin_anew()
 
     def end(self) -> None:
         """Tell whoever waits that nothing more will happen."""
-        self.watches.end()
+        self.waiters.end()
 
-    def watch(self, service: str | None, count: int, met: Callable[[], None]) -> Watch:
-        """Have ``met`` called, once, when a service was called so often; see `Watch`."""
-        return self.watches.begin(service, count, len(self.calls_of(service)), met)
+    def add_waiter(self, service: str | None, count: int, met: Callable[[], None]) -> Waiter:
+        """Have ``met`` called, once, when a service was called so often; see `Waiter`."""
+        return self.waiters.begin(service, count, len(self.calls_of(service)), met)
 
     @property
     def has_news(self) -> bool:
@@ -185,8 +185,8 @@ class Journal:
         self._keep(record)
         if self.sinks:
             self._tell(self._order, at, RECEIVED, record)
-        if self.watches and record.is_call:
-            self.watches.see(record.service)
+        if self.waiters and record.is_call:
+            self.waiters.see(record.service)
         return record
 
     def ended(self, record: RecordedCall, state: str, sent: bytes, now: float) -> None:
@@ -203,7 +203,7 @@ class Journal:
     @property
     def is_heard(self) -> bool:
         """Whether somebody is told of each entry as it happens; if not, carriers may note runs."""
-        return bool(self.sinks or self.watches)
+        return bool(self.sinks or self.waiters)
 
     def begin_run(self) -> list[Answered]:
         """Return where carriers add each request that they have answered at once.

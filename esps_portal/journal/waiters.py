@@ -12,7 +12,7 @@ import attrs
 
 
 @attrs.define(eq=False)
-class Watch:
+class Waiter:
     """One wait.
 
     Attributes:
@@ -28,30 +28,32 @@ class Watch:
     met: Callable[[], None]
 
 
-class Watches:
+class Waiters:
     """All who wait."""
 
     def __init__(self) -> None:
-        self._waiting: list[Watch] = []
+        self._waiting: list[Waiter] = []
         self._has_ended = False
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def begin(self, subject: Hashable, count: int, happened: int, met: Callable[[], None]) -> Watch:
-        """Have ``met`` called, once, when it has happened ``count`` times; see `Watch`.
+    def begin(
+        self, subject: Hashable, count: int, happened: int, met: Callable[[], None]
+    ) -> Waiter:
+        """Have ``met`` called, once, when it has happened ``count`` times; see `Waiter`.
 
         Args:
             happened: how often it has already.
         """
-        watch = Watch(subject, count, count - happened, met)
+        watch = Waiter(subject, count, count - happened, met)
         if watch.missing <= 0 or self._has_ended:
             met()
         else:
             self._waiting.append(watch)
         return watch
 
-    def remove(self, watch: Watch) -> None:
+    def remove(self, watch: Waiter) -> None:
         """Let one wait no longer; it may have been met."""
         with contextlib.suppress(ValueError):
             self._waiting.remove(watch)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from esps_portal.services.service import as_octets
+from esps_portal.services.service import as_bytes
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -45,7 +45,7 @@ ANY_ARGS: Final = _AnyArgs()
 
 #: What may match an argument: itself (text is UTF-8), `ANY`, `ANY_ARGS`, a compiled regular
 #: expression that matches all of it, or a predicate that takes it as bytes: true is a match.
-Wanted = (
+Matcher = (
     str | bytes | _Any | _AnyArgs | re.Pattern[str] | re.Pattern[bytes] | Callable[[bytes], object]
 )
 
@@ -54,11 +54,11 @@ Wanted = (
 class ArgumentPattern:
     """The arguments that a stub answers to."""
 
-    wanted: tuple[Wanted, ...]
+    wanted: tuple[Matcher, ...]
     open_ended: bool
 
     @classmethod
-    def of(cls, args: Sequence[Wanted]) -> ArgumentPattern:
+    def of(cls, args: Sequence[Matcher]) -> ArgumentPattern:
         """Return the pattern for what was given to ``stub``.
 
         Raises:
@@ -120,9 +120,9 @@ def _shown_octets(value: bytes) -> str:
     return repr(text) if text.isprintable() else repr(value)
 
 
-def _checked(wanted: Wanted) -> Wanted:
+def _checked(wanted: Matcher) -> Matcher:
     if isinstance(wanted, str | bytes | bytearray | memoryview):
-        return as_octets(wanted)
+        return as_bytes(wanted)
     if inspect.iscoroutinefunction(wanted):
         raise TypeError("a predicate is a plain function: what an async one returns is always true")
     if isinstance(wanted, _Any | _AnyArgs | re.Pattern) or callable(wanted):
@@ -133,7 +133,7 @@ def _checked(wanted: Wanted) -> Wanted:
     )
 
 
-def _fits(wanted: Wanted, arg: bytes) -> bool:
+def _fits(wanted: Matcher, arg: bytes) -> bool:
     if isinstance(wanted, bytes):
         return wanted == arg
     if isinstance(wanted, re.Pattern):

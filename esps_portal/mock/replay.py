@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import attrs
 
 from esps_portal.journal.recording import RecordedAnswer, RecordingError
-from esps_portal.mock.matching import Wanted
+from esps_portal.mock.matching import Matcher
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.mock.stubs import Answer, Stub
 from esps_portal.protocol import grammar
@@ -72,7 +72,7 @@ def _by_call(answers: Iterable[RecordedAnswer]) -> list[list[RecordedAnswer]]:
 
 
 def _stub(recorded: list[RecordedAnswer], max_line: int) -> Stub:
-    wanted: tuple[Wanted, ...] = recorded[0].args
+    wanted: tuple[Matcher, ...] = recorded[0].args
     # With its own, shorter tag an answer may fit that is too long for a stub's check.
     stub = Stub(recorded[0].service.decode(), wanted, max_line=max_line + len(_LONGEST_TAG))
     stub.optional()

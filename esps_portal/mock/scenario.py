@@ -16,7 +16,7 @@ import attrs
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_types import SELECTORS, VOCABULARY, FaultError
 from esps_portal.journal.values import ScenarioError
-from esps_portal.mock.matching import ANY_ARGS, Wanted
+from esps_portal.mock.matching import ANY_ARGS, Matcher
 from esps_portal.mock.stubs import Answer, Stub, StubError
 from esps_portal.protocol.limits import Limits
 from esps_portal.tracebacks import hides_frame
@@ -35,7 +35,7 @@ class PlannedStub:
     """One stub; `esps_portal.mock.stubs` says what each part means."""
 
     service: str
-    args: tuple[Wanted, ...] = ()
+    args: tuple[Matcher, ...] = ()
     answers: tuple[Answer, ...] = ()
     optional: bool = False
 
@@ -43,7 +43,7 @@ class PlannedStub:
     def of(cls, stub: Stub) -> PlannedStub:
         """Return the plan of a stub that was placed, as if it had never been used."""
         pattern = stub.pattern
-        rest: tuple[Wanted, ...] = (ANY_ARGS,) if pattern.open_ended else ()
+        rest: tuple[Matcher, ...] = (ANY_ARGS,) if pattern.open_ended else ()
         answers = tuple(_copied(answer) for answer in stub.answers)
         return cls(stub.service, (*pattern.wanted, *rest), answers, stub.is_optional)
 
@@ -96,7 +96,7 @@ class PlannedFault:
         try:
             fault = Fault.of(self.kind, **self.said)
         except FaultError as error:
-            key = culprit(partial(Fault.of, self.kind), self.said, error)
+            key = offending_key(partial(Fault.of, self.kind), self.said, error)
             words = str(error)
             words = words if len(words) <= _SHOWN else f"{words[: _SHOWN - 3]}..."
             raise ScenarioError(_below(path, key), words) from error
@@ -160,7 +160,7 @@ class Scenario:
         return faults
 
 
-def culprit(make: Callable[..., object], said: Mapping[str, Any], error: ValueError) -> str:
+def offending_key(make: Callable[..., object], said: Mapping[str, Any], error: ValueError) -> str:
     """Return the key that makes ``make(**said)`` fail: without it there is no such error."""
     for key in said:
         try:

@@ -22,8 +22,8 @@ from esps_portal.journal.values import (
     read_truth,
     shown,
 )
-from esps_portal.mock.matching import ANY, ANY_ARGS, Wanted
-from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario, culprit
+from esps_portal.mock.matching import ANY, ANY_ARGS, Matcher
+from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario, offending_key
 from esps_portal.mock.stubs import Answer, Step
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import ERR, OK
@@ -61,7 +61,7 @@ def read_scenario(plain: object, path: str = "") -> Scenario:
 def read_stub(plain: object, path: str = "") -> PlannedStub:
     """Return one stub."""
     table = Table.of(plain, path, _STUB_KEYS)
-    args: tuple[Wanted, ...] = table.get("args", partial(read_row, _wanted), ())
+    args: tuple[Matcher, ...] = table.get("args", partial(read_row, _wanted), ())
     if table.get("more_args", read_truth, default=False):
         args = (*args, ANY_ARGS)
     return PlannedStub(
@@ -155,7 +155,7 @@ def _arguments(plain: object, path: str) -> tuple[bytes, ...]:
     )
 
 
-def _wanted(plain: object, path: str) -> Wanted:
+def _wanted(plain: object, path: str) -> Matcher:
     if isinstance(plain, str):
         return read_octets(plain, path)
     if not isinstance(plain, dict):
@@ -173,7 +173,7 @@ def _wanted(plain: object, path: str) -> Wanted:
     )
 
 
-def _pattern(plain: object, path: str) -> Wanted:
+def _pattern(plain: object, path: str) -> Matcher:
     """Return a regular expression: of text; or of octets, where it is written in base64."""
     octets = read_octets(plain, path)
     try:
@@ -207,6 +207,6 @@ def _limits(plain: object, path: str) -> dict[str, int | float]:
     try:
         Limits(**found)  # type: ignore[arg-type]  # each has the type of its default
     except ValueError as error:
-        name = culprit(Limits, found, error)
+        name = offending_key(Limits, found, error)
         raise ScenarioError(f"{path}.{written[name]}", str(error)) from error
     return found

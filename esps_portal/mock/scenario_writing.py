@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from esps_portal.journal.values import ScenarioError, in_base64, plain_octets
-from esps_portal.mock.matching import ANY, ANY_ARGS, Wanted, shown
+from esps_portal.mock.matching import ANY, ANY_ARGS, Matcher, shown
 from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario
 from esps_portal.mock.stubs import Answer
 from esps_portal.protocol.messages import ERR
@@ -91,7 +91,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
     return plain
 
 
-def _wanted(wanted: Wanted, path: str) -> object:
+def _wanted(wanted: Matcher, path: str) -> object:
     if wanted is ANY:
         return {"any": True}
     if isinstance(wanted, bytes):

@@ -7,12 +7,12 @@ import traceback
 
 import attrs
 
-from esps_portal.faults.fault import FaultBook
+from esps_portal.faults.fault import FaultRegistry
 from esps_portal.journal.journal import Journal
 from esps_portal.mock.stub_call import StubCall
-from esps_portal.mock.stubs import Mismatch, StubBook
+from esps_portal.mock.stubs import Mismatch, StubRegistry
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import Request, refusal
+from esps_portal.protocol.messages import Request, error_reply
 from esps_portal.services.dispatch import Outcome, Portal
 from esps_portal.services.service import Caller, CloseAfter, Service
 from esps_portal.services.statistics import Statistics
@@ -27,8 +27,8 @@ _MOST_FAILURES = 10
 class Script:
     """What is to happen, and what has."""
 
-    stubs: StubBook = attrs.field(factory=StubBook)
-    faults: FaultBook = attrs.field(factory=FaultBook)
+    stubs: StubRegistry = attrs.field(factory=StubRegistry)
+    faults: FaultRegistry = attrs.field(factory=FaultRegistry)
     journal: Journal = attrs.field(factory=Journal)
     #: The first unforeseen calls, each with why it was refused.
     unexpected: list[tuple[Request, str]] = attrs.field(factory=list)
@@ -46,7 +46,7 @@ class Script:
     def end(self) -> None:
         """Notify whoever waits that nothing more will happen."""
         self.journal.end()
-        self.faults.watches.end()
+        self.faults.waiters.end()
 
     def note_unexpected(self, request: Request, why: str) -> None:
         """Remember an unforeseen call; of a flood the beginning is enough."""
@@ -89,10 +89,10 @@ class ScriptedPortal:
         found = self.script.stubs.find(request.args[0], request.args[1:])
         if isinstance(found, Mismatch):
             self.script.note_unexpected(request, str(found))
-            return refusal(request.tag, "unmatched", _bounded(str(found)))
+            return error_reply(request.tag, "unmatched", _bounded(str(found)))
         # A call that is refused for lack of room uses nothing up.
         if not caller.reserve(idempotent=False, runs=not found.is_instant):
-            return refusal(request.tag, "busy", "too many calls run: try again")
+            return error_reply(request.tag, "busy", "too many calls run: try again")
         answer = found.take()
         if not answer.instant:
             return StubCall(request, caller, self.limits.max_line, answer.closes, answer=answer)

@@ -19,10 +19,10 @@ from typing import Any, TypeVar, cast
 
 import attrs
 
-from esps_portal.mock.matching import ArgumentPattern, Wanted, shown
+from esps_portal.mock.matching import ArgumentPattern, Matcher, shown
 from esps_portal.protocol import grammar
 from esps_portal.protocol.messages import DATA, ERR, OK, Reply
-from esps_portal.services.service import as_octets
+from esps_portal.services.service import as_bytes
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -85,7 +85,7 @@ def _link(method: _Link) -> _Link:
 class Stub:
     """Answers for one service name and one pattern of arguments. Each method returns the stub."""
 
-    def __init__(self, service: str, args: Sequence[Wanted], *, max_line: int) -> None:
+    def __init__(self, service: str, args: Sequence[Matcher], *, max_line: int) -> None:
         if not _is_name(service):
             raise StubError(f"{service!r} is not a name: a-z, then up to 63 of a-z 0-9 - . _")
         self.service = service
@@ -103,19 +103,19 @@ class Stub:
     @_link
     def reply(self, *args: str | bytes) -> Stub:
         """Answer ``OK`` with these arguments."""
-        return self._finish(OK, tuple(as_octets(arg) for arg in args))
+        return self._finish(OK, tuple(as_bytes(arg) for arg in args))
 
     @_link
     def fail(self, code: str, *words: str | bytes) -> Stub:
         """Refuse with an error code, a name of the registry or ``x-...``, and words."""
         if not _is_name(code):
             raise StubError(f"{code!r} is not an error code: a-z, then up to 63 of a-z 0-9 - . _")
-        return self._finish(ERR, (code.encode(), *(as_octets(word) for word in words)))
+        return self._finish(ERR, (code.encode(), *(as_bytes(word) for word in words)))
 
     @_link
     def data(self, *args: str | bytes) -> Stub:
         """Send a DATA line with these arguments before the final line that follows."""
-        row = tuple(as_octets(arg) for arg in args)
+        row = tuple(as_bytes(arg) for arg in args)
         self._measure(DATA, row)
         self._open().steps.append(row)
         return self
@@ -236,7 +236,7 @@ class Mismatch:
 
 
 @attrs.define
-class StubBook:
+class StubRegistry:
     """All stubs, in the order in which they were placed; permanent ones come last.
 
     A permanent stub belongs to a whole session: it survives `clear`, nobody has to use it, and it

@@ -13,7 +13,7 @@ from esps_portal.mock.stubs import describe_stub, shown_call
 MOST_LINES = 120
 
 
-def findings(script: Script) -> list[str]:
+def find_problems(script: Script) -> list[str]:
     """Return what is wrong, a line each; nothing where all is well."""
     found = [
         f"unexpected call: {shown_call(request.args[0], request.args[1:])}\n    {why}"

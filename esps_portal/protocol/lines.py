@@ -44,7 +44,7 @@ class Unterminated:
     """More bytes without an LF than are allowed: the connection ends."""
 
 
-Piece = bytes | TooLong | Skipped | Unterminated
+LineEvent = bytes | TooLong | Skipped | Unterminated
 
 
 class LineSplitter:
@@ -75,7 +75,7 @@ class LineSplitter:
         """Whether a line has begun and not ended; it may be one that is skipped."""
         return bool(self._pending or self._skipped)
 
-    def feed(self, data: bytes) -> Sequence[Piece]:
+    def feed(self, data: bytes) -> Sequence[LineEvent]:
         """Return what ``data`` completes, in order: lines without their LF, and what went wrong."""
         if self._skipped:
             return self._feed_with_care(data)
@@ -89,9 +89,9 @@ class LineSplitter:
         self._pending = pieces.pop()
         return pieces
 
-    def _feed_with_care(self, data: bytes) -> list[Piece]:
+    def _feed_with_care(self, data: bytes) -> list[LineEvent]:
         """Do the same where a line may be too long: each piece is measured."""
-        found: list[Piece] = []
+        found: list[LineEvent] = []
         *whole, rest = data.split(b"\n")
         for piece in whole:
             self._add(piece, found)
@@ -106,7 +106,7 @@ class LineSplitter:
         self._add(rest, found)
         return found
 
-    def _add(self, piece: bytes, found: list[Piece]) -> None:
+    def _add(self, piece: bytes, found: list[LineEvent]) -> None:
         """Add to the unfinished line; from the first excess byte on, only count."""
         before = self._skipped
         if not before:

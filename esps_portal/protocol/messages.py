@@ -83,7 +83,7 @@ class Reply:
             joined = grammar.encode_args(args)
         return b"%b %b %b\n" % (self.tag, self.kind, joined)
 
-    def wordless(self, machine_arguments: int = 0) -> Reply:
+    def without_text(self, machine_arguments: int = 0) -> Reply:
         """Return this refusal without the words for a person: the code and what a machine reads."""
         return Reply(self.tag, self.kind, self.args[: 1 + machine_arguments])
 
@@ -107,18 +107,18 @@ def _join(first: bytes, second: bytes, args: tuple[bytes, ...]) -> bytes:
 
 
 @overload
-def refusal(tag: bytes, code: str, *words: str | bytes) -> Reply: ...
+def error_reply(tag: bytes, code: str, *words: str | bytes) -> Reply: ...
 
 
 @overload
-def refusal(tag: None, code: str, *words: str | bytes) -> Notice: ...
+def error_reply(tag: None, code: str, *words: str | bytes) -> Notice: ...
 
 
 @overload
-def refusal(tag: bytes | None, code: str, *words: str | bytes) -> Reply | Notice: ...
+def error_reply(tag: bytes | None, code: str, *words: str | bytes) -> Reply | Notice: ...
 
 
-def refusal(tag: bytes | None, code: str, *words: str | bytes) -> Reply | Notice:
+def error_reply(tag: bytes | None, code: str, *words: str | bytes) -> Reply | Notice:
     """Return ``TAG ERR code words``, or ``* ERR code words`` where no tag could be read."""
     args = (code.encode(), *(w.encode() if isinstance(w, str) else w for w in words))
     return Notice(ERR, args) if tag is None else Reply(tag, ERR, args)

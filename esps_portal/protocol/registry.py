@@ -18,8 +18,8 @@ class Verb:
 
     name: bytes
     udp: bool
-    least: int
-    most: int | None
+    min_args: int
+    max_args: int | None
 
 
 @attrs.frozen
@@ -45,12 +45,12 @@ class ErrorCode:
 VERBS = {
     verb.name: verb
     for verb in (
-        Verb(b"HELLO", udp=True, least=1, most=None),
-        Verb(b"PING", udp=True, least=0, most=None),
-        Verb(b"LIST", udp=True, least=0, most=1),
-        Verb(b"CALL", udp=True, least=1, most=None),
-        Verb(b"CANCEL", udp=False, least=1, most=1),
-        Verb(b"QUIT", udp=False, least=0, most=0),
+        Verb(b"HELLO", udp=True, min_args=1, max_args=None),
+        Verb(b"PING", udp=True, min_args=0, max_args=None),
+        Verb(b"LIST", udp=True, min_args=0, max_args=1),
+        Verb(b"CALL", udp=True, min_args=1, max_args=None),
+        Verb(b"CANCEL", udp=False, min_args=1, max_args=1),
+        Verb(b"QUIT", udp=False, min_args=0, max_args=0),
     )
 }
 
@@ -87,8 +87,10 @@ def hint_for_verb(verb: bytes) -> str:
 def what_is_wrong_with_arguments(verb: bytes, args: tuple[bytes, ...]) -> str:
     """Return the words of a ``bad-arguments`` for the number of a verb's arguments, or ``""``."""
     entry = VERBS[verb]
-    if len(args) < entry.least:
-        return f"{verb.decode()} needs {entry.least} argument{'s' * (entry.least != 1)}"
-    if entry.most is not None and len(args) > entry.most:
-        return f"{verb.decode()} takes at most {entry.most} argument{'s' * (entry.most != 1)}"
+    if len(args) < entry.min_args:
+        return f"{verb.decode()} needs {entry.min_args} argument{'s' * (entry.min_args != 1)}"
+    if entry.max_args is not None and len(args) > entry.max_args:
+        return (
+            f"{verb.decode()} takes at most {entry.max_args} argument{'s' * (entry.max_args != 1)}"
+        )
     return ""

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import attrs
 
+from esps_portal.protocol.client_connection import PendingRequest
 from esps_portal.protocol.messages import ERR
-from esps_portal.protocol.requester import Pending
 
 # A line is no longer where the peer's limit has not been learnt (spec, Length).
 _LONGEST = 8192
@@ -54,7 +54,7 @@ class Retransmission:
         return sum(self.waits(1.0))
 
 
-def length_that_fits(pending: Pending, sent: int) -> int | None:
+def padded_length(pending: PendingRequest, sent: int) -> int | None:
     """Return how long the request must be for its answer, if the answer says that it is not.
 
     ``None``: it is no ``too-large``, or one that no padding helps, or has helped often enough: a

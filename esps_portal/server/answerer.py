@@ -12,12 +12,12 @@ from collections.abc import Callable
 
 import trio
 
-from esps_portal.faults.fault import FaultBook, Unit
+from esps_portal.faults.fault import FaultRegistry, Unit
 from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
 from esps_portal.net.writer import HIGH_WATER
-from esps_portal.protocol.conversation import Cancel, Conversation, Quit
-from esps_portal.protocol.lines import Piece, Skipped, Unterminated
+from esps_portal.protocol.lines import LineEvent, Skipped, Unterminated
 from esps_portal.protocol.messages import Notice, Reply, Request, readable_request
+from esps_portal.protocol.server_connection import Cancel, Quit, ServerConnection
 from esps_portal.server.call_tasks import CallTasks
 from esps_portal.server.endings import EndReason
 from esps_portal.server.observer import ConnectionObserver, Exchange
@@ -31,13 +31,13 @@ _EMPTY = (b"", b"\r")
 class ConnectionCaller(Caller):
     """The client of a connection."""
 
-    def __init__(self, remote: tuple[str, int], conversation: Conversation) -> None:
+    def __init__(self, remote: tuple[str, int], protocol: ServerConnection) -> None:
         super().__init__("tcp", remote[0], remote[1])
-        self._conversation = conversation
+        self._protocol = protocol
 
     def reserve(self, *, idempotent: bool, runs: bool) -> bool:  # noqa: ARG002 - it is UDP's
         """Whether there is room; what is answered at once takes none."""
-        return not runs or not self._conversation.is_full
+        return not runs or not self._protocol.is_full
 
 
 class Answerer:
@@ -54,12 +54,12 @@ class Answerer:
         "_caller",
         "_calls",
         "_cancelling",
-        "_conversation",
         "_faults",
         "_in_order",
         "_nursery",
         "_observer",
         "_portal",
+        "_protocol",
         "_quit",
         "_replies",
         "_writer",
@@ -69,23 +69,23 @@ class Answerer:
         self,
         portal: Dispatcher,
         remote: tuple[str, int],
-        conversation: Conversation,
+        protocol: ServerConnection,
         replies: ReplyWriter,
         calls: CallTasks,
         *,
         observer: ConnectionObserver | None,
-        faults: FaultBook | None,
+        faults: FaultRegistry | None,
         in_order: Callable[[Call], bool],
     ) -> None:
         self._portal = portal
-        self._conversation = conversation
+        self._protocol = protocol
         self._replies = replies
         self._writer = replies.writer
         self._calls = calls
         self._observer = observer
         self._faults = faults
         self._in_order = in_order
-        self._caller = ConnectionCaller(remote, conversation)
+        self._caller = ConnectionCaller(remote, protocol)
         # What is answered once other calls have ended.
         self._cancelling: tuple[Cancel, Exchange] | None = None
         self._quit: Exchange | None = None
@@ -102,10 +102,10 @@ class Answerer:
 
     async def answer_lines(self) -> None:
         """Answer what has been received, in order, and send the answers."""
-        read, answer, caller = self._conversation.read, self._portal.answer, self._caller
+        read, answer, caller = self._protocol.read, self._portal.answer, self._caller
         observer, outgoing, now = self._observer, self._writer.outgoing, trio.current_time()
         is_watched = self._is_watched
-        for line in self._conversation.pieces:
+        for line in self._protocol.lines:
             if is_watched:
                 await self._answer_watched(line)
             else:
@@ -138,10 +138,10 @@ class Answerer:
             return True
         return self._replies.is_busy
 
-    async def _answer_watched(self, line: Piece) -> None:
+    async def _answer_watched(self, line: LineEvent) -> None:
         """Answer a line that a fault may strike, or of which somebody is notified at once."""
         await self._take_turn_of_cancel(line)
-        outcome: object = self._conversation.read(line)
+        outcome: object = self._protocol.read(line)
         exchange = self._note(line, outcome)
         try:
             if isinstance(outcome, Request):
@@ -156,7 +156,7 @@ class Answerer:
                 exchange.end(ABORTED)
             raise
 
-    async def _take_turn_of_cancel(self, line: Piece) -> None:
+    async def _take_turn_of_cancel(self, line: LineEvent) -> None:
         """Let a partly sent line end first: CANCEL may hit the very call that it belongs to.
 
         That call is then answered by that line or by the CANCEL, never by both.
@@ -169,8 +169,8 @@ class Answerer:
         try:
             await self._replies.until_idle()
         except trio.Cancelled:
-            conversation = self._conversation
-            conversation.pieces = itertools.chain((line,), conversation.pieces)
+            protocol = self._protocol
+            protocol.lines = itertools.chain((line,), protocol.lines)
             raise
 
     async def _strike(self, request: Request, exchange: Exchange) -> None:
@@ -179,14 +179,14 @@ class Answerer:
         faults = self._faults
         if faults is None:
             return
-        fault = faults.for_unit(Unit("tcp", self._conversation, service, exchange.record))
+        fault = faults.for_unit(Unit("tcp", self._protocol, service, exchange.record))
         if fault is not None:
             self._replies.expect_fault(self._nursery)
             plan = exchange.strike(fault)
             if fault.when == "before":
                 await self._replies.perform(plan.before(), must_send=True)
 
-    def _note(self, line: Piece, outcome: object = None) -> Exchange:
+    def _note(self, line: LineEvent, outcome: object = None) -> Exchange:
         if self._observer is None or line in _EMPTY or isinstance(line, Skipped | Unterminated):
             return Exchange()  # the one is ignored, the others are about a line that is noted
         request = outcome if isinstance(outcome, Request) else None
@@ -207,7 +207,7 @@ class Answerer:
         elif isinstance(outcome, Reply | Notice):
             await self._reply(outcome.encode(), exchange)
         elif isinstance(outcome, CloseAfter):
-            await self._reply(outcome.octets, exchange)
+            await self._reply(outcome.data, exchange)
             self._replies.end_for(EndReason.RESET if outcome.reset else EndReason.CLOSE)
         else:
             exchange.end(ABORTED)  # it came too late to be answered
@@ -220,7 +220,7 @@ class Answerer:
             exchange.end(state, line)
 
     async def _begin_cancel(self, cancel: Cancel, exchange: Exchange) -> None:
-        reply = cancel.farewell.encode()
+        reply = cancel.final_reply.encode()
         self._replies.say(reply)
         self._calls.cancel(cancel.call, reply)
         self._cancelling = cancel, exchange
@@ -235,7 +235,7 @@ class Answerer:
         await self._calls.until_ended(cancel.call)
         if self._cancelling is not None:  # in a drain two tasks wait here
             self._cancelling = None
-            reply = self._conversation.cancelled(cancel).encode()
+            reply = self._protocol.cancelled(cancel).encode()
             self._replies.say(reply)
             exchange.end(REPLIED, reply)
 
@@ -249,7 +249,7 @@ class Answerer:
     def refuse_what_runs(self) -> None:
         """End the drain: refuse each call that still runs, and a CANCEL that waits for one."""
         self._replies.release()
-        for refused in self._conversation.expire():
+        for refused in self._protocol.expire():
             reply = refused.encode()
             self._replies.say(reply)
             if self._cancelling is not None and self._cancelling[0].tag == refused.tag:

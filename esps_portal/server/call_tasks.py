@@ -6,8 +6,8 @@ import attrs
 import trio
 
 from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
-from esps_portal.protocol.conversation import CallState, Conversation, RunningCall
 from esps_portal.protocol.messages import Reply
+from esps_portal.protocol.server_connection import CallState, RunningCall, ServerConnection
 from esps_portal.server.endings import EndReason
 from esps_portal.server.observer import Exchange
 from esps_portal.server.reply_writer import ReplyWriter
@@ -29,10 +29,10 @@ class CallTasks:
         last_ended: when a task last ended; seconds on trio's clock.
     """
 
-    __slots__ = ("_conversation", "_one_ended", "_tasks", "_writer", "last_ended")
+    __slots__ = ("_one_ended", "_protocol", "_tasks", "_writer", "last_ended")
 
-    def __init__(self, conversation: Conversation, writer: ReplyWriter) -> None:
-        self._conversation = conversation
+    def __init__(self, conversation: ServerConnection, writer: ReplyWriter) -> None:
+        self._protocol = conversation
         self._writer = writer
         self._tasks: dict[RunningCall, _Task] = {}
         # Made when somebody has to wait; most connections never need one.
@@ -41,7 +41,7 @@ class CallTasks:
 
     def begin(self, call: Call, exchange: Exchange, nursery: trio.Nursery) -> RunningCall:
         """Start the task of a call."""
-        running = self._conversation.begin(call.tag)
+        running = self._protocol.begin(call.tag)
         task = self._tasks[running] = _Task(exchange)
         nursery.start_soon(self._run, call, running, task)
         return running
@@ -99,7 +99,7 @@ class CallTasks:
                 reply = await call.run()
                 if running.state is CallState.RUNNING:
                     await self._write_final(reply.encode(), exchange)
-            if self._conversation.finish(running) and call.closes:
+            if self._protocol.finish(running) and call.closes:
                 writer.end_for(EndReason.CLOSE)
             await writer.writer.flush()
         except trio.BrokenResourceError:

@@ -14,14 +14,14 @@ from collections.abc import Callable
 
 import trio
 
-from esps_portal.faults.fault import FaultBook, Unit
+from esps_portal.faults.fault import FaultRegistry, Unit
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.accept import AcceptPolicy
 from esps_portal.net.streams import Stream
-from esps_portal.protocol.conversation import Conversation, State
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Notice
 from esps_portal.protocol.registry import VERSION
+from esps_portal.protocol.server_connection import ServerConnection, State
 from esps_portal.server.answerer import Answerer
 from esps_portal.server.call_tasks import CallTasks
 from esps_portal.server.endings import EndReason, How
@@ -34,7 +34,7 @@ from esps_portal.services.dispatch import Call, Dispatcher
 _HURRY_AFTER = 0.5
 
 
-class Connection:
+class PortalConnection:
     """Serves one client. `run` is its whole life; `shut_down` and `expire` may come at any time.
 
     Args:
@@ -47,13 +47,13 @@ class Connection:
         "_active",
         "_answerer",
         "_calls",
-        "_conversation",
         "_faults",
         "_limits",
         "_nursery",
         "_observer",
         "_peer_has_ended",
         "_portal",
+        "_protocol",
         "_reading",
         "_replies",
         "_stream",
@@ -67,7 +67,7 @@ class Connection:
         portal: Dispatcher,
         *,
         observer: ConnectionObserver | None = None,
-        faults: FaultBook | None = None,
+        faults: FaultRegistry | None = None,
         in_order: Callable[[Call], bool] = lambda _: False,
     ) -> None:
         self._stream = stream
@@ -75,14 +75,14 @@ class Connection:
         self._limits = portal.limits
         self._observer = observer
         self._faults = faults
-        self._conversation = Conversation(portal.limits)
+        self._protocol = ServerConnection(portal.limits)
         self._replies = ReplyWriter(stream, self._on_end)
         self._writer = self._replies.writer
-        self._calls = CallTasks(self._conversation, self._replies)
+        self._calls = CallTasks(self._protocol, self._replies)
         self._answerer = Answerer(
             portal,
             remote,
-            self._conversation,
+            self._protocol,
             self._replies,
             self._calls,
             observer=observer,
@@ -121,7 +121,7 @@ class Connection:
         """Whether it only waits for the client's next line, and no fault has work left."""
         if self._nursery is None or self._replies.end is not None or self._replies.has_work:
             return False
-        return self._conversation.is_at_rest and not self._stream.has_input()
+        return self._protocol.is_at_rest and not self._stream.has_input()
 
     def begin_anew(self) -> None:
         """The journal was emptied: this connection stays, and is noted and numbered anew."""
@@ -135,11 +135,11 @@ class Connection:
     @property
     def deadline(self) -> float:
         """When the watch has to look again, in seconds on trio's clock."""
-        writer, replies, conversation = self._writer, self._replies, self._conversation
+        writer, replies, protocol = self._writer, self._replies, self._protocol
         if writer.is_sending:
             return writer.progress + self._limits.stall
         # Who waits for an answer is not idle.
-        if conversation.state is not State.OPEN or conversation.running or replies.is_delaying:
+        if protocol.state is not State.OPEN or protocol.running or replies.is_delaying:
             return math.inf
         active = max(writer.progress, self._active, self._calls.last_ended, replies.last_delayed)
         return active + self._limits.idle
@@ -176,29 +176,29 @@ class Connection:
         if self._faults is None or self._observer is None:
             return False
         record = self._observer.record
-        accepted = Unit("tcp", self._conversation, record=record, is_connection=True)
+        accepted = Unit("tcp", self._protocol, record=record, is_connection=True)
         fault = self._faults.for_unit(accepted)
         if fault is not None:
             record.fault = str(fault)
         return fault is not None
 
     async def _converse(self) -> None:
-        conversation = self._conversation
+        protocol = self._protocol
         # What is left of an interrupted turn; and the greeting leaves.
         await self._answerer.answer_lines()
-        while conversation.state is State.OPEN or conversation.state is State.CLOSING:
+        while protocol.state is State.OPEN or protocol.state is State.CLOSING:
             data = await self._stream.receive()
             if not data:
                 self._peer_has_ended = True
-                conversation.end_of_input()
+                protocol.end_of_input()
                 return
             if b"\n" in data:
                 self._active = trio.current_time()
-            if conversation.receive(data):
+            if protocol.receive(data):
                 await self._answerer.answer_lines()
                 if self._replies.is_final:
                     return
-        if conversation.state is State.ENDED:
+        if protocol.state is State.ENDED:
             self._replies.end_for(EndReason.FATAL)
 
     # -- the end
@@ -216,16 +216,16 @@ class Connection:
 
     async def _finish(self) -> None:
         """End as the table says (specification, section Ends)."""
-        conversation, replies = self._conversation, self._replies
+        protocol, replies = self._protocol, self._replies
         if replies.ending.how is How.MUTE:
             await self._stay_mute()
             return
         replies.release()
         if replies.end is EndReason.IDLE:
-            replies.say(conversation.idle().encode())
-        elif replies.end is EndReason.SHUTDOWN and (notice := conversation.shut_down()):
+            replies.say(protocol.idle().encode())
+        elif replies.end is EndReason.SHUTDOWN and (notice := protocol.shut_down()):
             replies.say(notice.encode())
-        if replies.ending.drains and conversation.state is not State.ENDED:
+        if replies.ending.drains and protocol.state is not State.ENDED:
             await self._drain()
         self._calls.cancel_all()  # nothing of theirs would be sent
         if replies.ending.how is How.RST:
@@ -248,10 +248,10 @@ class Connection:
 
     async def _drain(self) -> None:
         """Let running calls end, within the limit; go on reading, so that none is blocked."""
-        conversation, replies = self._conversation, self._replies
+        protocol, replies = self._protocol, self._replies
         self._tasks.start_soon(replies.hurry_after, self._limits.drain * _HURRY_AFTER)
         await self._writer.flush()
-        if conversation.running or self._answerer.is_cancelling:
+        if protocol.running or self._answerer.is_cancelling:
             with trio.move_on_after(self._limits.drain):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._read_on)
@@ -259,23 +259,23 @@ class Connection:
                     await self._answerer.await_cancelled()
                     nursery.cancel_scope.cancel()
         self._answerer.refuse_what_runs()
-        if conversation.state is not State.ENDED and (last := conversation.drained()):
+        if protocol.state is not State.ENDED and (last := protocol.drained()):
             self._answerer.answer_quit(last)
 
     async def _read_on(self) -> None:
         """Read during the drain: after QUIT to throw away, after BYE to refuse."""
-        conversation = self._conversation
+        protocol = self._protocol
         try:
             # What came after a CANCEL is answered after it.
             await self._answerer.await_cancelled()
             await self._answerer.answer_lines()
             while data := await self._stream.receive():
-                if conversation.receive(data):
+                if protocol.receive(data):
                     await self._answerer.answer_lines()
-                if conversation.state is State.ENDED:
+                if protocol.state is State.ENDED:
                     break
-            conversation.end_of_input()
-            if conversation.state is State.ENDED:
+            protocol.end_of_input()
+            if protocol.state is State.ENDED:
                 self._calls.cancel_all()  # nothing of theirs would be sent
         except trio.BrokenResourceError:
             self._replies.end_for(EndReason.BROKEN)
@@ -297,14 +297,14 @@ class Connection:
             self._stream.close(self._limits.stall)
         self._answerer.abort()
         if self._faults is not None:
-            self._faults.forget(self._conversation)
+            self._faults.forget(self._protocol)
         if self._observer is not None:
             self._observer.closed(*self._first_to_close())
 
     @property
     def _is_interrupted(self) -> bool:
         """Whether it was cancelled from outside, between two lines."""
-        is_open = self._conversation.state is State.OPEN and self._replies.end is None
+        is_open = self._protocol.state is State.OPEN and self._replies.end is None
         return is_open and not self._writer.outgoing
 
     def _first_to_close(self) -> tuple[str, str]:
@@ -313,20 +313,22 @@ class Connection:
         if self._peer_has_ended:
             return "client", "fin"
         # If everything was sent, FIN was or was about to be: what broke then came second.
-        said = self._conversation.state is State.ENDED and not self._writer.outgoing
+        said = self._protocol.state is State.ENDED and not self._writer.outgoing
         if self._replies.end is EndReason.BROKEN and not said:
             return "client", "rst"
         return "portal", "fin"
 
 
-def portal_connection(portal: Dispatcher, stream: Stream, remote: tuple[str, int]) -> Connection:
+def portal_connection(
+    portal: Dispatcher, stream: Stream, remote: tuple[str, int]
+) -> PortalConnection:
     """Return what serves one client of a portal; a scripted one is observed, and has faults."""
     portal.statistics.connections += 1
     if not isinstance(portal, ScriptedPortal):
-        return Connection(stream, remote, portal)
+        return PortalConnection(stream, remote, portal)
     script = portal.script
     observer = ConnectionObserver(script.journal, remote)
-    return Connection(stream, remote, portal, observer=observer, faults=script.faults)
+    return PortalConnection(stream, remote, portal, observer=observer, faults=script.faults)
 
 
 def accept_policy(limits: Limits) -> AcceptPolicy:

@@ -1,8 +1,8 @@
 """One UDP socket: has the portal answer what comes, and sends the answers.
 
 What may be answered, how long an answer may be and what is remembered are the protocol's
-(`esps_portal.protocol.datagrams`). This module moves datagrams and runs calls. What happens is
-noted by an observer, if there is one; faults are asked about each request, if there are any.
+(`esps_portal.protocol.datagram_server`). This module moves datagrams and runs calls. What happens
+is noted by an observer, if there is one; faults are asked about each request, if there are any.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import socket
 import attrs
 import trio
 
-from esps_portal.faults.fault import FaultBook, Unit
+from esps_portal.faults.fault import FaultRegistry, Unit
 from esps_portal.journal.records import ABORTED, FAULTED, REPLAYED, REPLIED
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import DatagramSocket, Sender
-from esps_portal.protocol.datagrams import DatagramRules, RememberedCall, Repeat
+from esps_portal.protocol.datagram_server import DatagramServer, RememberedCall, Repeat
 from esps_portal.protocol.errors import ReplyError
-from esps_portal.protocol.messages import ERR, Reply, Request, refusal
+from esps_portal.protocol.messages import ERR, Reply, Request, error_reply
 from esps_portal.server.observer import DatagramObserver, Exchange
 from esps_portal.services.dispatch import Call, Dispatcher
 from esps_portal.services.service import Caller
@@ -38,7 +38,7 @@ class DatagramCaller(Caller):
         exchange: what is noted of the request; `None`: nothing yet.
     """
 
-    rules: DatagramRules
+    protocol: DatagramServer
     request: Request
     sender: Sender
     line: bytes
@@ -52,7 +52,7 @@ class DatagramCaller(Caller):
 
     def reserve(self, *, idempotent: bool, runs: bool) -> bool:
         """Begin to remember the call, if there is room for it."""
-        self.remembered = self.rules.begin(
+        self.remembered = self.protocol.begin(
             self.request,
             self.sender.address,
             self.size,
@@ -62,7 +62,7 @@ class DatagramCaller(Caller):
         return self.remembered is not None
 
 
-class DatagramServer:
+class PortalDatagrams:
     """Answers on one UDP socket, which it owns. `run` is its whole life.
 
     Args:
@@ -75,14 +75,14 @@ class DatagramServer:
         self,
         sock: socket.socket,
         portal: Dispatcher,
-        rules: DatagramRules,
+        protocol: DatagramServer,
         *,
         observer: DatagramObserver | None = None,
-        faults: FaultBook | None = None,
+        faults: FaultRegistry | None = None,
     ) -> None:
         self._socket = DatagramSocket(sock)
         self._portal = portal
-        self._rules = rules
+        self._protocol = protocol
         self._observer = observer
         self._faults = faults
         # `run` opens the one, for what takes longer than one datagram, and makes the other.
@@ -111,7 +111,7 @@ class DatagramServer:
 
     async def shut_down(self) -> None:
         """Refuse new calls; return when the running ones have ended or been refused."""
-        self._rules.closing = True
+        self._protocol.closing = True
         with trio.move_on_after(self._portal.limits.drain):
             await self._until_ended(self._calls)
         for scope in self._calls:
@@ -141,13 +141,13 @@ class DatagramServer:
     def _handle(self, datagram: bytes, sender: Sender, now: float) -> None:
         """Answer one datagram, if it is one that gets an answer."""
         self._portal.statistics.datagrams += 1
-        rules, observer = self._rules, self._observer
-        request = rules.receive_untrusted(datagram, sender.address, now)
+        protocol, observer = self._protocol, self._observer
+        request = protocol.receive_untrusted(datagram, sender.address, now)
         line = datagram.removesuffix(b"\n")
         if not isinstance(request, Request):
             self._answer_unexecuted(line, request, sender, now)
             return
-        caller = DatagramCaller("udp", *sender.remote, rules, request, sender, line)
+        caller = DatagramCaller("udp", *sender.remote, protocol, request, sender, line)
         if observer is not None and (observer.is_heard or (self._faults and self._faults.in_force)):
             self._execute_watched(caller, now)
         else:
@@ -188,7 +188,7 @@ class DatagramServer:
         """Execute as if it had come only now; a repeat may have overtaken it."""
         now = trio.current_time()
         datagram = caller.line + b"\n"
-        found = self._rules.receive_untrusted(datagram, caller.sender.address, now)
+        found = self._protocol.receive_untrusted(datagram, caller.sender.address, now)
         if isinstance(found, Request):
             self._execute(caller, now)
             return
@@ -208,9 +208,9 @@ class DatagramServer:
             return
         assert isinstance(outcome, Reply)  # noqa: S101 - `answer` closes nothing over UDP
         if caller.remembered is not None:
-            reply = self._rules.finish(caller.remembered, [outcome], now)
+            reply = self._protocol.finish(caller.remembered, [outcome], now)
         else:
-            reply = self._rules.fit([outcome], request.tag, caller.size)
+            reply = self._protocol.clamp_reply([outcome], request.tag, caller.size)
         self._deliver(reply, caller, now)
 
     def _note(self, caller: DatagramCaller, now: float) -> Exchange:
@@ -254,12 +254,14 @@ class DatagramServer:
             if not replies:
                 replies = [self._cut_short(call.tag)]
             now = trio.current_time()
-            reply = self._rules.finish(remembered, replies, now)
+            reply = self._protocol.finish(remembered, replies, now)
             if scope not in self._aborted:
                 self._deliver(reply, caller, now)
         except trio.Cancelled:
             # The socket was closed. The rules outlive that: the request may come again.
-            self._rules.finish(remembered, [refusal(call.tag, "closing")], trio.current_time())
+            self._protocol.finish(
+                remembered, [error_reply(call.tag, "closing")], trio.current_time()
+            )
             raise
         finally:
             if caller.exchange is not None:
@@ -289,17 +291,17 @@ class DatagramServer:
         return [*replies, final]
 
     def _cut_short(self, tag: bytes) -> Reply:
-        if self._rules.closing:
-            return refusal(tag, "closing")
-        return refusal(tag, "failed", "it ran for longer than a client waits")
+        if self._protocol.closing:
+            return error_reply(tag, "closing")
+        return error_reply(tag, "failed", "it ran for longer than a client waits")
 
 
 def portal_datagrams(
-    portal: Dispatcher, rules: DatagramRules, sock: socket.socket
-) -> DatagramServer:
+    portal: Dispatcher, protocol: DatagramServer, sock: socket.socket
+) -> PortalDatagrams:
     """Return what answers on one socket of a portal; a scripted one is observed, and has faults."""
     if not isinstance(portal, ScriptedPortal):
-        return DatagramServer(sock, portal, rules)
+        return PortalDatagrams(sock, portal, protocol)
     script = portal.script
     observer = DatagramObserver(script.journal)
-    return DatagramServer(sock, portal, rules, observer=observer, faults=script.faults)
+    return PortalDatagrams(sock, portal, protocol, observer=observer, faults=script.faults)

@@ -13,7 +13,7 @@ from esps_portal.faults.fault import Fault
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.journal.journal import Answered, Journal
 from esps_portal.journal.records import RecordedCall
-from esps_portal.protocol.lines import Piece
+from esps_portal.protocol.lines import LineEvent
 from esps_portal.protocol.messages import Request, readable_request
 
 # An over-long line is not kept: the journal has this much of it, and says why it is cut.
@@ -92,7 +92,7 @@ class ConnectionObserver:
         self._run.append((now, self._remote, record.number, line, reply))
         record.requests += 1
 
-    def received(self, line: Piece, request: Request | None) -> Exchange:
+    def received(self, line: LineEvent, request: Request | None) -> Exchange:
         """A request has come whose answer takes its time, or a line that is no request."""
         data = line if isinstance(line, bytes) else getattr(line, "head", b"") + _TOO_LONG
         request = request or readable_request(data)

@@ -12,11 +12,11 @@ from esps_portal.net.accept import ConnectionServer
 from esps_portal.net.bind import Sockets, bind
 from esps_portal.net.port_control import PortControl
 from esps_portal.product import PRODUCT
-from esps_portal.protocol.datagrams import DatagramRules
+from esps_portal.protocol.datagram_server import DatagramServer
 from esps_portal.protocol.registry import PORT
 from esps_portal.server.connection import accept_policy, portal_connection
 from esps_portal.server.datagrams import portal_datagrams
-from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.dispatch import Dispatcher
 
 # Seconds that ending all connections may take beyond the drain and linger of each.
@@ -36,7 +36,7 @@ class ServerConfig:
         hold: be able to take the ports out of service without giving them away (`PortControl`).
     """
 
-    portal: Dispatcher = attrs.field(factory=lambda: bundled_portal(PRODUCT))
+    portal: Dispatcher = attrs.field(factory=lambda: builtin_portal(PRODUCT))
     hosts: tuple[str, ...] = ("127.0.0.1",)
     port: int = attrs.field(
         default=PORT, validator=[attrs.validators.ge(0), attrs.validators.le(65535)]
@@ -103,11 +103,11 @@ async def serve(
 
 def _ports(sockets: Sockets, portal: Dispatcher, nursery: trio.Nursery) -> PortControl:
     """Compose what serves a portal on bound sockets."""
-    rules = DatagramRules(portal.limits)
+    protocol = DatagramServer(portal.limits)
     handler = partial(portal_connection, portal)
     connections = ConnectionServer(handler, accept_policy(portal.limits), nursery)
-    datagrams = partial(portal_datagrams, portal, rules)
-    return PortControl(sockets, connections, datagrams, rules.forget_all, nursery)
+    datagrams = partial(portal_datagrams, portal, protocol)
+    return PortControl(sockets, connections, datagrams, protocol.forget_all, nursery)
 
 
 def _names(sockets: list[socket.socket]) -> tuple[tuple[str, int], ...]:

@@ -15,7 +15,7 @@ ORDER = (
 ).split()
 
 
-def bundled_portal(product: str, limits: Limits | None = None) -> Portal:
+def builtin_portal(product: str, limits: Limits | None = None) -> Portal:
     """Return a portal that offers every bundled service."""
     portal = Portal(product=product, limits=limits)
     declared = [

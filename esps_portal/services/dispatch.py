@@ -16,7 +16,7 @@ import attrs
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request, refusal
+from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request, error_reply
 from esps_portal.protocol.registry import VERSION, what_is_wrong_with_arguments
 from esps_portal.services.service import (
     Caller,
@@ -25,7 +25,7 @@ from esps_portal.services.service import (
     Result,
     ResultError,
     Service,
-    as_octets,
+    as_bytes,
     reply_args,
 )
 from esps_portal.services.statistics import Statistics
@@ -68,7 +68,7 @@ class Call:
         Raises:
             ValueError: the line would be longer than `max_line`.
         """
-        reply = Reply(self.request.tag, DATA, tuple(as_octets(arg) for arg in args))
+        reply = Reply(self.request.tag, DATA, tuple(as_bytes(arg) for arg in args))
         if len(reply.encode()) > self.max_line:
             raise ValueError(f"a DATA line would be longer than {self.max_line} bytes")
         if self.send is not None:
@@ -203,7 +203,7 @@ class Portal:
             self.on_unknown(request)
             return self._unknown(request)
         args = request.args[1:]
-        if not (service.free and service.least <= len(args) <= service.most):
+        if not (service.free and service.min_args <= len(args) <= service.max_args):
             refused = check(request, service, caller)
             if refused is not None:
                 return refused
@@ -243,16 +243,16 @@ class Portal:
             return Reply(request.tag, OK, request.args, request.plain)
         wrong = what_is_wrong_with_arguments(request.verb, request.args)
         if wrong:
-            return refusal(request.tag, "bad-arguments", wrong)
+            return error_reply(request.tag, "bad-arguments", wrong)
         return self._hello(request) if request.verb == b"HELLO" else self._list(request)
 
     def _hello(self, request: Request) -> Reply:
         for version in request.args:
             name, _, digits = version.partition(b"/")
             if name != b"ESPS" or not digits.isdigit():
-                return refusal(request.tag, "bad-arguments", "HELLO needs versions: ESPS/1")
+                return error_reply(request.tag, "bad-arguments", "HELLO needs versions: ESPS/1")
         if VERSION not in request.args:
-            return refusal(request.tag, "unsupported-version", "this is ESPS/1")
+            return error_reply(request.tag, "unsupported-version", "this is ESPS/1")
         announced = (VERSION, self.product.encode(), *self.limits.announced())
         return Reply(request.tag, OK, announced)
 
@@ -268,20 +268,20 @@ class Portal:
         name = request.args[0]
         known = name.lower() in self._services
         hint = f"names are case-sensitive: {name.lower().decode()}" if known else "LIST names them"
-        return refusal(request.tag, "unknown-service", hint)
+        return error_reply(request.tag, "unknown-service", hint)
 
 
 def check(request: Request, service: Service, caller: Caller) -> Reply | None:
     """Return why a service must not be executed, if so. The argument count is checked last."""
     if caller.transport not in service.transports:
-        return refusal(request.tag, "use-tcp", f"{service.name} is not offered over UDP")
+        return error_reply(request.tag, "use-tcp", f"{service.name} is not offered over UDP")
     if not service.free and not caller.reserve(
         idempotent=service.idempotent, runs=not service.instant
     ):
-        return refusal(request.tag, "busy", "too many calls run: try again")
-    if not service.least <= len(request.args) - 1 <= service.most:
+        return error_reply(request.tag, "busy", "too many calls run: try again")
+    if not service.min_args <= len(request.args) - 1 <= service.max_args:
         usage = f"usage: CALL {service.name} {service.usage}".rstrip()
-        return refusal(request.tag, "bad-arguments", usage)
+        return error_reply(request.tag, "bad-arguments", usage)
     return None
 
 
@@ -303,7 +303,7 @@ def _refused(tag: bytes, error: ReplyError, service: Service, portal: Portal) ->
 
 def _failed(tag: bytes, service: Service, portal: Portal) -> Reply:
     portal.note_failure(service)
-    return refusal(tag, "failed", "the service failed; the server's log says why")
+    return error_reply(tag, "failed", "the service failed; the server's log says why")
 
 
 def _outcome(tag: bytes, result: Result, max_line: int, caller: Caller) -> Reply | CloseAfter:

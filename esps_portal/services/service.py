@@ -29,7 +29,7 @@ class CloseAfter:
         reset: end with RST; else with FIN.
     """
 
-    octets: bytes = b""
+    data: bytes = b""
     reset: bool = False
 
 
@@ -113,8 +113,8 @@ class Service:
     transports: frozenset[str]
     instant: bool
     wants_call: bool
-    least: int
-    most: int
+    min_args: int
+    max_args: int
     free: bool
 
     @classmethod
@@ -147,7 +147,7 @@ class Service:
             message = f"transports are tcp and udp, not {sorted(offered)}"
             raise ValueError(message)
         doc = inspect.getdoc(function) or ""
-        least, most, wants_call = _arity(function)
+        min_args, max_args, wants_call = _arity(function)
         # An object may have an async __call__.
         call = getattr(function, "__call__", None)  # noqa: B004 - to look at, not to ask whether
         instant = not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call))
@@ -160,8 +160,8 @@ class Service:
             transports=offered,
             instant=instant,
             wants_call=wants_call,
-            least=least,
-            most=most,
+            min_args=min_args,
+            max_args=max_args,
             free=instant and idempotent and offered == {"tcp", "udp"},
         )
 
@@ -189,7 +189,7 @@ def reply_args(result: Result) -> tuple[bytes, ...]:
     if isinstance(result, CloseAfter):
         raise ResultError("only a plain service may end a connection")
     if isinstance(result, str | bytes | bytearray | memoryview):
-        return (as_octets(result),)
+        return (as_bytes(result),)
     # A dict would lose its values, a set its order, and a generator may have no end.
     if not isinstance(result, Sequence):
         raise ResultError(_wrong_result(result))
@@ -198,7 +198,7 @@ def reply_args(result: Result) -> tuple[bytes, ...]:
         if not isinstance(arg, str | bytes | bytearray | memoryview):
             words = f"it returned {_kind(result)} with {_kind(arg)} in it"
             raise ResultError(f"{words}: {_MAY_RETURN}")
-        args.append(as_octets(arg))
+        args.append(as_bytes(arg))
     return tuple(args)
 
 
@@ -217,7 +217,7 @@ def _kind(value: object) -> str:
     return type(value).__qualname__
 
 
-def as_octets(arg: str | bytes | bytearray | memoryview) -> bytes:
+def as_bytes(arg: str | bytes | bytearray | memoryview) -> bytes:
     """Return an argument as octets: text is UTF-8."""
     if isinstance(arg, str):
         return arg.encode()
@@ -243,7 +243,7 @@ def number(text: bytes, what: str, lowest: int, highest: int) -> int:
 
 def _arity(function: Callable[..., Any]) -> tuple[int, int, bool]:
     """Return the least and the most arguments, and whether it takes ``call``."""
-    least, most, wants_call = 0, 0, False
+    min_args, max_args, wants_call = 0, 0, False
     endless = False
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is parameter.VAR_POSITIONAL:
@@ -251,6 +251,6 @@ def _arity(function: Callable[..., Any]) -> tuple[int, int, bool]:
         elif parameter.kind is parameter.KEYWORD_ONLY:
             wants_call = wants_call or parameter.name == "call"
         elif parameter.kind is not parameter.VAR_KEYWORD:
-            most += 1
-            least += parameter.default is parameter.empty
-    return least, sys.maxsize if endless else most, wants_call
+            max_args += 1
+            min_args += parameter.default is parameter.empty
+    return min_args, sys.maxsize if endless else max_args, wants_call

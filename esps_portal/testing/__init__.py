@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from esps_portal.mock.stubs import Stub as Stub
     from esps_portal.mock.stubs import StubError as StubError
     from esps_portal.net.bind import CannotBindError as CannotBindError
+    from esps_portal.testing.controller import NotCalledError as NotCalledError
+    from esps_portal.testing.controller import PortalController as PortalController
+    from esps_portal.testing.controller import PortalEndedError as PortalEndedError
     from esps_portal.testing.fault_overloads import FaultName as FaultName
-    from esps_portal.testing.findings import VerificationError as VerificationError
-    from esps_portal.testing.inside import open_portal as open_portal
+    from esps_portal.testing.handles import NotStruckError as NotStruckError
+    from esps_portal.testing.handles import Outage as Outage
+    from esps_portal.testing.handles import PlacedFault as PlacedFault
     from esps_portal.testing.memory import MemoryPortal as MemoryPortal
     from esps_portal.testing.memory import open_memory_portal as open_memory_portal
     from esps_portal.testing.options import PortalFactory as PortalFactory
     from esps_portal.testing.options import PortalOptions as PortalOptions
-    from esps_portal.testing.placed import NotStruckError as NotStruckError
-    from esps_portal.testing.placed import Outage as Outage
-    from esps_portal.testing.placed import PlacedFault as PlacedFault
-    from esps_portal.testing.running import NotCalledError as NotCalledError
-    from esps_portal.testing.running import PortalEndedError as PortalEndedError
-    from esps_portal.testing.running import RunningPortal as RunningPortal
+    from esps_portal.testing.review import VerificationError as VerificationError
     from esps_portal.testing.session import PortalAddress as PortalAddress
     from esps_portal.testing.threaded import serve_in_thread as serve_in_thread
+    from esps_portal.testing.trio_portal import open_portal as open_portal
 else:
     from esps_portal.exports import lazy_exports
 
@@ -50,24 +50,24 @@ else:
             "FaultError": "faults.fault_types",
             "FaultName": "testing.fault_overloads",
             "MemoryPortal": "testing.memory",
-            "NotCalledError": "testing.running",
-            "NotStruckError": "testing.placed",
-            "Outage": "testing.placed",
-            "PlacedFault": "testing.placed",
+            "NotCalledError": "testing.controller",
+            "NotStruckError": "testing.handles",
+            "Outage": "testing.handles",
+            "PlacedFault": "testing.handles",
             "PortalAddress": "testing.session",
-            "PortalEndedError": "testing.running",
+            "PortalEndedError": "testing.controller",
             "PortalFactory": "testing.options",
             "PortalOptions": "testing.options",
             "RecordedCall": "journal.records",
             "RecordedConnection": "journal.records",
             "RecordingError": "journal.recording",
-            "RunningPortal": "testing.running",
+            "PortalController": "testing.controller",
             "ScenarioError": "journal.values",
             "Stub": "mock.stubs",
             "StubError": "mock.stubs",
-            "VerificationError": "testing.findings",
+            "VerificationError": "testing.review",
             "open_memory_portal": "testing.memory",
-            "open_portal": "testing.inside",
+            "open_portal": "testing.trio_portal",
             "serve_in_thread": "testing.threaded",
         },
     )

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 from esps_portal.faults.fault import Fault
-from esps_portal.testing.placed import PlacedFault
+from esps_portal.testing.handles import PlacedFault
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame

@@ -20,9 +20,9 @@ from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.protocol.limits import Limits
 from esps_portal.server.connection import accept_policy, portal_connection
+from esps_portal.testing.controller import PortalController, PortalEndedError
 from esps_portal.testing.options import scripted_portal
 from esps_portal.testing.pipes import MemoryStream, ServerEnd, memory_pair
-from esps_portal.testing.running import PortalEndedError, RunningPortal
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -32,7 +32,7 @@ _Result = TypeVar("_Result")
 
 @attrs.define(eq=False)
 class _Memory:
-    """The portal without sockets, as `RunningPortal` reaches it."""
+    """The portal without sockets, as `PortalController` reaches it."""
 
     portal: ScriptedPortal
     connections: ConnectionServer
@@ -80,7 +80,7 @@ class _Memory:
             await self.connections.serve(stream, ("memory", number))
 
 
-class MemoryPortal(RunningPortal):
+class MemoryPortal(PortalController):
     """A portal in memory: it has streams in place of an address."""
 
     def __init__(self, portal: ScriptedPortal, memory: _Memory) -> None:

@@ -8,11 +8,11 @@ from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.product import PRODUCT
 from esps_portal.protocol.limits import Limits
 from esps_portal.server.serving import ServerConfig
-from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.tracebacks import hides_frame
 
 if TYPE_CHECKING:
-    from esps_portal.testing.running import RunningPortal
+    from esps_portal.testing.controller import PortalController
 
 __tracebackhide__ = hides_frame
 
@@ -45,7 +45,7 @@ class PortalFactory(Protocol):
 
     def __call__(
         self, *, strict: bool | None = None, **options: Unpack[PortalOptions]
-    ) -> RunningPortal:
+    ) -> PortalController:
         """Start a portal in a thread of its own; it ends with the test.
 
         Args:
@@ -87,7 +87,7 @@ def scripted_portal(options: PortalOptions) -> ScriptedPortal:
     """
     check_options(options)
     limits = options.get("limits", Limits())
-    return ScriptedPortal(bundled_portal(PRODUCT, limits))
+    return ScriptedPortal(builtin_portal(PRODUCT, limits))
 
 
 def server_config(portal: ScriptedPortal, options: PortalOptions) -> ServerConfig:

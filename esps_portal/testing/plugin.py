@@ -30,8 +30,8 @@ from esps_portal.tracebacks import hides_frame
 if TYPE_CHECKING:
     import pluggy
 
+    from esps_portal.testing.controller import PortalController
     from esps_portal.testing.options import PortalFactory, PortalOptions
-    from esps_portal.testing.running import RunningPortal
     from esps_portal.testing.session import PortalAddress, SessionPortal
     from esps_portal.testing.threaded import ThreadedPortal
 
@@ -117,18 +117,18 @@ class _Account:
     """
 
     strict: bool
-    portals: list[RunningPortal] = dataclasses.field(default_factory=list)
+    portals: list[PortalController] = dataclasses.field(default_factory=list)
     passed: bool = False
     texts: list[str] = dataclasses.field(default_factory=list)
     told: bool = False
 
     def settle(self, portal: ThreadedPortal, *, strict: bool) -> str:
         """Review a portal that the test no longer uses; return what the test has to fail for."""
-        from esps_portal.testing.running import PortalEndedError
+        from esps_portal.testing.controller import PortalEndedError
 
         self.portals.remove(portal)
         try:
-            review = portal.give_back()
+            review = portal.release()
             wrong = strict and bool(review.problems)
         except PortalEndedError:
             review, wrong = portal.review(), True
@@ -170,7 +170,7 @@ def _is_strict(item: pytest.Item) -> bool:
     return strict
 
 
-def _signed(portal: RunningPortal, text: str) -> str:
+def _signed(portal: PortalController, text: str) -> str:
     return f"{text}\n(portal at {portal.host} port {portal.port})"
 
 
@@ -232,7 +232,7 @@ def esps_portal_address(
 @pytest.fixture
 def esps_portal(
     request: pytest.FixtureRequest, _esps_portal_of_session: SessionPortal
-) -> Iterator[RunningPortal]:
+) -> Iterator[PortalController]:
     """A portal to talk to over TCP and UDP: stubs, faults, and a journal of what happened.
 
     At the end of the test each call must have been expected, each stub used, and each fault must
@@ -241,7 +241,7 @@ def esps_portal(
     """
     account = _account(request)
     with _explained(request.config):
-        portal = _esps_portal_of_session.lend(request.node.nodeid)
+        portal = _esps_portal_of_session.acquire(request.node.nodeid)
     account.portals.append(portal)
     yield portal
     account.fail(account.settle(portal, strict=account.strict))
@@ -278,7 +278,7 @@ def esps_portal_factory(request: pytest.FixtureRequest) -> Iterator[PortalFactor
     host = request.config.stash[SETTINGS].host
     started: list[tuple[ThreadedPortal, bool]] = []
 
-    def start(*, strict: bool | None = None, **options: Unpack[PortalOptions]) -> RunningPortal:
+    def start(*, strict: bool | None = None, **options: Unpack[PortalOptions]) -> PortalController:
         if strict is not None and not isinstance(strict, bool):
             raise TypeError(f"strict is True or False, not {strict!r}")
         check_options(options, also="strict")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 
 from esps_portal.journal.records import RecordedCall
-from esps_portal.mock.matching import Wanted
+from esps_portal.mock.matching import Matcher
 from esps_portal.mock.scripted import Script
 from esps_portal.mock.stubs import Stub, shown_call
-from esps_portal.testing.running import PortalEndedError
+from esps_portal.testing.controller import PortalEndedError
 from esps_portal.testing.strays import Strays
 from esps_portal.testing.threaded import ThreadedPortal
 from esps_portal.tracebacks import hides_frame
@@ -50,7 +50,7 @@ class SessionPortal:
             self._port = self._portal.port
         return self._portal
 
-    def lend(self, test: str) -> ThreadedPortal:
+    def acquire(self, test: str) -> ThreadedPortal:
         """Let a test have it.
 
         Raises:
@@ -58,15 +58,15 @@ class SessionPortal:
         """
         portal = self.running()
         try:
-            strays = portal.lend(_strays)
+            strays = portal.acquire(_strays)
         except PortalEndedError:  # it died just now
             portal = self.running()
-            strays = portal.lend(_strays)
+            strays = portal.acquire(_strays)
         self._note(strays)
         self._last_test = test
         return portal
 
-    def stub(self, service: str, *args: Wanted) -> Stub:
+    def stub(self, service: str, *args: Matcher) -> Stub:
         """Place a stub that survives resets."""
         stub = self.running().place_permanent(service, *args)
         self._stubs.append(stub)
@@ -76,7 +76,7 @@ class SessionPortal:
         """End it, if there is one."""
         if self._portal is not None:
             with contextlib.suppress(PortalEndedError):
-                self._note(self._portal.lend(_strays))
+                self._note(self._portal.acquire(_strays))
             self._portal.stop()
 
     def _note(self, strays: list[tuple[str, bool]]) -> None:
@@ -124,14 +124,14 @@ class PortalAddress:
         self.url: str = portal.url
         self.udp_url: str = portal.udp_url
 
-    def stub(self, service: str, *args: Wanted) -> Stub:
+    def stub(self, service: str, *args: Matcher) -> Stub:
         """Answer a call in every test, and between tests; go on with ``.reply(...)`` or its like.
 
         It answers where no stub of the test does. No test fails because it was not used. With
         each test it begins anew: the first of its answers comes first, `times` counts from 0.
 
         Args:
-            args: as those of `RunningPortal.stub`.
+            args: as those of `PortalController.stub`.
 
         Raises:
             StubError: the name is none, or an answer is too long for a line.

@@ -13,16 +13,16 @@ from typing import Any, Self, TypeVar, Unpack
 
 import trio
 
-from esps_portal.mock.matching import Wanted
+from esps_portal.mock.matching import Matcher
 from esps_portal.mock.scripted import Script, ScriptedPortal
 from esps_portal.mock.stubs import Stub
 from esps_portal.net.quiet import become_quiet
 from esps_portal.server.serving import Listening, ServerConfig, serve
-from esps_portal.testing.findings import Review
-from esps_portal.testing.inside import reached_at
+from esps_portal.testing.controller import PortalController, PortalEndedError
 from esps_portal.testing.options import PortalOptions, scripted_portal, server_config
-from esps_portal.testing.running import PortalEndedError, RunningPortal
+from esps_portal.testing.review import Review
 from esps_portal.testing.stacks import stack_of
+from esps_portal.testing.trio_portal import reached_at
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -36,7 +36,7 @@ _ANSWERS_WITHIN = 5.0
 
 
 class PortalThread:
-    """The thread, and the loop in it, as `RunningPortal` reaches it.
+    """The thread, and the loop in it, as `PortalController` reaches it.
 
     Args:
         keep_idle: let idle connections survive a reset.
@@ -144,7 +144,7 @@ class PortalThread:
 
         return self._wait(review_and_reset)
 
-    def lend(self, function: Callable[[], _Result]) -> _Result:
+    def acquire(self, function: Callable[[], _Result]) -> _Result:
         """Let a test have it: run a function in the loop, and reset what has happened since."""
 
         async def begin() -> _Result:
@@ -291,7 +291,7 @@ class PortalThread:
                 self._ready.set_result(listening)
 
 
-class ThreadedPortal(RunningPortal):
+class ThreadedPortal(PortalController):
     """A portal in a thread of its own."""
 
     def __init__(self, portal: ScriptedPortal, thread: PortalThread, listening: Listening) -> None:
@@ -325,26 +325,26 @@ class ThreadedPortal(RunningPortal):
 
     def __dir__(self) -> list[str]:
         # To be lent and given back is the plugin's affair.
-        ours = {*dir(RunningPortal), *vars(self)}
+        ours = {*dir(PortalController), *vars(self)}
         return [name for name in super().__dir__() if name in ours]
 
-    def place_permanent(self, service: str, *args: Wanted) -> Stub:
+    def place_permanent(self, service: str, *args: Matcher) -> Stub:
         """Place a stub that survives resets, even if no test has the portal; see `stub`."""
         stub = Stub(service, args, max_line=self._portal.limits.max_line)
         return self._thread.run_any_time(lambda: self._script.stubs.place_permanent(stub))
 
-    def lend(self, leftovers: Callable[[Script], _Result]) -> _Result:
+    def acquire(self, leftovers: Callable[[Script], _Result]) -> _Result:
         """Let a test have it, as if nothing had happened since it was given back.
 
         Args:
-            leftovers: is shown what has; `lend` returns what it returns.
+            leftovers: is shown what has; `acquire` returns what it returns.
 
         Raises:
             PortalEndedError: it has ended.
         """
-        return self._thread.lend(lambda: leftovers(self._script))
+        return self._thread.acquire(lambda: leftovers(self._script))
 
-    def give_back(self) -> Review:
+    def release(self) -> Review:
         """Do `review` and `reset` in one step. Until it is lent again nobody can use it.
 
         Raises:

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from esps_portal.journal.journal import KEPT
-from esps_portal.journal.waiters import Watch, Watches
+from esps_portal.journal.waiters import Waiter, Waiters
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -32,13 +32,13 @@ class Wait:
     """One wait, for calls or for a fault to strike.
 
     Attributes:
-        watches: those of what is waited for.
+        waiters: those of what is waited for.
         begin: begins to wait, in the portal's loop; it is given what to call in the end.
     """
 
     loop: Runs
-    watches: Watches
-    begin: Callable[[Callable[[], None]], Watch]
+    waiters: Waiters
+    begin: Callable[[Callable[[], None]], Waiter]
 
     def block(self, timeout: float) -> bool:
         """Wait ``timeout`` seconds at most; return whether it has happened."""
@@ -48,7 +48,7 @@ class Wait:
             concurrent.futures.wait([future], timeout)
             return future.done()
         finally:
-            self.loop.run(lambda: self.watches.remove(watch))
+            self.loop.run(lambda: self.waiters.remove(watch))
 
     async def pause(self, timeout: float) -> bool:  # noqa: ASYNC109 - the blocking one has it
         """Do the same in a coroutine."""
@@ -56,9 +56,9 @@ class Wait:
         try:
             return await _wait(future, timeout)
         finally:
-            self.loop.run(lambda: self.watches.remove(watch))
+            self.loop.run(lambda: self.waiters.remove(watch))
 
-    def _begun(self) -> tuple[concurrent.futures.Future[None], Watch]:
+    def _begun(self) -> tuple[concurrent.futures.Future[None], Waiter]:
         future: concurrent.futures.Future[None] = concurrent.futures.Future()
 
         def met() -> None:

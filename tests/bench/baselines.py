@@ -13,7 +13,7 @@ import trio
 from esps_portal import ServerConfig, serve
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.product import PRODUCT
-from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.builtin_portal import builtin_portal
 
 
 async def echo(stream: trio.SocketStream) -> None:
@@ -78,7 +78,7 @@ async def serve_datagrams(*, drained: bool) -> None:
 async def serve_scripted() -> None:
     """Serve a portal as a test has it: with its journal on, and no stub and no fault."""
     async with trio.open_nursery() as nursery:
-        portal = ScriptedPortal(bundled_portal(PRODUCT))
+        portal = ScriptedPortal(builtin_portal(PRODUCT))
         listening = await nursery.start(serve, ServerConfig(portal=portal, port=0))
         print(listening.tcp[0][1], flush=True)
 

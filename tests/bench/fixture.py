@@ -17,7 +17,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 
-from esps_portal.testing import RunningPortal, serve_in_thread
+from esps_portal.testing import PortalController, serve_in_thread
 
 ROUNDS = 200
 CONNECTIONS = 100
@@ -29,7 +29,7 @@ def milliseconds(function: Callable[[], object]) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def call(portal: RunningPortal) -> None:
+def call(portal: PortalController) -> None:
     with socket.create_connection((portal.host, portal.port)) as peer:
         peer.sendall(b"a CALL price sku-1\n")
         answer = b""
@@ -38,7 +38,7 @@ def call(portal: RunningPortal) -> None:
         assert answer.endswith(b"a OK 9.99\n")
 
 
-def one_test(portal: RunningPortal) -> None:
+def one_test(portal: PortalController) -> None:
     """What the fixture does around a test, and a test."""
     portal.stub("price", "sku-1").reply("9.99")
     call(portal)
@@ -50,7 +50,7 @@ def portal_costs() -> dict[str, float]:
     """Measure the portal."""
     costs = {}
     stack = contextlib.ExitStack()
-    portal: list[RunningPortal] = []
+    portal: list[PortalController] = []
     costs["start"] = milliseconds(lambda: portal.append(stack.enter_context(serve_in_thread())))
     one_test(portal[0])
     costs["test"] = statistics.median(

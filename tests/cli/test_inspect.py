@@ -109,7 +109,7 @@ def test_help_says_what_the_exit_codes_mean() -> None:
 def test_it_starts_without_trio_and_its_help_without_psutil() -> None:
     program = (
         "import sys, esps_portal.cli.inspect as cli; assert 'psutil' not in sys.modules;"
-        "import esps_portal.inspection.prose; assert 'psutil' not in sys.modules;"
+        "import esps_portal.inspection.text_report; assert 'psutil' not in sys.modules;"
         "assert 'trio' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -29,7 +29,7 @@ from esps_portal import (
     serve,
 )
 from esps_portal.protocol.retransmission import Retransmission
-from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.builtin_portal import builtin_portal
 
 QUICK = Retransmission(ack_timeout=0.01)
 
@@ -105,7 +105,7 @@ async def test_cancelling_the_reader_leaves_the_others(port: int) -> None:
 
 
 async def test_cancelling_a_call_cancels_it_there(nursery: trio.Nursery) -> None:
-    portal = bundled_portal("test/1")
+    portal = builtin_portal("test/1")
     begun, ended = trio.Event(), trio.Event()
 
     @portal.service
@@ -233,7 +233,7 @@ async def test_a_reply_with_another_tag_is_ignored() -> None:
 
 
 async def test_a_portal_without_room(nursery: trio.Nursery) -> None:
-    config = ServerConfig(portal=bundled_portal("x/1", Limits(max_connections=1)), port=0)
+    config = ServerConfig(portal=builtin_portal("x/1", Limits(max_connections=1)), port=0)
     listening = await nursery.start(serve, config)
     url = f"esps://127.0.0.1:{listening.tcp[0][1]}"
     async with connect(url):
@@ -279,7 +279,7 @@ async def test_blocking(url: str) -> None:
 async def test_a_blocking_stream_that_is_left_early_cancels_the_call(
     nursery: trio.Nursery,
 ) -> None:
-    portal = bundled_portal("test/1")
+    portal = builtin_portal("test/1")
     ended = trio.Event()
 
     @portal.service

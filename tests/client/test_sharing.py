@@ -10,8 +10,8 @@ import trio
 import trio.testing
 
 from esps_portal import CallContext, ServerConfig, SlowConsumerError, blocking, connect, serve
-from esps_portal.protocol.requester import Requester
-from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.protocol.client_connection import ClientConnection
+from esps_portal.services.builtin_portal import builtin_portal
 
 GREETING = b"* ESPS/1 test/1\n"
 ROWS = 2000
@@ -21,7 +21,7 @@ MOST_HELD = 300_000
 
 @pytest.fixture
 async def port(nursery: trio.Nursery) -> int:
-    portal = bundled_portal("test/1")
+    portal = builtin_portal("test/1")
 
     @portal.service
     async def rows(*, call: CallContext) -> None:
@@ -44,7 +44,9 @@ async def test_a_call_for_each_line_of_a_stream(port: int) -> None:
 
 
 def few_held(monkeypatch: pytest.MonkeyPatch, client: str) -> None:
-    monkeypatch.setattr(f"{client}.Requester", functools.partial(Requester, most_held=MOST_HELD))
+    monkeypatch.setattr(
+        f"{client}.ClientConnection", functools.partial(ClientConnection, most_held=MOST_HELD)
+    )
 
 
 async def test_a_stream_that_nobody_collects_is_ended(

@@ -48,7 +48,7 @@ def test_each_name_is_what_its_module_defines(package: str) -> None:
 def test_a_star_import_brings_them_all() -> None:
     namespace: dict[str, object] = {}
     exec("from esps_portal.testing import *", namespace)  # noqa: S102 - a star is for modules only
-    assert {"ANY", "RunningPortal", "serve_in_thread"} <= namespace.keys()
+    assert {"ANY", "PortalController", "serve_in_thread"} <= namespace.keys()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from esps_portal.faults.fault import Fault
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.product import PRODUCT
 from esps_portal.protocol.messages import DATA, OK, Reply, Request, parse_answer_untrusted
-from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.builtin_portal import builtin_portal
 from tests.portals import DatagramPeer, Running, StreamPeer
 
 
@@ -94,13 +94,15 @@ class Controlled:
 
 @contextlib.asynccontextmanager
 async def controlled() -> AsyncIterator[Controlled]:
-    portal = ScriptedPortal(bundled_portal(PRODUCT))
+    portal = ScriptedPortal(builtin_portal(PRODUCT))
     told: list[Fault] = []
     async with trio.open_nursery() as nursery:
         listening = await nursery.start(serve, ServerConfig(portal=portal, port=0, hold=True))
 
         async def control(*, task_status: trio.TaskStatus[tuple[str, int]]) -> None:
-            await serve_control(portal, listening.ports, told=told.append, task_status=task_status)
+            await serve_control(
+                portal, listening.ports, on_fault=told.append, task_status=task_status
+            )
 
         address = await nursery.start(control)
         async with contextlib.AsyncExitStack() as stack:

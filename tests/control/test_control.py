@@ -111,7 +111,7 @@ async def test_wait_tells_the_calls_when_they_come() -> None:
         assert [value["args"] for value in answered.values] == [["1"], ["2"]]
         assert len(await control.do("wait", {"service": "echo"})) == 2, "they have come already"
         assert len(await control.do("wait")) == 3
-        assert not it.portal.script.journal.watches
+        assert not it.portal.script.journal.waiters
 
 
 async def test_wait_is_not_for_ever() -> None:
@@ -125,7 +125,7 @@ async def test_wait_is_not_for_ever() -> None:
         await control.peer.send(b"c CANCEL %b\n" % tag)
         assert await control.peer.line() == b"%b ERR cancelled" % tag
         assert await control.peer.line() == b"c OK"
-        assert not it.portal.script.journal.watches
+        assert not it.portal.script.journal.waiters
 
 
 async def test_verify_tells_what_is_wrong() -> None:
@@ -181,7 +181,7 @@ async def test_a_fault_is_waited_for_by_its_number() -> None:
             "x-timeout fault close struck 0 of 1 times in 0.01 s:"
             " selected 0 times; no request came after it was placed"
         )
-        assert not it.portal.script.faults.watches
+        assert not it.portal.script.faults.waiters
 
 
 async def test_verify_sees_what_was_sent_before_it() -> None:

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from esps_portal.faults.fault import Fault, FaultBook, Unit
+from esps_portal.faults.fault import Fault, FaultRegistry, Unit
 
 
-def book(*faults: Fault) -> FaultBook:
-    made = FaultBook()
+def book(*faults: Fault) -> FaultRegistry:
+    made = FaultRegistry()
     for fault in faults:
         made.place(fault)
     return made
 
 
 def happens(
-    faults: FaultBook, service: bytes | None = b"echo", transport: str = "tcp", on: str = "a"
+    faults: FaultRegistry, service: bytes | None = b"echo", transport: str = "tcp", on: str = "a"
 ) -> bool:
     return faults.for_unit(Unit(transport, on, service)) is not None
 

@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from esps_portal.inspection import columns, holders
-from esps_portal.inspection.holders import Holder, look
+from esps_portal.inspection import holders, tool_tables
+from esps_portal.inspection.holders import Holder, scan
 from tests.inspection.strangers import LOOPBACK, WILDCARD, bound, free_port
 
 KINDS = {socket.SOCK_STREAM: ("tcp", "LISTEN"), socket.SOCK_DGRAM: ("udp", "UNCONN")}
@@ -24,7 +24,7 @@ families = pytest.mark.parametrize("family", list(LOOPBACK), ids=lambda f: f.nam
 
 
 def ours(port: int) -> list[Holder]:
-    return [holder for holder in look(port).holders if holder.pid == os.getpid()]
+    return [holder for holder in scan(port).holders if holder.pid == os.getpid()]
 
 
 @kinds
@@ -51,7 +51,7 @@ def test_a_socket_of_this_process(
 
 
 def test_a_port_that_nobody_has() -> None:
-    assert look(free_port()) == holders.Sight((), {}, ())
+    assert scan(free_port()) == holders.SocketScan((), {}, ())
 
 
 def test_accepted_connections_are_counted() -> None:
@@ -59,7 +59,7 @@ def test_accepted_connections_are_counted() -> None:
         for _ in range(3):
             stack.enter_context(socket.create_connection(("127.0.0.1", port)))
             stack.enter_context(listener.accept()[0])
-        sight = look(port)
+        sight = scan(port)
         assert sight.connections["ESTABLISHED"] == 3
         assert [holder.state for holder in sight.holders] == ["LISTEN"]
 
@@ -103,7 +103,7 @@ def test_every_process_that_shares_the_socket_is_named(
 ) -> None:
     with bound(socket.SOCK_STREAM) as (listener, port):
         processes = {os.getpid(), child(listener).pid, child(listener).pid}
-        assert {holder.pid for holder in look(port).holders} == processes
+        assert {holder.pid for holder in scan(port).holders} == processes
 
 
 # ---- what may not be seen -----------------------------------------------------------------------
@@ -131,7 +131,7 @@ def test_a_process_out_of_sight_is_said(
     monkeypatch.setattr(psutil, "net_connections", lambda **_: [entry()])
     monkeypatch.setattr(holders, "owner", lambda *_: "somebody")
     monkeypatch.setattr(os, "geteuid", lambda: root)
-    sight = look(2867)
+    sight = scan(2867)
     assert sight.holders == (Holder("tcp", "IPv4", "127.0.0.1", 2867, "LISTEN", user="somebody"),)
     assert len(sight.unseen) == 1
     assert words in sight.unseen[0]
@@ -163,7 +163,7 @@ def test_processes_that_may_not_be_asked_are_counted(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(psutil, "net_connections", denied)
     monkeypatch.setattr(psutil, "process_iter", lambda: processes)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    (words,) = look(2867).unseen
+    (words,) = scan(2867).unseen
     assert words.startswith("the sockets of 2 processes")
     assert "sudo" in words
 
@@ -174,14 +174,14 @@ def test_a_machine_without_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(psutil, "net_connections", missing)
     monkeypatch.setattr(psutil, "process_iter", missing)
-    assert look(2867) == holders.Sight((), {}, ("any process at all: /proc",))
+    assert scan(2867) == holders.SocketScan((), {}, ("any process at all: /proc",))
 
 
 def test_a_process_that_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     monkeypatch.setattr(psutil, "net_connections", lambda **_: [entry(pid=ended.pid, fd=3)])
-    (holder,) = look(2867).holders
+    (holder,) = scan(2867).holders
     assert (holder.pid, holder.program, holder.command) == (ended.pid, None, None)
 
 
@@ -205,7 +205,7 @@ def wild(address: str) -> str:
 
 
 def rows_of(program: str, port: int) -> list[tuple[str, ...]]:
-    table = next(t for t in columns.tables(look(port).holders, port) if t.program == program)
+    table = next(t for t in tool_tables.tables(scan(port).holders, port) if t.program == program)
     return list(table.rows[1:])
 
 

@@ -11,10 +11,10 @@ import pytest
 from esps_portal.inspection import probe
 from esps_portal.inspection import report as reporting
 from esps_portal.inspection.facts import look_up
-from esps_portal.inspection.holders import Holder, Sight
+from esps_portal.inspection.holders import Holder, SocketScan
 from esps_portal.inspection.probe import Answer, Target
-from esps_portal.inspection.prose import prose
 from esps_portal.inspection.report import Report, UnknownHostError, inspect_port
+from esps_portal.inspection.text_report import prose
 from esps_portal.net.bind import is_own_address
 from esps_portal.protocol.escape import printable, visible
 from tests.inspection.strangers import (
@@ -63,7 +63,7 @@ def test_a_free_port() -> None:
 
 
 def test_what_is_out_of_sight_is_proved_by_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporting, "look", lambda _: Sight((), {}, ()))
+    monkeypatch.setattr(reporting, "scan", lambda _: SocketScan((), {}, ()))
     with tcp_stranger(portal) as port:
         report = inspect_port(port, timeout=LONG)
     assert report.held
@@ -75,7 +75,7 @@ def test_what_is_out_of_sight_is_proved_by_its_answer(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_silence_proves_a_holder_over_tcp_alone(transport: str) -> None:
     answer = Answer(transport, "127.0.0.1", 2867, "silent")
-    report = Report(2867, None, Sight((), {}, ()), (answer,), look_up(2867))
+    report = Report(2867, None, SocketScan((), {}, ()), (answer,), look_up(2867))
     assert report.held == (transport == "tcp")
 
 
@@ -157,12 +157,12 @@ def worst(host: str | None = None) -> Report:
     udp = attrs.evolve(WORST, transport="udp", state="UNCONN", pid=None, program=None)
     blind = attrs.evolve(udp, command=None, user=None, fd=None)
     connected = attrs.evolve(WORST, state="ESTAB", fd=None, program=None)
-    sight = Sight((WORST, blind, connected), {"ESTABLISHED": 7}, ("u" * 60 + " " + "v" * 60,))
+    sight = SocketScan((WORST, blind, connected), {"ESTABLISHED": 7}, ("u" * 60 + " " + "v" * 60,))
     return Report(65535, host, sight, tuple(ANSWERS), look_up(2867))
 
 
 def test_every_line_fits_and_is_safe_to_print() -> None:
-    blind = attrs.evolve(worst(), sight=Sight((), {}, ()))
+    blind = attrs.evolve(worst(), sight=SocketScan((), {}, ()))
     for report in (worst(), worst(host="h\x1b" * 60), blind):
         for line in prose(report):
             assert len(line) <= 80
@@ -265,7 +265,7 @@ def test_each_address_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.extend(targets)
         return []
 
-    monkeypatch.setattr(reporting, "look", lambda _: Sight((WORST, WORST), {}, ()))
+    monkeypatch.setattr(reporting, "scan", lambda _: SocketScan((WORST, WORST), {}, ()))
     monkeypatch.setattr(probe, "ask_all", ask_all)
     inspect_port(65535)
     assert [(t.transport, t.host) for t in asked] == [("tcp", WORST.host), ("udp", "127.0.0.1")]

@@ -220,7 +220,7 @@ def test_who_waits_is_told_once() -> None:
     told: list[str] = []
     received(journal)
     for service, wanted in ((None, 1), ("price", 3), (None, 3), ("other", 1), ("price", 9)):
-        journal.watch(service, wanted, partial(told.append, f"{service} {wanted}"))
+        journal.add_waiter(service, wanted, partial(told.append, f"{service} {wanted}"))
     assert told == ["None 1"], "it had come already"
     journal.received("udp", PEER, None, b"a", None, 0)
     journal.received(
@@ -230,25 +230,25 @@ def test_who_waits_is_told_once() -> None:
     assert told == ["None 1"]
     received(journal)
     assert told == ["None 1", "price 3", "None 3"]
-    assert len(journal.watches) == 2
+    assert len(journal.waiters) == 2
     journal.end()
     assert told[3:] == ["other 1", "price 9"]
-    assert not journal.watches
-    journal.watch("price", 99, lambda: told.append("at once: nothing comes any more"))
+    assert not journal.waiters
+    journal.add_waiter("price", 99, lambda: told.append("at once: nothing comes any more"))
     assert len(told) == 6
 
 
 def test_who_waits_while_it_is_emptied_waits_for_all_of_them_again() -> None:
     journal = Journal()
     told: list[int] = []
-    watch = journal.watch("price", 2, lambda: told.append(1))
+    watch = journal.add_waiter("price", 2, lambda: told.append(1))
     received(journal)
     journal.clear()
     received(journal)
     assert (watch.missing, told) == (1, [])
     received(journal)
     assert (watch.missing, told) == (0, [1])
-    journal.watches.remove(watch)
+    journal.waiters.remove(watch)
 
 
 def test_the_picture() -> None:

@@ -21,7 +21,7 @@ from esps_portal.mock.replay import replay
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import ERR, OK, readable_request
-from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.builtin_portal import builtin_portal
 
 PEER = ("127.0.0.1", 5000)
 BEGAN = began_line("2026-11-23T17:52:04.985728Z", "esps-portal/0.1.0")
@@ -53,7 +53,7 @@ class Recorded:
         return read_recording(self.octets)
 
     def replayed(self, **limits: int) -> ScriptedPortal:
-        portal = ScriptedPortal(bundled_portal("test/1", Limits(**limits)))
+        portal = ScriptedPortal(builtin_portal("test/1", Limits(**limits)))
         replay(self.answers(), portal)
         return portal
 

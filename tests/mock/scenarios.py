@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from esps_portal import Limits
 from esps_portal.mock.scripted import ScriptedPortal
-from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.builtin_portal import builtin_portal
 
 WHOLE = """\
 [limits]
@@ -52,4 +52,4 @@ at = "before-lf"
 
 
 def portal(**limits: float) -> ScriptedPortal:
-    return ScriptedPortal(bundled_portal("test/1", Limits(**limits)))  # type: ignore[arg-type]
+    return ScriptedPortal(builtin_portal("test/1", Limits(**limits)))  # type: ignore[arg-type]

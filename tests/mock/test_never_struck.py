@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from esps_portal.faults.fault import Fault, FaultBook, Unit
+from esps_portal.faults.fault import Fault, FaultRegistry, Unit
 from esps_portal.faults.fault_types import VOCABULARY
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedCall
 from esps_portal.mock.never_struck import why_never_struck
 from esps_portal.mock.scripted import Script
-from esps_portal.mock.verification import findings, report
+from esps_portal.mock.verification import find_problems, report
 from esps_portal.protocol.messages import readable_request
 
 REMOTE = ("127.0.0.1", 4000)
@@ -112,7 +112,7 @@ def test_why(kind: str, given: dict[str, Any], units: list[Unit], why: str) -> N
     fault = script.faults.place(Fault.of(kind, **given))
     for unit in units:
         script.faults.for_unit(unit)
-    (finding,) = findings(script)
+    (finding,) = find_problems(script)
     first, second = finding.splitlines()
     assert first == f"fault never struck: {fault}"
     assert second.startswith("    selected ")
@@ -125,7 +125,7 @@ def test_an_earlier_fault_took_it() -> None:
     taker = script.faults.for_unit(call(ECHO))
     assert taker is earlier
     FaultPlan(earlier).line(b"a OK\n", final=True)
-    (finding,) = findings(script)
+    (finding,) = find_problems(script)
     assert finding.splitlines() == [
         "fault never struck: reset",
         "    selected 1 time; nearest: echo 'hi' (tcp #1): an earlier fault took it",
@@ -138,7 +138,7 @@ def test_removed_before_anything_came() -> None:
     fault = script.faults.place(Fault.of("reset"))
     script.faults.remove(fault)
     script.faults.for_unit(call(ECHO))
-    assert findings(script) == [
+    assert find_problems(script) == [
         "fault never struck: reset\n    selected 0 times; no request came before it was removed"
     ]
 
@@ -182,7 +182,7 @@ def test_a_reply_is_struck_once_however_many_lines_it_has(
 def test_what_changes_nothing_has_not_struck(
     kind: str, given: dict[str, Any], reply: bytes, size: int
 ) -> None:
-    faults = FaultBook()
+    faults = FaultRegistry()
     fault = faults.place(Fault.of(kind, **given))
     assert faults.for_unit(call(ECHO, 1 if kind == "slice" else 0)) is fault
     if kind == "slice":
@@ -204,9 +204,9 @@ def test_what_changes_nothing_has_not_struck(
 def test_chance_need_not_strike(given: dict[str, Any]) -> None:
     script = Script()
     fault = script.faults.place(Fault.of("reset", **given))
-    assert findings(script) == []
+    assert find_problems(script) == []
     script.faults.remove(fault)
-    assert findings(script) == []
+    assert find_problems(script) == []
     assert f"fault by chance, struck 0 times: {fault}" in report(script, [])
 
 
@@ -215,7 +215,7 @@ def test_optional_need_not_strike() -> None:
     fault = script.faults.place(Fault.of("reset"))
     script.faults.remove(fault)
     fault.is_optional = True
-    assert findings(script) == []
+    assert find_problems(script) == []
 
 
 def test_times_is_an_upper_bound() -> None:
@@ -223,7 +223,7 @@ def test_times_is_an_upper_bound() -> None:
     fault = script.faults.place(Fault.of("reset", times=3))
     script.faults.for_unit(call(ECHO))
     FaultPlan(fault).line(b"a OK\n", final=True)
-    assert findings(script) == []
+    assert find_problems(script) == []
 
 
 def test_what_strikes_after_it_was_removed_has_struck() -> None:
@@ -231,10 +231,10 @@ def test_what_strikes_after_it_was_removed_has_struck() -> None:
     fault = script.faults.place(Fault.of("reset"))
     taker = script.faults.for_unit(call(ECHO))
     script.faults.remove(fault)
-    assert len(findings(script)) == 1
+    assert len(find_problems(script)) == 1
     assert taker is fault
     FaultPlan(fault).line(b"a OK\n", final=True)
-    assert findings(script) == []
+    assert find_problems(script) == []
 
 
 def test_to_clear_is_to_forget() -> None:
@@ -243,7 +243,7 @@ def test_to_clear_is_to_forget() -> None:
     script.faults.place(Fault.of("close"))
     script.faults.place(Fault.of("drop", chance=0.5, seed=3))
     script.clear()
-    assert findings(script) == []
+    assert find_problems(script) == []
     assert "fault by chance" not in report(script, [])
 
 
@@ -255,6 +255,6 @@ def test_of_many_that_were_removed_the_last_are_kept() -> None:
         struck = script.faults.place(Fault.of("close"))
         struck.strike()
         script.faults.remove(struck)
-    assert [text.splitlines()[0] for text in findings(script)] == [
+    assert [text.splitlines()[0] for text in find_problems(script)] == [
         f"fault never struck: reset request={number}" for number in range(201, 301)
     ]

@@ -7,18 +7,18 @@ from collections.abc import Callable
 
 import pytest
 
-from esps_portal.mock.matching import ANY_ARGS, Wanted
+from esps_portal.mock.matching import ANY_ARGS, Matcher
 from esps_portal.mock.stubs import (
     Mismatch,
     Stub,
-    StubBook,
     StubError,
+    StubRegistry,
     describe_stub,
     shown_call,
 )
 
 
-def stub(service: str = "price", *args: Wanted) -> Stub:
+def stub(service: str = "price", *args: Matcher) -> Stub:
     return Stub(service, args, max_line=512)
 
 
@@ -158,7 +158,7 @@ def test_what_is_wrong_leaves_the_chain_as_it_was() -> None:
 
 
 def test_the_first_that_fits_answers() -> None:
-    book = StubBook()
+    book = StubRegistry()
     exact, any_other = (
         book.place(stub("price", "a").reply("1").times(1)),
         book.place(stub("price", ANY_ARGS)),
@@ -171,7 +171,7 @@ def test_the_first_that_fits_answers() -> None:
 
 
 def test_the_nearest_stub_in_words() -> None:
-    book = StubBook()
+    book = StubRegistry()
     book.place(stub("price", "x", "y", "z"))
     book.place(stub("price", "sku-1", "eur"))
     found = book.find(b"price", [b"sku-1", b"usd"])
@@ -181,7 +181,7 @@ def test_the_nearest_stub_in_words() -> None:
 
 def test_a_stub_that_is_used_up_names_itself() -> None:
     """It is nearer than any that was never meant, wherever it stands."""
-    book = StubBook()
+    book = StubRegistry()
     book.place(stub("price", "other").reply())
     used_up = book.place(stub("price", "sku-1").reply().times(2))
     used_up.take()
@@ -193,7 +193,7 @@ def test_a_stub_that_is_used_up_names_itself() -> None:
 
 
 def test_unused_and_forgotten() -> None:
-    book = StubBook()
+    book = StubRegistry()
     never, half, done = (book.place(stub(name).reply().reply()) for name in ("a", "b", "c"))
     book.place(stub("d").optional())
     half.take()
@@ -226,7 +226,7 @@ def test_a_call_as_a_person_reads_it() -> None:
     ],
 )
 def test_half_a_stub_is_none(spoil: Callable[[Stub], object]) -> None:
-    book = StubBook()
+    book = StubRegistry()
     half = book.place(stub("price"))
     with pytest.raises((TypeError, StubError)):
         spoil(half)

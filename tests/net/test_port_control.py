@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from esps_portal import Limits, Portal
-from esps_portal.testing import RunningPortal, open_portal, serve_in_thread
+from esps_portal.testing import PortalController, open_portal, serve_in_thread
 from tests.clocks import PortalClock
 from tests.portals import running
 from tests.sockets import (
@@ -28,12 +28,12 @@ from tests.sockets import (
 
 
 @pytest.fixture(name="portal", params=["127.0.0.1", "::1"])
-def _portal(request: pytest.FixtureRequest) -> Iterator[RunningPortal]:
+def _portal(request: pytest.FixtureRequest) -> Iterator[PortalController]:
     with serve_in_thread(host=request.param) as portal:
         yield portal
 
 
-def assert_refused(portal: RunningPortal) -> None:
+def assert_refused(portal: PortalController) -> None:
     with pytest.raises(ConnectionRefusedError) as caught:
         socket.create_connection((portal.host, portal.port), PATIENCE)
     assert caught.value.errno == errno.ECONNREFUSED
@@ -44,13 +44,13 @@ def assert_refused(portal: RunningPortal) -> None:
         assert caught.value.errno == errno.ECONNREFUSED
 
 
-def assert_served(portal: RunningPortal) -> None:
+def assert_served(portal: PortalController) -> None:
     with connected(portal) as client, udp(portal) as datagrams:
         assert client.call(b"a PING") == b"a OK\n"
         assert ask(datagrams, b"a PING\n") == b"a OK\n"
 
 
-def assert_taken(portal: RunningPortal) -> None:
+def assert_taken(portal: PortalController) -> None:
     """Nobody else gets the port, whatever option they set."""
     family = socket.AF_INET6 if ":" in portal.host else socket.AF_INET
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
@@ -63,7 +63,7 @@ def assert_taken(portal: RunningPortal) -> None:
                 assert caught.value.errno == errno.EADDRINUSE
 
 
-def test_down_and_up_again_and_again(portal: RunningPortal) -> None:
+def test_down_and_up_again_and_again(portal: PortalController) -> None:
     assert_served(portal)
     for _ in range(3):
         with portal.down():
@@ -74,7 +74,7 @@ def test_down_and_up_again_and_again(portal: RunningPortal) -> None:
         assert_taken(portal)
 
 
-def test_down_resets_what_is_open(portal: RunningPortal) -> None:
+def test_down_resets_what_is_open(portal: PortalController) -> None:
     with connected(portal) as idle, connected(portal) as busy:
         busy.send(b"a CALL stall\nb PING\n")
         assert busy.line() == b"b OK\n"
@@ -87,7 +87,7 @@ def test_down_resets_what_is_open(portal: RunningPortal) -> None:
     assert portal.calls("stall")[0].state == "aborted"
 
 
-def test_down_ends_a_udp_call_and_forgets_that_it_ran(portal: RunningPortal) -> None:
+def test_down_ends_a_udp_call_and_forgets_that_it_ran(portal: PortalController) -> None:
     with udp(portal) as client:
         client.send(b"a CALL delay 600000 x\n")
         portal.wait_for("delay")
@@ -98,7 +98,7 @@ def test_down_ends_a_udp_call_and_forgets_that_it_ran(portal: RunningPortal) -> 
         assert ask(client, b"b PING\n") == b"b OK\n"
 
 
-def test_what_was_answered_is_remembered_over_an_outage(portal: RunningPortal) -> None:
+def test_what_was_answered_is_remembered_over_an_outage(portal: PortalController) -> None:
     with udp(portal) as client:
         assert ask(client, b"a CALL count x\n") == b"a OK 1\n"
         with portal.down():
@@ -106,7 +106,7 @@ def test_what_was_answered_is_remembered_over_an_outage(portal: RunningPortal) -
         assert ask(client, b"a CALL count x\n") == b"a OK 1\n"
 
 
-def test_stubs_and_faults_outlast_an_outage(portal: RunningPortal) -> None:
+def test_stubs_and_faults_outlast_an_outage(portal: PortalController) -> None:
     portal.stub("price").reply("9.99")
     portal.fault("truncate", bytes=4)
     with portal.down():
@@ -179,7 +179,7 @@ async def test_down_inside_trio_before_anything_has_run() -> None:
         await client.aclose()
 
 
-def test_down_while_clients_come(portal: RunningPortal) -> None:
+def test_down_while_clients_come(portal: PortalController) -> None:
     """Whatever is under way when the sockets are closed, the portal survives it."""
     ended = threading.Event()
 
@@ -213,7 +213,7 @@ def test_down_while_clients_come(portal: RunningPortal) -> None:
 # -- reset
 
 
-def test_reset_is_a_fresh_start(portal: RunningPortal) -> None:
+def test_reset_is_a_fresh_start(portal: PortalController) -> None:
     portal.stub("price").reply("9.99")
     portal.fault("drop", service="nobody")
     with connected(portal) as client, udp(portal) as datagrams:
@@ -222,7 +222,7 @@ def test_reset_is_a_fresh_start(portal: RunningPortal) -> None:
         client.call(b"b CALL unknown")
         portal.reset()
         assert (portal.calls(), portal.connections(), portal.journal()) == ([], [], [])
-        assert portal.findings() == []
+        assert portal.problems() == []
         with pytest.raises(ConnectionResetError):
             client.receive()
         # The same datagram is a new call: what was remembered is forgotten.
@@ -236,7 +236,7 @@ def test_reset_is_a_fresh_start(portal: RunningPortal) -> None:
 
 
 @contextlib.contextmanager
-def standing_still(portal: RunningPortal) -> Iterator[None]:
+def standing_still(portal: PortalController) -> Iterator[None]:
     """The portal's loop stands still, so that what comes waits in the kernel's queues."""
     entered, leave = threading.Event(), threading.Event()
 
@@ -253,7 +253,7 @@ def standing_still(portal: RunningPortal) -> Iterator[None]:
         leave.set()
 
 
-def test_reset_empties_the_queues(portal: RunningPortal) -> None:
+def test_reset_empties_the_queues(portal: PortalController) -> None:
     """What came before it, and was not yet accepted or read, is not answered after it."""
     with contextlib.ExitStack() as stack:
         with standing_still(portal):
@@ -330,7 +330,7 @@ def test_reset_sends_nothing_that_was_late_or_held(clock: PortalClock) -> None:
         assert [call.tag for call in portal.calls()] == ["c"]
 
 
-def test_reset_of_calls_that_run(portal: RunningPortal) -> None:
+def test_reset_of_calls_that_run(portal: PortalController) -> None:
     with connected(portal) as client, udp(portal) as datagrams:
         client.send(b"a CALL stall\n")
         datagrams.send(b"a CALL delay 600000\n")
@@ -342,7 +342,7 @@ def test_reset_of_calls_that_run(portal: RunningPortal) -> None:
     assert portal.calls() == []
 
 
-def test_resets_from_many_threads(portal: RunningPortal) -> None:
+def test_resets_from_many_threads(portal: PortalController) -> None:
     def reset() -> None:
         for _ in range(20):
             portal.reset()

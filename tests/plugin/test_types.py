@@ -19,9 +19,9 @@ pytestmark = needs_environments
 WRONG = """\
 import esps_portal
 from esps_portal import blocking, testing
-from esps_portal.testing import PortalAddress, PortalFactory, RunningPortal
+from esps_portal.testing import PortalAddress, PortalFactory, PortalController
 
-def test(portal: RunningPortal, address: PortalAddress, start: PortalFactory) -> None:
+def test(portal: PortalController, address: PortalAddress, start: PortalFactory) -> None:
     portal.stub("price", 5)  # wrong
     portal.stub("price").replay("9.99")  # wrong
     portal.stub("price").times("2")  # wrong

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from esps_portal.protocol.conversation import (
+from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.messages import OK, Notice, Reply, Request, error_reply
+from esps_portal.protocol.server_connection import (
     CallState,
     Cancel,
-    Conversation,
     Quit,
     RunningCall,
+    ServerConnection,
     State,
 )
-from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import OK, Notice, Reply, Request, refusal
 
 LIMITS = Limits(max_line=512, max_unterminated=1024, max_in_flight=3)
 
 
-def wordless(answer: Reply | Notice) -> bytes:
+def without_text(answer: Reply | Notice) -> bytes:
     """Return the line, an error's without its words: the code, and the tag of a tag-in-use."""
     tokens = answer.encode().split()
     if tokens[1] == b"ERR" and tokens[2] != b"tag-in-use":
@@ -31,7 +31,7 @@ def wordless(answer: Reply | Notice) -> bytes:
 
 class Carrier:
     def __init__(self, limits: Limits = LIMITS) -> None:
-        self.conversation = Conversation(limits)
+        self.conversation = ServerConnection(limits)
         #: What was sent, in order, with what was done in between.
         self.sent: list[Reply | Notice] = []
         self.read: list[Request] = []
@@ -46,7 +46,7 @@ class Carrier:
     @property
     def lines(self) -> list[bytes]:
         """What was sent, line by line; errors are without their words for a person."""
-        return [wordless(answer) for answer in self.sent]
+        return [without_text(answer) for answer in self.sent]
 
     def feed(self, *chunks: bytes) -> Carrier:
         """Receive; a CANCEL ends its call without delay."""
@@ -58,13 +58,13 @@ class Carrier:
 
     def go_on(self) -> None:
         """Read the pieces that wait."""
-        for piece in self.conversation.pieces:
+        for piece in self.conversation.lines:
             todo = self.conversation.read(piece)
             if isinstance(todo, Request):
                 self._answer(todo)
             elif isinstance(todo, Cancel):
                 self.waiting = todo
-                self.say(todo.farewell)
+                self.say(todo.final_reply)
                 return
             elif not isinstance(todo, Quit):
                 self.say(todo)
@@ -96,7 +96,7 @@ class Carrier:
 
     def _answer(self, request: Request) -> None:
         if request.verb == b"CALL" and self.conversation.is_full:
-            self.say(refusal(request.tag, "busy"))
+            self.say(error_reply(request.tag, "busy"))
             return
         self.read.append(request)
         if request.verb == b"CALL":

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esps_portal.protocol.datagrams import DatagramRules, RememberedCall, Repeat
+from esps_portal.protocol.datagram_server import DatagramServer, RememberedCall, Repeat
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request
 from tests.protocol.strategies import quickly
@@ -22,7 +22,7 @@ class Server:
     """Rules, and services of which the test says what they do."""
 
     def __init__(self, limits: Limits = LIMITS) -> None:
-        self.rules = DatagramRules(limits)
+        self.rules = DatagramServer(limits)
         self.executed: list[Request] = []
         self.repeats = 0
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esps_portal.protocol.lines import LineSplitter, Piece, Skipped, TooLong, Unterminated
+from esps_portal.protocol.lines import LineEvent, LineSplitter, Skipped, TooLong, Unterminated
 from tests.protocol.strategies import cut, octet_by_octet, places, quickly
 
 Cutter = Callable[[bytes], list[bytes]]
@@ -22,21 +22,21 @@ lengths = st.sampled_from([0, 1, 5, 38, 39, 40, 41, 59, 60, 61, 99, 100, 101, 15
 runs = st.builds(lambda octet, n: octet * n, st.sampled_from([b"a", b"\r", b" "]), lengths)
 octets = st.lists(runs | st.just(b"\n") | st.binary(max_size=50), max_size=10).map(b"".join)
 TAIL = 10  # SP, an HTTP version, CR
-LONG: list[Piece] = [TooLong(b"a" * HEAD), Skipped(b"a" * TAIL)]
+LONG: list[LineEvent] = [TooLong(b"a" * HEAD), Skipped(b"a" * TAIL)]
 
 
 def whole(data: bytes) -> list[bytes]:
     return [data]
 
 
-def split(pieces: list[bytes]) -> list[Piece]:
+def split(pieces: list[bytes]) -> list[LineEvent]:
     splitter = LineSplitter(MAX_LINE, MAX_UNTERMINATED)
     return [found for piece in pieces for found in splitter.feed(piece)]
 
 
-def as_the_specification_says(data: bytes) -> list[Piece]:
+def as_the_specification_says(data: bytes) -> list[LineEvent]:
     """Say what ``data`` holds: slowly, with all memory there is."""
-    found: list[Piece] = []
+    found: list[LineEvent] = []
     line = b""
     for octet in octet_by_octet(data):
         size = len(line) + 1

@@ -16,11 +16,11 @@ from esps_portal.protocol.messages import (
     Notice,
     Reply,
     Request,
+    error_reply,
     looks_like_answer,
     parse_answer_untrusted,
     parse_request_untrusted,
     readable_tag,
-    refusal,
 )
 from tests.protocol.strategies import args, noise, notices, quickly, replies, requests
 
@@ -217,14 +217,14 @@ def test_the_second_token_tells_an_answer(line: bytes, *, is_answer: bool) -> No
 
 
 def test_a_refusal_has_the_tag_that_could_be_read() -> None:
-    assert refusal(b"1", "busy", "try again").encode() == b"1 ERR busy try%20again\n"
-    assert refusal(None, "bad-line", b"\xff").encode() == b"* ERR bad-line %FF\n"
+    assert error_reply(b"1", "busy", "try again").encode() == b"1 ERR busy try%20again\n"
+    assert error_reply(None, "bad-line", b"\xff").encode() == b"* ERR bad-line %FF\n"
 
 
 def test_words_can_be_left_out() -> None:
     reply = Reply(b"1", ERR, (b"too-large", b"41", b"pad", b"it"))
-    assert reply.wordless().encode() == b"1 ERR too-large\n"
-    assert reply.wordless(1).encode() == b"1 ERR too-large 41\n"
+    assert reply.without_text().encode() == b"1 ERR too-large\n"
+    assert reply.without_text(1).encode() == b"1 ERR too-large 41\n"
 
 
 def test_kinds_of_reply() -> None:

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from esps_portal.protocol.conversation import (
+from esps_portal.protocol.server_connection import (
     CALL_MOVES,
     CONNECTION_MOVES,
     CallState,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import ERR, OK, Reply, Request
-from esps_portal.protocol.requester import Pending, Requester
-from esps_portal.protocol.retransmission import Retransmission, length_that_fits
+from esps_portal.protocol.retransmission import Retransmission, padded_length
 from tests.protocol.strategies import quickly
 
 schedules = st.builds(
@@ -67,9 +67,9 @@ def test_a_portal_remembers_for_longer_than_a_client_asks() -> None:
 
 def told(reply: Reply | None) -> int | None:
     """Return the length that fits after ``reply`` to a request of 14 bytes."""
-    pending = Pending(Request(b"1", b"CALL", (b"random",)))
+    pending = PendingRequest(Request(b"1", b"CALL", (b"random",)))
     pending.final = reply
-    return length_that_fits(pending, len(pending.request.encode()))
+    return padded_length(pending, len(pending.request.encode()))
 
 
 @pytest.mark.parametrize(
@@ -97,20 +97,20 @@ def test_a_request_is_made_as_long_as_it_has_to_be(needed: bytes, length: int | 
 
 def test_a_peer_that_always_asks_for_more_gets_no_more() -> None:
     # ESPS-UDP-38
-    requester = Requester(lambda: b"1")
+    requester = ClientConnection(lambda: b"1")
     pending = requester.ask(b"CALL", ("random",))
     sent = 0
     for needed in range(100, 110):
         pending.final = Reply(b"1", ERR, (b"too-large", b"%d" % needed))
-        if length_that_fits(pending, needed - 1) is None:
+        if padded_length(pending, needed - 1) is None:
             break
         requester.resume(pending)
         sent += 1
     assert sent == Retransmission().max_retransmit
     pending = requester.ask(b"CALL", ("random",))
     pending.final = Reply(b"1", ERR, (b"too-large", b"100"))
-    assert length_that_fits(pending, 99) == 100
-    assert length_that_fits(pending, 100) is None
+    assert padded_length(pending, 99) == 100
+    assert padded_length(pending, 100) is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from esps_portal.protocol.messages import Reply, parse_answer_untrusted
-from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.service import Service
 from tests.portals import Running, running
 
@@ -205,9 +205,9 @@ async def test_numbers_out_of_range(call: bytes, lowest: int, highest: int) -> N
             assert reply.args[0] == b"bad-arguments"
 
 
-@pytest.mark.parametrize("service", bundled_portal("test/1").services, ids=lambda s: s.name)
+@pytest.mark.parametrize("service", builtin_portal("test/1").services, ids=lambda s: s.name)
 async def test_the_number_of_arguments(service: Service) -> None:  # ESPS-SVC-2
-    wrong = [count for count in (service.least - 1, service.most + 1) if 0 <= count < 99]
+    wrong = [count for count in (service.min_args - 1, service.max_args + 1) if 0 <= count < 99]
     async with running() as portal:
         for count in wrong:
             (reply,) = await lines_of(portal, service.name.encode() + b" 1" * count)
@@ -215,7 +215,7 @@ async def test_the_number_of_arguments(service: Service) -> None:  # ESPS-SVC-2
 
 
 async def test_a_user_may_replace_one() -> None:  # ESPS-SVC-1
-    portal = bundled_portal("test/1")
+    portal = builtin_portal("test/1")
 
     @portal.service(name="echo")
     def shout(*args: bytes) -> list[bytes]:

@@ -12,7 +12,7 @@ import trio.testing
 
 from esps_portal import Limits, Portal
 from esps_portal.protocol.messages import Request
-from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.service import CloseAfter
 from tests.portals import running
 
@@ -21,7 +21,7 @@ class Held:
     """A portal with a service that ends when the test says so, and counts its executions."""
 
     def __init__(self, **limits: float) -> None:
-        self.portal: Portal = bundled_portal("test/1", Limits(**limits))  # type: ignore[arg-type]
+        self.portal: Portal = builtin_portal("test/1", Limits(**limits))  # type: ignore[arg-type]
         self.executed = 0
         self.release = trio.Event()
         self.portal.service(name="hold", idempotent=True)(self.hold)
@@ -176,7 +176,7 @@ async def test_what_came_before_execution_is_forgotten(datagram: bytes) -> None:
 
 
 async def test_a_refusal_by_the_service_is_remembered() -> None:  # ESPS-UDP-21, ESPS-UDP-23
-    portal = bundled_portal("test/1")
+    portal = builtin_portal("test/1")
     executed = []
 
     @portal.service
@@ -193,7 +193,7 @@ async def test_a_refusal_by_the_service_is_remembered() -> None:  # ESPS-UDP-21,
 
 
 async def test_a_service_that_would_end_a_connection_fails() -> None:  # ESPS-VERB-15
-    portal = bundled_portal("test/1")
+    portal = builtin_portal("test/1")
 
     @portal.service
     def leave() -> CloseAfter:

@@ -9,7 +9,7 @@ import trio.testing
 from esps_portal import Limits, Portal
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.product import PRODUCT
-from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.builtin_portal import builtin_portal
 from tests.portals import running
 
 
@@ -89,7 +89,7 @@ async def test_an_endless_line_ends_the_drain_at_once() -> None:  # ESPS-LINE-18
 
 
 async def test_the_journal_has_what_a_call_was_refused_with_at_the_end_of_the_drain() -> None:
-    portal = ScriptedPortal(bundled_portal(PRODUCT, Limits(drain=0.05)))
+    portal = ScriptedPortal(builtin_portal(PRODUCT, Limits(drain=0.05)))
     async with running(portal) as listening:
         client = await listening.tcp()
         await client.send(b"a CALL stall\nb QUIT\n")

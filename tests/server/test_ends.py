@@ -15,7 +15,7 @@ import trio
 
 from esps_portal import Limits, Portal, ReplyError, ServerConfig, serve
 from esps_portal.net.bind import CannotBindError
-from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.builtin_portal import builtin_portal
 from tests.portals import running
 from tests.processes import served
 
@@ -64,7 +64,7 @@ async def test_the_drain_is_bounded() -> None:  # ESPS-END-7
 
 
 async def test_shutdown() -> None:  # ESPS-END-5, ESPS-END-6
-    portal = bundled_portal("test/1")
+    portal = builtin_portal("test/1")
     may_end = trio.Event()
 
     @portal.service
@@ -119,7 +119,7 @@ async def test_a_peer_that_never_reads() -> None:  # ESPS-TCP-14, ESPS-TCP-15, E
 
 
 async def test_rst_cancels_the_calls_and_harms_nobody() -> None:  # ESPS-END-11
-    portal = bundled_portal("test/1")
+    portal = builtin_portal("test/1")
     ended = trio.Event()
 
     @portal.service
@@ -143,7 +143,7 @@ async def test_rst_cancels_the_calls_and_harms_nobody() -> None:  # ESPS-END-11
 
 
 async def test_a_silent_call_ends_with_its_peer() -> None:  # ESPS-END-11
-    portal = bundled_portal("test/1")
+    portal = builtin_portal("test/1")
     ended = trio.Event()
 
     @portal.service
@@ -263,7 +263,7 @@ def test_a_reply_leaves_from_the_address_that_was_asked() -> None:  # ESPS-UDP-1
 
 
 async def test_calls_do_not_outlive_an_endless_line() -> None:  # ESPS-LINE-18
-    portal = bundled_portal("test/1", Limits(linger=1000))
+    portal = builtin_portal("test/1", Limits(linger=1000))
     ended = trio.Event()
 
     @portal.service

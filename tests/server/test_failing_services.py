@@ -10,7 +10,7 @@ import trio
 import trio.lowlevel
 
 from esps_portal import CallContext, Portal, ReplyError
-from esps_portal.mock.matching import Wanted
+from esps_portal.mock.matching import Matcher
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.mock.stubs import Stub
 from tests.portals import Running, running
@@ -231,7 +231,7 @@ async def test_a_predicate_whose_words_are_no_text() -> None:
         text = arg.decode("utf-8", "surrogateescape")
         raise ValueError(f"not a: {text}")
 
-    wanted: list[Wanted] = [is_a]
+    wanted: list[Matcher] = [is_a]
     portal = ScriptedPortal(Portal())
     portal.script.stubs.place(Stub("shop", wanted, max_line=8192).reply("1"))
     async with running(portal) as listening:

@@ -7,19 +7,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from esps_portal.testing import RunningPortal, serve_in_thread
+from esps_portal.testing import PortalController, serve_in_thread
 from tests.clocks import PortalClock
 from tests.sockets import PATIENCE, ask, assert_all_struck, connected, udp
 
 
 @pytest.fixture(name="portal")
-def _portal() -> Iterator[RunningPortal]:
+def _portal() -> Iterator[PortalController]:
     with serve_in_thread() as portal:
         yield portal
         assert_all_struck(portal)
 
 
-def test_before_it_is_not_executed_and_uses_no_stub(portal: RunningPortal) -> None:
+def test_before_it_is_not_executed_and_uses_no_stub(portal: PortalController) -> None:
     stub = portal.stub("price").reply("9.99").times(1)
     with portal.fault("reset", when="before"):
         for request in (b"a CALL count\n", b"a CALL price\n"):
@@ -35,7 +35,7 @@ def test_before_it_is_not_executed_and_uses_no_stub(portal: RunningPortal) -> No
     assert portal.calls()[0].sent == b""
 
 
-def test_after_it_is_executed(portal: RunningPortal) -> None:
+def test_after_it_is_executed(portal: PortalController) -> None:
     stub = portal.stub("price").reply("9.99").times(1)
     with portal.fault("close"):
         for request in (b"a CALL count\n", b"a CALL price\n"):
@@ -49,7 +49,7 @@ def test_after_it_is_executed(portal: RunningPortal) -> None:
     assert (first.state, first.sent, first.fault) == ("faulted", b"a OK 1\n", "close")
 
 
-def test_times(portal: RunningPortal) -> None:
+def test_times(portal: PortalController) -> None:
     fault = portal.fault("close", times=2)
     seen = []
     for _ in range(4):
@@ -60,7 +60,7 @@ def test_times(portal: RunningPortal) -> None:
     assert fault.happened == 2
 
 
-def test_by_number_of_request(portal: RunningPortal) -> None:
+def test_by_number_of_request(portal: PortalController) -> None:
     with connected(portal) as client:
         client.call(b"z CALL echo")
         portal.fault("no-terminator", service="echo", request=[1, 3])
@@ -69,7 +69,7 @@ def test_by_number_of_request(portal: RunningPortal) -> None:
         assert client.rest() == b"a OKb OK\nc OK\nd OKe OK\n"
 
 
-def test_by_number_of_connection(portal: RunningPortal) -> None:
+def test_by_number_of_connection(portal: PortalController) -> None:
     portal.fault("close", connection=2)
     with connected(portal) as first, connected(portal) as second, connected(portal) as third:
         second.send(b"a PING\n")
@@ -78,7 +78,7 @@ def test_by_number_of_connection(portal: RunningPortal) -> None:
         assert third.call(b"a PING") == b"a OK\n"
 
 
-def test_accept_close_by_number_of_connection(portal: RunningPortal) -> None:
+def test_accept_close_by_number_of_connection(portal: PortalController) -> None:
     portal.fault("accept-close", connection=[2, 3])
     seen = []
     for _ in range(4):
@@ -87,7 +87,7 @@ def test_accept_close_by_number_of_connection(portal: RunningPortal) -> None:
     assert seen == [b"* ESPS/1", b"", b"", b"* ESPS/1"]
 
 
-def test_by_transport_and_service(portal: RunningPortal) -> None:
+def test_by_transport_and_service(portal: PortalController) -> None:
     over_udp = portal.fault("truncate", transport="udp")
     portal.fault("close", service="count")
     with connected(portal) as client:
@@ -99,7 +99,7 @@ def test_by_transport_and_service(portal: RunningPortal) -> None:
         assert ask(datagrams, b"d PING\n") == b"d"
 
 
-def test_by_chance(portal: RunningPortal) -> None:
+def test_by_chance(portal: PortalController) -> None:
     """The same requests meet the same fate for the same seed."""
     fates = []
     for _ in range(2):
@@ -116,7 +116,7 @@ def test_by_chance(portal: RunningPortal) -> None:
     assert 5 < fates[0].count(b"\n") < 35
 
 
-def test_in_force_when_the_call_returns_and_no_more_once_lifted(portal: RunningPortal) -> None:
+def test_in_force_when_the_call_returns_and_no_more_once_lifted(portal: PortalController) -> None:
     with connected(portal) as client:
         for number in range(50):
             with portal.fault("no-terminator"):
@@ -125,7 +125,9 @@ def test_in_force_when_the_call_returns_and_no_more_once_lifted(portal: RunningP
             assert client.call(b"b PING") == b"b OK\n"
 
 
-def test_lifting_touches_nothing_that_is_faulted(clock: PortalClock, portal: RunningPortal) -> None:
+def test_lifting_touches_nothing_that_is_faulted(
+    clock: PortalClock, portal: PortalController
+) -> None:
     with connected(portal) as client, connected(portal) as stalled:
         with portal.fault("stall", service="echo") as stall:
             stalled.send(b"a CALL echo\n")
@@ -140,7 +142,7 @@ def test_lifting_touches_nothing_that_is_faulted(clock: PortalClock, portal: Run
         stalled.assert_silence()
 
 
-def test_the_first_that_was_placed_happens(portal: RunningPortal) -> None:
+def test_the_first_that_was_placed_happens(portal: PortalController) -> None:
     portal.fault("no-terminator", times=1)
     portal.fault("close")
     with connected(portal) as client:
@@ -151,7 +153,7 @@ def test_the_first_that_was_placed_happens(portal: RunningPortal) -> None:
 # -- stubs
 
 
-def test_a_fault_on_a_stub(clock: PortalClock, portal: RunningPortal) -> None:
+def test_a_fault_on_a_stub(clock: PortalClock, portal: PortalController) -> None:
     portal.stub("price").reply("9.99")
     portal.fault("slice", service="price", at=4, pause=600)
     with connected(portal) as client:
@@ -163,7 +165,7 @@ def test_a_fault_on_a_stub(clock: PortalClock, portal: RunningPortal) -> None:
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_fault_on_a_stub_that_closes(portal: RunningPortal, late: bool) -> None:
+def test_a_fault_on_a_stub_that_closes(portal: PortalController, late: bool) -> None:
     """The fault comes first, then the end that the stub asked for."""
     stub = portal.stub("price").reply("9.99").then_close()
     if late:
@@ -177,7 +179,7 @@ def test_a_fault_on_a_stub_that_closes(portal: RunningPortal, late: bool) -> Non
     assert (call.state, call.sent) == ("faulted", b"a OK 9.99\n")
 
 
-def test_a_stub_that_closes(portal: RunningPortal) -> None:
+def test_a_stub_that_closes(portal: PortalController) -> None:
     portal.stub("price").data("1").reply("9.99").then_close()
     with connected(portal) as client:
         client.send(b"a CALL price\n")

@@ -16,15 +16,15 @@ from esps_portal import Limits
 from esps_portal.faults.fault import Fault
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.mock.stubs import Stub
-from esps_portal.services.builtin_portal import bundled_portal
-from esps_portal.testing import FaultName, RunningPortal, serve_in_thread
+from esps_portal.services.builtin_portal import builtin_portal
+from esps_portal.testing import FaultName, PortalController, serve_in_thread
 from tests.clocks import PortalClock
 from tests.portals import StreamPeer, running
 from tests.sockets import PATIENCE, assert_all_struck, closed, connected
 
 
 @pytest.fixture(name="portal")
-def _portal() -> Iterator[RunningPortal]:
+def _portal() -> Iterator[PortalController]:
     with serve_in_thread() as portal:
         yield portal
         assert_all_struck(portal)
@@ -40,7 +40,7 @@ SLOW: list[tuple[str, dict[str, Any]]] = [
 
 
 def scripted(kind: str, **said: Any) -> ScriptedPortal:  # noqa: ANN401 - what a fault is told
-    portal = ScriptedPortal(bundled_portal("test/1", Limits(drain=0.2, linger=0.2)))
+    portal = ScriptedPortal(builtin_portal("test/1", Limits(drain=0.2, linger=0.2)))
     portal.script.faults.place(Fault.of(kind, **said))
     return portal
 
@@ -145,7 +145,7 @@ async def test_a_cancel_that_waits_its_turn_is_answered() -> None:
 
 
 def test_cancel_while_the_last_line_is_out_in_part(
-    clock: PortalClock, portal: RunningPortal
+    clock: PortalClock, portal: PortalController
 ) -> None:
     """The call has been answered: its line ends, and there is nothing to cancel."""
     portal.fault("slice", pause=600, service="delay")
@@ -160,7 +160,7 @@ def test_cancel_while_the_last_line_is_out_in_part(
 
 
 def test_cancel_while_a_line_of_a_stream_is_out_in_part(
-    clock: PortalClock, portal: RunningPortal
+    clock: PortalClock, portal: PortalController
 ) -> None:
     portal.fault("slice", at=1, pause=10, service="drip")
     with connected(portal) as client:
@@ -178,7 +178,9 @@ def test_cancel_while_a_line_of_a_stream_is_out_in_part(
 
 
 @pytest.mark.parametrize("kind", ["latency", "bandwidth"])
-def test_cancel_what_is_late(portal: RunningPortal, kind: Literal["latency", "bandwidth"]) -> None:
+def test_cancel_what_is_late(
+    portal: PortalController, kind: Literal["latency", "bandwidth"]
+) -> None:
     """Nothing of it is out: it is cancelled as if it still ran."""
     said: dict[str, Any] = {"latency": {"seconds": 600}, "bandwidth": {"bytes_per_second": 1}}[kind]
     fault = portal.fault(kind, service="delay", **said)
@@ -191,7 +193,7 @@ def test_cancel_what_is_late(portal: RunningPortal, kind: Literal["latency", "ba
     assert (call.state, call.sent) == ("aborted", b"a ERR cancelled\n")
 
 
-def test_cancel_behind_lines_that_are_held(portal: RunningPortal) -> None:
+def test_cancel_behind_lines_that_are_held(portal: PortalController) -> None:
     portal.fault("coalesce", replies=2, seconds=600, service="drip")
     with connected(portal) as client:
         client.send(b"a CALL drip 2 0\nx CALL drip 1 600000\n")
@@ -220,7 +222,7 @@ def test_cancel_behind_lines_that_are_held(portal: RunningPortal) -> None:
 )
 @pytest.mark.parametrize("service", [b"echo", b"delay 0"])
 def test_quit_waits_for_what_is_slow(
-    portal: RunningPortal, kind: FaultName, said: dict[str, Any], service: bytes
+    portal: PortalController, kind: FaultName, said: dict[str, Any], service: bytes
 ) -> None:
     portal.fault(kind, **said)
     with connected(portal) as client:
@@ -230,7 +232,7 @@ def test_quit_waits_for_what_is_slow(
     assert (connection.closed_by, connection.how) == ("portal", "fin")
 
 
-def test_quit_in_the_journal(portal: RunningPortal) -> None:
+def test_quit_in_the_journal(portal: PortalController) -> None:
     with connected(portal) as client:
         client.send(b"a QUIT\nb CALL count\n")
         assert client.rest() == b"a OK\n"
@@ -243,7 +245,7 @@ def test_quit_in_the_journal(portal: RunningPortal) -> None:
 
 
 @pytest.mark.parametrize("service", [b"echo", b"delay 0"])
-def test_fin_waits_for_what_is_slow(portal: RunningPortal, service: bytes) -> None:
+def test_fin_waits_for_what_is_slow(portal: PortalController, service: bytes) -> None:
     portal.fault("slice", pause=0.1)
     with connected(portal) as client:
         client.send(b"a CALL " + service + b" xyz\n")
@@ -268,7 +270,7 @@ async def test_what_is_slower_than_the_drain(last: bytes) -> None:
 # -- other calls
 
 
-def test_no_line_gets_between_pieces(portal: RunningPortal) -> None:
+def test_no_line_gets_between_pieces(portal: PortalController) -> None:
     portal.fault("slice", at=3, pause=0.03, service="drip")
     with connected(portal) as client:
         client.send(b"a CALL drip 4 1\nb CALL drip 4 1\nc CALL delay 10 c\n")
@@ -282,7 +284,7 @@ def test_no_line_gets_between_pieces(portal: RunningPortal) -> None:
     assert b"c OK c\n" in found
 
 
-def test_held_lines_wait_their_turn(clock: PortalClock, portal: RunningPortal) -> None:
+def test_held_lines_wait_their_turn(clock: PortalClock, portal: PortalController) -> None:
     portal.fault("coalesce", replies=9, seconds=60, service="echo")
     portal.fault("slice", pause=600, service="delay")
     with connected(portal) as client:
@@ -295,7 +297,7 @@ def test_held_lines_wait_their_turn(clock: PortalClock, portal: RunningPortal) -
         assert client.line() == b"a OK held\n"
 
 
-def test_the_end_of_one_call_ends_the_others(clock: PortalClock, portal: RunningPortal) -> None:
+def test_the_end_of_one_call_ends_the_others(clock: PortalClock, portal: PortalController) -> None:
     portal.fault("close", service="delay")
     with connected(portal) as client:
         client.send(b"a CALL drip 100000 1000\nb CALL delay 20500\n")
@@ -314,7 +316,7 @@ def test_the_end_of_one_call_ends_the_others(clock: PortalClock, portal: Running
 
 @pytest.mark.parametrize("kind", ["close", "reset", "stall", "half-close", "garbage"])
 def test_an_end_on_a_stream(
-    portal: RunningPortal, kind: Literal["close", "reset", "stall", "half-close", "garbage"]
+    portal: PortalController, kind: Literal["close", "reset", "stall", "half-close", "garbage"]
 ) -> None:
     portal.fault(kind, service="drip")
     with connected(portal) as client:
@@ -333,7 +335,7 @@ def test_an_end_on_a_stream(
 # -- who closed first
 
 
-def test_the_client_closes_first(portal: RunningPortal) -> None:
+def test_the_client_closes_first(portal: PortalController) -> None:
     with connected(portal) as client:
         client.call(b"a PING")
     (connection,) = closed(portal)
@@ -341,7 +343,7 @@ def test_the_client_closes_first(portal: RunningPortal) -> None:
     assert not connection.is_reused
 
 
-def test_the_client_resets_first(portal: RunningPortal) -> None:
+def test_the_client_resets_first(portal: PortalController) -> None:
     with connected(portal) as client:
         client.send(b"a CALL stall\nb PING\n")
         assert client.line() == b"b OK\n"
@@ -352,7 +354,9 @@ def test_the_client_resets_first(portal: RunningPortal) -> None:
     assert portal.calls("stall")[0].state == "aborted"
 
 
-def test_the_portal_closes_first_though_the_client_then_breaks_off(portal: RunningPortal) -> None:
+def test_the_portal_closes_first_though_the_client_then_breaks_off(
+    portal: PortalController,
+) -> None:
     with connected(portal) as client:
         client.send(b"a QUIT\n")
         assert client.rest() == b"a OK\n"
@@ -400,7 +404,7 @@ async def test_what_is_held_keeps_its_place_while_it_waits_for_its_turn(
 
 
 async def test_a_cancelled_stub_closes_nothing() -> None:  # ESPS-VERB-18
-    portal = ScriptedPortal(bundled_portal("test/1"))
+    portal = ScriptedPortal(builtin_portal("test/1"))
     stub = Stub("price", (), max_line=8192).delay(600).reply("x").then_close()
     portal.script.stubs.place(stub)
     async with running(portal) as listening:
@@ -411,7 +415,7 @@ async def test_a_cancelled_stub_closes_nothing() -> None:  # ESPS-VERB-18
 
 
 async def test_an_over_long_line_is_one_request() -> None:
-    portal = ScriptedPortal(bundled_portal("test/1"))
+    portal = ScriptedPortal(builtin_portal("test/1"))
     async with running(portal) as listening:
         client = await listening.tcp()
         await client.send(b"a PING " + b"x" * 9000 + b"\nb QUIT\n")

@@ -12,7 +12,7 @@ import pytest
 
 from esps_portal import Limits
 from esps_portal.faults.fault_types import VOCABULARY
-from esps_portal.testing import RunningPortal, serve_in_thread
+from esps_portal.testing import PortalController, serve_in_thread
 from tests.clocks import PortalClock
 from tests.sockets import PATIENCE, Client, assert_all_struck, closed, connected
 
@@ -20,7 +20,7 @@ When = Literal["before", "after"]
 
 
 @pytest.fixture(name="portal")
-def _portal() -> Iterator[RunningPortal]:
+def _portal() -> Iterator[PortalController]:
     with serve_in_thread() as portal:
         yield portal
         assert_all_struck(portal)
@@ -54,7 +54,7 @@ def test_the_vocabulary_is_proven() -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_reset(portal: RunningPortal, when: When) -> None:
+def test_reset(portal: PortalController, when: When) -> None:
     with connected(portal) as client:
         portal.fault("reset", service="count", when=when)
         client.send(b"a CALL count\n")
@@ -64,7 +64,7 @@ def test_reset(portal: RunningPortal, when: When) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_close(portal: RunningPortal, when: When) -> None:
+def test_close(portal: PortalController, when: When) -> None:
     with connected(portal) as client:
         portal.fault("close", service="count", when=when)
         client.send(b"a CALL count\n")
@@ -75,7 +75,7 @@ def test_close(portal: RunningPortal, when: When) -> None:
     assert (connection.closed_by, connection.how) == ("portal", "fin")
 
 
-def test_close_waits_for_nobody_and_breaks_no_line(portal: RunningPortal) -> None:
+def test_close_waits_for_nobody_and_breaks_no_line(portal: PortalController) -> None:
     """What was answered before it has come, in whole; what comes after is not answered."""
     with connected(portal) as client:
         portal.fault("close", service="echo")
@@ -86,7 +86,7 @@ def test_close_waits_for_nobody_and_breaks_no_line(portal: RunningPortal) -> Non
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_half_close(portal: RunningPortal, when: When) -> None:
+def test_half_close(portal: PortalController, when: When) -> None:
     """FIN, and the client can go on sending: nothing breaks until it has finished."""
     with connected(portal) as client:
         portal.fault("half-close", service="echo", when=when)
@@ -101,7 +101,7 @@ def test_half_close(portal: RunningPortal, when: When) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_stall(portal: RunningPortal, when: When) -> None:
+def test_stall(portal: PortalController, when: When) -> None:
     """Nothing comes any more, to nothing; the connection stays until the client goes."""
     with connected(portal) as client:
         portal.fault("stall", service="echo", when=when, times=1)
@@ -115,7 +115,7 @@ def test_stall(portal: RunningPortal, when: When) -> None:
     assert closed(portal)[0].closed_by == "client"
 
 
-def test_accept_close(portal: RunningPortal) -> None:
+def test_accept_close(portal: PortalController) -> None:
     portal.fault("accept-close", times=1)
     with connected(portal, greeted=False) as client:
         assert client.receive() == b""
@@ -124,7 +124,7 @@ def test_accept_close(portal: RunningPortal) -> None:
     assert portal.connections()[0].fault == "accept-close times=1"
 
 
-def test_accept_close_is_no_reset(portal: RunningPortal) -> None:
+def test_accept_close_is_no_reset(portal: PortalController) -> None:
     """Not even for a client that speaks first."""
     portal.fault("accept-close")
     with connected(portal, greeted=False) as client:
@@ -140,14 +140,14 @@ def test_accept_close_is_no_reset(portal: RunningPortal) -> None:
 
 
 @pytest.mark.parametrize(("size", "seen"), [(0, b""), (1, b"a"), (5, b"a OK "), (100, b"a OK x\n")])
-def test_truncate(portal: RunningPortal, size: int, seen: bytes) -> None:
+def test_truncate(portal: PortalController, size: int, seen: bytes) -> None:
     with connected(portal) as client:
         portal.fault("truncate", service="echo", bytes=size)
         client.send(b"a CALL echo x\n")
         assert client.rest() == seen
 
 
-def test_truncate_a_stream(portal: RunningPortal) -> None:
+def test_truncate_a_stream(portal: PortalController) -> None:
     with connected(portal) as client:
         portal.fault("truncate", service="drip", bytes=12)
         client.send(b"a CALL drip 3 0\n")
@@ -155,7 +155,7 @@ def test_truncate_a_stream(portal: RunningPortal) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_garbage(portal: RunningPortal, when: When) -> None:
+def test_garbage(portal: PortalController, when: When) -> None:
     """Random octets, the same ones for the same seed."""
     with connected(portal) as client:
         portal.fault("garbage", service="count", bytes=100, seed=5, when=when)
@@ -163,7 +163,7 @@ def test_garbage(portal: RunningPortal, when: When) -> None:
         assert client.rest() == random.Random(5).randbytes(100)
 
 
-def test_no_terminator(portal: RunningPortal) -> None:
+def test_no_terminator(portal: PortalController) -> None:
     """The last LF is missing, and never comes; the connection goes on."""
     with connected(portal) as client:
         portal.fault("no-terminator", service="echo", times=1)
@@ -173,7 +173,7 @@ def test_no_terminator(portal: RunningPortal) -> None:
         assert client.call(b"b PING") == b"b OK\n"
 
 
-def test_no_terminator_of_a_stream(portal: RunningPortal) -> None:
+def test_no_terminator_of_a_stream(portal: PortalController) -> None:
     with connected(portal) as client:
         portal.fault("no-terminator", service="drip")
         client.send(b"a CALL drip 2 0\n")
@@ -185,7 +185,7 @@ def test_no_terminator_of_a_stream(portal: RunningPortal) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_latency(clock: PortalClock, portal: RunningPortal, when: When) -> None:
+def test_latency(clock: PortalClock, portal: PortalController, when: When) -> None:
     """It comes once: late before it is executed, the reply is not late once more."""
     fault = portal.fault("latency", seconds=600, service="count", when=when)
     with connected(portal) as client:
@@ -201,7 +201,7 @@ def test_latency(clock: PortalClock, portal: RunningPortal, when: When) -> None:
     assert call.ended - call.received == pytest.approx(600)
 
 
-def test_latency_with_jitter(clock: PortalClock, portal: RunningPortal) -> None:
+def test_latency_with_jitter(clock: PortalClock, portal: PortalController) -> None:
     fault = portal.fault("latency", seconds=20, jitter=100, seed=3)
     chance = random.Random(3)
     with connected(portal) as client:
@@ -214,7 +214,7 @@ def test_latency_with_jitter(clock: PortalClock, portal: RunningPortal) -> None:
             assert client.line() == b"a OK\n"
 
 
-def test_latency_of_one_call_delays_no_other(clock: PortalClock, portal: RunningPortal) -> None:
+def test_latency_of_one_call_delays_no_other(clock: PortalClock, portal: PortalController) -> None:
     fault = portal.fault("latency", seconds=600, service="delay")
     with connected(portal) as client:
         client.send(b"a CALL delay 0\n")
@@ -240,7 +240,7 @@ def test_who_waits_for_a_late_answer_is_not_idle(clock: PortalClock) -> None:
         assert client.rest() == b"* BYE idle\n"
 
 
-def test_bandwidth(clock: PortalClock, portal: RunningPortal) -> None:
+def test_bandwidth(clock: PortalClock, portal: PortalController) -> None:
     """So many bytes are not there before their time, and come in pieces."""
     whole = b"a OK " + b"x" * 94 + b"\n"
     with connected(portal) as client:
@@ -271,7 +271,7 @@ def test_bandwidth(clock: PortalClock, portal: RunningPortal) -> None:
     ],
 )
 def test_slice(
-    clock: PortalClock, portal: RunningPortal, said: dict[str, Any], pieces: list[bytes]
+    clock: PortalClock, portal: PortalController, said: dict[str, Any], pieces: list[bytes]
 ) -> None:
     with connected(portal) as client:
         fault = portal.fault("slice", service="echo", pause=600, **said).optional()
@@ -285,7 +285,7 @@ def test_slice(
         assert fault.happened == (len(pieces) > 1)
 
 
-def test_slice_each_line_of_a_stream(clock: PortalClock, portal: RunningPortal) -> None:
+def test_slice_each_line_of_a_stream(clock: PortalClock, portal: PortalController) -> None:
     with connected(portal) as client:
         portal.fault("slice", service="drip", at=1, pause=600)
         client.send(b"a CALL drip 2 0\n")
@@ -297,7 +297,7 @@ def test_slice_each_line_of_a_stream(clock: PortalClock, portal: RunningPortal) 
             client.assert_silence()
 
 
-def test_coalesce_so_many_replies(portal: RunningPortal) -> None:
+def test_coalesce_so_many_replies(portal: PortalController) -> None:
     with connected(portal) as client:
         portal.fault("coalesce", replies=3, seconds=PLENTY)
         client.send(b"a PING\n")
@@ -307,7 +307,7 @@ def test_coalesce_so_many_replies(portal: RunningPortal) -> None:
         assert sorted(client.receive().splitlines()) == [b"a OK", b"b OK", b"c OK"]
 
 
-def test_coalesce_for_so_long(clock: PortalClock, portal: RunningPortal) -> None:
+def test_coalesce_for_so_long(clock: PortalClock, portal: PortalController) -> None:
     with connected(portal) as client:
         fault = portal.fault("coalesce", replies=99, seconds=100)
         client.send(b"a PING\nb PING\n")
@@ -322,7 +322,7 @@ def test_coalesce_for_so_long(clock: PortalClock, portal: RunningPortal) -> None
         assert client.receive() == b"c OK\n"
 
 
-def test_coalesce_a_stream_counts_replies_not_lines(portal: RunningPortal) -> None:
+def test_coalesce_a_stream_counts_replies_not_lines(portal: PortalController) -> None:
     with connected(portal) as client:
         portal.fault("coalesce", replies=2, seconds=PLENTY)
         client.send(b"a CALL drip 2 0\n")

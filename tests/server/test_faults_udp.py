@@ -12,8 +12,8 @@ import trio
 
 from esps_portal.faults.fault_types import VOCABULARY
 from esps_portal.mock.scripted import ScriptedPortal
-from esps_portal.services.builtin_portal import bundled_portal
-from esps_portal.testing import RunningPortal, serve_in_thread
+from esps_portal.services.builtin_portal import builtin_portal
+from esps_portal.testing import PortalController, serve_in_thread
 from tests.clocks import PortalClock
 from tests.portals import running
 from tests.sockets import (
@@ -32,7 +32,7 @@ When = Literal["before", "after"]
 
 
 @pytest.fixture(name="portal")
-def _portal() -> Iterator[RunningPortal]:
+def _portal() -> Iterator[PortalController]:
     with serve_in_thread() as portal:
         yield portal
         assert_all_struck(portal)
@@ -53,7 +53,7 @@ def test_the_vocabulary_is_proven() -> None:
 
 
 @pytest.mark.parametrize(("when", "counted"), [("before", b"1"), ("after", b"2")])
-def test_drop(portal: RunningPortal, when: When, counted: bytes) -> None:
+def test_drop(portal: PortalController, when: When, counted: bytes) -> None:
     with udp(portal) as client:
         with portal.fault("drop", when=when):
             client.send(b"a CALL count ####\n")
@@ -63,9 +63,9 @@ def test_drop(portal: RunningPortal, when: When, counted: bytes) -> None:
 
 
 async def test_a_repeat_is_not_what_is_waited_for() -> None:
-    portal = ScriptedPortal(bundled_portal("test/1"))
+    portal = ScriptedPortal(builtin_portal("test/1"))
     met = trio.Event()
-    portal.script.journal.watch("count", 2, met.set)
+    portal.script.journal.add_waiter("count", 2, met.set)
     async with running(portal) as listening:
         peer = listening.udp()
         for _ in range(2):
@@ -75,7 +75,7 @@ async def test_a_repeat_is_not_what_is_waited_for() -> None:
         assert met.is_set()
 
 
-def test_a_lost_reply_is_replayed(portal: RunningPortal) -> None:
+def test_a_lost_reply_is_replayed(portal: PortalController) -> None:
     """Executed once, asked for twice: the second time it is not a call."""
     portal.fault("drop", times=1)
     with udp(portal) as client:
@@ -86,7 +86,7 @@ def test_a_lost_reply_is_replayed(portal: RunningPortal) -> None:
     assert [e.event for e in portal.journal()] == ["received", "faulted", "received", "replayed"]
 
 
-def test_duplicate(portal: RunningPortal) -> None:
+def test_duplicate(portal: PortalController) -> None:
     portal.fault("duplicate", copies=3, times=1)
     with udp(portal) as client:
         assert ask(client, b"a PING\n") == b"a OK\n"
@@ -94,7 +94,7 @@ def test_duplicate(portal: RunningPortal) -> None:
         assert ask(client, b"b PING\n") == b"b OK\n"
 
 
-def test_reorder_behind_so_many_others(portal: RunningPortal) -> None:
+def test_reorder_behind_so_many_others(portal: PortalController) -> None:
     portal.fault("reorder", replies=2, seconds=PLENTY, times=1)
     with udp(portal) as client:
         for tag in b"abc":
@@ -102,7 +102,7 @@ def test_reorder_behind_so_many_others(portal: RunningPortal) -> None:
         assert [client.recv(100) for _ in range(3)] == [b"b OK\n", b"c OK\n", b"a OK\n"]
 
 
-def test_reorder_for_so_long(clock: PortalClock, portal: RunningPortal) -> None:
+def test_reorder_for_so_long(clock: PortalClock, portal: PortalController) -> None:
     fault = portal.fault("reorder", replies=9, seconds=600, times=1)
     with udp(portal) as client:
         client.send(b"a PING\n")
@@ -113,7 +113,7 @@ def test_reorder_for_so_long(clock: PortalClock, portal: RunningPortal) -> None:
         assert client.recv(100) == b"a OK\n"
 
 
-def test_reorder_counts_what_has_left(portal: RunningPortal) -> None:
+def test_reorder_counts_what_has_left(portal: PortalController) -> None:
     """Silence is no reply, and what is dropped has not left; a replay has."""
     portal.fault("reorder", replies=1, seconds=PLENTY, service="echo")
     portal.fault("drop", service="discard")
@@ -132,7 +132,7 @@ def test_reorder_counts_what_has_left(portal: RunningPortal) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_delay(clock: PortalClock, portal: RunningPortal, when: When) -> None:
+def test_delay(clock: PortalClock, portal: PortalController, when: When) -> None:
     portal.fault("delay", seconds=600, service="echo", when=when)
     with udp(portal) as client:
         client.send(b"a CALL echo x\n")
@@ -143,7 +143,9 @@ def test_delay(clock: PortalClock, portal: RunningPortal, when: When) -> None:
         assert client.recv(100) == b"a OK x\n"
 
 
-def test_a_request_that_is_late_is_executed_once(clock: PortalClock, portal: RunningPortal) -> None:
+def test_a_request_that_is_late_is_executed_once(
+    clock: PortalClock, portal: PortalController
+) -> None:
     """Its repeats overtake it: it is then answered as they were."""
     portal.fault("delay", seconds=30, when="before", times=1)
     with udp(portal) as client:
@@ -157,14 +159,14 @@ def test_a_request_that_is_late_is_executed_once(clock: PortalClock, portal: Run
 
 
 @pytest.mark.parametrize(("size", "seen"), [(0, b""), (1, b"a"), (4, b"a OK"), (99, b"a OK x\n")])
-def test_truncate(portal: RunningPortal, size: int, seen: bytes) -> None:
+def test_truncate(portal: PortalController, size: int, seen: bytes) -> None:
     fault = portal.fault("truncate", bytes=size).optional()
     with udp(portal) as client:
         assert ask(client, b"a CALL echo x\n") == seen
     assert fault.happened == (size < len(b"a OK x\n"))
 
 
-def test_corrupt(portal: RunningPortal) -> None:
+def test_corrupt(portal: PortalController) -> None:
     whole = b"a OK " + b"x" * 40 + b"\n"
     seen = []
     with udp(portal) as client:
@@ -175,7 +177,7 @@ def test_corrupt(portal: RunningPortal) -> None:
     assert seen[0] == seen[1] != seen[2]
 
 
-def test_oversize(portal: RunningPortal) -> None:
+def test_oversize(portal: PortalController) -> None:
     """Longer than max-datagram (1200), and than three times its request."""
     portal.fault("oversize", bytes=2000)
     with udp(portal) as client:
@@ -185,7 +187,7 @@ def test_oversize(portal: RunningPortal) -> None:
         assert found.endswith(b"x\n")
 
 
-def test_the_largest_oversize(portal: RunningPortal) -> None:
+def test_the_largest_oversize(portal: PortalController) -> None:
     portal.fault("oversize", bytes=65507)
     with udp(portal) as client:
         assert len(ask(client, b"a PING\n")) == 65507
@@ -210,7 +212,7 @@ def test_wrong_source(host: str) -> None:
 # -- what it befalls
 
 
-def test_times_and_number(portal: RunningPortal) -> None:
+def test_times_and_number(portal: PortalController) -> None:
     with udp(portal) as client:
         ask(client, b"z PING\n")
         portal.fault("duplicate", request=[2, 4], times=1)
@@ -220,7 +222,7 @@ def test_times_and_number(portal: RunningPortal) -> None:
         assert seen == [b"a", b"b", b"b", b"c", b"d"]
 
 
-def test_by_source(portal: RunningPortal) -> None:
+def test_by_source(portal: PortalController) -> None:
     """Over UDP a client's address is what a connection is over TCP."""
     portal.fault("truncate", connection=2, transport="udp")
     with connected(portal), udp(portal) as first, udp(portal) as second:
@@ -229,7 +231,7 @@ def test_by_source(portal: RunningPortal) -> None:
         assert ask(first, b"b PING\n") == b"b OK\n"
 
 
-def test_by_chance(portal: RunningPortal) -> None:
+def test_by_chance(portal: PortalController) -> None:
     portal.fault("truncate", chance=0.5, seed=3)
     chance = random.Random(3)
     with udp(portal) as client:
@@ -238,7 +240,7 @@ def test_by_chance(portal: RunningPortal) -> None:
             assert ask(client, b"a PING\n") == (b"a OK\n" if whole else b"a")
 
 
-def test_on_a_call_that_runs(portal: RunningPortal) -> None:
+def test_on_a_call_that_runs(portal: PortalController) -> None:
     portal.fault("duplicate", service="drip")
     with udp(portal) as client:
         answer = b"a DATA 1\na DATA 2\na OK 2\n"
@@ -246,7 +248,9 @@ def test_on_a_call_that_runs(portal: RunningPortal) -> None:
         assert client.recv(100) == answer
 
 
-def test_lifting_touches_nothing_that_is_faulted(clock: PortalClock, portal: RunningPortal) -> None:
+def test_lifting_touches_nothing_that_is_faulted(
+    clock: PortalClock, portal: PortalController
+) -> None:
     with udp(portal) as client:
         with portal.fault("delay", seconds=600, service="echo") as fault:
             client.send(b"a CALL echo\n")
@@ -256,7 +260,7 @@ def test_lifting_touches_nothing_that_is_faulted(clock: PortalClock, portal: Run
         assert client.recv(100) == b"a OK\n"
 
 
-def test_a_fault_of_tcp_is_none_of_udp(portal: RunningPortal) -> None:
+def test_a_fault_of_tcp_is_none_of_udp(portal: PortalController) -> None:
     fault = portal.fault("reset").optional()
     with udp(portal) as client:
         assert ask(client, b"a PING\n") == b"a OK\n"
@@ -266,7 +270,7 @@ def test_a_fault_of_tcp_is_none_of_udp(portal: RunningPortal) -> None:
 # -- stubs, on either transport alike
 
 
-def test_one_stub_two_transports(portal: RunningPortal) -> None:
+def test_one_stub_two_transports(portal: PortalController) -> None:
     portal.stub("price", "sku-1").fail("busy").times(2).reply("9.99")
     with connected(portal) as tcp, udp(portal) as client:
         assert tcp.call(b"a CALL price sku-1") == b"a ERR busy\n"
@@ -278,7 +282,7 @@ def test_one_stub_two_transports(portal: RunningPortal) -> None:
     portal.verify()
 
 
-def test_a_stub_is_used_once_for_a_request_that_comes_twice(portal: RunningPortal) -> None:
+def test_a_stub_is_used_once_for_a_request_that_comes_twice(portal: PortalController) -> None:
     stub = portal.stub("next").reply("1").reply("2")
     with udp(portal) as client:
         for _ in range(3):
@@ -290,7 +294,7 @@ def test_a_stub_is_used_once_for_a_request_that_comes_twice(portal: RunningPorta
     portal.verify()
 
 
-def test_a_stub_that_takes_its_time(portal: RunningPortal) -> None:
+def test_a_stub_that_takes_its_time(portal: PortalController) -> None:
     portal.stub("feed").data("1").delay(0.02).data("2").reply("end").then_close()
     with connected(portal) as tcp, udp(portal) as client:
         whole = b"a DATA 1\na DATA 2\na OK end\n"
@@ -299,7 +303,7 @@ def test_a_stub_that_takes_its_time(portal: RunningPortal) -> None:
         assert tcp.rest() == whole
 
 
-def test_unmatched_and_unknown(portal: RunningPortal) -> None:
+def test_unmatched_and_unknown(portal: PortalController) -> None:
     portal.stub("price", "sku-1")
     padding = b"#" * 60
     with connected(portal) as tcp, udp(portal) as client:
@@ -310,7 +314,7 @@ def test_unmatched_and_unknown(portal: RunningPortal) -> None:
         assert answers[0] == answers[1]
         assert answers[0].startswith(b"a ERR unmatched nearest%20stub:%20price%20'sku-1':")
         assert tcp.call(b"b CALL prise").startswith(b"b ERR unknown-service")
-    first, second, third, fourth = portal.findings()
+    first, second, third, fourth = portal.problems()
     assert "price 'sku-2'" in first
     assert "prise" in third
     assert "did you mean price?" in third
@@ -318,16 +322,16 @@ def test_unmatched_and_unknown(portal: RunningPortal) -> None:
     assert fourth == "unused stub: price 'sku-1': never used"
 
 
-def test_a_predicate_that_raises_is_a_mismatch(portal: RunningPortal) -> None:
+def test_a_predicate_that_raises_is_a_mismatch(portal: PortalController) -> None:
     """Nothing that a test hands in can take the portal down."""
     portal.stub("price", lambda arg: int(arg) > 3).reply("9.99")
     with connected(portal) as client:
         assert client.call(b"a CALL price x").startswith(b"a ERR unmatched ")
         assert client.call(b"b CALL price 4") == b"b OK 9.99\n"
-    assert "ValueError" in portal.findings()[0]
+    assert "ValueError" in portal.problems()[0]
 
 
-def test_a_datagram_that_is_no_request_is_in_the_journal(portal: RunningPortal) -> None:
+def test_a_datagram_that_is_no_request_is_in_the_journal(portal: PortalController) -> None:
     with udp(portal) as client:
         client.send(b"\xff\xff\n")
         client.send(b"abcdefgh NOSUCH\n")

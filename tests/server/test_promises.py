@@ -13,7 +13,7 @@ import trio.testing
 from esps_portal import Limits, ReplyError, ServerConfig
 from esps_portal.protocol.messages import ERR, Notice, Reply, parse_answer_untrusted
 from esps_portal.protocol.registry import ERRORS
-from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.builtin_portal import builtin_portal
 from tests.portals import Running, StreamPeer, running
 from tests.processes import served
 
@@ -84,7 +84,7 @@ async def test_tag_in_use_and_busy_execute_nothing() -> None:  # ESPS-ERR-1, ESP
 
 async def test_closing_means_not_executed_to_what_came_later() -> None:
     # ESPS-ERR-1, ESPS-END-6
-    portal = bundled_portal("test/1", Limits(drain=0.05))
+    portal = builtin_portal("test/1", Limits(drain=0.05))
     counted = []
     portal.service(name="seen")(lambda: counted.append(1))
     async with running(portal) as listening:
@@ -107,7 +107,7 @@ async def test_closing_means_not_executed_to_what_came_later() -> None:
 async def test_every_code_of_a_portal_is_in_the_table() -> None:  # ESPS-ERR-1, ESPS-ERR-4
     """Whatever is thrown at it. Codes that a user asked for by ``fail`` are the user's."""
     verbs = (b"HELLO", b"PING", b"LIST", b"CALL", b"CANCEL", b"OK", b"*", b"")
-    names = [service.name.encode() for service in bundled_portal("test/1").services]
+    names = [service.name.encode() for service in builtin_portal("test/1").services]
     calm = [name for name in names if name not in (b"close", b"reset", b"stall", b"fail")]
     lines = [
         b"a %b %b" % (verb, rest) for verb in verbs for rest in (b"", b"x", b'""', b"% %", b"a")
@@ -157,7 +157,7 @@ async def test_the_limits_in_force_are_announced() -> None:  # ESPS-LIM-2
 )
 async def test_a_refusal_that_is_no_line_is_a_failure(refused: tuple[str | bytes, ...]) -> None:
     # ESPS-VERB-15, ESPS-VERB-16
-    portal = bundled_portal("test/1")
+    portal = builtin_portal("test/1")
     code, *words = refused
 
     @portal.service

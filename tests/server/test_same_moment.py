@@ -13,7 +13,7 @@ import trio.testing
 from esps_portal import CallContext, Limits, Portal
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.server.connection import accept_policy, portal_connection
-from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.testing.pipes import memory_pair
 from tests.portals import running
 from tests.proxies import fill, proxied, reset, upstream
@@ -61,7 +61,7 @@ async def test_a_proxy_has_room_for_so_many_too() -> None:
 
 
 async def test_the_portals_reset_and_octets_for_it() -> None:
-    """The write that meets the RST takes the error away from who watches for it."""
+    """The write that meets the RST takes the error away from who waiters for it."""
     for _ in range(8):
         async with upstream() as portal, proxied(portal.address) as front:
             client = await front.connect()
@@ -74,7 +74,7 @@ async def test_the_portals_reset_and_octets_for_it() -> None:
 
 async def test_a_shutdown_and_a_cancel_that_cannot_be_told_yet() -> None:
     # ESPS-VERB-18, ESPS-VERB-21
-    portal = bundled_portal("test/1", Limits(drain=1000))
+    portal = builtin_portal("test/1", Limits(drain=1000))
     async with trio.open_nursery() as nursery:
         server = connections_of(portal, nursery)
         client, stream = memory_pair()
@@ -95,7 +95,7 @@ async def test_a_shutdown_and_a_cancel_that_cannot_be_told_yet() -> None:
 
 
 async def test_a_farewell_and_a_line_of_another_call() -> None:  # ESPS-TCP-10
-    portal = bundled_portal("test/1")
+    portal = builtin_portal("test/1")
     may_speak, ended = trio.Event(), trio.Event()
 
     @portal.service

@@ -12,7 +12,7 @@ import trio.testing
 
 from esps_portal import Limits, Portal
 from esps_portal.product import PRODUCT
-from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.service import CallContext
 from esps_portal.testing import open_memory_portal
 from esps_portal.testing.pipes import CAPACITY, Pipe
@@ -145,7 +145,7 @@ async def test_a_slow_reader_is_no_stalled_one(
 
 
 async def test_a_flood_of_refused_peers_keeps_nobody_waiting() -> None:  # ESPS-TCP-2
-    portal = bundled_portal(PRODUCT, Limits(max_connections=1, linger=1000))
+    portal = builtin_portal(PRODUCT, Limits(max_connections=1, linger=1000))
     async with running(portal) as listening:
         await listening.tcp()
         with trio.fail_after(20):

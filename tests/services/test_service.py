@@ -25,14 +25,14 @@ async def row_of(*args: bytes, call: CallContext) -> None:
 def test_a_function_says_most_of_it() -> None:
     service = Service.declare(plain)
     assert (service.name, service.summary, service.flags) == ("plain", "Join two.", "-")
-    assert (service.least, service.most) == (1, 2)
+    assert (service.min_args, service.max_args) == (1, 2)
     assert (service.instant, service.wants_call, service.free) == (True, False, False)
 
 
 def test_a_task_is_told_by_its_kind() -> None:
     service = Service.declare(row_of, idempotent=True, transports=["tcp"])
     assert (service.name, service.flags) == ("row-of", "ait")
-    assert (service.least, service.most > 1000) == (0, True)
+    assert (service.min_args, service.max_args > 1000) == (0, True)
     assert (service.instant, service.wants_call, service.free) == (False, True, False)
 
 
@@ -41,7 +41,7 @@ def test_what_has_no_name_needs_one() -> None:
     with pytest.raises(ValueError, match="'' is not a name"):
         Service.declare(nameless)
     service = Service.declare(nameless, name="after-a")
-    assert (service.least, service.most) == (0, 1)
+    assert (service.min_args, service.max_args) == (0, 1)
 
 
 def test_a_generator_is_told_how_lines_are_sent() -> None:

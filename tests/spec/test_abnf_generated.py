@@ -15,21 +15,21 @@ from hypothesis import strategies as st
 
 from esps_portal.product import PRODUCT
 from esps_portal.protocol import grammar
-from esps_portal.protocol.conversation import Conversation
-from esps_portal.protocol.datagrams import DatagramAnswer
+from esps_portal.protocol.client_connection import ClientConnection
+from esps_portal.protocol.datagram_server import DatagramAnswer
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import (
     Notice,
     Reply,
     Request,
+    error_reply,
     parse_answer_untrusted,
     parse_request_untrusted,
-    refusal,
 )
 from esps_portal.protocol.registry import VERSION, what_is_wrong_with_arguments
-from esps_portal.protocol.requester import Requester
-from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.protocol.server_connection import ServerConnection
+from esps_portal.services.builtin_portal import builtin_portal
 from tests.spec.productions import generated, matches
 
 # A busy machine is no failure; and the other parser takes its time.
@@ -91,7 +91,7 @@ def test_a_request_of_each_verb_is_accepted(verb: str, data: st.DataObject) -> N
     request = parse_request_untrusted(text.encode("ascii"))
     assert request.verb == verb.upper().encode()
     assert what_is_wrong_with_arguments(request.verb, request.args) == ""
-    read = Conversation(Limits()).read(text.encode("ascii"))
+    read = ServerConnection(Limits()).read(text.encode("ascii"))
     assert not (isinstance(read, Reply) and read.args[0] == b"bad-arguments")
 
 
@@ -150,17 +150,17 @@ def test_lines_of_a_fixed_form() -> None:
         return notice.encode()[:-1]
 
     assert matches("greeting", Notice(VERSION, (PRODUCT.encode(),)).encode()[:-1])
-    assert matches("goodbye", ends(Conversation(Limits()).shut_down()))
-    assert matches("goodbye", ends(Conversation(Limits()).idle()))
-    assert matches("in-use", refusal(None, "tag-in-use", b"a").encode()[:-1])
-    assert matches("untagged-error", refusal(None, "bad-line", "words").encode()[:-1])
+    assert matches("goodbye", ends(ServerConnection(Limits()).shut_down()))
+    assert matches("goodbye", ends(ServerConnection(Limits()).idle()))
+    assert matches("in-use", error_reply(None, "tag-in-use", b"a").encode()[:-1])
+    assert matches("untagged-error", error_reply(None, "bad-line", "words").encode()[:-1])
     for size, room in ((60, 10), (5000, 100)):
         answer = DatagramAnswer.of([Reply(b"a", b"OK", (b"x" * size,))], b"a", Limits())
-        assert matches("too-large", (answer.fit(room, Limits()) or b"")[:-1])
+        assert matches("too-large", (answer.clamp(room, Limits()) or b"")[:-1])
 
 
 def test_what_hello_and_list_tell() -> None:  # ESPS-VERB-1, ESPS-VERB-7, ESPS-VERB-10
-    portal = bundled_portal(PRODUCT)
+    portal = builtin_portal(PRODUCT)
     assert matches("product", portal.product)
     for idle in (0, 0.001, 0.5, 600, 1e7, 1e12):
         assert all(matches("limit", pair) for pair in Limits(idle=idle, window=idle).announced())
@@ -171,7 +171,7 @@ def test_what_hello_and_list_tell() -> None:  # ESPS-VERB-1, ESPS-VERB-7, ESPS-V
 
 
 def test_what_a_client_sends() -> None:
-    requester = Requester(lambda: b"c1")
+    requester = ClientConnection(lambda: b"c1")
     for verb, args in (("HELLO", ["ESPS/1"]), ("PING", ["", "ü"]), ("CALL", ["echo", " "])):
         line = requester.ask(verb.encode(), args).request.encode()
         assert matches(verb.lower(), line[:-1])

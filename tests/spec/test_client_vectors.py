@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
 from esps_portal.protocol.errors import ClosedError, ProtocolError
 from esps_portal.protocol.messages import Reply, parse_answer_untrusted, parse_request_untrusted
-from esps_portal.protocol.requester import Pending, Requester
-from esps_portal.protocol.retransmission import length_that_fits
+from esps_portal.protocol.retransmission import padded_length
 
 FILE = Path(__file__).resolve().parents[2] / "spec" / "vectors" / "answers.toml"
 VECTORS: list[dict[str, Any]] = tomllib.loads(FILE.read_text(encoding="utf-8"))["vector"]
@@ -29,14 +29,14 @@ class Client:
     def __init__(self, lines: Iterable[str]) -> None:
         requests = [parse_request_untrusted(line.encode()) for line in lines]
         tags = iter([request.tag for request in requests])
-        self.requester = Requester(lambda: next(tags))
+        self.requester = ClientConnection(lambda: next(tags))
         self.pending = [self.requester.ask(r.verb, r.args) for r in requests]
 
     def answers(self) -> dict[str, list[str]]:
         return {p.request.tag.decode(): list(map(_without_tag, _replies(p))) for p in self.pending}
 
 
-def _replies(pending: Pending) -> list[Reply]:
+def _replies(pending: PendingRequest) -> list[Reply]:
     rows = [Reply(b"x", b"DATA", row) for row in pending.rows]
     return rows + ([pending.final] if pending.final is not None else [])
 
@@ -81,7 +81,7 @@ def test_what_comes_over_udp(vector: dict[str, Any]) -> None:
     again = [
         pending.request.encode(length).decode()
         for pending in client.pending
-        if (length := length_that_fits(pending, len(pending.request.encode()))) is not None
+        if (length := padded_length(pending, len(pending.request.encode()))) is not None
     ]
     assert again == ([vector["resend"]] if "resend" in vector else [])
     if "answers" in vector:

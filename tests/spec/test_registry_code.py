@@ -12,17 +12,17 @@ from typing import Any
 import attrs
 import pytest
 
-from esps_portal.protocol.conversation import CALL_MOVES, CONNECTION_MOVES, CallState, State
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.registry import ERRORS, PORT, VERBS, VERSION
 from esps_portal.protocol.retransmission import Retransmission
+from esps_portal.protocol.server_connection import CALL_MOVES, CONNECTION_MOVES, CallState, State
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.server.endings import ENDINGS, EndReason, How
-from esps_portal.services.builtin_portal import bundled_portal
+from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.service import Service
 from tests.spec.test_registry_tables import REGISTRY, TEXT, moves_in_table, table_in_text
 
-SERVICES = {service.name: service for service in bundled_portal("test/1").services}
+SERVICES = {service.name: service for service in builtin_portal("test/1").services}
 DEFAULTS = {limit["name"]: limit["default"] for limit in REGISTRY["limit"]}
 # The limits that belong to clients; all others are a server's.
 CLIENTS = ["ack-timeout", "ack-timeout-loopback", "ack-random-factor", "max-retransmit"]
@@ -45,7 +45,7 @@ def test_verbs() -> None:
     found = {
         verb.name.decode(): (
             ["tcp", "udp"] if verb.udp else ["tcp"],
-            (verb.least, math.inf if verb.most is None else verb.most),
+            (verb.min_args, math.inf if verb.max_args is None else verb.max_args),
         )
         for verb in VERBS.values()
     }
@@ -95,7 +95,7 @@ def test_a_server_holds_the_default_limits() -> None:  # ESPS-LIM-1
         name: DEFAULTS[name] for name in names
     }
     assert len(names) == len(attrs.fields(Limits))
-    assert bundled_portal("test/1").limits == limits
+    assert builtin_portal("test/1").limits == limits
 
 
 def test_hello_announces_the_limits_that_are_marked() -> None:  # ESPS-VERB-1, ESPS-LIM-2
@@ -155,8 +155,8 @@ def test_bundled_services() -> None:
 @pytest.mark.parametrize("entry", REGISTRY["service"], ids=lambda entry: entry["name"])
 def test_a_usage_says_how_many_arguments_are_taken(entry: dict[str, Any]) -> None:
     service = SERVICES[entry["name"]]
-    most = math.inf if service.most == sys.maxsize else service.most
-    assert (service.least, most) == bounds(entry["usage"])
+    most = math.inf if service.max_args == sys.maxsize else service.max_args
+    assert (service.min_args, most) == bounds(entry["usage"])
 
 
 def test_flags() -> None:  # ESPS-VERB-10

@@ -12,7 +12,7 @@ from esps_portal import Limits
 from esps_portal.testing import (
     ANY,
     NotCalledError,
-    RunningPortal,
+    PortalController,
     open_memory_portal,
     open_portal,
     serve_in_thread,
@@ -21,7 +21,7 @@ from tests.sockets import PATIENCE, connected, timed
 
 
 @pytest.fixture(name="portal")
-def _portal() -> Iterator[RunningPortal]:
+def _portal() -> Iterator[PortalController]:
     with serve_in_thread() as portal:
         yield portal
 
@@ -29,7 +29,7 @@ def _portal() -> Iterator[RunningPortal]:
 # ---- outages -----------------------------------------------------------------------------------
 
 
-def test_an_outage_within_an_outage(portal: RunningPortal) -> None:
+def test_an_outage_within_an_outage(portal: PortalController) -> None:
     with portal.down() as outer:
         with portal.down():
             pass
@@ -42,7 +42,7 @@ def test_an_outage_within_an_outage(portal: RunningPortal) -> None:
     assert repr(outer) == "<outage, over>"
 
 
-def test_outages_that_overlap(portal: RunningPortal) -> None:
+def test_outages_that_overlap(portal: PortalController) -> None:
     first, second = portal.down(), portal.down()
     first.up()
     first.up()  # a second time it is nobody's end
@@ -53,7 +53,7 @@ def test_outages_that_overlap(portal: RunningPortal) -> None:
         pass
 
 
-def test_an_outage_ends_with_a_reset(portal: RunningPortal) -> None:
+def test_an_outage_ends_with_a_reset(portal: PortalController) -> None:
     old = portal.down()
     portal.reset()
     with portal.down():
@@ -86,7 +86,7 @@ async def test_what_cannot_be_waited_for(
         await portal.wait_for_async(**said)
 
 
-def test_what_a_signal_raises_is_no_time_out_of_ours(portal: RunningPortal) -> None:
+def test_what_a_signal_raises_is_no_time_out_of_ours(portal: PortalController) -> None:
     def alarm(*_: object) -> None:
         raise TimeoutError("the test takes too long")
 
@@ -105,7 +105,7 @@ def test_what_a_signal_raises_is_no_time_out_of_ours(portal: RunningPortal) -> N
 # ---- names and values --------------------------------------------------------------------------
 
 
-def test_a_name_is_a_str(portal: RunningPortal) -> None:
+def test_a_name_is_a_str(portal: PortalController) -> None:
     wrong: Any = b"price"
     with pytest.raises(TypeError, match="service must be a str"):
         portal.calls(wrong)
@@ -165,28 +165,28 @@ async def test_there_is_a_url_for_what_is_served() -> None:
 # ---- what is told ------------------------------------------------------------------------------
 
 
-def test_a_stub_behind_one_that_takes_its_calls(portal: RunningPortal) -> None:
+def test_a_stub_behind_one_that_takes_its_calls(portal: PortalController) -> None:
     portal.stub("price", ANY).reply("1")
     portal.stub("price", "sku-1").reply("9.99")
     with connected(portal) as client:
         assert client.call(b"a CALL price sku-1") == b"a OK 1\n"
-    (finding,) = portal.findings()
+    (finding,) = portal.problems()
     assert finding.splitlines() == [
         "unused stub: price 'sku-1': never used",
         "    an earlier stub takes its calls: price ANY: used 1 of 1 times",
     ]
 
 
-def test_octets_are_told_from_the_text_that_looks_like_them(portal: RunningPortal) -> None:
+def test_octets_are_told_from_the_text_that_looks_like_them(portal: PortalController) -> None:
     portal.stub("x", b"\xff\x00").reply()
     portal.stub("x", r"\xff").reply()
-    assert portal.findings() == [
+    assert portal.problems() == [
         r"unused stub: x b'\xff\x00': never used",
         r"unused stub: x '\\xff': never used",
     ]
 
 
-async def test_a_portal_in_one_line(portal: RunningPortal) -> None:
+async def test_a_portal_in_one_line(portal: PortalController) -> None:
     where = f"<portal at 127.0.0.1 port {portal.port} (TCP and UDP)"
     assert repr(portal) == f"{where}>"
     portal.stub("price", "sku-1").reply("9.99")
@@ -200,16 +200,16 @@ async def test_a_portal_in_one_line(portal: RunningPortal) -> None:
         assert repr(memory) == "<portal in memory>"
 
 
-async def test_a_repl_completes_what_a_test_may_use(portal: RunningPortal) -> None:
+async def test_a_repl_completes_what_a_test_may_use(portal: PortalController) -> None:
     names = dir(portal)
     assert {"calls", "fault", "host", "port", "stub", "url", "wait_for"} <= set(names)
-    assert not {"give_back", "lend", "place_permanent"} & set(names)
+    assert not {"release", "acquire", "place_permanent"} & set(names)
     assert not [name for name in names if name.startswith("_")]
     async with open_memory_portal() as memory:
         assert "open_stream" in dir(memory)
 
 
-def test_what_stands_in_a_failed_assertion(portal: RunningPortal) -> None:
+def test_what_stands_in_a_failed_assertion(portal: PortalController) -> None:
     with portal.fault("reset", service="echo") as fault:
         assert repr(fault) == "<fault reset service=echo, happened 0 times>"
     with connected(portal) as client:
@@ -220,7 +220,7 @@ def test_what_stands_in_a_failed_assertion(portal: RunningPortal) -> None:
 
 @pytest.mark.parametrize("kind", ["close", "half-close", "truncate", "garbage"])
 def test_who_closed_is_known_when_the_client_sees_it(
-    portal: RunningPortal, kind: Literal["close", "half-close", "truncate", "garbage"]
+    portal: PortalController, kind: Literal["close", "half-close", "truncate", "garbage"]
 ) -> None:
     portal.fault(kind)
     with connected(portal) as client:
@@ -230,7 +230,7 @@ def test_who_closed_is_known_when_the_client_sees_it(
         assert (connection.closed_by, connection.how, connection.closed) == ("portal", "fin", None)
 
 
-def test_who_closed_behind_a_quit(portal: RunningPortal) -> None:
+def test_who_closed_behind_a_quit(portal: PortalController) -> None:
     with connected(portal) as client:
         client.send(b"a QUIT\n")
         assert client.rest() == b"a OK\n"

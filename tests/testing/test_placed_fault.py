@@ -16,8 +16,8 @@ import trio
 from esps_portal.testing import (
     NotStruckError,
     PlacedFault,
+    PortalController,
     PortalEndedError,
-    RunningPortal,
     open_portal,
     serve_in_thread,
 )
@@ -25,7 +25,7 @@ from tests.sockets import PATIENCE, connected, udp
 
 
 @pytest.fixture(name="portal")
-def _portal() -> Iterator[RunningPortal]:
+def _portal() -> Iterator[PortalController]:
     with serve_in_thread() as portal:
         yield portal
 
@@ -36,14 +36,14 @@ def later(function: Any, *args: object) -> threading.Thread:  # noqa: ANN401 - a
     return thread
 
 
-def ping(portal: RunningPortal, times: int = 1) -> None:
+def ping(portal: PortalController, times: int = 1) -> None:
     with connected(portal) as client:
         for _ in range(times):
             client.send(b"a PING\n")
             client.receive()
 
 
-def test_wait_for_in_a_thread(portal: RunningPortal) -> None:
+def test_wait_for_in_a_thread(portal: PortalController) -> None:
     fault = portal.fault("no-terminator")
     pinging = later(ping, portal, 3)
     fault.wait_for(count=3, timeout=PATIENCE)
@@ -52,7 +52,7 @@ def test_wait_for_in_a_thread(portal: RunningPortal) -> None:
     pinging.join(PATIENCE)
 
 
-def test_wait_for_under_asyncio(portal: RunningPortal) -> None:
+def test_wait_for_under_asyncio(portal: PortalController) -> None:
     async def main(fault: PlacedFault) -> None:
         pinging = later(ping, portal, 2)
         await fault.wait_for_async(count=2, timeout=PATIENCE)
@@ -66,7 +66,7 @@ def test_wait_for_under_asyncio(portal: RunningPortal) -> None:
     asyncio.run(main(portal.fault("no-terminator")))
 
 
-async def test_wait_for_under_trio(portal: RunningPortal) -> None:
+async def test_wait_for_under_trio(portal: PortalController) -> None:
     fault = portal.fault("no-terminator")
     pinging = later(ping, portal)
     await fault.wait_for_async(timeout=PATIENCE)
@@ -84,7 +84,7 @@ async def test_wait_for_in_the_portals_own_loop() -> None:
         await fault.wait_for_async(timeout=PATIENCE)
 
 
-def test_it_waits_for_the_first_action_and_not_for_the_choice(portal: RunningPortal) -> None:
+def test_it_waits_for_the_first_action_and_not_for_the_choice(portal: PortalController) -> None:
     """The call runs on, so that there is no reply yet that could be reset."""
     fault = portal.fault("reset", service="delay").optional()
     late = portal.fault("latency", seconds=600, service="echo")
@@ -97,7 +97,7 @@ def test_it_waits_for_the_first_action_and_not_for_the_choice(portal: RunningPor
     assert late.happened == 1
 
 
-def test_before_over_udp_it_strikes_as_the_request_comes(portal: RunningPortal) -> None:
+def test_before_over_udp_it_strikes_as_the_request_comes(portal: PortalController) -> None:
     with udp(portal) as client:
         for kind in ("drop", "delay"):
             said: Any = {"seconds": 600} if kind == "delay" else {}
@@ -108,7 +108,7 @@ def test_before_over_udp_it_strikes_as_the_request_comes(portal: RunningPortal) 
     portal.verify()
 
 
-def test_one_that_does_not_strike_says_why(portal: RunningPortal) -> None:
+def test_one_that_does_not_strike_says_why(portal: PortalController) -> None:
     fault = portal.fault("reset", service="price")
     ping(portal)
     with pytest.raises(NotStruckError) as caught:
@@ -124,7 +124,7 @@ def test_one_that_does_not_strike_says_why(portal: RunningPortal) -> None:
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # noqa: S301 - ours
 
 
-def test_one_that_struck_too_rarely_says_how_often(portal: RunningPortal) -> None:
+def test_one_that_struck_too_rarely_says_how_often(portal: PortalController) -> None:
     fault = portal.fault("no-terminator")
     ping(portal)
     with pytest.raises(NotStruckError) as caught:
@@ -144,7 +144,7 @@ def test_one_that_struck_too_rarely_says_how_often(portal: RunningPortal) -> Non
     ],
 )
 def test_what_cannot_be_waited_for(
-    portal: RunningPortal, said: dict[str, Any], error: type[Exception], words: str
+    portal: PortalController, said: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     fault = portal.fault("reset")
     with pytest.raises(error, match=words):
@@ -164,22 +164,22 @@ def test_whoever_waits_when_the_portal_ends_is_woken() -> None:
 
         waiting = later(wait)
         deadline = time.monotonic() + PATIENCE
-        while not portal._script.faults.watches:  # noqa: SLF001 - nothing else tells
+        while not portal._script.faults.waiters:  # noqa: SLF001 - nothing else tells
             assert time.monotonic() < deadline
     waiting.join(PATIENCE)
     assert [str(error) for error in woken] == ["the portal has ended"]
 
 
-def test_optional_returns_the_fault(portal: RunningPortal) -> None:
+def test_optional_returns_the_fault(portal: PortalController) -> None:
     with portal.fault("reset").optional() as fault:
         assert isinstance(fault, PlacedFault)
     portal.verify()
 
 
-def test_a_reset_forgets_what_was_not_judged(portal: RunningPortal) -> None:
+def test_a_reset_forgets_what_was_not_judged(portal: PortalController) -> None:
     portal.fault("reset").remove()
     portal.fault("close")
-    assert len(portal.findings()) == 2
+    assert len(portal.problems()) == 2
     with pytest.raises(AssertionError, match="fault never struck: reset\n"):
         portal.verify()
     portal.reset()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import trio
 
-from esps_portal.testing import RunningPortal, VerificationError, serve_in_thread
+from esps_portal.testing import PortalController, VerificationError, serve_in_thread
 from esps_portal.testing.threaded import ThreadedPortal
 from tests.sockets import connected
 
@@ -23,17 +23,17 @@ def _portal() -> Iterator[ThreadedPortal]:
         yield portal
 
 
-def sent_and_closed(portal: RunningPortal, _: contextlib.ExitStack) -> None:
+def sent_and_closed(portal: PortalController, _: contextlib.ExitStack) -> None:
     with socket.create_connection((portal.host, portal.port)) as client:
         client.sendall(CALL)
 
 
-def sent_and_kept(portal: RunningPortal, held: contextlib.ExitStack) -> None:
+def sent_and_kept(portal: PortalController, held: contextlib.ExitStack) -> None:
     client = held.enter_context(socket.create_connection((portal.host, portal.port)))
     client.sendall(CALL)
 
 
-def sent_behind_others(portal: RunningPortal, _: contextlib.ExitStack) -> None:
+def sent_behind_others(portal: PortalController, _: contextlib.ExitStack) -> None:
     """The accept queue holds more, and the request is one of many."""
     clients = [socket.create_connection((portal.host, portal.port)) for _ in range(5)]
     clients[-1].sendall(b"a PING\n" * 50 + CALL)
@@ -41,7 +41,7 @@ def sent_behind_others(portal: RunningPortal, _: contextlib.ExitStack) -> None:
         client.close()
 
 
-def sent_over_udp(portal: RunningPortal, _: contextlib.ExitStack) -> None:
+def sent_over_udp(portal: PortalController, _: contextlib.ExitStack) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.sendto(CALL, (portal.host, portal.port))
 
@@ -50,14 +50,14 @@ def sent_over_udp(portal: RunningPortal, _: contextlib.ExitStack) -> None:
     "send", [sent_and_closed, sent_and_kept, sent_behind_others, sent_over_udp]
 )
 def test_no_call_is_missed(
-    portal: ThreadedPortal, send: Callable[[RunningPortal, contextlib.ExitStack], None]
+    portal: ThreadedPortal, send: Callable[[PortalController, contextlib.ExitStack], None]
 ) -> None:
     seen = []
     for _ in range(ROUNDS):
         with contextlib.ExitStack() as held:
             send(portal, held)
-            seen.append(bool(portal.give_back().problems))
-            portal.lend(lambda _: None)
+            seen.append(bool(portal.release().problems))
+            portal.acquire(lambda _: None)
             send(portal, held)
             try:
                 portal.verify()
@@ -67,7 +67,7 @@ def test_no_call_is_missed(
     assert seen == [True] * 2 * ROUNDS
 
 
-def test_a_loop_that_is_never_quiet_is_not_waited_for(portal: RunningPortal) -> None:
+def test_a_loop_that_is_never_quiet_is_not_waited_for(portal: PortalController) -> None:
     @portal.service
     async def spin() -> None:
         while True:
@@ -77,12 +77,12 @@ def test_a_loop_that_is_never_quiet_is_not_waited_for(portal: RunningPortal) -> 
         client.send(b"a CALL spin\n")
         portal.wait_for("spin")
         portal.verify()
-        assert portal.findings() == []
+        assert portal.problems() == []
 
 
-def test_a_service_may_ask_for_findings(portal: RunningPortal) -> None:
+def test_a_service_may_ask_for_findings(portal: PortalController) -> None:
     """It runs in the loop that would have to become quiet."""
-    portal.service(name="judge")(lambda: str(len(portal.findings())))
+    portal.service(name="judge")(lambda: str(len(portal.problems())))
     portal.stub("never").optional()
     with connected(portal) as client:
         client.call(b"a CALL nobody")
@@ -96,5 +96,5 @@ def test_no_call_is_missed_where_all_the_time_was_other_processes(
     for _ in range(ROUNDS):
         with contextlib.ExitStack() as held:
             sent_behind_others(portal, held)
-            assert portal.give_back().problems
-            portal.lend(lambda _: None)
+            assert portal.release().problems
+            portal.acquire(lambda _: None)

@@ -31,9 +31,9 @@ def test_a_block_is_recorded_and_replayed(tmp_path: Path) -> None:
         portal.replay(str(path))
         assert client.call("price", "sku-1") == (b"9.99",)
         assert client.call("price", "sku-1") == (b"8.99",)
-        assert portal.findings() == []
+        assert portal.problems() == []
         portal.reset()
-        assert portal.findings() == []
+        assert portal.problems() == []
 
 
 def test_a_recording_that_outlives_its_portal(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from esps_portal import blocking
 from esps_portal.net.bind import CannotBindError
 from esps_portal.testing import (
     NotCalledError,
+    PortalController,
     PortalEndedError,
-    RunningPortal,
     open_portal,
     serve_in_thread,
 )
@@ -29,7 +29,7 @@ from tests.sockets import PATIENCE, ask, closed, connected, timed, udp
 
 
 @pytest.fixture(name="portal")
-def _portal() -> Iterator[RunningPortal]:
+def _portal() -> Iterator[PortalController]:
     with serve_in_thread() as portal:
         yield portal
 
@@ -38,7 +38,7 @@ class Death(BaseException):
     """What no portal catches."""
 
 
-def kill(portal: RunningPortal) -> None:
+def kill(portal: PortalController) -> None:
     """Raise in the portal's own loop."""
 
     def die() -> None:
@@ -92,7 +92,7 @@ def test_stopping_waits_for_nothing_whatever_is_open(clock: PortalClock) -> None
         assert clients[51].rest() == b""
 
 
-def test_a_port_that_is_taken_is_said_at_once(portal: RunningPortal) -> None:
+def test_a_port_that_is_taken_is_said_at_once(portal: PortalController) -> None:
     before = threading.active_count()
     with pytest.raises(CannotBindError), serve_in_thread(port=portal.port):
         pass  # pragma: no cover - it does not get here
@@ -172,7 +172,7 @@ async def test_use_after_the_end_inside_trio() -> None:
 # -- threads and loops
 
 
-def test_calls_from_many_threads(portal: RunningPortal) -> None:
+def test_calls_from_many_threads(portal: PortalController) -> None:
     wrong: list[BaseException] = []
 
     def work(name: str) -> None:
@@ -198,7 +198,7 @@ def test_calls_from_many_threads(portal: RunningPortal) -> None:
     portal.verify()
 
 
-def test_a_service_may_use_its_own_portal(portal: RunningPortal) -> None:
+def test_a_service_may_use_its_own_portal(portal: PortalController) -> None:
     def place() -> str:
         portal.stub("placed").reply("yes")
         return str(len(portal.calls()))
@@ -210,7 +210,7 @@ def test_a_service_may_use_its_own_portal(portal: RunningPortal) -> None:
         assert client.call(b"c CALL placed") == b"c OK yes\n"
 
 
-def test_wait_for_in_a_thread(portal: RunningPortal) -> None:
+def test_wait_for_in_a_thread(portal: PortalController) -> None:
     def call_later() -> None:
         with udp(portal) as client:
             ask(client, b"a CALL echo x\n")
@@ -223,14 +223,14 @@ def test_wait_for_in_a_thread(portal: RunningPortal) -> None:
     assert portal.wait_for("echo") == [call]  # what has come already counts
 
 
-async def test_wait_for_raises_at_once_inside_trio(portal: RunningPortal) -> None:
+async def test_wait_for_raises_at_once_inside_trio(portal: PortalController) -> None:
     await trio.lowlevel.checkpoint()
     with timed() as elapsed, pytest.raises(RuntimeError, match="block the trio loop"):
         portal.wait_for("echo", timeout=PATIENCE)
     assert elapsed.seconds < PATIENCE
 
 
-def test_wait_for_raises_at_once_inside_asyncio(portal: RunningPortal) -> None:
+def test_wait_for_raises_at_once_inside_asyncio(portal: PortalController) -> None:
     async def wait() -> None:
         await asyncio.sleep(0)
         with pytest.raises(RuntimeError, match="block the asyncio loop"):
@@ -241,7 +241,7 @@ def test_wait_for_raises_at_once_inside_asyncio(portal: RunningPortal) -> None:
     assert elapsed.seconds < PATIENCE
 
 
-def test_wait_for_async_under_asyncio(portal: RunningPortal) -> None:
+def test_wait_for_async_under_asyncio(portal: PortalController) -> None:
     async def talk() -> None:
         waiting = asyncio.create_task(portal.wait_for_async("echo", count=2, timeout=PATIENCE))
         reader, writer = await asyncio.open_connection(portal.host, portal.port)
@@ -257,7 +257,7 @@ def test_wait_for_async_under_asyncio(portal: RunningPortal) -> None:
     asyncio.run(talk())
 
 
-async def test_wait_for_async_under_trio(portal: RunningPortal) -> None:
+async def test_wait_for_async_under_trio(portal: PortalController) -> None:
     async with trio.open_nursery() as nursery:
 
         @nursery.start_soon
@@ -287,7 +287,7 @@ async def test_wait_for_async_inside_the_same_loop() -> None:
         assert call.args == (b"x",)
 
 
-async def test_a_portal_in_a_thread_serves_a_trio_test(portal: RunningPortal) -> None:
+async def test_a_portal_in_a_thread_serves_a_trio_test(portal: PortalController) -> None:
     portal.stub("price").reply("9.99")
     stream = await trio.open_tcp_stream(portal.host, portal.port)
     async with stream:
@@ -303,7 +303,7 @@ async def test_a_portal_in_a_thread_serves_a_trio_test(portal: RunningPortal) ->
 # -- what it says
 
 
-def test_not_called_shows_what_was(portal: RunningPortal) -> None:
+def test_not_called_shows_what_was(portal: PortalController) -> None:
     with connected(portal) as client:
         client.call(b"a CALL echo x")
         with pytest.raises(AssertionError) as caught:
@@ -315,7 +315,7 @@ def test_not_called_shows_what_was(portal: RunningPortal) -> None:
     assert isinstance(caught.value, TimeoutError)
 
 
-def test_verify_says_each_kind_of_finding(portal: RunningPortal) -> None:
+def test_verify_says_each_kind_of_finding(portal: PortalController) -> None:
     portal.stub("price", "sku-1").reply("9.99")
     portal.stub("once").reply().times(1)
     portal.stub("half").reply("1").reply("2")
@@ -340,7 +340,7 @@ def test_verify_says_each_kind_of_finding(portal: RunningPortal) -> None:
     assert "unused stub: never" not in report
 
 
-def test_verify_is_content(portal: RunningPortal) -> None:
+def test_verify_is_content(portal: PortalController) -> None:
     portal.stub("price").reply("9.99")
     with connected(portal) as client:
         client.call(b"a CALL price")
@@ -388,7 +388,7 @@ with serve_in_thread() as portal:
 
 
 @pytest.mark.parametrize("bare", [True, False])
-def test_a_service_of_the_test(portal: RunningPortal, *, bare: bool) -> None:
+def test_a_service_of_the_test(portal: PortalController, *, bare: bool) -> None:
     @(portal.service if bare else portal.service(usage="SKU"))
     def price(sku: bytes) -> bytes:
         return sku * 2
@@ -400,7 +400,7 @@ def test_a_service_of_the_test(portal: RunningPortal, *, bare: bool) -> None:
     portal.verify()
 
 
-def test_a_report_shows_the_beginning_and_the_end(portal: RunningPortal) -> None:
+def test_a_report_shows_the_beginning_and_the_end(portal: PortalController) -> None:
     with blocking.connect(portal.url) as client:
         for number in range(100):
             client.call("echo", str(number))

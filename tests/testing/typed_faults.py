@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from typing import Any, Literal, assert_type
 
-from esps_portal.testing import ANY, ANY_ARGS, FaultName, PlacedFault, RunningPortal, Stub
+from esps_portal.testing import ANY, ANY_ARGS, FaultName, PlacedFault, PortalController, Stub
 
 
 async def right(
-    portal: RunningPortal,
+    portal: PortalController,
     kind: Literal["close", "reset"],
     name: FaultName,
     given: dict[str, Any],
@@ -35,7 +35,7 @@ async def right(
     portal.stub("price", lambda arg: arg.startswith(b"sku-"))
 
 
-def wrong(portal: RunningPortal) -> None:
+def wrong(portal: PortalController) -> None:
     portal.fault("latncy", second=1)  # type: ignore[call-overload]
     portal.fault("latency", second=1)  # type: ignore[call-overload]
     portal.fault("latency")  # type: ignore[call-overload]

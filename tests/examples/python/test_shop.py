@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from esps_portal.testing import RunningPortal
+from esps_portal.testing import PortalController
 
 
 def ask(host: str, port: int, *words: str) -> list[str]:
@@ -26,7 +26,7 @@ def shop(host: str, port: int) -> float:
     return float(price)
 
 
-def test_price(esps_portal: RunningPortal) -> None:
+def test_price(esps_portal: PortalController) -> None:
     esps_portal.stub("price", "sku-1").reply("9.99")
     esps_portal.stub("flaky").fail("busy").reply("done")  # first, then
     assert shop(esps_portal.host, esps_portal.port) == 9.99
@@ -34,7 +34,7 @@ def test_price(esps_portal: RunningPortal) -> None:
     assert [call.args for call in esps_portal.calls("price")] == [(b"sku-1",)]
 
 
-def test_reset(esps_portal: RunningPortal) -> None:
+def test_reset(esps_portal: PortalController) -> None:
     address = esps_portal.host, esps_portal.port
     with (
         esps_portal.fault("reset", service="echo", when="before"),

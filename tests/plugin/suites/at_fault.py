@@ -8,41 +8,41 @@ import pytest
 
 from esps_portal import blocking
 from esps_portal.mock.matching import ArgumentPattern
-from esps_portal.testing import PortalFactory, RunningPortal
+from esps_portal.testing import PortalController, PortalFactory
 
 
-def test_wait_for(esps_portal: RunningPortal) -> None:
+def test_wait_for(esps_portal: PortalController) -> None:
     esps_portal.wait_for("price", timeout=0)  # HERE
 
 
-def test_wait_for_what_makes_no_sense(esps_portal: RunningPortal) -> None:
+def test_wait_for_what_makes_no_sense(esps_portal: PortalController) -> None:
     esps_portal.wait_for("price", count=0)  # HERE
 
 
-def test_stub(esps_portal: RunningPortal) -> None:
+def test_stub(esps_portal: PortalController) -> None:
     esps_portal.stub("No")  # HERE
 
 
-def test_reply(esps_portal: RunningPortal) -> None:
+def test_reply(esps_portal: PortalController) -> None:
     wrong: Any = 5
     esps_portal.stub("price").reply(wrong)  # HERE
 
 
-def test_fault(esps_portal: RunningPortal) -> None:
+def test_fault(esps_portal: PortalController) -> None:
     unknown: Any = "latncy"
     esps_portal.fault(unknown)  # HERE
 
 
-def test_verify(esps_portal: RunningPortal) -> None:
+def test_verify(esps_portal: PortalController) -> None:
     esps_portal.stub("price")
     esps_portal.verify()  # HERE
 
 
-def test_load(esps_portal: RunningPortal) -> None:
+def test_load(esps_portal: PortalController) -> None:
     esps_portal.load("x = 1\n")  # HERE
 
 
-def test_service(esps_portal: RunningPortal) -> None:
+def test_service(esps_portal: PortalController) -> None:
     esps_portal.service(name="No")(str)  # HERE
 
 
@@ -51,22 +51,22 @@ def test_factory(esps_portal_factory: PortalFactory) -> None:
     esps_portal_factory(port=wrong)  # HERE
 
 
-def test_call(esps_portal: RunningPortal) -> None:
+def test_call(esps_portal: PortalController) -> None:
     with blocking.connect(esps_portal.url) as client:
         client.call("fail", "busy")  # HERE
 
 
-def test_call_that_is_late(esps_portal: RunningPortal) -> None:
+def test_call_that_is_late(esps_portal: PortalController) -> None:
     with blocking.connect(esps_portal.udp_url) as client:
         client.call("delay", "9999", timeout=0.01)  # HERE
 
 
-def test_call_without_reply(esps_portal: RunningPortal) -> None:
+def test_call_without_reply(esps_portal: PortalController) -> None:
     with blocking.connect(esps_portal.url) as client:
         client.call("close")  # HERE
 
 
-def test_stream(esps_portal: RunningPortal) -> None:
+def test_stream(esps_portal: PortalController) -> None:
     with blocking.connect(esps_portal.url) as client, client.stream("fail", "busy") as rows:
         list(rows)  # HERE
 
@@ -76,6 +76,6 @@ def test_connect() -> None:
         pass
 
 
-def test_a_fault_of_ours(esps_portal: RunningPortal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours(esps_portal: PortalController, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(ArgumentPattern, "of")
     esps_portal.stub("price")  # HERE

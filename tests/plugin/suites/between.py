@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from esps_portal.testing import PortalEndedError, RunningPortal
+from esps_portal.testing import PortalController, PortalEndedError
 
-kept: list[RunningPortal] = []
+kept: list[PortalController] = []
 
 
-def test_first(esps_portal: RunningPortal) -> None:
+def test_first(esps_portal: PortalController) -> None:
     kept.append(esps_portal)
 
 
@@ -26,7 +26,7 @@ def test_without_it() -> None:
             use()
 
 
-def test_last(esps_portal: RunningPortal) -> None:
+def test_last(esps_portal: PortalController) -> None:
     assert esps_portal is kept[0]
     assert "stubs" not in esps_portal.dump()
 

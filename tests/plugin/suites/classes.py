@@ -7,14 +7,14 @@ import unittest
 import pytest
 
 from esps_portal import blocking
-from esps_portal.testing import RunningPortal
+from esps_portal.testing import PortalController
 
 
 class PriceTest(unittest.TestCase):
-    portal: RunningPortal
+    portal: PortalController
 
     @pytest.fixture(autouse=True)
-    def _use(self, esps_portal: RunningPortal) -> None:
+    def _use(self, esps_portal: PortalController) -> None:
         self.portal = esps_portal
 
     def ask(self) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from esps_portal.testing import PortalAddress, RunningPortal
+from esps_portal.testing import PortalAddress, PortalController
 
 forgotten: list[socket.socket] = []
 
 
-def greeted(portal: RunningPortal | PortalAddress) -> socket.socket:
+def greeted(portal: PortalController | PortalAddress) -> socket.socket:
     client = socket.create_connection((portal.host, portal.port), 10)
     assert read(client).startswith(b"* ESPS/1 ")
     return client
@@ -43,21 +43,23 @@ def is_open(client: socket.socket) -> bool:
     return True
 
 
-def test_who_came_before_the_first_test(early: socket.socket, esps_portal: RunningPortal) -> None:
+def test_who_came_before_the_first_test(
+    early: socket.socket, esps_portal: PortalController
+) -> None:
     assert is_open(early)
     (connection,) = esps_portal.connections()
     assert (connection.number, connection.is_kept, connection.requests) == (1, True, 1)
 
 
 def test_who_was_idle_at_the_end_of_a_test(
-    early: socket.socket, esps_portal: RunningPortal, pytestconfig: pytest.Config
+    early: socket.socket, esps_portal: PortalController, pytestconfig: pytest.Config
 ) -> None:
     keeps = pytestconfig.getini("esps_portal_reset") == "keep"
     assert is_open(early) == keeps
     assert len(esps_portal.connections()) == keeps
 
 
-LATE: list[Callable[[RunningPortal], object]] = [
+LATE: list[Callable[[PortalController], object]] = [
     lambda portal: portal.fault("latency", seconds=60),
     lambda portal: portal.fault("coalesce", replies=2, seconds=60),
     lambda portal: portal.fault("stall"),
@@ -66,7 +68,7 @@ LEFT = [b"a", b"a CALL delay 60000\n", b"a PING\n" + b"x" * 9000, b"a CALL stall
 
 
 @pytest.mark.parametrize("left", LEFT)
-def test_who_was_not_idle(esps_portal: RunningPortal, left: bytes) -> None:
+def test_who_was_not_idle(esps_portal: PortalController, left: bytes) -> None:
     """What this leaves behind is looked at by the next one."""
     look_at_what_is_left()
     client = greeted(esps_portal)
@@ -78,7 +80,7 @@ def test_who_was_not_idle(esps_portal: RunningPortal, left: bytes) -> None:
 
 @pytest.mark.parametrize("place", LATE)
 def test_whose_answer_was_late(
-    esps_portal: RunningPortal, place: Callable[[RunningPortal], object]
+    esps_portal: PortalController, place: Callable[[PortalController], object]
 ) -> None:
     look_at_what_is_left()
     place(esps_portal)
@@ -95,5 +97,5 @@ def look_at_what_is_left() -> None:
     forgotten.clear()
 
 
-def test_the_last_one(esps_portal: RunningPortal) -> None:
+def test_the_last_one(esps_portal: PortalController) -> None:
     look_at_what_is_left()

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from esps_portal.testing import RunningPortal
+from esps_portal.testing import PortalController
 
 left: list[socket.socket] = []
 
@@ -22,8 +22,8 @@ def _end() -> Iterator[None]:
 
 @pytest.mark.esps_portal(strict=False)
 @pytest.mark.parametrize("number", range(30))
-def test_nothing_of_the_test_before_is_seen(esps_portal: RunningPortal, number: int) -> None:
-    assert (esps_portal.journal(), esps_portal.findings()) == ([], [])
+def test_nothing_of_the_test_before_is_seen(esps_portal: PortalController, number: int) -> None:
+    assert (esps_portal.journal(), esps_portal.problems()) == ([], [])
     for client in left:
         client.settimeout(30)
         with pytest.raises(ConnectionResetError):

@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from esps_portal.testing import RunningPortal
+from esps_portal.testing import PortalController
 
 pytestmark = pytest.mark.asyncio
 
 
-async def ask(portal: RunningPortal, request: str) -> str:
+async def ask(portal: PortalController, request: str) -> str:
     reader, writer = await asyncio.open_connection(portal.host, portal.port)
     await reader.readline()
     writer.write(f"{request}\n".encode())
@@ -21,31 +21,31 @@ async def ask(portal: RunningPortal, request: str) -> str:
     return reply.decode()
 
 
-async def test_a_stub(esps_portal: RunningPortal) -> None:
+async def test_a_stub(esps_portal: PortalController) -> None:
     assert esps_portal.journal() == []
     esps_portal.stub("price", "sku-1").reply("9.99")
     assert await ask(esps_portal, "a CALL price sku-1") == "a OK 9.99\n"
 
 
-async def test_a_wait(esps_portal: RunningPortal) -> None:
+async def test_a_wait(esps_portal: PortalController) -> None:
     asking = asyncio.create_task(ask(esps_portal, "a CALL echo hi"))
     (call,) = await esps_portal.wait_for_async("echo", timeout=30)
     assert call.args == (b"hi",)
     assert await asking == "a OK hi\n"
 
 
-async def test_a_wait_in_vain(esps_portal: RunningPortal) -> None:
+async def test_a_wait_in_vain(esps_portal: PortalController) -> None:
     with pytest.raises(AssertionError, match=r"echo was called 0 of 1 times in 0 s"):
         await esps_portal.wait_for_async("echo", timeout=0)
     assert await ask(esps_portal, "a CALL echo hi") == "a OK hi\n"
 
 
-async def test_a_wait_that_would_block(esps_portal: RunningPortal) -> None:
+async def test_a_wait_that_would_block(esps_portal: PortalController) -> None:
     with pytest.raises(RuntimeError, match="would block the asyncio loop"):
         esps_portal.wait_for("echo")
 
 
-async def test_a_fault(esps_portal: RunningPortal) -> None:
+async def test_a_fault(esps_portal: PortalController) -> None:
     with (
         esps_portal.fault("reset", service="echo", when="before"),
         pytest.raises(ConnectionResetError),

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from esps_portal.testing import ANY, PortalAddress, RunningPortal
+from esps_portal.testing import ANY, PortalAddress, PortalController
 
 TAGS = itertools.count(1)
 
@@ -143,7 +143,7 @@ def _rates(esps_portal_address: PortalAddress) -> None:
     esps_portal_address.stub("never-asked").reply()
 
 
-def test_the_address(esps_portal: RunningPortal, esps_portal_address: PortalAddress) -> None:
+def test_the_address(esps_portal: PortalController, esps_portal_address: PortalAddress) -> None:
     address = esps_portal_address
     assert (address.host, address.port) == (esps_portal.host, esps_portal.port)
     assert (address.url, address.udp_url) == (esps_portal.url, esps_portal.udp_url)
@@ -151,7 +151,7 @@ def test_the_address(esps_portal: RunningPortal, esps_portal_address: PortalAddr
 
 
 @pytest.mark.parametrize("number", range(5))
-def test_a_stub_for_each_test(shop: Shop, esps_portal: RunningPortal, number: int) -> None:
+def test_a_stub_for_each_test(shop: Shop, esps_portal: PortalController, number: int) -> None:
     esps_portal.stub("price", "sku-1").reply(str(number))
     assert shop.ask("price sku-1") == f"OK {number}"
     (connection,) = esps_portal.connections()
@@ -163,20 +163,24 @@ def test_a_stub_for_each_test(shop: Shop, esps_portal: RunningPortal, number: in
 
 
 @pytest.mark.parametrize("number", range(2))
-def test_a_permanent_stub_begins_anew(shop: Shop, esps_portal: RunningPortal, number: int) -> None:
+def test_a_permanent_stub_begins_anew(
+    shop: Shop, esps_portal: PortalController, number: int
+) -> None:
     assert [shop.ask("rate EUR") for _ in range(3)] == ["OK 1", "OK 2", "OK 2"]
     esps_portal.reset()
     assert shop.ask("rate EUR") == "OK 1"
     assert "stubs" not in esps_portal.dump()
 
 
-def test_a_stub_of_the_test_comes_first(shop: Shop, esps_portal: RunningPortal) -> None:
+def test_a_stub_of_the_test_comes_first(shop: Shop, esps_portal: PortalController) -> None:
     esps_portal.stub("rate", "EUR").fail("busy").times(1)
     assert [shop.ask("rate EUR") for _ in range(2)] == ["ERR busy", "OK 1"]
 
 
 @pytest.mark.parametrize("number", range(2))
-def test_faults_count_connections_anew(shop: Shop, esps_portal: RunningPortal, number: int) -> None:
+def test_faults_count_connections_anew(
+    shop: Shop, esps_portal: PortalController, number: int
+) -> None:
     with esps_portal.fault("slice", connection=1, request=2) as fault:
         assert shop.ask("rate EUR") == "OK 1"
         assert fault.happened == 0
@@ -193,6 +197,6 @@ def test_without_the_portal(shop: Shop) -> None:
     assert shop.ask("echo hi") == "OK hi"
 
 
-def test_is_not_charged_with_them(shop: Shop, esps_portal: RunningPortal) -> None:
-    assert (esps_portal.calls(), esps_portal.findings()) == ([], [])
+def test_is_not_charged_with_them(shop: Shop, esps_portal: PortalController) -> None:
+    assert (esps_portal.calls(), esps_portal.problems()) == ([], [])
     assert shop.ask("rate EUR") == "OK 1"

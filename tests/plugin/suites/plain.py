@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from esps_portal import Limits, blocking
-from esps_portal.testing import ANY, PortalEndedError, PortalFactory, RunningPortal
+from esps_portal.testing import ANY, PortalController, PortalEndedError, PortalFactory
 
 
-def ask(portal: RunningPortal, request: str) -> str:
+def ask(portal: PortalController, request: str) -> str:
     """Send a datagram; return the one that comes back."""
     family = socket.AF_INET6 if ":" in portal.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as peer:
@@ -23,13 +23,13 @@ def ask(portal: RunningPortal, request: str) -> str:
 
 
 @pytest.fixture
-def client(esps_portal: RunningPortal) -> Iterator[blocking.TCPPortal | blocking.UDPPortal]:
+def client(esps_portal: PortalController) -> Iterator[blocking.TCPPortal | blocking.UDPPortal]:
     with blocking.connect(esps_portal.url) as connected:
         yield connected
 
 
 def test_a_stub_over_tcp(
-    esps_portal: RunningPortal, client: blocking.TCPPortal | blocking.UDPPortal
+    esps_portal: PortalController, client: blocking.TCPPortal | blocking.UDPPortal
 ) -> None:
     esps_portal.stub("price", ANY).reply("9.99")
     assert client.call("price", "sku-1") == (b"9.99",)
@@ -37,7 +37,7 @@ def test_a_stub_over_tcp(
 
 
 @pytest.mark.parametrize("number", range(10))
-def test_a_stub_over_udp(esps_portal: RunningPortal, number: int) -> None:
+def test_a_stub_over_udp(esps_portal: PortalController, number: int) -> None:
     # Each has a portal that knows nothing of the tests before: connections, calls, counts.
     assert esps_portal.journal() == []
     esps_portal.stub("price", "sku-1").reply(str(number))
@@ -46,14 +46,14 @@ def test_a_stub_over_udp(esps_portal: RunningPortal, number: int) -> None:
     assert len(esps_portal.calls()) == 2
 
 
-def test_a_wait(esps_portal: RunningPortal) -> None:
+def test_a_wait(esps_portal: PortalController) -> None:
     later = threading.Timer(0.01, ask, (esps_portal, "a CALL echo hi"))
     later.start()
     assert [call.args for call in esps_portal.wait_for("echo", timeout=30)] == [(b"hi",)]
     later.join()
 
 
-def test_several(esps_portal: RunningPortal, esps_portal_factory: PortalFactory) -> None:
+def test_several(esps_portal: PortalController, esps_portal_factory: PortalFactory) -> None:
     small = esps_portal_factory(limits=Limits(max_line=512), udp=False)
     six = esps_portal_factory(host="::1", tcp=False)
     assert len({esps_portal.port, small.port, six.port}) == 3
@@ -64,7 +64,7 @@ def test_several(esps_portal: RunningPortal, esps_portal_factory: PortalFactory)
     assert esps_portal.journal() == []
 
 
-left_over: list[RunningPortal] = []
+left_over: list[PortalController] = []
 
 
 def test_one_that_ends_with_its_test(esps_portal_factory: PortalFactory) -> None:
@@ -82,10 +82,10 @@ def _none_is_left_over() -> Iterator[None]:
 
 
 @pytest.mark.esps_portal(strict=False)
-def test_a_lenient_one(esps_portal: RunningPortal) -> None:
+def test_a_lenient_one(esps_portal: PortalController) -> None:
     esps_portal.stub("never").reply()
     assert "unknown-service" in ask(esps_portal, "a CALL nothing")
 
 
-def test_what_is_not_needed(esps_portal: RunningPortal) -> None:
+def test_what_is_not_needed(esps_portal: PortalController) -> None:
     esps_portal.stub("never").reply().optional()

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from esps_portal import blocking
-from esps_portal.testing import PortalAddress, PortalEndedError, RunningPortal, threaded
+from esps_portal.testing import PortalAddress, PortalController, PortalEndedError, threaded
 
-portals: list[RunningPortal] = []
+portals: list[PortalController] = []
 release = threading.Event()
 
 
@@ -29,7 +29,7 @@ def _stuck_soon() -> Iterator[None]:
     release.set()
 
 
-def assert_well(portal: RunningPortal, address: PortalAddress) -> None:
+def assert_well(portal: PortalController, address: PortalAddress) -> None:
     assert portal not in portals
     portals.append(portal)
     assert (portal.host, portal.port) == (address.host, address.port)
@@ -38,19 +38,19 @@ def assert_well(portal: RunningPortal, address: PortalAddress) -> None:
             assert client.call("rate") == (b"1.1",)
 
 
-def call_of(portal: RunningPortal, service: str) -> socket.socket:
+def call_of(portal: PortalController, service: str) -> socket.socket:
     """Return a connection on which a service was called."""
     client = socket.create_connection((portal.host, portal.port), 30)
     client.sendall(f"a CALL {service}\n".encode())
     return client
 
 
-def use(portal: RunningPortal) -> None:
+def use(portal: PortalController) -> None:
     while True:  # until the portal says why it cannot be
         portal.calls()
 
 
-def test_that_dies(esps_portal: RunningPortal, esps_portal_address: PortalAddress) -> None:
+def test_that_dies(esps_portal: PortalController, esps_portal_address: PortalAddress) -> None:
     assert_well(esps_portal, esps_portal_address)
     esps_portal.service(name="die")(sys.exit)
     with (
@@ -60,7 +60,7 @@ def test_that_dies(esps_portal: RunningPortal, esps_portal_address: PortalAddres
         use(esps_portal)
 
 
-def test_that_is_stuck(esps_portal: RunningPortal, esps_portal_address: PortalAddress) -> None:
+def test_that_is_stuck(esps_portal: PortalController, esps_portal_address: PortalAddress) -> None:
     assert_well(esps_portal, esps_portal_address)
 
     @esps_portal.service
@@ -81,7 +81,7 @@ def test_that_is_stuck(esps_portal: RunningPortal, esps_portal_address: PortalAd
         esps_portal.stub("rate")
 
 
-def test_that_is_well(esps_portal: RunningPortal, esps_portal_address: PortalAddress) -> None:
+def test_that_is_well(esps_portal: PortalController, esps_portal_address: PortalAddress) -> None:
     assert_well(esps_portal, esps_portal_address)
     # The one that was stuck comes to itself, and troubles nobody.
     release.set()

@@ -14,10 +14,10 @@ from esps_portal.testing import (
     ANY_ARGS,
     PlacedFault,
     PortalAddress,
+    PortalController,
     PortalFactory,
     RecordedCall,
     RecordedConnection,
-    RunningPortal,
     Stub,
 )
 
@@ -28,7 +28,7 @@ def rates(esps_portal_address: PortalAddress) -> str:
     return esps_portal_address.url
 
 
-def test_what_is_placed(esps_portal: RunningPortal, rates: str) -> None:
+def test_what_is_placed(esps_portal: PortalController, rates: str) -> None:
     stub = esps_portal.stub("price", "sku-1", b"\xff", ANY, re.compile("x+"), bytes.isdigit)
     assert_type(stub.data("row").delay(0.1).reply("9.99", b"EUR").times(2).optional(), Stub)
     esps_portal.stub("flaky", ANY_ARGS).fail("busy", "later").then_close().optional()
@@ -42,7 +42,7 @@ def test_what_is_placed(esps_portal: RunningPortal, rates: str) -> None:
     assert_type(rates, str)
 
 
-def test_what_has_happened(esps_portal: RunningPortal) -> None:
+def test_what_has_happened(esps_portal: PortalController) -> None:
     with blocking.connect(esps_portal.url, timeout=5) as client:
         assert_type(client.call("echo", "hi"), tuple[bytes, ...])
         with client.stream("drip", "2", "0") as rows:
@@ -55,7 +55,7 @@ def test_what_has_happened(esps_portal: RunningPortal) -> None:
     assert_type(esps_portal.connections()[0], RecordedConnection)
 
 
-async def a_coroutine(esps_portal: RunningPortal) -> None:
+async def a_coroutine(esps_portal: PortalController) -> None:
     async with package.connect(esps_portal.udp_url) as client, connect() as other:
         assert_type(await client.call("echo"), tuple[bytes, ...])
         async with other.stream("drip", "3", "0") as rows:
@@ -65,7 +65,7 @@ async def a_coroutine(esps_portal: RunningPortal) -> None:
 
 def test_portals_of_its_own(esps_portal_factory: PortalFactory) -> None:
     portal = esps_portal_factory(limits=Limits(max_line=512), udp=False, strict=False)
-    assert_type(portal, RunningPortal)
+    assert_type(portal, PortalController)
 
     @portal.service
     def price(sku: bytes) -> str:

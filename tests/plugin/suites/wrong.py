@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from esps_portal.testing import PortalFactory, RunningPortal
+from esps_portal.testing import PortalController, PortalFactory
 
 
-def ask(portal: RunningPortal, request: str) -> str:
+def ask(portal: PortalController, request: str) -> str:
     with socket.create_connection((portal.host, portal.port), 30) as peer:
         peer.sendall(f"{request}\nq QUIT\n".encode())
         return b"".join(iter(lambda: peer.recv(9999), b"")).decode()
@@ -21,33 +21,33 @@ def ask(portal: RunningPortal, request: str) -> str:
 # ---- not as the stubs say ----------------------------------------------------------------------
 
 
-def test_unmatched(esps_portal: RunningPortal) -> None:
+def test_unmatched(esps_portal: PortalController) -> None:
     esps_portal.stub("price", "sku-1").reply("9.99").optional()
     assert "unmatched" in ask(esps_portal, "a CALL price sku-2")
 
 
-def test_unknown(esps_portal: RunningPortal) -> None:
+def test_unknown(esps_portal: PortalController) -> None:
     esps_portal.stub("price", "sku-1").reply("9.99").optional()
     assert "unknown-service" in ask(esps_portal, "a CALL pirce sku-1")
 
 
-def test_unused(esps_portal: RunningPortal) -> None:
+def test_unused(esps_portal: PortalController) -> None:
     esps_portal.stub("flaky").fail("busy").reply("done")
     assert "busy" in ask(esps_portal, "a CALL flaky")
 
 
-def test_of_the_factory(esps_portal: RunningPortal, esps_portal_factory: PortalFactory) -> None:
+def test_of_the_factory(esps_portal: PortalController, esps_portal_factory: PortalFactory) -> None:
     for portal in (esps_portal_factory(), esps_portal_factory(strict=False)):
         portal.stub("never").reply()
     esps_portal_factory().stub("nor-this").reply()
 
 
-def test_a_fault_of_a_mistyped_service(esps_portal: RunningPortal) -> None:
+def test_a_fault_of_a_mistyped_service(esps_portal: PortalController) -> None:
     esps_portal.fault("reset", service="nosuchservice")
     assert "a OK hi" in ask(esps_portal, "a CALL echo hi")
 
 
-def test_a_mistyped_fault_around_raises(esps_portal: RunningPortal) -> None:
+def test_a_mistyped_fault_around_raises(esps_portal: PortalController) -> None:
     with (
         esps_portal.fault("close", service="ehco"),
         pytest.raises(ConnectionRefusedError),
@@ -56,7 +56,7 @@ def test_a_mistyped_fault_around_raises(esps_portal: RunningPortal) -> None:
         ask(esps_portal, "a CALL echo hi")
 
 
-def test_faults_that_need_not_strike(esps_portal: RunningPortal) -> None:
+def test_faults_that_need_not_strike(esps_portal: PortalController) -> None:
     esps_portal.fault("reset", service="nosuchservice").optional()
     esps_portal.fault("reset", service="nosuchservice", chance=1)
     with esps_portal.fault("close", times=3):
@@ -64,16 +64,16 @@ def test_faults_that_need_not_strike(esps_portal: RunningPortal) -> None:
 
 
 @pytest.mark.esps_portal(strict=False)
-def test_a_fault_of_a_lenient_test(esps_portal: RunningPortal) -> None:
+def test_a_fault_of_a_lenient_test(esps_portal: PortalController) -> None:
     esps_portal.fault("reset", service="nosuchservice")
 
 
-def test_a_call_just_before_the_end(esps_portal: RunningPortal) -> None:
+def test_a_call_just_before_the_end(esps_portal: PortalController) -> None:
     with socket.create_connection((esps_portal.host, esps_portal.port), 30) as peer:
         peer.sendall(b"a CALL late\n")
 
 
-def test_a_service_of_its_own_that_fails(esps_portal: RunningPortal) -> None:
+def test_a_service_of_its_own_that_fails(esps_portal: PortalController) -> None:
     @esps_portal.service
     def price(sku: bytes) -> str:
         assert sku == b"sku-1"
@@ -85,14 +85,14 @@ def test_a_service_of_its_own_that_fails(esps_portal: RunningPortal) -> None:
 # ---- at fault before that ----------------------------------------------------------------------
 
 
-def test_that_fails(esps_portal: RunningPortal) -> None:
+def test_that_fails(esps_portal: PortalController) -> None:
     esps_portal.stub("price", "sku-1").reply("9.99")
     with esps_portal.fault("reset", service="echo", chance=0.5, seed=20_11):
         assert "nothing" in ask(esps_portal, "a CALL price sku-2")
 
 
 @pytest.fixture
-def broken(esps_portal: RunningPortal) -> None:
+def broken(esps_portal: PortalController) -> None:
     esps_portal.stub("never").reply()
     ask(esps_portal, "a CALL echo setup")
     raise LookupError("setup")
@@ -104,7 +104,7 @@ def test_whose_setup_fails() -> None:
 
 
 @pytest.fixture
-def breaking(esps_portal: RunningPortal) -> Iterator[None]:
+def breaking(esps_portal: PortalController) -> Iterator[None]:
     yield
     ask(esps_portal, "a CALL echo teardown")
     raise LookupError("teardown")
@@ -116,12 +116,12 @@ def test_whose_teardown_fails() -> None:
 
 
 @pytest.mark.xfail(strict=True)
-def test_that_is_expected_to_fail(esps_portal: RunningPortal) -> None:
+def test_that_is_expected_to_fail(esps_portal: PortalController) -> None:
     esps_portal.stub("never").reply()
     raise AssertionError
 
 
-def test_that_is_skipped(esps_portal: RunningPortal) -> None:
+def test_that_is_skipped(esps_portal: PortalController) -> None:
     esps_portal.stub("never").reply()
     pytest.skip("half-way")
 
@@ -129,20 +129,20 @@ def test_that_is_skipped(esps_portal: RunningPortal) -> None:
 # ---- the portal dies ---------------------------------------------------------------------------
 
 
-def kill(portal: RunningPortal) -> None:
+def kill(portal: PortalController) -> None:
     portal.service(name="exit")(sys.exit)
     with contextlib.suppress(OSError):
         ask(portal, "a CALL exit")
 
 
-def test_whose_portal_dies(esps_portal: RunningPortal) -> None:
+def test_whose_portal_dies(esps_portal: PortalController) -> None:
     kill(esps_portal)
     while True:  # until the portal says so
         esps_portal.calls()
 
 
 @pytest.mark.esps_portal(strict=False)
-def test_whose_portal_dies_unnoticed(esps_portal: RunningPortal) -> None:
+def test_whose_portal_dies_unnoticed(esps_portal: PortalController) -> None:
     kill(esps_portal)
 
 
@@ -151,7 +151,7 @@ def test_whose_own_portal_dies(esps_portal_factory: PortalFactory) -> None:
 
 
 @pytest.mark.parametrize("number", range(2))
-def test_that_is_well(esps_portal: RunningPortal, number: int) -> None:
+def test_that_is_well(esps_portal: PortalController, number: int) -> None:
     esps_portal.stub("price", "sku-1").reply("9.99")
     assert "a OK 9.99" in ask(esps_portal, "a CALL price sku-1")
 
@@ -160,7 +160,7 @@ def test_that_is_well(esps_portal: RunningPortal, number: int) -> None:
 
 
 @pytest.mark.esps_portal(strickt=False)
-def test_of_a_marker_with_an_unknown_keyword(esps_portal: RunningPortal) -> None:
+def test_of_a_marker_with_an_unknown_keyword(esps_portal: PortalController) -> None:
     """It is not reached."""
 
 

@@ -7,11 +7,11 @@ import textwrap
 from collections.abc import Iterator
 
 from esps_portal.inspection import probe
-from esps_portal.inspection.columns import Table, bracketed
 from esps_portal.inspection.facts import PortFacts
 from esps_portal.inspection.holders import CONNECTED, LISTEN, WILDCARDS, Holder
 from esps_portal.inspection.probe import Answer
 from esps_portal.inspection.report import Report
+from esps_portal.inspection.tool_tables import Table, bracketed
 from esps_portal.protocol.escape import visible
 
 _WIDTH = 80

@@ -10,14 +10,14 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from esps_portal.protocol.client_connection import PendingRequest
 from esps_portal.protocol.messages import Request
-from esps_portal.protocol.requester import Pending
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
 
-class Turns:
+class SharedReader:
     """Who reads, and who waits for the reader.
 
     Args:
@@ -27,9 +27,9 @@ class Turns:
     def __init__(self, read: Callable[[], Awaitable[None]]) -> None:
         self._read = read
         self._reading = False
-        self._waiting: dict[Pending, trio.Event] = {}
+        self._waiting: dict[PendingRequest, trio.Event] = {}
 
-    async def wait_for_news(self, pending: Pending) -> None:
+    async def wait_for_news(self, pending: PendingRequest) -> None:
         """Read, or wait for the task that reads, until there is news of ``pending``.
 
         Raises:
@@ -43,7 +43,7 @@ class Turns:
 
     async def read_for_others(self) -> None:
         """Read, or stand ready to, until cancelled: for a task that waits for something else."""
-        await self.wait_for_news(Pending(Request(b"", b"")))
+        await self.wait_for_news(PendingRequest(Request(b"", b"")))
 
     async def read_until(self, done: Callable[[], bool]) -> None:
         """Be the reader until ``done()``."""
@@ -58,7 +58,7 @@ class Turns:
             self._reading = False
             self._hand_over()
 
-    async def _wait(self, pending: Pending) -> None:
+    async def _wait(self, pending: PendingRequest) -> None:
         woken = self._waiting[pending] = trio.Event()
         try:
             await woken.wait()

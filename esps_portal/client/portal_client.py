@@ -6,26 +6,26 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from esps_portal.protocol.requester import Pending, Requester
+from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
 
-class Rows:
+class DataStream:
     """The DATA lines of a running call, as they arrive. Iterate over it once, within the block.
 
     Attributes:
         result: the arguments of the final OK; empty until the iteration has ended.
     """
 
-    def __init__(self, peer: Peer, pending: Pending) -> None:
+    def __init__(self, peer: PortalClient, pending: PendingRequest) -> None:
         self._peer = peer
         self._pending = pending
         self._has_ended = False
         self.result: tuple[bytes, ...] = ()
 
-    def __aiter__(self) -> Rows:
+    def __aiter__(self) -> DataStream:
         return self
 
     async def __anext__(self) -> tuple[bytes, ...]:
@@ -42,7 +42,7 @@ class Rows:
         self._has_ended = True
 
 
-class Peer(ABC):
+class PortalClient(ABC):
     """A portal to call. Made by `esps_portal.connect`; safe to use from several tasks at once.
 
     Every method waits for as long as the portal takes: bound it with a cancel scope of yours
@@ -51,7 +51,7 @@ class Peer(ABC):
     `UnreachableError`. Arguments are str (sent as UTF-8) or bytes.
     """
 
-    _requester: Requester
+    _requester: ClientConnection
 
     @property
     def rejected(self) -> bytes:
@@ -79,7 +79,7 @@ class Peer(ABC):
         return await self._ask(b"HELLO", ("ESPS/1",))
 
     @asynccontextmanager
-    async def stream(self, service: str, *args: str | bytes) -> AsyncIterator[Rows]:
+    async def stream(self, service: str, *args: str | bytes) -> AsyncIterator[DataStream]:
         """Call a service and yield its DATA lines as they arrive.
 
         ``async with peer.stream("drip", "3", "10") as rows: async for row in rows: ...``
@@ -90,7 +90,7 @@ class Peer(ABC):
             SlowConsumerError: so much waited to be collected; raised by the iteration.
         """
         pending = await self._send(b"CALL", (service, *args))
-        rows = Rows(self, pending)
+        rows = DataStream(self, pending)
         try:
             yield rows
         finally:
@@ -110,15 +110,15 @@ class Peer(ABC):
         return pending.result()
 
     @abstractmethod
-    async def _send(self, verb: bytes, args: tuple[str | bytes, ...]) -> Pending:
+    async def _send(self, verb: bytes, args: tuple[str | bytes, ...]) -> PendingRequest:
         """Send a request."""
 
     @abstractmethod
-    async def wait_for_news(self, pending: Pending) -> None:
+    async def wait_for_news(self, pending: PendingRequest) -> None:
         """Wait until there is something of ``pending`` to collect."""
 
     @abstractmethod
-    async def _abandon(self, pending: Pending) -> None:
+    async def _abandon(self, pending: PendingRequest) -> None:
         """Nobody waits for ``pending`` any more."""
 
     @abstractmethod

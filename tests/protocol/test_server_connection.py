@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from esps_portal.protocol.conversation import State
 from esps_portal.protocol.messages import Reply, Request
+from esps_portal.protocol.server_connection import State
 from tests.protocol.carrier import LIMITS, Carrier, converse
 from tests.protocol.strategies import cut, noise, octet_by_octet, places, quickly
 
@@ -68,7 +68,7 @@ def test_receive_says_whether_a_line_was_completed() -> None:
     conversation = Carrier().conversation
     assert conversation.receive(b"1 PI") is False
     assert conversation.receive(b"NG\n2") is True
-    assert [conversation.read(piece) for piece in conversation.pieces] == [Request(b"1", b"PING")]
+    assert [conversation.read(piece) for piece in conversation.lines] == [Request(b"1", b"PING")]
 
 
 def test_empty_lines_are_ignored() -> None:

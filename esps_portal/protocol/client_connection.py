@@ -41,7 +41,7 @@ _MOST_QUOTED = 1024
 
 
 @attrs.define(eq=False)
-class Pending:
+class PendingRequest:
     """A request that was sent: what has come back, in order."""
 
     request: Request
@@ -102,7 +102,7 @@ class Pending:
         return self.final.args
 
 
-class Requester:
+class ClientConnection:
     """Requests in flight towards one portal.
 
     Args:
@@ -121,7 +121,7 @@ class Requester:
         self._most_held = most_held
         self._limits = limits or Limits()
         self._splitter = LineSplitter(self._limits.max_line, self._limits.max_unterminated)
-        self._pending: dict[bytes, Pending] = {}
+        self._pending: dict[bytes, PendingRequest] = {}
         # What has come before the greeting.
         self._opening = b""
         #: The beginning of what came last that is not ESPS/1.
@@ -131,7 +131,7 @@ class Requester:
         #: The word of its ``* BYE``.
         self.goodbye: str = ""
 
-    def ask(self, verb: bytes, args: Iterable[str | bytes]) -> Pending:
+    def ask(self, verb: bytes, args: Iterable[str | bytes]) -> PendingRequest:
         """Make a request; its line is ``request.encode()``.
 
         Raises:
@@ -142,21 +142,21 @@ class Requester:
         request = Request(self._tags(), verb, octets)
         if len(request.encode()) > self._limits.max_line:
             raise ValueError(f"the request would be longer than {self._limits.max_line} bytes")
-        pending = Pending(request)
+        pending = PendingRequest(request)
         self._pending[request.tag] = pending
         return pending
 
-    def forget(self, pending: Pending) -> None:
+    def forget(self, pending: PendingRequest) -> None:
         """Stop waiting for the answer; what still comes is ignored."""
         self._pending.pop(pending.request.tag, None)
 
-    def resume(self, pending: Pending) -> None:
+    def resume(self, pending: PendingRequest) -> None:
         """Wait again for the answer: the request is sent once more, with room for its reply."""
         pending.final = None
         pending.paddings += 1
         self._pending[pending.request.tag] = pending
 
-    def cancellation(self, pending: Pending) -> bytes:
+    def cancellation(self, pending: PendingRequest) -> bytes:
         """Return the line that cancels it. The answer to that line is ignored."""
         return Request(self._tags(), b"CANCEL", (pending.request.tag,)).encode()
 

@@ -7,8 +7,8 @@ from typing import Self
 
 import attrs
 
-from esps_portal.faults.fault import Fault, FaultBook
-from esps_portal.journal.waiters import Watch
+from esps_portal.faults.fault import Fault, FaultRegistry
+from esps_portal.journal.waiters import Waiter
 from esps_portal.mock.never_struck import why_never_struck
 from esps_portal.protocol.errors import TimedOutError
 from esps_portal.testing import waiting
@@ -30,7 +30,7 @@ class PlacedFault:
     """
 
     fault: Fault
-    _faults: FaultBook
+    _faults: FaultRegistry
     _loop: waiting.Runs
     _transcript: Callable[[], str]
 
@@ -76,12 +76,12 @@ class PlacedFault:
             raise self._not_struck(count, timeout)
 
     def _wait(self, count: int) -> waiting.Wait:
-        watches = self._faults.watches
+        waiters = self._faults.waiters
 
-        def begin(met: Callable[[], None]) -> Watch:
-            return watches.begin(self.fault, count, self.fault.happened, met)
+        def begin(met: Callable[[], None]) -> Waiter:
+            return waiters.begin(self.fault, count, self.fault.happened, met)
 
-        return waiting.Wait(self._loop, watches, begin)
+        return waiting.Wait(self._loop, waiters, begin)
 
     def _not_struck(self, count: int, timeout: float) -> NotStruckError:
         def text() -> str:

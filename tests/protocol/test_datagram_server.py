@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from esps_portal.protocol.datagrams import DatagramRules, Repeat
+from esps_portal.protocol.datagram_server import DatagramServer, Repeat
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Notice, Reply, Request, looks_like_answer
 from tests.protocol.strategies import args, errors, noise, quickly, tags
@@ -17,7 +17,7 @@ LIMITS = Limits(max_line=512, max_datagram=200)
 
 def receive(datagram: bytes, limits: Limits = LIMITS) -> Request | bytes | None:
     """Hand one datagram to rules that remember nothing."""
-    answer = DatagramRules(limits).receive_untrusted(datagram, SOURCE, 0.0)
+    answer = DatagramServer(limits).receive_untrusted(datagram, SOURCE, 0.0)
     assert not isinstance(answer, Repeat)
     return answer
 
@@ -91,7 +91,7 @@ def test_a_datagram_may_be_as_long_as_a_line() -> None:
 )
 def test_the_order_of_the_checks_while_the_server_closes(datagram: bytes, expected: bytes) -> None:
     # ESPS-CHK-4, ESPS-UDP-11
-    rules = DatagramRules(Limits(amplification=100))
+    rules = DatagramServer(Limits(amplification=100))
     rules.closing = True
     assert code(rules.receive_untrusted(datagram, SOURCE, 0.0)) == expected
 
@@ -133,7 +133,7 @@ def test_what_is_sent_keeps_both_bounds(
     replies: list[Reply | Notice], size: int, limits: Limits
 ) -> None:
     # ESPS-UDP-12, ESPS-UDP-13
-    sent = DatagramRules(limits).fit(replies, b"1", size)
+    sent = DatagramServer(limits).clamp_reply(replies, b"1", size)
     room = min(limits.amplification * size, limits.max_datagram)
     full = b"".join(reply.encode() for reply in replies)
     if len(full) <= room:
@@ -150,15 +150,15 @@ def test_what_is_sent_keeps_both_bounds(
 def test_needed_is_the_least_length_that_makes_room(arg: int, size: int) -> None:
     # ESPS-UDP-14, ESPS-UDP-19
     replies = [Reply(b"1", OK, (b"x" * arg,))]
-    rules = DatagramRules(LIMITS)
-    sent = rules.fit(replies, b"1", size)
+    rules = DatagramServer(LIMITS)
+    sent = rules.clamp_reply(replies, b"1", size)
     assert sent is not None
     if code_or_nothing(sent) != b"1 too-large":
         return
     needed = int(sent.split()[3])
     assert needed > size
-    assert rules.fit(replies, b"1", needed) == replies[0].encode()
-    assert rules.fit(replies, b"1", needed - 1) != replies[0].encode()
+    assert rules.clamp_reply(replies, b"1", needed) == replies[0].encode()
+    assert rules.clamp_reply(replies, b"1", needed - 1) != replies[0].encode()
 
 
 def code_or_nothing(answer: bytes) -> bytes:
@@ -187,4 +187,4 @@ WITH_WORDS = b"1 ERR too-large 41 pad%20the%20request%20to%20that\n"
     ],
 )
 def test_what_does_not_fit(reply: Reply, size: int, sent: bytes | None) -> None:
-    assert DatagramRules(LIMITS).fit([reply], b"1", size) == sent
+    assert DatagramServer(LIMITS).clamp_reply([reply], b"1", size) == sent

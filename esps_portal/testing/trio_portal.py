@@ -11,8 +11,8 @@ import trio
 
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.server.serving import Listening, serve
+from esps_portal.testing.controller import PortalController, PortalEndedError
 from esps_portal.testing.options import PortalOptions, scripted_portal, server_config
-from esps_portal.testing.running import PortalEndedError, RunningPortal
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -53,7 +53,7 @@ class SameLoop:
 
 
 @asynccontextmanager
-async def open_portal(**options: Unpack[PortalOptions]) -> AsyncIterator[RunningPortal]:
+async def open_portal(**options: Unpack[PortalOptions]) -> AsyncIterator[PortalController]:
     """Serve a portal for the length of an ``async with`` block, on real sockets.
 
     Leaving the block ends it at once: running calls are cancelled, connections closed.
@@ -68,7 +68,7 @@ async def open_portal(**options: Unpack[PortalOptions]) -> AsyncIterator[Running
         portal.script.journal.start = trio.current_time()
         loop = SameLoop(portal, listening)
         try:
-            yield RunningPortal(portal, loop, *reached_at(listening))
+            yield PortalController(portal, loop, *reached_at(listening))
         finally:
             loop.has_ended = True
             nursery.cancel_scope.cancel()

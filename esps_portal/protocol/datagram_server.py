@@ -24,10 +24,10 @@ from esps_portal.protocol.messages import (
     Notice,
     Reply,
     Request,
+    error_reply,
     looks_like_answer,
     parse_request_untrusted,
     readable_tag,
-    refusal,
 )
 from esps_portal.protocol.registry import ERRORS, VERBS, hint_for_verb
 
@@ -58,7 +58,7 @@ class DatagramAnswer:
         brief = _brief(replies[-1])
         return cls(tag, lines if size <= limits.max_datagram else b"", size, brief)
 
-    def fit(self, request_size: int, limits: Limits) -> bytes | None:
+    def clamp(self, request_size: int, limits: Limits) -> bytes | None:
         """Return what may be sent for a request of ``request_size`` bytes, if anything may."""
         room = min(limits.amplification * request_size, limits.max_datagram)
         if self.size <= room:
@@ -68,7 +68,7 @@ class DatagramAnswer:
         too_large = self._too_large(limits)
         line = too_large.encode()
         if len(line) > room:
-            line = too_large.wordless(1).encode()
+            line = too_large.without_text(1).encode()
         return line if len(line) <= room else None
 
     def _too_large(self, limits: Limits) -> Reply:
@@ -103,7 +103,7 @@ class Repeat:
     answer: bytes | None
 
 
-class DatagramRules:
+class DatagramServer:
     """What a server does with each datagram, apart from what its services do."""
 
     def __init__(self, limits: Limits) -> None:
@@ -154,14 +154,16 @@ class DatagramRules:
         """Forget the kept answers. Running calls go on."""
         self._kept.clear()
 
-    def fit(self, replies: Sequence[Reply | Notice], tag: bytes, request_size: int) -> bytes | None:
+    def clamp_reply(
+        self, replies: Sequence[Reply | Notice], tag: bytes, request_size: int
+    ) -> bytes | None:
         """Return the datagram that answers a request of that size in bytes, if one may be sent."""
         if len(replies) == 1:
             line = replies[0].encode()
             size = len(line)
             if size <= self._most and size <= self._factor * request_size:
                 return line
-        return DatagramAnswer.of(replies, tag, self._limits).fit(request_size, self._limits)
+        return DatagramAnswer.of(replies, tag, self._limits).clamp(request_size, self._limits)
 
     def begin(
         self, request: Request, source: Hashable, request_size: int, *, keeps: bool, runs: bool
@@ -188,7 +190,7 @@ class DatagramRules:
             call.answer = answer
             call.expires = now + self._limits.window
             self._kept[call.key] = call
-        return answer.fit(call.request_size, self._limits)
+        return answer.clamp(call.request_size, self._limits)
 
     def _check(self, request: Request, datagram: bytes) -> Request | bytes | None:
         """Refuse what the portal does not answer over UDP; let the rest through."""
@@ -216,7 +218,7 @@ class DatagramRules:
         if tag is None:
             return None
         if (source, tag) in self._running or (source, tag) in self._kept:
-            return self.fit([refusal(None, "tag-in-use", tag)], tag, len(datagram))
+            return self.clamp_reply([error_reply(None, "tag-in-use", tag)], tag, len(datagram))
         return self._refuse(tag, datagram, error.code, error.message)
 
     def _repeat(
@@ -225,15 +227,17 @@ class DatagramRules:
         """Answer a request that came again from memory; with silence while the call runs."""
         call = self._running.get(key) or self._kept[key]
         if call.request != request:
-            return self.fit([refusal(None, "tag-in-use", request.tag)], request.tag, size)
+            return self.clamp_reply(
+                [error_reply(None, "tag-in-use", request.tag)], request.tag, size
+            )
         if call.answer is None:
             return Repeat(None)
         call.expires = now + self._limits.window
         self._kept.move_to_end(key)
-        return Repeat(call.answer.fit(size, self._limits))
+        return Repeat(call.answer.clamp(size, self._limits))
 
     def _refuse(self, tag: bytes, datagram: bytes, code: str, words: str) -> bytes | None:
-        return self.fit([refusal(tag, code, words)], tag, len(datagram))
+        return self.clamp_reply([error_reply(tag, code, words)], tag, len(datagram))
 
     def _forget_expired(self, now: float) -> None:
         while self._kept and next(iter(self._kept.values())).expires <= now:
@@ -247,7 +251,7 @@ def _brief(answer: Reply | Notice) -> bytes | None:
     if answer.kind != ERR:
         return None
     known = ERRORS.get(answer.args[0].decode("ascii", "replace"))
-    return answer.wordless(known.machine_arguments if known else 0).encode()
+    return answer.without_text(known.machine_arguments if known else 0).encode()
 
 
 def _came_before_execution(replies: Sequence[Reply]) -> bool:

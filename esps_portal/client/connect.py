@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 import trio
 
 from esps_portal.client.host_socket import HostSocket
-from esps_portal.client.peer import Peer
-from esps_portal.client.tcp import TCPPeer
-from esps_portal.client.udp import UDPPeer
+from esps_portal.client.portal_client import PortalClient
+from esps_portal.client.tcp import TCPClient
+from esps_portal.client.udp import UDPClient
 from esps_portal.protocol.errors import PeerError, UnreachableError
 from esps_portal.protocol.retransmission import Retransmission
 from esps_portal.protocol.urls import PortalURL
@@ -26,7 +26,7 @@ DEFAULT_URL = "esps://127.0.0.1"
 @asynccontextmanager
 async def connect(
     url: str = DEFAULT_URL, *, retransmission: Retransmission | None = None
-) -> AsyncIterator[Peer]:
+) -> AsyncIterator[PortalClient]:
     """Connect to a portal for the length of an ``async with`` block.
 
     Args:
@@ -43,16 +43,16 @@ async def connect(
     where = PortalURL.parse(url)
     if where.transport == "tls":
         raise UnreachableError("esps+tls:// is not available in this release: use esps://")
-    peer: Peer
+    peer: PortalClient
     if where.transport == "udp":
         connected = await _connect_udp(where)
-        peer = UDPPeer(connected, retransmission or Retransmission.for_host(connected.address))
+        peer = UDPClient(connected, retransmission or Retransmission.for_host(connected.address))
         try:
             yield peer
         finally:
             await peer.aclose()
         return
-    peer = TCPPeer(await _connect_tcp(where))
+    peer = TCPClient(await _connect_tcp(where))
     try:
         await peer.greeted()
         yield peer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from esps_portal.mock.verification import findings as findings  # noqa: PLC0414 - a test's verdict
+from esps_portal.mock.verification import find_problems as find_problems  # noqa: PLC0414 - a test's verdict
 from esps_portal.mock.verification import report as report  # noqa: PLC0414 - and its reasons
 
 

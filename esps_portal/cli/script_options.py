@@ -166,10 +166,10 @@ class Script:
         from esps_portal.mock.scripted import ScriptedPortal  # noqa: PLC0415 - the same
         from esps_portal.product import PRODUCT  # noqa: PLC0415 - the same
         from esps_portal.protocol.limits import Limits  # noqa: PLC0415 - the same
-        from esps_portal.services.builtin_portal import bundled_portal  # noqa: PLC0415 - the same
+        from esps_portal.services.builtin_portal import builtin_portal  # noqa: PLC0415 - the same
 
         limits = Limits(**scenario.held.limits) if scenario else Limits()  # type: ignore[arg-type]  # each was checked
-        portal = ScriptedPortal(bundled_portal(PRODUCT, limits))
+        portal = ScriptedPortal(builtin_portal(PRODUCT, limits))
         if control is None:  # nobody asks the journal later: its sinks see all there is to see
             portal.script.journal = Journal(kept=1, whole=record is not None)
         try:
@@ -186,20 +186,20 @@ class Script:
             portal.script.journal.sinks.append(file.write)
         return cls(portal, placed, control, scenario, faults, replay, file)
 
-    def reloads(self, told: Callable[[Fault], None]) -> list[Reload]:
+    def reloads(self, on_fault: Callable[[Fault], None]) -> list[Reload]:
         """Return what SIGHUP reloads.
 
         Args:
-            told: called with every fault that is placed then.
+            on_fault: called with every fault that is placed then.
         """
         reloads: list[Reload] = []
         if self.scenario or self.replay:
-            reloads.append(partial(self._place_again, told))
+            reloads.append(partial(self._place_again, on_fault))
         if self.record is not None:
             reloads.append(partial(reopen, self.record))
         return reloads
 
-    def _place_again(self, told: Callable[[Fault], None]) -> str:
+    def _place_again(self, on_fault: Callable[[Fault], None]) -> str:
         """Replace all stubs and faults by those that the files and options say now, or none."""
         from esps_portal.mock.scripted import ScriptedPortal  # noqa: PLC0415 - the same
         from esps_portal.protocol.limits import Limits  # noqa: PLC0415 - the same
@@ -217,7 +217,7 @@ class Script:
         self.portal.script.stubs.clear()
         self.portal.script.faults.clear()
         for fault in _place(self.portal, scenario, self.planned, recording):
-            told(fault)
+            on_fault(fault)
         return f"reloaded {self._files}"
 
     @property
@@ -225,12 +225,12 @@ class Script:
         return " and ".join(file.path for file in (self.scenario, self.replay) if file)
 
     async def begin(
-        self, nursery: trio.Nursery, listening: Listening, told: Callable[[Fault], None]
+        self, nursery: trio.Nursery, listening: Listening, on_fault: Callable[[Fault], None]
     ) -> tuple[str, int] | None:
         """Open the control port, where one is wanted. Returns its address.
 
         Args:
-            told: called with every fault that is placed there.
+            on_fault: called with every fault that is placed there.
 
         Raises:
             CannotBindError: the port cannot be bound.
@@ -239,7 +239,9 @@ class Script:
             return None
         from esps_portal.control.control import serve_control  # noqa: PLC0415 - help must not wait
 
-        serving = partial(serve_control, self.portal, listening.ports, port=self.control, told=told)
+        serving = partial(
+            serve_control, self.portal, listening.ports, port=self.control, on_fault=on_fault
+        )
         address: tuple[str, int] = await nursery.start(serving)
         return address
 

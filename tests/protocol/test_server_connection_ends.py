@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esps_portal.protocol.conversation import CallState, Cancel, State
 from esps_portal.protocol.messages import Notice, Reply, Request
-from tests.protocol.carrier import LIMITS, Carrier, converse, wordless
+from esps_portal.protocol.server_connection import CallState, Cancel, State
+from tests.protocol.carrier import LIMITS, Carrier, converse, without_text
 from tests.protocol.strategies import noise, quickly
 
 # -- CANCEL
@@ -54,7 +54,7 @@ def test_only_a_running_call_can_be_cancelled(target: bytes) -> None:
     carrier, _ = cancelling()
     answer = carrier.conversation.read(b"4 CANCEL " + target)
     assert isinstance(answer, Reply)
-    assert wordless(answer) == b"4 ERR not-in-flight"
+    assert without_text(answer) == b"4 ERR not-in-flight"
 
 
 def test_the_tag_of_the_call_is_free_and_that_of_the_cancel_is_not() -> None:

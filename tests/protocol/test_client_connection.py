@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
 from esps_portal.protocol.errors import (
     ClosedError,
     PeerError,
@@ -19,7 +20,6 @@ from esps_portal.protocol.errors import (
 )
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, OK, Reply, Request, parse_request_untrusted
-from esps_portal.protocol.requester import Pending, Requester
 from tests.protocol.strategies import args, cut, noise, notices, places, quickly, replies
 
 GREETING = b"* ESPS/1 esps-portal/0.1.0\n"
@@ -31,8 +31,8 @@ def numbers() -> Callable[[], bytes]:
     return lambda: b"%d" % next(numbered)
 
 
-def greeted() -> Requester:
-    requester = Requester(numbers())
+def greeted() -> ClientConnection:
+    requester = ClientConnection(numbers())
     requester.receive_stream_untrusted(GREETING)
     return requester
 
@@ -72,7 +72,7 @@ def test_no_line_is_longer_than_a_portal_takes() -> None:
     with pytest.raises(ValueError, match="longer than 8192 bytes"):
         requester.ask(b"PING", ("x" * 8185,))
     with pytest.raises(ValueError, match="longer than 512 bytes"):
-        Requester(numbers(), Limits(max_line=512)).ask(b"PING", (b"\0" * 200,))
+        ClientConnection(numbers(), Limits(max_line=512)).ask(b"PING", (b"\0" * 200,))
 
 
 # -- answers over TCP
@@ -103,7 +103,7 @@ def test_answers_find_their_requests_in_any_order(
 
 
 def test_so_much_of_a_call_is_held_and_no_more() -> None:
-    requester = Requester(numbers(), most_held=1000)
+    requester = ClientConnection(numbers(), most_held=1000)
     requester.receive_stream_untrusted(GREETING)
     slow, quick = requester.ask(b"CALL", ("x",)), requester.ask(b"CALL", ("x",))
     row = (b"a" * 400,)
@@ -123,7 +123,7 @@ def test_so_much_of_a_call_is_held_and_no_more() -> None:
 @given(st.lists(notices | replies, max_size=6))
 def test_what_it_cannot_assign_is_ignored(strange: list[Reply]) -> None:
     # ESPS-TCP-6
-    requester = Requester(lambda: b"mine")
+    requester = ClientConnection(lambda: b"mine")
     requester.receive_stream_untrusted(GREETING)
     pending = requester.ask(b"PING", ())
     stream = b"".join(answer.encode() for answer in strange if answer.encode()[:5] != b"mine ")
@@ -168,7 +168,7 @@ def test_an_unfinished_line_is_no_reply() -> None:
 )
 def test_the_greeting_tells_the_product(line: bytes, product: bytes) -> None:
     # ESPS-TCP-4
-    requester = Requester(numbers())
+    requester = ClientConnection(numbers())
     assert requester.product is None
     requester.receive_stream_untrusted(line)
     assert requester.product == product
@@ -176,7 +176,7 @@ def test_the_greeting_tells_the_product(line: bytes, product: bytes) -> None:
 
 def test_a_goodbye_in_place_of_the_greeting() -> None:
     with pytest.raises(ClosedError) as caught:
-        Requester(numbers()).receive_stream_untrusted(b"* BYE busy\n")
+        ClientConnection(numbers()).receive_stream_untrusted(b"* BYE busy\n")
     assert caught.value.reason == "busy"
 
 
@@ -207,7 +207,7 @@ def test_a_goodbye_later_is_kept() -> None:
 )
 def test_a_peer_that_speaks_something_else(data: bytes, code: str) -> None:
     with pytest.raises(ProtocolError) as caught:
-        Requester(numbers()).receive_stream_untrusted(data)
+        ClientConnection(numbers()).receive_stream_untrusted(data)
     assert caught.value.code == code
 
 
@@ -231,7 +231,7 @@ def test_a_peer_that_speaks_something_else(data: bytes, code: str) -> None:
 )
 @pytest.mark.parametrize("piece", [1, 10_000])
 def test_what_it_sent_is_told(data: bytes, message: str, received: bytes, piece: int) -> None:
-    requester = Requester(numbers())
+    requester = ClientConnection(numbers())
 
     def receive() -> None:
         for start in range(0, len(data), piece):
@@ -246,7 +246,7 @@ def test_what_it_sent_is_told(data: bytes, message: str, received: bytes, piece:
 
 
 def test_how_a_connection_has_ended() -> None:
-    requester = Requester(numbers())
+    requester = ClientConnection(numbers())
     closed = requester.ended()
     assert isinstance(closed, ClosedError)
     assert not closed.greeted
@@ -264,7 +264,7 @@ def test_how_a_connection_has_ended() -> None:
 @quickly
 @given(noise, places)
 def test_only_two_errors_leave_the_stream(data: bytes, at: list[int]) -> None:
-    requester = Requester(numbers())
+    requester = ClientConnection(numbers())
     pending = requester.ask(b"PING", ())
     try:
         for piece in cut(GREETING + data if len(data) % 2 else data, at):
@@ -277,8 +277,8 @@ def test_only_two_errors_leave_the_stream(data: bytes, at: list[int]) -> None:
 # -- answers over UDP
 
 
-def asked() -> tuple[Requester, Pending]:
-    requester = Requester(lambda: b"mine")
+def asked() -> tuple[ClientConnection, PendingRequest]:
+    requester = ClientConnection(lambda: b"mine")
     return requester, requester.ask(b"CALL", ("x",))
 
 

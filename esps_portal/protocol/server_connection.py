@@ -17,15 +17,15 @@ import attrs
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.lines import LineSplitter, Piece, Skipped, TooLong, Unterminated
+from esps_portal.protocol.lines import LineEvent, LineSplitter, Skipped, TooLong, Unterminated
 from esps_portal.protocol.messages import (
     OK,
     Notice,
     Reply,
     Request,
+    error_reply,
     parse_request_untrusted,
     readable_tag,
-    refusal,
 )
 from esps_portal.protocol.registry import (
     VERBS,
@@ -118,7 +118,7 @@ class Cancel:
     tag: bytes
     call: RunningCall
     #: The last line of the cancelled call; to be written at once.
-    farewell: Reply
+    final_reply: Reply
 
 
 @attrs.frozen
@@ -128,10 +128,10 @@ class Quit:
     tag: bytes
 
 
-class Conversation:
+class ServerConnection:
     """One connection, as the server has it.
 
-    Feed it with `receive`; take each piece from `pieces` and hand it to `read`, which tells what
+    Feed it with `receive`; take each piece from `lines` and hand it to `read`, which tells what
     to do: answer a `Request`, send a `Reply` or `Notice`, carry out a `Cancel`, remember a `Quit`,
     or nothing.
     """
@@ -146,14 +146,14 @@ class Conversation:
         "_skipped_first",
         "_splitter",
         "_untouched",
-        "pieces",
+        "lines",
         "state",
     )
 
     def __init__(self, limits: Limits) -> None:
         self.state: State = State.OPEN
         #: What has been received and not yet read. It keeps its place when a reader is interrupted.
-        self.pieces: Iterator[Piece] = iter(())
+        self.lines: Iterator[LineEvent] = iter(())
         self._limits = limits
         self._splitter = LineSplitter(limits.max_line, limits.max_unterminated)
         # Tags in flight; a CANCEL that waits has one too, without a call.
@@ -177,23 +177,23 @@ class Conversation:
     # -- what the peer sends
 
     def receive(self, data: bytes) -> bool:
-        """Take what has come; `pieces` then holds it. Returns whether a line was completed.
+        """Take what has come; `lines` then holds it. Returns whether a line was completed.
 
-        To be called only when `pieces` is used up.
+        To be called only when `lines` is used up.
         """
         if self._untouched:
             self._untouched = False
             if data[0] == grammar.TLS_HANDSHAKE:
                 # A TLS handshake has no LF to wait for.
                 self._is_tls = True
-                self.pieces = iter((data[:1],))
+                self.lines = iter((data[:1],))
                 return True
         found = self._splitter.feed(data)
-        self.pieces = iter(found)
+        self.lines = iter(found)
         return bool(found)
 
-    def read(self, piece: Piece) -> Request | Reply | Notice | Cancel | Quit | None:
-        """Return what to do about the next of `pieces`."""
+    def read(self, piece: LineEvent) -> Request | Reply | Notice | Cancel | Quit | None:
+        """Return what to do about the next of `lines`."""
         if type(piece) is not bytes:
             return self._read_too_long(piece)  # type: ignore[arg-type]  # mypy: type() is exact
         try:
@@ -268,7 +268,7 @@ class Conversation:
 
     def expire(self) -> list[Reply]:
         """End the drain: return refusals for what still runs, and for a CANCEL that waits."""
-        lines = [refusal(tag, "closing", "the drain is over") for tag in self._calls]
+        lines = [error_reply(tag, "closing", "the drain is over") for tag in self._calls]
         for call in self._live():
             self._drop(call)
         self._calls.clear()
@@ -295,20 +295,20 @@ class Conversation:
         """CANCEL and QUIT, which are about the conversation itself."""
         wrong = what_is_wrong_with_arguments(request.verb, request.args)
         if wrong:
-            return refusal(request.tag, "bad-arguments", wrong)
+            return error_reply(request.tag, "bad-arguments", wrong)
         if request.verb == b"QUIT":
             self._quit_tag = request.tag
             self._move(Signal.QUIT)
             return Quit(request.tag)
         (target,) = request.args
         if not grammar.TAG.fullmatch(target):
-            return refusal(request.tag, "bad-arguments", "CANCEL needs a tag")
+            return error_reply(request.tag, "bad-arguments", "CANCEL needs a tag")
         call = self._calls.get(target)
         if call is None:
-            return refusal(request.tag, "not-in-flight", "no call runs under that tag")
+            return error_reply(request.tag, "not-in-flight", "no call runs under that tag")
         self._drop(call)
         self._calls[request.tag] = None
-        return Cancel(request.tag, call, refusal(target, "cancelled"))
+        return Cancel(request.tag, call, error_reply(target, "cancelled"))
 
     def _reject(self, line: bytes, error: ProtocolError) -> Reply | Notice | None:
         first, self._first = self._first, False
@@ -319,12 +319,12 @@ class Conversation:
             return None
         tag = readable_tag(line)
         if tag is not None and tag in self._calls:
-            return refusal(None, "tag-in-use", tag)
+            return error_reply(None, "tag-in-use", tag)
         foreign = self._foreign(line) if first else ""
         if foreign:
             self._move(Signal.FATAL)
-            return refusal(None, "bad-line", foreign)
-        return refusal(tag, error.code, error.message)
+            return error_reply(None, "bad-line", foreign)
+        return error_reply(tag, error.code, error.message)
 
     def _fall_silent(self) -> None:
         """End, and say nothing more: running calls do not either."""

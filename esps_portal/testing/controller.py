@@ -17,8 +17,8 @@ from esps_portal.journal.record_file import RecordFile
 from esps_portal.journal.recording import read_recording
 from esps_portal.journal.records import Entry, RecordedCall, RecordedConnection
 from esps_portal.journal.transcript import transcript
-from esps_portal.journal.waiters import Watch
-from esps_portal.mock.matching import Wanted
+from esps_portal.journal.waiters import Waiter
+from esps_portal.mock.matching import Matcher
 from esps_portal.mock.replay import replay
 from esps_portal.mock.scenario import Scenario
 from esps_portal.mock.scenario_reading import read_scenario_toml
@@ -32,8 +32,8 @@ from esps_portal.services.service import Declaration
 from esps_portal.testing import waiting
 from esps_portal.testing.description import describe_portal
 from esps_portal.testing.fault_overloads import PlacesFaults
-from esps_portal.testing.findings import Review, VerificationError, findings, report
-from esps_portal.testing.placed import Outage, PlacedFault
+from esps_portal.testing.handles import Outage, PlacedFault
+from esps_portal.testing.review import Review, VerificationError, find_problems, report
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -66,7 +66,7 @@ class Loop(waiting.Runs, Protocol):
         """Take them back."""
 
 
-class RunningPortal(PlacesFaults):
+class PortalController(PlacesFaults):
     """A portal for a test.
 
     Attributes:
@@ -106,7 +106,7 @@ class RunningPortal(PlacesFaults):
 
     # -- the script
 
-    def stub(self, service: str, *args: Wanted) -> Stub:
+    def stub(self, service: str, *args: Matcher) -> Stub:
         """Answer a call with exactly these arguments; go on with ``.reply(...)`` or its like.
 
         The first stub that matches, in the order of placing, and is not used up answers::
@@ -161,7 +161,7 @@ class RunningPortal(PlacesFaults):
     ) -> _Function | Callable[[_Function], _Function]:
         """Declare a service for this test, ``@portal.service`` or ``@portal.service(name=...)``.
 
-        It is called in the portal's thread. What it raises unforeseen is one of the `findings`.
+        It is called in the portal's thread. What it raises unforeseen is one of the `problems`.
         See `Portal.service`.
         """
 
@@ -283,9 +283,9 @@ class RunningPortal(PlacesFaults):
         if review.problems:
             raise VerificationError(review.text)
 
-    def findings(self) -> list[str]:
+    def problems(self) -> list[str]:
         """Return what `verify` would complain of, each in a few lines."""
-        return self._loop.run_when_quiet(lambda: findings(self._script))
+        return self._loop.run_when_quiet(lambda: find_problems(self._script))
 
     def review(self) -> Review:
         """Return the same, and all that happened; even for a portal that has ended."""
@@ -295,7 +295,7 @@ class RunningPortal(PlacesFaults):
             # Its thread has gone, so the journal can be read from here.
             cause = error.__cause__
             how = "" if cause is None else "\n" + "".join(traceback.format_exception(cause))
-            problems = [f"{error}{how}".rstrip(), *findings(self._script)]
+            problems = [f"{error}{how}".rstrip(), *find_problems(self._script)]
             return Review(problems, report(self._script, problems))
 
     def reset(self) -> None:
@@ -317,7 +317,7 @@ class RunningPortal(PlacesFaults):
         self._outages.clear()
 
     def _reviewed(self) -> Review:
-        problems = findings(self._script)
+        problems = find_problems(self._script)
         return Review(problems, report(self._script, problems))
 
     def _what_happened(self) -> str:
@@ -329,10 +329,10 @@ class RunningPortal(PlacesFaults):
         waiting.check_kept(count)
         journal = self._script.journal
 
-        def begin(met: Callable[[], None]) -> Watch:
-            return journal.watch(service, count, met)
+        def begin(met: Callable[[], None]) -> Waiter:
+            return journal.add_waiter(service, count, met)
 
-        return waiting.Wait(self._loop, journal.watches, begin)
+        return waiting.Wait(self._loop, journal.waiters, begin)
 
     def _not_called(self, service: str | None, count: int, timeout: float) -> NotCalledError:
         calls = len(self.calls(service))
