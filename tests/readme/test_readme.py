@@ -65,8 +65,12 @@ def test_console(
         assert ran.stdout + ran.stderr == output
 
 
-SUITES = [program for program in blocks("python") if "def test_" in program]
-PROGRAMS = [program for program in blocks("python") if program not in SUITES]
+STRICT = re.search(
+    r"<!-- strict -->\n```python\n(.*?)```\n\n```text\n(.*?)```\n<!-- end -->", README, re.DOTALL
+)
+assert STRICT is not None
+SUITES = [p for p in blocks("python") if "def test_" in p and p != STRICT[1]]
+PROGRAMS = [program for program in blocks("python") if "def test_" not in program]
 
 
 @pytest.mark.parametrize("program", SUITES)
@@ -78,6 +82,21 @@ def test_suite(program: str, tmp_path: Path) -> None:
     )
     assert ran.returncode == 0, ran.stdout
     assert f"{program.count('def test_')} passed" in ran.stdout
+
+
+def test_what_a_strict_test_reports(tmp_path: Path) -> None:
+    assert STRICT is not None
+    (tmp_path / "test_strict.py").write_text(STRICT[1], encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    ran = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    printed = re.sub(r"(?m)^_+ (.*?) _+$", r"\1", ran.stdout)
+    for line in STRICT[2].splitlines():
+        # Times and ports are those of each run.
+        pattern = re.sub(r"\d\\\.\d{3}|(?<=:)\d{5}", r"[\\d.]+", re.escape(line))
+        assert re.search(rf"(?m)^{pattern}$", printed), (line, printed)
+    assert "1 passed, 1 error" in printed
 
 
 def test_the_table_of_faults_is_the_vocabulary() -> None:
