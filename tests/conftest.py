@@ -22,6 +22,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # A script's background jobs ignore Ctrl-C, and so would all that they start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # So do they with SIGHUP under nohup. A handler of ours is not inherited, and ends nothing.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
     _keep_bytecode(config)
 
 

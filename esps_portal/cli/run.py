@@ -102,8 +102,9 @@ def run_command(  # noqa: PLR0913 - click hands every option over as a parameter
       [limits]
       max-in-flight = 8
 
-    Exits as CMD does, with 128+N where signal N ended it. SIGINT, SIGTERM
-    and SIGHUP are passed on to CMD.
+    Exits as CMD does, with 128+N where signal N ended it. SIGTERM, SIGHUP and
+    SIGINT are passed on to CMD; in the foreground of a terminal SIGINT is not,
+    since Ctrl-C comes to CMD from the terminal itself.
 
     \b
     Examples:

@@ -104,11 +104,15 @@ def test_signals_are_passed_on(number: int) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # or SIGINT is taken for the Ctrl-C of the terminal, if there is one
     ) as running:
-        assert running.stdout is not None
-        assert running.stdout.readline() == "up\n"
-        running.send_signal(number)
-        _, said = running.communicate(timeout=30)
+        try:
+            assert running.stdout is not None
+            assert running.stdout.readline() == "up\n"
+            running.send_signal(number)
+            _, said = running.communicate(timeout=30)
+        finally:
+            running.kill()
     assert (running.returncode, said) == (9, "")
 
 
