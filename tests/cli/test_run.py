@@ -104,7 +104,7 @@ def test_signals_are_passed_on(number: int) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # or SIGINT is taken for the Ctrl-C of the terminal, if there is one
+        start_new_session=True,  # on a terminal SIGINT would be taken for its Ctrl-C
     ) as running:
         try:
             assert running.stdout is not None
