@@ -1,5 +1,5 @@
-"""What ESPS/1 is: lines, messages, conversations, datagrams, errors and limits.
+"""ESPS/1 itself: lines, messages, connections, datagrams, errors and limits.
 
-Nothing in this package knows a clock, a socket or trio. Bytes and times are handed in; bytes and
-values come out. The carriers, whatever their transport, are built on top.
+Nothing here uses a clock, a socket or trio. The caller passes in bytes and times, and gets bytes
+and values. The transports are in ``net`` and ``client``.
 """

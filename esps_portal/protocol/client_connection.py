@@ -1,8 +1,8 @@
-"""The client's side: which request an answer belongs to, over TCP and UDP alike.
+"""The client's side of a connection or of a UDP socket: which request a reply belongs to.
 
-A requester gives each request a tag, takes what comes back, and keeps it with the request until
-somebody collects it. Notices and tags that it does not know are ignored, as the specification
-asks. It knows no socket and no clock; tags come from its maker.
+A `ClientConnection` gives each request a tag and keeps what comes back until it is collected.
+Unknown notices and tags are ignored (ESPS-TCP-6). It knows no socket and no clock; its caller
+passes in bytes and provides the tags.
 """
 
 from __future__ import annotations
@@ -28,86 +28,91 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-#: Bytes of one call's DATA lines that are held for whoever is to collect them (own choice: some
-#: hundred thousand short lines, which is more than the buffers of both systems hold).
-MOST_HELD = 64 * 1024 * 1024
-# What a line costs beside its octets, in bytes: a tuple and an object, in round figures.
-_LINE_COSTS = 100
+#: Bytes of one call's DATA lines that wait to be collected (own choice: some hundred thousand
+#: short lines, more than the socket buffers of both sides hold).
+MAX_BUFFERED = 64 * 1024 * 1024
+# What a line takes beside its bytes: about a tuple and an object.
+_LINE_OVERHEAD = 100
 
-_EMPTY = (b"", b"\r")
-# A greeting begins so; and so much of what comes in its place, or is no answer, is kept.
-_GREETING = b"* "
-_MOST_QUOTED = 1024
+_EMPTY_LINES = (b"", b"\r")
+_GREETING_START = b"* "
+# How much is kept of what is not ESPS/1, for the error.
+_MAX_QUOTED = 1024
 
 
 @attrs.define(eq=False)
 class PendingRequest:
-    """A request that was sent: what has come back, in order."""
+    """A request and the replies that have come.
+
+    Attributes:
+        rows: arguments of the DATA lines that are not collected yet.
+        final: the OK or ERR.
+        failure: why the client has ended the call itself, if it has.
+        buffered: what `rows` take, in bytes.
+        paddings: how often the request was padded and sent again to make room for its reply.
+    """
 
     request: Request
-    #: DATA lines that nobody has collected.
     rows: deque[tuple[bytes, ...]] = attrs.field(factory=deque)
     final: Reply | None = None
-    #: Why the client itself has ended it, if it has.
     failure: EspsError | None = None
-    #: What the rows take, in bytes.
-    held: int = 0
-    #: How often it was padded and sent again, to make room for its reply.
+    buffered: int = 0
     paddings: int = 0
 
     @property
     def has_news(self) -> bool:
-        """Whether there is something to collect."""
+        """Whether there is a row to collect, or the call is over."""
         return bool(self.rows) or self.is_over
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more comes."""
+        """Whether the final reply has come or the client has ended the call."""
         return self.final is not None or self.failure is not None
 
-    def keep(self, row: tuple[bytes, ...], most: int) -> None:
-        """Keep a DATA line to be collected; if that makes more than ``most`` bytes, fail."""
+    def add_row(self, row: tuple[bytes, ...], max_buffered: int) -> None:
+        """Add a DATA line; if more than ``max_buffered`` bytes then wait, end the call."""
         self.rows.append(row)
-        self.held += _cost(row)
-        if self.held > most:
+        self.buffered += _size(row)
+        if self.buffered > max_buffered:
             self.discard_rows()
             self.failure = SlowConsumerError(
-                f"the call was ended: over {most} bytes of its lines waited to be collected"
+                f"the call was ended: over {max_buffered} bytes of its lines were not read"
             )
 
     def collect(self) -> tuple[bytes, ...]:
-        """Take the next DATA line."""
+        """Remove and return the next row."""
         row = self.rows.popleft()
-        self.held -= _cost(row)
+        self.buffered -= _size(row)
         return row
 
     def discard_rows(self) -> None:
-        """Drop the DATA lines that have come."""
+        """Drop the rows that have come."""
         self.rows.clear()
-        self.held = 0
+        self.buffered = 0
 
     def result(self) -> tuple[bytes, ...]:
-        """Return the arguments of the final OK.
+        """Return the arguments of the final OK. Call it only when the call is over.
 
         Raises:
-            ReplyError: it was an ERR.
-            SlowConsumerError: the client has ended it.
+            ReplyError: the final reply is an ERR.
+            SlowConsumerError: too many rows were not collected.
         """
         if self.failure is not None:
             raise self.failure
-        assert self.final is not None  # noqa: S101 - asked for only once it is there
+        assert self.final is not None  # noqa: S101 - the caller has waited for it
         if self.final.kind == ERR:
-            code, *words = self.final.args
-            raise ReplyError(code.decode(), *words)
+            code, *arguments = self.final.args
+            raise ReplyError(code.decode(), *arguments)
         return self.final.args
 
 
 class ClientConnection:
-    """Requests in flight towards one portal.
+    """Requests in flight to one portal, and what it has sent.
 
     Args:
-        tags: yields a new tag for each request; over UDP it must be hard to guess.
-        most_held: bytes of one call's DATA lines that are held.
+        tags: returns a new tag for each request; over UDP it must be hard to guess.
+        limits: those of the portal, as far as known.
+        max_buffered: bytes of one call's DATA lines that may wait to be collected.
     """
 
     def __init__(
@@ -115,31 +120,30 @@ class ClientConnection:
         tags: Callable[[], bytes],
         limits: Limits | None = None,
         *,
-        most_held: int = MOST_HELD,
+        max_buffered: int = MAX_BUFFERED,
     ) -> None:
         self._tags = tags
-        self._most_held = most_held
+        self._max_buffered = max_buffered
         self._limits = limits or Limits()
         self._splitter = LineSplitter(self._limits.max_line, self._limits.max_unterminated)
         self._pending: dict[bytes, PendingRequest] = {}
-        # What has come before the greeting.
+        # The start of what has come before the greeting was complete.
         self._opening = b""
-        #: The beginning of what came last that is not ESPS/1.
+        #: The start of what came last that is not ESPS/1.
         self.rejected = b""
-        #: What the portal calls itself, once it has greeted.
+        #: Name and version of the portal's software; ``None`` before its greeting.
         self.product: bytes | None = None
-        #: The word of its ``* BYE``.
-        self.goodbye: str = ""
+        #: The reason of its ``* BYE``.
+        self.bye_reason: str = ""
 
     def ask(self, verb: bytes, args: Iterable[str | bytes]) -> PendingRequest:
-        """Make a request; its line is ``request.encode()``.
+        """Make a request; the line to send is ``request.encode()``.
 
         Raises:
-            TypeError: an argument is neither str nor bytes.
-            ValueError: the line would be longer than a portal takes.
+            TypeError: an argument is neither `str` nor `bytes`.
+            ValueError: the line would be longer than the portal's `Limits.max_line`.
         """
-        octets = tuple(_octets(arg) for arg in args)
-        request = Request(self._tags(), verb, octets)
+        request = Request(self._tags(), verb, tuple(map(_as_bytes, args)))
         if len(request.encode()) > self._limits.max_line:
             raise ValueError(f"the request would be longer than {self._limits.max_line} bytes")
         pending = PendingRequest(request)
@@ -147,65 +151,65 @@ class ClientConnection:
         return pending
 
     def forget(self, pending: PendingRequest) -> None:
-        """Stop waiting for the answer; what still comes is ignored."""
+        """Ignore what still comes for a request."""
         self._pending.pop(pending.request.tag, None)
 
     def resume(self, pending: PendingRequest) -> None:
-        """Wait again for the answer: the request is sent once more, with room for its reply."""
+        """Expect a reply again: the caller sends the request once more, padded."""
         pending.final = None
         pending.paddings += 1
         self._pending[pending.request.tag] = pending
 
     def cancellation(self, pending: PendingRequest) -> bytes:
-        """Return the line that cancels it. The answer to that line is ignored."""
+        """Return the CANCEL line for a request. The reply to that line will be ignored."""
         return Request(self._tags(), b"CANCEL", (pending.request.tag,)).encode()
 
     def receive_stream_untrusted(self, data: bytes) -> None:
-        """Take what has come over TCP.
+        """Process data that has come over TCP.
 
         Raises:
             ProtocolError: the peer does not speak ESPS/1.
-            ClosedError: it said goodbye in place of its greeting.
+            ClosedError: it sent ``* BYE`` instead of its greeting.
         """
         if self.product is None:
             self._expect_greeting(data)
-        for piece in self._splitter.feed(data):
-            if not isinstance(piece, bytes):
-                self.rejected = piece.head if isinstance(piece, TooLong) else b""
+        for line in self._splitter.feed(data):
+            if not isinstance(line, bytes):
+                self.rejected = line.head if isinstance(line, TooLong) else b""
                 raise ProtocolError("too-long", "the peer sent an over-long line")
-            if piece in _EMPTY:
+            if line in _EMPTY_LINES:
                 continue
             try:
-                self._take(parse_answer_untrusted(piece))
+                self._take(parse_answer_untrusted(line))
             except ProtocolError:
-                self.rejected = (self._opening if self.product is None else piece)[:_MOST_QUOTED]
+                self.rejected = (self._opening if self.product is None else line)[:_MAX_QUOTED]
                 raise
 
     def _expect_greeting(self, data: bytes) -> None:
-        """Tell a stranger by its first bytes: it may send no more, and never end its line."""
-        self._opening += data[: _MOST_QUOTED - len(self._opening)]
-        if not _GREETING.startswith(self._opening.lstrip(b"\r\n")[: len(_GREETING)]):
+        """Reject another protocol by its first bytes: it may send no more, and no LF."""
+        self._opening += data[: _MAX_QUOTED - len(self._opening)]
+        if not _GREETING_START.startswith(self._opening.lstrip(b"\r\n")[: len(_GREETING_START)]):
             self.rejected = self._opening
-            raise ProtocolError("bad-line", "the peer did not greet with * ESPS/1")
+            raise ProtocolError("bad-line", "the peer sent no * ESPS/1 greeting")
 
     def peer_error(self, error: ProtocolError) -> PeerError:
-        """Return, for the caller, the error of a peer that sent what is not ESPS/1."""
+        """Return the error to raise after `receive_stream_untrusted` has raised ``error``."""
         if self.product is None:
             return PeerError("the peer does not speak ESPS/1", self.rejected)
-        return PeerError(f"the peer does not keep to ESPS/1: {error.message}", self.rejected)
+        return PeerError(f"the peer violates ESPS/1: {error.message}", self.rejected)
 
     def ended(self) -> EspsError:
-        """Return the error for the caller after the peer has ended the connection."""
+        """Return the error to raise after the peer has ended the connection."""
         if self.product is None and self._opening.strip(b"\r\n"):
             return PeerError("the peer does not speak ESPS/1", self._opening)
-        return ClosedError(self.goodbye, greeted=self.product is not None)
+        return ClosedError(self.bye_reason, greeted=self.product is not None)
 
     def receive_datagram_untrusted(self, datagram: bytes) -> None:
-        """Take what has come over UDP. Anybody may have sent it, so what is wrong is ignored."""
+        """Process a datagram. Anybody may have sent it, so a bad one is ignored."""
         try:
             answers = _parse_datagram_untrusted(datagram)
         except ProtocolError:
-            self.rejected = datagram[:_MOST_QUOTED]
+            self.rejected = datagram[:_MAX_QUOTED]
             return
         final = answers[-1]
         if isinstance(final, Notice):
@@ -229,25 +233,25 @@ class ClientConnection:
 
     def _take_notice(self, notice: Notice) -> None:
         if notice.word == b"BYE":
-            self.goodbye = b" ".join(notice.args).decode("utf-8", "backslashreplace")
+            self.bye_reason = b" ".join(notice.args).decode("utf-8", "backslashreplace")
             if self.product is None:
-                raise ClosedError(self.goodbye)
+                raise ClosedError(self.bye_reason)
         elif notice.word == VERSION and self.product is None:
             self.product = notice.args[0] if notice.args else b""
         else:
             self._take_tag_in_use(notice)
 
     def _take_tag_in_use(self, notice: Notice) -> None:
-        """Take the one notice that answers a request: it names the tag that it is about."""
-        if notice.word == ERR and notice.args[:1] == (b"tag-in-use",) and len(notice.args) > 1:
-            self._take_reply(Reply(notice.args[1], ERR, notice.args))
+        """Take the one notice that answers a request: it names the request's tag."""
+        if notice.tag_in_use is not None:
+            self._take_reply(Reply(notice.tag_in_use, ERR, notice.args))
 
     def _take_reply(self, reply: Reply) -> None:
         pending = self._pending.get(reply.tag)
         if pending is None:
             return
         if reply.kind == DATA:
-            pending.keep(reply.args, self._most_held)
+            pending.add_row(reply.args, self._max_buffered)
         else:
             pending.final = reply
         if pending.is_over:
@@ -256,17 +260,17 @@ class ClientConnection:
 
 def _parse_datagram_untrusted(datagram: bytes) -> list[Reply | Notice]:
     if not datagram.endswith(b"\n"):
-        raise ProtocolError("bad-line", "a datagram ends with its LF")
+        raise ProtocolError("bad-line", "a datagram must end with an LF")
     return [parse_answer_untrusted(line) for line in datagram[:-1].split(b"\n")]
 
 
-def _cost(row: tuple[bytes, ...]) -> int:
-    return _LINE_COSTS + sum(map(len, row))
+def _size(row: tuple[bytes, ...]) -> int:
+    return _LINE_OVERHEAD + sum(map(len, row))
 
 
-def _octets(arg: str | bytes) -> bytes:
+def _as_bytes(arg: str | bytes) -> bytes:
     if isinstance(arg, str):
         return arg.encode()
     if isinstance(arg, bytes):
         return arg
-    raise TypeError(f"an argument is str or bytes, not {type(arg).__name__}")
+    raise TypeError(f"an argument must be str or bytes, not {type(arg).__name__}")

@@ -1,11 +1,12 @@
-"""The server's rules for UDP: what is answered, how long an answer may be, what is remembered.
+"""The server's side of UDP: what is answered, how long a reply may be, what is remembered.
 
 One datagram is one request; its reply is one datagram. Nothing here knows a socket or a clock:
-sources are any hashable values, times are seconds on the carrier's clock.
+a source is any hashable value, a time is in seconds on the clock of the caller.
 
-Two bounds keep a portal from being an amplifier (spec, UDP): a reply is at most
-`Limits.amplification` times its request and at most `Limits.max_datagram`. One memory, of
-running calls and of the replies of calls that are not idempotent, makes a call happen at most once.
+Two bounds keep a portal from amplifying traffic (specification, section 7.2): a reply is at most
+`Limits.amplification` times as long as its request, and at most `Limits.max_datagram` bytes.
+Running calls are remembered, and so are the replies of calls that are not idempotent: so each call
+is executed at most once (section 7.3).
 """
 
 from __future__ import annotations
@@ -29,110 +30,118 @@ from esps_portal.protocol.messages import (
     parse_request_untrusted,
     readable_tag,
 )
-from esps_portal.protocol.registry import ERRORS, VERBS, hint_for_verb
+from esps_portal.protocol.registry import ERRORS, VERBS, ErrorCode, unknown_verb_text
 
-# A datagram with one of these for its second token is an answer, and is never answered.
-_ANSWERS = frozenset({OK, DATA, ERR})
+# A datagram with one of these as its second token is never answered (ESPS-UDP-7).
+_REPLY_KINDS = frozenset({OK, DATA, ERR})
 
 
 @attrs.define
-class DatagramAnswer:
-    """All lines of one answer, and the substitute for where they do not fit.
+class EncodedReply:
+    """All lines of a reply, and what replaces them where they do not fit.
 
     Attributes:
-        lines: the datagram; empty where it is longer than any datagram may be.
-        size: the length of all lines, whether kept or not.
-        brief: an error without its words; ``None`` where the answer is not an error.
+        lines: the datagram; empty if it is longer than `Limits.max_datagram`.
+        size: length of all lines in bytes, even if they are not kept.
+        error_without_text: the final line without its text; ``None``: it is not an error.
     """
 
     tag: bytes
     lines: bytes
     size: int
-    brief: bytes | None
+    error_without_text: bytes | None
 
     @classmethod
-    def of(cls, replies: Sequence[Reply | Notice], tag: bytes, limits: Limits) -> DatagramAnswer:
-        """Join an answer's lines; keep no more of them than could ever be sent."""
+    def encode(cls, replies: Sequence[Reply | Notice], tag: bytes, limits: Limits) -> EncodedReply:
+        """Encode and join lines; keep them only if they may ever be sent."""
         lines = b"".join([reply.encode() for reply in replies])
         size = len(lines)
-        brief = _brief(replies[-1])
-        return cls(tag, lines if size <= limits.max_datagram else b"", size, brief)
+        kept = lines if size <= limits.max_datagram else b""
+        return cls(tag, kept, size, _error_without_text(replies[-1]))
 
     def clamp(self, request_size: int, limits: Limits) -> bytes | None:
-        """Return what may be sent for a request of ``request_size`` bytes, if anything may."""
+        """Return the datagram to send for a request of ``request_size`` bytes, if one may be."""
         room = min(limits.amplification * request_size, limits.max_datagram)
         if self.size <= room:
             return self.lines
-        if self.brief is not None:
-            return self.brief if len(self.brief) <= room else None
-        too_large = self._too_large(limits)
-        line = too_large.encode()
-        if len(line) > room:
-            line = too_large.without_text(1).encode()
-        return line if len(line) <= room else None
+        if self.error_without_text is not None:
+            candidates = [self.error_without_text]
+        else:
+            too_large = self._too_large(limits)
+            candidates = [too_large.encode(), too_large.without_text(1).encode()]
+        return next((line for line in candidates if len(line) <= room), None)
 
     def _too_large(self, limits: Limits) -> Reply:
-        """NEEDED is the least request length that makes room, 0 where none does."""
         if self.size > limits.max_datagram:
-            return Reply(self.tag, ERR, (b"too-large", b"0", b"use-tcp"))
-        needed = -(-self.size // limits.amplification)
-        return Reply(self.tag, ERR, (b"too-large", b"%d" % needed, b"pad the request to that"))
+            return error_reply(self.tag, "too-large", "0", "use-tcp")
+        needed = -(-self.size // limits.amplification)  # rounded up
+        return error_reply(self.tag, "too-large", str(needed), "pad the request to that")
 
 
 @attrs.define(eq=False)
 class RememberedCall:
-    """A call that is remembered: it runs, or its answer is kept for repeats."""
+    """A call that runs, or whose reply is kept for repeats.
+
+    Attributes:
+        key: source and tag.
+        request_size: in bytes.
+        keeps: whether the reply is kept; a call of an idempotent service just runs again.
+        expires: when the kept reply is forgotten.
+    """
 
     key: tuple[Hashable, bytes]
     request: Request
     request_size: int
-    #: Whether the answer is kept once it is ready; calls of idempotent services just run again.
     keeps: bool
-    answer: DatagramAnswer | None = None
+    reply: EncodedReply | None = None
     expires: float = 0.0
 
 
 @attrs.frozen
 class Repeat:
-    """A request that came again while it is remembered.
+    """A remembered request has come again.
 
     Attributes:
-        answer: what is sent again; `None`: silence, since the call still runs.
+        answer: the datagram to send again; ``None``: silence, because the call still runs.
     """
 
     answer: bytes | None
 
 
 class DatagramServer:
-    """What a server does with each datagram, apart from what its services do."""
+    """Decides about each datagram of one server, and remembers calls.
+
+    Pass a datagram to `receive_untrusted`. Of the `Request` that it may return, a call is reported
+    with `begin` and `finish`; the reply to any other is made with `clamp_reply`.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        # Looked up for every datagram.
-        self._longest = limits.max_line
-        self._most, self._factor = limits.max_datagram, limits.amplification
+        # Read for every datagram.
+        self._max_line = limits.max_line
+        self._max_datagram, self._amplification = limits.max_datagram, limits.amplification
         self._running: dict[tuple[Hashable, bytes], RememberedCall] = {}
-        # In the order in which they expire: the window is the same for all.
+        # Ordered by expiry, since the window is the same for all.
         self._kept: OrderedDict[tuple[Hashable, bytes], RememberedCall] = OrderedDict()
-        #: Set when the server shuts down: what has not begun is refused.
+        #: Whether the server shuts down: new requests are refused.
         self.closing = False
 
     @property
     def running(self) -> int:
-        """How many calls run."""
+        """The number of running calls."""
         return len(self._running)
 
     @property
     def remembered(self) -> int:
-        """How many calls are remembered, running ones included."""
+        """The number of remembered calls, including running ones."""
         return len(self._running) + len(self._kept)
 
     def receive_untrusted(
         self, datagram: bytes, source: Hashable, now: float
     ) -> Request | Repeat | bytes | None:
-        """Return the request to answer, or the datagram to send back, or ``None`` for silence.
+        """Return the request to execute, or the datagram to send, or ``None`` for silence.
 
-        Raises nothing: a bad datagram is answered with an error, or with silence.
+        Raises nothing: a bad datagram gets an error, or silence.
         """
         if self._kept:
             self._forget_expired(now)
@@ -140,9 +149,9 @@ class DatagramServer:
             request = self._parse(datagram)
         except ProtocolError as error:
             return None if looks_like_answer(datagram) else self._reject(datagram, source, error)
-        # Most are calls, and comparing is cheaper than a table: the octets' hash is never cached.
+        # Most are calls, and comparing is cheaper than a lookup: the hash of bytes is not cached.
         is_call = request.verb == b"CALL"
-        if not is_call and request.verb in _ANSWERS:
+        if not is_call and request.verb in _REPLY_KINDS:
             return None
         if self._running or self._kept:
             key = (source, request.tag)
@@ -151,28 +160,36 @@ class DatagramServer:
         return request if is_call and not self.closing else self._check(request, datagram)
 
     def forget_all(self) -> None:
-        """Forget the kept answers. Running calls go on."""
+        """Forget the kept replies. Running calls stay remembered."""
         self._kept.clear()
 
     def clamp_reply(
         self, replies: Sequence[Reply | Notice], tag: bytes, request_size: int
     ) -> bytes | None:
-        """Return the datagram that answers a request of that size in bytes, if one may be sent."""
+        """Return the datagram for a reply, if one may be sent.
+
+        What does not fit is replaced by a shorter error (ESPS-UDP-14 to ESPS-UDP-17).
+
+        Args:
+            replies: the lines of the reply.
+            request_size: of the request's datagram, in bytes.
+        """
         if len(replies) == 1:
             line = replies[0].encode()
             size = len(line)
-            if size <= self._most and size <= self._factor * request_size:
+            if size <= self._max_datagram and size <= self._amplification * request_size:
                 return line
-        return DatagramAnswer.of(replies, tag, self._limits).clamp(request_size, self._limits)
+        return EncodedReply.encode(replies, tag, self._limits).clamp(request_size, self._limits)
 
     def begin(
         self, request: Request, source: Hashable, request_size: int, *, keeps: bool, runs: bool
     ) -> RememberedCall | None:
-        """Remember a call before it is executed; ``None`` means ``busy``.
+        """Remember a call before it is executed; ``None``: refuse it with ``busy``.
 
         Args:
-            keeps: the service is not idempotent.
-            runs: the service is a task, and counts against ``max_in_flight``.
+            request_size: of the request's datagram, in bytes.
+            keeps: whether the service is not idempotent.
+            runs: whether the service is async, and counts against `Limits.max_in_flight`.
         """
         if self.remembered >= self._limits.max_remembered:
             return None
@@ -183,34 +200,33 @@ class DatagramServer:
         return call
 
     def finish(self, call: RememberedCall, replies: Sequence[Reply], now: float) -> bytes | None:
-        """Note that the call has ended; return the datagram to send, if one may be sent."""
+        """Note that a call has ended; return the datagram for its reply, if one may be sent."""
         del self._running[call.key]
-        answer = DatagramAnswer.of(replies, call.request.tag, self._limits)
-        if call.keeps and not _came_before_execution(replies):
-            call.answer = answer
+        reply = EncodedReply.encode(replies, call.request.tag, self._limits)
+        if call.keeps and not _was_refused(replies):
+            call.reply = reply
             call.expires = now + self._limits.window
             self._kept[call.key] = call
-        return answer.clamp(call.request_size, self._limits)
+        return reply.clamp(call.request_size, self._limits)
 
     def _check(self, request: Request, datagram: bytes) -> Request | bytes | None:
-        """Refuse what the portal does not answer over UDP; let the rest through."""
+        """Return the request if it may be executed over UDP, else the datagram that refuses it."""
         if self.closing:
             return self._refuse(request.tag, datagram, "closing", "the portal is closing")
         verb = VERBS.get(request.verb)
         if verb is None:
-            hint = hint_for_verb(request.verb)
-            return self._refuse(request.tag, datagram, "unknown-verb", hint)
+            text = unknown_verb_text(request.verb)
+            return self._refuse(request.tag, datagram, "unknown-verb", text)
         if not verb.udp:
-            words = f"{request.verb.decode()} is about a connection"
-            return self._refuse(request.tag, datagram, "use-tcp", words)
+            text = f"{request.verb.decode()} works over TCP only"
+            return self._refuse(request.tag, datagram, "use-tcp", text)
         return request
 
     def _parse(self, datagram: bytes) -> Request:
-        if len(datagram) > self._longest:
-            words = f"a line is at most {self._longest} bytes"
-            raise ProtocolError("too-long", words)
+        if len(datagram) > self._max_line:
+            raise ProtocolError("too-long", f"a line may have {self._max_line} bytes")
         if not datagram.endswith(b"\n"):
-            raise ProtocolError("bad-line", "a datagram is one line with its LF")
+            raise ProtocolError("bad-line", "a datagram must be one line with its LF")
         return parse_request_untrusted(datagram[:-1])
 
     def _reject(self, datagram: bytes, source: Hashable, error: ProtocolError) -> bytes | None:
@@ -218,45 +234,51 @@ class DatagramServer:
         if tag is None:
             return None
         if (source, tag) in self._running or (source, tag) in self._kept:
-            return self.clamp_reply([error_reply(None, "tag-in-use", tag)], tag, len(datagram))
+            return self._refuse_tag(tag, len(datagram))
         return self._refuse(tag, datagram, error.code, error.message)
 
     def _repeat(
         self, key: tuple[Hashable, bytes], request: Request, size: int, now: float
     ) -> Repeat | bytes | None:
-        """Answer a request that came again from memory; with silence while the call runs."""
+        """Answer a request under a remembered key."""
         call = self._running.get(key) or self._kept[key]
         if call.request != request:
-            return self.clamp_reply(
-                [error_reply(None, "tag-in-use", request.tag)], request.tag, size
-            )
-        if call.answer is None:
+            return self._refuse_tag(request.tag, size)
+        if call.reply is None:
             return Repeat(None)
         call.expires = now + self._limits.window
         self._kept.move_to_end(key)
-        return Repeat(call.answer.clamp(size, self._limits))
+        return Repeat(call.reply.clamp(size, self._limits))
 
-    def _refuse(self, tag: bytes, datagram: bytes, code: str, words: str) -> bytes | None:
-        return self.clamp_reply([error_reply(tag, code, words)], tag, len(datagram))
+    def _refuse(self, tag: bytes, datagram: bytes, code: str, text: str) -> bytes | None:
+        return self.clamp_reply([error_reply(tag, code, text)], tag, len(datagram))
+
+    def _refuse_tag(self, tag: bytes, request_size: int) -> bytes | None:
+        return self.clamp_reply([error_reply(None, "tag-in-use", tag)], tag, request_size)
 
     def _forget_expired(self, now: float) -> None:
         while self._kept and next(iter(self._kept.values())).expires <= now:
             self._kept.popitem(last=False)
 
 
-def _brief(answer: Reply | Notice) -> bytes | None:
-    """Return an error without its words; the one notice sent over UDP has none."""
-    if isinstance(answer, Notice):
-        return answer.encode()
-    if answer.kind != ERR:
+def _error_without_text(line: Reply | Notice) -> bytes | None:
+    """Return an error without its text; the one notice that UDP has is sent without text."""
+    if isinstance(line, Notice):
+        return line.encode()
+    if line.kind != ERR:
         return None
-    known = ERRORS.get(answer.args[0].decode("ascii", "replace"))
-    return answer.without_text(known.machine_arguments if known else 0).encode()
+    known = _known_error(line)
+    return line.without_text(known.machine_arguments if known else 0).encode()
 
 
-def _came_before_execution(replies: Sequence[Reply]) -> bool:
+def _known_error(error: Reply) -> ErrorCode | None:
+    return ERRORS.get(error.args[0].decode("ascii", "replace"))
+
+
+def _was_refused(replies: Sequence[Reply]) -> bool:
+    """Whether a reply is an error that came before execution."""
     last = replies[-1]
-    if last.kind != ERR or len(replies) > 1:  # what has sent DATA was executed, whatever it says
+    if last.kind != ERR or len(replies) > 1:  # after DATA it was executed, whatever the error
         return False
-    known = ERRORS.get(last.args[0].decode("ascii", "replace"))
+    known = _known_error(last)
     return known is not None and known.executed == "no"

@@ -1,6 +1,6 @@
-"""The exceptions of this project, and no reply text: rendering is the edge's work.
+"""The exceptions of this package. Each carries its cause as data and reads as one line.
 
-One of them, `ProtocolError`, is all that can leave a function whose name ends in `_untrusted`.
+Functions whose names end in ``_untrusted`` raise `ProtocolError` and nothing else.
 """
 
 from __future__ import annotations
@@ -9,16 +9,14 @@ from esps_portal.protocol.escape import printable, visible
 
 
 class EspsError(Exception):
-    """The base of every error that this package raises on purpose."""
+    """The base class of the errors below."""
 
 
 class ProtocolError(EspsError):
-    """A line or a datagram that ESPS/1 does not allow.
-
-    Raised by what parses a stranger's bytes, and by nothing else.
+    """A line or a datagram violates ESPS/1. Only parsers raise it.
 
     Attributes:
-        code: the error code that the specification names for it, such as ``"bad-line"``.
+        code: the error code of the specification, such as ``"bad-line"``.
         message: what is wrong, for a person.
     """
 
@@ -32,49 +30,51 @@ class ProtocolError(EspsError):
 
 
 class ReplyError(EspsError):
-    """A request was answered with ``ERR``.
+    """The reply to a request is ``ERR``.
 
-    A client raises it when the portal refuses; a service raises it to refuse. A service that
-    itself calls another portal therefore passes a refusal on by letting it through.
+    A client raises it when it receives one; a service raises it to send one. So a service that
+    calls another portal passes an error on by not catching it.
+
+    Example: ``raise ReplyError("x-sold-out", "try tomorrow")``
 
     Attributes:
-        code: the error code, a name of the registry or ``x-...``.
-        arguments: what followed the code, decoded octet strings.
+        code: the error code, one of the registry or ``x-...``.
+        arguments: the decoded arguments after the code.
 
     Raises:
-        TypeError: the code is no str, or an argument neither str nor bytes.
+        TypeError: the code is not `str`, or an argument is neither `str` nor `bytes`.
     """
 
     def __init__(self, code: str, *arguments: str | bytes) -> None:
         if not isinstance(code, str):
-            raise TypeError(f"the code of a refusal is str, not {type(code).__name__}")
+            raise TypeError(f"an error code must be str, not {type(code).__name__}")
         super().__init__(code, *arguments)
         self.code = code
-        self.arguments: tuple[bytes, ...] = tuple(_octets(argument) for argument in arguments)
+        self.arguments: tuple[bytes, ...] = tuple(map(_as_bytes, arguments))
 
     @property
     def message(self) -> str:
-        """What followed the code, as one text for a person."""
+        """The arguments after the code, joined, as text for a person."""
         return " ".join(a.decode("utf-8", "backslashreplace") for a in self.arguments)
 
     def __str__(self) -> str:
         return visible(f"{self.code} {self.message}".rstrip())
 
 
-def _octets(argument: str | bytes) -> bytes:
+def _as_bytes(argument: str | bytes) -> bytes:
     if isinstance(argument, str):
         return argument.encode("utf-8", "backslashreplace")
     if isinstance(argument, bytes | bytearray | memoryview):
         return bytes(argument)
-    raise TypeError(f"what follows the code is str or bytes, not {type(argument).__name__}")
+    raise TypeError(f"an argument must be str or bytes, not {type(argument).__name__}")
 
 
 class ClosedError(EspsError, ConnectionError):
     """The peer ended the connection before it answered.
 
     Attributes:
-        reason: the word of its ``* BYE``, such as ``"idle"``; empty where it said none.
-        greeted: whether it had greeted as a portal does; if not, it may be something else.
+        reason: of its ``* BYE``, such as ``"idle"``; empty if it sent none.
+        greeted: whether it had sent the greeting of a portal.
     """
 
     def __init__(self, reason: str = "", *, greeted: bool = True) -> None:
@@ -85,15 +85,15 @@ class ClosedError(EspsError, ConnectionError):
     def __str__(self) -> str:
         if not self.greeted:
             return "the peer ended the connection without a greeting"
-        said = f" (it said: {visible(self.reason)})" if self.reason else ""
-        return f"the portal ended the connection{said}"
+        reason = f" (reason: {visible(self.reason)})" if self.reason else ""
+        return f"the portal ended the connection{reason}"
 
 
 class PeerError(EspsError, ConnectionError):
     """The peer reset the connection, or sent what is not ESPS/1.
 
     Attributes:
-        received: the beginning of what it sent that is not ESPS/1; empty where it reset.
+        received: the start of what it sent that is not ESPS/1; empty after a reset.
     """
 
     def __init__(self, message: str = "", received: bytes = b"") -> None:
@@ -106,22 +106,22 @@ class PeerError(EspsError, ConnectionError):
 
 
 class UnreachableError(EspsError, ConnectionError):
-    """No connection could be made, or a datagram was refused by the peer's machine."""
+    """The connection failed, or the peer's machine has rejected a datagram."""
 
 
 class SlowConsumerError(EspsError):
-    """So many lines of a stream wait to be collected that the client has ended the call.
+    """The client ended the call because too many of its ``DATA`` lines were not read.
 
-    Others on the same connection wait for answers behind those lines, so reading goes on while
-    nobody collects them. Collect them faster, or give the stream a connection of its own.
+    Replies to other calls come on the same connection, so it must be read even while nobody
+    takes these lines. Read them faster, or use a separate connection for this call.
     """
 
 
 class TimedOutError(EspsError, TimeoutError):
-    """No answer came in the time that was given, or after the last retransmission.
+    """No reply came within the timeout, or after the last retransmission.
 
     Attributes:
-        received: the beginning of what came over UDP and is not ESPS/1, so that it was ignored.
+        received: the start of a datagram that was ignored because it is not ESPS/1.
     """
 
     def __init__(self, message: str = "", received: bytes = b"") -> None:
@@ -130,7 +130,7 @@ class TimedOutError(EspsError, TimeoutError):
         self.received = received
 
     def __str__(self) -> str:
-        return f"{self.message}{_quoted('; what came is not ESPS/1:', self.received)}"
+        return f"{self.message}{_quoted('; received what is not ESPS/1:', self.received)}"
 
 
 def _quoted(introduction: str, received: bytes) -> str:

@@ -1,9 +1,9 @@
 """The productions of ``spec/esps-1.abnf`` as regular expressions, and the codec of arguments.
 
-Each production stands above its expression, and is matched with ``fullmatch``. Quantifiers are
-possessive (``++``, ``*+``): a stranger's line is read once, never again by backtracking.
+Each production is written above its expression, which is used with ``fullmatch``. Quantifiers are
+possessive (``++``, ``*+``): an untrusted line is scanned once, without backtracking.
 
-This module knows octets. It does not know what a verb does or whose turn it is.
+This module knows bytes. It does not know what a verb does or which state a connection is in.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import re
 _TAG = rb"[A-Za-z0-9._-]{1,32}+"
 # verb = 1*16ALPHA
 _VERB = rb"[A-Za-z]{1,16}+"
-# The octets of an argument that stand for themselves: %x21 / %x24 / %x26-7E
+# The bytes of an argument that need no escape: %x21 / %x24 / %x26-7E
 _PLAIN = rb"[!$&-~]"
-PLAIN = bytes(octet for octet in range(0x21, 0x7F) if octet not in b'"#%')
+PLAIN = bytes(byte for byte in range(0x21, 0x7F) if byte not in b'"#%')
 # arg = %x22 %x22 / 1*(%x21 / %x24 / %x26-7E / "%" 2HEXDIG)
 _ARG = rb'(?:""|(?:' + _PLAIN + rb"++|%[0-9A-Fa-f]{2})++)"
 # name = LCALPHA *63(LCALPHA / DIGIT / "-" / "." / "_")
@@ -32,7 +32,7 @@ PLAIN_ARG = re.compile(_PLAIN + rb"++")
 
 # request = tag SP verb *(SP arg) [SP padding]            followed by [CR]
 REQUEST = re.compile(rb"(%b) (%b)((?: %b)*+)(?: %b)?\r?" % (_TAG, _VERB, _ARG, _PADDING))
-# The same where no argument needs decoding, which is nearly every request there is.
+# The same without arguments that need decoding: nearly every request.
 PLAIN_REQUEST = re.compile(
     rb"(%b) (%b)(?: (%b++(?: %b++)*+))?+(?: %b)?\r?" % (_TAG, _VERB, _PLAIN, _PLAIN, _PADDING)
 )
@@ -41,17 +41,17 @@ REPLY = re.compile(rb"(%b) (OK|DATA|ERR(?= %b(?:[ \r]|\Z)))((?: %b)*+)\r?" % (_T
 # notice = "*" SP ("ESPS/1" / "ERR" / "BYE") *(SP arg)    followed by [CR]
 NOTICE = re.compile(rb"\* (ESPS/1|ERR|BYE)((?: %b)*+)\r?" % _ARG)
 
-# How a reply or a notice begins, whole or not: it is never answered over UDP. The second token
-# stands behind the first SP, whatever comes before that, an LF too.
+# How a reply or a notice begins, complete or not: it is never answered over UDP. The second token
+# follows the first SP, whatever comes before that, even an LF.
 ANSWER_START = re.compile(rb"\*|[^ ]* (?:OK|DATA|ERR)(?:[ \r\n]|\Z)")
 
 # What a rejected line must begin with to be answered with its tag.
 TAGGED = re.compile(rb"(%b)(?: |\r?\Z)" % _TAG)
 # The last token of an HTTP request line (RFC 9112 section 2.3).
 HTTP_VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
-# The end of a line that ends with one.
+# The end of an HTTP request line.
 HTTP_END = re.compile(rb" HTTP/[0-9]\.[0-9]\r?\Z")
-# The first octet of a TLS record that carries a handshake (RFC 8446 section 5.1).
+# The first byte of a TLS record that carries a handshake (RFC 8446 section 5.1).
 TLS_HANDSHAKE = 0x16
 
 _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
@@ -60,9 +60,10 @@ _is_plain = PLAIN_ARG.fullmatch
 
 
 def decode_args(tokens: bytes) -> tuple[bytes, ...]:
-    """Return the arguments in ``*(SP arg)``, which the grammar has already matched."""
+    """Return the arguments in ``*(SP arg)``, which must match the grammar."""
     return tuple(
-        b"" if token == b'""' else _ESCAPED.sub(_octet, token) for token in tokens.split(b" ")[1:]
+        b"" if token == b'""' else _ESCAPED.sub(_unescape, token)
+        for token in tokens.split(b" ")[1:]
     )
 
 
@@ -73,12 +74,12 @@ def encode_args(args: tuple[bytes, ...]) -> bytes:
 
 def escape(arg: bytes) -> bytes:
     """Return the canonical form of one argument that is not plain."""
-    return _UNSAFE.sub(_percent, arg) if arg else b'""'
+    return _UNSAFE.sub(_escape_byte, arg) if arg else b'""'
 
 
-def _percent(match: re.Match[bytes]) -> bytes:
+def _escape_byte(match: re.Match[bytes]) -> bytes:
     return b"%%%02X" % match[0][0]
 
 
-def _octet(match: re.Match[bytes]) -> bytes:
+def _unescape(match: re.Match[bytes]) -> bytes:
     return bytes((int(match[1], 16),))

@@ -11,13 +11,16 @@ from esps_portal.tracebacks import hides_frame
 __tracebackhide__ = hides_frame
 
 
-def _whole(default: int, lowest: int, highest: int = 2**63) -> int:
+_MAX_INT = 2**63
+
+
+def _integer(default: int, minimum: int, maximum: int = _MAX_INT) -> int:
     def check(_: object, field: attrs.Attribute[int], value: object) -> None:
         if type(value) is not int:
-            raise TypeError(f"{field.name} is a whole number, not {value!r}")
-        if not lowest <= value <= highest:
-            most = "" if highest == 2**63 else f" and {highest} at most"
-            raise ValueError(f"{field.name} is {lowest} at least{most}, not {value}")
+            raise TypeError(f"{field.name} must be an integer, got {value!r}")
+        if not minimum <= value <= maximum:
+            bounds = f"at least {minimum}" + (f", at most {maximum}" if maximum < _MAX_INT else "")
+            raise ValueError(f"{field.name} must be {bounds}, got {value}")
 
     number: int = attrs.field(default=default, validator=check)
     return number
@@ -26,7 +29,7 @@ def _whole(default: int, lowest: int, highest: int = 2**63) -> int:
 def _seconds(default: float) -> float:
     def check(_: object, field: attrs.Attribute[float], value: float) -> None:
         if not 0 <= value < math.inf:
-            raise ValueError(f"{field.name} is a time in seconds, 0 or more, not {value}")
+            raise ValueError(f"{field.name} must be a number of seconds, 0 or more, got {value}")
 
     seconds: float = attrs.field(default=default, converter=float, validator=check)
     return seconds
@@ -36,38 +39,42 @@ def _seconds(default: float) -> float:
 class Limits:
     """What a portal allows. Sizes are in bytes, times in seconds.
 
-    Raises `ValueError` or `TypeError` for a value that makes no sense.
+    Example: ``Limits(max_line=1024, idle=5)``
+
+    Raises:
+        TypeError: a size or a count is not an `int`.
+        ValueError: a value is out of range, or `max_unterminated` is less than `max_line`.
     """
 
-    #: Longest line, its LF included. The least accepted (512) is SMTP's command line
-    #: (RFC 5321 section 4.5.3.1.4); the default is the usual 8 KiB of an HTTP request line, which
-    #: RFC 9112 section 3 asks to be at least 8000 octets.
-    max_line: int = _whole(8192, 512)
+    #: Longest line, including its LF. The minimum (512) is SMTP's command line (RFC 5321 section
+    #: 4.5.3.1.4). The default is the usual 8 KiB of an HTTP request line; RFC 9112 section 3 asks
+    #: for at least 8000 bytes.
+    max_line: int = _integer(8192, 512)
     #: Bytes without an LF after which the connection ends: eight default lines.
-    max_unterminated: int = _whole(65536, 512)
+    max_unterminated: int = _integer(65536, 512)
     #: Calls that run at a time, on one TCP connection or on the whole UDP endpoint.
-    max_in_flight: int = _whole(64, 1)
+    max_in_flight: int = _integer(64, 1)
     #: TCP connections at a time.
-    max_connections: int = _whole(10240, 1)
-    #: Longest UDP reply. 1200 is QUIC's smallest maximum datagram (RFC 9000 section 14), which
-    #: crosses practically every path unfragmented. The most is what UDP carries over IPv4 (RFC 768:
-    #: 65535 less the headers of both).
-    max_datagram: int = _whole(1200, 64, 65507)
-    #: A UDP reply is at most this many times its request (RFC 9000 section 8.1).
-    amplification: int = _whole(3, 1)
-    #: A connection that sends no complete line and has no running call ends after it.
+    max_connections: int = _integer(10240, 1)
+    #: Longest UDP reply. The default is QUIC's smallest maximum datagram (RFC 9000 section 14),
+    #: which practically every path carries without fragments. The maximum is what UDP carries
+    #: over IPv4 (RFC 768: 65535 less both headers).
+    max_datagram: int = _integer(1200, 64, 65507)
+    #: A UDP reply is at most this many times as long as its request (RFC 9000 section 8.1).
+    amplification: int = _integer(3, 1)
+    #: Time without a complete line and without a running call after which a connection ends.
     idle: float = _seconds(600)
-    #: A peer that accepts nothing of what it is sent is cut off after it.
+    #: Time after which a peer is cut off that acknowledges nothing of what it is sent.
     stall: float = _seconds(30)
-    #: How long running calls may take to end, after QUIT, FIN or the server's shutdown.
+    #: Time that running calls get to end after QUIT, FIN or the server's shutdown.
     drain: float = _seconds(5)
-    #: How long input is discarded before the close, so that no RST overtakes the last line.
+    #: Time that input is discarded before the close, so that no RST overtakes the last line.
     linger: float = _seconds(1)
-    #: How long a UDP reply is kept for repeats, and the longest that a UDP call may run. It is
-    #: longer than a client's last retransmission plus a round trip (`retransmission`).
+    #: Time that a UDP reply is kept for repeats, and that a UDP call may run. It is longer than a
+    #: client's last retransmission plus a round trip (`retransmission`).
     window: float = _seconds(60)
-    #: UDP calls remembered at a time. An entry costs at most `max_datagram` and a digest.
-    max_remembered: int = _whole(4096, 1)
+    #: UDP calls remembered at a time. Each takes at most `max_datagram` and its request.
+    max_remembered: int = _integer(4096, 1)
 
     def __attrs_post_init__(self) -> None:
         if self.max_unterminated < self.max_line:
@@ -75,7 +82,7 @@ class Limits:
             raise ValueError(message)
 
     def announced(self) -> tuple[bytes, ...]:
-        """Return the ``key=value`` arguments of a HELLO reply: the limits a client should know."""
+        """Return the limits that a reply to HELLO announces, as ``key=value``."""
         return (
             b"max-line=%d" % self.max_line,
             b"max-in-flight=%d" % self.max_in_flight,
@@ -86,5 +93,5 @@ class Limits:
 
 
 def _decimal(seconds: float) -> bytes:
-    """Return a time as the grammar writes it: digits, to the microsecond, and no exponent."""
+    """Return a time in the form of the grammar: digits, to the microsecond, no exponent."""
     return f"{seconds:f}".rstrip("0").rstrip(".").encode()

@@ -1,7 +1,7 @@
-"""Bytes in any pieces to lines, in bounded memory.
+"""Splits received bytes into lines, however they are cut, in bounded memory.
 
 LF is the only terminator, so no two parsers can disagree about where a line ends. Nothing is
-trimmed or folded here; a CR before the LF stays on the line, for the grammar to judge.
+trimmed or folded here. A CR before the LF stays on the line: the grammar decides about it.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from collections.abc import Sequence
 
 import attrs
 
-# A tag is at most 32 octets (spec, Grammar); with the SP behind it, it is what an answer needs. One
-# octet more, so that a CR there does not look like the end of the line.
-_HEAD = 34
+# An error needs the line's tag: at most 32 bytes (grammar) and the SP after it. With one byte more,
+# a CR after the tag does not look like the end of the line.
+_HEAD_SIZE = 34
 # SP, an HTTP version and a CR.
-_TAIL = len(b" HTTP/1.1\r")
+_TAIL_SIZE = len(b" HTTP/1.1\r")
 
 
 @attrs.frozen
 class TooLong:
-    """A line that went over the limit. It is reported once; the rest of it is skipped.
+    """A line exceeded the limit. Reported once, before its LF; the rest of the line is skipped.
 
     Attributes:
-        head: the first bytes of it, enough to read its tag.
+        head: its first bytes, enough to read its tag.
     """
 
     head: bytes
@@ -30,10 +30,10 @@ class TooLong:
 
 @attrs.frozen
 class Skipped:
-    """The over-long line that was reported before has ended.
+    """The LF of an over-long line has come. Reported after its `TooLong`.
 
     Attributes:
-        tail: its last bytes, enough to see an HTTP version there.
+        tail: the last bytes of the line, enough to recognise an HTTP version.
     """
 
     tail: bytes
@@ -41,84 +41,88 @@ class Skipped:
 
 @attrs.frozen
 class Unterminated:
-    """More bytes without an LF than are allowed: the connection ends."""
+    """More bytes have come without an LF than are allowed: the connection ends."""
 
 
+#: What a splitter reports: a line without its LF, or what happens to one that is too long.
 LineEvent = bytes | TooLong | Skipped | Unterminated
 
 
 class LineSplitter:
-    """Splits what is fed to it at each LF.
+    """Splits a stream of bytes at each LF.
 
     Args:
-        max_line: longest line in bytes, its LF included.
+        max_line: longest line in bytes, including its LF.
         max_unterminated: bytes without an LF after which `Unterminated` is reported, once.
     """
 
-    __slots__ = ("_max_line", "_max_unterminated", "_pending", "_skipped", "_tail")
+    __slots__ = ("_buffer", "_max_line", "_max_unterminated", "_skipped", "_tail")
 
     def __init__(self, max_line: int, max_unterminated: int) -> None:
         self._max_line = max_line
         self._max_unterminated = max_unterminated
-        self._pending = b""
-        # Bytes of the over-long line so far; 0 while no line is being skipped.
+        # The unfinished line.
+        self._buffer = b""
+        # Size of the over-long line so far; 0 while no line is being skipped.
         self._skipped = 0
         self._tail = b""
 
     @property
-    def pending(self) -> int:
-        """How many bytes of an unfinished line are held."""
-        return len(self._pending)
+    def buffered(self) -> int:
+        """The size of the unfinished line that is held, in bytes."""
+        return len(self._buffer)
 
     @property
     def is_within_line(self) -> bool:
-        """Whether a line has begun and not ended; it may be one that is skipped."""
-        return bool(self._pending or self._skipped)
+        """Whether a line has begun and not ended, even if it is being skipped."""
+        return bool(self._buffer or self._skipped)
 
     def feed(self, data: bytes) -> Sequence[LineEvent]:
-        """Return what ``data`` completes, in order: lines without their LF, and what went wrong."""
+        """Return what ``data`` completes, in order."""
         if self._skipped:
-            return self._feed_with_care(data)
-        pieces = data.split(b"\n")
-        if self._pending:
-            pieces[0] = self._pending + pieces[0]
-        # Together not over the limit, none is; only otherwise each is measured.
-        together = len(self._pending) + len(data)
-        if together > self._max_line and max(map(len, pieces)) >= self._max_line:
-            return self._feed_with_care(data)
-        self._pending = pieces.pop()
-        return pieces
+            return self._feed_measured(data)
+        lines = data.split(b"\n")
+        if self._buffer:
+            lines[0] = self._buffer + lines[0]
+        # If all bytes together are within the limit, so is each line.
+        total = len(self._buffer) + len(data)
+        if total > self._max_line and max(map(len, lines)) >= self._max_line:
+            return self._feed_measured(data)
+        self._buffer = lines.pop()
+        return lines
 
-    def _feed_with_care(self, data: bytes) -> list[LineEvent]:
-        """Do the same where a line may be too long: each piece is measured."""
-        found: list[LineEvent] = []
-        *whole, rest = data.split(b"\n")
-        for piece in whole:
-            self._add(piece, found)
+    def _feed_measured(self, data: bytes) -> list[LineEvent]:
+        """Do what `feed` does where a line may be too long."""
+        events: list[LineEvent] = []
+        *ended, unfinished = data.split(b"\n")
+        for part in ended:
+            self._extend(part, events)
             if self._skipped:
                 self._skipped = 0
-                found.append(Skipped(self._tail))
-            elif len(self._pending) < self._max_line:
-                found.append(self._pending)
+                events.append(Skipped(self._tail))
+            elif len(self._buffer) < self._max_line:
+                events.append(self._buffer)
             else:
-                found += [TooLong(self._pending[:_HEAD]), Skipped(self._pending[-_TAIL:])]
-            self._pending = b""
-        self._add(rest, found)
-        return found
+                # The LF is the first byte over the limit.
+                head, tail = self._buffer[:_HEAD_SIZE], self._buffer[-_TAIL_SIZE:]
+                events += [TooLong(head), Skipped(tail)]
+            self._buffer = b""
+        self._extend(unfinished, events)
+        return events
 
-    def _add(self, piece: bytes, found: list[LineEvent]) -> None:
-        """Add to the unfinished line; from the first excess byte on, only count."""
-        before = self._skipped
-        if not before:
-            self._pending += piece
-            if len(self._pending) <= self._max_line:
+    def _extend(self, part: bytes, events: list[LineEvent]) -> None:
+        """Add to the unfinished line; once it is over the limit, only count its bytes."""
+        skipped_before = self._skipped
+        if not skipped_before:
+            self._buffer += part
+            if len(self._buffer) <= self._max_line:
                 return
-            self._skipped = len(self._pending)
-            found.append(TooLong(self._pending[:_HEAD]))
-            self._tail = self._pending[-_TAIL:]
-            self._pending = b""
+            self._skipped = len(self._buffer)
+            events.append(TooLong(self._buffer[:_HEAD_SIZE]))
+            self._tail = self._buffer[-_TAIL_SIZE:]
+            self._buffer = b""
         else:
-            self._skipped += len(piece)
-            self._tail = (self._tail + piece[-_TAIL:])[-_TAIL:]
-        if before < self._max_unterminated <= self._skipped:
-            found.append(Unterminated())
+            self._skipped += len(part)
+            self._tail = (self._tail + part[-_TAIL_SIZE:])[-_TAIL_SIZE:]
+        if skipped_before < self._max_unterminated <= self._skipped:
+            events.append(Unterminated())

@@ -1,8 +1,8 @@
-"""One line to one message, and back.
+"""Requests, replies and notices, each parsed from one line and encoded as one.
 
-A message is a value; what it means in a conversation is decided elsewhere. Arguments are octet
-strings, decoded. Encoders emit the canonical form and LF alone; the ``_untrusted`` parsers take
-a line without its LF and raise nothing but `ProtocolError`.
+A message is a value; what it does to a connection is decided elsewhere. Arguments are decoded
+bytes. Encoders emit the canonical form and a single LF. The ``_untrusted`` parsers take a line
+without its LF and raise nothing but `ProtocolError`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _NOTICES = frozenset({b"ESPS/1", ERR, b"BYE"})
 
 @attrs.define
 class Request:
-    """What a client asks: a verb and its arguments, under a tag that the client chose.
+    """What a client sends: a verb and its arguments, under a tag that the client chose.
 
     Attributes:
-        plain: it was seen that no argument needs an escape; false where nobody has looked.
+        plain: whether it is known that no argument needs an escape.
     """
 
     tag: bytes
@@ -45,9 +45,9 @@ class Request:
     plain: bool = attrs.field(default=False, eq=False, repr=False)
 
     def encode(self, length: int = 0) -> bytes:
-        """Return the line, padded to at least ``length`` bytes (UDP: makes room for a reply).
+        """Return the line, padded to at least ``length`` bytes to make room for a UDP reply.
 
-        Padding is SP and at least one ``#``: the least that it adds is two bytes.
+        Padding is SP and at least one ``#``, so it adds two bytes or more.
         """
         line = _join(self.tag, self.verb, self.args)
         missing = length - len(line) - 1
@@ -58,10 +58,12 @@ class Request:
 
 @attrs.define
 class Reply:
-    """What a portal answers under the tag of a request: ``OK``, ``DATA``, or ``ERR`` and a code.
+    """A line that answers a request, under its tag.
 
     Attributes:
-        plain: as that of the request, whose arguments these are.
+        kind: ``OK`` or ``ERR`` (final), or ``DATA``.
+        args: of an ``ERR`` the code first.
+        plain: whether it is known that no argument needs an escape.
     """
 
     tag: bytes
@@ -71,8 +73,8 @@ class Reply:
 
     def encode(self) -> bytes:
         """Return the line."""
-        # Every answer of a portal passes here, so the common cases come first: no arguments, then
-        # arguments that need no escape and are not empty: but for PLAIN there are only SPs.
+        # Every reply of a portal is made here, so the common cases come first: no arguments, then
+        # arguments that are not empty and need no escape: without the plain bytes only SPs remain.
         args = self.args
         if not args:
             return b"%b %b\n" % (self.tag, self.kind)
@@ -84,13 +86,13 @@ class Reply:
         return b"%b %b %b\n" % (self.tag, self.kind, joined)
 
     def without_text(self, machine_arguments: int = 0) -> Reply:
-        """Return this refusal without the words for a person: the code and what a machine reads."""
+        """Return this error without its text for a person: the code and the machine arguments."""
         return Reply(self.tag, self.kind, self.args[: 1 + machine_arguments])
 
 
 @attrs.define
 class Notice:
-    """What a server says under no tag: its greeting, an error without a tag, its goodbye."""
+    """A line without a tag: the greeting (``ESPS/1``), an error (``ERR``), or a ``BYE``."""
 
     word: bytes
     args: tuple[bytes, ...] = ()
@@ -98,6 +100,13 @@ class Notice:
     def encode(self) -> bytes:
         """Return the line."""
         return _join(b"*", self.word, self.args) + b"\n"
+
+    @property
+    def tag_in_use(self) -> bytes | None:
+        """The tag that an ``ERR tag-in-use`` is about; ``None``: it is another notice."""
+        if self.word == ERR and self.args[:1] == (b"tag-in-use",) and len(self.args) > 1:
+            return self.args[1]
+        return None
 
 
 def _join(first: bytes, second: bytes, args: tuple[bytes, ...]) -> bytes:
@@ -107,28 +116,32 @@ def _join(first: bytes, second: bytes, args: tuple[bytes, ...]) -> bytes:
 
 
 @overload
-def error_reply(tag: bytes, code: str, *words: str | bytes) -> Reply: ...
+def error_reply(tag: bytes, code: str, *text: str | bytes) -> Reply: ...
 
 
 @overload
-def error_reply(tag: None, code: str, *words: str | bytes) -> Notice: ...
+def error_reply(tag: None, code: str, *text: str | bytes) -> Notice: ...
 
 
 @overload
-def error_reply(tag: bytes | None, code: str, *words: str | bytes) -> Reply | Notice: ...
+def error_reply(tag: bytes | None, code: str, *text: str | bytes) -> Reply | Notice: ...
 
 
-def error_reply(tag: bytes | None, code: str, *words: str | bytes) -> Reply | Notice:
-    """Return ``TAG ERR code words``, or ``* ERR code words`` where no tag could be read."""
-    args = (code.encode(), *(w.encode() if isinstance(w, str) else w for w in words))
+def error_reply(tag: bytes | None, code: str, *text: str | bytes) -> Reply | Notice:
+    """Return ``TAG ERR code text``, or ``* ERR code text`` without a tag.
+
+    Args:
+        text: the machine arguments of the code, if it has any, then the text for a person.
+    """
+    args = (code.encode(), *(t.encode() if isinstance(t, str) else t for t in text))
     return Notice(ERR, args) if tag is None else Reply(tag, ERR, args)
 
 
 def parse_request_untrusted(line: bytes) -> Request:
-    """Return the request in ``line``, which is without its LF and may end in its one CR.
+    """Return the request in ``line``, which has no LF and may end in one CR.
 
     Raises:
-        ProtocolError: ``bad-line``, and why.
+        ProtocolError: ``bad-line``; the message says why.
     """
     match = _match_plain_request(line)
     if match is not None:
@@ -136,7 +149,7 @@ def parse_request_untrusted(line: bytes) -> Request:
         return Request(tag, verb, tuple(tokens.split(b" ")) if tokens else (), True)  # noqa: FBT003 - a keyword is slower
     match = _match_request(line)
     if match is None:
-        raise ProtocolError("bad-line", _what_is_wrong(line))
+        raise ProtocolError("bad-line", _diagnose_request(line))
     tag, verb, tokens = match.groups()
     return Request(tag, verb, grammar.decode_args(tokens))
 
@@ -150,42 +163,42 @@ def readable_request(line: bytes) -> Request | None:
 
 
 def parse_answer_untrusted(line: bytes) -> Reply | Notice:
-    """Return the reply or the notice in ``line``, which is without its LF.
+    """Return the reply or the notice in ``line``, which has no LF.
 
     Raises:
-        ProtocolError: ``bad-line``: no portal that keeps to ESPS/1 sends it.
+        ProtocolError: ``bad-line``; the message says why.
     """
     match = _match_reply(line)
     if match is not None:
         return Reply(match[1], match[2], grammar.decode_args(match[3]))
     match = _match_notice(line)
     if match is None:
-        raise ProtocolError("bad-line", _what_is_wrong_with_answer(line))
+        raise ProtocolError("bad-line", _diagnose_answer(line))
     return Notice(match[1], grammar.decode_args(match[2]))
 
 
 def readable_tag(line: bytes) -> bytes | None:
-    """Return the tag that a rejected line begins with (``tag SP``, or exactly ``tag``), if any."""
+    """Return the tag of a rejected line, if it begins with ``tag SP`` or is exactly a tag."""
     match = grammar.TAGGED.match(line)
     return match[1] if match else None
 
 
 def looks_like_answer(line: bytes) -> bool:
-    """Whether ``line``, whole or not, begins as a reply or a notice does: it is never answered."""
+    """Whether ``line``, complete or not, begins like a reply or a notice; UDP never answers it."""
     return grammar.ANSWER_START.match(line) is not None
 
 
-def _what_is_wrong(line: bytes) -> str:
+def _diagnose_request(line: bytes) -> str:
     text = line.removesuffix(b"\r")
-    return _what_is_wrong_with_octets(text) or _what_is_wrong_with_request(text)
+    return _diagnose_bytes(text) or _diagnose_tokens(text)
 
 
-def _what_is_wrong_with_octets(text: bytes) -> str:
-    """Return what no message may have; empty where it has none of that."""
+def _diagnose_bytes(text: bytes) -> str:
+    """Return what is wrong with a line that is no message, as far as single bytes tell."""
     if max(text, default=0) > _LAST_VISIBLE:
         return "a byte over 0x7E: escape it as %XX"
     if b"\r" in text:
-        return "a CR that is not right before the LF"
+        return "a CR is allowed only directly before the LF"
     if min(text, default=_SPACE) < _SPACE:
         return "a control byte: escape it as %XX"
     if text.startswith(b" ") or text.endswith(b" ") or b"  " in text:
@@ -193,20 +206,20 @@ def _what_is_wrong_with_octets(text: bytes) -> str:
     return ""
 
 
-def _what_is_wrong_with_request(text: bytes) -> str:
+def _diagnose_tokens(text: bytes) -> str:
     if readable_tag(text) is None:
         return "it must begin with a tag: 1 to 32 of A-Z a-z 0-9 - . _"
     verb, _, args = text.partition(b" ")[2].partition(b" ")
     if not grammar.VERB.fullmatch(verb):
         return "after the tag comes a verb: 1 to 16 letters"
-    return _what_is_wrong_with_args(args)
+    return _diagnose_args(args)
 
 
-def _what_is_wrong_with_answer(line: bytes) -> str:
+def _diagnose_answer(line: bytes) -> str:
     text = line.removesuffix(b"\r")
-    wrong = _what_is_wrong_with_octets(text)
-    if wrong:
-        return wrong
+    error = _diagnose_bytes(text)
+    if error:
+        return error
     kind, _, args = text.partition(b" ")[2].partition(b" ")
     if text.startswith(b"*"):
         if kind not in _NOTICES:
@@ -215,12 +228,12 @@ def _what_is_wrong_with_answer(line: bytes) -> str:
         return "it is not a reply: TAG OK, TAG DATA or TAG ERR"
     elif kind == ERR and not grammar.NAME.fullmatch(args.partition(b" ")[0]):
         return "after ERR comes a code: a-z, then up to 63 of a-z 0-9 - . _"
-    return _what_is_wrong_with_args(args)
+    return _diagnose_args(args)
 
 
-def _what_is_wrong_with_args(args: bytes) -> str:
+def _diagnose_args(args: bytes) -> str:
     if b'"' in args:
-        return 'a quote stands only in "", the empty argument: escape it as %22'
+        return 'a quote is allowed only in "", the empty argument: escape it as %22'
     if b"#" in args:
-        return "# stands only in the padding at the end: escape it as %23"
+        return "# is allowed only as padding at the end: escape it as %23"
     return "a % must be followed by two hex digits"

@@ -1,6 +1,6 @@
 """The verbs and the error codes of ESPS/1, as ``spec/registry.toml`` has them.
 
-A test holds this table, the specification's and the file's against each other.
+A test compares these tables with that file and with the specification.
 """
 
 from __future__ import annotations
@@ -8,13 +8,18 @@ from __future__ import annotations
 import attrs
 
 VERSION = b"ESPS/1"
-#: The port that IANA lists as ``esps-portal``, TCP and UDP. We are not its registrant.
+#: The port that IANA lists as ``esps-portal``, TCP and UDP. This project is not its registrant.
 PORT = 2867
 
 
 @attrs.frozen
 class Verb:
-    """A verb: its name, the transports that take it, and how many arguments it has."""
+    """A verb.
+
+    Attributes:
+        udp: whether it works over UDP too.
+        max_args: the most arguments it takes; ``None``: any number.
+    """
 
     name: bytes
     udp: bool
@@ -27,11 +32,11 @@ class ErrorCode:
     """An error code, and what a client may conclude from it.
 
     Attributes:
-        fault: ``client``, ``server``, ``service``, or ``none`` where nobody erred.
-        executed: ``no``, ``yes`` or ``maybe``: whether the request was carried out.
-        retry: ``no``, ``yes`` (the same request, later) or ``changed``.
-        ends: whether the connection ends with it.
-        machine_arguments: how many arguments before the words are for a machine.
+        fault: who has to change something: ``client``, ``server``, ``service`` or ``none``.
+        executed: whether the request was executed: ``no``, ``yes`` or ``maybe``.
+        retry: whether a retry can help: ``no``, ``yes`` (the same request, later) or ``changed``.
+        ends: whether the connection always ends with it.
+        machine_arguments: how many arguments between the code and the text are for programs.
     """
 
     name: str
@@ -77,20 +82,22 @@ ERRORS = {
 }
 
 
-def hint_for_verb(verb: bytes) -> str:
-    """Return the words of an ``unknown-verb``: case is the likeliest mistake."""
+def unknown_verb_text(verb: bytes) -> str:
+    """Return the text of an ``unknown-verb``; wrong case is the likeliest mistake."""
     if verb.upper() in VERBS:
         return f"verbs are case-sensitive: {verb.upper().decode()}"
     return "the verbs are " + " ".join(name.decode() for name in VERBS)
 
 
-def what_is_wrong_with_arguments(verb: bytes, args: tuple[bytes, ...]) -> str:
-    """Return the words of a ``bad-arguments`` for the number of a verb's arguments, or ``""``."""
+def argument_count_error(verb: bytes, args: tuple[bytes, ...]) -> str:
+    """Return the text of a ``bad-arguments`` if a verb has too few or too many, else ``""``."""
     entry = VERBS[verb]
     if len(args) < entry.min_args:
-        return f"{verb.decode()} needs {entry.min_args} argument{'s' * (entry.min_args != 1)}"
+        return f"{verb.decode()} needs {_arguments(entry.min_args)}"
     if entry.max_args is not None and len(args) > entry.max_args:
-        return (
-            f"{verb.decode()} takes at most {entry.max_args} argument{'s' * (entry.max_args != 1)}"
-        )
+        return f"{verb.decode()} takes at most {_arguments(entry.max_args)}"
     return ""
+
+
+def _arguments(count: int) -> str:
+    return f"{count} argument{'s' * (count != 1)}"

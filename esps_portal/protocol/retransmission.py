@@ -1,9 +1,9 @@
-"""When a UDP client sends a request again: RFC 7252 section 4.2, with its names.
+"""When a UDP client sends a request again, and how long it makes it.
 
-With the defaults a request is sent at 0, then after waits that double from a first one of 1 to
-1.5 s; four retransmissions, and a last wait, make at most ``1.5 * (2**5 - 1) = 46.5`` s. That is
-less than the 60 s for which a portal remembers a call, so that no retransmission, even one that
-took 13 s on its way, runs anything twice (section 4.8 has the same derivation).
+The schedule and its names are those of RFC 7252 section 4.2. With the defaults, the first wait is
+1 to 1.5 s and each next one is twice as long. Four retransmissions and a last wait take at most
+``1.5 * (2**5 - 1) = 46.5`` s. A portal remembers a call for 60 s, so even a retransmission that
+takes 13 s on its way executes nothing twice (RFC 7252 section 4.8.2 has the same derivation).
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ import attrs
 from esps_portal.protocol.client_connection import PendingRequest
 from esps_portal.protocol.messages import ERR
 
-# A line is no longer where the peer's limit has not been learnt (spec, Length).
-_LONGEST = 8192
+# The longest line while the peer's limit is unknown (ESPS-LINE-19).
+_MAX_LENGTH = 8192
 # How often a request is padded: each execution may give a longer reply (ESPS-UDP-38).
-_MOST_PADDINGS = 4
+_MAX_PADDINGS = 4
 
 
 @attrs.frozen(kw_only=True)
 class Retransmission:
-    """How a client retransmits. Times are in seconds."""
+    """The schedule of a client's retransmissions. Times are in seconds."""
 
-    #: The shortest first wait. RFC 7252 has 2 s; RFC 6298 section 2 starts at 1 s, as we do.
+    #: The shortest first wait: 1 s as in RFC 6298 section 2 (RFC 7252 has 2 s).
     ack_timeout: float = 1.0
-    #: The first wait is stretched by a random factor from 1 to this, against synchrony.
+    #: The first wait is multiplied by a random factor from 1 to this, so that clients differ.
     ack_random_factor: float = 1.5
     #: How often a request is sent again.
     max_retransmit: int = 4
 
     @classmethod
     def for_host(cls, host: str) -> Retransmission:
-        """Return the schedule for a literal address: quick on loopback, which has no latency."""
+        """Return the schedule for an address: the first wait is 50 ms on loopback."""
         return cls(ack_timeout=0.05) if host == "::1" or host.startswith("127.") else cls()
 
     def waits(self, chance: float) -> Iterator[float]:
-        """Yield how long to wait after each sending; after the last one, give up.
+        """Yield how long to wait after each transmission; after the last wait, give up.
 
         Args:
-            chance: a random number from 0 to 1.
+            chance: a random number from 0 to 1, which chooses the first wait.
         """
         wait = self.ack_timeout * (1 + chance * (self.ack_random_factor - 1))
         for _ in range(self.max_retransmit + 1):
@@ -55,21 +55,21 @@ class Retransmission:
 
 
 def padded_length(pending: PendingRequest, sent: int) -> int | None:
-    """Return how long the request must be for its answer, if the answer says that it is not.
+    """Return the length to pad the request to, if its reply is ``too-large`` and asks for more.
 
-    ``None``: it is no ``too-large``, or one that no padding helps, or has helped often enough: a
-    peer that always asks for more must not have us send without end.
+    ``None``: it is another reply, no padding helps, or the request was padded often enough: a
+    peer that always asks for more must not make us send without end.
 
     Args:
-        sent: how long the datagram was that drew the answer, in bytes.
+        sent: length of the datagram that got this reply, in bytes.
     """
     final = pending.final
     if final is None or final.kind != ERR or final.args[0] != b"too-large":
         return None
     needed = final.args[1] if len(final.args) > 1 else b""
-    if not (needed.isdigit() and len(needed) <= len(str(_LONGEST))):
+    if not (needed.isdigit() and len(needed) <= len(str(_MAX_LENGTH))):
         return None
-    if pending.paddings >= _MOST_PADDINGS:
+    if pending.paddings >= _MAX_PADDINGS:
         return None
     length = int(needed)
-    return length if sent < length <= _LONGEST else None
+    return length if sent < length <= _MAX_LENGTH else None

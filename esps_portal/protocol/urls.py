@@ -1,8 +1,8 @@
-"""How a portal is named: by a URL, ``esps://host:port`` (TCP) or ``esps+udp://``, or without one.
+"""The address of a portal: a URL, ``esps://host:port`` (TCP) or ``esps+udp://host:port``, or short.
 
-A target without a scheme means TCP: ``HOST``, ``HOST:PORT``, ``[::1]:PORT``, or ``::1`` where no
-part of it could be meant as a port. The port is 2867 where none is given. This is the one parser,
-for the command line, the environment and both clients.
+Without a scheme it means TCP: ``HOST``, ``HOST:PORT``, ``[::1]:PORT``, or ``::1`` if no part of it
+could be a port. The default port is 2867. The command line, the environment and both clients all
+use this parser.
 """
 
 from __future__ import annotations
@@ -11,23 +11,24 @@ from ipaddress import IPv6Address
 
 import attrs
 
+from esps_portal.protocol.escape import shorten
 from esps_portal.protocol.registry import PORT
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
 _TRANSPORTS = {"esps": "tcp", "esps+tls": "tls", "esps+udp": "udp"}
-_LAST_PORT = 65535
-# So much of a wrong target is repeated in an error.
-_MOST_SHOWN = 80
+_MAX_PORT = 65535
+# How much of a wrong address an error repeats.
+_MAX_SHOWN = 80
 _FORMS = "HOST, HOST:PORT, [IPV6]:PORT, or esps://HOST:PORT (TCP), esps+udp://HOST:PORT (UDP)"
 
 
 class _MalformedError(ValueError):
-    """A part of a target is wrong.
+    """A part of an address is wrong.
 
     Attributes:
-        instead: what to write.
+        instead: what to write instead.
     """
 
     def __init__(self, reason: str, instead: str = _FORMS) -> None:
@@ -37,7 +38,14 @@ class _MalformedError(ValueError):
 
 @attrs.frozen
 class PortalURL:
-    """Where a portal is, and how it is spoken to: ``tcp``, ``tls`` or ``udp``."""
+    """The address of a portal.
+
+    Example: ``PortalURL.parse("localhost:9")`` is ``PortalURL("tcp", "localhost", 9)``.
+
+    Attributes:
+        transport: ``tcp``, ``tls`` or ``udp``.
+        host: a name or an IP address, without brackets.
+    """
 
     transport: str
     host: str
@@ -45,16 +53,16 @@ class PortalURL:
 
     @classmethod
     def parse(cls, text: str) -> PortalURL:
-        """Return what ``text`` names: a URL, or a host with or without a port, which means TCP.
+        """Parse a URL, or a host with or without a port (TCP).
 
         Raises:
-            ValueError: it names no portal; the message says in one line what to write.
+            ValueError: it is not the address of a portal; the message says what to write.
         """
         try:
             transport, rest = _split(text)
             host, port = _host_and_port(rest, bare="://" not in text)
         except _MalformedError as error:
-            shown = text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "..."
+            shown = shorten(text, _MAX_SHOWN)
             message = f"{shown!r} is not the address of a portal: {error}; write {error.instead}"
             raise ValueError(message) from error
         return cls(transport, host, port)
@@ -66,29 +74,30 @@ class PortalURL:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """Return the transport, and the rest: a host and perhaps a port."""
+    """Return the transport and the rest: a host, perhaps with a port."""
     if any(c.isspace() or not c.isprintable() for c in text):
-        raise _MalformedError("there is white space in it, or what cannot be printed")
+        raise _MalformedError("it contains white space or unprintable characters")
     scheme, slashes, rest = text.partition("://")
     if not slashes:
         scheme, rest = "esps", text
     for sign, what in (("#", "fragment"), ("?", "query")):
         if sign in rest:
-            raise _MalformedError(f"it takes no {what}")
+            raise _MalformedError(f"a {what} is not allowed")
     rest, _, path = rest.partition("/")
     if path:
-        raise _MalformedError("it takes no path")
+        raise _MalformedError("a path is not allowed")
     if "@" in rest:
-        raise _MalformedError("it takes no user")
+        raise _MalformedError("a user is not allowed")
     transport = _TRANSPORTS.get(scheme.lower())
     if transport is None:
         rest = rest or "HOST"
         instead = f"esps://{rest} (TCP) or esps+udp://{rest} (UDP)"
-        raise _MalformedError(f"there is no scheme {scheme!r}", instead)
+        raise _MalformedError(f"unknown scheme {scheme!r}", instead)
     return transport, rest
 
 
 def _host_and_port(text: str, *, bare: bool) -> tuple[str, int]:
+    """Parse ``HOST``, ``HOST:PORT`` or an IPv6 address; ``bare``: there is no scheme before it."""
     if bare and text.isascii() and text.isdigit():
         raise _MalformedError("it is a port without a host", f"localhost:{_port_or_word(text)}")
     if text.startswith("["):
@@ -102,78 +111,78 @@ def _host_and_port(text: str, *, bare: bool) -> tuple[str, int]:
         )
     if not colon:
         return _name(host), PORT
-    if bare and host.lower() in ("esps", "esps+udp") and not _is_port(port):
-        raise _MalformedError("'://' follows a scheme", f"{host}://{port or 'HOST'}")
-    return _name(host), _port(port, host)
+    if bare and host.lower() in ("esps", "esps+udp") and _port(port) is None:
+        raise _MalformedError("'://' must follow a scheme", f"{host}://{port or 'HOST'}")
+    return _name(host), _required_port(port, host)
 
 
 def _bracketed(text: str) -> tuple[str, int]:
     host, bracket, rest = text[1:].partition("]")
     if not bracket:
-        raise _MalformedError("a bracket is not closed", "[IPV6] or [IPV6]:PORT")
-    try:
-        IPv6Address(host)
-    except ValueError as error:
-        raise _MalformedError(f"{host!r} is not an IPv6 address") from error
+        raise _MalformedError("the closing bracket is missing", "[IPV6] or [IPV6]:PORT")
+    address = _ipv6(host)
+    if address is None:
+        raise _MalformedError(f"{host!r} is not an IPv6 address")
     if rest and not rest.startswith(":"):
         raise _MalformedError("only ':PORT' may follow ']'", f"[{host}] or [{host}]:PORT")
-    return _lower(host), _port(rest[1:], f"[{host}]") if rest else PORT
+    return address, _required_port(rest[1:], f"[{host}]") if rest else PORT
 
 
 def _without_brackets(text: str, *, bare: bool) -> str:
-    """Return an IPv6 address that stands alone, if no part of it can be meant as a port."""
+    """Return an IPv6 address that has no brackets, if no part of it could be a port."""
     before, _, after = text.rpartition(":")
-    if bare and _is_ipv6(text):
-        if _is_port(after) and _is_ipv6(before):
-            instead = f"[{before}]:{after}, or [{text}] where it has no port"
-            raise _MalformedError("its last part may be a port", instead)
-        return _lower(text)
-    if _is_ipv6(before):
+    address, may_have_port = _ipv6(text), _ipv6(before) is not None
+    if bare and address is not None:
+        if may_have_port and _port(after) is not None:
+            instead = f"[{before}]:{after}, or [{text}] if it has no port"
+            raise _MalformedError("its last part could be a port", instead)
+        return address
+    if may_have_port:
         instead = f"[{before}]:{_port_or_word(after)}"
-    elif _is_ipv6(text):
+    elif address is not None:
         instead = f"esps://[{text}]"
     else:
         instead = "[IPV6]:PORT"
-    raise _MalformedError("an IPv6 address with a port goes in brackets", instead)
+    raise _MalformedError("an IPv6 address with a port needs brackets", instead)
 
 
-def _is_ipv6(text: str) -> bool:
+def _ipv6(text: str) -> str | None:
+    """Return an IPv6 address in lower case, except its zone; ``None``: it is not one."""
     try:
         IPv6Address(text)
     except ValueError:
-        return False
-    return True
+        return None
+    address, percent, zone = text.partition("%")
+    return address.lower() + percent + zone
 
 
-def _lower(address: str) -> str:
-    """Return an IPv6 address in lower case, but for its zone."""
-    digits, percent, zone = address.partition("%")
-    return digits.lower() + percent + zone
+def _port(text: str) -> int | None:
+    # No port has more than five digits; Python refuses to read thousands of them.
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_PORT))):
+        return None
+    port = int(text)
+    return port if 0 < port <= _MAX_PORT else None
 
 
-def _port(text: str, host: str) -> int:
+def _required_port(text: str, host: str) -> int:
     if not text:
         raise _MalformedError("the port after the colon is missing", f"{host} or {host}:PORT")
-    if not _is_port(text):
-        raise _MalformedError(f"the port must be a number from 1 to {_LAST_PORT}", f"{host}:PORT")
-    return int(text)
-
-
-def _is_port(text: str) -> bool:
-    # No port has more than five digits; Python refuses to read thousands of them.
-    return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) <= _LAST_PORT  # noqa: PLR2004
+    port = _port(text)
+    if port is None:
+        raise _MalformedError(f"the port must be a number from 1 to {_MAX_PORT}", f"{host}:PORT")
+    return port
 
 
 def _port_or_word(text: str) -> str:
-    return text if _is_port(text) else "PORT"
+    return "PORT" if _port(text) is None else text
 
 
 def _name(host: str) -> str:
-    unfit = "the host is neither a name nor an address"
+    invalid = "the host is not a valid name or address"
     if not {"[", "]", "\\"}.isdisjoint(host):
-        raise _MalformedError(unfit)
+        raise _MalformedError(invalid)
     try:
-        host.encode("idna")  # as every look-up does
+        host.encode("idna")  # as every lookup does
     except UnicodeError as error:
-        raise _MalformedError(unfit) from error
+        raise _MalformedError(invalid) from error
     return host.lower()

@@ -7,7 +7,8 @@ import trio
 
 from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
 from esps_portal.protocol.messages import Reply
-from esps_portal.protocol.server_connection import CallState, RunningCall, ServerConnection
+from esps_portal.protocol.server_connection import ServerConnection
+from esps_portal.protocol.states import CallState, RunningCall
 from esps_portal.server.endings import EndReason
 from esps_portal.server.observer import Exchange
 from esps_portal.server.reply_writer import ReplyWriter

@@ -21,7 +21,8 @@ from esps_portal.net.streams import Stream
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Notice
 from esps_portal.protocol.registry import VERSION
-from esps_portal.protocol.server_connection import ServerConnection, State
+from esps_portal.protocol.server_connection import ServerConnection
+from esps_portal.protocol.states import State
 from esps_portal.server.answerer import Answerer
 from esps_portal.server.call_tasks import CallTasks
 from esps_portal.server.endings import EndReason, How

@@ -17,7 +17,7 @@ from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request, error_reply
-from esps_portal.protocol.registry import VERSION, what_is_wrong_with_arguments
+from esps_portal.protocol.registry import VERSION, argument_count_error
 from esps_portal.services.service import (
     Caller,
     CloseAfter,
@@ -241,7 +241,7 @@ class Portal:
     def _answer_verb(self, request: Request) -> Reply:
         if request.verb == b"PING":
             return Reply(request.tag, OK, request.args, request.plain)
-        wrong = what_is_wrong_with_arguments(request.verb, request.args)
+        wrong = argument_count_error(request.verb, request.args)
         if wrong:
             return error_reply(request.tag, "bad-arguments", wrong)
         return self._hello(request) if request.verb == b"HELLO" else self._list(request)

@@ -224,5 +224,5 @@ def test_garbage_from_what_was_a_portal_is_a_loss() -> None:
     with saying(GREETING, "OK 1", "rubbish") as url:
         code, out, _ = invoke("ping", "-c", "3", "-i", "0", "-W", "0.2", url)
     assert "3 sent, 1 answered, 66.6667% lost" in out
-    assert "seq=2 (the peer does not keep to ESPS/1: " in out
+    assert "seq=2 (the peer violates ESPS/1: " in out
     assert code == 0

@@ -89,7 +89,7 @@ def test_one_over_udp(command: list[str], monkeypatch: pytest.MonkeyPatch) -> No
     with echoing() as url:
         code, _, err = invoke(*command, "--url", url)
     assert code == 1
-    assert err.startswith("esps-portal: no answer to 3 datagrams; what came is not ESPS/1: ")
+    assert err.startswith("esps-portal: no answer to 3 datagrams; received what is not ESPS/1: ")
     assert err.endswith(f'\\n"{where(url)}')
 
 
@@ -98,4 +98,4 @@ def test_what_came_before_the_time_was_over_is_quoted() -> None:
         rejected = b"\0dns"
 
     error = too_late(Stranger(), "h", 0.5)  # type: ignore[arg-type]  # all that it asks for
-    assert str(error) == 'no answer in 0.5 s; what came is not ESPS/1: "\\x00dns"'
+    assert str(error) == 'no answer in 0.5 s; received what is not ESPS/1: "\\x00dns"'

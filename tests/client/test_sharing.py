@@ -16,7 +16,7 @@ from esps_portal.services.builtin_portal import builtin_portal
 GREETING = b"* ESPS/1 test/1\n"
 ROWS = 2000
 # Bytes: more than the rows of one read, and less than those of all.
-MOST_HELD = 300_000
+MAX_BUFFERED = 300_000
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ async def test_a_call_for_each_line_of_a_stream(port: int) -> None:
 
 def few_held(monkeypatch: pytest.MonkeyPatch, client: str) -> None:
     monkeypatch.setattr(
-        f"{client}.ClientConnection", functools.partial(ClientConnection, most_held=MOST_HELD)
+        f"{client}.ClientConnection", functools.partial(ClientConnection, max_buffered=MAX_BUFFERED)
     )
 
 
@@ -59,7 +59,7 @@ async def test_a_stream_that_nobody_collects_is_ended(
                 assert (await anext(rows))[0] == b"0"
                 for _ in range(ROWS):
                     await portal.ping()
-                with pytest.raises(SlowConsumerError, match=f"over {MOST_HELD} bytes"):
+                with pytest.raises(SlowConsumerError, match=f"over {MAX_BUFFERED} bytes"):
                     await anext(rows)
             assert await portal.ping("x") == (b"x",)
 
@@ -75,7 +75,7 @@ async def test_the_same_without_trio(port: int, monkeypatch: pytest.MonkeyPatch)
             assert next(rows)[0] == b"0"
             for _ in range(ROWS):
                 portal.ping()
-            with pytest.raises(SlowConsumerError, match=f"over {MOST_HELD} bytes"):
+            with pytest.raises(SlowConsumerError, match=f"over {MAX_BUFFERED} bytes"):
                 next(rows)
             assert portal.ping("x") == (b"x",)
 

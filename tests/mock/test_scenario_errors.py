@@ -109,7 +109,7 @@ WRONG = [
     ("limits = {lines = 1}", "limits.lines: there is no such key; there are max_line, max_unterm"),
     ('limits = {max-line = "x"}', 'limits.max-line: a whole number, not "x"'),
     ("limits = {max-line = true}", "limits.max-line: a whole number, not true"),
-    ("limits = {max-line = 1}", "limits.max-line: max_line is 512 at least, not 1"),
+    ("limits = {max-line = 1}", "limits.max-line: max_line must be at least 512, got 1"),
     ("limits = {max_line = 100000}", "limits.max_line: max_unterminated must not be less"),
     ("limits = {idle = inf}", "limits.idle: seconds, 0 or more, not Infinity"),
     ("limits = {max-line = 600, max_line = 600}", "limits.max_line: it is there twice"),

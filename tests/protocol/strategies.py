@@ -1,4 +1,4 @@
-"""What Hypothesis draws for the tests of the core: messages, noise, and places to cut bytes."""
+"""What Hypothesis generates for these tests: messages, noise, and places to cut bytes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from esps_portal.protocol.messages import DATA, ERR, OK, Notice, Reply, Request
 
-# The same examples in every run; a machine that is busy fails no test.
-quickly = settings(deadline=None, derandomize=True, max_examples=100)
+# The same examples in every run; no deadline, since a busy machine must not fail a test.
+deterministic = settings(deadline=None, derandomize=True, max_examples=100)
 
 LOWER = "abcdefghijklmnopqrstuvwxyz"
 LETTERS = LOWER + LOWER.upper()
-TAG_OCTETS = LETTERS + "0123456789-._"
+TAG_CHARACTERS = LETTERS + "0123456789-._"
 
-tags = st.text(TAG_OCTETS, min_size=1, max_size=32).map(str.encode)
+tags = st.text(TAG_CHARACTERS, min_size=1, max_size=32).map(str.encode)
 verbs = st.text(LETTERS, min_size=1, max_size=16).map(str.encode)
 names = st.builds(
     lambda first, rest: (first + rest).encode(),
@@ -24,11 +24,11 @@ names = st.builds(
 args = st.tuples() | st.lists(st.binary(max_size=12) | names, max_size=4).map(tuple)
 
 requests = st.builds(Request, tags, verbs, args)
-errors = st.builds(lambda tag, code, words: Reply(tag, ERR, (code, *words)), tags, names, args)
+errors = st.builds(lambda tag, code, text: Reply(tag, ERR, (code, *text)), tags, names, args)
 replies = st.builds(Reply, tags, st.sampled_from([OK, DATA]), args) | errors
 notices = st.builds(Notice, st.sampled_from([b"ESPS/1", ERR, b"BYE"]), args)
 
-# What lines are made of, good and bad: together it often is a line, or nearly one.
+# What lines are made of, good and bad: together often a line, or nearly one.
 _FRAGMENTS = [
     *(b"\n", b"\n", b"\r\n", b"\r", b" ", b" ", b" ", b"  ", b"\t", b"\x16", b"\xff", b"\x00"),
     *(b"1", b"2", b"a", b"PING", b"CALL", b"CANCEL", b"QUIT", b"LIST", b"HELLO", b"ping"),
@@ -42,12 +42,12 @@ places = st.lists(st.integers(0, 2000), max_size=12)
 
 
 def cut(data: bytes, at: list[int]) -> list[bytes]:
-    """Cut ``data`` at these places; no piece is empty, as no receive from a socket is."""
+    """Cut ``data`` at these places; no piece is empty, as with a socket."""
     ends = sorted({place % len(data) for place in at} - {0}) if data else []
     found = [data[start:end] for start, end in zip([0, *ends], [*ends, len(data)], strict=True)]
     return [piece for piece in found if piece]
 
 
-def octet_by_octet(data: bytes) -> list[bytes]:
+def byte_by_byte(data: bytes) -> list[bytes]:
     """Cut ``data`` everywhere."""
-    return [bytes((octet,)) for octet in data]
+    return [bytes((byte,)) for byte in data]

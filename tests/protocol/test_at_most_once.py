@@ -1,4 +1,4 @@
-"""What is remembered of calls over UDP: no call is executed twice, and memory is bounded."""
+"""Calls over UDP are remembered: none is executed twice, and memory is bounded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from esps_portal.protocol.datagram_server import DatagramServer, RememberedCall, Repeat
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request
-from tests.protocol.strategies import quickly
+from tests.protocol.strategies import deterministic
 
 WINDOW = 60.0
 LIMITS = Limits(max_remembered=4, max_in_flight=2, window=WINDOW, max_datagram=200)
@@ -19,10 +19,10 @@ OTHER = b"1 CALL count a #######\n"
 
 
 class Server:
-    """Rules, and services of which the test says what they do."""
+    """A `DatagramServer`, and services that do what the test says."""
 
     def __init__(self, limits: Limits = LIMITS) -> None:
-        self.rules = DatagramServer(limits)
+        self.protocol = DatagramServer(limits)
         self.executed: list[Request] = []
         self.repeats = 0
 
@@ -35,26 +35,26 @@ class Server:
         keeps: bool = True,
         runs: bool = True,
     ) -> RememberedCall | bytes | None:
-        """Receive a call: it begins, or is answered or not without being executed."""
-        request = self.rules.receive_untrusted(line, source, now)
+        """Receive a call: it begins, or is answered without being executed, or ignored."""
+        request = self.protocol.receive_untrusted(line, source, now)
         if isinstance(request, Repeat):
             self.repeats += 1
             return request.answer
         if not isinstance(request, Request):
             return request
-        call = self.rules.begin(request, source, len(line), keeps=keeps, runs=runs)
+        call = self.protocol.begin(request, source, len(line), keeps=keeps, runs=runs)
         if call is None:
             return b"busy"
         self.executed.append(request)
         return call
 
     def call(self, line: bytes = LINE, source: object = HERE, now: float = 0.0) -> bytes | None:
-        """Let an instant call that is not idempotent be executed, or answered from memory."""
+        """Execute a sync call that is not idempotent, or answer it from memory."""
         call = self.begin(line, source, now, runs=False)
         if not isinstance(call, RememberedCall):
             return call
         number = b"%d" % len(self.executed)
-        return self.rules.finish(call, [Reply(call.request.tag, OK, (number,))], now)
+        return self.protocol.finish(call, [Reply(call.request.tag, OK, (number,))], now)
 
     def running(self, line: bytes = LINE, *, keeps: bool = True) -> RememberedCall:
         """Return a call that has begun, at time 0."""
@@ -78,7 +78,7 @@ def test_the_same_request_is_answered_from_memory(repeat: bytes) -> None:
 def test_a_closing_server_still_repeats() -> None:
     server = Server()
     server.call()
-    server.rules.closing = True
+    server.protocol.closing = True
     assert server.call() == b"1 OK 1\n"
 
 
@@ -89,22 +89,22 @@ def test_a_repeat_is_silent_while_the_call_runs(*, keeps: bool) -> None:
     call = server.running(keeps=keeps)
     assert server.begin(now=1000.0) is None
     assert len(server.executed) == 1
-    assert server.rules.finish(call, [Reply(b"1", OK)], 1000.0) == b"1 OK\n"
+    assert server.protocol.finish(call, [Reply(b"1", OK)], 1000.0) == b"1 OK\n"
 
 
 def test_the_reply_of_a_running_call_is_kept_from_its_end() -> None:
     server = Server()
     call = server.running()
-    server.rules.finish(call, [Reply(b"1", DATA, (b"a",)), Reply(b"1", OK)], 100.0)
+    server.protocol.finish(call, [Reply(b"1", DATA, (b"a",)), Reply(b"1", OK)], 100.0)
     assert server.begin(now=100.0 + WINDOW - 1) == b"1 DATA a\n1 OK\n"
 
 
 def test_calls_of_idempotent_services_just_run_again() -> None:
     server = Server()
     call = server.running(keeps=False)
-    assert server.rules.running == 1
-    server.rules.finish(call, [Reply(b"1", OK)], 0.0)
-    assert server.rules.remembered == 0
+    assert server.protocol.running == 1
+    server.protocol.finish(call, [Reply(b"1", OK)], 0.0)
+    assert server.protocol.remembered == 0
     assert isinstance(server.begin(), RememberedCall)
 
 
@@ -146,7 +146,7 @@ def test_a_reply_is_forgotten_after_the_window() -> None:
     server = Server()
     server.call(now=5.0)
     assert server.call(now=5.0 + WINDOW) == b"1 OK 2\n"
-    assert server.rules.remembered == 1
+    assert server.protocol.remembered == 1
 
 
 def test_the_window_starts_anew_at_each_repeat() -> None:
@@ -156,7 +156,7 @@ def test_the_window_starts_anew_at_each_repeat() -> None:
     server.call(b"2 CALL count ####\n", now=1.0)
     for repeat in range(1, 10):
         assert server.call(now=repeat * (WINDOW - 1)) == b"1 OK 1\n"
-    assert server.rules.remembered == 1  # the other one was not repeated
+    assert server.protocol.remembered == 1  # the other one was not repeated
 
 
 BEFORE_EXECUTION = [b"bad-arguments", b"busy", b"unmatched"]
@@ -167,16 +167,16 @@ MAYBE_EXECUTED = [b"failed", b"x-mine", b"closing"]
 def test_errors_before_execution_are_not_remembered(code: bytes) -> None:
     # ESPS-UDP-26
     server = Server()
-    server.rules.finish(server.running(), [Reply(b"1", ERR, (code, b"words"))], 0.0)
-    assert server.rules.remembered == (code in MAYBE_EXECUTED)
+    server.protocol.finish(server.running(), [Reply(b"1", ERR, (code, b"text"))], 0.0)
+    assert server.protocol.remembered == (code in MAYBE_EXECUTED)
 
 
 def test_all_answers_can_be_forgotten_and_no_running_call() -> None:
     server = Server()
     server.call()
     server.running(b"2 CALL a\n")
-    server.rules.forget_all()
-    assert server.rules.remembered == 1
+    server.protocol.forget_all()
+    assert server.protocol.remembered == 1
     assert server.call() == b"1 OK 3\n"
     assert server.begin(b"2 CALL a\n") is None
 
@@ -197,9 +197,9 @@ def test_the_bounds_apply_to_each_datagram_afresh() -> None:
     # ESPS-UDP-19
     server, reply = Server(), Reply(b"1", OK, (b"x" * 94,))
     call = server.running(b"1 CALL count\n")
-    told = server.rules.finish(call, [reply], 0.0)
-    assert told == b"1 ERR too-large 34\n"
-    assert server.begin(call.request.encode(33), now=1.0) == told.replace(
+    answer = server.protocol.finish(call, [reply], 0.0)
+    assert answer == b"1 ERR too-large 34\n"
+    assert server.begin(call.request.encode(33), now=1.0) == answer.replace(
         b"\n", b" pad%20the%20request%20to%20that\n"
     )
     assert server.begin(call.request.encode(34), now=1.0) == reply.encode()
@@ -210,9 +210,9 @@ def test_what_can_never_be_sent_is_not_kept() -> None:
     # ESPS-UDP-15: what is remembered is that there is no reply of a length to send
     server = Server()
     call = server.running()
-    server.rules.finish(call, [Reply(b"1", OK, (b"x" * 9000,))], 0.0)
-    assert call.answer is not None
-    assert call.answer.lines == b""
+    server.protocol.finish(call, [Reply(b"1", OK, (b"x" * 9000,))], 0.0)
+    assert call.reply is not None
+    assert call.reply.lines == b""
     assert server.begin(now=1.0) == b"1 ERR too-large 0 use-tcp\n"
 
 
@@ -224,21 +224,21 @@ def test_a_full_memory_refuses_and_drops_nothing() -> None:
     server = Server()
     lines = [b"%d CALL count ####\n" % n for n in range(5)]
     assert [server.call(line) for line in lines][4] == b"busy"
-    assert server.rules.remembered == 4
+    assert server.protocol.remembered == 4
     assert [server.call(line, now=1.0) for line in lines[:4]] == [
         b"%d OK %d\n" % (n, n + 1) for n in range(4)
     ]
     assert server.call(lines[4], now=1.0 + WINDOW) == b"4 OK 5\n"
 
 
-def test_so_many_calls_run_at_a_time_and_no_more() -> None:
+def test_the_number_of_running_calls_is_limited() -> None:
     server = Server()
     first = server.running(b"1 CALL a\n")
     server.running(b"2 CALL a\n", keeps=False)
     assert server.begin(b"3 CALL a\n") == b"busy"
     assert isinstance(server.begin(b"4 CALL a\n", runs=False), RememberedCall)
-    server.rules.finish(first, [Reply(b"1", ERR, (b"busy",))], 0.0)
-    assert server.rules.running == 2
+    server.protocol.finish(first, [Reply(b"1", ERR, (b"busy",))], 0.0)
+    assert server.protocol.running == 2
 
 
 # -- whatever comes, in whatever order
@@ -253,7 +253,7 @@ steps = st.lists(
 )
 
 
-@quickly
+@deterministic
 @given(steps)
 def test_within_the_window_a_key_has_one_execution(
     whatever: list[tuple[float, tuple[str, int], bytes]],
@@ -266,7 +266,7 @@ def test_within_the_window_a_key_has_one_execution(
         known = {key: value for key, value in known.items() if value[2] > now}
         key, before = (source, line[:1]), len(server.executed)
         answer = server.call(line, source, now)
-        assert server.rules.remembered <= LIMITS.max_remembered
+        assert server.protocol.remembered <= LIMITS.max_remembered
         if key not in known:
             full = len(known) == LIMITS.max_remembered
             assert len(server.executed) == before + (not full)
@@ -281,8 +281,8 @@ def test_within_the_window_a_key_has_one_execution(
             known[key] = (line, answer, now + WINDOW)
 
 
-def test_what_has_sent_data_was_executed_whatever_it_says() -> None:  # ESPS-UDP-26
+def test_a_call_that_has_sent_data_counts_as_executed() -> None:  # ESPS-UDP-26
     server = Server()
     replies = [Reply(b"1", DATA, (b"sold",)), Reply(b"1", ERR, (b"busy",))]
-    server.rules.finish(server.running(), replies, 0.0)
-    assert server.rules.remembered == 1
+    server.protocol.finish(server.running(), replies, 0.0)
+    assert server.protocol.remembered == 1

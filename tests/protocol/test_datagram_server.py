@@ -9,21 +9,21 @@ from hypothesis import strategies as st
 from esps_portal.protocol.datagram_server import DatagramServer, Repeat
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Notice, Reply, Request, looks_like_answer
-from tests.protocol.strategies import args, errors, noise, quickly, tags
+from tests.protocol.strategies import args, deterministic, errors, noise, tags
 
 SOURCE = ("192.0.2.1", 40000)
 LIMITS = Limits(max_line=512, max_datagram=200)
 
 
 def receive(datagram: bytes, limits: Limits = LIMITS) -> Request | bytes | None:
-    """Hand one datagram to rules that remember nothing."""
+    """Pass a datagram to a server that remembers nothing."""
     answer = DatagramServer(limits).receive_untrusted(datagram, SOURCE, 0.0)
     assert not isinstance(answer, Repeat)
     return answer
 
 
 def code(answer: object) -> bytes:
-    """Return the tag and the code of a refusal."""
+    """Return the tag and the code of an error."""
     assert isinstance(answer, bytes)
     tag, err, name = answer.split()[:3]
     assert err == ERR
@@ -91,12 +91,12 @@ def test_a_datagram_may_be_as_long_as_a_line() -> None:
 )
 def test_the_order_of_the_checks_while_the_server_closes(datagram: bytes, expected: bytes) -> None:
     # ESPS-CHK-4, ESPS-UDP-11
-    rules = DatagramServer(Limits(amplification=100))
-    rules.closing = True
-    assert code(rules.receive_untrusted(datagram, SOURCE, 0.0)) == expected
+    server = DatagramServer(Limits(amplification=100))
+    server.closing = True
+    assert code(server.receive_untrusted(datagram, SOURCE, 0.0)) == expected
 
 
-@quickly
+@deterministic
 @given(noise)
 @example(b"1\nx OK\n")
 @example(b"1\n")
@@ -127,7 +127,7 @@ answers = st.one_of(
 limits = st.builds(Limits, max_datagram=st.integers(64, 300), amplification=st.integers(1, 5))
 
 
-@quickly
+@deterministic
 @given(answers, st.integers(1, 400), limits)
 def test_what_is_sent_keeps_both_bounds(
     replies: list[Reply | Notice], size: int, limits: Limits
@@ -141,38 +141,38 @@ def test_what_is_sent_keeps_both_bounds(
     elif sent is not None:
         assert len(sent) <= room
         is_error = len(replies) == 1 and b"ERR" in full.split()[:2]
-        # ESPS-UDP-16: an error loses its words, and never becomes another error.
+        # ESPS-UDP-16: an error loses its text, and never becomes another error.
         assert full.startswith(sent[:-1]) if is_error else code(sent) == b"1 too-large"
 
 
-@quickly
+@deterministic
 @given(st.integers(1, 190), st.integers(8, 100))
 def test_needed_is_the_least_length_that_makes_room(arg: int, size: int) -> None:
     # ESPS-UDP-14, ESPS-UDP-19
     replies = [Reply(b"1", OK, (b"x" * arg,))]
-    rules = DatagramServer(LIMITS)
-    sent = rules.clamp_reply(replies, b"1", size)
+    server = DatagramServer(LIMITS)
+    sent = server.clamp_reply(replies, b"1", size)
     assert sent is not None
     if code_or_nothing(sent) != b"1 too-large":
         return
     needed = int(sent.split()[3])
     assert needed > size
-    assert rules.clamp_reply(replies, b"1", needed) == replies[0].encode()
-    assert rules.clamp_reply(replies, b"1", needed - 1) != replies[0].encode()
+    assert server.clamp_reply(replies, b"1", needed) == replies[0].encode()
+    assert server.clamp_reply(replies, b"1", needed - 1) != replies[0].encode()
 
 
 def code_or_nothing(answer: bytes) -> bytes:
     return code(answer) if answer.split()[1] == ERR else b""
 
 
-WITH_WORDS = b"1 ERR too-large 41 pad%20the%20request%20to%20that\n"
+WITH_TEXT = b"1 ERR too-large 41 pad%20the%20request%20to%20that\n"
 
 
 @pytest.mark.parametrize(
     ("reply", "size", "sent"),
     [
-        # 123 bytes need a request of 41; what says so loses its words where they do not fit.
-        (Reply(b"1", OK, (b"x" * 117,)), 40, WITH_WORDS),
+        # 123 bytes need a request of 41; that error loses its text where it does not fit.
+        (Reply(b"1", OK, (b"x" * 117,)), 40, WITH_TEXT),
         (Reply(b"1", OK, (b"x" * 117,)), 7, b"1 ERR too-large 41\n"),
         (Reply(b"1", OK, (b"x" * 117,)), 6, None),
         (Reply(b"1", OK, (b"x" * 117,)), 41, b"1 OK " + b"x" * 117 + b"\n"),

@@ -1,4 +1,4 @@
-"""Errors carry their code and cause as data, and read as one line."""
+"""Errors carry code and cause as data, and read as one line."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ ERRORS = [
     (ReplyError("busy"), "busy"),
     (ReplyError("failed", "no", b"luck \xff"), r"failed no luck \xff"),
     (ClosedError(), "the portal ended the connection"),
-    (ClosedError("idle"), "the portal ended the connection (it said: idle)"),
-    (ClosedError("\x1b[2J"), r"the portal ended the connection (it said: \x1b[2J)"),
+    (ClosedError("idle"), "the portal ended the connection (reason: idle)"),
+    (ClosedError("\x1b[2J"), r"the portal ended the connection (reason: \x1b[2J)"),
     (ClosedError(greeted=False), "the peer ended the connection without a greeting"),
     (ReplyError("failed", "\x1b[2J"), r"failed \x1b[2J"),
     (PeerError("reset"), "reset"),
     (PeerError("strange", b"SSH-2.0\r\n\xff"), r'strange; it sent "SSH-2.0\r\n\xff"'),
     (UnreachableError("refused"), "refused"),
     (TimedOutError("late"), "late"),
-    (TimedOutError("late", b"\x00"), r'late; what came is not ESPS/1: "\x00"'),
+    (TimedOutError("late", b"\x00"), r'late; received what is not ESPS/1: "\x00"'),
 ]
 
 
-@pytest.mark.parametrize(("error", "words"), ERRORS, ids=str)
-def test_an_error_reads_as_one_line(error: EspsError, words: str) -> None:
-    assert str(error) == words
+@pytest.mark.parametrize(("error", "text"), ERRORS, ids=str)
+def test_an_error_reads_as_one_line(error: EspsError, text: str) -> None:
+    assert str(error) == text
 
 
-@pytest.mark.parametrize(("error", "words"), ERRORS, ids=str)
-def test_an_error_survives_the_way_between_processes(error: EspsError, words: str) -> None:
-    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own octets
+@pytest.mark.parametrize(("error", "text"), ERRORS, ids=str)
+def test_an_error_can_be_pickled(error: EspsError, text: str) -> None:
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     assert type(copy) is type(error)
-    assert (str(copy), copy.__dict__) == (words, error.__dict__)
+    assert (str(copy), copy.__dict__) == (text, error.__dict__)
 
 
 def test_attributes() -> None:
-    refused = ReplyError("failed", "two words", b"\xff")
-    assert (refused.code, refused.arguments) == ("failed", (b"two words", b"\xff"))
-    assert refused.message == r"two words \xff"
+    reply = ReplyError("failed", "two words", b"\xff")
+    assert (reply.code, reply.arguments) == ("failed", (b"two words", b"\xff"))
+    assert reply.message == r"two words \xff"
     protocol = ProtocolError("bad-line", "no tag")
     assert (protocol.code, protocol.message) == ("bad-line", "no tag")
     assert ClosedError("idle").reason == "idle"
@@ -57,7 +57,7 @@ def test_attributes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "foreign"),
+    ("error", "built_in"),
     [
         (ClosedError(), ConnectionError),
         (PeerError(), ConnectionError),
@@ -65,7 +65,7 @@ def test_attributes() -> None:
         (TimedOutError(), TimeoutError),
     ],
 )
-def test_who_knows_only_the_standard_library_can_catch_them(
-    error: EspsError, foreign: type[Exception]
+def test_errors_are_subclasses_of_the_built_in_ones(
+    error: EspsError, built_in: type[Exception]
 ) -> None:
-    assert isinstance(error, foreign)
+    assert isinstance(error, built_in)

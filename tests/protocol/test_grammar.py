@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esps_portal.protocol import grammar
-from tests.protocol.strategies import args, noise, quickly
+from tests.protocol.strategies import args, deterministic, noise
 
 CANONICAL = re.compile(rb'""|(?:[!$&-~]|%[0-9A-F]{2})+')
-# Octets that stand for themselves, as the specification lists them: %x21, %x24 and %x26-7E.
+# Bytes that need no escape, as the specification lists them: %x21, %x24 and %x26-7E.
 PLAIN = {0x21, 0x24, *range(0x26, 0x7F)}
 
 
-@quickly
+@deterministic
 @given(args)
 def test_arguments_come_back(given_args: tuple[bytes, ...]) -> None:
     # ESPS-ARG-9: an argument that looks escaped is escaped once, and decoded once
@@ -24,7 +24,7 @@ def test_arguments_come_back(given_args: tuple[bytes, ...]) -> None:
     assert grammar.decode_args(tokens) == given_args
 
 
-@quickly
+@deterministic
 @given(args)
 def test_arguments_are_canonical(given_args: tuple[bytes, ...]) -> None:
     # ESPS-ARG-4
@@ -34,13 +34,13 @@ def test_arguments_are_canonical(given_args: tuple[bytes, ...]) -> None:
     assert all(CANONICAL.fullmatch(token) for token in tokens)
 
 
-@pytest.mark.parametrize("octet", range(256))
-def test_an_octet_is_escaped_if_it_must_be_and_only_then(octet: int) -> None:
+@pytest.mark.parametrize("byte", range(256))
+def test_a_byte_is_escaped_if_it_must_be_and_only_then(byte: int) -> None:
     # ESPS-ARG-2, ESPS-ARG-3, ESPS-ARG-4
-    arg = bytes((octet,))
-    expected = arg if octet in PLAIN else b"%%%02X" % octet
+    arg = bytes((byte,))
+    expected = arg if byte in PLAIN else b"%%%02X" % byte
     assert grammar.encode_args((arg,)) == expected
-    assert (arg in grammar.PLAIN) is (octet in PLAIN)
+    assert (arg in grammar.PLAIN) is (byte in PLAIN)
 
 
 def test_an_empty_argument_has_a_form_of_its_own() -> None:
@@ -68,7 +68,7 @@ def test_a_decoder_splits_first_and_takes_any_escape(
     assert grammar.decode_args(tokens) == expected
 
 
-@quickly
+@deterministic
 @given(st.one_of(noise, st.binary(max_size=40)))
 def test_the_quick_expression_agrees_with_the_full_one(line: bytes) -> None:
     quick, full = grammar.PLAIN_REQUEST.fullmatch(line), grammar.REQUEST.fullmatch(line)

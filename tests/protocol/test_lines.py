@@ -1,4 +1,4 @@
-"""Bytes in any pieces give the same lines, in bounded memory."""
+"""However bytes are cut, they give the same lines, in bounded memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esps_portal.protocol.lines import LineEvent, LineSplitter, Skipped, TooLong, Unterminated
-from tests.protocol.strategies import cut, octet_by_octet, places, quickly
+from tests.protocol.strategies import byte_by_byte, cut, deterministic, places
 
 Cutter = Callable[[bytes], list[bytes]]
 
@@ -17,10 +17,10 @@ Cutter = Callable[[bytes], list[bytes]]
 MAX_LINE, MAX_UNTERMINATED = 40, 100
 HEAD = 34
 
-# Runs of one octet whose lengths lie at, right before and right behind the limits.
+# Runs of one byte, as long as the limits, and a little shorter and longer.
 lengths = st.sampled_from([0, 1, 5, 38, 39, 40, 41, 59, 60, 61, 99, 100, 101, 150])
-runs = st.builds(lambda octet, n: octet * n, st.sampled_from([b"a", b"\r", b" "]), lengths)
-octets = st.lists(runs | st.just(b"\n") | st.binary(max_size=50), max_size=10).map(b"".join)
+runs = st.builds(lambda byte, n: byte * n, st.sampled_from([b"a", b"\r", b" "]), lengths)
+data_with_runs = st.lists(runs | st.just(b"\n") | st.binary(max_size=50), max_size=10).map(b"".join)
 TAIL = 10  # SP, an HTTP version, CR
 LONG: list[LineEvent] = [TooLong(b"a" * HEAD), Skipped(b"a" * TAIL)]
 
@@ -31,68 +31,68 @@ def whole(data: bytes) -> list[bytes]:
 
 def split(pieces: list[bytes]) -> list[LineEvent]:
     splitter = LineSplitter(MAX_LINE, MAX_UNTERMINATED)
-    return [found for piece in pieces for found in splitter.feed(piece)]
+    return [event for piece in pieces for event in splitter.feed(piece)]
 
 
-def as_the_specification_says(data: bytes) -> list[LineEvent]:
-    """Say what ``data`` holds: slowly, with all memory there is."""
-    found: list[LineEvent] = []
+def expected_events(data: bytes) -> list[LineEvent]:
+    """Return what ``data`` holds, in the simplest way."""
+    events: list[LineEvent] = []
     line = b""
-    for octet in octet_by_octet(data):
+    for byte in byte_by_byte(data):
         size = len(line) + 1
         if size == MAX_LINE + 1:
-            found.append(TooLong((line + octet)[:HEAD]))
-        if octet == b"\n":
-            found += [line] if size <= MAX_LINE else [Skipped(line[-TAIL:])]
+            events.append(TooLong((line + byte)[:HEAD]))
+        if byte == b"\n":
+            events += [line] if size <= MAX_LINE else [Skipped(line[-TAIL:])]
             line = b""
             continue
-        line += octet
-        found += [Unterminated()] if size == MAX_UNTERMINATED else []
-    return found
+        line += byte
+        events += [Unterminated()] if size == MAX_UNTERMINATED else []
+    return events
 
 
-@quickly
-@given(octets, places)
+@deterministic
+@given(data_with_runs, places)
 def test_any_pieces_give_the_same_lines(data: bytes, at: list[int]) -> None:
     # ESPS-LINE-3, ESPS-LINE-11
-    expected = as_the_specification_says(data)
+    expected = expected_events(data)
     assert split(cut(data, at)) == expected
-    assert split(octet_by_octet(data)) == expected
+    assert split(byte_by_byte(data)) == expected
     assert split([data]) == expected
 
 
-@quickly
-@given(octets, places)
+@deterministic
+@given(data_with_runs, places)
 def test_no_more_is_held_than_one_line(data: bytes, at: list[int]) -> None:
     # ESPS-LINE-17
     splitter = LineSplitter(MAX_LINE, MAX_UNTERMINATED)
     for piece in cut(data, at):
-        found = splitter.feed(piece)
-        assert splitter.pending <= MAX_LINE
-        assert all(len(one) < MAX_LINE for one in found if isinstance(one, bytes))
-        assert all(len(one.head) <= HEAD for one in found if isinstance(one, TooLong))
+        events = splitter.feed(piece)
+        assert splitter.buffered <= MAX_LINE
+        assert all(len(one) < MAX_LINE for one in events if isinstance(one, bytes))
+        assert all(len(one.head) <= HEAD for one in events if isinstance(one, TooLong))
 
 
-@quickly
+@deterministic
 @given(st.lists(st.binary(max_size=MAX_LINE - 1).map(lambda line: line.replace(b"\n", b"\r"))))
 def test_lines_come_back_as_they_were_sent(lines: list[bytes]) -> None:
     # ESPS-LINE-9
     assert split([b"".join(line + b"\n" for line in lines)]) == lines
 
 
-@pytest.mark.parametrize("pieces", [whole, octet_by_octet])
+@pytest.mark.parametrize("pieces", [whole, byte_by_byte])
 class TestLimits:
     def test_a_line_may_be_as_long_as_the_limit_with_its_lf(self, pieces: Cutter) -> None:
         line = b"a" * (MAX_LINE - 1)
         assert split(pieces(line + b"\nb\n")) == [line, b"b"]
 
-    def test_the_lf_itself_can_be_the_first_excess_octet(self, pieces: Cutter) -> None:
+    def test_the_lf_itself_can_be_the_first_excess_byte(self, pieces: Cutter) -> None:
         # ESPS-LINE-15
         assert split(pieces(b"a" * MAX_LINE)) == []
         assert split(pieces(b"b\n" + b"a" * MAX_LINE)) == [b"b"]
         assert split(pieces(b"a" * MAX_LINE + b"\n")) == LONG
 
-    def test_too_long_is_said_before_any_lf(self, pieces: Cutter) -> None:
+    def test_too_long_is_reported_before_any_lf(self, pieces: Cutter) -> None:
         # ESPS-LINE-15
         assert split(pieces(b"a" * (MAX_LINE + 1))) == [TooLong(b"a" * HEAD)]
 
@@ -105,31 +105,31 @@ class TestLimits:
         long = b"a" * (MAX_LINE + 9) + b"\n"
         assert split(pieces(long * 2 + b"b\n")) == LONG * 2 + [b"b"]
 
-    def test_unterminated_is_said_once_for_a_line(self, pieces: Cutter) -> None:
+    def test_unterminated_is_reported_once_for_a_line(self, pieces: Cutter) -> None:
         endless = b"a" * MAX_UNTERMINATED * 3
         expected = [TooLong(b"a" * HEAD), Unterminated()]
         assert split(pieces(endless)) == expected
         ended = Skipped(b"a" * TAIL)
         assert split(pieces(endless + b"\n" + endless)) == [*expected, ended, *expected]
 
-    def test_the_end_of_a_long_line_is_told(self, pieces: Cutter) -> None:
+    def test_the_end_of_a_long_line_is_reported(self, pieces: Cutter) -> None:
         # ESPS-LINE-21
         line = b"GET /" + b"a" * MAX_LINE + b" HTTP/1.1\r"
-        found = split(pieces(line + b"\n"))
-        assert found == [TooLong(line[:HEAD]), Skipped(b" HTTP/1.1\r")]
+        events = split(pieces(line + b"\n"))
+        assert events == [TooLong(line[:HEAD]), Skipped(b" HTTP/1.1\r")]
 
 
-def test_what_waits_for_its_lf_is_counted() -> None:
+def test_the_size_of_an_unfinished_line() -> None:
     splitter = LineSplitter(MAX_LINE, MAX_UNTERMINATED)
     assert splitter.feed(b"one\ntw") == [b"one"]
-    assert splitter.pending == 2
+    assert splitter.buffered == 2
     assert splitter.feed(b"o\n") == [b"two"]
-    assert splitter.pending == 0
+    assert splitter.buffered == 0
 
 
-def test_an_endless_line_costs_nothing() -> None:
+def test_an_endless_line_takes_no_memory() -> None:
     # ESPS-LINE-17
     splitter = LineSplitter(MAX_LINE, MAX_UNTERMINATED)
     for _ in range(100):
         splitter.feed(b"a" * 1000)
-        assert splitter.pending == 0
+        assert splitter.buffered == 0

@@ -1,4 +1,4 @@
-"""One line to one message, and back."""
+"""Messages are parsed from lines and encoded as lines."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from esps_portal.protocol.messages import (
     parse_request_untrusted,
     readable_tag,
 )
-from tests.protocol.strategies import args, noise, notices, quickly, replies, requests
+from tests.protocol.strategies import args, deterministic, noise, notices, replies, requests
 
 # The canonical form of a whole line: visible ASCII, single SP, upper-case hex, one LF.
 CANONICAL = re.compile(rb'[^ %"#\n]+(?: (?:""|(?:[!$&-~]|%[0-9A-F]{2})+))+\n')
 
 
-# -- there and back
+# -- round trips
 
 
-@quickly
+@deterministic
 @given(requests, st.sampled_from([b"", b"\r"]))
 def test_a_request_comes_back(request: Request, cr: bytes) -> None:
     # ESPS-LINE-4: the one CR is no part of the message
@@ -39,14 +39,14 @@ def test_a_request_comes_back(request: Request, cr: bytes) -> None:
     assert parse_request_untrusted(line.removesuffix(b"\n") + cr) == request
 
 
-@quickly
+@deterministic
 @given(replies | notices, st.sampled_from([b"", b"\r"]))
 def test_an_answer_comes_back(answer: Reply | Notice, cr: bytes) -> None:
     line = answer.encode()
     assert parse_answer_untrusted(line.removesuffix(b"\n") + cr) == answer
 
 
-@quickly
+@deterministic
 @given(requests | replies | notices)
 def test_lines_are_canonical(message: Request | Reply | Notice) -> None:
     # ESPS-LINE-1, ESPS-LINE-2, ESPS-MSG-9
@@ -55,13 +55,13 @@ def test_lines_are_canonical(message: Request | Reply | Notice) -> None:
     assert b"\r" not in line
 
 
-@quickly
+@deterministic
 @given(args)
-def test_requests_replies_and_notices_write_arguments_alike(octets: tuple[bytes, ...]) -> None:
+def test_requests_replies_and_notices_write_arguments_alike(given_args: tuple[bytes, ...]) -> None:
     tails = {
-        Request(b"1", b"OK", octets).encode().removeprefix(b"1 OK"),
-        Reply(b"1", OK, octets).encode().removeprefix(b"1 OK"),
-        Notice(b"BYE", octets).encode().removeprefix(b"* BYE"),
+        Request(b"1", b"OK", given_args).encode().removeprefix(b"1 OK"),
+        Reply(b"1", OK, given_args).encode().removeprefix(b"1 OK"),
+        Notice(b"BYE", given_args).encode().removeprefix(b"* BYE"),
     }
     assert len(tails) == 1
 
@@ -69,7 +69,7 @@ def test_requests_replies_and_notices_write_arguments_alike(octets: tuple[bytes,
 # -- padding
 
 
-@quickly
+@deterministic
 @given(requests, st.integers(0, 400))
 def test_a_padded_request_is_long_enough_and_means_the_same(request: Request, length: int) -> None:
     # ESPS-MSG-7, ESPS-UDP-18
@@ -78,14 +78,14 @@ def test_a_padded_request_is_long_enough_and_means_the_same(request: Request, le
     if length <= len(bare):
         assert line == bare
     else:
-        # SP and "#" are two octets at the least: one short of it becomes one over it.
+        # SP and "#" are two bytes: a request one byte too short becomes one byte too long.
         assert len(line) == max(length, len(bare) + 2)
 
 
 # -- what is no message
 
 
-@quickly
+@deterministic
 @given(noise)
 def test_only_a_protocol_error_leaves_a_parser(line: bytes) -> None:
     for parse in (parse_request_untrusted, parse_answer_untrusted):
@@ -100,7 +100,7 @@ def test_only_a_protocol_error_leaves_a_parser(line: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "text"),
     [
         (b"", "must begin with a tag"),
         (b"1 PING \x80", "over 0x7E"),  # ESPS-LINE-7
@@ -127,8 +127,8 @@ def test_only_a_protocol_error_leaves_a_parser(line: bytes) -> None:
         (b"1 PING %4g", "two hex digits"),
     ],
 )
-def test_a_bad_line_says_what_is_wrong(line: bytes, words: str) -> None:
-    with pytest.raises(ProtocolError, match=words) as caught:
+def test_a_bad_line_says_what_is_wrong(line: bytes, text: str) -> None:
+    with pytest.raises(ProtocolError, match=text) as caught:
         parse_request_untrusted(line)
     assert caught.value.code == "bad-line"
 
@@ -140,7 +140,7 @@ def test_a_bad_line_says_what_is_wrong(line: bytes, words: str) -> None:
         *(b"1 ERR b%75sy", b"1 ERR " + b"n" * 65, b"*", b"* OK", b"* bye", b"* BYE #", b"* ESPS/2"),
     ],
 )
-def test_what_no_portal_says(line: bytes) -> None:
+def test_lines_that_no_portal_sends(line: bytes) -> None:
     with pytest.raises(ProtocolError):
         parse_answer_untrusted(line)
 
@@ -178,7 +178,7 @@ def test_a_tag_is_read_where_it_can_be(line: bytes, tag: bytes | None) -> None:
     assert readable_tag(line) == tag
 
 
-@quickly
+@deterministic
 @given(requests, noise)
 def test_the_tag_is_read_whatever_follows(request: Request, rest: bytes) -> None:
     assert readable_tag(request.tag + b" " + rest) == request.tag
@@ -187,7 +187,7 @@ def test_the_tag_is_read_whatever_follows(request: Request, rest: bytes) -> None
 # -- what is never answered over UDP
 
 
-@quickly
+@deterministic
 @given(replies | notices, st.integers(0, 5))
 def test_an_answer_looks_like_one(answer: Reply | Notice, excess: int) -> None:
     line = answer.encode()
@@ -197,31 +197,31 @@ def test_an_answer_looks_like_one(answer: Reply | Notice, excess: int) -> None:
 
 
 ANSWERS = [b"*", b"*x", b"1 OK", b"1 OK\r", b" OK", b"@\xff ERR ", b"1 DATA\n"]
-# The second token stands behind the first SP, and that may be in a second line.
-BEHIND_LF = [b"1\n2 OK\n", b"1\r\n2 ERR x\n"]
+# The second token follows the first SP, and that may be in a second line.
+AFTER_LF = [b"1\n2 OK\n", b"1\r\n2 ERR x\n"]
 NO_ANSWERS = [b"", b"1", b"OK", b"1 OKAY", b"1 ok", b"1 PING OK", b"1  OK", b"1 PING\n2 OK\n"]
 
 
 @pytest.mark.parametrize(
     ("line", "is_answer"),
     [
-        *((line, True) for line in ANSWERS + BEHIND_LF),
+        *((line, True) for line in ANSWERS + AFTER_LF),
         *((line, False) for line in NO_ANSWERS),
     ],
 )
-def test_the_second_token_tells_an_answer(line: bytes, *, is_answer: bool) -> None:
+def test_the_second_token_shows_an_answer(line: bytes, *, is_answer: bool) -> None:
     assert looks_like_answer(line) is is_answer
 
 
-# -- refusals
+# -- errors
 
 
-def test_a_refusal_has_the_tag_that_could_be_read() -> None:
+def test_an_error_has_the_tag_that_could_be_read() -> None:
     assert error_reply(b"1", "busy", "try again").encode() == b"1 ERR busy try%20again\n"
     assert error_reply(None, "bad-line", b"\xff").encode() == b"* ERR bad-line %FF\n"
 
 
-def test_words_can_be_left_out() -> None:
+def test_the_text_can_be_left_out() -> None:
     reply = Reply(b"1", ERR, (b"too-large", b"41", b"pad", b"it"))
     assert reply.without_text().encode() == b"1 ERR too-large\n"
     assert reply.without_text(1).encode() == b"1 ERR too-large 41\n"

@@ -1,14 +1,14 @@
-"""What the table of verbs says about a request, in words."""
+"""The error texts that the table of verbs gives."""
 
 from __future__ import annotations
 
 import pytest
 
-from esps_portal.protocol.registry import VERBS, hint_for_verb, what_is_wrong_with_arguments
+from esps_portal.protocol.registry import VERBS, argument_count_error, unknown_verb_text
 
 
 @pytest.mark.parametrize(
-    ("verb", "count", "words"),
+    ("verb", "count", "text"),
     [
         (b"HELLO", 0, "HELLO needs 1 argument"),
         (b"HELLO", 9, ""),
@@ -25,11 +25,11 @@ from esps_portal.protocol.registry import VERBS, hint_for_verb, what_is_wrong_wi
         (b"QUIT", 1, "QUIT takes at most 0 arguments"),
     ],
 )
-def test_the_number_of_arguments(verb: bytes, count: int, words: str) -> None:
-    assert what_is_wrong_with_arguments(verb, (b"x",) * count) == words
+def test_the_number_of_arguments(verb: bytes, count: int, text: str) -> None:
+    assert argument_count_error(verb, (b"x",) * count) == text
 
 
 def test_a_hint_for_the_likeliest_mistake() -> None:
-    assert hint_for_verb(b"ping") == "verbs are case-sensitive: PING"
-    hint = hint_for_verb(b"GET")
+    assert unknown_verb_text(b"ping") == "verbs are case-sensitive: PING"
+    hint = unknown_verb_text(b"GET")
     assert all(name.decode() in hint for name in VERBS)

@@ -1,4 +1,4 @@
-"""When a UDP client sends again, and how long it makes its request."""
+"""When a UDP client sends a request again, and how long it makes it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from esps_portal.protocol.client_connection import ClientConnection, PendingRequ
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import ERR, OK, Reply, Request
 from esps_portal.protocol.retransmission import Retransmission, padded_length
-from tests.protocol.strategies import quickly
+from tests.protocol.strategies import deterministic
 
 schedules = st.builds(
     Retransmission,
@@ -22,19 +22,19 @@ schedules = st.builds(
 )
 
 
-@quickly
+@deterministic
 @given(schedules, st.floats(0, 1))
 def test_waits_begin_in_bounds_and_double(schedule: Retransmission, chance: float) -> None:
     # ESPS-UDP-34, ESPS-UDP-35
     waits = list(schedule.waits(chance))
-    least, factor = schedule.ack_timeout, schedule.ack_random_factor
+    minimum, factor = schedule.ack_timeout, schedule.ack_random_factor
     assert len(waits) == schedule.max_retransmit + 1
-    assert least <= waits[0] <= least * factor * (1 + 1e-9)
+    assert minimum <= waits[0] <= minimum * factor * (1 + 1e-9)
     assert all(later == 2 * earlier for earlier, later in pairwise(waits))
     assert sum(waits) <= schedule.longest * (1 + 1e-9)
 
 
-@quickly
+@deterministic
 @given(schedules)
 def test_the_longest_wait_is_as_derived(schedule: Retransmission) -> None:
     most = schedule.ack_timeout * schedule.ack_random_factor
@@ -65,8 +65,8 @@ def test_a_portal_remembers_for_longer_than_a_client_asks() -> None:
     assert Limits().window >= Retransmission().longest
 
 
-def told(reply: Reply | None) -> int | None:
-    """Return the length that fits after ``reply`` to a request of 14 bytes."""
+def padded_after(reply: Reply | None) -> int | None:
+    """Return the length to pad to after ``reply`` to a request of 14 bytes."""
     pending = PendingRequest(Request(b"1", b"CALL", (b"random",)))
     pending.final = reply
     return padded_length(pending, len(pending.request.encode()))
@@ -81,7 +81,7 @@ def told(reply: Reply | None) -> int | None:
         # ESPS-LINE-19: no line is longer than a portal is known to take
         (b"8193", None),
         (b"9" * 5000, None),
-        # No padding helps, or none is needed: who says so is not to be believed.
+        # No padding helps, or none is needed: such a reply is not believed.
         (b"0", None),
         (b"14", None),
         (b"-5", None),
@@ -92,22 +92,22 @@ def told(reply: Reply | None) -> int | None:
 )
 def test_a_request_is_made_as_long_as_it_has_to_be(needed: bytes, length: int | None) -> None:
     # ESPS-UDP-18
-    assert told(Reply(b"1", ERR, (b"too-large", needed, b"words"))) == length
+    assert padded_after(Reply(b"1", ERR, (b"too-large", needed, b"text"))) == length
 
 
 def test_a_peer_that_always_asks_for_more_gets_no_more() -> None:
     # ESPS-UDP-38
-    requester = ClientConnection(lambda: b"1")
-    pending = requester.ask(b"CALL", ("random",))
+    client = ClientConnection(lambda: b"1")
+    pending = client.ask(b"CALL", ("random",))
     sent = 0
     for needed in range(100, 110):
         pending.final = Reply(b"1", ERR, (b"too-large", b"%d" % needed))
         if padded_length(pending, needed - 1) is None:
             break
-        requester.resume(pending)
+        client.resume(pending)
         sent += 1
     assert sent == Retransmission().max_retransmit
-    pending = requester.ask(b"CALL", ("random",))
+    pending = client.ask(b"CALL", ("random",))
     pending.final = Reply(b"1", ERR, (b"too-large", b"100"))
     assert padded_length(pending, 99) == 100
     assert padded_length(pending, 100) is None
@@ -123,4 +123,4 @@ def test_a_peer_that_always_asks_for_more_gets_no_more() -> None:
     ],
 )
 def test_other_answers_ask_for_no_padding(reply: Reply | None) -> None:
-    assert told(reply) is None
+    assert padded_after(reply) is None

@@ -1,4 +1,4 @@
-"""Whose turn it is on a connection, and which answer a rejected line gets."""
+"""What a server connection does about each line, and how it answers a rejected one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from esps_portal.protocol.messages import Reply, Request
-from esps_portal.protocol.server_connection import State
-from tests.protocol.carrier import LIMITS, Carrier, converse
-from tests.protocol.strategies import cut, noise, octet_by_octet, places, quickly
+from esps_portal.protocol.states import State
+from tests.protocol.memory_server import LIMITS, MemoryServer, server_after
+from tests.protocol.strategies import byte_by_byte, cut, deterministic, noise, places
 
 MAX_LINE = LIMITS.max_line
 
@@ -17,7 +17,7 @@ MAX_LINE = LIMITS.max_line
 # -- any bytes in any pieces
 
 
-@quickly
+@deterministic
 @given(noise, places)
 @example(b"\n\x16", [1])
 @example(b"\x16\x03\n1 PING\n", [1, 2, 3])
@@ -25,10 +25,14 @@ MAX_LINE = LIMITS.max_line
 @example(b"x" * 1100 + b"\n1 PING\n", [513, 1024])
 def test_any_pieces_have_the_same_effects(data: bytes, at: list[int]) -> None:
     # ESPS-LINE-11
-    whole = converse([data] if data else [])
-    for pieces in (cut(data, at), octet_by_octet(data)):
-        other = converse(pieces)
-        assert (other.sent, other.read, other.state) == (whole.sent, whole.read, whole.state)
+    whole = server_after([data] if data else [])
+    for pieces in (cut(data, at), byte_by_byte(data)):
+        other = server_after(pieces)
+        assert (other.sent, other.executed, other.state) == (
+            whole.sent,
+            whole.executed,
+            whole.state,
+        )
         assert other.calls.keys() == whole.calls.keys()
 
 
@@ -38,17 +42,17 @@ AFTER_THE_TAG = [
 ]
 
 
-@quickly
+@deterministic
 @given(st.lists(st.sampled_from(AFTER_THE_TAG), max_size=12), places)
 def test_each_request_has_exactly_one_final_line(rests: list[bytes], at: list[int]) -> None:
     # ESPS-MSG-2, ESPS-MSG-4, ESPS-MSG-5
     data = b"".join(b"%d %b\n" % numbered for numbered in enumerate(rests))
-    carrier = converse(cut(data, at))
-    carrier.conversation.end_of_input()
-    carrier.finish_all()
-    tags = [answer.tag for answer in carrier.sent if isinstance(answer, Reply)]
+    server = server_after(cut(data, at))
+    server.connection.end_of_input()
+    server.finish_all()
+    tags = [answer.tag for answer in server.sent if isinstance(answer, Reply)]
     assert sorted(tags) == sorted(b"%d" % n for n in range(len(rests)))
-    assert len(carrier.sent) == len(rests)
+    assert len(server.sent) == len(rests)
 
 
 # -- requests
@@ -56,53 +60,53 @@ def test_each_request_has_exactly_one_final_line(rests: list[bytes], at: list[in
 
 def test_requests_are_read_in_order_and_at_once() -> None:
     # ESPS-TCP-3
-    carrier = converse([b"1 HELLO ESPS/1\n2 PING %41 #\r\n3 LIST\n"])
-    assert carrier.read == [
+    server = server_after([b"1 HELLO ESPS/1\n2 PING %41 #\r\n3 LIST\n"])
+    assert server.executed == [
         Request(b"1", b"HELLO", (b"ESPS/1",)),
         Request(b"2", b"PING", (b"A",)),
         Request(b"3", b"LIST"),
     ]
 
 
-def test_receive_says_whether_a_line_was_completed() -> None:
-    conversation = Carrier().conversation
-    assert conversation.receive(b"1 PI") is False
-    assert conversation.receive(b"NG\n2") is True
-    assert [conversation.read(piece) for piece in conversation.lines] == [Request(b"1", b"PING")]
+def test_receive_returns_whether_a_line_was_completed() -> None:
+    connection = MemoryServer().connection
+    assert connection.receive(b"1 PI") is False
+    assert connection.receive(b"NG\n2") is True
+    assert [connection.read(piece) for piece in connection.lines] == [Request(b"1", b"PING")]
 
 
 def test_empty_lines_are_ignored() -> None:
     # ESPS-LINE-10
-    carrier = converse([b"\n\r\n\n1 PING\n\r\n"])
-    assert carrier.lines == [b"1 OK"]
+    server = server_after([b"\n\r\n\n1 PING\n\r\n"])
+    assert server.lines == [b"1 OK"]
 
 
 def test_a_tag_is_free_after_its_final_line() -> None:
     # ESPS-TCP-11
-    carrier = converse([b"1 PING a\n1 PING b\n1 CALL c\n"])
-    carrier.finish(carrier.calls[b"1"])
-    carrier.feed(b"1 PING d\n")
-    assert carrier.lines == [b"1 OK a", b"1 OK b", b"1 OK", b"1 OK d"]
+    server = server_after([b"1 PING a\n1 PING b\n1 CALL c\n"])
+    server.finish(server.calls[b"1"])
+    server.feed(b"1 PING d\n")
+    assert server.lines == [b"1 OK a", b"1 OK b", b"1 OK", b"1 OK d"]
 
 
 def test_a_running_call_delays_nothing_else() -> None:
-    carrier = converse([b"1 CALL a\n2 CALL b\n3 PING\n"])
-    assert carrier.conversation.running == 2
-    carrier.finish(carrier.calls[b"2"])
-    carrier.finish(carrier.calls[b"1"])
-    assert carrier.lines == [b"3 OK", b"2 OK", b"1 OK"]
-    assert carrier.conversation.running == 0
+    server = server_after([b"1 CALL a\n2 CALL b\n3 PING\n"])
+    assert server.connection.running == 2
+    server.finish(server.calls[b"2"])
+    server.finish(server.calls[b"1"])
+    assert server.lines == [b"3 OK", b"2 OK", b"1 OK"]
+    assert server.connection.running == 0
 
 
-def test_so_many_calls_run_at_a_time_and_no_more() -> None:
-    carrier = converse([b"1 CALL\n2 CALL\n"])
-    assert not carrier.conversation.is_full
-    carrier.feed(b"3 CALL\n4 CALL\n")
-    assert carrier.conversation.is_full
-    assert carrier.lines == [b"4 ERR busy"]
-    assert carrier.calls.keys() == {b"1", b"2", b"3"}
-    carrier.finish(carrier.calls[b"2"])
-    assert not carrier.conversation.is_full
+def test_the_number_of_running_calls_is_limited() -> None:
+    server = server_after([b"1 CALL\n2 CALL\n"])
+    assert not server.connection.is_full
+    server.feed(b"3 CALL\n4 CALL\n")
+    assert server.connection.is_full
+    assert server.lines == [b"4 ERR busy"]
+    assert server.calls.keys() == {b"1", b"2", b"3"}
+    server.finish(server.calls[b"2"])
+    assert not server.connection.is_full
 
 
 # -- rejected lines
@@ -131,10 +135,10 @@ REJECTED = [
 @pytest.mark.parametrize(("line", "answer"), REJECTED)
 def test_a_rejected_line_is_answered_and_reading_goes_on(line: bytes, answer: bytes) -> None:
     # ESPS-CHK-1, ESPS-CHK-2, ESPS-CHK-6
-    for pieces in ([line + b"\nz PING\n"], octet_by_octet(line + b"\nz PING\n")):
-        carrier = converse(pieces)
-        assert carrier.lines == [answer, b"z OK"]
-        assert [request.tag for request in carrier.read] == [b"z"]
+    for pieces in ([line + b"\nz PING\n"], byte_by_byte(line + b"\nz PING\n")):
+        server = server_after(pieces)
+        assert server.lines == [answer, b"z OK"]
+        assert [request.tag for request in server.executed] == [b"z"]
 
 
 @pytest.mark.parametrize(
@@ -146,10 +150,10 @@ def test_a_rejected_line_is_answered_and_reading_goes_on(line: bytes, answer: by
 )
 def test_a_tag_in_flight_comes_before_all_else(line: bytes) -> None:
     # ESPS-CHK-3, ESPS-CHK-5
-    carrier = converse([b"1 CALL a\n", line + b"\n"])
-    assert carrier.lines == [b"* ERR tag-in-use 1"]
-    assert len(carrier.read) == 1
-    assert carrier.state is State.OPEN
+    server = server_after([b"1 CALL a\n", line + b"\n"])
+    assert server.lines == [b"* ERR tag-in-use 1"]
+    assert len(server.executed) == 1
+    assert server.state is State.OPEN
 
 
 @pytest.mark.parametrize(
@@ -166,12 +170,12 @@ def test_a_tag_in_flight_comes_before_all_else(line: bytes) -> None:
 )
 def test_the_order_of_the_checks_while_the_server_closes(line: bytes, code: bytes) -> None:
     # ESPS-CHK-4, ESPS-END-6
-    carrier = Carrier()
-    carrier.conversation.shut_down()
-    carrier.feed(b"0 PING\n", line + b"\n")
-    assert carrier.lines == [b"0 ERR closing", b"1 ERR " + code]
-    assert carrier.read == []
-    assert carrier.state is State.CLOSING
+    server = MemoryServer()
+    server.connection.shut_down()
+    server.feed(b"0 PING\n", line + b"\n")
+    assert server.lines == [b"0 ERR closing", b"1 ERR " + code]
+    assert server.executed == []
+    assert server.state is State.CLOSING
 
 
 # -- a line at the limit
@@ -181,18 +185,18 @@ def test_a_line_of_just_the_limit_is_read() -> None:
     # ESPS-LINE-13: its LF and its padding are counted
     line = b"1 PING #".ljust(MAX_LINE - 1, b"#") + b"\n"
     assert len(line) == MAX_LINE
-    assert converse([line]).lines == [b"1 OK"]
-    assert converse([b"1 PING \r\n".rjust(MAX_LINE + 1, b"1")]).lines == [b"* ERR too-long"]
+    assert server_after([line]).lines == [b"1 OK"]
+    assert server_after([b"1 PING \r\n".rjust(MAX_LINE + 1, b"1")]).lines == [b"* ERR too-long"]
 
 
-def test_too_long_is_said_once_and_before_the_lf() -> None:
+def test_too_long_is_sent_once_and_before_the_lf() -> None:
     # ESPS-LINE-14, ESPS-LINE-15, ESPS-LINE-16
-    carrier = converse([b"1 PING ".ljust(MAX_LINE, b"x")])
-    assert carrier.lines == []
-    carrier.feed(b"x")
-    assert carrier.lines == [b"1 ERR too-long"]
-    carrier.feed(b"x" * 400, b"\n2 PING\n")
-    assert carrier.lines == [b"1 ERR too-long", b"2 OK"]
+    server = server_after([b"1 PING ".ljust(MAX_LINE, b"x")])
+    assert server.lines == []
+    server.feed(b"x")
+    assert server.lines == [b"1 ERR too-long"]
+    server.feed(b"x" * 400, b"\n2 PING\n")
+    assert server.lines == [b"1 ERR too-long", b"2 OK"]
 
 
 # -- other protocols
@@ -200,9 +204,9 @@ def test_too_long_is_said_once_and_before_the_lf() -> None:
 
 def test_a_handshake_of_tls_needs_no_lf() -> None:
     # ESPS-LINE-20, ESPS-SEC-1
-    carrier = converse([b"\x16", b"\x03\x01\n1 CALL a\n"])
-    assert carrier.lines == [b"* ERR bad-line"]
-    assert (carrier.state, carrier.read) == (State.ENDED, [])
+    server = server_after([b"\x16", b"\x03\x01\n1 CALL a\n"])
+    assert server.lines == [b"* ERR bad-line"]
+    assert (server.state, server.executed) == (State.ENDED, [])
 
 
 @pytest.mark.parametrize(
@@ -213,14 +217,14 @@ def test_a_handshake_of_tls_needs_no_lf() -> None:
     ],
 )
 @pytest.mark.parametrize("closing", [False, True])
-def test_http_is_told_so_and_ends(line: bytes, *, closing: bool) -> None:
+def test_http_gets_one_error_and_the_end(line: bytes, *, closing: bool) -> None:
     # ESPS-LINE-21, ESPS-SEC-1
-    carrier = Carrier()
+    server = MemoryServer()
     if closing:
-        carrier.conversation.shut_down()
-    carrier.feed(b"\r\n" + line + b"\r\nHost: x\r\n1 CALL a\n")
-    assert carrier.lines == [b"* ERR bad-line"]
-    assert (carrier.state, carrier.read) == (State.ENDED, [])
+        server.connection.shut_down()
+    server.feed(b"\r\n" + line + b"\r\nHost: x\r\n1 CALL a\n")
+    assert server.lines == [b"* ERR bad-line"]
+    assert (server.state, server.executed) == (State.ENDED, [])
 
 
 @pytest.mark.parametrize(
@@ -233,19 +237,19 @@ def test_http_is_told_so_and_ends(line: bytes, *, closing: bool) -> None:
         b"GET / http/1.1\n",
         b"GET /HTTP/1.1\n",
         b"1 PING\n\x16\x03\n",
-        # Only its head looks like HTTP: it is an over-long line, and no line is first behind it.
+        # Only the head of this over-long line looks like HTTP; the next line is not the first.
         b"x" * 21 + b" / x HTTP/1.1" + b"x" * 600 + b"\nGET / HTTP/1.1\n",
     ],
 )
 def test_what_is_not_the_first_line_or_not_http_ends_nothing(data: bytes) -> None:
-    carrier = converse([data, b"z PING\n"])
-    assert carrier.lines[-1] == b"z OK"
-    assert carrier.state is State.OPEN
+    server = server_after([data, b"z PING\n"])
+    assert server.lines[-1] == b"z OK"
+    assert server.state is State.OPEN
 
 
 def test_while_closing_the_second_line_is_no_first_line_either() -> None:
-    carrier = Carrier()
-    carrier.conversation.shut_down()
-    carrier.feed(b"1 PING\nGET / HTTP/1.1\n")
-    assert carrier.lines == [b"1 ERR closing", b"GET ERR bad-line"]
-    assert carrier.state is State.CLOSING
+    server = MemoryServer()
+    server.connection.shut_down()
+    server.feed(b"1 PING\nGET / HTTP/1.1\n")
+    assert server.lines == [b"1 ERR closing", b"GET ERR bad-line"]
+    assert server.state is State.CLOSING

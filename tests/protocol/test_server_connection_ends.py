@@ -1,4 +1,4 @@
-"""CANCEL, QUIT and the other ways in which calls and conversations end."""
+"""CANCEL, QUIT and the other ways in which calls and connections end."""
 
 from __future__ import annotations
 
@@ -9,65 +9,66 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esps_portal.protocol.messages import Notice, Reply, Request
-from esps_portal.protocol.server_connection import CallState, Cancel, State
-from tests.protocol.carrier import LIMITS, Carrier, converse, without_text
-from tests.protocol.strategies import noise, quickly
+from esps_portal.protocol.server_connection import Cancel
+from esps_portal.protocol.states import CallState, State
+from tests.protocol.memory_server import LIMITS, MemoryServer, server_after, without_text
+from tests.protocol.strategies import deterministic, noise
 
 # -- CANCEL
 
 
-def cancelling() -> tuple[Carrier, Cancel]:
-    """Return a conversation in which ``2 CANCEL 1`` waits for its call, and ``3 PING`` behind."""
-    carrier = Carrier()
-    carrier.conversation.receive(b"1 CALL a\n2 CANCEL 1\n3 PING\n")
-    carrier.go_on()
-    assert carrier.waiting is not None
-    return carrier, carrier.waiting
+def cancelling() -> tuple[MemoryServer, Cancel]:
+    """Return a server on which ``2 CANCEL 1`` waits for its call, and ``3 PING`` with it."""
+    server = MemoryServer()
+    server.connection.receive(b"1 CALL a\n2 CANCEL 1\n3 PING\n")
+    server.read_lines()
+    assert server.cancel is not None
+    return server, server.cancel
 
 
 def test_cancel_ends_the_call_at_once_and_is_answered_after_it() -> None:
     # ESPS-VERB-18
-    carrier, cancel = cancelling()
-    assert carrier.lines == [b"1 ERR cancelled"]
+    server, cancel = cancelling()
+    assert server.lines == [b"1 ERR cancelled"]
     assert cancel.call.state is CallState.CANCELLED
-    carrier.end_cancelled()
-    assert carrier.lines == [b"1 ERR cancelled", b"2 OK", b"3 OK"]
+    server.end_cancelled()
+    assert server.lines == [b"1 ERR cancelled", b"2 OK", b"3 OK"]
 
 
-def test_a_cancelled_call_says_nothing_more() -> None:
+def test_a_cancelled_call_sends_nothing_more() -> None:
     # ESPS-VERB-19
-    carrier, cancel = cancelling()
-    assert carrier.conversation.finish(cancel.call) is False
+    server, cancel = cancelling()
+    assert server.connection.finish(cancel.call) is False
 
 
 def test_a_cancelled_call_counts_until_it_has_ended() -> None:
     # ESPS-VERB-20
-    carrier, cancel = cancelling()
-    assert carrier.conversation.running == 1
-    carrier.conversation.finish(cancel.call)
-    assert carrier.conversation.running == 0
+    server, cancel = cancelling()
+    assert server.connection.running == 1
+    server.connection.finish(cancel.call)
+    assert server.connection.running == 0
 
 
 @pytest.mark.parametrize("target", [b"1", b"2", b"9"])
 def test_only_a_running_call_can_be_cancelled(target: bytes) -> None:
     # ESPS-VERB-22: 1 has its final line, 2 is a CANCEL itself, 9 never was
-    carrier, _ = cancelling()
-    answer = carrier.conversation.read(b"4 CANCEL " + target)
+    server, _ = cancelling()
+    answer = server.connection.read(b"4 CANCEL " + target)
     assert isinstance(answer, Reply)
     assert without_text(answer) == b"4 ERR not-in-flight"
 
 
 def test_the_tag_of_the_call_is_free_and_that_of_the_cancel_is_not() -> None:
-    carrier, cancel = cancelling()
-    conversation = carrier.conversation
-    assert conversation.read(b"2 PING") == Notice(b"ERR", (b"tag-in-use", b"2"))
-    assert conversation.read(b"1 CALL b") == Request(b"1", b"CALL", (b"b",))
-    again = conversation.begin(b"1")
-    assert conversation.finish(cancel.call) is False
-    assert conversation.cancelled(cancel).encode() == b"2 OK\n"
-    assert conversation.read(b"1 PING") == Notice(b"ERR", (b"tag-in-use", b"1"))
-    assert conversation.finish(again) is True
-    assert conversation.read(b"2 PING") == Request(b"2", b"PING")
+    server, cancel = cancelling()
+    connection = server.connection
+    assert connection.read(b"2 PING") == Notice(b"ERR", (b"tag-in-use", b"2"))
+    assert connection.read(b"1 CALL b") == Request(b"1", b"CALL", (b"b",))
+    again = connection.begin(b"1")
+    assert connection.finish(cancel.call) is False
+    assert connection.cancelled(cancel).encode() == b"2 OK\n"
+    assert connection.read(b"1 PING") == Notice(b"ERR", (b"tag-in-use", b"1"))
+    assert connection.finish(again) is True
+    assert connection.read(b"2 PING") == Request(b"2", b"PING")
 
 
 # -- QUIT and FIN
@@ -75,51 +76,51 @@ def test_the_tag_of_the_call_is_free_and_that_of_the_cancel_is_not() -> None:
 
 def test_quit_is_answered_last() -> None:
     # ESPS-END-1, ESPS-END-2
-    carrier = converse([b"1 CALL a\n2 QUIT\n3 PING\n1 PING\nnonsense\n\n@\n"])
-    assert carrier.state is State.QUITTING
-    assert carrier.lines == []
-    carrier.finish(carrier.calls[b"1"])
-    carrier.say(carrier.conversation.drained())
-    assert carrier.lines == [b"1 OK", b"2 OK"]
+    server = server_after([b"1 CALL a\n2 QUIT\n3 PING\n1 PING\nnonsense\n\n@\n"])
+    assert server.state is State.QUITTING
+    assert server.lines == []
+    server.finish(server.calls[b"1"])
+    server.send(server.connection.drained())
+    assert server.lines == [b"1 OK", b"2 OK"]
 
 
 def test_quit_with_arguments_ends_nothing() -> None:
     # ESPS-VERB-24
-    carrier = converse([b"1 QUIT now\n2 PING\n"])
-    assert carrier.lines[-1] == b"2 OK"
-    assert carrier.state is State.OPEN
+    server = server_after([b"1 QUIT now\n2 PING\n"])
+    assert server.lines[-1] == b"2 OK"
+    assert server.state is State.OPEN
 
 
 def test_after_a_fin_calls_end_and_fragments_do_not_begin() -> None:
     # ESPS-END-3, ESPS-END-4
-    carrier = converse([b"1 CALL a\n2 CALL b"])
-    carrier.conversation.end_of_input()
-    carrier.finish(carrier.calls[b"1"])
-    assert carrier.conversation.drained() is None
-    assert carrier.lines == [b"1 OK"]
-    assert len(carrier.read) == 1
+    server = server_after([b"1 CALL a\n2 CALL b"])
+    server.connection.end_of_input()
+    server.finish(server.calls[b"1"])
+    assert server.connection.drained() is None
+    assert server.lines == [b"1 OK"]
+    assert len(server.executed) == 1
 
 
-def test_a_fin_after_quit_is_no_news() -> None:
-    carrier = converse([b"1 QUIT\n"])
-    carrier.conversation.end_of_input()
-    carrier.say(carrier.conversation.drained())
-    assert carrier.lines == [b"1 OK"]
+def test_a_fin_after_quit_changes_nothing() -> None:
+    server = server_after([b"1 QUIT\n"])
+    server.connection.end_of_input()
+    server.send(server.connection.drained())
+    assert server.lines == [b"1 OK"]
 
 
 # -- the server closes, or nothing comes
 
 
-def test_the_server_says_goodbye_and_refuses() -> None:
+def test_the_server_sends_bye_and_refuses_requests() -> None:
     # ESPS-END-5, ESPS-END-6, ESPS-END-7
-    carrier = converse([b"1 CALL a\n2 CALL b\n"])
-    carrier.say(carrier.conversation.shut_down())
-    carrier.feed(b"3 PING\n1 PING\n")
-    carrier.finish(carrier.calls[b"1"])
-    carrier.expire()
-    assert carrier.conversation.finish(carrier.calls[b"2"]) is False
-    assert carrier.conversation.drained() is None
-    assert carrier.lines == [
+    server = server_after([b"1 CALL a\n2 CALL b\n"])
+    server.send(server.connection.shut_down())
+    server.feed(b"3 PING\n1 PING\n")
+    server.finish(server.calls[b"1"])
+    server.expire()
+    assert server.connection.finish(server.calls[b"2"]) is False
+    assert server.connection.drained() is None
+    assert server.lines == [
         b"* BYE closing",
         b"3 ERR closing",
         b"* ERR tag-in-use 1",
@@ -128,37 +129,37 @@ def test_the_server_says_goodbye_and_refuses() -> None:
     ]
 
 
-def test_a_client_that_has_finished_is_told_nothing_of_a_shutdown() -> None:
-    carrier = converse([b"1 QUIT\n"])
-    assert carrier.conversation.shut_down() is None
-    assert carrier.state is State.QUITTING
+def test_a_client_that_has_finished_gets_no_bye() -> None:
+    server = server_after([b"1 QUIT\n"])
+    assert server.connection.shut_down() is None
+    assert server.state is State.QUITTING
 
 
-def test_an_idle_connection_is_told_so() -> None:
-    carrier = Carrier()
-    assert carrier.conversation.idle().encode() == b"* BYE idle\n"
-    assert carrier.state is State.ENDED
+def test_an_idle_connection_gets_a_bye() -> None:
+    server = MemoryServer()
+    assert server.connection.idle().encode() == b"* BYE idle\n"
+    assert server.state is State.ENDED
 
 
 @pytest.mark.parametrize("closing", [False, True])
 def test_unterminated_input_ends_all(*, closing: bool) -> None:
-    # ESPS-LINE-18: nothing is said after the one too-long, by running calls either
-    carrier = converse([b"1 CALL a\n"])
+    # ESPS-LINE-18: nothing is sent after the one too-long, not even for running calls
+    server = server_after([b"1 CALL a\n"])
     if closing:
-        carrier.conversation.shut_down()
-    carrier.feed(b"2 " + b"x" * LIMITS.max_unterminated, b"\n3 PING\n", b"\n" + b"x" * 2048 + b"\n")
-    carrier.conversation.end_of_input()
-    carrier.say(carrier.conversation.shut_down())
-    carrier.expire()
-    carrier.finish(carrier.calls[b"1"])
-    assert carrier.lines == [b"2 ERR too-long"]
-    assert carrier.state is State.ENDED
+        server.connection.shut_down()
+    server.feed(b"2 " + b"x" * LIMITS.max_unterminated, b"\n3 PING\n", b"\n" + b"x" * 2048 + b"\n")
+    server.connection.end_of_input()
+    server.send(server.connection.shut_down())
+    server.expire()
+    server.finish(server.calls[b"1"])
+    assert server.lines == [b"2 ERR too-long"]
+    assert server.state is State.ENDED
 
 
 def test_two_endless_lines_in_one_piece_end_it_once() -> None:
     endless = b"x" * LIMITS.max_unterminated + b"\n"
-    carrier = converse([endless * 2])
-    assert carrier.lines == [b"* ERR too-long"]
+    server = server_after([endless * 2])
+    assert server.lines == [b"* ERR too-long"]
 
 
 # -- whatever the order
@@ -172,30 +173,30 @@ events = st.lists(
 )
 
 
-def happen(carrier: Carrier, event: Event) -> None:
-    conversation = carrier.conversation
+def happen(server: MemoryServer, event: Event) -> None:
+    connection = server.connection
     if isinstance(event, bytes):
-        carrier.feed(event)
+        server.feed(event)
     elif event == "finish":
-        carrier.finish_all()
-    elif event == "shutdown" and carrier.state is not State.CLOSING:
-        carrier.say(conversation.shut_down())
+        server.finish_all()
+    elif event == "shutdown" and server.state is not State.CLOSING:
+        server.send(connection.shut_down())
     elif event == "end of input":
-        conversation.end_of_input()
-    elif event == "expire" and carrier.state not in (State.OPEN, State.ENDED):
-        carrier.expire()
-        carrier.say(conversation.drained())
+        connection.end_of_input()
+    elif event == "expire" and server.state not in (State.OPEN, State.ENDED):
+        server.expire()
+        server.send(connection.drained())
 
 
-@quickly
+@deterministic
 @given(events)
 def test_whatever_happens_nothing_is_raised_and_bounds_hold(whatever: list[Event]) -> None:
     # ESPS-END-10
-    carrier = Carrier()
+    server = MemoryServer()
     for event in whatever:
-        ended, said = carrier.state is State.ENDED, len(carrier.sent)
-        happen(carrier, event)
-        assert carrier.conversation.running <= LIMITS.max_in_flight
+        ended, count = server.state is State.ENDED, len(server.sent)
+        happen(server, event)
+        assert server.connection.running <= LIMITS.max_in_flight
         if ended:
-            assert carrier.state is State.ENDED
-            assert len(carrier.sent) == said
+            assert server.state is State.ENDED
+            assert len(server.sent) == count

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from esps_portal.product import PRODUCT
 from esps_portal.protocol import grammar
 from esps_portal.protocol.client_connection import ClientConnection
-from esps_portal.protocol.datagram_server import DatagramAnswer
+from esps_portal.protocol.datagram_server import EncodedReply
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import (
@@ -27,14 +27,14 @@ from esps_portal.protocol.messages import (
     parse_answer_untrusted,
     parse_request_untrusted,
 )
-from esps_portal.protocol.registry import VERSION, what_is_wrong_with_arguments
+from esps_portal.protocol.registry import VERSION, argument_count_error
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.services.builtin_portal import builtin_portal
 from tests.spec.productions import generated, matches
 
-# A busy machine is no failure; and the other parser takes its time.
-unhurried = settings(deadline=None, max_examples=50)
-octets = st.lists(st.binary(max_size=40), max_size=5).map(tuple)
+# A busy machine must not fail a test, and the other parser is slow.
+no_deadline = settings(deadline=None, max_examples=50)
+arg_lists = st.lists(st.binary(max_size=40), max_size=5).map(tuple)
 tags, verbs, names = (generated(rule).map(str.encode) for rule in ("tag", "verb", "name"))
 terminators = st.sampled_from(["", "\r"])
 
@@ -51,7 +51,7 @@ def unpadded(tokens: list[str]) -> list[str]:
 # -- what the grammar generates
 
 
-@unhurried
+@no_deadline
 @given(generated("line"))
 def test_a_line_is_one_kind_of_message(line: str) -> None:
     message = line.removesuffix("\n").removesuffix("\r")
@@ -59,7 +59,7 @@ def test_a_line_is_one_kind_of_message(line: str) -> None:
     assert any(matches(kind, message) for kind in ("request", "reply", "notice"))
 
 
-@unhurried
+@no_deadline
 @given(generated("request"), terminators)
 def test_a_request_is_parsed(text: str, end: str) -> None:
     tag, verb, *args = unpadded(text.split(" "))
@@ -67,7 +67,7 @@ def test_a_request_is_parsed(text: str, end: str) -> None:
     assert request == Request(tag.encode(), verb.encode(), decoded(args))
 
 
-@unhurried
+@no_deadline
 @given(generated("reply"), terminators)
 def test_a_reply_is_parsed(text: str, end: str) -> None:
     tag, kind, *args = text.split(" ")
@@ -75,7 +75,7 @@ def test_a_reply_is_parsed(text: str, end: str) -> None:
     assert reply == Reply(tag.encode(), kind.encode(), decoded(args))
 
 
-@unhurried
+@no_deadline
 @given(generated("notice"), terminators)
 def test_a_notice_is_parsed(text: str, end: str) -> None:
     _, word, *args = text.split(" ")
@@ -84,32 +84,32 @@ def test_a_notice_is_parsed(text: str, end: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["hello", "ping", "list", "call", "cancel", "quit"])
-@unhurried
+@no_deadline
 @given(st.data())
 def test_a_request_of_each_verb_is_accepted(verb: str, data: st.DataObject) -> None:
     text = data.draw(generated(verb))
     request = parse_request_untrusted(text.encode("ascii"))
     assert request.verb == verb.upper().encode()
-    assert what_is_wrong_with_arguments(request.verb, request.args) == ""
+    assert argument_count_error(request.verb, request.args) == ""
     read = ServerConnection(Limits()).read(text.encode("ascii"))
     assert not (isinstance(read, Reply) and read.args[0] == b"bad-arguments")
 
 
-@unhurried
-@given(tags, st.sampled_from([b"PING", b"LIST", b"CALL", b"QUIT"]), octets)
+@no_deadline
+@given(tags, st.sampled_from([b"PING", b"LIST", b"CALL", b"QUIT"]), arg_lists)
 def test_so_many_arguments_as_the_grammar_says(
     tag: bytes, verb: bytes, args: tuple[bytes, ...]
 ) -> None:
     line = Request(tag, verb, args).encode()[:-1]
-    allowed = not what_is_wrong_with_arguments(verb, args)
+    allowed = not argument_count_error(verb, args)
     assert matches(verb.decode().lower(), line) is allowed
 
 
 # -- what our encoders emit
 
 
-@unhurried
-@given(tags, verbs, octets, st.integers(0, 300))
+@no_deadline
+@given(tags, verbs, arg_lists, st.integers(0, 300))
 def test_an_encoded_request(tag: bytes, verb: bytes, args: tuple[bytes, ...], length: int) -> None:
     # ESPS-ARG-1, ESPS-ARG-2, ESPS-ARG-3, ESPS-ARG-4, ESPS-LINE-1, ESPS-LINE-2
     request = Request(tag, verb, args)
@@ -121,8 +121,8 @@ def test_an_encoded_request(tag: bytes, verb: bytes, args: tuple[bytes, ...], le
     assert len(padded) in (max(len(line), length), len(line) + 2)
 
 
-@unhurried
-@given(tags, st.sampled_from([b"OK", b"DATA", b"ERR"]), names, octets)
+@no_deadline
+@given(tags, st.sampled_from([b"OK", b"DATA", b"ERR"]), names, arg_lists)
 def test_an_encoded_reply(tag: bytes, kind: bytes, code: bytes, args: tuple[bytes, ...]) -> None:
     # ESPS-MSG-9
     reply = Reply(tag, kind, (code, *args) if kind == b"ERR" else args)
@@ -133,8 +133,8 @@ def test_an_encoded_reply(tag: bytes, kind: bytes, code: bytes, args: tuple[byte
     assert parse_answer_untrusted(line[:-1]) == reply
 
 
-@unhurried
-@given(st.sampled_from([b"ESPS/1", b"ERR", b"BYE"]), octets)
+@no_deadline
+@given(st.sampled_from([b"ESPS/1", b"ERR", b"BYE"]), arg_lists)
 def test_an_encoded_notice(word: bytes, args: tuple[bytes, ...]) -> None:  # ESPS-MSG-9
     notice = Notice(word, args)
     line = notice.encode()
@@ -153,9 +153,9 @@ def test_lines_of_a_fixed_form() -> None:
     assert matches("goodbye", ends(ServerConnection(Limits()).shut_down()))
     assert matches("goodbye", ends(ServerConnection(Limits()).idle()))
     assert matches("in-use", error_reply(None, "tag-in-use", b"a").encode()[:-1])
-    assert matches("untagged-error", error_reply(None, "bad-line", "words").encode()[:-1])
+    assert matches("untagged-error", error_reply(None, "bad-line", "text").encode()[:-1])
     for size, room in ((60, 10), (5000, 100)):
-        answer = DatagramAnswer.of([Reply(b"a", b"OK", (b"x" * size,))], b"a", Limits())
+        answer = EncodedReply.encode([Reply(b"a", b"OK", (b"x" * size,))], b"a", Limits())
         assert matches("too-large", (answer.clamp(room, Limits()) or b"")[:-1])
 
 
@@ -171,11 +171,11 @@ def test_what_hello_and_list_tell() -> None:  # ESPS-VERB-1, ESPS-VERB-7, ESPS-V
 
 
 def test_what_a_client_sends() -> None:
-    requester = ClientConnection(lambda: b"c1")
+    connection = ClientConnection(lambda: b"c1")
     for verb, args in (("HELLO", ["ESPS/1"]), ("PING", ["", "ü"]), ("CALL", ["echo", " "])):
-        line = requester.ask(verb.encode(), args).request.encode()
+        line = connection.ask(verb.encode(), args).request.encode()
         assert matches(verb.lower(), line[:-1])
-    assert matches("cancel", requester.cancellation(requester.ask(b"PING", ()))[:-1])
+    assert matches("cancel", connection.cancellation(connection.ask(b"PING", ()))[:-1])
 
 
 # -- what is neither
@@ -186,7 +186,7 @@ near_misses = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
 noise = st.binary(max_size=30).map(lambda found: found.replace(b"\n", b"").decode("latin-1"))
 
 
-@unhurried
+@no_deadline
 @given(near_misses | noise)
 def test_both_agree_on_what_is_a_request(text: str) -> None:
     line = text.encode("latin-1")
@@ -198,7 +198,7 @@ def test_both_agree_on_what_is_a_request(text: str) -> None:
         assert caught.value.code == "bad-line"
 
 
-@unhurried
+@no_deadline
 @given(near_misses | noise)
 def test_both_agree_on_what_is_an_answer(text: str) -> None:
     line, message = text.encode("latin-1"), text.removesuffix("\r")
@@ -214,7 +214,7 @@ def test_both_agree_on_what_is_an_answer(text: str) -> None:
     ("rule", "expression"),
     [("tag", grammar.TAG), ("verb", grammar.VERB), ("name", grammar.NAME)],
 )
-@unhurried
+@no_deadline
 @given(st.data())
 def test_both_agree_on_tokens(
     rule: str, expression: re.Pattern[bytes], data: st.DataObject

@@ -24,13 +24,13 @@ def of_kind(kind: str) -> list[Any]:
 
 
 class Client:
-    """A requester that has sent a vector's requests under the vector's tags."""
+    """A connection that has sent a vector's requests under the vector's tags."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         requests = [parse_request_untrusted(line.encode()) for line in lines]
         tags = iter([request.tag for request in requests])
-        self.requester = ClientConnection(lambda: next(tags))
-        self.pending = [self.requester.ask(r.verb, r.args) for r in requests]
+        self.connection = ClientConnection(lambda: next(tags))
+        self.pending = [self.connection.ask(r.verb, r.args) for r in requests]
 
     def answers(self) -> dict[str, list[str]]:
         return {p.request.tag.decode(): list(map(_without_tag, _replies(p))) for p in self.pending}
@@ -68,16 +68,16 @@ def test_what_comes_over_tcp(vector: dict[str, Any], piece: int) -> None:  # ESP
     refused = pytest.raises(ProtocolError) if "broken" in vector else contextlib.nullcontext()
     with refused, contextlib.suppress(ClosedError):
         for start in range(0, len(data), piece):
-            client.requester.receive_stream_untrusted(data[start : start + piece])
+            client.connection.receive_stream_untrusted(data[start : start + piece])
     assert client.answers() == vector["answers"]
-    assert client.requester.goodbye == vector.get("goodbye", "")
+    assert client.connection.bye_reason == vector.get("goodbye", "")
 
 
 @pytest.mark.parametrize("vector", [v for v in of_kind("client") if "datagrams" in v.values[0]])
 def test_what_comes_over_udp(vector: dict[str, Any]) -> None:
     client = Client(vector["requests"])
     for datagram in vector["datagrams"]:
-        client.requester.receive_datagram_untrusted(datagram.encode())
+        client.connection.receive_datagram_untrusted(datagram.encode())
     again = [
         pending.request.encode(length).decode()
         for pending in client.pending

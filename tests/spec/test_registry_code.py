@@ -15,7 +15,7 @@ import pytest
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.registry import ERRORS, PORT, VERBS, VERSION
 from esps_portal.protocol.retransmission import Retransmission
-from esps_portal.protocol.server_connection import CALL_MOVES, CONNECTION_MOVES, CallState, State
+from esps_portal.protocol.states import CALL_TRANSITIONS, CONNECTION_TRANSITIONS, CallState, State
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.server.endings import ENDINGS, EndReason, How
 from esps_portal.services.builtin_portal import builtin_portal
@@ -180,13 +180,13 @@ def test_flags() -> None:  # ESPS-VERB-10
 
 
 def test_moves_of_a_connection() -> None:
-    moves = [(a.name, signal.value, b.name) for (a, signal), b in CONNECTION_MOVES.items()]
+    moves = [(a.name, signal.value, b.name) for (a, signal), b in CONNECTION_TRANSITIONS.items()]
     assert moves == moves_in_table("connection")
     assert {state.name for state in State} == {name for a, _, b in moves for name in (a, b)}
 
 
 def test_moves_of_a_call() -> None:
-    moves = [(a.name, signal, b.name) for (a, signal), b in CALL_MOVES.items()]
+    moves = [(a.name, signal, b.name) for (a, signal), b in CALL_TRANSITIONS.items()]
     assert moves == moves_in_table("call")
     assert {state.name for state in CallState} == {name for a, _, b in moves for name in (a, b)}
 

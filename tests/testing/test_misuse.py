@@ -139,10 +139,10 @@ async def test_an_option_is_what_it_is_called(said: dict[str, Any], words: str) 
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ({"max_line": "3"}, "max_line is a whole number, not '3'"),
-        ({"max_line": True}, "max_line is a whole number, not True"),
-        ({"max_line": 3}, "max_line is 512 at least, not 3"),
-        ({"max_datagram": 65508}, "max_datagram is 64 at least and 65507 at most, not 65508"),
+        ({"max_line": "3"}, "max_line must be an integer, got '3'"),
+        ({"max_line": True}, "max_line must be an integer, got True"),
+        ({"max_line": 3}, "max_line must be at least 512, got 3"),
+        ({"max_datagram": 65508}, "max_datagram must be at least 64, at most 65507, got 65508"),
         ({"idle": -1}, "idle is a time in seconds, 0 or more, not -1"),
     ],
 )
