@@ -3,20 +3,20 @@ import dgram from "node:dgram";
 import net from "node:net";
 import { randomBytes } from "node:crypto";
 
-const plain = (octet) => octet === 0x21 || octet === 0x24 || (octet >= 0x26 && octet <= 0x7e);
-const escape = (octet) => "%" + octet.toString(16).toUpperCase().padStart(2, "0");
+const plain = (byte) => byte === 0x21 || byte === 0x24 || (byte >= 0x26 && byte <= 0x7e);
+const escape = (byte) => "%" + byte.toString(16).toUpperCase().padStart(2, "0");
 const encode = (arg) =>
-  [...Buffer.from(arg)].map((o) => (plain(o) ? String.fromCharCode(o) : escape(o))).join("") || '""';
+  [...Buffer.from(arg)].map((b) => (plain(b) ? String.fromCharCode(b) : escape(b))).join("") || '""';
 const decode = (token) => {
-  const octets = token === '""' ? "" : token.replace(/%(..)/g, (_, hex) => String.fromCharCode(parseInt(hex, 16)));
-  return Buffer.from(octets, "latin1");
+  const text = token === '""' ? "" : token.replace(/%(..)/g, (_, hex) => String.fromCharCode(parseInt(hex, 16)));
+  return Buffer.from(text, "latin1");
 };
 const request = (verb, args) => [randomBytes(8).toString("hex"), verb, ...args.map(encode)].join(" ");
 
-/** Take one line of the answer under `tag`; true once it is the final one. */
+/** Process one received line; return true if it is the final reply to `tag`. */
 function take(line, tag, answer) {
   const [first, kind, ...args] = line.split(" ");
-  if (first !== tag) return false; // a notice, or somebody else's
+  if (first !== tag) return false; // a notice, or the reply to another request
   if (kind === "ERR") answer.error = args.map(decode);
   else answer.rows.push(args.map(decode));
   return kind !== "DATA";

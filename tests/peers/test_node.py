@@ -1,4 +1,4 @@
-"""Another language's client, written from the specification alone, against the server."""
+"""A client in another language, written from the specification alone, against the server."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_reply_that_needs_room(client: Client, transport: str) -> None:
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_a_refusal(client: Client, transport: str) -> None:
+def test_an_error(client: Client, transport: str) -> None:
     ran = client(transport, "CALL", "fail", "x-shop", "sold out")
     assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", "x-shop sold out\n")
 

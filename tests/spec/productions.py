@@ -1,29 +1,29 @@
-"""The grammar of `spec/esps-1.abnf`, loaded by an ABNF parser that is not ours.
+"""The grammar of `spec/esps-1.abnf`, loaded by an independent ABNF parser.
 
-It tells whether a text is what a rule says, and makes up texts that are.
+`matches` checks a text against a rule; `generated` makes texts that match one.
 """
 
 from __future__ import annotations
 
 import functools
 import string
-from pathlib import Path
 from typing import Any
 
 from abnf import ParseError
 from abnf.parser import Alternation, Concatenation, Literal, Option, Repetition, Rule
 from hypothesis import strategies as st
 
-SPEC = Path(__file__).resolve().parents[2] / "spec"
+from tests.spec.documents import SPEC
+
 GRAMMAR = (SPEC / "esps-1.abnf").read_text(encoding="ascii")
-# What `1*x` may repeat over what it must: enough to find what goes wrong at the second.
-_MORE = 6
+# How often `1*x` repeats beyond the minimum.
+_MAX_EXTRA = 6
 
 Texts = st.SearchStrategy[str]
 
 
 class Grammar(Rule):  # type: ignore[misc, unused-ignore]
-    """The rules of ESPS/1, apart from those of any other grammar in this process."""
+    """The rules of ESPS/1, separate from other grammars in this process."""
 
 
 Grammar.load_grammar(GRAMMAR)
@@ -39,9 +39,9 @@ def matches(rule: str, text: str | bytes) -> bool:
     return True
 
 
-@functools.cache  # to build one takes longer than to draw from it
+@functools.cache  # building one takes longer than using it
 def generated(rule: str) -> Texts:
-    """Return a strategy for everything that a rule derives, within reason of length."""
+    """Return a strategy for the texts that match a rule, up to a reasonable length."""
     return _texts(Grammar(rule))
 
 
@@ -65,8 +65,8 @@ def _texts(parser: Any) -> Texts:  # noqa: ANN401 - the library's parsers have n
 
 
 def _repeated(parser: Any) -> Texts:  # noqa: ANN401 - the same
-    least, most = parser.repeat.min, parser.repeat.max
-    bounds = {"min_size": least, "max_size": least + _MORE if most is None else most}
+    minimum, maximum = parser.repeat.min, parser.repeat.max
+    bounds = {"min_size": minimum, "max_size": minimum + _MAX_EXTRA if maximum is None else maximum}
     alphabet = _alphabet(parser.element)
     if alphabet is not None:
         return st.text(alphabet, **bounds)
@@ -74,7 +74,7 @@ def _repeated(parser: Any) -> Texts:  # noqa: ANN401 - the same
 
 
 def _alphabet(parser: Any) -> str | None:  # noqa: ANN401 - the same
-    """Return the characters of which a parser takes exactly one, if it is so simple."""
+    """Return the characters of which a parser takes exactly one, or None if it takes others."""
     if isinstance(parser, Rule):
         return _alphabet(parser.definition)
     if isinstance(parser, Alternation):

@@ -1,4 +1,4 @@
-"""The grammar's file: what it defines, and a table of lines that it has to tell apart."""
+"""The grammar file: what it defines, and a table of good and bad lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 from abnf import ParseError
 from abnf.parser import Rule
 
-from tests.spec.productions import GRAMMAR, SPEC, Grammar, matches
+from tests.spec.documents import TEXT
+from tests.spec.productions import GRAMMAR, Grammar, matches
 
 # -- the file
 
@@ -34,8 +35,7 @@ def test_core_rules_that_are_used_are_repeated_as_comments() -> None:
 
 
 def test_the_text_quotes_the_grammar() -> None:
-    text = (SPEC / "esps-1.md").read_text(encoding="utf-8")
-    quoted = text.split("```abnf\n")[1].split("```")[0]
+    quoted = TEXT.split("```abnf\n")[1].split("```")[0]
 
     class Quoted(Rule):  # type: ignore[misc, unused-ignore]
         """The rules as the text has them."""

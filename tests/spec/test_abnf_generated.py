@@ -1,7 +1,7 @@
-"""The grammar and our code, in both directions.
+"""The grammar and our code agree, in both directions.
 
-What the grammar generates is taken by our parsers, for what it is; what our encoders emit is what
-the grammar says; and what is neither is refused by both.
+Our parsers accept what the grammar generates; the grammar accepts what our encoders emit; and both
+reject everything else.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ terminators = st.sampled_from(["", "\r"])
 
 
 def decoded(args: list[str]) -> tuple[bytes, ...]:
-    """Decode arguments by other means than ours."""
+    """Decode arguments without our decoder."""
     return tuple(b"" if arg == '""' else unquote_to_bytes(arg) for arg in args)
 
 
@@ -97,7 +97,7 @@ def test_a_request_of_each_verb_is_accepted(verb: str, data: st.DataObject) -> N
 
 @no_deadline
 @given(tags, st.sampled_from([b"PING", b"LIST", b"CALL", b"QUIT"]), arg_lists)
-def test_so_many_arguments_as_the_grammar_says(
+def test_the_number_of_arguments_is_that_of_the_grammar(
     tag: bytes, verb: bytes, args: tuple[bytes, ...]
 ) -> None:
     line = Request(tag, verb, args).encode()[:-1]
@@ -159,7 +159,7 @@ def test_lines_of_a_fixed_form() -> None:
         assert matches("too-large", (answer.clamp(room, Limits()) or b"")[:-1])
 
 
-def test_what_hello_and_list_tell() -> None:  # ESPS-VERB-1, ESPS-VERB-7, ESPS-VERB-10
+def test_replies_to_hello_and_list() -> None:  # ESPS-VERB-1, ESPS-VERB-7, ESPS-VERB-10
     portal = builtin_portal(PRODUCT)
     assert matches("product", portal.product)
     for idle in (0, 0.001, 0.5, 600, 1e7, 1e12):
@@ -178,7 +178,7 @@ def test_what_a_client_sends() -> None:
     assert matches("cancel", connection.cancellation(connection.ask(b"PING", ()))[:-1])
 
 
-# -- what is neither
+# -- neither
 
 PIECES = ["1", "PING", " ", "  ", '""', '"', "#", "%", "%4", "%41", "a", "\r", "*", "\t"]
 PIECES += ["OK", "DATA", "ERR", "ESPS/1", "BYE", " OK", " ERR ", "* ", "\x7f", "\x80"]

@@ -1,6 +1,6 @@
-"""Each requirement of the specification is cited by what proves it: a vector or a test.
+"""Each requirement of the specification is cited by what tests it: a vector or a test.
 
-A test cites in a comment or a docstring, where its reader looks; a vector in `requirements`.
+A test cites it in a comment or a docstring; a vector in `requirements`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import functools
 import io
 import re
 import tokenize
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.spec.documents import TEXT, VECTORS
+
 ROOT = Path(__file__).resolve().parents[2]
-TEXT = (ROOT / "spec" / "esps-1.md").read_text(encoding="utf-8")
 LEVELS = dict(
     re.findall(
         r"^- \[(ESPS-[A-Z]+-[0-9]+)\].*?\b(MUST|SHOULD|MAY)\b", TEXT, re.MULTILINE | re.DOTALL
@@ -26,7 +26,7 @@ LEVELS = dict(
 )
 IDENTIFIER = re.compile(r"ESPS-[A-Z]+-[0-9]+")
 
-# What nothing proves yet, and why.
+# What nothing tests yet, and why.
 EXEMPT = {
     "ESPS-TLS-1": "TLS is specified and not built; the clients say so in one line",
     "ESPS-TLS-2": "TLS is specified and not built; the clients say so in one line",
@@ -36,11 +36,6 @@ EXEMPT = {
 TEST_FILES = sorted(
     file for file in (ROOT / "tests").rglob("*.py") if file.resolve() != Path(__file__).resolve()
 )
-VECTORS: list[dict[str, Any]] = [
-    vector
-    for file in sorted((ROOT / "spec" / "vectors").glob("*.toml"))
-    for vector in tomllib.loads(file.read_text(encoding="utf-8"))["vector"]
-]
 
 
 def remarks(source: str) -> Iterator[str]:

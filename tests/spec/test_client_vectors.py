@@ -1,11 +1,9 @@
-"""The vectors for clients, against the protocol core that both clients are made of."""
+"""The vectors for clients, run against the `ClientConnection` that both clients use."""
 
 from __future__ import annotations
 
 import contextlib
-import tomllib
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,17 +12,11 @@ from esps_portal.protocol.client_connection import ClientConnection, PendingRequ
 from esps_portal.protocol.errors import ClosedError, ProtocolError
 from esps_portal.protocol.messages import Reply, parse_answer_untrusted, parse_request_untrusted
 from esps_portal.protocol.retransmission import padded_length
-
-FILE = Path(__file__).resolve().parents[2] / "spec" / "vectors" / "answers.toml"
-VECTORS: list[dict[str, Any]] = tomllib.loads(FILE.read_text(encoding="utf-8"))["vector"]
-
-
-def of_kind(kind: str) -> list[Any]:
-    return [pytest.param(v, id=v["id"]) for v in VECTORS if v["id"].startswith(f"{kind}-")]
+from tests.spec.documents import line_of, vectors_of
 
 
 class Client:
-    """A connection that has sent a vector's requests under the vector's tags."""
+    """A connection that has sent the requests of a vector, with its tags."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         requests = [parse_request_untrusted(line.encode()) for line in lines]
@@ -45,9 +37,9 @@ def _without_tag(reply: Reply) -> str:
     return reply.encode().decode("ascii").removesuffix("\n").partition(" ")[2]
 
 
-@pytest.mark.parametrize("vector", of_kind("answer"))
+@pytest.mark.parametrize("vector", vectors_of("answer"))
 def test_a_line_of_an_answer(vector: dict[str, Any]) -> None:
-    line = bytes.fromhex(vector["hex"]) if "hex" in vector else vector["line"].encode()
+    line = line_of(vector)
     if "error" in vector:
         with pytest.raises(ProtocolError) as caught:
             parse_answer_untrusted(line)
@@ -61,7 +53,7 @@ def test_a_line_of_an_answer(vector: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("piece", [1, 7, 10_000])
-@pytest.mark.parametrize("vector", [v for v in of_kind("client") if "receive" in v.values[0]])
+@pytest.mark.parametrize("vector", [v for v in vectors_of("client") if "receive" in v.values[0]])
 def test_what_comes_over_tcp(vector: dict[str, Any], piece: int) -> None:  # ESPS-LINE-11
     client = Client(vector["requests"])
     data = vector["receive"].encode()
@@ -73,7 +65,7 @@ def test_what_comes_over_tcp(vector: dict[str, Any], piece: int) -> None:  # ESP
     assert client.connection.bye_reason == vector.get("goodbye", "")
 
 
-@pytest.mark.parametrize("vector", [v for v in of_kind("client") if "datagrams" in v.values[0]])
+@pytest.mark.parametrize("vector", [v for v in vectors_of("client") if "datagrams" in v.values[0]])
 def test_what_comes_over_udp(vector: dict[str, Any]) -> None:
     client = Client(vector["requests"])
     for datagram in vector["datagrams"]:

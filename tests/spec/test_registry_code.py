@@ -1,4 +1,4 @@
-"""`registry.toml` and the tables of the text, held against the code that has to follow them."""
+"""The code has the tables of `registry.toml` and of the specification."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ from esps_portal.protocol.urls import PortalURL
 from esps_portal.server.endings import ENDINGS, EndReason, How
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.service import Service
-from tests.spec.test_registry_tables import REGISTRY, TEXT, moves_in_table, table_in_text
+from tests.spec.documents import TEXT
+from tests.spec.test_registry_tables import REGISTRY, table_in_text, transitions_in_table
 
 SERVICES = {service.name: service for service in builtin_portal("test/1").services}
 DEFAULTS = {limit["name"]: limit["default"] for limit in REGISTRY["limit"]}
-# The limits that belong to clients; all others are a server's.
-CLIENTS = ["ack-timeout", "ack-timeout-loopback", "ack-random-factor", "max-retransmit"]
+# The limits of clients; all others are a server's.
+CLIENT_LIMITS = ["ack-timeout", "ack-timeout-loopback", "ack-random-factor", "max-retransmit"]
 
 
 def bounds(usage: str) -> tuple[int, float]:
-    """Return how many arguments a usage allows: ``[x]`` may be left out, ``...`` be repeated."""
-    words = usage.split()
-    least = sum(not word.startswith("[") for word in words)
-    return least, math.inf if "..." in usage else len(words)
+    """Return how many arguments a usage allows: ``[x]`` is optional, ``...`` repeats."""
+    names = usage.split()
+    minimum = sum(not name.startswith("[") for name in names)
+    return minimum, math.inf if "..." in usage else len(names)
 
 
 def test_version_and_port() -> None:
@@ -69,7 +70,7 @@ def test_machine_arguments() -> None:  # ESPS-ERR-2
 
 
 def test_the_table_of_ends() -> None:
-    """What a connection does when it ends is what the text says of each reason that it has."""
+    """A connection ends for each reason as the specification says."""
     rows = [
         [cell.strip() for cell in line.split("|")[1:-1]]
         for line in table_in_text("ends").splitlines()[2:]
@@ -90,7 +91,7 @@ def test_the_table_of_ends() -> None:
 
 def test_a_server_holds_the_default_limits() -> None:  # ESPS-LIM-1
     limits = Limits()
-    names = [name for name in DEFAULTS if name not in CLIENTS]
+    names = [name for name in DEFAULTS if name not in CLIENT_LIMITS]
     assert {name: getattr(limits, name.replace("-", "_")) for name in names} == {
         name: DEFAULTS[name] for name in names
     }
@@ -118,14 +119,14 @@ def test_a_client_has_the_default_times() -> None:  # ESPS-UDP-36
     assert Retransmission() == far == Retransmission.for_host("2001:db8::1")
     assert near == Retransmission.for_host("::1") == Retransmission.for_host("127.9.9.9")
     assert [far.ack_timeout, near.ack_timeout, far.ack_random_factor, far.max_retransmit] == [
-        DEFAULTS[name] for name in CLIENTS
+        DEFAULTS[name] for name in CLIENT_LIMITS
     ]
     assert (near.ack_random_factor, near.max_retransmit) == (1.5, 4)
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.25, 1.0])
 @pytest.mark.parametrize("host", ["192.0.2.1", "127.0.0.1"])
-def test_time_outs_double(host: str, chance: float) -> None:  # ESPS-UDP-34, ESPS-UDP-35
+def test_timeouts_double(host: str, chance: float) -> None:  # ESPS-UDP-34, ESPS-UDP-35
     schedule = Retransmission.for_host(host)
     first, *others = schedule.waits(chance)
     assert first == schedule.ack_timeout * (1 + chance / 2)
@@ -155,18 +156,18 @@ def test_bundled_services() -> None:
 @pytest.mark.parametrize("entry", REGISTRY["service"], ids=lambda entry: entry["name"])
 def test_a_usage_says_how_many_arguments_are_taken(entry: dict[str, Any]) -> None:
     service = SERVICES[entry["name"]]
-    most = math.inf if service.max_args == sys.maxsize else service.max_args
-    assert (service.min_args, most) == bounds(entry["usage"])
+    maximum = math.inf if service.max_args == sys.maxsize else service.max_args
+    assert (service.min_args, maximum) == bounds(entry["usage"])
 
 
 def test_flags() -> None:  # ESPS-VERB-10
-    async def task() -> None:
-        """Do nothing, later."""
-
-    def instant() -> None:
+    async def async_service() -> None:
         """Do nothing."""
 
-    functions: tuple[Callable[[], Any], ...] = (task, instant)
+    def sync_service() -> None:
+        """Do nothing."""
+
+    functions: tuple[Callable[[], Any], ...] = (async_service, sync_service)
     transports = (("tcp",), ("udp",), ("tcp", "udp"))
     found = {
         Service.declare(function, idempotent=idempotent, transports=offered).flags
@@ -179,19 +180,19 @@ def test_flags() -> None:  # ESPS-VERB-10
     }
 
 
-def test_moves_of_a_connection() -> None:
-    moves = [(a.name, signal.value, b.name) for (a, signal), b in CONNECTION_TRANSITIONS.items()]
-    assert moves == moves_in_table("connection")
-    assert {state.name for state in State} == {name for a, _, b in moves for name in (a, b)}
+def test_transitions_of_a_connection() -> None:
+    rows = [(a.name, signal.value, b.name) for (a, signal), b in CONNECTION_TRANSITIONS.items()]
+    assert rows == transitions_in_table("connection")
+    assert {state.name for state in State} == {name for a, _, b in rows for name in (a, b)}
 
 
-def test_moves_of_a_call() -> None:
-    moves = [(a.name, signal, b.name) for (a, signal), b in CALL_TRANSITIONS.items()]
-    assert moves == moves_in_table("call")
-    assert {state.name for state in CallState} == {name for a, _, b in moves for name in (a, b)}
+def test_transitions_of_a_call() -> None:
+    rows = [(a.name, signal, b.name) for (a, signal), b in CALL_TRANSITIONS.items()]
+    assert rows == transitions_in_table("call")
+    assert {state.name for state in CallState} == {name for a, _, b in rows for name in (a, b)}
 
 
-def test_states_are_the_ones_that_the_text_names() -> None:
-    said = re.search(r"in one of four states\.(.*?)\n\n", TEXT, re.DOTALL)
-    assert said is not None
-    assert re.findall(r"\b([A-Z]{4,}):", said[1]) == [state.name for state in State]
+def test_the_states_are_those_of_the_text() -> None:
+    paragraph = re.search(r"in one of four states\.(.*?)\n\n", TEXT, re.DOTALL)
+    assert paragraph is not None
+    assert re.findall(r"\b([A-Z]{4,}):", paragraph[1]) == [state.name for state in State]

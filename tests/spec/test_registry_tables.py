@@ -1,7 +1,6 @@
-"""The tables and requirements of the specification's text, held against `registry.toml`.
+"""The tables and requirements of the specification agree with `registry.toml`.
 
-This knows the files under `spec/` alone, not the code: whoever implements ESPS/1 elsewhere can
-run it beside a copy of them.
+These tests need only the files under `spec/`, not our code: another implementation can use them.
 """
 
 from __future__ import annotations
@@ -9,13 +8,12 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-SPEC = Path(__file__).resolve().parents[2] / "spec"
-TEXT = (SPEC / "esps-1.md").read_text(encoding="utf-8")
+from tests.spec.documents import SPEC, TEXT
+
 REGISTRY: dict[str, Any] = tomllib.loads((SPEC / "registry.toml").read_text(encoding="utf-8"))
 DESIGNED_ERRORS = [
     "bad-line",
@@ -40,7 +38,7 @@ Entry = dict[str, Any]
 Column = tuple[str, Callable[[Entry], str]]
 
 
-def _plain(key: str) -> Callable[[Entry], str]:
+def _text(key: str) -> Callable[[Entry], str]:
     return lambda entry: str(entry[key])
 
 
@@ -63,34 +61,34 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
             ("Verb", _code("name")),
             ("Arguments", _code("arguments")),
             ("Transports", _listed("transports")),
-            ("Order", _plain("order")),
-            ("Summary", _plain("summary")),
+            ("Order", _text("order")),
+            ("Summary", _text("summary")),
         ),
     ),
     "errors": (
         "error",
         (
             ("Error", _code("name")),
-            ("Fault", _plain("fault")),
-            ("Executed", _plain("executed")),
-            ("Retry", _plain("retry")),
+            ("Fault", _text("fault")),
+            ("Executed", _text("executed")),
+            ("Retry", _text("retry")),
             ("Ends", _yes_no("ends")),
             ("Machine arguments", _listed("machine_arguments")),
-            ("Summary", _plain("summary")),
+            ("Summary", _text("summary")),
         ),
     ),
     "limits": (
         "limit",
         (
             ("Limit", _code("name")),
-            ("Default", _plain("default")),
-            ("Unit", _plain("unit")),
+            ("Default", _text("default")),
+            ("Unit", _text("unit")),
             ("HELLO", _yes_no("hello")),
-            ("Summary", _plain("summary")),
-            ("Derivation", _plain("derivation")),
+            ("Summary", _text("summary")),
+            ("Derivation", _text("derivation")),
         ),
     ),
-    "flags": ("flag", (("Flag", _code("letter")), ("Meaning", _plain("meaning")))),
+    "flags": ("flag", (("Flag", _code("letter")), ("Meaning", _text("meaning")))),
     "services": (
         "service",
         (
@@ -99,14 +97,14 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
             ("Flags", _code("flags")),
             ("Transports", _listed("transports")),
             ("Idempotent", _yes_no("idempotent")),
-            ("Summary", _plain("summary")),
+            ("Summary", _text("summary")),
         ),
     ),
 }
 
 
 def render_table(name: str) -> str:
-    """Return the table that the text has to hold between its markers."""
+    """Return the table that the text must have between its markers."""
     key, columns = TABLES[name]
     rows = [[heading for heading, _ in columns], ["---"] * len(columns)]
     rows += [[cell(entry) for _, cell in columns] for entry in REGISTRY[key]]
@@ -114,21 +112,21 @@ def render_table(name: str) -> str:
 
 
 def table_in_text(name: str) -> str:
-    """Return what stands between a table's markers, each of which occurs once."""
+    """Return what the text has between the markers of a table."""
     found = re.findall(rf"<!-- table: {name} -->\n(.*?)<!-- end -->", TEXT, re.DOTALL)
     assert len(found) == 1, f"the text has {len(found)} tables called {name}"
     return str(found[0])
 
 
-def moves_in_table(name: str) -> list[tuple[str, str, str]]:
-    """Return the rows (state, signal, next) of a table of moves."""
+def transitions_in_table(name: str) -> list[tuple[str, str, str]]:
+    """Return the rows (state, signal, next) of a table of transitions."""
     heading, rule, *rows = table_in_text(name).splitlines()
     assert (heading, rule) == ("| State | Signal | Next |", "| --- | --- | --- |")
-    moves = []
+    transitions = []
     for row in rows:
         state, signal, following = row.strip("| ").split(" | ")
-        moves.append((state, signal, following))
-    return moves
+        transitions.append((state, signal, following))
+    return transitions
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -142,16 +140,16 @@ def test_the_text_has_no_other_tables() -> None:
 
 
 @pytest.mark.parametrize("name", ["connection", "call"])
-def test_each_state_diagram_has_the_moves_of_its_table(name: str) -> None:
+def test_each_state_diagram_has_the_transitions_of_its_table(name: str) -> None:
     after_table = TEXT.split(f"<!-- table: {name} -->")[1]
     diagram = after_table.split("```mermaid\nstateDiagram-v2\n")[1].split("```")[0]
     drawn = re.findall(r"^ +(\w+) --> (\w+): ([a-z-]+)$", diagram, re.MULTILINE)
-    moves = moves_in_table(name)
-    assert [(state, signal, following) for state, following, signal in drawn] == moves
-    assert len({move[:2] for move in moves}) == len(moves)
+    transitions = transitions_in_table(name)
+    assert [(state, signal, following) for state, following, signal in drawn] == transitions
+    assert len({row[:2] for row in transitions}) == len(transitions)
 
 
-def test_errors_stand_in_the_order_of_the_design() -> None:
+def test_errors_have_the_order_of_the_design() -> None:
     assert [error["name"] for error in REGISTRY["error"]] == DESIGNED_ERRORS
 
 
@@ -164,7 +162,7 @@ def test_entries_have_the_same_keys_and_names_of_their_own(kind: str) -> None:
 
 
 @pytest.mark.parametrize("error", REGISTRY["error"], ids=lambda entry: entry["name"])
-def test_errors_use_the_words_that_the_text_defines(error: Entry) -> None:
+def test_errors_use_the_values_that_the_text_defines(error: Entry) -> None:
     assert error["fault"] in {"client", "server", "service", "none"}
     assert error["executed"] in {"no", "yes", "maybe"}
     assert error["retry"] in {"no", "yes", "changed"}
@@ -172,7 +170,7 @@ def test_errors_use_the_words_that_the_text_defines(error: Entry) -> None:
 
 
 @pytest.mark.parametrize("service", REGISTRY["service"], ids=lambda entry: entry["name"])
-def test_flags_of_a_service_say_what_its_other_columns_say(service: Entry) -> None:
+def test_flags_of_a_service_agree_with_its_other_columns(service: Entry) -> None:
     flags = service["flags"].removesuffix("-")
     assert sorted(flags) == list(flags)
     assert set(flags) <= {flag["letter"] for flag in REGISTRY["flag"]}
@@ -223,7 +221,7 @@ def test_requirements_are_numbered_from_one_within_their_section() -> None:
         assert found == list(range(1, len(found) + 1)), section
 
 
-def test_no_level_stands_outside_a_requirement() -> None:
+def test_no_level_is_outside_a_requirement() -> None:
     rest = REQUIREMENT.sub("", TEXT)
     terminology = rest.index("The key words"), rest.index("as shown here.")
     rest = rest[: terminology[0]] + rest[terminology[1] :]

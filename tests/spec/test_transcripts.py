@@ -1,15 +1,14 @@
-"""The transcripts, those in the text and those beside it, played to a running portal.
+"""The transcripts of the specification and of ``spec/transcripts``, run against a portal.
 
-What a server says is compared token by token, apart from what may differ between two servers that
-are both right: the words behind an error's code and its machine arguments, and a product's version.
-Lines of a client that follow each other are sent together.
+The server's lines are compared token by token, except what may differ between correct servers: the
+text after an error's code and machine arguments, and the version of the product. Consecutive lines
+of the client are sent together.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import attrs
 import pytest
@@ -18,15 +17,15 @@ import trio.testing
 
 from esps_portal.protocol.registry import ERRORS
 from tests.portals import Running, running
+from tests.spec.documents import SPEC, TEXT
 
-SPEC = Path(__file__).resolve().parents[2] / "spec"
 SECTION = re.compile(r"^### (15\.\d) (.*?)\n(.*?)(?=^##)", re.MULTILINE | re.DOTALL)
 PRODUCT = re.compile(r"^esps-portal/[0-9A-Za-z.+]+$")
 
 
 @attrs.frozen
 class Transcript:
-    """A transcript: what was said, in order, as (``"C"`` or ``"S"``, line)."""
+    """A conversation; `lines` are (``"C"`` or ``"S"``, line), in order."""
 
     name: str
     datagrams: bool
@@ -40,7 +39,7 @@ class Transcript:
 
     @property
     def ends(self) -> bool:
-        """Whether the server closes the connection behind the last line."""
+        """Whether the server closes the connection after the last line."""
         return any(
             line.endswith(" QUIT") or line.startswith("* BYE") or " HTTP/" in line
             for _, line in self.lines
@@ -51,7 +50,7 @@ def transcripts() -> Iterator[Transcript]:
     for file in sorted((SPEC / "transcripts").glob("*.txt")):
         text = file.read_text(encoding="ascii")
         yield Transcript.of(file.stem, text, datagrams=file.stem.startswith("udp-"))
-    for number, title, body in SECTION.findall((SPEC / "esps-1.md").read_text(encoding="utf-8")):
+    for number, title, body in SECTION.findall(TEXT):
         (text,) = re.findall(r"```transcript\n(.*?)```", body, re.DOTALL)
         yield Transcript.of(number, text, datagrams=not title.endswith("(TCP)"))
 
@@ -65,8 +64,8 @@ of_datagrams = pytest.mark.parametrize(
 )
 
 
-def essence(line: str) -> list[str]:
-    """Return what two servers that are right have in common of a line."""
+def comparable(line: str) -> list[str]:
+    """Return the tokens of a line that are the same for all correct servers."""
     tokens = ["PRODUCT" if PRODUCT.match(token) else token for token in line.split(" ")]
     if tokens[1] != "ERR":
         return tokens
@@ -81,9 +80,8 @@ def clock() -> trio.testing.MockClock:
 
 
 def test_all_are_found() -> None:
-    text = (SPEC / "esps-1.md").read_text(encoding="utf-8")
     names = [transcript.name for transcript in TRANSCRIPTS if transcript.name.startswith("15.")]
-    assert names == [f"15.{n}" for n in range(1, 1 + text.count("```transcript"))]
+    assert names == [f"15.{n}" for n in range(1, 1 + TEXT.count("```transcript"))]
     assert [t.name for t in TRANSCRIPTS if t.datagrams] == ["udp-exchange", "15.4"]
 
 
@@ -101,7 +99,7 @@ async def test_over_tcp(transcript: Transcript, clock: trio.testing.MockClock) -
             if line == "* BYE closing":
                 await trio.testing.wait_all_tasks_blocked(0.01)  # what was sent has been read
                 portal.shut_down()
-            assert essence((await peer.line()).decode("ascii")) == essence(line)
+            assert comparable((await peer.line()).decode("ascii")) == comparable(line)
         if transcript.ends:
             assert await peer.rest() == b""
         else:
@@ -133,6 +131,8 @@ async def play(portal: Running, exchanged: list[tuple[bytes, list[str]]]) -> Non
         if expected:
             answer = (await peer.receive()).decode("ascii")
             assert answer.endswith("\n")
-            assert [essence(line) for line in answer[:-1].split("\n")] == [*map(essence, expected)]
+            assert [comparable(line) for line in answer[:-1].split("\n")] == [
+                *map(comparable, expected)
+            ]
             assert len(answer) <= 3 * len(datagram)  # ESPS-UDP-12
     await peer.assert_silence()

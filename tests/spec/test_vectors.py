@@ -1,4 +1,4 @@
-"""The vectors for servers, against the core and against a running server."""
+"""The vectors for servers, run against the parser and against a running server."""
 
 from __future__ import annotations
 
@@ -16,16 +16,7 @@ import pytest
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.messages import parse_request_untrusted
 from tests.processes import Served, served
-
-SPEC = Path(__file__).resolve().parents[2] / "spec"
-FILES = sorted((SPEC / "vectors").glob("*.toml"))
-VECTORS: list[dict[str, Any]] = [
-    vector for file in FILES for vector in tomllib.loads(file.read_text())["vector"]
-]
-
-
-def of_kind(kind: str) -> list[Any]:
-    return [pytest.param(v, id=v["id"]) for v in VECTORS if v["id"].startswith(f"{kind}-")]
+from tests.spec.documents import SPEC, VECTOR_FILES, VECTORS, line_of, vectors_of
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +25,7 @@ def portal() -> Iterator[Served]:
         yield running
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", VECTOR_FILES, ids=lambda file: file.name)
 def test_schema(file: Path) -> None:
     schema = json.loads((SPEC / "vectors" / "schema.json").read_text())
     jsonschema.validate(tomllib.loads(file.read_text()), schema)
@@ -44,9 +35,9 @@ def test_identifiers_are_unique() -> None:
     assert len({vector["id"] for vector in VECTORS}) == len(VECTORS)
 
 
-@pytest.mark.parametrize("vector", of_kind("codec"))
+@pytest.mark.parametrize("vector", vectors_of("codec"))
 def test_codec(vector: dict[str, Any]) -> None:
-    line = bytes.fromhex(vector["hex"]) if "hex" in vector else vector["line"].encode()
+    line = line_of(vector)
     if "error" in vector:
         with pytest.raises(ProtocolError) as caught:
             parse_request_untrusted(line)
@@ -79,15 +70,15 @@ def by_tag(lines: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("piece", [0, 1], ids=["whole", "byte-by-byte"])
-@pytest.mark.parametrize("vector", of_kind("tcp"))
+@pytest.mark.parametrize("vector", vectors_of("tcp"))
 def test_tcp(vector: dict[str, Any], piece: int, portal: Served) -> None:  # ESPS-LINE-11
     ends = vector.get("ends", False)
     data = (vector["send"] + ("" if ends else "zz QUIT\n")).encode()
     with socket.create_connection(("127.0.0.1", portal.port), timeout=20) as peer:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if piece and len(data) < 10_000:
-            for octet in data:
-                peer.send(bytes((octet,)))
+            for byte in data:
+                peer.send(bytes((byte,)))
         else:
             peer.sendall(data)
         with peer.makefile("rb") as answers:
@@ -98,12 +89,12 @@ def test_tcp(vector: dict[str, Any], piece: int, portal: Served) -> None:  # ESP
     assert_lines(lines, vector["expect"], in_order=vector.get("in_order", False))
 
 
-@pytest.mark.parametrize("vector", of_kind("udp"))
+@pytest.mark.parametrize("vector", vectors_of("udp"))
 def test_udp(vector: dict[str, Any], portal: Served) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.settimeout(20)
         peer.connect(("127.0.0.1", portal.port))
-        # Answers come in the order of the requests: what comes next shows a silence.
+        # Replies keep the order of the requests, so the next reply proves a silence.
         for step in vector["steps"]:
             peer.send(step["send"].encode())
             if "expect" in step:
