@@ -21,7 +21,7 @@ from esps_portal.protocol.errors import (
     SlowConsumerError,
 )
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.lines import LineSplitter, TooLong
+from esps_portal.protocol.lines import EMPTY_LINES, LineSplitter, TooLong
 from esps_portal.protocol.messages import DATA, ERR, Notice, Reply, Request, parse_answer_untrusted
 from esps_portal.protocol.registry import VERSION
 from esps_portal.tracebacks import hides_frame
@@ -34,7 +34,6 @@ MAX_BUFFERED = 64 * 1024 * 1024
 # What a line takes beside its bytes: about a tuple and an object.
 _LINE_OVERHEAD = 100
 
-_EMPTY_LINES = (b"", b"\r")
 _GREETING_START = b"* "
 # How much is kept of what is not ESPS/1, for the error.
 _MAX_QUOTED = 1024
@@ -177,7 +176,7 @@ class ClientConnection:
             if not isinstance(line, bytes):
                 self.rejected = line.head if isinstance(line, TooLong) else b""
                 raise ProtocolError("too-long", "the peer sent an over-long line")
-            if line in _EMPTY_LINES:
+            if line in EMPTY_LINES:
                 continue
             try:
                 self._take(parse_answer_untrusted(line))

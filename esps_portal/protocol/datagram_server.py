@@ -19,9 +19,8 @@ import attrs
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import (
-    DATA,
     ERR,
-    OK,
+    REPLY_KINDS,
     Notice,
     Reply,
     Request,
@@ -31,9 +30,6 @@ from esps_portal.protocol.messages import (
     readable_tag,
 )
 from esps_portal.protocol.registry import ERRORS, VERBS, ErrorCode, unknown_verb_text
-
-# A datagram with one of these as its second token is never answered (ESPS-UDP-7).
-_REPLY_KINDS = frozenset({OK, DATA, ERR})
 
 
 @attrs.define
@@ -151,8 +147,8 @@ class DatagramServer:
             return None if looks_like_answer(datagram) else self._reject(datagram, source, error)
         # Most are calls, and comparing is cheaper than a lookup: the hash of bytes is not cached.
         is_call = request.verb == b"CALL"
-        if not is_call and request.verb in _REPLY_KINDS:
-            return None
+        if not is_call and request.verb in REPLY_KINDS:
+            return None  # it may be a reply (ESPS-UDP-7)
         if self._running or self._kept:
             key = (source, request.tag)
             if key in self._running or key in self._kept:

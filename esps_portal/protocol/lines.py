@@ -44,6 +44,9 @@ class Unterminated:
     """More bytes have come without an LF than are allowed: the connection ends."""
 
 
+#: Lines that are ignored on TCP (ESPS-LINE-10).
+EMPTY_LINES = (b"", b"\r")
+
 #: What a splitter reports: a line without its LF, or what happens to one that is too long.
 LineEvent = bytes | TooLong | Skipped | Unterminated
 

@@ -27,8 +27,8 @@ _SPACE, _LAST_VISIBLE = 0x20, 0x7E
 OK = b"OK"
 DATA = b"DATA"
 ERR = b"ERR"
-_REPLIES = frozenset({OK, DATA, ERR})
-_NOTICES = frozenset({b"ESPS/1", ERR, b"BYE"})
+REPLY_KINDS = frozenset({OK, DATA, ERR})
+_NOTICE_WORDS = frozenset({b"ESPS/1", ERR, b"BYE"})
 
 
 @attrs.define
@@ -222,9 +222,9 @@ def _diagnose_answer(line: bytes) -> str:
         return error
     kind, _, args = text.partition(b" ")[2].partition(b" ")
     if text.startswith(b"*"):
-        if kind not in _NOTICES:
+        if kind not in _NOTICE_WORDS:
             return "after the * comes ESPS/1, ERR or BYE"
-    elif readable_tag(text) is None or kind not in _REPLIES:
+    elif readable_tag(text) is None or kind not in REPLY_KINDS:
         return "it is not a reply: TAG OK, TAG DATA or TAG ERR"
     elif kind == ERR and not grammar.NAME.fullmatch(args.partition(b" ")[0]):
         return "after ERR comes a code: a-z, then up to 63 of a-z 0-9 - . _"

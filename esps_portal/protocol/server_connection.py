@@ -14,7 +14,14 @@ import attrs
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.lines import LineEvent, LineSplitter, Skipped, TooLong, Unterminated
+from esps_portal.protocol.lines import (
+    EMPTY_LINES,
+    LineEvent,
+    LineSplitter,
+    Skipped,
+    TooLong,
+    Unterminated,
+)
 from esps_portal.protocol.messages import (
     OK,
     Notice,
@@ -44,7 +51,6 @@ _OPEN = State.OPEN
 _IGNORES_INPUT = frozenset({State.QUITTING, State.ENDED})
 # The verbs that act on the connection itself: CANCEL and QUIT.
 _CONNECTION_VERBS = frozenset(name for name, verb in VERBS.items() if not verb.udp)
-_EMPTY_LINES = (b"", b"\r")
 
 
 @attrs.frozen
@@ -256,7 +262,7 @@ class ServerConnection:
         return Cancel(request.tag, call, error_reply(target, "cancelled"))
 
     def _reject_malformed(self, line: bytes, error: ProtocolError) -> Reply | Notice | None:
-        if line in _EMPTY_LINES:
+        if line in EMPTY_LINES:
             return None
         return self._reject(line, readable_tag(line), error.code, error.message)
 
