@@ -219,7 +219,7 @@ class ServerConnection:
 
     def expire(self) -> list[Reply]:
         """Note that the drain has timed out; return the errors for what still runs or waits."""
-        text = "the connection is closing: the call did not end in time"
+        text = "the call did not end in time"
         replies = [error_reply(tag, "closing", text) for tag in self._calls]
         self._cancel_all()
         self._calls.clear()

@@ -73,7 +73,7 @@ def test_the_argument_comes_before_the_environment(portal: ThreadedPortal) -> No
         ("http://x", "esps://x (TCP) or esps+udp://x (UDP)"),
         ("[::1", "[IPV6] or [IPV6]:PORT"),
         ("host:99999", "host:PORT"),
-        ("::1:9", "[::1]:9, or [::1:9] where it has no port"),
+        ("::1:9", "[::1]:9, or [::1:9] if it has no port"),
         ("2867", "localhost:2867"),
         ("esps+tls://h", "esps://h:2867"),
     ],

@@ -86,7 +86,7 @@ async def test_a_shutdown_while_a_running_call_is_answered_slowly(
         listening.shut_down()
         found = await rest(client)
     out = kind in {"slice", "coalesce"}
-    refused = b"a ERR closing the%20drain%20is%20over\n"
+    refused = b"a ERR closing the%20call%20did%20not%20end%20in%20time\n"
     assert sorted(found) == sorted(
         [b"* BYE closing\n", b"b OK\n", b"a OK xyz\n" if out else refused]
     )

@@ -143,7 +143,7 @@ async def test_an_option_is_what_it_is_called(said: dict[str, Any], words: str) 
         ({"max_line": True}, "max_line must be an integer, got True"),
         ({"max_line": 3}, "max_line must be at least 512, got 3"),
         ({"max_datagram": 65508}, "max_datagram must be at least 64, at most 65507, got 65508"),
-        ({"idle": -1}, "idle is a time in seconds, 0 or more, not -1"),
+        ({"idle": -1}, "idle must be a number of seconds, 0 or more, got -1"),
     ],
 )
 def test_a_limit_says_what_it_is(said: dict[str, Any], words: str) -> None:
