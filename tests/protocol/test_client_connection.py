@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
+from esps_portal.protocol.client_connection import ClientConnection
 from esps_portal.protocol.errors import (
     ClosedError,
     PeerError,
@@ -19,7 +19,7 @@ from esps_portal.protocol.errors import (
     SlowConsumerError,
 )
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import DATA, OK, Reply, Request, parse_request_untrusted
+from esps_portal.protocol.messages import DATA, OK, Reply, parse_request_untrusted
 from tests.protocol.strategies import args, cut, deterministic, noise, notices, places, replies
 
 GREETING = b"* ESPS/1 esps-portal/0.1.0\n"
@@ -274,65 +274,3 @@ def test_only_two_errors_leave_the_stream(data: bytes, at: list[int]) -> None:
     except (ProtocolError, ClosedError):
         return
     assert len(pending.rows) <= data.count(b"DATA")
-
-
-# -- answers over UDP
-
-
-def asked() -> tuple[ClientConnection, PendingRequest]:
-    client = ClientConnection(lambda: b"mine")
-    return client, client.ask(b"CALL", ("x",))
-
-
-def test_a_datagram_holds_the_whole_answer() -> None:
-    client, pending = asked()
-    client.receive_datagram_untrusted(b"mine DATA a\nmine DATA b\r\nmine OK c\n")
-    assert (list(pending.rows), pending.result()) == ([(b"a",), (b"b",)], (b"c",))
-
-
-@pytest.mark.parametrize(
-    "datagram",
-    [
-        *(b"", b"\n", b"mine OK", b"mine DATA a\n", b"mine OK\n\n", b"mine OK \n", b"\xff\n"),
-        *(b"other OK\n", b"other DATA\nmine OK\n", b"* BYE idle\nmine OK\n", b"mine OK\n* BYE\n"),
-        *(b"* ERR\n", b"* ERR busy mine\n", b"* BYE tag-in-use mine\n"),
-        *(b"* ERR tag-in-use\n", b"* ERR tag-in-use other\n"),
-    ],
-)
-def test_a_datagram_that_answers_something_else_is_ignored(datagram: bytes) -> None:
-    # ESPS-UDP-32
-    client, pending = asked()
-    client.receive_datagram_untrusted(datagram)
-    assert not pending.has_news
-    assert client.rejected in (datagram, b"")  # empty where it is another's answer
-    client.receive_datagram_untrusted(b"mine OK\n")
-    assert pending.result() == ()
-
-
-def test_that_the_tag_is_in_use_is_an_answer() -> None:
-    # ESPS-UDP-32
-    client, pending = asked()
-    client.receive_datagram_untrusted(b"* ERR tag-in-use mine\n")
-    with pytest.raises(ReplyError, match="tag-in-use"):
-        pending.result()
-
-
-@deterministic
-@given(noise)
-def test_a_bad_datagram_raises_nothing(datagram: bytes) -> None:
-    client, pending = asked()
-    client.receive_datagram_untrusted(datagram)
-    assert not pending.has_news
-
-
-def test_the_same_request_can_be_waited_for_again() -> None:
-    # ESPS-UDP-18
-    client, pending = asked()
-    client.receive_datagram_untrusted(b"mine ERR too-large 41\n")
-    assert pending.final is not None
-    client.resume(pending)
-    assert not pending.has_news
-    assert parse_request_untrusted(pending.request.encode(41)[:-1]) == pending.request
-    client.receive_datagram_untrusted(b"mine OK a\n")
-    assert pending.result() == (b"a",)
-    assert pending.request == Request(b"mine", b"CALL", (b"x",))
