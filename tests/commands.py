@@ -1,19 +1,21 @@
-"""The command in this process, through the very function that the installed command calls.
+"""The command, in this process or in one of its own.
 
-To start an interpreter and import a network library takes a fifth of a second: what is said about a
-bad option needs neither. What a process is needed for (signals, descriptors that are closed, a
-terminal) starts `COMMAND`.
+`run` calls the function of the installed command, which saves a fifth of a second for starting
+Python and importing a network library. Tests of signals, closed descriptors or a terminal need a
+process: `start` and `run_process`.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from esps_portal.cli import main
 
@@ -21,12 +23,13 @@ COMMAND = str(Path(sys.executable).parent / "esps-portal")
 
 
 def run(*args: str | bytes, url: str = "", stdin: bytes = b"") -> tuple[int, str, str]:
-    """Return the exit code, standard output and standard error."""
+    """Run the command in this process; return exit code, standard output and standard error."""
     out, err = _Captured(), _Captured()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
+        patch.delenv("ESPS_PORTAL_URL", raising=False)
         if url:
             patch.setenv("ESPS_PORTAL_URL", url)
         with pytest.raises(SystemExit) as ended:
@@ -35,15 +38,51 @@ def run(*args: str | bytes, url: str = "", stdin: bytes = b"") -> tuple[int, str
     return ended.value.code, out.text(), err.text()
 
 
+def run_in_colour(*args: str, url: str = "") -> tuple[int, str, str]:
+    """Do what `run` does, but keep escape sequences, as click does on a terminal."""
+    result = CliRunner().invoke(main, args, env={"ESPS_PORTAL_URL": url or None}, color=True)
+    return result.exit_code, result.stdout_bytes.decode(), result.stderr_bytes.decode()
+
+
+def start(
+    *args: str | bytes, url: str = "", stdin: int = subprocess.DEVNULL, redirect: str = ""
+) -> subprocess.Popen[bytes]:
+    """Start the installed command; ``redirect`` is appended in a shell, such as ``>&-``."""
+    line: list[str | bytes] = [COMMAND, *args]
+    if redirect:
+        line = ["sh", "-c", f'exec "$@" {redirect}', "sh", *line]
+    return subprocess.Popen(
+        line,
+        env={**os.environ, **({"ESPS_PORTAL_URL": url} if url else {})},
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def run_process(*args: str | bytes, url: str = "", redirect: str = "") -> tuple[int, str, str]:
+    """Do what `run` does in a process; see `start`."""
+    with start(*args, url=url, stdin=subprocess.PIPE, redirect=redirect) as process:
+        out, err = process.communicate(timeout=60)
+    return process.returncode, out.decode(), err.decode()
+
+
+def run_failing(*args: str) -> tuple[int, str]:
+    """Return the exit code and the last line of standard error, without a traceback before it."""
+    code, _, err = run(*args)
+    assert "Traceback" not in err
+    return code, err.splitlines()[-1]
+
+
 class _Captured(io.TextIOWrapper):
-    """A standard stream that keeps what is written, through it or through its descriptor."""
+    """A standard stream that keeps what is written to it or to its descriptor."""
 
     def __init__(self) -> None:
         file = tempfile.TemporaryFile()  # noqa: SIM115 - `text` closes it
         super().__init__(file, encoding="utf-8", errors="backslashreplace", newline="\n")
 
     def text(self) -> str:
-        """Return all that was written, and close it."""
+        """Return everything that was written, and close the stream."""
         with self:
             self.seek(0)
             return self.read()

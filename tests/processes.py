@@ -1,4 +1,4 @@
-"""Portals as processes: the installed command, as a user would start it."""
+"""Portals and proxies as processes, started as by a user."""
 
 from __future__ import annotations
 
@@ -38,10 +38,18 @@ class Served:
         return f"esps://127.0.0.1:{self.port}"
 
     def first_lines(self, count: int) -> str:
-        """Return the first lines that it printed for a person."""
+        """Return the first lines of its output, which is for a person."""
         while len(self.lines) < count:
             self.lines.append(self.output.readline())
         return "".join(self.lines)
+
+    def stop_and_read_log(self) -> list[str]:
+        """End it gracefully, and return the lines of standard error."""
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.stderr is not None
+        lines = self.process.stderr.read().splitlines()
+        assert self.process.wait(30) == 0
+        return lines
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
@@ -51,7 +59,7 @@ class Served:
 
 @contextlib.contextmanager
 def served(*options: str, json_lines: bool = True, command: str = "serve") -> Iterator[Served]:
-    """Start a portal, or a proxy, on a free port; it has ended when the block is left."""
+    """Start a portal, or a proxy, on a free port; end it when the block is left."""
     line = [sys.executable, "-m", "esps_portal", command, "--port", "0", *options]
     if json_lines:
         line.append("--json")

@@ -1,6 +1,6 @@
-"""The command ``esps-portal``: arguments in, calls, words out.
+"""The command ``esps-portal``.
 
-Each command has a module of its own, imported when it is needed: help does not wait for a network
+Each command has a module of its own, imported when it is needed: --help does not wait for a network
 library.
 """
 
@@ -17,13 +17,13 @@ from typing import Any
 import click
 
 from esps_portal import __version__
-from esps_portal.cli.errors import INTERRUPTED, READER_GONE, complain, did_you_mean, line
-from esps_portal.cli.output import CannotWriteError, guard_output
+from esps_portal.cli.errors import INTERRUPTED, READER_GONE, did_you_mean, print_error, usage_line
+from esps_portal.cli.output import CannotWriteError, guard_stdout
 
-# What a shell sets that asks for a completion.
+# Set by a shell that asks for a completion.
 _COMPLETION = "_ESPS_PORTAL_COMPLETE"
 
-# Command to module and attribute, in the order of the help.
+# The module and attribute of each command, in the order of --help.
 _COMMANDS = {
     "serve": ("serve", "serve_command"),
     "run": ("run", "run_command"),
@@ -37,12 +37,12 @@ _COMMANDS = {
 
 
 class _LazyGroup(click.Group):
-    """Imports a command's module when the command is looked up, and reports errors in one line.
+    """Imports the module of a command on demand, and prints each error in one line.
 
-    Every exception that is meant for the user of a command passes through here.
+    `main` is the one place that turns exceptions into messages and exit codes.
     """
 
-    def main(  # type: ignore[override]  # click has overloads, for what is told apart in here
+    def main(  # type: ignore[override]  # click has overloads for standalone_mode
         self,
         args: Sequence[str] | None = None,
         prog_name: str | None = None,
@@ -50,13 +50,13 @@ class _LazyGroup(click.Group):
         standalone_mode: bool = True,  # noqa: FBT001, FBT002 - click's signature
         **extra: Any,  # noqa: ANN401 - the same
     ) -> object:
-        """Run the command that the arguments name, and exit with its code."""
+        """Run the command in the arguments, and exit with its code."""
         if _COMPLETION in os.environ:
             importlib.import_module(f"{__name__}.bash_completion")
         run = partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
         if not standalone_mode:
             return run()
-        guard_output()
+        guard_stdout()
         try:
             code: object = run()
             if sys.stdout is not None:
@@ -67,19 +67,19 @@ class _LazyGroup(click.Group):
             error.show()
             sys.exit(error.exit_code)
         except click.ClickException as error:
-            complain(line(error))
+            print_error(usage_line(error))
             sys.exit(error.exit_code)
         except CannotWriteError as error:
-            sys.exit(_cannot_write(error))
+            sys.exit(_report_write_error(error))
         except BaseExceptionGroup as group:
             found, others = group.split(CannotWriteError)
             if found is None or others is not None:
-                raise  # a bug, which a traceback helps to find
-            sys.exit(_cannot_write(_first(found)))
+                raise  # a bug: show the traceback
+            sys.exit(_report_write_error(_first(found)))
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
-        """Run the command; Ctrl-C ends it without a word, where click has some."""
+        """Run the command; unlike click, print nothing after Ctrl-C."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -87,7 +87,7 @@ class _LazyGroup(click.Group):
         except click.UsageError as error:
             name = ctx.invoked_subcommand
             command = self.get_command(ctx, name) if name else None
-            if error.ctx is None and command is not None:  # click's parser does not say whose it is
+            if error.ctx is None and command is not None:  # click's parser leaves the command out
                 error.ctx = click.Context(command, ctx, name)
             raise
 
@@ -97,19 +97,19 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             if cmd_name.startswith("-") or ctx.resilient_parsing:
-                return None  # an option, or a word that is being completed
-            meant = did_you_mean(difflib.get_close_matches(cmd_name, _COMMANDS))
-            raise click.UsageError(f"No such command {cmd_name!r}{meant}", ctx)
+                return None  # an option, or a word to complete
+            suggestion = did_you_mean(difflib.get_close_matches(cmd_name, _COMMANDS))
+            raise click.UsageError(f"No such command {cmd_name!r}{suggestion}", ctx)
         module, attribute = _COMMANDS[cmd_name]
         command = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
-        assert isinstance(command, click.Command)  # noqa: S101 - the table above says so
+        assert isinstance(command, click.Command)  # noqa: S101 - for the type checker
         return command
 
 
-def _cannot_write(error: CannotWriteError) -> int:
-    """Report it, unless it is only that the reader has gone; return the exit code."""
+def _report_write_error(error: CannotWriteError) -> int:
+    """Print the error, unless the reader is gone; return the exit code."""
     if error.reason:
-        complain(f"esps-portal: {error}")
+        print_error(f"esps-portal: {error}")
         return 1
     return READER_GONE
 
@@ -125,18 +125,18 @@ def _first(group: BaseExceptionGroup[CannotWriteError]) -> CannotWriteError:
     "esps-portal",
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
-    epilog="Exit codes: 0 done, 1 the thing asked about failed, 2 bad usage, 130 Ctrl-C, "
-    "141 the reader of the output has gone.",
+    epilog="Exit codes: 0 success, 1 failure, 2 bad usage, 130 Ctrl-C, "
+    "141 the reader of the output is gone.",
 )
 @click.version_option(__version__, prog_name="esps-portal")
 def main() -> None:
     """A real TCP and UDP peer on port 2867, and tools to talk to it.
 
     \b
-    esps-portal serve              start a portal; then, in another terminal,
-    esps-portal call echo hello    talk to it
-    esps-portal spec               read what it speaks: ESPS/1
+    esps-portal serve              start a portal
+    esps-portal call echo hello    call it, from another terminal
+    esps-portal spec               read its protocol, ESPS/1
 
-    Completion: eval "$(_ESPS_PORTAL_COMPLETE=bash_source esps-portal)",
+    Shell completion: eval "$(_ESPS_PORTAL_COMPLETE=bash_source esps-portal)",
     or zsh_source, or fish_source.
-    """  # noqa: D301 - click wants the character itself in front of what keeps its lines
+    """  # noqa: D301 - click needs the character itself before a block that keeps its lines

@@ -1,12 +1,12 @@
 """The access log: a line for each request, written when it has ended, for a person.
 
-It is a sink of the journal. A line has the time, the client, the transport, the request, how it
-ended, how long that took, and the fault that hit it:
+It is a sink of the journal. A line has the time, the client, the transport, the request, the
+result, the duration, and the fault that struck, if any:
 
     12:03:44 127.0.0.1:50312 tcp CALL echo hi -> OK 0.2 ms
     12:03:45 127.0.0.1:50312 tcp CALL echo hi -> faulted (OK) 0.1 ms; fault: reset service=echo
 
-Of what a client sent nothing is shown but visible ASCII, and not more than fits a line.
+What a client sent is escaped to printable ASCII, and shortened so that the line fits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from esps_portal.inspection.tool_tables import bracketed
+from esps_portal.inspection.line_format import host_port, shortened
 from esps_portal.journal.records import (
     ABORTED,
     FAULTED,
@@ -26,83 +26,78 @@ from esps_portal.journal.records import (
 )
 from esps_portal.protocol.escape import printable
 
-# Characters of a request, in a file.
-_LONGEST_REQUEST = 200
-# What the rest of a line takes on a terminal, with an IPv4 address and no fault; and the least.
-_REST, _LEAST = 43, 30
-_LONGEST_CODE = 64
-_LONGEST_FAULT = 120
+# Characters of a request in a file, of an error code, and of a fault.
+_MAX_REQUEST, _MAX_CODE, _MAX_FAULT = 200, 64, 120
+# On a terminal a request gets the width less the rest of the line (with an IPv4 address and no
+# fault), but at least this many characters.
+_REST_OF_LINE, _MIN_REQUEST = 43, 30
 
 
 class AccessLog:
     """Writes the lines; `write` is a sink of a journal.
 
     Args:
-        put: takes each line, with its LF.
-        columns: the width of the terminal; 0 in a file, whose lines have the date too.
+        write_line: called with each line, its LF included.
+        columns: the width of the terminal; 0 (the default) for a file, whose lines have the date.
     """
 
-    def __init__(self, put: Callable[[bytes], None], columns: int = 0) -> None:
-        self._put = put
+    def __init__(self, write_line: Callable[[bytes], None], columns: int = 0) -> None:
+        self._write_line = write_line
         self._time_format = "%H:%M:%S" if columns else "%Y-%m-%d %H:%M:%S"
-        self._longest = max(_LEAST, columns - _REST) if columns else _LONGEST_REQUEST
+        self._max_request = max(_MIN_REQUEST, columns - _REST_OF_LINE) if columns else _MAX_REQUEST
 
     def write(self, entry: Entry) -> None:
-        """Write a line, if this is the end of a request, or of a connection without one."""
-        line = access_line(entry, self._longest)
+        """Write a line at the end of a request, or of a connection without requests."""
+        line = access_line(entry, self._max_request)
         if line:
             now = time.strftime(self._time_format)
-            self._put(f"{now} {line}\n".encode("ascii", "backslashreplace"))
+            self._write_line(f"{now} {line}\n".encode("ascii", "backslashreplace"))
 
 
-def access_line(entry: Entry, longest: int) -> str:
-    """Return the line for an entry, without the time; empty where it is not worth one.
+def access_line(entry: Entry, max_request: int) -> str:
+    """Return the line for an entry, without the time; empty if the entry has none.
 
     Args:
-        longest: characters of the request; a longer one is cut.
+        entry: what the journal recorded.
+        max_request: the maximum length of the request, in characters; a longer one is shortened.
     """
     subject = entry.subject
     if isinstance(subject, RecordedCall):
-        return "" if entry.event == RECEIVED else _request_line(subject, longest)
+        return "" if entry.event == RECEIVED else _request_line(subject, max_request)
     if subject.closed is None or (subject.requests and not subject.fault):
-        return ""  # its requests have told what there is to tell
+        return ""  # its requests have lines
     return _connection_line(subject)
 
 
-def _request_line(call: RecordedCall, longest: int) -> str:
-    took = (call.ended or call.received) - call.received
-    shown = f"{_client(call.remote)} {call.transport} {_request(call, longest)}"
-    # One that was to hit a call's reply has not struck where the call ended without one.
-    struck = "" if call.state == ABORTED else call.fault
-    return f"{shown} -> {_result(call)} {took * 1000:.1f} ms{_fault(struck)}"
+def _request_line(call: RecordedCall, max_request: int) -> str:
+    duration = (call.ended or call.received) - call.received
+    request = f"{host_port(*call.remote)} {call.transport} {_request(call, max_request)}"
+    # A fault of the reply has not struck if the call ended without a reply.
+    fault = "" if call.state == ABORTED else call.fault
+    return f"{request} -> {_result(call)} {duration * 1000:.1f} ms{_fault(fault)}"
 
 
 def _connection_line(connection: RecordedConnection) -> str:
-    asked = f"({connection.requests or 'no'} request{'s' * (connection.requests > 1)})"
+    requests = f"({connection.requests or 'no'} request{'s' * (connection.requests > 1)})"
     result = f"closed by {connection.closed_by} ({connection.how.upper()})"
-    took = (connection.closed or 0) - connection.opened
-    shown = f"{_client(connection.remote)} tcp {asked}"
-    return f"{shown} -> {result} {took * 1000:.1f} ms{_fault(connection.fault)}"
+    duration = (connection.closed or 0) - connection.opened
+    start = f"{host_port(*connection.remote)} tcp {requests}"
+    return f"{start} -> {result} {duration * 1000:.1f} ms{_fault(connection.fault)}"
 
 
-def _client(remote: tuple[str, int]) -> str:
-    host, port = remote
-    return f"{bracketed(host)}:{port}"
-
-
-def _request(call: RecordedCall, longest: int) -> str:
-    """Return the request as it came, without its tag; in quotes where it is not one."""
+def _request(call: RecordedCall, max_length: int) -> str:
+    """Return the request as it was sent, without its tag; in quotes if it is not a valid one."""
     if call.request is None:
-        return f'"{_shown(call.data, longest)}"'
-    _, *words = call.data.removesuffix(b"\r").split(b" ")
-    if words and words[-1].startswith(b"#"):  # padding, which no argument begins with
-        words.pop()
-    return _shown(b" ".join(words), longest)
+        return f'"{_escaped(call.data, max_length)}"'
+    _, *parts = call.data.removesuffix(b"\r").split(b" ")
+    if parts and parts[-1].startswith(b"#"):  # padding; no argument begins with #
+        parts.pop()
+    return _escaped(b" ".join(parts), max_length)
 
 
 def _result(call: RecordedCall) -> str:
-    """Return how it ended: the reply, or that there was none."""
-    reply = f"ERR {_shown(call.code.encode(), _LONGEST_CODE)}" if call.code else "OK"
+    """Return the kind of the reply, or that there was none."""
+    reply = f"ERR {_escaped(call.code.encode(), _MAX_CODE)}" if call.code else "OK"
     if call.state == FAULTED:
         return f"faulted ({reply})" if call.sent else "faulted"
     if call.state == REPLAYED:
@@ -113,10 +108,9 @@ def _result(call: RecordedCall) -> str:
 
 
 def _fault(fault: str) -> str:
-    return f"; fault: {_shown(fault.encode(), _LONGEST_FAULT)}" if fault else ""
+    return f"; fault: {_escaped(fault.encode(), _MAX_FAULT)}" if fault else ""
 
 
-def _shown(data: bytes, longest: int) -> str:
-    """Return bytes as at most so many characters of visible ASCII."""
-    text = printable(data, longest)
-    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+def _escaped(data: bytes, max_length: int) -> str:
+    """Return bytes as at most ``max_length`` characters of printable ASCII."""
+    return shortened(printable(data, max_length), max_length)

@@ -1,7 +1,7 @@
-"""click's completion for bash, of the line as it was typed.
+"""click's completion for bash, from the line as it was typed.
 
-bash takes a word apart at each ``:`` and ``=``, and click would join the parts of 127.0.0.1:2867
-with spaces. Importing this module puts it in the place of click's.
+bash splits words at each ``:`` and ``=``, and click joins the parts of 127.0.0.1:2867 with spaces.
+Importing this module replaces click's completion for bash.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import os
 from click.shell_completion import BashComplete, add_completion_class, split_arg_string
 
 
-class WholeWordsBashComplete(BashComplete):
-    """Reads the line up to the cursor, in place of bash's words."""
+class LineBashComplete(BashComplete):
+    """Reads the line up to the cursor instead of bash's words."""
 
     source_template = BashComplete.source_template.replace(
         "COMP_CWORD=$COMP_CWORD", 'COMP_CWORD=$COMP_CWORD COMP_LINE="${COMP_LINE:0:$COMP_POINT}"'
     )
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Return the words before the one that is completed, and that one."""
-        if "COMP_LINE" not in os.environ:  # a script that click made, kept in a file
+        """Return the words before the one to complete, and that one."""
+        if "COMP_LINE" not in os.environ:  # a completion script saved by an older version
             return super().get_completion_args()
-        # With a letter more there is always a last word, be it empty or in quotes that are open.
+        # With one more letter there is always a last word, even if it is empty or an open quote.
         _, *before, last = split_arg_string(os.environ["COMP_LINE"] + "x")
         return before, last[:-1]
 
 
-add_completion_class(WholeWordsBashComplete)
+add_completion_class(LineBashComplete)

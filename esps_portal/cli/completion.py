@@ -1,6 +1,6 @@
-"""What a shell completes: services, which the portal is asked for, files, faults.
+"""What a shell completes: services (from the portal), files, faults.
 
-Whatever goes wrong completes nothing, and says nothing: a person is in the middle of a line.
+An error completes nothing and prints nothing: the user is in the middle of typing a line.
 """
 
 from __future__ import annotations
@@ -18,64 +18,64 @@ from esps_portal.protocol.errors import EspsError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-# Seconds that a person waits for the shell to complete a word.
-_PATIENCE = 0.5
-# How a portal may have been named.
-_GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
-# Selectors that a fault cannot have that comes before any request.
-_OF_REQUESTS = ("service", "request", "when")
+# Seconds to wait for a portal while the user waits for the shell.
+_TIMEOUT = 0.5
+# Where a portal may have been given.
+_EXPLICIT = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+# Selectors of requests, which accept-close cannot have: it comes before any request.
+_REQUEST_SELECTORS = ("service", "request", "when")
 
 
 def complete_file(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Have the shell complete a file's name."""
-    from click.shell_completion import CompletionItem  # noqa: PLC0415 - for those who press TAB
+    """Have the shell complete a file name."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415 - only for completion
 
     return [CompletionItem(incomplete, type="file")]
 
 
 def complete_service(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """Return the services of the portal that --url or ESPS_PORTAL_URL names."""
+    """Return the services of the portal in --url or ESPS_PORTAL_URL."""
     url = ctx.params.get("url")
-    if url is None and ctx.get_parameter_source("url") in _GIVEN:
-        return []  # it names no portal
-    from esps_portal.cli.options import DEFAULT_URL  # noqa: PLC0415 - options name completions
+    if url is None and ctx.get_parameter_source("url") in _EXPLICIT:
+        return []  # not a portal's address
+    from esps_portal.cli.options import DEFAULT_URL  # noqa: PLC0415 - options imports completions
 
     names: list[str] = []
-    # A thread, since looking a host up cannot be bounded; at the end nobody waits for it.
-    asking = threading.Thread(target=_ask_services, args=(url or DEFAULT_URL, names), daemon=True)
-    asking.start()
-    asking.join(_PATIENCE)
-    return _beginning_with(incomplete, list(names))
+    # In a daemon thread: resolving a host has no timeout.
+    request = threading.Thread(target=_add_services, args=(url or DEFAULT_URL, names), daemon=True)
+    request.start()
+    request.join(_TIMEOUT)
+    return _starting_with(incomplete, list(names))
 
 
-def _ask_services(url: str, names: list[str]) -> None:
-    from esps_portal import blocking  # noqa: PLC0415 - for those who press TAB here
+def _add_services(url: str, names: list[str]) -> None:
+    from esps_portal import blocking  # noqa: PLC0415 - only for completion
 
     try:
-        with blocking.connect(url, timeout=_PATIENCE) as portal:
-            offered = portal.services()
+        with blocking.connect(url, timeout=_TIMEOUT) as portal:
+            services = portal.services()
     except (EspsError, ValueError):
         return
-    # The shell reads them: nothing else of a stranger's may reach it.
-    names += [name for name in offered if grammar.NAME.fullmatch(name.encode())]
+    # The shell evaluates them, and the peer is not trusted.
+    names += [name for name in services if grammar.NAME.fullmatch(name.encode())]
 
 
 def complete_fault(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-    """Return names of faults; after a name, its parameters and selectors; after some, values."""
-    from esps_portal.faults.fault_types import VOCABULARY  # noqa: PLC0415 - for --fault alone
+    """Return names of faults; after a name its keys; after some keys their values."""
+    from esps_portal.faults.fault_types import VOCABULARY  # noqa: PLC0415 - only for --fault
 
     before, ___, last = incomplete.rpartition(" ")
     if not before:
-        return _beginning_with(incomplete, VOCABULARY)
-    name, *words = before.split()
+        return _starting_with(incomplete, VOCABULARY)
+    name, *pairs = before.split()
     if name not in VOCABULARY:
         return []
-    given = {word.partition("=")[0] for word in words}
-    return [f"{before} {word}" for word in _beginning_with(last, _fault_words(name, given))]
+    given = {pair.partition("=")[0] for pair in pairs}
+    return [f"{before} {pair}" for pair in _starting_with(last, _fault_keys(name, given))]
 
 
-def _fault_words(name: str, given: set[str]) -> Iterable[str]:
-    """Return what may follow a fault's name; where there are few values, with each."""
+def _fault_keys(name: str, given: set[str]) -> Iterable[str]:
+    """Return ``key=`` for each key of a fault; if it has few values, ``key=value`` for each."""
     from esps_portal.faults.fault_types import SELECTORS, VOCABULARY  # noqa: PLC0415 - as above
 
     fault = VOCABULARY[name]
@@ -83,11 +83,11 @@ def _fault_words(name: str, given: set[str]) -> Iterable[str]:
         "when": ("before", "after") if fault.before else ("after",),
         "transport": sorted(fault.transports),
     }
-    # Some name a parameter that is a selector as well: seed.
+    # A parameter may have the name of a selector: seed.
     for key in dict.fromkeys((*fault.parameters, *SELECTORS)):
-        if key not in given and not (name == "accept-close" and key in _OF_REQUESTS):
+        if key not in given and not (name == "accept-close" and key in _REQUEST_SELECTORS):
             yield from (f"{key}={value}" for value in values.get(key, ("",)))
 
 
-def _beginning_with(incomplete: str, words: Iterable[str]) -> list[str]:
+def _starting_with(incomplete: str, words: Iterable[str]) -> list[str]:
     return [word for word in words if word.startswith(incomplete)]

@@ -1,4 +1,4 @@
-"""What goes wrong is one line on standard error that says what to do, and an exit code."""
+"""Errors of the command: one line on standard error that says what to do, and an exit code."""
 
 from __future__ import annotations
 
@@ -9,50 +9,50 @@ from typing import NoReturn
 
 import click
 
-from esps_portal.cli.output import text
+from esps_portal.cli.output import escaped
 
-#: What a shell reports for a program that ended by Ctrl-C.
+#: The exit code that a shell reports for a program ended by Ctrl-C.
 INTERRUPTED = 128 + signal.SIGINT
-#: And for one, such as cat, whose reader has gone: ``cat file | head -1``.
+#: And for one whose reader has gone: ``cat file | head -1``.
 READER_GONE = 128 + signal.SIGPIPE
 
 
-def complain(message: str) -> None:
-    """Print a line on standard error; if that cannot be written, the exit code must do."""
+def print_error(line: str) -> None:
+    """Print a line on standard error; if that fails, only the exit code reports the error."""
     try:
-        click.echo(message, err=True)
+        click.echo(line, err=True)
     except OSError:
-        sys.stderr = None  # or what is left in its buffer changes the exit code
+        sys.stderr = None  # Python would flush its buffer at exit, and change the exit code
 
 
-def fail(message: str) -> NoReturn:
-    """Print one line on standard error and exit 1."""
-    complain(message)
+def exit_with_error(message: str) -> NoReturn:
+    """Print ``esps-portal: MESSAGE`` on standard error and exit 1."""
+    print_error(f"esps-portal: {message}")
     raise click.exceptions.Exit(1)
 
 
-def line(error: click.ClickException) -> str:
-    """Return a usage error in one line, with where to read on."""
-    message = _no_such_option(error) or error.format_message()
-    said = " ".join(part.strip() for part in message.splitlines())
-    said = text(said.encode("utf-8", "surrogateescape"))
+def usage_line(error: click.ClickException) -> str:
+    """Return click's error in one line, with a pointer to the help."""
+    message = _unknown_option(error) or error.format_message()
+    joined = " ".join(part.strip() for part in message.splitlines())
+    joined = escaped(joined.encode("utf-8", "surrogateescape"))
     if not isinstance(error, click.UsageError):
-        return f"esps-portal: {said}"
+        return f"esps-portal: {joined}"
     path = "esps-portal" if error.ctx is None else error.ctx.command_path
-    return f"{path}: {said.removesuffix('.')}; see {path} --help"
+    return f"{path}: {joined.removesuffix('.')}; see {path} --help"
 
 
 def did_you_mean(names: Sequence[str]) -> str:
-    """Return the names that are like a wrong one as a question, or nothing."""
+    """Return a question that suggests these names; empty if there are none."""
     return f" (did you mean {' or '.join(map(repr, names))}?)" if names else ""
 
 
-def _no_such_option(error: click.ClickException) -> str:
-    """Return what is wrong with an unknown option, and how an argument is given that looks so."""
+def _unknown_option(error: click.ClickException) -> str:
+    """Return the message for an unknown option; empty for any other error."""
     if not isinstance(error, click.NoSuchOption):
         return ""
     command = error.ctx.command if error.ctx else None
-    takes_any = command is not None and any(p.nargs == -1 for p in command.params)
-    hint = "; an argument that begins with - goes after --" if takes_any else ""
-    meant = did_you_mean(sorted(error.possibilities or ()))
-    return f"No such option {error.option_name!r}{meant}{hint}"
+    has_arguments = command is not None and any(p.nargs == -1 for p in command.params)
+    hint = "; put arguments that begin with - after --" if has_arguments else ""
+    suggestion = did_you_mean(sorted(error.possibilities or ()))
+    return f"No such option {error.option_name!r}{suggestion}{hint}"

@@ -1,4 +1,4 @@
-"""Events as JSON lines on standard output, for a program that may or may not read them."""
+"""Events as JSON lines on standard output, for a program that may not read them."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from esps_portal.cli.line_writer import LineWriter
 
 
 class Events:
-    """Writes events as they come; see `LineWriter`."""
+    """Writes events without waiting for the reader; see `LineWriter`."""
 
     def __init__(self) -> None:
-        # Where it is closed the first event, which is printed before any comes here, says so.
+        # If it is closed, printing the event "ready" has failed before.
         descriptor = -1 if sys.stdout is None else sys.stdout.fileno()
         self._writer = LineWriter(descriptor, lambda lost: _line({"event": "lost", "count": lost}))
 
     def put(self, event: Mapping[str, object]) -> None:
-        """Write one, soon."""
+        """Queue an event to be written."""
         self._writer.put(_line(event))
 
     async def run(self) -> None:
-        """Write what comes, until `finish` or as long as there is a reader."""
+        """Write events until `finish`, or until the reader is gone."""
         await self._writer.run()
 
     async def finish(self, last: Mapping[str, object]) -> None:
-        """Write one more, and wait for its reader, but not indefinitely."""
+        """Queue a last event, and wait at most a second until all is written."""
         self.put(last)
         await self._writer.finish()
 

@@ -1,4 +1,4 @@
-"""Lines to a descriptor whose reader may be slow or gone: the portal never waits for one."""
+"""Writes lines to a descriptor without waiting: its reader may be slow or gone."""
 
 from __future__ import annotations
 
@@ -10,79 +10,79 @@ from functools import partial
 
 import trio
 
-# What waits for a slow reader; further lines are dropped, and counted.
-_MOST_LINES = 10_000
-_MOST_BYTES = 8 << 20
-# Seconds that the end waits for a reader.
-_PATIENCE = 1.0
+# The maximum that is queued for a slow reader; further lines are dropped, and counted.
+_MAX_LINES = 10_000
+_MAX_BYTES = 8 << 20
+# Seconds that `finish` waits for the reader.
+_FINISH_TIMEOUT = 1.0
 
 
 class LineWriter:
-    """Writes lines as they come, and never makes the portal wait for their reader.
+    """Queues lines, and writes them in a thread.
 
-    A test suite that starts a portal may read its first line and no more: the pipe fills up, and
-    the writer blocks. So a thread writes.
+    A test suite may read only the first line of a portal that it starts: then the pipe fills up,
+    and writing blocks.
 
     Args:
-        descriptor: where they go.
-        lost: returns a line that says how many were dropped.
+        descriptor: the file descriptor to write to.
+        dropped_line: returns the line that reports how many lines were dropped.
     """
 
-    def __init__(self, descriptor: int, lost: Callable[[int], bytes]) -> None:
+    def __init__(self, descriptor: int, dropped_line: Callable[[int], bytes]) -> None:
         self._descriptor = descriptor
-        self._lost_line = lost
-        self._waiting: deque[bytes] = deque()
-        self._held = 0
-        self._lost = 0
-        self._news = trio.Event()
+        self._dropped_line = dropped_line
+        self._queue: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._dropped = 0
+        self._wakeup = trio.Event()
         self._finishing = False
-        self._over = trio.Event()
+        self._ended = trio.Event()
 
     def put(self, line: bytes) -> None:
-        """Write a line, its LF included, soon. Only for tasks of the run that `run` is in."""
-        if self._over.is_set():
+        """Queue a line, its LF included. Call it only from the trio run that `run` is in."""
+        if self._ended.is_set():
             return
-        if len(self._waiting) >= _MOST_LINES or self._held >= _MOST_BYTES:
-            self._lost += 1
+        if len(self._queue) >= _MAX_LINES or self._queued_bytes >= _MAX_BYTES:
+            self._dropped += 1
             return
-        self._waiting.append(line)
-        self._held += len(line)
-        self._news.set()
+        self._queue.append(line)
+        self._queued_bytes += len(line)
+        self._wakeup.set()
 
     async def run(self) -> None:
-        """Write what comes, until `finish` or as long as there is a reader."""
+        """Write queued lines until `finish`, or until the reader is gone."""
         try:
-            while not self._finishing or self._waiting:
-                await self._news.wait()
-                self._news = trio.Event()
-                lines = list(self._waiting)
-                self._waiting.clear()
-                self._held = 0
-                if self._lost:
-                    lines.append(self._lost_line(self._lost))
-                    self._lost = 0
+            while not self._finishing or self._queue:
+                await self._wakeup.wait()
+                self._wakeup = trio.Event()
+                lines = list(self._queue)
+                self._queue.clear()
+                self._queued_bytes = 0
+                if self._dropped:
+                    lines.append(self._dropped_line(self._dropped))
+                    self._dropped = 0
                 await trio.to_thread.run_sync(
                     partial(_write, self._descriptor, b"".join(lines)), abandon_on_cancel=True
                 )
         except OSError:
-            return  # nobody reads any more
+            return  # the reader is gone
         finally:
-            self._over.set()
-            self._waiting.clear()
+            self._ended.set()
+            self._queue.clear()
 
     async def finish(self) -> None:
-        """Wait until everything is written, but not indefinitely."""
+        """Wait until all is written, but at most a second."""
         self._finishing = True
-        self._news.set()
-        with trio.move_on_after(_PATIENCE):
-            await self._over.wait()
+        self._wakeup.set()
+        with trio.move_on_after(_FINISH_TIMEOUT):
+            await self._ended.wait()
 
 
 def _write(descriptor: int, data: bytes) -> None:
-    """Write past Python's own buffer: its lock would be held by a thread that nobody waits for."""
+    """Write without Python's buffer: an abandoned thread would keep its lock."""
     view = memoryview(data)
     while view:
         try:
             view = view[os.write(descriptor, view) :]
-        except BlockingIOError:  # the other end has made it so: they share it
+        except BlockingIOError:  # another process that shares it made it non-blocking
             select.select([], [descriptor], [])

@@ -1,4 +1,4 @@
-"""The options that commands share, and the types of what is given for them."""
+"""Options that commands share, and their types."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from click.core import ParameterSource
 from esps_portal.protocol.urls import PortalURL
 
 DEFAULT_URL = "esps://127.0.0.1:2867"
-#: Seconds that connecting may take, whatever is asked then.
-CONNECTING = 10.0
+#: Seconds to connect, for every command.
+CONNECT_TIMEOUT = 10.0
 
 
 class TargetType(click.ParamType[str]):
-    """What names a portal: HOST, HOST:PORT, [::1]:PORT or a URL. Its value is the URL."""
+    """The address of a portal: HOST, HOST:PORT, [::1]:PORT or a URL. Its value is the URL."""
 
     name = "target"
 
@@ -27,46 +27,46 @@ class TargetType(click.ParamType[str]):
     ) -> str:
         """Return the URL."""
         try:
-            named = PortalURL.parse(str(value))
+            url = PortalURL.parse(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        if named.transport == "tls":
-            plain = PortalURL("tcp", named.host, named.port)
-            self.fail(f"TLS is not available in this release; write {plain}", param, ctx)
-        return str(named)
+        if url.transport == "tls":
+            without_tls = PortalURL("tcp", url.host, url.port)
+            self.fail(f"TLS is not available in this release; write {without_tls}", param, ctx)
+        return str(url)
 
 
 class HostType(click.ParamType[str]):
-    """A host name or an address, checked for its form alone."""
+    """A host name or address; only its form is checked."""
 
     name = "host"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None, /
     ) -> str:
-        """Return the host, if it may be one."""
+        """Return the host."""
         host = str(value)
         if ":" in host and not _is_address(host):
             self._fail_with_port(host, param, ctx)
         if not host or any(c.isspace() or not c.isprintable() for c in host):
-            self.fail(f"{host!r} is not the name or address of a host", param, ctx)
+            self.fail(f"{host!r} is not a host name or address", param, ctx)
         try:
-            host.encode("idna")  # as every look-up does
+            host.encode("idna")  # as resolving does
         except UnicodeError:
-            self.fail(f"{host!r} is not the name of a host", param, ctx)
+            self.fail(f"{host!r} is not a host name", param, ctx)
         return host
 
     def _fail_with_port(
         self, text: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> NoReturn:
-        """Say how to write what names a host, and perhaps a port, as elsewhere."""
+        """Fail for a host with a port, or a URL, and say how to write it."""
         try:
-            named = PortalURL.parse(text)
+            url = PortalURL.parse(text)
         except ValueError:
-            self.fail(f"{text!r} is not the name or address of a host", param, ctx)
+            self.fail(f"{text!r} is not a host name or address", param, ctx)
         port = text.rpartition("]")[2].rpartition(":")[2]
-        with_port = f" --port {named.port}" if port.isdigit() else ""
-        self.fail(f"{text!r} is more than a host; write {named.host}{with_port}", param, ctx)
+        with_port = f" --port {url.port}" if port.isdigit() else ""
+        self.fail(f"expected only a host, got {text!r}; write {url.host}{with_port}", param, ctx)
 
 
 def _is_address(text: str) -> bool:
@@ -78,7 +78,7 @@ def _is_address(text: str) -> bool:
 
 
 class Seconds(click.FloatRange):
-    """A number of seconds; click's ranges let nan pass, and inf where they are open."""
+    """A finite number of seconds; click's ranges accept nan, and inf if they have no maximum."""
 
     def convert(
         self,
@@ -86,10 +86,10 @@ class Seconds(click.FloatRange):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> float:
-        """Return the number, if it is one and in the range."""
+        """Return the number."""
         seconds = float(super().convert(value, param, ctx))
         if not math.isfinite(seconds):
-            self.fail(f"{value} is not a number of seconds", param, ctx)
+            self.fail(f"{value} is not a finite number of seconds", param, ctx)
         return seconds
 
 
@@ -100,7 +100,7 @@ class Option(Protocol):
     """Adds an option to a command."""
 
     def __call__(self, command: _Decorated, /) -> _Decorated:
-        """Return the command with it."""
+        """Return the command with the option."""
 
 
 url_option: Option = click.option(
@@ -115,20 +115,20 @@ url_option: Option = click.option(
 )
 target_argument: Option = click.argument("target", required=False, type=TargetType())
 json_option: Option = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON for a program."
+    "--json", "as_json", is_flag=True, help="Print JSON lines, for a program."
 )
 timeout_option: Option = click.option(
     "-W",
     "--timeout",
     type=Seconds(min=0, min_open=True),
-    default=CONNECTING,
+    default=CONNECT_TIMEOUT,
     show_default=True,
-    help="Seconds to wait for an answer.",
+    help="Seconds to wait for a reply.",
 )
 
 
-def portal_named(target: str | None, url: str) -> str:
-    """Return the URL of the portal that TARGET or --url names.
+def resolve_target(target: str | None, url: str) -> str:
+    """Return the URL of the portal: TARGET if it was given, else --url.
 
     Raises:
         click.UsageError: both were given.
@@ -136,5 +136,5 @@ def portal_named(target: str | None, url: str) -> str:
     if target is None:
         return url
     if click.get_current_context().get_parameter_source("url") == ParameterSource.COMMANDLINE:
-        raise click.UsageError("the portal is named twice: give TARGET or --url")
+        raise click.UsageError("give TARGET or --url, not both")
     return target

@@ -1,9 +1,9 @@
-"""Standard output, whose failures are told from all others.
+"""Standard output, with an exception of its own for errors.
 
-A disk may be full, a reader may go (``| head -1``), and a shell may have closed it (``>&-``). What
-goes wrong here is raised as `CannotWriteError`, whatever command wrote and whatever library it
-wrote with; the group's ``main`` makes of it one line and exit code 1, or, where the reader has
-gone, no line and 141, which a shell reports of `cat` (128 and SIGPIPE).
+The disk may be full, the reader may go (``| head -1``), or a shell may have closed it (``>&-``).
+Each such error is raised as `CannotWriteError`, whichever library was writing. The ``main`` of the
+group turns it into one line and exit code 1; if the reader is gone, into no line and exit code 141,
+as a shell reports for `cat` (128 plus SIGPIPE).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class CannotWriteError(Exception):
     """Nothing more can be written to standard output.
 
     Attributes:
-        reason: why, for a person; empty where the reader has gone, which needs no words.
+        reason: for a person; empty if the reader is gone, which is not printed.
     """
 
     def __init__(self, reason: str) -> None:
@@ -40,12 +40,12 @@ class CannotWriteError(Exception):
 
 
 class _Raw(io.FileIO):
-    """Descriptor 1. Once it has failed it takes everything, and drops it."""
+    """Descriptor 1. After an error it drops everything."""
 
     _failed = False
 
     def write(self, data: ReadableBuffer, /) -> int:
-        if self._failed:  # what the buffers above still hold is flushed at exit
+        if self._failed:  # the buffers above are flushed at exit
             return memoryview(data).nbytes
         try:
             written = super().write(data)
@@ -54,28 +54,28 @@ class _Raw(io.FileIO):
                 written = super().write(data)
         except OSError as error:
             self._failed = True
-            gone = error.errno == errno.EPIPE
-            reason = "" if gone else os.strerror(error.errno or errno.EIO)
+            reader_gone = error.errno == errno.EPIPE
+            reason = "" if reader_gone else os.strerror(error.errno or errno.EIO)
             raise CannotWriteError(reason) from error
         return written
 
 
-def guard_output() -> None:
-    """Put the guarded standard output in the place of the process's own."""
+def guard_stdout() -> None:
+    """Replace `sys.stdout` by one that raises `CannotWriteError`."""
     output = sys.stdout
     if not isinstance(output, io.TextIOWrapper) or output is not sys.__stdout__:
-        return  # closed, or a test's
+        return  # closed, or replaced by a test
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(_Raw(output.fileno(), "w", closefd=False)),
         encoding=output.encoding,
-        errors="backslashreplace",  # a terminal that has no é is no reason to fail
+        errors="backslashreplace",  # do not fail for a terminal without é
         line_buffering=output.line_buffering,
         write_through=output.write_through,
     )
 
 
-def need_output() -> None:
-    """Make sure that there is a standard output, before anything is done for its sake.
+def require_stdout() -> None:
+    """Check that there is a standard output, before doing work for it.
 
     Raises:
         CannotWriteError: it is closed.
@@ -84,17 +84,17 @@ def need_output() -> None:
         raise CannotWriteError("standard output is closed")
 
 
-def text(octets: bytes) -> str:
-    """Return octets for a person: UTF-8 as text, the rest and control characters escaped."""
-    return visible(octets.decode("utf-8", "backslashreplace"))
+def escaped(data: bytes) -> str:
+    """Return UTF-8 as text, with control characters and invalid bytes escaped."""
+    return visible(data.decode("utf-8", "backslashreplace"))
 
 
 def print_json(value: object) -> None:
-    """Print one JSON value on a line of its own, at once."""
-    need_output()
+    """Print one JSON value as a line."""
+    require_stdout()
     click.echo(json.dumps(value))
 
 
 def is_terminal() -> bool:
-    """Whether a person reads standard output."""
+    """Whether standard output is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()

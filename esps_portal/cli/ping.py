@@ -1,4 +1,4 @@
-"""``esps-portal ping``: whether there is a portal, and how long it takes to answer."""
+"""``esps-portal ping``: whether there is a portal, and how long it takes to reply."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from esps_portal.cli.errors import complain
+from esps_portal.cli.errors import print_error
 from esps_portal.cli.options import (
     Seconds,
     json_option,
-    portal_named,
+    resolve_target,
     target_argument,
     timeout_option,
     url_option,
 )
-from esps_portal.cli.output import need_output, print_json, text
-from esps_portal.cli.session import Problem, is_unknown_host, run, too_late
+from esps_portal.cli.output import escaped, print_json, require_stdout
+from esps_portal.cli.session import Problem, is_unknown_host, run_client, timed_out
 from esps_portal.protocol.errors import EspsError, PeerError
 
 if TYPE_CHECKING:
@@ -29,57 +29,62 @@ if TYPE_CHECKING:
 
 
 @attrs.define
-class Tally:
+class Statistics:
     """The statistics of a run of pings, in constant memory. Times are in milliseconds."""
 
     url: str
     sent: int = 0
     answered: int = 0
-    least: float = math.inf
-    most: float = 0.0
+    min_time: float = math.inf
+    max_time: float = 0.0
     _mean: float = 0.0
-    _squares: float = 0.0
+    _sum_of_squares: float = 0.0
 
-    def add(self, took: float) -> None:
-        """Count an answer (Welford's method: sums of squares would lose digits)."""
+    def add(self, time_ms: float) -> None:
+        """Count a reply (by Welford's method: a sum of squared times would lose digits)."""
         self.answered += 1
-        off = took - self._mean
-        self._mean += off / self.answered
-        self._squares += off * (took - self._mean)
-        self.least = min(self.least, took)
-        self.most = max(self.most, took)
+        difference = time_ms - self._mean
+        self._mean += difference / self.answered
+        self._sum_of_squares += difference * (time_ms - self._mean)
+        self.min_time = min(self.min_time, time_ms)
+        self.max_time = max(self.max_time, time_ms)
 
     def as_json(self) -> dict[str, object]:
-        """Return the summary for a program."""
+        """Return the event "summary", for a program."""
         names = ("min_ms", "avg_ms", "max_ms", "mdev_ms")
-        figures = self._figures() if self.answered else (None,) * len(names)
+        times = self._times() if self.answered else (None,) * len(names)
         counts = {"sent": self.sent, "answered": self.answered}
-        return {"event": "summary", "url": self.url, **counts, **dict(zip(names, figures))}  # noqa: B905 - as many
+        return {"event": "summary", "url": self.url, **counts, **dict(zip(names, times))}  # noqa: B905 - of the same length
 
     def lines(self) -> list[str]:
-        """Return the summary as people know it from ping."""
+        """Return the summary for a person, as ping(8) prints it."""
         lost = 100 * (self.sent - self.answered) / self.sent if self.sent else 0
-        found = [
+        lines = [
             f"--- {self.url} ping statistics ---",
             f"{self.sent} sent, {self.answered} answered, {lost:.6g}% lost",
         ]
         if self.answered:
-            shown = "/".join(f"{figure:.3f}" for figure in self._figures())
-            found.append(f"rtt min/avg/max/mdev = {shown} ms")
-        return found
+            times = "/".join(f"{time_ms:.3f}" for time_ms in self._times())
+            lines.append(f"rtt min/avg/max/mdev = {times} ms")
+        return lines
 
-    def _figures(self) -> tuple[float, ...]:
-        return self.least, self._mean, self.most, math.sqrt(self._squares / self.answered)
+    def _times(self) -> tuple[float, ...]:
+        deviation = math.sqrt(self._sum_of_squares / self.answered)
+        return self.min_time, self._mean, self.max_time, deviation
 
 
 @attrs.define
-class Pinging:
-    """A run of pings, one at a time, and what it reports.
+class PingRun:
+    """A run of pings, one at a time, and its output.
 
     Attributes:
-        count: how many; ``None``: until a signal.
-        interval: seconds from one ping to the next; the next one waits for this one's answer.
-        timeout: seconds after which a ping, and its connection, is given up.
+        url: the portal's.
+        count: the number of pings; ``None``: until a signal.
+        interval: seconds between the starts of two pings; at most one is running.
+        timeout: seconds to wait for a reply; then the ping is lost and its connection closed.
+        quiet: whether to print the statistics only.
+        as_json: whether to print JSON lines.
+        statistics: of all pings so far.
         problem: why the last lost ping was lost.
     """
 
@@ -89,24 +94,24 @@ class Pinging:
     timeout: float
     quiet: bool
     as_json: bool
-    tally: Tally
+    statistics: Statistics
     problem: Problem | None = None
     _portal: PortalClient | None = None
     _connection: contextlib.AsyncExitStack = attrs.field(factory=contextlib.AsyncExitStack)
-    _was_there: bool = False
+    _was_connected: bool = False
 
     async def until_signalled(self) -> None:
-        """Ping until the count is reached, or SIGINT or SIGTERM comes."""
+        """Ping until the count is reached, or until SIGINT or SIGTERM."""
         import trio  # noqa: PLC0415 - help must not wait for it
 
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
 
-                async def end() -> None:
+                async def end_at_signal() -> None:
                     await anext(signals)
                     nursery.cancel_scope.cancel()
 
-                nursery.start_soon(end)
+                nursery.start_soon(end_at_signal)
                 async with self._connection:
                     await self._ping_all()
                 nursery.cancel_scope.cancel()
@@ -115,23 +120,23 @@ class Pinging:
         import trio  # noqa: PLC0415 - help must not wait for it
 
         while True:
-            begun = trio.current_time()
-            self.tally.sent += 1
+            start = trio.current_time()
+            self.statistics.sent += 1
             try:
-                took = await self._ping()
+                time_ms = await self._ping()
             except EspsError as error:
-                if not await self._lose(error):
+                if not await self._count_loss(error):
                     return
             else:
-                self.tally.add(took)
-                self._show_pong(took)
-            if self.tally.sent == self.count:
+                self.statistics.add(time_ms)
+                self._print_pong(time_ms)
+            if self.statistics.sent == self.count:
                 return
-            with trio.move_on_at(begun + self.interval):
-                await self._rest()
+            with trio.move_on_at(start + self.interval):
+                await self._watch_connection()
 
     async def _ping(self) -> float:
-        """Return how many milliseconds the answer took; connecting is not part of them."""
+        """Return the time of the reply in milliseconds, without the time to connect."""
         import trio  # noqa: PLC0415 - help must not wait for it
 
         from esps_portal import connect  # noqa: PLC0415 - the same
@@ -139,24 +144,24 @@ class Pinging:
         with trio.move_on_after(self.timeout):
             if self._portal is None:
                 self._portal = await self._connection.enter_async_context(connect(self.url))
-                self._was_there = True
+                self._was_connected = True
             start = time.perf_counter()
-            await self._portal.ping(str(self.tally.sent))
+            await self._portal.ping(str(self.statistics.sent))
             return (time.perf_counter() - start) * 1000
-        raise too_late(self._portal, self.url, self.timeout)
+        raise timed_out(self._portal, self.url, self.timeout)
 
-    async def _lose(self, error: EspsError) -> bool:
-        """Count a ping as lost, and its connection with it. Return whether to go on."""
+    async def _count_loss(self, error: EspsError) -> bool:
+        """Count a ping as lost, and close its connection. Return whether to go on."""
         self.problem = Problem.of(error, self.url, greeted=self._portal is not None)
-        self._show_loss(self.problem)
+        self._print_loss(self.problem)
         await self._disconnect()
-        # As ping(8): a host that is down may come up, and a name that is unknown ends it. So does
-        # what is no portal. Once there was one, it may come back.
-        stranger = isinstance(error, PeerError) and bool(error.received)
-        return self._was_there or not (stranger or is_unknown_host(error))
+        # As in ping(8), a host that is down may come up, but an unknown name ends the run; and so
+        # does a peer that is not a portal. A portal that was connected once may come back.
+        not_a_portal = isinstance(error, PeerError) and bool(error.received)
+        return self._was_connected or not (not_a_portal or is_unknown_host(error))
 
-    async def _rest(self) -> None:
-        """Wait to be cancelled. A portal that ends its connection meanwhile has lost no ping."""
+    async def _watch_connection(self) -> None:
+        """Wait to be cancelled. If the portal closes the connection meanwhile, no ping is lost."""
         import trio  # noqa: PLC0415 - help must not wait for it
 
         if self._portal is not None:
@@ -170,30 +175,30 @@ class Pinging:
         self._portal = None
         await self._connection.aclose()
 
-    def _show_pong(self, took: float) -> None:
+    def _print_pong(self, time_ms: float) -> None:
         if self.quiet:
             return
         if self.as_json:
-            print_json({"event": "pong", "seq": self.tally.sent, "ms": took})
+            print_json({"event": "pong", "seq": self.statistics.sent, "ms": time_ms})
         else:
-            click.echo(f"pong from {self.url}: seq={self.tally.sent} time={took:.3f} ms")
+            click.echo(f"pong from {self.url}: seq={self.statistics.sent} time={time_ms:.3f} ms")
 
-    def _show_loss(self, problem: Problem) -> None:
+    def _print_loss(self, problem: Problem) -> None:
         if self.quiet:
             return
         if self.as_json:
-            event = {"event": "lost", "seq": self.tally.sent, "ms": None}
+            event = {"event": "lost", "seq": self.statistics.sent, "ms": None}
             print_json({**event, **problem.as_json()})
             return
-        reason = text(problem.message.encode()).removeprefix(f"cannot connect to {self.url}: ")
-        click.echo(f"no pong from {self.url}: seq={self.tally.sent} ({reason})")
+        reason = escaped(problem.message.encode()).removeprefix(f"cannot connect to {self.url}: ")
+        click.echo(f"no pong from {self.url}: seq={self.statistics.sent} ({reason})")
 
-    def summarise(self) -> None:
+    def print_statistics(self) -> None:
         """Print the statistics."""
         if self.as_json:
-            print_json(self.tally.as_json())
+            print_json(self.statistics.as_json())
         else:
-            click.echo("\n".join(("", *self.tally.lines())))
+            click.echo("\n".join(("", *self.statistics.lines())))
 
 
 @click.command("ping")
@@ -208,10 +213,10 @@ class Pinging:
     type=Seconds(min=0),
     default=1.0,
     show_default=True,
-    help="Seconds from one ping to the next.",
+    help="Seconds between pings.",
 )
 @timeout_option
-@click.option("-q", "--quiet", is_flag=True, help="Print the statistics alone.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the statistics.")
 @json_option
 def ping_command(  # noqa: PLR0913 - click hands every option over as a parameter
     target: str | None,
@@ -223,30 +228,30 @@ def ping_command(  # noqa: PLR0913 - click hands every option over as a paramete
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Ask a portal for a sign of life, again and again until Ctrl-C.
+    """Ping a portal until Ctrl-C, and print statistics.
 
-    TARGET is HOST, HOST:PORT, [::1]:PORT or a URL. A ping that is not answered
-    in time is lost, and the next one follows, on a new connection. A portal
-    that is not there, or goes, is waited for. Only an unknown host, and a
-    server that never was a portal, end it at once.
+    TARGET is HOST, HOST:PORT, [::1]:PORT or a URL. A ping without a reply in
+    time is lost, and the next one uses a new connection. If the portal is
+    down, pings go on until it is up. Only an unknown host, or a server that
+    is not a portal, ends the command at once.
 
-    Statistics come last, after Ctrl-C and SIGTERM too. Exits 0 if any ping was
-    answered, else 1.
+    The statistics are printed at the end, also after Ctrl-C and SIGTERM.
+    Exits 0 if any ping was answered, else 1.
 
     \b
     Examples:
       esps-portal ping
       esps-portal ping -c 3 -W 1 192.0.2.7:2867
       esps-portal ping -q -i 0 -c 1000 esps+udp://localhost
-    """  # noqa: D301 - click wants the character itself in front of what keeps its lines
-    need_output()
-    url = portal_named(target, url)
-    pinging = Pinging(url, count, interval, timeout, quiet, as_json, Tally(url))
-    with contextlib.suppress(click.exceptions.Exit):  # Ctrl-C before it could be waited for
-        run(pinging.until_signalled)
-    pinging.summarise()
-    if pinging.tally.answered:
+    """  # noqa: D301 - click needs the character itself before a block that keeps its lines
+    require_stdout()
+    url = resolve_target(target, url)
+    pings = PingRun(url, count, interval, timeout, quiet, as_json, Statistics(url))
+    with contextlib.suppress(click.exceptions.Exit):  # Ctrl-C before its handler was installed
+        run_client(pings.until_signalled)
+    pings.print_statistics()
+    if pings.statistics.answered:
         return
-    if pinging.problem is not None:
-        complain(pinging.problem.line)
+    if pings.problem is not None:
+        print_error(pings.problem.line)
     raise click.exceptions.Exit(1)

@@ -1,4 +1,4 @@
-"""What SIGHUP does to a server that has no terminal: it reads its files again."""
+"""What SIGHUP does without a terminal: read files again, and reopen the record file."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ _log = logging.getLogger("esps_portal")
 
 
 class CannotReloadError(Exception):
-    """Something cannot be reloaded; all stays as it is."""
+    """Something cannot be reloaded; nothing was changed."""
 
 
-#: Reloads one thing, and says so in words; raises `CannotReloadError`.
+#: Reloads one thing and returns a message for the log; raises `CannotReloadError`.
 Reload = Callable[[], str]
 
 
 def reload_all(reloads: Sequence[Reload], events: Events | None) -> None:
-    """Reload one thing after another, and log a line for each."""
+    """Call each of ``reloads``, and report each result in the log and as an event."""
     if not reloads:
-        _log.info("SIGHUP: nothing to reload: there is no --scenario, --replay or --record")
+        _log.info("SIGHUP: nothing to reload: no --scenario, --replay or --record was given")
     for reload in reloads:
         error = None
         try:
             _log.info("SIGHUP: %s", visible(reload()))
-        except CannotReloadError as failed:
-            error = visible(str(failed))
+        except CannotReloadError as failure:
+            error = visible(str(failure))
             _log.error("SIGHUP: not reloaded: %s", error)
         if events is not None:
             events.put({"event": "reloaded", "error": error})
 
 
-def reopen(record: RecordFile) -> str:
-    """Go on recording in a new file, where the old one was renamed or removed."""
+def reopen_record(record: RecordFile) -> str:
+    """Record to a new file, if the old one was renamed or removed."""
     from esps_portal.journal.record_file import CannotRecordError  # noqa: PLC0415 - help must not wait
 
     try:

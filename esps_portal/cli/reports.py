@@ -1,8 +1,7 @@
-"""What a server in the foreground reports as it goes: events, the access log, the program's log.
+"""What a server in the foreground reports: events, the access log, and the program's log.
 
-Events are for a program, on standard output. The rest is for a person, on standard error: the
-access log too, so that standard output has nothing but what somebody asked for, and so that a
-service's failure stands in the log beside the request that failed.
+Events are for a program, on standard output. The logs are for a person, on standard error: both of
+them, so that an error of a service is next to the request that failed.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class ErrorLog(logging.Handler):
-    """Logs on standard error: through ``writer`` while there is one, else at once."""
+    """Logs on standard error: through ``writer`` if there is one, otherwise directly."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +33,7 @@ class ErrorLog(logging.Handler):
         self._direct.setFormatter(self.formatter)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record."""
+        """Write or queue a record."""
         if self.writer is None or not trio.lowlevel.in_trio_run():
             self._direct.emit(record)
         else:
@@ -42,7 +41,7 @@ class ErrorLog(logging.Handler):
 
 
 def start_logging(level: str) -> ErrorLog:
-    """Log on standard error, from a level on."""
+    """Log on standard error, at this level and above."""
     handler = ErrorLog()
     logging.basicConfig(level=level.upper(), handlers=[handler])
     return handler
@@ -50,12 +49,12 @@ def start_logging(level: str) -> ErrorLog:
 
 @attrs.define
 class Reports:
-    """See the module.
+    """The events and logs of one server.
 
     Attributes:
-        events: what a program is told; ``None`` where none asked.
-        has_request_events: every connection and request is an event as well.
-        has_access_log: each request is a line on standard error.
+        events: for a program; ``None`` without --json.
+        has_request_events: whether each connection and request is an event.
+        has_access_log: whether each request is a line on standard error.
     """
 
     events: Events | None
@@ -69,38 +68,37 @@ class Reports:
         """Decide what is reported.
 
         Args:
-            as_json: a program reads standard output.
-            access_log: report each request, to whoever reads; ``None``: to a program, and to a
-                person where standard error is a terminal.
+            log: the handler that `start_logging` returned.
+            as_json: write events to standard output, for a program.
+            access_log: whether to report each request, as an event or in the log. ``None``: as an
+                event, and in the log if standard error is a terminal.
         """
-        is_watched = not as_json and _is_terminal()
-        errors = LineWriter(
-            _descriptor(), lambda count: f"({count} lines are left out here)\n".encode()
-        )
+        for_person = not as_json and _is_terminal()
+        errors = LineWriter(_stderr_fd(), lambda count: f"({count} lines dropped)\n".encode())
         return cls(
             events=Events() if as_json else None,
             has_request_events=as_json and access_log is not False,
-            has_access_log=is_watched if access_log is None else access_log,
+            has_access_log=for_person if access_log is None else access_log,
             log=log,
             errors=errors,
         )
 
     @property
     def needs_journal(self) -> bool:
-        """Whether requests have to be noted; if not, the portal need not pay for that."""
+        """Whether requests are reported; if not, the portal can do without a journal."""
         return self.has_request_events or self.has_access_log
 
     def watch(self, journal: Journal) -> None:
-        """Report what a journal is about to note."""
+        """Report what a journal records from now on."""
         journal.start = trio.current_time()
         if self.events is not None and self.has_request_events:
             put = self.events.put
             journal.sinks.append(lambda entry: put(plain_entry(entry)))
         if self.has_access_log:
-            journal.sinks.append(AccessLog(self._errors.put, _columns()).write)
+            journal.sinks.append(AccessLog(self._errors.put, _terminal_width()).write)
 
     async def run(self) -> None:
-        """Write what comes until `finish`, or until cancelled."""
+        """Write events and logs until `finish`, or until cancelled."""
         self._log.writer = self._errors
         try:
             async with trio.open_nursery() as nursery:
@@ -111,20 +109,20 @@ class Reports:
             self._log.writer = None
 
     async def finish(self) -> None:
-        """Wait until everything is written, but not indefinitely."""
+        """Write the event "stopped", and wait at most a second until all is written."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._errors.finish)
             if self.events is not None:
                 nursery.start_soon(self.events.finish, {"event": "stopped"})
 
 
-def _descriptor() -> int:
+def _stderr_fd() -> int:
     return -1 if sys.stderr is None else sys.stderr.fileno()
 
 
-def _columns() -> int:
-    """Return the width of the terminal, 0 where there is none; 80 where it has none."""
-    return (os.get_terminal_size(_descriptor()).columns or 80) if _is_terminal() else 0
+def _terminal_width() -> int:
+    """Return the width of the terminal: 0 without a terminal, 80 if its width is unknown."""
+    return (os.get_terminal_size(_stderr_fd()).columns or 80) if _is_terminal() else 0
 
 
 def _is_terminal() -> bool:

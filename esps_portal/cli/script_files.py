@@ -1,4 +1,4 @@
-"""The files that script a served portal, scenarios and recordings: read at the start, and again."""
+"""The files that script a served portal, scenarios and recordings, and how to read them again."""
 
 from __future__ import annotations
 
@@ -15,103 +15,86 @@ if TYPE_CHECKING:
     from esps_portal.journal.recording import RecordedAnswer
     from esps_portal.mock.scenario import Scenario
 
-_Held = TypeVar("_Held")
+_Content = TypeVar("_Content")
 
 
 class CannotReadError(Exception):
-    """A file cannot be read; the message says which, and why."""
+    """A file cannot be read; the message names the file and the reason."""
 
 
 @attrs.frozen
-class ScriptFile(Generic[_Held]):
-    """A file that scripts a portal: it was read already, and may be read again.
+class ScriptFile(Generic[_Content]):
+    """A file that scripts a portal, with its content when it was read first.
 
     Attributes:
         path: as it was given.
-        held: what it held.
-        read: reads it; raises `CannotReadError`.
+        content: what the file contained.
+        parse: reads a file; raises `OSError`, or `ValueError` if the content is wrong.
     """
 
     path: str
-    held: _Held
-    read: Callable[[str], _Held] = attrs.field(repr=False)
+    content: _Content
+    parse: Callable[[Path], _Content] = attrs.field(repr=False)
 
-    @classmethod
-    def of(cls, path: str, read: Callable[[str], _Held]) -> ScriptFile[_Held]:
-        """Read a file.
-
-        Raises:
-            CannotReadError: that fails, or it does not hold what it should.
-        """
-        return ScriptFile(path, read(path), read)
-
-    def again(self) -> _Held:
-        """Return what it holds now.
+    def reread(self) -> _Content:
+        """Return what the file contains now.
 
         Raises:
-            CannotReloadError: that cannot be read.
+            CannotReloadError: it cannot be read.
         """
+        if Path(self.path).exists() and not Path(self.path).is_file():
+            raise CannotReloadError(f"{self.path}: a pipe cannot be read again")
         try:
-            if Path(self.path).exists() and not Path(self.path).is_file():
-                raise CannotReloadError(f"{self.path}: what was read from a pipe is gone")
-            return self.read(self.path)
+            return _read(self.path, self.parse)
         except CannotReadError as error:
             raise CannotReloadError(str(error)) from error
 
 
-class ScenarioFile(click.ParamType["ScriptFile[Scenario]"]):
-    """A scenario file; its errors name the key."""
+class ScriptFileType(click.ParamType["ScriptFile[_Content]"], Generic[_Content]):
+    """A file that is read when the command line is; its errors name the key or the line."""
 
     name = "file"
 
+    def __init__(self, parse: Callable[[Path], _Content]) -> None:
+        self._parse = parse
+
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None, /
-    ) -> ScriptFile[Scenario]:
-        """Return the file, with the scenario that it holds."""
+    ) -> ScriptFile[_Content]:
+        """Return the file with its content."""
+        path = str(value)
         try:
-            return ScriptFile.of(str(value), _read_scenario)
+            return ScriptFile(path, _read(path, self._parse), self._parse)
         except CannotReadError as error:
             self.fail(str(error), param, ctx)
 
 
-class RecordingFile(click.ParamType["ScriptFile[list[RecordedAnswer]]"]):
-    """A recording; its errors name the line."""
-
-    name = "file"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None, /
-    ) -> ScriptFile[list[RecordedAnswer]]:
-        """Return the file, with the answers that it holds."""
-        try:
-            return ScriptFile.of(str(value), _read_recording)
-        except CannotReadError as error:
-            self.fail(str(error), param, ctx)
-
-
-def _read_scenario(path: str) -> Scenario:
-    from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
-    from esps_portal.mock.scenario_reading import read_scenario_toml  # noqa: PLC0415
-
+def _read(path: str, parse: Callable[[Path], _Content]) -> _Content:
     try:
-        return read_scenario_toml(Path(path).read_text(encoding="utf-8"))
+        return parse(Path(path))
     except OSError as error:
         raise CannotReadError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise CannotReadError(f"{path}: no text in UTF-8") from error
-    except ScenarioError as error:
+        raise CannotReadError(f"{path}: not UTF-8 text") from error
+    except ValueError as error:  # a ScenarioError or a RecordingError
         raise CannotReadError(f"{path}: {error}") from error
 
 
-def _read_recording(path: str) -> list[RecordedAnswer]:
+def _parse_scenario(path: Path) -> Scenario:
+    from esps_portal.mock.scenario_reading import (  # noqa: PLC0415 - help must not wait for it
+        read_scenario_toml,
+    )
+
+    return read_scenario_toml(path.read_text(encoding="utf-8"))
+
+
+def _parse_recording(path: Path) -> list[RecordedAnswer]:
     from esps_portal.journal.recording import (  # noqa: PLC0415 - help must not wait for it
-        RecordingError,
         read_recording,
     )
 
-    try:
-        return read_recording(Path(path).read_bytes())
-    except OSError as error:
-        raise CannotReadError(f"{path}: {error.strerror}") from error
-    except RecordingError as error:
-        raise CannotReadError(f"{path}: {error}") from error
+    return read_recording(path.read_bytes())
+
+
+SCENARIO_FILE = ScriptFileType(_parse_scenario)
+RECORDING_FILE = ScriptFileType(_parse_recording)

@@ -1,25 +1,27 @@
 """The options that script a served portal: --control, --scenario, --fault, --replay, --record.
 
-`serve` and `run` share them: each is an option in `scripted_options` and a value in `Script`.
+`serve` and `run` share them. The command gets them as one `ScriptOptions`, which makes the
+`ScriptedServer`: a scripted portal, with what SIGHUP reloads and the control port.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
 from esps_portal.cli.completion import complete_fault, complete_file
-from esps_portal.cli.errors import fail
+from esps_portal.cli.errors import exit_with_error
 from esps_portal.cli.options import Option
-from esps_portal.cli.reloading import CannotReloadError, Reload, reopen
-from esps_portal.cli.script_files import RecordingFile, ScenarioFile, ScriptFile
+from esps_portal.cli.reloading import CannotReloadError, Reload, reopen_record
+from esps_portal.cli.script_files import RECORDING_FILE, SCENARIO_FILE, ScriptFile
 
 if TYPE_CHECKING:
     import trio
@@ -33,12 +35,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("esps_portal")
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-_Held = TypeVar("_Held")
 
-
-class FaultWords(click.ParamType["PlannedFault"]):
-    """A fault in words: its name, then ``key=value``, numbers parsed."""
+class FaultParameter(click.ParamType["PlannedFault"]):
+    """A fault as text: its name, then ``key=value``. Numbers are parsed."""
 
     name = "fault"
 
@@ -49,30 +48,36 @@ class FaultWords(click.ParamType["PlannedFault"]):
         from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
         from esps_portal.mock.scenario_reading import read_fault  # noqa: PLC0415
 
-        kind, *words = str(value).split() or [""]
-        said: dict[str, object] = {"fault": kind}
-        for word in words:
-            key, equals, text = word.partition("=")
-            if not equals or key in said:
-                self.fail(f"{word!r}: a fault is its name, then key=value, each once", param, ctx)
-            numbers = [_number(part) for part in text.split(",")]
-            said[key] = numbers[0] if len(numbers) == 1 else numbers
-            if key == "optional":
-                said[key] = {"true": True, "false": False}.get(text, text)
+        name, *pairs = str(value).split() or [""]
+        fields: dict[str, object] = {"fault": name}
+        for pair in pairs:
+            key, equals, text = pair.partition("=")
+            if not equals or key in fields:
+                self.fail(
+                    f"{pair!r}: expected NAME KEY=VALUE..., with each key only once", param, ctx
+                )
+            fields[key] = _parse_value(key, text)
         try:
-            return read_fault(said)
+            return read_fault(fields)
         except ScenarioError as error:
-            # Most errors name their key themselves.
-            named = re.search(rf"(?<!\w){re.escape(error.path)}(?!\w)", error.message)
-            self.fail(error.message if named else str(error), param, ctx)
+            # Most messages contain the key already.
+            has_key = re.search(rf"(?<!\w){re.escape(error.path)}(?!\w)", error.message)
+            self.fail(error.message if has_key else str(error), param, ctx)
 
 
-def _number(text: str) -> int | float | str:
+def _parse_value(key: str, text: str) -> object:
+    if key == "optional":
+        return {"true": True, "false": False}.get(text, text)
+    numbers = [_parse_number(part) for part in text.split(",")]
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _parse_number(text: str) -> int | float | str:
     if text[:1].isalpha():
         return text  # a service may be called nan
-    for kind in (int, float):
+    for number_type in (int, float):
         try:
-            return kind(text)
+            return number_type(text)
         except ValueError:
             continue
     return text
@@ -82,38 +87,8 @@ record_option: Option = click.option(
     "--record",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Add to FILE, as JSON lines, every connection, request and answer.",
+    help="Append every connection, request and reply to FILE, as JSON lines.",
 )
-
-
-def scripted_options(command: _Command) -> _Command:
-    """Add the options that script a portal."""
-    scenario = click.option(
-        "--scenario",
-        type=ScenarioFile(),
-        shell_complete=complete_file,
-        metavar="FILE",
-        help="Place the stubs and faults of a TOML file, and start with its limits.",
-    )
-    fault = click.option(
-        "--fault",
-        "faults",
-        type=FaultWords(),
-        shell_complete=complete_fault,
-        multiple=True,
-        metavar="'NAME KEY=VALUE...'",
-        help="Place a fault; may be repeated.",
-    )
-    replay = click.option(
-        "--replay",
-        type=RecordingFile(),
-        shell_complete=complete_file,
-        metavar="FILE",
-        help="Answer the calls of a recording as they were answered, in that order.",
-    )
-    return scenario(fault(replay(record_option(command))))
-
-
 control_option: Option = click.option(
     "--control",
     type=click.IntRange(0, 65535),
@@ -123,114 +98,208 @@ control_option: Option = click.option(
     metavar="[PORT]",
     help="Open a control port on loopback, for tests in any language; without PORT a free one.",
 )
+_SCRIPT_OPTIONS: tuple[Option, ...] = (
+    click.option(
+        "--scenario",
+        type=SCENARIO_FILE,
+        shell_complete=complete_file,
+        metavar="FILE",
+        help="Place the stubs and faults of a TOML file, and use its limits.",
+    ),
+    click.option(
+        "--fault",
+        "faults",
+        type=FaultParameter(),
+        shell_complete=complete_fault,
+        multiple=True,
+        metavar="'NAME KEY=VALUE...'",
+        help="Place a fault; may be repeated.",
+    ),
+    click.option(
+        "--replay",
+        type=RECORDING_FILE,
+        shell_complete=complete_file,
+        metavar="FILE",
+        help="Answer calls as in a recording, in its order.",
+    ),
+    record_option,
+)
+
+
+def script_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that script a portal; the command gets them as ``script``."""
+
+    @functools.wraps(command)
+    def wrapper(
+        *,
+        scenario: ScriptFile[Scenario] | None,
+        faults: tuple[PlannedFault, ...],
+        replay: ScriptFile[list[RecordedAnswer]] | None,
+        record: Path | None,
+        **others: Any,  # noqa: ANN401 - the command's other options
+    ) -> None:
+        command(script=ScriptOptions(scenario, faults, replay, record), **others)
+
+    decorated: Callable[..., None] = wrapper
+    for option in reversed(_SCRIPT_OPTIONS):
+        decorated = option(decorated)
+    return decorated
 
 
 @attrs.frozen
-class Script:
-    """A scripted portal, and how it is controlled.
+class ScriptOptions:
+    """What was given to script a portal.
 
     Attributes:
-        faults: the ones in force from the start.
-        control: the port; ``None`` for none.
-        scenario, planned, replay: what it was made of: a file, the faults of the command line, and
-            a recording.
-        record: what is recorded to.
+        scenario: the file of --scenario.
+        faults: those of --fault.
+        replay: the recording of --replay.
+        record: the path of --record.
     """
 
-    portal: ScriptedPortal
-    faults: list[Fault]
-    control: int | None
     scenario: ScriptFile[Scenario] | None
-    planned: tuple[PlannedFault, ...]
+    faults: tuple[PlannedFault, ...]
     replay: ScriptFile[list[RecordedAnswer]] | None
-    record: RecordFile | None
+    record: Path | None
 
-    @classmethod
-    def of(
-        cls,
-        scenario: ScriptFile[Scenario] | None,
-        faults: tuple[PlannedFault, ...],
-        control: int | None,
-        replay: ScriptFile[list[RecordedAnswer]] | None = None,
-        record: Path | None = None,
-    ) -> Script:
-        """Make a portal as it was asked for.
+    @property
+    def are_given(self) -> bool:
+        """Whether any of the options was given."""
+        return bool(self.scenario or self.faults or self.replay or self.record)
+
+    @property
+    def files(self) -> str:
+        """The paths of the files that SIGHUP reads again, for a message."""
+        return " and ".join(file.path for file in (self.scenario, self.replay) if file)
+
+    def make_server(self, control: int | None) -> ScriptedServer:
+        """Make the portal, place stubs and faults, and open the file to record to.
+
+        Args:
+            control: the control port; 0 for a free one, ``None`` for no control.
 
         Raises:
-            click.UsageError: the scenario, or the recording, does not fit its limits.
-            click.exceptions.Exit: the file cannot be recorded to, which was reported.
+            click.UsageError: the scenario, or the recording, does not fit the limits.
+            click.exceptions.Exit: the record file cannot be opened, which was reported.
         """
         from esps_portal.journal.journal import Journal  # noqa: PLC0415 - help must not wait for it
-        from esps_portal.journal.recording import RecordingError  # noqa: PLC0415 - the same
-        from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - the same
         from esps_portal.mock.scripted import ScriptedPortal  # noqa: PLC0415 - the same
         from esps_portal.product import PRODUCT  # noqa: PLC0415 - the same
         from esps_portal.protocol.limits import Limits  # noqa: PLC0415 - the same
         from esps_portal.services.builtin_portal import builtin_portal  # noqa: PLC0415 - the same
 
-        limits = Limits(**scenario.held.limits) if scenario else Limits()  # type: ignore[arg-type]  # each was checked
+        limits = Limits(**self.scenario.content.limits) if self.scenario else Limits()  # type: ignore[arg-type]  # each was checked
         portal = ScriptedPortal(builtin_portal(PRODUCT, limits))
-        if control is None:  # nobody asks the journal later: its sinks see all there is to see
-            portal.script.journal = Journal(kept=1, whole=record is not None)
+        if control is None:  # nobody queries the journal later: only its sinks need the entries
+            portal.script.journal = Journal(kept=1, whole=self.record is not None)
+        faults = self._place_given(portal)
+        file = None
+        if self.record is not None:
+            file = open_record(self.record)
+            portal.script.journal.sinks.append(file.write)
+        return ScriptedServer(portal, faults, control, self, file)
+
+    def _place_given(self, portal: ScriptedPortal) -> list[Fault]:
+        from esps_portal.journal.recording import RecordingError  # noqa: PLC0415 - as above
+        from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - the same
+
         try:
-            placed = _place(portal, _held(scenario), faults, _held(replay))
+            faults = self.place(
+                portal,
+                None if self.scenario is None else self.scenario.content,
+                None if self.replay is None else self.replay.content,
+            )
         except ScenarioError as error:
             raise click.BadParameter(str(error), param_hint="'--scenario'") from error
         except RecordingError as error:
             raise click.BadParameter(str(error), param_hint="'--replay'") from error
-        if replay is not None:
-            _log.info("replaying %d answers of %s", len(replay.held), replay.path)
-        file = None
-        if record is not None:
-            file = open_record(record)
-            portal.script.journal.sinks.append(file.write)
-        return cls(portal, placed, control, scenario, faults, replay, file)
+        if self.replay is not None:
+            _log.info("replaying %d answers of %s", len(self.replay.content), self.replay.path)
+        return faults
+
+    def place(
+        self,
+        portal: ScriptedPortal,
+        scenario: Scenario | None,
+        recording: list[RecordedAnswer] | None,
+    ) -> list[Fault]:
+        """Place a scenario, the faults of --fault and a recording; return all the faults.
+
+        Raises:
+            ScenarioError, RecordingError: it does not fit the portal's limits.
+        """
+        from esps_portal.mock.replay import replay  # noqa: PLC0415 - help must not wait for it
+
+        placed = scenario.apply(portal) if scenario else []
+        placed += [portal.script.faults.place(fault.make()) for fault in self.faults]
+        if recording is not None:
+            replay(recording, portal)
+        return placed
+
+
+@attrs.frozen
+class ScriptedServer:
+    """A scripted portal that is served, with what SIGHUP reloads and its control port.
+
+    Attributes:
+        faults: those that are in force from the start.
+        control: the control port; ``None`` for no control.
+        options: what the portal was made from.
+        record: the file that is recorded to.
+    """
+
+    portal: ScriptedPortal
+    faults: list[Fault]
+    control: int | None
+    options: ScriptOptions
+    record: RecordFile | None
 
     def reloads(self, on_fault: Callable[[Fault], None]) -> list[Reload]:
         """Return what SIGHUP reloads.
 
         Args:
-            on_fault: called with every fault that is placed then.
+            on_fault: called with each fault that a reload places.
         """
         reloads: list[Reload] = []
-        if self.scenario or self.replay:
-            reloads.append(partial(self._place_again, on_fault))
+        if self.options.files:
+            reloads.append(partial(self._reload_files, on_fault))
         if self.record is not None:
-            reloads.append(partial(reopen, self.record))
+            reloads.append(partial(reopen_record, self.record))
         return reloads
 
-    def _place_again(self, on_fault: Callable[[Fault], None]) -> str:
-        """Replace all stubs and faults by those that the files and options say now, or none."""
+    def _reload_files(self, on_fault: Callable[[Fault], None]) -> str:
+        """Replace all stubs and faults by those of the files and options; on error keep all."""
         from esps_portal.mock.scripted import ScriptedPortal  # noqa: PLC0415 - the same
         from esps_portal.protocol.limits import Limits  # noqa: PLC0415 - the same
         from esps_portal.services.dispatch import Portal  # noqa: PLC0415 - help must not wait for it
 
-        scenario = None if self.scenario is None else self.scenario.again()
-        recording = None if self.replay is None else self.replay.again()
+        options = self.options
+        scenario = None if options.scenario is None else options.scenario.reread()
+        recording = None if options.replay is None else options.replay.reread()
         limits = self.portal.limits
         try:
-            _place(ScriptedPortal(Portal(limits=limits)), scenario, self.planned, recording)
+            options.place(ScriptedPortal(Portal(limits=limits)), scenario, recording)
         except ValueError as error:  # a ScenarioError or a RecordingError
-            raise CannotReloadError(f"{self._files}: {error}") from error
+            raise CannotReloadError(f"{options.files}: {error}") from error
         if scenario and Limits(**scenario.limits) != limits:  # type: ignore[arg-type]  # each was checked
-            raise CannotReloadError(f"{self._files}: limits take effect when a portal starts")
+            raise CannotReloadError(
+                f"{options.files}: limits cannot change after the portal has started"
+            )
         self.portal.script.stubs.clear()
         self.portal.script.faults.clear()
-        for fault in _place(self.portal, scenario, self.planned, recording):
+        for fault in options.place(self.portal, scenario, recording):
             on_fault(fault)
-        return f"reloaded {self._files}"
+        return f"reloaded {options.files}"
 
-    @property
-    def _files(self) -> str:
-        return " and ".join(file.path for file in (self.scenario, self.replay) if file)
-
-    async def begin(
+    async def open_control(
         self, nursery: trio.Nursery, listening: Listening, on_fault: Callable[[Fault], None]
     ) -> tuple[str, int] | None:
-        """Open the control port, where one is wanted. Returns its address.
+        """Open the control port and return its address; ``None`` if there is no control.
 
         Args:
-            on_fault: called with every fault that is placed there.
+            nursery: runs the control server.
+            listening: the portal's listeners.
+            on_fault: called with each fault that is placed through control.
 
         Raises:
             CannotBindError: the port cannot be bound.
@@ -239,43 +308,19 @@ class Script:
             return None
         from esps_portal.control.control import serve_control  # noqa: PLC0415 - help must not wait
 
-        serving = partial(
+        serve = partial(
             serve_control, self.portal, listening.ports, port=self.control, on_fault=on_fault
         )
-        address: tuple[str, int] = await nursery.start(serving)
+        address: tuple[str, int] = await nursery.start(serve)
         return address
 
 
-def _held(file: ScriptFile[_Held] | None) -> _Held | None:
-    return None if file is None else file.held
-
-
-def _place(
-    portal: ScriptedPortal,
-    scenario: Scenario | None,
-    faults: tuple[PlannedFault, ...],
-    recording: list[RecordedAnswer] | None,
-) -> list[Fault]:
-    """Place what was asked for, and return the faults.
-
-    Raises:
-        ScenarioError, RecordingError: it does not fit the portal's limits.
-    """
-    from esps_portal.mock.replay import replay  # noqa: PLC0415 - help must not wait for it
-
-    placed = scenario.apply(portal) if scenario else []
-    placed += [portal.script.faults.place(fault.make()) for fault in faults]
-    if recording is not None:
-        replay(recording, portal)
-    return placed
-
-
 def open_record(path: Path) -> RecordFile:
-    """Open the file to record to; if that fails say so in one line, and exit 1."""
+    """Open the file to record to; if that fails, print an error and exit 1."""
     from esps_portal.journal.record_file import CannotRecordError, RecordFile  # noqa: PLC0415
     from esps_portal.product import PRODUCT  # noqa: PLC0415 - help must not wait for it
 
     try:
         return RecordFile(path, PRODUCT)
     except CannotRecordError as error:
-        fail(f"esps-portal: {error}")
+        exit_with_error(str(error))

@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
+import attrs
 import click
 
-from esps_portal.cli.errors import INTERRUPTED, fail
-from esps_portal.cli.options import HostType
+from esps_portal.cli.errors import INTERRUPTED, exit_with_error
+from esps_portal.cli.options import HostType, Option
 from esps_portal.cli.output import print_json
 from esps_portal.cli.reloading import Reload, reload_all
 from esps_portal.protocol.registry import PORT
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
 
     from esps_portal.cli.reports import Reports
     from esps_portal.net.bind import CannotBindError
-
-_LEVELS = ("debug", "info", "warning", "error")
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _log = logging.getLogger("esps_portal")
 
@@ -39,63 +38,115 @@ class Listening(Protocol):
 
     @property
     def tcp(self) -> Addresses:
-        """Where, over TCP."""
+        """The TCP addresses."""
 
     @property
     def udp(self) -> Addresses:
-        """Where, over UDP."""
+        """The UDP addresses."""
 
     def shut_down(self) -> None:
-        """End it in good order."""
+        """Shut down gracefully: let running calls end."""
 
 
-def listening_options(command: _Command) -> _Command:
-    """Add the options for where a server listens and what it reports."""
-    for option in reversed(
-        (
-            click.option(
-                "--host",
-                "hosts",
-                type=HostType(),
-                multiple=True,
-                default=("127.0.0.1",),
-                show_default=True,
-                help="Name or address to listen on; may be repeated.",
-            ),
-            click.option(
-                "--port",
-                type=click.IntRange(0, 65535),
-                default=PORT,
-                show_default=True,
-                help="Port for TCP and UDP; 0 takes one that is free for both.",
-            ),
-            click.option("--no-tcp", is_flag=True, help="Do not listen for TCP."),
-            click.option("--no-udp", is_flag=True, help="Do not listen for UDP."),
-            click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines."),
-            click.option(
-                "--access-log/--no-access-log",
-                default=None,
-                help="Log each request on standard error; by default where that is a terminal.",
-            ),
-            click.option(
-                "--log-level",
-                type=click.Choice(_LEVELS),
-                default="info",
-                show_default=True,
-                help="How much to log on standard error.",
-            ),
+_LISTEN_OPTIONS: tuple[Option, ...] = (
+    click.option(
+        "--host",
+        "hosts",
+        type=HostType(),
+        multiple=True,
+        default=("127.0.0.1",),
+        show_default=True,
+        help="Name or address to listen on; may be repeated.",
+    ),
+    click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=PORT,
+        show_default=True,
+        help="Port for TCP and UDP; 0 chooses one that is free for both.",
+    ),
+    click.option("--no-tcp", is_flag=True, help="Do not listen on TCP."),
+    click.option("--no-udp", is_flag=True, help="Do not listen on UDP."),
+    click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines."),
+    click.option(
+        "--access-log/--no-access-log",
+        default=None,
+        help="Log each request on standard error; the default if that is a terminal.",
+    ),
+    click.option(
+        "--log-level",
+        type=click.Choice(("debug", "info", "warning", "error")),
+        default="info",
+        show_default=True,
+        help="How much to log on standard error.",
+    ),
+)
+
+
+@attrs.frozen
+class ListenOptions:
+    """Where a server listens, and what it reports.
+
+    Attributes:
+        hosts: names and addresses.
+        port: for TCP and UDP; 0 for a free one.
+        tcp, udp: whether to listen on that transport.
+        as_json: events on standard output, for a program.
+        access_log: log each request; ``None`` if neither form of the option was given.
+        log_level: ``debug``, ``info``, ``warning`` or ``error``.
+    """
+
+    hosts: tuple[str, ...]
+    port: int
+    tcp: bool
+    udp: bool
+    as_json: bool
+    access_log: bool | None
+    log_level: str
+
+    def start_reports(self) -> Reports:
+        """Start logging, and return what reports as these options say."""
+        from esps_portal.cli.reports import (  # noqa: PLC0415 - help must not wait for trio
+            Reports,
+            start_logging,
         )
-    ):
-        command = option(command)
-    return command
+
+        log = start_logging(self.log_level)
+        return Reports.of(log, as_json=self.as_json, access_log=self.access_log)
 
 
-def run(main: Callable[[], Awaitable[int]], option_of: Callable[[CannotBindError], str]) -> None:
-    """Run a server's coroutine; a port that cannot be bound becomes one line and exit 1.
+def listen_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of `ListenOptions`; the command gets them as ``listen``."""
+
+    @functools.wraps(command)
+    def wrapper(  # noqa: PLR0913 - click passes each option as a parameter
+        *,
+        hosts: tuple[str, ...],
+        port: int,
+        no_tcp: bool,
+        no_udp: bool,
+        as_json: bool,
+        access_log: bool | None,
+        log_level: str,
+        **others: Any,  # noqa: ANN401 - the command's other options
+    ) -> None:
+        listen = ListenOptions(hosts, port, not no_tcp, not no_udp, as_json, access_log, log_level)
+        command(listen=listen, **others)
+
+    decorated: Callable[..., None] = wrapper
+    for option in reversed(_LISTEN_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+def run_server(
+    main: Callable[[], Awaitable[int]], option_of: Callable[[CannotBindError], str]
+) -> None:
+    """Run a server and exit with its code; if a port cannot be bound, print an error and exit 1.
 
     Args:
-        main: returns the exit code.
-        option_of: names the option that changes the port, for a hint.
+        main: the server; returns the exit code.
+        option_of: returns the option that sets the port of the error, for a hint.
     """
     import trio  # noqa: PLC0415 - help must not wait for it
 
@@ -105,10 +156,10 @@ def run(main: Callable[[], Awaitable[int]], option_of: Callable[[CannotBindError
         status = trio.run(main)
     except* CannotBindError as group:
         error = group.exceptions[0]
-        assert isinstance(error, CannotBindError)  # noqa: S101 - so says the line above
+        assert isinstance(error, CannotBindError)  # noqa: S101 - the line above says so
         from esps_portal.cli.bind_hints import bind_hint  # noqa: PLC0415 - the same
 
-        fail(f"esps-portal: {error}{bind_hint(error, option_of(error))}")
+        exit_with_error(f"{error}{bind_hint(error, option_of(error))}")
     except* KeyboardInterrupt:
         raise click.exceptions.Exit(INTERRUPTED) from None
     raise click.exceptions.Exit(status)
@@ -116,80 +167,76 @@ def run(main: Callable[[], Awaitable[int]], option_of: Callable[[CannotBindError
 
 async def serve_until_signalled(
     serve: Callable[..., Awaitable[None]],
-    begin: Callable[[trio.Nursery, Any], Awaitable[tuple[str, int] | None]],
+    open_control: Callable[[trio.Nursery, Any], Awaitable[tuple[str, int] | None]],
     reports: Reports,
     reloads: Sequence[Reload] = (),
     *,
     dual_stack: bool = False,
 ) -> int:
-    """Serve, report where, and heed signals until one of them, or the server, has ended it.
+    """Serve, print the addresses, and handle signals until one, or the server itself, ends it.
 
     Args:
         serve: the server; it reports a `Listening` to its ``task_status``.
-        begin: what is to be done between listening and telling of it, with the nursery and what
-            the server reported. Returns the address of the control port, if there is one.
-        reports: what is reported, and to whom.
-        reloads: what SIGHUP reloads where there is no terminal.
-        dual_stack: the sockets on :: take IPv4 as well.
+        open_control: called once the server listens, with the nursery and the `Listening`; returns
+            the address of the control port, or ``None``.
+        reports: what is reported, and where.
+        reloads: what SIGHUP reloads if there is no terminal.
+        dual_stack: whether the sockets on :: also accept IPv4.
 
     Returns:
-        The exit code: 0, or 128 and the number of the signal that ended it at once.
+        The exit code: 0, or 128 plus the number of the second signal, which ended it at once.
     """
     import trio  # noqa: PLC0415 - help must not wait for it
 
     from esps_portal.net.systemd import notify  # noqa: PLC0415 - the same
 
-    with trio.open_signal_receiver(*_heeded()) as signals:
+    status = 0
+    with trio.open_signal_receiver(*_handled_signals()) as signals:
         async with trio.open_nursery() as nursery:
             ended = trio.Event()
 
-            async def served(*, task_status: trio.TaskStatus[Listening]) -> None:
+            async def serve_to_the_end(*, task_status: trio.TaskStatus[Listening]) -> None:
                 await serve(task_status=task_status)
                 ended.set()
 
-            listening: Listening = await nursery.start(served)
-            control = await begin(nursery, listening)
-            if reports.events is None:
-                click.echo("\n".join(_ready_lines(listening, control, dual_stack=dual_stack)))
-            else:
-                print_json(_ready_event(listening, control))
-            nursery.start_soon(reports.run)
-            notify(os.environ, "READY=1")
-            status = 0
-
-            async def end_at_once() -> None:
+            async def end_at_second_signal() -> None:
                 nonlocal status
                 reload = partial(reload_all, reloads, reports.events)
-                status = 128 + await _heed(signals, listening.shut_down, reload)
+                status = 128 + await _handle_signals(signals, listening.shut_down, reload)
                 nursery.cancel_scope.cancel()
 
-            nursery.start_soon(end_at_once)
+            listening: Listening = await nursery.start(serve_to_the_end)
+            control = await open_control(nursery, listening)
+            _print_ready(reports, listening, control, dual_stack=dual_stack)
+            nursery.start_soon(reports.run)
+            notify(os.environ, "READY=1")
+            nursery.start_soon(end_at_second_signal)
             await ended.wait()
             await reports.finish()
             nursery.cancel_scope.cancel()
     return status
 
 
-def _heeded() -> list[signal.Signals]:
-    """Return the signals that are heeded: under nohup not SIGHUP."""
+def _handled_signals() -> list[signal.Signals]:
+    """Return the signals to handle; without SIGHUP under nohup, which ignores it."""
     ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
 
 
-async def _heed(
+async def _handle_signals(
     signals: AsyncIterator[int], shut_down: Callable[[], None], reload: Callable[[], None]
 ) -> int:
-    """Shut down at the first signal, and return the second one.
+    """Shut down gracefully at the first signal, and return the second one.
 
-    SIGHUP says on a terminal that it is gone, and ends the server as well, gracefully: a shell
-    may repeat it. Without a terminal nothing is gone, and it means: reload.
+    SIGHUP with a terminal means that the terminal has closed: it shuts down as well, and does not
+    count as the second signal, since a shell may repeat it. Without a terminal it means: reload.
     """
     from esps_portal.net.systemd import notify, notify_reloading  # noqa: PLC0415 - help must not wait
 
-    may_hang_up = _has_terminal()
+    may_reload = not _has_terminal()
     closing = False
     async for number in signals:
-        if number == signal.SIGHUP and (closing or not may_hang_up):
+        if number == signal.SIGHUP and (closing or may_reload):
             if not closing:
                 notify_reloading(os.environ)
                 reload()
@@ -201,16 +248,25 @@ async def _heed(
         _log.info("%s: closing", signal.Signals(number).name)
         notify(os.environ, "STOPPING=1")
         shut_down()
-    raise AssertionError  # pragma: no cover - there is no end of signals
+    raise AssertionError  # pragma: no cover - signals do not end
 
 
 def _has_terminal() -> bool:
-    """Whether there is a controlling terminal, whose end is told by SIGHUP."""
+    """Whether there is a controlling terminal, which sends SIGHUP when it closes."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
     except OSError:
         return False
     return True
+
+
+def _print_ready(
+    reports: Reports, listening: Listening, control: tuple[str, int] | None, *, dual_stack: bool
+) -> None:
+    if reports.events is None:
+        click.echo("\n".join(_ready_lines(listening, control, dual_stack=dual_stack)))
+    else:
+        print_json(_ready_event(listening, control))
 
 
 def _ready_event(listening: Listening, control: tuple[str, int] | None) -> dict[str, object]:
@@ -233,9 +289,9 @@ def _ready_lines(
     ]
     hosts = {host for host, _ in (*listening.tcp, *listening.udp)}
     if "::" in hosts and dual_stack:
-        lines.append(":: takes IPv4 as well.")
-    elif "::" in hosts and "0.0.0.0" not in hosts:  # noqa: S104 - read, not bound
-        lines.append(":: is IPv6 alone; for IPv4 add --host 0.0.0.0.")
+        lines.append(":: accepts IPv4 as well.")
+    elif "::" in hosts and "0.0.0.0" not in hosts:  # noqa: S104 - compared, not bound
+        lines.append(":: accepts IPv6 only; for IPv4 add --host 0.0.0.0.")
     if control is not None:
         lines.append("control on {} port {}".format(*control))
     return [*lines, "Press Ctrl-C to stop."]

@@ -1,4 +1,4 @@
-"""A command's conversation with a portal: bounded in time, and told in one line where it fails."""
+"""A command's connection to a portal, with a timeout, and an error in one line."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from esps_portal.cli.errors import INTERRUPTED, fail
-from esps_portal.cli.output import need_output, print_json, text
+from esps_portal.cli.errors import INTERRUPTED, print_error
+from esps_portal.cli.output import escaped, print_json, require_stdout
 from esps_portal.protocol.errors import (
     ClosedError,
     EspsError,
@@ -28,8 +28,8 @@ from esps_portal.protocol.urls import PortalURL
 if TYPE_CHECKING:
     from esps_portal.client.portal_client import PortalClient
 
-# What went wrong, where it was no refusal, for a program.
-_KINDS: dict[type[EspsError], str] = {
+# The codes of errors that are no error replies, for a program.
+_CODES: dict[type[EspsError], str] = {
     UnreachableError: "unreachable",
     ClosedError: "closed",
     PeerError: "broken-peer",
@@ -42,10 +42,10 @@ class Problem:
     """What went wrong with a portal.
 
     Attributes:
-        code: for a program: the code of a refusal, or ``unreachable``, ``closed``,
-            ``broken-peer``, ``timed-out``.
-        message: why.
-        line: both for a person, escaped, with what to do.
+        code: for a program: the code of an ERR, or ``unreachable``, ``closed``, ``broken-peer``,
+            ``timed-out``.
+        message: the reason, unescaped.
+        line: for a person: code and message, escaped, with a hint.
     """
 
     code: str
@@ -54,72 +54,77 @@ class Problem:
 
     @classmethod
     def of(cls, error: EspsError, url: str, *, greeted: bool) -> Problem:
-        """Return what an error means.
+        """Return the problem for an error.
 
         Args:
-            greeted: whether the portal is known to be one: over TCP, it has greeted.
+            error: what was raised.
+            url: the portal's.
+            greeted: whether the peer is known to be a portal: over TCP, it has sent a greeting.
         """
         if isinstance(error, ReplyError):
-            refused = f"{error.code} {text(error.message.encode())}".rstrip()
-            return cls(error.code, error.message, refused + _refusal_hint(error, url))
-        message = text(str(error).encode())  # it may quote the portal's last words
-        hint = _unreachable_hint(error) or _stranger_hint(error, url, greeted=greeted)
-        return cls(_KINDS.get(type(error), "failed"), message, f"esps-portal: {message}{hint}")
+            reply = f"{error.code} {escaped(error.message.encode())}".rstrip()
+            return cls(error.code, error.message, reply + _use_tcp_hint(error, url))
+        message = escaped(str(error).encode())  # it may quote what the peer sent
+        hint = _unreachable_hint(error) or _inspect_hint(error, url, greeted=greeted)
+        return cls(_CODES.get(type(error), "failed"), message, f"esps-portal: {message}{hint}")
 
     def as_json(self) -> dict[str, object]:
-        """Return it for a program."""
+        """Return the JSON object for a program."""
         return {"error": self.code, "message": self.message}
 
 
 @attrs.define
 class Session:
-    """One command's conversation with a portal.
+    """One command's connection to a portal.
 
     Attributes:
-        timeout: seconds that connecting may take.
-        bounded: whether they bound the whole conversation.
-        as_json: print what goes wrong for a program too, on standard output.
+        url: the portal's.
+        timeout: in seconds.
+        timeout_covers_all: whether it applies to everything, or (``False``) to connecting only.
+        as_json: whether to print a problem on standard output too, as JSON.
     """
 
     url: str
     timeout: float
-    bounded: bool = True
+    timeout_covers_all: bool = True
     as_json: bool = False
     _portal: PortalClient | None = None
 
-    def run(self, asked: Callable[[PortalClient], Awaitable[None]]) -> None:
-        """Connect and run a command's coroutine; what goes wrong becomes one line and exit 1."""
-        need_output()
+    def run(self, use_portal: Callable[[PortalClient], Awaitable[None]]) -> None:
+        """Connect, and call ``use_portal`` with the client; an error is one line and exit 1."""
+        require_stdout()
         try:
-            run(partial(self._ask, asked))
+            run_client(partial(self._run, use_portal))
         except EspsError as error:
             problem = Problem.of(error, self.url, greeted=self._portal is not None)
             if self.as_json:
                 print_json(problem.as_json())
-            fail(problem.line)
+            print_error(problem.line)
+            raise click.exceptions.Exit(1) from error
         except ValueError as error:
             raise click.UsageError(str(error)) from error
 
-    async def _ask(self, asked: Callable[[PortalClient], Awaitable[None]]) -> None:
+    async def _run(self, use_portal: Callable[[PortalClient], Awaitable[None]]) -> None:
         import trio  # noqa: PLC0415 - help must not wait for it
 
         from esps_portal import connect  # noqa: PLC0415 - the same
 
         try:
-            with trio.fail_after(self.timeout) as bound:
+            with trio.fail_after(self.timeout) as scope:
                 async with connect(self.url) as self._portal:
-                    if not self.bounded:
-                        bound.deadline = math.inf
-                    await asked(self._portal)
+                    if not self.timeout_covers_all:
+                        scope.deadline = math.inf
+                    await use_portal(self._portal)
         except trio.TooSlowError:
-            raise too_late(self._portal, self.url, self.timeout) from None
+            raise timed_out(self._portal, self.url, self.timeout) from None
 
 
-def too_late(portal: PortalClient | None, url: str, timeout: float) -> TimedOutError:
-    """Return the error for what did not come in time.
+def timed_out(portal: PortalClient | None, url: str, timeout: float) -> TimedOutError:
+    """Return the error for a timeout.
 
     Args:
-        portal: ``None`` where none was connected to.
+        portal: ``None`` if it was not connected yet.
+        url: the portal's.
         timeout: in seconds.
     """
     if portal is None:
@@ -127,8 +132,8 @@ def too_late(portal: PortalClient | None, url: str, timeout: float) -> TimedOutE
     return TimedOutError(f"no answer in {timeout:g} s", portal.rejected)
 
 
-def run(main: Callable[[], Awaitable[None]]) -> None:
-    """Run a coroutine; Ctrl-C becomes its exit code, where a nursery has wrapped it too."""
+def run_client(main: Callable[[], Awaitable[None]]) -> None:
+    """Run an async function; after Ctrl-C exit 130, even if a nursery has wrapped the exception."""
     try:
         import trio  # noqa: PLC0415 - help must not wait for it
 
@@ -138,35 +143,35 @@ def run(main: Callable[[], Awaitable[None]]) -> None:
 
 
 def is_unknown_host(error: EspsError) -> bool:
-    """Whether there is no host of that name."""
+    """Whether the host name cannot be resolved."""
     return isinstance(error, UnreachableError) and isinstance(error.__cause__, socket.gaierror)
 
 
 def _unreachable_hint(error: EspsError) -> str:
-    """Return a hint for when nobody was reached."""
+    """Return a hint for a portal that cannot be reached."""
     if not isinstance(error, UnreachableError) or error.__cause__ is None:
         return ""
     if is_unknown_host(error):
-        return "; name another host with --url"
+        return "; use another host with --url"
     if os.strerror(errno.ECONNREFUSED) in str(error):
-        return "; start one with esps-portal serve, or name another with --url"
-    return "; name another with --url"
+        return "; start one with esps-portal serve, or use another with --url"
+    return "; use another with --url"
 
 
-def _stranger_hint(error: EspsError, url: str, *, greeted: bool) -> str:
-    """Return how to learn what there is, where it may be no portal."""
+def _inspect_hint(error: EspsError, url: str, *, greeted: bool) -> str:
+    """Return how to inspect the peer, if it may not be a portal."""
     if isinstance(error, ClosedError) and error.reason:
-        return ""  # so ends a portal
+        return ""  # only a portal gives a reason
     if greeted and not getattr(error, "received", b""):
         return ""
     where = PortalURL.parse(url)
-    return f"; see what it is: esps-portal inspect --host {where.host} --port {where.port}"
+    return f"; to see what it is: esps-portal inspect --host {where.host} --port {where.port}"
 
 
-def _refusal_hint(error: ReplyError, url: str) -> str:
-    """Return a hint for a refusal that TCP would avoid."""
+def _use_tcp_hint(error: ReplyError, url: str) -> str:
+    """Return a hint for an error reply that would not come over TCP."""
     too_large = error.code == "too-large" and b"use-tcp" in error.arguments
     if not url.startswith("esps+udp:") or not (too_large or error.code == "use-tcp"):
         return ""
     where = PortalURL.parse(url)
-    return f"; ask over TCP: --url {PortalURL('tcp', where.host, where.port)}"
+    return f"; use TCP: --url {PortalURL('tcp', where.host, where.port)}"

@@ -1,4 +1,4 @@
-"""``esps-portal spec``: the specification, as it ships with the package."""
+"""``esps-portal spec``: the specification in the package."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from esps_portal.cli.errors import fail
-from esps_portal.cli.output import need_output
+from esps_portal.cli.errors import exit_with_error
+from esps_portal.cli.output import require_stdout
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -18,7 +18,7 @@ _PARTS = {"text": "esps-1.md", "abnf": "esps-1.abnf", "registry": "registry.toml
 
 
 def spec_folder() -> Traversable:
-    """Return where the specification is: in the package, or beside it in a source checkout.
+    """Return the folder of the specification: in the package, or next to it in a source checkout.
 
     It is a `Path`, unless the package is imported from an archive.
     """
@@ -31,17 +31,19 @@ def spec_folder() -> Traversable:
 
 @click.command("spec")
 @click.argument("part", type=click.Choice(list(_PARTS)), default="text")
-@click.option("--path", is_flag=True, help="Print where the files are, vectors included.")
+@click.option(
+    "--path", is_flag=True, help="Print the folder of the files, which has the test vectors too."
+)
 def spec_command(part: str, *, path: bool) -> None:
     """Print the specification of ESPS/1: its text, grammar or registry."""
-    need_output()
+    require_stdout()
     folder = spec_folder()
     if not path:
         click.echo((folder / _PARTS[part]).read_text(encoding="utf-8"), nl=False)
     elif isinstance(folder, Path):
         click.echo(str(folder))
     else:
-        fail(
-            f"esps-portal: the files are inside an archive, {folder}: unpack it (python -m zipfile"
+        exit_with_error(
+            f"the files are inside an archive, {folder}: unpack it (python -m zipfile"
             " -e), or print a part with esps-portal spec text, abnf or registry"
         )

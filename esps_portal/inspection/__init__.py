@@ -1,6 +1,7 @@
-"""Who holds a port on this machine, whether it speaks ESPS/1, and what the registries say.
+"""Which sockets use a port on this machine, whether they speak ESPS/1, and what is registered.
 
-`holders` looks at sockets, `probe` asks them, `facts` looks up the number, `columns` and `report`
-present the result. Nothing here imports trio or starts another program: plain sockets with
-time-outs, psutil, and the system's own tables.
+`sockets` lists the sockets, with `proc_net` where a process is hidden; `probe` connects to them;
+`facts` looks up the number; `report` puts it together; `text_report` and `tool_tables` print it.
+Nothing here imports trio or starts another program: plain sockets with timeouts, psutil, and the
+system's own tables.
 """

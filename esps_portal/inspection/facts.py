@@ -9,14 +9,14 @@ import attrs
 
 from esps_portal.protocol.registry import PORT
 
-# RFC 6335 section 6: three ranges, and the names that IANA and everybody else call them by.
+# RFC 6335 section 6: the three ranges, by their usual names.
 _RANGES = (
     ("well-known", 0, 1023),
     ("registered", 1024, 49151),
     ("dynamic", 49152, 65535),
 )
-# Where Linux keeps the lowest port that everybody may bind (ip-sysctl: ip_unprivileged_port_start).
-_FIRST_FREE = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+# The lowest port that any user may bind (Linux, ip-sysctl.rst: ip_unprivileged_port_start).
+_UNPRIVILEGED_PORT_START = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 @attrs.frozen
@@ -30,16 +30,16 @@ class Assignment:
 
 @attrs.frozen
 class PortFacts:
-    """What is known of a port number without looking at any socket.
+    """What is known about a port number without looking at any socket.
 
     Attributes:
         port: the number.
         range_name: ``well-known``, ``registered`` or ``dynamic``.
         first: the lowest number of that range.
-        last: the highest.
-        needs_root: whether an ordinary user of this machine may not bind it.
-        iana: IANA's entry; known for 2867 alone.
-        services: the name in the system's services database for each transport, if it has one.
+        last: the highest number of that range.
+        needs_root: whether only root may bind it on this machine.
+        iana: IANA's entry; known for 2867 only.
+        services: for each transport the name in the system's services database, or ``None``.
     """
 
     port: int
@@ -55,15 +55,15 @@ _ASSIGNED = {PORT: Assignment("esps-portal", ("tcp", "udp"), "Nicholas Stowfis")
 
 
 def look_up(port: int) -> PortFacts:
-    """Return the facts of ``port``, which lies between 0 and 65535."""
+    """Return the facts about ``port``, a number from 0 to 65535."""
     name, first, last = next(row for row in _RANGES if row[1] <= port <= row[2])
     services = {transport: _service_name(port, transport) for transport in ("tcp", "udp")}
-    needs_root = port < first_port_for_everybody()
+    needs_root = port < unprivileged_port_start()
     return PortFacts(port, name, first, last, needs_root, _ASSIGNED.get(port), services)
 
 
-def first_port_for_everybody(setting: Path = _FIRST_FREE) -> int:
-    """Return the lowest port that a user without privileges may bind here."""
+def unprivileged_port_start(setting: Path = _UNPRIVILEGED_PORT_START) -> int:
+    """Return the lowest port that a user without privileges may bind; 1024 if it is unknown."""
     try:
         return int(setting.read_text(encoding="ascii"))
     except (OSError, ValueError):

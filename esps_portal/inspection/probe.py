@@ -1,9 +1,9 @@
-"""Whether what listens there speaks ESPS/1: one connection, one datagram, a time-out for each.
+"""Whether an address speaks ESPS/1: one connection or one request over UDP, each with a timeout.
 
-Over TCP a portal speaks first, so its greeting decides; a ``PING`` then checks that it answers.
-Without a greeting the ``PING`` is sent all the same: a server that waits for its client to speak
-first (HTTP, say) shows itself by its complaint. A peer is a stranger here: what is read of it is
-bounded in bytes and in time, and never raises.
+Over TCP a portal speaks first, so its greeting decides; a ``PING`` then checks that it replies.
+Without a greeting the ``PING`` is sent as well: a server that waits for its client to speak first
+(HTTP, say) sends an error. The peer is not trusted: what is read from it is limited in bytes and
+in time, and never raises.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.escape import printable
 from esps_portal.protocol.messages import ERR, OK, Notice, Reply, parse_answer_untrusted
 
-_MOST_BYTES = 16384  # two of the longest lines of a default portal
-_BROKE_OFF = "it breaks the connection off"
+_MAX_BYTES = 16384  # two lines of the default maximum, 8192 bytes
+_ABORTED = "it aborts the connection"
 _TCP_TAG = b"inspect"
-# What may come in place of a greeting. Any other BYE may be IMAP's (RFC 9051 section 7.1.5).
-_GOODBYES = (Notice(b"BYE", (b"busy",)), Notice(b"BYE", (b"closing",)))
+# What a portal may send in place of a greeting. IMAP has a BYE too (RFC 9051 section 7.1.5).
+_REFUSALS = (Notice(b"BYE", (b"busy",)), Notice(b"BYE", (b"closing",)))
 _TLS_ALERT = b"\x15\x03"  # RFC 8446 section 5.1: type 21, and a version that begins with 3
 _PING = _TCP_TAG + b" PING x\n"
 
@@ -35,19 +35,19 @@ UNREACHABLE = "unreachable"
 
 
 @attrs.frozen
-class Answer:
+class ProbeResult:
     """What one address answered over one transport.
 
     Attributes:
         transport: ``tcp`` or ``udp``.
-        host: the address that was asked.
+        host: the address that was probed.
         port: its port.
-        verdict: ``esps-1``; ``something else``; ``silent`` (it took the question and said nothing
-            in time); ``clear`` (nothing listens there); ``unreachable`` (it could not be asked).
-        product: what the greeting names, over TCP.
+        verdict: ``esps-1``; ``something else``; ``silent`` (nothing came within the timeout);
+            ``clear`` (nothing listens there); ``unreachable`` (nothing could be sent).
+        product: the product named in the greeting, over TCP.
         message: an explanation for a person.
-        excerpt: the beginning of what something else said, as visible ASCII.
-        seconds: how long it all took.
+        excerpt: the start of what something else sent, as printable ASCII.
+        seconds: the duration of the whole probe.
     """
 
     transport: str
@@ -61,153 +61,163 @@ class Answer:
 
 
 @attrs.frozen
-class Target:
-    """An address to ask, and how."""
+class ProbeTarget:
+    """An address to probe, and the transport."""
 
     transport: str
     host: str
     port: int
 
 
-def ask_all(targets: list[Target], timeout: float) -> list[Answer]:
-    """Ask every target at the same time; the answers come in the order of the targets."""
-    answers: dict[Target, Answer] = {}
+def probe_all(targets: list[ProbeTarget], timeout: float) -> list[ProbeResult]:
+    """Probe all targets at the same time; return the results in the order of the targets."""
+    results: dict[ProbeTarget, ProbeResult] = {}
 
-    def ask_into(target: Target) -> None:
-        answers[target] = ask(target, timeout)
+    def run(target: ProbeTarget) -> None:
+        results[target] = probe(target, timeout)
 
-    # A thread for each: an address that is silent must not make the next one wait.
-    threads = [threading.Thread(target=ask_into, args=(t,), daemon=True) for t in targets]
+    # One thread each: a silent address must not delay the others.
+    threads = [threading.Thread(target=run, args=(t,), daemon=True) for t in targets]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return [answers[target] for target in targets]
+    return [results[target] for target in targets]
 
 
-def ask(target: Target, timeout: float) -> Answer:
-    """Ask one target for at most ``timeout`` seconds."""
-    begun = time.monotonic()
-    blank = Answer(target.transport, target.host, target.port, SILENT)
-    talk = _ask_tcp if target.transport == "tcp" else _ask_udp
+def probe(target: ProbeTarget, timeout: float) -> ProbeResult:
+    """Probe one target for at most ``timeout`` seconds; every error becomes a result."""
+    start = time.monotonic()
+    blank = ProbeResult(target.transport, target.host, target.port, SILENT)
+    probe_transport = _probe_tcp if target.transport == "tcp" else _probe_udp
     try:
-        answer = talk(blank, begun, timeout)
+        result = probe_transport(blank, start, timeout)
     except ConnectionRefusedError:
-        answer = attrs.evolve(blank, verdict=CLEAR)
-    except ConnectionResetError:  # so soon that it looks like a failed connect
-        answer = attrs.evolve(blank, verdict=OTHER, message=_BROKE_OFF)
+        result = attrs.evolve(blank, verdict=CLEAR)
+    except ConnectionResetError:  # so early that connect() failed
+        result = attrs.evolve(blank, verdict=OTHER, message=_ABORTED)
     except TimeoutError:
-        answer = attrs.evolve(blank, verdict=UNREACHABLE, message="no connection in time")
+        result = attrs.evolve(blank, verdict=UNREACHABLE, message="connecting timed out")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        answer = attrs.evolve(blank, verdict=UNREACHABLE, message=reason)
-    return attrs.evolve(answer, seconds=time.monotonic() - begun)
+        result = attrs.evolve(blank, verdict=UNREACHABLE, message=reason)
+    return attrs.evolve(result, seconds=time.monotonic() - start)
 
 
-def _refuse_self(ours: socket.socket) -> None:
-    # The kernel may pick the asked port as our own: the socket would be connected to itself.
+def _refuse_self_connection(ours: socket.socket) -> None:
+    # The kernel may choose the probed port as our local port, and connect the socket to itself.
     try:
-        alone = ours.getsockname() == ours.getpeername()
-    except OSError:  # the peer has gone already: reading shows it
+        is_self = ours.getsockname() == ours.getpeername()
+    except OSError:  # the peer has disconnected: reading reports it
         return
-    if alone:
+    if is_self:
         raise ConnectionRefusedError
 
 
 # ---- TCP ---------------------------------------------------------------------------------------
 
 
-def _ask_tcp(blank: Answer, begun: float, timeout: float) -> Answer:
-    # Half of the time is the greeting's; what is left is for the reply, or for the complaint.
+def _probe_tcp(blank: ProbeResult, start: float, timeout: float) -> ProbeResult:
+    # The greeting has half of the time; the other half is for the reply, or for an error.
     with socket.create_connection((blank.host, blank.port), timeout) as connection:
-        _refuse_self(connection)
-        lines = _Lines(connection)
+        _refuse_self_connection(connection)
+        lines = _LineReader(connection)
         try:
-            greeting = lines.read(begun + timeout / 2)
-            asked = greeting is None and not lines.said and not lines.over
-            if asked:
+            greeting = lines.read(start + timeout / 2)
+            pinged = greeting is None and not lines.received and not lines.ended
+            if pinged:
                 connection.sendall(_PING)
-                greeting = lines.read(begun + timeout)
-            answer = _greeted(blank, greeting)
-            if answer is None:
-                return _something_else(blank, lines)
-            if answer.product is None:  # goodbye in place of the greeting
-                return answer
-            if not asked:
+                greeting = lines.read(start + timeout)
+            result = _judge_greeting(blank, greeting)
+            if result is None:
+                return _judge_other(blank, lines)
+            if result.product is None:  # BYE in place of the greeting
+                return result
+            if not pinged:
                 connection.sendall(_PING)
-            return _pinged(answer, lines, begun + timeout)
-        except OSError:  # it was there, so it is not unreachable
-            return _something_else(attrs.evolve(blank, message=_BROKE_OFF), lines)
+            return _judge_ping(result, lines, start + timeout)
+        except OSError:  # it had accepted, so it is not unreachable
+            return _judge_other(attrs.evolve(blank, message=_ABORTED), lines)
 
 
-def _greeted(blank: Answer, line: bytes | None) -> Answer | None:
-    """Return what a greeting says: ESPS/1 with a product, or one of its goodbyes; else None."""
+def _judge_greeting(blank: ProbeResult, line: bytes | None) -> ProbeResult | None:
+    """Return the result for a greeting, or for a BYE in its place; ``None`` for anything else."""
     message = _parse(line)
     if not isinstance(message, Notice):
         return None
-    said = printable(b" ".join(message.args))
+    arguments = printable(b" ".join(message.args))
     if message.word == b"ESPS/1":
-        return attrs.evolve(blank, verdict=ESPS, product=said)
-    if message in _GOODBYES:
-        return attrs.evolve(blank, verdict=ESPS, message=f"it turned us away: {said}")
+        return attrs.evolve(blank, verdict=ESPS, product=arguments)
+    if message in _REFUSALS:
+        return attrs.evolve(blank, verdict=ESPS, message=f"it refuses the connection: {arguments}")
     return None
 
 
-def _pinged(greeted: Answer, lines: _Lines, deadline: float) -> Answer:
+def _judge_ping(greeted: ProbeResult, lines: _LineReader, deadline: float) -> ProbeResult:
     while True:
         line = lines.read(deadline)
         if line is None:
-            reason = "it greets, but does not answer PING"
+            reason = "it greets, but does not reply to PING"
             return attrs.evolve(
-                greeted, verdict=OTHER, message=reason, excerpt=printable(lines.said)
+                greeted, verdict=OTHER, message=reason, excerpt=printable(lines.received)
             )
         message = _parse(line)
         if isinstance(message, Notice):
             continue
-        if message == Reply(_TCP_TAG, OK, (b"x",)):
-            return greeted
-        if isinstance(message, Reply) and message.tag == _TCP_TAG and message.kind == ERR:
-            refused = printable(b" ".join(message.args))
-            return attrs.evolve(greeted, message=f"it refuses PING: {refused}")
-        reason = "it greets, but answers PING with something else"
+        result = _judge_reply(greeted, _TCP_TAG, message)
+        if result is not None:
+            return result
+        reason = "it greets, but does not reply to PING as ESPS/1 does"
         return attrs.evolve(greeted, verdict=OTHER, message=reason, excerpt=printable(line))
 
 
-def _something_else(blank: Answer, lines: _Lines) -> Answer:
-    if lines.said.startswith(_TLS_ALERT):
-        return attrs.evolve(blank, verdict=OTHER, message="it seems to want TLS")
-    if lines.said:
-        return attrs.evolve(blank, verdict=OTHER, excerpt=printable(lines.said))
+def _judge_reply(
+    result: ProbeResult, tag: bytes, message: Reply | Notice | None
+) -> ProbeResult | None:
+    """Return the result for an OK or ERR that answers our PING; ``None`` for anything else."""
+    if message == Reply(tag, OK, (b"x",)):
+        return result
+    if isinstance(message, Reply) and message.tag == tag and message.kind == ERR:
+        error = printable(b" ".join(message.args))
+        return attrs.evolve(result, message=f"it replies to PING with an error: {error}")
+    return None
+
+
+def _judge_other(blank: ProbeResult, lines: _LineReader) -> ProbeResult:
+    if lines.received.startswith(_TLS_ALERT):
+        return attrs.evolve(blank, verdict=OTHER, message="it seems to expect TLS")
+    if lines.received:
+        return attrs.evolve(blank, verdict=OTHER, excerpt=printable(lines.received))
     if blank.message:
         return attrs.evolve(blank, verdict=OTHER)
-    if lines.over:
-        return attrs.evolve(blank, verdict=OTHER, message="it closes without a word")
+    if lines.ended:
+        return attrs.evolve(blank, verdict=OTHER, message="it closes without sending anything")
     return blank
 
 
-class _Lines:
-    """Lines from a connection, up to a number of bytes and a time."""
+class _LineReader:
+    """Reads lines from a connection, up to a number of bytes and a deadline."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._pending = b""
-        self.said = b""  # all that came
-        self.over = False  # nothing more will come, or is wanted
+        self.received = b""
+        self.ended = False  # by the peer, or because the limit is reached
 
     def read(self, deadline: float) -> bytes | None:
-        """Return the next line without its LF, or None: not in time, or not at all."""
+        """Return the next line without its LF, or ``None`` at the deadline or the end."""
         while b"\n" not in self._pending:
             left = deadline - time.monotonic()
-            if self.over or left <= 0:
+            if self.ended or left <= 0:
                 return None
             self._connection.settimeout(left)
             try:
-                came = self._connection.recv(_MOST_BYTES - len(self.said))
+                data = self._connection.recv(_MAX_BYTES - len(self.received))
             except TimeoutError:
                 return None
-            self._pending += came
-            self.said += came
-            self.over = not came or len(self.said) >= _MOST_BYTES
+            self._pending += data
+            self.received += data
+            self.ended = not data or len(self.received) >= _MAX_BYTES
         line, _, self._pending = self._pending.partition(b"\n")
         return line
 
@@ -222,29 +232,25 @@ def _parse(line: bytes | None) -> Reply | Notice | None:
 # ---- UDP ---------------------------------------------------------------------------------------
 
 
-def _ask_udp(blank: Answer, begun: float, timeout: float) -> Answer:
-    tag = secrets.token_hex(8).encode()  # 64 random bits: nobody answers it by chance
-    found = socket.getaddrinfo(blank.host, blank.port, type=socket.SOCK_DGRAM)
-    family, kind, protocol, _, address = found[0]
+def _probe_udp(blank: ProbeResult, start: float, timeout: float) -> ProbeResult:
+    tag = secrets.token_hex(8).encode()  # 64 random bits: no other server replies with it by chance
+    infos = socket.getaddrinfo(blank.host, blank.port, type=socket.SOCK_DGRAM)
+    family, kind, protocol, _, address = infos[0]
     with socket.socket(family, kind, protocol) as sender:
-        sender.connect(address)  # so that an ICMP refusal reaches us
-        _refuse_self(sender)
-        for share in (0.5, 1.0):  # one loss is forgiven: PING may be repeated under its tag
-            sender.settimeout(max(0.001, begun + timeout * share - time.monotonic()))
+        sender.connect(address)  # so that recv() reports an ICMP error
+        _refuse_self_connection(sender)
+        for share in (0.5, 1.0):  # sent twice, in case one is lost: PING is idempotent
+            sender.settimeout(max(0.001, start + timeout * share - time.monotonic()))
             sender.send(tag + b" PING x\n")
             try:
-                datagram = sender.recv(_MOST_BYTES)
+                datagram = sender.recv(_MAX_BYTES)
             except TimeoutError:
                 continue
-            return _replied(blank, tag, datagram)
+            return _judge_datagram(blank, tag, datagram)
     return blank
 
 
-def _replied(blank: Answer, tag: bytes, datagram: bytes) -> Answer:
+def _judge_datagram(blank: ProbeResult, tag: bytes, datagram: bytes) -> ProbeResult:
     message = _parse(datagram.removesuffix(b"\n")) if datagram.endswith(b"\n") else None
-    if message == Reply(tag, OK, (b"x",)):
-        return attrs.evolve(blank, verdict=ESPS)
-    if isinstance(message, Reply) and message.tag == tag and message.kind == ERR:
-        refused = printable(b" ".join(message.args))
-        return attrs.evolve(blank, verdict=ESPS, message=f"it refuses PING: {refused}")
-    return attrs.evolve(blank, verdict=OTHER, excerpt=printable(datagram))
+    result = _judge_reply(attrs.evolve(blank, verdict=ESPS), tag, message)
+    return result or attrs.evolve(blank, verdict=OTHER, excerpt=printable(datagram))

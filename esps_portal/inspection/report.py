@@ -1,4 +1,4 @@
-"""The whole of an inspection: made once, then said as JSON or in lines for a person."""
+"""The result of an inspection, printed as JSON or as text."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import attrs
 
 from esps_portal.inspection import probe
 from esps_portal.inspection.facts import PortFacts, look_up
-from esps_portal.inspection.holders import CONNECTED, WILDCARDS, Holder, SocketScan, scan
-from esps_portal.inspection.probe import Answer, Target
-from esps_portal.inspection.tool_tables import Table, tables
+from esps_portal.inspection.probe import ProbeResult, ProbeTarget
+from esps_portal.inspection.sockets import CONNECTED, WILDCARDS, OpenSocket, SocketScan, scan
+from esps_portal.inspection.tool_tables import ToolTable, tool_tables
 from esps_portal.net.bind import is_own_address
 
 
 class UnknownHostError(Exception):
-    """The host that was named has no address."""
+    """The given host name cannot be resolved."""
 
 
 @attrs.frozen
@@ -26,131 +26,140 @@ class Report:
 
     Attributes:
         port: the number.
-        host: the one host that was asked about, or None: this machine.
-        sight: what has the port on this machine, and what could not be seen.
-        answers: what each address answered.
+        host: the host that was given; ``None`` for this machine.
+        scan: the sockets on this machine that use the port, and what could not be seen.
+        results: what each address answered.
         facts: what the registries say.
     """
 
     port: int
     host: str | None
-    sight: SocketScan
-    answers: tuple[Answer, ...]
+    scan: SocketScan
+    results: tuple[ProbeResult, ...]
     facts: PortFacts
 
     @property
-    def held(self) -> bool:
-        """Whether something has the port: a socket that was seen, or one that answered."""
-        return bool(self.sight.holders) or any(map(_proves_a_holder, self.answers))
+    def in_use(self) -> bool:
+        """Whether the port is in use: a socket was seen, or an address answered."""
+        return bool(self.scan.sockets) or any(map(_shows_in_use, self.results))
 
     @property
-    def tables(self) -> tuple[Table, ...]:
-        """Our own findings, in the form in which ``ss``, ``lsof`` and ``netstat`` show theirs."""
-        return tables(self.sight.holders, self.port)
+    def tables(self) -> tuple[ToolTable, ...]:
+        """The sockets in the format of ``ss``, ``lsof`` and ``netstat``."""
+        return tool_tables(self.scan.sockets, self.port)
 
     def as_json(self) -> dict[str, Any]:
         """Return one JSON object.
 
         Keys:
-            port, host, held: what was asked, and whether anything has the port.
-            holders: a list of transport, family, host, port, state, pid, fd, program, command (a
-                list), user; null where it could not be seen.
-            connections: TCP connections with this local port, their number by state.
-            unseen: a list of sentences.
+            port, host, held: what was asked for, and whether the port is in use.
+            holders: the sockets: a list of transport, family, host, port, state, pid, fd, program,
+                command (a list), user; null where it could not be seen.
+            connections: the number of TCP connections with this local port, by state.
+            unseen: what could not be seen, a list of strings.
             answers: a list of transport, host, port, verdict (``esps-1``, ``something else``,
                 ``silent``, ``clear``, ``unreachable``), product (null without a greeting), message,
                 excerpt, seconds.
             facts: port, range_name, first, last, needs_root, iana (null, or name, transports,
                 registrant), services (tcp and udp: a name or null).
-            rows: our own findings in the form of ss, lsof and netstat, which were not run: for each
-                a list of objects, each column's heading to its cell.
-            tools: ss, lsof and netstat: whether this machine has it.
+            rows: the sockets in the format of ss, lsof and netstat, which were not run: for each a
+                list of objects that map column headings to cells.
+            tools: for ss, lsof and netstat: whether this machine has it.
         """
         return {
             "port": self.port,
             "host": self.host,
-            "held": self.held,
-            "holders": [attrs.asdict(holder) for holder in self.sight.holders],
-            "connections": self.sight.connections,
-            "unseen": list(self.sight.unseen),
-            "answers": [attrs.asdict(answer) for answer in self.answers],
+            "held": self.in_use,
+            "holders": [attrs.asdict(each) for each in self.scan.sockets],
+            "connections": self.scan.connections,
+            "unseen": list(self.scan.hidden),
+            "answers": [attrs.asdict(result) for result in self.results],
             "facts": attrs.asdict(self.facts),
             "rows": {table.program: _objects(table) for table in self.tables},
-            "tools": {table.program: table.is_here for table in self.tables},
+            "tools": {table.program: table.is_installed for table in self.tables},
         }
 
 
 def inspect_port(port: int, host: str | None = None, timeout: float = 1.0) -> Report:
-    """Find out about ``port``, on this machine or at ``host``.
+    """Find out who uses ``port`` and whether it speaks ESPS/1.
+
+    Args:
+        port: 1 to 65535.
+        host: a name or address; only it is looked at. ``None``: all addresses of this machine.
+        timeout: seconds that each address has to answer.
 
     Raises:
-        UnknownHostError: ``host`` has no address.
+        UnknownHostError: ``host`` cannot be resolved.
     """
-    hosts = [] if host is None else _addresses(host)
-    here = host is None or any(map(is_own_address, hosts))
-    sight = (
-        scan(port)
-        if here
-        else SocketScan((), {}, (f"what runs on {host}: it is not this machine",))
-    )
-    if hosts and here:
-        kept = tuple(h for h in sight.holders if any(_covers(h, address) for address in hosts))
-        sight = attrs.evolve(sight, holders=kept)
-    targets = _targets(sight.holders, hosts, port)
-    return Report(port, host, sight, tuple(probe.ask_all(targets, timeout)), look_up(port))
+    addresses = [] if host is None else _resolve(host)
+    seen = _scan_host(port, host, addresses)
+    targets = _targets(seen.sockets, addresses, port)
+    return Report(port, host, seen, tuple(probe.probe_all(targets, timeout)), look_up(port))
 
 
-def _targets(holders: tuple[Holder, ...], hosts: list[str], port: int) -> list[Target]:
-    """Return whom to ask: the hosts that were named, else where sockets were seen.
+def _scan_host(port: int, host: str | None, addresses: list[str]) -> SocketScan:
+    """Return the sockets that receive what is sent to these addresses; all without a host."""
+    if host is None:
+        return scan(port)
+    if not any(map(is_own_address, addresses)):
+        return SocketScan((), {}, (f"the sockets of {host}: it is another machine",))
+    seen = scan(port)
+    kept = [s for s in seen.sockets if any(_receives_for(s, address) for address in addresses)]
+    return attrs.evolve(seen, sockets=tuple(kept))
 
-    Where none was seen 127.0.0.1 is asked all the same: a socket may be out of sight, and a
-    packet filter may lead elsewhere.
+
+def _targets(sockets: tuple[OpenSocket, ...], addresses: list[str], port: int) -> list[ProbeTarget]:
+    """Return what to probe: the given addresses, or else the sockets that were seen.
+
+    If no socket of a transport was seen, 127.0.0.1 is probed: a socket may be hidden, or a packet
+    filter may redirect the port.
     """
-    if hosts:
-        return [Target(t, host, port) for t in ("tcp", "udp") for host in hosts]
+    if addresses:
+        return [ProbeTarget(t, address, port) for t in ("tcp", "udp") for address in addresses]
     targets = [
-        Target(h.transport, WILDCARDS.get(h.host, h.host), port)
-        for h in holders
-        if h.state != CONNECTED  # it hears nobody but its peer
+        ProbeTarget(s.transport, WILDCARDS.get(s.host, s.host), port)
+        for s in sockets
+        if s.state != CONNECTED  # it receives from its remote peer only
     ]
-    without = {"tcp", "udp"} - {holder.transport for holder in holders}
-    targets += [Target(transport, "127.0.0.1", port) for transport in sorted(without)]
+    without = {"tcp", "udp"} - {s.transport for s in sockets}
+    targets += [ProbeTarget(transport, "127.0.0.1", port) for transport in sorted(without)]
     return list(dict.fromkeys(targets))
 
 
-def _proves_a_holder(answer: Answer) -> bool:
-    # A silent UDP port may be a packet filter's; a TCP connection was taken by somebody.
-    proofs = {probe.ESPS, probe.OTHER} | ({probe.SILENT} if answer.transport == "tcp" else set())
-    return answer.verdict in proofs
+def _shows_in_use(result: ProbeResult) -> bool:
+    # Silence over TCP comes after an accepted connection; over UDP it may be a packet filter.
+    proofs = {probe.ESPS, probe.OTHER} | ({probe.SILENT} if result.transport == "tcp" else set())
+    return result.verdict in proofs
 
 
-def _objects(table: Table) -> list[dict[str, str]]:
+def _objects(table: ToolTable) -> list[dict[str, str]]:
     header, *rows = table.rows
     return [dict(zip(header, row, strict=True)) for row in rows]
 
 
-# ---- the host that was named --------------------------------------------------------------------
+# ---- the given host ----------------------------------------------------------------------------
 
 
-def _addresses(host: str) -> list[str]:
+def _resolve(host: str) -> list[str]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UnknownHostError(f"{host!r} has no address: {reason}") from error
+        raise UnknownHostError(f"cannot resolve {host!r}: {reason}") from error
     addresses = dict.fromkeys(str(address[0]) for *_, address in found)
     return [WILDCARDS.get(address, address) for address in addresses]
 
 
-def _covers(holder: Holder, address: str) -> bool:
-    if holder.host == "::":  # it takes IPv4 too, unless it was told not to: not to be seen here
+def _receives_for(open_socket: OpenSocket, address: str) -> bool:
+    if open_socket.host == "::":  # IPv4 as well, unless IPV6_V6ONLY is set, which cannot be seen
         return True
-    if holder.host in WILDCARDS:
+    if open_socket.host in WILDCARDS:
         return ":" not in address
-    return _plain(holder.host) == _plain(address)
+    return _canonical(open_socket.host) == _canonical(address)
 
 
-def _plain(address: str) -> str:
+def _canonical(address: str) -> str:
+    """Return an address in its shortest form, without a zone; a mapped IPv4 address as IPv4."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

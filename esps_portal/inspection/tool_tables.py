@@ -1,8 +1,8 @@
-"""What was found, in the form in which ``ss``, ``lsof`` and ``netstat`` show it.
+"""The sockets that were found, in the format of ``ss``, ``lsof`` and ``netstat``.
 
-None of them is run, and none needs to be on this machine. Their columns in their order and their
-spelling, except those that only the kernel's own interfaces know (queues, device numbers). Only
-what listens, or is open to everybody, is here: that is what ``ss -l`` and ``netstat -l`` list.
+These programs are not run and need not be installed. The tables have their columns, in their order
+and spelling, except those that need other kernel interfaces (queues, device numbers). They list
+listening TCP and unconnected UDP sockets, as ``ss -l`` and ``netstat -l`` do.
 """
 
 from __future__ import annotations
@@ -11,29 +11,30 @@ import shutil
 
 import attrs
 
-from esps_portal.inspection.holders import CONNECTED, LISTEN, WILDCARDS, Holder
+from esps_portal.inspection.line_format import host_port
+from esps_portal.inspection.sockets import CONNECTED, LISTEN, WILDCARDS, OpenSocket
 from esps_portal.protocol.escape import visible
 
 
 @attrs.frozen
-class Table:
-    """Our own findings in the form of one program.
+class ToolTable:
+    """What inspect found, in the format of one program.
 
     Attributes:
         program: ``ss``, ``lsof`` or ``netstat``.
-        command: how to ask it.
+        command: the command line that prints such a table.
         rows: the cells; the first row is the header.
-        is_here: whether this machine has the program.
+        is_installed: whether this machine has the program.
     """
 
     program: str
     command: str
     rows: tuple[tuple[str, ...], ...]
-    is_here: bool
+    is_installed: bool
 
     @classmethod
-    def of(cls, command: str, *rows: tuple[str, ...]) -> Table:
-        """Make the table of a command's program."""
+    def of(cls, command: str, *rows: tuple[str, ...]) -> ToolTable:
+        """Return the table for the program of ``command``."""
         program = command.partition(" ")[0]
         return cls(program, command, rows, shutil.which(program) is not None)
 
@@ -49,58 +50,54 @@ _LSOF = ("COMMAND", "PID", "USER", "FD", "TYPE", "NODE", "NAME")
 _NETSTAT = ("Proto", "Local Address", "Foreign Address", "State", "PID/Program name")
 
 
-def tables(holders: tuple[Holder, ...], port: int) -> tuple[Table, ...]:
-    """Return the three tables; each has its header alone where nothing is held."""
-    open_ones = [holder for holder in holders if holder.state != CONNECTED]
-    seen = [holder for holder in open_ones if holder.pid is not None]  # lsof goes by process
+def tool_tables(sockets: tuple[OpenSocket, ...], port: int) -> tuple[ToolTable, ...]:
+    """Return the three tables; without sockets each is only its header."""
+    unconnected = [socket for socket in sockets if socket.state != CONNECTED]
+    # lsof lists processes.
+    with_process = [socket for socket in unconnected if socket.pid is not None]
     return (
-        Table.of(f"ss -lntup 'sport = :{port}'", _SS, *map(_ss, open_ones)),
-        Table.of(f"lsof -nP -i :{port}", _LSOF, *map(_lsof, seen)),
-        Table.of("netstat -lntup", _NETSTAT, *map(_netstat, open_ones)),
+        ToolTable.of(f"ss -lntup 'sport = :{port}'", _SS, *map(_ss_row, unconnected)),
+        ToolTable.of(f"lsof -nP -i :{port}", _LSOF, *map(_lsof_row, with_process)),
+        ToolTable.of("netstat -lntup", _NETSTAT, *map(_netstat_row, unconnected)),
     )
 
 
-def _ss(holder: Holder) -> tuple[str, ...]:
+def _ss_row(socket: OpenSocket) -> tuple[str, ...]:
     process = ""
-    if holder.pid is not None:
-        fd = "" if holder.fd is None else f",fd={holder.fd}"
-        process = f'users:(("{_program(holder)}",pid={holder.pid}{fd}))'
-    peer = "[::]:*" if holder.family == "IPv6" else "0.0.0.0:*"
-    local = f"{bracketed(holder.host)}:{holder.port}"
-    return holder.transport, holder.state, local, peer, process
+    if socket.pid is not None:
+        fd = "" if socket.fd is None else f",fd={socket.fd}"
+        process = f'users:(("{_program(socket)}",pid={socket.pid}{fd}))'
+    peer = "[::]:*" if socket.family == "IPv6" else "0.0.0.0:*"
+    local = host_port(socket.host, socket.port)
+    return socket.transport, socket.state, local, peer, process
 
 
-def _lsof(holder: Holder) -> tuple[str, ...]:
-    name = "*" if holder.host in WILDCARDS else bracketed(holder.host)
-    state = " (LISTEN)" if holder.state == LISTEN else ""
-    fd = "" if holder.fd is None else f"{holder.fd}u"
+def _lsof_row(socket: OpenSocket) -> tuple[str, ...]:
+    name = host_port("*" if socket.host in WILDCARDS else socket.host, socket.port)
+    state = " (LISTEN)" if socket.state == LISTEN else ""
+    fd = "" if socket.fd is None else f"{socket.fd}u"
     return (
-        _program(holder)[:9],  # lsof(8), +c: nine characters by default
-        str(holder.pid),
-        (holder.user or "")[:8],
+        _program(socket)[:9],  # lsof(8), +c: nine characters by default
+        str(socket.pid),
+        (socket.user or "")[:8],
         fd,
-        holder.family,
-        holder.transport.upper(),
-        f"{name}:{holder.port}{state}",
+        socket.family,
+        socket.transport.upper(),
+        f"{name}{state}",
     )
 
 
-def _netstat(holder: Holder) -> tuple[str, ...]:
-    six = holder.family == "IPv6"
-    process = "-" if holder.pid is None else f"{holder.pid}/{_program(holder)}"
+def _netstat_row(socket: OpenSocket) -> tuple[str, ...]:
+    is_ipv6 = socket.family == "IPv6"
+    process = "-" if socket.pid is None else f"{socket.pid}/{_program(socket)}"
     return (
-        holder.transport + ("6" if six else ""),
-        f"{holder.host}:{holder.port}",
-        ":::*" if six else "0.0.0.0:*",
-        holder.state if holder.state == LISTEN else "",
+        socket.transport + ("6" if is_ipv6 else ""),
+        f"{socket.host}:{socket.port}",
+        ":::*" if is_ipv6 else "0.0.0.0:*",
+        socket.state if socket.state == LISTEN else "",
         process,
     )
 
 
-def _program(holder: Holder) -> str:
-    return visible(holder.program or "?")
-
-
-def bracketed(host: str) -> str:
-    """Return ``host`` as written before a colon and a port."""
-    return f"[{host}]" if ":" in host else host
+def _program(socket: OpenSocket) -> str:
+    return visible(socket.program or "?")

@@ -1,4 +1,4 @@
-"""The command in this process, and peers to talk to: a script over TCP, an echo over UDP."""
+"""Servers for the command to connect to: fixed replies over TCP, an echo over UDP."""
 
 from __future__ import annotations
 
@@ -7,25 +7,14 @@ import socket
 import threading
 from collections.abc import Iterator
 
-from click.testing import CliRunner
-
-from esps_portal.cli import main
+from tests.processes import Served
 
 GREETING = "* ESPS/1 test/1\n"
 
 
-def invoke(
-    *args: str, url: str = "", stdin: bytes = b"", color: bool = False
-) -> tuple[int, str, str]:
-    """Run the command in this process; return exit code, standard output and standard error."""
-    environment = {"ESPS_PORTAL_URL": url or None}
-    ran = CliRunner().invoke(main, args, input=stdin, env=environment, color=color)
-    return ran.exit_code, ran.stdout_bytes.decode(), ran.stderr_bytes.decode()
-
-
 @contextlib.contextmanager
-def saying(greeting: str | bytes, *answers: str) -> Iterator[str]:
-    """A TCP server with an answer, of one line or more, for each request; yields its URL."""
+def tcp_server(greeting: str | bytes, *answers: str) -> Iterator[str]:
+    """Run a TCP server with one answer to each request of one connection; yield its URL."""
 
     def serve() -> None:
         peer, _ = server.accept()
@@ -49,8 +38,8 @@ def saying(greeting: str | bytes, *answers: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def echoing() -> Iterator[str]:
-    """A UDP server that sends back what comes (RFC 862); yields its URL."""
+def udp_echo_server() -> Iterator[str]:
+    """Run a UDP server that sends each datagram back (RFC 862); yield its URL."""
 
     def serve() -> None:
         while True:
@@ -71,9 +60,20 @@ def echoing() -> Iterator[str]:
             thread.join(30)
 
 
+def send_pings(running: Served, count: int) -> None:
+    """Send PINGs over one connection and read the replies; more than a pipe has room to report."""
+    peer = socket.create_connection(("127.0.0.1", running.port), timeout=30)
+    with peer, peer.makefile("rb") as lines:
+        assert lines.readline().startswith(b"* ESPS/1 ")
+        for _ in range(count // 100):
+            peer.sendall(b"a PING\n" * 100)
+            for _ in range(100):
+                assert lines.readline() == b"a OK\n"
+
+
 @contextlib.contextmanager
-def nobody() -> Iterator[str]:
-    """An address where nobody listens, HOST:PORT; it is held."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield "{}:{}".format(*held.getsockname())
+def unused_address() -> Iterator[str]:
+    """Yield HOST:PORT of a bound TCP port that does not listen."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield "{}:{}".format(*reserved.getsockname())

@@ -6,40 +6,38 @@ import errno
 import os
 import socket
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from esps_portal.cli.bind_hints import bind_hint
 from esps_portal.net.bind import CannotBindError, bind
+from tests.commands import COMMAND
 from tests.processes import served
 
-COMMAND = str(Path(sys.executable).parent / "esps-portal")
 COVERED = (
     "cannot listen on 127.0.0.1 port 0 (tcp and udp): 0.0.0.0 takes what comes for it already;"
-    " leave out --host 127.0.0.1"
+    " remove --host 127.0.0.1"
 )
 
 
-def told(*hosts: str, port: int = 0, tcp: bool = True, udp: bool = True) -> str:
-    """Bind, which fails, and return what is said."""
+def bind_error(*hosts: str, port: int = 0, tcp: bool = True, udp: bool = True) -> str:
+    """Bind, which fails, and return the message with its hint."""
     with pytest.raises(CannotBindError) as raised:
         bind(hosts, port, tcp=tcp, udp=udp).close()
     return f"{raised.value}{bind_hint(raised.value, '--port')}"
 
 
 def test_an_address_that_a_wildcard_covers() -> None:
-    assert told("127.0.0.1", "0.0.0.0") == COVERED
-    assert told("::", "::1").endswith(":: takes what comes for it already; leave out --host ::1")
+    assert bind_error("127.0.0.1", "0.0.0.0") == COVERED
+    assert bind_error("::", "::1").endswith(":: takes what comes for it already; remove --host ::1")
 
 
 def test_an_address_of_another_machine() -> None:
-    assert "; this machine has 127.0.0.1, " in told("192.0.2.77")  # RFC 5737
+    assert "; the addresses of this machine are 127.0.0.1, " in bind_error("192.0.2.77")  # RFC 5737
 
 
-def test_a_name_of_nobody() -> None:
-    assert told("nowhere.invalid").endswith("; name another --host")
+def test_an_unknown_host_name() -> None:
+    assert bind_error("nowhere.invalid").endswith("; use another --host")
 
 
 @pytest.mark.parametrize("command", [["serve"], ["proxy", "--upstream", "esps://127.0.0.1:1"]])
@@ -53,17 +51,17 @@ def test_the_command_says_it_in_one_line(command: list[str]) -> None:
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_a_taken_port_names_who_has_it(kind: socket.SocketKind, host: str) -> None:
-    with socket.socket(socket.AF_INET, kind) as held, socket.socket(socket.AF_INET, kind) as other:
-        held.bind((host, 0))
-        port = held.getsockname()[1]
+def test_a_port_in_use_names_the_process(kind: socket.SocketKind, host: str) -> None:
+    with socket.socket(socket.AF_INET, kind) as first, socket.socket(socket.AF_INET, kind) as other:
+        first.bind((host, 0))
+        port = first.getsockname()[1]
         if host == "127.0.0.1":
-            other.bind(("127.0.0.2", port))  # it is in nobody's way
+            other.bind(("127.0.0.2", port))  # it does not conflict
         is_tcp = kind == socket.SOCK_STREAM
         if is_tcp:
-            held.listen()
-        # Of the other transport somebody else may have the number.
-        line = told("127.0.0.1", port=port, tcp=is_tcp, udp=not is_tcp)
+            first.listen()
+        # Another process may use the port with the other transport.
+        line = bind_error("127.0.0.1", port=port, tcp=is_tcp, udp=not is_tcp)
     transport = "tcp" if is_tcp else "udp"
     assert line.startswith(f"cannot listen on 127.0.0.1 port {port} ({transport})")
     assert line.endswith(f" (pid {os.getpid()}); try another --port, or --port 0")
@@ -76,12 +74,12 @@ def test_a_port_without_the_right_to_it() -> None:
     assert hint == "; that port needs root, or CAP_NET_BIND_SERVICE; try --port 2867"
 
 
-def test_the_ready_lines_say_what_becomes_of_ipv4() -> None:
+def test_the_addresses_are_printed_with_a_note_on_ipv4() -> None:
     with served("--host", "::", json_lines=False) as running:
         assert running.stop() == 0
         lines = [*running.lines, *running.output]
     assert lines[2:] == [
-        ":: is IPv6 alone; for IPv4 add --host 0.0.0.0.\n",
+        ":: accepts IPv6 only; for IPv4 add --host 0.0.0.0.\n",
         "Press Ctrl-C to stop.\n",
     ]
     with served("--host", "::", "--host", "0.0.0.0", json_lines=False) as running:

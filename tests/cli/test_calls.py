@@ -8,24 +8,13 @@ import os
 import pty
 import struct
 import subprocess
-import sys
 import termios
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from esps_portal.testing import serve_in_thread
 from esps_portal.testing.threaded import ThreadedPortal
-from tests.cli.peers import invoke
-
-COMMAND = str(Path(sys.executable).parent / "esps-portal")
-
-
-@pytest.fixture(scope="module")
-def portal() -> Iterator[ThreadedPortal]:
-    with serve_in_thread() as running:
-        yield running
+from tests.commands import COMMAND, run, run_in_colour
 
 
 def on_terminal(*args: str, url: str, columns: int = 80) -> str:
@@ -52,6 +41,33 @@ def on_terminal(*args: str, url: str, columns: int = 80) -> str:
     return screen.decode()
 
 
+# ---- calls -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["esps", "esps+udp"])
+def test_call(portal: ThreadedPortal, scheme: str) -> None:
+    url = f"{scheme}://127.0.0.1:{portal.port}"
+    assert run("call", "echo", "a b", "", "c", url=url)[1] == "a b  c\n"
+    assert run("call", "echo", "-", url=url, stdin=b"from stdin")[1] == "from stdin\n"
+    assert run("call", "drip", "2", "1", url=url)[1] == "1\n2\n2\n"
+    assert run("call", "discard", "x", url=url)[1] == ""
+
+
+def test_call_as_json(portal: ThreadedPortal) -> None:
+    _, out, _ = run("call", "--json", "random", "4", "seed", url=portal.url)
+    (line,) = out.splitlines()
+    assert json.loads(line)["type"] == "ok"
+
+
+def test_control_bytes_are_escaped(portal: ThreadedPortal) -> None:
+    assert run("call", "echo", "\x1b[2J", url=portal.url)[1] == "\\x1b[2J\n"
+
+
+def test_a_call_that_takes_too_long(portal: ThreadedPortal) -> None:
+    code, _, err = run("call", "--timeout", "0.2", "delay", "60000", url=portal.url)
+    assert (code, err) == (1, "esps-portal: no answer in 0.2 s\n")
+
+
 # ---- options and arguments ---------------------------------------------------------------------
 
 
@@ -67,18 +83,18 @@ def on_terminal(*args: str, url: str, columns: int = 80) -> str:
 def test_an_unknown_option_is_no_argument(
     portal: ThreadedPortal, args: list[str], says: str
 ) -> None:
-    code, out, err = invoke("call", "echo", "hi", *args, url=portal.url)
+    code, out, err = run("call", "echo", "hi", *args, url=portal.url)
     assert (code, out) == (2, "")
     assert err == (
-        f"esps-portal call: No such option {says}; an argument that begins with - goes after --;"
+        f"esps-portal call: No such option {says}; put arguments that begin with - after --;"
         " see esps-portal call --help\n"
     )
 
 
 def test_two_dashes_end_the_options(portal: ThreadedPortal) -> None:
     args = ("--", "-5", "--timeout", "x")
-    assert invoke("call", "echo", *args, url=portal.url) == (0, "-5 --timeout x\n", "")
-    assert invoke("call", "--", "echo", "-5", url=portal.url) == (0, "-5\n", "")
+    assert run("call", "echo", *args, url=portal.url) == (0, "-5 --timeout x\n", "")
+    assert run("call", "--", "echo", "-5", url=portal.url) == (0, "-5\n", "")
 
 
 @pytest.mark.parametrize(
@@ -91,15 +107,15 @@ def test_two_dashes_end_the_options(portal: ThreadedPortal) -> None:
     ],
 )
 def test_what_is_misspelt_has_a_suggestion(args: list[str], says: str) -> None:
-    code, out, err = invoke(*args)
+    code, out, err = run(*args)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(says)
 
 
 def test_seconds_have_a_short_option(portal: ThreadedPortal) -> None:
     for args in (["call", "echo"], ["list"], ["ping", "-c", "1"]):
-        assert invoke(*args, "-W", "30", url=portal.url)[0] == 0
-    code, _, err = invoke("call", "-W", "0.05", "delay", "60000", url=portal.url)
+        assert run(*args, "-W", "30", url=portal.url)[0] == 0
+    code, _, err = run("call", "-W", "0.05", "delay", "60000", url=portal.url)
     assert (code, err) == (1, "esps-portal: no answer in 0.05 s\n")
 
 
@@ -118,8 +134,8 @@ def test_standard_input_loses_its_last_newline(
     portal: ThreadedPortal, given: bytes, dropped: bytes
 ) -> None:
     raw = ("call", "--raw", "echo", "-")
-    assert invoke(*raw, url=portal.url, stdin=given)[1].encode() == dropped
-    assert invoke(*raw, "--keep-newline", url=portal.url, stdin=given)[1].encode() == given
+    assert run(*raw, url=portal.url, stdin=given)[1].encode() == dropped
+    assert run(*raw, "--keep-newline", url=portal.url, stdin=given)[1].encode() == given
 
 
 # ---- output ------------------------------------------------------------------------------------
@@ -132,13 +148,13 @@ def test_raw_adds_nothing(portal: ThreadedPortal) -> None:
         check=True,
     )
     assert ran.stdout == b"\xff\x1bb"
-    assert invoke("call", "--raw", "drip", "3", "0", url=portal.url) == (0, "1233", "")
-    code, _, err = invoke("call", "--raw", "--json", "echo", url=portal.url)
+    assert run("call", "--raw", "drip", "3", "0", url=portal.url) == (0, "1233", "")
+    code, _, err = run("call", "--raw", "--json", "echo", url=portal.url)
     assert (code, err.count("\n")) == (2, 1)
 
 
 def test_json_tells_data_from_the_result(portal: ThreadedPortal) -> None:
-    _, out, _ = invoke("call", "--json", "drip", "2", "0", url=portal.url)
+    _, out, _ = run("call", "--json", "drip", "2", "0", url=portal.url)
     assert [json.loads(line) for line in out.splitlines()] == [
         {"type": "data", "args": ["1"]},
         {"type": "data", "args": ["2"]},
@@ -146,11 +162,11 @@ def test_json_tells_data_from_the_result(portal: ThreadedPortal) -> None:
     ]
 
 
-def test_in_a_pipe_nothing_stands_out(portal: ThreadedPortal) -> None:
-    assert invoke("call", "drip", "2", "0", url=portal.url) == (0, "1\n2\n2\n", "")
+def test_in_a_pipe_there_is_no_style(portal: ThreadedPortal) -> None:
+    assert run("call", "drip", "2", "0", url=portal.url) == (0, "1\n2\n2\n", "")
 
 
-def test_on_a_terminal_the_result_stands_out(portal: ThreadedPortal) -> None:
+def test_on_a_terminal_the_result_is_bold(portal: ThreadedPortal) -> None:
     shown = on_terminal("call", "drip", "2", "0", url=portal.url)
     assert shown == "1\r\n2\r\n\x1b[1m2\x1b[0m\r\n"
 
@@ -172,23 +188,23 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         ("TERM", "dumb", "2"),
     ],
 )
-def test_but_not_where_style_is_unwanted(
+def test_no_style_if_it_is_unwanted(
     portal: ThreadedPortal, terminal: pytest.MonkeyPatch, name: str, value: str, last: str
 ) -> None:
     terminal.setenv(name, value)
-    shown = invoke("call", "drip", "2", "0", url=portal.url, color=True)
+    shown = run_in_colour("call", "drip", "2", "0", url=portal.url)
     assert shown == (0, f"1\n2\n{last}\n", "")
 
 
 def test_on_a_terminal_raw_is_escaped(portal: ThreadedPortal, terminal: pytest.MonkeyPatch) -> None:
     raw = ("call", "--raw", "echo", "\x1b[2J\n", "é")
-    assert invoke(*raw, url=portal.url, color=True)[1] == "\\x1b[2J\né"
+    assert run_in_colour(*raw, url=portal.url)[1] == "\\x1b[2J\né"
 
 
 def test_a_list_is_as_wide_as_the_terminal(portal: ThreadedPortal) -> None:
     shown = on_terminal("list", url=portal.url, columns=40)
     assert 30 < max(map(len, shown.splitlines())) <= 40
-    assert shown.split() == invoke("list", url=portal.url)[1].split()
+    assert shown.split() == run("list", url=portal.url)[1].split()
 
 
 @pytest.mark.parametrize("columns", [10, 40, 80, 200])
@@ -196,10 +212,10 @@ def test_a_list_is_as_wide_as_the_terminal(portal: ThreadedPortal) -> None:
 def test_a_list_wraps_between_words(
     portal: ThreadedPortal, terminal: pytest.MonkeyPatch, args: list[str], columns: int
 ) -> None:
-    lines = invoke(*args, "--json", url=portal.url)[1].splitlines()
+    lines = run(*args, "--json", url=portal.url)[1].splitlines()
     values = [value for line in lines for value in json.loads(line).values()]
     terminal.setenv("COLUMNS", str(columns))
-    shown = invoke(*args, url=portal.url)[1]
+    shown = run(*args, url=portal.url)[1]
     assert max(map(len, shown.splitlines())) <= max(columns, 20)
     assert shown.split() == " ".join(values).split()
 
@@ -213,5 +229,5 @@ def test_a_word_that_is_wider_stays_whole(terminal: pytest.MonkeyPatch) -> None:
         def wide() -> None:
             pass
 
-        shown = invoke("list", "wide", url=portal.url)[1]
+        shown = run("list", "wide", url=portal.url)[1]
     assert [line.strip() for line in shown.splitlines() if len(line) > 40] == [f"[{word}]", word]

@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import click
 import pytest
@@ -17,21 +14,13 @@ from click.testing import CliRunner
 from esps_portal.cli import main
 from esps_portal.cli.completion import complete_service
 from esps_portal.faults.fault_types import SELECTORS, VOCABULARY
-from esps_portal.testing import serve_in_thread
 from esps_portal.testing.threaded import ThreadedPortal
-from tests.cli.peers import GREETING, nobody, saying
-
-COMMAND = Path(sys.executable).parent / "esps-portal"
-
-
-@pytest.fixture(scope="module")
-def portal() -> Iterator[ThreadedPortal]:
-    with serve_in_thread() as running:
-        yield running
+from tests.cli.peers import GREETING, tcp_server, unused_address
+from tests.commands import COMMAND
 
 
 def completed(line: str, shell: str = "bash", url: str = "") -> list[str]:
-    """Return what a shell is told of ``line``, up to the cursor at its end."""
+    """Return the completions of ``line``, with the cursor at its end."""
     words = line.split(" ")
     environment = {
         "_ESPS_PORTAL_COMPLETE": f"{shell}_complete",
@@ -56,7 +45,7 @@ def test_commands_options_and_choices() -> None:
 
 
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "esps://127.0.0.1:{}", "esps+udp://127.0.0.1:{}"])
-def test_services_are_asked_for(portal: ThreadedPortal, form: str) -> None:
+def test_services(portal: ThreadedPortal, form: str) -> None:
     url = form.format(portal.port)
     assert completed("call ec", url=url) == ["plain,echo"]
     assert completed(f"call --url {url} ec") == ["plain,echo"]
@@ -73,7 +62,7 @@ def test_in_other_shells_too(portal: ThreadedPortal, shell: str, shown: list[str
     assert completed(f"call --url {portal.url} ec", shell) == shown
 
 
-def test_a_script_that_was_kept_from_before(portal: ThreadedPortal) -> None:
+def test_a_completion_script_of_an_older_version(portal: ThreadedPortal) -> None:
     environment = {
         "_ESPS_PORTAL_COMPLETE": "bash_complete",
         "COMP_WORDS": "esps-portal call ec",
@@ -84,23 +73,23 @@ def test_a_script_that_was_kept_from_before(portal: ThreadedPortal) -> None:
     assert ran.stdout == "plain,echo\n"
 
 
-def test_what_cannot_be_asked_completes_nothing() -> None:
-    with nobody() as where:
+def test_without_a_portal_nothing_is_completed() -> None:
+    with unused_address() as where:
         assert completed("call ec", url=where) == []
     assert completed("call ec", url="http://x") == []
-    with saying("SSH-2.0-x\r\n") as url:
+    with tcp_server("SSH-2.0-x\r\n") as url:
         assert completed("call ec", url=url) == []
 
 
-def test_a_person_does_not_wait_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("esps_portal.cli.completion._PATIENCE", 0.05)
+def test_a_silent_server_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("esps_portal.cli.completion._TIMEOUT", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = "esps://{}:{}".format(*silent.getsockname())
         assert completed("call ec", url=url) == []
 
 
-def test_nor_for_a_host_that_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which blocks, and takes no time-out."""
+def test_resolving_a_host_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`socket.getaddrinfo` itself has no timeout."""
     release, found = threading.Event(), threading.Event()
 
     def look_up(*_: object, **__: object) -> object:
@@ -108,7 +97,7 @@ def test_nor_for_a_host_that_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> No
         found.set()
         raise OSError
 
-    monkeypatch.setattr("esps_portal.cli.completion._PATIENCE", 0.05)
+    monkeypatch.setattr("esps_portal.cli.completion._TIMEOUT", 0.05)
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     assert completed("call ec", url="esps://slow.invalid") == []
     assert not found.is_set()
@@ -116,8 +105,8 @@ def test_nor_for_a_host_that_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> No
     assert found.wait(30)
 
 
-def test_nothing_of_a_strangers_reaches_the_shell() -> None:
-    with saying(GREETING, "OK echo $(reboot) a%0Ab %1B[2J Echo good-1") as url:
+def test_only_valid_names_reach_the_shell() -> None:
+    with tcp_server(GREETING, "OK echo $(reboot) a%0Ab %1B[2J Echo good-1") as url:
         assert completed("call ", url=url) == ["plain,echo", "plain,good-1"]
 
 
@@ -155,8 +144,8 @@ def test_faults_and_their_parameters() -> None:
     assert completed('serve --fault "nonsense ') == []
 
 
-def test_what_is_offered_of_a_fault_is_taken() -> None:
-    """A word that was completed is a parameter of that fault, for every fault."""
+def test_completed_keys_are_valid() -> None:
+    """Each key that is completed is a parameter or selector of that fault."""
     for name, fault in VOCABULARY.items():
         offered = {
             item.split()[-1].partition("=")[0] for item in completed(f'run --fault "{name} ')
@@ -165,7 +154,7 @@ def test_what_is_offered_of_a_fault_is_taken() -> None:
         assert offered >= {*fault.parameters}
 
 
-def test_a_shell_that_has_gone_is_silence() -> None:
+def test_without_a_reader_nothing_is_printed() -> None:
     with subprocess.Popen(
         [COMMAND],
         env={**os.environ, "_ESPS_PORTAL_COMPLETE": "bash_complete", "COMP_LINE": "esps-portal "},
@@ -183,7 +172,7 @@ def test_a_shell_that_has_gone_is_silence() -> None:
 
 
 def test_in_bash_itself(portal: ThreadedPortal) -> None:
-    """Its words are taken apart at ``:``, and the line is not."""
+    """Bash splits its words at ``:``; the line is whole."""
     host, port = portal.host, portal.port
     script = f"""
         eval "$(_ESPS_PORTAL_COMPLETE=bash_source {COMMAND})"
@@ -200,7 +189,7 @@ def test_in_bash_itself(portal: ThreadedPortal) -> None:
     assert (ran.stdout, ran.stderr) == ("echo\n", "")
 
 
-def test_the_portal_is_the_local_one_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_portal(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def connect(url: str, **_: object) -> object:

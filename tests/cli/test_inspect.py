@@ -10,15 +10,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from esps_portal.cli import main
-from tests.inspection.strangers import bound, free_port, pong, portal, tcp_stranger, udp_stranger
+from tests.inspection.servers import bound, free_port, pong, portal, tcp_server, udp_server
 
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["inspect", *arguments])
 
 
-def test_a_held_port_is_told_and_is_0() -> None:
-    with tcp_stranger(portal) as port:
+def test_a_port_in_use_exits_0() -> None:
+    with tcp_server(portal) as port:
         result = run("--port", str(port))
     assert result.exit_code == 0
     assert f"TCP 127.0.0.1:{port} listens" in result.output
@@ -28,46 +28,46 @@ def test_a_held_port_is_told_and_is_0() -> None:
     assert max(map(len, result.output.splitlines())) <= 80
 
 
-def test_a_udp_port_too() -> None:
-    with udp_stranger(pong) as port:
+def test_a_udp_port() -> None:
+    with udp_server(pong) as port:
         result = run("--port", str(port))
     assert result.exit_code == 0
     assert f"UDP 127.0.0.1:{port} is open" in result.output
     assert "It speaks ESPS/1." in result.output
 
 
-def test_something_else_holds_it_all_the_same() -> None:
+def test_another_protocol_uses_the_port_too() -> None:
     with bound(socket.SOCK_STREAM) as (_, port):
         result = run("--port", str(port), "--timeout", "0.1")
     assert result.exit_code == 0
     assert "Nothing there speaks ESPS/1." in result.output
 
 
-def test_a_free_port_is_told_and_is_1() -> None:
+def test_a_free_port_exits_1() -> None:
     port = str(free_port())
     result = run("--port", port)
     assert result.exit_code == 1
-    assert result.output.startswith(f"Nobody holds port {port} on this machine.\n")
+    assert result.output.startswith(f"Nothing uses port {port} on this machine.\n")
 
 
 def test_json_is_one_object() -> None:
-    with tcp_stranger(portal) as port:
+    with tcp_server(portal) as port:
         result = run("--port", str(port), "--json")
     assert result.exit_code == 0
     assert result.output.count("\n") == 1
-    told = json.loads(result.output)
-    assert told["held"]
-    assert [h["pid"] for h in told["holders"] if h["host"] == "127.0.0.1"] == [os.getpid()]
-    assert told["answers"][0]["verdict"] == "esps-1"
+    report = json.loads(result.output)
+    assert report["held"]
+    assert [h["pid"] for h in report["holders"] if h["host"] == "127.0.0.1"] == [os.getpid()]
+    assert report["answers"][0]["verdict"] == "esps-1"
 
 
-def test_json_of_a_free_port_is_1() -> None:
+def test_json_of_a_free_port_exits_1() -> None:
     result = run("--port", str(free_port()), "--json")
     assert result.exit_code == 1
     assert json.loads(result.output)["held"] is False
 
 
-def test_the_port_is_2867_unless_told() -> None:
+def test_the_default_port_is_2867() -> None:
     result = run("--json", "--timeout", "0.1")
     assert json.loads(result.output)["facts"]["iana"]["name"] == "esps-portal"
 
@@ -91,7 +91,7 @@ def test_the_port_is_2867_unless_told() -> None:
         ["word"],
     ],
 )
-def test_bad_usage_is_2_and_one_line_says_why(arguments: list[str]) -> None:
+def test_bad_usage_exits_2_with_one_line(arguments: list[str]) -> None:
     result = run(*arguments)
     assert result.exit_code == 2
     assert result.stdout == ""
@@ -100,10 +100,10 @@ def test_bad_usage_is_2_and_one_line_says_why(arguments: list[str]) -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_help_says_what_the_exit_codes_mean() -> None:
+def test_help_explains_the_exit_codes() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    assert "Exit codes: 0 something holds the port, 1 nobody holds it" in result.output
+    assert "Exit codes: 0 the port is in use, 1 it is not, 2 bad usage" in result.output
 
 
 def test_it_starts_without_trio_and_its_help_without_psutil() -> None:

@@ -1,4 +1,4 @@
-"""``esps-portal ping``: what it counts, when it goes on, and what it says at the end."""
+"""``esps-portal ping``: its statistics, its losses, and when it ends."""
 
 from __future__ import annotations
 
@@ -8,26 +8,16 @@ import signal
 import socket
 import statistics
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
 import esps_portal
 from esps_portal import ClosedError
-from esps_portal.cli.ping import Tally
-from esps_portal.testing import serve_in_thread
+from esps_portal.cli.ping import Statistics
 from esps_portal.testing.threaded import ThreadedPortal
-from tests.cli.peers import GREETING, invoke, nobody, saying
-
-COMMAND = str(Path(sys.executable).parent / "esps-portal")
-
-
-@pytest.fixture(scope="module")
-def portal() -> Iterator[ThreadedPortal]:
-    with serve_in_thread() as running:
-        yield running
+from tests.cli.peers import GREETING, tcp_server, unused_address
+from tests.commands import COMMAND, run
 
 
 @contextlib.contextmanager
@@ -53,7 +43,7 @@ def read_until(process: subprocess.Popen[str], start: str) -> None:
 
 
 def test_statistics(portal: ThreadedPortal) -> None:
-    code, out, err = invoke("ping", "-c", "3", "-i", "0", url=portal.url)
+    code, out, err = run("ping", "-c", "3", "-i", "0", url=portal.url)
     *pongs, empty, head, counts, times = out.splitlines()
     assert (code, err, empty) == (0, "", "")
     assert [pong.rpartition(" time=")[0] for pong in pongs] == [
@@ -65,7 +55,7 @@ def test_statistics(portal: ThreadedPortal) -> None:
 
 
 def test_statistics_as_json(portal: ThreadedPortal) -> None:
-    _, out, _ = invoke("ping", "-c", "2", "-i", "0", "--json", url=portal.url)
+    _, out, _ = run("ping", "-c", "2", "-i", "0", "--json", url=portal.url)
     *pongs, summary = map(json.loads, out.splitlines())
     assert [(pong["event"], pong["seq"]) for pong in pongs] == [("pong", 1), ("pong", 2)]
     assert (summary["event"], summary["sent"], summary["answered"]) == ("summary", 2, 2)
@@ -74,27 +64,27 @@ def test_statistics_as_json(portal: ThreadedPortal) -> None:
 
 @pytest.mark.parametrize("option", ["-q", "--quiet"])
 def test_quiet_is_the_statistics_alone(portal: ThreadedPortal, option: str) -> None:
-    code, out, err = invoke("ping", option, "-c", "2", "-i", "0", url=portal.url)
+    code, out, err = run("ping", option, "-c", "2", "-i", "0", url=portal.url)
     assert (code, err) == (0, "")
     assert out.startswith(f"\n--- {portal.url} ping statistics ---\n2 sent, 2 answered")
-    _, out, _ = invoke("ping", option, "-c", "2", "-i", "0", "--json", url=portal.url)
+    _, out, _ = run("ping", option, "-c", "2", "-i", "0", "--json", url=portal.url)
     assert json.loads(out)["answered"] == 2
-    with nobody() as where:
-        _, out, _ = invoke("ping", option, "-c", "1", where)
+    with unused_address() as where:
+        _, out, _ = run("ping", option, "-c", "1", where)
     assert out.startswith("\n---")
 
 
 def test_figures_are_those_of_all_times() -> None:
     times = [3.0, 1.0, 4.0, 1.5, 9.25]
-    tally = Tally("x", sent=2000)
-    for took in times:
-        tally.add(took)
-    figures = tally.as_json()
+    pings = Statistics("x", sent=2000)
+    for time_ms in times:
+        pings.add(time_ms)
+    figures = pings.as_json()
     assert figures["answered"] == 5
     assert [figures["min_ms"], figures["max_ms"]] == [1.0, 9.25]
     assert figures["avg_ms"] == pytest.approx(statistics.fmean(times))
     assert figures["mdev_ms"] == pytest.approx(statistics.pstdev(times))
-    assert tally.lines()[1] == "2000 sent, 5 answered, 99.75% lost"
+    assert pings.lines()[1] == "2000 sent, 5 answered, 99.75% lost"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -110,9 +100,9 @@ def test_a_signal_ends_it_with_its_statistics(portal: ThreadedPortal, number: in
 # ---- losses ------------------------------------------------------------------------------------
 
 
-def test_nobody_there() -> None:
-    with nobody() as where:
-        code, out, err = invoke("ping", "-c", "2", "-i", "0", where)
+def test_connection_refused() -> None:
+    with unused_address() as where:
+        code, out, err = run("ping", "-c", "2", "-i", "0", where)
         lost = f"no pong from esps://{where}: seq="
         refused = f"cannot connect to esps://{where}: Connection refused"
     assert code == 1
@@ -122,13 +112,13 @@ def test_nobody_there() -> None:
     ]
     assert "2 sent, 0 answered, 100% lost\n" in out
     assert err == (
-        f"esps-portal: {refused}; start one with esps-portal serve, or name another with --url\n"
+        f"esps-portal: {refused}; start one with esps-portal serve, or use another with --url\n"
     )
 
 
-def test_nobody_there_as_json() -> None:
-    with nobody() as where:
-        code, out, _ = invoke("ping", "-c", "1", "--json", where)
+def test_connection_refused_as_json() -> None:
+    with unused_address() as where:
+        code, out, _ = run("ping", "-c", "1", "--json", where)
     lost, summary = map(json.loads, out.splitlines())
     assert (lost["event"], lost["seq"], lost["ms"]) == ("lost", 1, None)
     assert lost["error"] == "unreachable"
@@ -192,37 +182,37 @@ def test_a_connection_that_ends_between_two_pings_has_lost_none(
 
     connections: list[Ending] = []
     monkeypatch.setattr(esps_portal, "connect", connect, raising=False)
-    code, out, _ = invoke("ping", "-c", "2", "-i", "0.01", "h")
+    code, out, _ = run("ping", "-c", "2", "-i", "0.01", "h")
     assert "2 sent, 2 answered, 0% lost" in out
     assert code == 0
     assert len(set(connections)) == 2
 
 
-def test_a_refusal_is_a_loss_with_its_code() -> None:
-    with saying(GREETING, "ERR busy") as url:
-        code, out, err = invoke("ping", "-c", "1", "--json", url)
+def test_an_error_reply_is_a_loss_with_its_code() -> None:
+    with tcp_server(GREETING, "ERR busy") as url:
+        code, out, err = run("ping", "-c", "1", "--json", url)
     assert json.loads(out.splitlines()[0])["error"] == "busy"
     assert (code, err) == (1, "busy\n")
 
 
 def test_an_unknown_host_ends_it_at_once() -> None:
-    code, out, err = invoke("ping", "nowhere.invalid")
+    code, out, err = run("ping", "nowhere.invalid")
     assert "1 sent, 0 answered, 100% lost\n" in out
     assert (code, err.count("\n")) == (1, 1)
-    assert err.endswith("; name another host with --url\n")
+    assert err.endswith("; use another host with --url\n")
 
 
 def test_what_never_was_a_portal_ends_it_at_once() -> None:
-    with saying("SSH-2.0-x\r\n") as url:
-        code, out, err = invoke("ping", url)
+    with tcp_server("SSH-2.0-x\r\n") as url:
+        code, out, err = run("ping", url)
     assert (code, err.count("\n")) == (1, 1)
     assert '(the peer does not speak ESPS/1; it sent "SSH-2.0-x\\r\\n")\n' in out
     assert "1 sent, 0 answered, 100% lost\n" in out
 
 
 def test_garbage_from_what_was_a_portal_is_a_loss() -> None:
-    with saying(GREETING, "OK 1", "rubbish") as url:
-        code, out, _ = invoke("ping", "-c", "3", "-i", "0", "-W", "0.2", url)
+    with tcp_server(GREETING, "OK 1", "rubbish") as url:
+        code, out, _ = run("ping", "-c", "3", "-i", "0", "-W", "0.2", url)
     assert "3 sent, 1 answered, 66.6667% lost" in out
     assert "seq=2 (the peer violates ESPS/1: " in out
     assert code == 0

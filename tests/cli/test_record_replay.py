@@ -1,14 +1,11 @@
-"""``serve --record``, ``serve --replay`` and ``proxy``: the whole circle, as a user goes it."""
+"""Record with ``serve --record`` or ``proxy``, then ``serve --replay``."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import resource
 import signal
-import socket
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +14,7 @@ import pytest
 
 from esps_portal import blocking
 from esps_portal.protocol.errors import ClosedError, PeerError, ReplyError
-from tests import commands
-from tests.commands import COMMAND
+from tests.commands import COMMAND, run_failing
 from tests.processes import Served, served
 
 Answer = tuple[list[tuple[bytes, ...]], tuple[bytes, ...] | str]
@@ -27,7 +23,7 @@ Answer = tuple[list[tuple[bytes, ...]], tuple[bytes, ...] | str]
 def answer(
     portal: blocking.TCPPortal | blocking.UDPPortal, service: str, *args: str | bytes
 ) -> Answer:
-    """Return what a call was answered with: its DATA lines, and its OK or its refusal."""
+    """Return what a call was answered with: its DATA lines, and its OK or its error."""
     collected: list[tuple[bytes, ...]] = []
     with portal.stream(service, *args) as rows:
         try:
@@ -60,13 +56,7 @@ def values(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def failed(*args: str) -> tuple[int, str]:
-    code, _, said = commands.run(*args)
-    assert "Traceback" not in said
-    return code, said.splitlines()[-1]
-
-
-# ---- the circle --------------------------------------------------------------------------------
+# ---- record and replay ------------------------------------------------------------------------
 
 
 def test_a_portal_is_recorded_and_replayed(tmp_path: Path) -> None:
@@ -109,13 +99,13 @@ def test_a_proxy_and_a_portal_record_the_same(tmp_path: Path) -> None:
     assert sorted(map(repr, essence(paths[1]))) == sorted(map(repr, essence(paths[0])))
 
 
-def test_a_replay_answers_in_order_and_the_last_for_ever(tmp_path: Path) -> None:
+def test_a_replay_answers_in_order_and_repeats_the_last(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl"
     with served("--record", str(path)) as running, blocking.connect(running.url) as portal:
         assert [portal.call("count") for _ in range(2)] == [(b"1",), (b"2",)]
     with served("--replay", str(path)) as running, blocking.connect(running.url) as portal:
         assert [portal.call("count") for _ in range(4)] == [(b"1",), (b"2",), (b"2",), (b"2",)]
-        # What was not recorded is answered as ever, and other arguments of what was are not.
+        # A service that was not recorded works; other arguments of a recorded one do not match.
         assert portal.call("echo", "hi") == (b"hi",)
         with pytest.raises(ReplyError, match="unmatched"):
             portal.call("count", "other")
@@ -132,7 +122,7 @@ def test_a_portal_that_is_killed_leaves_what_it_has_answered(tmp_path: Path) -> 
             portal.call("echo", "more")
     assert len([value for value in values(path) if value["event"] == "replied"]) == 20
     with path.open("ab") as file:
-        file.write(b'{"event": "repl')  # as if it had been in the middle of a line
+        file.write(b'{"event": "repl')  # as if it had been killed while writing a line
     with served("--replay", str(path), "--record", str(path)) as running:
         with blocking.connect(running.url) as portal:
             for number in range(20):
@@ -168,19 +158,19 @@ def test_run_records_and_replays(tmp_path: Path) -> None:
         assert (ran.stdout, ran.returncode) == ("1\n", 0), ran.stderr
 
 
-# ---- a file that will not do -------------------------------------------------------------------
+# ---- bad files ---------------------------------------------------------------------------------
 
 
 def test_a_file_that_cannot_be_recorded_to(tmp_path: Path) -> None:
     for command in (["serve"], ["proxy", "--upstream", "esps://127.0.0.1:1"]):
-        status, said = failed(*command, "--port", "0", "--record", "/dev/full")
+        status, message = run_failing(*command, "--port", "0", "--record", "/dev/full")
         assert status == 1
-        assert said == "esps-portal: cannot record to /dev/full: No space left on device"
+        assert message == "esps-portal: cannot record to /dev/full: No space left on device"
     notes = tmp_path / "notes.txt"
     notes.write_text("mine\n")
-    status, said = failed("serve", "--port", "0", "--record", str(notes))
+    status, message = run_failing("serve", "--port", "0", "--record", str(notes))
     assert (status, notes.read_text()) == (1, "mine\n")
-    assert said.endswith("it is there already, and is not a recording")
+    assert message.endswith("it is there already, and is not a recording")
 
 
 @pytest.mark.parametrize(
@@ -199,114 +189,12 @@ def test_a_recording_that_cannot_be_replayed(
     with served("--record", str(path)) as running, blocking.connect(running.url) as portal:
         portal.call("echo", "hi")
     path.write_text(spoil(path.read_text()))
-    status, said = failed("serve", "--port", "0", "--replay", str(path))
+    status, message = run_failing("serve", "--port", "0", "--replay", str(path))
     assert status == 2
-    assert says in said
+    assert says in message
 
 
 def test_no_recording_at_all() -> None:
-    status, said = failed("serve", "--port", "0", "--replay", "nowhere.jsonl")
+    status, message = run_failing("serve", "--port", "0", "--replay", "nowhere.jsonl")
     assert status == 2
-    assert "nowhere.jsonl: No such file or directory" in said
-
-
-# ---- the proxy as a command --------------------------------------------------------------------
-
-
-def test_what_passes_is_told_as_it_passes() -> None:
-    with served() as portal, served("--upstream", portal.url, command="proxy") as front:
-        assert front.ready["udp"] == front.ready["tcp"]
-        assert (front.ready["control"], front.ready["pid"]) == (None, front.process.pid)
-        with blocking.connect(front.url) as client:
-            assert client.call("echo", "hi") == (b"hi",)
-        front.process.send_signal(signal.SIGINT)
-        events = [json.loads(line) for line in front.output]
-        assert front.process.wait(30) == 0
-    names = [event["event"] for event in events]
-    assert names[:3] == ["opened", "received", "replied"]
-    assert names[-2:] == ["closed", "stopped"]
-
-
-def test_a_person_is_told_where_it_listens() -> None:
-    with served() as portal:
-        upstream = ("--upstream", portal.url)
-        with served(*upstream, json_lines=False, command="proxy") as front:
-            assert front.first_lines(3).endswith(
-                f"port {front.port} (UDP)\nPress Ctrl-C to stop.\n"
-            )
-            assert front.stop() == 0
-
-
-def test_the_proxy_stays_up_while_the_portal_is_down() -> None:
-    with socket.socket() as kept:
-        kept.bind(("127.0.0.1", 0))
-        upstream = f"esps://127.0.0.1:{kept.getsockname()[1]}"
-        with served("--upstream", upstream, command="proxy") as front:
-            assert front.process.stderr is not None
-            for _ in range(2):
-                with pytest.raises(PeerError), blocking.connect(front.url):
-                    pass
-                line = front.process.stderr.readline()
-                assert line.endswith(f"cannot reach {upstream}: Connection refused\n")
-            assert front.stop() == 0
-
-
-def test_the_proxy_stays_up_without_descriptors() -> None:
-    with served() as portal, served("--upstream", portal.url, command="proxy") as front:
-        pid = front.process.pid
-        most = len(list(Path(f"/proc/{pid}/fd").iterdir())) + 9
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
-        with contextlib.ExitStack() as peers:
-            for _ in range(12):
-                # It may be reset before connect() has returned.
-                with contextlib.suppress(OSError):
-                    peer = socket.create_connection(("127.0.0.1", front.port), 30)
-                    peers.enter_context(peer)
-                    peer.shutdown(socket.SHUT_WR)  # to wait for its RST takes one more
-            for _ in range(12):
-                sender = peers.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-                sender.sendto(b"a PING\n", ("127.0.0.1", front.port))
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                with blocking.connect(front.url) as client:
-                    assert client.call("echo", "hi") == (b"hi",)
-                break
-            except (PeerError, ClosedError):
-                assert time.monotonic() < deadline
-        assert front.stop() == 0
-
-
-def test_an_upstream_for_datagrams_alone() -> None:
-    with served("--no-tcp") as portal:
-        upstream = ("--upstream", f"esps+udp://127.0.0.1:{portal.port}")
-        with served(*upstream, command="proxy") as front:
-            assert front.ready["tcp"] == []
-            with blocking.connect(f"esps+udp://127.0.0.1:{front.port}") as client:
-                assert client.call("echo", "hi") == (b"hi",)
-
-
-@pytest.mark.parametrize(
-    ("args", "says"),
-    [
-        ([], "--upstream"),
-        (["--upstream", "http://x"], "http://x"),
-        (["--upstream", "esps+tls://x"], "TLS is not available in this release"),
-        (["--upstream", "esps+udp://x", "--no-udp"], "neither TCP nor UDP"),
-        (["--upstream", "esps://x", "--no-udp", "--no-tcp"], "neither TCP nor UDP"),
-    ],
-)
-def test_bad_usage(args: list[str], says: str) -> None:
-    status, said = failed("proxy", "--port", "0", *args)
-    assert status == 2
-    assert says in said
-
-
-def test_a_port_that_is_taken() -> None:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        held.listen()
-        port = str(held.getsockname()[1])
-        status, said = failed("proxy", "--upstream", "esps://127.0.0.1:1", "--port", port)
-        assert status == 1
-        assert said.startswith(f"esps-portal: cannot listen on 127.0.0.1 port {port} (tcp)")
+    assert "nowhere.jsonl: No such file or directory" in message

@@ -1,4 +1,4 @@
-"""A portal for as long as a command runs."""
+"""``esps-portal run``: a portal while a command runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import commands
-from tests.commands import COMMAND
+from tests.commands import COMMAND, run_failing
 
 SCENARIO = """
 [limits]
@@ -22,12 +22,12 @@ service = "price"
 reply = "9.99"
 """
 
-# Talks to the portal as a test suite would, with the variables that it was given.
+# Calls the portal as a test suite would, with the variables that it was given.
 ASK = """
 import os, sys
 from esps_portal import blocking
 with blocking.connect(os.environ[sys.argv[1]]) as portal:
-    print(*(octets.decode() for octets in portal.call(*sys.argv[2:])))
+    print(*(data.decode() for data in portal.call(*sys.argv[2:])))
 """
 
 
@@ -70,7 +70,7 @@ def test_the_control_port_answers() -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "\n", "")
 
 
-def test_options_behind_the_command_are_the_commands() -> None:
+def test_options_after_the_command_belong_to_it() -> None:
     ran = run("echo", "--strict", "-h")
     assert (ran.returncode, ran.stdout) == (0, "--strict -h\n")
 
@@ -110,10 +110,10 @@ def test_signals_are_passed_on(number: int) -> None:
             assert running.stdout is not None
             assert running.stdout.readline() == "up\n"
             running.send_signal(number)
-            _, said = running.communicate(timeout=30)
+            _, err = running.communicate(timeout=30)
         finally:
             running.kill()
-    assert (running.returncode, said) == (9, "")
+    assert (running.returncode, err) == (9, "")
 
 
 def test_a_command_that_a_signal_ends() -> None:
@@ -127,7 +127,7 @@ def test_a_command_that_a_signal_ends() -> None:
 
 
 def test_ctrl_c_in_a_terminal_comes_once() -> None:
-    """The kernel sends it to the command too; a second one would be one too many."""
+    """The kernel sends it to the command as well, so it must not be passed on."""
     counts = (
         "import signal, sys\n"
         "seen = []\n"
@@ -146,7 +146,7 @@ def test_ctrl_c_in_a_terminal_comes_once() -> None:
         assert _until(terminal.fileno(), b"up")
         terminal.write(b"\x03")
         assert _until(terminal.fileno(), b"seen")
-        # It is passed on behind whatever else was: then all has been seen that was sent.
+        # Passed on after all earlier signals: by then the command has counted them.
         os.kill(child, signal.SIGTERM)
         _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 1
@@ -166,11 +166,11 @@ def test_a_scenario(tmp_path: Path) -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "9.99\n", "")
 
 
-def test_a_fault_by_chance_tells_its_seed() -> None:
+def test_the_seed_of_a_random_fault_is_printed() -> None:
     ran = run("--fault", "reset chance=1 seed=5 when=before", *asking("ESPS_PORTAL_URL", "echo"))
     assert ran.returncode == 1
     first, *_, last = ran.stderr.splitlines()
-    assert first == "esps-portal: fault by chance: reset when=before chance=1 seed=5"
+    assert first == "esps-portal: random fault: reset when=before chance=1 seed=5"
     assert "the portal reset" in last
 
 
@@ -185,11 +185,11 @@ def test_strict(tmp_path: Path) -> None:
     assert lines[0] == "esps-portal: unused stub: price: never used"
     assert any(line.endswith("--> c1 CALL echo hi") for line in lines)
     ran = run(*options, "--", "sh", "-c", "exit 3")
-    assert ran.returncode == 3, "it has failed already, and may want to know why"
+    assert ran.returncode == 3, "the code of a failed command stays"
     assert ran.stderr.startswith("esps-portal: unused stub: price: never used\n")
 
 
-def test_strict_judges_faults() -> None:
+def test_strict_verifies_faults() -> None:
     fault = "reset service=price"
     ran = run("--strict", "--fault", fault, *asking("ESPS_PORTAL_URL", "echo", "hi"))
     assert (ran.returncode, ran.stdout) == (1, "hi\n")
@@ -198,7 +198,7 @@ def test_strict_judges_faults() -> None:
         "    selected 0 times; nearest: echo 'hi' (tcp #1): service is 'echo', not 'price'",
     ]
     assert run("--strict", "--fault", f"{fault} optional=true", "true").returncode == 0
-    assert run("--fault", fault, "true").returncode == 0, "nobody asked"
+    assert run("--fault", fault, "true").returncode == 0, "only with --strict"
 
 
 @pytest.mark.parametrize(
@@ -211,10 +211,9 @@ def test_strict_judges_faults() -> None:
     ],
 )
 def test_bad_usage(args: list[str], says: str) -> None:
-    code, _, said = commands.run("run", *args)
+    code, message = run_failing("run", *args)
     assert code == 2
-    assert says in said
-    assert "Traceback" not in said
+    assert says in message
 
 
 def test_help_fits_the_terminal() -> None:

@@ -1,24 +1,15 @@
-"""A portal is named as people do, wherever one is named."""
+"""The address of a portal, in all its forms, wherever it may be given."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 import trio
 
 from esps_portal import blocking, connect
-from esps_portal.testing import serve_in_thread
 from esps_portal.testing.threaded import ThreadedPortal
-from tests.cli.peers import invoke
-
-
-@pytest.fixture(scope="module")
-def portal() -> Iterator[ThreadedPortal]:
-    with serve_in_thread() as running:
-        yield running
-
+from tests.commands import run
 
 FORMS = ["localhost:{}", "127.0.0.1:{}", "esps://127.0.0.1:{}", "esps+udp://localhost:{}"]
 
@@ -26,10 +17,10 @@ FORMS = ["localhost:{}", "127.0.0.1:{}", "esps://127.0.0.1:{}", "esps+udp://loca
 @pytest.mark.parametrize("form", FORMS)
 def test_every_command_takes_it(portal: ThreadedPortal, form: str) -> None:
     target = form.format(portal.port)
-    assert invoke("ping", "-c", "1", target)[0] == 0
+    assert run("ping", "-c", "1", target)[0] == 0
     for args in (["ping", "-c", "1"], ["list"], ["call", "echo"]):
-        assert invoke(*args, "--url", target)[0] == 0, args
-        assert invoke(*args, url=target)[0] == 0, args
+        assert run(*args, "--url", target)[0] == 0, args
+        assert run(*args, url=target)[0] == 0, args
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -51,7 +42,7 @@ def test_ipv6() -> None:
     except OSError:
         pytest.skip("this machine has no IPv6")
     try:
-        code, out, _ = invoke("ping", "-c", "1", f"[::1]:{portal.port}")
+        code, out, _ = run("ping", "-c", "1", f"[::1]:{portal.port}")
     finally:
         portal.stop()
     assert code == 0
@@ -60,10 +51,10 @@ def test_ipv6() -> None:
 
 def test_the_argument_comes_before_the_environment(portal: ThreadedPortal) -> None:
     where = f"127.0.0.1:{portal.port}"
-    assert invoke("ping", "-c", "1", where, url="nowhere.invalid")[0] == 0
-    code, _, err = invoke("ping", where, "--url", where)
+    assert run("ping", "-c", "1", where, url="nowhere.invalid")[0] == 0
+    code, _, err = run("ping", where, "--url", where)
     assert code == 2
-    assert err.startswith("esps-portal ping: the portal is named twice: give TARGET or --url; see ")
+    assert err.startswith("esps-portal ping: give TARGET or --url, not both; see ")
 
 
 @pytest.mark.parametrize(
@@ -80,10 +71,10 @@ def test_the_argument_comes_before_the_environment(portal: ThreadedPortal) -> No
 )
 def test_a_near_miss_is_one_line(target: str, instead: str) -> None:
     for args in (["ping", target], ["list", "--url", target], ["proxy", "--upstream", target]):
-        code, out, err = invoke(*args)
+        code, out, err = run(*args)
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert f"; write {instead}; see esps-portal {args[0]} --help\n" in err
-    code, _, err = invoke("call", "echo", url=target)
+    code, _, err = run("call", "echo", url=target)
     assert (code, err.count("\n")) == (2, 1)
     assert "ESPS_PORTAL_URL" in err
 
@@ -93,17 +84,17 @@ def test_a_near_miss_is_one_line(target: str, instead: str) -> None:
     [("127.0.0.1:9", "127.0.0.1 --port 9"), ("[::1]", "::1"), ("esps://h", "h")],
 )
 @pytest.mark.parametrize("command", ["serve", "inspect"])
-def test_a_host_with_a_port_is_told_what_to_write(command: str, host: str, instead: str) -> None:
-    code, _, err = invoke(command, "--host", host)
+def test_a_host_with_a_port_has_a_hint(command: str, host: str, instead: str) -> None:
+    code, _, err = run(command, "--host", host)
     assert (code, err.count("\n")) == (2, 1)
-    assert f": {host!r} is more than a host; write {instead}; see " in err
+    assert f": expected only a host, got {host!r}; write {instead}; see " in err
 
 
 @pytest.mark.parametrize(
     "command", ["", "serve", "run", "proxy", "ping", "list", "call", "inspect", "spec"]
 )
 def test_tls_is_not_advertised_before_it_works(command: str) -> None:
-    code, out, _ = invoke(*command.split(), "--help")
+    code, out, _ = run(*command.split(), "--help")
     assert code == 0
     assert "tls" not in out.lower()
 
@@ -111,10 +102,10 @@ def test_tls_is_not_advertised_before_it_works(command: str) -> None:
 def test_localhost_is_two_addresses(
     portal: ThreadedPortal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over UDP too the one where nobody listens is passed over."""
+    """Over UDP too, an address where nothing listens is skipped."""
     infos = [
         (socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", port))
-        for port in (1, portal.port)  # nobody is on port 1
+        for port in (1, portal.port)  # nothing listens on port 1
     ]
 
     async def found(*_: object, **__: object) -> object:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from esps_portal.inspection.facts import Assignment, first_port_for_everybody, look_up
+from esps_portal.inspection.facts import Assignment, look_up, unprivileged_port_start
 
 
 def test_the_facts_of_2867() -> None:
@@ -45,11 +45,11 @@ def test_the_services_database_is_this_systems(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(("text", "first"), [("80\n", 80), ("0\n", 0), ("what\n", 1024)])
-def test_the_kernel_says_where_root_ends(tmp_path: Path, text: str, first: int) -> None:
+def test_the_kernel_says_which_ports_need_root(tmp_path: Path, text: str, first: int) -> None:
     setting = tmp_path / "setting"
     setting.write_text(text, encoding="ascii")
-    assert first_port_for_everybody(setting) == first
+    assert unprivileged_port_start(setting) == first
 
 
-def test_a_system_without_the_setting_has_the_usual_bound(tmp_path: Path) -> None:
-    assert first_port_for_everybody(tmp_path / "none") == 1024
+def test_a_system_without_the_setting_has_the_usual_limit(tmp_path: Path) -> None:
+    assert unprivileged_port_start(tmp_path / "none") == 1024

@@ -7,24 +7,30 @@ from collections.abc import Callable
 
 import pytest
 
-from esps_portal.inspection import probe
-from esps_portal.inspection.probe import Answer, Target, ask, ask_all
-from tests.inspection.strangers import (
+from esps_portal.inspection.probe import (
+    ProbeResult,
+    ProbeTarget,
+    _refuse_self_connection,
+    probe,
+    probe_all,
+)
+from tests.inspection.servers import (
     LOOPBACK,
     answer_pings,
     bound,
     free_port,
     pong,
     portal,
-    tcp_stranger,
-    udp_stranger,
+    tcp_server,
+    udp_server,
     until_closed,
 )
 
 Talk = Callable[[socket.socket], object]
 
-LONG = 10.0  # never waited for: the answer ends it
-SHORT = 0.2  # waited for in full
+# Seconds: LONG ends early, with the answer; SHORT passes in full.
+LONG = 10.0
+SHORT = 0.2
 
 families = pytest.mark.parametrize("family", list(LOOPBACK), ids=lambda f: f.name)
 
@@ -38,7 +44,7 @@ def saying(data: bytes) -> Talk:
 
 
 def answering(data: bytes, greeting: bytes = b"* ESPS/1 fake/1.0\n") -> Talk:
-    """Greet, and answer what comes first with ``data``."""
+    """Greet, and answer the first data with ``data``."""
 
     def talk(connection: socket.socket) -> None:
         connection.sendall(greeting)
@@ -66,29 +72,29 @@ def flooding(connection: socket.socket) -> None:
 
 
 def dripping(connection: socket.socket) -> None:
-    """Greet one octet at a time."""
-    for octet in b"* ESPS/1 fake/1.0\n":
-        connection.sendall(bytes([octet]))
+    """Greet one byte at a time."""
+    for byte in b"* ESPS/1 fake/1.0\n":
+        connection.sendall(bytes([byte]))
     answer_pings(connection)
 
 
-def ask_tcp(talk: Talk, timeout: float = LONG) -> Answer:
-    with tcp_stranger(talk) as port:
-        return ask(Target("tcp", "127.0.0.1", port), timeout)
+def probe_tcp(talk: Talk, timeout: float = LONG) -> ProbeResult:
+    with tcp_server(talk) as port:
+        return probe(ProbeTarget("tcp", "127.0.0.1", port), timeout)
 
 
-def ask_udp(reply: Callable[[bytes], bytes | None], timeout: float = LONG) -> Answer:
-    with udp_stranger(reply) as port:
-        return ask(Target("udp", "127.0.0.1", port), timeout)
+def probe_udp(reply: Callable[[bytes], bytes | None], timeout: float = LONG) -> ProbeResult:
+    with udp_server(reply) as port:
+        return probe(ProbeTarget("udp", "127.0.0.1", port), timeout)
 
 
 # ---- TCP ---------------------------------------------------------------------------------------
 
 
 @families
-def test_a_portal_is_known_by_its_greeting_and_its_ping(family: socket.AddressFamily) -> None:
-    with tcp_stranger(portal, family) as port:
-        answer = ask(Target("tcp", LOOPBACK[family], port), LONG)
+def test_a_portal_is_recognised_by_its_greeting_and_its_reply(family: socket.AddressFamily) -> None:
+    with tcp_server(portal, family) as port:
+        answer = probe(ProbeTarget("tcp", LOOPBACK[family], port), LONG)
     assert (answer.verdict, answer.product, answer.message) == ("esps-1", "fake/1.0", "")
     assert 0 < answer.seconds < LONG
 
@@ -99,13 +105,13 @@ def test_a_portal_is_known_by_its_greeting_and_its_ping(family: socket.AddressFa
         (dripping, ""),
         (answering(b"* BYE idle\ninspect OK x\n"), ""),
         (answering(b"inspect OK x\r\n"), ""),
-        (answering(b"inspect ERR closing\n"), "it refuses PING: closing"),
-        (saying(b"* BYE busy\n"), "it turned us away: busy"),
-        (saying(b"* BYE closing\n"), "it turned us away: closing"),
+        (answering(b"inspect ERR closing\n"), "it replies to PING with an error: closing"),
+        (saying(b"* BYE busy\n"), "it refuses the connection: busy"),
+        (saying(b"* BYE closing\n"), "it refuses the connection: closing"),
     ],
 )
 def test_other_ways_to_speak_esps(talk: Talk, message: str) -> None:
-    answer = ask_tcp(talk)
+    answer = probe_tcp(talk)
     assert (answer.verdict, answer.message) == ("esps-1", message)
 
 
@@ -121,16 +127,16 @@ def test_other_ways_to_speak_esps(talk: Talk, message: str) -> None:
         (saying(b"\n"), "", r"\n"),
         (saying(b"a" * 100 + b"\n"), "", "a" * 60 + "..."),
         (flooding, "", "a" * 60 + "..."),
-        (leaving, "it closes without a word", ""),
-        (saying(b"\x15\x03\x01\x00\x02\x02\x46\n"), "it seems to want TLS", ""),
+        (leaving, "it closes without sending anything", ""),
+        (saying(b"\x15\x03\x01\x00\x02\x02\x46\n"), "it seems to expect TLS", ""),
         (
             answering(b"inspect OK y\n"),
-            "it greets, but answers PING with something else",
+            "it greets, but does not reply to PING as ESPS/1 does",
             "inspect OK y",
         ),
         (
             answering(b"\xff\n"),
-            "it greets, but answers PING with something else",
+            "it greets, but does not reply to PING as ESPS/1 does",
             r"\xff",
         ),
     ],
@@ -138,20 +144,20 @@ def test_other_ways_to_speak_esps(talk: Talk, message: str) -> None:
 def test_something_else_is_shown_escaped_and_cut_off(
     talk: Talk, message: str, excerpt: str
 ) -> None:
-    answer = ask_tcp(talk)
+    answer = probe_tcp(talk)
     assert (answer.verdict, answer.message, answer.excerpt) == ("something else", message, excerpt)
 
 
 def test_a_reset_is_something_else() -> None:
-    answer = ask_tcp(resetting)
-    assert (answer.verdict, answer.message) == ("something else", "it breaks the connection off")
+    answer = probe_tcp(resetting)
+    assert (answer.verdict, answer.message) == ("something else", "it aborts the connection")
 
 
 @pytest.mark.parametrize(
     ("error", "verdict", "message"),
     [
-        (TimeoutError(), "unreachable", "no connection in time"),
-        (ConnectionResetError(), "something else", "it breaks the connection off"),
+        (TimeoutError(), "unreachable", "connecting timed out"),
+        (ConnectionResetError(), "something else", "it aborts the connection"),
         (ConnectionRefusedError(), "clear", ""),
         (OSError("bad"), "unreachable", "bad"),
         (OSError(113, "No route to host"), "unreachable", "No route to host"),
@@ -164,92 +170,92 @@ def test_a_connect_that_fails(
         raise error
 
     monkeypatch.setattr(socket, "create_connection", fail)
-    answer = ask(Target("tcp", "127.0.0.1", 9), SHORT)
+    answer = probe(ProbeTarget("tcp", "127.0.0.1", 9), SHORT)
     assert (answer.verdict, answer.message) == (verdict, message)
 
 
 def test_a_greeting_without_a_reply_is_something_else() -> None:
-    answer = ask_tcp(saying(b"* ESPS/1 fake/1.0\n"), SHORT)
+    answer = probe_tcp(saying(b"* ESPS/1 fake/1.0\n"), SHORT)
     assert answer.verdict == "something else"
-    assert answer.message == "it greets, but does not answer PING"
+    assert answer.message == "it greets, but does not reply to PING"
 
 
-def test_a_flood_of_notices_after_the_greeting_is_bounded() -> None:
+def test_a_flood_of_notices_after_the_greeting_is_limited() -> None:
     notices = b"* ESPS/1 fake/1.0\n" + b"* BYE idle\n" * 10_000
-    answer = ask_tcp(saying(notices))
-    assert answer.message == "it greets, but does not answer PING"
+    answer = probe_tcp(saying(notices))
+    assert answer.message == "it greets, but does not reply to PING"
 
 
-def test_who_waits_for_the_client_is_heard_by_its_complaint() -> None:
-    answer = ask_tcp(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n", greeting=b""), 4 * SHORT)
+def test_a_server_that_waits_for_the_client_shows_its_error() -> None:
+    answer = probe_tcp(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n", greeting=b""), 4 * SHORT)
     assert answer.verdict == "something else"
     assert answer.excerpt == r"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 
-def test_a_portal_that_greets_late_is_known_all_the_same() -> None:
+def test_a_portal_that_greets_late_is_recognised() -> None:
     def late(connection: socket.socket) -> None:
-        ping = connection.recv(4096)  # sent once the greeting's half of the time is over
+        ping = connection.recv(4096)  # sent after half of the timeout
         connection.sendall(b"* ESPS/1 late/1\n" + (pong(ping) or b""))
         until_closed(connection)
 
-    answer = ask_tcp(late, 4 * SHORT)
+    answer = probe_tcp(late, 4 * SHORT)
     assert (answer.verdict, answer.product) == ("esps-1", "late/1")
 
 
 @families
-def test_who_says_nothing_is_silent(family: socket.AddressFamily) -> None:
+def test_a_server_that_sends_nothing_is_silent(family: socket.AddressFamily) -> None:
     with bound(socket.SOCK_STREAM, family) as (_, port):
-        assert ask(Target("tcp", LOOPBACK[family], port), SHORT).verdict == "silent"
+        assert probe(ProbeTarget("tcp", LOOPBACK[family], port), SHORT).verdict == "silent"
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_where_nobody_listens_it_is_clear(transport: str) -> None:
-    assert ask(Target(transport, "127.0.0.1", free_port()), LONG).verdict == "clear"
+def test_an_unused_port_is_clear(transport: str) -> None:
+    assert probe(ProbeTarget(transport, "127.0.0.1", free_port()), LONG).verdict == "clear"
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 @pytest.mark.parametrize("host", ["", "no such host", "a" * 70, "fe80::1", "256.1.1.1"])
-def test_what_cannot_be_asked_is_unreachable_or_clear(transport: str, host: str) -> None:
-    answer = ask(Target(transport, host, 9), SHORT)
+def test_what_cannot_be_reached_is_unreachable_or_clear(transport: str, host: str) -> None:
+    answer = probe(ProbeTarget(transport, host, 9), SHORT)
     assert answer.verdict in {"unreachable", "clear"}
 
 
-def test_our_own_echo_is_no_answer() -> None:
+def test_a_connection_to_itself_is_refused() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
         ours.bind(("127.0.0.1", 0))
         ours.connect(ours.getsockname())
         with pytest.raises(ConnectionRefusedError):
-            probe._refuse_self(ours)  # noqa: SLF001 - the kernel's draw cannot be arranged
+            _refuse_self_connection(ours)  # a test cannot make the kernel choose this port
 
 
-def test_a_peer_that_is_gone_is_left_to_the_reading() -> None:
+def test_a_peer_that_has_disconnected_is_not_refused() -> None:
     with socket.socket() as unconnected:
-        probe._refuse_self(unconnected)  # noqa: SLF001 - a race with the peer's reset
+        _refuse_self_connection(unconnected)  # a race with the peer's reset
 
 
 # ---- UDP ---------------------------------------------------------------------------------------
 
 
 @families
-def test_a_portal_is_known_by_its_datagram(family: socket.AddressFamily) -> None:
-    with udp_stranger(pong, family) as port:
-        answer = ask(Target("udp", LOOPBACK[family], port), LONG)
+def test_a_portal_is_recognised_by_its_datagram(family: socket.AddressFamily) -> None:
+    with udp_server(pong, family) as port:
+        answer = probe(ProbeTarget("udp", LOOPBACK[family], port), LONG)
     assert (answer.verdict, answer.product, answer.message) == ("esps-1", None, "")
 
 
-def test_a_refusal_is_esps_too() -> None:
-    answer = ask_udp(lambda d: d.split()[0] + b" ERR busy\n")
-    assert (answer.verdict, answer.message) == ("esps-1", "it refuses PING: busy")
+def test_an_error_reply_is_esps_too() -> None:
+    answer = probe_udp(lambda d: d.split()[0] + b" ERR busy\n")
+    assert (answer.verdict, answer.message) == ("esps-1", "it replies to PING with an error: busy")
 
 
-def test_a_lost_datagram_is_sent_again_under_its_tag() -> None:
+def test_a_lost_datagram_is_sent_again_with_its_tag() -> None:
     seen: list[bytes] = []
 
     def forgetful(datagram: bytes) -> bytes | None:
         seen.append(datagram)
         return pong(datagram) if len(seen) > 1 else None
 
-    assert ask_udp(forgetful, 4 * SHORT).verdict == "esps-1"
+    assert probe_udp(forgetful, 4 * SHORT).verdict == "esps-1"
     assert seen[0] == seen[1]
 
 
@@ -266,31 +272,31 @@ def test_a_lost_datagram_is_sent_again_under_its_tag() -> None:
     ],
 )
 def test_another_datagram_is_something_else(reply: Callable[[bytes], bytes]) -> None:
-    answer = ask_udp(reply)
+    answer = probe_udp(reply)
     assert answer.verdict == "something else"
     assert answer.excerpt.isprintable()
 
 
 def test_a_socket_that_nobody_reads_is_silent() -> None:
     with bound(socket.SOCK_DGRAM) as (_, port):
-        assert ask(Target("udp", "127.0.0.1", port), SHORT).verdict == "silent"
+        assert probe(ProbeTarget("udp", "127.0.0.1", port), SHORT).verdict == "silent"
 
 
 # ---- several -----------------------------------------------------------------------------------
 
 
-def test_all_are_asked_at_the_same_time() -> None:
-    everybody_is_asked = threading.Barrier(2, timeout=LONG)
+def test_all_are_probed_at_the_same_time() -> None:
+    both_are_connected = threading.Barrier(2, timeout=LONG)
 
-    def patient(connection: socket.socket) -> None:
-        everybody_is_asked.wait()
+    def waiting(connection: socket.socket) -> None:
+        both_are_connected.wait()
         portal(connection)
 
-    with tcp_stranger(patient) as one, tcp_stranger(patient) as other:
-        targets = [Target("tcp", "127.0.0.1", port) for port in (one, other)]
-        answers = ask_all(targets, LONG)
+    with tcp_server(waiting) as one, tcp_server(waiting) as other:
+        targets = [ProbeTarget("tcp", "127.0.0.1", port) for port in (one, other)]
+        answers = probe_all(targets, LONG)
     assert [(a.verdict, a.port) for a in answers] == [("esps-1", one), ("esps-1", other)]
 
 
-def test_nobody_to_ask() -> None:
-    assert ask_all([], SHORT) == []
+def test_no_targets() -> None:
+    assert probe_all([], SHORT) == []

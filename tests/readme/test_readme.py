@@ -1,4 +1,4 @@
-"""Every example of the README is executed, and what it shows is what it prints."""
+"""The examples of the README are executed, and print what it shows."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def blocks(language: str) -> list[str]:
 
 
 def sessions() -> Iterator[list[tuple[str, str]]]:
-    """Yield, for each console block, its commands, and what each is said to print."""
+    """Yield the commands of each console block, each with the output that the README shows."""
     for block in blocks("console"):
         entries = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
-        parted = (entry.partition("\n") for entry in entries)
-        yield [(command, output) for command, _, output in parted]
+        split = (entry.partition("\n") for entry in entries)
+        yield [(command, output) for command, _, output in split]
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_what_a_strict_test_reports(tmp_path: Path) -> None:
     assert "1 passed, 1 error" in printed
 
 
-def test_the_table_of_faults_is_the_vocabulary() -> None:
+def test_the_table_of_faults_is_complete() -> None:
     table = README.partition("<!-- faults -->\n")[2].partition("<!-- end -->")[0]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
     assert [row[0].strip("`") for row in rows] == list(VOCABULARY)
@@ -123,20 +123,20 @@ def test_python(program: str, portal: Served) -> None:
     assert "b'hi'" in ran.stdout or "b'9.99'" in ran.stdout
 
 
-def test_shell_blocks_are_the_two_commands() -> None:
+def test_shell_blocks_are_install_and_test() -> None:
     first, second = blocks("sh")
     assert shlex.split(first)[-2:] == [".venv/bin/esps-portal", "serve"]
     assert shlex.split(second)[-3:] == ["pytest", "-n", "auto"]
 
 
-def test_links_lead_somewhere_wherever_it_is_shown() -> None:
-    """A package index has none of our files beside it: there a relative link is broken."""
+def test_links_are_absolute() -> None:
+    """Relative links are broken where a package index shows the README."""
     relative = [link for link in links(README) if not re.match(r"https?://|#", link)]
     assert not relative
 
 
 def links(text: str) -> list[str]:
-    """Return the target of every link and image of a text in Markdown, but for those in code."""
+    """Return the target of each link and image in Markdown, except in code."""
     text = re.sub(r"^```.*?^```|`[^`\n]*`", "", text, flags=re.DOTALL | re.MULTILINE)
     inline = re.findall(r"\]\(\s*<?([^)>\s]+)", text)
     references = re.findall(r"^\s*\[[^\]]+\]:\s*(\S+)", text, re.MULTILINE)
@@ -156,8 +156,8 @@ def test_a_link_is_found(text: str, found: list[str]) -> None:
     assert links(text) == found
 
 
-def test_commands_are_all_named() -> None:
-    from esps_portal.cli import main  # noqa: PLC0415 - tested where it is used
+def test_all_commands_are_listed() -> None:
+    from esps_portal.cli import main  # noqa: PLC0415 - for this test only
 
     named = set(re.findall(r"^\| `esps-portal (\w+)", README, re.MULTILINE))
     assert named == set(main.list_commands(None))  # type: ignore[arg-type]  # it takes any context

@@ -1,16 +1,15 @@
-"""No octet of a stranger's moves a terminal: what the command shows is visible."""
+"""What a peer sends is escaped before it is printed."""
 
 from __future__ import annotations
 
 import pytest
-from click.testing import CliRunner
 
-from esps_portal.cli import main
-from tests.cli.peers import GREETING, saying
+from tests.cli.peers import GREETING, tcp_server
+from tests.commands import run_in_colour
 
-# Clear the screen, ring, go back, set the title (C1), an overlong line's CR, a bidi override.
+# Clear the screen, bell, backspace, set the title (C1 and OSC), CR, a bidi override.
 EVIL = "\x1b[2J\a\b\x9b\x1b]0;owned\x07\r\u202e"
-ESCAPED = "".join(f"%{octet:02X}" for octet in EVIL.encode())
+ESCAPED = "".join(f"%{byte:02X}" for byte in EVIL.encode())
 
 
 CASES = [
@@ -35,20 +34,20 @@ CASES = [
 )
 def test_what_is_shown(command: list[str], greeting: str, answers: list[str]) -> None:
     # ESPS-SEC-5
-    with saying(greeting, *answers) as url:
+    with tcp_server(greeting, *answers) as url:
         name, *rest = command
-        # With colours kept, as on a terminal; else click itself drops some of this.
-        ran = CliRunner().invoke(main, [name, "--url", url, *rest], color=True)
-    shown = ran.stdout + ran.stderr
+        # Otherwise click strips escape sequences itself.
+        _, out, err = run_in_colour(name, "--url", url, *rest)
+    shown = out + err
     assert shown
     assert [c for c in shown if not c.isprintable() and c != "\n"] == []
 
 
 @pytest.mark.parametrize("greeting", [f"* ESPS/1 {ESCAPED}\n", f"* BYE {ESCAPED}\n", EVIL + "\n"])
 def test_what_inspect_shows(greeting: str) -> None:  # ESPS-SEC-5
-    with saying(greeting, f"ERR x-mine {ESCAPED}") as url:
+    with tcp_server(greeting, f"ERR x-mine {ESCAPED}") as url:
         host, port = url.removeprefix("esps://").split(":")
         options = ["--host", host, "--port", port, "--timeout", "0.2"]
-        ran = CliRunner().invoke(main, ["inspect", *options], color=True)
-    assert port in ran.stdout
-    assert [c for c in ran.stdout + ran.stderr if not c.isprintable() and c != "\n"] == []
+        _, out, err = run_in_colour("inspect", *options)
+    assert port in out
+    assert [c for c in out + err if not c.isprintable() and c != "\n"] == []

@@ -1,4 +1,4 @@
-"""Started by a service manager: sockets handed over, readiness and the end told."""
+"""Started by systemd: inherited sockets, and notifications of readiness and shutdown."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import pytest
 from esps_portal import blocking
 from esps_portal.net.systemd import inherited_sockets
 
-# What systemd does between fork and exec: the sockets become descriptors 3 and on, and the
-# variables name the process that is to have them.
+# What systemd does between fork and exec: it duplicates the sockets to descriptors 3, 4, ... and
+# sets LISTEN_PID to the process that gets them.
 MANAGER = """
 import os, sys
 sources = [int(word) for word in sys.argv[1].split(",")]
-# Out of the way first: a source may itself be 3 or 4.
+# To high numbers first: a source may be descriptor 3 or 4.
 high = [os.dup2(fd, 100 + index) for index, fd in enumerate(sources)]
 for index, fd in enumerate(high):
     os.dup2(fd, 3 + index)
@@ -46,13 +46,13 @@ def start(
     )
 
 
-def test_sockets_that_are_handed_over_are_served(tmp_path: Path) -> None:
-    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    told.settimeout(30)
-    told.bind(str(tmp_path / "notify"))
+def test_inherited_sockets_are_served(tmp_path: Path) -> None:
+    notify_socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    notify_socket.settimeout(30)
+    notify_socket.bind(str(tmp_path / "notify"))
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind(("127.0.0.1", 0))
-    with told, udp, socket.create_server(("127.0.0.1", 0)) as tcp:
+    with notify_socket, udp, socket.create_server(("127.0.0.1", 0)) as tcp:
         process = start(tcp, udp, environment={"NOTIFY_SOCKET": str(tmp_path / "notify")})
         with process:
             try:
@@ -60,19 +60,19 @@ def test_sockets_that_are_handed_over_are_served(tmp_path: Path) -> None:
                 ready = json.loads(process.stdout.readline())
                 assert ready["tcp"] == [list(tcp.getsockname())]
                 assert ready["udp"] == [list(udp.getsockname())]
-                assert told.recv(100) == b"READY=1"
+                assert notify_socket.recv(100) == b"READY=1"
                 with blocking.connect(f"esps://127.0.0.1:{ready['tcp'][0][1]}") as portal:
                     assert portal.call("echo", "hi") == (b"hi",)
                 with blocking.connect(f"esps+udp://127.0.0.1:{ready['udp'][0][1]}") as portal:
                     assert portal.call("echo", "hi") == (b"hi",)
                 process.send_signal(signal.SIGTERM)
-                assert told.recv(100) == b"STOPPING=1"
+                assert notify_socket.recv(100) == b"STOPPING=1"
                 assert process.wait(30) == 0
             finally:
                 process.kill()
 
 
-def test_a_socket_that_takes_both_families_says_so() -> None:
+def test_a_dual_stack_socket_is_reported() -> None:
     both = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
     with both, start(both, options=()) as process:
         port = both.getsockname()[1]
@@ -81,7 +81,7 @@ def test_a_socket_that_takes_both_families_says_so() -> None:
             lines = [process.stdout.readline() for _ in range(2)]
         finally:
             process.kill()
-    assert lines == [f"listening on :: port {port} (TCP)\n", ":: takes IPv4 as well.\n"]
+    assert lines == [f"listening on :: port {port} (TCP)\n", ":: accepts IPv4 as well.\n"]
 
 
 def test_a_socket_that_cannot_be_served_is_one_line() -> None:
@@ -89,7 +89,7 @@ def test_a_socket_that_cannot_be_served_is_one_line() -> None:
         out, err = process.communicate(timeout=30)
         assert (process.returncode, out) == (1, "")
         assert err == (
-            "esps-portal: cannot serve on what was handed over:"
+            "esps-portal: cannot use the inherited sockets:"
             " descriptor 3 is neither a listening TCP socket nor a UDP one\n"
         )
 
@@ -104,6 +104,6 @@ def test_a_socket_that_cannot_be_served_is_one_line() -> None:
     ],
     ids=["none", "another process's", "no socket", "no number"],
 )
-def test_what_was_not_meant_for_us_is_left(environment: dict[str, str]) -> None:
+def test_variables_for_another_process_are_ignored(environment: dict[str, str]) -> None:
     assert inherited_sockets(environment) is None
-    assert not environment, "a child would take them for its own"
+    assert not environment, "or a child would use them"

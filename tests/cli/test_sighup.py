@@ -1,4 +1,4 @@
-"""SIGHUP: the end on a terminal, a reload elsewhere, nothing under nohup."""
+"""SIGHUP: shutdown with a terminal, reload without one, ignored under nohup."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pty
 import signal
 import socket
 import subprocess
-import sys
 import termios
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,14 +19,13 @@ import pytest
 
 from esps_portal import blocking
 from esps_portal.protocol.errors import ReplyError
+from tests.commands import COMMAND
 from tests.processes import Served
-
-COMMAND = str(Path(sys.executable).parent / "esps-portal")
 
 
 @contextlib.contextmanager
 def daemon(*options: str, before: tuple[str, ...] = ()) -> Iterator[Served]:
-    """A portal in a session of its own, which has no terminal."""
+    """Run a portal in a session of its own, without a terminal."""
     line = [*before, COMMAND, "serve", "--port", "0", "--json", "--no-access-log", *options]
     pipe = subprocess.PIPE
     with subprocess.Popen(
@@ -41,7 +39,7 @@ def daemon(*options: str, before: tuple[str, ...] = ()) -> Iterator[Served]:
 
 
 def hang_up(running: Served) -> dict[str, Any]:
-    """Send SIGHUP, and return the event that says what came of it."""
+    """Send SIGHUP, and return the event "reloaded"."""
     running.process.send_signal(signal.SIGHUP)
     found: dict[str, Any] = json.loads(running.output.readline())
     assert found.pop("event") == "reloaded"
@@ -49,18 +47,14 @@ def hang_up(running: Served) -> dict[str, Any]:
 
 
 def log_of(running: Served) -> list[str]:
-    """Stop it, and return the log without its times."""
-    running.process.send_signal(signal.SIGTERM)
-    assert running.process.stderr is not None
-    lines = running.process.stderr.read().splitlines()
-    assert running.process.wait(30) == 0
-    return [line.split(" ", 2)[2] for line in lines]
+    """End it, and return the log without its times."""
+    return [line.split(" ", 2)[2] for line in running.stop_and_read_log()]
 
 
-# ---- on a terminal -----------------------------------------------------------------------------
+# ---- with a terminal ---------------------------------------------------------------------------
 
 
-def test_a_terminal_that_is_gone_ends_it_gracefully() -> None:
+def test_a_closed_terminal_shuts_it_down_gracefully() -> None:
     leader, follower = pty.openpty()
 
     def take_the_terminal() -> None:
@@ -90,7 +84,7 @@ def test_a_terminal_that_is_gone_ends_it_gracefully() -> None:
         assert process.wait(30) == 0
 
 
-# ---- elsewhere ---------------------------------------------------------------------------------
+# ---- without a terminal ------------------------------------------------------------------------
 
 
 def prices(portal: blocking.TCPPortal | blocking.UDPPortal) -> list[str]:
@@ -98,8 +92,8 @@ def prices(portal: blocking.TCPPortal | blocking.UDPPortal) -> list[str]:
     for service in ("price", "other", "echo"):
         try:
             found.append(portal.call(service)[0].decode())
-        except ReplyError as refusal:
-            found.append(refusal.code)
+        except ReplyError as error:
+            found.append(error.code)
         except IndexError:
             found.append("")
     return found
@@ -125,7 +119,7 @@ BAD = [
     ("stubs = [\x1b[2J", "not TOML: "),
     ("limits = {max-line = 600}", "limits.max_line: a portal takes its limits when it starts"),
     ('limits = {max-line = 512}\nstubs = [{service = "a", reply = "%s"}]' % ("x" * 600), "512"),
-    ("", "limits take effect when a portal starts"),
+    ("", "limits cannot change after the portal has started"),
     (None, "No such file or directory"),
 ]
 
@@ -151,17 +145,17 @@ def test_a_bad_scenario_keeps_the_old_one(tmp_path: Path) -> None:
     assert all(line.isprintable() for line in lines)
 
 
-def test_a_scenario_out_of_a_pipe_is_kept(tmp_path: Path) -> None:
+def test_a_scenario_from_a_pipe_cannot_be_reloaded(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     with (
         subprocess.Popen(["sh", "-c", f'echo "stubs = []" > {path}']),
         daemon("--scenario", str(path)) as running,
     ):
-        assert hang_up(running)["error"] == f"{path}: what was read from a pipe is gone"
+        assert hang_up(running)["error"] == f"{path}: a pipe cannot be read again"
 
 
-def test_a_recording_that_was_renamed_begins_anew(tmp_path: Path) -> None:
+def test_a_renamed_recording_is_created_again(tmp_path: Path) -> None:
     path, old = tmp_path / "calls.jsonl", tmp_path / "calls.jsonl.1"
     with daemon("--record", str(path)) as running, blocking.connect(running.url) as portal:
         portal.call("echo", "before")
@@ -179,37 +173,37 @@ def test_a_recording_that_was_renamed_begins_anew(tmp_path: Path) -> None:
 
 def test_a_replay_is_read_again(tmp_path: Path) -> None:
     paths = tmp_path / "calls.jsonl", tmp_path / "others.jsonl"
-    said = []
+    answers = []
     for path in paths:
         with daemon("--record", str(path)) as running, blocking.connect(running.url) as portal:
-            said.append(portal.call("random", "8"))
-    assert said[0] != said[1]
+            answers.append(portal.call("random", "8"))
+    assert answers[0] != answers[1]
     with daemon("--replay", str(paths[0])) as running, blocking.connect(running.url) as portal:
-        assert portal.call("random", "8") == said[0]
+        assert portal.call("random", "8") == answers[0]
         paths[1].rename(paths[0])
         assert hang_up(running) == {"error": None}
-        assert portal.call("random", "8") == said[1]
+        assert portal.call("random", "8") == answers[1]
 
 
-def test_with_nothing_to_reload_it_goes_on() -> None:
+def test_nothing_to_reload() -> None:
     with daemon() as running:
         running.process.send_signal(signal.SIGHUP)
         with blocking.connect(running.url) as portal:
             portal.ping()
         line, _ = log_of(running)
     assert line == (
-        "INFO esps_portal: SIGHUP: nothing to reload: there is no --scenario, --replay or --record"
+        "INFO esps_portal: SIGHUP: nothing to reload: no --scenario, --replay or --record was given"
     )
 
 
 def test_a_service_manager_is_notified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
-        told.settimeout(30)
-        told.bind(str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify_socket:
+        notify_socket.settimeout(30)
+        notify_socket.bind(str(tmp_path / "notify"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         with daemon() as running:
             running.process.send_signal(signal.SIGHUP)
-            first, second, third = (told.recv(100) for _ in range(3))
+            first, second, third = (notify_socket.recv(100) for _ in range(3))
     assert (first, third) == (b"READY=1", b"READY=1")
     assert second.startswith(b"RELOADING=1\nMONOTONIC_USEC=")
 
@@ -217,7 +211,7 @@ def test_a_service_manager_is_notified(tmp_path: Path, monkeypatch: pytest.Monke
 # ---- under nohup -------------------------------------------------------------------------------
 
 
-def test_under_nohup_it_stays_as_it_is(tmp_path: Path) -> None:
+def test_under_nohup_it_is_ignored(tmp_path: Path) -> None:
     with daemon(before=("nohup",)) as running:
         running.process.send_signal(signal.SIGHUP)
         with blocking.connect(running.url) as portal:

@@ -1,4 +1,4 @@
-"""Peers to inspect: real sockets on free loopback ports, and what they say."""
+"""Servers to inspect: real sockets on free loopback ports, and what they send."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def _has_ipv6() -> bool:
 
 
 def free_port() -> int:
-    """Return a number that nobody has, and that no test beside this one is given by port 0.
+    """Return an unused port that no other test gets from the kernel by binding port 0.
 
-    The kernel draws from 32768 upwards (ip_local_port_range), or from 49152.
+    The kernel chooses from 32768 upwards (ip_local_port_range), or from 49152.
     """
     while True:
         port = 10_000 + secrets.randbelow(20_000)  # not random: workers share its seed
@@ -43,7 +43,7 @@ def free_port() -> int:
 def bound(
     kind: socket.SocketKind, family: socket.AddressFamily = socket.AF_INET, host: str | None = None
 ) -> Iterator[tuple[socket.socket, int]]:
-    """Yield a socket on a free port, listening if it is TCP, and the port; it says nothing."""
+    """Yield a socket on a free port, listening if it is TCP, and the port; it sends nothing."""
     if family == socket.AF_INET6 and not _has_ipv6():
         pytest.skip("this machine has no IPv6")
     with socket.socket(family, kind) as ours:
@@ -56,12 +56,12 @@ def bound(
 
 
 @contextlib.contextmanager
-def tcp_stranger(
+def tcp_server(
     talk: Callable[[socket.socket], object],
     family: socket.AddressFamily = socket.AF_INET,
     host: str | None = None,
 ) -> Iterator[int]:
-    """Yield the port of a server that runs ``talk`` with its one connection, and closes it."""
+    """Yield the port of a server that runs ``talk`` with its only connection, and closes it."""
 
     def serve() -> None:
         with contextlib.suppress(OSError):
@@ -76,13 +76,13 @@ def tcp_stranger(
         try:
             yield port
         finally:
-            with contextlib.suppress(OSError):  # wakes an accept that nobody came for
+            with contextlib.suppress(OSError):  # wakes a pending accept
                 listener.shutdown(socket.SHUT_RDWR)
             thread.join()
 
 
 @contextlib.contextmanager
-def udp_stranger(
+def udp_server(
     reply: Callable[[bytes], bytes | None],
     family: socket.AddressFamily = socket.AF_INET,
     host: str | None = None,
@@ -110,7 +110,7 @@ def udp_stranger(
 
 
 def portal(connection: socket.socket) -> None:
-    """Talk as a portal does: greet, answer every PING, until the client leaves."""
+    """Behave as a portal: greet, and answer every PING until the client closes."""
     connection.sendall(b"* ESPS/1 fake/1.0\n")
     answer_pings(connection)
 
@@ -128,6 +128,6 @@ def pong(line: bytes) -> bytes | None:
 
 
 def until_closed(connection: socket.socket) -> None:
-    """Read until the client leaves."""
+    """Read until the client closes."""
     while connection.recv(4096):
         pass

@@ -13,9 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from esps_portal.inspection import holders, tool_tables
-from esps_portal.inspection.holders import Holder, scan
-from tests.inspection.strangers import LOOPBACK, WILDCARD, bound, free_port
+from esps_portal.inspection import sockets, tool_tables
+from esps_portal.inspection.sockets import OpenSocket, SocketScan, scan
+from tests.inspection.servers import LOOPBACK, WILDCARD, bound, free_port
 
 KINDS = {socket.SOCK_STREAM: ("tcp", "LISTEN"), socket.SOCK_DGRAM: ("udp", "UNCONN")}
 
@@ -23,8 +23,8 @@ kinds = pytest.mark.parametrize("kind", list(KINDS), ids=lambda k: KINDS[k][0])
 families = pytest.mark.parametrize("family", list(LOOPBACK), ids=lambda f: f.name)
 
 
-def ours(port: int) -> list[Holder]:
-    return [holder for holder in scan(port).holders if holder.pid == os.getpid()]
+def ours(port: int) -> list[OpenSocket]:
+    return [each for each in scan(port).sockets if each.pid == os.getpid()]
 
 
 @kinds
@@ -34,9 +34,9 @@ def test_a_socket_of_this_process(
     kind: socket.SocketKind, family: socket.AddressFamily, hosts: dict[int, str]
 ) -> None:
     with bound(kind, family, hosts[family]) as (bare, port):
-        (holder,) = ours(port)
+        (found,) = ours(port)
         transport, state = KINDS[kind]
-        assert holder == Holder(
+        assert found == OpenSocket(
             transport=transport,
             family="IPv4" if family == socket.AF_INET else "IPv6",
             host=hosts[family],
@@ -50,8 +50,8 @@ def test_a_socket_of_this_process(
         )
 
 
-def test_a_port_that_nobody_has() -> None:
-    assert scan(free_port()) == holders.SocketScan((), {}, ())
+def test_an_unused_port() -> None:
+    assert scan(free_port()) == SocketScan((), {}, ())
 
 
 def test_accepted_connections_are_counted() -> None:
@@ -59,29 +59,29 @@ def test_accepted_connections_are_counted() -> None:
         for _ in range(3):
             stack.enter_context(socket.create_connection(("127.0.0.1", port)))
             stack.enter_context(listener.accept()[0])
-        sight = scan(port)
-        assert sight.connections["ESTABLISHED"] == 3
-        assert [holder.state for holder in sight.holders] == ["LISTEN"]
+        seen = scan(port)
+        assert seen.connections["ESTABLISHED"] == 3
+        assert [each.state for each in seen.sockets] == ["LISTEN"]
 
 
-def test_connections_without_a_listener_hold_the_port() -> None:
+def test_connections_without_a_listener_use_the_port() -> None:
     with bound(socket.SOCK_STREAM) as (listener, port):
         client = socket.create_connection(("127.0.0.1", port))
         accepted, _ = listener.accept()
         listener.close()
         with client, accepted:
-            assert [holder.state for holder in ours(port)] == ["ESTAB"]
+            assert [each.state for each in ours(port)] == ["ESTAB"]
 
 
 def test_a_connected_udp_socket() -> None:
     with bound(socket.SOCK_DGRAM) as (one, port), bound(socket.SOCK_DGRAM) as (_, other):
         one.connect(("127.0.0.1", other))
-        assert [holder.state for holder in ours(port)] == ["ESTAB"]
+        assert [each.state for each in ours(port)] == ["ESTAB"]
 
 
 @pytest.fixture
 def child() -> Iterator[Callable[[socket.socket], subprocess.Popen[bytes]]]:
-    """Start a process that has our socket too, and waits."""
+    """Start a process that inherits our socket, and waits."""
     started = []
 
     def start(shared: socket.socket) -> subprocess.Popen[bytes]:
@@ -103,10 +103,10 @@ def test_every_process_that_shares_the_socket_is_named(
 ) -> None:
     with bound(socket.SOCK_STREAM) as (listener, port):
         processes = {os.getpid(), child(listener).pid, child(listener).pid}
-        assert {holder.pid for holder in scan(port).holders} == processes
+        assert {each.pid for each in scan(port).sockets} == processes
 
 
-# ---- what may not be seen -----------------------------------------------------------------------
+# ---- what is hidden -----------------------------------------------------------------------------
 
 
 def entry(**changes: Any) -> SimpleNamespace:  # noqa: ANN401 - a row of psutil's table
@@ -123,19 +123,21 @@ def entry(**changes: Any) -> SimpleNamespace:  # noqa: ANN401 - a row of psutil'
 
 
 @pytest.mark.parametrize(
-    ("root", "words"), [(0, "outside of this container"), (1000, "another user's")]
+    ("root", "says"), [(0, "outside this container"), (1000, "another user's")]
 )
-def test_a_process_out_of_sight_is_said(
-    monkeypatch: pytest.MonkeyPatch, root: int, words: str
+def test_a_hidden_process_is_reported(
+    monkeypatch: pytest.MonkeyPatch, root: int, says: str
 ) -> None:
     monkeypatch.setattr(psutil, "net_connections", lambda **_: [entry()])
-    monkeypatch.setattr(holders, "owner", lambda *_: "somebody")
+    monkeypatch.setattr(sockets, "socket_user", lambda *_: "somebody")
     monkeypatch.setattr(os, "geteuid", lambda: root)
-    sight = scan(2867)
-    assert sight.holders == (Holder("tcp", "IPv4", "127.0.0.1", 2867, "LISTEN", user="somebody"),)
-    assert len(sight.unseen) == 1
-    assert words in sight.unseen[0]
-    assert ("sudo" in sight.unseen[0]) == (root != 0)
+    seen = scan(2867)
+    assert seen.sockets == (
+        OpenSocket("tcp", "IPv4", "127.0.0.1", 2867, "LISTEN", user="somebody"),
+    )
+    assert len(seen.hidden) == 1
+    assert says in seen.hidden[0]
+    assert ("sudo" in seen.hidden[0]) == (root != 0)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_without_the_table_each_process_is_asked(
 
     monkeypatch.setattr(psutil, "net_connections", refuse)
     with bound(socket.SOCK_STREAM) as (_, port):
-        assert [holder.host for holder in ours(port)] == ["127.0.0.1"]
+        assert [each.host for each in ours(port)] == ["127.0.0.1"]
 
 
 def test_processes_that_may_not_be_asked_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,9 +165,9 @@ def test_processes_that_may_not_be_asked_are_counted(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(psutil, "net_connections", denied)
     monkeypatch.setattr(psutil, "process_iter", lambda: processes)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    (words,) = scan(2867).unseen
-    assert words.startswith("the sockets of 2 processes")
-    assert "sudo" in words
+    (description,) = scan(2867).hidden
+    assert description.startswith("the sockets of 2 processes")
+    assert "sudo" in description
 
 
 def test_a_machine_without_processes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,30 +176,30 @@ def test_a_machine_without_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(psutil, "net_connections", missing)
     monkeypatch.setattr(psutil, "process_iter", missing)
-    assert scan(2867) == holders.SocketScan((), {}, ("any process at all: /proc",))
+    assert scan(2867) == SocketScan((), {}, ("all processes: /proc",))
 
 
 def test_a_process_that_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     monkeypatch.setattr(psutil, "net_connections", lambda **_: [entry(pid=ended.pid, fd=3)])
-    (holder,) = scan(2867).holders
-    assert (holder.pid, holder.program, holder.command) == (ended.pid, None, None)
+    (found,) = scan(2867).sockets
+    assert (found.pid, found.program, found.command) == (ended.pid, None, None)
 
 
-def test_fields_that_may_not_be_read_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fields_that_are_hidden_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(*_: object, **__: object) -> None:
         raise psutil.AccessDenied
 
     for field in ("cmdline", "username", "net_connections"):
         monkeypatch.setattr(psutil.Process, field, denied)
     with bound(socket.SOCK_STREAM) as (_, port):
-        (holder,) = ours(port)
-    assert holder.program
-    assert (holder.command, holder.user) == (None, None)
+        (found,) = ours(port)
+    assert found.program
+    assert (found.command, found.user) == (None, None)
 
 
-# ---- what others see ----------------------------------------------------------------------------
+# ---- the system's tools -------------------------------------------------------------------------
 
 
 def wild(address: str) -> str:
@@ -205,7 +207,9 @@ def wild(address: str) -> str:
 
 
 def rows_of(program: str, port: int) -> list[tuple[str, ...]]:
-    table = next(t for t in tool_tables.tables(scan(port).holders, port) if t.program == program)
+    table = next(
+        t for t in tool_tables.tool_tables(scan(port).sockets, port) if t.program == program
+    )
     return list(table.rows[1:])
 
 
@@ -238,5 +242,5 @@ def test_netstat_agrees(tool: Callable[[str], str], port: int) -> None:
     theirs = [(r[0], r[3], r[4], " ".join(r[5:])) for r in rows]
     mine = [(p, a, f, f"{s} {who}".strip()) for p, a, f, s, who in rows_of("netstat", port)]
     assert [row[:3] for row in theirs] == [row[:3] for row in mine]
-    # It cuts the program's name off, where it may.
+    # It may truncate the name of the program.
     assert all(m[3].startswith(t[3]) for t, m in zip(theirs, mine, strict=True))

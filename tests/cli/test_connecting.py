@@ -1,0 +1,70 @@
+"""A portal that cannot be reached, or does not answer."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+from click.testing import CliRunner
+
+from esps_portal.cli.calls import call_command
+from esps_portal.testing.threaded import ThreadedPortal
+from tests.commands import run
+
+
+@pytest.mark.parametrize("scheme", ["esps", "esps+udp"])
+def test_connection_refused(scheme: str) -> None:
+    kind = socket.SOCK_STREAM if scheme == "esps" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, kind) as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        if scheme == "esps+udp":
+            reserved.close()
+        code, out, err = run("call", "echo", url=f"{scheme}://127.0.0.1:{port}")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.endswith(
+        "Connection refused; start one with esps-portal serve, or use another with --url\n"
+    )
+
+
+def test_an_unknown_host() -> None:
+    code, _, err = run("call", "echo", url="esps://nowhere.invalid")
+    assert (code, err.count("\n")) == (1, 1)
+    assert err.endswith("; use another host with --url\n")
+
+
+def test_a_server_that_sends_no_greeting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"esps://127.0.0.1:{silent.getsockname()[1]}"
+        for args in ("ping -c 1", "list", "call echo"):
+            code, _, err = run(*args.split(), "--timeout", "0.1", "--url", url)
+            assert (code, err.count("\n")) == (1, 1)
+            assert err.startswith(
+                f"esps-portal: no greeting from {url} in 0.1 s; to see what it is: "
+            )
+
+
+def test_the_default_timeout_covers_connecting_only(
+    portal: ThreadedPortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = CliRunner()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"esps://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr("esps_portal.cli.calls.CONNECT_TIMEOUT", 0.1)
+        ran = runner.invoke(call_command, ["--url", url, "echo"])
+    assert ran.exit_code == 1
+    assert ran.stderr.startswith(f"esps-portal: no greeting from {url} in 0.1 s; ")
+    monkeypatch.setattr("esps_portal.cli.calls.CONNECT_TIMEOUT", 2.0)
+    ran = runner.invoke(call_command, ["--url", portal.url, "delay", "2100", "late"])
+    assert (ran.exit_code, ran.stdout) == (0, "late\n")
+
+
+@pytest.mark.parametrize("command", [["list"], ["call", "echo"]])
+def test_connection_refused_as_json(command: list[str]) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        code, out, _ = run(*command, "--json", url=f"esps://127.0.0.1:{reserved.getsockname()[1]}")
+    problem = json.loads(out)
+    assert (problem["error"], code) == ("unreachable", 1)
+    assert "Connection refused" in problem["message"]

@@ -1,0 +1,74 @@
+"""Ctrl-C ends a client command at once, with no output and exit code 130."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from typing import IO
+
+import psutil
+import pytest
+
+from esps_portal.testing.threaded import ThreadedPortal
+from tests.commands import start
+
+
+def wait_until_read(pipe: IO[bytes]) -> None:
+    """Wait until nothing is left in a pipe."""
+    deadline = time.monotonic() + 30
+    while int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_ctrl_c_while_standard_input_is_read(portal: ThreadedPortal) -> None:
+    with start("call", "echo", "-", url=portal.url, stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"x")
+        process.stdin.flush()
+        wait_until_read(process.stdin)  # and it reads on: there is no end yet
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+
+
+def test_ctrl_c_while_a_call_runs(portal: ThreadedPortal) -> None:
+    with start("call", "drip", "1000", "100", url=portal.url) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"1\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, b"")
+
+
+@contextlib.contextmanager
+def unreachable() -> Iterator[str]:
+    """The URL of a listener whose queue is full: connecting to it does not end."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as queue:
+        for _ in range(4):
+            waiting = queue.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(full.getsockname())
+        yield f"esps://127.0.0.1:{full.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(("args", "status"), [("call echo", 130), ("list", 130), ("ping", 1)])
+def test_ctrl_c_while_it_connects(args: str, status: int) -> None:
+    with unreachable() as url, start(*args.split(), url=url) as process:
+        asking = psutil.Process(process.pid)
+        deadline = time.monotonic() + 30
+        while "SYN_SENT" not in [c.status for c in asking.net_connections()]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (status, b"")
+    assert (b"1 sent, 0 answered, 100% lost\n" in out) == (args == "ping")

@@ -1,0 +1,148 @@
+"""Standard output that is closed, full, slow, or without a reader."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+
+import pytest
+
+from esps_portal import blocking
+from esps_portal.testing.threaded import ThreadedPortal
+from tests.commands import COMMAND, run, run_process, start
+from tests.processes import served
+
+FULL = "cannot write: No space left on device"
+
+
+def count_call(portal: ThreadedPortal) -> int:
+    """Call count, and return how often it was called."""
+    with blocking.connect(portal.url) as client:
+        return int(client.call("count", "robustness")[0])
+
+
+def test_standard_output_is_closed_and_nothing_was_called(portal: ThreadedPortal) -> None:
+    before = count_call(portal)
+    message = "esps-portal: cannot write: standard output is closed\n"
+    assert run_process("call", "count", "robustness", url=portal.url, redirect=">&-") == (
+        1,
+        "",
+        message,
+    )
+    assert count_call(portal) == before + 1
+
+
+@pytest.mark.parametrize(
+    "args",
+    ["spec", "list", "ping -c 1", "ping --json -c 1", "inspect", "serve --port 0 --json"],
+)
+def test_standard_output_is_closed(portal: ThreadedPortal, args: str) -> None:
+    message = "esps-portal: cannot write: standard output is closed\n"
+    assert run_process(*args.split(), url=portal.url, redirect=">&-") == (1, "", message)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        "spec abnf",
+        "call echo hi",
+        "call --json echo hi",
+        "call --json fail busy",
+        "list",
+        "ping -c 1",
+        "serve --port 0",
+        "serve --port 0 --json",
+        "serve --port 0 --json --control",
+        "inspect",
+        "--help",
+        "--version",
+        "call --help",
+    ],
+)
+def test_a_full_disk_is_one_line(portal: ThreadedPortal, args: str) -> None:
+    assert run_process(*args.split(), url=portal.url, redirect=">/dev/full") == (
+        1,
+        "",
+        f"esps-portal: {FULL}\n",
+    )
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        "spec",
+        "call echo hi",
+        "call --raw echo hi",
+        "call --json echo hi",
+        "call drip 3 0",
+        "list",
+        "list --json",
+        "list count",
+        "inspect",
+        "inspect --json",
+        "ping -c 1",
+        "ping -c 1 --json",
+        "ping -i 0",
+        "ping -q -c 1",
+        "serve --port 0",
+        "serve --port 0 --json",
+        "serve --port 0 --json --control",
+        "--help",
+    ],
+)
+def test_without_a_reader_nothing_is_printed(portal: ThreadedPortal, args: str) -> None:
+    with start(*args.split(), url=portal.url) as process:
+        assert process.stdout is not None
+        process.stdout.close()  # before anything is written
+        process.stdout = None
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (141, b"")  # 128 plus SIGPIPE
+
+
+def test_a_reader_that_goes_later(portal: ThreadedPortal) -> None:
+    with start("ping", "-i", "0", url=portal.url) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"pong from ")
+        process.stdout.close()
+        process.stdout = None
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (141, b"")
+
+
+def test_a_portal_ends_gracefully_without_a_reader() -> None:
+    with served() as running:
+        running.output.close()
+        assert running.stop() == 0
+
+
+def test_an_output_that_does_not_block() -> None:
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writing, False)
+    with (
+        os.fdopen(reading, "rb") as lines,
+        subprocess.Popen([COMMAND, "spec"], stdout=writing, stderr=subprocess.PIPE) as process,
+    ):
+        os.close(writing)
+        output = lines.read()
+        assert process.stderr is not None
+        assert (process.wait(30), process.stderr.read()) == (0, b"")
+    assert output.decode() == run("spec")[1]
+
+
+def test_letters_that_the_encoding_lacks_are_escaped(portal: ThreadedPortal) -> None:
+    process = subprocess.run(
+        [COMMAND, "call", "--url", portal.url, "echo", "é\u20ac"],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (process.returncode, process.stdout) == (0, b"\xe9\\u20ac\n")
+
+
+def test_without_standard_error_the_exit_code_stays(portal: ThreadedPortal) -> None:
+    for redirect in ("2>/dev/full", "2>&-"):
+        assert run_process("nonsense", redirect=redirect) == (2, "", "")
+        assert run_process("call", "fail", "busy", url=portal.url, redirect=redirect) == (1, "", "")

@@ -1,0 +1,124 @@
+"""Help, the version, and what is printed for bad usage."""
+
+from __future__ import annotations
+
+import subprocess
+
+import click
+import pytest
+
+import esps_portal
+from esps_portal.cli import main
+from esps_portal.product import PRODUCT
+from tests.commands import COMMAND, run
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    installed = subprocess.run([COMMAND, "--version"], capture_output=True, text=True, check=True)
+    assert installed.stdout == f"esps-portal, version {esps_portal.__version__}\n"
+    assert run("--version") == (0, installed.stdout, "")
+    assert f"esps-portal/{esps_portal.__version__}" == PRODUCT
+
+
+@pytest.mark.parametrize(
+    "command", ["", "serve", "run", "proxy", "ping", "list", "call", "inspect", "spec"]
+)
+def test_help_fits_the_terminal(command: str) -> None:
+    code, out, _ = run(*command.split(), "--help")
+    assert code == 0
+    assert out.startswith("Usage: ")
+    assert max(map(len, out.splitlines())) <= 80
+    assert "esps+tls" not in out, "it does not work yet"
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["serve", "--port", "65536"], "65536"),
+        (["serve", "--port", "x"], "not a valid integer"),
+        (["serve", "--no-tcp", "--no-udp"], "nothing to serve"),
+        (["serve", "--nonsense"], "--nonsense"),
+        (["ping", "-c", "0"], "0"),
+        (["call"], "SERVICE"),
+        (["call", "--timeout", "0", "echo"], "0"),
+        (["nonsense"], "nonsense"),
+        (["spec", "nonsense"], "nonsense"),
+    ],
+)
+def test_bad_usage_names_the_argument(args: list[str], says: str) -> None:
+    code, _, err = run(*args)
+    assert code == 2
+    assert says in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("args", "start"),
+    [
+        ("call", "esps-portal call: Missing argument 'SERVICE'"),
+        ("nonsense", "esps-portal: No such command 'nonsense'"),
+        ("--nonsense", "esps-portal: No such option"),
+        ("ping --nonsense", "esps-portal ping: No such option"),
+        ("ping --url", "esps-portal ping: Option '--url' requires an argument"),
+        ("run", "esps-portal run: Missing argument 'CMD"),
+        ("spec x", "esps-portal spec: Invalid value for "),
+        ("serve --no-tcp --no-udp", "esps-portal serve: --no-tcp and --no-udp leave nothing"),
+    ],
+)
+def test_bad_usage_is_one_line(args: str, start: str) -> None:
+    code, out, err = run(*args.split())
+    path = start.partition(":")[0]
+    assert (code, out) == (2, "")
+    assert err.startswith(start)
+    assert err.endswith(f"; see {path} --help\n")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("args", ["\x1b[2J", "spec \x1b[2J\n", "serve --scenario \x1b[2J\n"])
+def test_bad_usage_is_escaped(args: str) -> None:
+    code, _, err = run(*args.split(" "))
+    assert code == 2
+    assert [c for c in err[:-1] if not c.isprintable()] == []
+
+
+def test_without_a_command_the_help_is_printed() -> None:
+    code, out, err = run()
+    assert (code, out) == (2, "")
+    assert err.startswith("Usage: esps-portal ")
+
+
+@pytest.mark.parametrize(
+    ("args", "option"),
+    [
+        ("ping --timeout nan", "'--timeout'"),
+        ("ping --timeout inf", "'--timeout'"),
+        ("ping -i nan", "'--interval'"),
+        ("ping -i inf", "'--interval'"),
+        ("ping -i -1", "'--interval'"),
+        ("list --timeout nan", "'--timeout'"),
+        ("call --timeout nan echo", "'--timeout'"),
+        ("call --timeout inf echo", "'--timeout'"),
+        ("inspect --timeout nan", "'--timeout'"),
+        ("inspect --timeout inf", "'--timeout'"),
+    ],
+)
+def test_seconds_must_be_finite(args: str, option: str) -> None:
+    code, out, err = run(*args.split())
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert option in err
+    assert args.split()[2] in err
+
+
+@pytest.mark.parametrize("host", ["", " ", "a b", "a\nb", b"\xff", "a..b", "a" * 70])
+@pytest.mark.parametrize("command", ["serve", "inspect"])
+def test_what_is_not_a_host(command: str, host: str | bytes) -> None:
+    code, out, err = run(command, "--host", host)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"esps-portal {command}: Invalid value for '--host': ")
+    assert " is not a host name" in err
+
+
+def test_errors_are_raised_without_standalone_mode() -> None:
+    """With ``standalone_mode=False`` the group raises, as click documents it."""
+    with pytest.raises(click.UsageError):
+        main(["nonsense"], standalone_mode=False)
