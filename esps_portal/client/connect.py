@@ -1,19 +1,18 @@
-"""Connecting to a portal by its URL."""
+"""Connecting to a portal by its URL, on trio."""
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
 
+from esps_portal.client.connect_errors import connect_error, parse_url
 from esps_portal.client.host_socket import HostSocket
 from esps_portal.client.portal_client import PortalClient
 from esps_portal.client.tcp import TCPClient
 from esps_portal.client.udp import UDPClient
-from esps_portal.protocol.errors import PeerError, UnreachableError
 from esps_portal.protocol.retransmission import Retransmission
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
@@ -29,10 +28,12 @@ async def connect(
 ) -> AsyncIterator[PortalClient]:
     """Connect to a portal for the length of an ``async with`` block.
 
+    ``async with connect("localhost:2867") as portal: await portal.call("echo", "hi")``
+
     Args:
         url: ``esps://host[:port]`` for TCP, ``esps+udp://`` for UDP; without a scheme
             (``"localhost:2867"``) it means TCP.
-        retransmission: when a UDP request is sent again; by default quick on loopback.
+        retransmission: when a UDP request is sent again; by default soon on loopback.
 
     Raises:
         ValueError: the URL is malformed.
@@ -40,60 +41,44 @@ async def connect(
         ClosedError: the portal has no room, or what listens there says nothing and closes.
         PeerError: what answers is not a portal.
     """
-    where = PortalURL.parse(url)
-    if where.transport == "tls":
-        raise UnreachableError("esps+tls:// is not available in this release: use esps://")
-    peer: PortalClient
-    if where.transport == "udp":
-        connected = await _connect_udp(where)
-        peer = UDPClient(connected, retransmission or Retransmission.for_host(connected.address))
-        try:
-            yield peer
-        finally:
-            await peer.aclose()
-        return
-    peer = TCPClient(await _connect_tcp(where))
+    parsed = parse_url(url)
+    client: PortalClient
+    if parsed.transport == "udp":
+        connected = await _connect_udp(parsed)
+        client = UDPClient(connected, retransmission or Retransmission.for_host(connected.address))
+    else:
+        client = TCPClient(await _connect_tcp(parsed))
     try:
-        await peer.greeted()
-        yield peer
+        if isinstance(client, TCPClient):
+            await client.wait_for_greeting()
+        yield client
     finally:
-        await peer.aclose()
+        await client.aclose()
 
 
-async def _connect_tcp(where: PortalURL) -> socket.socket:
+async def _connect_tcp(url: PortalURL) -> socket.socket:
     try:
-        stream = await trio.open_tcp_stream(where.host, where.port)
+        stream = await trio.open_tcp_stream(url.host, url.port)
     except OSError as error:
-        known = _known(error)
-        if isinstance(known, ConnectionResetError):
-            # Accepted and reset at once: it may be so quick that connecting has yet to return.
-            raise PeerError(f"the portal reset: {_reason(known)}") from error
-        raise UnreachableError(f"cannot connect to {where}: {_reason(known)}") from error
+        raise connect_error(_first_cause(error), url) from error
     connected = socket.socket(fileno=stream.socket.detach())
     connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     return connected
 
 
-async def _connect_udp(where: PortalURL) -> HostSocket:
+async def _connect_udp(url: PortalURL) -> HostSocket:
     try:
-        infos = await trio.socket.getaddrinfo(where.host, where.port, type=socket.SOCK_DGRAM)
+        infos = await trio.socket.getaddrinfo(url.host, url.port, type=socket.SOCK_DGRAM)
         connected = HostSocket(infos)
-        connected.settimeout(0)
     except OSError as error:
-        raise UnreachableError(f"cannot reach {where}: {_reason(error)}") from error
+        raise connect_error(error, url) from error
+    connected.settimeout(0)
     return connected
 
 
-def _known(error: OSError) -> OSError:
-    """Return what the kernel said: trio tries every address, and chains or groups the failures."""
+def _first_cause(error: OSError) -> OSError:
+    """Return the kernel's error: trio tries every address, and chains or groups the failures."""
     cause = error.__cause__
     if isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
     return cause if isinstance(cause, OSError) else error
-
-
-def _reason(known: OSError) -> str:
-    # Of getaddrinfo the numbers are its own; elsewhere the system has words for them.
-    if known.errno is not None and not isinstance(known, socket.gaierror):
-        return os.strerror(known.errno)
-    return known.strerror or str(known)

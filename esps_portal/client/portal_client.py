@@ -1,4 +1,4 @@
-"""A portal as a client sees it: calls, streams, pings, whatever carries them."""
+"""What the client on trio offers, over TCP and over UDP."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class DataStream:
         result: the arguments of the final OK; empty until the iteration has ended.
     """
 
-    def __init__(self, peer: PortalClient, pending: PendingRequest) -> None:
-        self._peer = peer
+    def __init__(self, client: PortalClient, pending: PendingRequest) -> None:
+        self._client = client
         self._pending = pending
         self._has_ended = False
         self.result: tuple[bytes, ...] = ()
@@ -31,35 +31,39 @@ class DataStream:
     async def __anext__(self) -> tuple[bytes, ...]:
         if self._has_ended:
             raise RuntimeError("the stream has ended: its `async with` block is over")
-        await self._peer.wait_for_news(self._pending)
+        await self._client.wait_for_news(self._pending)
         if self._pending.rows:
             return self._pending.collect()
         self.result = self._pending.result()
         raise StopAsyncIteration
 
     def end(self) -> None:
-        """The block is over: nothing more is to be had."""
+        """End the iteration: the block is over."""
         self._has_ended = True
 
 
 class PortalClient(ABC):
     """A portal to call. Made by `esps_portal.connect`; safe to use from several tasks at once.
 
-    Every method waits for as long as the portal takes: bound it with a cancel scope of yours
+    Every method waits for as long as the portal takes: limit it with a cancel scope of yours
     (``with trio.fail_after(seconds)``). Cancelling a call cancels it at the portal too. Each may
-    raise `ReplyError`, `ClosedError`, `PeerError` and, over UDP, `TimedOutError` and
-    `UnreachableError`. Arguments are str (sent as UTF-8) or bytes.
+    raise `ReplyError` (the portal answered ERR), `ClosedError`, `PeerError` and, over UDP,
+    `TimedOutError` and `UnreachableError`; `ValueError` for a request that is longer than a line
+    may be, and `TypeError` for an argument that is neither str (sent as UTF-8) nor bytes.
     """
 
-    _requester: ClientConnection
+    _requests: ClientConnection
 
     @property
     def rejected(self) -> bytes:
-        """The beginning of what came last that is not ESPS/1: over UDP it is ignored, but kept."""
-        return self._requester.rejected
+        """The beginning of the last input that is not ESPS/1; over UDP such input is ignored."""
+        return self._requests.rejected
 
     async def call(self, service: str, *args: str | bytes) -> tuple[bytes, ...]:
-        """Call a service and return the arguments of its OK; DATA lines are dropped."""
+        """Call a service and return the arguments of its OK; DATA lines are dropped.
+
+        ``await portal.call("echo", "hi") == (b"hi",)``
+        """
         return await self._ask(b"CALL", (service, *args))
 
     async def ping(self, *args: str | bytes) -> tuple[bytes, ...]:
@@ -75,19 +79,20 @@ class PortalClient(ABC):
         return await self._ask(b"LIST", (service,))
 
     async def hello(self) -> tuple[bytes, ...]:
-        """Return what HELLO tells: version, product, and the limits as ``key=value``."""
+        """Return what HELLO returns: version, product, and the limits as ``key=value``."""
         return await self._ask(b"HELLO", ("ESPS/1",))
 
     @asynccontextmanager
     async def stream(self, service: str, *args: str | bytes) -> AsyncIterator[DataStream]:
         """Call a service and yield its DATA lines as they arrive.
 
-        ``async with peer.stream("drip", "3", "10") as rows: async for row in rows: ...``
-        Leaving the block early cancels the call. Over TCP other calls wait behind the lines: what
-        is read for them meanwhile is held, up to 64 MiB, and then the call is ended.
+        ``async with portal.stream("drip", "3", "10") as rows: async for row in rows: ...``
+        Leaving the block early cancels the call. Over TCP the replies of other calls come after
+        these lines: lines that are read for their sake are held, up to 64 MiB.
 
         Raises:
-            SlowConsumerError: so much waited to be collected; raised by the iteration.
+            SlowConsumerError: more than that was held, so the call was ended; raised by the
+                iteration.
         """
         pending = await self._send(b"CALL", (service, *args))
         rows = DataStream(self, pending)
@@ -115,20 +120,20 @@ class PortalClient(ABC):
 
     @abstractmethod
     async def wait_for_news(self, pending: PendingRequest) -> None:
-        """Wait until there is something of ``pending`` to collect."""
+        """Wait until there is something to collect for ``pending``."""
 
     @abstractmethod
     async def _abandon(self, pending: PendingRequest) -> None:
-        """Nobody waits for ``pending`` any more."""
+        """Forget a request whose caller no longer waits for the answer."""
 
     @abstractmethod
     async def wait_closed(self) -> None:
-        """Wait until the portal ends the connection; over UDP there is none, so wait indefinitely.
+        """Wait until the portal ends the connection; over UDP, which has none, indefinitely.
 
         Raises:
-            ClosedError, PeerError: how it ended; there is no other way out.
+            ClosedError, PeerError: how it ended. It never returns.
         """
 
     @abstractmethod
     async def aclose(self) -> None:
-        """End the conversation."""
+        """Close the connection."""

@@ -1,67 +1,65 @@
-"""The client over TCP: many calls at once on one connection, told apart by their tags."""
+"""The client on trio over TCP: many calls at once on one connection, told apart by their tags."""
 
 from __future__ import annotations
 
-import itertools
 import socket
-from copy import copy
 
 import trio
 
 from esps_portal.client.portal_client import PortalClient
 from esps_portal.client.shared_reader import SharedReader
-from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
-from esps_portal.protocol.errors import ClosedError, EspsError, PeerError, ProtocolError
+from esps_portal.client.tcp_session import (
+    CLEANUP_TIMEOUT,
+    GREETING_DUE,
+    HELLO,
+    QUIT,
+    READ_SIZE,
+    TCPSession,
+)
+from esps_portal.protocol.client_connection import PendingRequest
+from esps_portal.protocol.errors import EspsError
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
-
-_READ_SIZE = 65536
-# Seconds after which a client that was not greeted speaks first (own choice: a greeting takes one
-# round trip, which is seldom longer).
-GREETING_DUE = 0.5
-# How long a goodbye, or a CANCEL, may take to get away, in seconds.
-_CLEANUP = 1.0
 
 
 class TCPClient(PortalClient):
     """A portal over a connected, non-blocking TCP socket, which it owns."""
 
     def __init__(self, connected: socket.socket) -> None:
-        numbers = itertools.count(1)
         self._socket = connected
-        self._requester = ClientConnection(lambda: b"c%d" % next(numbers))
-        self._turns = SharedReader(self._read)
+        self._session = TCPSession()
+        self._requests = self._session.requests
+        self._reader = SharedReader(self._read)
         self._outgoing = bytearray()
-        # Whoever has something to send waits for it: so if the one who sends is cancelled, the
-        # next one goes on.
-        self._turn_to_send = trio.Lock()
-        self._lost: EspsError | None = None
+        # Each task that has something to send waits for this lock, so if the task that sends is
+        # cancelled the next one continues.
+        self._send_lock = trio.Lock()
 
     @property
     def product(self) -> str:
-        """What the portal called itself in its greeting."""
-        return (self._requester.product or b"").decode("utf-8", "backslashreplace")
+        """The name and version of the portal's software, from its greeting."""
+        return (self._requests.product or b"").decode("utf-8", "backslashreplace")
 
-    async def greeted(self) -> None:
-        """Wait for the greeting.
+    async def wait_for_greeting(self) -> None:
+        """Wait for the greeting; send a HELLO if none comes for `GREETING_DUE` seconds.
 
-        A server that waits for its client (HTTP, TLS) is known by what it says of a HELLO. A portal
-        that is slow greets, then answers it [ESPS-TCP-3].
+        Raises:
+            ClosedError, PeerError: none came.
         """
         with trio.move_on_after(GREETING_DUE) as waited:
-            await self._turns.read_until(self._has_greeted)
+            await self._read_greeting()
         if waited.cancelled_caught:
-            self._requester.forget(await self._send(b"HELLO", ("ESPS/1",)))
-            await self._turns.read_until(self._has_greeted)
+            self._requests.forget(await self._send(*HELLO))
+            await self._read_greeting()
 
-    def _has_greeted(self) -> bool:
-        return self._requester.product is not None
+    async def _read_greeting(self) -> None:
+        await self._reader.read_until(lambda: self._session.has_greeted)
 
     async def _send(self, verb: bytes, args: tuple[str | bytes, ...]) -> PendingRequest:
-        self._raise_if_lost()
-        pending = self._requester.ask(verb, args)
-        self._outgoing += pending.request.encode()
+        self._session.raise_if_lost()
+        pending = self._requests.ask(verb, args)
+        self._outgoing += pending.line
         try:
             await self._flush()
         except BaseException:
@@ -70,23 +68,23 @@ class TCPClient(PortalClient):
         return pending
 
     async def wait_for_news(self, pending: PendingRequest) -> None:
-        """Wait until there is something of ``pending`` to collect."""
+        """Wait until there is something to collect for ``pending``."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        await self._turns.wait_for_news(pending)
+        await self._reader.wait_for_news(pending)
 
     async def _abandon(self, pending: PendingRequest) -> None:
-        self._requester.forget(pending)
-        if self._lost is None:
-            self._outgoing += self._requester.cancellation(pending)
-            with trio.move_on_after(_CLEANUP, shield=True):
+        self._requests.forget(pending)
+        if self._session.lost is None:
+            self._outgoing += self._requests.cancellation(pending)
+            with trio.move_on_after(CLEANUP_TIMEOUT, shield=True):
                 try:
                     await self._flush()
                 except EspsError:
-                    return  # it has ended with its connection
+                    return  # the call has ended with its connection
 
     async def _flush(self) -> None:
         """Send what waits. A task that is cancelled here leaves the rest to the next one."""
-        async with self._turn_to_send:
+        async with self._send_lock:
             while self._outgoing:
                 try:
                     sent = self._socket.send(self._outgoing)
@@ -94,7 +92,7 @@ class TCPClient(PortalClient):
                     await self._wait_writable()
                     continue
                 except OSError as error:
-                    raise self._lose(PeerError(f"cannot send: {error.strerror}")) from error
+                    raise self._session.send_failed(error) from error
                 del self._outgoing[:sent]
 
     async def _wait_writable(self) -> None:
@@ -102,51 +100,36 @@ class TCPClient(PortalClient):
 
         async def read(scope: trio.CancelScope) -> None:
             try:
-                await self._turns.read_for_others()
+                await self._reader.read_for_others()
             except EspsError:
-                scope.cancel()  # it is noted, and raised below
+                scope.cancel()  # the session knows why, and it is raised below
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read, nursery.cancel_scope)
             await trio.lowlevel.wait_writable(self._socket)
             nursery.cancel_scope.cancel()
-        self._raise_if_lost()
+        self._session.raise_if_lost()
 
     async def _read(self) -> None:
-        self._raise_if_lost()
+        self._session.raise_if_lost()
         await trio.lowlevel.wait_readable(self._socket)
         try:
-            data = self._socket.recv(_READ_SIZE)
+            data = self._socket.recv(READ_SIZE)
         except BlockingIOError:
             return
         except OSError as error:
-            raise self._lose(PeerError(f"the portal reset: {error.strerror}")) from error
-        if not data:
-            raise self._lose(self._requester.ended())
-        try:
-            self._requester.receive_stream_untrusted(data)
-        except ProtocolError as error:
-            raise self._lose(self._requester.peer_error(error)) from error
-        except ClosedError as error:
-            raise self._lose(error) from None
-
-    def _lose(self, error: EspsError) -> EspsError:
-        self._lost = self._lost or error
-        return error
-
-    def _raise_if_lost(self) -> None:
-        if self._lost is not None:
-            raise copy(self._lost) from self._lost
+            raise self._session.receive_failed(error) from error
+        self._session.receive_untrusted(data)
 
     async def wait_closed(self) -> None:
-        """Read until the portal ends the connection, and raise how it did."""
-        await self._turns.read_for_others()
+        """Read until the portal ends the connection, and raise how it ended."""
+        await self._reader.read_for_others()
 
     async def aclose(self) -> None:
-        """Say QUIT, if there is time for it, and close."""
-        if self._lost is None:
-            self._outgoing += b"q QUIT\n"
-            with trio.move_on_after(_CLEANUP, shield=True):
+        """Send QUIT, if that does not take long, and close."""
+        if self._session.lost is None:
+            self._outgoing += QUIT
+            with trio.move_on_after(CLEANUP_TIMEOUT, shield=True):
                 try:
                     await self._flush()
                     self._socket.shutdown(socket.SHUT_WR)

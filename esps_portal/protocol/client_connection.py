@@ -44,6 +44,7 @@ class PendingRequest:
     """A request and the replies that have come.
 
     Attributes:
+        line: the request as it is sent over TCP, and first over UDP.
         rows: arguments of the DATA lines that are not collected yet.
         final: the OK or ERR.
         failure: why the client has ended the call itself, if it has.
@@ -52,11 +53,16 @@ class PendingRequest:
     """
 
     request: Request
+    line: bytes = attrs.field(init=False)
     rows: deque[tuple[bytes, ...]] = attrs.field(factory=deque)
     final: Reply | None = None
     failure: EspsError | None = None
     buffered: int = 0
     paddings: int = 0
+
+    @line.default
+    def _encoded(self) -> bytes:
+        return self.request.encode()
 
     @property
     def has_news(self) -> bool:
@@ -136,17 +142,16 @@ class ClientConnection:
         self.bye_reason: str = ""
 
     def ask(self, verb: bytes, args: Iterable[str | bytes]) -> PendingRequest:
-        """Make a request; the line to send is ``request.encode()``.
+        """Make a request; what is to be sent is its ``line``.
 
         Raises:
             TypeError: an argument is neither `str` nor `bytes`.
             ValueError: the line would be longer than the portal's `Limits.max_line`.
         """
-        request = Request(self._tags(), verb, tuple(map(_as_bytes, args)))
-        if len(request.encode()) > self._limits.max_line:
+        pending = PendingRequest(Request(self._tags(), verb, tuple(map(_as_bytes, args))))
+        if len(pending.line) > self._limits.max_line:
             raise ValueError(f"the request would be longer than {self._limits.max_line} bytes")
-        pending = PendingRequest(request)
-        self._pending[request.tag] = pending
+        self._pending[pending.request.tag] = pending
         return pending
 
     def forget(self, pending: PendingRequest) -> None:

@@ -20,10 +20,8 @@ from tests.processes import Served, served
 Answer = tuple[list[tuple[bytes, ...]], tuple[bytes, ...] | str]
 
 
-def answer(
-    portal: blocking.TCPPortal | blocking.UDPPortal, service: str, *args: str | bytes
-) -> Answer:
-    """Return what a call was answered with: its DATA lines, and its OK or its error."""
+def answer(portal: blocking.BlockingClient, service: str, *args: str | bytes) -> Answer:
+    """Return what a call was answered with: its DATA lines, and its OK or its refusal."""
     collected: list[tuple[bytes, ...]] = []
     with portal.stream(service, *args) as rows:
         try:

@@ -87,7 +87,7 @@ def test_a_closed_terminal_shuts_it_down_gracefully() -> None:
 # ---- without a terminal ------------------------------------------------------------------------
 
 
-def prices(portal: blocking.TCPPortal | blocking.UDPPortal) -> list[str]:
+def prices(portal: blocking.BlockingClient) -> list[str]:
     found = []
     for service in ("price", "other", "echo"):
         try:

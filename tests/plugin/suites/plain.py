@@ -23,14 +23,12 @@ def ask(portal: PortalController, request: str) -> str:
 
 
 @pytest.fixture
-def client(esps_portal: PortalController) -> Iterator[blocking.TCPPortal | blocking.UDPPortal]:
+def client(esps_portal: PortalController) -> Iterator[blocking.BlockingClient]:
     with blocking.connect(esps_portal.url) as connected:
         yield connected
 
 
-def test_a_stub_over_tcp(
-    esps_portal: PortalController, client: blocking.TCPPortal | blocking.UDPPortal
-) -> None:
+def test_a_stub_over_tcp(esps_portal: PortalController, client: blocking.BlockingClient) -> None:
     esps_portal.stub("price", ANY).reply("9.99")
     assert client.call("price", "sku-1") == (b"9.99",)
     assert [call.args for call in esps_portal.calls("price")] == [(b"sku-1",)]

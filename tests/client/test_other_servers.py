@@ -1,4 +1,4 @@
-"""Peers that are no portal, or slow to say that they are one, as both clients meet them."""
+"""Servers that are not portals, and portals that are slow to greet, for both clients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import trio
 
 from esps_portal import ClosedError, EspsError, PeerError, TimedOutError, blocking, connect
 from esps_portal.protocol.retransmission import Retransmission
-from tests.client.test_duties import (
+from tests.client.bare_server import (
     GREETING,
     Ask,
     both_clients,
@@ -30,25 +30,25 @@ async def failing(ask: Ask, url: str) -> EspsError:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have both clients speak first almost at once."""
-    for module in ("client.tcp", "blocking"):
-        monkeypatch.setattr(f"esps_portal.{module}.GREETING_DUE", 0.01)
+    for module in ("tcp", "blocking_tcp"):
+        monkeypatch.setattr(f"esps_portal.client.{module}.GREETING_DUE", 0.01)
 
 
 @both_clients
-@pytest.mark.parametrize("said", [b"SSH-2.0-x\r\n", b"\x16\x03\x01", b"220 mail ESMTP\r\n"])
-async def test_what_a_stranger_said_is_kept(ask: Ask, said: bytes) -> None:
-    """It is known by its first bytes: it ends neither its line nor the connection."""
+@pytest.mark.parametrize("greeting", [b"SSH-2.0-x\r\n", b"\x16\x03\x01", b"220 mail ESMTP\r\n"])
+async def test_the_error_has_what_the_server_sent(ask: Ask, greeting: bytes) -> None:
+    """Its first bytes are enough: it ends neither its line nor the connection."""
     async with listener() as server, trio.open_nursery() as nursery:
 
         async def serve() -> None:
             async with await server.accept() as stream:
-                await stream.send_all(said)
+                await stream.send_all(greeting)
                 assert b"CALL" not in await stream.receive_some()
 
         nursery.start_soon(serve)
         error = await failing(ask, tcp_url(server))
     assert isinstance(error, PeerError)
-    assert error.received == said
+    assert error.received == greeting
 
 
 @both_clients
@@ -67,7 +67,7 @@ async def test_a_server_that_waits_for_its_client(ask: Ask, impatient: None) -> 
 
 
 @both_clients
-async def test_a_portal_that_is_slow_is_one(ask: Ask, impatient: None) -> None:
+async def test_a_portal_that_is_slow_to_greet(ask: Ask, impatient: None) -> None:
     """It greets, answers the HELLO that came first, and then the call."""
     async with listener() as server, trio.open_nursery() as nursery:
 
@@ -83,7 +83,7 @@ async def test_a_portal_that_is_slow_is_one(ask: Ask, impatient: None) -> None:
 
 
 @both_clients
-async def test_one_that_closes_without_a_greeting(ask: Ask) -> None:
+async def test_a_server_that_closes_without_a_greeting(ask: Ask) -> None:
     async with listener() as server, trio.open_nursery() as nursery:
 
         async def serve() -> None:
@@ -96,9 +96,7 @@ async def test_one_that_closes_without_a_greeting(ask: Ask) -> None:
 
 
 @both_clients
-async def test_what_a_stranger_said_over_udp_is_kept(
-    ask: Ask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_error_has_what_came_over_udp(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = Retransmission(ack_timeout=0.05, max_retransmit=1)
     monkeypatch.setattr(Retransmission, "for_host", lambda _: quick)
     async with datagrams() as server, trio.open_nursery() as nursery:
@@ -113,7 +111,7 @@ async def test_what_a_stranger_said_over_udp_is_kept(
     assert error.received == b"\0dns"
 
 
-def test_and_where_the_time_is_over_first() -> None:
+def test_the_error_has_it_also_at_a_timeout() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         url = "esps+udp://{}:{}".format(*server.getsockname())
@@ -127,7 +125,7 @@ def test_and_where_the_time_is_over_first() -> None:
     assert caught.value.received == b"rubbish"
 
 
-async def test_waiting_for_the_end_of_a_connection() -> None:
+async def test_wait_closed() -> None:
     async with listener() as server, trio.open_nursery() as nursery:
 
         async def serve() -> None:
@@ -141,7 +139,7 @@ async def test_waiting_for_the_end_of_a_connection() -> None:
     assert caught.value.reason == "idle"
 
 
-async def test_over_udp_no_connection_ends() -> None:
+async def test_wait_closed_over_udp_never_returns() -> None:
     async with datagrams() as server, connect(udp_url(server)) as portal:
         with trio.move_on_after(0.01) as waited:
             await portal.wait_closed()

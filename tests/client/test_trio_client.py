@@ -1,22 +1,17 @@
-"""Both clients over both transports, against a running portal and against bad peers."""
+"""The client on trio, over both transports: a running portal, and servers that are at fault."""
 
 from __future__ import annotations
 
 import errno
-import functools
-import math
 import os
 import socket
-import threading
-from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 import trio
 import trio.testing
 
 from esps_portal import (
-    CallContext,
     ClosedError,
     Limits,
     PeerError,
@@ -34,18 +29,6 @@ from esps_portal.services.builtin_portal import builtin_portal
 QUICK = Retransmission(ack_timeout=0.01)
 
 
-@pytest.fixture
-async def port(nursery: trio.Nursery) -> int:
-    listening = await nursery.start(serve, ServerConfig(port=0))
-    port: int = listening.tcp[0][1]
-    return port
-
-
-@pytest.fixture(params=["esps", "esps+udp"])
-def url(request: pytest.FixtureRequest, port: int) -> str:
-    return f"{request.param}://127.0.0.1:{port}"
-
-
 async def test_calls(url: str) -> None:
     async with connect(url) as portal:
         assert await portal.call("echo", "a b", b"\x00\xff", "", "ü") == (
@@ -60,7 +43,7 @@ async def test_calls(url: str) -> None:
         assert (await portal.hello())[0] == b"ESPS/1"
 
 
-async def test_refusals_carry_code_and_words(url: str) -> None:
+async def test_an_err_reply_has_code_and_message(url: str) -> None:
     async with connect(url) as portal:
         with pytest.raises(ReplyError) as caught:
             await portal.call("fail", "x-shop", "sold", "out")
@@ -104,7 +87,7 @@ async def test_cancelling_the_reader_leaves_the_others(port: int) -> None:
         assert await portal.call("delay", "100", "x") == (b"x",)
 
 
-async def test_cancelling_a_call_cancels_it_there(nursery: trio.Nursery) -> None:
+async def test_cancelling_a_call_cancels_it_at_the_portal(nursery: trio.Nursery) -> None:
     portal = builtin_portal("test/1")
     begun, ended = trio.Event(), trio.Event()
 
@@ -156,14 +139,14 @@ async def test_a_portal_that_ends_the_connection(
             await portal.ping()
 
 
-async def test_garbage_is_a_broken_peer(port: int) -> None:
+async def test_garbage_is_a_peer_error(port: int) -> None:
     async with connect(f"esps://127.0.0.1:{port}") as portal:
         with pytest.raises((PeerError, ClosedError)):
             await portal.call("garbage", "2000", "1")
 
 
 async def test_a_reset_that_overtakes_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel may tell it as the outcome of ``connect``; it is the same to a caller."""
+    """The kernel may report it as the result of ``connect``; the caller gets the same error."""
     reset = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 
     def refuse(*_: object) -> NoReturn:
@@ -174,10 +157,12 @@ async def test_a_reset_that_overtakes_connecting(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr(trio, "open_tcp_stream", refuse_all)
-    told = pytest.raises(PeerError, match=r"^the portal reset: Connection reset by peer$")
-    with told, blocking.connect():
+    raises_peer_error = pytest.raises(
+        PeerError, match=r"^the portal reset: Connection reset by peer$"
+    )
+    with raises_peer_error, blocking.connect():
         pass
-    with told:
+    with raises_peer_error:
         async with connect():
             pass
 
@@ -194,7 +179,7 @@ async def test_nobody_there(scheme: str) -> None:
             other.ping()
 
 
-async def test_the_users_error_comes_out_as_it_is(url: str) -> None:
+async def test_an_exception_in_the_block_is_not_wrapped(url: str) -> None:
     with pytest.raises(KeyError):
         async with connect(url):
             raise KeyError
@@ -250,133 +235,3 @@ async def test_wrong_arguments(url: str) -> None:
         with pytest.raises(ValueError, match="longer than"):
             await portal.call("echo", "x" * 9000)
         assert await portal.ping() == ()
-
-
-async def in_thread(function: Callable[[], None]) -> None:
-    await trio.to_thread.run_sync(function)
-
-
-async def test_blocking(url: str) -> None:
-    def session() -> None:
-        with blocking.connect(url, timeout=10) as portal:
-            assert portal.call("echo", "a b", b"\xff") == (b"a b", b"\xff")
-            assert portal.ping("x") == (b"x",)
-            assert "echo" in portal.services()
-            assert portal.describe("echo")[0] == b"echo"
-            with portal.stream("drip", "3", "1") as rows:
-                assert not rows.result
-                assert list(rows) == [(b"1",), (b"2",), (b"3",)]
-                assert rows.result == (b"3",)
-            with pytest.raises(ReplyError):
-                portal.call("nonsense")
-            with pytest.raises(TimedOutError):
-                portal.call("delay", "60000", timeout=0.05)
-            assert portal.ping("still") == (b"still",)
-
-    await in_thread(session)
-
-
-async def test_a_blocking_stream_that_is_left_early_cancels_the_call(
-    nursery: trio.Nursery,
-) -> None:
-    portal = builtin_portal("test/1")
-    ended = trio.Event()
-
-    @portal.service
-    async def rows_without_end(*, call: CallContext) -> None:
-        try:
-            while True:
-                await call.data("row")
-                await trio.sleep(0.001)
-        finally:
-            ended.set()
-
-    def session(port: int) -> None:
-        with blocking.connect(f"esps://127.0.0.1:{port}") as client:
-            with client.stream("rows-without-end") as rows:
-                assert next(rows) == (b"row",)
-            with pytest.raises(RuntimeError, match="stream has ended: its `with` block is over"):
-                next(rows)
-            assert rows.result == ()
-            # What came before is dealt with: not closing the connection has ended the call.
-            assert client.ping("still") == (b"still",)
-            assert ended.is_set()
-
-    listening = await nursery.start(serve, ServerConfig(portal=portal, port=0))
-    await in_thread(lambda: session(listening.tcp[0][1]))
-
-
-async def test_a_blocking_stream_has_one_time_out_for_all_its_rows(url: str) -> None:
-    def session() -> None:
-        with blocking.connect(url) as portal:
-            with portal.stream("drip", "9999", "10", timeout=0.1) as rows:
-                if not url.startswith("esps+udp"):
-                    assert next(rows) == (b"1",)
-                with pytest.raises(TimedOutError):
-                    list(rows)
-            with pytest.raises(ReplyError), portal.stream("nonsense") as rows:
-                list(rows)
-
-    await in_thread(session)
-
-
-@pytest.mark.parametrize(("service", "error"), [("close", ClosedError), ("reset", PeerError)])
-async def test_blocking_ends(port: int, service: str, error: type[Exception]) -> None:
-    def session() -> None:
-        with blocking.connect(f"esps://127.0.0.1:{port}") as portal:
-            with pytest.raises(error):
-                portal.call(service)
-            with pytest.raises(error):
-                portal.ping()
-
-    await in_thread(session)
-
-
-async def test_tls_is_said_to_be_missing() -> None:
-    with pytest.raises(UnreachableError, match="not available"):
-        async with connect("esps+tls://127.0.0.1"):
-            pass
-    with pytest.raises(UnreachableError, match="not available"):
-        await in_thread(functools.partial(_enter, "esps+tls://127.0.0.1"))
-
-
-def _enter(url: str) -> None:
-    with blocking.connect(url):
-        pass
-
-
-def test_blocking_leaves_no_thread() -> None:
-    before = threading.active_count()
-    with (
-        pytest.raises(ValueError, match="not the address of a portal"),
-        blocking.connect("http://x"),
-    ):
-        pass
-    assert threading.active_count() == before
-
-
-@pytest.mark.parametrize("url", ["esps", "esps+udp"], indirect=True)
-async def test_blocking_with_no_time_and_with_no_end(url: str) -> None:
-    def ask() -> None:
-        with blocking.connect(url, timeout=math.inf) as portal:
-            assert portal.call("echo", "hi") == (b"hi",)
-            for spent in (0, -1.5):
-                with pytest.raises(TimedOutError):
-                    portal.call("echo", "late", timeout=spent)
-            # Nothing was sent, so nothing is in the way of the next call.
-            assert portal.call("echo", "again") == (b"again",)
-            with pytest.raises(ValueError, match="not nan"):
-                portal.call("echo", timeout=math.nan)
-            with pytest.raises(TypeError, match="not True"):
-                portal.call("echo", timeout=True)
-
-    await in_thread(ask)
-
-
-def test_blocking_needs_a_number_to_connect() -> None:
-    wrong: Any = "1"
-    with (
-        pytest.raises(TypeError, match="not '1'"),
-        blocking.connect("esps://127.0.0.1", timeout=wrong),
-    ):
-        pass

@@ -1,74 +1,23 @@
-"""What the specification asks of a client, as the server that it talks to sees it.
-
-The server is a bare socket, so that it may be as slow, as silent and as wrong as it needs to be.
-"""
+"""What the specification requires of a client, as its server sees it."""
 
 from __future__ import annotations
 
-import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import trio
 
-from esps_portal import ClosedError, EspsError, ReplyError, UnreachableError, blocking, connect
-
-GREETING = b"* ESPS/1 test/1\n"
-Ask = Callable[[str], Awaitable[object]]
-
-
-async def with_trio(url: str) -> object:
-    """Call ``work`` once and say how it ended."""
-    async with connect(url) as portal:
-        return await portal.call("work", "x")
-
-
-async def with_sockets(url: str) -> object:
-    """Do the same without trio."""
-
-    def session() -> object:
-        with blocking.connect(url, timeout=30) as portal:
-            return portal.call("work", "x")
-
-    return await trio.to_thread.run_sync(session)
-
-
-both_clients = pytest.mark.parametrize("ask", [with_trio, with_sockets])
-
-
-@contextlib.asynccontextmanager
-async def listener() -> AsyncIterator[trio.SocketListener]:
-    (found,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with found:
-        with trio.fail_after(30):
-            yield found
-
-
-@contextlib.asynccontextmanager
-async def datagrams() -> AsyncIterator[trio.socket.SocketType]:
-    with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
-        await found.bind(("127.0.0.1", 0))
-        with trio.fail_after(30):
-            yield found
-
-
-def tcp_url(server: trio.SocketListener, scheme: str = "esps") -> str:
-    return f"{scheme}://127.0.0.1:{server.socket.getsockname()[1]}"
-
-
-def udp_url(server: trio.socket.SocketType) -> str:
-    return f"esps+udp://127.0.0.1:{server.getsockname()[1]}"
-
-
-async def lines_until(stream: trio.SocketStream, count: int) -> list[bytes]:
-    held, seen = [b""], 0
-    while seen < count:
-        held.append(await stream.receive_some())
-        assert held[-1], b"".join(held)
-        seen += held[-1].count(b"\n")
-    assert held[-1].endswith(b"\n")
-    return b"".join(held).splitlines()
+from esps_portal import ClosedError, EspsError, ReplyError, UnreachableError, connect
+from tests.client.bare_server import (
+    GREETING,
+    Ask,
+    both_clients,
+    datagrams,
+    lines_until,
+    listener,
+    tcp_url,
+    udp_url,
+)
 
 
 async def test_each_request_has_a_tag_of_its_own() -> None:  # ESPS-MSG-3
@@ -118,7 +67,7 @@ async def test_it_reads_while_it_writes() -> None:  # ESPS-TCP-5
     "answer", [b"", b"%b OK", b"%b ERR busy\n", b"%b ERR closing\n", b"%b ERR novel\n"]
 )
 async def test_nothing_is_called_twice(ask: Ask, answer: bytes) -> None:
-    """Not what may have been executed, and neither what was refused.
+    """Neither what may have been executed, nor what was refused.
 
     ESPS-ERR-3, ESPS-ERR-5, ESPS-END-12, ESPS-TCP-13
     """
@@ -162,7 +111,7 @@ async def test_no_line_is_longer_than_a_portal_takes() -> None:  # ESPS-LINE-19
 
 
 @both_clients
-async def test_there_is_no_way_back_from_tls(ask: Ask) -> None:  # ESPS-URL-2
+async def test_tls_is_never_replaced_by_plain_tcp(ask: Ask) -> None:  # ESPS-URL-2
     async with listener() as server:
         with pytest.raises(UnreachableError):
             await ask(tcp_url(server, "esps+tls"))
@@ -184,8 +133,8 @@ async def test_a_datagram_is_one_request(ask: Ask) -> None:  # ESPS-UDP-1, ESPS-
                 tags.add(int(tag, 16))
                 await server.sendto(tag + b" OK\n", source)
     assert len(tags) == 8
-    # 8 times 64 bits: that a bit is the same in all of them is as likely as 1 in 2^7, in 16 of
-    # them all but impossible.
+    # 8 tags of 64 bits: one bit is the same in all of them with a chance of 1 in 2^7, so that 16
+    # bits are is next to impossible.
     either, both = 0, 2**64 - 1
     for number in tags:
         either, both = either | number, both & number
@@ -204,7 +153,7 @@ async def test_the_same_datagram_again(ask: Ask) -> None:  # ESPS-UDP-33
 
 
 @both_clients
-async def test_only_the_one_that_was_asked_can_answer(ask: Ask) -> None:  # ESPS-UDP-32
+async def test_only_the_server_that_was_asked_can_answer(ask: Ask) -> None:  # ESPS-UDP-32
     answers: list[object] = []
     async with datagrams() as server, datagrams() as stranger, trio.open_nursery() as nursery:
 
@@ -232,7 +181,7 @@ async def test_padding_makes_room(ask: Ask) -> None:  # ESPS-UDP-18
         first, source = await server.recvfrom(65536)
         await server.sendto(first[:16] + b" ERR too-large 50 words\n", source)
         while (again := await server.recvfrom(65536)) == (first, source):
-            pass  # sent again before it was told
+            pass  # sent again before the answer came
         assert again == (first[:-1] + b" " + b"#" * (50 - len(first) - 1) + b"\n", source)
         assert len(again[0]) == 50
         await server.sendto(first[:16] + b" OK large\n", source)
@@ -253,7 +202,7 @@ async def test_a_tag_in_use_is_an_answer(ask: Ask) -> None:  # ESPS-UDP-32
 
 
 @both_clients
-async def test_a_peer_that_never_has_room_is_not_asked_without_end(
+async def test_a_server_that_never_has_room_is_not_asked_indefinitely(
     ask: Ask,
 ) -> None:  # ESPS-UDP-38
     asked = 0
@@ -270,4 +219,4 @@ async def test_a_peer_that_never_has_room_is_not_asked_without_end(
         with pytest.raises(ReplyError, match="too-large 300"):
             await ask(udp_url(server))
         nursery.cancel_scope.cancel()
-    assert 2 <= asked <= 10  # some of them because a timer was first
+    assert 2 <= asked <= 10  # some because a timer ran out first

@@ -1,4 +1,4 @@
-"""One connection that several calls share: what one of them does must not hold up the others."""
+"""Several calls on one connection: none of them holds up the others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def port(nursery: trio.Nursery) -> int:
 
 
 async def test_a_call_for_each_line_of_a_stream(port: int) -> None:
-    """Its answers come behind lines that the very task would have to collect."""
+    """Its answers come after lines that the same task has yet to collect."""
     url, asked = f"esps://127.0.0.1:{port}", 0
     with trio.fail_after(60):
         async with connect(url) as portal, portal.stream("rows") as rows:
@@ -43,16 +43,16 @@ async def test_a_call_for_each_line_of_a_stream(port: int) -> None:
     assert asked == ROWS
 
 
-def few_held(monkeypatch: pytest.MonkeyPatch, client: str) -> None:
+@pytest.fixture
+def few_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        f"{client}.ClientConnection", functools.partial(ClientConnection, max_buffered=MAX_BUFFERED)
+        "esps_portal.client.tcp_session.ClientConnection",
+        functools.partial(ClientConnection, max_buffered=MAX_BUFFERED),
     )
 
 
-async def test_a_stream_that_nobody_collects_is_ended(
-    port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few_held(monkeypatch, "esps_portal.client.tcp")
+@pytest.mark.usefixtures("few_held")
+async def test_a_stream_that_nobody_collects_is_ended(port: int) -> None:
     with trio.fail_after(60):
         async with connect(f"esps://127.0.0.1:{port}") as portal:
             async with portal.stream("rows") as rows:
@@ -64,9 +64,8 @@ async def test_a_stream_that_nobody_collects_is_ended(
             assert await portal.ping("x") == (b"x",)
 
 
-async def test_the_same_without_trio(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    few_held(monkeypatch, "esps_portal.blocking")
-
+@pytest.mark.usefixtures("few_held")
+async def test_a_blocking_stream_that_nobody_collects_is_ended(port: int) -> None:
     def session() -> None:
         with (
             blocking.connect(f"esps://127.0.0.1:{port}", timeout=30) as portal,
@@ -83,7 +82,7 @@ async def test_the_same_without_trio(port: int, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("scheme", ["esps", "esps+udp"])
-async def test_a_stream_whose_block_is_over(port: int, scheme: str) -> None:
+async def test_a_stream_after_its_block(port: int, scheme: str) -> None:
     async with connect(f"{scheme}://127.0.0.1:{port}") as portal:
         async with portal.stream("drip", "3", "1") as rows:
             assert await anext(rows) == (b"1",)
@@ -99,10 +98,10 @@ async def answer(stream: trio.SocketStream) -> None:
         await stream.send_all(b"".join(line.split()[0] + b" OK\n" for line in lines))
 
 
-async def test_who_sends_and_is_cancelled_leaves_it_to_others(
+async def test_a_task_that_is_cancelled_while_it_sends_leaves_the_rest_to_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("esps_portal.client.tcp._CLEANUP", 0.01)
+    monkeypatch.setattr("esps_portal.client.tcp.CLEANUP_TIMEOUT", 0.01)
     long = "x" * 8000
     (server,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with server, trio.open_nursery() as nursery:
@@ -119,7 +118,7 @@ async def test_who_sends_and_is_cancelled_leaves_it_to_others(
         with trio.fail_after(60):
             async with connect(url) as portal, trio.open_nursery() as patient:
                 async with trio.open_nursery() as impatient:
-                    # More than the buffers between the two hold: one of them sends, and is stuck.
+                    # More than the buffers between the two hold: one of them sends, and waits.
                     for _ in range(1000):
                         impatient.start_soon(portal.call, "work", long)
                     await trio.testing.wait_all_tasks_blocked()

@@ -1,0 +1,169 @@
+"""What a blocking client offers, over TCP and over UDP."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Self, TypeVar
+
+from esps_portal.client.deadline import check_timeout
+from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+_Value = TypeVar("_Value")
+
+
+class WithBlock(AbstractContextManager[_Value, None]):
+    """A ``with`` statement made of two functions: ``enter`` returns the value, ``leave`` takes it.
+
+    Like `contextlib.contextmanager`, except that a failing test's traceback hides its frames.
+    """
+
+    def __init__(self, enter: Callable[[], _Value], leave: Callable[[_Value], None]) -> None:
+        self._enter = enter
+        self._leave = leave
+        self._values: list[_Value] = []
+
+    def __enter__(self) -> _Value:
+        self._values.append(self._enter())
+        return self._values[-1]
+
+    def __exit__(self, *_: object) -> None:
+        self._leave(self._values.pop())
+
+
+class BlockingDataStream:
+    """The DATA lines of a running call, as they arrive. Iterate over it once, within the block.
+
+    Attributes:
+        result: the arguments of the final OK; empty until the iteration has ended.
+    """
+
+    def __init__(self, pending: PendingRequest, receive: Callable[[], None]) -> None:
+        self._pending = pending
+        self._receive = receive
+        self._has_ended = False
+        self.result: tuple[bytes, ...] = ()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> tuple[bytes, ...]:
+        if self._has_ended:
+            raise RuntimeError("the stream has ended: its `with` block is over")
+        while not self._pending.has_news:
+            self._receive()
+        if self._pending.rows:
+            return self._pending.collect()
+        self.result = self._pending.result()
+        raise StopIteration
+
+    def end(self) -> PendingRequest:
+        """End the iteration: the block is over. Returns the call."""
+        self._has_ended = True
+        return self._pending
+
+
+class BlockingClient(ABC):
+    """A portal to call, from one thread at a time. Made by `esps_portal.blocking.connect`.
+
+    Each method may raise `ReplyError` (the portal answered ERR), `TimedOutError`, `ClosedError`,
+    `PeerError` and, over UDP, `UnreachableError`; `ValueError` for a request that is longer than a
+    line may be, and `TypeError` for an argument that is neither str (sent as UTF-8) nor bytes.
+
+    Args:
+        requests: those in flight.
+        timeout: seconds for each call that names none.
+    """
+
+    def __init__(self, requests: ClientConnection, timeout: float) -> None:
+        self._requests = requests
+        self._timeout = timeout
+
+    def call(
+        self, service: str, *args: str | bytes, timeout: float | None = None
+    ) -> tuple[bytes, ...]:
+        """Call a service and return the arguments of its OK; DATA lines are dropped.
+
+        ``portal.call("echo", "hi") == (b"hi",)``
+
+        Args:
+            timeout: seconds for the whole call; by default the one given to `connect`.
+        """
+        return self._ask(b"CALL", (service, *args), timeout)
+
+    def ping(self, *args: str | bytes, timeout: float | None = None) -> tuple[bytes, ...]:
+        """Return what the portal sends back: the same arguments."""
+        return self._ask(b"PING", args, timeout)
+
+    def services(self, *, timeout: float | None = None) -> list[str]:
+        """Return the names of the services that are offered."""
+        return [name.decode() for name in self._ask(b"LIST", (), timeout)]
+
+    def describe(self, service: str, *, timeout: float | None = None) -> tuple[bytes, ...]:
+        """Return what LIST says of a service: name, flags, usage, summary."""
+        return self._ask(b"LIST", (service,), timeout)
+
+    def stream(
+        self, service: str, *args: str | bytes, timeout: float | None = None
+    ) -> AbstractContextManager[BlockingDataStream, None]:
+        """Call a service and yield its DATA lines as they arrive.
+
+        ``with portal.stream("drip", "3", "10") as rows: for row in rows: ...``
+        Leaving the block early cancels the call.
+
+        Args:
+            timeout: seconds for the whole call; by default the one given to `connect`.
+        """
+
+        def enter() -> BlockingDataStream:
+            deadline = self._deadline(timeout)
+            pending = self._send(b"CALL", (service, *args), deadline)
+            return BlockingDataStream(pending, lambda: self._receive(pending, deadline))
+
+        return WithBlock(enter, lambda rows: self._forget(rows.end()))
+
+    def _ask(
+        self, verb: bytes, args: tuple[str | bytes, ...], timeout: float | None
+    ) -> tuple[bytes, ...]:
+        deadline = self._deadline(timeout)
+        pending = self._send(verb, args, deadline)
+        try:
+            while not pending.is_over:
+                pending.discard_rows()
+                self._receive(pending, deadline)
+        finally:
+            self._forget(pending)
+        return pending.result()
+
+    def _send(self, verb: bytes, args: tuple[str | bytes, ...], deadline: float) -> PendingRequest:
+        pending = self._requests.ask(verb, args)
+        try:
+            self._transmit(pending, deadline)
+        except BaseException:
+            self._requests.forget(pending)
+            raise
+        return pending
+
+    def _deadline(self, timeout: float | None) -> float:
+        return time.monotonic() + (self._timeout if timeout is None else check_timeout(timeout))
+
+    @abstractmethod
+    def _transmit(self, pending: PendingRequest, deadline: float) -> None:
+        """Send a request."""
+
+    @abstractmethod
+    def _receive(self, pending: PendingRequest, deadline: float) -> None:
+        """Wait for what comes next, whichever request it answers."""
+
+    @abstractmethod
+    def _forget(self, pending: PendingRequest) -> None:
+        """Nobody waits for the answer any longer, whether it has come or not."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection."""

@@ -1,0 +1,103 @@
+"""The blocking client over TCP."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+
+from esps_portal.client.blocking_client import BlockingClient
+from esps_portal.client.deadline import now_before, socket_timeout
+from esps_portal.client.tcp_session import (
+    CLEANUP_TIMEOUT,
+    GREETING_DUE,
+    HELLO,
+    QUIT,
+    READ_SIZE,
+    TCPSession,
+)
+from esps_portal.protocol.client_connection import PendingRequest
+from esps_portal.protocol.errors import EspsError, PeerError, TimedOutError
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+
+class BlockingTCPClient(BlockingClient):
+    """A portal over a connected TCP socket, which the client owns."""
+
+    def __init__(self, connected: socket.socket, timeout: float) -> None:
+        self._session = TCPSession()
+        self._socket = connected
+        super().__init__(self._session.requests, timeout)
+
+    def wait_for_greeting(self, deadline: float) -> None:
+        """Wait for the greeting; send a HELLO if none comes for `GREETING_DUE` seconds.
+
+        Raises:
+            TimedOutError, ClosedError, PeerError: none came.
+        """
+        due = min(deadline, time.monotonic() + GREETING_DUE)
+        try:
+            self._read_greeting(due)
+        except TimedOutError:
+            if self._session.lost is not None or due == deadline:
+                raise
+            self._requests.forget(self._send(*HELLO, deadline))
+            self._read_greeting(deadline)
+
+    def _read_greeting(self, deadline: float) -> None:
+        while not self._session.has_greeted:
+            self._read(deadline)
+
+    def _transmit(self, pending: PendingRequest, deadline: float) -> None:
+        self._session.raise_if_lost()
+        self._send_line(pending.line, deadline)
+
+    def _send_line(self, line: bytes, deadline: float) -> None:
+        """Send one line, which the kernel's buffers hold even if the portal is slow."""
+        self._limit_wait(deadline)
+        try:
+            self._socket.sendall(line)
+        except TimeoutError as error:
+            # Half a line may have been sent: nothing can follow it.
+            stuck = TimedOutError("send timed out: the portal is not reading")
+            raise self._session.lose(stuck) from error
+        except OSError as error:
+            raise self._session.send_failed(error) from error
+        except BaseException:  # Ctrl-C, for example: half a line again
+            self._session.lose(PeerError("a request was interrupted while it was sent"))
+            raise
+
+    def _receive(self, pending: PendingRequest, deadline: float) -> None:  # noqa: ARG002 - UDP needs it
+        self._read(deadline)
+
+    def _read(self, deadline: float) -> None:
+        self._limit_wait(deadline)
+        try:
+            data = self._socket.recv(READ_SIZE)
+        except TimeoutError as error:
+            raise TimedOutError("no answer in time") from error
+        except OSError as error:
+            raise self._session.receive_failed(error) from error
+        self._session.receive_untrusted(data)
+
+    def _limit_wait(self, deadline: float) -> None:
+        """Let the next socket operation take until ``deadline``."""
+        self._socket.settimeout(socket_timeout(deadline - now_before(deadline)))
+
+    def _forget(self, pending: PendingRequest) -> None:
+        self._requests.forget(pending)
+        if pending.final is None:
+            self._send_last(self._requests.cancellation(pending))
+
+    def _send_last(self, line: bytes) -> None:
+        """Send a line that needs no answer, if that is still possible."""
+        if self._session.lost is None:
+            with contextlib.suppress(EspsError):
+                self._send_line(line, time.monotonic() + CLEANUP_TIMEOUT)
+
+    def close(self) -> None:
+        """Send QUIT, and close."""
+        self._send_last(QUIT)
+        self._socket.close()

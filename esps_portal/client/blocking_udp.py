@@ -1,0 +1,62 @@
+"""The blocking client over UDP: one request at a time, sent again until it is answered."""
+
+from __future__ import annotations
+
+import time
+
+from esps_portal.client.blocking_client import BlockingClient
+from esps_portal.client.deadline import now_before, socket_timeout
+from esps_portal.client.host_socket import HostSocket
+from esps_portal.client.transmission import Transmission, udp_requests
+from esps_portal.protocol.client_connection import PendingRequest
+from esps_portal.protocol.retransmission import Retransmission, padded_length
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+
+class BlockingUDPClient(BlockingClient):
+    """A portal over a UDP socket, which the client owns."""
+
+    def __init__(self, connected: HostSocket, timeout: float, schedule: Retransmission) -> None:
+        super().__init__(udp_requests(), timeout)
+        self._socket = connected
+        self._schedule = schedule
+        self._transmissions: dict[PendingRequest, Transmission] = {}
+
+    def _transmit(self, pending: PendingRequest, deadline: float) -> None:  # noqa: ARG002 - TCP needs it
+        self._send_datagram(pending, pending.line)
+
+    def _send_datagram(self, pending: PendingRequest, datagram: bytes) -> None:
+        sent = Transmission(datagram, self._schedule, time.monotonic())
+        self._socket.send(datagram)
+        self._transmissions[pending] = sent
+
+    def _receive(self, pending: PendingRequest, deadline: float) -> None:
+        now = now_before(deadline, self._requests.rejected)
+        sent = self._transmissions[pending]
+        if sent.due <= now:
+            sent.repeat(now, self._requests.rejected)
+            self._socket.send(sent.datagram)
+        self._socket.settimeout(socket_timeout(min(deadline, sent.due) - now))
+        try:
+            datagram = self._socket.receive()
+        except TimeoutError:
+            return
+        if datagram is None:
+            self._socket.send(sent.datagram)
+            return
+        self._requests.receive_datagram_untrusted(datagram)
+        length = padded_length(pending, len(sent.datagram))
+        if length is not None:
+            self._requests.resume(pending)
+            self._send_datagram(pending, pending.request.encode(length))
+
+    def _forget(self, pending: PendingRequest) -> None:
+        # UDP has no CANCEL: the portal's own time limit ends the call.
+        self._requests.forget(pending)
+        self._transmissions.pop(pending, None)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()

@@ -1,0 +1,40 @@
+"""What a user gets who cannot connect, from either client: one exception, one line."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from esps_portal.protocol.errors import EspsError, PeerError, UnreachableError
+from esps_portal.protocol.urls import PortalURL
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+
+def parse_url(url: str) -> PortalURL:
+    """Return the parts of a portal's URL.
+
+    Raises:
+        ValueError: the URL is malformed.
+        UnreachableError: it asks for TLS, which no client offers yet.
+    """
+    parsed = PortalURL.parse(url)
+    if parsed.transport == "tls":
+        raise UnreachableError("esps+tls:// is not available in this release: use esps://")
+    return parsed
+
+
+def connect_error(error: OSError, url: PortalURL) -> EspsError:
+    """Return the exception for a connect that failed with ``error``."""
+    if isinstance(error, ConnectionResetError):
+        # The portal accepted and reset so fast that connecting had not returned.
+        return PeerError(f"the portal reset: {_reason(error)}")
+    return UnreachableError(f"cannot connect to {url}: {_reason(error)}")
+
+
+def _reason(error: OSError) -> str:
+    # The numbers of getaddrinfo are its own; for all others the system has a text.
+    if error.errno is not None and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno)
+    return error.strerror or str(error)

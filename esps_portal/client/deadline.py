@@ -1,0 +1,47 @@
+"""Timeouts and deadlines of the blocking client. Times are in seconds, of the monotonic clock."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from esps_portal.protocol.errors import TimedOutError
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+# A socket cannot count much further (own choice: 30 years), so that is no limit.
+_LONGEST = 1e9
+
+
+def check_timeout(timeout: object) -> float:
+    """Return a timeout in seconds: `math.inf` is no limit, 0 or less is over already.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it is not a number of seconds, but nan.
+    """
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(
+            f"timeout must be a number of seconds, or math.inf for no limit, got {timeout!r}"
+        )
+    if math.isnan(timeout):
+        raise ValueError("timeout must be a number of seconds, got nan")
+    return timeout
+
+
+def socket_timeout(seconds: float) -> float | None:
+    """Return what ``socket.settimeout`` takes for that long."""
+    return None if seconds > _LONGEST else seconds
+
+
+def now_before(deadline: float, received: bytes = b"") -> float:
+    """Return the time.
+
+    Raises:
+        TimedOutError: the deadline has passed; the error carries ``received``.
+    """
+    now = time.monotonic()
+    if now >= deadline:
+        raise TimedOutError("no answer in time", received)
+    return now

@@ -1,0 +1,81 @@
+"""What both clients do with a TCP connection between two system calls. No socket, no clock.
+
+A session matches replies to requests, and knows how the connection was lost: every later call
+fails with the same error.
+"""
+
+from __future__ import annotations
+
+import itertools
+from copy import copy
+
+from esps_portal.protocol.client_connection import ClientConnection
+from esps_portal.protocol.errors import ClosedError, EspsError, PeerError, ProtocolError
+from esps_portal.protocol.registry import VERSION
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+READ_SIZE = 65536
+#: Seconds after which a client that was not greeted sends a HELLO (own choice: a greeting takes
+#: one round trip, which rarely takes longer).
+GREETING_DUE = 0.5
+#: The HELLO that makes a server speak that waits for its client (HTTP, TLS). A portal that is slow
+#: greets, then answers it [ESPS-TCP-3].
+HELLO = (b"HELLO", (VERSION,))
+#: Seconds that sending a QUIT or a CANCEL may take.
+CLEANUP_TIMEOUT = 1.0
+QUIT = b"q QUIT\n"
+
+
+class TCPSession:
+    """One connection to a portal.
+
+    Attributes:
+        requests: the requests in flight.
+        lost: why the connection can no longer be used; ``None`` while it can.
+    """
+
+    def __init__(self) -> None:
+        numbers = itertools.count(1)
+        self.requests: ClientConnection = ClientConnection(lambda: b"c%d" % next(numbers))
+        self.lost: EspsError | None = None
+
+    @property
+    def has_greeted(self) -> bool:
+        """Whether the portal's greeting has come."""
+        return self.requests.product is not None
+
+    def receive_untrusted(self, data: bytes) -> None:
+        """Take what was read; ``b""`` is the portal's FIN.
+
+        Raises:
+            ClosedError, PeerError: the connection is lost.
+        """
+        if not data:
+            raise self.lose(self.requests.ended())
+        try:
+            self.requests.receive_stream_untrusted(data)
+        except ProtocolError as error:
+            raise self.lose(self.requests.peer_error(error)) from error
+        except ClosedError as error:
+            raise self.lose(error) from None
+
+    def send_failed(self, error: OSError) -> EspsError:
+        """Note that the system could not send; return what to raise."""
+        return self.lose(PeerError(f"cannot send: {error.strerror}"))
+
+    def receive_failed(self, error: OSError) -> EspsError:
+        """Note that the system could not receive; return what to raise."""
+        return self.lose(PeerError(f"the portal reset: {error.strerror}"))
+
+    def lose(self, error: EspsError) -> EspsError:
+        """Note how the connection was lost, unless it was lost before. Returns ``error``."""
+        self.lost = self.lost or error
+        return error
+
+    def raise_if_lost(self) -> None:
+        """Raise how the connection was lost, if it was."""
+        if self.lost is not None:
+            # A copy: an exception that is raised twice shows the traceback of both.
+            raise copy(self.lost) from self.lost

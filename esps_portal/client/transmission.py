@@ -1,0 +1,51 @@
+"""When a request over UDP is sent again: RFC 7252, section 4.2, for both clients. No clock."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Iterator
+
+from esps_portal.protocol.client_connection import ClientConnection
+from esps_portal.protocol.errors import TimedOutError
+from esps_portal.protocol.retransmission import Retransmission
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+
+class Transmission:
+    """A datagram that is sent again until it is answered.
+
+    Attributes:
+        datagram: what is sent.
+        due: when it is to be sent again, on the clock of ``now``, in seconds.
+    """
+
+    __slots__ = ("_sent", "_waits", "datagram", "due")
+
+    def __init__(self, datagram: bytes, schedule: Retransmission, now: float) -> None:
+        self.datagram = datagram
+        self._waits: Iterator[float] = schedule.waits(random.random())  # noqa: S311 - jitter, no secret
+        self.due: float = now + next(self._waits)
+        self._sent = 1
+
+    def repeat(self, now: float, received: bytes) -> None:
+        """Let it be sent once more, now.
+
+        Args:
+            received: the beginning of what came and is not ESPS/1, for the error.
+
+        Raises:
+            TimedOutError: it was sent as often as the schedule allows.
+        """
+        wait = next(self._waits, None)
+        if wait is None:
+            raise TimedOutError(f"no answer to {self._sent} datagrams", received)
+        self._sent += 1
+        self.due = now + wait
+
+
+def udp_requests() -> ClientConnection:
+    """Return the requests of a UDP client: a tag is 64 random bits, so nobody can forge a reply."""
+    return ClientConnection(lambda: secrets.token_hex(8).encode())
