@@ -1,7 +1,7 @@
 """ESPS/1 for IANA's silent port 2867: a reference server and client over TCP and UDP.
 
-Everything that a program needs is here; it is imported when it is first used, so that a command
-that needs no network does not wait for one.
+All public names of the library are here. Each is imported when it is first used, so that a
+command that needs no network does not wait for trio.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The public names of a package, each imported when it is first used.
 
-A command that needs no network, and a test suite that has the pytest plugin and does not use it,
-so do not wait for trio.
+So neither a command that needs no network, nor a test suite that has the pytest plugin and does
+not use it, waits for trio.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ def lazy_exports(
 
     Args:
         package: its ``__name__``.
-        homes: for each public name the module that defines it, below ``esps_portal``; for a
-            submodule of the package ``""``.
+        homes: for each public name the module that defines it, relative to ``esps_portal``;
+            ``""`` for a submodule of the package.
         own: further public names, which the package defines itself.
     """
     public = sorted([*homes, *own])
@@ -32,7 +32,7 @@ def lazy_exports(
         if not home:
             return importlib.import_module(f"{package}.{name}")
         found = getattr(importlib.import_module(f"esps_portal.{home}"), name)
-        # From now on the package has it, and is not asked again.
+        # From now on Python finds it in the package, and does not ask here again.
         setattr(sys.modules[package], name, found)
         return found
 

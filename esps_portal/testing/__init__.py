@@ -1,7 +1,7 @@
 """Portals for test suites: in a thread, inside trio, in memory; and the pytest plugin.
 
-What is here is imported when it is first used: a suite that has the plugin and does not use it
-does not wait for trio.
+Each name is imported when it is first used, so that a suite that has the plugin and does not use
+it does not wait for trio.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from esps_portal.mock.stubs import Stub as Stub
     from esps_portal.mock.stubs import StubError as StubError
     from esps_portal.net.bind import CannotBindError as CannotBindError
-    from esps_portal.testing.controller import NotCalledError as NotCalledError
+    from esps_portal.testing.call_wait import NotCalledError as NotCalledError
     from esps_portal.testing.controller import PortalController as PortalController
-    from esps_portal.testing.controller import PortalEndedError as PortalEndedError
     from esps_portal.testing.fault_overloads import FaultName as FaultName
     from esps_portal.testing.handles import NotStruckError as NotStruckError
     from esps_portal.testing.handles import Outage as Outage
@@ -32,8 +31,9 @@ if TYPE_CHECKING:
     from esps_portal.testing.memory import open_memory_portal as open_memory_portal
     from esps_portal.testing.options import PortalFactory as PortalFactory
     from esps_portal.testing.options import PortalOptions as PortalOptions
+    from esps_portal.testing.portal_loop import PortalEndedError as PortalEndedError
     from esps_portal.testing.review import VerificationError as VerificationError
-    from esps_portal.testing.session import PortalAddress as PortalAddress
+    from esps_portal.testing.session_portal import PortalAddress as PortalAddress
     from esps_portal.testing.threaded import serve_in_thread as serve_in_thread
     from esps_portal.testing.trio_portal import open_portal as open_portal
 else:
@@ -50,12 +50,12 @@ else:
             "FaultError": "faults.fault_types",
             "FaultName": "testing.fault_overloads",
             "MemoryPortal": "testing.memory",
-            "NotCalledError": "testing.controller",
+            "NotCalledError": "testing.call_wait",
             "NotStruckError": "testing.handles",
             "Outage": "testing.handles",
             "PlacedFault": "testing.handles",
-            "PortalAddress": "testing.session",
-            "PortalEndedError": "testing.controller",
+            "PortalAddress": "testing.session_portal",
+            "PortalEndedError": "testing.portal_loop",
             "PortalFactory": "testing.options",
             "PortalOptions": "testing.options",
             "RecordedCall": "journal.records",

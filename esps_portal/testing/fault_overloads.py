@@ -1,7 +1,7 @@
 """The method `fault` as editors and type checkers see it: an overload for each fault.
 
-`esps_portal.faults.fault_types` is what counts when it runs; a test holds this against it. Here is
-what a type can say of it: which parameters a fault takes, their types and defaults.
+At run time `esps_portal.faults.fault_types` decides; a test compares the two. The overloads say
+what types can say: which parameters a fault takes, with their types and defaults.
 """
 
 from __future__ import annotations
@@ -41,27 +41,29 @@ FaultName = Literal[
 
 
 class ConnectionSelectors(TypedDict, total=False):
-    """Which connections a fault strikes, and how often."""
+    """Which connections a fault strikes, and how often; by default all, always."""
 
-    #: Numbers from 1, in the order of accepting since it was placed; over UDP a client is one.
+    #: One or several numbers, counted from 1 in the order of accepting since the fault was placed;
+    #: over UDP each client counts as one.
     connection: int | Collection[int] | None
-    #: How often it strikes at most; by default always.
+    #: How often it strikes at most.
     times: int | None
-    #: How likely it strikes, 0 to 1. ``seed`` makes that the same in every run.
+    #: How likely it strikes, from 0 to 1. With a ``seed`` every run is the same.
     chance: float | None
 
 
 class Selectors(ConnectionSelectors, total=False):
-    """Which requests a fault strikes; by default all."""
+    """Which requests a fault strikes, and how often; by default all, always."""
 
     #: Calls of this service.
     service: str | None
-    #: Numbers from 1, among the requests that the other selectors match, since it was placed.
+    #: One or several numbers, counted from 1 among the requests that the other selectors match
+    #: since the fault was placed.
     request: int | Collection[int] | None
 
 
 class PlacesFaults(ABC):
-    """What has `fault`; see there."""
+    """What has the method `fault`."""
 
     @abstractmethod
     def _place(self, fault: Fault) -> PlacedFault:
@@ -92,7 +94,7 @@ class PlacesFaults(ABC):
         seed: int | None = None,
         **selectors: Unpack[Selectors],
     ) -> PlacedFault:
-        """The reply comes at this rate."""
+        """The reply comes at this rate, in bytes per second."""
 
     @overload
     def fault(
@@ -168,7 +170,7 @@ class PlacesFaults(ABC):
         seed: int | None = None,
         **selectors: Unpack[Selectors],
     ) -> PlacedFault:
-        """Nothing comes any more; the connection stays open."""
+        """Nothing more comes; the connection stays open."""
 
     @overload
     def fault(
@@ -217,7 +219,7 @@ class PlacesFaults(ABC):
         seed: int | None = None,
         **selectors: Unpack[ConnectionSelectors],
     ) -> PlacedFault:
-        """The connection is accepted, and closed without a word."""
+        """The connection is accepted, and closed without a greeting."""
 
     @overload
     def fault(
@@ -311,22 +313,22 @@ class PlacesFaults(ABC):
         """The reply comes from another port."""
 
     def fault(self, kind: str, **selectors_and_parameters: Any) -> PlacedFault:
-        """Let something go wrong; in force when this returns.
+        """Place a fault; it is in force when this returns.
 
-        It ends with its ``with`` block, by ``.remove()``, or when the test does. A strict test
-        fails if it never struck; ``.optional()`` relaxes that::
+        It ends with its ``with`` block, by ``.remove()``, or with the test. A strict test fails if
+        it never struck; ``.optional()`` relaxes that::
 
             with portal.fault("reset", service="price", when="before"):
                 ...
 
         Args:
             kind: the fault; an editor lists them with their parameters (seconds, bytes).
-            selectors_and_parameters: what the fault takes, and what chooses where it strikes:
-                ``service``, ``transport``, ``connection`` and ``request`` (numbers from 1, one or
-                several), ``when`` (``"before"``: the request is not executed; ``"after"``: it is,
-                and its reply is affected), ``times``, ``chance`` with ``seed``.
+            selectors_and_parameters: the fault's parameters, and where it strikes: ``service``,
+                ``transport``, ``connection`` and ``request`` (one or several numbers from 1),
+                ``when`` (``"before"``: the request is not executed; ``"after"``: it is, and its
+                reply is affected), ``times``, ``chance`` with ``seed``.
 
         Raises:
-            FaultError: the fault or a parameter is unknown, or a value makes no sense.
+            FaultError: the fault or a parameter is unknown, or a value is not valid.
         """
         return self._place(Fault.of(kind, **selectors_and_parameters))

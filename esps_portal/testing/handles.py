@@ -1,4 +1,4 @@
-"""What a test places and may end early: a fault, an outage."""
+"""What a test has in hand while it lasts, and may end early: a fault, an outage."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from esps_portal.journal.waiters import Waiter
 from esps_portal.mock.never_struck import why_never_struck
 from esps_portal.protocol.errors import TimedOutError
 from esps_portal.testing import waiting
+from esps_portal.testing.portal_loop import FunctionRunner
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -23,29 +24,33 @@ class NotStruckError(TimedOutError, AssertionError):
 
 @attrs.define(eq=False, repr=False)
 class PlacedFault:
-    """A fault in force. It ends with the ``with`` block, by `remove`, or when the test does.
+    """A fault in force. It ends with its ``with`` block, by `remove`, or with the test.
 
     A strict test fails at its end if the fault never struck, whether it was removed or not.
-    `optional` relaxes that, and so does ``chance``.
+    `optional` relaxes that, and so does ``chance``::
+
+        with portal.fault("reset", service="price") as fault:
+            shop.buy("sku-1")
+        assert fault.happened == 1
     """
 
     fault: Fault
     _faults: FaultRegistry
-    _loop: waiting.Runs
+    _loop: FunctionRunner
     _transcript: Callable[[], str]
 
     @property
     def happened(self) -> int:
-        """How often it struck: the first thing that it does to a reply or a connection counts."""
+        """How often it struck, counted when it first affects a reply or a connection."""
         return self.fault.happened
 
     def optional(self) -> Self:
-        """Let a strict test pass though it never strikes. Returns the fault itself."""
+        """Let a strict test pass even if the fault never strikes. Returns the fault itself."""
         self.fault.is_optional = True
         return self
 
     def remove(self) -> None:
-        """End it. Requests that it took stay as they are."""
+        """End it. Replies that it has already affected stay as they are."""
         self._loop.run(lambda: self._faults.remove(self.fault))
 
     def wait_for(self, count: int = 1, timeout: float = 1.0) -> None:
@@ -53,11 +58,11 @@ class PlacedFault:
 
         Args:
             count: a positive integer.
-            timeout: seconds.
+            timeout: seconds, 0 or more.
 
         Raises:
             NotStruckError: it has not, in time.
-            TypeError, ValueError: an argument makes no sense.
+            TypeError, ValueError: an argument is not valid.
             RuntimeError: an event loop runs in this thread, which this would block.
         """
         waiting.check_loop("fault")
@@ -86,11 +91,11 @@ class PlacedFault:
     def _not_struck(self, count: int, timeout: float) -> NotStruckError:
         def text() -> str:
             fault = self.fault
-            words = [f"fault {fault} struck {fault.happened} of {count} times in {timeout:g} s"]
+            lines = [f"fault {fault} struck {fault.happened} of {count} times in {timeout:g} s"]
             if not fault.happened:
                 in_force = fault in self._faults.in_force
-                words.append(f"    {why_never_struck(fault, in_force=in_force)}")
-            return "\n".join([*words, self._transcript()])
+                lines.append(f"    {why_never_struck(fault, in_force=in_force)}")
+            return "\n".join([*lines, self._transcript()])
 
         return NotStruckError(self._loop.run(text))
 
@@ -109,7 +114,7 @@ class PlacedFault:
 
 @attrs.define(eq=False, repr=False)
 class Outage:
-    """The portal is down. It ends with the ``with`` block, by `up`, or when the test does."""
+    """The portal is down. That ends with the ``with`` block, by `up`, or with the test."""
 
     _end: Callable[[Outage], None]
     _is_over: bool = False
@@ -127,3 +132,34 @@ class Outage:
 
     def __repr__(self) -> str:
         return f"<outage, {'over' if self._is_over else 'in force'}>"
+
+
+class Outages:
+    """The outages in force of a portal.
+
+    Args:
+        up: called when the last one has ended.
+    """
+
+    def __init__(self, up: Callable[[], None]) -> None:
+        self._up = up
+        self._in_force: list[Outage] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._in_force)
+
+    def add(self) -> Outage:
+        """Return a new one."""
+        outage = Outage(self._end)
+        self._in_force.append(outage)
+        return outage
+
+    def clear(self) -> None:
+        """Forget all of them: a reset has ended them."""
+        self._in_force.clear()
+
+    def _end(self, outage: Outage) -> None:
+        if outage in self._in_force:
+            self._in_force.remove(outage)
+            if not self._in_force:
+                self._up()

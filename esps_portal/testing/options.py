@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = hides_frame
 
-# The type of each option, and its name in an error.
+# The type of each option, and how an error describes it.
 _TYPES = {
     "host": (str, "a name or an address"),
     "port": (int, "a number from 0 to 65535"),
@@ -41,7 +41,7 @@ class PortalOptions(TypedDict, total=False):
 
 
 class PortalFactory(Protocol):
-    """What the fixture `esps_portal_factory` is."""
+    """The type of the fixture `esps_portal_factory`."""
 
     def __call__(
         self, *, strict: bool | None = None, **options: Unpack[PortalOptions]
@@ -54,7 +54,7 @@ class PortalFactory(Protocol):
 
         Raises:
             CannotBindError: an address cannot be bound.
-            TypeError: an option is unknown, or not what it has to be.
+            TypeError: an option is unknown, or not what it must be.
         """
 
 
@@ -62,28 +62,28 @@ def check_options(options: PortalOptions, also: str = "") -> None:
     """Check the names and types of options.
 
     Args:
-        also: an option that the caller handles itself.
+        also: a further option, for the message: the caller handles it itself.
 
     Raises:
-        TypeError: an option is unknown, or not what it has to be.
+        TypeError: an option is unknown, or not what it must be.
     """
     unknown = options.keys() - _TYPES.keys()
     if unknown:
         known = [*_TYPES, also] if also else _TYPES
         raise TypeError(
-            f"a portal takes no {', '.join(sorted(unknown))}; its options: {', '.join(known)}"
+            f"unknown option {', '.join(sorted(unknown))}; the options are {', '.join(known)}"
         )
     for name, value in options.items():
-        wanted, called = _TYPES[name]
-        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-            raise TypeError(f"{name} is {called}, not {value!r}")
+        expected, description = _TYPES[name]
+        if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+            raise TypeError(f"{name} must be {description}, got {value!r}")
 
 
 def scripted_portal(options: PortalOptions) -> ScriptedPortal:
-    """Return a portal with every bundled service, over which stubs take precedence.
+    """Return a portal with every built-in service; stubs take precedence over them.
 
     Raises:
-        TypeError: an option is unknown, or not what it has to be.
+        TypeError: an option is unknown, or not what it must be.
     """
     check_options(options)
     limits = options.get("limits", Limits())
@@ -91,7 +91,7 @@ def scripted_portal(options: PortalOptions) -> ScriptedPortal:
 
 
 def server_config(portal: ScriptedPortal, options: PortalOptions) -> ServerConfig:
-    """Return where it is to be served; its ports may be taken out of service."""
+    """Return how a portal is served: on reserved ports, which may be taken out of service."""
     return ServerConfig(
         portal=portal,
         hosts=(options.get("host", "127.0.0.1"),),

@@ -1,4 +1,4 @@
-"""Streams in memory, bounded: two pipes, and the ends that a client and a server have of them."""
+"""Connections in memory: two bounded pipes, and the client's and the server's end of them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from contextlib import contextmanager
 
 import trio
 
-#: Octets that a pipe holds before its writer waits: what a socket's buffers hold, in order of
-#: magnitude.
+#: Bytes that a pipe holds before its writer waits (own choice: the order of magnitude of a
+#: socket's buffers).
 CAPACITY = 65536
 _READ_SIZE = 65536
 
 
 class Pipe:
-    """Octets one way. Every change wakes all that wait, and they look again."""
+    """Bytes in one direction. Every change wakes all tasks that wait, and each checks again."""
 
     def __init__(self) -> None:
         self._held = bytearray()
-        self._ended = False  # the writer has sent all: FIN
-        self._broken = False  # reset by either end, or the reader has gone
+        self._ended = False  # the writer sends no more: FIN
+        self._broken = False  # reset by either end, or closed by the reader
         self._changed = trio.lowlevel.ParkingLot()
 
     @property
     def held(self) -> int:
-        """How many octets wait to be read."""
+        """How many bytes wait to be read."""
         return len(self._held)
 
     @property
@@ -34,7 +34,7 @@ class Pipe:
         return bool(self._held) or self._ended or self._broken
 
     async def read(self, size: int) -> bytes:
-        """Wait for octets; ``b""`` is the end."""
+        """Wait for bytes; ``b""`` is the end."""
         await trio.lowlevel.checkpoint()
         while not self.has_news:
             await self._changed.park()
@@ -46,7 +46,7 @@ class Pipe:
         return data
 
     def write_now(self, data: bytes | bytearray | memoryview) -> int:
-        """Take what there is room for, and return how much that is."""
+        """Write as much as there is room for; return how many bytes."""
         if self._broken or self._ended:
             raise trio.BrokenResourceError("the connection is gone")
         room = CAPACITY - len(self._held)
@@ -62,12 +62,12 @@ class Pipe:
             raise trio.BrokenResourceError("the connection is gone")
 
     def end(self) -> None:
-        """The writer has sent all."""
+        """End the direction: the writer sends no more."""
         self._ended = True
         self._changed.unpark_all()
 
-    def break_off(self) -> None:
-        """Nothing comes through any more; what was under way is lost."""
+    def reset(self) -> None:
+        """Reset: bytes that were not read are lost."""
         self._broken = True
         self._held.clear()
         self._changed.unpark_all()
@@ -81,11 +81,11 @@ class ServerEnd:
         self._outgoing = outgoing
 
     async def receive(self) -> bytes:
-        """Wait for octets; ``b""`` is the client's end."""
+        """Wait for bytes; ``b""`` is the client's FIN."""
         return await self._incoming.read(_READ_SIZE)
 
     def send_now(self, data: bytes | bytearray) -> int:
-        """Send the beginning of ``data`` without waiting; return how much."""
+        """Send the beginning of ``data`` without waiting; return how many bytes."""
         return self._outgoing.write_now(data)
 
     async def wait_writable(self) -> None:
@@ -97,26 +97,26 @@ class ServerEnd:
         self._outgoing.end()
 
     def has_input(self) -> bool:
-        """Whether something has come that was not received."""
+        """Whether there is something to receive."""
         return self._incoming.has_news
 
     def sever(self) -> None:
-        """Reset: a loop in memory is nobody else's."""
+        """Reset: unlike a socket, a pipe belongs to one loop only."""
         self.abort()
 
     def abort(self) -> None:
         """Reset."""
-        self._incoming.break_off()
-        self._outgoing.break_off()
+        self._incoming.reset()
+        self._outgoing.reset()
 
     def unacked(self) -> int:
-        """Return how many octets the client has not read."""
+        """Return how many bytes the client has not read."""
         return self._outgoing.held
 
-    def close(self, patience: float = 0.0) -> None:  # noqa: ARG002 - what is here waits for nobody
-        """Send no more, hear no more."""
+    def close(self, patience: float = 0.0) -> None:  # noqa: ARG002 - nothing is on its way in memory
+        """Send and receive no more."""
         self._outgoing.end()
-        self._incoming.break_off()
+        self._incoming.reset()
 
 
 class MemoryStream(trio.abc.HalfCloseableStream):
@@ -131,7 +131,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send, and wait until there was room for all of it."""
-        with self._alone("sends"):
+        with self._exclusive("sends"):
             await trio.lowlevel.checkpoint()
             self._check_open()
             if self._ended:
@@ -143,40 +143,40 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait for room."""
-        with self._alone("sends"):
+        with self._exclusive("sends"):
             await trio.lowlevel.checkpoint()
             self._check_open()
             await self._outgoing.wait_for_room()
 
     async def send_eof(self) -> None:
         """Send no more."""
-        with self._alone("sends"):
+        with self._exclusive("sends"):
             await trio.lowlevel.checkpoint()
             self._check_open()
             self._ended = True
             self._outgoing.end()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Wait for octets; ``b""`` is the portal's end."""
+        """Wait for bytes; ``b""`` is the portal's FIN."""
         size = _READ_SIZE if max_bytes is None else operator.index(max_bytes)
         if size < 1:
-            raise ValueError("max_bytes is 1 at least")
-        with self._alone("receives"):
+            raise ValueError(f"max_bytes must be at least 1, got {size}")
+        with self._exclusive("receives"):
             await trio.lowlevel.checkpoint()
             self._check_open()
             return await self._incoming.read(size)
 
     async def aclose(self) -> None:
-        """Send no more, hear no more."""
+        """Send and receive no more."""
         if not self._closed:
             self._closed = True
             self._outgoing.end()
-            self._incoming.break_off()
+            self._incoming.reset()
         await trio.lowlevel.checkpoint()
 
     @contextmanager
-    def _alone(self, doing: str) -> Iterator[None]:
-        """Let one task do it at a time; our own close meanwhile is not the peer's doing."""
+    def _exclusive(self, doing: str) -> Iterator[None]:
+        """Let one task do it at a time; if this end was closed meanwhile, say that."""
         if doing in self._busy:
             raise trio.BusyResourceError(f"another task {doing} on this stream")
         self._busy.add(doing)
@@ -195,5 +195,5 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
 def memory_pair() -> tuple[MemoryStream, ServerEnd]:
     """Return the client's and the server's end of a new connection."""
-    there, back = Pipe(), Pipe()
-    return MemoryStream(back, there), ServerEnd(there, back)
+    to_server, to_client = Pipe(), Pipe()
+    return MemoryStream(to_client, to_server), ServerEnd(to_server, to_client)

@@ -1,11 +1,11 @@
 """The pytest plugin: a portal for each test, and a review at its end of how it was used.
 
-A suite that has the plugin and asks for no portal pays for this module and nothing else: whatever
-runs a portal is imported when the first test asks for one. Hence no attrs here.
+A suite that has the plugin and uses no portal imports this module and little else: whatever runs
+a portal is imported when the first test asks for one. Hence no attrs here.
 
-A test ends in this order: what it did is reported (`pytest_runtest_makereport`, phase ``call``),
-then the fixtures that depend on the portal are torn down, then the portal is reviewed and reset.
-A test that has failed already is not failed again; its report gains what the portal knows.
+A test ends in this order: it is reported (`pytest_runtest_makereport`, phase ``call``), then the
+fixtures that depend on the portal are torn down, then the portal is reviewed and reset. A test
+that has already failed does not fail again; its report gains a section of what happened.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import pytest
 
+from esps_portal.testing.calls_between_tests import CallsBetweenTests
 from esps_portal.testing.settings import (
     SETTINGS,
     add_settings,
@@ -24,7 +25,6 @@ from esps_portal.testing.settings import (
     unusual_settings,
     where_port_is_set,
 )
-from esps_portal.testing.strays import Strays
 from esps_portal.tracebacks import hides_frame
 
 if TYPE_CHECKING:
@@ -32,25 +32,25 @@ if TYPE_CHECKING:
 
     from esps_portal.testing.controller import PortalController
     from esps_portal.testing.options import PortalFactory, PortalOptions
-    from esps_portal.testing.session import PortalAddress, SessionPortal
+    from esps_portal.testing.session_portal import PortalAddress, SessionPortal
     from esps_portal.testing.threaded import ThreadedPortal
 
 __tracebackhide__ = hides_frame
 
 _MARKER = (
     "esps_portal(strict): whether an unexpected call, an unused stub or a fault that never struck"
-    " fails the test; true unless the command line or the configuration says otherwise"
+    " fails the test; by default as the setting esps_portal_strict says"
 )
 
-# The title of the section that is added to the report of a test that failed.
+# The title of the section in the report of a test that failed.
 _SECTION = "esps-portal"
 
 
-# ---- what is configured ------------------------------------------------------------------------
+# ---- settings ----------------------------------------------------------------------------------
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the settings."""
+    """Add the settings of this plugin."""
     add_settings(parser)
 
 
@@ -58,101 +58,101 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker and check the settings, before any test runs.
 
     Raises:
-        pytest.UsageError: a setting makes no sense.
+        pytest.UsageError: a setting has a wrong value.
     """
     config.addinivalue_line("markers", _MARKER)
     config.stash[SETTINGS] = read_settings(config)
-    config.stash[_STRAYS] = Strays()
+    config.stash[_CALLS] = CallsBetweenTests()
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Name the settings that are not the defaults: they may be why a test behaves as it does."""
+    """Show the settings that are not the defaults: they may explain how a test behaves."""
     unusual = unusual_settings(config.stash[SETTINGS])
     return f"esps-portal: {unusual}" if unusual else None
 
 
 # ---- calls between tests -----------------------------------------------------------------------
 
-_STRAYS = pytest.StashKey[Strays]()
+_CALLS = pytest.StashKey[CallsBetweenTests]()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Send them from a worker of xdist to its controller."""
+    """Send the calls between tests from a worker of xdist to its controller."""
     output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output["esps_portal_strays"] = session.config.stash[_STRAYS].rows()
+        output["esps_portal_calls_between_tests"] = session.config.stash[_CALLS].rows()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - a class of xdist
-    """Take them from a worker that has ended."""
+    """Add the calls of a worker that has ended."""
     output = getattr(node, "workeroutput", None) or {}
-    node.config.stash[_STRAYS].add(output.get("esps_portal_strays", ()))
+    node.config.stash[_CALLS].add(output.get("esps_portal_calls_between_tests", ()))
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Report them; those that a stub of the session answered only with ``-v``."""
-    lines = config.stash[_STRAYS].report(expected_too=config.option.verbose > 0)
+    """List them; those that a stub of the session answered only with ``-v``."""
+    lines = config.stash[_CALLS].report(with_expected=config.option.verbose > 0)
     if lines:
         terminalreporter.section("esps-portal: calls while no test had the portal")
         for line in lines:
             terminalreporter.line(line)
 
 
-# ---- what is known of a test -------------------------------------------------------------------
+# ---- a test and its portals --------------------------------------------------------------------
 
 
 @dataclasses.dataclass
-class _Account:
-    """What is known of one test and its portals.
+class _TestPortals:
+    """The portals of one test.
 
     Attributes:
-        strict: what it, or the configuration, says.
-        portals: those that it uses and that have not been reviewed yet.
-        passed: it has run, and passed.
-        texts: the reviews' texts; shown if the teardown fails.
-        told: its report shows them already.
+        is_strict: whether the marker, or the setting, says so.
+        in_use: those that have not been reviewed yet.
+        has_passed: the test has run, and passed; its teardown may still fail.
+        reports: of those that were reviewed; shown if the teardown fails.
+        has_failed_test: pytest shows the reports already, as the test's failure.
     """
 
-    strict: bool
-    portals: list[PortalController] = dataclasses.field(default_factory=list)
-    passed: bool = False
-    texts: list[str] = dataclasses.field(default_factory=list)
-    told: bool = False
+    is_strict: bool
+    in_use: list[PortalController] = dataclasses.field(default_factory=list)
+    has_passed: bool = False
+    reports: list[str] = dataclasses.field(default_factory=list)
+    has_failed_test: bool = False
 
-    def settle(self, portal: ThreadedPortal, *, strict: bool) -> str:
-        """Review a portal that the test no longer uses; return what the test has to fail for."""
-        from esps_portal.testing.controller import PortalEndedError
+    def release(self, portal: ThreadedPortal, *, strict: bool) -> str:
+        """Review a portal that the test no longer uses; return the report if the test must fail."""
+        from esps_portal.testing.portal_loop import PortalEndedError
 
-        self.portals.remove(portal)
+        self.in_use.remove(portal)
         try:
             review = portal.release()
-            wrong = strict and bool(review.problems)
+            must_fail = strict and bool(review.problems)
         except PortalEndedError:
-            review, wrong = portal.review(), True
-        text = _signed(portal, review.text)
-        self.texts.append(text)
-        return text if wrong else ""
+            review, must_fail = portal.review(), True
+        report = _with_address(portal, review.text)
+        self.reports.append(report)
+        return report if must_fail else ""
 
-    def fail(self, text: str) -> None:
-        """Fail the test, unless it has not passed anyway."""
-        if text and self.passed:
-            self.told = True
-            pytest.fail(text, pytrace=False)
-
-
-_ACCOUNT = pytest.StashKey[_Account]()
+    def fail_test(self, report: str) -> None:
+        """Fail a test that has passed so far, if there is something to report."""
+        if report and self.has_passed:
+            self.has_failed_test = True
+            pytest.fail(report, pytrace=False)
 
 
-def _account(request: pytest.FixtureRequest) -> _Account:
-    """Return the account of a test, opened when it asks for its first portal."""
+_TEST_PORTALS = pytest.StashKey[_TestPortals]()
+
+
+def _portals_of_test(request: pytest.FixtureRequest) -> _TestPortals:
+    """Return the portals of a test; none before it asks for its first one."""
     item: pytest.Item = request.node
-    account = item.stash.get(_ACCOUNT, None)
-    if account is None:
-        account = item.stash[_ACCOUNT] = _Account(_is_strict(item))
-    return account
+    portals = item.stash.get(_TEST_PORTALS, None)
+    if portals is None:
+        portals = item.stash[_TEST_PORTALS] = _TestPortals(_is_strict(item))
+    return portals
 
 
 def _is_strict(item: pytest.Item) -> bool:
@@ -161,39 +161,43 @@ def _is_strict(item: pytest.Item) -> bool:
         return item.config.stash[SETTINGS].strict
     strict = mark.kwargs.get("strict")
     if mark.args or set(mark.kwargs) != {"strict"} or not isinstance(strict, bool):
-        said = [*map(repr, mark.args), *(f"{key}={value!r}" for key, value in mark.kwargs.items())]
+        keywords = [f"{key}={value!r}" for key, value in mark.kwargs.items()]
         pytest.fail(
-            "the marker esps_portal takes strict=True or strict=False and nothing else:"
-            f" @pytest.mark.esps_portal({', '.join(said)})",
+            "the marker esps_portal takes only strict=True or strict=False:"
+            f" @pytest.mark.esps_portal({', '.join([*map(repr, mark.args), *keywords])})",
             pytrace=False,
         )
     return strict
 
 
-def _signed(portal: PortalController, text: str) -> str:
+def _with_address(portal: PortalController, text: str) -> str:
     return f"{text}\n(portal at {portal.host} port {portal.port})"
 
 
-# Of the old kind: the new one needs a newer pluggy than pytest 7 does.
+# An old-style wrapper: a new-style one needs a newer pluggy than pytest 7 does.
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pluggy.Result[pytest.TestReport], None]:
-    """Add what the portals know to the report of a test that failed."""
+    """Add what happened at its portals to the report of a test that failed."""
     outcome = yield
-    account = item.stash.get(_ACCOUNT, None)
-    if account is not None and outcome.excinfo is None:
-        _complete(outcome.get_result(), item, call.when, account)
+    portals = item.stash.get(_TEST_PORTALS, None)
+    if portals is not None and outcome.excinfo is None:
+        _add_section(outcome.get_result(), item, call.when, portals)
 
 
-def _complete(report: pytest.TestReport, item: pytest.Item, when: str, account: _Account) -> None:
-    if when == "teardown":
-        del item.stash[_ACCOUNT]  # the test may be run again
-        texts = [] if account.told else account.texts
+def _add_section(
+    report: pytest.TestReport, item: pytest.Item, phase: str, portals: _TestPortals
+) -> None:
+    if phase == "teardown":
+        del item.stash[_TEST_PORTALS]  # the test may run again
+        texts = [] if portals.has_failed_test else portals.reports
     else:
-        account.passed = when == "call" and report.passed
+        portals.has_passed = phase == "call" and report.passed
         texts = [
-            _signed(portal, portal.review().text) for portal in account.portals if report.failed
+            _with_address(portal, portal.review().text)
+            for portal in portals.in_use
+            if report.failed
         ]
     if report.failed and texts:
         report.sections.append((_SECTION, "\n\n".join(texts)))
@@ -204,28 +208,26 @@ def _complete(report: pytest.TestReport, item: pytest.Item, when: str, account: 
 
 @pytest.fixture(scope="session")
 def _esps_portal_of_session(pytestconfig: pytest.Config) -> Iterator[SessionPortal]:
-    from esps_portal.testing.session import SessionPortal
+    from esps_portal.testing.session_portal import SessionPortal
 
     settings = pytestconfig.stash[SETTINGS]
-    strays = pytestconfig.stash[_STRAYS]
-    session = SessionPortal(
-        settings.host, settings.port, strays, keep_idle=settings.reset == "keep"
-    )
-    yield session
-    session.stop()
+    calls = pytestconfig.stash[_CALLS]
+    portal = SessionPortal(settings.host, settings.port, calls, keep_idle=settings.reset == "keep")
+    yield portal
+    portal.stop()
 
 
 @pytest.fixture(scope="session")
 def esps_portal_address(
     pytestconfig: pytest.Config, _esps_portal_of_session: SessionPortal
 ) -> PortalAddress:
-    """Where the fixture `esps_portal` listens, for what is started once: host, port, url, udp_url.
+    """The address of `esps_portal` for an application started once: host, port, url, udp_url.
 
-    Its ``stub(...)`` answers in every test and between them, where the test's own stubs do not.
+    Its ``stub(...)`` answers in every test and between tests, where the test's own stubs do not.
     """
-    from esps_portal.testing.session import PortalAddress
+    from esps_portal.testing.session_portal import PortalAddress
 
-    with _explained(pytestconfig):
+    with _fail_if_it_cannot_listen(pytestconfig):
         return PortalAddress(_esps_portal_of_session)
 
 
@@ -235,21 +237,23 @@ def esps_portal(
 ) -> Iterator[PortalController]:
     """A portal to talk to over TCP and UDP: stubs, faults, and a journal of what happened.
 
+    ``esps_portal.stub("price", "sku-1").reply("9.99")``
+
     At the end of the test each call must have been expected, each stub used, and each fault must
-    have struck; what is open is reset. A fixture whose clients are to be closed before that
-    depends on this one.
+    have struck; open connections are reset. A fixture that closes clients before that must depend
+    on this one.
     """
-    account = _account(request)
-    with _explained(request.config):
+    portals = _portals_of_test(request)
+    with _fail_if_it_cannot_listen(request.config):
         portal = _esps_portal_of_session.acquire(request.node.nodeid)
-    account.portals.append(portal)
+    portals.in_use.append(portal)
     yield portal
-    account.fail(account.settle(portal, strict=account.strict))
+    portals.fail_test(portals.release(portal, strict=portals.is_strict))
 
 
 @contextlib.contextmanager
-def _explained(config: pytest.Config) -> Iterator[None]:
-    """Fail the test, and say why, where the portal of the session cannot listen."""
+def _fail_if_it_cannot_listen(config: pytest.Config) -> Iterator[None]:
+    """Fail the test, and say why, if the portal of the session cannot listen."""
     from esps_portal.net.bind import CannotBindError
 
     try:
@@ -269,28 +273,28 @@ def _explained(config: pytest.Config) -> Iterator[None]:
 def esps_portal_factory(request: pytest.FixtureRequest) -> Iterator[PortalFactory]:
     """Start portals of the test's own: ``esps_portal_factory(host="::1", limits=..., strict=...)``.
 
-    They end with the test, which answers for them as it does for the fixture `esps_portal`.
+    They end with the test, which fails for them as it does for `esps_portal`.
     """
     from esps_portal.testing.options import check_options
     from esps_portal.testing.threaded import ThreadedPortal
 
-    account = _account(request)
+    portals = _portals_of_test(request)
     host = request.config.stash[SETTINGS].host
     started: list[tuple[ThreadedPortal, bool]] = []
 
     def start(*, strict: bool | None = None, **options: Unpack[PortalOptions]) -> PortalController:
         if strict is not None and not isinstance(strict, bool):
-            raise TypeError(f"strict is True or False, not {strict!r}")
+            raise TypeError(f"strict must be True or False, got {strict!r}")
         check_options(options, also="strict")
         options.setdefault("host", host)
         portal = ThreadedPortal.start(**options)
-        started.append((portal, account.strict if strict is None else strict))
-        account.portals.append(portal)
+        started.append((portal, portals.is_strict if strict is None else strict))
+        portals.in_use.append(portal)
         return portal
 
     yield start
-    wrong = []
+    reports = []
     for portal, strict in started:
-        wrong.append(account.settle(portal, strict=strict))
+        reports.append(portals.release(portal, strict=strict))
         portal.stop()
-    account.fail("\n\n".join(filter(None, wrong)))
+    portals.fail_test("\n\n".join(filter(None, reports)))

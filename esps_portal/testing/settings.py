@@ -1,7 +1,7 @@
-"""What the command line and the configuration file say about the portals of a test session.
+"""The settings of the plugin, from the command line and from the configuration file.
 
-The oldest pytest that this must work with is 7.0: there a setting without a default of its own is
-a list, and ``int`` is no type of a setting. So each has a default, and is parsed here.
+The oldest supported pytest is 7.0: there a setting without a default is a list, and a setting
+cannot have the type ``int``. So each has a default, and is parsed here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-_TRUTH = {
+_TRUTH_VALUES = {
     **dict.fromkeys(("yes", "true", "on", "1"), True),
     **dict.fromkeys(("no", "false", "off", "0"), False),
 }
@@ -20,11 +20,11 @@ _TRUTH = {
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a session's portals are like.
+    """The settings of a test session.
 
     Attributes:
-        host: where they listen.
-        port: of the fixture ``esps_portal``; 0 is a free one.
+        host: the address where portals listen.
+        port: the port of the fixture ``esps_portal``; 0 is a free one.
         strict: whether an unexpected call or an unused stub fails a test.
         reset: ``abort`` or ``keep``: what happens to idle connections between two tests.
     """
@@ -40,41 +40,49 @@ SETTINGS = pytest.StashKey[Settings]()
 
 @dataclasses.dataclass(frozen=True)
 class _Setting:
-    """One of them: how it is called, what may be said, and how that is read."""
+    """One setting.
+
+    Attributes:
+        metavar: the value's name in pytest's help.
+        help: what it is for, with its default.
+        values: what it may be, for an error.
+        parse: raises `ValueError` or `KeyError` for any other value.
+        ini_type: the type of the setting in the configuration file.
+    """
 
     metavar: str
     default: Any
-    what: str
+    help: str
     values: str
     parse: Callable[[str], Any]
     ini_type: str = "string"
 
 
-def _port(said: str) -> int:
-    port = int(said)
-    if not 0 <= port <= 0xFFFF:  # noqa: PLR2004 - it is what sixteen bits hold
-        raise ValueError(said)
+def _port(value: str) -> int:
+    port = int(value)
+    if not 0 <= port <= 0xFFFF:  # noqa: PLR2004 - the largest number of 16 bits
+        raise ValueError(value)
     return port
 
 
-def _host(said: str) -> str:
-    return said or _KNOWN["host"].default
+def _host(value: str) -> str:
+    return value or _SETTINGS["host"].default
 
 
-def _truth(said: str) -> bool:
-    return _TRUTH[said.lower()]
+def _truth(value: str) -> bool:
+    return _TRUTH_VALUES[value.lower()]
 
 
-def _reset(said: str) -> str:
-    if said not in {"abort", "keep"}:
-        raise ValueError(said)
-    return said
+def _reset(value: str) -> str:
+    if value not in {"abort", "keep"}:
+        raise ValueError(value)
+    return value
 
 
-# In the TOML tables of newer versions values have types: there a port is a number.
+# In newer versions values in TOML tables have types: there a port is a number.
 _NUMBER = "int" if pytest.version_tuple >= (8, 4) else "string"
 
-_KNOWN = {
+_SETTINGS = {
     "host": _Setting(
         "ADDRESS", "127.0.0.1", "the address where portals listen (127.0.0.1)", "an address", _host
     ),
@@ -108,43 +116,44 @@ _KNOWN = {
 def add_settings(parser: pytest.Parser) -> None:
     """Add each setting twice: the command line overrides the configuration file."""
     group = parser.getgroup("esps-portal", "a TCP and UDP peer for tests (esps-portal)")
-    for name, setting in _KNOWN.items():
-        group.addoption(f"--esps-portal-{name}", metavar=setting.metavar, help=setting.what)
+    for name, setting in _SETTINGS.items():
+        group.addoption(f"--esps-portal-{name}", metavar=setting.metavar, help=setting.help)
         kind: Any = setting.ini_type
-        parser.addini(f"esps_portal_{name}", setting.what, type=kind, default=setting.default)
+        parser.addini(f"esps_portal_{name}", setting.help, type=kind, default=setting.default)
 
 
 def read_settings(config: pytest.Config) -> Settings:
     """Return what the command line says, or else the configuration file.
 
     Raises:
-        pytest.UsageError: a setting makes no sense.
+        pytest.UsageError: a setting has a wrong value.
     """
-    return Settings(**{name: _read(config, name, setting) for name, setting in _KNOWN.items()})
+    return Settings(**{name: _read(config, name, setting) for name, setting in _SETTINGS.items()})
 
 
 def _read(config: pytest.Config, name: str, setting: _Setting) -> Any:  # noqa: ANN401 - each has its type
-    said, where = config.getoption(f"esps_portal_{name}"), f"--esps-portal-{name}"
+    value, where = config.getoption(f"esps_portal_{name}"), f"--esps-portal-{name}"
     try:
-        if said is None:
+        if value is None:
             where = f"esps_portal_{name}"
-            said = config.getini(where)
-            if not isinstance(said, str | int):
+            value = config.getini(where)
+            if not isinstance(value, str | int):
                 return setting.default  # the suite has a setting of its own by that name
-        return setting.parse(str(said))
+        return setting.parse(str(value))
     except (KeyError, TypeError, ValueError, pytest.UsageError) as error:
-        message = f"{where} is {setting.values}, not what it says: {error}"
-        raise pytest.UsageError(message) from error
+        # Without a value, pytest itself could not read it.
+        got = f": {error}" if value is None else f", got {str(value)!r}"
+        raise pytest.UsageError(f"{where} must be {setting.values}{got}") from error
 
 
 def where_port_is_set(config: pytest.Config) -> str:
-    """Return by which name the port was given."""
+    """Return the name of the option or setting that gave the port."""
     on_command_line = config.getoption("esps_portal_port") is not None
     return "--esps-portal-port" if on_command_line else "esps_portal_port"
 
 
 def unusual_settings(settings: Settings) -> str:
     """Return the settings that are not the defaults, as ``name=value``; empty if all are."""
-    said = {**dataclasses.asdict(settings), "strict": "yes" if settings.strict else "no"}
-    usual = {name: setting.default for name, setting in _KNOWN.items()} | {"strict": "yes"}
-    return ", ".join(f"{name}={value}" for name, value in said.items() if value != usual[name])
+    values = {**dataclasses.asdict(settings), "strict": "yes" if settings.strict else "no"}
+    defaults = {name: setting.default for name, setting in _SETTINGS.items()} | {"strict": "yes"}
+    return ", ".join(f"{name}={value}" for name, value in values.items() if value != defaults[name])

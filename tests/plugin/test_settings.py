@@ -90,14 +90,30 @@ def test_the_header_names_what_is_not_the_default(pytester: pytest.Pytester) -> 
         (
             "",
             "--esps-portal-port=x",
-            "--esps-portal-port is a number from 0 to 65535, not what *x*",
+            "--esps-portal-port must be a number from 0 to 65535, got 'x'",
         ),
-        ("", "--esps-portal-port=65536", "--esps-portal-port is a number from 0 to 65535, *65536"),
-        ("", "--esps-portal-strict=perhaps", "--esps-portal-strict is yes or no, *perhaps*"),
-        ("", "--esps-portal-reset=always", "--esps-portal-reset is abort or keep, *always*"),
-        ("esps_portal_port = -1", "", "esps_portal_port is a number from 0 to 65535, *-1"),
-        ("esps_portal_port = x", "", "esps_portal_port is a number from 0 to 65535, *x*"),
-        ("esps_portal_strict = perhaps", "", "esps_portal_strict is yes or no, *perhaps*"),
+        (
+            "",
+            "--esps-portal-port=65536",
+            "--esps-portal-port must be a number *, got '65536'",
+        ),
+        (
+            "",
+            "--esps-portal-strict=perhaps",
+            "--esps-portal-strict must be yes or no, got *",
+        ),
+        (
+            "",
+            "--esps-portal-reset=always",
+            "--esps-portal-reset must be abort or keep, got *",
+        ),
+        (
+            "esps_portal_port = -1",
+            "",
+            "esps_portal_port must be a number from 0 to 65535, got *",
+        ),
+        ("esps_portal_port = x", "", "esps_portal_port must be a number from 0 to 65535*x*"),
+        ("esps_portal_strict = perhaps", "", "esps_portal_strict must be yes or no*perhaps*"),
     ],
 )
 def test_a_bad_value_is_an_error_of_one_line(
@@ -124,7 +140,7 @@ def test_a_suite_that_asks_for_no_portal_pays_nothing(pytester: pytest.Pytester)
     result = run(pytester, "-s")
     result.assert_outcomes(passed=1)
     ours = [".exports", ".testing"]
-    ours += [f".testing.{name}" for name in ("plugin", "settings", "strays")]
+    ours += [f".testing.{name}" for name in ("calls_between_tests", "plugin", "settings")]
     ours += [".tracebacks"]
     loaded = ["esps_portal", *(f"esps_portal{name}" for name in ours)]
     result.stdout.fnmatch_lines([f"LOADED {loaded}".replace("[", "[[]")])

@@ -182,6 +182,6 @@ def test_a_portal_that_dies_says_so_in_the_test_that_meets_it(report: Report) ->
 )
 def test_a_marker_that_makes_no_sense(report: Report, test: str, said: str) -> None:
     assert report(f"ERROR at setup of test_of_a_marker_{test}").strip() == (
-        "the marker esps_portal takes strict=True or strict=False and nothing else:"
+        "the marker esps_portal takes only strict=True or strict=False:"
         f" @pytest.mark.esps_portal({said})"
     )

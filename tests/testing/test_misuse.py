@@ -120,12 +120,12 @@ def test_a_name_is_a_str(portal: PortalController) -> None:
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ({"hots": "::1"}, "a portal takes no hots; its options: host, port, limits, tcp, udp"),
-        ({"host": ["::1"]}, r"host is a name or an address, not \['::1'\]"),
-        ({"port": "80"}, "port is a number from 0 to 65535, not '80'"),
-        ({"port": True}, "port is a number from 0 to 65535, not True"),
-        ({"limits": {"max_line": 512}}, "limits is esps_portal.Limits, not {'max_line': 512}"),
-        ({"udp": 0}, "udp is True or False, not 0"),
+        ({"hots": "::1"}, "unknown option hots; the options are host, port, limits, tcp, udp"),
+        ({"host": ["::1"]}, r"host must be a name or an address, got \['::1'\]"),
+        ({"port": "80"}, "port must be a number from 0 to 65535, got '80'"),
+        ({"port": True}, "port must be a number from 0 to 65535, got True"),
+        ({"limits": {"max_line": 512}}, "limits must be esps_portal.Limits, got {'max_line': 512}"),
+        ({"udp": 0}, "udp must be True or False, got 0"),
     ],
 )
 async def test_an_option_is_what_it_is_called(said: dict[str, Any], words: str) -> None:

@@ -350,7 +350,7 @@ def test_verify_is_content(portal: PortalController) -> None:
 
 
 def test_an_unknown_option_is_said() -> None:
-    with pytest.raises(TypeError, match="a portal takes no hosts; its options: host"):
+    with pytest.raises(TypeError, match="unknown option hosts; the options are host"):
         serve_in_thread(hosts="x").__enter__()  # type: ignore[call-arg]
 
 

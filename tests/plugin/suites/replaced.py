@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from esps_portal import blocking
-from esps_portal.testing import PortalAddress, PortalController, PortalEndedError, threaded
+from esps_portal.testing import PortalAddress, PortalController, PortalEndedError, loop_thread
 
 portals: list[PortalController] = []
 release = threading.Event()
@@ -24,7 +24,7 @@ def _rate(esps_portal_address: PortalAddress) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _stuck_soon() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threaded, "_ANSWERS_WITHIN", 0.2)
+        patch.setattr(loop_thread, "_RESPONSE_TIMEOUT", 0.2)
         yield
     release.set()
 

@@ -1,4 +1,4 @@
-"""The portal of a test session: one for all tests, and for what is started once beside them."""
+"""The portal of a test session: one for all tests, and for applications started once for them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from esps_portal.journal.records import RecordedCall
 from esps_portal.mock.matching import Matcher
 from esps_portal.mock.scripted import Script
 from esps_portal.mock.stubs import Stub, shown_call
-from esps_portal.testing.controller import PortalEndedError
-from esps_portal.testing.strays import Strays
+from esps_portal.testing.calls_between_tests import CallsBetweenTests
+from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.testing.threaded import ThreadedPortal
 from esps_portal.tracebacks import hides_frame
 
@@ -19,26 +19,29 @@ __tracebackhide__ = hides_frame
 class SessionPortal:
     """The portal of a test session: started when it is first needed, and lent to each test in turn.
 
-    If it dies, or is stuck, another one takes its place: on the same port, with the same stubs of
-    the session.
+    If it dies, or is stuck, another one replaces it: on the same port, with the same stubs of the
+    session.
 
     Args:
+        host: where it listens.
         port: 0 is a free one.
-        strays: where calls are noted that come while no test has it.
+        calls_between_tests: where calls are noted that come while no test has it.
         keep_idle: leave idle connections open between tests.
     """
 
-    def __init__(self, host: str, port: int, strays: Strays, *, keep_idle: bool) -> None:
+    def __init__(
+        self, host: str, port: int, calls_between_tests: CallsBetweenTests, *, keep_idle: bool
+    ) -> None:
         self._host = host
         self._port = port
-        self._strays = strays
+        self._calls_between_tests = calls_between_tests
         self._keep_idle = keep_idle
         self._portal: ThreadedPortal | None = None
         self._stubs: list[Stub] = []
         self._last_test = ""
 
     def running(self) -> ThreadedPortal:
-        """Return it, whoever has it.
+        """Return the portal, whether or not a test has it; start or replace it if needed.
 
         Raises:
             CannotBindError: the address cannot be bound.
@@ -58,11 +61,11 @@ class SessionPortal:
         """
         portal = self.running()
         try:
-            strays = portal.acquire(_strays)
+            calls = portal.acquire(_finished_calls)
         except PortalEndedError:  # it died just now
             portal = self.running()
-            strays = portal.acquire(_strays)
-        self._note(strays)
+            calls = portal.acquire(_finished_calls)
+        self._note(calls)
         self._last_test = test
         return portal
 
@@ -76,21 +79,21 @@ class SessionPortal:
         """End it, if there is one."""
         if self._portal is not None:
             with contextlib.suppress(PortalEndedError):
-                self._note(self._portal.acquire(_strays))
+                self._note(self._portal.acquire(_finished_calls))
             self._portal.stop()
 
-    def _note(self, strays: list[tuple[str, bool]]) -> None:
-        for call, is_expected in strays:
-            self._strays.note(call, is_expected=is_expected, after=self._last_test)
+    def _note(self, calls: list[tuple[str, bool]]) -> None:
+        for call, is_expected in calls:
+            self._calls_between_tests.note(call, is_expected=is_expected, after=self._last_test)
 
 
-def _strays(script: Script) -> list[tuple[str, bool]]:
-    """Return each call that the journal holds, and whether a stub was there for it."""
-    why = {(request.tag, request.args): reason for request, reason in script.unexpected}
+def _finished_calls(script: Script) -> list[tuple[str, bool]]:
+    """Return each call in the journal with its outcome, and whether a stub was there for it."""
+    reasons = {(request.tag, request.args): reason for request, reason in script.unexpected}
     found = []
     for call in script.journal.calls_of():
-        assert call.request is not None  # noqa: S101 - else it is no call
-        reason = why.get((call.request.tag, call.request.args), "")
+        assert call.request is not None  # noqa: S101 - all calls have one
+        reason = reasons.get((call.request.tag, call.request.args), "")
         name = call.service.encode()
         is_expected = name in script.stubs.by_name and call.code != "unmatched"
         found.append((f"{shown_call(name, call.args)}: {reason or _outcome(call)}", is_expected))
@@ -106,12 +109,12 @@ def _outcome(call: RecordedCall) -> str:
 class PortalAddress:
     """Where the portal of the fixture `esps_portal` is, for as long as the session lasts.
 
-    For what is started once: an application, with a pool of connections. It says nothing of what
-    has happened there: that is the affair of the test that has the portal.
+    For what is started once: an application, with a pool of connections. What happens there is
+    known to the test that has the portal, not here.
 
     Attributes:
         host: a literal address, never a name.
-        port: the number, of TCP and UDP.
+        port: the port number, of TCP and UDP.
         url: the URL for TCP.
         udp_url: the URL for UDP.
     """
@@ -125,16 +128,18 @@ class PortalAddress:
         self.udp_url: str = portal.udp_url
 
     def stub(self, service: str, *args: Matcher) -> Stub:
-        """Answer a call in every test, and between tests; go on with ``.reply(...)`` or its like.
+        """Answer a call in every test, and between tests; continue with ``.reply(...)`` and so on.
 
-        It answers where no stub of the test does. No test fails because it was not used. With
-        each test it begins anew: the first of its answers comes first, `times` counts from 0.
+        ``esps_portal_address.stub("rate", ANY).reply("1.1")``
+        It answers where no stub of the test does. No test fails because it was not used. Each test
+        starts with its first answer, and with `times` at 0.
 
         Args:
-            args: as those of `PortalController.stub`.
+            service: its name.
+            args: like those of `PortalController.stub`.
 
         Raises:
-            StubError: the name is none, or an answer is too long for a line.
+            StubError: the name is not valid, or an answer is too long for a line.
         """
         return self._session.stub(service, *args)
 

@@ -1,0 +1,64 @@
+"""The loop of a portal inside a test's own trio loop, on real sockets or in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import attrs
+
+from esps_portal.testing.portal_loop import PortalEndedError
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+_Result = TypeVar("_Result")
+
+
+class Ports(Protocol):
+    """What can be taken out of service."""
+
+    def down(self) -> None:
+        """Refuse every new connection, and reset what is open."""
+
+    def up(self) -> None:
+        """Accept connections again."""
+
+
+@attrs.define
+class CurrentLoop:
+    """The loop that runs the caller (`PortalLoop`).
+
+    Attributes:
+        has_ended: whether the portal's ``async with`` block is over.
+    """
+
+    _ports: Ports
+    has_ended: bool = False
+
+    def run(self, function: Callable[[], _Result]) -> _Result:
+        """Run a function.
+
+        Raises:
+            PortalEndedError: the portal has ended.
+        """
+        if self.has_ended:
+            raise PortalEndedError("the portal has ended: its `async with` block is over")
+        return function()
+
+    def run_when_quiet(self, function: Callable[[], _Result]) -> _Result:
+        """Run a function at once: nothing else happens while this loop runs the caller."""
+        return self.run(function)
+
+    def reset(self) -> None:
+        """Refuse: the loop would have to run until old connections have ended."""
+        raise RuntimeError("a portal inside trio cannot be reset: open another one")
+
+    def down(self) -> None:
+        """Take the ports out of service."""
+        self.run(self._ports.down)
+
+    def up(self) -> None:
+        """Take the ports back into service."""
+        if not self.has_ended:
+            self._ports.up()

@@ -1,0 +1,213 @@
+"""A thread with a trio loop in it, which runs functions for other threads.
+
+Whoever waits for a function also watches the loop: one that has ended, has died or is stuck gives
+a `PortalEndedError` that says so, and nobody waits indefinitely.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+import trio
+
+from esps_portal.testing.portal_loop import PortalEndedError
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+_Result = TypeVar("_Result")
+
+# Seconds (own choice). Everything is cancelled and cleanup is limited: only a machine that is
+# stuck needs longer.
+_STOP_TIMEOUT = 10.0
+# Seconds (own choice). Nothing in the loop may take long, so one that does not respond within this
+# time, twice, is stuck.
+_RESPONSE_TIMEOUT = 5.0
+
+_PACKAGE = str(Path(__file__).parents[1])
+
+
+class LoopThread:
+    """The thread.
+
+    Args:
+        main: what the loop runs; `stop` cancels it.
+        on_end: called in the thread when the loop has ended, with the error it died of, if it did.
+        on_stuck: called when the loop is found to be stuck, by the thread that found it so.
+    """
+
+    def __init__(
+        self,
+        main: Callable[[], Awaitable[None]],
+        on_end: Callable[[BaseException | None], None],
+        on_stuck: Callable[[], None],
+    ) -> None:
+        self._main = main
+        self._on_end = on_end
+        self._on_stuck = on_stuck
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._scope = trio.CancelScope()
+        self._death: BaseException | None = None
+        # What to say once the loop was found to be stuck.
+        self._stuck = ""
+        # Threads are not forked: in a child process nobody would ever respond.
+        self._process = os.getpid()
+        # A daemon: a test process that is interrupted must not wait for it.
+        self._thread = threading.Thread(target=self._run, name="esps-portal", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Cancel what the loop runs. Returns once the thread has ended, unless it is stuck."""
+        self._cancel()
+        if not self._stuck:
+            self._thread.join(_STOP_TIMEOUT)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the loop runs, and was not found to be stuck."""
+        return self._thread.is_alive() and not self._stuck
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller runs in this thread: it cannot wait for it."""
+        return threading.current_thread() is self._thread
+
+    def run(self, function: Callable[[], _Result]) -> _Result:
+        """Run a function in the loop, whichever thread asks; return its result.
+
+        Raises:
+            PortalEndedError: the loop has ended, or is stuck.
+        """
+        if self.is_current:
+            return function()
+        result: Future[_Result] = Future()
+
+        def run() -> None:
+            try:
+                result.set_result(function())
+            except BaseException as error:  # noqa: BLE001 - the caller gets it
+                result.set_exception(error)
+
+        return self._wait_for(result, run)
+
+    def run_async(self, function: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Run an async function in the loop; return its result. Not for the thread itself.
+
+        Raises:
+            PortalEndedError: the loop has ended, or is stuck.
+        """
+        result: Future[_Result] = Future()
+
+        async def run() -> None:
+            try:
+                result.set_result(await function())
+            except trio.Cancelled as error:
+                result.set_exception(error)
+                raise
+            except BaseException as error:  # noqa: BLE001 - the caller gets it
+                result.set_exception(error)
+
+        def spawn() -> None:
+            try:
+                trio.lowlevel.spawn_system_task(run)
+            except RuntimeError as error:  # the loop has ended: it accepts no more tasks
+                result.set_exception(trio.RunFinishedError(str(error)))
+
+        return self._wait_for(result, spawn)
+
+    def _wait_for(self, result: Future[_Result], begin: Callable[[], None]) -> _Result:
+        """Have the loop call ``begin``, and wait for the result.
+
+        `trio.from_thread` would refuse: the test that asks may be a trio task itself, whose own
+        loop this blocks for some microseconds.
+        """
+        if os.getpid() != self._process:
+            raise PortalEndedError("the portal runs in the process that this one was forked from")
+        if self._stuck:
+            raise PortalEndedError(self._stuck)
+        if self._token is None:
+            raise self._ended() from self._death
+        try:
+            self._token.run_sync_soon(begin)
+            while not _is_done(result, _RESPONSE_TIMEOUT):
+                self._check_response(self._token)
+            error = result.exception()
+            if error is not None:
+                raise error
+            return result.result()
+        except (trio.RunFinishedError, trio.Cancelled) as error:
+            raise self._ended() from self._death or error
+
+    def _ended(self) -> PortalEndedError:
+        self._thread.join(_STOP_TIMEOUT)
+        died = "" if self._death is None else f"the portal has died: {self._death!r}"
+        return PortalEndedError(died or "the portal has ended")
+
+    def _check_response(self, token: trio.lowlevel.TrioToken) -> None:
+        """Give the loop up if it no longer runs its tasks.
+
+        Raises:
+            PortalEndedError: that is so.
+        """
+        response: Future[None] = Future()
+        token.run_sync_soon(response.set_result, None)
+        if _is_done(response, _RESPONSE_TIMEOUT) or not self._thread.is_alive():
+            return
+        self._stuck = (
+            f"the portal is stuck: it has not answered for {_RESPONSE_TIMEOUT:g} s, and is in\n"
+            f"{_stack_of(self._thread)}"
+        )
+        self._cancel()  # it ends if it ever continues
+        self._on_stuck()
+        raise PortalEndedError(self._stuck)
+
+    def _cancel(self) -> None:
+        if self._token is not None:
+            with contextlib.suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._scope.cancel)
+
+    def _run(self) -> None:
+        try:
+            trio.run(self._run_main)
+        except BaseException as error:  # noqa: BLE001 - whatever it was, the test gets it
+            self._death = _unwrapped(error)
+        finally:
+            self._on_end(self._death)
+
+    async def _run_main(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        with self._scope:
+            await self._main()
+
+
+def _is_done(future: Future[Any], seconds: float) -> bool:
+    """Wait for a future; return whether it is done."""
+    # Not `Future.result`: its TimeoutError looks like one that a signal handler raises.
+    return future.done() or bool(concurrent.futures.wait([future], seconds).done)
+
+
+def _unwrapped(error: BaseException) -> BaseException:
+    """Return the only exception of a group: a nursery wraps whatever leaves it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _stack_of(thread: threading.Thread) -> str:
+    """Return where a thread is now, as a traceback shows it: from our last frame inward."""
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - documented, for debugging
+    frames = traceback.extract_stack(frame) if frame is not None else traceback.StackSummary()
+    ours = [number for number, entry in enumerate(frames) if entry.filename.startswith(_PACKAGE)]
+    return "".join(traceback.format_list(frames[ours[-1] :] if ours else frames)).rstrip()

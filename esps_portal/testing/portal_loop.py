@@ -1,0 +1,37 @@
+"""How a test reaches the event loop of its portal: in this thread or in another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from esps_portal.protocol.errors import EspsError
+
+_Result = TypeVar("_Result")
+
+
+class PortalEndedError(EspsError, RuntimeError):
+    """The portal was used after its end; or it died, and the cause is attached."""
+
+
+class FunctionRunner(Protocol):
+    """What runs a function in the portal's loop."""
+
+    def run(self, function: Callable[[], _Result]) -> _Result:
+        """Run it, and return its result."""
+
+
+class PortalLoop(FunctionRunner, Protocol):
+    """The loop of a portal, with its ports."""
+
+    def run_when_quiet(self, function: Callable[[], _Result]) -> _Result:
+        """Run a function once what clients have sent is answered, as far as that is possible."""
+
+    def reset(self) -> None:
+        """Forget everything, and end old connections; see `PortControl.reset`."""
+
+    def down(self) -> None:
+        """Take the ports out of service."""
+
+    def up(self) -> None:
+        """Take the ports back into service."""

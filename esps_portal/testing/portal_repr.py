@@ -1,0 +1,35 @@
+"""The repr of a portal, for a REPL, a failed assertion, a debugger: one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from esps_portal.mock.scripted import Script
+
+# Stubs, and faults, that are shown (own choice); for the others a person needs the count only.
+_SHOWN = 5
+
+
+def portal_repr(where: str, script: Script, *, is_down: bool) -> str:
+    """Return where a portal is and what is placed in it.
+
+    The portal's loop is not asked: it may be stuck, and must not block whoever prints it.
+
+    Args:
+        where: such as ``at 127.0.0.1 port 2867 (TCP and UDP)``.
+    """
+    parts = [
+        f"portal {where}",
+        *_list("stub", "stubs", script.stubs.all),
+        *_list("stub of the session", "stubs of the session", list(script.stubs.permanent)),
+        *_list("fault", "faults", list(script.faults.in_force)),
+        *(["down"] if is_down else []),
+    ]
+    return f"<{'; '.join(parts)}>"
+
+
+def _list(singular: str, plural: str, placed: Sequence[object]) -> Iterable[str]:
+    if placed:
+        shown = [str(item) for item in placed[:_SHOWN]] + ["..."] * (len(placed) > _SHOWN)
+        count = len(placed)
+        yield f"{count} {singular if count == 1 else plural}: {', '.join(shown)}"

@@ -1,0 +1,194 @@
+"""A portal in a thread of its own, as `PortalController` reaches it, and as tests borrow it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+import trio
+
+from esps_portal.mock.scripted import ScriptedPortal
+from esps_portal.net.quiet import become_quiet
+from esps_portal.server.serving import Listening, ServerConfig, serve
+from esps_portal.testing.loop_thread import LoopThread
+from esps_portal.testing.portal_loop import PortalEndedError
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+_Result = TypeVar("_Result")
+
+
+class PortalThread:
+    """The portal's loop (`PortalLoop`), in a `LoopThread`.
+
+    A portal that serves many tests is lent to each in turn: `acquire` and `release`. Between two
+    tests nobody can use it, so that a test's helper that runs on is found.
+
+    Args:
+        keep_idle: let idle connections survive a reset.
+    """
+
+    def __init__(
+        self, portal: ScriptedPortal, config: ServerConfig, *, keep_idle: bool = False
+    ) -> None:
+        self._portal = portal
+        self._config = config
+        self._keep_idle = keep_idle
+        self._thread = LoopThread(self._serve, self._end, self._give_up)
+        self._ready: Future[Listening] = Future()
+        self._tasks: frozenset[trio.lowlevel.Task] = frozenset()
+        self._is_lent = True
+
+    def start(self) -> Listening:
+        """Start it. Returns once it listens.
+
+        Raises:
+            CannotBindError: an address cannot be bound.
+        """
+        self._thread.start()
+        return self._ready.result()
+
+    def stop(self) -> None:
+        """End it at once. Returns once nothing of it is left."""
+        self._thread.stop()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was neither stopped nor has died, and is not stuck."""
+        return self._thread.is_running
+
+    async def _serve(self) -> None:
+        async with trio.open_nursery() as nursery:
+            listening: Listening = await nursery.start(serve, self._config)
+            self._portal.script.journal.start = trio.current_time()
+            self._tasks = nursery.child_tasks
+            self._ready.set_result(listening)
+
+    def _end(self, death: BaseException | None) -> None:
+        if death is not None and not self._ready.done():
+            self._ready.set_exception(death)
+        self._portal.script.end()
+
+    def _give_up(self) -> None:
+        """Free the ports of a loop that is stuck, for another portal."""
+        self._listening.ports.sever()
+        self._portal.script.end()
+
+    @property
+    def _listening(self) -> Listening:
+        return self._ready.result(0)
+
+    # -- running functions in the loop
+
+    def run(self, function: Callable[[], _Result]) -> _Result:
+        """Run a function in the loop, whichever thread asks.
+
+        Raises:
+            PortalEndedError: the portal has ended, is stuck, or no test has it now.
+        """
+        self._check_lent()
+        return self._thread.run(function)
+
+    def run_anytime(self, function: Callable[[], _Result]) -> _Result:
+        """Run a function in the loop, whether or not a test has the portal."""
+        return self._thread.run(function)
+
+    def run_when_quiet(self, function: Callable[[], _Result]) -> _Result:
+        """Run a function once what clients have sent is answered; see `become_quiet`."""
+        if self._thread.is_current:
+            return function()  # what runs in the loop cannot wait for it
+        self._check_lent()
+
+        async def run() -> _Result:
+            await become_quiet()
+            return function()
+
+        return self._thread.run_async(run)
+
+    # -- outages and resets
+
+    def down(self) -> None:
+        """Take the ports out of service."""
+        self.run(self._listening.ports.down)
+
+    def up(self) -> None:
+        """Take the ports back into service."""
+        self.run(self._listening.ports.up)
+
+    def reset(self) -> None:
+        """Forget everything, and end old connections; see `PortControl.reset`."""
+        if self._thread.is_current:
+            raise RuntimeError("only the test can reset a portal, not what the portal calls")
+        self._check_lent()
+
+        async def reset() -> None:
+            if self._keep_idle:
+                await become_quiet()  # only then is it known which connections are idle
+            await self._reset(keep_idle=self._keep_idle)
+
+        self._thread.run_async(reset)
+
+    async def _reset(self, *, keep_idle: bool) -> None:
+        # What is aborted still writes into the journal, so that is emptied last.
+        ports = self._listening.ports
+        await ports.reset(keep_idle=keep_idle)
+        if self._is_dying:
+            await trio.sleep_forever()  # until the loop has ended, which the caller then learns
+        self._portal.reset()
+        self._portal.script.journal.start = trio.current_time()
+        if keep_idle:
+            ports.renumber()
+
+    @property
+    def _is_dying(self) -> bool:
+        """Whether something that serves has failed, so that the loop is about to end."""
+        return any(
+            not task.child_nurseries or task.child_nurseries[0].cancel_scope.cancel_called
+            for task in self._tasks
+        )
+
+    # -- lending
+
+    def acquire(self, function: Callable[[], _Result]) -> _Result:
+        """Let a test have the portal, as if nothing had happened since the last `release`.
+
+        Args:
+            function: run in the loop before what has happened is forgotten.
+
+        Returns:
+            what ``function`` returns.
+        """
+
+        async def acquire() -> _Result:
+            journal = self._portal.script.journal
+            if self._keep_idle or journal.has_news:
+                await become_quiet()
+            result = function()
+            if journal.has_news:
+                # A client that has connected meanwhile, and waits, is this test's.
+                await self._reset(keep_idle=True)
+            return result
+
+        result = self._thread.run_async(acquire)
+        self._is_lent = True
+        return result
+
+    def release(self, review: Callable[[], _Result]) -> _Result:
+        """Do `run_when_quiet` and `reset` at once; until `acquire` nobody can use the portal."""
+        self._check_lent()
+
+        async def release() -> _Result:
+            await become_quiet()
+            result = review()
+            await self._reset(keep_idle=self._keep_idle)
+            return result
+
+        result = self._thread.run_async(release)
+        self._is_lent = False
+        return result
+
+    def _check_lent(self) -> None:
+        if not self._is_lent and self.is_running and not self._thread.is_current:
+            raise PortalEndedError("the portal was used between two tests: no test has it now")
