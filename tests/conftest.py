@@ -1,4 +1,4 @@
-"""What every test may ask for."""
+"""Fixtures for all tests, and the environment of the processes that they start."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ REQUIRE_TOOLS = "ESPS_PORTAL_REQUIRE_TOOLS"  # set by .ci/run
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the processes that the tests start alike, wherever the tests are started."""
-    # A script's background jobs ignore Ctrl-C, and so would all that they start.
+    """Give the processes that the tests start the same environment everywhere."""
+    # The background jobs of a script ignore Ctrl-C, and so would the processes they start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # So do they with SIGHUP under nohup. A handler of ours is not inherited, and ends nothing.
@@ -29,10 +29,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _keep_bytecode(config: pytest.Config) -> None:
-    """Compile what the tests start once, and not for each of 200 processes.
+    """Compile the package once, and not in each of the 200 processes that the tests start.
 
-    Where Python is not to write bytecode beside the sources (in containers, often) it is written
-    elsewhere, for as long as the tests run. The workers of xdist inherit it.
+    If Python must not write bytecode beside the sources (as in many containers), it writes to a
+    temporary folder while the tests run. The workers of xdist inherit that.
     """
     if not os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
         return
@@ -43,7 +43,7 @@ def _keep_bytecode(config: pytest.Config) -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> PortalClock:
-    """Return the clock of the portals that the test starts in threads; ask for it before them."""
+    """Return the clock of the portals that the test starts in threads after this fixture."""
     clock = PortalClock()
     clock.use(monkeypatch)
     return clock
@@ -51,10 +51,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> PortalClock:
 
 @pytest.fixture(scope="session")
 def tool() -> Callable[[str], str]:
-    """Return what finds a program of this machine by name.
+    """Return a function that finds a program of this machine by name.
 
-    A test that needs one says ``lsof = tool("lsof")``. Where there is none the test is skipped;
-    where `REQUIRE_TOOLS` is set it fails, so that continuous integration loses none unnoticed.
+    A test that needs one calls ``tool("lsof")``. Without the program the test is skipped; if
+    `REQUIRE_TOOLS` is set it fails, so that continuous integration skips none unnoticed.
     """
 
     def find(name: str) -> str:

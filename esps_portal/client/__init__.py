@@ -1,1 +1,1 @@
-"""The client on trio: TCP and UDP behind one interface, chosen by the URL."""
+"""The clients, on trio and blocking: TCP and UDP with one interface, chosen by the URL."""

@@ -1,4 +1,4 @@
-"""The client on trio over TCP: many calls at once on one connection, told apart by their tags."""
+"""The client on trio over TCP: many calls at once on one connection."""
 
 from __future__ import annotations
 

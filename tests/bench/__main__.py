@@ -1,7 +1,7 @@
-"""``python -m tests.bench``: a portal beside what it is compared with, in one run.
+"""``python -m tests.bench``: a portal compared with other servers, in one run.
 
 Every server is a process of its own on one core, the load generator is on the other, and the
-rounds of all servers are interleaved, so that a machine whose speed drifts drifts for all. Figures
+rounds of all servers are interleaved, so that a change of the machine's speed affects all. Figures
 are medians in requests per second; no figure makes this fail. It takes some minutes.
 """
 
@@ -45,7 +45,7 @@ class Server:
 
 
 def pin(core: int) -> Callable[[], None] | None:
-    """Return what puts a child on a core, where there are two."""
+    """Return what pins a child process to a core, if there are two."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         return None
@@ -79,7 +79,7 @@ def free_port() -> int:
 
 
 def start_all(stack: contextlib.ExitStack) -> list[Server]:
-    """Start every server that there is."""
+    """Start every server that is installed."""
     python = sys.executable
     servers = []
     for name in ("echo", "lines", "udp-bare", "udp-drained"):
@@ -123,11 +123,11 @@ def _wait_for(port: int) -> None:
 
 
 def load(program: Path, server: Server, shape: tuple[int, int], seconds: float, verb: str) -> float:
-    """Return requests per second; 0 where the server would not have it."""
-    words = [server.transport, "127.0.0.1", server.port, *shape, seconds]
-    # redis and memcached have words of their own; theirs is one line for one line too.
+    """Return requests per second; 0 if the load generator failed."""
+    arguments = [server.transport, "127.0.0.1", server.port, *shape, seconds]
+    # redis and memcached get a command of their own; they too answer each line with one line.
     verb = {"redis": "=PING", "memcached": "=mn"}.get(server.name, verb)
-    command = [str(program), *map(str, words), verb, str(server.greeting)]
+    command = [str(program), *map(str, arguments), verb, str(server.greeting)]
     ran = subprocess.run(
         command,
         capture_output=True,
@@ -158,21 +158,21 @@ def measure(program: Path, seconds: float, repeat: int) -> dict[str, dict[str, f
 
 
 def table(found: dict[str, dict[str, float]]) -> list[str]:
-    """Return the figures, and how they stand to the aims, for a terminal."""
+    """Return the figures, and how they compare with the aims, for a terminal."""
     out = []
     for row, columns in sorted(found.items(), reverse=True):
         figures = "  ".join(f"{name} {figure / 1000:.0f} k" for name, figure in columns.items())
         out.append(f"{row:<18} {figures}")
-        mine = columns.get("portal") or columns.get("portal-udp") or 0.0
+        portal = columns.get("portal") or columns.get("portal-udp") or 0.0
         connections, depth = row.split()[2::2]
         shape = int(connections), int(depth)
         aim = UDP_AIM if row.startswith("udp") else AIMS.get(shape)
-        kept = columns.get("journal") or columns.get("journal-udp")
-        if kept and mine:
-            ratio = kept / mine
+        journal = columns.get("journal") or columns.get("journal-udp")
+        if journal and portal:
+            ratio = journal / portal
             out.append(f"{'':<18} {ratio:.2f} of it with the journal on; the aim is {JOURNAL_AIM}")
         if aim is not None and columns.get(aim[0]):
-            ratio = mine / columns[aim[0]]
+            ratio = portal / columns[aim[0]]
             out.append(f"{'':<18} {ratio:.2f} of {aim[0]}; the aim is {aim[1]:.2f}")
     return out
 

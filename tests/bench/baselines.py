@@ -1,4 +1,4 @@
-"""What a portal is compared with: the least that trio can do, each as a process of its own.
+"""What a portal is compared with: minimal servers on trio, each in a process of its own.
 
 ``python -m tests.bench.baselines NAME`` serves on a free port and prints its number.
 """

@@ -1,8 +1,8 @@
-"""``python -m tests.bench.fixture``: what a portal costs a test suite, beside others.
+"""``python -m tests.bench.fixture``: what a portal costs a test suite, compared with others.
 
 Start, the cost of one test (place a stub, one call by a client that is connected anew, verify,
 reset), and stop with 100 connections open, one of them in the middle of a request. The others are
-measured where they are installed, in the same run, by what comes nearest.
+measured in the same run, if they are installed, by their nearest equivalents.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def call(portal: PortalController) -> None:
 
 
 def one_test(portal: PortalController) -> None:
-    """What the fixture does around a test, and a test."""
+    """Do what the fixture does around a test, and a test."""
     portal.stub("price", "sku-1").reply("9.99")
     call(portal)
     portal.verify()
@@ -56,18 +56,18 @@ def portal_costs() -> dict[str, float]:
     costs["test"] = statistics.median(
         milliseconds(lambda: one_test(portal[0])) for _ in range(ROUNDS)
     )
-    with _crowd(portal[0].host, portal[0].port, b"a CALL ec"):
+    with _open_connections(portal[0].host, portal[0].port, b"a CALL ec"):
         costs["stop"] = milliseconds(stack.close)
     return costs
 
 
 @contextlib.contextmanager
-def _crowd(host: str, port: int, half_a_request: bytes) -> Iterator[None]:
+def _open_connections(host: str, port: int, incomplete_request: bytes) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         peers = [
             held.enter_context(socket.create_connection((host, port))) for _ in range(CONNECTIONS)
         ]
-        peers[0].sendall(half_a_request)
+        peers[0].sendall(incomplete_request)
         yield
 
 
@@ -108,7 +108,7 @@ def smtpd_costs() -> dict[str, float]:
 
     costs = {"start": milliseconds(controller.start)}
     costs["test"] = statistics.median(milliseconds(test) for _ in range(ROUNDS))
-    with _crowd("127.0.0.1", port, b"NO"):
+    with _open_connections("127.0.0.1", port, b"NO"):
         costs["stop"] = milliseconds(controller.stop)
     return costs
 

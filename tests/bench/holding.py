@@ -1,4 +1,4 @@
-"""What a portal costs before anybody asks it anything: memory for each idle connection, and time.
+"""What an idle portal costs: memory for each connection, and the time to start.
 
 The connections are really held, all at once; memory is the resident set of the server's process.
 """

@@ -1,4 +1,4 @@
-"""Every exception of the package goes to another process, and is copied, as what it is."""
+"""Every exception of the package can be pickled and copied without loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from esps_portal.net.bind import CannotBindError
 
 _E = TypeVar("_E", bound=BaseException)
 
-#: How those are made that take more than a message.
+#: The arguments of those that take more than a message.
 ARGUMENTS: dict[str, tuple[object, ...]] = {
     "CannotBindError": (OSError(errno.EADDRINUSE, "Address in use"), "127.0.0.1", 2867, "tcp"),
     "CannotRecordError": (Path("calls.jsonl"), "No space left on device"),
@@ -48,7 +48,7 @@ def pickled(error: _E) -> _E:
 
 @pytest.mark.parametrize("way", [pickled, copy.copy, copy.deepcopy])
 @pytest.mark.parametrize("kind", exceptions(), ids=lambda kind: kind.__name__)
-def test_it_comes_back_as_it_was(
+def test_a_copy_is_equal(
     kind: type[BaseException], way: Callable[[BaseException], BaseException]
 ) -> None:
     error = kind(*ARGUMENTS.get(kind.__name__, ("why",)))
@@ -61,13 +61,13 @@ def test_it_comes_back_as_it_was(
         assert (back.errno, back.strerror) == (error.errno, error.strerror)
 
 
-def test_a_host_that_is_not_known_stays_one() -> None:
+def test_an_unknown_host_survives_pickling() -> None:
     cause = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     back = pickled(CannotBindError(cause, "nowhere.invalid", 1, "tcp", covered_by="::"))
     assert (back.is_unknown_host, back.covered_by) == (True, "::")
 
 
-def test_there_are_all() -> None:
+def test_all_exceptions_are_found() -> None:
     names = {kind.__name__ for kind in exceptions()}
     assert set(ARGUMENTS) <= names
     assert {"CannotWriteError", "NotCalledError", "UnreachableError"} <= names

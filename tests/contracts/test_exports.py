@@ -1,4 +1,4 @@
-"""The public names of the packages: what a REPL completes, a type checker sees and Python finds."""
+"""The public names of the packages are the same for a REPL, a type checker and Python."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def for_type_checkers(package: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_the_same_names_for_everybody(package: str) -> None:
+def test_type_checkers_and_python_see_the_same_names(package: str) -> None:
     module = importlib.import_module(package)
     names = set(for_type_checkers(package))
     assert set(dir(module)) - {"__version__"} == names
@@ -45,24 +45,24 @@ def test_each_name_is_what_its_module_defines(package: str) -> None:
             assert found is getattr(importlib.import_module(home), name)
 
 
-def test_a_star_import_brings_them_all() -> None:
+def test_a_star_import() -> None:
     namespace: dict[str, object] = {}
     exec("from esps_portal.testing import *", namespace)  # noqa: S102 - a star is for modules only
     assert {"ANY", "PortalController", "serve_in_thread"} <= namespace.keys()
 
 
 @pytest.mark.parametrize(
-    ("begun", "completed"),
+    ("typed", "completed"),
     [
         ("package.con", "package.connect("),
         ("package.bl", "package.blocking"),
         ("package.testing.serve", "package.testing.serve_in_thread("),
     ],
 )
-def test_a_repl_completes_names_that_nothing_has_used(begun: str, completed: str) -> None:
+def test_a_repl_completes_names_that_are_not_imported_yet(typed: str, completed: str) -> None:
     program = (
         "import rlcompleter, esps_portal as package;"
-        f"print(rlcompleter.Completer({{'package': package}}).complete({begun!r}, 0))"
+        f"print(rlcompleter.Completer({{'package': package}}).complete({typed!r}, 0))"
     )
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
@@ -70,7 +70,7 @@ def test_a_repl_completes_names_that_nothing_has_used(begun: str, completed: str
     assert ran.stdout.strip() == completed
 
 
-def test_a_wrong_name_is_an_attribute_error_that_helps() -> None:
+def test_a_wrong_name_is_an_attribute_error_with_a_suggestion() -> None:
     package: object = importlib.import_module("esps_portal")
     with pytest.raises(AttributeError, match=r"module 'esps_portal' has no .*'conect'") as caught:
         package.conect  # type: ignore[attr-defined]  # noqa: B018 - it is asked for, and that is all

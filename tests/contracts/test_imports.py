@@ -1,4 +1,4 @@
-"""Who may import whom: the contracts in pyproject.toml, and what they cannot say."""
+"""Which module may import which: the contracts in pyproject.toml, and what they cannot say."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "esps_portal"
 
-# Where time, chance, other tasks and the outside world come from.
-PERFORMING = {
+# Modules that reach the outside world, or other threads and tasks.
+IO_MODULES = {
     "_socket",
     "_ssl",
     "_thread",
@@ -32,7 +32,7 @@ PERFORMING = {
     "subprocess",
     "threading",
 }
-CLOCK_AND_CHANCE = {
+CLOCK_AND_RANDOM = {
     "calendar",
     "datetime",
     "random",
@@ -44,18 +44,18 @@ CLOCK_AND_CHANCE = {
 }
 STANDARD_LIBRARY = set(sys.stdlib_module_names)
 
-PROTOCOL_MAY = {"attrs", "esps_portal.protocol", "esps_portal.tracebacks"} | (
-    STANDARD_LIBRARY - PERFORMING - CLOCK_AND_CHANCE
+PROTOCOL_IMPORTS = {"attrs", "esps_portal.protocol", "esps_portal.tracebacks"} | (
+    STANDARD_LIBRARY - IO_MODULES - CLOCK_AND_RANDOM
 )
-# Each may also import what is below it: the layers' contract says which that is.
+# Which of these may import which others is in the layers' contract.
 PURE = ("services", "faults", "journal", "mock")
-PURE_MAY = {"attrs", *(f"esps_portal.{room}" for room in ("protocol", "tracebacks", *PURE))} | (
-    STANDARD_LIBRARY - PERFORMING
+PURE_IMPORTS = {"attrs", *(f"esps_portal.{room}" for room in ("protocol", "tracebacks", *PURE))} | (
+    STANDARD_LIBRARY - IO_MODULES
 )
-# What waits: a built-in service, and a stub.
-WAITS = {"builtin.py", "builtin_async.py", "stub_call.py"}
-# What writes a recording.
-WRITES = {"record_file.py"}
+# Modules that wait, with trio: built-in services, and a stub.
+WAITING_MODULES = {"builtin.py", "builtin_async.py", "stub_call.py"}
+# Modules that write a file: a recording.
+WRITING_MODULES = {"record_file.py"}
 
 
 def imported(source: str, package: str) -> Iterator[str]:
@@ -66,14 +66,14 @@ def imported(source: str, package: str) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             above = package.split(".")[: 1 - node.level or None] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
-            if base == "esps_portal":  # the submodule is what is meant, not the root
+            if base == "esps_portal":  # the submodule is meant, not the root
                 yield from (f"{base}.{alias.name}" for alias in node.names)
             else:
                 yield base
 
 
-def trespasses(source: str, package: str, may: set[str]) -> set[str]:
-    """Return the imports of a module that are not below one of those it may have."""
+def forbidden_imports(source: str, package: str, may: set[str]) -> set[str]:
+    """Return the imports of a module that are not inside a module of ``may``."""
     return {
         name
         for name in imported(source, package)
@@ -81,13 +81,13 @@ def trespasses(source: str, package: str, may: set[str]) -> set[str]:
     }
 
 
-def allowance(module: Path) -> set[str]:
+def allowed_imports(module: Path) -> set[str]:
     layer, *below = module.relative_to(PACKAGE).parts
     if layer == "protocol":
-        return PROTOCOL_MAY
-    if below[-1] in WRITES:
-        return PURE_MAY | PERFORMING
-    return PURE_MAY | {"trio"} if below[-1] in WAITS else PURE_MAY
+        return PROTOCOL_IMPORTS
+    if below[-1] in WRITING_MODULES:
+        return PURE_IMPORTS | IO_MODULES
+    return PURE_IMPORTS | {"trio"} if below[-1] in WAITING_MODULES else PURE_IMPORTS
 
 
 INNER_MODULES = sorted(
@@ -98,11 +98,13 @@ INNER_MODULES = sorted(
 @pytest.mark.parametrize("module", INNER_MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
 def test_inner_modules_import_only_what_their_layer_may(module: Path) -> None:
     package = ".".join(module.relative_to(ROOT).parent.parts)
-    assert not trespasses(module.read_text(encoding="utf-8"), package, allowance(module))
+    assert not forbidden_imports(
+        module.read_text(encoding="utf-8"), package, allowed_imports(module)
+    )
 
 
 @pytest.mark.parametrize(
-    ("source", "trespass"),
+    ("source", "forbidden"),
     [
         ("import time", "time"),
         ("import re, socket", "socket"),
@@ -115,8 +117,8 @@ def test_inner_modules_import_only_what_their_layer_may(module: Path) -> None:
         ("from .. import __version__", "esps_portal.__version__"),
     ],
 )
-def test_a_trespass_of_the_protocol_is_seen(source: str, trespass: str) -> None:
-    assert trespasses(source, "esps_portal.protocol", PROTOCOL_MAY) == {trespass}
+def test_a_forbidden_import_of_the_protocol_is_found(source: str, forbidden: str) -> None:
+    assert forbidden_imports(source, "esps_portal.protocol", PROTOCOL_IMPORTS) == {forbidden}
 
 
 @pytest.mark.parametrize(
@@ -124,11 +126,11 @@ def test_a_trespass_of_the_protocol_is_seen(source: str, trespass: str) -> None:
     ["import re", "import attrs", "from . import grammar", "from .errors import ProtocolError"],
 )
 def test_the_protocol_may_import_its_own(source: str) -> None:
-    assert not trespasses(source, "esps_portal.protocol", PROTOCOL_MAY)
+    assert not forbidden_imports(source, "esps_portal.protocol", PROTOCOL_IMPORTS)
 
 
 def test_the_contracts_are_kept() -> None:
-    # In a process of its own: it configures logging, which disables every logger there is.
+    # In a process of its own: it configures logging, which disables all loggers.
     command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stdout

@@ -1,4 +1,4 @@
-"""What the repository promises about itself, and what is shipped of it."""
+"""The files of the repository, and what the wheel and the sdist contain."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MODULES = sorted((ROOT / "esps_portal").rglob("*.py"))
 SPECIFICATION = {"esps-1.md", "esps-1.abnf", "registry.toml"}
 SPECIFICATION_FOLDERS = ("vectors", "transcripts")
 
-# Drawers for anything: a reader who opens a folder should guess right what is in each file.
-DRAWERS = {"base", "bases", "common", "helper", "helpers", "misc", "util", "utils"}
+# A reader who opens a folder should guess what is in each file.
+CATCH_ALL_NAMES = {"base", "bases", "common", "helper", "helpers", "misc", "util", "utils"}
 
-# Where people and machines keep their files. An address (example.org/home/x) is no such place.
+# Where people keep their files on a machine. A URL (example.org/home/x) is not such a place.
 HOST_PATH = re.compile(r"(?<![\w.~-])(?:/(?:home|root|work|farm|Users)/[\w.]|[A-Z]:\\Users\\)")
 
 
@@ -102,21 +102,21 @@ def test_the_wheel_has_the_command_and_the_licence(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         (entry_points,) = (name for name in names if name.endswith("/entry_points.txt"))
-        words = archive.read(entry_points).decode()
-    assert "esps-portal = esps_portal.cli:main" in words
+        text = archive.read(entry_points).decode()
+    assert "esps-portal = esps_portal.cli:main" in text
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
 
-def test_the_index_is_told_what_it_is_for(wheel: Path) -> None:
+def test_the_metadata_for_the_index(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
-        told = email.message_from_bytes(archive.read(metadata))
-    classifiers = told.get_all("Classifier", [])
+        fields = email.message_from_bytes(archive.read(metadata))
+    classifiers = fields.get_all("Classifier", [])
     assert {"Framework :: Pytest", "Framework :: Trio", "Typing :: Typed"} <= set(classifiers)
     tested = re.findall(r"Python :: (3\.\d+)", " ".join(classifiers))
-    oldest = (told["Requires-Python"] or "").removeprefix(">=")
+    oldest = (fields["Requires-Python"] or "").removeprefix(">=")
     assert tested[0] == oldest
-    assert told["Description-Content-Type"] == "text/markdown"
+    assert fields["Description-Content-Type"] == "text/markdown"
 
 
 def test_a_tool_that_runs_the_command_installs_no_test_tools() -> None:
@@ -158,12 +158,12 @@ def repository_files(tool: Callable[[str], str]) -> list[Path]:
     return [path for name in listing.split("\0") if name and (path := ROOT / name).is_file()]
 
 
-def test_no_module_is_a_drawer_for_anything(repository_files: list[Path]) -> None:
+def test_no_module_has_a_catch_all_name(repository_files: list[Path]) -> None:
     assert not [
         path.relative_to(ROOT)
         for path in repository_files
         if path.suffix == ".py"
-        and DRAWERS.intersection(
+        and CATCH_ALL_NAMES.intersection(
             part.strip("_") for part in path.relative_to(ROOT).with_suffix("").parts
         )
     ]

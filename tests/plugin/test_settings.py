@@ -1,4 +1,4 @@
-"""What the command line and the configuration file say."""
+"""The settings, on the command line and in the configuration file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.plugin.outsider import SUITES, place, run, run_here
+from tests.plugin.suite_runs import SUITES, place, run, run_here
 
 SUITE = """
     import pytest
@@ -30,7 +30,7 @@ SUITE = """
         ("esps_portal_strict = yes", ["--esps-portal-strict=no", "--esps-portal-host=::1"]),
     ],
 )
-def test_a_setting_from_the_file_or_over_it(
+def test_the_command_line_overrides_the_file(
     pytester: pytest.Pytester, config: str, arguments: list[str]
 ) -> None:
     pytester.makeini(f"[pytest]\naddopts = --strict-markers --strict-config\n{config}")
@@ -46,7 +46,7 @@ def test_a_setting_from_the_file_or_over_it(
     )
 
 
-def test_a_port_that_is_taken_is_said_where_it_is_needed(pytester: pytest.Pytester) -> None:
+def test_a_port_that_is_taken_fails_the_test_that_needs_it(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SUITE)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -57,11 +57,11 @@ def test_a_port_that_is_taken_is_said_where_it_is_needed(pytester: pytest.Pytest
 
 
 @pytest.mark.parametrize("by_option", [True, False])
-def test_a_worker_of_xdist_says_that_each_has_a_portal_of_its_own(
+def test_a_port_that_another_xdist_worker_has(
     pytester: pytest.Pytester, *, by_option: bool
 ) -> None:
     pytester.makepyfile(SUITE)
-    said = "--esps-portal-port" if by_option else "esps_portal_port"
+    setting = "--esps-portal-port" if by_option else "esps_portal_port"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         if not by_option:
@@ -72,12 +72,12 @@ def test_a_worker_of_xdist_says_that_each_has_a_portal_of_its_own(
     result.stdout.fnmatch_lines(
         [
             f"the portal of this test session: cannot listen on 127.0.0.1 port {port} (tcp): *",
-            f"Each xdist worker has a portal of its own, *: leave {said} out, *or run with -n 0",
+            f"Each xdist worker has a portal of its own, *: leave {setting} out, *or run with -n 0",
         ]
     )
 
 
-def test_the_header_names_what_is_not_the_default(pytester: pytest.Pytester) -> None:
+def test_the_header_shows_settings_that_are_not_the_default(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_nothing(): pass")
     run(pytester).stdout.no_fnmatch_line("esps-portal: *")
     result = run(pytester, "--esps-portal-strict=no", "--esps-portal-host=::1")
@@ -85,7 +85,7 @@ def test_the_header_names_what_is_not_the_default(pytester: pytest.Pytester) -> 
 
 
 @pytest.mark.parametrize(
-    ("config", "argument", "said"),
+    ("config", "argument", "message"),
     [
         (
             "",
@@ -117,16 +117,16 @@ def test_the_header_names_what_is_not_the_default(pytester: pytest.Pytester) -> 
     ],
 )
 def test_a_bad_value_is_an_error_of_one_line(
-    pytester: pytest.Pytester, config: str, argument: str, said: str
+    pytester: pytest.Pytester, config: str, argument: str, message: str
 ) -> None:
     pytester.makeini(f"[pytest]\n{config}")
     result = run_here(pytester, *filter(None, [argument]))
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
     assert len([line for line in result.errlines if line]) == 1
 
 
-def test_a_suite_that_asks_for_no_portal_pays_nothing(pytester: pytest.Pytester) -> None:
+def test_a_suite_without_portal_imports_nothing_heavy(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(
         """
         import sys
@@ -146,7 +146,7 @@ def test_a_suite_that_asks_for_no_portal_pays_nothing(pytester: pytest.Pytester)
     result.stdout.fnmatch_lines([f"LOADED {loaded}".replace("[", "[[]")])
 
 
-def test_the_plugin_says_what_it_offers(pytester: pytest.Pytester) -> None:
+def test_the_help_of_fixtures_and_marker(pytester: pytest.Pytester) -> None:
     place(pytester, SUITES / "plain.py")
     result = run_here(pytester, "--fixtures", "--markers")
     result.stdout.fnmatch_lines(["@pytest.mark.esps_portal(strict): whether *"])

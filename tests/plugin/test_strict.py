@@ -1,4 +1,4 @@
-"""What a test has to answer for at its end, and what its report then says."""
+"""What a strict test fails for at teardown, and what its report shows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.plugin.outsider import SUITES, place, run
+from tests.plugin.suite_runs import SUITES, place, run
 
 Report = Callable[[str], str]
 
@@ -27,7 +27,7 @@ def ran() -> dict[str, str]:
 def report(pytester: pytest.Pytester, ran: dict[str, str]) -> Report:
     """Return the report of a test of the suite, which runs once."""
     if not ran:
-        place(pytester, SUITES / "wrong.py")
+        place(pytester, SUITES / "strict.py")
         result = run(pytester)
         result.assert_outcomes(passed=15, failed=2, errors=14, skipped=1, xfailed=1)
         ran.update(reports(result.stdout.str()))
@@ -101,13 +101,13 @@ def report(pytester: pytest.Pytester, ran: dict[str, str]) -> Report:
         ),
     ],
 )
-def test_a_test_that_passed_fails_at_its_end(report: Report, test: str, lines: list[str]) -> None:
+def test_a_test_that_passed_fails_at_teardown(report: Report, test: str, lines: list[str]) -> None:
     text = report(f"ERROR at teardown of test_{test}")
     for line in lines:
         assert re.search(f"(?m)^{line}$", text), line
     assert text.count("unused stub: never") <= 1  # of two portals one was lenient
     assert ("Traceback" in text) == (test == "a_service_of_its_own_that_fails")
-    assert "- esps-portal -" not in text  # it has been said
+    assert "- esps-portal -" not in text  # it is shown already
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_test_that_passed_fails_at_its_end(report: Report, test: str, lines: l
         ),
     ],
 )
-def test_what_fails_anyway_has_a_section_and_fails_once(
+def test_a_test_that_fails_anyway_has_a_section_and_fails_once(
     report: Report, ran: dict[str, str], heading: str, lines: list[str]
 ) -> None:
     text = report(heading)
@@ -158,18 +158,18 @@ def test_what_fails_anyway_has_a_section_and_fails_once(
         "a_fault_of_a_lenient_test",
     ],
 )
-def test_what_is_as_it_should_be_or_did_not_run_to_its_end_is_not_failed(
+def test_a_test_that_is_correct_or_was_skipped_does_not_fail(
     report: Report, ran: dict[str, str], test: str
 ) -> None:
     report("short test summary info")
     assert not [known for known in ran if known.endswith(f"test_{test}")]
 
 
-def test_a_portal_that_dies_says_so_in_the_test_that_meets_it(report: Report) -> None:
+def test_a_portal_that_dies_fails_its_test(report: Report) -> None:
     text = report("test_whose_portal_dies")
     assert "PortalEndedError: the portal has died: SystemExit()" in text
     assert "direct cause" in text
-    # Nobody met it before the end; and leniency is about stubs.
+    # Found at teardown only; and not a matter of strictness.
     for test in ("whose_portal_dies_unnoticed", "whose_own_portal_dies"):
         text = report(f"ERROR at teardown of test_{test}")
         assert text.startswith("\nthe portal has died: SystemExit()\nTraceback")
@@ -177,11 +177,11 @@ def test_a_portal_that_dies_says_so_in_the_test_that_meets_it(report: Report) ->
 
 
 @pytest.mark.parametrize(
-    ("test", "said"),
+    ("test", "shown"),
     [("with_an_unknown_keyword", "strickt=False"), ("with_an_argument", "'no'")],
 )
-def test_a_marker_that_makes_no_sense(report: Report, test: str, said: str) -> None:
+def test_a_wrong_marker(report: Report, test: str, shown: str) -> None:
     assert report(f"ERROR at setup of test_of_a_marker_{test}").strip() == (
         "the marker esps_portal takes only strict=True or strict=False:"
-        f" @pytest.mark.esps_portal({said})"
+        f" @pytest.mark.esps_portal({shown})"
     )

@@ -1,15 +1,15 @@
-"""Suites of each style, run as somebody else would run them."""
+"""Suites of each style: plain, unittest, asyncio, anyio, trio."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.plugin.outsider import SHOP, SUITES, place, run
+from tests.plugin.suite_runs import SHOP, SUITES, place, run
 
 STYLES = {
     # name: what passes, and the plugins that the suite needs
     "plain": (16, ()),
-    "late": (30, ()),
+    "clients_left_open": (30, ()),
     "classes": (3, ()),
     "on_asyncio": (5, ("asyncio",)),
     "on_anyio": (6, ("anyio",)),
@@ -33,8 +33,8 @@ def test_all_at_once_in_random_order_on_two_workers(pytester: pytest.Pytester) -
     result.assert_outcomes(passed=sum(passed for passed, _ in STYLES.values()) + 2)
 
 
-def test_between_two_tests_nobody_has_it(pytester: pytest.Pytester) -> None:
-    place(pytester, SUITES / "between.py")
+def test_use_between_two_tests(pytester: pytest.Pytester) -> None:
+    place(pytester, SUITES / "between_tests.py")
     run(pytester, "-p", "no:randomly").assert_outcomes(passed=4)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugin.outsider import SUITES
+from tests.plugin.suite_runs import SUITES
 from tests.plugin.test_versions import install_wheel, needs_environments
 
 pytestmark = needs_environments
@@ -81,5 +81,5 @@ def test_suites(checker: str, python: Path, tmp_path: Path, tool: Callable[[str]
     wrong.write_text(WRONG, encoding="utf-8")
     assert CHECKERS[checker](python, right) == []
     marked = [number for number, line in enumerate(WRONG.splitlines(), 1) if "# wrong" in line]
-    said = CHECKERS[checker](python, wrong)
-    assert sorted({int(re.findall(r":(\d+)", line)[0]) for line in said}) == marked, said
+    errors = CHECKERS[checker](python, wrong)
+    assert sorted({int(re.findall(r":(\d+)", line)[0]) for line in errors}) == marked, errors

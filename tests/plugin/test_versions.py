@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.plugin.outsider import SHOP, SUITES
+from tests.plugin.suite_runs import SHOP, SUITES
 from tests.plugin.test_styles import STYLES
 
 ENVIRONMENTS = "ESPS_PORTAL_ENVIRONMENTS"  # set by .ci/run: they come from the package index
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 # With Python 3.12 and later, and about itself.
 OLD_PYTEST = "-Wignore::DeprecationWarning:_pytest.assertion.rewrite"
-# What pytest-asyncio would warn of, were it unsaid.
+# What pytest-asyncio would warn of, were it not set.
 LOOP_SCOPE = "-oasyncio_default_fixture_loop_scope=function"
 
 
@@ -87,9 +87,9 @@ def run(python: Path, suite: Path, *arguments: str) -> str:
     return f"{ran.stdout}{ran.stderr}exit status {ran.returncode}\n"
 
 
-def without_what_varies(said: str) -> str:
+def without_what_varies(output: str) -> str:
     """Return what pytest says, but for the times that it took and the list of plugins."""
-    return re.sub(r"in \d+\.\d+s|^plugins: .*\n", "", said, flags=re.MULTILINE)
+    return re.sub(r"in \d+\.\d+s|^plugins: .*\n", "", output, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", TESTED)
@@ -106,10 +106,10 @@ def test_version(name: str, tmp_path: Path) -> None:
     alone = run(python, unused, *strict, "-pno:esps_portal")
     assert "1 passed" in alone
     assert without_what_varies(run(python, unused, *strict)) == without_what_varies(alone)
-    for told in ("--help", "--fixtures", "--markers"):
-        said = run(python, unused, *strict, told)
-        assert said.endswith("exit status 0\n"), said
-        assert "esps_portal" in said
+    for option in ("--help", "--fixtures", "--markers"):
+        output = run(python, unused, *strict, option)
+        assert output.endswith("exit status 0\n"), output
+        assert "esps_portal" in output
 
     # Suites of every style pass.
     used = tmp_path / "used"
@@ -121,12 +121,13 @@ def test_version(name: str, tmp_path: Path) -> None:
         text = (SUITES / f"{style}.py").read_text(encoding="utf-8")
         (used / f"test_{style}.py").write_text(text, encoding="utf-8")
     (used / SHOP.name).write_text(SHOP.read_text(encoding="utf-8"), encoding="utf-8")
-    said = run(python, used, *environment.options)
-    assert f" {sum(styles.values()) + 2} passed" in said, said
-    assert said.endswith("exit status 0\n"), said
+    output = run(python, used, *environment.options)
+    assert f" {sum(styles.values()) + 2} passed" in output, output
+    assert output.endswith("exit status 0\n"), output
 
     # And with settings of a file.
     (used / "pytest.ini").write_text("[pytest]\nesps_portal_port = 0\nesps_portal_reset = keep\n")
-    (used / "test_once.py").write_text((SUITES / "once.py").read_text(encoding="utf-8"))
-    said = run(python, used, *environment.options, "test_once.py")
-    assert " 25 passed" in said, said
+    suite = SUITES / "session_application.py"
+    (used / f"test_{suite.name}").write_text(suite.read_text(encoding="utf-8"))
+    output = run(python, used, *environment.options, f"test_{suite.name}")
+    assert " 25 passed" in output, output

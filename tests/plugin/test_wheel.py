@@ -8,7 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from tests.plugin.outsider import SHOP
+from tests.plugin.suite_runs import SHOP
 
 ROOT = Path(__file__).parents[2]
 

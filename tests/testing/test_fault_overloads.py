@@ -1,4 +1,4 @@
-"""The overloads of `fault()` against the vocabulary: they say the same of every fault."""
+"""The overloads of `fault()` have the same parameters as the fault types at run time."""
 
 from __future__ import annotations
 
@@ -100,10 +100,10 @@ def test_selectors(kind: str, selector: str) -> None:
 
 @pytest.mark.parametrize("kind", VOCABULARY)
 @pytest.mark.parametrize(
-    ("selector", "values", "unsaid"),
+    ("selector", "values", "default"),
     [("when", ("before", "after"), "after"), ("transport", ("tcp", "udp"), None)],
 )
-def test_choices(kind: str, selector: str, values: tuple[str, ...], unsaid: str | None) -> None:
+def test_choices(kind: str, selector: str, values: tuple[str, ...], default: str | None) -> None:
     """Of ``when`` and ``transport`` an overload has the values that make sense."""
     taken = {value for value in values if accepts(kind, {selector: value})}
     if not taken:
@@ -112,7 +112,7 @@ def test_choices(kind: str, selector: str, values: tuple[str, ...], unsaid: str 
     hint, found = OVERLOADS[kind][selector]
     literal = next(part for part in (hint, *get_args(hint)) if get_origin(part) is Literal)
     assert set(get_args(literal)) == taken
-    assert found == unsaid
+    assert found == default
 
 
 @pytest.mark.parametrize("kind", VOCABULARY)

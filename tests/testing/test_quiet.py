@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import trio
 
-from esps_portal.testing import PortalController, VerificationError, serve_in_thread
+from esps_portal.testing import PortalController, VerificationError
 from esps_portal.testing.threaded import ThreadedPortal
 from tests.sockets import connected
 
 ROUNDS = 50
 CALL = b"a CALL nobody\n"
-
-
-@pytest.fixture(name="portal")
-def _portal() -> Iterator[ThreadedPortal]:
-    with serve_in_thread() as portal:
-        yield portal
 
 
 def sent_and_closed(portal: PortalController, _: contextlib.ExitStack) -> None:
@@ -33,7 +27,7 @@ def sent_and_kept(portal: PortalController, held: contextlib.ExitStack) -> None:
     client.sendall(CALL)
 
 
-def sent_behind_others(portal: PortalController, _: contextlib.ExitStack) -> None:
+def sent_after_others(portal: PortalController, _: contextlib.ExitStack) -> None:
     """The accept queue holds more, and the request is one of many."""
     clients = [socket.create_connection((portal.host, portal.port)) for _ in range(5)]
     clients[-1].sendall(b"a PING\n" * 50 + CALL)
@@ -46,9 +40,7 @@ def sent_over_udp(portal: PortalController, _: contextlib.ExitStack) -> None:
         client.sendto(CALL, (portal.host, portal.port))
 
 
-@pytest.mark.parametrize(
-    "send", [sent_and_closed, sent_and_kept, sent_behind_others, sent_over_udp]
-)
+@pytest.mark.parametrize("send", [sent_and_closed, sent_and_kept, sent_after_others, sent_over_udp])
 def test_no_call_is_missed(
     portal: ThreadedPortal, send: Callable[[PortalController, contextlib.ExitStack], None]
 ) -> None:
@@ -95,6 +87,6 @@ def test_no_call_is_missed_where_all_the_time_was_other_processes(
     monkeypatch.setattr("esps_portal.net.quiet.AT_MOST", 0)
     for _ in range(ROUNDS):
         with contextlib.ExitStack() as held:
-            sent_behind_others(portal, held)
+            sent_after_others(portal, held)
             assert portal.release().problems
             portal.acquire(lambda _: None)

@@ -34,4 +34,4 @@ class PriceTest(unittest.TestCase):
 @pytest.mark.usefixtures("esps_portal")
 class StubTest(unittest.IsolatedAsyncioTestCase):
     async def test_in_a_loop(self) -> None:
-        """The portal need not be told of to be there."""
+        """The fixture works without being an argument."""

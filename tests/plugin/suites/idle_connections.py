@@ -1,4 +1,4 @@
-"""A suite that looks at what became of the connections that the test before left open."""
+"""A suite that checks which connections of the test before are still open."""
 
 from __future__ import annotations
 

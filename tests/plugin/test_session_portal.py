@@ -1,51 +1,51 @@
-"""An application that is started once for a session, and the portal that it is given."""
+"""An application that is started once for a session, and the portal that it uses."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.plugin.outsider import SUITES, place, run
+from tests.plugin.suite_runs import SUITES, place, run
 
-NOBODYS = [
+CALLS_BETWEEN_TESTS = [
     "*= esps-portal: calls while no test had the portal =*",
     "2 x pirce 'sku-1': no stub or service has that name (first *)",
     "2 x echo 'hi': answered (first *)",
 ]
 
 
-def place_once(pytester: pytest.Pytester) -> None:
+def place_application(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nesps_portal_reset = keep")
-    place(pytester, SUITES / "once.py")
+    place(pytester, SUITES / "session_application.py")
 
 
 def test_an_application_with_a_pool(pytester: pytest.Pytester) -> None:
-    place_once(pytester)
+    place_application(pytester)
     result = run(pytester, "-p", "no:randomly")
     result.assert_outcomes(passed=25)
     result.stdout.fnmatch_lines(["esps-portal: reset=keep"])
-    result.stdout.fnmatch_lines(NOBODYS)
-    # Stubs of the session were there for these.
+    result.stdout.fnmatch_lines(CALLS_BETWEEN_TESTS)
+    # Stubs of the session answered these.
     result.stdout.no_fnmatch_line("* x rate *")
 
 
 def test_on_two_workers(pytester: pytest.Pytester) -> None:
     """Each has a portal of its own, and an application of its own."""
-    place_once(pytester)
+    place_application(pytester)
     result = run(pytester, "-n2", "-v", needs=("xdist", "randomly"))
     result.assert_outcomes(passed=25)
-    result.stdout.fnmatch_lines(NOBODYS)
+    result.stdout.fnmatch_lines(CALLS_BETWEEN_TESTS)
     result.stdout.fnmatch_lines(["* x rate 'EUR': answered (first *)"])
 
 
 @pytest.mark.parametrize("reset", ["abort", "keep"])
 def test_which_connections_stay_open(pytester: pytest.Pytester, reset: str) -> None:
     pytester.makeini(f"[pytest]\nesps_portal_reset = {reset}")
-    place(pytester, SUITES / "idle.py")
+    place(pytester, SUITES / "idle_connections.py")
     run(pytester, "-p", "no:randomly").assert_outcomes(passed=10)
 
 
 def test_a_portal_that_is_replaced_keeps_its_port(pytester: pytest.Pytester) -> None:
-    place(pytester, SUITES / "replaced.py")
+    place(pytester, SUITES / "replaced_portal.py")
     result = run(pytester, "-p", "no:randomly")
     result.assert_outcomes(passed=3, errors=2)
     result.stdout.fnmatch_lines(

@@ -1,4 +1,4 @@
-"""Running a suite as somebody else would, in a process of its own."""
+"""Running a test suite as a user would, in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 SUITES = Path(__file__).parent / "suites"
 SHOP = Path(__file__).parents[1] / "examples/python/test_shop.py"
 
-#: Names by which pytest knows what is installed here beside it.
+#: The other plugins that are installed here, by their names in pytest.
 OTHERS = (
     "anyio",
     "asyncio",
@@ -32,12 +32,12 @@ def place(pytester: pytest.Pytester, *suites: Path) -> None:
 def run(
     pytester: pytest.Pytester, *arguments: str, needs: tuple[str, ...] = ()
 ) -> pytest.RunResult:
-    """Run pytest with our plugin, and those named of the others; warnings are errors."""
+    """Run pytest with our plugin and those in ``needs``; warnings are errors."""
     return pytester.runpytest_subprocess(*_options(needs), *arguments, timeout=60)
 
 
 def run_here(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    """Do the same in this process, where it is quicker and nothing depends on what is imported."""
+    """Do the same in this process: faster, for a test that does not depend on imports."""
     return pytester.runpytest_inprocess(*_options(()), "-pno:faulthandler", *arguments)
 
 

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 
 import psutil
 import pytest
 import trio
 
-from esps_portal import blocking
 from esps_portal.net.bind import CannotBindError
 from esps_portal.testing import (
-    NotCalledError,
     PortalController,
     PortalEndedError,
     open_portal,
     serve_in_thread,
 )
 from tests.clocks import PortalClock
-from tests.sockets import PATIENCE, ask, closed, connected, timed, udp
-
-
-@pytest.fixture(name="portal")
-def _portal() -> Iterator[PortalController]:
-    with serve_in_thread() as portal:
-        yield portal
+from tests.sockets import PATIENCE, connected, udp
 
 
 class Death(BaseException):
@@ -53,9 +42,6 @@ def kill(portal: PortalController) -> None:
     with contextlib.suppress(PortalEndedError):
         while time.monotonic() < deadline:
             portal.calls()
-
-
-# -- start and stop
 
 
 def test_many_rounds_leave_nothing() -> None:
@@ -92,7 +78,7 @@ def test_stopping_waits_for_nothing_whatever_is_open(clock: PortalClock) -> None
         assert clients[51].rest() == b""
 
 
-def test_a_port_that_is_taken_is_said_at_once(portal: PortalController) -> None:
+def test_a_port_that_is_taken(portal: PortalController) -> None:
     before = threading.active_count()
     with pytest.raises(CannotBindError), serve_in_thread(port=portal.port):
         pass  # pragma: no cover - it does not get here
@@ -104,9 +90,6 @@ def test_an_error_in_the_block_ends_the_portal() -> None:
         raise ZeroDivisionError
     with pytest.raises(PortalEndedError):
         portal.calls()
-
-
-# -- the end, and death
 
 
 def test_use_after_the_end() -> None:
@@ -139,7 +122,7 @@ def test_a_portal_that_dies_says_why() -> None:
             assert "in the loop" in str(caught.value)
 
 
-def test_who_waits_is_told_of_the_death_at_once() -> None:
+def test_the_death_ends_a_wait_at_once() -> None:
     with contextlib.suppress(PortalEndedError), serve_in_thread() as portal:
         killer = threading.Timer(0.05, kill, (portal,))
         killer.start()
@@ -151,7 +134,7 @@ def test_who_waits_is_told_of_the_death_at_once() -> None:
         assert isinstance(caught.value.__cause__, Death)
 
 
-async def test_who_waits_in_a_coroutine_is_told_of_the_death_at_once() -> None:
+async def test_the_death_ends_a_wait_in_a_coroutine_at_once() -> None:
     with contextlib.suppress(PortalEndedError), serve_in_thread() as portal:
         killer = threading.Timer(0.05, kill, (portal,))
         killer.start()
@@ -167,9 +150,6 @@ async def test_use_after_the_end_inside_trio() -> None:
         portal.calls()
     with pytest.raises(PortalEndedError):
         fault.remove()
-
-
-# -- threads and loops
 
 
 def test_calls_from_many_threads(portal: PortalController) -> None:
@@ -210,83 +190,6 @@ def test_a_service_may_use_its_own_portal(portal: PortalController) -> None:
         assert client.call(b"c CALL placed") == b"c OK yes\n"
 
 
-def test_wait_for_in_a_thread(portal: PortalController) -> None:
-    def call_later() -> None:
-        with udp(portal) as client:
-            ask(client, b"a CALL echo x\n")
-
-    thread = threading.Timer(0.02, call_later)
-    thread.start()
-    (call,) = portal.wait_for("echo", timeout=PATIENCE)
-    thread.join()
-    assert call.args == (b"x",)
-    assert portal.wait_for("echo") == [call]  # what has come already counts
-
-
-async def test_wait_for_raises_at_once_inside_trio(portal: PortalController) -> None:
-    await trio.lowlevel.checkpoint()
-    with timed() as elapsed, pytest.raises(RuntimeError, match="block the trio loop"):
-        portal.wait_for("echo", timeout=PATIENCE)
-    assert elapsed.seconds < PATIENCE
-
-
-def test_wait_for_raises_at_once_inside_asyncio(portal: PortalController) -> None:
-    async def wait() -> None:
-        await asyncio.sleep(0)
-        with pytest.raises(RuntimeError, match="block the asyncio loop"):
-            portal.wait_for("echo", timeout=PATIENCE)
-
-    with timed() as elapsed:
-        asyncio.run(wait())
-    assert elapsed.seconds < PATIENCE
-
-
-def test_wait_for_async_under_asyncio(portal: PortalController) -> None:
-    async def talk() -> None:
-        waiting = asyncio.create_task(portal.wait_for_async("echo", count=2, timeout=PATIENCE))
-        reader, writer = await asyncio.open_connection(portal.host, portal.port)
-        assert (await reader.readline()).startswith(b"* ESPS/1 ")
-        writer.write(b"a CALL echo x\nb CALL echo y\n")
-        assert [call.tag for call in await waiting] == ["a", "b"]
-        writer.close()
-        await writer.wait_closed()
-        with pytest.raises(TimeoutError) as caught:
-            await portal.wait_for_async("price", timeout=0.01)
-        assert "price was called 0 of 1 times in 0.01 s" in str(caught.value)
-
-    asyncio.run(talk())
-
-
-async def test_wait_for_async_under_trio(portal: PortalController) -> None:
-    async with trio.open_nursery() as nursery:
-
-        @nursery.start_soon
-        async def _call() -> None:
-            stream = await trio.open_tcp_stream(portal.host, portal.port)
-            async with stream:
-                await stream.send_all(b"a CALL echo x\n")
-                await trio.sleep(0.05)
-
-        (call,) = await portal.wait_for_async("echo", timeout=PATIENCE)
-    assert call.args == (b"x",)
-    with pytest.raises(TimeoutError):
-        await portal.wait_for_async("price", timeout=0.01)
-
-
-async def test_wait_for_async_inside_the_same_loop() -> None:
-    async with open_portal() as portal, trio.open_nursery() as nursery:
-
-        @nursery.start_soon
-        async def _call() -> None:
-            stream = await trio.open_tcp_stream(portal.host, portal.port)
-            async with stream:
-                await stream.send_all(b"a CALL echo x\n")
-                await stream.receive_some()
-
-        (call,) = await portal.wait_for_async("echo", timeout=PATIENCE)
-        assert call.args == (b"x",)
-
-
 async def test_a_portal_in_a_thread_serves_a_trio_test(portal: PortalController) -> None:
     portal.stub("price").reply("9.99")
     stream = await trio.open_tcp_stream(portal.host, portal.port)
@@ -300,71 +203,7 @@ async def test_a_portal_in_a_thread_serves_a_trio_test(portal: PortalController)
     portal.reset()
 
 
-# -- what it says
-
-
-def test_not_called_shows_what_was(portal: PortalController) -> None:
-    with connected(portal) as client:
-        client.call(b"a CALL echo x")
-        with pytest.raises(AssertionError) as caught:
-            portal.wait_for("price", count=2, timeout=0.01)
-    first, *rest = str(caught.value).splitlines()
-    assert first == "price was called 0 of 2 times in 0.01 s"
-    assert any(line.endswith("--> a CALL echo x") for line in rest)
-    assert any(line.endswith("<-- a OK x") for line in rest)
-    assert isinstance(caught.value, TimeoutError)
-
-
-def test_verify_says_each_kind_of_finding(portal: PortalController) -> None:
-    portal.stub("price", "sku-1").reply("9.99")
-    portal.stub("once").reply().times(1)
-    portal.stub("half").reply("1").reply("2")
-    portal.stub("never").optional()
-    portal.fault("drop", chance=0.5, seed=4)
-    with connected(portal) as client:
-        for request in (b"price sku-2", b"prise", b"once", b"once", b"half"):
-            client.call(b"a CALL " + request)
-    with pytest.raises(AssertionError) as caught:
-        portal.verify()
-    report = str(caught.value)
-    for words in (
-        "unexpected call: price 'sku-2'\n    nearest stub: price 'sku-1': argument 1 is 'sku-2',",
-        "unexpected call: prise\n    no stub or service has that name; did you mean price?",
-        "unexpected call: once\n    nearest stub: once: it was for 1 call, and is used up",
-        "unused stub: price 'sku-1': never used",
-        "unused stub: half: used 1 of 2 times",
-        "fault by chance, struck 0 times: drop chance=0.5 seed=4",
-        "--> a CALL price sku-2",
-    ):
-        assert words in report
-    assert "unused stub: never" not in report
-
-
-def test_verify_is_content(portal: PortalController) -> None:
-    portal.stub("price").reply("9.99")
-    with connected(portal) as client:
-        client.call(b"a CALL price")
-        client.call(b"b CALL echo")
-        client.call(b"c CALL fail busy")
-    portal.verify()
-
-
-def test_an_unknown_option_is_said() -> None:
-    with pytest.raises(TypeError, match="unknown option hosts; the options are host"):
-        serve_in_thread(hosts="x").__enter__()  # type: ignore[call-arg]
-
-
-def test_addresses() -> None:
-    with serve_in_thread(host="::1") as portal:
-        assert portal.host == "::1"
-        assert portal.url == f"esps://[::1]:{portal.port}"
-        assert portal.udp_url == f"esps+udp://[::1]:{portal.port}"
-    with serve_in_thread(host="localhost", udp=False) as portal:
-        assert portal.host in {"127.0.0.1", "::1"}
-        socket.create_connection((portal.host, portal.port), PATIENCE).close()
-
-
-def test_a_fork_is_told_that_the_portal_is_elsewhere() -> None:
+def test_use_in_a_forked_process() -> None:
     script = """
 import os
 from esps_portal.testing import PortalEndedError, serve_in_thread
@@ -385,32 +224,3 @@ with serve_in_thread() as portal:
     command = [sys.executable, "-W", "ignore", "-c", script]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     assert ran.stdout == "the portal runs in the process that this one was forked from\n"
-
-
-@pytest.mark.parametrize("bare", [True, False])
-def test_a_service_of_the_test(portal: PortalController, *, bare: bool) -> None:
-    @(portal.service if bare else portal.service(usage="SKU"))
-    def price(sku: bytes) -> bytes:
-        return sku * 2
-
-    assert price(b"x") == b"xx"
-    with blocking.connect(portal.url) as client:
-        assert client.call("price", "x") == (b"xx",)
-        assert client.describe("price")[2] == (b"" if bare else b"SKU")
-    portal.verify()
-
-
-def test_a_report_shows_the_beginning_and_the_end(portal: PortalController) -> None:
-    with blocking.connect(portal.url) as client:
-        for number in range(100):
-            client.call("echo", str(number))
-    closed(portal)
-    whole = portal.transcript()
-    with pytest.raises(NotCalledError) as caught:
-        portal.wait_for("price", timeout=0)
-    _, *lines = str(caught.value).splitlines()
-    head, left_out, tail = lines[:30], lines[30], lines[31:]
-    count = len(whole.splitlines()) - 120
-    assert (left_out, len(tail)) == (f"          ({count} lines are left out here)", 90)
-    assert whole.startswith("\n".join(head))
-    assert whole.endswith("\n".join(tail))

@@ -1,4 +1,4 @@
-"""A suite whose clients go on when their tests have ended."""
+"""A suite whose clients stay open after their tests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_nothing_of_the_test_before_is_seen(esps_portal: PortalController, numbe
             list(iter(partial(client.recv, 9999), b""))
         client.close()
     left[:] = [socket.create_connection((esps_portal.host, esps_portal.port)) for _ in range(3)]
-    # One that is forgotten, one in the middle of a request, one whose call nobody has foreseen.
+    # One that is idle, one in the middle of a request, one with an unexpected call.
     left[1].send(b"a CALL ec")
     left[2].send(b"a CALL old\n")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:

@@ -15,7 +15,7 @@ def test_wait_for(esps_portal: PortalController) -> None:
     esps_portal.wait_for("price", timeout=0)  # HERE
 
 
-def test_wait_for_what_makes_no_sense(esps_portal: PortalController) -> None:
+def test_wait_for_with_a_wrong_argument(esps_portal: PortalController) -> None:
     esps_portal.wait_for("price", count=0)  # HERE
 
 
@@ -76,6 +76,6 @@ def test_connect() -> None:
         pass
 
 
-def test_a_fault_of_ours(esps_portal: PortalController, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_of_ours(esps_portal: PortalController, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(ArgumentPattern, "of")
     esps_portal.stub("price")  # HERE

@@ -6,7 +6,6 @@ import asyncio
 import pickle
 import threading
 import time
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -22,12 +21,6 @@ from esps_portal.testing import (
     serve_in_thread,
 )
 from tests.sockets import PATIENCE, connected, udp
-
-
-@pytest.fixture(name="portal")
-def _portal() -> Iterator[PortalController]:
-    with serve_in_thread() as portal:
-        yield portal
 
 
 def later(function: Any, *args: object) -> threading.Thread:  # noqa: ANN401 - any function
@@ -100,8 +93,8 @@ def test_it_waits_for_the_first_action_and_not_for_the_choice(portal: PortalCont
 def test_before_over_udp_it_strikes_as_the_request_comes(portal: PortalController) -> None:
     with udp(portal) as client:
         for kind in ("drop", "delay"):
-            said: Any = {"seconds": 600} if kind == "delay" else {}
-            with portal.fault(kind, when="before", **said) as fault:
+            arguments: Any = {"seconds": 600} if kind == "delay" else {}
+            with portal.fault(kind, when="before", **arguments) as fault:
                 client.send(b"a PING\n")
                 fault.wait_for(timeout=PATIENCE)
                 assert fault.happened == 1
@@ -135,7 +128,7 @@ def test_one_that_struck_too_rarely_says_how_often(portal: PortalController) -> 
 
 
 @pytest.mark.parametrize(
-    ("said", "error", "words"),
+    ("arguments", "error", "message"),
     [
         ({"count": 0}, ValueError, "count must be a positive integer, got 0"),
         ({"count": True}, ValueError, "count must be a positive integer, got True"),
@@ -144,11 +137,11 @@ def test_one_that_struck_too_rarely_says_how_often(portal: PortalController) -> 
     ],
 )
 def test_what_cannot_be_waited_for(
-    portal: PortalController, said: dict[str, Any], error: type[Exception], words: str
+    portal: PortalController, arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     fault = portal.fault("reset")
-    with pytest.raises(error, match=words):
-        fault.wait_for(**said)
+    with pytest.raises(error, match=message):
+        fault.wait_for(**arguments)
 
 
 def test_whoever_waits_when_the_portal_ends_is_woken() -> None:

@@ -1,4 +1,4 @@
-"""A suite whose portal dies, and then is stuck: the next test has another one in its place."""
+"""A suite whose portal dies, and then is stuck: the next test gets another one."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def test_that_is_stuck(esps_portal: PortalController, esps_portal_address: Porta
         lines = str(stuck.value).splitlines()
         assert lines[0] == "the portal is stuck: it has not answered for 0.2 s, and is in"
         assert "    release.wait(60)" in lines
-        assert "_serve" not in str(stuck.value)  # trio's frames and ours are not the matter
-        # Nobody waits for it in vain.
+        assert "_serve" not in str(stuck.value)  # frames of trio and of ours do not matter
+        # Its clients do not wait indefinitely.
         with pytest.raises(ConnectionResetError):
             b"".join(iter(lambda: client.recv(99), b""))
     with pytest.raises(PortalEndedError, match="the portal is stuck"):
@@ -83,7 +83,7 @@ def test_that_is_stuck(esps_portal: PortalController, esps_portal_address: Porta
 
 def test_that_is_well(esps_portal: PortalController, esps_portal_address: PortalAddress) -> None:
     assert_well(esps_portal, esps_portal_address)
-    # The one that was stuck comes to itself, and troubles nobody.
+    # The one that was stuck continues, and ends without harm.
     release.set()
     (thread,) = (t for t in threading.enumerate() if t.name == "esps-portal" and t is not now())
     thread.join(30)

@@ -1,4 +1,4 @@
-"""A suite in which every test is at fault in a way of its own."""
+"""A suite in which almost every test fails, each for a reason of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ask(portal: PortalController, request: str) -> str:
         return b"".join(iter(lambda: peer.recv(9999), b"")).decode()
 
 
-# ---- not as the stubs say ----------------------------------------------------------------------
+# ---- at teardown, for how the portal was used --------------------------------------------------
 
 
 def test_unmatched(esps_portal: PortalController) -> None:
@@ -82,7 +82,7 @@ def test_a_service_of_its_own_that_fails(esps_portal: PortalController) -> None:
     assert "failed" in ask(esps_portal, "a CALL price sku-2")
 
 
-# ---- at fault before that ----------------------------------------------------------------------
+# ---- before that -------------------------------------------------------------------------------
 
 
 def test_that_fails(esps_portal: PortalController) -> None:
@@ -126,7 +126,7 @@ def test_that_is_skipped(esps_portal: PortalController) -> None:
     pytest.skip("half-way")
 
 
-# ---- the portal dies ---------------------------------------------------------------------------
+# ---- because the portal dies -------------------------------------------------------------------
 
 
 def kill(portal: PortalController) -> None:
@@ -156,7 +156,7 @@ def test_that_is_well(esps_portal: PortalController, number: int) -> None:
     assert "a OK 9.99" in ask(esps_portal, "a CALL price sku-1")
 
 
-# ---- the marker is wrong -----------------------------------------------------------------------
+# ---- because of a wrong marker -----------------------------------------------------------------
 
 
 @pytest.mark.esps_portal(strickt=False)
