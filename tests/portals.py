@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -12,10 +13,13 @@ import trio
 import trio.testing
 
 from esps_portal import Limits, ServerConfig, serve
+from esps_portal.net.accept import ConnectionServer
 from esps_portal.product import PRODUCT
+from esps_portal.server.connection import accept_policy, portal_connection
 from esps_portal.server.serving import Listening
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.dispatch import Dispatcher
+from esps_portal.testing.pipes import MemoryStream, ServerEnd, memory_pair
 
 _PATIENCE = 30  # seconds of the wall clock
 _BEYOND_ALL_JUMPS = 1_000_000  # seconds of a clock that a test moves
@@ -121,10 +125,55 @@ async def running(
     """
     if portal is None:
         portal = builtin_portal(PRODUCT, Limits(**limits))  # type: ignore[arg-type]
-    moved = isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock)
     async with trio.open_nursery() as nursery:
         listening = await nursery.start(serve, ServerConfig(portal=portal, port=0, hold=hold))
         async with contextlib.AsyncExitStack() as stack:
-            with trio.fail_after(_BEYOND_ALL_JUMPS if moved else _PATIENCE):
+            with trio.fail_after(_BEYOND_ALL_JUMPS if _is_moved() else _PATIENCE):
                 yield Running(listening, stack)
         nursery.cancel_scope.cancel()
+
+
+@attrs.define(eq=False)
+class InMemory:
+    """A server whose one connection is a bounded stream in memory: a client may stop reading."""
+
+    client: MemoryStream
+    stream: ServerEnd
+    server: ConnectionServer
+    ended: trio.Event = attrs.field(factory=trio.Event)
+
+    async def send(self, data: bytes) -> None:
+        """Send, and let everybody act on it."""
+        await self.client.send_all(data)
+        await trio.testing.wait_all_tasks_blocked()
+
+    async def rest(self) -> bytes:
+        """Return all that comes until FIN."""
+        found = b""
+        while data := await self.client.receive_some():
+            found += data
+        return found
+
+
+@contextlib.asynccontextmanager
+async def in_memory(portal: Dispatcher) -> AsyncIterator[InMemory]:
+    """Serve one connection in memory; cancelled at the end."""
+    client, stream = memory_pair()
+    async with trio.open_nursery() as nursery:
+        handler = functools.partial(portal_connection, portal)
+        server = ConnectionServer(handler, accept_policy(portal.limits), nursery)
+        found = InMemory(client, stream, server)
+
+        async def serve() -> None:
+            await server.serve(stream, ("memory", 1))
+            found.ended.set()
+
+        nursery.start_soon(serve)
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(_BEYOND_ALL_JUMPS if _is_moved() else _PATIENCE):
+            yield found
+        nursery.cancel_scope.cancel()
+
+
+def _is_moved() -> bool:
+    return isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock)

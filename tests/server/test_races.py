@@ -1,27 +1,18 @@
-"""What comes in the same turn of the loop, in whatever order it is then looked at."""
+"""Events in the same turn of the loop: each order in which they are seen is right."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import socket
 
 import trio
 import trio.testing
 
-from esps_portal import CallContext, Limits, Portal
-from esps_portal.net.accept import ConnectionServer
-from esps_portal.server.connection import accept_policy, portal_connection
+from esps_portal import CallContext, Limits
 from esps_portal.services.builtin_portal import builtin_portal
-from esps_portal.testing.pipes import memory_pair
-from tests.portals import running
+from tests.portals import in_memory, running
 from tests.proxies import fill, proxied, reset, upstream
-
-
-def connections_of(portal: Portal, nursery: trio.Nursery) -> ConnectionServer:
-    handler = functools.partial(portal_connection, portal)
-    return ConnectionServer(handler, accept_policy(portal.limits), nursery)
 
 
 async def test_a_line_and_the_deadline(  # ESPS-END-8
@@ -60,8 +51,8 @@ async def test_a_proxy_has_room_for_so_many_too() -> None:
     assert all(line.startswith(b"* ESPS/1 ") for line in sorted(lines)[6:])
 
 
-async def test_the_portals_reset_and_octets_for_it() -> None:
-    """The write that meets the RST takes the error away from who waiters for it."""
+async def test_the_portals_reset_and_bytes_for_it() -> None:
+    """The write that meets the RST consumes the error that another task waits for."""
     for _ in range(8):
         async with upstream() as portal, proxied(portal.address) as front:
             client = await front.connect()
@@ -72,29 +63,21 @@ async def test_the_portals_reset_and_octets_for_it() -> None:
             assert await front.closed() == [("portal", "rst")]
 
 
-async def test_a_shutdown_and_a_cancel_that_cannot_be_told_yet() -> None:
+async def test_a_shutdown_and_a_cancel_whose_reply_cannot_be_sent_yet() -> None:
     # ESPS-VERB-18, ESPS-VERB-21
     portal = builtin_portal("test/1", Limits(drain=1000))
-    async with trio.open_nursery() as nursery:
-        server = connections_of(portal, nursery)
-        client, stream = memory_pair()
-        nursery.start_soon(server.serve, stream, ("memory", 1))
-        await client.send_all(b"s CALL stall\n" + b"p PING %b\n" % (b"x" * 5990) * 10)
+    async with in_memory(portal) as connection, trio.open_nursery() as nursery:
+        await connection.send(b"s CALL stall\n" + b"p PING %b\n" % (b"x" * 5990) * 10)
+        # Nothing is read, so these replies are stuck, and the last one among them.
+        await connection.send(b"p PING %b\n" % (b"x" * 5990) * 2 + b"c CANCEL s\n")
+        nursery.start_soon(connection.server.shut_down)
         await trio.testing.wait_all_tasks_blocked()
-        # Nothing is read, so these answers are stuck, and the last one among them.
-        await client.send_all(b"p PING %b\n" % (b"x" * 5990) * 2 + b"c CANCEL s\n")
-        await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(server.shut_down)
-        await trio.testing.wait_all_tasks_blocked()
-        said = b""
-        with trio.fail_after(30):
-            while data := await client.receive_some():
-                said += data
-        assert said.splitlines()[-3:] == [b"s ERR cancelled", b"* BYE closing", b"c OK"]
+        found = await connection.rest()
+        assert found.splitlines()[-3:] == [b"s ERR cancelled", b"* BYE closing", b"c OK"]
         nursery.cancel_scope.cancel()
 
 
-async def test_a_farewell_and_a_line_of_another_call() -> None:  # ESPS-TCP-10
+async def test_the_end_of_a_connection_and_a_line_of_another_call() -> None:  # ESPS-TCP-10
     portal = builtin_portal("test/1")
     may_speak, ended = trio.Event(), trio.Event()
 
@@ -106,20 +89,11 @@ async def test_a_farewell_and_a_line_of_another_call() -> None:  # ESPS-TCP-10
         finally:
             ended.set()
 
-    async with trio.open_nursery() as nursery:
-        server = connections_of(portal, nursery)
-        client, stream = memory_pair()
-        nursery.start_soon(server.serve, stream, ("memory", 1))
-        await client.send_all(b"l CALL late\n" + b"p PING %b\n" % (b"x" * 5990) * 10)
-        await trio.testing.wait_all_tasks_blocked()
-        await client.send_all(b"t CALL truncate 8000\n")
-        await trio.testing.wait_all_tasks_blocked()
+    async with in_memory(portal) as connection:
+        await connection.send(b"l CALL late\n" + b"p PING %b\n" % (b"x" * 5990) * 10)
+        await connection.send(b"t CALL truncate 8000\n")
         may_speak.set()
         await trio.testing.wait_all_tasks_blocked()
-        said = b""
-        with trio.fail_after(30):
-            while data := await client.receive_some():
-                said += data
-            await ended.wait()
-        assert said.endswith(b"\nt OK " + b"x" * 7995)
-        nursery.cancel_scope.cancel()
+        found = await connection.rest()
+        await ended.wait()
+        assert found.endswith(b"\nt OK " + b"x" * 7995)
