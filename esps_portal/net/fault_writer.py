@@ -1,10 +1,10 @@
 """Performs what faults make of units, on the one writer of a stream.
 
-It decides nothing: a plan is a list of actions (send, pause, hold, end), and this takes them one
-after another. It knows neither the protocol nor what a unit is.
+It decides nothing: a plan is a list of actions (send, pause, hold, end), performed one after
+another. A unit is whatever the caller says, such as a line.
 
-While one unit goes out in pieces no other may come between them: each waits its turn. What cannot
-wait, such as the end of the connection, first completes the unit that is partly sent.
+While one unit is sent in pieces no other may come between them: each waits its turn. Whoever cannot
+wait calls `complete` or `release`: the unit that is partly sent then goes out whole.
 """
 
 from __future__ import annotations
@@ -19,13 +19,18 @@ from esps_portal.net.writer import Writer
 
 
 class FaultWriter:
-    """Takes the actions of faults; see the module.
+    """Performs the actions of faults; see the module.
 
     Args:
-        nursery: where held units wait for their time.
+        nursery: where held units wait until they are released.
         on_end: called with how a fault ends the connection: ``close``, ``reset``, ``half-close``
-            or ``stall``. Everything before it has been sent.
-        on_broken: called when the peer has reset the connection while nobody else was writing.
+            or ``stall``. What comes before it may still wait in `Writer.outgoing`.
+        on_broken: called when the peer resets the connection while held units are sent.
+
+    Attributes:
+        pending: how many units are under way, the delayed ones among them.
+        has_ended: set by the owner once the connection ends: what is partly sent is completed, and
+            no other unit is sent.
     """
 
     def __init__(
@@ -39,21 +44,19 @@ class FaultWriter:
         self._nursery = nursery
         self._on_end = on_end
         self._on_broken = on_broken
-        # Held while a unit goes out in pieces; and the actions that are left of that unit.
+        # Taken while a unit is sent in pieces; and the actions that are left of that unit.
         self._turn = trio.Lock()
         self._current: deque[Action] = deque()
         self._pause = trio.CancelScope()
         self._is_hurried = False
         self._held: list[bytes] = []
         self._held_replies = 0
-        #: How many units are under way, the late ones among them.
         self.pending = 0
-        #: The connection ends: what is out in part is completed, and nothing else is sent.
         self.has_ended = False
 
     @property
     def is_busy(self) -> bool:
-        """Whether a unit is out in part: another one has to take its turn."""
+        """Whether a unit is partly sent: another one has to wait its turn."""
         return self._turn.locked()
 
     @property
@@ -62,20 +65,17 @@ class FaultWriter:
         return not self.pending and not self._held
 
     async def until_idle(self) -> None:
-        """Wait until no unit is out in part."""
+        """Wait until no unit is partly sent."""
         async with self._turn:
             pass
 
-    async def write(self, unit: bytes, *, must_send: bool) -> None:
-        """Send a unit to which no fault happens, when it is its turn."""
-        await self.perform([Send(unit)], must_send=must_send)
-
     async def perform(self, actions: Iterable[Action], *, must_send: bool) -> None:
-        """Take the actions of one unit.
+        """Perform the actions of one unit.
 
         Args:
-            must_send: an interruption sends at once what is left. Otherwise the unit is dropped as
-                long as nothing of it is out; once something is, it is completed in any case.
+            must_send: what becomes of a unit that is interrupted before anything of it is sent:
+                it is sent at once, or dropped. One that is partly sent is completed, and its end,
+                if any, happens.
 
         Raises:
             trio.BrokenResourceError: the peer has reset the connection.
@@ -83,7 +83,7 @@ class FaultWriter:
         left = deque(actions)
         self.pending += 1
         try:
-            # Until something of it is out nobody else has to wait for it.
+            # As long as nothing of it is sent nobody else has to wait for it.
             while left and isinstance(first := left[0], Pause):
                 left.popleft()
                 await trio.sleep(first.seconds)
@@ -93,16 +93,16 @@ class FaultWriter:
                         # It may have been cancelled while it waited, and answered already.
                         await trio.lowlevel.checkpoint_if_cancelled()
                     await self._perform_in_turn(left)
+        except trio.BrokenResourceError:
+            left.clear()
+            raise
         finally:
             self.pending -= 1
-            if left is self._current:
-                self.complete()
-            elif left and must_send and not self.has_ended:
-                self.complete()
-                self._writer.outgoing += _bytes_of(left)
+            if left and (left is self._current or (must_send and not self.has_ended)):
+                self._send_rest(left)
 
     def complete(self) -> None:
-        """Send at once what is left of the unit that is out in part; its end, if any, stays."""
+        """Let the rest of the unit that is partly sent go out at once; its end still happens."""
         left = self._current
         self._writer.outgoing += _bytes_of(left)
         ends = [action for action in left if isinstance(action, End)]
@@ -111,25 +111,33 @@ class FaultWriter:
         self._pause.cancel()
 
     def release(self) -> None:
-        """Send at once what is held back, after what is out in part."""
+        """Let what is held back go out at once, after the unit that is partly sent."""
         self.complete()
         self._writer.outgoing += b"".join(self._held)
         self._held, self._held_replies = [], 0
 
     async def hurry_after(self, seconds: float) -> None:
-        """Wait, then complete what is out in part, and pause within units no more."""
+        """Wait that many seconds, then `complete`, and never again pause within a unit."""
         await trio.sleep(seconds)
         self._is_hurried = True
         self.complete()
+
+    def _send_rest(self, left: deque[Action]) -> None:
+        """Let what was interrupted happen at once."""
+        self.complete()
+        self._writer.outgoing += _bytes_of(left)
+        for action in left:
+            if isinstance(action, End):
+                self._on_end(action.how)
 
     async def _perform_in_turn(self, left: deque[Action]) -> None:
         await self._writer.flush()
         if not self.has_ended:
             self._current = left
             while left:
-                await self._take(left.popleft())
+                await self._perform_one(left.popleft())
 
-    async def _take(self, action: Action) -> None:
+    async def _perform_one(self, action: Action) -> None:
         if isinstance(action, Send):
             self._writer.outgoing += action.data
             await self._writer.flush()
@@ -139,7 +147,6 @@ class FaultWriter:
         elif isinstance(action, Hold):
             self._hold(action)
         else:
-            await self._writer.flush()
             self._on_end(action.how)
 
     def _hold(self, hold: Hold) -> None:
@@ -154,8 +161,8 @@ class FaultWriter:
         await trio.sleep(seconds)
         try:
             async with self._turn:
-                # Only now: whatever is said before that comes after what is held.
-                if held is self._held:
+                # Still held: it is not yet released, by what had to come after it or by an end.
+                if held is self._held and not self.has_ended:
                     self.release()
             await self._writer.flush()
         except trio.BrokenResourceError:

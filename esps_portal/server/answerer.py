@@ -17,7 +17,7 @@ from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
 from esps_portal.net.writer import HIGH_WATER
 from esps_portal.protocol.lines import LineEvent, Skipped, Unterminated
 from esps_portal.protocol.messages import Notice, Reply, Request, readable_request
-from esps_portal.protocol.server_connection import Cancel, Quit, ServerConnection
+from esps_portal.protocol.server_connection import Cancel, Quit, ServerConnection, State
 from esps_portal.server.call_tasks import CallTasks
 from esps_portal.server.endings import EndReason
 from esps_portal.server.observer import ConnectionObserver, Exchange
@@ -100,10 +100,14 @@ class Answerer:
         """Whether a CANCEL waits for the end of its call."""
         return self._cancelling is not None
 
-    async def answer_lines(self) -> None:
-        """Answer what has been received, in order, and send the answers."""
+    async def answer_lines(self, now: float) -> None:
+        """Answer what was received, in order, and send the replies.
+
+        Args:
+            now: seconds on trio's clock.
+        """
         read, answer, caller = self._protocol.read, self._portal.answer, self._caller
-        observer, outgoing, now = self._observer, self._writer.outgoing, trio.current_time()
+        observer, outgoing = self._observer, self._writer.outgoing
         is_watched = self._is_watched
         for line in self._protocol.lines:
             if is_watched:
@@ -134,9 +138,8 @@ class Answerer:
         """Whether each line is looked at: a fault may strike it, or somebody is notified of it."""
         if self._observer is not None and self._observer.is_heard:
             return True
-        if self._faults is not None and self._faults.in_force:
-            return True
-        return self._replies.is_busy
+        faults = self._faults
+        return faults is not None and (bool(faults.in_force) or self._replies.is_busy)
 
     async def _answer_watched(self, line: LineEvent) -> None:
         """Answer a line that a fault may strike, or of which somebody is notified at once."""
@@ -213,15 +216,19 @@ class Answerer:
             exchange.end(ABORTED)  # it came too late to be answered
 
     async def _reply(self, line: bytes, exchange: Exchange) -> None:
-        state = FAULTED if exchange.plan else REPLIED if line else ABORTED
         try:
             await self._replies.write(line, exchange, final=True, must_send=True)
         finally:
-            exchange.end(state, line)
+            if exchange.plan is not None:
+                exchange.end(FAULTED, line)
+            elif line and not self._replies.is_final:
+                exchange.end(REPLIED, line)
+            else:
+                exchange.end(ABORTED)
 
     async def _begin_cancel(self, cancel: Cancel, exchange: Exchange) -> None:
         reply = cancel.final_reply.encode()
-        self._replies.say(reply)
+        self._replies.append(reply)
         self._calls.cancel(cancel.call, reply)
         self._cancelling = cancel, exchange
         await self._writer.flush()
@@ -236,7 +243,7 @@ class Answerer:
         if self._cancelling is not None:  # in a drain two tasks wait here
             self._cancelling = None
             reply = self._protocol.cancelled(cancel).encode()
-            self._replies.say(reply)
+            self._replies.append(reply)
             exchange.end(REPLIED, reply)
 
     def _is_answered_later(self, exchange: Exchange) -> bool:
@@ -244,28 +251,31 @@ class Answerer:
         waits = self._cancelling is not None and exchange is self._cancelling[1]
         return waits or exchange is self._quit
 
-    # -- the end of a drain
+    # -- the end
 
-    def refuse_what_runs(self) -> None:
-        """End the drain: refuse each call that still runs, and a CANCEL that waits for one."""
+    def end_drain(self) -> None:
+        """Refuse each call that still runs, and a CANCEL that waits for one; answer the QUIT."""
         self._replies.release()
         for refused in self._protocol.expire():
             reply = refused.encode()
-            self._replies.say(reply)
+            self._replies.append(reply)
             if self._cancelling is not None and self._cancelling[0].tag == refused.tag:
                 self._cancelling[1].end(REPLIED, reply)
             else:
                 self._calls.refused(refused.tag, reply)
+        if self._protocol.state is not State.ENDED and (last := self._protocol.drained()):
+            line = last.encode()
+            self._replies.append(line)
+            if self._quit is not None:
+                self._quit.end(REPLIED, line)
 
-    def answer_quit(self, reply: Reply) -> None:
-        """Answer the QUIT, which was read before."""
-        line = reply.encode()
-        self._replies.say(line)
-        if self._quit is not None:
-            self._quit.end(REPLIED, line)
+    def note_unanswered(self) -> None:
+        """Note what was received and is not answered: the client has gone."""
+        for line in self._protocol.lines:
+            self._note(line).end(ABORTED)
 
     def abort(self) -> None:
-        """Note what will never be answered."""
+        """Note that a CANCEL or a QUIT that waits is never answered."""
         for unanswered in (self._cancelling and self._cancelling[1], self._quit):
             if unanswered is not None:
                 unanswered.end(ABORTED)

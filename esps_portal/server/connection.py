@@ -1,9 +1,9 @@
 """One TCP connection: reads, has the portal answer, writes, and ends as `ENDINGS` says.
 
 Three kinds of task meet here: the reader, whose lines an `Answerer` answers in order; a task for
-each running call (`CallTasks`); and the server's watch, which ends what is idle or unread. Their
-lines leave through one `ReplyWriter`, faults or not. What happens is noted by an observer, if there
-is one.
+each running call (`CallTasks`); and the server's watch, which ends what is idle or unread. They
+all write through one `ReplyWriter`. `PortalConnection` reads top down: it reads lines until an end
+is due, then ends. An observer, if there is one, notes what happens.
 """
 
 from __future__ import annotations
@@ -30,26 +30,29 @@ from esps_portal.server.observer import ConnectionObserver
 from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.services.dispatch import Call, Dispatcher
 
-# Of the drain: what is out in part then is completed, so that its call has ended when the drain
-# is over and no call is refused that has been answered.
+# Share of the drain after which faults complete at once what is partly sent: its call then ends
+# before the drain does, and no call is refused that has been answered.
 _HURRY_AFTER = 0.5
 
 
 class PortalConnection:
-    """Serves one client. `run` is its whole life; `shut_down` and `expire` may come at any time.
+    """Serves one client. `run` is its whole life; the other methods may be called at any time.
 
     Args:
+        remote: the client's address and port.
         observer: notes what happens; `None`: nobody does.
         faults: are asked about each request; `None`: there never are any.
-        in_order: whether what follows a call of a service waits until that call has ended.
+        in_order: whether what follows a call waits until that call has ended.
     """
 
     __slots__ = (
         "_active",
         "_answerer",
         "_calls",
+        "_draining",
         "_faults",
         "_limits",
+        "_mute",
         "_nursery",
         "_observer",
         "_peer_has_ended",
@@ -93,7 +96,11 @@ class PortalConnection:
         # When a line last came; seconds on trio's clock.
         self._active = self._writer.progress
         self._peer_has_ended = False
+        # The three things that a connection waits in: an end interrupts the first, a final one the
+        # second too, and a shutdown the third.
         self._reading = trio.CancelScope()
+        self._draining = trio.CancelScope()
+        self._mute = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
 
     async def run(self) -> None:
@@ -102,10 +109,13 @@ class PortalConnection:
             async with trio.open_nursery() as self._nursery:
                 self._answerer.begin(self._nursery)
                 try:
-                    await self._serve()
+                    await self._read_until_end()
+                    await self._end()
                 except trio.BrokenResourceError:
                     self._replies.end_for(EndReason.BROKEN)
-                self._tasks.cancel_scope.cancel()
+                if self._replies.end is EndReason.BROKEN:
+                    await self._note_unread()
+                self._nursery.cancel_scope.cancel()
         finally:
             self._close()
 
@@ -119,19 +129,20 @@ class PortalConnection:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it only waits for the client's next line, and no fault has work left."""
+        """Whether it only waits for the client's next line, and no fault is under way."""
         if self._nursery is None or self._replies.end is not None or self._replies.has_work:
             return False
         return self._protocol.is_at_rest and not self._stream.has_input()
 
     def begin_anew(self) -> None:
-        """The journal was emptied: this connection stays, and is noted and numbered anew."""
+        """Note the connection again, under a new number: the journal was emptied."""
         if self._observer is not None:
             self._observer.begin_anew()
 
     def shut_down(self) -> None:
-        """Shut down gracefully: say so, let running calls end, end."""
+        """Shut down gracefully: notify the client, and let running calls end."""
         self._replies.end_for(EndReason.SHUTDOWN)
+        self._mute.cancel()
 
     @property
     def deadline(self) -> float:
@@ -139,39 +150,33 @@ class PortalConnection:
         writer, replies, protocol = self._writer, self._replies, self._protocol
         if writer.is_sending:
             return writer.progress + self._limits.stall
-        # Who waits for an answer is not idle.
+        # A client that waits for a reply is not idle.
         if protocol.state is not State.OPEN or protocol.running or replies.is_delaying:
             return math.inf
         active = max(writer.progress, self._active, self._calls.last_ended, replies.last_delayed)
         return active + self._limits.idle
 
     def expire(self) -> None:
-        """Act on a deadline that has passed: tell an idle client, cut off one that never reads."""
+        """Act on a deadline that has passed: end an idle connection, reset an unread one."""
         if not self._writer.is_sending:
             self._replies.end_for(EndReason.IDLE)
         elif not self._writer.has_progressed():
             self._replies.end_for(EndReason.UNREAD)
 
-    @property
-    def _tasks(self) -> trio.Nursery:
-        assert self._nursery is not None  # noqa: S101 - `run` has opened it
-        return self._nursery
-
     # -- the reader
 
-    async def _serve(self) -> None:
+    async def _read_until_end(self) -> None:
         if self._is_refused_by_fault():
             self._replies.end_for(EndReason.CLOSE)
-        else:
-            self._replies.say(Notice(VERSION, (self._portal.product.encode(),)).encode())
+            return
+        self._replies.append(Notice(VERSION, (self._portal.product.encode(),)).encode())
+        with self._reading:
+            await self._read_lines()
+        # A line may come in the very moment in which the connection is found idle.
+        while self._replies.end is EndReason.IDLE and self.deadline > trio.current_time():
+            self._replies.end, self._reading = None, trio.CancelScope()
             with self._reading:
-                await self._converse()
-            # A line may come in the very moment in which the client is found idle.
-            while self._replies.end is EndReason.IDLE and self.deadline > trio.current_time():
-                self._replies.end, self._reading = None, trio.CancelScope()
-                with self._reading:
-                    await self._converse()
-        await self._finish()
+                await self._read_lines()
 
     def _is_refused_by_fault(self) -> bool:
         if self._faults is None or self._observer is None:
@@ -183,22 +188,21 @@ class PortalConnection:
             record.fault = str(fault)
         return fault is not None
 
-    async def _converse(self) -> None:
+    async def _read_lines(self) -> None:
         protocol = self._protocol
-        # What is left of an interrupted turn; and the greeting leaves.
-        await self._answerer.answer_lines()
+        # Sends the greeting, or answers what was left when reading was interrupted.
+        await self._answerer.answer_lines(trio.current_time())
         while protocol.state is State.OPEN or protocol.state is State.CLOSING:
             data = await self._stream.receive()
             if not data:
                 self._peer_has_ended = True
                 protocol.end_of_input()
                 return
+            now = trio.current_time()
             if b"\n" in data:
-                self._active = trio.current_time()
+                self._active = now
             if protocol.receive(data):
-                await self._answerer.answer_lines()
-                if self._replies.is_final:
-                    return
+                await self._answerer.answer_lines(now)
         if protocol.state is State.ENDED:
             self._replies.end_for(EndReason.FATAL)
 
@@ -207,72 +211,68 @@ class PortalConnection:
     def _on_end(self, reason: EndReason) -> None:
         """Stop what the end of the connection stops."""
         self._reading.cancel()
+        if self._replies.is_final:
+            self._draining.cancel()
         if reason is EndReason.BROKEN:
             self._calls.cancel_all()
-        elif reason in (EndReason.ABORTED, EndReason.UNREAD):
-            if self._nursery is not None:
-                self._nursery.cancel_scope.cancel()
-        elif reason is EndReason.HALF_CLOSE:
-            self._send_eof()
+        elif reason in (EndReason.ABORTED, EndReason.UNREAD) and self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
 
-    async def _finish(self) -> None:
+    async def _end(self) -> None:
         """End as the table says (specification, section Ends)."""
+        if not self._replies.is_final:
+            await self._say_last_lines()
+        self._calls.cancel_all()  # nothing of theirs would be sent
+        how = self._replies.ending.how  # a fault may have ended the drain
+        if how in (How.FIN, How.RST):
+            self._replies.release()
+        if how is not How.GONE:
+            await self._writer.send_everything()
+        if how in (How.FIN, How.MUTE_AFTER_FIN):
+            self._send_eof()
+        if how is How.FIN:
+            with trio.move_on_after(self._limits.linger):
+                await self._discard_input()
+        elif how in (How.MUTE, How.MUTE_AFTER_FIN):
+            with self._mute, trio.move_on_after(self._limits.idle):
+                await self._discard_input()
+                self._peer_has_ended = True
+
+    async def _say_last_lines(self) -> None:
         protocol, replies = self._protocol, self._replies
-        if replies.ending.how is How.MUTE:
-            await self._stay_mute()
-            return
         replies.release()
         if replies.end is EndReason.IDLE:
-            replies.say(protocol.idle().encode())
+            replies.append(protocol.idle().encode())
         elif replies.end is EndReason.SHUTDOWN and (notice := protocol.shut_down()):
-            replies.say(notice.encode())
+            replies.append(notice.encode())
         if replies.ending.drains and protocol.state is not State.ENDED:
-            await self._drain()
-        self._calls.cancel_all()  # nothing of theirs would be sent
-        if replies.ending.how is How.RST:
-            await self._writer.flush()
-        elif replies.ending.how is How.FIN:
-            await self._writer.send_everything()
-            self._send_eof()
-            with trio.move_on_after(self._limits.linger):
-                while await self._stream.receive():
-                    pass
-
-    async def _stay_mute(self) -> None:
-        """Hear everything, until the client, the server or its patience has enough."""
-        self._calls.cancel_all()
-        self._reading = trio.CancelScope()
-        with self._reading, trio.move_on_after(self._limits.idle):
-            while await self._stream.receive():
-                pass
-            self._peer_has_ended = True
+            with self._draining:
+                await self._drain()
+                self._answerer.end_drain()
 
     async def _drain(self) -> None:
         """Let running calls end, within the limit; go on reading, so that none is blocked."""
-        protocol, replies = self._protocol, self._replies
-        self._tasks.start_soon(replies.hurry_after, self._limits.drain * _HURRY_AFTER)
+        assert self._nursery is not None  # noqa: S101 - `run` has opened it
+        self._nursery.start_soon(self._replies.hurry_after, self._limits.drain * _HURRY_AFTER)
         await self._writer.flush()
-        if protocol.running or self._answerer.is_cancelling:
+        if self._protocol.running or self._answerer.is_cancelling:
             with trio.move_on_after(self._limits.drain):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._read_on)
                     await self._calls.until_all_ended()
                     await self._answerer.await_cancelled()
                     nursery.cancel_scope.cancel()
-        self._answerer.refuse_what_runs()
-        if protocol.state is not State.ENDED and (last := protocol.drained()):
-            self._answerer.answer_quit(last)
 
     async def _read_on(self) -> None:
-        """Read during the drain: after QUIT to throw away, after BYE to refuse."""
+        """Read during the drain: after QUIT to discard, after BYE to refuse."""
         protocol = self._protocol
         try:
             # What came after a CANCEL is answered after it.
             await self._answerer.await_cancelled()
-            await self._answerer.answer_lines()
+            await self._answerer.answer_lines(trio.current_time())
             while data := await self._stream.receive():
                 if protocol.receive(data):
-                    await self._answerer.answer_lines()
+                    await self._answerer.answer_lines(trio.current_time())
                 if protocol.state is State.ENDED:
                     break
             protocol.end_of_input()
@@ -281,18 +281,32 @@ class PortalConnection:
         except trio.BrokenResourceError:
             self._replies.end_for(EndReason.BROKEN)
 
+    async def _discard_input(self) -> None:
+        while await self._stream.receive():
+            pass
+
+    async def _note_unread(self) -> None:
+        """Note what the client had sent before it reset the connection; none of it is executed."""
+        if self._observer is None or self._protocol.state is State.ENDED:
+            return
+        self._answerer.note_unanswered()
+        with contextlib.suppress(trio.BrokenResourceError):
+            while self._stream.has_input() and (data := await self._stream.receive()):
+                self._protocol.receive(data)
+                self._answerer.note_unanswered()
+
     def _send_eof(self) -> None:
         """Send FIN: nothing more comes."""
         self._stream.send_eof()
         if self._observer is not None:
-            self._observer.closing(*self._first_to_close())
+            self._observer.sent_fin(*self._first_to_close())
 
     def _close(self) -> None:
         if self._replies.ending.how in (How.RST, How.RST_AT_ONCE):
             self._stream.abort()
         else:
             if self._is_interrupted:
-                # No time to wait, but time for one last line.
+                # There is no time to wait, but to send one last line.
                 with contextlib.suppress(trio.BrokenResourceError):
                     self._stream.send_now(Notice(b"BYE", (b"closing",)).encode())
             self._stream.close(self._limits.stall)
@@ -304,7 +318,7 @@ class PortalConnection:
 
     @property
     def _is_interrupted(self) -> bool:
-        """Whether it was cancelled from outside, between two lines."""
+        """Whether it was cancelled from outside, and not within a line."""
         is_open = self._protocol.state is State.OPEN and self._replies.end is None
         return is_open and not self._writer.outgoing
 
@@ -313,9 +327,9 @@ class PortalConnection:
             return first
         if self._peer_has_ended:
             return "client", "fin"
-        # If everything was sent, FIN was or was about to be: what broke then came second.
-        said = self._protocol.state is State.ENDED and not self._writer.outgoing
-        if self._replies.end is EndReason.BROKEN and not said:
+        # If everything was sent, FIN was or was about to be: the reset came second.
+        was_last_sent = self._protocol.state is State.ENDED and not self._writer.outgoing
+        if self._replies.end is EndReason.BROKEN and not was_last_sent:
             return "client", "rst"
         return "portal", "fin"
 

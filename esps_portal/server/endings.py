@@ -1,7 +1,7 @@
 """Why a connection ends, and what it then does: one table (specification, section Ends).
 
-A connection ends once. A reason of a higher rank replaces one of a lower rank; of the same rank the
-first one stays.
+A reason of a higher rank replaces one of a lower rank; of the same rank the first one stays. From
+rank 2 on no line is added any more.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class How(enum.Enum):
     FIN = "FIN after the last byte, then discard input until EOF, bounded; close"
     RST = "RST after the last byte"
     RST_AT_ONCE = "RST, whatever is still unsent"
-    MUTE = "send nothing more, and read on until the client or the server ends"
+    MUTE = "send nothing more, discard input until the client or the server ends; close"
+    MUTE_AFTER_FIN = "FIN after the last byte, then the same"
     GONE = "the client has gone: just close"
 
 
@@ -42,11 +43,11 @@ class Ending:
     """What a connection does when it ends.
 
     Attributes:
-        rank: see the module. From 1 on nothing more is said.
-        how: the way it is closed.
+        rank: see the module.
+        how: how the connection is closed.
         first: who closes first, and with what, as a journal has it; `None`: it depends on the
             client.
-        drains: running calls get time to end, and the rest is refused.
+        drains: running calls get time to end; those that do not are refused.
     """
 
     rank: int
@@ -54,19 +55,24 @@ class Ending:
     first: tuple[str, str] | None = None
     drains: bool = False
 
+    @property
+    def is_final(self) -> bool:
+        """Whether no line is added any more."""
+        return self.rank > 1
+
 
 ENDINGS = {
-    EndReason.FINISHED: Ending(0, How.FIN, drains=True),
-    EndReason.FATAL: Ending(0, How.FIN),
-    EndReason.IDLE: Ending(0, How.FIN),
-    EndReason.SHUTDOWN: Ending(0, How.FIN, drains=True),
-    EndReason.STALL: Ending(1, How.MUTE),
-    EndReason.BROKEN: Ending(2, How.GONE),
-    EndReason.CLOSE: Ending(2, How.FIN, ("portal", "fin")),
-    EndReason.RESET: Ending(2, How.RST, ("portal", "rst")),
-    EndReason.HALF_CLOSE: Ending(2, How.MUTE, ("portal", "fin")),
-    EndReason.UNREAD: Ending(3, How.RST_AT_ONCE, ("portal", "rst")),
-    EndReason.ABORTED: Ending(3, How.RST_AT_ONCE, ("portal", "rst")),
+    EndReason.IDLE: Ending(0, How.FIN),  # a line or a shutdown may come in that very moment
+    EndReason.FINISHED: Ending(1, How.FIN, drains=True),
+    EndReason.FATAL: Ending(1, How.FIN),
+    EndReason.SHUTDOWN: Ending(1, How.FIN, drains=True),
+    EndReason.STALL: Ending(2, How.MUTE),
+    EndReason.BROKEN: Ending(3, How.GONE),
+    EndReason.CLOSE: Ending(3, How.FIN, ("portal", "fin")),
+    EndReason.RESET: Ending(3, How.RST, ("portal", "rst")),
+    EndReason.HALF_CLOSE: Ending(3, How.MUTE_AFTER_FIN, ("portal", "fin")),
+    EndReason.UNREAD: Ending(4, How.RST_AT_ONCE, ("portal", "rst")),
+    EndReason.ABORTED: Ending(4, How.RST_AT_ONCE, ("portal", "rst")),
 }
 
 #: The end that a fault names.

@@ -100,8 +100,8 @@ class ConnectionObserver:
         record = self._journal.received("tcp", self._remote, self.record, data, request, now)
         return Exchange(None, record, self._journal)
 
-    def closing(self, by: str, how: str) -> None:
-        """The portal has sent its FIN, though the client may keep its side open for long."""
+    def sent_fin(self, by: str, how: str) -> None:
+        """Note who closes first, and how, once FIN is sent: the client may stay open for long."""
         self.record.closed_by, self.record.how = by, how
 
     def closed(self, by: str, how: str) -> None:

@@ -1,6 +1,6 @@
-"""What a connection says: lines as they are, or as a fault has them; none after the end.
+"""The lines that a connection sends: plainly, or as a fault changes them; none after the end.
 
-It holds why the connection ends, since that decides whether anything more may be said.
+It holds why the connection ends, since that decides whether a line may still be added.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from esps_portal.faults.plan import Action
+from esps_portal.faults.plan import Action, Send
 from esps_portal.net.fault_writer import FaultWriter
 from esps_portal.net.streams import Stream
 from esps_portal.net.writer import Writer
@@ -21,12 +21,12 @@ class ReplyWriter:
     """Writes the lines of one connection.
 
     Args:
-        on_end: called with each reason for an end, also where the connection ends already.
+        on_end: called with the reason for the end, and with each that replaces it.
 
     Attributes:
-        writer: adding to `Writer.outgoing` directly is for lines that no fault may touch.
-        end: why the connection ends; `None`: it does not.
-        last_delayed: when a fault last let a line pass; seconds on trio's clock.
+        writer: lines may be added to `Writer.outgoing` directly while `is_busy` is false.
+        end: why the connection ends; `None`: it does not, or because the client has finished.
+        last_delayed: when a fault was last performed; seconds on trio's clock.
     """
 
     __slots__ = ("_faults", "_on_end", "end", "last_delayed", "writer")
@@ -41,13 +41,13 @@ class ReplyWriter:
 
     # -- lines
 
-    def say(self, line: bytes) -> None:
-        """Add a line that comes after all that is held back."""
+    def append(self, line: bytes) -> None:
+        """Add a line at once, after what is out in part and what is held back."""
         self.release()
         self.writer.outgoing += line
 
     async def write(self, line: bytes, exchange: Exchange, *, final: bool, must_send: bool) -> None:
-        """Add a line of a reply, or take the actions that a fault has made of it.
+        """Add a line of a reply, or perform what a fault makes of it; nothing after the end.
 
         Args:
             final: it is the last line of the reply.
@@ -61,12 +61,12 @@ class ReplyWriter:
         if exchange.plan is not None:
             await self.perform(exchange.plan.line(line, final=final), must_send=must_send)
         elif self._faults is not None and self._faults.is_busy:
-            await self._faults.write(line, must_send=must_send)
+            await self.perform([Send(line)], must_send=must_send)
         else:
             self.writer.outgoing += line
 
     async def perform(self, actions: Iterable[Action], *, must_send: bool) -> None:
-        """Take the actions of a fault; see `FaultWriter.perform`."""
+        """Perform the actions of a fault; see `FaultWriter.perform`."""
         assert self._faults is not None  # noqa: S101 - `expect_fault` came first
         try:
             await self._faults.perform(actions, must_send=must_send)
@@ -81,7 +81,7 @@ class ReplyWriter:
     # -- faults
 
     def expect_fault(self, nursery: trio.Nursery) -> None:
-        """A fault has struck a request: be ready to perform it."""
+        """Be ready to perform a fault, which has struck a request."""
         if self._faults is None:
             self._faults = FaultWriter(
                 self.writer,
@@ -97,7 +97,7 @@ class ReplyWriter:
 
     @property
     def is_delaying(self) -> bool:
-        """Whether a fault holds a line back, or lets it wait."""
+        """Whether a fault delays a line."""
         return self._faults is not None and self._faults.pending > 0
 
     @property
@@ -126,13 +126,13 @@ class ReplyWriter:
 
     @property
     def is_final(self) -> bool:
-        """Whether all has been said."""
-        return self.end is not None and ENDINGS[self.end].rank > 0
+        """Whether no line is added any more."""
+        return self.end is not None and self.ending.is_final
 
     def end_for(self, reason: EndReason) -> None:
         """Have the connection end, unless it ends already for a reason of at least that rank."""
-        if self.end is None or ENDINGS[reason].rank > ENDINGS[self.end].rank:
+        if self.end is None or ENDINGS[reason].rank > self.ending.rank:
             self.end = reason
             if self.is_final and self._faults is not None:
                 self._faults.has_ended = True
-        self._on_end(reason)
+            self._on_end(reason)
