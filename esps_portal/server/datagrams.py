@@ -85,9 +85,11 @@ class PortalDatagrams:
         self._protocol = protocol
         self._observer = observer
         self._faults = faults
-        # `run` opens the one, for what takes longer than one datagram, and makes the other.
+        # `run` opens the first, for what takes longer than one datagram, and makes the second.
         self._nursery: trio.Nursery
         self._writer: DatagramFaultWriter
+        # Sends a reply that no fault changes; without faults nothing has to count them.
+        self._send = self._socket.send
         self._calls: set[trio.CancelScope] = set()
         # Those of them that end without an answer.
         self._aborted: set[trio.CancelScope] = set()
@@ -97,6 +99,8 @@ class PortalDatagrams:
         """Answer what comes until cancelled or closed."""
         async with trio.open_nursery() as self._nursery:
             self._writer = DatagramFaultWriter(self._socket, self._nursery)
+            if self._faults is not None:
+                self._send = self._writer.send
             await self._socket.run(self._handle)
             self._nursery.cancel_scope.cancel()
 
@@ -147,7 +151,8 @@ class PortalDatagrams:
         if not isinstance(request, Request):
             self._answer_unexecuted(line, request, sender, now)
             return
-        caller = DatagramCaller("udp", *sender.remote, protocol, request, sender, line)
+        address = sender.address
+        caller = DatagramCaller("udp", address[0], address[1], protocol, request, sender, line)
         if observer is not None and (observer.is_heard or (self._faults and self._faults.in_force)):
             self._execute_watched(caller, now)
         else:
@@ -162,7 +167,7 @@ class PortalDatagrams:
             state = REPLAYED if isinstance(found, Repeat) else REPLIED if reply else ABORTED
             self._observer.not_executed(line, state, reply or b"", sender.remote, now)
         if reply is not None:
-            self._writer.send(reply, sender)
+            self._send(reply, sender)
 
     def _execute_watched(self, caller: DatagramCaller, now: float) -> None:
         """Execute a request that a fault may strike, or of which somebody is notified at once."""
@@ -195,7 +200,7 @@ class PortalDatagrams:
         reply = found.answer if isinstance(found, Repeat) else found
         self._note(caller, now).end(REPLAYED, reply or b"")
         if reply is not None:
-            self._writer.send(reply, caller.sender)
+            self._send(reply, caller.sender)
 
     def _execute(self, caller: DatagramCaller, now: float) -> None:
         request = caller.request
@@ -233,10 +238,10 @@ class PortalDatagrams:
             # Nearly every request takes this path.
             if observer is not None:
                 observer.answered(caller.line, reply, sender.remote, now)
-            self._writer.send(reply, sender)
+            self._send(reply, sender)
         elif caller.exchange.plan is None:
             caller.exchange.end(REPLIED, reply)
-            self._writer.send(reply, sender)
+            self._send(reply, sender)
         else:
             caller.exchange.end(FAULTED, reply)
             self._writer.perform(caller.exchange.plan.datagram(reply), sender)
@@ -250,9 +255,14 @@ class PortalDatagrams:
         replies: list[Reply] = []
         try:
             with scope:
-                replies = await self._collect(call)
-            if not replies:
-                replies = [self._cut_short(call.tag)]
+                await self._collect(call, replies)
+            if scope.cancelled_caught:
+                replies.append(self._cut_short(call.tag))
+            if (
+                sum(len(reply.encode()) for reply in replies[:-1])
+                > self._portal.limits.max_datagram
+            ):
+                replies = [Reply(call.tag, ERR, tuple(word.encode() for word in _NO_ROOM))]
             now = trio.current_time()
             reply = self._protocol.finish(remembered, replies, now)
             if scope not in self._aborted:
@@ -270,9 +280,8 @@ class PortalDatagrams:
             self._aborted.discard(scope)
             self._one_ended.unpark_all()
 
-    async def _collect(self, call: Call) -> list[Reply]:
-        """Run a call and return all lines of its answer."""
-        replies: list[Reply] = []
+    async def _collect(self, call: Call, replies: list[Reply]) -> None:
+        """Run a call, and append each line of its reply as it comes."""
         room = self._portal.limits.max_datagram
 
         async def collect(reply: Reply) -> None:
@@ -285,10 +294,7 @@ class PortalDatagrams:
             await trio.lowlevel.checkpoint()
 
         call.send = collect
-        final = await call.run()
-        if room < 0:
-            return [Reply(call.tag, ERR, tuple(word.encode() for word in _NO_ROOM))]
-        return [*replies, final]
+        replies.append(await call.run())
 
     def _cut_short(self, tag: bytes) -> Reply:
         if self._protocol.closing:

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from esps_portal import Limits, Portal
+from esps_portal import CallContext, Limits, Portal
 from esps_portal.protocol.messages import Request
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.service import CloseAfter
@@ -297,3 +297,37 @@ async def test_closing(mock_clock: trio.testing.MockClock) -> None:  # ESPS-UDP-
         mock_clock.jump(5)
         assert (await peer.receive()).startswith(b"a ERR closing")
         assert held.executed == 1
+
+
+async def test_a_call_that_runs_too_long_keeps_its_lines(
+    mock_clock: trio.testing.MockClock,
+) -> None:  # ESPS-UDP-16
+    portal = builtin_portal("test/1", Limits(window=30))
+
+    @portal.service
+    async def slow(*_: bytes, call: CallContext) -> None:
+        await call.data("1")
+        await trio.sleep_forever()
+
+    async with running(portal) as listening:
+        peer = listening.udp()
+        peer.send(b"a CALL slow %b\n" % (b"#" * 60))
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(30)
+        assert (await peer.receive()).startswith(b"a DATA 1\na ERR failed ")
+
+
+async def test_a_call_that_a_shutdown_refuses_keeps_its_lines() -> None:  # ESPS-UDP-16
+    portal = builtin_portal("test/1", Limits(drain=0.05))
+
+    @portal.service
+    async def slow(*_: bytes, call: CallContext) -> None:
+        await call.data("1")
+        await trio.sleep_forever()
+
+    async with running(portal) as listening:
+        peer = listening.udp()
+        peer.send(b"a CALL slow %b\n" % (b"#" * 60))
+        await peer.assert_silence()
+        listening.shut_down()
+        assert (await peer.receive()).startswith(b"a DATA 1\na ERR closing")
