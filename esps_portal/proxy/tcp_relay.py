@@ -1,8 +1,8 @@
 """One TCP connection through a proxy: whatever one end does is done to the other.
 
-Octets, the FIN of each direction, and RST pass as they come. Each direction holds at most
-one read's worth of octets beside the kernel's buffers: where one end does not read, the other is
-not read either. The relay never adds a byte of its own.
+Bytes, the FIN of each direction, and RST pass as they come. Each direction holds at most one read's
+worth of bytes beside the kernel's buffers: where one end does not read, the other is not read
+either. The relay never adds a byte of its own.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from esps_portal.net.streams import SocketStream
 
 _log = logging.getLogger("esps_portal")
 
-# Seconds. Before a RST what was passed on may still leave, and after a drain what a client sends
-# is thrown away, so that no RST overtakes the last line: as long as a portal does (`Limits`).
+# Seconds for which what was passed on may still leave before a RST, and for which a client's input
+# is discarded after a drain, so that no RST overtakes the last line (default of `Limits.linger`).
 _LINGER = 1.0
-# Seconds for which the system goes on offering what an end has not taken (`Limits.stall`).
-_PATIENCE = 30.0
+# Seconds for which the kernel goes on sending what an end has not acknowledged: the default of
+# `Limits.stall`.
+_CLOSE_TIMEOUT = 30.0
 # <linux/tcp.h>; the socket module has it from Python 3.12 on.
 _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 
@@ -39,7 +40,7 @@ class Endpoint(SocketStream):
         name: who is at its other end.
         has_ended: it has sent FIN, and that was passed on.
         is_broken: there was a RST, or the like.
-        is_stuck: it took nothing more when the other one broke.
+        is_stuck: it was not reading when the other one broke.
     """
 
     __slots__ = ("_errors", "has_ended", "is_broken", "is_stuck", "name")
@@ -53,7 +54,7 @@ class Endpoint(SocketStream):
         self._errors: select.epoll | None = None
 
     async def receive(self) -> bytes:
-        """Wait for octets; ``b""`` is FIN."""
+        """Wait for bytes; ``b""`` is FIN."""
         try:
             return await super().receive()
         except trio.BrokenResourceError:
@@ -61,11 +62,10 @@ class Endpoint(SocketStream):
             raise
 
     async def send_all(self, data: bytes, source: Endpoint) -> None:
-        """Send octets that came from ``source``, unless a RST comes from there meanwhile.
+        """Send bytes that came from ``source``, unless a RST comes from there meanwhile.
 
         Raises:
-            trio.BrokenResourceError: they cannot be sent, to an end that `is_broken`; or nobody
-                wants them to be, because ``source`` is.
+            trio.BrokenResourceError: this end is broken, or ``source`` is; see `is_broken`.
         """
         view = memoryview(data)
         while view:
@@ -78,7 +78,7 @@ class Endpoint(SocketStream):
                 raise trio.BrokenResourceError from error
 
     async def _until_writable(self, source: Endpoint) -> None:
-        """Wait for room. Meanwhile ``source`` is not read: a RST has to be seen another way."""
+        """Wait for room; a RST from ``source``, which is not read meanwhile, ends the wait."""
         async with trio.open_nursery() as nursery:
 
             async def watch() -> None:
@@ -93,10 +93,10 @@ class Endpoint(SocketStream):
             raise trio.BrokenResourceError
 
     async def until_broken(self) -> None:
-        """Wait for a RST without reading; octets that wait to be read do not end the wait."""
+        """Wait for a RST without reading; bytes that wait to be read do not end the wait."""
         if self._errors is None:
-            # It tells errors whether it is asked or not (epoll_ctl(2)), and can be waited for
-            # itself, which trio does with a socket only together with reading or writing.
+            # With no events asked for, epoll reports errors only (epoll_ctl(2)). Trio can wait for
+            # the epoll object to be readable; for a socket's error alone it cannot.
             try:
                 self._errors = select.epoll()
                 self._errors.register(self._socket.fileno(), 0)
@@ -110,11 +110,11 @@ class Endpoint(SocketStream):
             if any(events & select.EPOLLERR for _, events in seen):
                 self.is_broken = True
             elif seen and not self.is_broken:  # a write may have met the RST first
-                # Both directions have ended in good order: there can be no RST any more.
+                # Both directions have ended with FIN: there can be no RST any more.
                 await trio.sleep_forever()
 
     async def until_sent(self) -> None:
-        """Wait until all has left that was given to the kernel, within bounds."""
+        """Wait until the kernel has sent everything, for a second at most."""
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, 1)
             with trio.move_on_after(_LINGER):
@@ -207,16 +207,16 @@ class Relay:
     async def run(self) -> None:
         """Relay until both directions have ended. Raises nothing but cancellation."""
         server: Endpoint | None = None
-        whole = False
+        both_finished = False
         try:
             with self._scope:
                 server = await self._connect()
                 if server is not None:
-                    whole = await self._relay(server)
+                    both_finished = await self._relay(server)
         finally:
             for end in (self._client, server):
-                if end is not None and whole:
-                    end.close(_PATIENCE)
+                if end is not None and both_finished:
+                    end.close(_CLOSE_TIMEOUT)
                 elif end is not None:
                     end.abort()
             self._observer.closed(*(self._first or (SERVER, "rst")), trio.current_time())
@@ -226,14 +226,15 @@ class Relay:
         client, observer = self._client, self._observer
         async with trio.open_nursery() as nursery:
 
-            async def one_way(
+            async def pass_on(
                 source: Endpoint, sink: Endpoint, see: Callable[[bytes, float], None]
             ) -> None:
-                if not await self._is_to_go_on(source, sink, see):
+                ended = await self._pass_on(source, sink, see)
+                if not await self._other_direction_goes_on(ended, source, sink):
                     nursery.cancel_scope.cancel()
 
-            nursery.start_soon(one_way, client, server, observer.from_client)
-            nursery.start_soon(one_way, server, client, observer.from_portal)
+            nursery.start_soon(pass_on, client, server, observer.from_client)
+            nursery.start_soon(pass_on, server, client, observer.from_portal)
         if client.has_ended and server.has_ended:
             if self._draining:
                 await self._discard()
@@ -243,15 +244,17 @@ class Relay:
                 await end.until_sent()
         return False
 
-    async def _is_to_go_on(
-        self, source: Endpoint, sink: Endpoint, see: Callable[[bytes, float], None]
+    async def _other_direction_goes_on(
+        self, ended: _Ended, source: Endpoint, sink: Endpoint
     ) -> bool:
-        """Pass on one direction; return whether the other one is to go on without it."""
-        ended = await self._pump(source, sink, see)
+        """Note how one direction has ended; return whether the other one goes on.
+
+        After a FIN it waits while the other one goes on, for a RST.
+        """
         if ended is _Ended.SINK_BROKEN:
             self._note(sink, "rst")
             sink.is_broken = True
-            # What the sink has said before is brought by the other direction first.
+            # The other direction first passes on what the sink sent before.
             return not sink.has_ended
         if ended is _Ended.FIN:
             # In a drain it was not the client that ended.
@@ -260,11 +263,11 @@ class Relay:
             if sink.has_ended:
                 return False
             await source.until_broken()
-            source.has_ended = False  # a RST has overtaken the FIN
+            source.has_ended = False  # its FIN was passed on, and a RST came after it
         self._note(source, "rst")
         return False
 
-    async def _pump(
+    async def _pass_on(
         self, source: Endpoint, sink: Endpoint, see: Callable[[bytes, float], None]
     ) -> _Ended:
         """Pass on what one end sends until it ends; return how that was."""
@@ -281,7 +284,7 @@ class Relay:
         return _Ended.SOURCE_BROKEN if source.is_broken else _Ended.FIN
 
     async def _discard(self) -> None:
-        """Throw away what the client still sends after the drain."""
+        """Discard what the client still sends after the drain."""
         try:
             with trio.move_on_after(_LINGER):
                 while await self._client.receive():
