@@ -1,0 +1,127 @@
+"""Datagrams that faults delay, multiply, hold or send from elsewhere; the socket is real."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+
+import attrs
+import trio
+import trio.testing
+
+from esps_portal.faults.plan import Datagrams
+from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
+from esps_portal.net.datagram_socket import DatagramSocket, Sender
+
+
+@attrs.define(eq=False)
+class Written:
+    """A fault writer, and the client that gets its datagrams."""
+
+    faults: DatagramFaultWriter
+    client: socket.socket
+    to: Sender
+    source: tuple[str, int]
+
+    def come(self) -> list[bytes]:
+        """Return all that has come."""
+        found = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                found.append(self.client.recv(1000))
+        return found
+
+
+@contextlib.asynccontextmanager
+async def written() -> AsyncIterator[Written]:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        sock.bind(("127.0.0.1", 0))
+        client.bind(("127.0.0.1", 0))
+        client.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        async with trio.open_nursery() as nursery:
+            faults = DatagramFaultWriter(DatagramSocket(sock), nursery)
+            yield Written(faults, client, Sender(client.getsockname()), sock.getsockname())
+            nursery.cancel_scope.cancel()
+
+
+async def test_at_once() -> None:
+    async with written() as w:
+        w.faults.send(b"a", w.to)
+        w.faults.perform(Datagrams((b"b", b"b")), w.to)
+        w.faults.perform(Datagrams(), w.to)
+        assert w.come() == [b"a", b"b", b"b"]
+
+
+async def test_from_elsewhere() -> None:
+    async with written() as w:
+        w.faults.perform(Datagrams((b"a",), elsewhere=True), w.to)
+        data, source = w.client.recvfrom(1000)
+        assert data == b"a"
+        assert source[0] == w.source[0]
+        assert source != w.source
+
+
+async def test_late(mock_clock: trio.testing.MockClock) -> None:
+    async with written() as w:
+        w.faults.perform(Datagrams((b"a",), delay=10), w.to)
+        await trio.testing.wait_all_tasks_blocked()
+        assert w.come() == []
+        mock_clock.jump(10)
+        await trio.testing.wait_all_tasks_blocked()
+        assert w.come() == [b"a"]
+
+
+async def test_held_until_others_have_left(mock_clock: trio.testing.MockClock) -> None:
+    async with written() as w:
+        w.faults.perform(Datagrams((b"a",), delay=600, hold=3), w.to)
+        w.faults.send(b"b", w.to)
+        w.faults.perform(Datagrams(), w.to)  # nothing leaves
+        w.faults.perform(Datagrams((b"c",), delay=10), w.to)
+        assert w.come() == [b"b"]
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(10)
+        await trio.testing.wait_all_tasks_blocked()
+        w.faults.perform(Datagrams((b"d",)), w.to)
+        assert w.come() == [b"c", b"d", b"a"]
+        mock_clock.jump(600)  # it does not come twice
+        await trio.testing.wait_all_tasks_blocked()
+        assert w.come() == []
+
+
+async def test_held_for_a_time(mock_clock: trio.testing.MockClock) -> None:
+    async with written() as w:
+        w.faults.perform(Datagrams((b"a",), delay=10, hold=1), w.to)
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(10)
+        await trio.testing.wait_all_tasks_blocked()
+        assert w.come() == [b"a"]
+
+
+async def test_forgotten(mock_clock: trio.testing.MockClock) -> None:
+    async with written() as w:
+        w.faults.perform(Datagrams((b"a",), delay=10), w.to)
+        await trio.testing.wait_all_tasks_blocked()
+        w.faults.perform(Datagrams((b"b",), delay=10), w.to)  # not even begun
+        w.faults.perform(Datagrams((b"c",), delay=10, hold=1), w.to)
+        w.faults.forget()
+        mock_clock.jump(10)
+        await trio.testing.wait_all_tasks_blocked()
+        w.faults.send(b"d", w.to)
+        assert w.come() == [b"d"]
+
+
+async def test_due_in_the_moment_in_which_it_is_forgotten(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    async with written() as w:
+        w.faults.perform(Datagrams((b"a",), delay=10), w.to)
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(10)
+        await trio.lowlevel.checkpoint()
+        w.faults.forget()
+        await trio.testing.wait_all_tasks_blocked()
+        assert w.come() in ([], [b"a"])
