@@ -51,9 +51,9 @@ _MIB = 1 << 20
 #: Any useful JSON fits a line; a suite may be silent for a day, and wait for an hour.
 LIMITS = Limits(max_line=_MIB, max_unterminated=2 * _MIB, idle=86_400, drain=3_600)
 
-# The one service that does not delay the requests behind it.
-_BESIDE = b"wait"
-_PATIENCE = 1.0
+# The one service that does not delay the requests after it.
+_CONCURRENT = b"wait"
+_TIMEOUT = 1.0
 
 
 @attrs.define(eq=False)
@@ -61,7 +61,7 @@ class Control:
     """The services of a control port, for one portal and the ports of its data port.
 
     Attributes:
-        on_fault: hears of each fault that is placed through it.
+        on_fault: called with each fault that is placed through it.
     """
 
     portal: ScriptedPortal
@@ -137,7 +137,7 @@ class Control:
             what = "fault" if isinstance(said, dict) and "fault" in said else "service"
             table = Table.of(said, "", (what, "count", "timeout"))
             count = table.get("count", read_count, 1)
-            timeout = table.get("timeout", read_seconds, _PATIENCE)
+            timeout = table.get("timeout", read_seconds, _TIMEOUT)
             if count > KEPT:
                 raise table.error("count", f"at most {KEPT}, which is how many calls are kept")
             fault = self._fault(table, "fault") if what == "fault" else None
@@ -147,7 +147,9 @@ class Control:
             await _tell(call, {"happened": fault.happened})
             return
         journal = self.portal.script.journal
-        if not await _comes(journal.waiters, partial(journal.add_waiter, service, count), timeout):
+        if not await _happens(
+            journal.waiters, partial(journal.add_waiter, service, count), timeout
+        ):
             called = len(journal.calls_of(service))
             words = f"{service or 'anything'} was called {called} of {count} times"
             raise ReplyError("x-timeout", f"{words} in {timeout:g} s")
@@ -156,7 +158,7 @@ class Control:
     async def _wait_for_fault(self, fault: Fault, count: int, timeout: float) -> None:  # noqa: ASYNC109
         faults = self.portal.script.faults
         begin = partial(faults.waiters.begin, fault, count, fault.happened)
-        if await _comes(faults.waiters, begin, timeout):
+        if await _happens(faults.waiters, begin, timeout):
             return
         words = f"fault {fault} struck {fault.happened} of {count} times in {timeout:g} s"
         if not fault.happened:
@@ -211,24 +213,24 @@ class Control:
             await _tell(call, plain_call(recorded))
 
 
-async def _comes(
+async def _happens(
     waiters: Waiters,
     begin: Callable[[Callable[[], None]], Waiter],
     timeout: float,  # noqa: ASYNC109 - it is what the client asked for
 ) -> bool:
-    """Wait for what a watch is begun for; return whether it has happened."""
-    come = trio.Event()
-    watch = begin(come.set)
+    """Return whether what a waiter is begun for happens in time."""
+    happened = trio.Event()
+    waiter = begin(happened.set)
     try:
         with trio.move_on_after(timeout):
-            await come.wait()
+            await happened.wait()
     finally:
-        waiters.remove(watch)
-    return come.is_set()
+        waiters.remove(waiter)
+    return happened.is_set()
 
 
 class _Refusing:
-    """SharedReader what is wrong with an argument into a refusal that names the key."""
+    """Turns an error in an argument into a ``bad-arguments`` reply that names the key."""
 
     def __enter__(self) -> None:
         return None
@@ -242,8 +244,8 @@ async def _tell(call: CallContext, value: Any) -> None:  # noqa: ANN401 - whatev
     await call.data(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
-def _waits(call: Call) -> bool:
-    return call.request.args[0] != _BESIDE
+def _is_in_order(call: Call) -> bool:
+    return call.request.args[0] != _CONCURRENT
 
 
 async def serve_control(
@@ -259,7 +261,7 @@ async def serve_control(
     Args:
         portal, ports: what is controlled.
         port: 0 takes a free one.
-        on_fault: hears of each fault that is placed through it: one by chance has drawn its seed.
+        on_fault: called with each fault that is placed through it; its seed is chosen by then.
 
     Raises:
         CannotBindError: the port cannot be bound; raised before anything is served.
@@ -271,7 +273,7 @@ async def serve_control(
         def handler(stream: Stream, remote: tuple[str, int]) -> PortalConnection:
             # One request after another, in order, though most services are tasks: so a client, or
             # one line of a shell, may send all its requests at once. Only `wait` runs beside.
-            return PortalConnection(stream, remote, offered, in_order=_waits)
+            return PortalConnection(stream, remote, offered, in_order=_is_in_order)
 
         connections = ConnectionServer(handler, accept_policy(LIMITS), nursery)
         nursery.start_soon(connections.watch)

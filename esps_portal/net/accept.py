@@ -26,9 +26,9 @@ _log = logging.getLogger("esps_portal")
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 _RETRY_AFTER = 0.1
 # Accepted in a row, before other tasks get a turn.
-_AT_A_STRETCH = 64
-# Refused connections that are ended in good order at a time; further ones are just closed.
-_REFUSED_AT_A_TIME = 64
+_MAX_ACCEPTS = 64
+# Refused connections that are ended gracefully at a time; further ones are just closed.
+_MAX_REFUSING = 64
 
 
 class ConnectionHandler(Protocol):
@@ -55,10 +55,10 @@ class ConnectionHandler(Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether it only waits for what the peer says next."""
+        """Whether it only waits for the peer's next request."""
 
     def begin_anew(self) -> None:
-        """What was noted is forgotten: note the connection again."""
+        """Note the connection again: the journal was emptied."""
 
 
 @attrs.frozen(kw_only=True)
@@ -124,7 +124,7 @@ class ConnectionServer:
                     trio.lowlevel.notify_closing(listener)
 
     async def _accept_waiting(self, listener: socket.socket) -> None:
-        for _ in range(_AT_A_STRETCH):
+        for _ in range(_MAX_ACCEPTS):
             try:
                 connected, address = listener.accept()
             except BlockingIOError:
@@ -149,7 +149,7 @@ class ConnectionServer:
         except OSError:
             connected.close()  # it was reset before we could look
             return
-        if self.is_full:  # by those that were accepted in the same moment
+        if self.is_full:  # others were accepted in the same turn of the loop
             await self.refuse(stream)
         else:
             await self.serve(stream, address[:2])
@@ -174,12 +174,12 @@ class ConnectionServer:
         except OSError:
             connected.close()
             return
-        if self._refusing < _REFUSED_AT_A_TIME:
+        if self._refusing < _MAX_REFUSING:
             self._refusing += 1
             self._nursery.start_soon(self._refuse, stream)
         else:
-            # A flood. These are told why, unless they have sent something already: ending each in
-            # good order would keep the next ones waiting.
+            # A flood. Each gets the refusal, unless it has sent something already: to end each
+            # gracefully would keep the next ones waiting.
             with contextlib.suppress(trio.BrokenResourceError):
                 stream.send_now(self._policy.refusal)
             stream.close()
@@ -191,7 +191,7 @@ class ConnectionServer:
             self._refusing -= 1
 
     async def refuse(self, stream: Stream) -> None:
-        """Say that there is no room, and end gracefully."""
+        """Send the refusal, and end gracefully."""
         try:
             stream.send_now(self._policy.refusal)
             stream.send_eof()
@@ -221,7 +221,7 @@ class ConnectionServer:
             await trio.sleep_until(max(wake, now + 0.001))
 
     async def shut_down(self) -> None:
-        """Tell every peer, and return when all connections have ended."""
+        """Shut every connection down gracefully; return when all have ended."""
         self._closing = True
         for connection in self.connections:
             connection.shut_down()

@@ -16,8 +16,8 @@ import attrs
 import trio
 
 # Read in a row, before other tasks get a turn.
-_AT_A_STRETCH = 64
-_LARGEST = 65535
+_MAX_READS = 64
+_MAX_DATAGRAM = 65535
 # <linux/in.h>: struct in_pktinfo { int ifindex; struct in_addr spec_dst; struct in_addr addr; }
 _IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
 _IN_PKTINFO = struct.Struct("=I4s4s")
@@ -28,7 +28,7 @@ _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to recognise them, not to bind th
 
 @attrs.define(unsafe_hash=True)  # not frozen: one is made for each datagram
 class Sender:
-    """Who has sent a datagram, and what makes the reply leave from where it was asked.
+    """Who has sent a datagram, and what makes the reply leave from where that was sent to.
 
     Attributes:
         address: host and port, and over IPv6 two numbers more, which go back as they came.
@@ -76,7 +76,7 @@ class DatagramSocket:
             self._socket.close()
 
     def discard_waiting(self) -> None:
-        """Throw away what has come and was not read."""
+        """Discard what has come and was not read."""
         with contextlib.suppress(OSError):
             while True:
                 self._socket.recv(1)
@@ -92,7 +92,7 @@ class DatagramSocket:
             return  # a full buffer, a route that is gone: to a client it is a datagram lost
 
     def send_from_elsewhere(self, datagram: bytes, to: Sender) -> None:
-        """Send from the same address, and a port that nobody asked."""
+        """Send from the same address and another port."""
         with (
             contextlib.suppress(OSError),
             socket.socket(self._socket.family, socket.SOCK_DGRAM) as sock,
@@ -102,18 +102,18 @@ class DatagramSocket:
 
     def _take_waiting(self, handle: Handler) -> None:
         now = trio.current_time()
-        for _ in range(_AT_A_STRETCH):
+        for _ in range(_MAX_READS):
             try:
                 if self._wildcard:
-                    datagram, found, _, address = self._socket.recvmsg(_LARGEST, 128)
+                    datagram, found, _, address = self._socket.recvmsg(_MAX_DATAGRAM, 128)
                     sender = Sender(address, _answer_from_there(found))
                 else:
-                    datagram, address = self._socket.recvfrom(_LARGEST)
+                    datagram, address = self._socket.recvfrom(_MAX_DATAGRAM)
                     sender = Sender(address)
             except BlockingIOError:
                 return
             except OSError:
-                continue  # an ICMP error about something we sent: the sender's affair
+                continue  # an ICMP error about a reply: not about what waits
             handle(datagram, sender, now)
 
 
@@ -127,7 +127,7 @@ def _ask_for_destination(sock: socket.socket) -> None:
 def _answer_from_there(
     found: list[tuple[int, int, bytes]],
 ) -> tuple[tuple[int, int, bytes], ...]:
-    """Return what makes the reply leave from the address that was asked."""
+    """Return what makes the reply leave from the address that the request was sent to."""
     for level, kind, data in found:
         if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
             _, local, _ = _IN_PKTINFO.unpack(data)

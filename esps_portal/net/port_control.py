@@ -20,8 +20,8 @@ import trio
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.net.bind import Sockets, bound
 
-# RFC 863, discard: nothing is ever sent there; it only has to be somewhere else.
-_ELSEWHERE = 9
+# RFC 863, discard. Nothing is sent there: any port that is not a client's would do.
+_DISCARD_PORT = 9
 
 
 class DatagramHandler(Protocol):
@@ -38,7 +38,7 @@ class DatagramHandler(Protocol):
         """Close the socket; `run` then returns."""
 
     def discard_waiting(self) -> None:
-        """Throw away what has come and was not read."""
+        """Discard what has come and was not read."""
 
     async def abort(self) -> None:
         """End everything without an answer; return when it has ended."""
@@ -110,7 +110,7 @@ class PortControl:
             address = _address(sock)
             reserved = _another(sock, address)
             # A socket that is connected takes datagrams of that peer alone.
-            reserved.connect((address[0], _ELSEWHERE))
+            reserved.connect((address[0], _DISCARD_PORT))
             self._udp_reserved.append((reserved, address))
             server.close()
             _share(reserved, allowed=False)
@@ -149,7 +149,7 @@ class PortControl:
         """Keep everything that came before from reaching what comes after.
 
         Open connections and those that wait to be accepted are reset, datagrams that were not
-        read are thrown away, kept answers forgotten. It returns when that is so.
+        read are discarded, kept replies forgotten. It returns when that is so.
 
         Args:
             keep_idle: leave alone the connections that wait for their client's next request, and
@@ -222,8 +222,8 @@ def _another(sock: socket.socket, address: tuple[str, int]) -> socket.socket:
 
 
 async def _until_begun() -> None:
-    """Let tasks that were started just now begin: only then do they know that they are aborted."""
-    # What runs in the same round as we do may start them after our first turn.
+    """Let tasks that were started just now begin: only a task that runs can be aborted."""
+    # A task of the same turn of the loop may start them after our first checkpoint.
     await trio.lowlevel.checkpoint()
     await trio.lowlevel.checkpoint()
 

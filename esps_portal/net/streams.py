@@ -47,7 +47,7 @@ class Stream(Protocol):
         """Return how many bytes were sent that the peer's system has not acknowledged."""
 
     def close(self, patience: float = 0.0) -> None:
-        """Close it. What the peer has not taken is given up after ``patience`` seconds."""
+        """Close it. What is not acknowledged after ``patience`` seconds is dropped."""
 
 
 class SocketStream:
@@ -94,7 +94,7 @@ class SocketStream:
             raise trio.BrokenResourceError from error
 
     def abort(self) -> None:
-        """Send RST, and throw away what the kernel still holds."""
+        """Send RST, and discard what the kernel still holds."""
         with contextlib.suppress(OSError):
             self._reset_at_close()
         self.close()
@@ -127,11 +127,11 @@ class SocketStream:
         return held[0]
 
     def close(self, patience: float = 0.0) -> None:
-        """Close the socket; tasks that wait for it are told.
+        """Close the socket; tasks that wait for it get `trio.ClosedResourceError`.
 
         Args:
-            patience: seconds for which the system goes on offering the peer what it has not taken;
-                without a bound a peer that never reads holds that memory for as long as it likes.
+            patience: seconds for which the kernel goes on sending what is not acknowledged; 0 is
+                the kernel's own bound, and a peer that never reads holds that memory until then.
         """
         if self._socket.fileno() >= 0:
             if patience and self.unacked():

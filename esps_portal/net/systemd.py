@@ -1,4 +1,4 @@
-"""systemd's two small protocols for a service: sockets handed over, and readiness told.
+"""systemd's two small protocols for a service: sockets handed over, and readiness notified.
 
 Sockets: sd_listen_fds(3): ``LISTEN_FDS`` descriptors from 3 on are ours if ``LISTEN_PID`` is our
 process id. Readiness: sd_notify(3): one datagram to the Unix socket in ``NOTIFY_SOCKET``. Where
@@ -62,7 +62,7 @@ def _sort_in(sock: socket.socket, sockets: Sockets) -> None:
 
 
 def notify(environment: MutableMapping[str, str], state: str) -> None:
-    """Tell the service manager, if one asked to be told: ``READY=1``, ``STOPPING=1``."""
+    """Notify the service manager, if there is one: ``READY=1``, ``STOPPING=1``."""
     address = environment.get("NOTIFY_SOCKET", "")
     if not address:
         return
@@ -73,6 +73,6 @@ def notify(environment: MutableMapping[str, str], state: str) -> None:
 
 
 def notify_reloading(environment: MutableMapping[str, str]) -> None:
-    """Tell the service manager that files are read again (``Type=notify-reload``)."""
+    """Notify the service manager that files are read again (``Type=notify-reload``)."""
     now = time.monotonic_ns() // 1000
     notify(environment, f"RELOADING=1\nMONOTONIC_USEC={now}")

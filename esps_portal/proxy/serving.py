@@ -42,7 +42,7 @@ class ProxyConfig:
         upstream: the portal. With a URL for TCP the datagrams go to the same host and port.
         hosts: names or addresses to listen on; loopback by default.
         port: the number for both transports; 0 takes a free one.
-        journal: records what passes; its sinks are told at once.
+        journal: records what passes; its sinks are notified at once.
         limits: only ``max_connections``, ``window`` and ``drain`` apply.
     """
 
@@ -68,7 +68,7 @@ class ProxyConfig:
 
 @attrs.frozen
 class ProxyListening:
-    """A proxy that listens: where, and how to end it in good order.
+    """A proxy that listens: where, and how to end it gracefully.
 
     Attributes:
         tcp, udp: the addresses, as (host, port), literal.
@@ -161,7 +161,7 @@ async def refuse_to_loop(upstream: PortalURL, sockets: Sockets) -> None:
     try:
         found = await trio.socket.getaddrinfo(upstream.host, upstream.port)
     except OSError:
-        return  # each client that connects is told
+        return  # each connect then fails, and logs why
     addresses = {str(address[0]) for *_, address in found}
     for host, port in (*_names(sockets.tcp), *_names(sockets.udp)):
         everywhere = host in WILDCARDS.values() and any(map(is_own_address, addresses))

@@ -30,11 +30,11 @@ class CallTasks:
         last_ended: when a task last ended; seconds on trio's clock.
     """
 
-    __slots__ = ("_one_ended", "_protocol", "_tasks", "_writer", "last_ended")
+    __slots__ = ("_one_ended", "_protocol", "_replies", "_tasks", "last_ended")
 
-    def __init__(self, conversation: ServerConnection, writer: ReplyWriter) -> None:
-        self._protocol = conversation
-        self._writer = writer
+    def __init__(self, protocol: ServerConnection, replies: ReplyWriter) -> None:
+        self._protocol = protocol
+        self._replies = replies
         self._tasks: dict[RunningCall, _Task] = {}
         # Made when somebody has to wait; most connections never need one.
         self._one_ended: trio.Event | None = None
@@ -48,7 +48,7 @@ class CallTasks:
         return running
 
     def cancel(self, running: RunningCall, reply: bytes) -> None:
-        """Cancel one, which has been answered by the reply to it."""
+        """Cancel one, in place of whose reply ``reply`` was sent."""
         self._tasks[running].exchange.end(ABORTED, reply)
         self._tasks[running].scope.cancel()
 
@@ -79,19 +79,19 @@ class CallTasks:
         await self._one_ended.wait()
 
     async def _run(self, call: Call, running: RunningCall, task: _Task) -> None:
-        writer, exchange = self._writer, task.exchange
+        replies, exchange = self._replies, task.exchange
 
         async def send(reply: Reply) -> None:
             try:
                 if running.state is CallState.RUNNING:
                     line = reply.encode()
                     exchange.add(line)
-                    await writer.write(line, exchange, final=False, must_send=False)
+                    await replies.write(line, exchange, final=False, must_send=False)
                 await trio.lowlevel.checkpoint()
-                await writer.writer.flush()
+                await replies.writer.flush()
             except trio.BrokenResourceError:
                 # The client's doing, not the service's: it is cancelled, as by CANCEL.
-                writer.end_for(EndReason.BROKEN)
+                replies.end_for(EndReason.BROKEN)
                 await trio.lowlevel.checkpoint_if_cancelled()
 
         call.send = send
@@ -101,10 +101,10 @@ class CallTasks:
                 if running.state is CallState.RUNNING:
                     await self._write_final(reply.encode(), exchange)
             if self._protocol.finish(running) and call.closes:
-                writer.end_for(EndReason.CLOSE)
-            await writer.writer.flush()
+                replies.end_for(EndReason.CLOSE)
+            await replies.writer.flush()
         except trio.BrokenResourceError:
-            writer.end_for(EndReason.BROKEN)
+            replies.end_for(EndReason.BROKEN)
         finally:
             exchange.end(FAULTED if exchange.plan and exchange.plan.begun else ABORTED)
             self.last_ended = trio.current_time()
@@ -115,8 +115,8 @@ class CallTasks:
 
     async def _write_final(self, line: bytes, exchange: Exchange) -> None:
         # A cancelled call's line need not be sent, unless it is partly sent already.
-        await self._writer.write(line, exchange, final=True, must_send=False)
+        await self._replies.write(line, exchange, final=True, must_send=False)
         if exchange.plan is not None:
             exchange.end(FAULTED, line)
-        elif not self._writer.is_final:
+        elif not self._replies.is_final:
             exchange.end(REPLIED, line)

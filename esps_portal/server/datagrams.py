@@ -66,7 +66,7 @@ class PortalDatagrams:
     """Answers on one UDP socket, which it owns. `run` is its whole life.
 
     Args:
-        rules: shared by all sockets of a server, so that its bounds are the server's.
+        protocol: shared by all sockets of a server, so that its bounds are the server's.
         observer: notes what happens; `None`: nobody does.
         faults: are asked about each request; `None`: there never are any.
     """

@@ -54,7 +54,7 @@ class ServerConfig:
 
 @attrs.frozen
 class Listening:
-    """A portal that listens: where, and how to end it in good order.
+    """A portal that listens: where, and how to end it gracefully.
 
     Attributes:
         tcp, udp: the addresses, as (host, port), literal.
