@@ -62,13 +62,13 @@ def _add_services(url: str, names: list[str]) -> None:
 
 def complete_fault(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     """Return names of faults; after a name its keys; after some keys their values."""
-    from esps_portal.faults.fault_types import VOCABULARY  # noqa: PLC0415 - only for --fault
+    from esps_portal.faults.fault_types import FAULT_TYPES  # noqa: PLC0415 - only for --fault
 
     before, ___, last = incomplete.rpartition(" ")
     if not before:
-        return _starting_with(incomplete, VOCABULARY)
+        return _starting_with(incomplete, FAULT_TYPES)
     name, *pairs = before.split()
-    if name not in VOCABULARY:
+    if name not in FAULT_TYPES:
         return []
     given = {pair.partition("=")[0] for pair in pairs}
     return [f"{before} {pair}" for pair in _starting_with(last, _fault_keys(name, given))]
@@ -76,9 +76,9 @@ def complete_fault(_: click.Context, __: click.Parameter, incomplete: str) -> li
 
 def _fault_keys(name: str, given: set[str]) -> Iterable[str]:
     """Return ``key=`` for each key of a fault; if it has few values, ``key=value`` for each."""
-    from esps_portal.faults.fault_types import SELECTORS, VOCABULARY  # noqa: PLC0415 - as above
+    from esps_portal.faults.fault_types import SELECTORS, FAULT_TYPES  # noqa: PLC0415 - as above
 
-    fault = VOCABULARY[name]
+    fault = FAULT_TYPES[name]
     values = {
         "when": ("before", "after") if fault.before else ("after",),
         "transport": sorted(fault.transports),

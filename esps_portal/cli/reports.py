@@ -17,7 +17,7 @@ from esps_portal.cli.access_log import AccessLog
 from esps_portal.cli.events import Events
 from esps_portal.cli.line_writer import LineWriter
 from esps_portal.journal.journal import Journal
-from esps_portal.journal.journal_json import plain_entry
+from esps_portal.journal.journal_json import entry_to_values
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -93,7 +93,7 @@ class Reports:
         journal.start = trio.current_time()
         if self.events is not None and self.has_request_events:
             put = self.events.put
-            journal.sinks.append(lambda entry: put(plain_entry(entry)))
+            journal.sinks.append(lambda entry: put(entry_to_values(entry)))
         if self.has_access_log:
             journal.sinks.append(AccessLog(self._errors.put, _terminal_width()).write)
 

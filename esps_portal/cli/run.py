@@ -208,10 +208,10 @@ def _report_seed(fault: Fault) -> None:
 
 def _verify(scripted: ScriptedServer, status: int) -> None:
     """Print the problems that --strict finds and exit 1; a command that failed keeps its code."""
-    from esps_portal.mock.verification import find_problems, report  # noqa: PLC0415 - help must not wait
+    from esps_portal.mock.verification import find_problems, problem_report  # noqa: PLC0415 - help must not wait
 
     script = scripted.portal.script
     problems = find_problems(script)
     if problems:
-        print_error(f"esps-portal: {report(script, problems)}")
+        print_error(f"esps-portal: {problem_report(script, problems)}")
         raise click.exceptions.Exit(status or 1)

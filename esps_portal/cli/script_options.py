@@ -191,7 +191,7 @@ class ScriptOptions:
         limits = Limits(**self.scenario.content.limits) if self.scenario else Limits()  # type: ignore[arg-type]  # each was checked
         portal = ScriptedPortal(builtin_portal(PRODUCT, limits))
         if control is None:  # nobody queries the journal later: only its sinks need the entries
-            portal.script.journal = Journal(kept=1, whole=self.record is not None)
+            portal.script.journal = Journal(kept=1, keep_all_lines=self.record is not None)
         faults = self._place_given(portal)
         file = None
         if self.record is not None:

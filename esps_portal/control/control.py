@@ -17,21 +17,21 @@ import trio
 
 from esps_portal.faults.fault import Fault
 from esps_portal.journal.journal import KEPT
-from esps_portal.journal.journal_json import plain_call
+from esps_portal.journal.journal_json import call_to_values
 from esps_portal.journal.values import (
     ScenarioError,
-    Table,
-    read_count,
+    ValueTable,
+    read_bool,
     read_json,
     read_name,
+    read_positive_integer,
     read_seconds,
-    read_truth,
 )
 from esps_portal.journal.waiters import Waiter, Waiters
 from esps_portal.mock.never_struck import why_never_struck
 from esps_portal.mock.scenario import Scenario
 from esps_portal.mock.scenario_reading import read_fault, read_scenario, read_stub
-from esps_portal.mock.scenario_writing import plain_scenario
+from esps_portal.mock.scenario_writing import scenario_to_values
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.mock.verification import find_problems
 from esps_portal.net.accept import ConnectionServer
@@ -106,7 +106,7 @@ class Control:
         with _Refusing():
             said = read_json(plain)
             if isinstance(said, dict) and "remove" in said:
-                table = Table.of(said, "", ("remove",))
+                table = ValueTable.of(said, "", ("remove",))
                 # It may have ended already.
                 self.portal.script.faults.remove(self._fault(table, "remove"))
                 return
@@ -117,8 +117,8 @@ class Control:
         self._faults[self._last] = fault
         await _tell(call, {"id": self._last, "fault": str(fault), "seed": fault.seed})
 
-    def _fault(self, table: Table, key: str) -> Fault:
-        number = table.required(key, read_count)
+    def _fault(self, table: ValueTable, key: str) -> Fault:
+        number = table.required(key, read_positive_integer)
         fault = self._faults.get(number)
         if fault is None:
             raise table.error(key, f"no fault has the id {number}; a reset forgets them")
@@ -127,7 +127,9 @@ class Control:
     async def calls(self, plain: bytes = b"{}", *, call: CallContext) -> None:
         """Return the calls, a DATA line each."""
         with _Refusing():
-            service = Table.of(read_json(plain), "", ("service",)).get("service", read_name, None)
+            service = ValueTable.of(read_json(plain), "", ("service",)).get(
+                "service", read_name, None
+            )
         await self._tell_calls(service, call)
 
     async def wait(self, plain: bytes = b"{}", *, call: CallContext) -> None:
@@ -135,8 +137,8 @@ class Control:
         with _Refusing():
             said = read_json(plain)
             what = "fault" if isinstance(said, dict) and "fault" in said else "service"
-            table = Table.of(said, "", (what, "count", "timeout"))
-            count = table.get("count", read_count, 1)
+            table = ValueTable.of(said, "", (what, "count", "timeout"))
+            count = table.get("count", read_positive_integer, 1)
             timeout = table.get("timeout", read_seconds, _TIMEOUT)
             if count > KEPT:
                 raise table.error("count", f"at most {KEPT}, which is how many calls are kept")
@@ -168,7 +170,7 @@ class Control:
     async def verify(self, plain: bytes = b"{}", *, call: CallContext) -> None:
         """Send each problem, and refuse if there is one."""
         with _Refusing():
-            Table.of(read_json(plain), "", ())
+            ValueTable.of(read_json(plain), "", ())
         await become_quiet()
         problems = find_problems(self.portal.script)
         for problem in problems:
@@ -180,7 +182,7 @@ class Control:
     async def reset(self, plain: bytes = b"{}") -> None:
         """Keep everything that came before from reaching what comes after, before it returns."""
         with _Refusing():
-            Table.of(read_json(plain), "", ())
+            ValueTable.of(read_json(plain), "", ())
         # One at a time: each waits until the old connections have ended.
         async with self._resetting:
             await self.ports.reset()
@@ -195,14 +197,14 @@ class Control:
             said = read_json(plain)
             placed = read_scenario(said).apply(self.portal)
         if not said:
-            await _tell(call, plain_scenario(Scenario.of(self.portal)))
+            await _tell(call, scenario_to_values(Scenario.of(self.portal)))
         for fault in placed:
             self.on_fault(fault)
 
     async def down(self, plain: bytes) -> None:
         """Take the data port out of service, or back."""
         with _Refusing():
-            down = Table.of(read_json(plain), "", ("down",)).required("down", read_truth)
+            down = ValueTable.of(read_json(plain), "", ("down",)).required("down", read_bool)
         if down:
             self.ports.down()
         else:
@@ -210,7 +212,7 @@ class Control:
 
     async def _tell_calls(self, service: str | None, call: CallContext) -> None:
         for recorded in self.portal.script.journal.calls_of(service):
-            await _tell(call, plain_call(recorded))
+            await _tell(call, call_to_values(recorded))
 
 
 async def _happens(

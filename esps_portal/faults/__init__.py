@@ -1,5 +1,5 @@
-"""Faults, pure: their types, which unit each one hits, and the plan that it makes of that unit.
+"""Faults, pure: their types, which target each one strikes, and the plan for its reply.
 
-`fault_types` is the vocabulary, `fault` selects and counts, `plan` is a list of actions. Nothing
-here sends or waits: `esps_portal.net.fault_writer` performs a plan.
+`fault_types` is the table of all types, `fault` selects and counts, `plan` makes a list of actions.
+Nothing here sends or waits: `esps_portal.net.fault_writer` performs a plan.
 """

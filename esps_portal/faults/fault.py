@@ -1,8 +1,8 @@
-"""Placed faults: which request or connection each one hits, by number and by chance.
+"""Placed faults: which request or connection each one strikes, by number and by chance.
 
-This module decides and performs nothing: a `FaultRegistry` is shown every unit and says which
-`Fault` hits it; `esps_portal.faults.plan` says what that makes of a reply, and writers perform it.
-A fault has struck when the first of it is done.
+This module decides and performs nothing. A `FaultRegistry` is asked about every `FaultTarget`, and
+returns the `Fault` that is to strike it; `esps_portal.faults.plan` says what the fault makes of the
+reply, and a writer performs that. A fault has struck once its first action begins.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from esps_portal.faults.fault_types import (
-    VOCABULARY,
+    FAULT_TYPES,
     check_chance,
     check_key,
     check_transport,
@@ -25,7 +25,7 @@ from esps_portal.faults.fault_types import (
     checked_parameters,
     checked_service,
     checked_times,
-    known,
+    find_fault_type,
 )
 from esps_portal.journal.records import RecordedCall, RecordedConnection
 from esps_portal.journal.waiters import Waiters
@@ -33,21 +33,21 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-# Of the faults that were removed, those that a report still needs are kept, this many.
-_MOST_REMOVED = 100
-# Of the services that a fault has let pass, this many are kept: the nearest is among them.
-_MOST_PASSED = 64
+# Removed faults that a report still needs: so many are kept.
+_MAX_REMOVED = 100
+# Other services that were called: so many are kept, to find the most similar name among them.
+_MAX_PASSED = 64
 
 
 @attrs.frozen
-class Unit:
-    """What a fault may hit: a request with its reply, or a connection as it is accepted.
+class FaultTarget:
+    """What a fault may strike: a request with its reply, or a connection as it is accepted.
 
     Attributes:
-        connection: tells connections apart; over UDP the client's address does.
-        service: the one that is called; ``None`` for another request.
-        record: the journal's, for a report.
-        is_connection: it is one, and no request.
+        connection: identifies the connection; over UDP the client's address does.
+        service: the service that is called; ``None`` if the request calls none.
+        record: the journal's record, for a report.
+        is_connection: it is a connection, not a request.
     """
 
     transport: str
@@ -57,48 +57,53 @@ class Unit:
     is_connection: bool = False
 
 
-class Obstacle(enum.IntEnum):
-    """What kept a fault from a unit, in the order in which it is asked: the last is the nearest."""
+class MissReason(enum.IntEnum):
+    """Why a fault did not strike a target, in the order of the checks: the higher, the nearer."""
 
     TRANSPORT = 1
     SERVICE = 2
     CONNECTION = 3
     REQUEST = 4
-    #: An earlier fault took the unit.
-    TAKEN = 5
-    #: The fault took it, and no reply was sent that it could change.
+    #: An earlier fault claimed the target.
+    CLAIMED = 5
+    #: The fault claimed it, and no reply was sent that it could change.
     NO_REPLY = 6
-    #: The reply is such that the fault changes nothing in it.
+    #: The fault changes nothing in that reply.
     NO_CHANGE = 7
 
 
 @attrs.frozen
 class NearMiss:
-    """A unit that a fault did not strike, and why.
+    """A target that a fault did not strike, and why.
 
     Attributes:
-        number: of its connection, as the fault counts them; 0 where it does not.
+        connection_number: as the fault counts connections; 0 where it does not.
+        reply_size: of a reply that it does not change, in bytes.
     """
 
-    obstacle: Obstacle
-    unit: Unit
-    number: int = 0
+    reason: MissReason
+    target: FaultTarget
+    connection_number: int = 0
+    reply_size: int = 0
 
 
 @attrs.define(eq=False)
 class Fault:
-    """One placed fault: its kind, its parameters, and what it hits.
+    """One placed fault: its kind, its parameters, and what it strikes.
 
     Attributes:
-        service, transport, connection, request: selectors; ``None`` is any. The two last are
-            numbers, counted from 1 when it is placed among what the other selectors match.
-        when: ``before``: the request is not executed; ``after``: it is, and the reply affected.
-        times: how often it strikes at most; ``None`` is always.
-        chance: how likely it strikes, 0 to 1, by ``seed``, as jitter is.
-        is_optional: it need not strike.
-        selected: how many units its selectors picked.
+        kind: the name of its `FaultType`.
+        service, transport, connection, request: selectors; ``None`` matches any. The last two
+            are numbers from 1, counted from when the fault is placed, among the connections and
+            requests that the other selectors match.
+        when: ``before``: the request is not executed; ``after``: it is, and its reply is changed.
+        times: the most times that it strikes; ``None``: no limit.
+        chance: the probability that it strikes, 0 to 1; ``None``: always.
+        seed: of the random numbers for ``chance`` and jitter.
+        is_optional: a strict test does not fail if it never strikes.
+        selected: how many targets its selectors matched.
         happened: how often it struck.
-        nearest: the unit that came nearest to being struck, as long as none was.
+        nearest: the nearest miss, as long as it has not struck.
     """
 
     kind: str
@@ -117,50 +122,55 @@ class Fault:
     nearest: NearMiss | None = None
     #: Called each time it strikes.
     on_strike: Callable[[Fault], None] | None = None
-    #: The first call of each service that it let pass because it is for another.
-    passed: dict[bytes, Unit] = attrs.field(factory=dict)
-    #: How many connections, and requests, the selectors before their numbers matched.
+    #: The first call of each other service that its service selector let pass.
+    passed: dict[bytes, FaultTarget] = attrs.field(factory=dict)
+    #: How many connections, and requests, matched the selectors before their number.
     connections_matched: int = 0
     requests_matched: int = 0
-    _taken: int = 0
+    _claimed: int = 0
     _connections: dict[Hashable, int] = attrs.field(factory=dict)
     _random: random.Random = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._random = random.Random(self.seed)  # noqa: S311 - chance for tests, not secrets
+        self._random = random.Random(self.seed)  # noqa: S311 - for tests, not secrets
 
     @classmethod
-    def of(cls, kind: str, /, **given: Any) -> Fault:  # noqa: ANN401 - checked here, each by its name
+    def create(cls, kind: str, /, **options: Any) -> Fault:  # noqa: ANN401 - checked here, each by its name
         """Make a fault from selectors and parameters, as a test, a file or a command line has them.
 
+        Example: ``Fault.create("truncate", bytes=3, service="price", times=1)``.
+
+        Args:
+            kind: the name of a `FaultType`.
+            options: its parameters, and selectors (`SELECTORS`).
+
         Raises:
-            FaultError: there is no such fault, or one of the values makes no sense.
+            FaultError: there is no such fault or option, or a value is not allowed.
         """
-        word = known(kind)
-        for key in given:
-            check_key(kind, word, key)
-        when = given.get("when", "after")
-        check_when(kind, word, when)
-        check_transport(given.get("transport"), kind, word)
-        chance, seed = given.get("chance"), given.get("seed")
-        is_random = chance is not None or bool(given.get("jitter"))
-        check_chance(chance, seed, word, is_random=is_random)
+        fault_type = find_fault_type(kind)
+        for key in options:
+            check_key(kind, fault_type, key)
+        when = options.get("when", "after")
+        check_when(kind, fault_type, when)
+        check_transport(options.get("transport"), kind, fault_type)
+        chance, seed = options.get("chance"), options.get("seed")
+        is_random = chance is not None or bool(options.get("jitter"))
+        check_chance(chance, seed, fault_type, is_random=is_random)
         if is_random and seed is None:
-            # Where the kind has a seed of its own it is the same one: one number is enough to
-            # reproduce the fault.
+            # A kind with a seed parameter uses the same number: one seed reproduces the fault.
             seed = secrets.randbits(32)
-            given |= {"seed": seed}
+            options |= {"seed": seed}
         return cls(
             kind=kind,
             when=when,
-            service=checked_service(given.get("service")),
-            transport=given.get("transport"),
-            connection=checked_numbers("connection", given.get("connection")),
-            request=checked_numbers("request", given.get("request")),
-            times=checked_times(given.get("times")),
+            service=checked_service(options.get("service")),
+            transport=options.get("transport"),
+            connection=checked_numbers("connection", options.get("connection")),
+            request=checked_numbers("request", options.get("request")),
+            times=checked_times(options.get("times")),
             chance=chance,
             seed=seed,
-            parameters=checked_parameters(kind, word, given),
+            parameters=checked_parameters(kind, fault_type, options),
         )
 
     @property
@@ -168,73 +178,73 @@ class Fault:
         """Whether a strict test fails if it never strikes."""
         return not self.is_optional and self.chance is None
 
-    def picks(self, unit: Unit) -> bool:
-        """Count one unit; return whether the selectors pick it."""
-        hits_connections = VOCABULARY[self.kind].hits_connections
-        if hits_connections and not unit.is_connection:
+    def selects(self, target: FaultTarget) -> bool:
+        """Count one target; return whether the selectors match it."""
+        hits_connections = FAULT_TYPES[self.kind].hits_connections
+        if hits_connections and not target.is_connection:
             return False
-        obstacle = self._obstacle(unit)
-        if hits_connections is not unit.is_connection:
-            return False  # it was counted, for the requests that come on it
-        if obstacle is None:
+        reason = self._mismatch(target)
+        if hits_connections is not target.is_connection:
+            return False  # the connection is counted, for the requests that come on it
+        if reason is None:
             self.selected += 1
             return True
-        self.note(obstacle, unit)
+        self.record_miss(reason, target)
         return False
 
-    def takes(self) -> bool:
-        """Whether it hits what was picked: ``times`` and ``chance`` say so."""
-        if self.times is not None and self._taken >= self.times:
+    def claim(self) -> bool:
+        """Claim a selected target, if ``times`` and ``chance`` allow it."""
+        if self.times is not None and self._claimed >= self.times:
             return False
         if self.chance is not None and self._random.random() >= self.chance:
             return False
-        self._taken += 1
+        self._claimed += 1
         return True
 
-    def strike(self) -> None:
-        """Note that it acts on a unit that it took: its first action begins."""
+    def record_strike(self) -> None:
+        """Count a strike: the first action on a claimed target begins."""
         self.happened += 1
         if self.on_strike is not None:
             self.on_strike(self)
 
-    def note(self, obstacle: Obstacle, unit: Unit) -> None:
-        """Note why it does not strike a unit; the nearest one is kept."""
+    def record_miss(self, reason: MissReason, target: FaultTarget) -> None:
+        """Note why it does not strike a target; the nearest miss is kept."""
         if self.happened:
             return
-        if obstacle is Obstacle.SERVICE and unit.service and len(self.passed) < _MOST_PASSED:
-            self.passed.setdefault(unit.service, _for_report(unit))
-        if self.nearest is None or obstacle > self.nearest.obstacle:
-            number = self._connections.get(unit.connection, 0)
-            self.nearest = NearMiss(obstacle, _for_report(unit), number)
+        if reason is MissReason.SERVICE and target.service and len(self.passed) < _MAX_PASSED:
+            self.passed.setdefault(target.service, _for_report(target))
+        if self.nearest is None or reason > self.nearest.reason:
+            number = self._connections.get(target.connection, 0)
+            self.nearest = NearMiss(reason, _for_report(target), number)
 
-    def note_no_change(self, size: int) -> None:
-        """Note that it changes nothing in a reply of that many bytes."""
+    def record_no_change(self, size: int) -> None:
+        """Note that it changes nothing in a reply of ``size`` bytes."""
         if not self.happened and self.nearest is not None:
-            self.nearest = NearMiss(Obstacle.NO_CHANGE, self.nearest.unit, size)
+            self.nearest = NearMiss(MissReason.NO_CHANGE, self.nearest.target, reply_size=size)
 
-    def lateness(self) -> float:
-        """Return for how long a reply is late this time, in seconds."""
+    def next_delay(self) -> float:
+        """Return the delay of the next reply in seconds: ``seconds`` and some of ``jitter``."""
         seconds: float = self.parameters["seconds"]
         return seconds + self._random.random() * float(self.parameters["jitter"])
 
-    def _obstacle(self, unit: Unit) -> Obstacle | None:
-        """Return which selector does not match, if any, and count what those before it match."""
-        transports = (self.transport,) if self.transport else VOCABULARY[self.kind].transports
-        if unit.transport not in transports:
-            return Obstacle.TRANSPORT
-        if self.service is not None and self.service.encode() != unit.service:
-            return Obstacle.SERVICE
-        if self.connection is not None and self._number(unit.connection) not in self.connection:
-            return Obstacle.CONNECTION
-        if unit.is_connection:
+    def _mismatch(self, target: FaultTarget) -> MissReason | None:
+        """Return which selector does not match, if any; count what matches those before it."""
+        transports = (self.transport,) if self.transport else FAULT_TYPES[self.kind].transports
+        if target.transport not in transports:
+            return MissReason.TRANSPORT
+        if self.service is not None and self.service.encode() != target.service:
+            return MissReason.SERVICE
+        if self.connection is not None and self._number(target.connection) not in self.connection:
+            return MissReason.CONNECTION
+        if target.is_connection:
             return None
         self.requests_matched += 1
         if self.request is not None and self.requests_matched not in self.request:
-            return Obstacle.REQUEST
+            return MissReason.REQUEST
         return None
 
     def _number(self, connection: Hashable) -> int:
-        """Return the number of a connection; it gets the next one when it is first seen."""
+        """Return the number of a connection; a new one gets the next number."""
         number = self._connections.get(connection)
         if number is None:
             self.connections_matched += 1
@@ -242,53 +252,53 @@ class Fault:
         return number
 
     def forget(self, connection: Hashable) -> None:
-        """A connection is gone. Its number stays taken."""
+        """Forget a connection that has ended. Its number is not given again."""
         self._connections.pop(connection, None)
 
     def __str__(self) -> str:
-        words = [self.kind, *(f"{key}={value}" for key, value in self.parameters.items())]
+        parts = [self.kind, *(f"{key}={value}" for key, value in self.parameters.items())]
         if self.when != "after":
-            words.append(f"when={self.when}")
+            parts.append(f"when={self.when}")
         for key in ("service", "transport", "times", "chance", "seed"):
             value = getattr(self, key)
             if value is not None and not (key == "seed" and "seed" in self.parameters):
-                words.append(f"{key}={value}")
+                parts.append(f"{key}={value}")
         for key, numbers in (("connection", self.connection), ("request", self.request)):
             if numbers is not None:
-                words.append(f"{key}={','.join(map(str, sorted(numbers)))}")
-        return " ".join(words)
+                parts.append(f"{key}={','.join(map(str, sorted(numbers)))}")
+        return " ".join(parts)
 
 
-def _for_report(unit: Unit) -> Unit:
-    """Return a unit without its connection, which must not outlive its end for a report's sake."""
-    return attrs.evolve(unit, connection=None)
+def _for_report(target: FaultTarget) -> FaultTarget:
+    """Return a target without its connection: a report must not keep that in memory."""
+    return attrs.evolve(target, connection=None)
 
 
 class FaultRegistry:
-    """The faults that were placed, in that order: the first in force that fits strikes."""
+    """The placed faults, in that order: the first that selects and claims a target strikes it."""
 
     def __init__(self) -> None:
-        #: Looked at for every request: where it is empty there is nothing to ask.
+        #: Those that may strike. While it is empty, nobody need call `for_target`.
         self.in_force: list[Fault] = []
-        # Those that were removed, as long as a report still needs them.
+        # Removed faults that a report still needs.
         self._removed: list[Fault] = []
-        #: Who waits for a fault to strike; its subject is the fault.
+        #: Those who wait for a fault to strike; the subject is the fault.
         self.waiters: Waiters = Waiters()
 
     def place(self, fault: Fault) -> Fault:
         """Put a fault in force."""
-        fault.on_strike = self.waiters.see
+        fault.on_strike = self.waiters.notify
         self.in_force.append(fault)
         return fault
 
     def remove(self, fault: Fault) -> None:
-        """End a fault; requests that it took stay as they are. It may have ended already."""
+        """End a fault; what it has claimed is still struck. Removing it again does nothing."""
         if fault not in self.in_force:
             return
         self.in_force.remove(fault)
         if fault.chance is not None or (fault.must_strike and not fault.happened):
             self._removed.append(fault)
-            del self._removed[:-_MOST_REMOVED]
+            del self._removed[:-_MAX_REMOVED]
 
     def clear(self) -> None:
         """End all faults, and forget them."""
@@ -297,29 +307,30 @@ class FaultRegistry:
 
     @property
     def never_struck(self) -> list[Fault]:
-        """The faults that were to strike, and have not; removing one changes nothing."""
+        """The faults that must strike and have not, removed ones included."""
         placed = (*self._removed, *self.in_force)
         return [fault for fault in placed if fault.must_strike and not fault.happened]
 
     @property
     def by_chance(self) -> list[Fault]:
-        """The faults whose seed a report needs: without it a failure cannot be reproduced."""
+        """The faults by chance: a failure can be reproduced only with their seeds."""
         placed = (*self._removed, *self.in_force)
         return [fault for fault in placed if fault.chance is not None]
 
-    def for_unit(self, unit: Unit) -> Fault | None:
-        """Show one unit to every fault; return the one that takes it."""
-        # All of them count, before the first that can takes it.
-        picked = [fault for fault in self.in_force if fault.picks(unit)]
-        taker = next((fault for fault in picked if fault.takes()), None)
-        if taker is not None:
-            for fault in picked:
-                fault.note(Obstacle.NO_REPLY if fault is taker else Obstacle.TAKEN, unit)
-            if unit.is_connection:
-                taker.strike()  # there is nothing to wait for
-        return taker
+    def for_target(self, target: FaultTarget) -> Fault | None:
+        """Ask every fault about a target; return the one that strikes it."""
+        # All faults count the target before the first of them claims it.
+        selecting = [fault for fault in self.in_force if fault.selects(target)]
+        striking = next((fault for fault in selecting if fault.claim()), None)
+        if striking is not None:
+            for fault in selecting:
+                reason = MissReason.NO_REPLY if fault is striking else MissReason.CLAIMED
+                fault.record_miss(reason, target)
+            if target.is_connection:
+                striking.record_strike()  # it acts at once
+        return striking
 
     def forget(self, connection: Hashable) -> None:
-        """A connection is gone."""
+        """Forget a connection that has ended."""
         for fault in self.in_force:
             fault.forget(connection)

@@ -1,7 +1,7 @@
-"""The vocabulary of faults: each name, what it makes a client see, and the values that it takes.
+"""The fault types: the name of each, what it makes a client see, and its parameters.
 
-One vocabulary serves the fixture, the scenario file, the command line and the control port; a
-name or a value that it does not hold is an error at once.
+The fixture, scenario files, the command line and the control port share this table; an unknown
+name or a wrong value is an error at once.
 """
 
 from __future__ import annotations
@@ -22,48 +22,49 @@ TCP = frozenset({"tcp"})
 UDP = frozenset({"udp"})
 BOTH = TCP | UDP
 
-# The longest UDP payload over IPv4: 65535 less the IP and UDP headers (RFC 768, RFC 791).
-_LONGEST_DATAGRAM = 65507
+# The longest UDP payload over IPv4, in bytes: 65535 less 20 of IP header (RFC 791, section 3.1) and
+# 8 of UDP header (RFC 768).
+_MAX_DATAGRAM = 65507
 
 
 class FaultError(ValueError):
-    """There is no such fault, or it cannot have such a value."""
+    """An unknown fault, an unknown parameter or selector, or a wrong value."""
 
 
 @attrs.frozen
 class Parameter:
-    """What one parameter of a fault takes.
+    """The values of one parameter of a fault.
 
     Attributes:
-        type: `float` is any finite number, `int` a whole one.
-        default: ``None``: it must be given.
-        least, most: bounds of a number, both included.
-        names: what may stand in place of a number.
+        type: `float` is any finite number, `int` an integer.
+        default: ``None``: the parameter is required.
+        minimum, maximum: the bounds of a number, both included.
+        names: allowed in place of a number.
     """
 
     type: type[float]
     default: float | str | None = None
-    least: float = 0
-    most: float = sys.float_info.max
+    minimum: float = 0
+    maximum: float = sys.float_info.max
     names: tuple[str, ...] = ()
 
-    def takes(self, value: object) -> bool:
-        """Whether a value is one of these."""
+    def accepts(self, value: object) -> bool:
+        """Whether the parameter may have this value."""
         if isinstance(value, str):
             return value in self.names
         if isinstance(value, bool) or not isinstance(value, int | self.type):
             return False
-        # The bounds keep nan out, and whole numbers of a file that are longer than any float.
-        return self.least <= value <= self.most
+        # The bounds exclude nan, and integers that no float can hold.
+        return self.minimum <= value <= self.maximum
 
     def __str__(self) -> str:
         number = "an integer" if self.type is int else "a number"
-        if self.most != sys.float_info.max:
-            number += f" from {self.least:g} to {self.most:.0f}"
-        elif self.type is int and self.least == 1:
+        if self.maximum != sys.float_info.max:
+            number += f" from {self.minimum:g} to {self.maximum:.0f}"
+        elif self.type is int and self.minimum == 1:
             number = "a positive integer"
         else:
-            number += f" of at least {self.least:g}"
+            number += f" of at least {self.minimum:g}"
         return " or ".join(filter(None, (", ".join(map(repr, self.names)), number)))
 
 
@@ -71,27 +72,29 @@ def _seconds(default: float | None = None) -> Parameter:
     return Parameter(float, default)
 
 
-def _bytes(default: int, least: int = 0) -> Parameter:
-    return Parameter(int, default, least, _LONGEST_DATAGRAM)
+def _bytes(default: int, minimum: int = 0) -> Parameter:
+    return Parameter(int, default, minimum, _MAX_DATAGRAM)
 
 
-_COUNT = Parameter(int, least=1)
+_COUNT = Parameter(int, minimum=1)
 _SEED = Parameter(int, 0)
 
 
-#: What chooses where and when a fault strikes, whatever it is.
+#: What chooses where and when a fault strikes; the same for all types.
 SELECTORS = ("service", "transport", "connection", "request", "when", "times", "chance", "seed")
-# Those that make sense before there is any request.
-_OF_CONNECTIONS = ("transport", "connection", "times", "chance", "seed")
+# Those that make sense before any request.
+_CONNECTION_SELECTORS = ("transport", "connection", "times", "chance", "seed")
 
 
 @attrs.frozen
-class Kind:
-    """One fault of the vocabulary.
+class FaultType:
+    """One type of fault.
 
     Attributes:
         meaning: what the client's socket sees.
-        before: it makes sense without executing the request.
+        transports: ``tcp``, ``udp`` or both.
+        parameters: by name.
+        before: it may strike before the request is executed (``when="before"``).
         hits_connections: it strikes a connection as it is accepted, not a request.
     """
 
@@ -103,130 +106,136 @@ class Kind:
 
     @property
     def selectors(self) -> tuple[str, ...]:
-        """The selectors that it takes."""
-        return _OF_CONNECTIONS if self.hits_connections else SELECTORS
+        """The selectors that it has."""
+        return _CONNECTION_SELECTORS if self.hits_connections else SELECTORS
 
 
-VOCABULARY: dict[str, Kind] = {
-    "latency": Kind(
+FAULT_TYPES: dict[str, FaultType] = {
+    "latency": FaultType(
         "the reply comes late, by up to jitter more",
         TCP,
         {"seconds": _seconds(), "jitter": _seconds(0.0)},
         before=True,
     ),
-    "bandwidth": Kind(
-        "the reply comes at this rate", TCP, {"bytes_per_second": Parameter(float, least=1)}
+    "bandwidth": FaultType(
+        "the reply comes at this rate", TCP, {"bytes_per_second": Parameter(float, minimum=1)}
     ),
-    "slice": Kind(
+    "slice": FaultType(
         "the reply comes in pieces: cut at a byte, in the middle, or before-lf",
         TCP,
         {
-            "at": Parameter(int, "middle", least=1, names=("middle", "before-lf")),
+            "at": Parameter(int, "middle", minimum=1, names=("middle", "before-lf")),
             "pause": _seconds(0.05),
         },
     ),
-    "coalesce": Kind(
+    "coalesce": FaultType(
         "replies are held until there are that many, or for that long, and come at once",
         TCP,
         {"replies": attrs.evolve(_COUNT, default=2), "seconds": _seconds(1.0)},
     ),
-    "close": Kind("FIN in place of the reply", TCP, before=True),
-    "reset": Kind("RST in place of the reply", TCP, before=True),
-    "half-close": Kind(
+    "close": FaultType("FIN in place of the reply", TCP, before=True),
+    "reset": FaultType("RST in place of the reply", TCP, before=True),
+    "half-close": FaultType(
         "FIN in place of the reply; what the client sends is discarded", TCP, before=True
     ),
-    "stall": Kind("nothing comes any more; the connection stays", TCP, before=True),
-    "truncate": Kind(
+    "stall": FaultType("nothing comes any more; the connection stays", TCP, before=True),
+    "truncate": FaultType(
         "the first bytes of the reply; over TCP, then FIN", BOTH, {"bytes": _bytes(1)}
     ),
-    "garbage": Kind(
+    "garbage": FaultType(
         "random bytes in place of the reply, then FIN",
         TCP,
         {"bytes": _bytes(64), "seed": _SEED},
         before=True,
     ),
-    "no-terminator": Kind("the reply without its last LF; the connection stays", TCP),
-    "accept-close": Kind(
+    "no-terminator": FaultType("the reply without its last LF; the connection stays", TCP),
+    "accept-close": FaultType(
         "the connection is accepted, and closed without a word", TCP, hits_connections=True
     ),
-    "drop": Kind("no reply", UDP, before=True),
-    "duplicate": Kind("the reply comes that many times", UDP, {"copies": _bytes(2, least=2)}),
-    "reorder": Kind(
+    "drop": FaultType("no reply", UDP, before=True),
+    "duplicate": FaultType(
+        "the reply comes that many times", UDP, {"copies": _bytes(2, minimum=2)}
+    ),
+    "reorder": FaultType(
         "the reply comes after that many others, or that long",
         UDP,
         {"replies": attrs.evolve(_COUNT, default=1), "seconds": _seconds(1.0)},
     ),
-    "delay": Kind(
+    "delay": FaultType(
         "the reply comes late, by up to jitter more",
         UDP,
         {"seconds": _seconds(), "jitter": _seconds(0.0)},
         before=True,
     ),
-    "corrupt": Kind(
-        "some bytes of the reply are changed", UDP, {"bytes": _bytes(1, least=1), "seed": _SEED}
+    "corrupt": FaultType(
+        "some bytes of the reply are changed", UDP, {"bytes": _bytes(1, minimum=1), "seed": _SEED}
     ),
-    "oversize": Kind(
-        "the reply is padded to this many bytes", UDP, {"bytes": _bytes(2000, least=1)}
+    "oversize": FaultType(
+        "the reply is padded to this many bytes", UDP, {"bytes": _bytes(2000, minimum=1)}
     ),
-    "wrong-source": Kind("the reply comes from another port", UDP),
+    "wrong-source": FaultType("the reply comes from another port", UDP),
 }
 
 
-def known(kind: str) -> Kind:
-    """Return what the vocabulary says of ``kind``."""
-    # Not `get`: what a file or a test has need not be a str, nor hashable.
-    if kind not in list(VOCABULARY):
-        raise FaultError(f"unknown fault {kind!r}; {_instead(kind, VOCABULARY)}")
-    return VOCABULARY[kind]
+def find_fault_type(kind: str) -> FaultType:
+    """Return the fault type with a name.
+
+    Raises:
+        FaultError: there is none.
+    """
+    # Compared, not looked up: a file or a test may give what is not hashable.
+    if kind not in list(FAULT_TYPES):
+        raise FaultError(f"unknown fault {kind!r}; {_suggestion(kind, FAULT_TYPES)}")
+    return FAULT_TYPES[kind]
 
 
-def _instead(said: object, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(said), names, 1)
+def _suggestion(wrong: object, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(wrong), names, 1)
     return f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(names)}"
 
 
 # ---- selectors ---------------------------------------------------------------------------------
 
 
-def check_key(kind: str, word: Kind, key: str) -> None:
+def check_key(kind: str, fault_type: FaultType, key: str) -> None:
     """Check that a fault has such a parameter or selector."""
-    takes = dict.fromkeys((*word.parameters, *word.selectors))
-    if key in takes:
+    allowed = dict.fromkeys((*fault_type.parameters, *fault_type.selectors))
+    if key in allowed:
         return
     if key in SELECTORS:
-        raise FaultError(f"fault {kind!r} strikes before any request: it takes no {key}")
-    raise FaultError(f"fault {kind!r} has no parameter {key!r}; {_instead(key, takes)}")
+        raise FaultError(f"fault {kind!r} strikes before any request: it has no {key}")
+    raise FaultError(f"fault {kind!r} has no parameter {key!r}; {_suggestion(key, allowed)}")
 
 
-def check_when(kind: str, word: Kind, when: object) -> None:
-    """Check whether the fault makes sense then."""
+def check_when(kind: str, fault_type: FaultType, when: object) -> None:
+    """Check that the fault may strike before or after execution, as asked."""
     if when not in ("before", "after"):
         raise FaultError(f"when must be 'before' or 'after', got {when!r}")
-    if when == "before" and not word.before:
+    if when == "before" and not fault_type.before:
         raise FaultError(f"fault {kind!r} needs a reply: when must be 'after', got 'before'")
 
 
-def check_transport(transport: object, kind: str, word: Kind) -> None:
-    """Check whether the fault works over that transport."""
+def check_transport(transport: object, kind: str, fault_type: FaultType) -> None:
+    """Check that the fault works over a transport."""
     if transport is None:
         return
     if transport not in ("tcp", "udp"):
         raise FaultError(f"transport must be 'tcp' or 'udp', got {transport!r}")
-    if transport not in word.transports:
+    if transport not in fault_type.transports:
         raise FaultError(works_over(kind))
 
 
 def works_over(kind: str) -> str:
-    """Return what transport a fault works over, as a sentence."""
-    (transport,) = VOCABULARY[kind].transports
+    """Return a sentence that says over which transport a fault works."""
+    (transport,) = FAULT_TYPES[kind].transports
     return f"fault {kind!r} works over {transport.upper()} only"
 
 
-def check_chance(chance: object, seed: object, word: Kind, *, is_random: bool) -> None:
-    """Check a probability, and the seed of its random numbers or of others."""
+def check_chance(chance: object, seed: object, fault_type: FaultType, *, is_random: bool) -> None:
+    """Check a probability, and a seed: of that, of jitter, or of the fault's own bytes."""
     if seed is not None and type(seed) is not int:
         raise FaultError(f"seed must be an integer, got {seed!r}")
-    if seed is not None and not is_random and "seed" not in word.parameters:
+    if seed is not None and not is_random and "seed" not in fault_type.parameters:
         raise FaultError("seed needs chance, or jitter")
     if chance is not None and (
         isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 <= chance <= 1
@@ -235,7 +244,7 @@ def check_chance(chance: object, seed: object, word: Kind, *, is_random: bool) -
 
 
 def checked_service(service: object) -> str | None:
-    """Return the service that a fault is for."""
+    """Return a service selector, checked."""
     if service is not None and not (
         isinstance(service, str) and grammar.NAME.fullmatch(service.encode("utf-8", "replace"))
     ):
@@ -244,7 +253,7 @@ def checked_service(service: object) -> str | None:
 
 
 def checked_times(times: object) -> int | None:
-    """Return how often a fault may strike."""
+    """Return how often a fault may strike, checked."""
     if times is None:
         return None
     if type(times) is not int or times < 1:
@@ -253,26 +262,28 @@ def checked_times(times: object) -> int | None:
 
 
 def checked_numbers(name: str, numbers: object) -> frozenset[int] | None:
-    """Return the numbers that a selector names."""
+    """Return the numbers of a selector: one integer, or several."""
     if numbers is None:
         return None
-    row = numbers if isinstance(numbers, list | tuple | set | frozenset | range) else [numbers]
-    if not row or any(type(number) is not int or number < 1 for number in row):
+    found = numbers if isinstance(numbers, list | tuple | set | frozenset | range) else [numbers]
+    if not found or any(type(number) is not int or number < 1 for number in found):
         raise FaultError(f"{name} must be a positive integer or several, got {numbers!r}")
-    return frozenset(row)
+    return frozenset(found)
 
 
 # ---- parameters --------------------------------------------------------------------------------
 
 
-def checked_parameters(kind: str, word: Kind, given: Mapping[str, object]) -> dict[str, Any]:
-    """Return the parameters, with defaults where none is given."""
+def checked_parameters(
+    kind: str, fault_type: FaultType, given: Mapping[str, object]
+) -> dict[str, Any]:
+    """Return the parameters, checked, with the defaults of those that are not given."""
     values = {}
-    for name, parameter in word.parameters.items():
+    for name, parameter in fault_type.parameters.items():
         value = given.get(name, parameter.default)
         if value is None:
             raise FaultError(f"fault {kind!r} needs {name}")
-        if not parameter.takes(value):
+        if not parameter.accepts(value):
             raise FaultError(f"fault {kind!r}: {name} must be {parameter}, got {value!r}")
         values[name] = value
     return values

@@ -1,7 +1,7 @@
-"""What a fault makes of a unit: a list of actions that a writer takes in place of sending it.
+"""What a fault makes of a reply: a list of actions that a writer performs in place of sending it.
 
-Nothing here sends or waits. Over TCP a reply comes line by line, for a stream has many: what
-replaces a reply happens at its first line, what shapes it happens to every line.
+Nothing here sends or waits. Over TCP a reply comes line by line: a fault that replaces the reply
+acts at its first line, a fault that shapes it acts on every line.
 """
 
 from __future__ import annotations
@@ -12,38 +12,42 @@ import attrs
 
 from esps_portal.faults.fault import Fault
 
-# How often in a second a slow link carries something: small pieces at 50 Hz look like a slow link.
-_TICKS = 50
+# Pieces per second over a slow link: enough to look continuous, few enough to cost little.
+_PIECES_PER_SECOND = 50
 
 
 @attrs.frozen
 class Send:
-    """Put these bytes on the wire, at once."""
+    """Send these bytes at once."""
 
     data: bytes
 
 
 @attrs.frozen
 class Pause:
-    """Wait, in seconds."""
+    """Wait for so many seconds."""
 
     seconds: float
 
 
 @attrs.frozen
 class Hold:
-    """Hold these bytes until ``replies`` are held, or the first has been for ``seconds``."""
+    """Hold these bytes back, until enough replies are held or ``seconds`` after the first.
+
+    Attributes:
+        replies: so many held replies are sent together.
+        final: the bytes end a reply, which counts.
+    """
 
     data: bytes
     replies: int
     seconds: float
-    #: It ends a reply, and counts.
     final: bool
 
 
 @attrs.frozen
 class End:
-    """The connection is over: ``close`` (FIN), ``reset`` (RST), ``half-close`` or ``stall``."""
+    """End the connection: ``close`` (FIN), ``reset`` (RST), ``half-close`` or ``stall``."""
 
     how: str
 
@@ -53,38 +57,42 @@ Action = Send | Pause | Hold | End
 
 @attrs.define
 class FaultPlan:
-    """One answer over TCP under one fault."""
+    """One reply under one fault.
+
+    Attributes:
+        begun: the fault has acted already: at the first line, or before execution.
+    """
 
     fault: Fault
-    #: Something has happened to it already.
     begun: bool = False
     _has_struck: bool = False
+    # Of a reply that is truncated, in bytes.
     _sent: int = 0
 
     def before(self) -> list[Action]:
-        """Return what happens in place of executing the request, or before it (``latency``)."""
-        self.begun = True  # it is late now, and need not be so again
-        self.note_struck()
+        """Return the actions in place of executing the request, or before it (``latency``)."""
+        self.begun = True  # latency delays a reply once
+        self.record_strike()
         if self.fault.kind == "latency":
-            return [Pause(self.fault.lateness())]
+            return [Pause(self.fault.next_delay())]
         return self._replacement() or []
 
     def line(self, line: bytes, *, final: bool) -> list[Action]:
-        """Return what happens in place of sending ``line``, which is the last of the answer."""
+        """Return the actions in place of sending a line; ``final``: it ends the reply."""
         actions = self._line(line, final=final)
         if actions != [Send(line)]:
-            self.note_struck()
+            self.record_strike()
         elif final and not self._has_struck:
-            self.fault.note_no_change(self._sent + len(line))
+            self.fault.record_no_change(self._sent + len(line))
         return actions
 
-    def note_struck(self) -> None:
-        """Note that its fault has struck; once for a reply."""
+    def record_strike(self) -> None:
+        """Count a strike of the fault, once for each reply."""
         if not self._has_struck:
             self._has_struck = True
-            self.fault.strike()
+            self.fault.record_strike()
 
-    def _line(  # noqa: PLR0911 - one for each word
+    def _line(  # noqa: PLR0911 - one for each fault type
         self, line: bytes, *, final: bool
     ) -> list[Action]:
         first, self.begun = not self.begun, True
@@ -93,34 +101,34 @@ class FaultPlan:
         if replacement is not None:
             return replacement if first else []
         if kind == "truncate":
-            return self._truncated(line, parameters["bytes"], final=final)
+            return self._truncate(line, parameters["bytes"], final=final)
         if kind == "latency":
-            return [Pause(self.fault.lateness()), Send(line)] if first else [Send(line)]
+            return [Pause(self.fault.next_delay()), Send(line)] if first else [Send(line)]
         if kind == "bandwidth":
-            return _dripped(line, parameters["bytes_per_second"])
+            return _throttle(line, parameters["bytes_per_second"])
         if kind == "slice":
-            cut = _cut(line, parameters["at"])
+            cut = _cut_position(line, parameters["at"])
             if cut == len(line):
                 return [Send(line)]
             return [Send(line[:cut]), Pause(parameters["pause"]), Send(line[cut:])]
         if kind == "coalesce":
             return [Hold(line, parameters["replies"], parameters["seconds"], final)]
-        assert kind == "no-terminator", kind  # noqa: S101 - every other word stands above
+        assert kind == "no-terminator", kind  # noqa: S101 - every other type is handled above
         return [Send(line[:-1] if final else line)]
 
     def datagram(self, datagram: bytes) -> Datagrams:
-        """Return what leaves in place of a reply over UDP."""
+        """Return what to send in place of a reply over UDP."""
         plan = _plan(self.fault, datagram)
         if self.fault.when == "before":
-            return plan  # it has struck already
+            return plan  # it struck before execution
         if plan != Datagrams((datagram,)) or self.fault.kind == "delay":
-            self.note_struck()
+            self.record_strike()
         else:
-            self.fault.note_no_change(len(datagram))
+            self.fault.record_no_change(len(datagram))
         return plan
 
-    def _truncated(self, line: bytes, size: int, *, final: bool) -> list[Action]:
-        """Return as much of the answer's beginning as this line has."""
+    def _truncate(self, line: bytes, size: int, *, final: bool) -> list[Action]:
+        """Return the part of this line that is within the first ``size`` bytes of the reply."""
         piece = line[: size - self._sent]
         if not final and len(piece) < size - self._sent:
             self._sent += len(piece)
@@ -128,23 +136,23 @@ class FaultPlan:
         return [Send(piece), End("close")]
 
     def _replacement(self) -> list[Action] | None:
-        """Return what comes in place of the whole answer; ``None``: the fault only shapes it."""
+        """Return the actions in place of the whole reply; ``None``: the fault only shapes it."""
         kind, parameters = self.fault.kind, self.fault.parameters
         if kind in ("close", "reset", "half-close", "stall"):
             return [End(kind)]
         if kind == "garbage":
-            return [Send(_octets(parameters["bytes"], parameters["seed"])), End("close")]
+            return [Send(_random_bytes(parameters["bytes"], parameters["seed"])), End("close")]
         return None
 
 
 @attrs.frozen
 class Datagrams:
-    """What leaves in place of one datagram.
+    """What to send in place of one datagram.
 
     Attributes:
-        datagrams: at once, or after ``delay`` seconds.
-        hold: until this many later replies have left, or for ``delay`` seconds; 0: not held.
-        elsewhere: they leave from another port.
+        datagrams: these, after ``delay`` seconds.
+        hold: wait until this many later replies are sent, for ``delay`` seconds at most; 0: no.
+        elsewhere: send them from another port.
     """
 
     datagrams: tuple[bytes, ...] = ()
@@ -153,7 +161,7 @@ class Datagrams:
     elsewhere: bool = False
 
 
-def _plan(fault: Fault, datagram: bytes) -> Datagrams:  # noqa: PLR0911 - one for each word
+def _plan(fault: Fault, datagram: bytes) -> Datagrams:  # noqa: PLR0911 - one for each fault type
     kind, parameters = fault.kind, fault.parameters
     if kind == "drop":
         return Datagrams()
@@ -162,49 +170,49 @@ def _plan(fault: Fault, datagram: bytes) -> Datagrams:  # noqa: PLR0911 - one fo
     if kind == "reorder":
         return Datagrams((datagram,), parameters["seconds"], parameters["replies"])
     if kind == "delay":
-        # Before execution it was late already.
-        return Datagrams((datagram,), fault.lateness() if fault.when == "after" else 0.0)
+        # With when=before, it was delayed before execution.
+        return Datagrams((datagram,), fault.next_delay() if fault.when == "after" else 0.0)
     if kind == "truncate":
         return Datagrams((datagram[: parameters["bytes"]],))
     if kind == "corrupt":
-        return Datagrams((_corrupted(datagram, parameters["bytes"], parameters["seed"]),))
+        return Datagrams((_corrupt(datagram, parameters["bytes"], parameters["seed"]),))
     if kind == "oversize":
-        return Datagrams((_enlarged(datagram, parameters["bytes"]),))
-    assert kind == "wrong-source", kind  # noqa: S101 - every other word stands above
+        return Datagrams((_pad(datagram, parameters["bytes"]),))
+    assert kind == "wrong-source", kind  # noqa: S101 - every other type is handled above
     return Datagrams((datagram,), elsewhere=True)
 
 
-def _dripped(line: bytes, bytes_per_second: float) -> list[Action]:
-    size = max(1, int(bytes_per_second / _TICKS))
+def _throttle(line: bytes, bytes_per_second: float) -> list[Action]:
+    size = max(1, int(bytes_per_second / _PIECES_PER_SECOND))
     actions: list[Action] = []
     for start in range(0, len(line), size):
         piece = line[start : start + size]
-        # The wait comes first: at that rate the bytes cannot have arrived earlier.
+        # The pause comes first: at that rate the bytes cannot arrive earlier.
         actions += [Pause(len(piece) / bytes_per_second), Send(piece)]
     return actions
 
 
-def _cut(line: bytes, at: int | str) -> int:
+def _cut_position(line: bytes, at: int | str) -> int:
     if at == "middle":
         return len(line) // 2
     return len(line) - 1 if at == "before-lf" else min(int(at), len(line))
 
 
-def _corrupted(datagram: bytes, octets: int, seed: int) -> bytes:
+def _corrupt(datagram: bytes, count: int, seed: int) -> bytes:
     changed = bytearray(datagram)
-    chance = random.Random(seed)  # noqa: S311 - chance for tests, not secrets
-    for place in chance.sample(range(len(changed)), min(octets, len(changed))):
-        changed[place] ^= chance.randrange(1, 256)
+    numbers = random.Random(seed)  # noqa: S311 - for tests, not secrets
+    for position in numbers.sample(range(len(changed)), min(count, len(changed))):
+        changed[position] ^= numbers.randrange(1, 256)
     return bytes(changed)
 
 
-def _enlarged(datagram: bytes, size: int) -> bytes:
-    """Give the last line one more argument, so long that the datagram has the size."""
+def _pad(datagram: bytes, size: int) -> bytes:
+    """Add an argument to the last line that makes the datagram ``size`` bytes long."""
     missing = size - len(datagram)
     if missing < len(" x"):
         return datagram
     return datagram[:-1] + b" " + b"x" * (missing - 1) + b"\n"
 
 
-def _octets(count: int, seed: int) -> bytes:
-    return random.Random(seed).randbytes(count)  # noqa: S311 - the same
+def _random_bytes(count: int, seed: int) -> bytes:
+    return random.Random(seed).randbytes(count)  # noqa: S311 - for tests, not secrets

@@ -1,5 +1,5 @@
-"""What happened: records, the transcript for a person, recordings for a replay.
+"""What happened: records, the transcript for a person, recordings to replay.
 
 `journal` keeps records, in order and bounded; `waiters` wait for calls; `recording` and
-`record_file` write them as JSON lines; `tap` reads ESPS/1 out of what a proxy passes.
+`record_file` write them as JSON lines; `tap` reads the ESPS/1 that a proxy relays.
 """

@@ -1,18 +1,18 @@
-"""What a journal holds as plain values, for JSON."""
+"""What a journal holds as values for JSON."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from esps_portal.journal.records import RECEIVED, Entry, RecordedCall, RecordedConnection
-from esps_portal.journal.values import plain_octets
+from esps_portal.journal.values import bytes_to_value
 
 
-def plain_call(call: RecordedCall) -> dict[str, Any]:
-    """Return a call of a service and its outcome."""
+def call_to_values(call: RecordedCall) -> dict[str, Any]:
+    """Return a call of a service, with its outcome."""
     return {
         "service": call.service,
-        "args": [plain_octets(arg) for arg in call.args],
+        "args": [bytes_to_value(arg) for arg in call.args],
         "transport": call.transport,
         "remote": list(call.remote),
         "connection": call.connection,
@@ -25,8 +25,8 @@ def plain_call(call: RecordedCall) -> dict[str, Any]:
     }
 
 
-def plain_entry(entry: Entry) -> dict[str, Any]:
-    """Return one thing that happened: what, when, to whom, and what only this kind has."""
+def entry_to_values(entry: Entry) -> dict[str, Any]:
+    """Return an entry: what happened, when, to whom, and the values of its kind."""
     head = {"event": entry.event, "at": _seconds(entry.at)}
     if isinstance(entry.subject, RecordedConnection):
         return head | _connection(entry.event, entry.subject)
@@ -34,22 +34,22 @@ def plain_entry(entry: Entry) -> dict[str, Any]:
 
 
 def _connection(event: str, connection: RecordedConnection) -> dict[str, Any]:
-    plain: dict[str, Any] = {
+    values: dict[str, Any] = {
         "transport": "tcp",
         "remote": list(connection.remote),
         "connection": connection.number,
     }
     if event == "closed":
-        plain |= {
+        values |= {
             "by": connection.closed_by,
             "how": connection.how,
             "fault": connection.fault,
         }
-    return plain
+    return values
 
 
 def _request(event: str, call: RecordedCall) -> dict[str, Any]:
-    plain: dict[str, Any] = {
+    values: dict[str, Any] = {
         "transport": call.transport,
         "remote": list(call.remote),
         "connection": call.connection,
@@ -59,12 +59,12 @@ def _request(event: str, call: RecordedCall) -> dict[str, Any]:
     }
     if event == RECEIVED:
         if call.request is None:
-            # No request of the protocol: what came is all there is to tell.
-            return plain | {"line": plain_octets(call.data)}
-        return plain | {"args": [plain_octets(arg) for arg in call.args]}
-    return plain | {"code": call.code, "fault": call.fault}
+            # No request: the line is all there is.
+            return values | {"line": bytes_to_value(call.data)}
+        return values | {"args": [bytes_to_value(arg) for arg in call.args]}
+    return values | {"code": call.code, "fault": call.fault}
 
 
 def _seconds(time: float) -> float:
-    """Return a time to the microsecond: what a float has beyond is noise."""
+    """Round to microseconds: further digits of a float are noise."""
     return round(time, 6)

@@ -1,8 +1,8 @@
-"""The file that a recording is written to, a line at a time.
+"""The file of a recording, written a line at a time.
 
-Each line is one ``write`` to a file opened with O_APPEND: a process that is killed leaves whole
-lines, and at most a broken last one. Trouble with the file never harms the portal: it is logged,
-once, and the recording ends there, so that what it holds has no hole.
+Each line is one ``write`` to a file opened with O_APPEND: a process that is killed leaves complete
+lines, and at most one incomplete line at the end. An error of the file never harms the portal: it
+is logged, once, and the recording ends there, so that no line in it is missing.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ __tracebackhide__ = hides_frame
 
 _log = logging.getLogger("esps_portal")
 
-# Any first line is shorter; no more is read of a file that is not a recording.
-_FIRST_LINE = 4096
-# A broken last line is looked for from the end, this many bytes at a time.
+# The first line of a recording is shorter: enough to recognise one.
+_MAX_FIRST_LINE = 4096
+# The last LF is searched from the end, this many bytes at a time.
 _BLOCK = 65536
 
 
 class CannotRecordError(OSError):
-    """A file cannot be recorded to: it cannot be written, or is something else already.
+    """A file cannot be recorded to: it cannot be written, or is no recording.
 
     Attributes:
         path: the file.
-        message: why, for a person.
+        message: the reason.
     """
 
     def __init__(self, path: Path, message: str) -> None:
@@ -45,7 +45,7 @@ class CannotRecordError(OSError):
         self.message = message
 
     def __reduce__(self) -> tuple[object, ...]:
-        # OSError's own would pass its one argument to our constructor.
+        # OSError's own passes one argument to the constructor.
         return type(self), (self.path, self.message), self.__dict__
 
     def __str__(self) -> str:
@@ -57,33 +57,39 @@ class RecordFile:
 
     Args:
         path: a new file, or a recording to continue.
-        product: what records, ``name/version``.
+        product: the name and version of what records, ``name/version``.
 
-    Raises `CannotRecordError` at once where the file cannot be opened.
+    Raises:
+        CannotRecordError: the file cannot be opened.
+
+    Example::
+
+        with RecordFile(Path("calls.jsonl"), "shop/1") as file:
+            journal.sinks.append(file.write)
     """
 
     def __init__(self, path: Path, product: str) -> None:
         now = dt.datetime.now(dt.UTC)
         self.path = path
-        # Also of a file that is begun later, after `reopen`: times are counted from the start.
+        # A file that `reopen` begins has the same first line: times are counted from it.
         self._began = began_line(f"{now:%Y-%m-%dT%H:%M:%S.%fZ}", product)
-        self._file = _opened(path, self._began)
+        self._file = _open(path, self._began)
 
     def reopen(self) -> None:
-        """Go on in the file that has the path now, as after a log rotation.
+        """Continue in the file that has the path now, as after a log rotation.
 
-        A recording that had ended, on a full disk say, begins again.
+        A recording that ended, because the disk was full for example, starts again.
 
         Raises:
-            CannotRecordError: it cannot be opened; the recording goes on where it was.
+            CannotRecordError: it cannot be opened; the recording continues in the old file.
         """
         if self._is_in_place():
-            if os.fstat(self._file).st_size == 0:  # it was copied and truncated
-                self._put_safely(self._began)
+            if os.fstat(self._file).st_size == 0:  # copied and truncated by the rotation
+                self._write_or_end(self._began)
             return
-        opened = _opened(self.path, self._began)
+        reopened = _open(self.path, self._began)
         self.close()
-        self._file = opened
+        self._file = reopened
 
     def _is_in_place(self) -> bool:
         if self._file < 0:
@@ -94,20 +100,19 @@ class RecordFile:
 
     @property
     def is_recording(self) -> bool:
-        """Whether it is still written to."""
+        """Whether it is open, and has not ended with an error."""
         return self._file >= 0
 
     def write(self, entry: Entry) -> None:
-        """Add an entry. If that fails the recording ends, which is logged."""
+        """Write an entry. If that fails, the error is logged and the recording ends."""
         if self._file >= 0:
-            self._put_safely(entry_line(entry))
+            self._write_or_end(entry_line(entry))
 
-    def _put_safely(self, line: bytes) -> None:
+    def _write_or_end(self, line: bytes) -> None:
         try:
-            _put(self._file, line)
+            _write_line(self._file, line)
         except OSError as error:
-            why = os.strerror(error.errno or 0)
-            _log.error("the recording to %s has ended: %s", self.path, why)
+            _log.error("the recording to %s has ended: %s", self.path, _reason(error))
             self.close()
 
     def close(self) -> None:
@@ -123,24 +128,24 @@ class RecordFile:
         self.close()
 
 
-def _opened(path: Path, began: bytes) -> int:
-    """Open a file, or a recording to continue, and begin there; return its descriptor."""
-    # Non-blocking, or opening a pipe without a reader would hang.
+def _open(path: Path, began: bytes) -> int:
+    """Open a new file or a recording, write the first line, and return the descriptor."""
+    # Non-blocking: opening a pipe without a reader would hang.
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         file = os.open(path, flags, 0o666)
     except OSError as error:
-        raise CannotRecordError(path, os.strerror(error.errno or 0)) from error
+        raise CannotRecordError(path, _reason(error)) from error
     try:
         _lock(file, path)
         if stat.S_ISREG(os.fstat(file).st_mode):
-            _go_on(file, path)
-        _put(file, began)
+            _check_and_repair(file, path)
+        _write_line(file, began)
     except OSError as error:
         os.close(file)
         if isinstance(error, CannotRecordError):
             raise
-        raise CannotRecordError(path, os.strerror(error.errno or 0)) from error
+        raise CannotRecordError(path, _reason(error)) from error
     return file
 
 
@@ -151,14 +156,14 @@ def _lock(file: int, path: Path) -> None:
         raise CannotRecordError(path, "another process is recording to it") from None
 
 
-def _go_on(file: int, path: Path) -> None:
-    """Continue what is there, if it is a recording, without its broken last line."""
+def _check_and_repair(file: int, path: Path) -> None:
+    """Check that a file is a recording; cut off an incomplete last line."""
     size = os.fstat(file).st_size
     if size == 0:
         return
-    first = os.pread(file, _FIRST_LINE, 0).partition(b"\n")
+    first = os.pread(file, _MAX_FIRST_LINE, 0).partition(b"\n")
     if not is_recording(first[0] + first[1]):
-        raise CannotRecordError(path, "it is there already, and is not a recording")
+        raise CannotRecordError(path, "the file exists and is not a recording")
     end = size
     while True:
         start = max(0, end - _BLOCK)
@@ -170,8 +175,12 @@ def _go_on(file: int, path: Path) -> None:
         os.ftruncate(file, start + found + 1)
 
 
-def _put(file: int, line: bytes) -> None:
+def _write_line(file: int, line: bytes) -> None:
     rest = line[os.write(file, line) :]
-    # Where not all of it is written the disk is full, or a limit reached: the next one says.
+    # A short write: the disk is full or a limit is reached; the next write says which.
     if rest and os.write(file, rest) < len(rest):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno or 0)

@@ -1,31 +1,32 @@
-"""A recording: what happened to a portal, or passed through a proxy, as JSON lines; and back.
+"""A recording: a journal as JSON lines, written and read.
 
-It begins with ``{"event": "began", ...}``; then a line for each entry of the journal. A request
-has two: one as it came, and one as it ended, which alone is enough to replay it. More may be
-appended to it later, which begins again. Octets that are not text are ``{"b64": "..."}``.
+The first line is ``{"event": "began", ...}``; then comes a line for each entry of the journal. A
+request has two: one when it came, and one when it ended, which is enough to replay it. A recording
+may be continued later, with another first line. Bytes that are not text are ``{"b64": "..."}``.
 
-A program that is killed leaves at most its last line broken; that one is dropped.
+A process that is killed may leave its last line incomplete; a reader drops that line.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 
 import attrs
 
-from esps_portal.journal.journal_json import plain_entry
+from esps_portal.journal.journal_json import entry_to_values
 from esps_portal.journal.records import RECEIVED, REPLAYED, Entry, RecordedCall
 from esps_portal.journal.values import (
     ScenarioError,
-    Table,
-    plain_octets,
-    read_count,
+    ValueTable,
+    bytes_to_value,
+    read_bool,
+    read_bytes,
     read_json,
-    read_octets,
-    read_row,
+    read_list,
+    read_positive_integer,
     read_text,
-    read_truth,
 )
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.messages import DATA, ERR, Reply, parse_answer_untrusted
@@ -33,10 +34,10 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-#: The format that `began_line` announces; no other is read.
+#: The version of the format; no other is read.
 FORMAT = 1
 BEGAN = "began"
-# How a request ends that was answered; what was aborted has no answer to give.
+# The states of a request that has a reply; an aborted one has none.
 _ANSWERED = ("replied", "faulted", REPLAYED)
 
 
@@ -44,7 +45,7 @@ class RecordingError(ValueError):
     """A recording cannot be read or replayed.
 
     Attributes:
-        line: the number of the line, from 1 on.
+        line: the number of the line, from 1.
         message: what is wrong with it.
     """
 
@@ -59,15 +60,15 @@ class RecordingError(ValueError):
 
 @attrs.frozen
 class RecordedAnswer:
-    """A call of a service that was answered.
+    """A call of a service, with its reply.
 
     Attributes:
-        line: the number of its line in the recording.
-        number: tells calls from one another, in the order in which they came.
-        client: who called: transport, host, port and tag.
-        replayed: it was the same request again, over UDP.
+        line: the number of its line in the recording, from 1.
+        number: of the call, in the order in which the calls came.
+        client: transport, address and port, and tag.
+        replayed: the same request came again, over UDP.
         rows: the arguments of its DATA lines.
-        final: its last line.
+        final: the final reply.
     """
 
     line: int
@@ -81,7 +82,7 @@ class RecordedAnswer:
 
     @property
     def code(self) -> str:
-        """The error code that it was answered with; empty for none."""
+        """The error code of the reply; empty for none."""
         return self.final.args[0].decode() if self.final.kind == ERR else ""
 
 
@@ -92,45 +93,45 @@ def began_line(time: str, product: str) -> bytes:
     """Return the first line, with its LF.
 
     Args:
-        time: when, as ISO 8601 in UTC; the other lines tell seconds since then.
+        time: as ISO 8601 in UTC; the other lines have seconds since then.
     """
     return _line({"event": BEGAN, "time": time, "product": product, "format": FORMAT})
 
 
 def entry_line(entry: Entry) -> bytes:
-    """Return the line for one thing that happened, with its LF."""
-    plain = plain_entry(entry)
+    """Return the line for an entry, with its LF."""
+    values = entry_to_values(entry)
     call = entry.subject
     if not isinstance(call, RecordedCall):
-        return _line(plain)
-    plain["number"] = call.order_received
-    plain["service"] = plain_octets(_service(call))
-    plain["args"] = [plain_octets(arg) for arg in call.args]
-    plain["line"] = plain_octets(call.data)
-    plain["state"] = entry.event
+        return _line(values)
+    values["number"] = call.order_received
+    values["service"] = bytes_to_value(_service(call))
+    values["args"] = [bytes_to_value(arg) for arg in call.args]
+    values["line"] = bytes_to_value(call.data)
+    values["state"] = entry.event
     if entry.event != RECEIVED:
         *lines, rest = call.sent.split(b"\n")
-        plain["sent"] = [plain_octets(line) for line in (*lines, *([rest] if rest else []))]
+        values["sent"] = [bytes_to_value(line) for line in (*lines, *([rest] if rest else []))]
         if rest:
-            plain["cut"] = True  # the last line has no LF
-    return _line(plain)
+            values["cut"] = True  # the last line has no LF
+    return _line(values)
 
 
 def _service(call: RecordedCall) -> bytes:
-    """Return the name of the service as it came, text or not."""
+    """Return the name of the service as bytes: it may not be text."""
     request = call.request
     return request.args[0] if request and request.verb == b"CALL" and request.args else b""
 
 
-def _line(plain: dict[str, object]) -> bytes:
-    return json.dumps(plain, separators=(",", ":")).encode() + b"\n"
+def _line(values: dict[str, object]) -> bytes:
+    return json.dumps(values, separators=(",", ":")).encode() + b"\n"
 
 
 # ---- reading -----------------------------------------------------------------------------------
 
 
 def is_recording(first_line: bytes) -> bool:
-    """Whether a file with this first line, its LF included, is one that may be appended to."""
+    """Whether a file with this first line, its LF included, is a recording."""
     try:
         _check_began(read_json(first_line))
     except ScenarioError:
@@ -138,34 +139,39 @@ def is_recording(first_line: bytes) -> bool:
     return first_line.endswith(b"\n")
 
 
-def read_recording(octets: bytes) -> list[RecordedAnswer]:
-    """Return the calls that were answered, in the order in which they came.
+def read_recording(data: bytes) -> list[RecordedAnswer]:
+    """Return the calls that have a reply, in the order in which they came.
+
+    Args:
+        data: the whole file.
 
     Raises:
-        RecordingError: it is not a recording, or a line of it that is not its last is broken.
+        RecordingError: it is not a recording, or a line but the last is broken.
     """
     answers: list[RecordedAnswer] = []
-    sitting: list[RecordedAnswer] = []  # numbers begin again where a line says `began`
+    session: list[RecordedAnswer] = []  # since the last `began`, where numbers start again
     number = 0
-    for number, plain in _values(octets):
+    for number, value in _values(data):
         try:
-            event = Table.of(plain, "", None).required("event", read_text)
+            event = ValueTable.of(value, "", None).required("event", read_text)
             if number == 1 or event == BEGAN:
-                _check_began(plain)
-                answers += sorted(sitting, key=lambda answer: answer.number)
-                sitting.clear()
+                _check_began(value)
+                answers += sorted(session, key=lambda answer: answer.number)
+                session.clear()
             elif event in _ANSWERED:
-                sitting += _answers(number, Table.of(plain, "", None), replayed=event == REPLAYED)
+                session += _answers(
+                    number, ValueTable.of(value, "", None), replayed=event == REPLAYED
+                )
         except ScenarioError as error:
             raise RecordingError(number, str(error)) from error
     if number == 0:
-        raise RecordingError(1, "no recording: there is nothing in it")
-    return answers + sorted(sitting, key=lambda answer: answer.number)
+        raise RecordingError(1, "not a recording: it is empty")
+    return answers + sorted(session, key=lambda answer: answer.number)
 
 
-def _values(octets: bytes) -> Iterator[tuple[int, object]]:
-    """Yield each line's number and value; of the last one only if it is whole."""
-    lines = octets.split(b"\n")
+def _values(data: bytes) -> Iterator[tuple[int, object]]:
+    """Yield the number and the value of each line; not of an incomplete last one."""
+    lines = data.split(b"\n")
     if not lines[-1]:
         lines.pop()
     for number, line in enumerate(lines, 1):
@@ -178,22 +184,24 @@ def _values(octets: bytes) -> Iterator[tuple[int, object]]:
         yield number, value
 
 
-def _check_began(plain: object) -> None:
-    """Raise `ScenarioError` where a value does not begin a recording that can be read."""
-    if not isinstance(plain, dict) or plain.get("event") != BEGAN:
-        raise ScenarioError("", f'no recording: one begins with {{"event": "{BEGAN}", ...}}')
-    version = Table(plain, "").required("format", read_count)
+def _check_began(value: object) -> None:
+    """Check the first line of a recording."""
+    if not isinstance(value, dict) or value.get("event") != BEGAN:
+        raise ScenarioError(
+            "", f'not a recording: its first line must be {{"event": "{BEGAN}", ...}}'
+        )
+    version = ValueTable(value, "").required("format", read_positive_integer)
     if version != FORMAT:
-        raise ScenarioError("format", f"{FORMAT} is known, not {version}")
+        raise ScenarioError("format", f"must be {FORMAT}, got {version}")
 
 
-def _answers(line: int, table: Table, *, replayed: bool) -> list[RecordedAnswer]:
-    """Return the answered call that a line describes, if it describes one."""
-    if table.get("verb", read_text, "") != "CALL" or table.get("cut", read_truth, default=False):
+def _answers(line: int, table: ValueTable, *, replayed: bool) -> list[RecordedAnswer]:
+    """Return the call with its reply that a line describes, if it describes one."""
+    if table.get("verb", read_text, "") != "CALL" or table.get("cut", read_bool, default=False):
         return []
-    service = table.required("service", read_octets)
-    args = table.required("args", lambda plain, path: read_row(read_octets, plain, path))
-    sent = table.required("sent", lambda plain, path: read_row(read_octets, plain, path))
+    service = table.required("service", read_bytes)
+    args = table.required("args", partial(read_list, read_bytes))
+    sent = table.required("sent", partial(read_list, read_bytes))
     replies = _replies(sent, table.required("tag", read_text).encode())
     if not service or not replies:
         return []
@@ -204,7 +212,7 @@ def _answers(line: int, table: Table, *, replayed: bool) -> list[RecordedAnswer]
     return [
         RecordedAnswer(
             line=line,
-            number=table.required("number", read_count),
+            number=table.required("number", read_positive_integer),
             client=client,
             replayed=replayed,
             service=service,
@@ -216,7 +224,7 @@ def _answers(line: int, table: Table, *, replayed: bool) -> list[RecordedAnswer]
 
 
 def _replies(lines: tuple[bytes, ...], tag: bytes) -> list[Reply]:
-    """Return an answer's lines: DATA, then the final one; nothing if they are not an answer."""
+    """Return the lines of a reply: DATA lines and the final one; empty if they are none."""
     replies = []
     for line in lines:
         try:
@@ -227,5 +235,5 @@ def _replies(lines: tuple[bytes, ...], tag: bytes) -> list[Reply]:
             return []
         replies.append(reply)
     kinds = [reply.kind for reply in replies]
-    whole = kinds and kinds[-1] != DATA and all(kind == DATA for kind in kinds[:-1])
-    return replies if whole else []
+    is_complete = kinds and kinds[-1] != DATA and all(kind == DATA for kind in kinds[:-1])
+    return replies if is_complete else []

@@ -20,13 +20,13 @@ class RecordedConnection:
     """One TCP connection.
 
     Attributes:
-        number: from 1, in the order in which they were accepted.
+        number: from 1, in the order of acceptance.
         remote: the client's address and port.
-        opened, closed: seconds since the portal started, or was last reset; ``None``: it is still
-            open.
-        is_kept: it was open already at that reset, and stayed so.
-        closed_by: who closed first: ``client`` or ``portal``; empty until one of them has.
-        how: ``fin``, ``rst``; empty until then.
+        opened, closed: seconds since the portal started or was reset; ``None``: still open.
+        is_kept: it was open before that reset, and stayed open.
+        closed_by: who closed first: ``client`` or ``portal``; empty while it is open.
+        how: ``fin`` or ``rst``; empty while it is open.
+        fault: the fault that struck it, as text; empty for none.
         requests: how many came on it.
     """
 
@@ -50,19 +50,19 @@ class RecordedConnection:
 
 @attrs.define(eq=False, repr=False)
 class RecordedCall:
-    """One request, whatever its verb and however it ended.
+    """One request, whatever its verb and its outcome.
 
     Attributes:
         transport: ``tcp`` or ``udp``.
         remote: the client's address and port.
         connection: the number of its TCP connection; 0 over UDP.
         data: the line as it came, without its LF.
-        request: what it says; ``None`` where it is not a request.
-        received, ended: seconds since the portal started.
+        request: the parsed line; ``None`` if it is no request.
+        received, ended: seconds since the portal started or was reset; ``None``: not ended.
         state: ``received``, ``replied``, ``faulted``, ``aborted``, ``replayed``.
-        sent: the lines that answered it, as bytes; a fault may have kept or changed them.
-        fault: the fault that hit it, in words; empty for none.
-        whole: ``sent`` has all of them; else only what was added last.
+        sent: the lines of the reply, as bytes; a fault may have dropped or changed them.
+        fault: the fault that struck it, as text; empty for none.
+        keeps_all_lines: ``sent`` has all lines of the reply; otherwise only the last.
     """
 
     transport: str
@@ -74,56 +74,56 @@ class RecordedCall:
     order_received: int
     state: str = RECEIVED
     ended: float | None = None
-    # An answer may have 100,000 lines: to add one must not copy the others.
+    # A reply may have 100,000 lines: adding one must not copy the others.
     _sent: bytearray = attrs.field(factory=bytearray, converter=bytearray)
     fault: str = ""
     order_ended: int = 0
-    whole: bool = True
+    keeps_all_lines: bool = True
 
     def add(self, lines: bytes) -> None:
-        """Note more of the answer."""
-        if not self.whole:
+        """Add lines of the reply."""
+        if not self.keeps_all_lines:
             self._sent.clear()
         self._sent.extend(lines)
 
     @property
     def sent(self) -> bytes:
-        """The lines that answered it."""
+        """The lines of the reply."""
         return bytes(self._sent)
 
     @property
     def verb(self) -> str:
-        """The verb; empty where it is not a request."""
+        """The verb; empty if it is no request."""
         return self.request.verb.decode() if self.request else ""
 
     @property
     def tag(self) -> str:
-        """The tag, even of a rejected line; empty where none can be read."""
+        """The tag, of a rejected line too; empty if there is none."""
         tag = self.request.tag if self.request else readable_tag(self.data)
         return (tag or b"").decode()
 
     @property
     def service(self) -> str:
-        """The service that was called; empty where it is not a call."""
+        """The service that was called; empty if it is no call."""
         if self.request is None or self.request.verb != b"CALL" or not self.request.args:
             return ""
         return self.request.args[0].decode("utf-8", "backslashreplace")
 
     @property
     def is_call(self) -> bool:
-        """Whether a service was called, and not just asked again over UDP."""
+        """Whether it is a call of a service, and no repeat of one over UDP."""
         return bool(self.service) and self.state != REPLAYED
 
     @property
     def args(self) -> tuple[bytes, ...]:
-        """The arguments: the service's for a call, otherwise the verb's."""
+        """The arguments: of the service for a call, otherwise of the verb."""
         if self.request is None:
             return ()
         return self.request.args[1:] if self.request.verb == b"CALL" else self.request.args
 
     @property
     def code(self) -> str:
-        """The error code that it was answered with; empty for none."""
+        """The error code of the reply; empty for none."""
         sent = self._sent
         end = len(sent) - sent.endswith(b"\n")
         last = bytes(sent[sent.rfind(b"\n", 0, end) + 1 : end]).split(b" ")
@@ -139,9 +139,11 @@ class Entry:
     """One thing that happened.
 
     Attributes:
-        at: seconds since the portal started.
-        event: ``opened``, ``kept`` (it was open before the reset), ``closed``; or the state that a
-            request came to.
+        order: counts all entries of a journal.
+        at: seconds since the portal started or was reset.
+        event: of a connection ``opened``, ``kept`` (open before the reset) or ``closed``; of a
+            request its new state.
+        subject: the record of the connection or the request.
     """
 
     order: int

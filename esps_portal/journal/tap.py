@@ -1,8 +1,8 @@
-"""What passes between a client and a portal, as the journal has it: seen by whoever carries it.
+"""Taps: they note in a journal the requests and replies that a proxy relays.
 
-A tap is shown the octets of both directions, each before it is passed on, and tells requests from
-answers, and which answer belongs to which request. It changes nothing, waits for nothing and
-raises nothing. What it cannot tell it leaves out: such a request ends as aborted.
+A tap gets the bytes of both directions, before they are relayed, and finds the reply to each
+request. It changes nothing, waits for nothing and raises nothing. A request whose reply it cannot
+find ends as aborted.
 """
 
 from __future__ import annotations
@@ -29,23 +29,27 @@ from esps_portal.protocol.messages import (
 
 _log = logging.getLogger("esps_portal")
 
-# How long a line may be is the portal's affair; ours is that a line takes bounded memory.
+# The portal limits its lines; this bounds the memory for one line, in bytes.
 _MAX_LINE = 1 << 20
-# What requests that wait for their answers may take, lines in both directions and what holds them,
-# in bytes: some thousands of pipelined requests, or a long stream.
-_MOST_HELD = 32 << 20
+# Memory for the pending requests of one connection and their reply lines, in bytes: thousands of
+# pipelined requests, or one long stream. Each line counts _OVERHEAD for the objects that hold it.
+_MAX_HELD = 32 << 20
 _OVERHEAD = 512
-# Over UDP: requests of one client that wait, and those that are known to have been answered.
-_MOST_WAITING = 1024
-_MOST_ANSWERED = 256
-# An over-long line is not kept: the journal has this much of it, and says why it is cut.
+# Over UDP: pending requests of one client, and answered ones, to recognise a repeat.
+_MAX_PENDING = 1024
+_MAX_ANSWERED = 256
+# A line that is too long is cut; the journal shows this at the cut.
 _TOO_LONG = b"(too long)"
-_EMPTY = (b"", b"\r")
+_EMPTY_LINES = (b"", b"\r")
 
 
 @attrs.define(eq=False)
-class _Waiting:
-    """A request that waits for its answer, and the lines of it that have come."""
+class _Pending:
+    """A request that waits for its final reply, and the reply lines that have come.
+
+    Attributes:
+        state: what it becomes with that reply.
+    """
 
     record: RecordedCall
     state: str = REPLIED
@@ -53,220 +57,220 @@ class _Waiting:
 
 
 class StreamTap:
-    """Sees one TCP connection.
+    """The tap of one TCP connection.
 
     Args:
         remote: the client's address and port.
-        now: seconds, on the clock of the journal's start; as everywhere here.
+        now: the time in seconds, on the clock of the journal's start; as in every method.
     """
 
     def __init__(self, journal: Journal, remote: tuple[str, int], now: float) -> None:
         self._journal = journal
         self._connection: RecordedConnection = journal.opened(remote, now)
         self._requests = LineSplitter(_MAX_LINE, _MAX_LINE)
-        self._answers = LineSplitter(_MAX_LINE, _MAX_LINE)
-        # By tag; under None those that had none that could be read. A client that pipelines may
-        # use a tag again before it has seen the answer to the first.
-        self._waiting: dict[bytes | None, deque[_Waiting]] = {}
+        self._replies = LineSplitter(_MAX_LINE, _MAX_LINE)
+        # By tag; under None the lines without a readable tag. A client that pipelines may use a
+        # tag again before the reply to the first request has come.
+        self._pending: dict[bytes | None, deque[_Pending]] = {}
         self._held = 0
-        self._is_lost = False
+        self._has_given_up = False
 
     def from_client(self, data: bytes, now: float) -> None:
-        """See what the client has sent."""
-        if self._is_lost:
+        """Note bytes from the client."""
+        if self._has_given_up:
             return
-        for piece in self._requests.feed(data):
-            if self._is_lost:
+        for event in self._requests.feed(data):
+            if self._has_given_up:
                 return
-            if isinstance(piece, TooLong):
-                self._ask(piece.head + _TOO_LONG, None, now)
-            elif isinstance(piece, bytes) and piece not in _EMPTY:
-                self._ask(piece, readable_request(piece), now)
+            if isinstance(event, TooLong):
+                self._take_request(event.head + _TOO_LONG, None, now)
+            elif isinstance(event, bytes) and event not in _EMPTY_LINES:
+                self._take_request(event, readable_request(event), now)
 
     def from_portal(self, data: bytes, now: float) -> None:
-        """See what the portal has sent."""
-        if self._is_lost:
+        """Note bytes from the portal."""
+        if self._has_given_up:
             return
-        for piece in self._answers.feed(data):
-            if self._is_lost:
+        for event in self._replies.feed(data):
+            if self._has_given_up:
                 return
-            if isinstance(piece, TooLong):
-                self._lose_answer(readable_tag(piece.head), now)
-            elif isinstance(piece, bytes):
-                self._answer(piece, now)
+            if isinstance(event, TooLong):
+                self._lose_reply(readable_tag(event.head), now)
+            elif isinstance(event, bytes):
+                self._take_reply(event, now)
 
     def closed(self, by: str, how: str, now: float) -> None:
-        """See the end: nothing is answered any more."""
+        """Note the end of the connection: no more replies come."""
         self._give_up(now)
         self._journal.closed(self._connection, by, how, now)
 
-    def _ask(self, line: bytes, request: Request | None, now: float) -> None:
+    def _take_request(self, line: bytes, request: Request | None, now: float) -> None:
         connection = self._connection
         record = self._journal.received("tcp", connection.remote, connection, line, request, now)
-        self._waiting.setdefault(readable_tag(line), deque()).append(_Waiting(record))
+        self._pending.setdefault(readable_tag(line), deque()).append(_Pending(record))
         self._hold(len(line) + _OVERHEAD, now)
 
-    def _answer(self, line: bytes, now: float) -> None:
+    def _take_reply(self, line: bytes, now: float) -> None:
         try:
-            answer = parse_answer_untrusted(line)
+            reply = parse_answer_untrusted(line)
         except ProtocolError:
             return
-        if isinstance(answer, Notice):
-            self._take_notice(answer, line, now)
+        if isinstance(reply, Notice):
+            self._take_notice(reply, line, now)
             return
-        waiting = self._waiting.get(answer.tag)
-        if not waiting:
+        pending = self._pending.get(reply.tag)
+        if not pending:
             return
-        waiting[0].lines.append(line + b"\n")
-        if answer.kind == DATA:
+        pending[0].lines.append(line + b"\n")
+        if reply.kind == DATA:
             self._hold(len(line) + _OVERHEAD, now)
         else:
-            self._end(answer.tag, 0, now)
+            self._end(reply.tag, 0, now)
 
     def _take_notice(self, notice: Notice, line: bytes, now: float) -> None:
-        """Take an error about a request whose tag could not be read, or was in flight."""
+        """Take an error for a request whose tag cannot be read, or is in use."""
         if notice.word != ERR:
             return
         tag = None
         if notice.args[:1] == (b"tag-in-use",) and len(notice.args) > 1:
             tag = notice.args[1]
-        waiting = self._waiting.get(tag)
-        if waiting:
-            # The first of that tag is the one in flight.
-            place = 1 if tag is not None and len(waiting) > 1 else 0
-            waiting[place].lines.append(line + b"\n")
-            self._end(tag, place, now)
+        pending = self._pending.get(tag)
+        if pending:
+            # The first request with that tag is the one in flight.
+            position = 1 if tag is not None and len(pending) > 1 else 0
+            pending[position].lines.append(line + b"\n")
+            self._end(tag, position, now)
 
-    def _lose_answer(self, tag: bytes | None, now: float) -> None:
-        if self._waiting.get(tag):
-            self._end(tag, 0, now, lost=True)
+    def _lose_reply(self, tag: bytes | None, now: float) -> None:
+        if self._pending.get(tag):
+            self._end(tag, 0, now, is_lost=True)
 
-    def _end(self, tag: bytes | None, place: int, now: float, *, lost: bool = False) -> None:
-        waiting = self._waiting[tag]
-        ended = waiting[place]
-        del waiting[place]
-        if not waiting:
-            del self._waiting[tag]
+    def _end(self, tag: bytes | None, position: int, now: float, *, is_lost: bool = False) -> None:
+        pending = self._pending[tag]
+        ended = pending[position]
+        del pending[position]
+        if not pending:
+            del self._pending[tag]
         self._held -= len(ended.record.data) + _OVERHEAD
         self._held -= sum(len(line) + _OVERHEAD - 1 for line in ended.lines[:-1])
-        _note(self._journal, ended, now, lost=lost)
+        _note_end(self._journal, ended, now, is_lost=is_lost)
 
     def _hold(self, size: int, now: float) -> None:
         self._held += size
-        if self._held > _MOST_HELD:
-            self._is_lost = True
+        if self._held > _MAX_HELD:
+            self._has_given_up = True
             _log.warning(
-                "connection %d: too much waits for answers; it is no longer recorded",
+                "connection %d: too many requests wait for replies; it is no longer recorded",
                 self._connection.number,
             )
             self._give_up(now)
 
     def _give_up(self, now: float) -> None:
-        given_up = [waiting for row in self._waiting.values() for waiting in row]
-        self._waiting.clear()
-        for waiting in sorted(given_up, key=lambda waiting: waiting.record.order_received):
-            _note(self._journal, waiting, now, lost=True)
+        given_up = [pending for queue in self._pending.values() for pending in queue]
+        self._pending.clear()
+        for pending in sorted(given_up, key=lambda pending: pending.record.order_received):
+            _note_end(self._journal, pending, now, is_lost=True)
 
 
 class DatagramTap:
-    """Sees the datagrams between one client and the portal.
+    """The tap of the datagrams between one client and the portal.
 
     Args:
-        window: seconds after which a request that was not answered never will be.
+        window: a request without a reply is aborted after so many seconds.
     """
 
     def __init__(self, journal: Journal, remote: tuple[str, int], window: float) -> None:
         self._journal = journal
         self._remote = remote
         self._window = window
-        # By tag; under "*" and the tag those whose tag another request has in flight. In the
-        # order in which they came.
-        self._waiting: dict[bytes, tuple[float, _Waiting]] = {}
-        # What was answered, as the hash of verb and arguments.
+        # By tag, with the time when each came, in that order; a request whose tag another request
+        # uses is under "*" and the tag.
+        self._pending: dict[bytes, tuple[float, _Pending]] = {}
+        # By tag, the hash of verb and arguments of those that have a reply.
         self._answered: dict[bytes, int] = {}
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the client waits for an answer."""
-        return bool(self._waiting)
+        """Whether the client waits for a reply."""
+        return bool(self._pending)
 
     def from_client(self, datagram: bytes, now: float) -> None:
-        """See a datagram of the client's."""
-        self._forget(now)
+        """Note a datagram from the client."""
+        self._abort_old(now)
         line = datagram.removesuffix(b"\n")
         request = readable_request(line) if line != datagram else None
         record = self._journal.received("udp", self._remote, None, line, request, now)
         tag = readable_tag(line.partition(b"\n")[0])
         if tag is None:
-            self._journal.ended(record, ABORTED, b"", now)  # it is answered with silence
+            self._journal.ended(record, ABORTED, b"", now)  # it gets no reply
             return
-        if tag in self._waiting:
-            _, first = self._waiting[tag]
+        if tag in self._pending:
+            _, first = self._pending[tag]
             if first.record.request == request:
-                self._journal.ended(record, REPLAYED, b"", now)  # it was sent again
+                self._journal.ended(record, REPLAYED, b"", now)  # a repeat
                 return
             tag = b"*" + tag
-        waiting = _Waiting(record)
+        pending = _Pending(record)
         if request is not None and self._answered.get(tag) == _hash(request):
-            waiting.state = REPLAYED
-        before = self._waiting.pop(tag, None)
+            pending.state = REPLAYED
+        before = self._pending.pop(tag, None)
         if before is not None:
-            _note(self._journal, before[1], now, lost=True)
-        self._waiting[tag] = now, waiting
+            _note_end(self._journal, before[1], now, is_lost=True)
+        self._pending[tag] = now, pending
 
     def from_portal(self, datagram: bytes, now: float) -> None:
-        """See a datagram of the portal's: all lines of one answer."""
+        """Note a datagram from the portal: all lines of one reply."""
         if not datagram.endswith(b"\n"):
             return
         try:
             last = parse_answer_untrusted(datagram[:-1].rpartition(b"\n")[2])
         except ProtocolError:
             return
-        found = self._waiting.pop(self._answered_by(last), None)
+        found = self._pending.pop(self._tag_of_request(last), None)
         if found is None:
             return
-        _, waiting = found
-        waiting.lines.append(datagram)
-        _note(self._journal, waiting, now)
-        if waiting.record.request is not None:
-            self._remember(waiting.record.request)
+        _, pending = found
+        pending.lines.append(datagram)
+        _note_end(self._journal, pending, now)
+        if pending.record.request is not None:
+            self._remember(pending.record.request)
 
     def give_up(self, now: float) -> None:
-        """Nothing is answered any more."""
-        for _, waiting in self._waiting.values():
-            _note(self._journal, waiting, now, lost=True)
-        self._waiting.clear()
+        """Abort all pending requests: no more replies come."""
+        for _, pending in self._pending.values():
+            _note_end(self._journal, pending, now, is_lost=True)
+        self._pending.clear()
 
-    def _answered_by(self, last: Reply | Notice) -> bytes:
+    def _tag_of_request(self, last: Reply | Notice) -> bytes:
         if isinstance(last, Reply):
             return last.tag
         if last.word == ERR and last.args[:1] == (b"tag-in-use",) and len(last.args) > 1:
-            contested = b"*" + last.args[1]
-            return contested if contested in self._waiting else last.args[1]
+            in_use = b"*" + last.args[1]
+            return in_use if in_use in self._pending else last.args[1]
         return b""
 
     def _remember(self, request: Request) -> None:
         self._answered.pop(request.tag, None)
         self._answered[request.tag] = _hash(request)
-        if len(self._answered) > _MOST_ANSWERED:
+        if len(self._answered) > _MAX_ANSWERED:
             del self._answered[next(iter(self._answered))]
 
-    def _forget(self, now: float) -> None:
-        """Give up what has waited for too long, and of too much the oldest."""
-        while self._waiting:
-            tag, (since, waiting) = next(iter(self._waiting.items()))
-            if now - since < self._window and len(self._waiting) < _MOST_WAITING:
+    def _abort_old(self, now: float) -> None:
+        """Abort requests that are older than the window, and the oldest of too many."""
+        while self._pending:
+            tag, (since, pending) = next(iter(self._pending.items()))
+            if now - since < self._window and len(self._pending) < _MAX_PENDING:
                 return
-            del self._waiting[tag]
-            _note(self._journal, waiting, now, lost=True)
+            del self._pending[tag]
+            _note_end(self._journal, pending, now, is_lost=True)
 
 
-def _note(journal: Journal, waiting: _Waiting, now: float, *, lost: bool = False) -> None:
-    """Note how a request has ended."""
-    sent = b"".join(waiting.lines)
-    # A call that was cancelled has ended, not been answered.
+def _note_end(journal: Journal, pending: _Pending, now: float, *, is_lost: bool = False) -> None:
+    """Note how a request ended."""
+    sent = b"".join(pending.lines)
+    # A cancelled call is aborted, whatever the reply.
     cancelled = sent[sent.rfind(b"\n", 0, -1) + 1 :].split()[1:3] == [ERR, b"cancelled"]
-    journal.ended(waiting.record, ABORTED if lost or cancelled else waiting.state, sent, now)
+    journal.ended(pending.record, ABORTED if is_lost or cancelled else pending.state, sent, now)
 
 
 def _hash(request: Request) -> int:

@@ -1,4 +1,4 @@
-"""The journal as a picture for a person: who sent what when, a line each."""
+"""The journal as text for a person: a line for each thing that was sent or done."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from esps_portal.journal.records import (
     RecordedCall,
     RecordedConnection,
 )
+from esps_portal.protocol.escape import shorten, visible
 
-# Characters shown of a line.
-_SHOWN = 100
+# Characters of a line of the protocol.
+_MAX_LINE = 100
 _ENDS = {"fin": "FIN", "rst": "RST"}
 
 
-def transcript(journal: Journal, most: int = sys.maxsize) -> str:
-    """Return everything that the journal holds, a line for each thing that was sent or done.
+def transcript(journal: Journal, max_lines: int = sys.maxsize) -> str:
+    """Return all that the journal holds: seconds, where, and what, a line each.
 
     Args:
-        most: lines; of more than that the middle is left out.
+        max_lines: lines in the middle are left out if there are more.
     """
     lines = [line for entry in journal.entries() for line in _lines(entry)]
     if journal.forgotten:
         lines.insert(0, f"          ({journal.forgotten} earlier requests are no longer kept)")
-    if len(lines) > most:
-        head, tail = most // 4, most - most // 4
-        lines[head:-tail] = [f"          ({len(lines) - most} lines are left out here)"]
+    if len(lines) > max_lines:
+        head, tail = max_lines // 4, max_lines - max_lines // 4
+        lines[head:-tail] = [f"          ({len(lines) - max_lines} lines are left out here)"]
     return "\n".join(lines) if lines else "          (nothing has happened)"
 
 
@@ -46,7 +47,7 @@ def _lines(entry: Entry) -> Iterator[str]:
 
 
 def where(call: RecordedCall) -> str:
-    """Return where a request came in: on which connection, or from whom over UDP."""
+    """Return the connection of a request; over UDP the client's address."""
     return f"tcp #{call.connection}" if call.connection else f"udp {_remote(call.remote)}"
 
 
@@ -65,11 +66,11 @@ def _about_connection(entry: Entry, connection: RecordedConnection) -> str:
 
 def _about_call(entry: Entry, call: RecordedCall) -> Iterable[str]:
     if entry.event == RECEIVED:
-        return [f"--> {_shown(call.data)}"]
+        return [f"--> {_visible_line(call.data)}"]
     if entry.event == ABORTED and not call.sent:
-        return [f"    {call.tag}: no answer"]
+        return [f"    {call.tag}: no reply"]
     arrow = "<~~" if entry.event == FAULTED else "<--"
-    lines = [f"{arrow} {_shown(line)}" for line in call.sent.splitlines()]
+    lines = [f"{arrow} {_visible_line(line)}" for line in call.sent.splitlines()]
     if call.fault:
         lines.append(f"    fault: {call.fault}")
     if entry.event == REPLAYED:
@@ -77,10 +78,8 @@ def _about_call(entry: Entry, call: RecordedCall) -> Iterable[str]:
     return lines
 
 
-def _shown(line: bytes) -> str:
-    text = line.decode("ascii", "backslashreplace")
-    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+def _visible_line(line: bytes) -> str:
+    return shorten(visible(line.decode("ascii", "backslashreplace")), _MAX_LINE)
 
 
 def _remote(remote: tuple[str, int]) -> str:

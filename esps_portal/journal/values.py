@@ -1,7 +1,7 @@
-"""Plain values, as TOML and JSON carry them: octets among them, and reading them with care.
+"""Values that TOML and JSON can hold: bytes as such values, and readers that check them.
 
-A reader takes a value and the path that leads to it, as in ``stubs[0].answers[1].times``, and
-raises nothing but `ScenarioError`, which names that path.
+A reader takes a value and its path, as in ``stubs[0].answers[1].times``. It raises `ScenarioError`
+only, which names that path.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TypeVar
 import attrs
 
 from esps_portal.protocol import grammar
+from esps_portal.protocol.escape import shorten
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -24,18 +25,19 @@ __tracebackhide__ = hides_frame
 _Value = TypeVar("_Value")
 Reader = Callable[[object, str], _Value]
 
-#: The one key of a table that represents octets that are not text.
+#: The only key of a table that stands for bytes that are not text.
 BASE64 = "b64"
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # TOML's
-# Characters shown of a value: an error is one line.
-_SHOWN = 60
+#: A key of TOML that needs no quotes.
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+# Characters of a value that an error quotes: it must fit one line.
+_MAX_QUOTED = 60
 
 
 class ScenarioError(ValueError):
-    """A plain value is not what it should be.
+    """A value of a scenario, or of another JSON object, is wrong.
 
     Attributes:
-        path: the key, as in ``stubs[0].answers[1].times``; empty for the whole.
+        path: where it is, as in ``stubs[0].answers[1].times``; empty for the whole.
         message: what is wrong with it.
     """
 
@@ -48,38 +50,38 @@ class ScenarioError(ValueError):
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
-# ---- octets ------------------------------------------------------------------------------------
+# ---- bytes -------------------------------------------------------------------------------------
 
-PlainOctets = str | dict[str, str]
+BytesValue = str | dict[str, str]
 
 
-def plain_octets(octets: bytes) -> PlainOctets:
-    """Return octets as text where they are UTF-8, else as ``{"b64": ...}``."""
+def bytes_to_value(data: bytes) -> BytesValue:
+    """Return bytes as text if they are UTF-8, otherwise as ``{"b64": ...}``."""
     try:
-        return octets.decode()
+        return data.decode()
     except UnicodeDecodeError:
-        return in_base64(octets)
+        return bytes_to_base64(data)
 
 
-def in_base64(octets: bytes) -> dict[str, str]:
-    """Return octets as ``{"b64": ...}``, text or not."""
-    return {BASE64: base64.b64encode(octets).decode()}
+def bytes_to_base64(data: bytes) -> dict[str, str]:
+    """Return bytes as ``{"b64": ...}``, text or not."""
+    return {BASE64: base64.b64encode(data).decode()}
 
 
-def octets_of(plain: object) -> bytes:
-    """Return the octets that a plain value represents.
+def bytes_from_value(value: object) -> bytes:
+    """Return the bytes that a value stands for.
 
     Raises:
-        ValueError: it represents none; the message says what would, or what is wrong.
+        ValueError: it stands for none; the message says what it must be.
     """
-    if isinstance(plain, str):
+    if isinstance(value, str):
         try:
-            return plain.encode()
+            return value.encode()
         except UnicodeEncodeError:
-            raise ValueError("text that UTF-8 can carry, without half a surrogate pair") from None
-    if isinstance(plain, dict) and plain.keys() == {BASE64}:
+            raise ValueError("text without unpaired surrogates") from None
+    if isinstance(value, dict) and value.keys() == {BASE64}:
         try:
-            return base64.b64decode(plain[BASE64], validate=True)
+            return base64.b64decode(value[BASE64], validate=True)
         except (TypeError, ValueError, binascii.Error):
             raise ValueError("base64 in b64") from None
     raise ValueError('text, or {"b64": "..."}')
@@ -89,10 +91,10 @@ def octets_of(plain: object) -> bytes:
 
 
 def read_json(text: str | bytes) -> object:
-    """Return a JSON value, in which no object has a key twice.
+    """Return a JSON value.
 
     Raises:
-        ScenarioError: it is not JSON, and where.
+        ScenarioError: it is not JSON, or an object has a key twice; the message says where.
     """
     try:
         return json.loads(text, object_pairs_hook=_object)
@@ -101,11 +103,11 @@ def read_json(text: str | bytes) -> object:
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {json.dumps(twice)} is there twice")
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"duplicate key {json.dumps(key)}")
+        found[key] = value
     return found
 
 
@@ -113,113 +115,114 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 @attrs.frozen
-class Table:
-    """A table of plain values that knows its own path."""
+class ValueTable:
+    """A table of keys and values that knows its own path."""
 
     values: dict[str, object]
     path: str
 
     @classmethod
-    def of(cls, plain: object, path: str, keys: Iterable[str] | None) -> Table:
-        """Return a table.
+    def of(cls, value: object, path: str, keys: Iterable[str] | None) -> ValueTable:
+        """Return a table, checked.
 
         Args:
-            keys: the known ones; ``None`` takes any.
+            keys: those that it may have; ``None``: any.
 
         Raises:
-            ScenarioError: it is not a table, or has other keys.
+            ScenarioError: it is not a table, or has an unknown key.
         """
-        if not isinstance(plain, dict):
-            raise ScenarioError(path, f"a table of keys and values, not {shown(plain)}")
-        table = cls(plain, path)
+        if not isinstance(value, dict):
+            raise wrong_value(path, "a table of keys and values", value)
+        table = cls(value, path)
         if keys is not None:
             names = list(keys)
-            for key in plain:
+            for key in value:
                 if key not in names:
-                    known = f"there are {', '.join(names)}" if names else "it takes none"
-                    raise table.error(key, f"there is no such key; {known}")
+                    known = f"choose from {', '.join(names)}" if names else "there are none"
+                    raise table.error(key, f"unknown key; {known}")
         return table
 
     def get(self, key: str, read: Reader[_Value], default: _Value) -> _Value:
-        """Return the value of a key, or the default."""
-        return read(self.values[key], self.where(key)) if key in self.values else default
+        """Return the value of a key, read by ``read``; or the default if it is missing."""
+        return read(self.values[key], self.path_of(key)) if key in self.values else default
 
     def required(self, key: str, read: Reader[_Value]) -> _Value:
-        """Return the value of a key that must be there."""
+        """Return the value of a key that must not be missing."""
         if key not in self.values:
-            raise self.error(key, "this key is needed")
-        return read(self.values[key], self.where(key))
+            raise self.error(key, "this key is required")
+        return read(self.values[key], self.path_of(key))
 
-    def where(self, key: str) -> str:
+    def path_of(self, key: str) -> str:
         """Return the path of a key."""
-        written = key if _BARE_KEY.fullmatch(key) else json.dumps(key)
-        return f"{self.path}.{written}" if self.path else written
+        quoted = key if BARE_KEY.fullmatch(key) else json.dumps(key)
+        return f"{self.path}.{quoted}" if self.path else quoted
 
-    def error(self, key: str, words: str) -> ScenarioError:
+    def error(self, key: str, message: str) -> ScenarioError:
         """Return an error about a key."""
-        return ScenarioError(self.where(key), words)
+        return ScenarioError(self.path_of(key), message)
 
 
-# ---- values ------------------------------------------------------------------------------------
+# ---- readers -----------------------------------------------------------------------------------
 
 
-def read_row(read: Callable[[object, str], _Value], plain: object, path: str) -> tuple[_Value, ...]:
+def read_list(
+    read: Callable[[object, str], _Value], value: object, path: str
+) -> tuple[_Value, ...]:
     """Return the values of a list, each read by ``read``."""
-    if not isinstance(plain, list):
-        raise ScenarioError(path, f"a list, not {shown(plain)}")
-    return tuple(read(value, f"{path}[{number}]") for number, value in enumerate(plain))
+    if not isinstance(value, list):
+        raise wrong_value(path, "a list", value)
+    return tuple(read(item, f"{path}[{number}]") for number, item in enumerate(value))
 
 
-def read_octets(plain: object, path: str) -> bytes:
-    """Return octets: text, or ``{"b64": ...}``."""
+def read_bytes(value: object, path: str) -> bytes:
+    """Return bytes, from text or ``{"b64": ...}``."""
     try:
-        return octets_of(plain)
+        return bytes_from_value(value)
     except ValueError as error:
-        raise ScenarioError(path, f"{error}, not {shown(plain)}") from error
+        raise wrong_value(path, str(error), value) from error
 
 
-def read_text(plain: object, path: str) -> str:
+def read_text(value: object, path: str) -> str:
     """Return text."""
-    if not isinstance(plain, str):
-        raise ScenarioError(path, f"text, not {shown(plain)}")
-    return plain
+    if not isinstance(value, str):
+        raise wrong_value(path, "text", value)
+    return value
 
 
-def read_name(plain: object, path: str) -> str:
-    """Return the name of a service or an error."""
-    if not isinstance(plain, str) or not grammar.NAME.fullmatch(plain.encode("utf-8", "replace")):
-        words = "a name (a-z, then up to 63 of a-z 0-9 - . _)"
-        raise ScenarioError(path, f"{words}, not {shown(plain)}")
-    return plain
+def read_name(value: object, path: str) -> str:
+    """Return the name of a service, or an error code."""
+    if not isinstance(value, str) or not grammar.NAME.fullmatch(value.encode("utf-8", "replace")):
+        raise wrong_value(path, "a name (a-z, then up to 63 of a-z 0-9 - . _)", value)
+    return value
 
 
-def read_truth(plain: object, path: str) -> bool:
+def read_bool(value: object, path: str) -> bool:
     """Return true or false."""
-    if not isinstance(plain, bool):
-        raise ScenarioError(path, f"true or false, not {shown(plain)}")
-    return plain
+    if not isinstance(value, bool):
+        raise wrong_value(path, "true or false", value)
+    return value
 
 
-def read_count(plain: object, path: str) -> int:
-    """Return a number from 1 on."""
-    if type(plain) is not int or plain < 1:
-        raise ScenarioError(path, f"a number from 1 on, not {shown(plain)}")
-    return plain
+def read_positive_integer(value: object, path: str) -> int:
+    """Return a positive integer."""
+    if type(value) is not int or value < 1:
+        raise wrong_value(path, "a positive integer", value)
+    return value
 
 
-def read_seconds(plain: object, path: str) -> float:
+def read_seconds(value: object, path: str) -> float:
     """Return seconds."""
-    # A whole number may be longer than any float.
+    # An integer may be larger than any float.
     if (
-        isinstance(plain, int | float)
-        and not isinstance(plain, bool)
-        and 0 <= plain <= sys.float_info.max
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 <= value <= sys.float_info.max
     ):
-        return float(plain)
-    raise ScenarioError(path, f"seconds, 0 or more, not {shown(plain)}")
+        return float(value)
+    raise wrong_value(path, "seconds, 0 or more", value)
 
 
-def shown(plain: object) -> str:
-    """Return a value for an error's words: bounded, on one line."""
-    text = json.dumps(plain, default=str)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+def wrong_value(path: str, expected: str, value: object) -> ScenarioError:
+    """Return the error that a value is not what it must be."""
+    quoted = shorten(json.dumps(value, default=str), _MAX_QUOTED)
+    return ScenarioError(path, f"must be {expected}, got {quoted}")

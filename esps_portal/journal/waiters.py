@@ -1,6 +1,6 @@
-"""Waiting for what happens: whoever waits says how often, and is notified once it has.
+"""Waiting for something to happen a number of times.
 
-Each watch counts down, so that waiting costs little, however much has happened before.
+Each waiter counts down, so that waiting costs little, however much has happened before.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ class Waiter:
     """One wait.
 
     Attributes:
-        subject: a service that is called, a fault that strikes; ``None`` is any.
+        subject: the service that is to be called, or the fault that is to strike; ``None``: any.
         count: how often it is to happen.
-        missing: how often it has yet to happen.
-        met: called once, when it has, or when nothing happens any more.
+        missing: how often it is still to happen.
+        met: called once, when it has happened so often, or when nothing more will happen.
     """
 
     subject: Hashable
@@ -44,37 +44,37 @@ class Waiters:
         """Have ``met`` called, once, when it has happened ``count`` times; see `Waiter`.
 
         Args:
-            happened: how often it has already.
+            happened: how often it has happened already.
         """
-        watch = Waiter(subject, count, count - happened, met)
-        if watch.missing <= 0 or self._has_ended:
+        waiter = Waiter(subject, count, count - happened, met)
+        if waiter.missing <= 0 or self._has_ended:
             met()
         else:
-            self._waiting.append(watch)
-        return watch
+            self._waiting.append(waiter)
+        return waiter
 
-    def remove(self, watch: Waiter) -> None:
-        """Let one wait no longer; it may have been met."""
+    def remove(self, waiter: Waiter) -> None:
+        """End one wait; it may have ended already."""
         with contextlib.suppress(ValueError):
-            self._waiting.remove(watch)
+            self._waiting.remove(waiter)
 
-    def see(self, subject: Hashable) -> None:
-        """It has happened once more."""
-        for watch in list(self._waiting):
-            if watch.subject in (None, subject):
-                watch.missing -= 1
-                if not watch.missing:
-                    self._waiting.remove(watch)
-                    watch.met()
+    def notify(self, subject: Hashable) -> None:
+        """Count one more event of a subject."""
+        for waiter in list(self._waiting):
+            if waiter.subject in (None, subject):
+                waiter.missing -= 1
+                if not waiter.missing:
+                    self._waiting.remove(waiter)
+                    waiter.met()
 
-    def begin_anew(self) -> None:
-        """What has happened is forgotten, and counts no longer."""
-        for watch in self._waiting:
-            watch.missing = watch.count
+    def restart(self) -> None:
+        """Count from 0 again: what has happened no longer counts."""
+        for waiter in self._waiting:
+            waiter.missing = waiter.count
 
     def end(self) -> None:
-        """Nothing happens any more."""
+        """End every wait: nothing more will happen."""
         self._has_ended = True
         waiting, self._waiting = self._waiting, []
-        for watch in waiting:
-            watch.met()
+        for waiter in waiting:
+            waiter.met()

@@ -1,7 +1,7 @@
-"""What arguments a stub answers to: exact ones, any, those that fit a pattern or a predicate.
+"""Which arguments a stub answers: exact ones, any, or those that a pattern or predicate matches.
 
-A stub has one of these for each argument of the call; `ANY_ARGS` at the end takes whatever else
-comes. Each can describe what it wants, for a person to read.
+A stub has one matcher for each argument of the call; `ANY_ARGS` at the end matches all further
+ones. A matcher can be described for a person.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Any, Final
 
 import attrs
 
+from esps_portal.protocol.escape import shorten
 from esps_portal.services.service import as_bytes
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-# Characters shown of an argument: 8 KB in one line of a report help nobody.
-_SHOWN = 60
+# Characters of an argument in a report: each must fit one line.
+_MAX_SHOWN = 60
 
 
 @attrs.frozen
@@ -38,81 +39,87 @@ class _AnyArgs:
         return "ANY_ARGS"
 
 
-#: Matches one argument, whatever it is.
+#: Matches any one argument.
 ANY: Final = _Any()
-#: Matches, at the end, any further arguments or none.
+#: Matches any further arguments or none; the last of a stub's.
 ANY_ARGS: Final = _AnyArgs()
 
-#: What may match an argument: itself (text is UTF-8), `ANY`, `ANY_ARGS`, a compiled regular
-#: expression that matches all of it, or a predicate that takes it as bytes: true is a match.
+#: What matches an argument: the same text (as UTF-8) or bytes, `ANY`, `ANY_ARGS`, a compiled
+#: regular expression (which must match all of it), or a predicate that gets it as bytes.
 Matcher = (
     str | bytes | _Any | _AnyArgs | re.Pattern[str] | re.Pattern[bytes] | Callable[[bytes], object]
 )
 
 
 @attrs.frozen
-class ArgumentPattern:
-    """The arguments that a stub answers to."""
+class ArgsMatcher:
+    """The arguments that a stub answers.
 
-    wanted: tuple[Matcher, ...]
-    open_ended: bool
+    Attributes:
+        matchers: one for each argument.
+        allows_more_args: `ANY_ARGS` came last.
+    """
+
+    matchers: tuple[Matcher, ...]
+    allows_more_args: bool
 
     @classmethod
-    def of(cls, args: Sequence[Matcher]) -> ArgumentPattern:
-        """Return the pattern for what was given to ``stub``.
+    def of(cls, args: Sequence[Matcher]) -> ArgsMatcher:
+        """Return the matcher for the arguments of ``stub``.
 
         Raises:
-            TypeError: one of them is not something that can match an argument.
+            TypeError: one of them cannot match an argument.
             ValueError: `ANY_ARGS` is not the last.
         """
-        open_ended = bool(args) and args[-1] is ANY_ARGS
-        row = tuple(_checked(arg) for arg in (args[:-1] if open_ended else args))
-        if any(arg is ANY_ARGS for arg in row):
-            raise ValueError("ANY_ARGS matches all further arguments: it comes last")
-        return cls(row, open_ended)
+        allows_more_args = bool(args) and args[-1] is ANY_ARGS
+        matchers = tuple(_checked(arg) for arg in (args[:-1] if allows_more_args else args))
+        if any(matcher is ANY_ARGS for matcher in matchers):
+            raise ValueError("ANY_ARGS matches all further arguments: it must come last")
+        return cls(matchers, allows_more_args)
 
     def differences(self, args: Sequence[bytes]) -> list[str]:
-        """Return what keeps ``args`` from matching, for a person; nothing where they match."""
+        """Return why ``args`` do not match, a text for each difference; empty if they match."""
         found = []
-        for number, (wanted, arg) in enumerate(zip(self.wanted, args, strict=False), 1):
+        for number, (matcher, arg) in enumerate(zip(self.matchers, args, strict=False), 1):
             try:
-                if _fits(wanted, arg):
+                if _matches(matcher, arg):
                     continue
                 why = ""
             except Exception as error:  # noqa: BLE001 - a test's own predicate may raise anything
-                words = str(error).encode("utf-8", "backslashreplace").decode()
-                why = f" ({type(error).__name__}: {words})"
-            found.append(f"argument {number} is {shown(arg)}, not {shown(wanted)}{why}")
-        least = len(self.wanted)
-        if len(args) < least or (len(args) > least and not self.open_ended):
-            at_least = "at least " if self.open_ended else ""
-            found.append(f"it has {_count(len(args))}, not {at_least}{least}")
+                message = str(error).encode("utf-8", "backslashreplace").decode()
+                why = f" ({type(error).__name__}: {message})"
+            got, expected = describe_argument(arg), describe_argument(matcher)
+            found.append(f"argument {number} is {got}, not {expected}{why}")
+        minimum = len(self.matchers)
+        if len(args) < minimum or (len(args) > minimum and not self.allows_more_args):
+            at_least = "at least " if self.allows_more_args else ""
+            found.append(f"it has {_count(len(args))}, not {at_least}{minimum}")
         return found
 
     def matches(self, args: Sequence[bytes]) -> bool:
-        """Whether a call with ``args`` is meant."""
+        """Whether a stub with these matchers answers a call with ``args``."""
         return not self.differences(args)
 
     def __str__(self) -> str:
-        row = [shown(wanted) for wanted in self.wanted]
-        return " ".join([*row, "..."] if self.open_ended else row)
+        parts = [describe_argument(matcher) for matcher in self.matchers]
+        return " ".join([*parts, "..."] if self.allows_more_args else parts)
 
 
-def shown(value: object) -> str:
-    """Return an argument, or what matches one, for a person to read: bounded, on one line."""
+def describe_argument(value: object) -> str:
+    """Return an argument, or a matcher of one, as a short line for a person."""
     if isinstance(value, bytes):
-        text = _shown_octets(value)
+        text = _quote_bytes(value)
     elif isinstance(value, re.Pattern):
         text = f"/{_text(value.pattern)}/"
     elif callable(value):
         text = f"<{getattr(value, '__name__', 'predicate')}>"
     else:
         text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return shorten(text, _MAX_SHOWN)
 
 
-def _shown_octets(value: bytes) -> str:
-    """Return printable text as text, and anything else as bytes."""
+def _quote_bytes(value: bytes) -> str:
+    """Return printable UTF-8 as quoted text, anything else as a bytes literal."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
@@ -120,34 +127,34 @@ def _shown_octets(value: bytes) -> str:
     return repr(text) if text.isprintable() else repr(value)
 
 
-def _checked(wanted: Matcher) -> Matcher:
-    if isinstance(wanted, str | bytes | bytearray | memoryview):
-        return as_bytes(wanted)
-    if inspect.iscoroutinefunction(wanted):
-        raise TypeError("a predicate is a plain function: what an async one returns is always true")
-    if isinstance(wanted, _Any | _AnyArgs | re.Pattern) or callable(wanted):
-        return wanted
+def _checked(matcher: Matcher) -> Matcher:
+    if isinstance(matcher, str | bytes | bytearray | memoryview):
+        return as_bytes(matcher)
+    if inspect.iscoroutinefunction(matcher):
+        raise TypeError("a predicate must be a sync function: what an async one returns is true")
+    if isinstance(matcher, _Any | _AnyArgs | re.Pattern) or callable(matcher):
+        return matcher
     raise TypeError(
-        "an argument of a stub is str, bytes, ANY, ANY_ARGS, a compiled regular expression or a"
-        f" predicate, not {type(wanted).__name__}"
+        "an argument of a stub must be str, bytes, ANY, ANY_ARGS, a compiled regular expression or"
+        f" a predicate, got {type(matcher).__name__}"
     )
 
 
-def _fits(wanted: Matcher, arg: bytes) -> bool:
-    if isinstance(wanted, bytes):
-        return wanted == arg
-    if isinstance(wanted, re.Pattern):
-        return _fits_pattern(wanted, arg)
-    return wanted is ANY or (callable(wanted) and bool(wanted(arg)))
+def _matches(matcher: Matcher, arg: bytes) -> bool:
+    if isinstance(matcher, bytes):
+        return matcher == arg
+    if isinstance(matcher, re.Pattern):
+        return _matches_pattern(matcher, arg)
+    return matcher is ANY or (callable(matcher) and bool(matcher(arg)))
 
 
-def _fits_pattern(pattern: re.Pattern[Any], arg: bytes) -> bool:
+def _matches_pattern(pattern: re.Pattern[Any], arg: bytes) -> bool:
     if isinstance(pattern.pattern, bytes):
         return pattern.fullmatch(arg) is not None
     try:
         return pattern.fullmatch(arg.decode()) is not None
     except UnicodeDecodeError:
-        return False  # octets that are no text fit no pattern of text
+        return False  # a text pattern matches text only
 
 
 def _text(pattern: str | bytes) -> str:

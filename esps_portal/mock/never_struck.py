@@ -1,82 +1,86 @@
-"""Why a fault never struck: how often it was selected, and the unit that came nearest."""
+"""Why a fault never struck: how often it was selected, and its nearest miss."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-from esps_portal.faults.fault import Fault, NearMiss, Obstacle, Unit
-from esps_portal.faults.fault_types import VOCABULARY, works_over
+from esps_portal.faults.fault import Fault, FaultTarget, MissReason, NearMiss
+from esps_portal.faults.fault_types import FAULT_TYPES, works_over
 from esps_portal.journal.records import RecordedCall
 from esps_portal.journal.transcript import where
-from esps_portal.mock.matching import shown
-from esps_portal.mock.stubs import shown_call
+from esps_portal.mock.matching import describe_argument
+from esps_portal.mock.stubs import describe_call
 
 
 def describe_never_struck(fault: Fault, *, in_force: bool) -> str:
-    """Return a fault that never struck for a report: two lines."""
+    """Return two lines for a report: a fault that never struck, and why.
+
+    Args:
+        in_force: it is still placed.
+    """
     return f"fault never struck: {fault}\n    {why_never_struck(fault, in_force=in_force)}"
 
 
 def why_never_struck(fault: Fault, *, in_force: bool) -> str:
-    """Return how often it was selected, the nearest unit, and why it did not strike that."""
+    """Return how often a fault was selected, its nearest miss and the reason of that, in a line."""
     selected = f"selected {fault.selected} time{'s' * (fault.selected != 1)}"
     return f"{selected}; {_why(fault, in_force=in_force)}"
 
 
 def _why(fault: Fault, *, in_force: bool) -> str:
-    miss = _nearest(fault)
+    miss = _nearest_miss(fault)
     if miss is None:
-        came = "connection was accepted" if _hits_connections(fault) else "request came"
-        return f"no {came} {'after it was placed' if in_force else 'before it was removed'}"
-    if miss.obstacle is Obstacle.NO_CHANGE:
-        return f"it changes nothing in the reply, which is {miss.number} bytes long"
-    unit = _described(miss.unit)
-    return f"nearest: {unit}: {_obstacle(fault, miss)}" if unit else _obstacle(fault, miss)
+        event = "connection was accepted" if _hits_connections(fault) else "request came"
+        return f"no {event} {'after it was placed' if in_force else 'before it was removed'}"
+    if miss.reason is MissReason.NO_CHANGE:
+        return f"it changes nothing in the reply, which is {miss.reply_size} bytes long"
+    target = _describe_target(miss.target)
+    return f"nearest: {target}: {_reason(fault, miss)}" if target else _reason(fault, miss)
 
 
-def _nearest(fault: Fault) -> NearMiss | None:
-    """Return the nearest unit: among calls of other services the one whose name is most alike."""
+def _nearest_miss(fault: Fault) -> NearMiss | None:
+    """Return the nearest miss: of calls of other services, the one with the most similar name."""
     miss = fault.nearest
-    if miss is None or miss.obstacle is not Obstacle.SERVICE or not fault.passed:
+    if miss is None or miss.reason is not MissReason.SERVICE or not fault.passed:
         return miss
     service = (fault.service or "").encode()
     names = [name.decode("latin-1") for name in fault.passed]
-    (alike, *_) = difflib.get_close_matches(service.decode(), names, 1, cutoff=0)
-    return NearMiss(Obstacle.SERVICE, fault.passed[alike.encode("latin-1")])
+    (similar, *_) = difflib.get_close_matches(service.decode(), names, 1, cutoff=0)
+    return NearMiss(MissReason.SERVICE, fault.passed[similar.encode("latin-1")])
 
 
-def _obstacle(  # noqa: PLR0911 - one for each obstacle
+def _reason(  # noqa: PLR0911 - one for each reason
     fault: Fault, miss: NearMiss
 ) -> str:
-    unit = miss.unit
-    if miss.obstacle is Obstacle.TRANSPORT:
-        came = unit.transport.upper()
-        if unit.transport in VOCABULARY[fault.kind].transports:
-            return f"it came over {came}, not {(fault.transport or '').upper()}"
-        return f"it came over {came}; {works_over(fault.kind)}"
-    if miss.obstacle is Obstacle.SERVICE:
-        if unit.service is None:
-            return f"it calls no service; this is a fault of {fault.service!r}"
-        return f"service is {shown(unit.service)}, not {fault.service!r}"
-    if miss.obstacle is Obstacle.CONNECTION:
+    target = miss.target
+    if miss.reason is MissReason.TRANSPORT:
+        transport = target.transport.upper()
+        if target.transport in FAULT_TYPES[fault.kind].transports:
+            return f"it came over {transport}, not {(fault.transport or '').upper()}"
+        return f"it came over {transport}; {works_over(fault.kind)}"
+    if miss.reason is MissReason.SERVICE:
+        if target.service is None:
+            return f"it calls no service; the fault is for {fault.service!r}"
+        return f"service is {describe_argument(target.service)}, not {fault.service!r}"
+    if miss.reason is MissReason.CONNECTION:
         return _never_came("connection", fault.connection, fault.connections_matched) or (
-            f"it is connection {miss.number}, not {_list(fault.connection)}"
+            f"it is connection {miss.connection_number}, not {_list(fault.connection)}"
         )
-    if miss.obstacle is Obstacle.REQUEST:
+    if miss.reason is MissReason.REQUEST:
         return _never_came("request", fault.request, fault.requests_matched)
-    if miss.obstacle is Obstacle.TAKEN:
-        return "an earlier fault took it"
+    if miss.reason is MissReason.CLAIMED:
+        return "an earlier fault struck it"
     return "no reply was sent that it could change"
 
 
-def _never_came(name: str, wanted: frozenset[int] | None, matched: int) -> str:
-    """Return that so high a number never came; empty where it did."""
-    if not wanted or min(wanted) <= matched:
+def _never_came(name: str, numbers: frozenset[int] | None, matched: int) -> str:
+    """Return that no connection or request had such a number; empty if one had."""
+    if not numbers or min(numbers) <= matched:
         return ""
-    several = len(wanted) > 1
+    several = len(numbers) > 1
     return (
-        f"{name}{'s' * several} {_list(wanted)} never came:"
+        f"{name}{'s' * several} {_list(numbers)} never came:"
         f" {matched} {name}{'s' * (matched != 1)} matched"
     )
 
@@ -86,15 +90,15 @@ def _list(numbers: Iterable[int] | None) -> str:
 
 
 def _hits_connections(fault: Fault) -> bool:
-    return VOCABULARY[fault.kind].hits_connections
+    return FAULT_TYPES[fault.kind].hits_connections
 
 
-def _described(unit: Unit) -> str:
-    """Return a unit as the transcript has it; empty where the journal has no record of it."""
-    record = unit.record
+def _describe_target(target: FaultTarget) -> str:
+    """Return a target as the transcript shows it; empty if the journal has no record of it."""
+    record = target.record
     if record is None:
         return ""
     if not isinstance(record, RecordedCall):
         return f"tcp #{record.number}"
     name = record.service.encode() if record.is_call else record.verb.encode()
-    return f"{shown_call(name, record.args)} ({where(record)})"
+    return f"{describe_call(name, record.args)} ({where(record)})"

@@ -1,8 +1,8 @@
-"""A recording as stubs: each call is answered as recorded, in order, the last answer for ever.
+"""A recording as stubs: each call is answered as recorded, in order, the last answer indefinitely.
 
-A stub answers over either transport and knows nothing of padding. So an answer that was the
-carrier's, not the service's (``too-large``, ``use-tcp``), is replayed only where nothing else is
-known of that call: where it applies, the replaying portal gives it by itself.
+A stub answers over TCP and UDP, and ignores padding. An answer about the transport (``too-large``,
+``use-tcp``) is replayed only if the call has no other: the portal gives it by itself where it
+applies.
 """
 
 from __future__ import annotations
@@ -14,49 +14,47 @@ import attrs
 from esps_portal.journal.recording import RecordedAnswer, RecordingError
 from esps_portal.mock.matching import Matcher
 from esps_portal.mock.scripted import ScriptedPortal
-from esps_portal.mock.stubs import Answer, Stub
+from esps_portal.mock.stubs import LONGEST_TAG, Stub, StubAnswer
 from esps_portal.protocol import grammar
 from esps_portal.protocol.messages import DATA, Reply
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-# Sent because a call or its portal ended before the answer: not the service's answer.
-_CUT_SHORT = frozenset({"cancelled", "closing"})
+# The call or its portal ended early: not an answer of the service.
+_ENDED_EARLY = frozenset({"cancelled", "closing"})
 # About the transport, not about the call.
-_OF_THE_CARRIER = frozenset({"too-large", "use-tcp"})
-# The longest tag there is (spec, Grammar).
-_LONGEST_TAG = b"t" * 32
+_ABOUT_TRANSPORT = frozenset({"too-large", "use-tcp"})
 
 
 def replay(recording: Iterable[RecordedAnswer], portal: ScriptedPortal) -> int:
     """Place stubs that answer as recorded: all of them, or none.
 
-    Returns:
-        How many calls, told apart by service and arguments, are answered.
+    Reanswers:
+        How many different calls are answered: their services or arguments differ.
 
     Raises:
-        RecordingError: a line is longer than this portal's may be.
+        RecordingError: a recorded line is longer than this portal's ``max_line``.
     """
     max_line = portal.limits.max_line
-    stubs = [_stub(answers, max_line) for answers in _by_call(_given(recording))]
+    stubs = [_stub(answers, max_line) for answers in _by_call(_answers_to_replay(recording))]
     for stub in stubs:
         portal.script.stubs.place(stub)
     return len(stubs)
 
 
-def _given(recording: Iterable[RecordedAnswer]) -> Iterable[RecordedAnswer]:
-    """Yield the answers that count, each once."""
-    # Clients that were told to ask again with more room, and got the answer from memory.
-    owed: set[tuple[str, str, str]] = set()
+def _answers_to_replay(recording: Iterable[RecordedAnswer]) -> Iterable[RecordedAnswer]:
+    """Yield the answers to replay, each once."""
+    # Clients that got too-large: their repeat, with more padding, has the answer.
+    awaiting_repeat: set[tuple[str, str, str]] = set()
     for answer in recording:
-        if answer.code in _CUT_SHORT or not grammar.NAME.fullmatch(answer.service):
+        if answer.code in _ENDED_EARLY or not grammar.NAME.fullmatch(answer.service):
             continue
-        if answer.replayed and answer.client not in owed:
+        if answer.replayed and answer.client not in awaiting_repeat:
             continue
-        owed.discard(answer.client)
+        awaiting_repeat.discard(answer.client)
         if answer.code == "too-large":
-            owed.add(answer.client)
+            awaiting_repeat.add(answer.client)
         yield answer
 
 
@@ -64,48 +62,47 @@ def _by_call(answers: Iterable[RecordedAnswer]) -> list[list[RecordedAnswer]]:
     found: dict[tuple[bytes, tuple[bytes, ...]], list[RecordedAnswer]] = {}
     for answer in answers:
         found.setdefault((answer.service, answer.args), []).append(answer)
-    rows = []
-    for row in found.values():
-        said = [answer for answer in row if answer.code not in _OF_THE_CARRIER]
-        rows.append(said or row)
-    return rows
+    return [
+        [answer for answer in group if answer.code not in _ABOUT_TRANSPORT] or group
+        for group in found.values()
+    ]
 
 
 def _stub(recorded: list[RecordedAnswer], max_line: int) -> Stub:
-    wanted: tuple[Matcher, ...] = recorded[0].args
-    # With its own, shorter tag an answer may fit that is too long for a stub's check.
-    stub = Stub(recorded[0].service.decode(), wanted, max_line=max_line + len(_LONGEST_TAG))
+    matchers: tuple[Matcher, ...] = recorded[0].args
+    # A stub checks its lines with the longest tag; a recorded line may fit only with its own.
+    stub = Stub(recorded[0].service.decode(), matchers, max_line=max_line + len(LONGEST_TAG))
     stub.optional()
-    for answer in _in_turn(recorded, max_line):
+    for answer in _merge_repeats(recorded, max_line):
         stub.add(answer)
     return stub
 
 
-def _in_turn(recorded: list[RecordedAnswer], max_line: int) -> list[Answer]:
-    """Return the answers in order; equal ones in a row are one answer and its count."""
-    turns: list[Answer] = []
+def _merge_repeats(recorded: list[RecordedAnswer], max_line: int) -> list[StubAnswer]:
+    """Return the answers in order; equal ones in a row become one answer with ``times``."""
+    answers: list[StubAnswer] = []
     for one in recorded:
-        answer = _answer(one, max_line)
-        if turns and attrs.evolve(turns[-1], times=None) == answer:
-            turns[-1].times = (turns[-1].times or 1) + 1
+        answer = _stub_answer(one, max_line)
+        if answers and attrs.evolve(answers[-1], times=None) == answer:
+            answers[-1].times = (answers[-1].times or 1) + 1
         else:
-            turns.append(answer)
-    turns[-1].times = None  # for ever
-    return turns
+            answers.append(answer)
+    answers[-1].times = None  # indefinitely
+    return answers
 
 
-def _answer(one: RecordedAnswer, max_line: int) -> Answer:
+def _stub_answer(one: RecordedAnswer, max_line: int) -> StubAnswer:
     lines = [Reply(one.final.tag, DATA, row) for row in one.rows]
     longest = max(len(line.encode()) for line in (*lines, one.final))
     if longest > max_line:
         raise RecordingError(
             one.line,
-            f"an answer has a line of {longest} bytes, and this portal's max-line is {max_line}:"
-            " a scenario can raise it",
+            f"an answer has a line of {longest} bytes, and this portal's max_line is {max_line}:"
+            " raise it in a scenario",
         )
-    answer = Answer([*one.rows], one.final.kind, one.final.args, done=True)
-    longest_tag = len(_LONGEST_TAG) - len(one.final.tag)
-    if answer.instant and longest + longest_tag > max_line:
-        # An answer with a step is measured when it is given, with the tag that it then has.
+    answer = StubAnswer([*one.rows], one.final.kind, one.final.args, done=True)
+    longer_tag = len(LONGEST_TAG) - len(one.final.tag)
+    if answer.is_immediate and longest + longer_tag > max_line:
+        # A step makes it a call, which checks the line with the tag of the actual request.
         answer.steps.append(0.0)
     return answer

@@ -1,8 +1,8 @@
-"""A scenario: the stubs, faults and limits of a portal as values that a file can hold.
+"""A scenario: the stubs, faults and limits of a portal, as a file can hold them.
 
-The same scenario is a TOML file, a JSON object on the control port, and what a running portal is
-dumped as. `esps_portal.mock.scenario_reading` makes one of plain values,
-`esps_portal.mock.scenario_writing` makes plain values of one.
+It is a TOML file, a JSON object on the control port, or the dump of a running portal.
+`esps_portal.mock.scenario_reading` reads one from values, `esps_portal.mock.scenario_writing`
+writes one as values.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.fault_types import SELECTORS, VOCABULARY, FaultError
+from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS, FaultError
 from esps_portal.journal.values import ScenarioError
 from esps_portal.mock.matching import ANY_ARGS, Matcher
-from esps_portal.mock.stubs import Answer, Stub, StubError
+from esps_portal.mock.stubs import Stub, StubAnswer, StubError
+from esps_portal.protocol.escape import shorten
 from esps_portal.protocol.limits import Limits
 from esps_portal.tracebacks import hides_frame
 
@@ -26,87 +27,97 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = hides_frame
 
-# Characters shown of an error that quotes a value.
-_SHOWN = 300
+# Characters of an error that quotes a value.
+_MAX_ERROR_TEXT = 300
 
 
 @attrs.frozen
 class PlannedStub:
-    """One stub; `esps_portal.mock.stubs` says what each part means."""
+    """The plan of a stub; see `esps_portal.mock.stubs`."""
 
     service: str
     args: tuple[Matcher, ...] = ()
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[StubAnswer, ...] = ()
     optional: bool = False
 
     @classmethod
     def of(cls, stub: Stub) -> PlannedStub:
-        """Return the plan of a stub that was placed, as if it had never been used."""
-        pattern = stub.pattern
-        rest: tuple[Matcher, ...] = (ANY_ARGS,) if pattern.open_ended else ()
-        answers = tuple(_copied(answer) for answer in stub.answers)
-        return cls(stub.service, (*pattern.wanted, *rest), answers, stub.is_optional)
+        """Return the plan of a placed stub; its uses do not count."""
+        matcher = stub.args_matcher
+        rest: tuple[Matcher, ...] = (ANY_ARGS,) if matcher.allows_more_args else ()
+        answers = tuple(_copy(answer) for answer in stub.answers)
+        return cls(stub.service, (*matcher.matchers, *rest), answers, stub.is_optional)
 
     def make(self, max_line: int, path: str = "") -> Stub:
-        """Return a new stub for a portal whose lines are at most ``max_line`` bytes.
+        """Return a new stub.
+
+        Args:
+            max_line: the portal's limit, in bytes.
+            path: of the stub in the scenario, for an error.
 
         Raises:
-            ScenarioError: an answer does not fit.
+            ScenarioError: a line of an answer would be longer.
         """
         stub = Stub(self.service, self.args, max_line=max_line)
         stub.is_optional = self.optional
         for number, answer in enumerate(self.answers):
             try:
-                stub.add(_copied(answer))
+                stub.add(_copy(answer))
             except StubError as error:
-                below = f"answers[{number}]" if len(self.answers) > 1 else ""
-                raise ScenarioError(_below(path, below), str(error)) from error
+                key = f"answers[{number}]" if len(self.answers) > 1 else ""
+                raise ScenarioError(_join(path, key), str(error)) from error
         return stub
 
 
 @attrs.frozen
 class PlannedFault:
-    """One fault: its kind, its other keys (`Fault.of`), defaults left out, and its strictness."""
+    """The plan of a fault.
+
+    Attributes:
+        options: selectors and parameters, for `Fault.create`; without those that are defaults.
+        optional: a strict test does not fail if it never strikes.
+    """
 
     kind: str
-    said: Mapping[str, Any] = attrs.field(factory=dict)
+    options: Mapping[str, Any] = attrs.field(factory=dict)
     optional: bool = False
 
     @classmethod
     def of(cls, fault: Fault) -> PlannedFault:
-        """Return the plan of a fault that was placed, as if it had never happened."""
-        said: dict[str, Any] = {}
+        """Return the plan of a placed fault; its strikes do not count."""
+        options: dict[str, Any] = {}
         for selector in SELECTORS:
             value = getattr(fault, selector)
             if isinstance(value, frozenset):
                 value = sorted(value)
             if value is not None and (selector, value) != ("when", "after"):
-                said[selector] = value
-        takes = VOCABULARY[fault.kind].parameters
+                options[selector] = value
+        known = FAULT_TYPES[fault.kind].parameters
         given = fault.parameters.items()
-        said |= {name: value for name, value in given if value != takes[name].default}
-        return cls(fault.kind, said, fault.is_optional)
+        options |= {name: value for name, value in given if value != known[name].default}
+        return cls(fault.kind, options, fault.is_optional)
 
     def make(self, path: str = "") -> Fault:
-        """Return a new fault. One by chance without a seed draws one.
+        """Return a new fault. A fault by chance without a seed gets one.
+
+        Args:
+            path: of the fault in the scenario, for an error.
 
         Raises:
-            ScenarioError: it makes no sense.
+            ScenarioError: an option is unknown, or its value is wrong.
         """
         try:
-            fault = Fault.of(self.kind, **self.said)
+            fault = Fault.create(self.kind, **self.options)
         except FaultError as error:
-            key = offending_key(partial(Fault.of, self.kind), self.said, error)
-            words = str(error)
-            words = words if len(words) <= _SHOWN else f"{words[: _SHOWN - 3]}..."
-            raise ScenarioError(_below(path, key), words) from error
+            key = offending_key(partial(Fault.create, self.kind), self.options, error)
+            raise ScenarioError(_join(path, key), shorten(str(error), _MAX_ERROR_TEXT)) from error
         fault.is_optional = self.optional
         return fault
 
 
 @attrs.frozen
 class Scenario:
-    """What is to happen.
+    """The stubs, faults and limits of a portal.
 
     Attributes:
         limits: those that differ from the defaults of `Limits`, by name.
@@ -118,9 +129,9 @@ class Scenario:
 
     @classmethod
     def of(cls, portal: ScriptedPortal) -> Scenario:
-        """Return what a portal was given, as if none of it had been used yet.
+        """Return the scenario of a portal, as if none of it had been used.
 
-        Services that a program declared are not either.
+        Services of a program are not part of it.
         """
         defaults, limits = attrs.asdict(Limits()), attrs.asdict(portal.limits)
         return cls(
@@ -133,25 +144,25 @@ class Scenario:
         """Add the stubs and faults to a portal that may be running: all of them, or none.
 
         Returns:
-            The faults, with the seeds that were drawn.
+            The faults, with their seeds.
 
         Raises:
-            ScenarioError: an answer does not fit the portal's lines, or the limits are not those
-                that it has: a portal takes its limits when it starts.
+            ScenarioError: a line of an answer is longer than the portal's ``max_line``; or the
+                limits differ from the portal's, which it gets when it starts.
         """
-        has = attrs.asdict(portal.limits)
+        actual = attrs.asdict(portal.limits)
         for name, value in self.limits.items():
-            if has[name] != value:
+            if actual[name] != value:
                 raise ScenarioError(
-                    _below(path, f"limits.{name}"),
-                    f"a portal takes its limits when it starts; this one has {has[name]:g}",
+                    _join(path, f"limits.{name}"),
+                    f"a portal gets its limits when it starts; this one has {actual[name]:g}",
                 )
         stubs = [
-            plan.make(portal.limits.max_line, _below(path, f"stubs[{number}]"))
+            plan.make(portal.limits.max_line, _join(path, f"stubs[{number}]"))
             for number, plan in enumerate(self.stubs)
         ]
         faults = [
-            plan.make(_below(path, f"faults[{number}]")) for number, plan in enumerate(self.faults)
+            plan.make(_join(path, f"faults[{number}]")) for number, plan in enumerate(self.faults)
         ]
         for stub in stubs:
             portal.script.stubs.place(stub)
@@ -160,11 +171,13 @@ class Scenario:
         return faults
 
 
-def offending_key(make: Callable[..., object], said: Mapping[str, Any], error: ValueError) -> str:
-    """Return the key that makes ``make(**said)`` fail: without it there is no such error."""
-    for key in said:
+def offending_key(
+    make: Callable[..., object], options: Mapping[str, Any], error: ValueError
+) -> str:
+    """Return the key that makes ``make(**options)`` raise ``error``: without it, it does not."""
+    for key in options:
         try:
-            make(**{other: value for other, value in said.items() if other != key})
+            make(**{name: value for name, value in options.items() if name != key})
         except ValueError as another:
             if str(another) == str(error):
                 continue
@@ -172,10 +185,10 @@ def offending_key(make: Callable[..., object], said: Mapping[str, Any], error: V
     return ""
 
 
-def _below(path: str, key: str) -> str:
+def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path and key else path or key
 
 
-def _copied(answer: Answer) -> Answer:
-    """Return a copy of an answer, which the chain it came from cannot change."""
+def _copy(answer: StubAnswer) -> StubAnswer:
+    """Return a copy of an answer that later methods of its stub do not change."""
     return attrs.evolve(answer, steps=list(answer.steps), done=True)

@@ -1,4 +1,4 @@
-"""From plain values to a scenario. Every error names its key."""
+"""Reading a scenario from values or TOML. Every error names its key."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from functools import partial
 
 import attrs
 
-from esps_portal.faults.fault_types import FaultError, check_key, known
+from esps_portal.faults.fault_types import FaultError, check_key, find_fault_type
 from esps_portal.journal.values import (
     BASE64,
     ScenarioError,
-    Table,
-    read_count,
+    ValueTable,
+    read_bool,
+    read_bytes,
+    read_list,
     read_name,
-    read_octets,
-    read_row,
+    read_positive_integer,
     read_seconds,
     read_text,
-    read_truth,
-    shown,
+    wrong_value,
 )
 from esps_portal.mock.matching import ANY, ANY_ARGS, Matcher
 from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario, offending_key
-from esps_portal.mock.stubs import Answer, Step
+from esps_portal.mock.stubs import StubAnswer, StubStep
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import ERR, OK
 from esps_portal.tracebacks import hides_frame
@@ -39,54 +39,63 @@ def read_scenario_toml(text: str) -> Scenario:
     """Return the scenario of a TOML text.
 
     Raises:
-        ScenarioError: it is not TOML, and where; or not a scenario.
+        ScenarioError: it is not TOML, or not a scenario; the message says where.
     """
     try:
-        plain = tomllib.loads(text)
+        value = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ScenarioError("", f"not TOML: {error}") from error
-    return read_scenario(plain)
+    return read_scenario(value)
 
 
-def read_scenario(plain: object, path: str = "") -> Scenario:
-    """Return a scenario."""
-    table = Table.of(plain, path, ("stubs", "faults", "limits"))
+def read_scenario(value: object, path: str = "") -> Scenario:
+    """Return a scenario.
+
+    Args:
+        path: of the value, for an error.
+
+    Raises:
+        ScenarioError: it is not a scenario; the message says which key is wrong.
+    """
+    table = ValueTable.of(value, path, ("stubs", "faults", "limits"))
     return Scenario(
-        stubs=table.get("stubs", partial(read_row, read_stub), ()),
-        faults=table.get("faults", partial(read_row, read_fault), ()),
+        stubs=table.get("stubs", partial(read_list, read_stub), ()),
+        faults=table.get("faults", partial(read_list, read_fault), ()),
         limits=table.get("limits", _limits, {}),
     )
 
 
-def read_stub(plain: object, path: str = "") -> PlannedStub:
-    """Return one stub."""
-    table = Table.of(plain, path, _STUB_KEYS)
-    args: tuple[Matcher, ...] = table.get("args", partial(read_row, _wanted), ())
-    if table.get("more_args", read_truth, default=False):
+def read_stub(value: object, path: str = "") -> PlannedStub:
+    """Return the plan of a stub; as `read_scenario` does."""
+    table = ValueTable.of(value, path, _STUB_KEYS)
+    args: tuple[Matcher, ...] = table.get("args", partial(read_list, _matcher), ())
+    if table.get("more_args", read_bool, default=False):
         args = (*args, ANY_ARGS)
     return PlannedStub(
         service=table.required("service", read_name),
         args=args,
         answers=_answers(table),
-        optional=table.get("optional", read_truth, default=False),
+        optional=table.get("optional", read_bool, default=False),
     )
 
 
-def read_fault(plain: object, path: str = "") -> PlannedFault:
-    """Return one fault, its values checked."""
-    table = Table.of(plain, path, None)
+def read_fault(value: object, path: str = "") -> PlannedFault:
+    """Return the plan of a fault; as `read_scenario` does."""
+    table = ValueTable.of(value, path, None)
     kind = table.required("fault", read_text)
     try:
-        word = known(kind)
+        fault_type = find_fault_type(kind)
     except FaultError as error:
         raise table.error("fault", str(error)) from error
-    said = {key: value for key, value in table.values.items() if key not in ("fault", "optional")}
-    for key in said:
+    options = {
+        key: value for key, value in table.values.items() if key not in ("fault", "optional")
+    }
+    for key in options:
         try:
-            check_key(kind, word, key)
+            check_key(kind, fault_type, key)
         except FaultError as error:
             raise table.error(key, str(error)) from error
-    planned = PlannedFault(kind, said, table.get("optional", read_truth, default=False))
+    planned = PlannedFault(kind, options, table.get("optional", read_bool, default=False))
     planned.make(path)
     return planned
 
@@ -94,31 +103,31 @@ def read_fault(plain: object, path: str = "") -> PlannedFault:
 # ---- stubs -------------------------------------------------------------------------------------
 
 
-def _answers(table: Table) -> tuple[Answer, ...]:
-    """Return the answers of a stub: the list, or the one that is part of the stub itself."""
-    beside = [key for key in _ANSWER_KEYS if key in table.values]
+def _answers(table: ValueTable) -> tuple[StubAnswer, ...]:
+    """Return the answers of a stub: its list of answers, or the one answer among its own keys."""
+    own_keys = [key for key in _ANSWER_KEYS if key in table.values]
     if "answers" not in table.values:
-        return (_answer(table),) if beside else ()
-    if beside:
-        raise table.error(beside[0], "it belongs in one of the answers, or there are no answers")
+        return (_answer(table),) if own_keys else ()
+    if own_keys:
+        raise table.error(own_keys[0], "move it into one of the answers")
 
-    def read(plain: object, path: str) -> Answer:
-        return _answer(Table.of(plain, path, _ANSWER_KEYS))
+    def read(value: object, path: str) -> StubAnswer:
+        return _answer(ValueTable.of(value, path, _ANSWER_KEYS))
 
-    return table.required("answers", partial(read_row, read))
+    return table.required("answers", partial(read_list, read))
 
 
-def _answer(table: Table) -> Answer:
+def _answer(table: ValueTable) -> StubAnswer:
     if "reply" in table.values and "fail" in table.values:
-        raise table.error("fail", "an answer is a reply or a failure, not both")
-    nothing: tuple[Step, ...] = ()
-    steps = list(table.get("data", partial(read_row, _step), nothing))
+        raise table.error("fail", "an answer has either reply or fail, not both")
+    nothing: tuple[StubStep, ...] = ()
+    steps = list(table.get("data", partial(read_list, _step), nothing))
     if "delay" in table.values:
         steps.append(table.required("delay", read_seconds))
-    answer = Answer(
+    answer = StubAnswer(
         steps=steps,
-        times=table.get("times", read_count, None),
-        closes=table.get("then_close", read_truth, default=False),
+        times=table.get("times", read_positive_integer, None),
+        closes=table.get("then_close", read_bool, default=False),
         done=True,
     )
     if "fail" in table.values:
@@ -128,85 +137,83 @@ def _answer(table: Table) -> Answer:
     return answer
 
 
-def _step(plain: object, path: str) -> Step:
+def _step(value: object, path: str) -> StubStep:
     """Return a DATA line, or a wait between two: ``{delay = 0.5}``."""
-    if isinstance(plain, dict) and plain.keys() == {"delay"}:
-        return read_seconds(plain["delay"], f"{path}.delay")
-    return _arguments(plain, path)
+    if isinstance(value, dict) and value.keys() == {"delay"}:
+        return read_seconds(value["delay"], f"{path}.delay")
+    return _arguments(value, path)
 
 
-def _failure(plain: object, path: str) -> tuple[bytes, ...]:
-    row = plain if isinstance(plain, list) else [plain]
-    if not row:
-        raise ScenarioError(path, "an error code, and words, not []")
-    code = read_name(row[0], f"{path}[0]" if isinstance(plain, list) else path)
+def _failure(value: object, path: str) -> tuple[bytes, ...]:
+    items = value if isinstance(value, list) else [value]
+    if not items:
+        raise wrong_value(path, "an error code, and text", value)
+    code = read_name(items[0], f"{path}[0]" if isinstance(value, list) else path)
     return (
         code.encode(),
-        *(read_octets(word, f"{path}[{n}]") for n, word in enumerate(row[1:], 1)),
+        *(read_bytes(text, f"{path}[{n}]") for n, text in enumerate(items[1:], 1)),
     )
 
 
-def _arguments(plain: object, path: str) -> tuple[bytes, ...]:
-    """Return a list of arguments; a single one needs no list around it."""
+def _arguments(value: object, path: str) -> tuple[bytes, ...]:
+    """Return arguments: a list, or a single one."""
     return (
-        read_row(read_octets, plain, path)
-        if isinstance(plain, list)
-        else (read_octets(plain, path),)
+        read_list(read_bytes, value, path)
+        if isinstance(value, list)
+        else (read_bytes(value, path),)
     )
 
 
-def _wanted(plain: object, path: str) -> Matcher:
-    if isinstance(plain, str):
-        return read_octets(plain, path)
-    if not isinstance(plain, dict):
-        words = "text, or a table with b64, any or regex"
-        raise ScenarioError(path, f"{words}, not {shown(plain)}")
-    table = Table.of(plain, path, (BASE64, "any", "regex"))
+def _matcher(value: object, path: str) -> Matcher:
+    if isinstance(value, str):
+        return read_bytes(value, path)
+    if not isinstance(value, dict):
+        raise wrong_value(path, "text, or a table with b64, any or regex", value)
+    table = ValueTable.of(value, path, (BASE64, "any", "regex"))
     if len(table.values) != 1:
-        raise ScenarioError(path, "exactly one of b64, any, regex")
+        raise wrong_value(path, "exactly one of b64, any, regex", value)
     if "any" in table.values:
         if table.values["any"] is not True:
-            raise table.error("any", f"true, not {shown(table.values['any'])}")
+            raise wrong_value(table.path_of("any"), "true", table.values["any"])
         return ANY
-    return (
-        table.required("regex", _pattern) if "regex" in table.values else read_octets(plain, path)
-    )
+    return table.required("regex", _pattern) if "regex" in table.values else read_bytes(value, path)
 
 
-def _pattern(plain: object, path: str) -> Matcher:
-    """Return a regular expression: of text; or of octets, where it is written in base64."""
-    octets = read_octets(plain, path)
+def _pattern(value: object, path: str) -> Matcher:
+    """Return a regular expression of text; or of bytes, if it is written in base64."""
+    source = read_bytes(value, path)
     try:
-        return re.compile(octets) if isinstance(plain, dict) else re.compile(octets.decode())
+        return re.compile(source) if isinstance(value, dict) else re.compile(source.decode())
     except (re.error, OverflowError, RecursionError) as error:
-        raise ScenarioError(path, f"no regular expression: {error}") from error
+        raise ScenarioError(path, f"not a regular expression: {error}") from error
 
 
 # ---- limits ------------------------------------------------------------------------------------
 
 
-def _limits(plain: object, path: str) -> dict[str, int | float]:
+def _limits(value: object, path: str) -> dict[str, int | float]:
     defaults = attrs.asdict(Limits())
-    if not isinstance(plain, dict):
-        raise ScenarioError(path, f"a table of keys and values, not {shown(plain)}")
+    table = ValueTable.of(value, path, None)
     found: dict[str, int | float] = {}
-    written: dict[str, str] = {}
-    for key, value in plain.items():
-        name, where = key.replace("-", "_"), f"{path}.{key}"
+    keys: dict[str, str] = {}
+    for key in table.values:
+        name = key.replace("-", "_")
         if name not in defaults:
-            raise ScenarioError(where, f"there is no such key; there are {', '.join(defaults)}")
+            raise table.error(key, f"unknown key; choose from {', '.join(defaults)}")
         if name in found:
-            raise ScenarioError(where, "it is there twice, with - and _")
-        written[name] = key
-        if isinstance(defaults[name], float):
-            found[name] = read_seconds(value, where)
-        elif type(value) is int:
-            found[name] = value
-        else:
-            raise ScenarioError(where, f"a whole number, not {shown(value)}")
+            raise table.error(key, "duplicate key, with - and with _")
+        keys[name] = key
+        is_float = isinstance(defaults[name], float)
+        found[name] = table.required(key, read_seconds if is_float else _integer)
     try:
         Limits(**found)  # type: ignore[arg-type]  # each has the type of its default
     except ValueError as error:
         name = offending_key(Limits, found, error)
-        raise ScenarioError(f"{path}.{written[name]}", str(error)) from error
+        raise table.error(keys[name], str(error)) from error
     return found
+
+
+def _integer(value: object, path: str) -> int:
+    if type(value) is not int:
+        raise wrong_value(path, "an integer", value)
+    return value

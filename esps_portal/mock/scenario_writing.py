@@ -1,4 +1,4 @@
-"""From a scenario to plain values, and to TOML for a person to read and edit."""
+"""Writing a scenario as values, and as TOML for a person to read and edit."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from esps_portal.journal.values import ScenarioError, in_base64, plain_octets
-from esps_portal.mock.matching import ANY, ANY_ARGS, Matcher, shown
+from esps_portal.journal.values import BARE_KEY, ScenarioError, bytes_to_base64, bytes_to_value
+from esps_portal.mock.matching import ANY, ANY_ARGS, Matcher, describe_argument
 from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario
-from esps_portal.mock.stubs import Answer
+from esps_portal.mock.stubs import StubAnswer
 from esps_portal.protocol.messages import ERR
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-# The flags that a regular expression can carry in its first characters.
+# The flags that can be written at the start of a regular expression, as in ``(?i)``.
 _FLAGS = {
     re.ASCII: "a",
     re.IGNORECASE: "i",
@@ -25,114 +25,117 @@ _FLAGS = {
     re.DOTALL: "s",
     re.VERBOSE: "x",
 }
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def plain_scenario(scenario: Scenario) -> dict[str, Any]:
-    """Return a scenario as plain values.
+def scenario_to_values(scenario: Scenario) -> dict[str, Any]:
+    """Return a scenario as values for TOML or JSON.
 
     Raises:
-        ScenarioError: it holds what cannot be written down: a predicate.
+        ScenarioError: a stub has a predicate, which cannot be written.
     """
-    plain = {
+    values = {
         "limits": dict(scenario.limits),
         "stubs": [_stub(stub, f"stubs[{n}]") for n, stub in enumerate(scenario.stubs)],
         "faults": [_fault(fault) for fault in scenario.faults],
     }
-    return {key: value for key, value in plain.items() if value}
+    return {key: value for key, value in values.items() if value}
 
 
-def scenario_toml(scenario: Scenario) -> str:
+def scenario_to_toml(scenario: Scenario) -> str:
     """Return a scenario as TOML.
 
     Raises:
-        ScenarioError: it holds what cannot be written down: a predicate.
+        ScenarioError: a stub has a predicate, which cannot be written.
     """
-    return "\n".join("\n".join(block) + "\n" for block in _blocks(plain_scenario(scenario)))
+    return "\n".join("\n".join(block) + "\n" for block in _blocks(scenario_to_values(scenario)))
 
 
-# ---- plain values ------------------------------------------------------------------------------
+# ---- values ------------------------------------------------------------------------------------
 
 
 def _stub(stub: PlannedStub, path: str) -> dict[str, Any]:
-    plain: dict[str, Any] = {"service": stub.service}
+    values: dict[str, Any] = {"service": stub.service}
     args = [arg for arg in stub.args if arg is not ANY_ARGS]
     if args:
-        plain["args"] = [_wanted(arg, f"{path}.args[{n}]") for n, arg in enumerate(args)]
+        values["args"] = [_matcher(arg, f"{path}.args[{n}]") for n, arg in enumerate(args)]
     if len(args) < len(stub.args):
-        plain["more_args"] = True
+        values["more_args"] = True
     answers = [_answer(answer) for answer in stub.answers]
     if len(answers) == 1:
-        plain |= answers[0]
+        values |= answers[0]
     elif answers:
-        plain["answers"] = answers
+        values["answers"] = answers
     if stub.optional:
-        plain["optional"] = True
-    return plain
+        values["optional"] = True
+    return values
 
 
-def _answer(answer: Answer) -> dict[str, Any]:
-    plain: dict[str, Any] = {}
+def _answer(answer: StubAnswer) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     *_, delay = answer.steps or [()]
     between = answer.steps[:-1] if isinstance(delay, float) else answer.steps
     if between:
-        plain["data"] = [
-            {"delay": step} if isinstance(step, float) else [plain_octets(arg) for arg in step]
+        values["data"] = [
+            {"delay": step} if isinstance(step, float) else [bytes_to_value(arg) for arg in step]
             for step in between
         ]
     if isinstance(delay, float):
-        plain["delay"] = delay
-    row = [plain_octets(arg) for arg in answer.args]
-    plain["fail" if answer.kind == ERR else "reply"] = row[0] if len(row) == 1 else row
+        values["delay"] = delay
+    row = [bytes_to_value(arg) for arg in answer.args]
+    values["fail" if answer.kind == ERR else "reply"] = row[0] if len(row) == 1 else row
     if answer.closes:
-        plain["then_close"] = True
+        values["then_close"] = True
     if answer.times is not None:
-        plain["times"] = answer.times
-    return plain
+        values["times"] = answer.times
+    return values
 
 
-def _wanted(wanted: Matcher, path: str) -> object:
-    if wanted is ANY:
+def _matcher(matcher: Matcher, path: str) -> object:
+    if matcher is ANY:
         return {"any": True}
-    if isinstance(wanted, bytes):
-        return plain_octets(wanted)
-    if not isinstance(wanted, re.Pattern):
-        raise ScenarioError(path, f"{shown(wanted)} is a program, which no scenario can hold")
-    source = wanted.pattern
+    if isinstance(matcher, bytes):
+        return bytes_to_value(matcher)
+    if not isinstance(matcher, re.Pattern):
+        raise ScenarioError(
+            path, f"{describe_argument(matcher)} is a predicate, which no scenario can hold"
+        )
+    source = matcher.pattern
     if isinstance(source, bytes):
-        # Base64 marks a pattern of octets, whatever its characters.
-        written = _with_flags(wanted, source.decode("latin-1"), path)
-        return {"regex": in_base64(written.encode("latin-1"))}
-    return {"regex": _with_flags(wanted, source, path)}
+        # Base64 marks a pattern of bytes, whatever its characters.
+        written = _with_flags(matcher, source.decode("latin-1"), path)
+        return {"regex": bytes_to_base64(written.encode("latin-1"))}
+    return {"regex": _with_flags(matcher, source, path)}
 
 
 def _with_flags(pattern: re.Pattern[Any], source: str, path: str) -> str:
-    """Return a pattern with its flags written inside it."""
-    octets = isinstance(pattern.pattern, bytes)
+    """Return the source of a pattern with its flags written at its start."""
+    is_bytes = isinstance(pattern.pattern, bytes)
 
     def compiled(text: str) -> re.Pattern[Any]:
-        return re.compile(text.encode("latin-1") if octets else text)
+        return re.compile(text.encode("latin-1") if is_bytes else text)
 
     flags = pattern.flags & ~re.DEBUG
     try:
         missing = flags & ~compiled(source).flags
-    except re.error:  # it is valid only with its flags
+    except re.error:  # it is valid with its flags only
         missing = flags
     letters = "".join(letter for flag, letter in _FLAGS.items() if missing & flag)
     written = f"(?{letters}){source}" if letters else source
     try:
         same = compiled(written).flags == flags
-    except re.error:  # flags stand at its start already, and two such groups it cannot have
+    except re.error:  # it starts with flags already, and cannot have two such groups
         same = False
     if not same:
-        raise ScenarioError(path, f"the flags of {shown(pattern)} cannot be written in front of it")
+        raise ScenarioError(
+            path, f"the flags of {describe_argument(pattern)} cannot be written at its start"
+        )
     return written
 
 
 def _fault(fault: PlannedFault) -> dict[str, Any]:
-    said = {key: value[0] if _is_one(value) else value for key, value in fault.said.items()}
-    plain = {"fault": fault.kind, **said}
-    return plain | {"optional": True} if fault.optional else plain
+    options = {key: value[0] if _is_one(value) else value for key, value in fault.options.items()}
+    values = {"fault": fault.kind, **options}
+    return values | {"optional": True} if fault.optional else values
 
 
 def _is_one(value: object) -> bool:
@@ -142,18 +145,18 @@ def _is_one(value: object) -> bool:
 # ---- TOML --------------------------------------------------------------------------------------
 
 
-def _blocks(plain: Mapping[str, Any]) -> Iterator[list[str]]:
-    if "limits" in plain:
-        yield ["[limits]", *_pairs(plain["limits"])]
+def _blocks(values: Mapping[str, Any]) -> Iterator[list[str]]:
+    if "limits" in values:
+        yield ["[limits]", *_pairs(values["limits"])]
     for name in ("stubs", "faults"):
-        for table in plain.get(name, ()):
+        for table in values.get(name, ()):
             yield [f"[[{name}]]", *_pairs(table)]
 
 
 def _pairs(table: Mapping[str, Any]) -> Iterator[str]:
     for key, value in table.items():
         if key == "answers":
-            # One to a line: they are a sequence, and are read as one.
+            # One on each line: they come one after the other.
             yield "answers = ["
             yield from (f"  {_value(answer)}," for answer in value)
             yield "]"
@@ -167,16 +170,16 @@ def _value(value: object) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_value, value))}]"
     if isinstance(value, dict):
-        pairs = [f"{_key(key)} = {_value(below)}" for key, below in value.items()]
+        pairs = [f"{_key(key)} = {_value(item)}" for key, item in value.items()]
         return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
-    # Numbers and truth values are written alike in JSON and TOML.
+    # Numbers and booleans are the same in JSON and TOML.
     return json.dumps(value)
 
 
 def _key(key: str) -> str:
-    return key if _BARE_KEY.fullmatch(key) else _string(key)
+    return key if BARE_KEY.fullmatch(key) else _string(key)
 
 
 def _string(text: str) -> str:
-    """Return a basic string: JSON's, but for DEL, which TOML wants escaped."""
+    """Return a basic string: the same as in JSON, but TOML escapes DEL too."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""A portal that does what a test says: stubs before services, faults, and a journal of it all."""
+"""A portal that a test scripts: stubs before its services, faults, and a journal."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from esps_portal.faults.fault import FaultRegistry
 from esps_portal.journal.journal import Journal
 from esps_portal.mock.stub_call import StubCall
 from esps_portal.mock.stubs import Mismatch, StubRegistry
+from esps_portal.protocol.escape import shorten
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Request, error_reply
 from esps_portal.services.dispatch import Outcome, Portal
 from esps_portal.services.service import Caller, CloseAfter, Service
 from esps_portal.services.statistics import Statistics
 
-# Characters of an error's words: this many fit any line, however they are escaped.
-_WORDS = 150
-_MOST_UNEXPECTED = 100
-_MOST_FAILURES = 10
+# Characters of an error's text: they fit any line, however they are escaped.
+_MAX_ERROR_TEXT = 150
+_MAX_UNEXPECTED = 100
+_MAX_FAILURES = 10
 
 
 @attrs.define(eq=False)
 class Script:
-    """What is to happen, and what has."""
+    """What a portal is to do, and what has happened."""
 
     stubs: StubRegistry = attrs.field(factory=StubRegistry)
     faults: FaultRegistry = attrs.field(factory=FaultRegistry)
     journal: Journal = attrs.field(factory=Journal)
-    #: The first unforeseen calls, each with why it was refused.
+    #: The first unexpected calls, each with the reason.
     unexpected: list[tuple[Request, str]] = attrs.field(factory=list)
     #: The first services that failed, each with its traceback.
     failures: list[tuple[str, str]] = attrs.field(factory=list)
@@ -44,21 +45,21 @@ class Script:
         self.failures.clear()
 
     def end(self) -> None:
-        """Notify whoever waits that nothing more will happen."""
+        """Notify those who wait that nothing more will happen."""
         self.journal.end()
         self.faults.waiters.end()
 
     def note_unexpected(self, request: Request, why: str) -> None:
-        """Remember an unforeseen call; of a flood the beginning is enough."""
-        if len(self.unexpected) < _MOST_UNEXPECTED:
+        """Note an unexpected call; only the first ones are kept."""
+        if len(self.unexpected) < _MAX_UNEXPECTED:
             self.unexpected.append((request, why))
 
 
 class ScriptedPortal:
-    """Stubs before the services of a portal, on either transport; with faults, and a journal.
+    """A portal with stubs before its services, with faults and a journal; for TCP and UDP.
 
     Args:
-        portal: answers what no stub does.
+        portal: answers the calls that no stub answers.
     """
 
     def __init__(self, portal: Portal) -> None:
@@ -67,21 +68,21 @@ class ScriptedPortal:
         self.limits: Limits = portal.limits
         self.statistics: Statistics = portal.statistics
         self.script: Script = Script()
-        portal.on_unknown = self._note_unknown
-        portal.on_failure = self._note_failure
+        portal.on_unknown_service = self._note_unknown
+        portal.on_service_failure = self._note_failure
         self._services = portal.services
         self._stubbed = self.script.stubs.by_name
 
     def reset(self) -> None:
-        """Go back to how it was made: no stubs, no faults, an empty journal, counters at 0."""
+        """Return to the initial state: no stubs, no faults, an empty journal, counters at 0."""
         self.script.clear()
         self.statistics.clear()
         self.portal.services = self._services
 
     def answer(self, request: Request, caller: Caller) -> Outcome:
-        """Answer a request, with a stub if one matches."""
+        """Answer a request, with a stub if its service has one."""
         stubbed = self._stubbed
-        # Every request passes here and most tests have few stubs, so the name is tried first.
+        # Every request comes here, and most have no stub: this must be fast.
         is_call = stubbed and request.verb == b"CALL" and request.args
         if not is_call or request.args[0] not in stubbed:
             return self.portal.answer(request, caller)
@@ -89,12 +90,12 @@ class ScriptedPortal:
         found = self.script.stubs.find(request.args[0], request.args[1:])
         if isinstance(found, Mismatch):
             self.script.note_unexpected(request, str(found))
-            return error_reply(request.tag, "unmatched", _bounded(str(found)))
-        # A call that is refused for lack of room uses nothing up.
-        if not caller.reserve(idempotent=False, runs=not found.is_instant):
+            return error_reply(request.tag, "unmatched", shorten(str(found), _MAX_ERROR_TEXT))
+        # A call that is refused (busy) must not use up an answer.
+        if not caller.reserve(idempotent=False, runs=not found.is_next_immediate):
             return error_reply(request.tag, "busy", "too many calls run: try again")
         answer = found.take()
-        if not answer.instant:
+        if not answer.is_immediate:
             return StubCall(request, caller, self.limits.max_line, answer.closes, answer=answer)
         reply = answer.final(request.tag)
         if answer.closes and caller.transport == "tcp":
@@ -102,17 +103,15 @@ class ScriptedPortal:
         return reply
 
     def _note_failure(self, service: Service) -> None:
-        if len(self.script.failures) < _MOST_FAILURES:
+        if len(self.script.failures) < _MAX_FAILURES:
             self.script.failures.append((service.name, traceback.format_exc()))
 
     def _note_unknown(self, request: Request) -> None:
-        # A suggestion is never a service that misbehaves: those are the ones without UDP.
-        meant = [service.name for service in self.portal.services if "udp" in service.transports]
-        names = [*(name.decode() for name in self.script.stubs.names), *meant]
+        # Never suggest a faulty service: those are the ones without UDP.
+        suggested = [
+            service.name for service in self.portal.services if "udp" in service.transports
+        ]
+        names = [*(name.decode() for name in self.script.stubs.names), *suggested]
         close = difflib.get_close_matches(request.args[0].decode("utf-8", "replace"), names, 1)
         hint = f"; did you mean {close[0]}?" if close else ""
         self.script.note_unexpected(request, f"no stub or service has that name{hint}")
-
-
-def _bounded(words: str) -> str:
-    return words if len(words) <= _WORDS else f"{words[: _WORDS - 3]}..."

@@ -1,23 +1,23 @@
-"""A stub's answer that takes its time, as a call that the server runs."""
+"""A stub's answer with DATA lines or waits, as a call that the server runs."""
 
 from __future__ import annotations
 
 import attrs
 import trio
 
-from esps_portal.mock.stubs import Answer
+from esps_portal.mock.stubs import StubAnswer
 from esps_portal.protocol.messages import Reply
 from esps_portal.services.dispatch import Call
 
 
 @attrs.define(eq=False, kw_only=True)
 class StubCall(Call):
-    """A stub's answer that takes its time."""
+    """The call of a stub whose answer has steps."""
 
-    answer: Answer
+    answer: StubAnswer
 
     async def run(self) -> Reply:
-        """Wait and send as the answer says."""
+        """Perform the steps; return the final reply."""
         for step in self.answer.steps:
             if isinstance(step, tuple):
                 await self.data(*step)

@@ -1,4 +1,4 @@
-"""Stubs: canned answers for a name and its arguments, placed by a test, and how they are used.
+"""Stubs: answers that a test gives for a service name and arguments, and how they are used.
 
 A stub is a chain that reads in the order of what happens::
 
@@ -6,8 +6,8 @@ A stub is a chain that reads in the order of what happens::
     stub("flaky").fail("busy").times(2).reply("done")     # twice busy, then done for good
     stub("feed").data("1").delay(0.5).data("2").reply().then_close()
 
-``reply`` and ``fail`` end one answer, and what follows them is the next. The last answer is given
-for ever, unless ``times`` says how often.
+``reply`` and ``fail`` end one answer; what follows them belongs to the next. The last answer is
+repeated indefinitely, unless ``times`` says how often.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 
 import attrs
 
-from esps_portal.mock.matching import ArgumentPattern, Matcher, shown
+from esps_portal.mock.matching import ArgsMatcher, Matcher, describe_argument
 from esps_portal.protocol import grammar
 from esps_portal.protocol.messages import DATA, ERR, OK, Reply
 from esps_portal.services.service import as_bytes
@@ -27,28 +27,32 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-Step = float | tuple[bytes, ...]
+#: Before the final reply: seconds to wait, or the arguments of a DATA line.
+StubStep = float | tuple[bytes, ...]
 
-_Link = TypeVar("_Link", bound=Callable[..., Any])
+#: The longest tag of a request (spec, Grammar): an answer must fit a line with any tag.
+LONGEST_TAG = b"t" * 32
+
+_ChainMethod = TypeVar("_ChainMethod", bound=Callable[..., Any])
 
 
 class StubError(ValueError):
-    """A stub was given something that it cannot answer with."""
+    """A stub cannot give such an answer: a wrong name, a wrong number, or a line too long."""
 
 
 @attrs.define
-class Answer:
+class StubAnswer:
     """The answer to one call.
 
     Attributes:
-        steps: what comes before the final line, in order: seconds to wait, or a DATA line.
-        kind, args: the final line, ``OK`` or ``ERR``.
-        times: how often it is given; ``None`` is once, or for ever if it is the last.
+        steps: what comes before the final reply, in order.
+        kind, args: of the final reply, ``OK`` or ``ERR``.
+        times: how often it is given; ``None``: once, or indefinitely if it is the last.
         closes: the connection ends after it.
-        done: it has its final line; the next of ``data``, ``reply``, ``fail`` begins another.
+        done: it has its final reply; the next ``data``, ``reply`` or ``fail`` begins another.
     """
 
-    steps: list[Step] = attrs.field(factory=list)
+    steps: list[StubStep] = attrs.field(factory=list)
     kind: bytes = OK
     args: tuple[bytes, ...] = ()
     times: int | None = None
@@ -56,168 +60,204 @@ class Answer:
     done: bool = False
 
     @property
-    def instant(self) -> bool:
+    def is_immediate(self) -> bool:
         """Whether it is a single line, without a wait."""
         return not self.steps
 
     def final(self, tag: bytes) -> Reply:
-        """Return the last line for the call under ``tag``."""
+        """Return the final reply to the call with a tag."""
         return Reply(tag, self.kind, self.args)
 
 
-def _link(method: _Link) -> _Link:
-    """A method of the chain. A stub that was given what makes no sense is void: it answers nothing.
+def _chain_method(method: _ChainMethod) -> _ChainMethod:
+    """Make a method of the chain mark its stub as broken if it raises: such a stub answers nothing.
 
-    Else a test that corrects itself would meet the half of it that came before.
+    Otherwise a test that catches the error and goes on would get the first half of the chain.
     """
 
     @functools.wraps(method)
-    def link(stub: Stub, *args: Any, **keywords: Any) -> Any:  # noqa: ANN401 - as it is given
+    def wrapped(stub: Stub, *args: Any, **keywords: Any) -> Any:  # noqa: ANN401 - of any method
         try:
             return method(stub, *args, **keywords)
         except (TypeError, ValueError):
-            stub.is_void = True
+            stub.is_broken = True
             raise
 
-    return cast("_Link", link)
+    return cast("_ChainMethod", wrapped)
 
 
 class Stub:
-    """Answers for one service name and one pattern of arguments. Each method returns the stub."""
+    """The answers for one service and certain arguments. Each method of the chain returns the stub.
+
+    Attributes:
+        used: how many calls it has answered.
+        is_optional: a strict test does not fail if it is unused.
+        is_broken: a method of the chain raised: it answers nothing.
+    """
 
     def __init__(self, service: str, args: Sequence[Matcher], *, max_line: int) -> None:
         if not _is_name(service):
             raise StubError(f"{service!r} is not a name: a-z, then up to 63 of a-z 0-9 - . _")
         self.service = service
-        self.pattern: ArgumentPattern = ArgumentPattern.of(args)
-        self.answers: list[Answer] = []
-        #: How many calls it has answered.
+        self.args_matcher: ArgsMatcher = ArgsMatcher.of(args)
+        self.answers: list[StubAnswer] = []
         self.used: int = 0
         self.is_optional: bool = False
-        #: It could not be made whole; see `_link`.
-        self.is_void = False
+        self.is_broken = False
         self._max_line = max_line
 
     # -- the chain
 
-    @_link
+    @_chain_method
     def reply(self, *args: str | bytes) -> Stub:
-        """Answer ``OK`` with these arguments."""
-        return self._finish(OK, tuple(as_bytes(arg) for arg in args))
+        """Reply ``OK`` with these arguments; text is sent as UTF-8.
 
-    @_link
-    def fail(self, code: str, *words: str | bytes) -> Stub:
-        """Refuse with an error code, a name of the registry or ``x-...``, and words."""
+        Raises:
+            StubError: the line would be longer than ``max_line``.
+        """
+        return self._finish(OK, tuple(map(as_bytes, args)))
+
+    @_chain_method
+    def fail(self, code: str, *text: str | bytes) -> Stub:
+        """Reply ``ERR`` with an error code (of the registry, or ``x-...``) and a text.
+
+        Raises:
+            StubError: the code is no name, or the line would be longer than ``max_line``.
+        """
         if not _is_name(code):
             raise StubError(f"{code!r} is not an error code: a-z, then up to 63 of a-z 0-9 - . _")
-        return self._finish(ERR, (code.encode(), *(as_bytes(word) for word in words)))
+        return self._finish(ERR, (code.encode(), *map(as_bytes, text)))
 
-    @_link
+    @_chain_method
     def data(self, *args: str | bytes) -> Stub:
-        """Send a DATA line with these arguments before the final line that follows."""
-        row = tuple(as_bytes(arg) for arg in args)
-        self._measure(DATA, row)
-        self._open().steps.append(row)
+        """Send a DATA line with these arguments, before the final reply.
+
+        Raises:
+            StubError: the line would be longer than ``max_line``.
+        """
+        line = tuple(map(as_bytes, args))
+        self._check_length(DATA, line)
+        self._open_answer().steps.append(line)
         return self
 
-    @_link
+    @_chain_method
     def delay(self, seconds: float) -> Stub:
-        """Wait so many seconds: before what follows, or before the ``reply`` or ``fail`` behind.
+        """Wait for so many seconds before what follows; after ``reply`` or ``fail``, before that.
 
         ``.reply("x").delay(1)`` and ``.delay(1).reply("x")`` are the same.
+
+        Raises:
+            StubError: it is not a number of at least 0.
         """
         if not _is_time(seconds):
-            raise StubError(f"delay takes seconds, 0 or more, not {seconds!r}")
-        (self.answers[-1] if self.answers else self._open()).steps.append(float(seconds))
+            raise StubError(f"delay must be seconds, 0 or more, got {seconds!r}")
+        self._last_answer().steps.append(float(seconds))
         return self
 
     def then_close(self) -> Stub:
-        """End the connection (FIN) behind this answer. Over UDP there is none to end."""
-        (self.answers[-1] if self.answers else self._open()).closes = True
+        """End the connection (FIN) after this answer. It has no effect over UDP."""
+        self._last_answer().closes = True
         return self
 
-    @_link
+    @_chain_method
     def times(self, count: int) -> Stub:
-        """Give this answer ``n`` times, then the next; after the last the stub is used up."""
+        """Give this answer ``count`` times, then the next; after the last, the stub is used up.
+
+        Raises:
+            StubError: it is not a positive integer, or there is no answer to count.
+        """
         if type(count) is not int or count < 1:
-            raise StubError(f"times takes a number from 1 on, not {count!r}")
+            raise StubError(f"times must be a positive integer, got {count!r}")
         if not self.answers:
-            raise StubError("times comes behind the answer that it counts: .reply(...).times(n)")
+            raise StubError("times must follow the answer that it counts: .reply(...).times(n)")
         self.answers[-1].times = count
         return self
 
     def optional(self) -> Stub:
-        """Let it go unused: `verify` does not ask for a call."""
+        """Do not fail a strict test if this stub is not used up."""
         self.is_optional = True
         return self
 
-    def add(self, answer: Answer) -> Stub:
-        """Add an answer that is whole."""
+    def add(self, answer: StubAnswer) -> Stub:
+        """Add a complete answer.
+
+        Raises:
+            StubError: a line of it would be longer than ``max_line``.
+        """
         for step in answer.steps:
             if isinstance(step, tuple):
-                self._measure(DATA, step)
-        self._measure(answer.kind, answer.args)
+                self._check_length(DATA, step)
+        self._check_length(answer.kind, answer.args)
         self.answers.append(answer)
         return self
 
     # -- its use
 
     @property
-    def wanted_uses(self) -> int:
-        """How many calls it takes until each of its answers has been given."""
+    def expected_uses(self) -> int:
+        """How many calls use up all of its answers; of an endless last one, the first."""
         return sum(answer.times or 1 for answer in self.answers) or 1
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether its last answer has been given as often as it may."""
+        """Whether it has no answer left: the last one has a limit, and has reached it."""
         ends = bool(self.answers) and self.answers[-1].times is not None
-        return ends and self.used >= self.wanted_uses
+        return ends and self.used >= self.expected_uses
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether it is not broken, and has an answer left."""
+        return not (self.is_broken or self.is_exhausted)
 
     @property
     def is_satisfied(self) -> bool:
-        """Whether it has been used as a test may expect."""
-        return self.is_optional or self.used >= self.wanted_uses
+        """Whether each answer was given, or it is optional."""
+        return self.is_optional or self.used >= self.expected_uses
 
     @property
-    def is_instant(self) -> bool:
-        """Whether the answer whose turn it is is a single line, without a wait."""
-        return self._next().instant
+    def is_next_immediate(self) -> bool:
+        """Whether its next answer is a single line, without a wait."""
+        return self._next().is_immediate
 
-    def take(self) -> Answer:
-        """Use it once. Returns the answer whose turn it is."""
+    def take(self) -> StubAnswer:
+        """Count one use; return the next answer."""
         answer = self._next()
         self.used += 1
         return answer
 
-    def _next(self) -> Answer:
+    def _next(self) -> StubAnswer:
         number = self.used
         for answer in self.answers:
             number -= answer.times or 1
             if number < 0:
                 return answer
-        return self.answers[-1] if self.answers else Answer()
+        return self.answers[-1] if self.answers else StubAnswer()
 
     def __str__(self) -> str:
-        return f"{self.service} {self.pattern}".rstrip()
+        return f"{self.service} {self.args_matcher}".rstrip()
 
     def __repr__(self) -> str:
-        return f"<stub {self}, used {self.used} of {self.wanted_uses}>"
+        return f"<stub {self}, used {self.used} of {self.expected_uses}>"
 
-    # -- within
+    # -- inside
 
-    def _open(self) -> Answer:
+    def _last_answer(self) -> StubAnswer:
+        return self.answers[-1] if self.answers else self._open_answer()
+
+    def _open_answer(self) -> StubAnswer:
+        """Return the answer that has no final reply yet; a new one if there is none."""
         if not self.answers or self.answers[-1].done:
-            self.answers.append(Answer())
+            self.answers.append(StubAnswer())
         return self.answers[-1]
 
     def _finish(self, kind: bytes, args: tuple[bytes, ...]) -> Stub:
-        self._measure(kind, args)
-        answer = self._open()
+        self._check_length(kind, args)
+        answer = self._open_answer()
         answer.kind, answer.args, answer.done = kind, args, True
         return self
 
-    def _measure(self, kind: bytes, args: tuple[bytes, ...]) -> None:
-        size = len(Reply(b"t" * 32, kind, args).encode())
+    def _check_length(self, kind: bytes, args: tuple[bytes, ...]) -> None:
+        size = len(Reply(LONGEST_TAG, kind, args).encode())
         if size > self._max_line:
             raise StubError(
                 f"this answer would be a line of {size} bytes; max_line is {self._max_line}"
@@ -226,7 +266,7 @@ class Stub:
 
 @attrs.frozen
 class Mismatch:
-    """A call that no stub of its name answers: the nearest one, and what differs."""
+    """No stub of a service answers a call: the nearest stub, and why it does not."""
 
     nearest: Stub
     differences: tuple[str, ...]
@@ -237,13 +277,13 @@ class Mismatch:
 
 @attrs.define
 class StubRegistry:
-    """All stubs, in the order in which they were placed; permanent ones come last.
+    """All stubs, in the order in which they were placed; the permanent ones come last.
 
-    A permanent stub belongs to a whole session: it survives `clear`, nobody has to use it, and it
-    answers what no other stub does.
+    A permanent stub belongs to a whole session: `clear` keeps it, a strict test does not ask for
+    its use, and it answers what no other stub does.
     """
 
-    #: By service name; a name is here as long as it has a stub.
+    #: By service name; a service without a stub is not in it.
     by_name: dict[bytes, list[Stub]] = attrs.field(factory=dict)
     permanent: list[Stub] = attrs.field(factory=list)
 
@@ -254,13 +294,13 @@ class StubRegistry:
         return stub
 
     def place_permanent(self, stub: Stub) -> Stub:
-        """Add a stub that stays."""
+        """Add a stub that `clear` keeps."""
         self.permanent.append(stub)
         self.by_name.setdefault(stub.service.encode(), []).append(stub)
         return stub
 
     def clear(self) -> None:
-        """Forget all stubs but the permanent ones, which begin anew."""
+        """Forget all stubs but the permanent ones, which start again with their first answer."""
         self.by_name.clear()
         for stub in self.permanent:
             stub.used = 0
@@ -268,12 +308,12 @@ class StubRegistry:
 
     @property
     def all(self) -> list[Stub]:
-        """Every stub that is whole, and not permanent."""
+        """Every stub that is neither permanent nor broken."""
         return [
             stub
             for stubs in list(self.by_name.values())
             for stub in stubs
-            if not stub.is_void and stub not in self.permanent
+            if not stub.is_broken and stub not in self.permanent
         ]
 
     @property
@@ -282,59 +322,60 @@ class StubRegistry:
         return list(self.by_name)
 
     def find(self, name: bytes, args: Sequence[bytes]) -> Stub | Mismatch:
-        """Return the first stub of that name, which has one, that answers; or why none does."""
-        nearest: Mismatch | None = None
-        least = math.inf
+        """Return the first stub that answers a call; or the nearest one, and why it does not.
+
+        Args:
+            name: of a service that has a stub.
+        """
+        misses = []
         for stub in self.by_name[name]:
-            differences = stub.pattern.differences(args)
-            distance = len(differences)
-            if not differences and not stub.is_exhausted and not stub.is_void:
+            differences = stub.args_matcher.differences(args)
+            if not differences and stub.can_answer:
                 return stub
-            if stub.is_void:
-                differences = ["it is not whole: one of its methods raised"]
-            elif not differences:
-                differences = [f"it was for {_times(stub.wanted_uses)}, and is used up"]
-            if distance < least:
-                nearest, least = Mismatch(stub, tuple(differences)), distance
-        assert nearest is not None  # noqa: S101 - the name has a stub
-        return nearest
+            misses.append((stub, differences))
+        nearest, differences = min(misses, key=lambda miss: len(miss[1]))
+        if nearest.is_broken:
+            differences = ["it is broken: one of its methods raised"]
+        elif not differences:
+            differences = [f"it was for {_calls(nearest.expected_uses)}, and is used up"]
+        return Mismatch(nearest, tuple(differences))
 
     def shadow_of(self, stub: Stub) -> Stub | None:
-        """Return the earlier stub that takes what a stub is for, if it is for exact arguments."""
-        pattern = stub.pattern
-        args = [wanted for wanted in pattern.wanted if isinstance(wanted, bytes)]
-        if pattern.open_ended or len(args) < len(pattern.wanted):
+        """Return the earlier stub that answers the calls of a stub with exact arguments, if any."""
+        matcher = stub.args_matcher
+        args = [exact for exact in matcher.matchers if isinstance(exact, bytes)]
+        if matcher.allows_more_args or len(args) < len(matcher.matchers):
             return None
         for earlier in self.by_name[stub.service.encode()]:
             if earlier is stub:
                 break
-            if not (earlier.is_exhausted or earlier.is_void) and earlier.pattern.matches(args):
+            if earlier.can_answer and earlier.args_matcher.matches(args):
                 return earlier
         return None
 
     def unused(self) -> list[Stub]:
-        """Return the stubs that were expected to be used, and were not, or not to their end."""
+        """Return the stubs that a strict test expects to be used, and that are not used up."""
         return [stub for stub in self.all if not stub.is_satisfied]
 
 
-def _is_name(said: object) -> bool:
-    return isinstance(said, str) and grammar.NAME.fullmatch(said.encode()) is not None
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and grammar.NAME.fullmatch(value.encode()) is not None
 
 
-def _is_time(said: object) -> bool:
-    return isinstance(said, int | float) and 0 <= said < math.inf
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value < math.inf
 
 
-def _times(number: int) -> str:
+def _calls(number: int) -> str:
     return "1 call" if number == 1 else f"{number} calls"
 
 
 def describe_stub(stub: Stub) -> str:
-    """Return a stub for a report: what it answers to, and how far it was used."""
-    used = f"used {stub.used} of {stub.wanted_uses} times" if stub.used else "never used"
+    """Return a stub for a report: what it answers, and how often it was used."""
+    used = f"used {stub.used} of {stub.expected_uses} times" if stub.used else "never used"
     return f"{stub}: {used}"
 
 
-def shown_call(service: bytes, args: Sequence[bytes]) -> str:
-    """Return a call for a report."""
-    return " ".join([service.decode("utf-8", "backslashreplace"), *map(shown, args)])
+def describe_call(service: bytes, args: Sequence[bytes]) -> str:
+    """Return a call for a report: the service, then its arguments."""
+    return " ".join([service.decode("utf-8", "backslashreplace"), *map(describe_argument, args)])

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import trio
 
-from esps_portal.faults.fault import FaultRegistry, Unit
+from esps_portal.faults.fault import FaultRegistry, FaultTarget
 from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
 from esps_portal.net.writer import HIGH_WATER
 from esps_portal.protocol.lines import LineEvent, Skipped, Unterminated
@@ -136,7 +136,7 @@ class Answerer:
     @property
     def _is_watched(self) -> bool:
         """Whether each line is looked at: a fault may strike it, or somebody is notified of it."""
-        if self._observer is not None and self._observer.is_heard:
+        if self._observer is not None and self._observer.has_listeners:
             return True
         faults = self._faults
         return faults is not None and (bool(faults.in_force) or self._replies.is_busy)
@@ -182,7 +182,7 @@ class Answerer:
         faults = self._faults
         if faults is None:
             return
-        fault = faults.for_unit(Unit("tcp", self._protocol, service, exchange.record))
+        fault = faults.for_target(FaultTarget("tcp", self._protocol, service, exchange.record))
         if fault is not None:
             self._replies.expect_fault(self._nursery)
             plan = exchange.strike(fault)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import trio
 
-from esps_portal.faults.fault import FaultRegistry, Unit
+from esps_portal.faults.fault import FaultRegistry, FaultTarget
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.accept import AcceptPolicy
 from esps_portal.net.streams import Stream
@@ -182,8 +182,8 @@ class PortalConnection:
         if self._faults is None or self._observer is None:
             return False
         record = self._observer.record
-        accepted = Unit("tcp", self._protocol, record=record, is_connection=True)
-        fault = self._faults.for_unit(accepted)
+        accepted = FaultTarget("tcp", self._protocol, record=record, is_connection=True)
+        fault = self._faults.for_target(accepted)
         if fault is not None:
             record.fault = str(fault)
         return fault is not None

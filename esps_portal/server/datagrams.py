@@ -12,7 +12,7 @@ import socket
 import attrs
 import trio
 
-from esps_portal.faults.fault import FaultRegistry, Unit
+from esps_portal.faults.fault import FaultRegistry, FaultTarget
 from esps_portal.journal.records import ABORTED, FAULTED, REPLAYED, REPLIED
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
@@ -153,7 +153,7 @@ class PortalDatagrams:
             return
         address = sender.address
         caller = DatagramCaller("udp", address[0], address[1], protocol, request, sender, line)
-        if observer is not None and (observer.is_heard or (self._faults and self._faults.in_force)):
+        if observer is not None and (observer.has_listeners or (self._faults and self._faults.in_force)):
             self._execute_watched(caller, now)
         else:
             self._execute(caller, now)
@@ -174,8 +174,8 @@ class PortalDatagrams:
         exchange, request = self._note(caller, now), caller.request
         service = request.args[0] if request.verb == b"CALL" and request.args else None
         faults = self._faults
-        unit = Unit("udp", caller.sender.address, service, exchange.record)
-        fault = None if faults is None else faults.for_unit(unit)
+        unit = FaultTarget("udp", caller.sender.address, service, exchange.record)
+        fault = None if faults is None else faults.for_target(unit)
         if fault is None:
             self._execute(caller, now)
             return
@@ -183,9 +183,9 @@ class PortalDatagrams:
         if fault.when == "after":
             self._execute(caller, now)
             return
-        plan.note_struck()
+        plan.record_strike()
         if fault.kind == "delay":
-            self._writer.later(fault.lateness(), lambda: self._execute_late(caller))
+            self._writer.later(fault.next_delay(), lambda: self._execute_late(caller))
         else:
             exchange.end(FAULTED)
 

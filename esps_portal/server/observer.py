@@ -11,7 +11,7 @@ import trio
 
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.plan import FaultPlan
-from esps_portal.journal.journal import Answered, Journal
+from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedCall
 from esps_portal.protocol.lines import LineEvent
 from esps_portal.protocol.messages import Request, readable_request
@@ -66,19 +66,18 @@ class ConnectionObserver:
         record: what the journal has of the connection.
     """
 
-    __slots__ = ("_journal", "_opened", "_remote", "_run", "record")
+    __slots__ = ("_journal", "_opened", "_remote", "record")
 
     def __init__(self, journal: Journal, remote: tuple[str, int]) -> None:
         self._journal = journal
         self._remote = remote
         self._opened = trio.current_time()
         self.record = journal.opened(remote, self._opened)
-        self._run: list[Answered] | None = None
 
     @property
-    def is_heard(self) -> bool:
+    def has_listeners(self) -> bool:
         """Whether somebody is notified of each request as it comes."""
-        return self._journal.is_heard
+        return self._journal.has_listeners
 
     def begin_anew(self) -> None:
         """The journal was emptied: the connection stays, and is numbered anew."""
@@ -87,9 +86,7 @@ class ConnectionObserver:
     def answered(self, line: bytes, reply: bytes, now: float) -> None:
         """A request was answered at once. Nearly every request passes here."""
         record = self.record
-        if self._run is None or self._journal.run is not self._run:
-            self._run = self._journal.begin_run()
-        self._run.append((now, self._remote, record.number, line, reply))
+        self._journal.answered(self._remote, record.number, line, reply, now)
         record.requests += 1
 
     def received(self, line: LineEvent, request: Request | None) -> Exchange:
@@ -120,13 +117,13 @@ class DatagramObserver:
         self._journal = journal
 
     @property
-    def is_heard(self) -> bool:
+    def has_listeners(self) -> bool:
         """Whether somebody is notified of each request as it comes."""
-        return self._journal.is_heard
+        return self._journal.has_listeners
 
     def answered(self, line: bytes, reply: bytes, remote: tuple[str, int], now: float) -> None:
         """A request was answered at once. Nearly every request passes here."""
-        self._journal.begin_run().append((now, remote, 0, line, reply))
+        self._journal.answered(remote, 0, line, reply, now)
 
     def received(
         self, line: bytes, request: Request | None, remote: tuple[str, int], now: float

@@ -1,5 +1,5 @@
 """What a service is, how a request is dispatched to one, and the built-in services.
 
-`service` declares, `dispatch` answers (`Portal`), `builtin*` are the services that every portal
-has. Nothing here moves a byte; a service may import trio to wait.
+`service` declares one, `dispatch` answers requests (`Portal`), `builtin*` are those that every
+portal has. Nothing here sends or receives; a service may import trio to wait.
 """

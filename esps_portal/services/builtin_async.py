@@ -1,37 +1,37 @@
-"""The bundled services that take time, and therefore run as tasks."""
+"""The built-in services that take time: async functions."""
 
 from __future__ import annotations
 
 import trio
 
-from esps_portal.services.service import CallContext, Service, number
+from esps_portal.services.service import CallContext, Service, parse_integer
 
-_MOST_LINES = 100_000
-_WIDEST = 512
-_LONGEST_MS = 3_600_000
-# The 95 characters of RFC 864's ring, %x20-7E, twice: every line is one slice of it.
-_RING = bytes(range(0x20, 0x7F)) * (2 + _WIDEST // 95)
+_MAX_LINES = 100_000
+_MAX_WIDTH = 512
+_MAX_MS = 3_600_000
+# The 95 printable characters %x20-7E of RFC 864, repeated: every line is one slice of them.
+_RING = bytes(range(0x20, 0x7F)) * (2 + _MAX_WIDTH // 95)
 
 
 async def chargen(lines: bytes, width: bytes = b"72", *, call: CallContext) -> None:
-    """Send lines of RFC 864's pattern; each starts one character further on."""
-    count = number(lines, "LINES", 0, _MOST_LINES)
-    size = number(width, "WIDTH", 1, _WIDEST)
+    """Send lines of the pattern of RFC 864; each starts one character later."""
+    count = parse_integer(lines, "LINES", 0, _MAX_LINES)
+    size = parse_integer(width, "WIDTH", 1, _MAX_WIDTH)
     for line in range(count):
         start = line % 95
         await call.data(_RING[start : start + size])
 
 
 async def delay(milliseconds: bytes, *args: bytes) -> tuple[bytes, ...]:
-    """Return the arguments, later."""
-    await trio.sleep(number(milliseconds, "MS", 0, _LONGEST_MS) / 1000)
+    """Return the arguments after ``milliseconds``."""
+    await trio.sleep(parse_integer(milliseconds, "MS", 0, _MAX_MS) / 1000)
     return args
 
 
 async def drip(lines: bytes, milliseconds: bytes, *, call: CallContext) -> str:
-    """Send a numbered line every so often."""
-    count = number(lines, "LINES", 0, _MOST_LINES)
-    pause = number(milliseconds, "MS", 0, _LONGEST_MS) / 1000
+    """Send numbered lines, one every ``milliseconds``; return how many."""
+    count = parse_integer(lines, "LINES", 0, _MAX_LINES)
+    pause = parse_integer(milliseconds, "MS", 0, _MAX_MS) / 1000
     for line in range(1, count + 1):
         await trio.sleep(pause)
         await call.data(str(line))
@@ -39,11 +39,11 @@ async def drip(lines: bytes, milliseconds: bytes, *, call: CallContext) -> str:
 
 
 async def stall() -> None:
-    """Never answer."""
+    """Never reply."""
     await trio.sleep_forever()
 
 
-def task_services() -> list[Service]:
+def async_services() -> list[Service]:
     """Return the services of this module."""
     declare = Service.declare
     return [

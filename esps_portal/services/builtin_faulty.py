@@ -1,6 +1,6 @@
-"""The bundled services that end a connection in a way that no portal should.
+"""The built-in services that end the connection as no portal should.
 
-Over UDP there is no connection to end, so they are offered over TCP alone.
+UDP has no connection to end, so they are offered over TCP only.
 """
 
 from __future__ import annotations
@@ -8,35 +8,35 @@ from __future__ import annotations
 from functools import partial
 
 from esps_portal.protocol.messages import OK, Reply
-from esps_portal.services.builtin import random_octets
-from esps_portal.services.service import CallContext, CloseAfter, Service, number
+from esps_portal.services.builtin import random_bytes
+from esps_portal.services.service import CallContext, CloseAfter, Service, parse_integer
 
-_MOST = 8000
+_MAX_BYTES = 8000
 
 
 def close() -> CloseAfter:
-    """End with FIN, and no reply."""
+    """Close the connection (FIN) without a reply."""
     return CloseAfter()
 
 
 def reset() -> CloseAfter:
-    """End with RST, and no reply."""
+    """Reset the connection (RST) without a reply."""
     return CloseAfter(reset=True)
 
 
 def truncate(count: bytes, *, call: CallContext) -> CloseAfter:
-    """Send the beginning of a reply that has no end."""
-    size = number(count, "BYTES", 0, _MOST)
-    whole = Reply(call.tag, OK, (b"x" * _MOST,)).encode()
-    return CloseAfter(whole[:size])
+    """Send the first ``count`` bytes of a long reply, then FIN."""
+    size = parse_integer(count, "BYTES", 0, _MAX_BYTES)
+    reply = Reply(call.tag, OK, (b"x" * _MAX_BYTES,)).encode()
+    return CloseAfter(reply[:size])
 
 
 def garbage(count: bytes, seed: bytes | None = None) -> CloseAfter:
-    """Send octets that are no line."""
-    return CloseAfter(random_octets(number(count, "BYTES", 0, _MOST), seed))
+    """Send random bytes in place of the reply, then FIN."""
+    return CloseAfter(random_bytes(parse_integer(count, "BYTES", 0, _MAX_BYTES), seed))
 
 
-def misbehaving_services() -> list[Service]:
+def faulty_services() -> list[Service]:
     """Return the services of this module."""
     declare = partial(Service.declare, transports=("tcp",))
     return [

@@ -1,14 +1,14 @@
-"""The portal that is offered where nobody says otherwise: every bundled service."""
+"""The default portal: it offers every built-in service."""
 
 from __future__ import annotations
 
 from esps_portal.protocol.limits import Limits
-from esps_portal.services.builtin import instant_services
-from esps_portal.services.builtin_async import task_services
-from esps_portal.services.builtin_faulty import misbehaving_services
+from esps_portal.services.builtin import sync_services
+from esps_portal.services.builtin_async import async_services
+from esps_portal.services.builtin_faulty import faulty_services
 from esps_portal.services.dispatch import Portal
 
-#: The order of the specification's table, in which LIST names them.
+#: The order of LIST, which is that of the table in the specification.
 ORDER = (
     "echo discard chargen time whoami random delay drip count fail stats"
     " close reset stall truncate garbage"
@@ -16,13 +16,18 @@ ORDER = (
 
 
 def builtin_portal(product: str, limits: Limits | None = None) -> Portal:
-    """Return a portal that offers every bundled service."""
+    """Return a portal that offers every built-in service.
+
+    Args:
+        product: what it calls itself in HELLO, ``name/version``.
+        limits: the defaults of `Limits`.
+    """
     portal = Portal(product=product, limits=limits)
-    declared = [
-        *instant_services(portal.statistics),
-        *task_services(),
-        *misbehaving_services(),
+    services = [
+        *sync_services(portal.statistics),
+        *async_services(),
+        *faulty_services(),
     ]
-    for service in sorted(declared, key=lambda service: ORDER.index(service.name)):
+    for service in sorted(services, key=lambda service: ORDER.index(service.name)):
         portal.add(service)
     return portal

@@ -1,7 +1,7 @@
-"""The portal: the one pipeline that answers a request, on whatever transport it came.
+"""The portal: it answers a request, whatever the transport.
 
-The order of the checks is the specification's (section Order of checks); those about the line
-and the conversation have been made before a request gets here.
+The checks come in the order of the specification (section Order of checks). The checks of the
+line and of the connection's state come earlier, in `esps_portal.protocol`.
 """
 
 from __future__ import annotations
@@ -13,20 +13,18 @@ from typing import Any, Protocol, TypeVar, Unpack, overload
 
 import attrs
 
-from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request, error_reply
+from esps_portal.protocol.messages import DATA, OK, Reply, Request, error_reply
 from esps_portal.protocol.registry import VERSION, argument_count_error
+from esps_portal.services.replies import first_error, ok_reply, service_error_reply, sync_outcome
 from esps_portal.services.service import (
     Caller,
     CloseAfter,
     Declaration,
-    Result,
     ResultError,
     Service,
     as_bytes,
-    reply_args,
 )
 from esps_portal.services.statistics import Statistics
 from esps_portal.tracebacks import hides_frame
@@ -35,20 +33,17 @@ __tracebackhide__ = hides_frame
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-# So few and short, arguments fit even the least `max_line`, 512, with every octet escaped.
-_FEW, _SHORT = 16, 128
-
 _log = logging.getLogger("esps_portal")
 
 
 @attrs.define(eq=False)
 class Call:
-    """A call that runs as a task. The server runs it, in a scope that it can cancel.
+    """A call that runs as a task. The server runs it in a scope that it can cancel.
 
     Attributes:
-        max_line: of the portal, in bytes.
-        closes: the connection ends after its last line.
-        send: where DATA lines go; the server sets it before `run`.
+        max_line: the portal's limit, in bytes.
+        closes: the connection ends after the final reply.
+        send: sends a DATA line; the server sets it before `run`.
     """
 
     request: Request
@@ -63,7 +58,7 @@ class Call:
         return self.request.tag
 
     async def data(self, *args: str | bytes) -> None:
-        """Send one ``DATA`` line. It returns when the client keeps up.
+        """Send one ``DATA`` line; wait while the client does not read.
 
         Raises:
             ValueError: the line would be longer than `max_line`.
@@ -75,7 +70,7 @@ class Call:
             await self.send(reply)
 
     async def run(self) -> Reply:
-        """Execute it. Raises nothing but `trio.Cancelled`."""
+        """Execute it, and return the final reply. Only `trio.Cancelled` leaves it."""
         raise NotImplementedError
 
 
@@ -87,30 +82,31 @@ class ServiceCall(Call):
     portal: Portal
 
     async def run(self) -> Reply:
-        """Execute the service. Raises nothing but `trio.Cancelled`."""
+        """Execute the service, and return the final reply. Only `trio.Cancelled` leaves it."""
         keywords = {"call": self} if self.service.wants_call else {}
         try:
             result = await self.service.function(*self.request.args[1:], **keywords)
-            return _final(self.request.tag, result, self.max_line)
+            return ok_reply(self.request.tag, result, self.max_line)
         except ReplyError as error:
-            return _refused(self.request.tag, error, self.service, self.portal)
+            return self.portal.error_reply(self.request.tag, error, self.service)
         except BaseExceptionGroup as group:
-            return self._answer_group(group)
-        except Exception:  # noqa: BLE001 - a service may raise anything; `_failed` logs it
-            return _failed(self.request.tag, self.service, self.portal)
+            return self._reply_to_group(group)
+        except Exception:  # noqa: BLE001 - a service may raise anything; it is logged
+            return self.portal.failure_reply(self.request.tag, self.service)
 
-    def _answer_group(self, group: BaseExceptionGroup[BaseException]) -> Reply:
-        """Answer what left a nursery of the service's own."""
+    def _reply_to_group(self, group: BaseExceptionGroup[BaseException]) -> Reply:
+        """Return the final reply for exceptions of a nursery that the service opened."""
         failures, others = group.split(Exception)
         if failures is None:
             raise group
-        refusals, failures = failures.split(ReplyError)
-        if refusals is not None and failures is None:
-            reply = _refused(self.request.tag, _first(refusals), self.service, self.portal)
+        reply_errors, failures = failures.split(ReplyError)
+        if reply_errors is not None and failures is None:
+            error = first_error(reply_errors)
+            reply = self.portal.error_reply(self.request.tag, error, self.service)
         else:
-            reply = _failed(self.request.tag, self.service, self.portal)
+            reply = self.portal.failure_reply(self.request.tag, self.service)
         if others is not None:
-            raise others from None  # it was cancelled, and failed on its way out
+            raise others from None  # it was cancelled, and failed while it ended
         return reply
 
 
@@ -118,23 +114,31 @@ Outcome = Reply | Call | CloseAfter
 
 
 class Dispatcher(Protocol):
-    """What answers the requests that a server takes."""
+    """What answers the requests of a server: a `Portal`, or what is put before one."""
 
     product: str
     limits: Limits
     statistics: Statistics
 
     def answer(self, request: Request, caller: Caller) -> Outcome:
-        """Answer a request, or return what the server has to do to answer it."""
+        """Return the reply; or a `Call` to run, or a `CloseAfter` to carry out."""
 
 
 class Portal:
-    """Services, and how requests for them are answered.
+    """Services, and the replies to requests for them.
 
     Args:
-        services: what it offers; a user's own are added with `service`.
-        product: what it calls itself, ``name/version``.
-        limits: what HELLO announces, and the carriers enforce; the defaults of `Limits`.
+        services: those that it offers; more are added with `service`.
+        product: what it calls itself in HELLO, ``name/version``.
+        limits: HELLO announces them and the server enforces them. Default: those of `Limits`.
+
+    Example::
+
+        portal = Portal()
+
+        @portal.service
+        def greet(name: bytes) -> bytes:
+            return b"hello " + name
     """
 
     def __init__(
@@ -146,19 +150,19 @@ class Portal:
     ) -> None:
         self.product = product
         self.limits: Limits = limits or Limits()
-        #: What has happened since the start; the carriers count here too.
+        #: The counters; the server increments its own here too.
         self.statistics: Statistics = Statistics()
-        #: Called with a CALL of an unknown service, and with a service that has failed, while its
-        #: exception is handled.
-        self.on_unknown: Callable[[Request], None] = lambda _: None
-        self.on_failure: Callable[[Service], None] = lambda _: None
+        #: Called with each CALL of an unknown service.
+        self.on_unknown_service: Callable[[Request], None] = lambda _: None
+        #: Called with each service that fails, while its exception is handled.
+        self.on_service_failure: Callable[[Service], None] = lambda _: None
         self._services: dict[bytes, Service] = {}
         for service in services:
             self.add(service)
 
     @property
     def services(self) -> list[Service]:
-        """What is offered, in the order of declaration."""
+        """The services, in the order of declaration."""
         return list(self._services.values())
 
     @services.setter
@@ -166,7 +170,7 @@ class Portal:
         self._services = {service.name.encode(): service for service in services}
 
     def add(self, service: Service) -> None:
-        """Offer ``service``; one of the same name is replaced."""
+        """Offer ``service``; it replaces one of the same name."""
         self._services[service.name.encode()] = service
 
     @overload
@@ -194,20 +198,20 @@ class Portal:
     def answer(  # noqa: PLR0911 - one for each way to be answered
         self, request: Request, caller: Caller
     ) -> Outcome:
-        """Answer a request, or return what the server has to do to answer it."""
+        """Return the reply; or a `Call` to run, or a `CloseAfter` to carry out."""
         self.statistics.requests += 1
         if request.verb != b"CALL" or not request.args:
             return self._answer_verb(request)
         service = self._services.get(request.args[0])
         if service is None:
-            self.on_unknown(request)
+            self.on_unknown_service(request)
             return self._unknown(request)
         args = request.args[1:]
-        if not (service.free and service.min_args <= len(args) <= service.max_args):
-            refused = check(request, service, caller)
-            if refused is not None:
-                return refused
-        if not service.instant:
+        if not (service.is_always_admitted and service.min_args <= len(args) <= service.max_args):
+            refusal = _refusal(request, service, caller)
+            if refusal is not None:
+                return refusal
+        if not service.is_sync:
             return self._call(request, service, caller)
         try:
             if service.wants_call:
@@ -216,27 +220,34 @@ class Portal:
             else:
                 result = service.function(*args)
             if type(result) is tuple and result == args:
-                # The arguments as they came: they fit a reply, and need no check. That is echo.
+                # echo: the arguments came in one line, so they fit one line.
                 return Reply(request.tag, OK, args, request.plain)
-            return _outcome(request.tag, result, self.limits.max_line, caller)
+            return sync_outcome(request.tag, result, self.limits.max_line, caller)
         except ReplyError as error:
-            return _refused(request.tag, error, service, self)
-        except Exception:  # noqa: BLE001 - a service may raise anything; `_failed` logs it
-            return _failed(request.tag, service, self)
+            return self.error_reply(request.tag, error, service)
+        except Exception:  # noqa: BLE001 - a service may raise anything; it is logged
+            return self.failure_reply(request.tag, service)
 
     def _call(self, request: Request, service: Service, caller: Caller) -> ServiceCall:
         max_line = self.limits.max_line
         return ServiceCall(request, caller, max_line, service=service, portal=self)
 
-    def note_failure(self, service: Service) -> None:
-        """Note that a service has failed; called while its exception is handled."""
+    def error_reply(self, tag: bytes, error: ReplyError, service: Service) -> Reply:
+        """Return the reply for a `ReplyError` of a service."""
+        reply = service_error_reply(tag, error, self.limits.max_line)
+        # An error that no line can carry is a failure of the service.
+        return self.failure_reply(tag, service) if reply is None else reply
+
+    def failure_reply(self, tag: bytes, service: Service) -> Reply:
+        """Count and log the exception of a service that is being handled; return its reply."""
         self.statistics.failed += 1
-        self.on_failure(service)
+        self.on_service_failure(service)
         error = sys.exception()
-        if isinstance(error, ResultError):  # its traceback would show our code, not the service's
+        if isinstance(error, ResultError):  # its traceback shows our code, not the service's
             _log.error("service %s failed: %s", service.name, error)
         else:
             _log.exception("service %s failed", service.name)
+        return error_reply(tag, "failed", "the service failed; the server's log says why")
 
     def _answer_verb(self, request: Request) -> Reply:
         if request.verb == b"PING":
@@ -271,55 +282,18 @@ class Portal:
         return error_reply(request.tag, "unknown-service", hint)
 
 
-def check(request: Request, service: Service, caller: Caller) -> Reply | None:
-    """Return why a service must not be executed, if so. The argument count is checked last."""
+def _refusal(request: Request, service: Service, caller: Caller) -> Reply | None:
+    """Return the error reply to a call that must not be executed; reserve room for any other.
+
+    The argument count is checked last.
+    """
     if caller.transport not in service.transports:
         return error_reply(request.tag, "use-tcp", f"{service.name} is not offered over UDP")
-    if not service.free and not caller.reserve(
-        idempotent=service.idempotent, runs=not service.instant
+    if not service.is_always_admitted and not caller.reserve(
+        idempotent=service.idempotent, runs=not service.is_sync
     ):
         return error_reply(request.tag, "busy", "too many calls run: try again")
     if not service.min_args <= len(request.args) - 1 <= service.max_args:
         usage = f"usage: CALL {service.name} {service.usage}".rstrip()
         return error_reply(request.tag, "bad-arguments", usage)
     return None
-
-
-def _first(refusals: BaseExceptionGroup[ReplyError]) -> ReplyError:
-    first: ReplyError | BaseExceptionGroup[ReplyError] = refusals
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first
-
-
-def _refused(tag: bytes, error: ReplyError, service: Service, portal: Portal) -> Reply:
-    code = error.code.encode("utf-8", "replace")
-    reply = Reply(tag, ERR, (code, *error.arguments))
-    # A refusal that the protocol cannot carry is a failure like any other.
-    if grammar.NAME.fullmatch(code) and len(reply.encode()) <= portal.limits.max_line:
-        return reply
-    return _failed(tag, service, portal)
-
-
-def _failed(tag: bytes, service: Service, portal: Portal) -> Reply:
-    portal.note_failure(service)
-    return error_reply(tag, "failed", "the service failed; the server's log says why")
-
-
-def _outcome(tag: bytes, result: Result, max_line: int, caller: Caller) -> Reply | CloseAfter:
-    if not isinstance(result, CloseAfter):
-        return _final(tag, result, max_line)
-    if caller.transport == "udp":
-        raise ResultError("over UDP there is no connection to end: declare the service for tcp")
-    return result
-
-
-def _final(tag: bytes, result: Result, max_line: int) -> Reply:
-    args = reply_args(result)
-    reply = Reply(tag, OK, args)
-    # An escaped octet takes three. Nearly every reply is too short to need measuring.
-    if len(args) > _FEW or sum(map(len, args)) > _SHORT:
-        size = len(reply.encode())
-        if size > max_line:
-            raise ResultError(f"its reply would be {size} bytes long, over {max_line}")
-    return reply

@@ -1,8 +1,8 @@
 """What a service is, how one is declared, and how its result becomes a reply's arguments.
 
-A service is a function of the request's arguments (octet strings). A plain function is instant:
-it is answered in request order. An ``async`` function is a task: it is answered when it ends, may
-be cancelled, and may send lines as it goes through the keyword-only parameter ``call``.
+A service is a function of the request's arguments, which are bytes. A sync function replies at
+once, in request order. An ``async`` function runs as a task: it replies when it ends, may be
+cancelled, and may send DATA lines before that through the keyword-only parameter ``call``.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ __tracebackhide__ = hides_frame
 
 @attrs.frozen
 class CloseAfter:
-    """What a misbehaving service asks of the carrier: these octets, then the end.
+    """Return it from a sync service to send these bytes, then end the connection (TCP only).
 
     Attributes:
-        reset: end with RST; else with FIN.
+        data: sent as they are, in place of the reply.
+        reset: end with RST; otherwise with FIN.
     """
 
     data: bytes = b""
@@ -36,35 +37,38 @@ class CloseAfter:
 #: What a service may return: nothing, one argument, or several; or the end of the connection.
 Result = str | bytes | Sequence[str | bytes] | CloseAfter | None
 _MAY_RETURN = "a service returns str, bytes, a list or tuple of those, or None"
+_ONLY_BYTES = frozenset({bytes})
 
 
 class ResultError(TypeError):
-    """What a service has returned cannot be sent as its reply. Its text says what can."""
+    """A service returned something that is no reply. The text says what it may return."""
 
 
 @attrs.define
 class Caller:
-    """Who asks, as the server sees it: the carrier makes one and hands it to each answer."""
+    """The client of a request, as the server sees it; the transport makes one.
+
+    Attributes:
+        transport: ``tcp`` or ``udp``.
+        address, port: of the client.
+    """
 
     transport: str
     address: str
     port: int
 
     def reserve(self, *, idempotent: bool, runs: bool) -> bool:
-        """Reserve room for one more call; ``False``: there is none (``busy``).
+        """Reserve room for one more call; ``False``: there is none, reply ``busy``.
 
         Args:
-            idempotent: it may be executed twice for one request (UDP).
-            runs: it runs as a task.
+            idempotent: the service may be executed twice for one request (UDP).
+            runs: the service is async: the call runs as a task.
         """
         raise NotImplementedError
 
 
-_OCTETS = frozenset({bytes})
-
-
 class CallContext(Protocol):
-    """What a service that asks for ``call`` gets."""
+    """What a service gets as ``call``, if it has that parameter."""
 
     @property
     def tag(self) -> bytes:
@@ -72,37 +76,43 @@ class CallContext(Protocol):
 
     @property
     def caller(self) -> Caller:
-        """Who asks."""
+        """The client."""
 
     async def data(self, *args: str | bytes) -> None:
-        """Send one ``DATA`` line. It returns when the peer keeps up."""
+        """Send one ``DATA`` line; wait while the client does not read.
+
+        Raises:
+            ValueError: the line would be longer than ``max_line``.
+        """
 
 
 class Declaration(TypedDict, total=False):
-    """The keywords of a service's declaration; each has a default."""
+    """The keywords of a service declaration; all are optional."""
 
-    #: By default the function's name, ``_`` as ``-``.
+    #: Default: the function's name, with ``-`` for ``_``.
     name: str
-    #: By default the first line of the function's docstring.
+    #: Default: the first line of the function's docstring.
     summary: str
-    #: The arguments, as in ``LINES [WIDTH]``; by default empty.
+    #: The arguments, as in ``LINES [WIDTH]``. Default: empty.
     usage: str
-    #: By default false: over UDP a call is then executed once, however often it is sent.
+    #: Default: false; over UDP a call is then executed at most once, however often it is sent.
     idempotent: bool
-    #: By default ``tcp`` and ``udp``.
+    #: Default: ``tcp`` and ``udp``.
     transports: Iterable[str]
 
 
 @attrs.frozen(eq=False)
 class Service:
-    """A service: its function, and all that LIST, the documentation and the command say of it.
+    """A service: its function, and what LIST, the documentation and the command say of it.
 
     Attributes:
         idempotent: it may be executed twice for one request (UDP retransmission).
-        transports: of ``tcp`` and ``udp``; elsewhere it is refused with ``use-tcp``.
-        instant: it is a plain function.
-        free: nothing but the arguments is checked before execution: it is instant, idempotent and
-            offered over both transports.
+        transports: ``tcp``, ``udp`` or both; over UDP alone can it be missing (``use-tcp``).
+        is_sync: it is a sync function, and replies at once.
+        wants_call: it takes ``call``, a `CallContext`.
+        min_args, max_args: how many arguments it takes.
+        is_always_admitted: a call needs no check but of its argument count, for it is sync,
+            idempotent and offered over both transports.
     """
 
     name: str
@@ -111,11 +121,11 @@ class Service:
     usage: str
     idempotent: bool
     transports: frozenset[str]
-    instant: bool
+    is_sync: bool
     wants_call: bool
     min_args: int
     max_args: int
-    free: bool
+    is_always_admitted: bool
 
     @classmethod
     def declare(
@@ -127,16 +137,16 @@ class Service:
         """Make a service of a function.
 
         Args:
-            function: takes the request's arguments, and ``call`` if it has that parameter.
+            function: takes the request's arguments as bytes, and ``call`` if it has that parameter.
             declaration: see `Declaration`.
 
         Raises:
-            ValueError: the name is not a name, or a transport is unknown.
-            TypeError: it is an async generator.
+            ValueError: the name is not a service name, or a transport is unknown.
+            TypeError: the function is an async generator.
         """
         if inspect.isasyncgenfunction(function):
             raise TypeError("a service sends lines with `await call.data(...)`, not with yield")
-        # What is callable without being a function, such as a partial, may have no name.
+        # A callable object, such as a partial, may have no name.
         name = declaration.get("name") or getattr(function, "__name__", "").replace("_", "-")
         if not grammar.NAME.fullmatch(name.encode()):
             message = f"{name!r} is not a name: a-z, then up to 63 of a-z 0-9 - . _"
@@ -144,13 +154,13 @@ class Service:
         offered = frozenset(declaration.get("transports", ("tcp", "udp")))
         idempotent = declaration.get("idempotent", False)
         if not offered or offered - {"tcp", "udp"}:
-            message = f"transports are tcp and udp, not {sorted(offered)}"
+            message = f"transports must be tcp, udp or both, got {sorted(offered)}"
             raise ValueError(message)
         doc = inspect.getdoc(function) or ""
         min_args, max_args, wants_call = _arity(function)
         # An object may have an async __call__.
         call = getattr(function, "__call__", None)  # noqa: B004 - to look at, not to ask whether
-        instant = not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call))
+        is_sync = not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call))
         return cls(
             name=name,
             function=function,
@@ -158,36 +168,36 @@ class Service:
             usage=declaration.get("usage", ""),
             idempotent=idempotent,
             transports=offered,
-            instant=instant,
+            is_sync=is_sync,
             wants_call=wants_call,
             min_args=min_args,
             max_args=max_args,
-            free=instant and idempotent and offered == {"tcp", "udp"},
+            is_always_admitted=is_sync and idempotent and offered == {"tcp", "udp"},
         )
 
     @property
     def flags(self) -> str:
-        """The letters of the flags registry: a(sync), i(dempotent), t(CP only); ``-`` for none."""
+        """The flags as LIST shows them: a(sync), i(dempotent), t(CP only); ``-`` for none."""
         tcp_only = "udp" not in self.transports
-        return "a" * (not self.instant) + "i" * self.idempotent + "t" * tcp_only or "-"
+        return "a" * (not self.is_sync) + "i" * self.idempotent + "t" * tcp_only or "-"
 
     def described(self) -> tuple[bytes, ...]:
         """Return the arguments of the reply to ``LIST name``."""
         return tuple(text.encode() for text in (self.name, self.flags, self.usage, self.summary))
 
 
-def reply_args(result: Result) -> tuple[bytes, ...]:
-    """Return what a service returned as the arguments of its reply.
+def result_to_args(result: Result) -> tuple[bytes, ...]:
+    """Return the reply's arguments for what a service returned.
 
     Raises:
-        ResultError: it is nothing that a service may return.
+        ResultError: a service may not return it.
     """
-    if type(result) is tuple and _OCTETS.issuperset(map(type, result)):
+    if type(result) is tuple and _ONLY_BYTES.issuperset(map(type, result)):
         return result
     if result is None:
         return ()
     if isinstance(result, CloseAfter):
-        raise ResultError("only a plain service may end a connection")
+        raise ResultError("only a sync service may end the connection")
     if isinstance(result, str | bytes | bytearray | memoryview):
         return (as_bytes(result),)
     # A dict would lose its values, a set its order, and a generator may have no end.
@@ -196,61 +206,67 @@ def reply_args(result: Result) -> tuple[bytes, ...]:
     args = []
     for arg in result:
         if not isinstance(arg, str | bytes | bytearray | memoryview):
-            words = f"it returned {_kind(result)} with {_kind(arg)} in it"
-            raise ResultError(f"{words}: {_MAY_RETURN}")
+            message = f"it returned {_type_name(result)} with {_type_name(arg)} in it"
+            raise ResultError(f"{message}: {_MAY_RETURN}")
         args.append(as_bytes(arg))
     return tuple(args)
 
 
 def _wrong_result(result: object) -> str:
-    """Return what is wrong with a result, and end what it has begun."""
-    words = f"it returned {_kind(result)}: {_MAY_RETURN}"
+    """Return what is wrong with a result; close it if it is a coroutine."""
+    message = f"it returned {_type_name(result)}: {_MAY_RETURN}"
     if inspect.iscoroutine(result):
-        result.close()  # or Python warns, later and elsewhere, that nobody has awaited it
-        return f"{words}; await it, in an async def"
+        result.close()  # otherwise Python warns, later, that it was never awaited
+        return f"{message}; await it, in an async def"
     if isinstance(result, Iterator):
-        return f"{words}; an async def sends lines as it goes, with await call.data(...)"
-    return words
+        return f"{message}; an async def sends DATA lines with await call.data(...)"
+    return message
 
 
-def _kind(value: object) -> str:
+def _type_name(value: object) -> str:
     return type(value).__qualname__
 
 
 def as_bytes(arg: str | bytes | bytearray | memoryview) -> bytes:
-    """Return an argument as octets: text is UTF-8."""
+    """Return an argument as bytes; text is encoded as UTF-8.
+
+    Raises:
+        TypeError: it is neither text nor bytes.
+    """
     if isinstance(arg, str):
         return arg.encode()
     if isinstance(arg, bytes | bytearray | memoryview):
         return bytes(arg)
-    message = f"an argument is str or bytes, not {type(arg).__name__}"
+    message = f"an argument must be str or bytes, got {type(arg).__name__}"
     raise TypeError(message)
 
 
-def number(text: bytes, what: str, lowest: int, highest: int) -> int:
-    """Return a decimal argument of a service.
+def parse_integer(text: bytes, name: str, minimum: int, maximum: int) -> int:
+    """Return a decimal argument of a service as an integer, bounds included.
+
+    Args:
+        name: of the argument, for the error.
 
     Raises:
         ReplyError: ``bad-arguments``: it is not a decimal number, or out of bounds.
     """
-    # Leading zeros change nothing. A number longer than any bound is refused unread: int() of a
-    # stranger's thousands of digits would be wasted work.
+    # Leading zeros do not count. int() of thousands of digits is slow: check the length first.
     digits = text.lstrip(b"0") or text[-1:]
-    if text.isdigit() and len(digits) <= len(str(highest)) and lowest <= int(digits) <= highest:
+    if text.isdigit() and len(digits) <= len(str(maximum)) and minimum <= int(digits) <= maximum:
         return int(digits)
-    raise ReplyError("bad-arguments", f"{what} is a number from {lowest} to {highest}")
+    raise ReplyError("bad-arguments", f"{name} must be a number from {minimum} to {maximum}")
 
 
 def _arity(function: Callable[..., Any]) -> tuple[int, int, bool]:
-    """Return the least and the most arguments, and whether it takes ``call``."""
-    min_args, max_args, wants_call = 0, 0, False
-    endless = False
+    """Return the minimum and maximum number of arguments, and whether it takes ``call``."""
+    min_args, max_args = 0, 0
+    takes_any_number = wants_call = False
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is parameter.VAR_POSITIONAL:
-            endless = True
+            takes_any_number = True
         elif parameter.kind is parameter.KEYWORD_ONLY:
             wants_call = wants_call or parameter.name == "call"
         elif parameter.kind is not parameter.VAR_KEYWORD:
             max_args += 1
             min_args += parameter.default is parameter.empty
-    return min_args, sys.maxsize if endless else max_args, wants_call
+    return min_args, sys.maxsize if takes_any_number else max_args, wants_call

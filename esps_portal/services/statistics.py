@@ -1,4 +1,4 @@
-"""What a portal has counted since it started."""
+"""What a portal has counted since it started, or was reset."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ class Statistics:
     """Plain counters, incremented where each thing happens.
 
     Attributes:
-        named: what the service ``count`` counts.
+        counts: what the service ``count`` counts, by name.
     """
 
     connections: int = 0
     datagrams: int = 0
     requests: int = 0
     failed: int = 0
-    named: dict[bytes, int] = attrs.field(factory=dict)
+    counts: dict[bytes, int] = attrs.field(factory=dict)
 
     def clear(self) -> None:
-        """Begin again."""
+        """Set every counter to 0."""
         self.connections = self.datagrams = self.requests = self.failed = 0
-        self.named.clear()
+        self.counts.clear()
 
     def stats(self) -> list[str]:
         """Return each counter as ``key=value``."""
-        shown = ("connections", "datagrams", "requests", "failed")
-        return [f"{key}={getattr(self, key)}" for key in shown]
+        keys = ("connections", "datagrams", "requests", "failed")
+        return [f"{key}={getattr(self, key)}" for key in keys]

@@ -20,10 +20,10 @@ from esps_portal.mock.matching import Matcher
 from esps_portal.mock.replay import replay
 from esps_portal.mock.scenario import Scenario
 from esps_portal.mock.scenario_reading import read_scenario_toml
-from esps_portal.mock.scenario_writing import scenario_toml
+from esps_portal.mock.scenario_writing import scenario_to_toml
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.mock.stubs import Stub
-from esps_portal.mock.verification import MOST_LINES, find_problems
+from esps_portal.mock.verification import MAX_LINES, find_problems
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.services.service import Declaration
 from esps_portal.testing import waiting
@@ -160,7 +160,7 @@ class PortalController(PlacesFaults):
         Raises:
             ScenarioError: a stub has a predicate, which no file can hold.
         """
-        return scenario_toml(self._loop.run(lambda: Scenario.of(self._portal)))
+        return scenario_to_toml(self._loop.run(lambda: Scenario.of(self._portal)))
 
     def replay(self, path: str | Path) -> None:
         """Answer the calls of a recording as they were answered, in that order.
@@ -282,7 +282,7 @@ class PortalController(PlacesFaults):
         return Review.of(self._script)
 
     def _short_transcript(self) -> str:
-        return transcript(self._script.journal, most=MOST_LINES)
+        return transcript(self._script.journal, max_lines=MAX_LINES)
 
 
 def _scenario_text(scenario: str | Path) -> str:

@@ -331,4 +331,4 @@ class PlacesFaults(ABC):
         Raises:
             FaultError: the fault or a parameter is unknown, or a value is not valid.
         """
-        return self._place(Fault.of(kind, **selectors_and_parameters))
+        return self._place(Fault.create(kind, **selectors_and_parameters))

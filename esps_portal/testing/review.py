@@ -8,7 +8,7 @@ from typing import Self
 import attrs
 
 from esps_portal.mock.scripted import Script
-from esps_portal.mock.verification import find_problems, report
+from esps_portal.mock.verification import find_problems, problem_report
 from esps_portal.testing.portal_loop import PortalEndedError
 
 
@@ -32,7 +32,7 @@ class Review:
     def of(cls, script: Script) -> Self:
         """Review a portal by its stubs, faults and journal; called in its loop."""
         problems = find_problems(script)
-        return cls(problems, report(script, problems))
+        return cls(problems, problem_report(script, problems))
 
     @classmethod
     def of_ended(cls, script: Script, ended: PortalEndedError) -> Self:
@@ -40,4 +40,4 @@ class Review:
         cause = ended.__cause__
         details = "" if cause is None else "\n" + "".join(traceback.format_exception(cause))
         problems = [f"{ended}{details}".rstrip(), *find_problems(script)]
-        return cls(problems, report(script, problems))
+        return cls(problems, problem_report(script, problems))

@@ -7,7 +7,7 @@ import contextlib
 from esps_portal.journal.records import RecordedCall
 from esps_portal.mock.matching import Matcher
 from esps_portal.mock.scripted import Script
-from esps_portal.mock.stubs import Stub, shown_call
+from esps_portal.mock.stubs import Stub, describe_call
 from esps_portal.testing.calls_between_tests import CallsBetweenTests
 from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.testing.threaded import ThreadedPortal
@@ -96,7 +96,7 @@ def _finished_calls(script: Script) -> list[tuple[str, bool]]:
         reason = reasons.get((call.request.tag, call.request.args), "")
         name = call.service.encode()
         is_expected = name in script.stubs.by_name and call.code != "unmatched"
-        found.append((f"{shown_call(name, call.args)}: {reason or _outcome(call)}", is_expected))
+        found.append((f"{describe_call(name, call.args)}: {reason or _outcome(call)}", is_expected))
     return found
 
 

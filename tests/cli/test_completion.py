@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from esps_portal.cli import main
 from esps_portal.cli.completion import complete_service
-from esps_portal.faults.fault_types import SELECTORS, VOCABULARY
+from esps_portal.faults.fault_types import SELECTORS, FAULT_TYPES
 from esps_portal.testing.threaded import ThreadedPortal
 from tests.cli.peers import GREETING, tcp_server, unused_address
 from tests.commands import COMMAND
@@ -146,7 +146,7 @@ def test_faults_and_their_parameters() -> None:
 
 def test_completed_keys_are_valid() -> None:
     """Each key that is completed is a parameter or selector of that fault."""
-    for name, fault in VOCABULARY.items():
+    for name, fault in FAULT_TYPES.items():
         offered = {
             item.split()[-1].partition("=")[0] for item in completed(f'run --fault "{name} ')
         }

@@ -168,15 +168,15 @@ def test_a_file_that_cannot_be_recorded_to(tmp_path: Path) -> None:
     notes.write_text("mine\n")
     status, message = run_failing("serve", "--port", "0", "--record", str(notes))
     assert (status, notes.read_text()) == (1, "mine\n")
-    assert message.endswith("it is there already, and is not a recording")
+    assert message.endswith("the file exists and is not a recording")
 
 
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
         (lambda text: text.replace("received", "\n", 1), "line 3: not JSON"),
-        (lambda _: "", "line 1: no recording: there is nothing in it"),
-        (lambda text: text.replace('"format":1', '"format":2'), "line 1: format: 1 is known"),
+        (lambda _: "", "line 1: not a recording: it is empty"),
+        (lambda text: text.replace('"format":1', '"format":2'), "line 1: format: must be 1"),
         (lambda text: text.replace("OK hi", "OK " + "x" * 9000), "an answer has a line of 9007"),
     ],
 )

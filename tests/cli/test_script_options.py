@@ -152,7 +152,7 @@ def test_the_seed_of_a_fault_from_control_is_an_event() -> None:
         (["--fault", "reset times=x"], "times must be a positive integer, got 'x'"),
         (["--fault", "reset servic=echo"], "has no parameter 'servic'; did you mean 'service'?"),
         (["--fault", "reset seconds=1"], "fault 'reset' has no parameter 'seconds'"),
-        (["--fault", "reset optional=yes"], 'optional: true or false, not "yes"'),
+        (["--fault", "reset optional=yes"], 'optional: must be true or false, got "yes"'),
         (["--fault", "latency"], "fault 'latency' needs seconds"),
         (["--scenario", "nowhere.toml"], "nowhere.toml: No such file or directory"),
         (["--control", "x"], "'x'"),
@@ -166,7 +166,7 @@ def test_bad_usage(args: list[str], says: str) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"stubs = [{}]", "stubs[0].service: this key is needed"),
+        (b"stubs = [{}]", "stubs[0].service: this key is required"),
         (b"[[stubs]\n", "not TOML: "),
         (b"\xff", "not UTF-8 text"),
         (

@@ -115,9 +115,9 @@ def test_a_scenario_is_read_again_and_connections_stay(tmp_path: Path) -> None:
 
 
 BAD = [
-    ("stubs = [{}]", "stubs[0].service: this key is needed"),
+    ("stubs = [{}]", "stubs[0].service: this key is required"),
     ("stubs = [\x1b[2J", "not TOML: "),
-    ("limits = {max-line = 600}", "limits.max_line: a portal takes its limits when it starts"),
+    ("limits = {max-line = 600}", "limits.max_line: a portal gets its limits when it starts"),
     ('limits = {max-line = 512}\nstubs = [{service = "a", reply = "%s"}]' % ("x" * 600), "512"),
     ("", "limits cannot change after the portal has started"),
     (None, "No such file or directory"),

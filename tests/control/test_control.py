@@ -258,11 +258,11 @@ async def test_a_scenario_goes_in_and_comes_out() -> None:
         ]
         bad = {"stubs": [{"service": "c"}, {"service": "d", "times": 0}]}
         assert await control.refused("scenario", bad) == (
-            "bad-arguments stubs[1].times: a number from 1 on, not 0"
+            "bad-arguments stubs[1].times: must be a positive integer, got 0"
         )
         assert await control.do("scenario") == [{"stubs": plain["stubs"]}], "all of it, or nothing"
         assert (await control.refused("scenario", {"limits": {"idle": 1}})).startswith(
-            "bad-arguments limits.idle: a portal takes its limits when it starts"
+            "bad-arguments limits.idle: a portal gets its limits when it starts"
         )
 
 
@@ -319,24 +319,24 @@ async def test_json_may_be_long() -> None:
     [
         ("stub", b"", "usage: CALL stub JSON"),
         ("stub", b" {", "not JSON: "),
-        ("stub", b" []", "a table of keys and values, not []"),
+        ("stub", b" []", "must be a table of keys and values, got []"),
         ("stub", b" {} {}", "usage: CALL stub JSON"),
-        ("stub", b' {"service":"a","times":"x"}', 'times: a number from 1 on, not "x"'),
-        ("stub", b' {"service":"a","b":1}', "b: there is no such key; there are service, args,"),
+        ("stub", b' {"service":"a","times":"x"}', 'times: must be a positive integer, got "x"'),
+        ("stub", b' {"service":"a","b":1}', "b: unknown key; choose from service, args,"),
         ("fault", b' {"fault":"rest"}', "fault: unknown fault 'rest'; did you"),
         ("fault", b' {"fault":"reset","times":0}', "times: times must be a positive integer"),
-        ("fault", b' {"remove":"x"}', 'remove: a number from 1 on, not "x"'),
-        ("fault", b' {"remove":1,"x":1}', "x: there is no such key; there are remove"),
-        ("calls", b' {"service":1}', "service: a name"),
-        ("calls", b' {"verb":1}', "verb: there is no such key; there are service"),
+        ("fault", b' {"remove":"x"}', 'remove: must be a positive integer, got "x"'),
+        ("fault", b' {"remove":1,"x":1}', "x: unknown key; choose from remove"),
+        ("calls", b' {"service":1}', "service: must be a name"),
+        ("calls", b' {"verb":1}', "verb: unknown key; choose from service"),
         ("wait", b' {"fault":9}', "fault: no fault has the id 9"),
-        ("wait", b' {"fault":1,"service":"a"}', "service: there is no such key; there are fault,"),
-        ("wait", b' {"count":0}', "count: a number from 1 on, not 0"),
-        ("wait", b' {"timeout":-1}', "timeout: seconds, 0 or more, not -1"),
-        ("down", b" {}", "down: this key is needed"),
-        ("down", b' {"down":1}', "down: true or false, not 1"),
-        ("verify", b" {%22service%22:1}", "service: there is no such key"),
-        ("reset", b" []", "a table of keys and values"),
+        ("wait", b' {"fault":1,"service":"a"}', "service: unknown key; choose from fault,"),
+        ("wait", b' {"count":0}', "count: must be a positive integer, got 0"),
+        ("wait", b' {"timeout":-1}', "timeout: must be seconds, 0 or more, got -1"),
+        ("down", b" {}", "down: this key is required"),
+        ("down", b' {"down":1}', "down: must be true or false, got 1"),
+        ("verify", b" {%22service%22:1}", "service: unknown key"),
+        ("reset", b" []", "must be a table of keys and values"),
     ],
 )
 async def test_what_is_wrong_is_named(service: str, value: bytes, says: str) -> None:

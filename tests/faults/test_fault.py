@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from esps_portal.faults.fault import Fault, FaultRegistry, Unit
+from esps_portal.faults.fault import Fault, FaultRegistry, FaultTarget
 
 
 def book(*faults: Fault) -> FaultRegistry:
@@ -20,22 +20,22 @@ def book(*faults: Fault) -> FaultRegistry:
 def happens(
     faults: FaultRegistry, service: bytes | None = b"echo", transport: str = "tcp", on: str = "a"
 ) -> bool:
-    return faults.for_unit(Unit(transport, on, service)) is not None
+    return faults.for_target(FaultTarget(transport, on, service)) is not None
 
 
-def accepted(on: object) -> Unit:
-    return Unit("tcp", on, is_connection=True)
+def accepted(on: object) -> FaultTarget:
+    return FaultTarget("tcp", on, is_connection=True)
 
 
 def test_any_request() -> None:
-    faults = book(Fault.of("reset"))
+    faults = book(Fault.create("reset"))
     assert happens(faults)
     assert happens(faults, None)
     assert not happens(faults, transport="udp")
 
 
 def test_by_service() -> None:
-    faults = book(Fault.of("reset", service="echo"))
+    faults = book(Fault.create("reset", service="echo"))
     assert [happens(faults, name) for name in (b"echo", b"Echo", b"count", None)] == [
         True,
         False,
@@ -45,7 +45,7 @@ def test_by_service() -> None:
 
 
 def test_by_transport() -> None:
-    faults = book(Fault.of("truncate", transport="udp"))
+    faults = book(Fault.create("truncate", transport="udp"))
     assert not happens(faults, transport="tcp")
     assert happens(faults, transport="udp")
 
@@ -55,12 +55,12 @@ def test_by_transport() -> None:
     [(1, [1]), (3, [3]), ([2, 4], [2, 4]), (range(2, 4), [2, 3]), ({5}, [5])],
 )
 def test_by_number_of_request(request_numbers: object, befallen: list[int]) -> None:
-    faults = book(Fault.of("reset", request=request_numbers))
+    faults = book(Fault.create("reset", request=request_numbers))
     assert [n for n in range(1, 7) if happens(faults)] == befallen
 
 
 def test_requests_are_counted_among_what_the_other_selectors_match() -> None:
-    faults = book(Fault.of("reset", service="echo", request=2))
+    faults = book(Fault.create("reset", service="echo", request=2))
     assert not happens(faults, b"count")
     assert not happens(faults, b"echo")
     assert not happens(faults, b"count")
@@ -70,13 +70,13 @@ def test_requests_are_counted_among_what_the_other_selectors_match() -> None:
 def test_counted_from_when_it_is_placed() -> None:
     faults = book()
     assert not happens(faults)
-    faults.place(Fault.of("reset", request=1))
+    faults.place(Fault.create("reset", request=1))
     assert happens(faults)
     assert not happens(faults)
 
 
 def test_by_number_of_connection() -> None:
-    faults = book(Fault.of("reset", connection=2))
+    faults = book(Fault.create("reset", connection=2))
     assert not happens(faults, on="old")
     assert happens(faults, on="new")
     assert not happens(faults, on="old")
@@ -84,22 +84,22 @@ def test_by_number_of_connection() -> None:
 
 
 def test_connections_are_counted_as_they_are_accepted() -> None:
-    faults = book(Fault.of("reset", connection=2))
+    faults = book(Fault.create("reset", connection=2))
     for name in ("a", "b"):
-        assert faults.for_unit(accepted(name)) is None
+        assert faults.for_target(accepted(name)) is None
     assert happens(faults, on="b")
     assert not happens(faults, on="a")
 
 
 def test_connections_are_counted_among_what_the_other_selectors_match() -> None:
-    faults = book(Fault.of("reset", connection=1, service="count"))
+    faults = book(Fault.create("reset", connection=1, service="count"))
     assert not happens(faults, b"echo", on="a")
     assert happens(faults, b"count", on="b")
     assert not happens(faults, b"count", on="a")
 
 
 def test_a_request_is_counted_on_the_connections_that_are_meant() -> None:
-    faults = book(Fault.of("reset", connection=2, request=2))
+    faults = book(Fault.create("reset", connection=2, request=2))
     assert not happens(faults, on="a")
     assert not happens(faults, on="b")
     assert not happens(faults, on="a")
@@ -107,13 +107,13 @@ def test_a_request_is_counted_on_the_connections_that_are_meant() -> None:
 
 
 def test_a_tcp_connection_is_none_over_udp() -> None:
-    faults = book(Fault.of("drop", connection=1))
-    assert faults.for_unit(accepted("tcp")) is None
+    faults = book(Fault.create("drop", connection=1))
+    assert faults.for_target(accepted("tcp")) is None
     assert happens(faults, transport="udp", on="udp")
 
 
 def test_a_connection_that_is_gone_keeps_its_number() -> None:
-    faults = book(Fault.of("reset", connection=2))
+    faults = book(Fault.create("reset", connection=2))
     assert not happens(faults, on="a")
     faults.forget("a")
     assert happens(faults, on="b")
@@ -122,7 +122,7 @@ def test_a_connection_that_is_gone_keeps_its_number() -> None:
 
 
 def test_times() -> None:
-    fault = Fault.of("reset", times=2)
+    fault = Fault.create("reset", times=2)
     faults = book(fault)
     assert [happens(faults) for _ in range(4)] == [True, True, False, False]
     assert fault.selected == 4
@@ -132,12 +132,12 @@ def test_chance_is_the_same_for_the_same_seed() -> None:
     def drawn(fault: Fault) -> list[bool]:
         return [happens(book(fault)) for _ in range(64)]
 
-    first = drawn(Fault.of("reset", chance=0.5, seed=7))
-    assert first == drawn(Fault.of("reset", chance=0.5, seed=7))
-    assert first != drawn(Fault.of("reset", chance=0.5, seed=8))
+    first = drawn(Fault.create("reset", chance=0.5, seed=7))
+    assert first == drawn(Fault.create("reset", chance=0.5, seed=7))
+    assert first != drawn(Fault.create("reset", chance=0.5, seed=8))
     assert 10 < sum(first) < 54
-    assert not any(drawn(Fault.of("reset", chance=0)))
-    assert all(drawn(Fault.of("reset", chance=1)))
+    assert not any(drawn(Fault.create("reset", chance=0)))
+    assert all(drawn(Fault.create("reset", chance=1)))
 
 
 @pytest.mark.parametrize(
@@ -151,39 +151,44 @@ def test_chance_is_the_same_for_the_same_seed() -> None:
     ],
 )
 def test_what_is_drawn_can_be_had_again(kind: str, said: dict[str, Any]) -> None:
-    fault = Fault.of(kind, **said)
+    fault = Fault.create(kind, **said)
     words = dict(word.split("=") for word in str(fault).split()[1:])
     assert int(words["seed"]) == fault.seed
-    again = Fault.of(kind, **said, seed=fault.seed)
-    assert [again.takes() for _ in range(32)] == [fault.takes() for _ in range(32)]
+    again = Fault.create(kind, **said, seed=fault.seed)
+    assert [again.claim() for _ in range(32)] == [fault.claim() for _ in range(32)]
     if "jitter" in said:
-        assert again.lateness() == fault.lateness()
-        assert 1 <= again.lateness() <= 2
+        assert again.next_delay() == fault.next_delay()
+        assert 1 <= again.next_delay() <= 2
 
 
 def test_all_count_and_the_first_happens() -> None:
-    first, second = Fault.of("close", request=2), Fault.of("reset", request=[1, 2, 3])
+    first, second = Fault.create("close", request=2), Fault.create("reset", request=[1, 2, 3])
     faults = book(first, second)
-    assert [faults.for_unit(Unit("tcp", "a")) for _ in range(4)] == [second, first, second, None]
+    assert [faults.for_target(FaultTarget("tcp", "a")) for _ in range(4)] == [
+        second,
+        first,
+        second,
+        None,
+    ]
     assert (first.selected, second.selected) == (1, 3)
 
 
 def test_one_that_is_spent_lets_the_next_happen() -> None:
-    first, second = Fault.of("close", times=1), Fault.of("reset")
+    first, second = Fault.create("close", times=1), Fault.create("reset")
     faults = book(first, second)
-    assert [faults.for_unit(Unit("tcp", "a")) for _ in range(2)] == [first, second]
+    assert [faults.for_target(FaultTarget("tcp", "a")) for _ in range(2)] == [first, second]
 
 
 def test_accept_close_befalls_connections_alone() -> None:
-    fault = Fault.of("accept-close", connection=2, times=1)
+    fault = Fault.create("accept-close", connection=2, times=1)
     faults = book(fault)
     assert not happens(faults)
-    assert [faults.for_unit(accepted(n)) for n in "abc"] == [None, fault, None]
-    assert book(Fault.of("reset")).for_unit(accepted("a")) is None
+    assert [faults.for_target(accepted(n)) for n in "abc"] == [None, fault, None]
+    assert book(Fault.create("reset")).for_target(accepted("a")) is None
 
 
 def test_lifted() -> None:
-    fault = Fault.of("reset")
+    fault = Fault.create("reset")
     faults = book(fault)
     assert faults.in_force == [fault]
     faults.remove(fault)
@@ -195,7 +200,7 @@ def test_lifted() -> None:
 
 
 def test_in_words() -> None:
-    fault = Fault.of(
+    fault = Fault.create(
         "latency",
         seconds=0.5,
         when="before",
@@ -216,13 +221,13 @@ def test_connections_that_are_gone_keep_their_numbers_and_nothing_else() -> None
     class Peer:
         """Its end is seen by a weak reference."""
 
-    fault = Fault.of("close", connection=[3])
+    fault = Fault.create("close", connection=[3])
     peers = []
     for number in range(1, 5):
         peer = Peer()
         peers.append(weakref.ref(peer))
-        assert fault.picks(accepted(peer)) is False
-        assert fault.picks(Unit("tcp", peer, b"echo")) is (number == 3)
+        assert fault.selects(accepted(peer)) is False
+        assert fault.selects(FaultTarget("tcp", peer, b"echo")) is (number == 3)
         fault.forget(peer)
     del peer
     assert [peer() for peer in peers] == [None] * 4

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.fault_types import VOCABULARY, FaultError
+from esps_portal.faults.fault_types import FAULT_TYPES, FaultError
 from esps_portal.faults.plan import FaultPlan
 
 NEEDED = {
@@ -18,18 +18,18 @@ NEEDED = {
 }
 
 
-@pytest.mark.parametrize("kind", VOCABULARY)
+@pytest.mark.parametrize("kind", FAULT_TYPES)
 def test_every_word_means_something(kind: str) -> None:
     """Each is decided by the one function of its transport, and no other word is."""
-    word = VOCABULARY[kind]
+    word = FAULT_TYPES[kind]
     assert word.meaning
     assert word.transports <= {"tcp", "udp"}
-    fault = Fault.of(kind, **NEEDED.get(kind, {}))
+    fault = Fault.create(kind, **NEEDED.get(kind, {}))
     assert str(fault).startswith(kind)
     if "tcp" in word.transports and kind != "accept-close":
         assert FaultPlan(fault).line(b"a OK x\n", final=True)
         if word.before:
-            assert FaultPlan(Fault.of(kind, when="before", **NEEDED.get(kind, {}))).before()
+            assert FaultPlan(Fault.create(kind, when="before", **NEEDED.get(kind, {}))).before()
     if "udp" in word.transports:
         assert FaultPlan(fault).datagram(b"a OK x\n") is not None
 
@@ -48,9 +48,9 @@ def test_every_word_means_something(kind: str) -> None:
         ("reset", {"when": "during"}, "when must be 'before' or 'after', got 'during'"),
         ("reset", {"when": None}, "when must be 'before' or 'after', got None"),
         ("slice", {"when": "before"}, "fault 'slice' needs a reply: when must be 'after', got"),
-        ("accept-close", {"when": "after"}, "'accept-close' strikes before any request: it takes"),
-        ("accept-close", {"service": "echo"}, "before any request: it takes no service"),
-        ("accept-close", {"request": 1}, "before any request: it takes no request"),
+        ("accept-close", {"when": "after"}, "'accept-close' strikes before any request: it has"),
+        ("accept-close", {"service": "echo"}, "before any request: it has no service"),
+        ("accept-close", {"request": 1}, "before any request: it has no request"),
         ("close", {"transport": "udp"}, "fault 'close' works over TCP only"),
         ("drop", {"transport": "tcp"}, "fault 'drop' works over UDP only"),
         ("truncate", {"transport": "quic"}, "transport must be 'tcp' or 'udp', got 'quic'"),
@@ -111,13 +111,13 @@ def test_every_word_means_something(kind: str) -> None:
 )
 def test_what_it_does_not_hold(kind: str, said: dict[str, Any], words: str) -> None:
     with pytest.raises(FaultError) as caught:
-        Fault.of(kind, **said)
+        Fault.create(kind, **said)
     assert words in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "kind", [k for k, word in VOCABULARY.items() if not (word.before or word.hits_connections)]
+    "kind", [k for k, word in FAULT_TYPES.items() if not (word.before or word.hits_connections)]
 )
 def test_what_shapes_a_reply_comes_after(kind: str) -> None:
     with pytest.raises(FaultError, match="when must be 'after'"):
-        Fault.of(kind, when="before", **NEEDED.get(kind, {}))
+        Fault.create(kind, when="before", **NEEDED.get(kind, {}))

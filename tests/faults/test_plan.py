@@ -22,7 +22,7 @@ DATA = b"a DATA 1\n"
 
 
 def steps(kind: str, **said: Any) -> list[Action]:  # noqa: ANN401 - what the fault is told
-    return FaultPlan(Fault.of(kind, **said)).line(LINE, final=True)
+    return FaultPlan(Fault.create(kind, **said)).line(LINE, final=True)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_stream(
     second: list[Action] | None,
     last: list[Action] | None,
 ) -> None:
-    plan = FaultPlan(Fault.of(kind, **said))
+    plan = FaultPlan(Fault.create(kind, **said))
     assert plan.line(DATA, final=False) == first
     if second is not None:
         assert plan.line(DATA, final=False) == second
@@ -99,12 +99,12 @@ def test_a_stream(
 
 @pytest.mark.parametrize("kind", ["close", "reset", "half-close", "stall"])
 def test_before(kind: str) -> None:
-    plan = FaultPlan(Fault.of(kind, when="before"))
+    plan = FaultPlan(Fault.create(kind, when="before"))
     assert plan.before() == [End(kind)]
 
 
 def test_late_before_is_not_late_again() -> None:
-    plan = FaultPlan(Fault.of("latency", when="before", seconds=2))
+    plan = FaultPlan(Fault.create("latency", when="before", seconds=2))
     assert plan.before() == [Pause(2)]
     assert plan.line(LINE, final=True) == [Send(LINE)]
 
@@ -125,14 +125,14 @@ def test_late_before_is_not_late_again() -> None:
     ],
 )
 def test_a_datagram(kind: str, said: dict[str, Any], expected: Datagrams) -> None:
-    assert FaultPlan(Fault.of(kind, **said)).datagram(LINE) == expected
+    assert FaultPlan(Fault.create(kind, **said)).datagram(LINE) == expected
 
 
 @pytest.mark.parametrize("octets", [1, 4, 99])
 def test_corrupt(octets: int) -> None:
     def corrupted(seed: int) -> bytes:
         (datagram,) = (
-            FaultPlan(Fault.of("corrupt", bytes=octets, seed=seed)).datagram(LINE).datagrams
+            FaultPlan(Fault.create("corrupt", bytes=octets, seed=seed)).datagram(LINE).datagrams
         )
         return datagram
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from itertools import count
 
 import pytest
 from hypothesis import given
@@ -60,36 +59,33 @@ def test_in_order_of_what_happened() -> None:
     assert connection.is_reused
 
 
-def test_a_run_and_records_are_told_alike() -> None:
-    """With nobody listening what is answered at once is kept as it came."""
-    quiet, told = Journal(), Journal()
-    heard: list[Entry] = []
-    told.sinks.append(heard.append)
-    assert (quiet.is_heard, told.is_heard) == (False, True)
-    for journal in (quiet, told):
+def test_without_listeners_the_entries_are_the_same() -> None:
+    """Without listeners, a request that is answered at once is kept as a tuple."""
+    quiet, watched = Journal(), Journal()
+    notified: list[Entry] = []
+    watched.sinks.append(notified.append)
+    assert (quiet.has_listeners, watched.has_listeners) == (False, True)
+    for journal in (quiet, watched):
         connection = journal.opened(PEER, 0)
-        if journal.is_heard:
+        if journal.has_listeners:
             for tag in (b"a", b"b"):
                 record = received(journal, tag + b" CALL echo x", connection, 2)
                 journal.ended(record, REPLIED, tag + b" OK x\n", 2)
         else:
-            run = journal.begin_run()
-            run += [
-                (2, PEER, 1, b"a CALL echo x", b"a OK x\n"),
-                (2, PEER, 1, b"b CALL echo x", b"b OK x\n"),
-            ]
+            journal.answered(PEER, 1, b"a CALL echo x", b"a OK x\n", 2)
+            journal.answered(PEER, 1, b"b CALL echo x", b"b OK x\n", 2)
         record = received(journal, b"c CALL price", connection, 3)
         journal.ended(record, ABORTED, b"", 4)
-    assert transcript(quiet) == transcript(told)
-    assert [entry.event for entry in quiet.entries()] == [entry.event for entry in heard]
-    assert [entry.order for entry in quiet.entries()] == [entry.order for entry in heard]
+    assert transcript(quiet) == transcript(watched)
+    assert [entry.event for entry in quiet.entries()] == [entry.event for entry in notified]
+    assert [entry.order for entry in quiet.entries()] == [entry.order for entry in notified]
     echo = quiet.calls_of("echo")[0]
     assert (echo.state, echo.args, echo.sent, echo.connection) == (REPLIED, (b"x",), b"a OK x\n", 1)
     assert quiet.calls_of("echo")[0] is echo
 
 
 @pytest.mark.parametrize(
-    "look",
+    "event",
     [
         lambda journal: journal.calls,
         lambda journal: journal.entries(),
@@ -99,31 +95,30 @@ def test_a_run_and_records_are_told_alike() -> None:
         received,
     ],
 )
-def test_a_run_is_over_once_anything_is_noted_or_asked(look: Callable[[Journal], object]) -> None:
+def test_a_tuple_is_kept_in_order_whatever_comes_next(event: Callable[[Journal], object]) -> None:
     journal = Journal()
-    run = journal.begin_run()
-    assert journal.run is run
-    look(journal)
-    assert journal.run is None
+    journal.answered(PEER, 0, b"x PING", b"x OK\n", 1)
+    event(journal)
+    journal.answered(PEER, 0, b"y PING", b"y OK\n", 2)
+    orders = [entry.order for entry in journal.entries()]
+    assert orders == sorted(set(orders))
+    assert [call.tag for call in journal.calls][-1] == "y"
 
 
-@given(st.lists(st.one_of(st.integers(0, 9), st.none()), max_size=12), st.integers(1, 9))
-def test_a_journal_of_runs_is_bounded(events: list[int | None], kept: int) -> None:
-    """Each number is a run of so many requests; `None` is one that was not answered at once."""
-    journal, tags = Journal(kept), count()
+@given(st.lists(st.booleans(), max_size=30), st.integers(1, 9))
+def test_a_journal_is_bounded(events: list[bool], kept: int) -> None:
+    """Each event is a request; true: it is answered at once."""
+    journal = Journal(kept)
     connection = journal.opened(PEER, 0)
-    came = []
-    for event in events:
-        run = None if event is None else journal.begin_run()
-        for _ in range(1 if event is None else event):
-            came.append(str(next(tags)))
-            line = came[-1].encode() + b" PING"
-            if run is None:
-                received(journal, line, connection)
-            else:
-                run.append((0, PEER, 1, line, b"OK\n"))
-    assert journal.forgotten == max(0, len(came) - kept)
-    assert [call.tag for call in journal.calls] == came[-kept:]
+    for number, at_once in enumerate(events):
+        line = b"%d PING" % number
+        if at_once:
+            journal.answered(PEER, 1, line, b"OK\n", 0)
+        else:
+            received(journal, line, connection)
+    assert journal.forgotten == max(0, len(events) - kept)
+    tags = [str(number) for number in range(len(events))]
+    assert [call.tag for call in journal.calls] == tags[-kept:]
     orders = [entry.order for entry in journal.entries()]
     assert orders == sorted(set(orders))
 
@@ -133,7 +128,7 @@ def test_bounded_and_what_is_forgotten_is_counted() -> None:
     journal.opened(PEER, 0)
     for number in range(5):
         received(journal, b"t%d PING" % number)
-    journal.begin_run().append((1, PEER, 1, b"t5 PING", b"t5 OK\n"))
+    journal.answered(PEER, 1, b"t5 PING", b"t5 OK\n", 1)
     assert [call.tag for call in journal.calls] == ["t3", "t4", "t5"]
     assert journal.forgotten == 3
     assert transcript(journal).startswith("          (3 earlier requests are no longer kept)\n")
@@ -199,7 +194,7 @@ def test_a_long_answer_is_not_copied_for_each_line() -> None:
 
 
 def test_of_a_long_answer_the_end_may_be_enough() -> None:
-    journal = Journal(whole=False)
+    journal = Journal(keep_all_lines=False)
     call = received(journal)
     for _ in range(3):
         call.add(b"a DATA 1\n")
@@ -269,7 +264,7 @@ def test_the_picture() -> None:
         "    0.002 tcp #1               <~~ a OK",
         "    0.002 tcp #1                   fault: slice at=middle",
         "    0.003 tcp #1               --> b CALL stall",
-        "    0.004 tcp #1                   b: no answer",
+        "    0.004 tcp #1                   b: no reply",
         "    0.005 tcp #1               closed by the portal (RST); fault: reset",
         r"    1.000 udp 127.0.0.1:5000   --> c \x07\xff" + "x" * 87 + "...",
         "    2.000 udp 127.0.0.1:5000   --> d CALL x",

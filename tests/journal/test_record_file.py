@@ -71,7 +71,7 @@ def test_a_file_that_is_no_recording_is_left_as_it_is(tmp_path: Path, text: str)
     path.write_text(text)
     with pytest.raises(CannotRecordError) as raised:
         RecordFile(path, "test/1")
-    told = "it is there already, and is not a recording"
+    told = "the file exists and is not a recording"
     assert str(raised.value) == f"cannot record to {path}: {told}"
     assert path.read_text() == text
 

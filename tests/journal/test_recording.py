@@ -191,22 +191,25 @@ def test_every_prefix_of_a_recording_can_be_read() -> None:
 @pytest.mark.parametrize(
     ("octets", "says"),
     [
-        (b"", "line 1: no recording: there is nothing in it"),
-        (BEGAN[:-5], "line 1: no recording: there is nothing in it"),
+        (b"", "line 1: not a recording: it is empty"),
+        (BEGAN[:-5], "line 1: not a recording: it is empty"),
         (b"hello\nworld\n", "line 1: not JSON: "),
-        (b"[]\n", "line 1: a table of keys and values, not []"),
-        (b"{}\n", "line 1: event: this key is needed"),
-        (b'{"event": "replied"}\n', 'line 1: no recording: one begins with {"event": "began"'),
-        (b'{"event": "began"}\n', "line 1: format: this key is needed"),
-        (b'{"event": "began", "format": 2}\n', "line 1: format: 1 is known, not 2"),
+        (b"[]\n", "line 1: must be a table of keys and values, got []"),
+        (b"{}\n", "line 1: event: this key is required"),
+        (b'{"event": "replied"}\n', 'line 1: not a recording: its first line must be {"event"'),
+        (b'{"event": "began"}\n', "line 1: format: this key is required"),
+        (b'{"event": "began", "format": 2}\n', "line 1: format: must be 1, got 2"),
         (BEGAN + b'{"event": "rep\n{"event": "opened"}\n', "line 2: not JSON: "),
         (BEGAN + b"\n" + BEGAN, "line 2: not JSON: "),
         (BEGAN + b"\xff\n" + BEGAN, "line 2: not JSON: "),
-        (BEGAN + b'{"event": "replied", "verb": "CALL"}\n', "line 2: service: this key is needed"),
+        (
+            BEGAN + b'{"event": "replied", "verb": "CALL"}\n',
+            "line 2: service: this key is required",
+        ),
         (
             BEGAN
             + b'{"event":"replied","verb":"CALL","service":"a","args":[1],"sent":[],"tag":"a"}\n',
-            'line 2: args[0]: text, or {"b64": "..."}, not 1',
+            'line 2: args[0]: must be text, or {"b64": "..."}, got 1',
         ),
     ],
 )

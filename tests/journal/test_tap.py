@@ -125,7 +125,7 @@ def test_a_line_that_is_too_long_to_keep(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_memory_is_bounded(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, whose: str
 ) -> None:
-    monkeypatch.setattr(tapping, "_MOST_HELD", 10_000)
+    monkeypatch.setattr(tapping, "_MAX_HELD", 10_000)
     stream = Stream()
     stream.client(b"a CALL chargen 1000\n")
     with caplog.at_level(logging.WARNING):
@@ -134,13 +134,15 @@ def test_memory_is_bounded(
                 stream.client(b"b PING\n")
             else:
                 stream.portal(b"a DATA x\n")
-    assert caplog.messages == ["connection 1: too much waits for answers; it is no longer recorded"]
+    assert caplog.messages == [
+        "connection 1: too many requests wait for replies; it is no longer recorded"
+    ]
     stream.portal(b"a OK\n")
     assert {state for _, state, _ in stream.close()} == {"aborted"}
 
 
 def test_what_was_answered_is_held_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tapping, "_MOST_HELD", 10_000)
+    monkeypatch.setattr(tapping, "_MAX_HELD", 10_000)
     stream = Stream()
     for _ in range(1000):
         stream.client(b"a CALL chargen 2\n\xff\n")
@@ -205,7 +207,7 @@ def test_a_tag_that_another_request_has_in_flight() -> None:
 def test_it_is_said_once_that_no_more_is_recorded(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(tapping, "_MOST_HELD", 2000)
+    monkeypatch.setattr(tapping, "_MAX_HELD", 2000)
     stream = Stream()
     stream.client(b"a PING\n" * 100)
     stream.client(b"b PING\n" * 100)
@@ -230,7 +232,7 @@ def test_what_is_never_answered_is_forgotten(monkeypatch: pytest.MonkeyPatch) ->
     udp.client(b"a PING\n")
     udp.tap.from_client(b"b PING\n", 100)
     assert [state for _, state, _ in udp.calls()] == ["aborted", "received"]
-    monkeypatch.setattr(tapping, "_MOST_WAITING", 3)
+    monkeypatch.setattr(tapping, "_MAX_PENDING", 3)
     for number in range(10):
         udp.tap.from_client(b"c%d PING\n" % number, 100)
     assert [state for _, state, _ in udp.calls()][-3:] == ["received"] * 3
@@ -240,7 +242,7 @@ def test_what_is_never_answered_is_forgotten(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_of_what_was_answered_so_much_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tapping, "_MOST_ANSWERED", 2)
+    monkeypatch.setattr(tapping, "_MAX_ANSWERED", 2)
     udp = Datagrams()
     for tag in (b"a", b"b", b"c", b"a", b"c"):
         udp.client(tag + b" PING\n")

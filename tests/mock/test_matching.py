@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from esps_portal.mock.matching import ANY, ANY_ARGS, ArgumentPattern, shown
+from esps_portal.mock.matching import ANY, ANY_ARGS, ArgsMatcher, describe_argument
 
 
 def starts_with_a(arg: bytes) -> bool:
@@ -15,7 +15,7 @@ def starts_with_a(arg: bytes) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "args", "meant"),
+    ("matchers", "args", "matches"),
     [
         ((), (), True),
         ((), (b"x",), False),
@@ -44,14 +44,14 @@ def starts_with_a(arg: bytes) -> bool:
         (("x", ANY, "z"), (b"x", b"y", b"y"), False),
     ],
 )
-def test_matching(wanted: tuple[Any, ...], args: tuple[bytes, ...], meant: bool) -> None:
-    pattern = ArgumentPattern.of(wanted)
-    assert pattern.matches(args) is meant
-    assert bool(pattern.differences(args)) is not meant
+def test_matching(matchers: tuple[Any, ...], args: tuple[bytes, ...], matches: bool) -> None:
+    pattern = ArgsMatcher.of(matchers)
+    assert pattern.matches(args) is matches
+    assert bool(pattern.differences(args)) is not matches
 
 
 @pytest.mark.parametrize(
-    ("wanted", "args", "words"),
+    ("matchers", "args", "words"),
     [
         (("a", "b"), (b"a", b"c"), ["argument 2 is 'c', not 'b'"]),
         (("a",), (), ["it has no arguments, not 1"]),
@@ -68,12 +68,12 @@ def test_matching(wanted: tuple[Any, ...], args: tuple[bytes, ...], meant: bool)
         (("a",), (b"\xff",), [r"argument 1 is b'\xff', not 'a'"]),
     ],
 )
-def test_what_differs(wanted: tuple[Any, ...], args: tuple[bytes, ...], words: list[str]) -> None:
-    assert ArgumentPattern.of(wanted).differences(args) == words
+def test_what_differs(matchers: tuple[Any, ...], args: tuple[bytes, ...], words: list[str]) -> None:
+    assert ArgsMatcher.of(matchers).differences(args) == words
 
 
 def test_a_predicate_that_raises_does_not_match() -> None:
-    pattern = ArgumentPattern.of((lambda arg: int(arg) > 3,))
+    pattern = ArgsMatcher.of((lambda arg: int(arg) > 3,))
     assert pattern.matches((b"4",))
     (difference,) = pattern.differences((b"four",))
     assert difference.startswith("argument 1 is 'four', not <<lambda>> (ValueError: invalid")
@@ -82,25 +82,25 @@ def test_a_predicate_that_raises_does_not_match() -> None:
 @pytest.mark.parametrize("nothing", [1, None, 1.5, ["x"], object()])
 def test_what_cannot_stand_for_an_argument(nothing: object) -> None:
     with pytest.raises(TypeError, match=type(nothing).__name__):
-        ArgumentPattern.of((nothing,))  # type: ignore[arg-type]
+        ArgsMatcher.of((nothing,))  # type: ignore[arg-type]
 
 
 def test_any_args_comes_last() -> None:
-    with pytest.raises(ValueError, match="comes last"):
-        ArgumentPattern.of((ANY_ARGS, "x"))
+    with pytest.raises(ValueError, match="must come last"):
+        ArgsMatcher.of((ANY_ARGS, "x"))
 
 
 def test_as_a_person_reads_it() -> None:
-    pattern = ArgumentPattern.of(("a", ANY, re.compile("x+"), starts_with_a, ANY_ARGS))
+    pattern = ArgsMatcher.of(("a", ANY, re.compile("x+"), starts_with_a, ANY_ARGS))
     assert str(pattern) == "'a' ANY /x+/ <starts_with_a> ..."
     assert repr(ANY_ARGS) == "ANY_ARGS"
-    assert len(shown(b"x" * 9000)) == 60
-    assert "\n" not in shown(b"a\nb")
+    assert len(describe_argument(b"x" * 9000)) == 60
+    assert "\n" not in describe_argument(b"a\nb")
 
 
 def test_a_predicate_is_no_coroutine_function() -> None:
     async def is_a(arg: bytes) -> bool:
         return arg == b"a"
 
-    with pytest.raises(TypeError, match="a predicate is a plain function"):
-        ArgumentPattern.of((is_a,))
+    with pytest.raises(TypeError, match="a predicate must be a sync function"):
+        ArgsMatcher.of((is_a,))

@@ -6,33 +6,33 @@ from typing import Any
 
 import pytest
 
-from esps_portal.faults.fault import Fault, FaultRegistry, Unit
-from esps_portal.faults.fault_types import VOCABULARY
+from esps_portal.faults.fault import Fault, FaultRegistry, FaultTarget
+from esps_portal.faults.fault_types import FAULT_TYPES
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedCall
 from esps_portal.mock.never_struck import why_never_struck
 from esps_portal.mock.scripted import Script
-from esps_portal.mock.verification import find_problems, report
+from esps_portal.mock.verification import find_problems, problem_report
 from esps_portal.protocol.messages import readable_request
 
 REMOTE = ("127.0.0.1", 4000)
 
 
-def call(line: bytes, on: int = 1) -> Unit:
+def call(line: bytes, on: int = 1) -> FaultTarget:
     """A request over TCP on a numbered connection, or over UDP where that is 0."""
     transport = "tcp" if on else "udp"
     request = readable_request(line)
     assert request is not None
     record = RecordedCall(transport, REMOTE, on, line, request, 0.0, 1)
     is_call = request.verb == b"CALL"
-    return Unit(transport, on or REMOTE, request.args[0] if is_call else None, record)
+    return FaultTarget(transport, on or REMOTE, request.args[0] if is_call else None, record)
 
 
-def connection(number: int) -> Unit:
+def connection(number: int) -> FaultTarget:
     record = Journal().opened(REMOTE, 0.0)
     record.number = number
-    return Unit("tcp", number, record=record, is_connection=True)
+    return FaultTarget("tcp", number, record=record, is_connection=True)
 
 
 PING, ECHO, PRICE = b"a PING", b"a CALL echo hi", b"a CALL pirce sku-1"
@@ -59,7 +59,7 @@ PING, ECHO, PRICE = b"a PING", b"a CALL echo hi", b"a CALL pirce sku-1"
             "reset",
             {"service": "price"},
             [call(PING)],
-            "nearest: PING (tcp #1): it calls no service; this is a fault of 'price'",
+            "nearest: PING (tcp #1): it calls no service; the fault is for 'price'",
         ),
         (
             "reset",
@@ -107,11 +107,11 @@ PING, ECHO, PRICE = b"a PING", b"a CALL echo hi", b"a CALL pirce sku-1"
         ),
     ],
 )
-def test_why(kind: str, given: dict[str, Any], units: list[Unit], why: str) -> None:
+def test_why(kind: str, given: dict[str, Any], units: list[FaultTarget], why: str) -> None:
     script = Script()
-    fault = script.faults.place(Fault.of(kind, **given))
+    fault = script.faults.place(Fault.create(kind, **given))
     for unit in units:
-        script.faults.for_unit(unit)
+        script.faults.for_target(unit)
     (finding,) = find_problems(script)
     first, second = finding.splitlines()
     assert first == f"fault never struck: {fault}"
@@ -121,23 +121,23 @@ def test_why(kind: str, given: dict[str, Any], units: list[Unit], why: str) -> N
 
 def test_an_earlier_fault_took_it() -> None:
     script = Script()
-    earlier, later = (script.faults.place(Fault.of(kind)) for kind in ("close", "reset"))
-    taker = script.faults.for_unit(call(ECHO))
+    earlier, later = (script.faults.place(Fault.create(kind)) for kind in ("close", "reset"))
+    taker = script.faults.for_target(call(ECHO))
     assert taker is earlier
     FaultPlan(earlier).line(b"a OK\n", final=True)
     (finding,) = find_problems(script)
     assert finding.splitlines() == [
         "fault never struck: reset",
-        "    selected 1 time; nearest: echo 'hi' (tcp #1): an earlier fault took it",
+        "    selected 1 time; nearest: echo 'hi' (tcp #1): an earlier fault struck it",
     ]
     assert later.selected == 1
 
 
 def test_removed_before_anything_came() -> None:
     script = Script()
-    fault = script.faults.place(Fault.of("reset"))
+    fault = script.faults.place(Fault.create("reset"))
     script.faults.remove(fault)
-    script.faults.for_unit(call(ECHO))
+    script.faults.for_target(call(ECHO))
     assert find_problems(script) == [
         "fault never struck: reset\n    selected 0 times; no request came before it was removed"
     ]
@@ -158,13 +158,13 @@ def test_removed_before_anything_came() -> None:
 def test_a_reply_is_struck_once_however_many_lines_it_has(
     kind: str, given: dict[str, Any], line: bytes
 ) -> None:
-    fault = Fault.of(kind, **given)
+    fault = Fault.create(kind, **given)
     plan = FaultPlan(fault)
     for _ in range(3):
         plan.line(line, final=False)
     plan.line(line, final=True)
     assert fault.happened == 1
-    if VOCABULARY[fault.kind].before:
+    if FAULT_TYPES[fault.kind].before:
         again = FaultPlan(fault)
         again.before()
         again.line(line, final=True)
@@ -183,8 +183,8 @@ def test_what_changes_nothing_has_not_struck(
     kind: str, given: dict[str, Any], reply: bytes, size: int
 ) -> None:
     faults = FaultRegistry()
-    fault = faults.place(Fault.of(kind, **given))
-    assert faults.for_unit(call(ECHO, 1 if kind == "slice" else 0)) is fault
+    fault = faults.place(Fault.create(kind, **given))
+    assert faults.for_target(call(ECHO, 1 if kind == "slice" else 0)) is fault
     if kind == "slice":
         FaultPlan(fault).line(reply, final=True)
     else:
@@ -203,16 +203,16 @@ def test_what_changes_nothing_has_not_struck(
 @pytest.mark.parametrize("given", [{"chance": 0}, {"chance": 1}, {"chance": 0.5, "seed": 3}])
 def test_chance_need_not_strike(given: dict[str, Any]) -> None:
     script = Script()
-    fault = script.faults.place(Fault.of("reset", **given))
+    fault = script.faults.place(Fault.create("reset", **given))
     assert find_problems(script) == []
     script.faults.remove(fault)
     assert find_problems(script) == []
-    assert f"fault by chance, struck 0 times: {fault}" in report(script, [])
+    assert f"fault by chance, struck 0 times: {fault}" in problem_report(script, [])
 
 
 def test_optional_need_not_strike() -> None:
     script = Script()
-    fault = script.faults.place(Fault.of("reset"))
+    fault = script.faults.place(Fault.create("reset"))
     script.faults.remove(fault)
     fault.is_optional = True
     assert find_problems(script) == []
@@ -220,16 +220,16 @@ def test_optional_need_not_strike() -> None:
 
 def test_times_is_an_upper_bound() -> None:
     script = Script()
-    fault = script.faults.place(Fault.of("reset", times=3))
-    script.faults.for_unit(call(ECHO))
+    fault = script.faults.place(Fault.create("reset", times=3))
+    script.faults.for_target(call(ECHO))
     FaultPlan(fault).line(b"a OK\n", final=True)
     assert find_problems(script) == []
 
 
 def test_what_strikes_after_it_was_removed_has_struck() -> None:
     script = Script()
-    fault = script.faults.place(Fault.of("reset"))
-    taker = script.faults.for_unit(call(ECHO))
+    fault = script.faults.place(Fault.create("reset"))
+    taker = script.faults.for_target(call(ECHO))
     script.faults.remove(fault)
     assert len(find_problems(script)) == 1
     assert taker is fault
@@ -239,21 +239,21 @@ def test_what_strikes_after_it_was_removed_has_struck() -> None:
 
 def test_to_clear_is_to_forget() -> None:
     script = Script()
-    script.faults.remove(script.faults.place(Fault.of("reset")))
-    script.faults.place(Fault.of("close"))
-    script.faults.place(Fault.of("drop", chance=0.5, seed=3))
+    script.faults.remove(script.faults.place(Fault.create("reset")))
+    script.faults.place(Fault.create("close"))
+    script.faults.place(Fault.create("drop", chance=0.5, seed=3))
     script.clear()
     assert find_problems(script) == []
-    assert "fault by chance" not in report(script, [])
+    assert "fault by chance" not in problem_report(script, [])
 
 
 def test_of_many_that_were_removed_the_last_are_kept() -> None:
     """A server with a control port may run for weeks."""
     script = Script()
     for number in range(1, 301):
-        script.faults.remove(script.faults.place(Fault.of("reset", request=number)))
-        struck = script.faults.place(Fault.of("close"))
-        struck.strike()
+        script.faults.remove(script.faults.place(Fault.create("reset", request=number)))
+        struck = script.faults.place(Fault.create("close"))
+        struck.record_strike()
         script.faults.remove(struck)
     assert [text.splitlines()[0] for text in find_problems(script)] == [
         f"fault never struck: reset request={number}" for number in range(201, 301)

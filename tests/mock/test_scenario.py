@@ -15,7 +15,7 @@ from esps_portal.mock.scenario_reading import (
     read_scenario,
     read_scenario_toml,
 )
-from esps_portal.mock.scenario_writing import scenario_toml
+from esps_portal.mock.scenario_writing import scenario_to_toml
 from esps_portal.mock.stubs import Stub
 from esps_portal.protocol.messages import ERR, OK
 from esps_portal.testing import serve_in_thread
@@ -63,14 +63,14 @@ def test_a_stub_is_the_one_that_a_chain_would_make() -> None:
     chain = Stub("x", ("a", ANY, ANY_ARGS), max_line=8192)
     chain.data("1").delay(0.5).delay(1).fail("busy", "now").times(2).reply("done").then_close()
     assert ours.answers == chain.answers
-    assert ours.pattern == chain.pattern
+    assert ours.args_matcher == chain.args_matcher
     assert ours.is_optional
 
 
 def test_a_fault_is_the_one_that_a_call_would_make() -> None:
     reset, _ = read_scenario_toml(WHOLE).faults
     said = {"service": "echo", "transport": "tcp", "connection": [1, 3], "request": 2}
-    assert str(reset.make()) == str(Fault.of("reset", **said, when="before", times=3))
+    assert str(reset.make()) == str(Fault.create("reset", **said, when="before", times=3))
 
 
 def test_limits_are_named_with_either_line() -> None:
@@ -102,7 +102,7 @@ def test_an_answer_that_no_line_holds() -> None:
 
 def test_limits_are_for_a_portal_that_starts() -> None:
     scenario = read_scenario_toml("limits = {idle = 30}")
-    with pytest.raises(ScenarioError, match=r"^limits\.idle: a portal takes its limits when it st"):
+    with pytest.raises(ScenarioError, match=r"^limits\.idle: a portal gets its limits when it st"):
         scenario.apply(portal())
     scenario.apply(portal(idle=30))
 
@@ -123,7 +123,7 @@ def test_a_seed_that_was_drawn_is_dumped() -> None:
         scripted = portal()
         (fault,) = Scenario(faults=(PlannedFault(kind, {"chance": 0.5}),)).apply(scripted)
         assert f"seed={fault.seed}" in str(fault)
-        (again,) = read_scenario_toml(scenario_toml(Scenario.of(scripted))).faults
+        (again,) = read_scenario_toml(scenario_to_toml(Scenario.of(scripted))).faults
         assert str(again.make()) == str(fault)
 
 
@@ -146,5 +146,5 @@ def test_a_running_portal_loads_and_dumps(tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             running.load("nowhere.toml")
         running.stub("x", bytes.isdigit)
-        with pytest.raises(ScenarioError, match="program"):
+        with pytest.raises(ScenarioError, match="predicate"):
             running.dump()

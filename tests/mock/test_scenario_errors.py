@@ -17,59 +17,86 @@ from esps_portal.mock.scenario_reading import (
 )
 
 WRONG = [
-    ("stub = []", "stub: there is no such key; there are stubs, faults, limits"),
-    ("stubs = 1", "stubs: a list, not 1"),
-    ("stubs = [1]", "stubs[0]: a table of keys and values, not 1"),
-    ("[[stubs]]", "stubs[0].service: this key is needed"),
-    ('stubs = [{service = "A"}]', "stubs[0].service: a name (a-z, then up to 63 of"),
+    ("stub = []", "stub: unknown key; choose from stubs, faults, limits"),
+    ("stubs = 1", "stubs: must be a list, got 1"),
+    ("stubs = [1]", "stubs[0]: must be a table of keys and values, got 1"),
+    ("[[stubs]]", "stubs[0].service: this key is required"),
+    ('stubs = [{service = "A"}]', "stubs[0].service: must be a name (a-z, then up to 63 of"),
     (
         'stubs = [{service = "a", "b c" = 1}]',
-        'stubs[0]."b c": there is no such key; there are service',
+        'stubs[0]."b c": unknown key; choose from service',
     ),
-    ('stubs = [{service = "a", args = "x"}]', 'stubs[0].args: a list, not "x"'),
+    ('stubs = [{service = "a", args = "x"}]', 'stubs[0].args: must be a list, got "x"'),
     (
         'stubs = [{service = "a", args = [1]}]',
-        "stubs[0].args[0]: text, or a table with b64, any or",
+        "stubs[0].args[0]: must be text, or a table with b64, any or",
     ),
-    ('stubs = [{service = "a", args = [{any = false}]}]', "stubs[0].args[0].any: true, not false"),
-    ('stubs = [{service = "a", args = [{}]}]', "stubs[0].args[0]: exactly one of b64, any, regex"),
-    ('stubs = [{service = "a", args = ["", {b64 = "x"}]}]', "stubs[0].args[1]: base64 in b64, not"),
-    ('stubs = [{service = "a", args = [{regex = "("}]}]', "stubs[0].args[0].regex: no regular"),
-    ('stubs = [{service = "a", args = [{regex = 1}]}]', "stubs[0].args[0].regex: text, or"),
-    ('stubs = [{service = "a", more_args = 1}]', "stubs[0].more_args: true or false, not 1"),
-    ('stubs = [{service = "a", reply = 1}]', 'stubs[0].reply: text, or {"b64": "..."}, not 1'),
-    ('stubs = [{service = "a", reply = ["", 1]}]', "stubs[0].reply[1]: text, or"),
-    ('stubs = [{service = "a", fail = []}]', "stubs[0].fail: an error code, and words, not []"),
-    ('stubs = [{service = "a", fail = "No"}]', "stubs[0].fail: a name"),
-    ('stubs = [{service = "a", fail = ["No"]}]', "stubs[0].fail[0]: a name"),
-    ('stubs = [{service = "a", fail = ["no", 1]}]', "stubs[0].fail[1]: text, or"),
+    (
+        'stubs = [{service = "a", args = [{any = false}]}]',
+        "stubs[0].args[0].any: must be true, got false",
+    ),
+    (
+        'stubs = [{service = "a", args = [{}]}]',
+        "stubs[0].args[0]: must be exactly one of b64, any, regex",
+    ),
+    (
+        'stubs = [{service = "a", args = ["", {b64 = "x"}]}]',
+        "stubs[0].args[1]: must be base64 in b64, got",
+    ),
+    ('stubs = [{service = "a", args = [{regex = "("}]}]', "stubs[0].args[0].regex: not a regular"),
+    ('stubs = [{service = "a", args = [{regex = 1}]}]', "stubs[0].args[0].regex: must be text, or"),
+    (
+        'stubs = [{service = "a", more_args = 1}]',
+        "stubs[0].more_args: must be true or false, got 1",
+    ),
+    (
+        'stubs = [{service = "a", reply = 1}]',
+        'stubs[0].reply: must be text, or {"b64": "..."}, got 1',
+    ),
+    ('stubs = [{service = "a", reply = ["", 1]}]', "stubs[0].reply[1]: must be text, or"),
+    (
+        'stubs = [{service = "a", fail = []}]',
+        "stubs[0].fail: must be an error code, and text, got []",
+    ),
+    ('stubs = [{service = "a", fail = "No"}]', "stubs[0].fail: must be a name"),
+    ('stubs = [{service = "a", fail = ["No"]}]', "stubs[0].fail[0]: must be a name"),
+    ('stubs = [{service = "a", fail = ["no", 1]}]', "stubs[0].fail[1]: must be text, or"),
     (
         'stubs = [{service = "a", fail = "b", reply = ""}]',
-        "stubs[0].fail: an answer is a reply or a",
+        "stubs[0].fail: an answer has either reply",
     ),
-    ('stubs = [{service = "a", data = [1]}]', "stubs[0].data[0]: text, or"),
-    ('stubs = [{service = "a", data = [{delay = -1}]}]', "stubs[0].data[0].delay: seconds, 0 or"),
-    ('stubs = [{service = "a", delay = nan}]', "stubs[0].delay: seconds, 0 or more, not NaN"),
-    ('stubs = [{service = "a", delay = true}]', "stubs[0].delay: seconds, 0 or more, not true"),
+    ('stubs = [{service = "a", data = [1]}]', "stubs[0].data[0]: must be text, or"),
+    (
+        'stubs = [{service = "a", data = [{delay = -1}]}]',
+        "stubs[0].data[0].delay: must be seconds, 0 or",
+    ),
+    (
+        'stubs = [{service = "a", delay = nan}]',
+        "stubs[0].delay: must be seconds, 0 or more, got NaN",
+    ),
+    (
+        'stubs = [{service = "a", delay = true}]',
+        "stubs[0].delay: must be seconds, 0 or more, got true",
+    ),
     (
         f'stubs = [{{service = "a", delay = 1{"0" * 400}}}]',
-        "stubs[0].delay: seconds, 0 or more, not",
+        "stubs[0].delay: must be seconds, 0 or more, got",
     ),
-    ('stubs = [{service = "a", times = 0}]', "stubs[0].times: a number from 1 on, not 0"),
+    ('stubs = [{service = "a", times = 0}]', "stubs[0].times: must be a positive integer, got 0"),
     (
         'stubs = [{service = "a", answers = [{}, {times = "x"}]}]',
-        'stubs[0].answers[1].times: a number from 1 on, not "x"',
+        'stubs[0].answers[1].times: must be a positive integer, got "x"',
     ),
     (
         'stubs = [{service = "a", answers = [{service = "b"}]}]',
-        "stubs[0].answers[0].service: there is no such key; there are reply, fail, data, delay,",
+        "stubs[0].answers[0].service: unknown key; choose from reply, fail, data, delay,",
     ),
     (
         'stubs = [{service = "a", times = 1, answers = []}]',
-        "stubs[0].times: it belongs in one of the",
+        "stubs[0].times: move it into one of the",
     ),
-    ("faults = [{}]", "faults[0].fault: this key is needed"),
-    ("faults = [{fault = 1}]", "faults[0].fault: text, not 1"),
+    ("faults = [{}]", "faults[0].fault: this key is required"),
+    ("faults = [{fault = 1}]", "faults[0].fault: must be text, got 1"),
     (
         'faults = [{fault = "rest"}]',
         "faults[0].fault: unknown fault 'rest'; did you mean 'reset'?",
@@ -82,7 +109,10 @@ WRONG = [
         'faults = [{fault = "reset", "a\\u001b" = 1}]',
         "faults[0].\"a\\u001b\": fault 'reset' has no parameter 'a\\x1b'; choose from service",
     ),
-    ('faults = [{fault = "reset", optional = 1}]', "faults[0].optional: true or false, not 1"),
+    (
+        'faults = [{fault = "reset", optional = 1}]',
+        "faults[0].optional: must be true or false, got 1",
+    ),
     (
         'faults = [{fault = "reset", times = "x"}]',
         "faults[0].times: times must be a positive",
@@ -105,14 +135,14 @@ WRONG = [
         f'faults = [{{fault = "latency", seconds = 1{"0" * 400}}}]',
         "faults[0].seconds: fault 'latency': sec",
     ),
-    ("limits = 1", "limits: a table of keys and values, not 1"),
-    ("limits = {lines = 1}", "limits.lines: there is no such key; there are max_line, max_unterm"),
-    ('limits = {max-line = "x"}', 'limits.max-line: a whole number, not "x"'),
-    ("limits = {max-line = true}", "limits.max-line: a whole number, not true"),
+    ("limits = 1", "limits: must be a table of keys and values, got 1"),
+    ("limits = {lines = 1}", "limits.lines: unknown key; choose from max_line, max_unterm"),
+    ('limits = {max-line = "x"}', 'limits.max-line: must be an integer, got "x"'),
+    ("limits = {max-line = true}", "limits.max-line: must be an integer, got true"),
     ("limits = {max-line = 1}", "limits.max-line: max_line must be at least 512, got 1"),
     ("limits = {max_line = 100000}", "limits.max_line: max_unterminated must not be less"),
-    ("limits = {idle = inf}", "limits.idle: seconds, 0 or more, not Infinity"),
-    ("limits = {max-line = 600, max_line = 600}", "limits.max_line: it is there twice"),
+    ("limits = {idle = inf}", "limits.idle: must be seconds, 0 or more, got Infinity"),
+    ("limits = {max-line = 600, max_line = 600}", "limits.max_line: duplicate key"),
     ("a = 1\nb =", "not TOML: Invalid value (at end of document)"),
     ("a = 1\nb = ,\n", "not TOML: Invalid value (at line 2, column 5)"),
     ("[[stubs]]\nservice = 'a'\nservice = 'b'\n", "not TOML: Cannot overwrite a value (at line 3"),
@@ -135,7 +165,7 @@ def test_an_error_names_its_key(toml: str, says: str) -> None:
         ("1" * 5000, "not JSON: "),
         ("[" * 100_000, "not JSON: "),
         (b"\xff", "not JSON: "),
-        ('{"a": 1, "b": {"c": 1, "c": 2}}', 'not JSON: the key "c" is there twice'),
+        ('{"a": 1, "b": {"c": 1, "c": 2}}', 'not JSON: duplicate key "c"'),
     ],
 )
 def test_json_that_is_none(text: str | bytes, says: str) -> None:
@@ -144,9 +174,9 @@ def test_json_that_is_none(text: str | bytes, says: str) -> None:
 
 
 def test_half_a_surrogate_pair_is_no_text() -> None:
-    with pytest.raises(ScenarioError, match=r"^reply: text that UTF-8 can carry"):
+    with pytest.raises(ScenarioError, match=r"^reply: must be text without unpaired"):
         read_stub(read_json('{"service": "a", "reply": "\\ud800"}'))
-    with pytest.raises(ScenarioError, match=r"^service: a name"):
+    with pytest.raises(ScenarioError, match=r"^service: must be a name"):
         read_stub(read_json('{"service": "a\\ud800"}'))
 
 

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esps_portal.journal.values import ScenarioError, octets_of, plain_octets
+from esps_portal.journal.values import ScenarioError, bytes_from_value, bytes_to_value
 from esps_portal.mock.matching import ANY, ANY_ARGS
 from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario
 from esps_portal.mock.scenario_reading import (
     read_scenario_toml,
 )
-from esps_portal.mock.scenario_writing import plain_scenario, scenario_toml
-from esps_portal.mock.stubs import Answer, Stub
+from esps_portal.mock.scenario_writing import scenario_to_toml, scenario_to_values
+from esps_portal.mock.stubs import Stub, StubAnswer
 from esps_portal.protocol.messages import ERR, OK
 from tests.mock.scenarios import WHOLE, portal
 
@@ -26,11 +26,11 @@ from tests.mock.scenarios import WHOLE, portal
 def test_a_dump_is_what_was_read() -> None:
     scripted = portal(max_in_flight=8, idle=30)
     read_scenario_toml(WHOLE).apply(scripted)
-    assert scenario_toml(Scenario.of(scripted)) == WHOLE
+    assert scenario_to_toml(Scenario.of(scripted)) == WHOLE
 
 
 def test_nothing_is_an_empty_file() -> None:
-    assert scenario_toml(Scenario.of(portal())) == ""
+    assert scenario_to_toml(Scenario.of(portal())) == ""
     assert read_scenario_toml("") == Scenario()
 
 
@@ -50,7 +50,7 @@ def test_nothing_is_an_empty_file() -> None:
 def test_a_pattern_keeps_its_flags(pattern: re.Pattern[Any]) -> None:
     scripted = portal()
     scripted.script.stubs.place(Stub("a", (pattern,), max_line=8192))
-    (stub,) = read_scenario_toml(scenario_toml(Scenario.of(scripted))).stubs
+    (stub,) = read_scenario_toml(scenario_to_toml(Scenario.of(scripted))).stubs
     (again,) = stub.args
     assert isinstance(again, re.Pattern)
     assert again.flags == pattern.flags
@@ -61,7 +61,7 @@ def test_what_no_file_can_hold() -> None:
     scripted = portal()
     scripted.script.stubs.place(Stub("a", ("x", bytes.isdigit), max_line=8192))
     with pytest.raises(ScenarioError, match=re.escape("stubs[0].args[1]: ")):
-        scenario_toml(Scenario.of(scripted))
+        scenario_to_toml(Scenario.of(scripted))
 
 
 names = st.sampled_from(["a", "price", "x-1.y_z"])
@@ -69,7 +69,7 @@ octets = st.binary(max_size=8) | st.text(max_size=8).map(str.encode)
 rows = st.lists(octets, max_size=3).map(tuple)
 seconds = st.floats(0, 1e9)
 answers = st.builds(
-    Answer,
+    StubAnswer,
     steps=st.lists(seconds | rows, max_size=3),
     kind=st.just(OK),
     args=rows,
@@ -77,7 +77,7 @@ answers = st.builds(
     closes=st.booleans(),
     done=st.just(value=True),
 ) | st.builds(
-    Answer,
+    StubAnswer,
     kind=st.just(ERR),
     args=st.builds(lambda code, words: (code.encode(), *words), names, rows),
     done=st.just(value=True),
@@ -106,7 +106,7 @@ planned = st.builds(
         st.builds(
             PlannedFault,
             kind=st.sampled_from(["reset", "corrupt"]),
-            said=st.fixed_dictionaries(
+            options=st.fixed_dictionaries(
                 {},
                 optional={
                     "service": names,
@@ -127,32 +127,32 @@ def test_any_portal_is_dumped_and_read_as_it_was(scenario: Scenario) -> None:
     PORTAL.script.clear()
     scenario.apply(PORTAL)
     before = Scenario.of(PORTAL)
-    plain, toml = plain_scenario(before), scenario_toml(before)
+    plain, toml = scenario_to_values(before), scenario_to_toml(before)
     assert tomllib.loads(toml) == plain
     assert json.loads(json.dumps(plain)) == plain
     stubs, faults = PORTAL.script.stubs.all, PORTAL.script.faults.in_force
     PORTAL.script.clear()
     read_scenario_toml(toml).apply(PORTAL)
     for ours, theirs in zip(stubs, PORTAL.script.stubs.all, strict=True):
-        assert (ours.service, ours.pattern) == (theirs.service, theirs.pattern)
+        assert (ours.service, ours.args_matcher) == (theirs.service, theirs.args_matcher)
         assert ours.is_optional == theirs.is_optional
         assert [_said(answer) for answer in ours.answers] == [_said(a) for a in theirs.answers]
     for placed, again in zip(faults, PORTAL.script.faults.in_force, strict=True):
         assert (str(placed), placed.is_optional) == (str(again), again.is_optional)
 
 
-def _said(answer: Answer) -> tuple[object, ...]:
+def _said(answer: StubAnswer) -> tuple[object, ...]:
     return answer.steps, answer.kind, answer.args, answer.times, answer.closes
 
 
 @given(st.binary())
 def test_octets_survive(data: bytes) -> None:
-    assert octets_of(json.loads(json.dumps(plain_octets(data)))) == data
+    assert bytes_from_value(json.loads(json.dumps(bytes_to_value(data)))) == data
 
 
 @given(st.text())
 def test_any_text_survives_toml(text: str) -> None:
     scripted = portal()
     scripted.script.stubs.place(Stub("a", (text,), max_line=1 << 20))
-    (stub,) = tomllib.loads(scenario_toml(Scenario.of(scripted)))["stubs"]
+    (stub,) = tomllib.loads(scenario_to_toml(Scenario.of(scripted)))["stubs"]
     assert stub["args"] == [text]

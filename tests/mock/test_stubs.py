@@ -13,8 +13,8 @@ from esps_portal.mock.stubs import (
     Stub,
     StubError,
     StubRegistry,
+    describe_call,
     describe_stub,
-    shown_call,
 )
 
 
@@ -51,7 +51,7 @@ def test_steps_come_in_the_order_in_which_they_were_said() -> None:
     assert answer.steps == [(b"1",), 0.5, (b"2", b"3")]
     assert answer.final(b"t").encode() == b"t OK x\n"
     assert answer.closes
-    assert not answer.instant
+    assert not answer.is_immediate
 
 
 def test_data_begins_the_next_answer() -> None:
@@ -72,9 +72,9 @@ def test_after_stands_on_either_side() -> None:
 
 def test_whether_it_is_instant_changes_with_the_turn() -> None:
     chain = stub().reply().data("1").reply()
-    assert chain.is_instant
+    assert chain.is_next_immediate
     chain.take()
-    assert not chain.is_instant
+    assert not chain.is_next_immediate
 
 
 @pytest.mark.parametrize(
@@ -121,16 +121,16 @@ def test_optional() -> None:
         (lambda: stub("a b"), "is not a name"),
         (lambda: stub().fail("Busy"), "'Busy' is not an error code"),
         (lambda: stub().fail(""), "is not an error code"),
-        (lambda: stub().delay(-1), "not -1"),
-        (lambda: stub().delay(math.inf), "not inf"),
-        (lambda: stub().delay(math.nan), "not nan"),
-        (lambda: stub().reply().times(0), "not 0"),
-        (lambda: stub().reply().times(count=True), "not True"),
+        (lambda: stub().delay(-1), "got -1"),
+        (lambda: stub().delay(math.inf), "got inf"),
+        (lambda: stub().delay(math.nan), "got nan"),
+        (lambda: stub().reply().times(0), "got 0"),
+        (lambda: stub().reply().times(count=True), "got True"),
         (
             lambda: stub().reply().times(1.5),  # type: ignore[arg-type]
-            "not 1.5",
+            "got 1.5",
         ),
-        (lambda: stub().times(2), "comes behind the answer"),
+        (lambda: stub().times(2), "must follow the answer"),
         (lambda: stub().reply("x" * 500), "a line of 537 bytes; max_line is 512"),
         (lambda: stub().reply(b"\xff" * 200), "a line of 637 bytes; max_line is 512"),
         (lambda: stub().data("x" * 500), "a line of 539 bytes; max_line is 512"),
@@ -211,7 +211,7 @@ def test_unused_and_forgotten() -> None:
 
 
 def test_a_call_as_a_person_reads_it() -> None:
-    assert shown_call(b"price", [b"a b", b"\xff"]) == r"price 'a b' b'\xff'"
+    assert describe_call(b"price", [b"a b", b"\xff"]) == r"price 'a b' b'\xff'"
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_half_a_stub_is_none(spoil: Callable[[Stub], object]) -> None:
         spoil(half)
     found = book.find(b"price", [])
     assert isinstance(found, Mismatch)
-    assert str(found) == "nearest stub: price: it is not whole: one of its methods raised"
+    assert str(found) == "nearest stub: price: it is broken: one of its methods raised"
     assert (book.unused(), book.all) == ([], [])
     whole = book.place(stub("price").reply("9.99"))
     assert book.find(b"price", []) is whole

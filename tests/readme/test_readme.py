@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from esps_portal.faults.fault_types import VOCABULARY
+from esps_portal.faults.fault_types import FAULT_TYPES
 from tests.processes import Served, served
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
@@ -102,8 +102,10 @@ def test_what_a_strict_test_reports(tmp_path: Path) -> None:
 def test_the_table_of_faults_is_complete() -> None:
     table = README.partition("<!-- faults -->\n")[2].partition("<!-- end -->")[0]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
-    assert [row[0].strip("`") for row in rows] == list(VOCABULARY)
-    for (_, over, before, parameters, meaning), kind in zip(rows, VOCABULARY.values(), strict=True):
+    assert [row[0].strip("`") for row in rows] == list(FAULT_TYPES)
+    for (_, over, before, parameters, meaning), kind in zip(
+        rows, FAULT_TYPES.values(), strict=True
+    ):
         assert over.split(", ") == sorted(kind.transports)
         assert (before == "yes") == kind.before
         assert re.findall(r"`(\w+)", parameters) == list(kind.parameters)

@@ -102,7 +102,7 @@ class Waiting:
 
 
 MAY_RETURN = "a service returns str, bytes, a list or tuple of those, or None"
-GENERATOR = "an async def sends lines as it goes, with await call.data(...)"
+GENERATOR = "an async def sends DATA lines with await call.data(...)"
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ SLOW: list[tuple[str, dict[str, Any]]] = [
 
 def scripted(kind: str, **said: Any) -> ScriptedPortal:  # noqa: ANN401 - what a fault is told
     portal = ScriptedPortal(builtin_portal("test/1", Limits(drain=0.2, linger=0.2)))
-    portal.script.faults.place(Fault.of(kind, **said))
+    portal.script.faults.place(Fault.create(kind, **said))
     return portal
 
 
@@ -388,7 +388,7 @@ async def test_what_is_held_keeps_its_place_while_it_waits_for_its_turn(
     mock_clock: trio.testing.MockClock,
 ) -> None:
     portal = scripted("coalesce", replies=1, seconds=2, service="price")
-    portal.script.faults.place(Fault.of("slice", pause=600, service="delay"))
+    portal.script.faults.place(Fault.create("slice", pause=600, service="delay"))
     stub = Stub("price", (), max_line=8192).data("1").delay(1).reply("x")
     portal.script.stubs.place(stub)
     async with running(portal) as listening:

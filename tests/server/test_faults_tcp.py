@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from esps_portal import Limits
-from esps_portal.faults.fault_types import VOCABULARY
+from esps_portal.faults.fault_types import FAULT_TYPES
 from esps_portal.testing import PortalController, serve_in_thread
 from tests.clocks import PortalClock
 from tests.sockets import PATIENCE, Client, assert_all_struck, closed, connected
@@ -34,7 +34,7 @@ def assert_reset(client: Client) -> None:
 
 def test_the_vocabulary_is_proven() -> None:
     """A new word needs a test here or in test_faults_udp.py that sees what it means."""
-    assert {kind for kind, word in VOCABULARY.items() if "tcp" in word.transports} == {
+    assert {kind for kind, word in FAULT_TYPES.items() if "tcp" in word.transports} == {
         "latency",
         "bandwidth",
         "slice",

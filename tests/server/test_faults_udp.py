@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 import trio
 
-from esps_portal.faults.fault_types import VOCABULARY
+from esps_portal.faults.fault_types import FAULT_TYPES
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.testing import PortalController, serve_in_thread
@@ -40,7 +40,7 @@ def _portal() -> Iterator[PortalController]:
 
 def test_the_vocabulary_is_proven() -> None:
     """A new word needs a test here or in test_faults_tcp.py that sees what it means."""
-    assert {kind for kind, word in VOCABULARY.items() if "udp" in word.transports} == {
+    assert {kind for kind, word in FAULT_TYPES.items() if "udp" in word.transports} == {
         "drop",
         "duplicate",
         "reorder",

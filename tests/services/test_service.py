@@ -26,14 +26,14 @@ def test_a_function_says_most_of_it() -> None:
     service = Service.declare(plain)
     assert (service.name, service.summary, service.flags) == ("plain", "Join two.", "-")
     assert (service.min_args, service.max_args) == (1, 2)
-    assert (service.instant, service.wants_call, service.free) == (True, False, False)
+    assert (service.is_sync, service.wants_call, service.is_always_admitted) == (True, False, False)
 
 
 def test_a_task_is_told_by_its_kind() -> None:
     service = Service.declare(row_of, idempotent=True, transports=["tcp"])
     assert (service.name, service.flags) == ("row-of", "ait")
     assert (service.min_args, service.max_args > 1000) == (0, True)
-    assert (service.instant, service.wants_call, service.free) == (False, True, False)
+    assert (service.is_sync, service.wants_call, service.is_always_admitted) == (False, True, False)
 
 
 def test_what_has_no_name_needs_one() -> None:
@@ -54,5 +54,5 @@ def test_a_generator_is_told_how_lines_are_sent() -> None:
 
 @pytest.mark.parametrize("transports", [[], ["sctp"], ["tcp", "tls"]])
 def test_transports(transports: list[str]) -> None:
-    with pytest.raises(ValueError, match="transports are tcp and udp"):
+    with pytest.raises(ValueError, match="transports must be tcp, udp or both, got"):
         Service.declare(plain, transports=transports)

@@ -110,7 +110,7 @@ def test_one_that_does_not_strike_says_why(portal: PortalController) -> None:
     assert first == "fault reset service=price struck 0 of 1 times in 0.01 s"
     assert second == (
         "    selected 0 times; nearest: PING (tcp #1): it calls no service;"
-        " this is a fault of 'price'"
+        " the fault is for 'price'"
     )
     assert any(line.endswith("--> a PING") for line in transcript)
     assert isinstance(caught.value, AssertionError | TimeoutError)

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, is_typeddict
 import pytest
 
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.fault_types import SELECTORS, VOCABULARY, FaultError, Parameter
+from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS, FaultError, Parameter
 from esps_portal.testing import FaultName
 from esps_portal.testing.fault_overloads import PlacesFaults
 
@@ -59,11 +59,11 @@ NEEDED: dict[str, dict[str, Any]] = {
 
 
 def test_each_fault_has_one() -> None:
-    assert list(OVERLOADS) == list(VOCABULARY)
-    assert list(get_args(FaultName)) == list(VOCABULARY)
+    assert list(OVERLOADS) == list(FAULT_TYPES)
+    assert list(get_args(FaultName)) == list(FAULT_TYPES)
 
 
-@pytest.mark.parametrize("kind", VOCABULARY)
+@pytest.mark.parametrize("kind", FAULT_TYPES)
 def test_parameters(kind: str) -> None:
     """They come first, in the same order, with the same types and defaults."""
     expected = {
@@ -71,7 +71,7 @@ def test_parameters(kind: str) -> None:
             typed(parameter),
             default(parameter),
         )
-        for name, parameter in VOCABULARY[kind].parameters.items()
+        for name, parameter in FAULT_TYPES[kind].parameters.items()
     }
     overload = list(OVERLOADS[kind].items())
     assert overload[: len(expected)] == list(expected.items())
@@ -86,11 +86,11 @@ def typed(parameter: Parameter) -> object:
     return number | Literal[parameter.names] if parameter.names else number
 
 
-@pytest.mark.parametrize("kind", VOCABULARY)
+@pytest.mark.parametrize("kind", FAULT_TYPES)
 @pytest.mark.parametrize("selector", VALUES)
 def test_selectors(kind: str, selector: str) -> None:
     """A selector is in the overload just where it is taken when it runs."""
-    if selector in VOCABULARY[kind].parameters:
+    if selector in FAULT_TYPES[kind].parameters:
         return
     hint, value = VALUES[selector]
     with_chance = {"chance": 0.5} if selector == "seed" else {}
@@ -98,7 +98,7 @@ def test_selectors(kind: str, selector: str) -> None:
     assert OVERLOADS[kind].get(selector) == ((hint, None) if taken else None)
 
 
-@pytest.mark.parametrize("kind", VOCABULARY)
+@pytest.mark.parametrize("kind", FAULT_TYPES)
 @pytest.mark.parametrize(
     ("selector", "values", "default"),
     [("when", ("before", "after"), "after"), ("transport", ("tcp", "udp"), None)],
@@ -115,14 +115,14 @@ def test_choices(kind: str, selector: str, values: tuple[str, ...], default: str
     assert found == default
 
 
-@pytest.mark.parametrize("kind", VOCABULARY)
+@pytest.mark.parametrize("kind", FAULT_TYPES)
 def test_nothing_else(kind: str) -> None:
-    assert OVERLOADS[kind].keys() <= {*VOCABULARY[kind].parameters, *SELECTORS}
+    assert OVERLOADS[kind].keys() <= {*FAULT_TYPES[kind].parameters, *SELECTORS}
 
 
 def accepts(kind: str, given: dict[str, Any]) -> bool:
     try:
-        Fault.of(kind, **NEEDED.get(kind, {}), **given)
+        Fault.create(kind, **NEEDED.get(kind, {}), **given)
     except FaultError:
         return False
     return True

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from esps_portal import blocking
-from esps_portal.mock.matching import ArgumentPattern
+from esps_portal.mock.matching import ArgsMatcher
 from esps_portal.testing import PortalController, PortalFactory
 
 
@@ -77,5 +77,5 @@ def test_connect() -> None:
 
 
 def test_a_bug_of_ours(esps_portal: PortalController, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(ArgumentPattern, "of")
+    monkeypatch.delattr(ArgsMatcher, "of")
     esps_portal.stub("price")  # HERE

@@ -1,0 +1,63 @@
+"""The final replies of a service: from what it returned, or from the `ReplyError` it raised."""
+
+from __future__ import annotations
+
+from esps_portal.protocol import grammar
+from esps_portal.protocol.errors import ReplyError
+from esps_portal.protocol.messages import ERR, OK, Reply
+from esps_portal.services.service import Caller, CloseAfter, Result, ResultError, result_to_args
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+# So few arguments of so many bytes fit the smallest max_line, 512, even with every byte escaped.
+_FEW_ARGS, _FEW_BYTES = 16, 128
+
+
+def ok_reply(tag: bytes, result: Result, max_line: int) -> Reply:
+    """Return the final reply for what a service returned.
+
+    Args:
+        max_line: the longest line of the portal, in bytes.
+
+    Raises:
+        ResultError: a service may not return it, or the line would be too long.
+    """
+    args = result_to_args(result)
+    reply = Reply(tag, OK, args)
+    # Encoding costs time, and nearly every reply is short enough without it.
+    if len(args) > _FEW_ARGS or sum(map(len, args)) > _FEW_BYTES:
+        size = len(reply.encode())
+        if size > max_line:
+            raise ResultError(f"its reply would be {size} bytes long, over {max_line}")
+    return reply
+
+
+def service_error_reply(tag: bytes, error: ReplyError, max_line: int) -> Reply | None:
+    """Return the final reply for an error of a service; ``None``: no line can carry it."""
+    code = error.code.encode("utf-8", "replace")
+    reply = Reply(tag, ERR, (code, *error.arguments))
+    if grammar.NAME.fullmatch(code) and len(reply.encode()) <= max_line:
+        return reply
+    return None
+
+
+def first_error(group: BaseExceptionGroup[ReplyError]) -> ReplyError:
+    """Return the first error in a group, however deep."""
+    first: ReplyError | BaseExceptionGroup[ReplyError] = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
+
+
+def sync_outcome(tag: bytes, result: Result, max_line: int, caller: Caller) -> Reply | CloseAfter:
+    """Return what a sync service's result makes the server do.
+
+    Raises:
+        ResultError: as `ok_reply` does; or the connection cannot end, over UDP.
+    """
+    if not isinstance(result, CloseAfter):
+        return ok_reply(tag, result, max_line)
+    if caller.transport == "udp":
+        raise ResultError("UDP has no connection to end: declare transports=['tcp']")
+    return result
