@@ -1,5 +1,6 @@
 """Faults, pure: their types, which target each one strikes, and the plan for its reply.
 
-`fault_types` is the table of all types, `fault` selects and counts, `plan` makes a list of actions.
-Nothing here sends or waits: `esps_portal.net.fault_writer` performs a plan.
+`fault_types` is the table of all types, `fault` selects and counts, `fault_registry` has those that
+are placed, `plan` makes a list of actions. Nothing here sends or waits:
+`esps_portal.net.fault_writer` performs a plan.
 """

@@ -131,9 +131,7 @@ class StreamTap:
         """Take an error for a request whose tag cannot be read, or is in use."""
         if notice.word != ERR:
             return
-        tag = None
-        if notice.args[:1] == (b"tag-in-use",) and len(notice.args) > 1:
-            tag = notice.args[1]
+        tag = _tag_in_use(notice)
         pending = self._pending.get(tag)
         if pending:
             # The first request with that tag is the one in flight.
@@ -244,10 +242,10 @@ class DatagramTap:
     def _tag_of_request(self, last: Reply | Notice) -> bytes:
         if isinstance(last, Reply):
             return last.tag
-        if last.word == ERR and last.args[:1] == (b"tag-in-use",) and len(last.args) > 1:
-            in_use = b"*" + last.args[1]
-            return in_use if in_use in self._pending else last.args[1]
-        return b""
+        tag = _tag_in_use(last)
+        if tag is None:
+            return b""
+        return b"*" + tag if b"*" + tag in self._pending else tag
 
     def _remember(self, request: Request) -> None:
         self._answered.pop(request.tag, None)
@@ -271,6 +269,13 @@ def _note_end(journal: Journal, pending: _Pending, now: float, *, is_lost: bool 
     # A cancelled call is aborted, whatever the reply.
     cancelled = sent[sent.rfind(b"\n", 0, -1) + 1 :].split()[1:3] == [ERR, b"cancelled"]
     journal.ended(pending.record, ABORTED if is_lost or cancelled else pending.state, sent, now)
+
+
+def _tag_in_use(notice: Notice) -> bytes | None:
+    """Return the tag that an error says is in use, if it says so."""
+    if notice.word == ERR and notice.args[:1] == (b"tag-in-use",) and len(notice.args) > 1:
+        return notice.args[1]
+    return None
 
 
 def _hash(request: Request) -> int:

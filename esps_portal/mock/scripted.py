@@ -7,10 +7,10 @@ import traceback
 
 import attrs
 
-from esps_portal.faults.fault import FaultRegistry
+from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.journal.journal import Journal
 from esps_portal.mock.stub_call import StubCall
-from esps_portal.mock.stubs import Mismatch, StubRegistry
+from esps_portal.mock.stub_registry import Mismatch, StubRegistry
 from esps_portal.protocol.escape import shorten
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Request, error_reply

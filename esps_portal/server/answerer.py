@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import trio
 
-from esps_portal.faults.fault import FaultRegistry, FaultTarget
+from esps_portal.faults.fault import FaultTarget
+from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
 from esps_portal.net.writer import HIGH_WATER
 from esps_portal.protocol.lines import LineEvent, Skipped, Unterminated

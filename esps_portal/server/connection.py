@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 import trio
 
-from esps_portal.faults.fault import FaultRegistry, FaultTarget
+from esps_portal.faults.fault import FaultTarget
+from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.accept import AcceptPolicy
 from esps_portal.net.streams import Stream

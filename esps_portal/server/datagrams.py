@@ -12,7 +12,8 @@ import socket
 import attrs
 import trio
 
-from esps_portal.faults.fault import FaultRegistry, FaultTarget
+from esps_portal.faults.fault import FaultTarget
+from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.journal.records import ABORTED, FAULTED, REPLAYED, REPLIED
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter

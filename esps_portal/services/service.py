@@ -149,30 +149,26 @@ class Service:
         # A callable object, such as a partial, may have no name.
         name = declaration.get("name") or getattr(function, "__name__", "").replace("_", "-")
         if not grammar.NAME.fullmatch(name.encode()):
-            message = f"{name!r} is not a name: a-z, then up to 63 of a-z 0-9 - . _"
-            raise ValueError(message)
-        offered = frozenset(declaration.get("transports", ("tcp", "udp")))
+            raise ValueError(f"{name!r} is not a name: a-z, then up to 63 of a-z 0-9 - . _")
+        transports = frozenset(declaration.get("transports", ("tcp", "udp")))
         idempotent = declaration.get("idempotent", False)
-        if not offered or offered - {"tcp", "udp"}:
-            message = f"transports must be tcp, udp or both, got {sorted(offered)}"
-            raise ValueError(message)
+        if not transports or transports - {"tcp", "udp"}:
+            raise ValueError(f"transports must be tcp, udp or both, got {sorted(transports)}")
         doc = inspect.getdoc(function) or ""
         min_args, max_args, wants_call = _arity(function)
-        # An object may have an async __call__.
-        call = getattr(function, "__call__", None)  # noqa: B004 - to look at, not to ask whether
-        is_sync = not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call))
+        is_sync = not _is_async(function)
         return cls(
             name=name,
             function=function,
             summary=declaration.get("summary") or doc.partition("\n")[0],
             usage=declaration.get("usage", ""),
             idempotent=idempotent,
-            transports=offered,
+            transports=transports,
             is_sync=is_sync,
             wants_call=wants_call,
             min_args=min_args,
             max_args=max_args,
-            is_always_admitted=is_sync and idempotent and offered == {"tcp", "udp"},
+            is_always_admitted=is_sync and idempotent and transports == {"tcp", "udp"},
         )
 
     @property
@@ -255,6 +251,12 @@ def parse_integer(text: bytes, name: str, minimum: int, maximum: int) -> int:
     if text.isdigit() and len(digits) <= len(str(maximum)) and minimum <= int(digits) <= maximum:
         return int(digits)
     raise ReplyError("bad-arguments", f"{name} must be a number from {minimum} to {maximum}")
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    # An object may have an async __call__.
+    call = getattr(function, "__call__", None)  # noqa: B004 - to look at, not to ask whether
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def _arity(function: Callable[..., Any]) -> tuple[int, int, bool]:

@@ -7,7 +7,8 @@ from typing import Self
 
 import attrs
 
-from esps_portal.faults.fault import Fault, FaultRegistry
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.journal.waiters import Waiter
 from esps_portal.mock.never_struck import why_never_struck
 from esps_portal.protocol.errors import TimedOutError

@@ -1,4 +1,4 @@
-"""Faults that are placed: whom each befalls, counted and drawn."""
+"""Placed faults: which requests and connections each one strikes, by number and by chance."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 
-from esps_portal.faults.fault import Fault, FaultRegistry, FaultTarget
+from esps_portal.faults.fault import Fault, FaultTarget
+from esps_portal.faults.fault_registry import FaultRegistry
 
 
-def book(*faults: Fault) -> FaultRegistry:
+def placed(*faults: Fault) -> FaultRegistry:
     made = FaultRegistry()
     for fault in faults:
         made.place(fault)
     return made
 
 
-def happens(
+def strikes(
     faults: FaultRegistry, service: bytes | None = b"echo", transport: str = "tcp", on: str = "a"
 ) -> bool:
     return faults.for_target(FaultTarget(transport, on, service)) is not None
@@ -27,16 +28,16 @@ def accepted(on: object) -> FaultTarget:
     return FaultTarget("tcp", on, is_connection=True)
 
 
-def test_any_request() -> None:
-    faults = book(Fault.create("reset"))
-    assert happens(faults)
-    assert happens(faults, None)
-    assert not happens(faults, transport="udp")
+def test_without_selectors_any_request_is_struck() -> None:
+    faults = placed(Fault.create("reset"))
+    assert strikes(faults)
+    assert strikes(faults, None)
+    assert not strikes(faults, transport="udp")
 
 
 def test_by_service() -> None:
-    faults = book(Fault.create("reset", service="echo"))
-    assert [happens(faults, name) for name in (b"echo", b"Echo", b"count", None)] == [
+    faults = placed(Fault.create("reset", service="echo"))
+    assert [strikes(faults, name) for name in (b"echo", b"Echo", b"count", None)] == [
         True,
         False,
         False,
@@ -45,103 +46,103 @@ def test_by_service() -> None:
 
 
 def test_by_transport() -> None:
-    faults = book(Fault.create("truncate", transport="udp"))
-    assert not happens(faults, transport="tcp")
-    assert happens(faults, transport="udp")
+    faults = placed(Fault.create("truncate", transport="udp"))
+    assert not strikes(faults, transport="tcp")
+    assert strikes(faults, transport="udp")
 
 
 @pytest.mark.parametrize(
-    ("request_numbers", "befallen"),
+    ("request_numbers", "struck"),
     [(1, [1]), (3, [3]), ([2, 4], [2, 4]), (range(2, 4), [2, 3]), ({5}, [5])],
 )
-def test_by_number_of_request(request_numbers: object, befallen: list[int]) -> None:
-    faults = book(Fault.create("reset", request=request_numbers))
-    assert [n for n in range(1, 7) if happens(faults)] == befallen
+def test_by_number_of_request(request_numbers: object, struck: list[int]) -> None:
+    faults = placed(Fault.create("reset", request=request_numbers))
+    assert [n for n in range(1, 7) if strikes(faults)] == struck
 
 
-def test_requests_are_counted_among_what_the_other_selectors_match() -> None:
-    faults = book(Fault.create("reset", service="echo", request=2))
-    assert not happens(faults, b"count")
-    assert not happens(faults, b"echo")
-    assert not happens(faults, b"count")
-    assert happens(faults, b"echo")
+def test_requests_that_the_other_selectors_match_are_counted() -> None:
+    faults = placed(Fault.create("reset", service="echo", request=2))
+    assert not strikes(faults, b"count")
+    assert not strikes(faults, b"echo")
+    assert not strikes(faults, b"count")
+    assert strikes(faults, b"echo")
 
 
-def test_counted_from_when_it_is_placed() -> None:
-    faults = book()
-    assert not happens(faults)
+def test_counting_starts_when_a_fault_is_placed() -> None:
+    faults = placed()
+    assert not strikes(faults)
     faults.place(Fault.create("reset", request=1))
-    assert happens(faults)
-    assert not happens(faults)
+    assert strikes(faults)
+    assert not strikes(faults)
 
 
 def test_by_number_of_connection() -> None:
-    faults = book(Fault.create("reset", connection=2))
-    assert not happens(faults, on="old")
-    assert happens(faults, on="new")
-    assert not happens(faults, on="old")
-    assert happens(faults, on="new")
+    faults = placed(Fault.create("reset", connection=2))
+    assert not strikes(faults, on="old")
+    assert strikes(faults, on="new")
+    assert not strikes(faults, on="old")
+    assert strikes(faults, on="new")
 
 
 def test_connections_are_counted_as_they_are_accepted() -> None:
-    faults = book(Fault.create("reset", connection=2))
+    faults = placed(Fault.create("reset", connection=2))
     for name in ("a", "b"):
         assert faults.for_target(accepted(name)) is None
-    assert happens(faults, on="b")
-    assert not happens(faults, on="a")
+    assert strikes(faults, on="b")
+    assert not strikes(faults, on="a")
 
 
-def test_connections_are_counted_among_what_the_other_selectors_match() -> None:
-    faults = book(Fault.create("reset", connection=1, service="count"))
-    assert not happens(faults, b"echo", on="a")
-    assert happens(faults, b"count", on="b")
-    assert not happens(faults, b"count", on="a")
+def test_connections_that_the_other_selectors_match_are_counted() -> None:
+    faults = placed(Fault.create("reset", connection=1, service="count"))
+    assert not strikes(faults, b"echo", on="a")
+    assert strikes(faults, b"count", on="b")
+    assert not strikes(faults, b"count", on="a")
 
 
-def test_a_request_is_counted_on_the_connections_that_are_meant() -> None:
-    faults = book(Fault.create("reset", connection=2, request=2))
-    assert not happens(faults, on="a")
-    assert not happens(faults, on="b")
-    assert not happens(faults, on="a")
-    assert happens(faults, on="b")
+def test_requests_are_counted_on_selected_connections() -> None:
+    faults = placed(Fault.create("reset", connection=2, request=2))
+    assert not strikes(faults, on="a")
+    assert not strikes(faults, on="b")
+    assert not strikes(faults, on="a")
+    assert strikes(faults, on="b")
 
 
-def test_a_tcp_connection_is_none_over_udp() -> None:
-    faults = book(Fault.create("drop", connection=1))
+def test_a_udp_fault_does_not_count_tcp_connections() -> None:
+    faults = placed(Fault.create("drop", connection=1))
     assert faults.for_target(accepted("tcp")) is None
-    assert happens(faults, transport="udp", on="udp")
+    assert strikes(faults, transport="udp", on="udp")
 
 
-def test_a_connection_that_is_gone_keeps_its_number() -> None:
-    faults = book(Fault.create("reset", connection=2))
-    assert not happens(faults, on="a")
+def test_the_number_of_an_ended_connection_is_not_reused() -> None:
+    faults = placed(Fault.create("reset", connection=2))
+    assert not strikes(faults, on="a")
     faults.forget("a")
-    assert happens(faults, on="b")
+    assert strikes(faults, on="b")
     faults.forget("b")
-    assert not happens(faults, on="a")  # the third, though it looks like the first
+    assert not strikes(faults, on="a")  # the third, though it looks like the first
 
 
 def test_times() -> None:
     fault = Fault.create("reset", times=2)
-    faults = book(fault)
-    assert [happens(faults) for _ in range(4)] == [True, True, False, False]
+    faults = placed(fault)
+    assert [strikes(faults) for _ in range(4)] == [True, True, False, False]
     assert fault.selected == 4
 
 
 def test_chance_is_the_same_for_the_same_seed() -> None:
-    def drawn(fault: Fault) -> list[bool]:
-        return [happens(book(fault)) for _ in range(64)]
+    def claims(fault: Fault) -> list[bool]:
+        return [strikes(placed(fault)) for _ in range(64)]
 
-    first = drawn(Fault.create("reset", chance=0.5, seed=7))
-    assert first == drawn(Fault.create("reset", chance=0.5, seed=7))
-    assert first != drawn(Fault.create("reset", chance=0.5, seed=8))
+    first = claims(Fault.create("reset", chance=0.5, seed=7))
+    assert first == claims(Fault.create("reset", chance=0.5, seed=7))
+    assert first != claims(Fault.create("reset", chance=0.5, seed=8))
     assert 10 < sum(first) < 54
-    assert not any(drawn(Fault.create("reset", chance=0)))
-    assert all(drawn(Fault.create("reset", chance=1)))
+    assert not any(claims(Fault.create("reset", chance=0)))
+    assert all(claims(Fault.create("reset", chance=1)))
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "options"),
     [
         ("reset", {"chance": 0.5}),
         ("garbage", {"chance": 0.5}),
@@ -150,20 +151,20 @@ def test_chance_is_the_same_for_the_same_seed() -> None:
         ("delay", {"seconds": 1, "jitter": 1}),
     ],
 )
-def test_what_is_drawn_can_be_had_again(kind: str, said: dict[str, Any]) -> None:
-    fault = Fault.create(kind, **said)
-    words = dict(word.split("=") for word in str(fault).split()[1:])
-    assert int(words["seed"]) == fault.seed
-    again = Fault.create(kind, **said, seed=fault.seed)
+def test_a_seed_reproduces_a_fault(kind: str, options: dict[str, Any]) -> None:
+    fault = Fault.create(kind, **options)
+    shown = dict(part.split("=") for part in str(fault).split()[1:])
+    assert int(shown["seed"]) == fault.seed
+    again = Fault.create(kind, **options, seed=fault.seed)
     assert [again.claim() for _ in range(32)] == [fault.claim() for _ in range(32)]
-    if "jitter" in said:
+    if "jitter" in options:
         assert again.next_delay() == fault.next_delay()
         assert 1 <= again.next_delay() <= 2
 
 
-def test_all_count_and_the_first_happens() -> None:
+def test_all_faults_count_and_the_first_strikes() -> None:
     first, second = Fault.create("close", request=2), Fault.create("reset", request=[1, 2, 3])
-    faults = book(first, second)
+    faults = placed(first, second)
     assert [faults.for_target(FaultTarget("tcp", "a")) for _ in range(4)] == [
         second,
         first,
@@ -173,33 +174,33 @@ def test_all_count_and_the_first_happens() -> None:
     assert (first.selected, second.selected) == (1, 3)
 
 
-def test_one_that_is_spent_lets_the_next_happen() -> None:
+def test_a_used_up_fault_lets_the_next_strike() -> None:
     first, second = Fault.create("close", times=1), Fault.create("reset")
-    faults = book(first, second)
+    faults = placed(first, second)
     assert [faults.for_target(FaultTarget("tcp", "a")) for _ in range(2)] == [first, second]
 
 
-def test_accept_close_befalls_connections_alone() -> None:
+def test_accept_close_strikes_connections_only() -> None:
     fault = Fault.create("accept-close", connection=2, times=1)
-    faults = book(fault)
-    assert not happens(faults)
+    faults = placed(fault)
+    assert not strikes(faults)
     assert [faults.for_target(accepted(n)) for n in "abc"] == [None, fault, None]
-    assert book(Fault.create("reset")).for_target(accepted("a")) is None
+    assert placed(Fault.create("reset")).for_target(accepted("a")) is None
 
 
-def test_lifted() -> None:
+def test_removed() -> None:
     fault = Fault.create("reset")
-    faults = book(fault)
+    faults = placed(fault)
     assert faults.in_force == [fault]
     faults.remove(fault)
     faults.remove(fault)  # once more does nothing
-    assert not happens(faults)
+    assert not strikes(faults)
     faults.place(fault)
     faults.clear()
     assert faults.in_force == []
 
 
-def test_in_words() -> None:
+def test_as_text() -> None:
     fault = Fault.create(
         "latency",
         seconds=0.5,
@@ -217,9 +218,9 @@ def test_in_words() -> None:
     )
 
 
-def test_connections_that_are_gone_keep_their_numbers_and_nothing_else() -> None:
+def test_an_ended_connection_is_not_kept_in_memory() -> None:
     class Peer:
-        """Its end is seen by a weak reference."""
+        """A weak reference shows whether it is still in memory."""
 
     fault = Fault.create("close", connection=[3])
     peers = []

@@ -1,4 +1,4 @@
-"""The vocabulary of faults: what it does not hold is an error that names the key."""
+"""The fault types: each has a plan, and a wrong name or value is an error that names it."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ NEEDED = {
 
 
 @pytest.mark.parametrize("kind", FAULT_TYPES)
-def test_every_word_means_something(kind: str) -> None:
-    """Each is decided by the one function of its transport, and no other word is."""
-    word = FAULT_TYPES[kind]
-    assert word.meaning
-    assert word.transports <= {"tcp", "udp"}
+def test_every_type_has_a_plan(kind: str) -> None:
+    """The plan of its transport knows each type."""
+    fault_type = FAULT_TYPES[kind]
+    assert fault_type.meaning
+    assert fault_type.transports <= {"tcp", "udp"}
     fault = Fault.create(kind, **NEEDED.get(kind, {}))
     assert str(fault).startswith(kind)
-    if "tcp" in word.transports and kind != "accept-close":
+    if "tcp" in fault_type.transports and kind != "accept-close":
         assert FaultPlan(fault).line(b"a OK x\n", final=True)
-        if word.before:
+        if fault_type.before:
             assert FaultPlan(Fault.create(kind, when="before", **NEEDED.get(kind, {}))).before()
-    if "udp" in word.transports:
+    if "udp" in fault_type.transports:
         assert FaultPlan(fault).datagram(b"a OK x\n") is not None
 
 
 @pytest.mark.parametrize(
-    ("kind", "said", "words"),
+    ("kind", "options", "message"),
     [
         ("half_close", {}, "unknown fault 'half_close'; did you mean 'half-close'?"),
         ("latncy", {"second": 1}, "unknown fault 'latncy'; did you mean 'latency'?"),
@@ -109,15 +109,22 @@ def test_every_word_means_something(kind: str) -> None:
         ("oversize", {"bytes": 65508}, "bytes must be an integer from 1 to 65507, got 65508"),
     ],
 )
-def test_what_it_does_not_hold(kind: str, said: dict[str, Any], words: str) -> None:
+def test_a_wrong_fault_names_what_is_wrong(
+    kind: str, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(FaultError) as caught:
-        Fault.create(kind, **said)
-    assert words in str(caught.value)
+        Fault.create(kind, **options)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "kind", [k for k, word in FAULT_TYPES.items() if not (word.before or word.hits_connections)]
+    "kind",
+    [
+        k
+        for k, fault_type in FAULT_TYPES.items()
+        if not (fault_type.before or fault_type.hits_connections)
+    ],
 )
-def test_what_shapes_a_reply_comes_after(kind: str) -> None:
+def test_a_fault_that_shapes_a_reply_cannot_come_before(kind: str) -> None:
     with pytest.raises(FaultError, match="when must be 'after'"):
         Fault.create(kind, when="before", **NEEDED.get(kind, {}))

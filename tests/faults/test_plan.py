@@ -1,4 +1,4 @@
-"""What each fault makes of an answer, step by step."""
+"""The plan of each fault for a reply."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LINE = b"a OK xxx\n"
 DATA = b"a DATA 1\n"
 
 
-def steps(kind: str, **said: Any) -> list[Action]:  # noqa: ANN401 - what the fault is told
-    return FaultPlan(Fault.create(kind, **said)).line(LINE, final=True)
+def actions(kind: str, **options: Any) -> list[Action]:  # noqa: ANN401 - of any fault
+    return FaultPlan(Fault.create(kind, **options)).line(LINE, final=True)
 
 
 @pytest.mark.parametrize(
-    ("kind", "said", "expected"),
+    ("kind", "options", "expected"),
     [
         ("latency", {"seconds": 2}, [Pause(2), Send(LINE)]),
         ("slice", {"pause": 1}, [Send(b"a OK"), Pause(1), Send(b" xxx\n")]),
@@ -44,21 +44,21 @@ def steps(kind: str, **said: Any) -> list[Action]:  # noqa: ANN401 - what the fa
         ("no-terminator", {}, [Send(LINE[:-1])]),
     ],
 )
-def test_one_line(kind: str, said: dict[str, Any], expected: list[Action]) -> None:
-    assert steps(kind, **said) == expected
+def test_one_line(kind: str, options: dict[str, Any], expected: list[Action]) -> None:
+    assert actions(kind, **options) == expected
 
 
 def test_a_rate_waits_before_each_piece() -> None:
-    found = steps("bandwidth", bytes_per_second=100)
-    assert b"".join(step.data for step in found if isinstance(step, Send)) == LINE
+    found = actions("bandwidth", bytes_per_second=100)
+    assert b"".join(action.data for action in found if isinstance(action, Send)) == LINE
     assert isinstance(found[0], Pause)
-    waited = sum(step.seconds for step in found if isinstance(step, Pause))
+    waited = sum(action.seconds for action in found if isinstance(action, Pause))
     assert waited == pytest.approx(len(LINE) / 100)
 
 
 def test_garbage_is_the_same_for_the_same_seed() -> None:
-    (one, end), (same, _) = steps("garbage", seed=1), steps("garbage", seed=1)
-    (other, _) = steps("garbage", seed=2)
+    (one, end), (same, _) = actions("garbage", seed=1), actions("garbage", seed=1)
+    (other, _) = actions("garbage", seed=2)
     assert isinstance(one, Send)
     assert len(one.data) == 64
     assert one == same != other
@@ -66,7 +66,7 @@ def test_garbage_is_the_same_for_the_same_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said", "first", "second", "last"),
+    ("kind", "options", "first", "second", "last"),
     [
         ("latency", {"seconds": 2}, [Pause(2), Send(DATA)], [Send(DATA)], [Send(LINE)]),
         ("close", {}, [End("close")], [], []),
@@ -84,12 +84,12 @@ def test_garbage_is_the_same_for_the_same_seed() -> None:
 )
 def test_a_stream(
     kind: str,
-    said: dict[str, Any],
+    options: dict[str, Any],
     first: list[Action],
     second: list[Action] | None,
     last: list[Action] | None,
 ) -> None:
-    plan = FaultPlan(Fault.create(kind, **said))
+    plan = FaultPlan(Fault.create(kind, **options))
     assert plan.line(DATA, final=False) == first
     if second is not None:
         assert plan.line(DATA, final=False) == second
@@ -110,7 +110,7 @@ def test_late_before_is_not_late_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said", "expected"),
+    ("kind", "options", "expected"),
     [
         ("drop", {}, Datagrams()),
         ("duplicate", {"copies": 3}, Datagrams((LINE,) * 3)),
@@ -124,18 +124,18 @@ def test_late_before_is_not_late_again() -> None:
         ("wrong-source", {}, Datagrams((LINE,), elsewhere=True)),
     ],
 )
-def test_a_datagram(kind: str, said: dict[str, Any], expected: Datagrams) -> None:
-    assert FaultPlan(Fault.create(kind, **said)).datagram(LINE) == expected
+def test_a_datagram(kind: str, options: dict[str, Any], expected: Datagrams) -> None:
+    assert FaultPlan(Fault.create(kind, **options)).datagram(LINE) == expected
 
 
-@pytest.mark.parametrize("octets", [1, 4, 99])
-def test_corrupt(octets: int) -> None:
+@pytest.mark.parametrize("count", [1, 4, 99])
+def test_corrupt(count: int) -> None:
     def corrupted(seed: int) -> bytes:
         (datagram,) = (
-            FaultPlan(Fault.create("corrupt", bytes=octets, seed=seed)).datagram(LINE).datagrams
+            FaultPlan(Fault.create("corrupt", bytes=count, seed=seed)).datagram(LINE).datagrams
         )
         return datagram
 
     changed = sum(a != b for a, b in zip(corrupted(1), LINE, strict=True))
-    assert changed == min(octets, len(LINE))
+    assert changed == min(count, len(LINE))
     assert corrupted(1) == corrupted(1) != corrupted(2)

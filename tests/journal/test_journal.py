@@ -1,4 +1,4 @@
-"""The journal: everything in order, bounded, and what it says of itself."""
+"""The journal: in order, bounded, with waiters and a transcript."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def received(
     return journal.received(transport, PEER, connection, line, readable_request(line), now)
 
 
-def test_in_order_of_what_happened() -> None:
+def test_entries_are_in_order() -> None:
     journal = Journal()
     journal.start = 100
     connection = journal.opened(PEER, 100.5)
@@ -123,7 +123,7 @@ def test_a_journal_is_bounded(events: list[bool], kept: int) -> None:
     assert orders == sorted(set(orders))
 
 
-def test_bounded_and_what_is_forgotten_is_counted() -> None:
+def test_forgotten_requests_are_counted() -> None:
     journal = Journal(kept=3)
     journal.opened(PEER, 0)
     for number in range(5):
@@ -137,7 +137,7 @@ def test_bounded_and_what_is_forgotten_is_counted() -> None:
     assert [record.number for record in journal.connections] == [4, 5, 6]
 
 
-def test_cleared_it_counts_anew() -> None:
+def test_clear_restarts_the_numbers() -> None:
     journal = Journal()
     received(journal, connection=journal.opened(PEER, 0))
     journal.clear()
@@ -145,7 +145,7 @@ def test_cleared_it_counts_anew() -> None:
     assert journal.opened(PEER, 0).number == 1
 
 
-def test_a_record_reads_its_request() -> None:
+def test_a_record_parses_its_request() -> None:
     journal = Journal()
     call = received(journal, b"a CALL price sku-1 %FF")
     assert (call.verb, call.tag, call.service) == ("CALL", "a", "price")
@@ -169,14 +169,14 @@ def test_a_record_reads_its_request() -> None:
         (b"* ERR bad-line\n", "bad-line"),
     ],
 )
-def test_the_code_that_it_was_answered_with(sent: bytes, code: str) -> None:
+def test_the_error_code_of_the_reply(sent: bytes, code: str) -> None:
     journal = Journal()
     call = received(journal)
     journal.ended(call, REPLIED, sent, 2)
     assert call.code == code
 
 
-def test_lines_add_up() -> None:
+def test_lines_of_a_reply_are_joined() -> None:
     journal = Journal()
     call = received(journal)
     call.add(b"a DATA 1\n")
@@ -184,16 +184,16 @@ def test_lines_add_up() -> None:
     assert call.sent == b"a DATA 1\na OK\n"
 
 
-def test_a_long_answer_is_not_copied_for_each_line() -> None:
+def test_a_long_reply_is_not_copied_for_each_line() -> None:
     call = received(Journal())
     start = time.process_time()
     for _ in range(10_000):
         call.add(b"x" * 1000)
-    assert time.process_time() - start < 1, "it takes 5 ms; with copies 10 s"
+    assert time.process_time() - start < 1, "it takes 5 ms; with copies, 10 s"
     assert len(call.sent) == 10_000_000
 
 
-def test_of_a_long_answer_the_end_may_be_enough() -> None:
+def test_only_the_last_lines_of_a_reply_may_be_kept() -> None:
     journal = Journal(keep_all_lines=False)
     call = received(journal)
     for _ in range(3):
@@ -202,7 +202,7 @@ def test_of_a_long_answer_the_end_may_be_enough() -> None:
     assert (call.sent, call.code) == (b"a ERR busy\n", "busy")
 
 
-def test_a_replay_is_no_call() -> None:
+def test_a_repeat_is_no_call() -> None:
     journal = Journal()
     journal.ended(received(journal), REPLIED, b"a OK\n", 1)
     journal.ended(received(journal), REPLAYED, b"a OK\n", 2)
@@ -210,43 +210,43 @@ def test_a_replay_is_no_call() -> None:
     assert len(journal.calls) == 2
 
 
-def test_who_waits_is_told_once() -> None:
+def test_a_waiter_is_notified_once() -> None:
     journal = Journal()
-    told: list[str] = []
+    notified: list[str] = []
     received(journal)
-    for service, wanted in ((None, 1), ("price", 3), (None, 3), ("other", 1), ("price", 9)):
-        journal.add_waiter(service, wanted, partial(told.append, f"{service} {wanted}"))
-    assert told == ["None 1"], "it had come already"
+    for service, expected in ((None, 1), ("price", 3), (None, 3), ("other", 1), ("price", 9)):
+        journal.add_waiter(service, expected, partial(notified.append, f"{service} {expected}"))
+    assert notified == ["None 1"], "it had happened already"
     journal.received("udp", PEER, None, b"a", None, 0)
     journal.received(
         "udp", PEER, None, b"a CALL price", readable_request(b"a CALL price"), 0, REPLAYED
     )
     received(journal)
-    assert told == ["None 1"]
+    assert notified == ["None 1"]
     received(journal)
-    assert told == ["None 1", "price 3", "None 3"]
+    assert notified == ["None 1", "price 3", "None 3"]
     assert len(journal.waiters) == 2
     journal.end()
-    assert told[3:] == ["other 1", "price 9"]
+    assert notified[3:] == ["other 1", "price 9"]
     assert not journal.waiters
-    journal.add_waiter("price", 99, lambda: told.append("at once: nothing comes any more"))
-    assert len(told) == 6
+    journal.add_waiter("price", 99, lambda: notified.append("at once: nothing more will happen"))
+    assert len(notified) == 6
 
 
-def test_who_waits_while_it_is_emptied_waits_for_all_of_them_again() -> None:
+def test_clear_restarts_the_count_of_a_waiter() -> None:
     journal = Journal()
-    told: list[int] = []
-    watch = journal.add_waiter("price", 2, lambda: told.append(1))
+    notified: list[int] = []
+    waiter = journal.add_waiter("price", 2, lambda: notified.append(1))
     received(journal)
     journal.clear()
     received(journal)
-    assert (watch.missing, told) == (1, [])
+    assert (waiter.missing, notified) == (1, [])
     received(journal)
-    assert (watch.missing, told) == (0, [1])
-    journal.waiters.remove(watch)
+    assert (waiter.missing, notified) == (0, [1])
+    journal.waiters.remove(waiter)
 
 
-def test_the_picture() -> None:
+def test_transcript() -> None:
     journal = Journal()
     connection = journal.opened(PEER, 0)
     call = received(journal, b"a CALL price x", connection, 0.001)
@@ -273,7 +273,7 @@ def test_the_picture() -> None:
     ]
 
 
-def test_an_empty_picture_and_ipv6() -> None:
+def test_an_empty_transcript_and_an_ipv6_address() -> None:
     journal = Journal()
     assert transcript(journal) == "          (nothing has happened)"
     journal.opened(("::1", 5000), 0)

@@ -1,4 +1,4 @@
-"""The file of a recording: what it begins with, and what befalls it."""
+"""The file of a recording: its first line, errors, and reopening."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_new_file(tmp_path: Path) -> None:
     assert answers(path) == [b"1", b"2"]
 
 
-def test_a_recording_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_recording_is_continued(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl"
     record(path, b"1")
     record(path, b"2")
@@ -56,7 +56,7 @@ def test_a_recording_is_gone_on_with(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 100_000])
-def test_a_broken_last_line_is_cut_off_first(tmp_path: Path, length: int) -> None:
+def test_an_incomplete_last_line_is_cut_off(tmp_path: Path, length: int) -> None:
     path = tmp_path / "calls.jsonl"
     record(path, b"1")
     with path.open("ab") as file:
@@ -66,17 +66,17 @@ def test_a_broken_last_line_is_cut_off_first(tmp_path: Path, length: int) -> Non
 
 
 @pytest.mark.parametrize("text", ["my thesis\n", "{}", '{"event": "began", "format": 2}\n'])
-def test_a_file_that_is_no_recording_is_left_as_it_is(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_no_recording_is_not_changed(tmp_path: Path, text: str) -> None:
     path = tmp_path / "thesis.txt"
     path.write_text(text)
     with pytest.raises(CannotRecordError) as raised:
         RecordFile(path, "test/1")
-    told = "the file exists and is not a recording"
-    assert str(raised.value) == f"cannot record to {path}: {told}"
+    reason = "the file exists and is not a recording"
+    assert str(raised.value) == f"cannot record to {path}: {reason}"
     assert path.read_text() == text
 
 
-def test_two_do_not_record_to_one_file(tmp_path: Path) -> None:
+def test_a_file_has_one_writer(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl"
     with (
         RecordFile(path, "test/1"),
@@ -88,24 +88,24 @@ def test_two_do_not_record_to_one_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "says"),
+    ("path", "message"),
     [
         ("/dev/full", "cannot record to /dev/full: No space left on device"),
         ("/dev", "cannot record to /dev: Is a directory"),
         ("/nowhere/calls.jsonl", "cannot record to /nowhere/calls.jsonl: No such file or direc"),
     ],
 )
-def test_what_cannot_be_written_is_told_at_once(path: str, says: str) -> None:
+def test_an_unusable_path_is_refused_at_once(path: str, message: str) -> None:
     before = sorted(Path("/proc/self/fd").iterdir())
     with pytest.raises(CannotRecordError) as raised:
         RecordFile(Path(path), "test/1")
-    assert str(raised.value).startswith(says)
+    assert str(raised.value).startswith(message)
     assert sorted(Path("/proc/self/fd").iterdir()) == before
 
 
 @contextlib.contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """No file of this process grows beyond so many bytes: pytest's report is one, perhaps."""
+    """Limit the size of every file that this process writes, pytest's report included."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -114,7 +114,7 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_that_fills_up_ends_the_recording_and_nothing_else(
+def test_a_full_disk_ends_the_recording_only(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "calls.jsonl"
@@ -127,7 +127,7 @@ def test_a_disk_that_fills_up_ends_the_recording_and_nothing_else(
     assert 0 < len(found) < 100
 
 
-def test_a_pipe_that_nobody_reads(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_pipe_ends_the_recording(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     with caplog.at_level(logging.ERROR):
@@ -138,7 +138,7 @@ def test_a_pipe_that_nobody_reads(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 # ---- reopened ----------------------------------------------------------------------------------
 
 
-def test_a_recording_that_was_renamed_goes_on_in_a_new_file(tmp_path: Path) -> None:
+def test_after_a_rename_a_new_file_is_begun(tmp_path: Path) -> None:
     path, old = tmp_path / "calls.jsonl", tmp_path / "calls.jsonl.1"
     journal = Journal()
     with RecordFile(path, "test/1") as file:
@@ -153,7 +153,7 @@ def test_a_recording_that_was_renamed_goes_on_in_a_new_file(tmp_path: Path) -> N
     assert path.read_text().splitlines()[0] == old.read_text().splitlines()[0]
 
 
-def test_a_recording_that_is_where_it_was_goes_on(tmp_path: Path) -> None:
+def test_an_unmoved_recording_is_continued(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl"
     journal = Journal()
     with RecordFile(path, "test/1") as file:
@@ -168,7 +168,7 @@ def test_a_recording_that_is_where_it_was_goes_on(tmp_path: Path) -> None:
     assert answers(path) == [b"3"]
 
 
-def test_where_it_cannot_be_reopened_it_goes_on_in_the_old_file(tmp_path: Path) -> None:
+def test_if_reopening_fails_the_old_file_is_continued(tmp_path: Path) -> None:
     path, old = tmp_path / "calls.jsonl", tmp_path / "calls.jsonl.1"
     journal = Journal()
     with RecordFile(path, "test/1") as file:
@@ -182,7 +182,7 @@ def test_where_it_cannot_be_reopened_it_goes_on_in_the_old_file(tmp_path: Path) 
     assert path.read_text() == "my thesis\n"
 
 
-def test_a_recording_that_has_ended_begins_again(tmp_path: Path) -> None:
+def test_a_recording_that_ended_restarts(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl"
     journal = Journal()
     with largest_file(1000), RecordFile(path, "test/1") as file:

@@ -1,4 +1,4 @@
-"""A tap: requests and answers told apart, whatever passes."""
+"""A tap: which reply belongs to which request, whatever a proxy relays."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from esps_portal.journal import tap as tapping
+from esps_portal.journal import tap as tap_module
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.tap import DatagramTap, StreamTap
 
@@ -15,7 +15,7 @@ PEER = ("127.0.0.1", 5000)
 
 
 class Stream:
-    """A tap, and what the journal has of it."""
+    """A tap and its journal."""
 
     def __init__(self) -> None:
         self.journal = Journal()
@@ -35,7 +35,7 @@ class Stream:
         return [(call.tag, call.state, call.sent) for call in self.journal.calls]
 
 
-def test_answers_in_any_order_are_told_apart() -> None:
+def test_replies_in_any_order() -> None:
     stream = Stream()
     stream.portal(b"* ESPS/1 test/1\n")
     stream.client(b"a CALL drip 2 0\nb PING\r\n\n\r\nc CALL fail x-no\n")
@@ -51,66 +51,72 @@ def test_answers_in_any_order_are_told_apart() -> None:
 
 def test_in_any_pieces() -> None:
     asked, answered = b"a CALL echo 1\nb PING\n", b"* ESPS/1 x\na DATA 1\na OK 1\nb OK\n"
-    whole = Stream()
-    whole.client(asked)
-    whole.portal(answered)
+    at_once = Stream()
+    at_once.client(asked)
+    at_once.portal(answered)
     pieces = Stream()
-    for octet in asked:
-        pieces.client(bytes((octet,)))
-    for octet in answered:
-        pieces.portal(bytes((octet,)))
-    assert pieces.close() == whole.close()
+    for byte in asked:
+        pieces.client(bytes((byte,)))
+    for byte in answered:
+        pieces.portal(bytes((byte,)))
+    assert pieces.close() == at_once.close()
 
 
-def test_lines_that_are_no_requests_have_their_answers() -> None:
+@pytest.mark.parametrize(
+    ("requests", "replies", "calls"),
+    [
+        pytest.param(
+            b"a  PING\n\xff\x00\nb PING\n",
+            b"a ERR bad-line\n* ERR bad-line\nb OK\n",
+            [
+                ("a", "replied", b"a ERR bad-line\n"),
+                ("", "replied", b"* ERR bad-line\n"),
+                ("b", "replied", b"b OK\n"),
+            ],
+            id="lines that are no requests",
+        ),
+        pytest.param(
+            b"a CALL delay 10\na PING\n",
+            b"* ERR tag-in-use a\na OK\n",
+            [("a", "replied", b"a OK\n"), ("a", "replied", b"* ERR tag-in-use a\n")],
+            id="a tag in use",
+        ),
+        pytest.param(
+            b"a CALL count\na CALL count\n",
+            b"a OK 1\na OK 2\n",
+            [("a", "replied", b"a OK 1\n"), ("a", "replied", b"a OK 2\n")],
+            id="a tag that is used again before its reply has come",
+        ),
+        pytest.param(
+            b"a CALL stall\nb CALL delay 9\nc CANCEL b\nd CALL drip 9 9\ne PI",
+            b"b ERR cancelled\nc OK\nd DATA 1\n",
+            [
+                ("a", "aborted", b""),
+                ("b", "aborted", b"b ERR cancelled\n"),
+                ("c", "replied", b"c OK\n"),
+                ("d", "aborted", b"d DATA 1\n"),
+            ],
+            id="requests without a reply",
+        ),
+        pytest.param(
+            b"a PING\n",
+            b"z OK\n\xff\xfe\n* ERR bad-line\n* ERR tag-in-use z\nnonsense\na OK\n",
+            [("a", "replied", b"a OK\n")],
+            id="lines that are no replies",
+        ),
+    ],
+)
+def test_each_request_has_its_reply(
+    requests: bytes, replies: bytes, calls: list[tuple[str, str, bytes]]
+) -> None:
     stream = Stream()
-    stream.client(b"a  PING\n\xff\x00\nb PING\n")
-    stream.portal(b"a ERR bad-line\n* ERR bad-line\nb OK\n")
-    assert stream.close() == [
-        ("a", "replied", b"a ERR bad-line\n"),
-        ("", "replied", b"* ERR bad-line\n"),
-        ("b", "replied", b"b OK\n"),
-    ]
+    stream.client(requests)
+    stream.portal(replies)
+    assert stream.close() == calls
 
 
-def test_a_tag_that_was_in_use() -> None:
-    stream = Stream()
-    stream.client(b"a CALL delay 10\na PING\n")
-    stream.portal(b"* ERR tag-in-use a\na OK\n")
-    assert stream.close() == [
-        ("a", "replied", b"a OK\n"),
-        ("a", "replied", b"* ERR tag-in-use a\n"),
-    ]
-
-
-def test_a_tag_that_is_used_again_before_its_answer_was_seen() -> None:
-    stream = Stream()
-    stream.client(b"a CALL count\na CALL count\n")
-    stream.portal(b"a OK 1\na OK 2\n")
-    assert stream.close() == [("a", "replied", b"a OK 1\n"), ("a", "replied", b"a OK 2\n")]
-
-
-def test_what_has_no_answer_was_aborted() -> None:
-    stream = Stream()
-    stream.client(b"a CALL stall\nb CALL delay 9\nc CANCEL b\nd CALL drip 9 9\ne PI")
-    stream.portal(b"b ERR cancelled\nc OK\nd DATA 1\n")
-    assert stream.close() == [
-        ("a", "aborted", b""),
-        ("b", "aborted", b"b ERR cancelled\n"),
-        ("c", "replied", b"c OK\n"),
-        ("d", "aborted", b"d DATA 1\n"),
-    ]
-
-
-def test_what_no_portal_says_is_passed_over() -> None:
-    stream = Stream()
-    stream.client(b"a PING\n")
-    stream.portal(b"z OK\n\xff\xfe\n* ERR bad-line\n* ERR tag-in-use z\nnonsense\na OK\n")
-    assert stream.close() == [("a", "replied", b"a OK\n")]
-
-
-def test_a_line_that_is_too_long_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tapping, "_MAX_LINE", 100)
+def test_a_line_that_is_too_long_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tap_module, "_MAX_LINE", 100)
     stream = Stream()
     stream.client(b"a PING %b\nb PING\nc PING\n" % (b"x" * 200))
     stream.portal(b"a ERR too-long\nb OK %b\nc OK\n" % (b"x" * 200))
@@ -125,7 +131,7 @@ def test_a_line_that_is_too_long_to_keep(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_memory_is_bounded(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, whose: str
 ) -> None:
-    monkeypatch.setattr(tapping, "_MAX_HELD", 10_000)
+    monkeypatch.setattr(tap_module, "_MAX_HELD", 10_000)
     stream = Stream()
     stream.client(b"a CALL chargen 1000\n")
     with caplog.at_level(logging.WARNING):
@@ -141,8 +147,8 @@ def test_memory_is_bounded(
     assert {state for _, state, _ in stream.close()} == {"aborted"}
 
 
-def test_what_was_answered_is_held_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tapping, "_MAX_HELD", 10_000)
+def test_answered_requests_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tap_module, "_MAX_HELD", 10_000)
     stream = Stream()
     for _ in range(1000):
         stream.client(b"a CALL chargen 2\n\xff\n")
@@ -154,7 +160,7 @@ def test_what_was_answered_is_held_no_longer(monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Datagrams:
-    """A tap, and what the journal has of it."""
+    """A tap and its journal."""
 
     def __init__(self) -> None:
         self.journal = Journal()
@@ -171,7 +177,7 @@ class Datagrams:
         return [(call.tag, call.state, call.sent) for call in self.journal.calls]
 
 
-def test_a_datagram_and_its_answer() -> None:
+def test_a_datagram_and_its_reply() -> None:
     udp = Datagrams()
     udp.client(b"a CALL drip 1 0 ####\n")
     assert udp.tap.is_waiting
@@ -181,7 +187,7 @@ def test_a_datagram_and_its_answer() -> None:
     assert udp.journal.calls[0].transport == "udp"
 
 
-def test_what_is_sent_again_is_no_call() -> None:
+def test_a_repeat_is_no_call() -> None:
     udp = Datagrams()
     udp.client(b"a CALL count\n")
     udp.client(b"a CALL count ##\n")
@@ -195,7 +201,7 @@ def test_what_is_sent_again_is_no_call() -> None:
     assert udp.calls()[-1] == ("a", "replied", b"* ERR tag-in-use a\n")
 
 
-def test_a_tag_that_another_request_has_in_flight() -> None:
+def test_a_udp_tag_in_use() -> None:
     udp = Datagrams()
     udp.client(b"a CALL delay 9\n")
     udp.client(b"a CALL count\n")
@@ -204,10 +210,10 @@ def test_a_tag_that_another_request_has_in_flight() -> None:
     assert [sent for *_, sent in udp.calls()] == [b"a OK\n", b"* ERR tag-in-use a\n"]
 
 
-def test_it_is_said_once_that_no_more_is_recorded(
+def test_the_end_of_recording_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(tapping, "_MAX_HELD", 2000)
+    monkeypatch.setattr(tap_module, "_MAX_HELD", 2000)
     stream = Stream()
     stream.client(b"a PING\n" * 100)
     stream.client(b"b PING\n" * 100)
@@ -227,12 +233,12 @@ def test_datagrams_that_are_no_requests() -> None:
     assert [state for _, state, _ in udp.calls()] == ["aborted"] * 3 + ["replied"] * 2
 
 
-def test_what_is_never_answered_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_without_a_reply_are_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
     udp = Datagrams()
     udp.client(b"a PING\n")
     udp.tap.from_client(b"b PING\n", 100)
     assert [state for _, state, _ in udp.calls()] == ["aborted", "received"]
-    monkeypatch.setattr(tapping, "_MAX_PENDING", 3)
+    monkeypatch.setattr(tap_module, "_MAX_PENDING", 3)
     for number in range(10):
         udp.tap.from_client(b"c%d PING\n" % number, 100)
     assert [state for _, state, _ in udp.calls()][-3:] == ["received"] * 3
@@ -241,8 +247,8 @@ def test_what_is_never_answered_is_forgotten(monkeypatch: pytest.MonkeyPatch) ->
     assert not udp.tap.is_waiting
 
 
-def test_of_what_was_answered_so_much_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tapping, "_MAX_ANSWERED", 2)
+def test_the_last_answered_requests_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tap_module, "_MAX_ANSWERED", 2)
     udp = Datagrams()
     for tag in (b"a", b"b", b"c", b"a", b"c"):
         udp.client(tag + b" PING\n")

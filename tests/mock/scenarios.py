@@ -1,4 +1,4 @@
-"""A scenario with every key in it, as `dump` writes it, and portals to apply one to."""
+"""A scenario that has every key, as `dump` writes it, and portals to apply it to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from esps_portal import Limits
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.services.builtin_portal import builtin_portal
 
-WHOLE = """\
+EVERY_KEY = """\
 [limits]
 max_in_flight = 8
 idle = 30.0

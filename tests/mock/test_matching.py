@@ -1,4 +1,4 @@
-"""What arguments a stub answers to, and in which words it says that it does not."""
+"""Which arguments match, and how differences are described."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_matching(matchers: tuple[Any, ...], args: tuple[bytes, ...], matches: b
 
 
 @pytest.mark.parametrize(
-    ("matchers", "args", "words"),
+    ("matchers", "args", "expected"),
     [
         (("a", "b"), (b"a", b"c"), ["argument 2 is 'c', not 'b'"]),
         (("a",), (), ["it has no arguments, not 1"]),
@@ -68,8 +68,10 @@ def test_matching(matchers: tuple[Any, ...], args: tuple[bytes, ...], matches: b
         (("a",), (b"\xff",), [r"argument 1 is b'\xff', not 'a'"]),
     ],
 )
-def test_what_differs(matchers: tuple[Any, ...], args: tuple[bytes, ...], words: list[str]) -> None:
-    assert ArgsMatcher.of(matchers).differences(args) == words
+def test_differences(
+    matchers: tuple[Any, ...], args: tuple[bytes, ...], expected: list[str]
+) -> None:
+    assert ArgsMatcher.of(matchers).differences(args) == expected
 
 
 def test_a_predicate_that_raises_does_not_match() -> None:
@@ -79,10 +81,10 @@ def test_a_predicate_that_raises_does_not_match() -> None:
     assert difference.startswith("argument 1 is 'four', not <<lambda>> (ValueError: invalid")
 
 
-@pytest.mark.parametrize("nothing", [1, None, 1.5, ["x"], object()])
-def test_what_cannot_stand_for_an_argument(nothing: object) -> None:
-    with pytest.raises(TypeError, match=type(nothing).__name__):
-        ArgsMatcher.of((nothing,))  # type: ignore[arg-type]
+@pytest.mark.parametrize("wrong", [1, None, 1.5, ["x"], object()])
+def test_what_cannot_match_an_argument(wrong: object) -> None:
+    with pytest.raises(TypeError, match=type(wrong).__name__):
+        ArgsMatcher.of((wrong,))  # type: ignore[arg-type]
 
 
 def test_any_args_comes_last() -> None:
@@ -90,7 +92,7 @@ def test_any_args_comes_last() -> None:
         ArgsMatcher.of((ANY_ARGS, "x"))
 
 
-def test_as_a_person_reads_it() -> None:
+def test_as_text() -> None:
     pattern = ArgsMatcher.of(("a", ANY, re.compile("x+"), starts_with_a, ANY_ARGS))
     assert str(pattern) == "'a' ANY /x+/ <starts_with_a> ..."
     assert repr(ANY_ARGS) == "ANY_ARGS"
@@ -98,7 +100,7 @@ def test_as_a_person_reads_it() -> None:
     assert "\n" not in describe_argument(b"a\nb")
 
 
-def test_a_predicate_is_no_coroutine_function() -> None:
+def test_an_async_predicate_is_refused() -> None:
     async def is_a(arg: bytes) -> bool:
         return arg == b"a"
 

@@ -1,4 +1,4 @@
-"""A fault that never struck: which ones are judged, and what is said of the nearest unit."""
+"""A fault that never struck: which ones are a problem, and how the nearest miss is described."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from esps_portal.faults.fault import Fault, FaultRegistry, FaultTarget
+from esps_portal.faults.fault import Fault, FaultTarget
+from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.fault_types import FAULT_TYPES
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.journal.journal import Journal
@@ -39,7 +40,7 @@ PING, ECHO, PRICE = b"a PING", b"a CALL echo hi", b"a CALL pirce sku-1"
 
 
 @pytest.mark.parametrize(
-    ("kind", "given", "units", "why"),
+    ("kind", "given", "targets", "why"),
     [
         ("reset", {}, [], "selected 0 times; no request came after it was placed"),
         ("reset", {}, [connection(1)], "no request came after it was placed"),
@@ -107,33 +108,33 @@ PING, ECHO, PRICE = b"a PING", b"a CALL echo hi", b"a CALL pirce sku-1"
         ),
     ],
 )
-def test_why(kind: str, given: dict[str, Any], units: list[FaultTarget], why: str) -> None:
+def test_the_reason(kind: str, given: dict[str, Any], targets: list[FaultTarget], why: str) -> None:
     script = Script()
     fault = script.faults.place(Fault.create(kind, **given))
-    for unit in units:
-        script.faults.for_target(unit)
-    (finding,) = find_problems(script)
-    first, second = finding.splitlines()
+    for target in targets:
+        script.faults.for_target(target)
+    (problem,) = find_problems(script)
+    first, second = problem.splitlines()
     assert first == f"fault never struck: {fault}"
     assert second.startswith("    selected ")
     assert second.endswith(why)
 
 
-def test_an_earlier_fault_took_it() -> None:
+def test_an_earlier_fault_struck_it() -> None:
     script = Script()
     earlier, later = (script.faults.place(Fault.create(kind)) for kind in ("close", "reset"))
-    taker = script.faults.for_target(call(ECHO))
-    assert taker is earlier
+    striking = script.faults.for_target(call(ECHO))
+    assert striking is earlier
     FaultPlan(earlier).line(b"a OK\n", final=True)
-    (finding,) = find_problems(script)
-    assert finding.splitlines() == [
+    (problem,) = find_problems(script)
+    assert problem.splitlines() == [
         "fault never struck: reset",
         "    selected 1 time; nearest: echo 'hi' (tcp #1): an earlier fault struck it",
     ]
     assert later.selected == 1
 
 
-def test_removed_before_anything_came() -> None:
+def test_removed_before_any_request() -> None:
     script = Script()
     fault = script.faults.place(Fault.create("reset"))
     script.faults.remove(fault)
@@ -179,7 +180,7 @@ def test_a_reply_is_struck_once_however_many_lines_it_has(
         ("oversize", {"bytes": 9}, b"a OK xyz\n", 9),
     ],
 )
-def test_what_changes_nothing_has_not_struck(
+def test_a_fault_that_changes_nothing_has_not_struck(
     kind: str, given: dict[str, Any], reply: bytes, size: int
 ) -> None:
     faults = FaultRegistry()
@@ -201,7 +202,7 @@ def test_what_changes_nothing_has_not_struck(
 
 
 @pytest.mark.parametrize("given", [{"chance": 0}, {"chance": 1}, {"chance": 0.5, "seed": 3}])
-def test_chance_need_not_strike(given: dict[str, Any]) -> None:
+def test_a_fault_by_chance_need_not_strike(given: dict[str, Any]) -> None:
     script = Script()
     fault = script.faults.place(Fault.create("reset", **given))
     assert find_problems(script) == []
@@ -210,7 +211,7 @@ def test_chance_need_not_strike(given: dict[str, Any]) -> None:
     assert f"fault by chance, struck 0 times: {fault}" in problem_report(script, [])
 
 
-def test_optional_need_not_strike() -> None:
+def test_an_optional_fault_need_not_strike() -> None:
     script = Script()
     fault = script.faults.place(Fault.create("reset"))
     script.faults.remove(fault)
@@ -226,18 +227,18 @@ def test_times_is_an_upper_bound() -> None:
     assert find_problems(script) == []
 
 
-def test_what_strikes_after_it_was_removed_has_struck() -> None:
+def test_a_strike_after_removal_counts() -> None:
     script = Script()
     fault = script.faults.place(Fault.create("reset"))
-    taker = script.faults.for_target(call(ECHO))
+    striking = script.faults.for_target(call(ECHO))
     script.faults.remove(fault)
     assert len(find_problems(script)) == 1
-    assert taker is fault
+    assert striking is fault
     FaultPlan(fault).line(b"a OK\n", final=True)
     assert find_problems(script) == []
 
 
-def test_to_clear_is_to_forget() -> None:
+def test_clear_forgets_all_faults() -> None:
     script = Script()
     script.faults.remove(script.faults.place(Fault.create("reset")))
     script.faults.place(Fault.create("close"))
@@ -247,7 +248,7 @@ def test_to_clear_is_to_forget() -> None:
     assert "fault by chance" not in problem_report(script, [])
 
 
-def test_of_many_that_were_removed_the_last_are_kept() -> None:
+def test_the_last_removed_faults_are_kept() -> None:
     """A server with a control port may run for weeks."""
     script = Script()
     for number in range(1, 301):

@@ -1,4 +1,4 @@
-"""A scenario, read and applied: to a portal, and to one that a test suite has."""
+"""A scenario, read and applied to a portal, and to the portal of a test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from esps_portal.mock.scenario_writing import scenario_to_toml
 from esps_portal.mock.stubs import Stub
 from esps_portal.protocol.messages import ERR, OK
 from esps_portal.testing import serve_in_thread
-from tests.mock.scenarios import WHOLE, portal
+from tests.mock.scenarios import EVERY_KEY, portal
 
 
 def placed(toml: str) -> Stub:
@@ -30,12 +30,12 @@ def placed(toml: str) -> Stub:
     return stub
 
 
-def test_every_key_arrives() -> None:
-    scenario = read_scenario_toml(WHOLE)
+def test_every_key_is_read() -> None:
+    scenario = read_scenario_toml(EVERY_KEY)
     price, flaky, bare = scenario.stubs
     assert price.service == "price"
-    exact, anything, text, octets, pattern, rest = price.args
-    assert (exact, anything, octets, rest) == (b"a", ANY, b"\xff", ANY_ARGS)
+    exact, anything, text, raw, pattern, rest = price.args
+    assert (exact, anything, raw, rest) == (b"a", ANY, b"\xff", ANY_ARGS)
     assert isinstance(text, re.Pattern)
     assert text.pattern == "[0-9]+"
     assert isinstance(pattern, re.Pattern)
@@ -54,7 +54,7 @@ def test_every_key_arrives() -> None:
     assert [fault.kind for fault in scenario.faults] == ["reset", "slice"]
 
 
-def test_a_stub_is_the_one_that_a_chain_would_make() -> None:
+def test_a_stub_is_the_same_as_from_a_chain() -> None:
     ours = placed(
         'stubs = [{service = "x", args = ["a", {any = true}], more_args = true, optional = true,'
         ' answers = [{data = ["1", {delay = 0.5}], delay = 1, fail = ["busy", "now"], times = 2},'
@@ -67,13 +67,13 @@ def test_a_stub_is_the_one_that_a_chain_would_make() -> None:
     assert ours.is_optional
 
 
-def test_a_fault_is_the_one_that_a_call_would_make() -> None:
-    reset, _ = read_scenario_toml(WHOLE).faults
-    said = {"service": "echo", "transport": "tcp", "connection": [1, 3], "request": 2}
-    assert str(reset.make()) == str(Fault.create("reset", **said, when="before", times=3))
+def test_a_fault_is_the_same_as_from_a_call() -> None:
+    reset, _ = read_scenario_toml(EVERY_KEY).faults
+    options = {"service": "echo", "transport": "tcp", "connection": [1, 3], "request": 2}
+    assert str(reset.make()) == str(Fault.create("reset", **options, when="before", times=3))
 
 
-def test_limits_are_named_with_either_line() -> None:
+def test_limits_have_hyphens_or_underscores() -> None:
     plain = {"limits": {"max-line": 1024, "max_in_flight": 2, "idle": 1}}
     assert read_scenario(plain).limits == {"max_line": 1024, "max_in_flight": 2, "idle": 1.0}
 
@@ -81,7 +81,7 @@ def test_limits_are_named_with_either_line() -> None:
 # ---- on a portal -------------------------------------------------------------------------------
 
 
-def test_an_answer_that_no_line_holds() -> None:
+def test_an_answer_that_is_too_long_for_a_line() -> None:
     long = "x" * 600
     for toml, path in [
         (f'stubs = [{{service = "a", reply = "{long}"}}]', "stubs[0]"),
@@ -96,11 +96,11 @@ def test_an_answer_that_no_line_holds() -> None:
             ScenarioError, match=re.escape(f"{path}: this answer would be a line of")
         ):
             read_scenario_toml(f'{toml}\nfaults = [{{fault = "reset"}}]').apply(scripted)
-        assert not scripted.script.stubs.all, "all of it, or nothing"
+        assert not scripted.script.stubs.all, "all of it or nothing"
         assert not scripted.script.faults.in_force
 
 
-def test_limits_are_for_a_portal_that_starts() -> None:
+def test_limits_of_a_running_portal_cannot_change() -> None:
     scenario = read_scenario_toml("limits = {idle = 30}")
     with pytest.raises(ScenarioError, match=r"^limits\.idle: a portal gets its limits when it st"):
         scenario.apply(portal())
@@ -108,7 +108,7 @@ def test_limits_are_for_a_portal_that_starts() -> None:
 
 
 def test_a_scenario_may_be_applied_twice() -> None:
-    scenario, scripted = read_scenario_toml(WHOLE), portal(max_in_flight=8, idle=30)
+    scenario, scripted = read_scenario_toml(EVERY_KEY), portal(max_in_flight=8, idle=30)
     scenario.apply(scripted)
     for stub in scripted.script.stubs.all:
         stub.reply("more")
@@ -118,7 +118,7 @@ def test_a_scenario_may_be_applied_twice() -> None:
     assert len({id(fault) for fault in scripted.script.faults.in_force}) == 4
 
 
-def test_a_seed_that_was_drawn_is_dumped() -> None:
+def test_a_random_seed_is_dumped() -> None:
     for kind in ("reset", "garbage"):  # garbage has a seed of its own, and it is the same
         scripted = portal()
         (fault,) = Scenario(faults=(PlannedFault(kind, {"chance": 0.5}),)).apply(scripted)

@@ -1,4 +1,4 @@
-"""What is wrong with a scenario, named by its key."""
+"""Errors in a scenario name the key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from esps_portal.mock.scenario_reading import (
     read_stub,
 )
 
-WRONG = [
+CASES = [
     ("stub = []", "stub: unknown key; choose from stubs, faults, limits"),
     ("stubs = 1", "stubs: must be a list, got 1"),
     ("stubs = [1]", "stubs[0]: must be a table of keys and values, got 1"),
@@ -149,7 +149,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("toml", "says"), WRONG)
+@pytest.mark.parametrize(("toml", "says"), CASES)
 def test_an_error_names_its_key(toml: str, says: str) -> None:
     with pytest.raises(ScenarioError) as caught:
         read_scenario_toml(toml)
@@ -168,12 +168,12 @@ def test_an_error_names_its_key(toml: str, says: str) -> None:
         ('{"a": 1, "b": {"c": 1, "c": 2}}', 'not JSON: duplicate key "c"'),
     ],
 )
-def test_json_that_is_none(text: str | bytes, says: str) -> None:
+def test_text_that_is_not_json(text: str | bytes, says: str) -> None:
     with pytest.raises(ScenarioError, match=re.escape(says)):
         read_json(text)
 
 
-def test_half_a_surrogate_pair_is_no_text() -> None:
+def test_an_unpaired_surrogate_is_refused() -> None:
     with pytest.raises(ScenarioError, match=r"^reply: must be text without unpaired"):
         read_stub(read_json('{"service": "a", "reply": "\\ud800"}'))
     with pytest.raises(ScenarioError, match=r"^service: must be a name"):
@@ -205,9 +205,9 @@ keys = st.sampled_from(
 
 
 @given(json_values | st.dictionaries(keys, json_values, max_size=4))
-def test_whatever_it_is_it_is_read_or_refused(value: object) -> None:
+def test_any_value_is_read_or_refused(value: object) -> None:
     for read in (read_scenario, read_stub, read_fault):
         try:
             read(value)
         except ScenarioError as error:
-            assert str(error)  # noqa: PT017 - nothing else may leave it
+            assert str(error)  # noqa: PT017 - no other exception may leave it

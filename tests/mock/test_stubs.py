@@ -1,4 +1,4 @@
-"""Stubs: chains of answers, whose turn it is, and what is wrong with a chain."""
+"""Stubs: the order of their answers, errors of a chain, and which stub answers a call."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from esps_portal.mock.matching import ANY_ARGS, Matcher
+from esps_portal.mock.stub_registry import Mismatch, StubRegistry
 from esps_portal.mock.stubs import (
-    Mismatch,
     Stub,
     StubError,
-    StubRegistry,
     describe_call,
     describe_stub,
 )
@@ -26,15 +25,15 @@ def lines(stub: Stub, count: int) -> list[bytes]:
     return [stub.take().final(b"t").encode() for _ in range(count)]
 
 
-def test_alone_it_says_ok() -> None:
+def test_a_bare_stub_replies_ok() -> None:
     assert lines(stub(), 2) == [b"t OK\n", b"t OK\n"]
 
 
-def test_the_last_answer_goes_on() -> None:
+def test_the_last_answer_is_repeated() -> None:
     assert lines(stub().reply("9.99"), 3) == [b"t OK 9.99\n"] * 3
 
 
-def test_one_after_the_other() -> None:
+def test_answers_come_in_order() -> None:
     chain = stub().fail("busy", "later").times(2).reply("a", b"\xff").reply()
     assert lines(chain, 6) == [
         b"t ERR busy later\n",
@@ -46,7 +45,7 @@ def test_one_after_the_other() -> None:
     ]
 
 
-def test_steps_come_in_the_order_in_which_they_were_said() -> None:
+def test_steps_come_in_order() -> None:
     answer = stub().data("1").delay(0.5).data("2", "3").reply("x").then_close().take()
     assert answer.steps == [(b"1",), 0.5, (b"2", b"3")]
     assert answer.final(b"t").encode() == b"t OK x\n"
@@ -65,12 +64,12 @@ def test_data_alone_ends_with_ok() -> None:
     assert stub().data("1").take().final(b"t").encode() == b"t OK\n"
 
 
-def test_after_stands_on_either_side() -> None:
+def test_delay_may_follow_or_precede_the_reply() -> None:
     assert stub().reply("x").delay(1).take() == stub().delay(1).reply("x").take()
     assert stub().delay(1).take().steps == [1.0]
 
 
-def test_whether_it_is_instant_changes_with_the_turn() -> None:
+def test_whether_the_next_answer_is_immediate() -> None:
     chain = stub().reply().data("1").reply()
     assert chain.is_next_immediate
     chain.take()
@@ -78,7 +77,7 @@ def test_whether_it_is_instant_changes_with_the_turn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("chain", "wanted"),
+    ("chain", "expected_uses"),
     [
         (stub, 1),
         (lambda: stub().reply(), 1),
@@ -87,15 +86,15 @@ def test_whether_it_is_instant_changes_with_the_turn() -> None:
         (lambda: stub().reply().reply().reply(), 3),
     ],
 )
-def test_satisfied_once_each_answer_was_given(chain: Callable[[], Stub], wanted: int) -> None:
+def test_satisfied_once_each_answer_is_given(chain: Callable[[], Stub], expected_uses: int) -> None:
     one = chain()
-    for _ in range(wanted):
+    for _ in range(expected_uses):
         assert not one.is_satisfied
         one.take()
     assert one.is_satisfied
 
 
-def test_exhausted_only_where_times_says_so() -> None:
+def test_exhausted_only_if_the_last_answer_has_times() -> None:
     endless, counted = stub().reply().times(2).reply(), stub().reply().reply().times(2)
     for _ in range(3):
         assert not endless.is_exhausted
@@ -112,7 +111,7 @@ def test_optional() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"),
+    ("wrong", "message"),
     [
         (lambda: stub("Price"), "'Price' is not a name"),
         (lambda: stub(""), "is not a name"),
@@ -137,10 +136,10 @@ def test_optional() -> None:
         (lambda: stub().fail("busy", "x" * 500), "max_line is 512"),
     ],
 )
-def test_what_it_cannot_do(wrong: Callable[[], Stub], words: str) -> None:
+def test_a_wrong_chain_names_what_is_wrong(wrong: Callable[[], Stub], message: str) -> None:
     with pytest.raises(StubError) as caught:
         wrong()
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_the_longest_answer_that_fits_any_tag() -> None:
@@ -148,7 +147,7 @@ def test_the_longest_answer_that_fits_any_tag() -> None:
     assert len(longest.take().final(b"t" * 32).encode()) == 512
 
 
-def test_what_is_wrong_leaves_the_chain_as_it_was() -> None:
+def test_an_error_adds_no_answer() -> None:
     one = stub()
     with pytest.raises(StubError):
         one.reply("x" * 500)
@@ -157,65 +156,65 @@ def test_what_is_wrong_leaves_the_chain_as_it_was() -> None:
         one.reply(1)  # type: ignore[arg-type]
 
 
-def test_the_first_that_fits_answers() -> None:
-    book = StubRegistry()
+def test_the_first_matching_stub_answers() -> None:
+    stubs = StubRegistry()
     exact, any_other = (
-        book.place(stub("price", "a").reply("1").times(1)),
-        book.place(stub("price", ANY_ARGS)),
+        stubs.place(stub("price", "a").reply("1").times(1)),
+        stubs.place(stub("price", ANY_ARGS)),
     )
-    assert book.find(b"price", [b"a"]) is exact
-    assert book.find(b"price", [b"b"]) is any_other
+    assert stubs.find(b"price", [b"a"]) is exact
+    assert stubs.find(b"price", [b"b"]) is any_other
     exact.take()
-    assert book.find(b"price", [b"a"]) is any_other
-    assert book.names == [b"price"]
+    assert stubs.find(b"price", [b"a"]) is any_other
+    assert stubs.names == [b"price"]
 
 
-def test_the_nearest_stub_in_words() -> None:
-    book = StubRegistry()
-    book.place(stub("price", "x", "y", "z"))
-    book.place(stub("price", "sku-1", "eur"))
-    found = book.find(b"price", [b"sku-1", b"usd"])
+def test_the_nearest_stub_as_text() -> None:
+    stubs = StubRegistry()
+    stubs.place(stub("price", "x", "y", "z"))
+    stubs.place(stub("price", "sku-1", "eur"))
+    found = stubs.find(b"price", [b"sku-1", b"usd"])
     assert isinstance(found, Mismatch)
     assert str(found) == ("nearest stub: price 'sku-1' 'eur': argument 2 is 'usd', not 'eur'")
 
 
-def test_a_stub_that_is_used_up_names_itself() -> None:
-    """It is nearer than any that was never meant, wherever it stands."""
-    book = StubRegistry()
-    book.place(stub("price", "other").reply())
-    used_up = book.place(stub("price", "sku-1").reply().times(2))
+def test_a_used_up_stub_is_the_nearest() -> None:
+    """It is nearer than stubs with other arguments, in any order."""
+    stubs = StubRegistry()
+    stubs.place(stub("price", "other").reply())
+    used_up = stubs.place(stub("price", "sku-1").reply().times(2))
     used_up.take()
     used_up.take()
-    book.place(stub("price", "another").reply())
-    found = book.find(b"price", [b"sku-1"])
+    stubs.place(stub("price", "another").reply())
+    found = stubs.find(b"price", [b"sku-1"])
     assert isinstance(found, Mismatch)
     assert str(found) == "nearest stub: price 'sku-1': it was for 2 calls, and is used up"
 
 
-def test_unused_and_forgotten() -> None:
-    book = StubRegistry()
-    never, half, done = (book.place(stub(name).reply().reply()) for name in ("a", "b", "c"))
-    book.place(stub("d").optional())
-    half.take()
+def test_unused_stubs_until_clear() -> None:
+    stubs = StubRegistry()
+    never, broken, done = (stubs.place(stub(name).reply().reply()) for name in ("a", "b", "c"))
+    stubs.place(stub("d").optional())
+    broken.take()
     done.take()
     done.take()
-    assert book.unused() == [never, half]
-    assert [describe_stub(one) for one in book.unused()] == [
+    assert stubs.unused() == [never, broken]
+    assert [describe_stub(one) for one in stubs.unused()] == [
         "a: never used",
         "b: used 1 of 2 times",
     ]
-    assert repr(half) == "<stub b, used 1 of 2>"
-    assert len(book.all) == 4
-    book.clear()
-    assert book.all == []
+    assert repr(broken) == "<stub b, used 1 of 2>"
+    assert len(stubs.all) == 4
+    stubs.clear()
+    assert stubs.all == []
 
 
-def test_a_call_as_a_person_reads_it() -> None:
+def test_a_call_as_text() -> None:
     assert describe_call(b"price", [b"a b", b"\xff"]) == r"price 'a b' b'\xff'"
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "breaking",
     [
         lambda chain: chain.reply(9.99),
         lambda chain: chain.reply("1").fail("No"),
@@ -225,15 +224,15 @@ def test_a_call_as_a_person_reads_it() -> None:
         lambda chain: chain.reply("1", so="2"),
     ],
 )
-def test_half_a_stub_is_none(spoil: Callable[[Stub], object]) -> None:
-    book = StubRegistry()
-    half = book.place(stub("price"))
+def test_a_broken_stub_answers_nothing(breaking: Callable[[Stub], object]) -> None:
+    stubs = StubRegistry()
+    broken = stubs.place(stub("price"))
     with pytest.raises((TypeError, StubError)):
-        spoil(half)
-    found = book.find(b"price", [])
+        breaking(broken)
+    found = stubs.find(b"price", [])
     assert isinstance(found, Mismatch)
     assert str(found) == "nearest stub: price: it is broken: one of its methods raised"
-    assert (book.unused(), book.all) == ([], [])
-    whole = book.place(stub("price").reply("9.99"))
-    assert book.find(b"price", []) is whole
-    assert book.shadow_of(whole) is None
+    assert (stubs.unused(), stubs.all) == ([], [])
+    complete = stubs.place(stub("price").reply("9.99"))
+    assert stubs.find(b"price", []) is complete
+    assert stubs.shadow_of(complete) is None

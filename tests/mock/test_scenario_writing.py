@@ -1,4 +1,4 @@
-"""A scenario written down, and read again as it was."""
+"""A scenario that is written and read again is the same."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from esps_portal.mock.scenario_reading import (
 from esps_portal.mock.scenario_writing import scenario_to_toml, scenario_to_values
 from esps_portal.mock.stubs import Stub, StubAnswer
 from esps_portal.protocol.messages import ERR, OK
-from tests.mock.scenarios import WHOLE, portal
+from tests.mock.scenarios import EVERY_KEY, portal
 
 
-def test_a_dump_is_what_was_read() -> None:
+def test_a_dump_is_the_scenario_that_was_read() -> None:
     scripted = portal(max_in_flight=8, idle=30)
-    read_scenario_toml(WHOLE).apply(scripted)
-    assert scenario_to_toml(Scenario.of(scripted)) == WHOLE
+    read_scenario_toml(EVERY_KEY).apply(scripted)
+    assert scenario_to_toml(Scenario.of(scripted)) == EVERY_KEY
 
 
-def test_nothing_is_an_empty_file() -> None:
+def test_an_empty_scenario_is_an_empty_file() -> None:
     assert scenario_to_toml(Scenario.of(portal())) == ""
     assert read_scenario_toml("") == Scenario()
 
@@ -57,7 +57,7 @@ def test_a_pattern_keeps_its_flags(pattern: re.Pattern[Any]) -> None:
     assert again.pattern.endswith(pattern.pattern)
 
 
-def test_what_no_file_can_hold() -> None:
+def test_a_predicate_cannot_be_written() -> None:
     scripted = portal()
     scripted.script.stubs.place(Stub("a", ("x", bytes.isdigit), max_line=8192))
     with pytest.raises(ScenarioError, match=re.escape("stubs[0].args[1]: ")):
@@ -65,8 +65,8 @@ def test_what_no_file_can_hold() -> None:
 
 
 names = st.sampled_from(["a", "price", "x-1.y_z"])
-octets = st.binary(max_size=8) | st.text(max_size=8).map(str.encode)
-rows = st.lists(octets, max_size=3).map(tuple)
+raw = st.binary(max_size=8) | st.text(max_size=8).map(str.encode)
+rows = st.lists(raw, max_size=3).map(tuple)
 seconds = st.floats(0, 1e9)
 answers = st.builds(
     StubAnswer,
@@ -79,13 +79,13 @@ answers = st.builds(
 ) | st.builds(
     StubAnswer,
     kind=st.just(ERR),
-    args=st.builds(lambda code, words: (code.encode(), *words), names, rows),
+    args=st.builds(lambda code, text: (code.encode(), *text), names, rows),
     done=st.just(value=True),
 )
-wanted = octets | st.just(ANY) | st.text("abc.\x7f\U0001f600", max_size=5).map(re.compile)
+matchers = raw | st.just(ANY) | st.text("abc.\x7f\U0001f600", max_size=5).map(re.compile)
 
 
-planned = st.builds(
+scenarios = st.builds(
     Scenario,
     stubs=st.lists(
         st.builds(
@@ -93,14 +93,14 @@ planned = st.builds(
             service=names,
             args=st.builds(
                 lambda row, rest: (*row, *rest),
-                st.lists(wanted, max_size=3),
+                st.lists(matchers, max_size=3),
                 st.sampled_from([(), (ANY_ARGS,)]),
             ),
             answers=st.lists(answers, max_size=3).map(tuple),
             optional=st.booleans(),
         ),
         max_size=3,
-        unique_by=lambda stub: stub.service,  # a portal gives them back by their service
+        unique_by=lambda stub: stub.service,  # a portal returns them grouped by service
     ).map(tuple),
     faults=st.lists(
         st.builds(
@@ -122,7 +122,7 @@ planned = st.builds(
 PORTAL = portal()
 
 
-@given(planned)
+@given(scenarios)
 def test_any_portal_is_dumped_and_read_as_it_was(scenario: Scenario) -> None:
     PORTAL.script.clear()
     scenario.apply(PORTAL)
@@ -136,17 +136,17 @@ def test_any_portal_is_dumped_and_read_as_it_was(scenario: Scenario) -> None:
     for ours, theirs in zip(stubs, PORTAL.script.stubs.all, strict=True):
         assert (ours.service, ours.args_matcher) == (theirs.service, theirs.args_matcher)
         assert ours.is_optional == theirs.is_optional
-        assert [_said(answer) for answer in ours.answers] == [_said(a) for a in theirs.answers]
+        assert [_values(answer) for answer in ours.answers] == [_values(a) for a in theirs.answers]
     for placed, again in zip(faults, PORTAL.script.faults.in_force, strict=True):
         assert (str(placed), placed.is_optional) == (str(again), again.is_optional)
 
 
-def _said(answer: StubAnswer) -> tuple[object, ...]:
+def _values(answer: StubAnswer) -> tuple[object, ...]:
     return answer.steps, answer.kind, answer.args, answer.times, answer.closes
 
 
 @given(st.binary())
-def test_octets_survive(data: bytes) -> None:
+def test_bytes_survive(data: bytes) -> None:
     assert bytes_from_value(json.loads(json.dumps(bytes_to_value(data)))) == data
 
 
