@@ -30,7 +30,7 @@ _ABOUT_TRANSPORT = frozenset({"too-large", "use-tcp"})
 def replay(recording: Iterable[RecordedAnswer], portal: ScriptedPortal) -> int:
     """Place stubs that answer as recorded: all of them, or none.
 
-    Reanswers:
+    Returns:
         How many different calls are answered: their services or arguments differ.
 
     Raises:

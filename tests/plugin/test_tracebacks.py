@@ -50,5 +50,5 @@ def test_full_trace_shows_all_frames(pytester: pytest.Pytester) -> None:
     place(pytester, SUITES / "failing.py")
     result = run(pytester, "--full-trace", "-k", "test_reply")
     result.stdout.fnmatch_lines(
-        ["test_failing.py:*", "*esps_portal*stubs.py:*", "E  *TypeError: an argument is *"]
+        ["test_failing.py:*", "*esps_portal*stubs.py:*", "E  *TypeError: an argument must be *"]
     )
