@@ -76,7 +76,7 @@ def complete_fault(_: click.Context, __: click.Parameter, incomplete: str) -> li
 
 def _fault_keys(name: str, given: set[str]) -> Iterable[str]:
     """Return ``key=`` for each key of a fault; if it has few values, ``key=value`` for each."""
-    from esps_portal.faults.fault_types import SELECTORS, FAULT_TYPES  # noqa: PLC0415 - as above
+    from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS  # noqa: PLC0415 - as above
 
     fault = FAULT_TYPES[name]
     values = {

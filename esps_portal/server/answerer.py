@@ -18,7 +18,8 @@ from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
 from esps_portal.net.writer import HIGH_WATER
 from esps_portal.protocol.lines import LineEvent, Skipped, Unterminated
 from esps_portal.protocol.messages import Notice, Reply, Request, readable_request
-from esps_portal.protocol.server_connection import Cancel, Quit, ServerConnection, State
+from esps_portal.protocol.server_connection import Cancel, Quit, ServerConnection
+from esps_portal.protocol.states import State
 from esps_portal.server.call_tasks import CallTasks
 from esps_portal.server.endings import EndReason
 from esps_portal.server.observer import ConnectionObserver, Exchange

@@ -154,7 +154,9 @@ class PortalDatagrams:
             return
         address = sender.address
         caller = DatagramCaller("udp", address[0], address[1], protocol, request, sender, line)
-        if observer is not None and (observer.has_listeners or (self._faults and self._faults.in_force)):
+        if observer is not None and (
+            observer.has_listeners or (self._faults and self._faults.in_force)
+        ):
             self._execute_watched(caller, now)
         else:
             self._execute(caller, now)

@@ -10,7 +10,7 @@ from esps_portal.journal.records import RecordedCall
 from esps_portal.journal.transcript import transcript
 from esps_portal.journal.waiters import Waiter
 from esps_portal.mock.scripted import Script
-from esps_portal.mock.verification import MOST_LINES
+from esps_portal.mock.verification import MAX_LINES
 from esps_portal.protocol.errors import TimedOutError
 from esps_portal.testing import waiting
 from esps_portal.testing.portal_loop import FunctionRunner
@@ -73,7 +73,7 @@ class CallWait:
         def text() -> str:
             calls = len(self._script.journal.calls_of(self.service))
             times = f"{calls} of {self.count} times in {self.timeout:g} s"
-            happened = transcript(self._script.journal, most=MOST_LINES)
+            happened = transcript(self._script.journal, max_lines=MAX_LINES)
             return f"{self.service or 'anything'} was called {times}\n{happened}"
 
         return NotCalledError(self._loop.run(text))

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from esps_portal.cli import main
 from esps_portal.cli.completion import complete_service
-from esps_portal.faults.fault_types import SELECTORS, FAULT_TYPES
+from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS
 from esps_portal.testing.threaded import ThreadedPortal
 from tests.cli.peers import GREETING, tcp_server, unused_address
 from tests.commands import COMMAND

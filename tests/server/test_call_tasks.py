@@ -12,7 +12,8 @@ import trio.testing
 
 from esps_portal import CallContext, Limits, Portal
 from esps_portal.protocol.messages import Request
-from esps_portal.protocol.server_connection import RunningCall, ServerConnection
+from esps_portal.protocol.server_connection import ServerConnection
+from esps_portal.protocol.states import RunningCall
 from esps_portal.server.answerer import ConnectionCaller
 from esps_portal.server.call_tasks import CallTasks
 from esps_portal.server.endings import EndReason

@@ -31,7 +31,7 @@ def scripted(*services: Callable[..., Any], **limits: float) -> ScriptedPortal:
 
 
 def place(portal: ScriptedPortal, kind: str, **said: Any) -> None:  # noqa: ANN401 - fault's own
-    portal.script.faults.place(Fault.of(kind, **said))
+    portal.script.faults.place(Fault.create(kind, **said))
 
 
 def how_it_ended(portal: ScriptedPortal) -> tuple[str, str]:
@@ -183,7 +183,7 @@ async def test_what_waits_when_a_reply_meets_the_reset_is_in_the_journal() -> No
         await connection.send(FILLING)
         await connection.send(LINE + b"y CALL count\n")
         await connection.send(b"z CALL count\n")
-        connection.stream._outgoing.break_off()  # noqa: SLF001 - a kernel keeps what has come
+        connection.stream._outgoing.reset()  # noqa: SLF001 - a kernel keeps what has come
         await connection.ended.wait()
     found = [(call.tag, call.state) for call in portal.script.journal.calls]
     assert found[-2:] == [("y", "aborted"), ("z", "aborted")]

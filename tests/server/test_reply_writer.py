@@ -29,7 +29,7 @@ class Written:
         exchange = Exchange()
         if kind:
             self.replies.expect_fault(self.nursery)
-            exchange.strike(Fault.of(kind, **said))
+            exchange.strike(Fault.create(kind, **said))
         return exchange
 
     @property
