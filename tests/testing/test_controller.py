@@ -70,7 +70,7 @@ def test_a_name_is_a_str(portal: PortalController) -> None:
         portal.stub(wrong)
     with pytest.raises(ValueError, match="service must be a name"):
         portal.fault("reset", service="No such")
-    with pytest.raises(ValueError, match="delay takes seconds, 0 or more, not '1'"):
+    with pytest.raises(ValueError, match="delay must be seconds, 0 or more, got '1'"):
         portal.stub("price").delay(wrong.decode().replace("price", "1"))
 
 
@@ -82,7 +82,7 @@ def test_a_stub_that_an_earlier_one_shadows(portal: PortalController) -> None:
     (finding,) = portal.problems()
     assert finding.splitlines() == [
         "unused stub: price 'sku-1': never used",
-        "    an earlier stub takes its calls: price ANY: used 1 of 1 times",
+        "    an earlier stub answers its calls: price ANY: used 1 of 1 times",
     ]
 
 

@@ -55,8 +55,8 @@ async def test_an_option_of_a_wrong_type(arguments: dict[str, Any], message: str
     [
         ({"max_line": "3"}, "max_line must be an integer, got '3'"),
         ({"max_line": True}, "max_line must be an integer, got True"),
-        ({"max_line": 3}, "max_line is 512 at least, not 3"),
-        ({"max_datagram": 65508}, "max_datagram is 64 at least and 65507 at most, not 65508"),
+        ({"max_line": 3}, "max_line must be at least 512, got 3"),
+        ({"max_datagram": 65508}, "max_datagram must be at least 64, at most 65507, got 65508"),
         ({"idle": -1}, "idle must be a number of seconds, 0 or more, got -1"),
     ],
 )
