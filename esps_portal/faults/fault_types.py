@@ -68,14 +68,16 @@ class Parameter:
         return " or ".join(filter(None, (", ".join(map(repr, self.names)), number)))
 
 
-def _seconds(default: float | None = None) -> Parameter:
-    return Parameter(float, default)
+def _seconds(default: float | None = None, minimum: float = 0) -> Parameter:
+    return Parameter(float, default, minimum)
 
 
 def _bytes(default: int, minimum: int = 0) -> Parameter:
     return Parameter(int, default, minimum, _MAX_DATAGRAM)
 
 
+# Seconds; a fault that holds a reply for less would pass a test without having done anything.
+_SOME_TIME = 0.001
 _COUNT = Parameter(int, minimum=1)
 _SEED = Parameter(int, 0)
 
@@ -131,7 +133,7 @@ FAULT_TYPES: dict[str, FaultType] = {
     "coalesce": FaultType(
         "replies are held until there are that many, or for that long, and come at once",
         TCP,
-        {"replies": attrs.evolve(_COUNT, default=2), "seconds": _seconds(1.0)},
+        {"replies": attrs.evolve(_COUNT, default=2), "seconds": _seconds(1.0, _SOME_TIME)},
     ),
     "close": FaultType("FIN in place of the reply", TCP, before=True),
     "reset": FaultType("RST in place of the reply", TCP, before=True),
@@ -159,7 +161,7 @@ FAULT_TYPES: dict[str, FaultType] = {
     "reorder": FaultType(
         "the reply comes after that many others, or that long",
         UDP,
-        {"replies": attrs.evolve(_COUNT, default=1), "seconds": _seconds(1.0)},
+        {"replies": attrs.evolve(_COUNT, default=1), "seconds": _seconds(1.0, _SOME_TIME)},
     ),
     "delay": FaultType(
         "the reply comes late, by up to jitter more",
@@ -238,9 +240,9 @@ def check_chance(chance: object, seed: object, fault_type: FaultType, *, is_rand
     if seed is not None and not is_random and "seed" not in fault_type.parameters:
         raise FaultError("seed needs chance, or jitter")
     if chance is not None and (
-        isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 <= chance <= 1
+        isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 < chance <= 1
     ):
-        raise FaultError(f"chance must be a number from 0 to 1, got {chance!r}")
+        raise FaultError(f"chance must be greater than 0 and at most 1, got {chance!r}")
 
 
 def checked_service(service: object) -> str | None:
@@ -286,4 +288,6 @@ def checked_parameters(
         if not parameter.accepts(value):
             raise FaultError(f"fault {kind!r}: {name} must be {parameter}, got {value!r}")
         values[name] = value
+    if "jitter" in values and not (values["seconds"] or values["jitter"]):
+        raise FaultError(f"{kind}: seconds or jitter must be greater than 0")
     return values

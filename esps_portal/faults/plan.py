@@ -11,6 +11,7 @@ import random
 import attrs
 
 from esps_portal.faults.fault import Fault
+from esps_portal.journal.records import RecordedCall
 
 # Pieces per second over a slow link: enough to look continuous, few enough to cost little.
 _PIECES_PER_SECOND = 50
@@ -60,12 +61,15 @@ class FaultPlan:
     """One reply under one fault.
 
     Attributes:
+        record: of the request, which gets the name of the fault once it has struck.
         begun: the fault has acted already: at the first line, or before execution.
+        has_struck: it has changed something.
     """
 
     fault: Fault
+    record: RecordedCall | None = None
     begun: bool = False
-    _has_struck: bool = False
+    has_struck: bool = False
     # Of a reply that is truncated, in bytes.
     _sent: int = 0
 
@@ -82,15 +86,17 @@ class FaultPlan:
         actions = self._line(line, final=final)
         if actions != [Send(line)]:
             self.record_strike()
-        elif final and not self._has_struck:
+        elif final and not self.has_struck:
             self.fault.record_no_change(self._sent + len(line))
         return actions
 
     def record_strike(self) -> None:
         """Count a strike of the fault, once for each reply."""
-        if not self._has_struck:
-            self._has_struck = True
+        if not self.has_struck:
+            self.has_struck = True
             self.fault.record_strike()
+            if self.record is not None:
+                self.record.fault = str(self.fault)
 
     def _line(  # noqa: PLR0911 - one for each fault type
         self, line: bytes, *, final: bool
@@ -112,6 +118,8 @@ class FaultPlan:
                 return [Send(line)]
             return [Send(line[:cut]), Pause(parameters["pause"]), Send(line[cut:])]
         if kind == "coalesce":
+            if first and final and parameters["replies"] == 1:
+                return [Send(line)]  # it would be let go at once
             return [Hold(line, parameters["replies"], parameters["seconds"], final)]
         assert kind == "no-terminator", kind  # noqa: S101 - every other type is handled above
         return [Send(line[:-1] if final else line)]

@@ -187,7 +187,7 @@ class Answerer:
         fault = faults.for_target(FaultTarget("tcp", self._protocol, service, exchange.record))
         if fault is not None:
             self._replies.expect_fault(self._nursery)
-            plan = exchange.strike(fault)
+            plan = exchange.apply_fault(fault)
             if fault.when == "before":
                 await self._replies.perform(plan.before(), must_send=True)
 

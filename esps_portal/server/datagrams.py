@@ -182,7 +182,7 @@ class PortalDatagrams:
         if fault is None:
             self._execute(caller, now)
             return
-        plan = exchange.strike(fault)
+        plan = exchange.apply_fault(fault)
         if fault.when == "after":
             self._execute(caller, now)
             return
@@ -246,8 +246,9 @@ class PortalDatagrams:
             caller.exchange.end(REPLIED, reply)
             self._send(reply, sender)
         else:
+            plan = caller.exchange.plan.datagram(reply)
             caller.exchange.end(FAULTED, reply)
-            self._writer.perform(caller.exchange.plan.datagram(reply), sender)
+            self._writer.perform(plan, sender)
 
     # -- running calls
 

@@ -12,7 +12,7 @@ import trio
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.journal.journal import Journal
-from esps_portal.journal.records import RecordedCall
+from esps_portal.journal.records import FAULTED, REPLIED, RecordedCall
 from esps_portal.protocol.lines import LineEvent
 from esps_portal.protocol.messages import Request, readable_request
 
@@ -38,11 +38,9 @@ class Exchange:
         """Whether it has been noted how it has ended."""
         return self.record is not None and self.record.ended is not None
 
-    def strike(self, fault: Fault) -> FaultPlan:
-        """Note that a fault has struck; return what it makes of the answer."""
-        self.plan = FaultPlan(fault)
-        if self.record is not None:
-            self.record.fault = str(fault)
+    def apply_fault(self, fault: Fault) -> FaultPlan:
+        """Let a fault make what it will of the answer; return its plan."""
+        self.plan = FaultPlan(fault, self.record)
         return self.plan
 
     def add(self, line: bytes) -> None:
@@ -51,7 +49,12 @@ class Exchange:
             self.record.add(line)
 
     def end(self, state: str, sent: bytes = b"") -> None:
-        """Note how it has ended; the first end counts."""
+        """Note how it has ended; the first end counts.
+
+        A fault that has changed nothing has not struck: its answer is one like any other.
+        """
+        if state == FAULTED and self.plan is not None and not self.plan.has_struck:
+            state = REPLIED
         if self.record is not None and self._journal is not None and not self.has_ended:
             self._journal.ended(self.record, state, sent, trio.current_time())
 

@@ -137,7 +137,6 @@ def test_chance_is_the_same_for_the_same_seed() -> None:
     assert first == claims(Fault.create("reset", chance=0.5, seed=7))
     assert first != claims(Fault.create("reset", chance=0.5, seed=8))
     assert 10 < sum(first) < 54
-    assert not any(claims(Fault.create("reset", chance=0)))
     assert all(claims(Fault.create("reset", chance=1)))
 
 

@@ -111,7 +111,7 @@ scenarios = st.builds(
                 optional={
                     "service": names,
                     "request": st.integers(1, 9) | st.lists(st.integers(1, 9), min_size=1),
-                    "chance": st.floats(0, 1),
+                    "chance": st.floats(0, 1, exclude_min=True),
                 },
             ),
             optional=st.booleans(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from typing import Any, Literal
 
 import pytest
 
@@ -186,3 +187,28 @@ def test_a_stub_that_closes(portal: PortalController) -> None:
         assert client.rest() == b"a DATA 1\na OK 9.99\n"
     (call,) = portal.calls("price")
     assert (call.state, call.sent) == ("replied", b"a DATA 1\na OK 9.99\n")
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"), [("slice", {"at": 500}), ("coalesce", {"replies": 1})]
+)
+def test_a_fault_that_changes_nothing_leaves_no_trace(
+    portal: PortalController,
+    kind: Literal["slice", "coalesce"],
+    parameters: dict[str, Any],
+) -> None:
+    fault = portal.fault(kind, **parameters).optional()
+    with connected(portal) as client:
+        assert client.call(b"a CALL echo x") == b"a OK x\n"
+    (call,) = portal.calls("echo")
+    assert (fault.happened, call.state, call.fault) == (0, "replied", "")
+    assert "fault" not in portal.transcript()
+
+
+def test_a_datagram_that_a_fault_does_not_change_leaves_no_trace(portal: PortalController) -> None:
+    fault = portal.fault("truncate", bytes=500, transport="udp").optional()
+    with udp(portal) as client:
+        client.send(b"a CALL echo x\n")
+        assert client.recv(100) == b"a OK x\n"
+    (call,) = portal.calls("echo")
+    assert (fault.happened, call.state, call.fault) == (0, "replied", "")

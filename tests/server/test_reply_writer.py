@@ -29,7 +29,7 @@ class Written:
         exchange = Exchange()
         if kind:
             self.replies.expect_fault(self.nursery)
-            exchange.strike(Fault.create(kind, **said))
+            exchange.apply_fault(Fault.create(kind, **said))
         return exchange
 
     @property
