@@ -7,6 +7,7 @@ Importing this module replaces click's completion for bash.
 from __future__ import annotations
 
 import os
+from typing import ClassVar
 
 from click.shell_completion import BashComplete, add_completion_class, split_arg_string
 
@@ -14,7 +15,7 @@ from click.shell_completion import BashComplete, add_completion_class, split_arg
 class LineBashComplete(BashComplete):
     """Reads the line up to the cursor instead of bash's words."""
 
-    source_template = BashComplete.source_template.replace(
+    source_template: ClassVar[str] = BashComplete.source_template.replace(
         "COMP_CWORD=$COMP_CWORD", 'COMP_CWORD=$COMP_CWORD COMP_LINE="${COMP_LINE:0:$COMP_POINT}"'
     )
 

@@ -35,6 +35,7 @@ class HostSocket:
     def __init__(self, infos: Iterable[tuple[Any, ...]]) -> None:
         self._infos = iter(infos)
         self._has_received = False
+        self.address: str
         self.address, self._socket = self._connect_next()
 
     def send(self, datagram: bytes) -> None:

@@ -25,7 +25,7 @@ class Transmission:
     __slots__ = ("_sent", "_waits", "datagram", "due")
 
     def __init__(self, datagram: bytes, schedule: Retransmission, now: float) -> None:
-        self.datagram = datagram
+        self.datagram: bytes = datagram
         self._waits: Iterator[float] = schedule.waits(random.random())  # noqa: S311 - jitter, no secret
         self.due: float = now + next(self._waits)
         self._sent = 1

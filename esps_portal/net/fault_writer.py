@@ -51,8 +51,8 @@ class FaultWriter:
         self._is_hurried = False
         self._held: list[bytes] = []
         self._held_replies = 0
-        self.pending = 0
-        self.has_ended = False
+        self.pending: int = 0
+        self.has_ended: bool = False
 
     @property
     def is_busy(self) -> bool:

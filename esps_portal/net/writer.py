@@ -28,9 +28,9 @@ class Writer:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self.outgoing = bytearray()
-        self.is_sending = False
-        self.progress = trio.current_time()
+        self.outgoing: bytearray = bytearray()
+        self.is_sending: bool = False
+        self.progress: float = trio.current_time()
         # Made when somebody has to wait; most connections never need one.
         self._room: trio.Event | None = None
         # What was not acknowledged when output began to wait, or at the last look.

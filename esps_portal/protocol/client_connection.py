@@ -135,7 +135,7 @@ class ClientConnection:
         # The start of what has come before the greeting was complete.
         self._opening = b""
         #: The start of what came last that is not ESPS/1.
-        self.rejected = b""
+        self.rejected: bytes = b""
         #: Name and version of the portal's software; ``None`` before its greeting.
         self.product: bytes | None = None
         #: The reason of its ``* BYE``.

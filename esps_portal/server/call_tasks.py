@@ -38,7 +38,7 @@ class CallTasks:
         self._tasks: dict[RunningCall, _Task] = {}
         # Made when somebody has to wait; most connections never need one.
         self._one_ended: trio.Event | None = None
-        self.last_ended = 0.0
+        self.last_ended: float = 0.0
 
     def begin(self, call: Call, exchange: Exchange, nursery: trio.Nursery) -> RunningCall:
         """Start the task of a call."""

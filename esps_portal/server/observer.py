@@ -12,7 +12,7 @@ import trio
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.journal.journal import Journal
-from esps_portal.journal.records import FAULTED, REPLIED, RecordedCall
+from esps_portal.journal.records import FAULTED, REPLIED, RecordedCall, RecordedConnection
 from esps_portal.protocol.lines import LineEvent
 from esps_portal.protocol.messages import Request, readable_request
 
@@ -75,7 +75,7 @@ class ConnectionObserver:
         self._journal = journal
         self._remote = remote
         self._opened = trio.current_time()
-        self.record = journal.opened(remote, self._opened)
+        self.record: RecordedConnection = journal.opened(remote, self._opened)
 
     @property
     def has_listeners(self) -> bool:

@@ -32,9 +32,9 @@ class ReplyWriter:
     __slots__ = ("_faults", "_on_end", "end", "last_delayed", "writer")
 
     def __init__(self, stream: Stream, on_end: Callable[[EndReason], None]) -> None:
-        self.writer = Writer(stream)
+        self.writer: Writer = Writer(stream)
         self.end: EndReason | None = None
-        self.last_delayed = self.writer.progress
+        self.last_delayed: float = self.writer.progress
         self._on_end = on_end
         # Made when the first fault strikes.
         self._faults: FaultWriter | None = None
