@@ -1,7 +1,33 @@
-"""ESPS/1 for IANA's silent port 2867: a reference server and client over TCP and UDP.
+"""A real TCP and UDP peer for tests: ESPS/1, for IANA's silent port 2867, its server and clients.
 
-All public names of the library are here. Each is imported when it is first used, so that a
-command that needs no network does not wait for trio.
+Everything that a program needs is here; it is imported when it is first used, so that a command
+that needs no network does not wait for one.
+
+**The way of a request, over TCP.** `net.accept` accepts, and `server.connection` reads bytes. Its
+protocol, `protocol.server_connection`, makes them lines, and a line a request. `server.answerer`
+has it answered by `services.dispatch`, or by a stub before that (`mock.scripted`). What comes back
+is a reply, a call that runs (`server.call_tasks`), or an end. `server.reply_writer` writes the
+reply; where a fault strikes, `faults.plan` makes it a list of actions that `net.fault_writer`
+performs. `server.observer` notes all of it in the journal, if there is one. `server.endings` is the
+table of what a connection does when it ends.
+
+**Over UDP.** `net.datagram_socket`, `server.datagrams`, `protocol.datagram_server`, dispatch, and
+back; `net.datagram_fault_writer` performs faults.
+
+**A fault of a test.** `testing.controller` hands it to the portal's thread (`testing.loop_thread`);
+`faults.fault_registry` is asked about each request, and the plan goes the way above.
+
+**A call of the command.** `cli.calls` asks through `cli.session` and `client.connect`;
+`protocol.client_connection` pairs requests and replies, and `cli.output` prints.
+
+The rooms, from the ground up; none imports from above:
+
+- `protocol`: what ESPS/1 is. No clock, no socket, no trio.
+- `services`, `journal`, `faults`, `mock`: what answers, what happened, what goes wrong, what a test
+  scripts. They decide, and perform nothing.
+- `net`: bytes and datagrams over trio. Knows no ESPS/1.
+- `server`, `proxy`, `client`: built on both, without knowing each other; `control`, `inspection`.
+- `testing`, `cli`: the pytest plugin and the portals of tests; the command.
 """
 
 from __future__ import annotations
