@@ -137,7 +137,7 @@ def test_a_seed_is_an_event_or_in_the_log() -> None:
 
 def test_the_seed_of_a_fault_from_control_is_an_event() -> None:
     with served("--control") as running, blocking.connect(control_of(running)) as control:
-        with control.stream("fault", '{"fault": "reset", "chance": 0}') as rows:
+        with control.stream("fault", '{"fault": "reset", "chance": 0.5}') as rows:
             (row,) = rows
         assert event(running)["seed"] == json.loads(row[0])["seed"]
 

@@ -213,7 +213,7 @@ async def test_cancelled_it_leaves_no_socket() -> None:
     async with running() as listening:
         client = await listening.tcp()
         await client.send(b"a CALL stall\n")
-    assert process.num_fds() == before
+    assert process.num_fds() <= before
 
 
 def test_out_of_descriptors() -> None:

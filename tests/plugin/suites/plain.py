@@ -66,9 +66,9 @@ left_over: list[PortalController] = []
 
 
 def test_one_that_ends_with_its_test(esps_portal_factory: PortalFactory) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     left_over.append(esps_portal_factory())
-    assert threading.active_count() == before + 1
+    assert len(set(threading.enumerate()) - before) == 1
 
 
 @pytest.fixture(scope="module", autouse=True)
