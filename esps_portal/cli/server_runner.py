@@ -157,9 +157,10 @@ def run_server(
     except* CannotBindError as group:
         error = group.exceptions[0]
         assert isinstance(error, CannotBindError)  # noqa: S101 - the line above says so
-        from esps_portal.cli.bind_hints import bind_hint  # noqa: PLC0415 - the same
+        from esps_portal.inspection import bind_hints  # noqa: PLC0415 - the same
 
-        exit_with_error(f"{error}{bind_hint(error, option_of(error))}")
+        options = bind_hints.BindOptions(port=option_of(error))
+        exit_with_error(f"{error}{bind_hints.bind_hint(error, options)}")
     except* KeyboardInterrupt:
         raise click.exceptions.Exit(INTERRUPTED) from None
     raise click.exceptions.Exit(status)

@@ -53,6 +53,7 @@ class CannotBindError(OSError):
     Attributes:
         host, port, transport: the address, and for what.
         covered_by: the wildcard that was asked for too and takes what comes for it; else empty.
+        hint: what to do, added to the text; empty where nobody has set it.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class CannotBindError(OSError):
         self.port = port
         self.transport = transport
         self.covered_by = covered_by
+        self.hint = ""
 
     def __reduce__(self) -> tuple[object, ...]:
         # OSError's own would pass its two arguments to our constructor.
@@ -72,7 +74,8 @@ class CannotBindError(OSError):
         return type(self), arguments, self.__dict__
 
     def __str__(self) -> str:
-        return f"cannot listen on {self.host} port {self.port} ({self.transport}): {self.strerror}"
+        where = f"{self.host} port {self.port} ({self.transport})"
+        return f"cannot listen on {where}: {self.strerror}{self.hint}"
 
 
 def bind(

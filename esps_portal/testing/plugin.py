@@ -10,10 +10,9 @@ that has already failed does not fail again; its report gains a section of what 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any, Unpack
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import pytest
 
@@ -23,13 +22,14 @@ from esps_portal.testing.settings import (
     add_settings,
     read_settings,
     unusual_settings,
-    where_port_is_set,
+    where_set,
 )
 from esps_portal.tracebacks import hides_frame
 
 if TYPE_CHECKING:
     import pluggy
 
+    from esps_portal.net.bind import CannotBindError
     from esps_portal.testing.controller import PortalController
     from esps_portal.testing.options import PortalFactory, PortalOptions
     from esps_portal.testing.session_portal import PortalAddress, SessionPortal
@@ -41,6 +41,8 @@ _MARKER = (
     "esps_portal(strict): whether an unexpected call, an unused stub or a fault that never struck"
     " fails the test; by default as the setting esps_portal_strict says"
 )
+
+_Result = TypeVar("_Result")
 
 # The title of the section in the report of a test that failed.
 _SECTION = "esps-portal"
@@ -227,8 +229,7 @@ def esps_portal_address(
     """
     from esps_portal.testing.session_portal import PortalAddress
 
-    with _fail_if_it_cannot_listen(pytestconfig):
-        return PortalAddress(_esps_portal_of_session)
+    return _listening(pytestconfig, lambda: PortalAddress(_esps_portal_of_session))
 
 
 @pytest.fixture
@@ -244,29 +245,36 @@ def esps_portal(
     on this one.
     """
     portals = _portals_of_test(request)
-    with _fail_if_it_cannot_listen(request.config):
-        portal = _esps_portal_of_session.acquire(request.node.nodeid)
+    session = _esps_portal_of_session
+    portal = _listening(request.config, lambda: session.acquire(request.node.nodeid))
     portals.in_use.append(portal)
     yield portal
     portals.fail_test(portals.release(portal, strict=portals.is_strict))
 
 
-@contextlib.contextmanager
-def _fail_if_it_cannot_listen(config: pytest.Config) -> Iterator[None]:
-    """Fail the test, and say why, if the portal of the session cannot listen."""
+def _listening(config: pytest.Config, start: Callable[[], _Result]) -> _Result:
+    """Return what ``start`` returns; fail the test if the portal of the session cannot listen."""
     from esps_portal.net.bind import CannotBindError
 
     try:
-        yield
+        return start()
     except CannotBindError as error:
-        text = f"the portal of this test session: {error}"
-        if config.stash[SETTINGS].port and hasattr(config, "workerinput"):
-            text += (
-                "\nEach xdist worker has a portal of its own, and only one of them can have this"
-                f" port: leave {where_port_is_set(config)} out, and each takes a free one; or run"
-                " with -n 0"
-            )
-        pytest.fail(text, pytrace=False)
+        text = f"the portal of this test session: {error}{_session_bind_hint(config, error)}"
+    # Only now: pytest would show the error that is being handled as well.
+    pytest.fail(text, pytrace=False)
+
+
+def _session_bind_hint(config: pytest.Config, error: CannotBindError) -> str:
+    from esps_portal.inspection.bind_hints import BindOptions, bind_hint
+
+    port, host = where_set(config, "port"), where_set(config, "host")
+    hint = bind_hint(error, BindOptions(port, host, sign="="))
+    if config.stash[SETTINGS].port and not error.is_unknown_host and hasattr(config, "workerinput"):
+        hint += (
+            "\nEach xdist worker has a portal of its own, and only one of them can have this"
+            f" port: leave {port} out, and each takes a free one; or run with -n 0"
+        )
+    return hint
 
 
 @pytest.fixture
@@ -275,6 +283,8 @@ def esps_portal_factory(request: pytest.FixtureRequest) -> Iterator[PortalFactor
 
     They end with the test, which fails for them as it does for `esps_portal`.
     """
+    from esps_portal.inspection.bind_hints import BindOptions, bind_hint
+    from esps_portal.net.bind import CannotBindError
     from esps_portal.testing.options import check_options
     from esps_portal.testing.threaded import ThreadedPortal
 
@@ -287,7 +297,11 @@ def esps_portal_factory(request: pytest.FixtureRequest) -> Iterator[PortalFactor
             raise TypeError(f"strict must be True or False, got {strict!r}")
         check_options(options, also="strict")
         options.setdefault("host", host)
-        portal = ThreadedPortal.start(**options)
+        try:
+            portal = ThreadedPortal.start(**options)
+        except CannotBindError as error:
+            error.hint = bind_hint(error, BindOptions("port", "host", sign="="))
+            raise
         started.append((portal, portals.is_strict if strict is None else strict))
         portals.in_use.append(portal)
         return portal

@@ -146,10 +146,10 @@ def _read(config: pytest.Config, name: str, setting: _Setting) -> Any:  # noqa: 
         raise pytest.UsageError(f"{where} must be {setting.values}{got}") from error
 
 
-def where_port_is_set(config: pytest.Config) -> str:
-    """Return the name of the option or setting that gave the port."""
-    on_command_line = config.getoption("esps_portal_port") is not None
-    return "--esps-portal-port" if on_command_line else "esps_portal_port"
+def where_set(config: pytest.Config, name: str) -> str:
+    """Return the option or the setting of the configuration file that gave a value."""
+    on_command_line = config.getoption(f"esps_portal_{name}") is not None
+    return f"--esps-portal-{name}" if on_command_line else f"esps_portal_{name}"
 
 
 def unusual_settings(settings: Settings) -> str:

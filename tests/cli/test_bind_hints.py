@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from esps_portal.cli.bind_hints import bind_hint
+from esps_portal.inspection.bind_hints import BindOptions, bind_hint
 from esps_portal.net.bind import CannotBindError, bind
 from tests.commands import COMMAND
 from tests.processes import served
@@ -24,7 +24,7 @@ def bind_error(*hosts: str, port: int = 0, tcp: bool = True, udp: bool = True) -
     """Bind, which fails, and return the message with its hint."""
     with pytest.raises(CannotBindError) as raised:
         bind(hosts, port, tcp=tcp, udp=udp).close()
-    return f"{raised.value}{bind_hint(raised.value, '--port')}"
+    return f"{raised.value}{bind_hint(raised.value, BindOptions())}"
 
 
 def test_an_address_that_a_wildcard_covers() -> None:
@@ -38,6 +38,10 @@ def test_an_address_of_another_machine() -> None:
 
 def test_an_unknown_host_name() -> None:
     assert bind_error("nowhere.invalid").endswith("; use another --host")
+
+
+def test_a_port_in_the_host() -> None:
+    assert bind_error("127.0.0.1:3").endswith("; write --host 127.0.0.1 and --port 3")
 
 
 @pytest.mark.parametrize("command", [["serve"], ["proxy", "--upstream", "esps://127.0.0.1:1"]])
@@ -70,7 +74,7 @@ def test_a_port_in_use_names_the_process(kind: socket.SocketKind, host: str) -> 
 
 def test_a_port_without_the_right_to_it() -> None:
     cause = PermissionError(errno.EACCES, "Permission denied")
-    hint = bind_hint(CannotBindError(cause, "127.0.0.1", 80, "tcp"), "--port")
+    hint = bind_hint(CannotBindError(cause, "127.0.0.1", 80, "tcp"), BindOptions())
     assert hint == "; that port needs root, or CAP_NET_BIND_SERVICE; try --port 2867"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import pytest
@@ -46,14 +47,32 @@ def test_the_command_line_overrides_the_file(
     )
 
 
-def test_a_port_that_is_taken_fails_the_test_that_needs_it(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("by_option", [True, False])
+def test_a_port_that_is_taken_fails_the_test_that_needs_it(
+    pytester: pytest.Pytester, *, by_option: bool
+) -> None:
     pytester.makepyfile(SUITE)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = run_here(pytester, f"--esps-portal-port={port}", "-k", "lenient")
+        setting = "--esps-portal-port" if by_option else "esps_portal_port"
+        if not by_option:
+            pytester.makeini(f"[pytest]\nesps_portal_port = {port}")
+        arguments = [f"--esps-portal-port={port}"] if by_option else []
+        result = run_here(pytester, *arguments, "-k", "lenient")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"*the portal of this test session: *{port}*"])
-    result.stdout.no_fnmatch_line("*Traceback*")
+    by_whom = f"by * (pid {os.getpid()})"
+    hint = f"{by_whom}; try another {setting}, or {setting}=0"
+    result.stdout.fnmatch_lines([f"the portal of this test session: *{port}* {hint}"])
+    for noise in ("*Traceback*", "*traceback entries*", "E *", "*Errno*"):
+        result.stdout.no_fnmatch_line(noise)
+
+
+def test_a_host_with_a_port(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(SUITE)
+    result = run_here(pytester, "--esps-portal-host=127.0.0.1:3", "-k", "lenient")
+    result.stdout.fnmatch_lines(
+        ["*127.0.0.1:3 *; write --esps-portal-host=127.0.0.1 and esps_portal_port=3"]
+    )
 
 
 @pytest.mark.parametrize("by_option", [True, False])
@@ -75,6 +94,7 @@ def test_a_port_that_another_xdist_worker_has(
             f"Each xdist worker has a portal of its own, *: leave {setting} out, *or run with -n 0",
         ]
     )
+    result.stdout.no_fnmatch_line("*Errno*")
 
 
 def test_the_header_shows_settings_that_are_not_the_default(pytester: pytest.Pytester) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+import attrs
+
 from esps_portal.net.bind import WILDCARDS, CannotBindError
 from esps_portal.protocol.escape import visible
 from esps_portal.protocol.registry import PORT
@@ -15,24 +17,54 @@ if TYPE_CHECKING:
 _MAX_ADDRESSES = 6
 
 
-def bind_hint(error: CannotBindError, option: str) -> str:
+@attrs.frozen
+class BindOptions:
+    """How a user sets the address.
+
+    Attributes:
+        port, host: the names of the options.
+        sign: what is between a name and a value.
+    """
+
+    port: str = "--port"
+    host: str = "--host"
+    sign: str = " "
+
+    def set_port(self, port: object) -> str:
+        """Return what sets the port."""
+        return f"{self.port}{self.sign}{port}"
+
+    def set_host(self, host: str) -> str:
+        """Return what sets the host."""
+        return f"{self.host}{self.sign}{host}"
+
+
+def bind_hint(error: CannotBindError, options: BindOptions) -> str:
     """Return a hint to add to the error message; it may be empty.
 
     Args:
         error: why a socket cannot be bound.
-        option: the option that sets the port, such as ``--port``.
+        options: those that set the address.
     """
     if error.covered_by:
-        return f"; remove --host {error.host}"
+        return f"; remove {options.set_host(error.host)}"
     if error.is_unknown_host:
-        return "; use another --host"
+        return _for_unknown_host(error.host, options)
     if error.errno == errno.EADDRINUSE:
-        return f"{_by_process(error)}; try another {option}, or {option} 0"
+        return f"{_by_process(error)}; try another {options.port}, or {options.set_port(0)}"
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"; that port needs root, or CAP_NET_BIND_SERVICE; try {option} {PORT}"
+        root = "that port needs root, or CAP_NET_BIND_SERVICE"
+        return f"; {root}; try {options.set_port(PORT)}"
     if error.errno in (errno.EADDRNOTAVAIL, errno.EINVAL):
         return f"; the addresses of this machine are {', '.join(_own_addresses())}"
     return ""
+
+
+def _for_unknown_host(text: str, options: BindOptions) -> str:
+    host, _, port = text.partition(":")
+    if host and port.isascii() and port.isdigit():
+        return f"; write {options.set_host(host)} and {options.set_port(port)}"
+    return f"; use another {options.host}"
 
 
 def _by_process(error: CannotBindError) -> str:
@@ -62,7 +94,7 @@ def _own_addresses() -> list[str]:
         address.address
         for addresses in psutil.net_if_addrs().values()
         for address in addresses
-        # An address with a zone, fe80::1%eth0, is of no use for --host.
+        # An address with a zone, fe80::1%eth0, is of no use as a host.
         if address.family in WILDCARDS and "%" not in address.address
     ]
     more = ["and others"] if len(found) > _MAX_ADDRESSES else []
