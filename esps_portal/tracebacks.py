@@ -3,7 +3,8 @@
 A module whose functions a test calls sets ``__tracebackhide__ = hides_frame``; pytest calls that
 for each frame of the module. An exception that this library raises on purpose is about its caller
 and explains itself, so nobody needs to see where it was raised. Anything else may be a bug of
-ours: its frames are shown. With ``--full-trace`` all are.
+ours: its frames are shown. With ``--full-trace`` all are. The same holds for the errors that caused
+an exception of ours: its text says what they are.
 """
 
 from __future__ import annotations
@@ -22,3 +23,30 @@ def hides_frame(excinfo: object) -> bool:
     ours = type(error).__module__.partition(".")[0] == "esps_portal"
     # Not their subclasses: a RecursionError, for example, is documented nowhere.
     return ours or type(error) in _DOCUMENTED or isinstance(error, OSError)
+
+
+def hide_causes(error: BaseException) -> None:
+    """Remove the cause of each exception of ours in a chain that this library has raised.
+
+    A portal that has died keeps its cause (``shows_cause``): its text does not say all.
+    """
+    seen = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        if following.__cause__ is not None and _is_explained(following):
+            following.__cause__ = None
+        hidden = following.__suppress_context__
+        following = following.__cause__ or (None if hidden else following.__context__)
+
+
+def _is_explained(error: BaseException) -> bool:
+    is_ours = type(error).__module__.partition(".")[0] == "esps_portal"
+    if not is_ours or getattr(error, "shows_cause", False):
+        return False
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    # A user's code may raise one of ours too, from a cause of its own.
+    raised_in = "" if frame is None else str(frame.tb_frame.f_globals.get("__name__", ""))
+    return raised_in.partition(".")[0] == "esps_portal"

@@ -24,7 +24,7 @@ from esps_portal.testing.settings import (
     unusual_settings,
     where_set,
 )
-from esps_portal.tracebacks import hides_frame
+from esps_portal.tracebacks import hide_causes, hides_frame
 
 if TYPE_CHECKING:
     import pluggy
@@ -181,7 +181,9 @@ def _with_address(portal: PortalController, text: str) -> str:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pluggy.Result[pytest.TestReport], None]:
-    """Add what happened at its portals to the report of a test that failed."""
+    """Add what happened at its portals to the report of a test that failed, and hide causes."""
+    if call.excinfo is not None and not item.config.getoption("fulltrace"):
+        hide_causes(call.excinfo.value)
     outcome = yield
     portals = item.stash.get(_TEST_PORTALS, None)
     if portals is not None and outcome.excinfo is None:

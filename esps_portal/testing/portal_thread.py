@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
@@ -9,6 +10,7 @@ from typing import TypeVar
 import trio
 
 from esps_portal.mock.scripted import ScriptedPortal
+from esps_portal.net.bind import CannotBindError
 from esps_portal.net.quiet import become_quiet
 from esps_portal.server.serving import Listening, ServerConfig, serve
 from esps_portal.testing.loop_thread import LoopThread
@@ -48,7 +50,11 @@ class PortalThread:
             CannotBindError: an address cannot be bound.
         """
         self._thread.start()
-        return self._ready.result()
+        try:
+            return self._ready.result()
+        except CannotBindError as error:
+            # A new one has no frames of the thread, which its caller need not see.
+            raise copy.copy(error) from error
 
     def stop(self) -> None:
         """End it at once. Returns once nothing of it is left."""

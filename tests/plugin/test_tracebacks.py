@@ -44,6 +44,22 @@ def test_the_last_frame_is_the_test(report: dict[str, str], test: str) -> None:
         assert not ours
         assert file == "test_failing.py"
         assert line.endswith("# HERE")
+        assert "direct cause" not in report[test]
+
+
+@pytest.mark.parametrize(
+    ("test", "hint"),
+    [
+        ("test_factory_that_cannot_listen", "; use another host"),
+        ("test_factory_on_a_port_in_use", "); try another port, or port=0"),
+    ],
+)
+def test_a_factory_that_cannot_listen_has_a_hint(
+    report: dict[str, str], test: str, hint: str
+) -> None:
+    (line,) = re.findall("(?m)^E .*$", report[test])
+    assert line.startswith("E   esps_portal.net.bind.CannotBindError: cannot listen on ")
+    assert line.endswith(hint)
 
 
 def test_full_trace_shows_all_frames(pytester: pytest.Pytester) -> None:
@@ -52,3 +68,5 @@ def test_full_trace_shows_all_frames(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         ["test_failing.py:*", "*esps_portal*stubs.py:*", "E  *TypeError: an argument must be *"]
     )
+    result = run(pytester, "--full-trace", "-k", "cannot_listen")
+    result.stdout.fnmatch_lines(["*socket.gaierror: *", "*direct cause*", "*CannotBindError: *"])

@@ -51,6 +51,21 @@ def test_factory(esps_portal_factory: PortalFactory) -> None:
     esps_portal_factory(port=wrong)  # HERE
 
 
+def test_factory_that_cannot_listen(esps_portal_factory: PortalFactory) -> None:
+    esps_portal_factory(port=1, host="nowhere.invalid")  # HERE
+
+
+def test_factory_on_a_port_in_use(
+    esps_portal: PortalController, esps_portal_factory: PortalFactory
+) -> None:
+    esps_portal_factory(port=esps_portal.port)  # HERE
+
+
+def test_connect_to_nobody(esps_portal: PortalController) -> None:
+    with esps_portal.down(), blocking.connect(esps_portal.url):  # HERE
+        pass
+
+
 def test_call(esps_portal: PortalController) -> None:
     with blocking.connect(esps_portal.url) as client:
         client.call("fail", "busy")  # HERE
