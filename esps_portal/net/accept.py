@@ -227,13 +227,14 @@ class ConnectionServer:
             connection.shut_down()
         await self._until_ended(self.connections.keys())
 
-    async def abort(self, *, keep_idle: bool = False) -> None:
-        """Reset every connection, or every one that is not idle; return when these have ended."""
+    async def abort(self, *, keep_idle: bool = False) -> int:
+        """Reset every connection, or every one that is not idle; return how many, once ended."""
         # Not those that come meanwhile, of which there may be no end.
         aborted = {c for c in self.connections if not (keep_idle and c.is_idle)}
         for connection in aborted:
             connection.abort()
         await self._until_ended(aborted)
+        return len(aborted)
 
     def abort_soon(self) -> None:
         """Reset every connection."""

@@ -145,11 +145,12 @@ class PortControl:
         self._down = False
         self._serve()
 
-    async def reset(self, *, keep_idle: bool = False) -> None:
+    async def reset(self, *, keep_idle: bool = False) -> int:
         """Keep everything that came before from reaching what comes after.
 
         Open connections and those that wait to be accepted are reset, datagrams that were not
-        read are discarded, kept replies forgotten. It returns when that is so.
+        read are discarded, kept replies forgotten. It returns when that is so: how many open
+        connections it has reset.
 
         Args:
             keep_idle: leave alone the connections that wait for their client's next request, and
@@ -165,7 +166,7 @@ class PortControl:
             for server in (*self._former, *self._datagrams):
                 await server.abort()
             self._forget()
-            await self._connections.abort(keep_idle=keep_idle)
+            return await self._connections.abort(keep_idle=keep_idle)
 
     async def shut_down(self) -> None:
         """Let what runs end, within the limits."""

@@ -116,6 +116,7 @@ class _TestPortals:
         has_passed: the test has run, and passed; its teardown may still fail.
         reports: of those that were reviewed; shown if the teardown fails.
         has_failed_test: pytest shows the reports already, as the test's failure.
+        resets: for a portal a line on connections that were reset before the test; may be empty.
     """
 
     is_strict: bool
@@ -123,6 +124,7 @@ class _TestPortals:
     has_passed: bool = False
     reports: list[str] = dataclasses.field(default_factory=list)
     has_failed_test: bool = False
+    resets: dict[PortalController, str] = dataclasses.field(default_factory=dict)
 
     def release(self, portal: ThreadedPortal, *, strict: bool) -> str:
         """Review a portal that the test no longer uses; return the report if the test must fail."""
@@ -134,9 +136,13 @@ class _TestPortals:
             must_fail = strict and bool(review.problems)
         except PortalEndedError:
             review, must_fail = portal.review(), True
-        report = _with_address(portal, review.text)
+        report = self.report(portal, review.text)
         self.reports.append(report)
         return report if must_fail else ""
+
+    def report(self, portal: PortalController, text: str) -> str:
+        """Return a report with what explains it."""
+        return f"{text}{self.resets.get(portal, '')}\n(portal at {portal.host} port {portal.port})"
 
     def fail_test(self, report: str) -> None:
         """Fail a test that has passed so far, if there is something to report."""
@@ -172,10 +178,6 @@ def _is_strict(item: pytest.Item) -> bool:
     return strict
 
 
-def _with_address(portal: PortalController, text: str) -> str:
-    return f"{text}\n(portal at {portal.host} port {portal.port})"
-
-
 # An old-style wrapper: a new-style one needs a newer pluggy than pytest 7 does.
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
@@ -199,7 +201,7 @@ def _add_section(
     else:
         portals.has_passed = phase == "call" and report.passed
         texts = [
-            _with_address(portal, portal.review().text)
+            portals.report(portal, portal.review().text)
             for portal in portals.in_use
             if report.failed
         ]
@@ -249,9 +251,21 @@ def esps_portal(
     portals = _portals_of_test(request)
     session = _esps_portal_of_session
     portal = _listening(request.config, lambda: session.acquire(request.node.nodeid))
+    portals.resets[portal] = _connections_reset(portal.connections_reset, request.config)
     portals.in_use.append(portal)
     yield portal
     portals.fail_test(portals.release(portal, strict=portals.is_strict))
+
+
+def _connections_reset(count: int, config: pytest.Config) -> str:
+    """Return a line for the report of a test whose client may have used such a connection."""
+    if not count or config.stash[SETTINGS].reset == "keep":
+        return ""
+    connections = "1 connection" if count == 1 else f"{count} connections"
+    return (
+        f"\n{connections} of earlier tests {'was' if count == 1 else 'were'} reset before this"
+        " test: esps_portal_reset = keep leaves idle ones open"
+    )
 
 
 def _listening(config: pytest.Config, start: Callable[[], _Result]) -> _Result:

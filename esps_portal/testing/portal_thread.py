@@ -30,6 +30,9 @@ class PortalThread:
 
     Args:
         keep_idle: let idle connections survive a reset.
+
+    Attributes:
+        connections_reset: how many connections all resets have ended.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class PortalThread:
         self._ready: Future[Listening] = Future()
         self._tasks: frozenset[trio.lowlevel.Task] = frozenset()
         self._is_lent = True
+        self.connections_reset = 0
 
     def start(self) -> Listening:
         """Start it. Returns once it listens.
@@ -139,7 +143,7 @@ class PortalThread:
     async def _reset(self, *, keep_idle: bool) -> None:
         # What is aborted still writes into the journal, so that is emptied last.
         ports = self._listening.ports
-        await ports.reset(keep_idle=keep_idle)
+        self.connections_reset += await ports.reset(keep_idle=keep_idle)
         if self._is_dying:
             await trio.sleep_forever()  # until the loop has ended, which the caller then learns
         self._portal.reset()

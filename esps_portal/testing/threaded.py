@@ -59,6 +59,11 @@ class ThreadedPortal(PortalController):
         """Whether it was neither stopped nor has died, and is not stuck."""
         return self._thread.is_running
 
+    @property
+    def connections_reset(self) -> int:
+        """How many open connections its resets have ended."""
+        return self._thread.connections_reset
+
     def __dir__(self) -> list[str]:
         # Lending it to tests is for the plugin only.
         public = {*dir(PortalController), *vars(self)}

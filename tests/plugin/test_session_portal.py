@@ -4,13 +4,52 @@ from __future__ import annotations
 
 import pytest
 
-from tests.plugin.suite_runs import SUITES, place, run
+from tests.plugin.suite_runs import SUITES, place, run, run_here
 
 CALLS_BETWEEN_TESTS = [
     "*= esps-portal: calls while no test had the portal =*",
     "2 x pirce 'sku-1': no stub or service has that name (first *)",
     "2 x echo 'hi': answered (first *)",
 ]
+
+
+POOL = """
+    import socket
+    import pytest
+
+    @pytest.fixture(scope="session")
+    def pool(esps_portal_address):
+        with socket.create_connection((esps_portal_address.host, esps_portal_address.port)) as s:
+            yield s
+
+    def test_first(pool, esps_portal):
+        pool.sendall(b"a PING\\n")
+        while b"a OK" not in pool.recv(999): pass
+
+    def test_second(pool, esps_portal):
+        esps_portal.stub("price")
+        pool.sendall(b"a CALL price\\n")
+        assert pool.recv(999)
+
+    def test_third(esps_portal):
+        esps_portal.stub("price")
+"""
+
+
+def test_a_failing_test_shows_that_connections_were_reset(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(POOL)
+    result = run_here(pytester)
+    result.assert_outcomes(passed=2, failed=1, errors=1)
+    reset = "1 connection of earlier tests was reset before this test: esps_portal_reset = keep *"
+    failed, teardown = "*ConnectionResetError*", "*ERROR at teardown of test_third*"
+    result.stdout.fnmatch_lines([teardown, reset, failed, reset])
+
+
+def test_connections_that_are_kept_are_not_mentioned(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(POOL)
+    result = run_here(pytester, "--esps-portal-reset=keep")
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.no_fnmatch_line("*of earlier tests*")
 
 
 def place_application(pytester: pytest.Pytester) -> None:
