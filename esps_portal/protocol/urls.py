@@ -57,7 +57,10 @@ class PortalURL:
 
         Raises:
             ValueError: it is not the address of a portal; the message says what to write.
+            TypeError: it is not text.
         """
+        if not isinstance(text, str):
+            raise TypeError(_not_text(text))
         try:
             transport, rest = _split(text)
             host, port = _host_and_port(rest, bare="://" not in text)
@@ -71,6 +74,16 @@ class PortalURL:
         scheme = next(scheme for scheme, name in _TRANSPORTS.items() if name == self.transport)
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{scheme}://{host}:{self.port}"
+
+
+def _not_text(value: object) -> str:
+    instead = "'localhost:2867' or 'esps://localhost'"
+    match value:
+        case (str(host), int(port), *_):
+            instead = repr(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            instead += ', or f"{host}:{port}"'
+    got = shorten(repr(value), _MAX_SHOWN)
+    return f"the address of a portal must be text, got {got}; write {instead}"
 
 
 def _split(text: str) -> tuple[str, str]:
