@@ -15,12 +15,13 @@ import socket
 import time
 from contextlib import AbstractContextManager
 
-from esps_portal.client.blocking_client import BlockingClient, WithBlock
+from esps_portal.client.blocking_client import BlockingClient
 from esps_portal.client.blocking_tcp import BlockingTCPClient
 from esps_portal.client.blocking_udp import BlockingUDPClient
 from esps_portal.client.connect_errors import connect_error, parse_url
 from esps_portal.client.deadline import check_timeout, socket_timeout
 from esps_portal.client.host_socket import HostSocket
+from esps_portal.client.with_block import WithBlock
 from esps_portal.protocol.errors import TimedOutError
 from esps_portal.protocol.retransmission import Retransmission
 from esps_portal.protocol.urls import PortalURL
@@ -43,13 +44,14 @@ def connect(
 
     Raises:
         ValueError: the URL is malformed.
-        TypeError: the timeout is not a number.
+        TypeError: the URL is not text, or the timeout is not a number.
         UnreachableError: nobody listens there, or there is no such host.
         ClosedError: the portal has no room, or what listens there says nothing and closes.
         PeerError: what answers is not a portal.
         TimedOutError: the portal did not greet in time.
     """
-    return WithBlock(lambda: _connect(url, timeout), lambda portal: portal.close())
+    statement = "with blocking.connect(url) as portal: ..."
+    return WithBlock(lambda: _connect(url, timeout), lambda portal: portal.close(), statement)
 
 
 def _connect(url: str, timeout: float) -> BlockingClient:

@@ -6,34 +6,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Self, TypeVar
+from typing import Self
 
 from esps_portal.client.deadline import check_timeout
+from esps_portal.client.with_block import WithBlock
 from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
-
-_Value = TypeVar("_Value")
-
-
-class WithBlock(AbstractContextManager[_Value, None]):
-    """A ``with`` statement made of two functions: ``enter`` returns the value, ``leave`` takes it.
-
-    Like `contextlib.contextmanager`, except that a failing test's traceback hides its frames.
-    """
-
-    def __init__(self, enter: Callable[[], _Value], leave: Callable[[_Value], None]) -> None:
-        self._enter = enter
-        self._leave = leave
-        self._values: list[_Value] = []
-
-    def __enter__(self) -> _Value:
-        self._values.append(self._enter())
-        return self._values[-1]
-
-    def __exit__(self, *_: object) -> None:
-        self._leave(self._values.pop())
 
 
 class BlockingDataStream:
@@ -125,7 +105,8 @@ class BlockingClient(ABC):
             pending = self._send(b"CALL", (service, *args), deadline)
             return BlockingDataStream(pending, lambda: self._receive(pending, deadline))
 
-        return WithBlock(enter, lambda rows: self._forget(rows.end()))
+        statement = "with portal.stream(...) as rows: for row in rows: ..."
+        return WithBlock(enter, lambda rows: self._forget(rows.end()), statement)
 
     def _ask(
         self, verb: bytes, args: tuple[str | bytes, ...], timeout: float | None

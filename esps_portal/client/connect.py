@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
 
@@ -13,6 +13,7 @@ from esps_portal.client.host_socket import HostSocket
 from esps_portal.client.portal_client import PortalClient
 from esps_portal.client.tcp import TCPClient
 from esps_portal.client.udp import UDPClient
+from esps_portal.client.with_block import AsyncWithBlock
 from esps_portal.protocol.retransmission import Retransmission
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
@@ -22,10 +23,9 @@ __tracebackhide__ = hides_frame
 DEFAULT_URL = "esps://127.0.0.1"
 
 
-@asynccontextmanager
-async def connect(
+def connect(
     url: str = DEFAULT_URL, *, retransmission: Retransmission | None = None
-) -> AsyncIterator[PortalClient]:
+) -> AbstractAsyncContextManager[PortalClient, None]:
     """Connect to a portal for the length of an ``async with`` block.
 
     ``async with connect("localhost:2867") as portal: await portal.call("echo", "hi")``
@@ -37,10 +37,19 @@ async def connect(
 
     Raises:
         ValueError: the URL is malformed.
+        TypeError: the URL is not text.
         UnreachableError: nobody listens there, or there is no such host.
         ClosedError: the portal has no room, or what listens there says nothing and closes.
         PeerError: what answers is not a portal.
     """
+    statement = "async with connect(url) as portal: ..."
+    return AsyncWithBlock(_connection(url, retransmission), statement)
+
+
+@asynccontextmanager
+async def _connection(
+    url: str, retransmission: Retransmission | None
+) -> AsyncIterator[PortalClient]:
     parsed = parse_url(url)
     client: PortalClient
     if parsed.transport == "udp":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from esps_portal.client.with_block import AsyncWithBlock
 from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
 from esps_portal.tracebacks import hides_frame
 
@@ -82,8 +83,9 @@ class PortalClient(ABC):
         """Return what HELLO returns: version, product, and the limits as ``key=value``."""
         return await self._ask(b"HELLO", ("ESPS/1",))
 
-    @asynccontextmanager
-    async def stream(self, service: str, *args: str | bytes) -> AsyncIterator[DataStream]:
+    def stream(
+        self, service: str, *args: str | bytes
+    ) -> AbstractAsyncContextManager[DataStream, None]:
         """Call a service and yield its DATA lines as they arrive.
 
         ``async with portal.stream("drip", "3", "10") as rows: async for row in rows: ...``
@@ -94,6 +96,11 @@ class PortalClient(ABC):
             SlowConsumerError: more than that was held, so the call was ended; raised by the
                 iteration.
         """
+        statement = "async with portal.stream(...) as rows: async for row in rows: ..."
+        return AsyncWithBlock(self._stream(service, *args), statement)
+
+    @asynccontextmanager
+    async def _stream(self, service: str, *args: str | bytes) -> AsyncIterator[DataStream]:
         pending = await self._send(b"CALL", (service, *args))
         rows = DataStream(self, pending)
         try:

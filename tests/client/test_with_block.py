@@ -1,0 +1,56 @@
+"""A connect or a stream that is not in a with block: an error that says what to write."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from esps_portal import blocking, connect
+from esps_portal.client.portal_client import PortalClient
+from esps_portal.testing import serve_in_thread
+
+STATEMENT = "use it in a with block: with blocking.connect(url) as portal: ..."
+STREAM = "use it in a with block: with portal.stream(...) as rows: for row in rows: ..."
+ASYNC = "use it in an async with block: async with connect(url) as portal: ..."
+ASYNC_STREAM = "use it in an async with block: async with portal.stream(...) as rows: "
+
+
+def test_a_blocking_connect_without_with() -> None:
+    block: Any = blocking.connect("localhost")
+    with pytest.raises(AttributeError, match=re.escape(STATEMENT)):
+        block.call("echo")
+    assert repr(block) == f"<{STATEMENT}>"
+
+
+def test_a_blocking_stream_without_with() -> None:
+    with serve_in_thread() as portal, blocking.connect(portal.url) as client:
+        stream: Any = client.stream("drip", "3", "1")
+        with pytest.raises(TypeError, match=re.escape(STREAM)):
+            list(stream)
+        with stream as rows:
+            assert len(list(rows)) == 3
+
+
+async def test_connect_without_async_with() -> None:
+    block: Any = connect("localhost")
+    with pytest.raises(TypeError, match=re.escape(ASYNC)):
+        await block
+    with pytest.raises(TypeError, match=re.escape(ASYNC)), block:
+        pass
+    with pytest.raises(AttributeError, match=re.escape(ASYNC)):
+        block.call("echo")
+    assert repr(block) == f"<{ASYNC}>"
+
+
+async def test_a_stream_without_async_with() -> None:
+    with serve_in_thread() as portal:
+        async with connect(portal.url) as client:
+            assert isinstance(client, PortalClient)
+            stream: Any = client.stream("drip", "3", "1")
+            with pytest.raises(TypeError, match=re.escape(ASYNC_STREAM)):
+                async for _ in stream:
+                    pass
+            async with stream as rows:
+                assert len([row async for row in rows]) == 3
