@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import traceback
 
 import attrs
@@ -15,7 +16,7 @@ from esps_portal.protocol.escape import shorten
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Request, error_reply
 from esps_portal.services.dispatch import Outcome, Portal
-from esps_portal.services.service import Caller, CloseAfter, Service
+from esps_portal.services.service import Caller, CloseAfter, ResultError, Service
 from esps_portal.services.statistics import Statistics
 
 # Characters of an error's text: they fit any line, however they are escaped.
@@ -104,7 +105,10 @@ class ScriptedPortal:
 
     def _note_failure(self, service: Service) -> None:
         if len(self.script.failures) < _MAX_FAILURES:
-            self.script.failures.append((service.name, traceback.format_exc()))
+            error = sys.exception()
+            # The traceback of such an error shows our code, and its text says all.
+            text = str(error) if isinstance(error, ResultError) else traceback.format_exc()
+            self.script.failures.append((service.name, text))
 
     def _note_unknown(self, request: Request) -> None:
         # Never suggest a faulty service: those are the ones without UDP.

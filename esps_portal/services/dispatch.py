@@ -24,7 +24,7 @@ from esps_portal.services.service import (
     Declaration,
     ResultError,
     Service,
-    as_bytes,
+    data_to_args,
 )
 from esps_portal.services.statistics import Statistics
 from esps_portal.tracebacks import hides_frame
@@ -61,9 +61,10 @@ class Call:
         """Send one ``DATA`` line; wait while the client does not read.
 
         Raises:
+            ResultError: an argument is neither str nor bytes.
             ValueError: the line would be longer than `max_line`.
         """
-        reply = Reply(self.request.tag, DATA, tuple(as_bytes(arg) for arg in args))
+        reply = Reply(self.request.tag, DATA, data_to_args(args))
         if len(reply.encode()) > self.max_line:
             raise ValueError(f"a DATA line would be longer than {self.max_line} bytes")
         if self.send is not None:

@@ -41,7 +41,7 @@ _ONLY_BYTES = frozenset({bytes})
 
 
 class ResultError(TypeError):
-    """A service returned something that is no reply. The text says what it may return."""
+    """What a service returned, or sent as data, is no reply. The text says what it may be."""
 
 
 @attrs.define
@@ -82,6 +82,7 @@ class CallContext(Protocol):
         """Send one ``DATA`` line; wait while the client does not read.
 
         Raises:
+            TypeError: an argument is neither str nor bytes.
             ValueError: the line would be longer than ``max_line``.
         """
 
@@ -221,6 +222,20 @@ def _wrong_result(result: object) -> str:
 
 def _type_name(value: object) -> str:
     return type(value).__qualname__
+
+
+def data_to_args(values: Iterable[object]) -> tuple[bytes, ...]:
+    """Return the arguments of a DATA line.
+
+    Raises:
+        ResultError: one is neither text nor bytes.
+    """
+    args = []
+    for value in values:
+        if not isinstance(value, str | bytes | bytearray | memoryview):
+            raise ResultError(f"call.data takes str or bytes, got {_type_name(value)}")
+        args.append(as_bytes(value))
+    return tuple(args)
 
 
 def as_bytes(arg: str | bytes | bytearray | memoryview) -> bytes:

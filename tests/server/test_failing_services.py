@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import trio
@@ -13,6 +14,7 @@ from esps_portal import CallContext, Portal, ReplyError
 from esps_portal.mock.matching import Matcher
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.mock.stubs import Stub
+from esps_portal.mock.verification import find_problems
 from tests.portals import Running, running
 
 
@@ -144,6 +146,25 @@ async def test_a_result_that_is_no_reply(  # ESPS-VERB-15
     (record,) = [record for record in caplog.records if record.name == "esps_portal"]
     assert record.getMessage() == f"service shop failed: {says}"
     assert record.exc_info is None
+
+
+async def test_data_that_is_no_argument(caplog: pytest.LogCaptureFixture) -> None:
+    portal = ScriptedPortal(Portal())
+    wrong: Any = 3
+
+    @portal.portal.service
+    async def shop(*, call: CallContext) -> None:
+        await call.data("a", wrong)
+
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL shop\n")
+        assert (await client.line()).startswith(b"a ERR failed ")
+    (record,) = [record for record in caplog.records if record.name == "esps_portal"]
+    says = "call.data takes str or bytes, got int"
+    assert record.getMessage() == f"service shop failed: {says}"
+    assert record.exc_info is None
+    assert find_problems(portal.script) == [f"service shop failed:\n    {says}"]
 
 
 @pytest.mark.parametrize(
