@@ -23,7 +23,6 @@ from esps_portal.client.deadline import check_timeout, socket_timeout
 from esps_portal.client.host_socket import HostSocket
 from esps_portal.client.with_block import WithBlock
 from esps_portal.protocol.errors import TimedOutError
-from esps_portal.protocol.retransmission import Retransmission
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
 
@@ -77,9 +76,9 @@ def _connect_tcp(url: PortalURL, timeout: float) -> BlockingTCPClient:
     if timeout <= 0:
         raise TimedOutError("no time to connect")
     connected = socket.create_connection((url.host, url.port), socket_timeout(timeout))
-    return BlockingTCPClient(connected, timeout)
+    return BlockingTCPClient(connected, timeout, url)
 
 
 def _connect_udp(url: PortalURL, timeout: float) -> BlockingUDPClient:
     connected = HostSocket(socket.getaddrinfo(url.host, url.port, type=socket.SOCK_DGRAM))
-    return BlockingUDPClient(connected, timeout, Retransmission.for_host(connected.address))
+    return BlockingUDPClient(connected, timeout, url)

@@ -1,4 +1,4 @@
-"""The public names of a package, each imported when it is first used.
+"""The public names of a package, each imported when it is first used; and those of an object.
 
 So neither a command that needs no network, nor a test suite that has the pytest plugin and does
 not use it, waits for trio.
@@ -37,3 +37,8 @@ def lazy_exports(
         return found
 
     return import_name, lambda: list(public), public
+
+
+def public_names(value: object) -> list[str]:
+    """Return the public attributes of an object, for its ``__dir__``: a REPL completes them."""
+    return [name for name in object.__dir__(value) if not name.startswith("_")]

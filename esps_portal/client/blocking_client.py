@@ -10,7 +10,9 @@ from typing import Self
 
 from esps_portal.client.deadline import check_timeout
 from esps_portal.client.with_block import WithBlock
+from esps_portal.exports import public_names
 from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
+from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -47,6 +49,9 @@ class BlockingDataStream:
         self._has_ended = True
         return self._pending
 
+    def __dir__(self) -> list[str]:
+        return public_names(self)
+
 
 class BlockingClient(ABC):
     """A portal to call, from one thread at a time. Made by `esps_portal.blocking.connect`.
@@ -58,10 +63,12 @@ class BlockingClient(ABC):
     Args:
         requests: those in flight.
         timeout: seconds for each call that names none.
+        url: of the portal, for the repr.
     """
 
-    def __init__(self, requests: ClientConnection, timeout: float) -> None:
+    def __init__(self, requests: ClientConnection, timeout: float, url: PortalURL) -> None:
         self._requests = requests
+        self._url = url
         self._timeout = timeout
 
     def call(
@@ -107,6 +114,12 @@ class BlockingClient(ABC):
 
         statement = "with portal.stream(...) as rows: for row in rows: ..."
         return WithBlock(enter, lambda rows: self._forget(rows.end()), statement)
+
+    def __repr__(self) -> str:
+        return f"<blocking client of {self._url}>"
+
+    def __dir__(self) -> list[str]:
+        return public_names(self)
 
     def _ask(
         self, verb: bytes, args: tuple[str | bytes, ...], timeout: float | None

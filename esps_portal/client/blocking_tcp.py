@@ -18,6 +18,7 @@ from esps_portal.client.tcp_session import (
 )
 from esps_portal.protocol.client_connection import PendingRequest
 from esps_portal.protocol.errors import EspsError, PeerError, TimedOutError
+from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -26,10 +27,10 @@ __tracebackhide__ = hides_frame
 class BlockingTCPClient(BlockingClient):
     """A portal over a connected TCP socket, which the client owns."""
 
-    def __init__(self, connected: socket.socket, timeout: float) -> None:
+    def __init__(self, connected: socket.socket, timeout: float, url: PortalURL) -> None:
         self._session = TCPSession()
         self._socket = connected
-        super().__init__(self._session.requests, timeout)
+        super().__init__(self._session.requests, timeout, url)
 
     def wait_for_greeting(self, deadline: float) -> None:
         """Wait for the greeting; send a HELLO if none comes for `GREETING_DUE` seconds.

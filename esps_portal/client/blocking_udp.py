@@ -10,6 +10,7 @@ from esps_portal.client.host_socket import HostSocket
 from esps_portal.client.transmission import Transmission, udp_requests
 from esps_portal.protocol.client_connection import PendingRequest
 from esps_portal.protocol.retransmission import Retransmission, padded_length
+from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -18,10 +19,10 @@ __tracebackhide__ = hides_frame
 class BlockingUDPClient(BlockingClient):
     """A portal over a UDP socket, which the client owns."""
 
-    def __init__(self, connected: HostSocket, timeout: float, schedule: Retransmission) -> None:
-        super().__init__(udp_requests(), timeout)
+    def __init__(self, connected: HostSocket, timeout: float, url: PortalURL) -> None:
+        super().__init__(udp_requests(), timeout, url)
         self._socket = connected
-        self._schedule = schedule
+        self._schedule = Retransmission.for_host(connected.address)
         self._transmissions: dict[PendingRequest, Transmission] = {}
 
     def _transmit(self, pending: PendingRequest, deadline: float) -> None:  # noqa: ARG002 - TCP needs it

@@ -54,9 +54,10 @@ async def _connection(
     client: PortalClient
     if parsed.transport == "udp":
         connected = await _connect_udp(parsed)
-        client = UDPClient(connected, retransmission or Retransmission.for_host(connected.address))
+        schedule = retransmission or Retransmission.for_host(connected.address)
+        client = UDPClient(connected, schedule, parsed)
     else:
-        client = TCPClient(await _connect_tcp(parsed))
+        client = TCPClient(await _connect_tcp(parsed), parsed)
     try:
         if isinstance(client, TCPClient):
             await client.wait_for_greeting()

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from esps_portal.client.with_block import AsyncWithBlock
+from esps_portal.exports import public_names
 from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
+from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -42,6 +44,9 @@ class DataStream:
         """End the iteration: the block is over."""
         self._has_ended = True
 
+    def __dir__(self) -> list[str]:
+        return public_names(self)
+
 
 class PortalClient(ABC):
     """A portal to call. Made by `esps_portal.connect`; safe to use from several tasks at once.
@@ -54,6 +59,7 @@ class PortalClient(ABC):
     """
 
     _requests: ClientConnection
+    _url: PortalURL
 
     @property
     def rejected(self) -> bytes:
@@ -109,6 +115,12 @@ class PortalClient(ABC):
             rows.end()
             if pending.final is None:
                 await self._abandon(pending)
+
+    def __repr__(self) -> str:
+        return f"<client of {self._url}>"
+
+    def __dir__(self) -> list[str]:
+        return public_names(self)
 
     async def _ask(self, verb: bytes, args: tuple[str | bytes, ...]) -> tuple[bytes, ...]:
         pending = await self._send(verb, args)

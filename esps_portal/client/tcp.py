@@ -18,6 +18,7 @@ from esps_portal.client.tcp_session import (
 )
 from esps_portal.protocol.client_connection import PendingRequest
 from esps_portal.protocol.errors import EspsError
+from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -26,7 +27,8 @@ __tracebackhide__ = hides_frame
 class TCPClient(PortalClient):
     """A portal over a connected, non-blocking TCP socket, which it owns."""
 
-    def __init__(self, connected: socket.socket) -> None:
+    def __init__(self, connected: socket.socket, url: PortalURL) -> None:
+        self._url = url
         self._socket = connected
         self._session = TCPSession()
         self._requests = self._session.requests

@@ -10,6 +10,7 @@ from esps_portal.client.shared_reader import SharedReader
 from esps_portal.client.transmission import Transmission, udp_requests
 from esps_portal.protocol.client_connection import PendingRequest
 from esps_portal.protocol.retransmission import Retransmission, padded_length
+from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -18,7 +19,8 @@ __tracebackhide__ = hides_frame
 class UDPClient(PortalClient):
     """A portal over a non-blocking UDP socket, which the client owns."""
 
-    def __init__(self, connected: HostSocket, schedule: Retransmission) -> None:
+    def __init__(self, connected: HostSocket, schedule: Retransmission, url: PortalURL) -> None:
+        self._url = url
         self._socket = connected
         self._schedule = schedule
         self._requests = udp_requests()

@@ -161,6 +161,10 @@ class Portal:
         for service in services:
             self.add(service)
 
+    def __repr__(self) -> str:
+        names = ", ".join(service.name for service in self._services.values())
+        return f"<portal {self.product}; services: {names or 'none'}>"
+
     @property
     def services(self) -> list[Service]:
         """The services, in the order of declaration."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, Unpack, overload
 
+from esps_portal.exports import public_names
 from esps_portal.faults.fault import Fault
 from esps_portal.journal.record_file import RecordFile
 from esps_portal.journal.recording import read_recording
@@ -274,7 +275,7 @@ class PortalController(PlacesFaults):
         return portal_repr(where, self._script, is_down=bool(self._outages))
 
     def __dir__(self) -> list[str]:
-        return [name for name in super().__dir__() if not name.startswith("_")]
+        return public_names(self)
 
     # -- private
 

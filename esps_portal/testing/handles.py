@@ -7,6 +7,7 @@ from typing import Self
 
 import attrs
 
+from esps_portal.exports import public_names
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.journal.waiters import Waiter
@@ -112,6 +113,9 @@ class PlacedFault:
     def __repr__(self) -> str:
         return f"<fault {self}, happened {self.happened} times>"
 
+    def __dir__(self) -> list[str]:
+        return public_names(self)
+
 
 @attrs.define(eq=False, repr=False)
 class Outage:
@@ -133,6 +137,9 @@ class Outage:
 
     def __repr__(self) -> str:
         return f"<outage, {'over' if self._is_over else 'in force'}>"
+
+    def __dir__(self) -> list[str]:
+        return public_names(self)
 
 
 class Outages:

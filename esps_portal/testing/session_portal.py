@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+from esps_portal.exports import public_names
 from esps_portal.journal.records import RecordedCall
 from esps_portal.mock.matching import Matcher
 from esps_portal.mock.scripted import Script
@@ -145,3 +146,6 @@ class PortalAddress:
 
     def __repr__(self) -> str:
         return f"<PortalAddress {self.url}>"
+
+    def __dir__(self) -> list[str]:
+        return public_names(self)

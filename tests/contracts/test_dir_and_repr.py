@@ -1,0 +1,51 @@
+"""What a REPL shows of the objects that a user has: public names, and what they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from esps_portal import Portal, blocking, connect
+from esps_portal.testing import PortalAddress, PortalController
+
+
+def check_names(value: object, *expected: str) -> None:
+    assert not [name for name in dir(value) if name.startswith("_")]
+    assert set(expected) <= set(dir(value))
+
+
+def test_fixtures(esps_portal: PortalController, esps_portal_address: PortalAddress) -> None:
+    check_names(esps_portal, "stub", "fault", "url")
+    check_names(esps_portal_address, "host", "port", "url", "udp_url", "stub")
+    with esps_portal.fault("latency", seconds=1).optional() as fault:
+        check_names(fault, "happened", "optional", "remove", "wait_for")
+    with esps_portal.down() as outage:
+        check_names(outage, "up")
+
+
+def test_blocking_clients(esps_portal: PortalController) -> None:
+    for url in (esps_portal.url, esps_portal.udp_url):
+        with blocking.connect(url) as client:
+            check_names(client, "call", "ping", "stream", "services")
+            assert repr(client) == f"<blocking client of {url}>"
+            with client.stream("drip", "1", "0") as rows:
+                check_names(rows, "result")
+                list(rows)
+
+
+async def test_trio_clients(esps_portal: PortalController) -> None:
+    for url in (esps_portal.url, esps_portal.udp_url):
+        async with connect(url) as client:
+            check_names(client, "call", "ping", "stream", "services")
+            assert repr(client) == f"<client of {url}>"
+            async with client.stream("drip", "1", "0") as rows:
+                check_names(rows, "result")
+                assert [row async for row in rows]
+
+
+def test_a_portal() -> None:
+    portal = Portal(product="shop/1")
+    assert repr(portal) == "<portal shop/1; services: none>"
+    function: Any = len
+    portal.service(name="size")(function)
+    portal.service(name="price")(function)
+    assert repr(portal) == "<portal shop/1; services: size, price>"
