@@ -65,7 +65,7 @@ class CannotBindError(OSError):
         self.port = port
         self.transport = transport
         self.covered_by = covered_by
-        self.hint = ""
+        self.hint: str = ""
 
     def __reduce__(self) -> tuple[object, ...]:
         # OSError's own would pass its two arguments to our constructor.

@@ -13,7 +13,7 @@ _Result = TypeVar("_Result")
 class PortalEndedError(EspsError, RuntimeError):
     """The portal was used after its end; or it died, and the cause is attached."""
 
-    shows_cause = True  # in the report of a test; see `hide_causes`
+    shows_cause: bool = True  # in the report of a test; see `hide_causes`
 
 
 class FunctionRunner(Protocol):

@@ -45,7 +45,7 @@ class PortalThread:
         self._ready: Future[Listening] = Future()
         self._tasks: frozenset[trio.lowlevel.Task] = frozenset()
         self._is_lent = True
-        self.connections_reset = 0
+        self.connections_reset: int = 0
 
     def start(self) -> Listening:
         """Start it. Returns once it listens.
