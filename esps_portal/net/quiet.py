@@ -7,7 +7,6 @@ from another thread, the loop may not have woken yet: the request would be misse
 from __future__ import annotations
 
 import trio
-import trio.testing
 
 #: Seconds; a client that never stops sending must not hold up whoever looks.
 AT_MOST = 0.05
@@ -22,8 +21,10 @@ async def become_quiet() -> None:
     waits for them in this loop. A call that runs, or a client that does not read, is not waited
     for.
     """
+    from trio.testing import wait_all_tasks_blocked  # noqa: PLC0415 - it imports pytest, which takes 0.15 s
+
     with trio.move_on_after(AT_MOST) as bound:
-        await trio.testing.wait_all_tasks_blocked()
+        await wait_all_tasks_blocked()
     if bound.cancelled_caught:
         # On a machine that is busy all of that time may have been other processes'.
         for _ in range(TURNS):

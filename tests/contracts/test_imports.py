@@ -134,3 +134,8 @@ def test_the_contracts_are_kept() -> None:
     command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stdout
+
+
+def test_a_portal_starts_without_pytest() -> None:
+    code = "import sys, esps_portal.net.quiet; sys.exit('pytest' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
