@@ -48,6 +48,8 @@ class HostType(click.ParamType[str]):
         host = str(value)
         if ":" in host and not _is_address(host):
             self._fail_with_port(host, param, ctx)
+        if host == "*":
+            self.fail("'*' is not a host: all addresses are 0.0.0.0 and ::", param, ctx)
         if not host or any(c.isspace() or not c.isprintable() for c in host):
             self.fail(f"{host!r} is not a host name or address", param, ctx)
         try:

@@ -101,10 +101,13 @@ class PingRun:
     _was_connected: bool = False
 
     async def until_signalled(self) -> None:
-        """Ping until the count is reached, or until SIGINT or SIGTERM."""
+        """Ping until the count is reached, or until SIGINT, SIGTERM or SIGHUP (but under nohup)."""
         import trio  # noqa: PLC0415 - help must not wait for it
 
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        with trio.open_signal_receiver(*numbers) as signals:
             async with trio.open_nursery() as nursery:
 
                 async def end_at_signal() -> None:

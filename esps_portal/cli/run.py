@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from esps_portal.cli.completion import complete_file
 from esps_portal.cli.errors import exit_with_error, print_error
 from esps_portal.cli.script_options import ScriptedServer, ScriptOptions, script_options
 
@@ -30,7 +31,14 @@ _NOT_FOUND, _NOT_EXECUTABLE, _BY_SIGNAL = 127, 126, 128
     help="Print unexpected calls, unused stubs and faults that never struck; if there are any and"
     " CMD exited 0, exit 1.",
 )
-@click.argument("command", metavar="CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument(
+    "command",
+    metavar="CMD...",
+    nargs=-1,
+    required=True,
+    type=click.UNPROCESSED,
+    shell_complete=complete_file,
+)
 def run_command(command: tuple[str, ...], *, script: ScriptOptions, strict: bool) -> None:
     """Run CMD, for example a test suite, with a portal.
 

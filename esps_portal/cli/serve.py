@@ -58,6 +58,9 @@ def serve_command(*, listen: ListenOptions, control: int | None, script: ScriptO
                                 in a file nothing changes.
       SIGHUP under nohup        ignored
 
+    It goes on where the reader of its output has gone: a launcher may close
+    the pipe once it has read the first line.
+
     \b
     Examples:
       esps-portal serve --port 0 --json --control

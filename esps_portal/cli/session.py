@@ -63,7 +63,7 @@ class Problem:
         """
         if isinstance(error, ReplyError):
             reply = f"{error.code} {escaped(error.message.encode())}".rstrip()
-            return cls(error.code, error.message, reply + _use_tcp_hint(error, url))
+            return cls(error.code, error.message, reply + _reply_hint(error, url))
         message = escaped(str(error).encode())  # it may quote what the peer sent
         hint = _unreachable_hint(error) or _inspect_hint(error, url, greeted=greeted)
         return cls(_CODES.get(type(error), "failed"), message, f"esps-portal: {message}{hint}")
@@ -168,8 +168,10 @@ def _inspect_hint(error: EspsError, url: str, *, greeted: bool) -> str:
     return f"; to see what it is: esps-portal inspect --host {where.host} --port {where.port}"
 
 
-def _use_tcp_hint(error: ReplyError, url: str) -> str:
-    """Return a hint for an error reply that would not come over TCP."""
+def _reply_hint(error: ReplyError, url: str) -> str:
+    """Return a hint for an unknown service, or an error reply that would not come over TCP."""
+    if error.code == "unknown-service":
+        return "; esps-portal list shows the services"
     too_large = error.code == "too-large" and b"use-tcp" in error.arguments
     if not url.startswith("esps+udp:") or not (too_large or error.code == "use-tcp"):
         return ""

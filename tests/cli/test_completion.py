@@ -120,6 +120,11 @@ def test_files(command: str, option: str) -> None:
     assert completed(f"{command} {option}=ca") == ["file,ca"]
 
 
+def test_a_command_to_run_and_its_arguments_are_files() -> None:
+    assert completed("run -- ./ca") == ["file,./ca"]
+    assert completed("run -- grep ca") == ["file,ca"]
+
+
 def test_a_proxy_records_to_a_file() -> None:
     assert completed("proxy --upstream 127.0.0.1:9 --record ca") == ["file,ca"]
 

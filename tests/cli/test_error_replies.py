@@ -13,6 +13,13 @@ def test_an_error_reply_is_one_line_and_exit_1(portal: ThreadedPortal) -> None:
     assert ran == (1, "", "x-shop sold out\n")
 
 
+def test_an_unknown_service_says_how_to_see_the_known_ones(portal: ThreadedPortal) -> None:
+    code, _, err = run("call", "ecko", url=portal.url)
+    assert code == 1
+    assert err.startswith("unknown-service ")
+    assert err.endswith("; esps-portal list shows the services\n")
+
+
 def test_an_error_reply_as_json(portal: ThreadedPortal) -> None:
     code, out, err = run("call", "--json", "fail", "busy", "come", "again", url=portal.url)
     assert (code, err) == (1, "busy come again\n")

@@ -87,7 +87,7 @@ def test_figures_are_those_of_all_times() -> None:
     assert pings.lines()[1] == "2000 sent, 5 answered, 99.75% lost"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_with_its_statistics(portal: ThreadedPortal, number: int) -> None:
     with pinging("-i", "0.01", portal.url) as process:
         read_until(process, "pong from ")
