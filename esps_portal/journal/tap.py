@@ -15,7 +15,7 @@ import attrs
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import ABORTED, REPLAYED, REPLIED, RecordedCall, RecordedConnection
 from esps_portal.protocol.errors import ProtocolError
-from esps_portal.protocol.lines import LineSplitter, TooLong
+from esps_portal.protocol.lines import EMPTY_LINES, LineSplitter, TooLong
 from esps_portal.protocol.messages import (
     DATA,
     ERR,
@@ -40,7 +40,6 @@ _MAX_PENDING = 1024
 _MAX_ANSWERED = 256
 # A line that is too long is cut; the journal shows this at the cut.
 _TOO_LONG = b"(too long)"
-_EMPTY_LINES = (b"", b"\r")
 
 
 @attrs.define(eq=False)
@@ -84,7 +83,7 @@ class StreamTap:
                 return
             if isinstance(event, TooLong):
                 self._take_request(event.head + _TOO_LONG, None, now)
-            elif isinstance(event, bytes) and event not in _EMPTY_LINES:
+            elif isinstance(event, bytes) and event not in EMPTY_LINES:
                 self._take_request(event, readable_request(event), now)
 
     def from_portal(self, data: bytes, now: float) -> None:

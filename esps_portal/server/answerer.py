@@ -16,7 +16,7 @@ from esps_portal.faults.fault import FaultTarget
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
 from esps_portal.net.writer import HIGH_WATER
-from esps_portal.protocol.lines import LineEvent, Skipped, Unterminated
+from esps_portal.protocol.lines import EMPTY_LINES, LineEvent, Skipped, Unterminated
 from esps_portal.protocol.messages import Notice, Reply, Request, readable_request
 from esps_portal.protocol.server_connection import Cancel, Quit, ServerConnection
 from esps_portal.protocol.states import State
@@ -26,8 +26,6 @@ from esps_portal.server.observer import ConnectionObserver, Exchange
 from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.services.dispatch import Call, Dispatcher
 from esps_portal.services.service import Caller, CloseAfter
-
-_EMPTY = (b"", b"\r")
 
 
 class ConnectionCaller(Caller):
@@ -115,7 +113,8 @@ class Answerer:
             if is_watched:
                 await self._answer_watched(line)
             else:
-                outcome: object = read(line)
+                found: object = read(line)
+                outcome: object = found
                 if type(outcome) is Request:
                     outcome = answer(outcome, caller)
                 if type(outcome) is Reply and type(line) is bytes:
@@ -128,7 +127,7 @@ class Answerer:
                         continue
                     await self._writer.flush()
                 elif outcome is not None or observer is not None:
-                    await self._carry_out(outcome, self._note(line))
+                    await self._carry_out(outcome, self._note(line, found))
             if self._replies.is_final:
                 break
             # Anything may have changed while this task waited.
@@ -191,10 +190,11 @@ class Answerer:
             if fault.when == "before":
                 await self._replies.perform(plan.before(), must_send=True)
 
-    def _note(self, line: LineEvent, outcome: object = None) -> Exchange:
-        if self._observer is None or line in _EMPTY or isinstance(line, Skipped | Unterminated):
+    def _note(self, line: LineEvent, found: object = None) -> Exchange:
+        is_noted = line not in EMPTY_LINES and not isinstance(line, Skipped | Unterminated)
+        if self._observer is None or not is_noted:
             return Exchange()  # the one is ignored, the others are about a line that is noted
-        request = outcome if isinstance(outcome, Request) else None
+        request = found if isinstance(found, Request) else None
         return self._observer.received(line, request)
 
     # -- outcomes
