@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from esps_portal.protocol.errors import TimedOutError as TimedOutError
     from esps_portal.protocol.errors import UnreachableError as UnreachableError
     from esps_portal.protocol.limits import Limits as Limits
-    from esps_portal.server.serving import Listening as Listening
+    from esps_portal.server.serving import Listeners as Listeners
     from esps_portal.server.serving import ServerConfig as ServerConfig
     from esps_portal.server.serving import serve as serve
     from esps_portal.services.dispatch import Portal as Portal
@@ -64,7 +64,7 @@ else:
             "ClosedError": "protocol.errors",
             "EspsError": "protocol.errors",
             "Limits": "protocol.limits",
-            "Listening": "server.serving",
+            "Listeners": "server.serving",
             "PeerError": "protocol.errors",
             "Portal": "services.dispatch",
             "ProtocolError": "protocol.errors",

@@ -16,7 +16,7 @@ from esps_portal import Limits, ServerConfig, serve
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.product import PRODUCT
 from esps_portal.server.connection import accept_policy, portal_connection
-from esps_portal.server.serving import Listening
+from esps_portal.server.serving import Listeners
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.dispatch import Dispatcher
 from esps_portal.testing.pipes import MemoryStream, ServerEnd, memory_pair
@@ -89,16 +89,16 @@ class DatagramPeer:
 class Running:
     """A running portal, and the peers that a test connected to it."""
 
-    listening: Listening
+    listeners: Listeners
     _open: contextlib.AsyncExitStack
 
     def shut_down(self) -> None:
         """Let what runs end, and then the portal."""
-        self.listening.shut_down()
+        self.listeners.shut_down()
 
     async def connect(self) -> StreamPeer:
         """Connect over TCP and leave the greeting unread."""
-        stream = await trio.open_tcp_stream(*self.listening.tcp[0])
+        stream = await trio.open_tcp_stream(*self.listeners.tcp[0])
         self._open.push_async_callback(trio.aclose_forcefully, stream)
         return StreamPeer(stream)
 
@@ -111,25 +111,27 @@ class Running:
     def udp(self) -> DatagramPeer:
         """Return a new UDP peer."""
         peer = self._open.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        peer.connect(self.listening.udp[0])
+        peer.connect(self.listeners.udp[0])
         return DatagramPeer(peer)
 
 
 @contextlib.asynccontextmanager
 async def running(
-    portal: Dispatcher | None = None, *, hold: bool = False, **limits: float
+    portal: Dispatcher | None = None, *, reserve_port: bool = False, **limits: float
 ) -> AsyncIterator[Running]:
-    """A portal on a free port, with every bundled service if none is given; cancelled at the end.
+    """A portal on a free port, with every built-in service if none is given; cancelled at the end.
 
     The other keywords are those of `Limits`.
     """
     if portal is None:
         portal = builtin_portal(PRODUCT, Limits(**limits))  # type: ignore[arg-type]
     async with trio.open_nursery() as nursery:
-        listening = await nursery.start(serve, ServerConfig(portal=portal, port=0, hold=hold))
+        listeners = await nursery.start(
+            serve, ServerConfig(portal=portal, port=0, reserve_port=reserve_port)
+        )
         async with contextlib.AsyncExitStack() as stack:
             with trio.fail_after(_BEYOND_ALL_JUMPS if _is_moved() else _PATIENCE):
-                yield Running(listening, stack)
+                yield Running(listeners, stack)
         nursery.cancel_scope.cancel()
 
 

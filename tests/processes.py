@@ -14,7 +14,7 @@ import attrs
 
 
 @attrs.define
-class Served:
+class RunningServer:
     """A running ``esps-portal serve``."""
 
     process: subprocess.Popen[str]
@@ -58,13 +58,15 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(*options: str, json_lines: bool = True, command: str = "serve") -> Iterator[Served]:
+def running_server(
+    *options: str, json_lines: bool = True, command: str = "serve"
+) -> Iterator[RunningServer]:
     """Start a portal, or a proxy, on a free port; end it when the block is left."""
     line = [sys.executable, "-m", "esps_portal", command, "--port", "0", *options]
     if json_lines:
         line.append("--json")
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
-        running = Served(p)
+        running = RunningServer(p)
         try:
             first = running.output.readline()
             if json_lines:

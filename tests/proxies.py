@@ -17,7 +17,7 @@ from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedCall
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.urls import PortalURL
-from esps_portal.proxy.serving import ProxyConfig, ProxyListening, serve_proxy
+from esps_portal.proxy.serving import ProxyConfig, ProxyListeners, serve_proxy
 from tests.portals import DatagramPeer, StreamPeer
 
 _PATIENCE = 30  # seconds of the wall clock
@@ -29,14 +29,14 @@ _A_WHILE = 0.02
 class Proxied:
     """A running proxy, and the peers that a test connected to it."""
 
-    listening: ProxyListening
+    listeners: ProxyListeners
     journal: Journal
     ended: trio.Event
     _open: contextlib.AsyncExitStack
 
     async def connect(self) -> StreamPeer:
         """Connect over TCP and read nothing."""
-        stream = await trio.open_tcp_stream(*self.listening.tcp[0])
+        stream = await trio.open_tcp_stream(*self.listeners.tcp[0])
         self._open.push_async_callback(trio.aclose_forcefully, stream)
         return StreamPeer(stream)
 
@@ -49,7 +49,7 @@ class Proxied:
     def udp(self) -> DatagramPeer:
         """Return a new UDP peer."""
         peer = self._open.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        peer.connect(self.listening.udp[0])
+        peer.connect(self.listeners.udp[0])
         return DatagramPeer(peer)
 
     async def closed(self) -> list[tuple[str, str]]:
@@ -76,16 +76,16 @@ async def proxied(
     )
     ended = trio.Event()
 
-    async def serve(*, task_status: trio.TaskStatus[ProxyListening]) -> None:
+    async def serve(*, task_status: trio.TaskStatus[ProxyListeners]) -> None:
         await serve_proxy(config, task_status=task_status)
         ended.set()
 
     async with trio.open_nursery() as nursery:
         config.journal.start = trio.current_time()
-        listening = await nursery.start(serve)
+        listeners = await nursery.start(serve)
         async with contextlib.AsyncExitStack() as stack:
             with trio.fail_after(_PATIENCE):
-                yield Proxied(listening, config.journal, ended, stack)
+                yield Proxied(listeners, config.journal, ended, stack)
         nursery.cancel_scope.cancel()
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from esps_portal.inspection.line_format import host_port, shortened
 from esps_portal.journal.records import (
     ABORTED,
     FAULTED,
@@ -24,7 +23,8 @@ from esps_portal.journal.records import (
     RecordedCall,
     RecordedConnection,
 )
-from esps_portal.protocol.escape import printable
+from esps_portal.protocol.escape import printable, shorten
+from esps_portal.protocol.urls import host_port
 
 # Characters of a request in a file, of an error code, and of a fault.
 _MAX_REQUEST, _MAX_CODE, _MAX_FAULT = 200, 64, 120
@@ -113,4 +113,4 @@ def _fault(fault: str) -> str:
 
 def _escaped(data: bytes, max_length: int) -> str:
     """Return bytes as at most ``max_length`` characters of printable ASCII."""
-    return shortened(printable(data, max_length), max_length)
+    return shorten(printable(data, max_length), max_length)

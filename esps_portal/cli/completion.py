@@ -80,7 +80,7 @@ def _fault_keys(name: str, given: set[str]) -> Iterable[str]:
 
     fault = FAULT_TYPES[name]
     values = {
-        "when": ("before", "after") if fault.before else ("after",),
+        "when": ("before", "after") if fault.allows_before else ("after",),
         "transport": sorted(fault.transports),
     }
     # A parameter may have the name of a selector: seed.

@@ -74,7 +74,7 @@ def proxy_command(*, upstream: str, record: Path | None, listen: ListenOptions) 
             port=listen.port,
             tcp=tcp,
             udp=udp,
-            journal=Journal(kept=1),  # nobody queries it: only its sinks need the entries
+            journal=Journal(max_calls=1),  # nobody queries it: only its sinks need the entries
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import trio
 
     from esps_portal.faults.fault import Fault
-    from esps_portal.server.serving import Listening
+    from esps_portal.server.serving import Listeners
 
 # Exit codes of shells for a command that cannot be run, or that a signal ended
 # (POSIX.1-2017, Shell Command Language, section 2.8.2).
@@ -132,12 +132,12 @@ async def _run(command: tuple[str, ...], scripted: ScriptedServer) -> int:
     from esps_portal.net.quiet import become_quiet  # noqa: PLC0415 - the same
     from esps_portal.server.serving import ServerConfig, serve  # noqa: PLC0415 - the same
 
-    config = ServerConfig(portal=scripted.portal, port=0, hold=True)
+    config = ServerConfig(portal=scripted.portal, port=0, reserve_port=True)
     scripted.portal.script.journal.start = trio.current_time()
     async with trio.open_nursery() as nursery:
-        listening = await nursery.start(serve, config)
-        control = await scripted.open_control(nursery, listening, _report_seed)
-        environment = os.environ | _address_variables(listening, control)
+        listeners = await nursery.start(serve, config)
+        control = await scripted.open_control(nursery, listeners, _report_seed)
+        environment = os.environ | _address_variables(listeners, control)
         with trio.open_signal_receiver(*_signals_to_pass_on()) as signals:
             status = await _run_command(command, environment, signals)
         await become_quiet()  # until the last data of CMD is in the journal, for --strict
@@ -196,9 +196,9 @@ def _is_in_foreground() -> bool:
         os.close(terminal)
 
 
-def _address_variables(listening: Listening, control: tuple[str, int] | None) -> dict[str, str]:
+def _address_variables(listeners: Listeners, control: tuple[str, int] | None) -> dict[str, str]:
     assert control is not None  # noqa: S101 - this command always has one
-    host, port = listening.tcp[0]
+    host, port = listeners.tcp[0]
     return {
         "ESPS_PORTAL_HOST": host,
         "ESPS_PORTAL_PORT": str(port),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from esps_portal.journal.recording import RecordedAnswer
     from esps_portal.mock.scenario import PlannedFault, Scenario
     from esps_portal.mock.scripted import ScriptedPortal
-    from esps_portal.server.serving import Listening
+    from esps_portal.server.serving import Listeners
 
 _log = logging.getLogger("esps_portal")
 
@@ -191,7 +191,7 @@ class ScriptOptions:
         limits = Limits(**self.scenario.content.limits) if self.scenario else Limits()  # type: ignore[arg-type]  # each was checked
         portal = ScriptedPortal(builtin_portal(PRODUCT, limits))
         if control is None:  # nobody queries the journal later: only its sinks need the entries
-            portal.script.journal = Journal(kept=1, keep_all_lines=self.record is not None)
+            portal.script.journal = Journal(max_calls=1, keep_all_lines=self.record is not None)
         faults = self._place_given(portal)
         file = None
         if self.record is not None:
@@ -292,13 +292,13 @@ class ScriptedServer:
         return f"reloaded {options.files}"
 
     async def open_control(
-        self, nursery: trio.Nursery, listening: Listening, on_fault: Callable[[Fault], None]
+        self, nursery: trio.Nursery, listeners: Listeners, on_fault: Callable[[Fault], None]
     ) -> tuple[str, int] | None:
         """Open the control port and return its address; ``None`` if there is no control.
 
         Args:
             nursery: runs the control server.
-            listening: the portal's listeners.
+            listeners: the portal's listeners.
             on_fault: called with each fault that is placed through control.
 
         Raises:
@@ -309,7 +309,7 @@ class ScriptedServer:
         from esps_portal.control.control import serve_control  # noqa: PLC0415 - help must not wait
 
         serve = partial(
-            serve_control, self.portal, listening.ports, port=self.control, on_fault=on_fault
+            serve_control, self.portal, listeners.ports, port=self.control, on_fault=on_fault
         )
         address: tuple[str, int] = await nursery.start(serve)
         return address

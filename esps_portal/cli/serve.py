@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from esps_portal.cli.script_options import ScriptedServer
     from esps_portal.faults.fault import Fault
     from esps_portal.net.bind import CannotBindError
-    from esps_portal.server.serving import Listening, ServerConfig
+    from esps_portal.server.serving import Listeners, ServerConfig
 
 
 @click.command("serve")
@@ -88,7 +88,7 @@ def serve_command(*, listen: ListenOptions, control: int | None, script: ScriptO
                 "--control needs ports that it can close and open again, not inherited sockets"
             )
         scripted = script.make_server(control)
-        config = attrs.evolve(config, portal=scripted.portal, hold=control is not None)
+        config = attrs.evolve(config, portal=scripted.portal, reserve_port=control is not None)
 
     def option_of(error: CannotBindError) -> str:
         return "--control" if error.port == control else "--port"
@@ -103,10 +103,10 @@ async def _serve(config: ServerConfig, scripted: ScriptedServer | None, reports:
     if scripted is not None:
         reports.watch(scripted.portal.script.journal)
 
-    async def open_control(nursery: trio.Nursery, listening: Listening) -> tuple[str, int] | None:
+    async def open_control(nursery: trio.Nursery, listeners: Listeners) -> tuple[str, int] | None:
         if scripted is None:
             return None
-        control = await scripted.open_control(nursery, listening, on_fault)
+        control = await scripted.open_control(nursery, listeners, on_fault)
         for fault in scripted.faults:
             on_fault(fault)
         return control

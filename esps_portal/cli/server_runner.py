@@ -33,7 +33,7 @@ _log = logging.getLogger("esps_portal")
 Addresses = tuple[tuple[str, int], ...]
 
 
-class Listening(Protocol):
+class Listeners(Protocol):
     """What a server reports once it listens."""
 
     @property
@@ -177,8 +177,8 @@ async def serve_until_signalled(
     """Serve, print the addresses, and handle signals until one, or the server itself, ends it.
 
     Args:
-        serve: the server; it reports a `Listening` to its ``task_status``.
-        open_control: called once the server listens, with the nursery and the `Listening`; returns
+        serve: the server; it reports a `Listeners` to its ``task_status``.
+        open_control: called once the server listens, with the nursery and the `Listeners`; returns
             the address of the control port, or ``None``.
         reports: what is reported, and where.
         reloads: what SIGHUP reloads if there is no terminal.
@@ -196,19 +196,19 @@ async def serve_until_signalled(
         async with trio.open_nursery() as nursery:
             ended = trio.Event()
 
-            async def serve_to_the_end(*, task_status: trio.TaskStatus[Listening]) -> None:
+            async def serve_to_the_end(*, task_status: trio.TaskStatus[Listeners]) -> None:
                 await serve(task_status=task_status)
                 ended.set()
 
             async def end_at_second_signal() -> None:
                 nonlocal status
                 reload = partial(reload_all, reloads, reports.events)
-                status = 128 + await _handle_signals(signals, listening.shut_down, reload)
+                status = 128 + await _handle_signals(signals, listeners.shut_down, reload)
                 nursery.cancel_scope.cancel()
 
-            listening: Listening = await nursery.start(serve_to_the_end)
-            control = await open_control(nursery, listening)
-            _print_ready(reports, listening, control, dual_stack=dual_stack)
+            listeners: Listeners = await nursery.start(serve_to_the_end)
+            control = await open_control(nursery, listeners)
+            _print_ready(reports, listeners, control, dual_stack=dual_stack)
             nursery.start_soon(reports.run)
             notify(os.environ, "READY=1")
             nursery.start_soon(end_at_second_signal)
@@ -262,33 +262,33 @@ def _has_terminal() -> bool:
 
 
 def _print_ready(
-    reports: Reports, listening: Listening, control: tuple[str, int] | None, *, dual_stack: bool
+    reports: Reports, listeners: Listeners, control: tuple[str, int] | None, *, dual_stack: bool
 ) -> None:
     if reports.events is None:
-        click.echo("\n".join(_ready_lines(listening, control, dual_stack=dual_stack)))
+        click.echo("\n".join(_ready_lines(listeners, control, dual_stack=dual_stack)))
     else:
-        print_json(_ready_event(listening, control))
+        print_json(_ready_event(listeners, control))
 
 
-def _ready_event(listening: Listening, control: tuple[str, int] | None) -> dict[str, object]:
+def _ready_event(listeners: Listeners, control: tuple[str, int] | None) -> dict[str, object]:
     return {
         "event": "ready",
-        "tcp": [list(address) for address in listening.tcp],
-        "udp": [list(address) for address in listening.udp],
+        "tcp": [list(address) for address in listeners.tcp],
+        "udp": [list(address) for address in listeners.udp],
         "control": control and list(control),
         "pid": os.getpid(),
     }
 
 
 def _ready_lines(
-    listening: Listening, control: tuple[str, int] | None, *, dual_stack: bool
+    listeners: Listeners, control: tuple[str, int] | None, *, dual_stack: bool
 ) -> list[str]:
     lines = [
         f"listening on {host} port {port} ({transport})"
-        for transport, addresses in (("TCP", listening.tcp), ("UDP", listening.udp))
+        for transport, addresses in (("TCP", listeners.tcp), ("UDP", listeners.udp))
         for host, port in addresses
     ]
-    hosts = {host for host, _ in (*listening.tcp, *listening.udp)}
+    hosts = {host for host, _ in (*listeners.tcp, *listeners.udp)}
     if "::" in hosts and dual_stack:
         lines.append(":: accepts IPv4 as well.")
     elif "::" in hosts and "0.0.0.0" not in hosts:  # noqa: S104 - compared, not bound

@@ -129,7 +129,7 @@ def timed_out(portal: PortalClient | None, url: str, timeout: float) -> TimedOut
     """
     if portal is None:
         return TimedOutError(f"no greeting from {url} in {timeout:g} s")
-    return TimedOutError(f"no answer in {timeout:g} s", portal.rejected)
+    return TimedOutError(f"no reply in {timeout:g} s", portal.rejected)
 
 
 def run_client(main: Callable[[], Awaitable[None]]) -> None:

@@ -37,7 +37,7 @@ class BlockingDataStream:
     def __next__(self) -> tuple[bytes, ...]:
         if self._has_ended:
             raise RuntimeError("the stream has ended: its `with` block is over")
-        while not self._pending.has_news:
+        while not self._pending.is_ready:
             self._receive()
         if self._pending.rows:
             return self._pending.collect()

@@ -10,8 +10,8 @@ from esps_portal.client.blocking_client import BlockingClient
 from esps_portal.client.deadline import now_before, socket_timeout
 from esps_portal.client.tcp_session import (
     CLEANUP_TIMEOUT,
-    GREETING_DUE,
     HELLO,
+    HELLO_DELAY,
     QUIT,
     READ_SIZE,
     TCPSession,
@@ -33,12 +33,12 @@ class BlockingTCPClient(BlockingClient):
         super().__init__(self._session.requests, timeout, url)
 
     def wait_for_greeting(self, deadline: float) -> None:
-        """Wait for the greeting; send a HELLO if none comes for `GREETING_DUE` seconds.
+        """Wait for the greeting; send a HELLO if none comes for `HELLO_DELAY` seconds.
 
         Raises:
             TimedOutError, ClosedError, PeerError: none came.
         """
-        due = min(deadline, time.monotonic() + GREETING_DUE)
+        due = min(deadline, time.monotonic() + HELLO_DELAY)
         try:
             self._read_greeting(due)
         except TimedOutError:
@@ -78,7 +78,7 @@ class BlockingTCPClient(BlockingClient):
         try:
             data = self._socket.recv(READ_SIZE)
         except TimeoutError as error:
-            raise TimedOutError("no answer in time") from error
+            raise TimedOutError("no reply in time") from error
         except OSError as error:
             raise self._session.receive_failed(error) from error
         self._session.receive_untrusted(data)

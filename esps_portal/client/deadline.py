@@ -43,5 +43,5 @@ def now_before(deadline: float, received: bytes = b"") -> float:
     """
     now = time.monotonic()
     if now >= deadline:
-        raise TimedOutError("no answer in time", received)
+        raise TimedOutError("no reply in time", received)
     return now

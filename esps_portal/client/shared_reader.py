@@ -35,11 +35,11 @@ class SharedReader:
         Raises:
             Exception: what reading raises, in the task that reads; the next reader gets it too.
         """
-        while not pending.has_news:
+        while not pending.is_ready:
             if self._is_reading:
                 await self._wait(pending)
             else:
-                await self.read_until(lambda: pending.has_news)
+                await self.read_until(lambda: pending.is_ready)
 
     async def read_for_others(self) -> None:
         """Read, or be ready to, until cancelled: for a task that waits for something else."""
@@ -52,7 +52,7 @@ class SharedReader:
             while not done():
                 await self._read()
                 for waiting, wake_up in self._waiting.items():
-                    if waiting.has_news:
+                    if waiting.is_ready:
                         wake_up.set()
         finally:
             self._is_reading = False
@@ -71,6 +71,6 @@ class SharedReader:
 
     def _wake_next_reader(self) -> None:
         for waiting, wake_up in self._waiting.items():
-            if not waiting.has_news and not wake_up.is_set():
+            if not waiting.is_ready and not wake_up.is_set():
                 wake_up.set()
                 return

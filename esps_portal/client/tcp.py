@@ -10,8 +10,8 @@ from esps_portal.client.portal_client import PortalClient
 from esps_portal.client.shared_reader import SharedReader
 from esps_portal.client.tcp_session import (
     CLEANUP_TIMEOUT,
-    GREETING_DUE,
     HELLO,
+    HELLO_DELAY,
     QUIT,
     READ_SIZE,
     TCPSession,
@@ -44,12 +44,12 @@ class TCPClient(PortalClient):
         return (self._requests.product or b"").decode("utf-8", "backslashreplace")
 
     async def wait_for_greeting(self) -> None:
-        """Wait for the greeting; send a HELLO if none comes for `GREETING_DUE` seconds.
+        """Wait for the greeting; send a HELLO if none comes for `HELLO_DELAY` seconds.
 
         Raises:
             ClosedError, PeerError: none came.
         """
-        with trio.move_on_after(GREETING_DUE) as waited:
+        with trio.move_on_after(HELLO_DELAY) as waited:
             await self._read_greeting()
         if waited.cancelled_caught:
             self._requests.forget(await self._send(*HELLO))

@@ -19,7 +19,7 @@ __tracebackhide__ = hides_frame
 READ_SIZE = 65536
 #: Seconds after which a client that was not greeted sends a HELLO (own choice: a greeting takes
 #: one round trip, which rarely takes longer).
-GREETING_DUE = 0.5
+HELLO_DELAY = 0.5
 #: The HELLO that makes a server speak that waits for its client (HTTP, TLS). A portal that is slow
 #: greets, then answers it [ESPS-TCP-3].
 HELLO = (b"HELLO", (VERSION,))

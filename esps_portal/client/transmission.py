@@ -41,7 +41,7 @@ class Transmission:
         """
         wait = next(self._waits, None)
         if wait is None:
-            raise TimedOutError(f"no answer to {self._sent} datagrams", received)
+            raise TimedOutError(f"no reply to {self._sent} datagrams", received)
         self._sent += 1
         self.due = now + wait
 

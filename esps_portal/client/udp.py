@@ -41,7 +41,7 @@ class UDPClient(PortalClient):
     async def wait_for_news(self, pending: PendingRequest) -> None:
         """Wait until there is something to collect for ``pending``; meanwhile send it again."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not pending.has_news:
+        while not pending.is_ready:
             sent = self._transmissions[pending]
             with trio.move_on_at(sent.due):
                 await self._reader.wait_for_news(pending)
@@ -49,7 +49,7 @@ class UDPClient(PortalClient):
             if length is not None:
                 self._requests.resume(pending)
                 self._send_datagram(pending, pending.request.encode(length))
-            elif not pending.has_news:
+            elif not pending.is_ready:
                 sent.repeat(trio.current_time(), self._requests.rejected)
                 self._socket.send(sent.datagram)
         if pending.is_over:

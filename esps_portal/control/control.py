@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from esps_portal.faults.fault import Fault
-from esps_portal.journal.journal import KEPT
+from esps_portal.journal.journal import MAX_KEPT
 from esps_portal.journal.journal_json import call_to_values
 from esps_portal.journal.values import (
     ScenarioError,
@@ -140,8 +140,8 @@ class Control:
             table = ValueTable.of(said, "", (what, "count", "timeout"))
             count = table.get("count", read_positive_integer, 1)
             timeout = table.get("timeout", read_seconds, _TIMEOUT)
-            if count > KEPT:
-                raise table.error("count", f"at most {KEPT}, which is how many calls are kept")
+            if count > MAX_KEPT:
+                raise table.error("count", f"at most {MAX_KEPT}, which is how many calls are kept")
             fault = self._fault(table, "fault") if what == "fault" else None
             service = None if fault else table.get("service", read_name, None)
         if fault is not None:
@@ -159,7 +159,7 @@ class Control:
 
     async def _wait_for_fault(self, fault: Fault, count: int, timeout: float) -> None:  # noqa: ASYNC109
         faults = self.portal.script.faults
-        begin = partial(faults.waiters.begin, fault, count, fault.happened)
+        begin = partial(faults.waiters.add, fault, count, fault.happened)
         if await _happens(faults.waiters, begin, timeout):
             return
         words = f"fault {fault} struck {fault.happened} of {count} times in {timeout:g} s"

@@ -96,14 +96,14 @@ class FaultType:
         meaning: what the client's socket sees.
         transports: ``tcp``, ``udp`` or both.
         parameters: by name.
-        before: it may strike before the request is executed (``when="before"``).
+        allows_before: it may strike before the request is executed (``when="before"``).
         hits_connections: it strikes a connection as it is accepted, not a request.
     """
 
     meaning: str
     transports: frozenset[str]
     parameters: Mapping[str, Parameter] = attrs.field(factory=dict)
-    before: bool = False
+    allows_before: bool = False
     hits_connections: bool = False
 
     @property
@@ -117,7 +117,7 @@ FAULT_TYPES: dict[str, FaultType] = {
         "the reply comes late, by up to jitter more",
         TCP,
         {"seconds": _seconds(), "jitter": _seconds(0.0)},
-        before=True,
+        allows_before=True,
     ),
     "bandwidth": FaultType(
         "the reply comes at this rate", TCP, {"bytes_per_second": Parameter(float, minimum=1)}
@@ -135,12 +135,12 @@ FAULT_TYPES: dict[str, FaultType] = {
         TCP,
         {"replies": attrs.evolve(_COUNT, default=2), "seconds": _seconds(1.0, _SOME_TIME)},
     ),
-    "close": FaultType("FIN in place of the reply", TCP, before=True),
-    "reset": FaultType("RST in place of the reply", TCP, before=True),
+    "close": FaultType("FIN in place of the reply", TCP, allows_before=True),
+    "reset": FaultType("RST in place of the reply", TCP, allows_before=True),
     "half-close": FaultType(
-        "FIN in place of the reply; what the client sends is discarded", TCP, before=True
+        "FIN in place of the reply; what the client sends is discarded", TCP, allows_before=True
     ),
-    "stall": FaultType("nothing comes any more; the connection stays", TCP, before=True),
+    "stall": FaultType("nothing comes any more; the connection stays", TCP, allows_before=True),
     "truncate": FaultType(
         "the first bytes of the reply; over TCP, then FIN", BOTH, {"bytes": _bytes(1)}
     ),
@@ -148,13 +148,13 @@ FAULT_TYPES: dict[str, FaultType] = {
         "random bytes in place of the reply, then FIN",
         TCP,
         {"bytes": _bytes(64), "seed": _SEED},
-        before=True,
+        allows_before=True,
     ),
     "no-terminator": FaultType("the reply without its last LF; the connection stays", TCP),
     "accept-close": FaultType(
         "the connection is accepted, and closed without a word", TCP, hits_connections=True
     ),
-    "drop": FaultType("no reply", UDP, before=True),
+    "drop": FaultType("no reply", UDP, allows_before=True),
     "duplicate": FaultType(
         "the reply comes that many times", UDP, {"copies": _bytes(2, minimum=2)}
     ),
@@ -167,7 +167,7 @@ FAULT_TYPES: dict[str, FaultType] = {
         "the reply comes late, by up to jitter more",
         UDP,
         {"seconds": _seconds(), "jitter": _seconds(0.0)},
-        before=True,
+        allows_before=True,
     ),
     "corrupt": FaultType(
         "some bytes of the reply are changed", UDP, {"bytes": _bytes(1, minimum=1), "seed": _SEED}
@@ -213,7 +213,7 @@ def check_when(kind: str, fault_type: FaultType, when: object) -> None:
     """Check that the fault may strike before or after execution, as asked."""
     if when not in ("before", "after"):
         raise FaultError(f"when must be 'before' or 'after', got {when!r}")
-    if when == "before" and not fault_type.before:
+    if when == "before" and not fault_type.allows_before:
         raise FaultError(f"fault {kind!r} needs a reply: when must be 'after', got 'before'")
 
 

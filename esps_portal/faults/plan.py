@@ -124,12 +124,12 @@ class FaultPlan:
         assert kind == "no-terminator", kind  # noqa: S101 - every other type is handled above
         return [Send(line[:-1] if final else line)]
 
-    def datagram(self, datagram: bytes) -> Datagrams:
+    def datagram(self, datagram: bytes) -> DatagramPlan:
         """Return what to send in place of a reply over UDP."""
         plan = _plan(self.fault, datagram)
         if self.fault.when == "before":
             return plan  # it struck before execution
-        if plan != Datagrams((datagram,)) or self.fault.kind == "delay":
+        if plan != DatagramPlan((datagram,)) or self.fault.kind == "delay":
             self.record_strike()
         else:
             self.fault.record_no_change(len(datagram))
@@ -154,40 +154,40 @@ class FaultPlan:
 
 
 @attrs.frozen
-class Datagrams:
+class DatagramPlan:
     """What to send in place of one datagram.
 
     Attributes:
         datagrams: these, after ``delay`` seconds.
         hold: wait until this many later replies are sent, for ``delay`` seconds at most; 0: no.
-        elsewhere: send them from another port.
+        from_other_port: send them from another port.
     """
 
     datagrams: tuple[bytes, ...] = ()
     delay: float = 0.0
     hold: int = 0
-    elsewhere: bool = False
+    from_other_port: bool = False
 
 
-def _plan(fault: Fault, datagram: bytes) -> Datagrams:  # noqa: PLR0911 - one for each fault type
+def _plan(fault: Fault, datagram: bytes) -> DatagramPlan:  # noqa: PLR0911 - one for each fault type
     kind, parameters = fault.kind, fault.parameters
     if kind == "drop":
-        return Datagrams()
+        return DatagramPlan()
     if kind == "duplicate":
-        return Datagrams((datagram,) * parameters["copies"])
+        return DatagramPlan((datagram,) * parameters["copies"])
     if kind == "reorder":
-        return Datagrams((datagram,), parameters["seconds"], parameters["replies"])
+        return DatagramPlan((datagram,), parameters["seconds"], parameters["replies"])
     if kind == "delay":
         # With when=before, it was delayed before execution.
-        return Datagrams((datagram,), fault.next_delay() if fault.when == "after" else 0.0)
+        return DatagramPlan((datagram,), fault.next_delay() if fault.when == "after" else 0.0)
     if kind == "truncate":
-        return Datagrams((datagram[: parameters["bytes"]],))
+        return DatagramPlan((datagram[: parameters["bytes"]],))
     if kind == "corrupt":
-        return Datagrams((_corrupt(datagram, parameters["bytes"], parameters["seed"]),))
+        return DatagramPlan((_corrupt(datagram, parameters["bytes"], parameters["seed"]),))
     if kind == "oversize":
-        return Datagrams((_pad(datagram, parameters["bytes"]),))
+        return DatagramPlan((_pad(datagram, parameters["bytes"]),))
     assert kind == "wrong-source", kind  # noqa: S101 - every other type is handled above
-    return Datagrams((datagram,), elsewhere=True)
+    return DatagramPlan((datagram,), from_other_port=True)
 
 
 def _throttle(line: bytes, bytes_per_second: float) -> list[Action]:

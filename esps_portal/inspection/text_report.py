@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 from esps_portal.inspection import probe
 from esps_portal.inspection.facts import PortFacts
-from esps_portal.inspection.line_format import host_port, shortened
 from esps_portal.inspection.probe import ProbeResult
 from esps_portal.inspection.report import Report
 from esps_portal.inspection.sockets import CONNECTED, LISTEN, WILDCARDS, OpenSocket
 from esps_portal.inspection.tool_tables import ToolTable
-from esps_portal.protocol.escape import visible
+from esps_portal.protocol.escape import shorten, visible
+from esps_portal.protocol.urls import host_port
 
 _WIDTH = 80
 _MAX_COMMAND = 300
@@ -87,7 +87,7 @@ def _socket_lines(open_socket: OpenSocket, results: list[ProbeResult]) -> list[s
     lines = [f"{_address(open_socket)} {state}", f"  {process}, {user}"]
     if open_socket.command:
         # Some command lines are pages long (a class path, say); the JSON has all of it.
-        command = shortened(visible(shlex.join(open_socket.command)), _MAX_COMMAND)
+        command = shorten(visible(shlex.join(open_socket.command)), _MAX_COMMAND)
         lines.append(f"  {command}")
     return [*lines, *(f"  {_describe(result)}" for result in results)]
 
@@ -106,7 +106,7 @@ def _describe(result: ProbeResult) -> str:
     verdict = {
         probe.ESPS: f"answers ESPS/1{product} ({result.seconds * 1000:.1f} ms)",
         probe.OTHER: "is something else",
-        probe.SILENT: f"no answer in {result.seconds:.1f} s",
+        probe.SILENT: f"no reply in {result.seconds:.1f} s",
         probe.CLEAR: "nothing is listening",
         probe.UNREACHABLE: "could not be reached",
     }[result.verdict]

@@ -11,9 +11,9 @@ import shutil
 
 import attrs
 
-from esps_portal.inspection.line_format import host_port
 from esps_portal.inspection.sockets import CONNECTED, LISTEN, WILDCARDS, OpenSocket
 from esps_portal.protocol.escape import visible
+from esps_portal.protocol.urls import host_port
 
 
 @attrs.frozen

@@ -21,7 +21,7 @@ from esps_portal.journal.waiters import Waiter, Waiters
 from esps_portal.protocol.messages import Request, readable_request
 
 #: So many requests, and connections, are kept; older ones are forgotten, and counted.
-KEPT = 10_000
+MAX_KEPT = 10_000
 
 #: A request that was answered at once: its order, its time in seconds, the client's address and
 #: port, the number of its connection (0 over UDP), its line, and its reply. A tuple costs a
@@ -65,10 +65,10 @@ class Journal:
         waiters: those who wait for calls; the subject is the service.
     """
 
-    def __init__(self, kept: int = KEPT, *, keep_all_lines: bool = True) -> None:
+    def __init__(self, max_calls: int = MAX_KEPT, *, keep_all_lines: bool = True) -> None:
         self._keep_all_lines = keep_all_lines
-        self._calls: deque[RecordedCall | Answered] = deque(maxlen=kept)
-        self.connections: deque[RecordedConnection] = deque(maxlen=kept)
+        self._calls: deque[RecordedCall | Answered] = deque(maxlen=max_calls)
+        self.connections: deque[RecordedConnection] = deque(maxlen=max_calls)
         self.start: float = 0.0
         self.sinks: list[Sink] = []
         self.waiters: Waiters = Waiters()
@@ -89,7 +89,7 @@ class Journal:
 
     def add_waiter(self, service: str | None, count: int, met: Callable[[], None]) -> Waiter:
         """Have ``met`` called, once, when a service was called ``count`` times; see `Waiter`."""
-        return self.waiters.begin(service, count, len(self.calls_of(service)), met)
+        return self.waiters.add(service, count, len(self.calls_of(service)), met)
 
     @property
     def has_news(self) -> bool:

@@ -16,6 +16,7 @@ from esps_portal.journal.records import (
     RecordedConnection,
 )
 from esps_portal.protocol.escape import shorten, visible
+from esps_portal.protocol.urls import host_port
 
 # Characters of a line of the protocol.
 _MAX_LINE = 100
@@ -48,7 +49,7 @@ def _lines(entry: Entry) -> Iterator[str]:
 
 def where(call: RecordedCall) -> str:
     """Return the connection of a request; over UDP the client's address."""
-    return f"tcp #{call.connection}" if call.connection else f"udp {_remote(call.remote)}"
+    return f"tcp #{call.connection}" if call.connection else f"udp {host_port(*call.remote)}"
 
 
 def _row(entry: Entry, place: str, what: str) -> str:
@@ -57,9 +58,9 @@ def _row(entry: Entry, place: str, what: str) -> str:
 
 def _about_connection(entry: Entry, connection: RecordedConnection) -> str:
     if entry.event == "opened":
-        return f"opened by {_remote(connection.remote)}"
+        return f"opened by {host_port(*connection.remote)}"
     if entry.event == "kept":
-        return f"open since before, by {_remote(connection.remote)}"
+        return f"open since before, by {host_port(*connection.remote)}"
     fault = f"; fault: {connection.fault}" if connection.fault else ""
     return f"closed by the {connection.closed_by} ({_ENDS[connection.how]}){fault}"
 
@@ -80,8 +81,3 @@ def _about_call(entry: Entry, call: RecordedCall) -> Iterable[str]:
 
 def _visible_line(line: bytes) -> str:
     return shorten(visible(line.decode("ascii", "backslashreplace")), _MAX_LINE)
-
-
-def _remote(remote: tuple[str, int]) -> str:
-    host, port = remote
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

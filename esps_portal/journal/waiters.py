@@ -38,9 +38,7 @@ class Waiters:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def begin(
-        self, subject: Hashable, count: int, happened: int, met: Callable[[], None]
-    ) -> Waiter:
+    def add(self, subject: Hashable, count: int, happened: int, met: Callable[[], None]) -> Waiter:
         """Have ``met`` called, once, when it has happened ``count`` times; see `Waiter`.
 
         Args:

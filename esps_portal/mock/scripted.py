@@ -93,7 +93,7 @@ class ScriptedPortal:
             self.script.note_unexpected(request, str(found))
             return error_reply(request.tag, "unmatched", shorten(str(found), _MAX_ERROR_TEXT))
         # A call that is refused (busy) must not use up an answer.
-        if not caller.reserve(idempotent=False, runs=not found.is_next_immediate):
+        if not caller.reserve(idempotent=False, is_async=not found.is_next_immediate):
             return error_reply(request.tag, "busy", "too many calls run: try again")
         answer = found.take()
         if not answer.is_immediate:

@@ -79,14 +79,19 @@ class CannotBindError(OSError):
 
 
 def bind(
-    hosts: Iterable[str], port: int, *, tcp: bool = True, udp: bool = True, hold: bool = False
+    hosts: Iterable[str],
+    port: int,
+    *,
+    tcp: bool = True,
+    udp: bool = True,
+    reserve_port: bool = False,
 ) -> Sockets:
     """Bind each host's addresses for the transports that are wanted, on one port number.
 
     Args:
         port: 0 takes a number that is free for all of them.
-        hold: also bind a socket that keeps the TCP port while nothing listens on it. It has to be
-            bound first: beside a listening socket Linux allows no other.
+        reserve_port: also bind a socket that keeps the TCP port while nothing listens on it. It
+            has to be bound first: beside a listening socket Linux allows no other.
 
     Raises:
         CannotBindError: an address is taken, not this machine's, not known, or covered by a
@@ -96,7 +101,7 @@ def bind(
     for attempt in range(_TRIES):
         sockets = Sockets()
         try:
-            _bind_all(sockets, addresses, port, tcp=tcp, udp=udp, hold=hold)
+            _bind_all(sockets, addresses, port, tcp=tcp, udp=udp, reserve_port=reserve_port)
         except CannotBindError as error:
             sockets.close()
             if port != 0 or error.errno != errno.EADDRINUSE or attempt == _TRIES - 1:
@@ -150,13 +155,13 @@ def _bind_all(  # noqa: PLR0913 - what `bind` was told
     *,
     tcp: bool,
     udp: bool,
-    hold: bool,
+    reserve_port: bool,
 ) -> None:
     for family, host in addresses:
         if tcp:
             sockets.tcp.append(bound(family, socket.SOCK_STREAM, host, port))
             port = port or sockets.tcp[0].getsockname()[1]
-            if hold:
+            if reserve_port:
                 sockets.reserved.append(bound(family, socket.SOCK_STREAM, host, port))
         if udp:
             sockets.udp.append(bound(family, socket.SOCK_DGRAM, host, port))

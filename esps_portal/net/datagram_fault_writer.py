@@ -1,4 +1,4 @@
-"""Performs what faults make of datagrams: late, several, later than others, from elsewhere."""
+"""Performs what faults make of datagrams: late, several, later than others, from another port."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from esps_portal.faults.plan import Datagrams
+from esps_portal.faults.plan import DatagramPlan
 from esps_portal.net.datagram_socket import DatagramSocket, Sender
 
 
@@ -15,7 +15,7 @@ from esps_portal.net.datagram_socket import DatagramSocket, Sender
 class _Held:
     """Datagrams held back until a number of others have left."""
 
-    datagrams: Datagrams
+    datagrams: DatagramPlan
     to: Sender
     others: int
 
@@ -40,7 +40,7 @@ class DatagramFaultWriter:
         if self._held:
             self._count_one()
 
-    def perform(self, plan: Datagrams, to: Sender) -> None:
+    def perform(self, plan: DatagramPlan, to: Sender) -> None:
         """Send what a fault has made of a datagram."""
         if plan.hold:
             held = _Held(plan, to, plan.hold)
@@ -72,7 +72,7 @@ class DatagramFaultWriter:
                 happen()
         self._late.discard(scope)
 
-    def _leave(self, plan: Datagrams, to: Sender) -> None:
+    def _leave(self, plan: DatagramPlan, to: Sender) -> None:
         self._put(plan, to)
         self._count_one()
 
@@ -88,7 +88,7 @@ class DatagramFaultWriter:
             if held.others <= 0:
                 self._release(held)
 
-    def _put(self, plan: Datagrams, to: Sender) -> None:
-        send = self._socket.send_from_elsewhere if plan.elsewhere else self._socket.send
+    def _put(self, plan: DatagramPlan, to: Sender) -> None:
+        send = self._socket.send_from_other_port if plan.from_other_port else self._socket.send
         for datagram in plan.datagrams:
             send(datagram, to)

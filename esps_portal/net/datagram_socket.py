@@ -91,7 +91,7 @@ class DatagramSocket:
         except OSError:
             return  # a full buffer, a route that is gone: to a client it is a datagram lost
 
-    def send_from_elsewhere(self, datagram: bytes, to: Sender) -> None:
+    def send_from_other_port(self, datagram: bytes, to: Sender) -> None:
         """Send from the same address and another port."""
         with (
             contextlib.suppress(OSError),

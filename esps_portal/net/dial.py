@@ -37,7 +37,7 @@ async def dial(host: str, port: int, kind: socket.SocketKind = socket.SOCK_STREA
             except OSError as failed:
                 reason = os.strerror(failed.errno or 0)
         raise DialError(reason)
-    raise DialError(f"no answer in {_TIMEOUT:g} s")
+    raise DialError(f"no reply in {_TIMEOUT:g} s")
 
 
 async def _connect(family: int, kind: socket.SocketKind, address: tuple[Any, ...]) -> socket.socket:

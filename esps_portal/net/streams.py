@@ -46,8 +46,8 @@ class Stream(Protocol):
     def unacked(self) -> int:
         """Return how many bytes were sent that the peer's system has not acknowledged."""
 
-    def close(self, patience: float = 0.0) -> None:
-        """Close it. What is not acknowledged after ``patience`` seconds is dropped."""
+    def close(self, timeout: float = 0.0) -> None:
+        """Close it. What is not acknowledged after ``timeout`` seconds is dropped."""
 
 
 class SocketStream:
@@ -126,16 +126,16 @@ class SocketStream:
             fcntl.ioctl(self._socket, termios.TIOCOUTQ, held)
         return held[0]
 
-    def close(self, patience: float = 0.0) -> None:
+    def close(self, timeout: float = 0.0) -> None:
         """Close the socket; tasks that wait for it get `trio.ClosedResourceError`.
 
         Args:
-            patience: seconds for which the kernel goes on sending what is not acknowledged; 0 is
+            timeout: seconds for which the kernel goes on sending what is not acknowledged; 0 is
                 the kernel's own bound, and a peer that never reads holds that memory until then.
         """
         if self._socket.fileno() >= 0:
-            if patience and self.unacked():
-                milliseconds = max(1, int(patience * 1000))
+            if timeout and self.unacked():
+                milliseconds = max(1, int(timeout * 1000))
                 with contextlib.suppress(OSError):
                     self._socket.setsockopt(
                         socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds

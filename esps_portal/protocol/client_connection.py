@@ -65,7 +65,7 @@ class PendingRequest:
         return self.request.encode()
 
     @property
-    def has_news(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether there is a row to collect, or the call is over."""
         return bool(self.rows) or self.is_over
 

@@ -81,14 +81,14 @@ class RememberedCall:
     Attributes:
         key: source and tag.
         request_size: in bytes.
-        keeps: whether the reply is kept; a call of an idempotent service just runs again.
+        keep_reply: whether the reply is kept; a call of an idempotent service just runs again.
         expires: when the kept reply is forgotten.
     """
 
     key: tuple[Hashable, bytes]
     request: Request
     request_size: int
-    keeps: bool
+    keep_reply: bool
     reply: EncodedReply | None = None
     expires: float = 0.0
 
@@ -98,10 +98,10 @@ class Repeat:
     """A remembered request has come again.
 
     Attributes:
-        answer: the datagram to send again; ``None``: silence, because the call still runs.
+        datagram: what to send again; ``None``: silence, because the call still runs.
     """
 
-    answer: bytes | None
+    datagram: bytes | None
 
 
 class DatagramServer:
@@ -178,20 +178,26 @@ class DatagramServer:
         return EncodedReply.encode(replies, tag, self._limits).clamp(request_size, self._limits)
 
     def begin(
-        self, request: Request, source: Hashable, request_size: int, *, keeps: bool, runs: bool
+        self,
+        request: Request,
+        source: Hashable,
+        request_size: int,
+        *,
+        keep_reply: bool,
+        is_async: bool,
     ) -> RememberedCall | None:
         """Remember a call before it is executed; ``None``: refuse it with ``busy``.
 
         Args:
             request_size: of the request's datagram, in bytes.
-            keeps: whether the service is not idempotent.
-            runs: whether the service is async, and counts against `Limits.max_in_flight`.
+            keep_reply: whether the service is not idempotent.
+            is_async: whether the service is async, and counts against `Limits.max_in_flight`.
         """
         if self.remembered >= self._limits.max_remembered:
             return None
-        if runs and len(self._running) >= self._limits.max_in_flight:
+        if is_async and len(self._running) >= self._limits.max_in_flight:
             return None
-        call = RememberedCall((source, request.tag), request, request_size, keeps)
+        call = RememberedCall((source, request.tag), request, request_size, keep_reply)
         self._running[call.key] = call
         return call
 
@@ -199,7 +205,7 @@ class DatagramServer:
         """Note that a call has ended; return the datagram for its reply, if one may be sent."""
         del self._running[call.key]
         reply = EncodedReply.encode(replies, call.request.tag, self._limits)
-        if call.keeps and not _was_refused(replies):
+        if call.keep_reply and not _was_refused(replies):
             call.reply = reply
             call.expires = now + self._limits.window
             self._kept[call.key] = call

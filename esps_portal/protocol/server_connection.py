@@ -212,12 +212,12 @@ class ServerConnection:
         self._signal(Signal.SHUTDOWN)
         return Notice(b"BYE", (b"closing",)) if self.state is State.CLOSING else None
 
-    def idle(self) -> Notice:
+    def idle_timeout(self) -> Notice:
         """Note that the idle timeout has expired; return the last line."""
         self._signal(Signal.IDLE)
         return Notice(b"BYE", (b"idle",))
 
-    def expire(self) -> list[Reply]:
+    def end_drain(self) -> list[Reply]:
         """Note that the drain has timed out; return the errors for what still runs or waits."""
         text = "the call did not end in time"
         replies = [error_reply(tag, "closing", text) for tag in self._calls]

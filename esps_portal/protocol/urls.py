@@ -72,15 +72,19 @@ class PortalURL:
 
     def __str__(self) -> str:
         scheme = next(scheme for scheme, name in _TRANSPORTS.items() if name == self.transport)
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{scheme}://{host}:{self.port}"
+        return f"{scheme}://{host_port(self.host, self.port)}"
+
+
+def host_port(host: str, port: int) -> str:
+    """Return ``HOST:PORT``, with an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _not_text(value: object) -> str:
     instead = "'localhost:2867' or 'esps://localhost'"
     match value:
         case (str(host), int(port), *_):
-            instead = repr(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            instead = repr(host_port(host, port))
             instead += ', or f"{host}:{port}"'
     got = shorten(repr(value), _MAX_SHOWN)
     return f"the address of a portal must be text, got {got}; write {instead}"

@@ -67,7 +67,7 @@ class ProxyConfig:
 
 
 @attrs.frozen
-class ProxyListening:
+class ProxyListeners:
     """A proxy that listens: where, and how to end it gracefully.
 
     Attributes:
@@ -86,9 +86,9 @@ class ProxyListening:
 async def serve_proxy(
     config: ProxyConfig,
     *,
-    task_status: trio.TaskStatus[ProxyListening] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[ProxyListeners] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Relay until it is shut down or cancelled. Reports a `ProxyListening` once it listens.
+    """Relay until it is shut down or cancelled. Reports a `ProxyListeners` once it listens.
 
     Raises:
         CannotBindError: an address cannot be bound; raised before anything is served.
@@ -103,11 +103,11 @@ async def serve_proxy(
 
 
 async def _serve(
-    config: ProxyConfig, sockets: Sockets, task_status: trio.TaskStatus[ProxyListening]
+    config: ProxyConfig, sockets: Sockets, task_status: trio.TaskStatus[ProxyListeners]
 ) -> None:
     limits, journal = config.limits, config.journal
     shutdown = trio.Event()
-    listening = ProxyListening(_names(sockets.tcp), _names(sockets.udp), shutdown)
+    listeners = ProxyListeners(_names(sockets.tcp), _names(sockets.udp), shutdown)
 
     async def connect() -> Endpoint | None:
         return await _connect(config.upstream)
@@ -130,7 +130,7 @@ async def _serve(
         async with trio.open_nursery() as accepting:
             for listener in sockets.tcp:
                 accepting.start_soon(connections.accept, listener)
-            task_status.started(listening)
+            task_status.started(listeners)
             await shutdown.wait()
             accepting.cancel_scope.cancel()
         with trio.move_on_after(limits.drain + limits.linger + _GRACE):

@@ -122,13 +122,13 @@ class Endpoint(SocketStream):
         except OSError:
             return  # it is broken itself
 
-    def close(self, patience: float = 0.0) -> None:
+    def close(self, timeout: float = 0.0) -> None:
         """Close it; see `SocketStream.close`."""
         if self._errors is not None:
             if not self._errors.closed:
                 trio.lowlevel.notify_closing(self._errors.fileno())
             self._errors.close()
-        super().close(patience)
+        super().close(timeout)
 
 
 class RelayObserver(Protocol):

@@ -35,9 +35,9 @@ class ConnectionCaller(Caller):
         super().__init__("tcp", remote[0], remote[1])
         self._protocol = protocol
 
-    def reserve(self, *, idempotent: bool, runs: bool) -> bool:  # noqa: ARG002 - it is UDP's
+    def reserve(self, *, idempotent: bool, is_async: bool) -> bool:  # noqa: ARG002 - it is UDP's
         """Whether there is room; what is answered at once takes none."""
-        return not runs or not self._protocol.is_full
+        return not is_async or not self._protocol.is_full
 
 
 class Answerer:
@@ -258,7 +258,7 @@ class Answerer:
     def end_drain(self) -> None:
         """Refuse each call that still runs, and a CANCEL that waits for one; answer the QUIT."""
         self._replies.release()
-        for refused in self._protocol.expire():
+        for refused in self._protocol.end_drain():
             reply = refused.encode()
             self._replies.append(reply)
             if self._cancelling is not None and self._cancelling[0].tag == refused.tag:

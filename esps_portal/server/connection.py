@@ -243,7 +243,7 @@ class PortalConnection:
         protocol, replies = self._protocol, self._replies
         replies.release()
         if replies.end is EndReason.IDLE:
-            replies.append(protocol.idle().encode())
+            replies.append(protocol.idle_timeout().encode())
         elif replies.end is EndReason.SHUTDOWN and (notice := protocol.shut_down()):
             replies.append(notice.encode())
         if replies.ending.drains and protocol.state is not State.ENDED:
@@ -310,7 +310,7 @@ class PortalConnection:
                 # There is no time to wait, but to send one last line.
                 with contextlib.suppress(trio.BrokenResourceError):
                     self._stream.send_now(Notice(b"BYE", (b"closing",)).encode())
-            self._stream.close(self._limits.stall)
+            self._stream.close(timeout=self._limits.stall)
         self._answerer.abort()
         if self._faults is not None:
             self._faults.forget(self._protocol)

@@ -51,14 +51,14 @@ class DatagramCaller(Caller):
         """How long the datagram was, in bytes."""
         return len(self.line) + 1
 
-    def reserve(self, *, idempotent: bool, runs: bool) -> bool:
+    def reserve(self, *, idempotent: bool, is_async: bool) -> bool:
         """Begin to remember the call, if there is room for it."""
         self.remembered = self.protocol.begin(
             self.request,
             self.sender.address,
             self.size,
-            keeps=not idempotent,
-            runs=runs,
+            keep_reply=not idempotent,
+            is_async=is_async,
         )
         return self.remembered is not None
 
@@ -165,7 +165,7 @@ class PortalDatagrams:
         self, line: bytes, found: Repeat | bytes | None, sender: Sender, now: float
     ) -> None:
         """Send what answers a datagram that executes nothing."""
-        reply = found.answer if isinstance(found, Repeat) else found
+        reply = found.datagram if isinstance(found, Repeat) else found
         if self._observer is not None:
             state = REPLAYED if isinstance(found, Repeat) else REPLIED if reply else ABORTED
             self._observer.not_executed(line, state, reply or b"", sender.remote, now)
@@ -200,7 +200,7 @@ class PortalDatagrams:
         if isinstance(found, Request):
             self._execute(caller, now)
             return
-        reply = found.answer if isinstance(found, Repeat) else found
+        reply = found.datagram if isinstance(found, Repeat) else found
         self._note(caller, now).end(REPLAYED, reply or b"")
         if reply is not None:
             self._send(reply, caller.sender)

@@ -28,12 +28,13 @@ class ServerConfig:
     """What is served, and where.
 
     Attributes:
-        portal: what answers; defaults to every bundled service, with the default limits.
+        portal: what answers; defaults to every built-in service, with the default limits.
         hosts: names or addresses to listen on; loopback by default.
         port: the number for both transports; 0 takes a free one.
         sockets: bound already, as by a service manager; hosts and port then say nothing, and
             `serve` closes them.
-        hold: be able to take the ports out of service without giving them away (`PortControl`).
+        reserve_port: be able to take the ports out of service without giving them away
+            (`PortControl`).
     """
 
     portal: Dispatcher = attrs.field(factory=lambda: builtin_portal(PRODUCT))
@@ -44,7 +45,7 @@ class ServerConfig:
     tcp: bool = True
     udp: bool = True
     sockets: Sockets | None = None
-    hold: bool = False
+    reserve_port: bool = False
 
     def __attrs_post_init__(self) -> None:
         if not (self.tcp or self.udp) or not self.hosts:
@@ -53,12 +54,12 @@ class ServerConfig:
 
 
 @attrs.frozen
-class Listening:
+class Listeners:
     """A portal that listens: where, and how to end it gracefully.
 
     Attributes:
         tcp, udp: the addresses, as (host, port), literal.
-        ports: takes the ports out of service and back; needs `ServerConfig.hold`.
+        ports: takes the ports out of service and back; needs `ServerConfig.reserve_port`.
     """
 
     tcp: tuple[tuple[str, int], ...]
@@ -74,15 +75,15 @@ class Listening:
 async def serve(
     config: ServerConfig,
     *,
-    task_status: trio.TaskStatus[Listening] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[Listeners] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until it is shut down or cancelled. Reports a `Listening` once it listens.
+    """Serve until it is shut down or cancelled. Reports a `Listeners` once it listens.
 
     Raises:
         CannotBindError: an address cannot be bound; raised before anything is served.
     """
     sockets = config.sockets or bind(
-        config.hosts, config.port, tcp=config.tcp, udp=config.udp, hold=config.hold
+        config.hosts, config.port, tcp=config.tcp, udp=config.udp, reserve_port=config.reserve_port
     )
     shutdown = trio.Event()
     limits = config.portal.limits
@@ -91,7 +92,7 @@ async def serve(
         try:
             names = _names(sockets.tcp), _names(sockets.udp)
             ports.begin()
-            task_status.started(Listening(*names, ports, shutdown))
+            task_status.started(Listeners(*names, ports, shutdown))
             await shutdown.wait()
             ports.stop_accepting()
             with trio.move_on_after(limits.drain + limits.linger + _GRACE):

@@ -278,7 +278,7 @@ class Portal:
         service = self._services.get(request.args[0])
         if service is None:
             return self._unknown(request)
-        return Reply(request.tag, OK, service.described())
+        return Reply(request.tag, OK, service.list_args())
 
     def _unknown(self, request: Request) -> Reply:
         name = request.args[0]
@@ -295,7 +295,7 @@ def _refusal(request: Request, service: Service, caller: Caller) -> Reply | None
     if caller.transport not in service.transports:
         return error_reply(request.tag, "use-tcp", f"{service.name} is not offered over UDP")
     if not service.is_always_admitted and not caller.reserve(
-        idempotent=service.idempotent, runs=not service.is_sync
+        idempotent=service.idempotent, is_async=not service.is_sync
     ):
         return error_reply(request.tag, "busy", "too many calls run: try again")
     if not service.min_args <= len(request.args) - 1 <= service.max_args:

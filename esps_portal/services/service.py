@@ -57,12 +57,12 @@ class Caller:
     address: str
     port: int
 
-    def reserve(self, *, idempotent: bool, runs: bool) -> bool:
+    def reserve(self, *, idempotent: bool, is_async: bool) -> bool:
         """Reserve room for one more call; ``False``: there is none, reply ``busy``.
 
         Args:
             idempotent: the service may be executed twice for one request (UDP).
-            runs: the service is async: the call runs as a task.
+            is_async: the service is async: the call runs as a task.
         """
         raise NotImplementedError
 
@@ -178,7 +178,7 @@ class Service:
         tcp_only = "udp" not in self.transports
         return "a" * (not self.is_sync) + "i" * self.idempotent + "t" * tcp_only or "-"
 
-    def described(self) -> tuple[bytes, ...]:
+    def list_args(self) -> tuple[bytes, ...]:
         """Return the arguments of the reply to ``LIST name``."""
         return tuple(text.encode() for text in (self.name, self.flags, self.usage, self.summary))
 

@@ -86,7 +86,7 @@ class PlacedFault:
         waiters = self._faults.waiters
 
         def begin(met: Callable[[], None]) -> Waiter:
-            return waiters.begin(self.fault, count, self.fault.happened, met)
+            return waiters.add(self.fault, count, self.fault.happened, met)
 
         return waiting.Wait(self._loop, waiters, begin)
 

@@ -98,5 +98,5 @@ def server_config(portal: ScriptedPortal, options: PortalOptions) -> ServerConfi
         port=options.get("port", 0),
         tcp=options.get("tcp", True),
         udp=options.get("udp", True),
-        hold=True,
+        reserve_port=True,
     )

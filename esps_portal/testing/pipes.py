@@ -113,7 +113,7 @@ class ServerEnd:
         """Return how many bytes the client has not read."""
         return self._outgoing.held
 
-    def close(self, patience: float = 0.0) -> None:  # noqa: ARG002 - nothing is on its way in memory
+    def close(self, timeout: float = 0.0) -> None:  # noqa: ARG002 - nothing is on its way in memory
         """Send and receive no more."""
         self._outgoing.end()
         self._incoming.reset()

@@ -12,7 +12,7 @@ import trio
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.bind import CannotBindError
 from esps_portal.net.quiet import become_quiet
-from esps_portal.server.serving import Listening, ServerConfig, serve
+from esps_portal.server.serving import Listeners, ServerConfig, serve
 from esps_portal.testing.loop_thread import LoopThread
 from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.tracebacks import hides_frame
@@ -42,12 +42,12 @@ class PortalThread:
         self._config = config
         self._keep_idle = keep_idle
         self._thread = LoopThread(self._serve, self._end, self._give_up)
-        self._ready: Future[Listening] = Future()
+        self._ready: Future[Listeners] = Future()
         self._tasks: frozenset[trio.lowlevel.Task] = frozenset()
         self._is_lent = True
         self.connections_reset: int = 0
 
-    def start(self) -> Listening:
+    def start(self) -> Listeners:
         """Start it. Returns once it listens.
 
         Raises:
@@ -71,10 +71,10 @@ class PortalThread:
 
     async def _serve(self) -> None:
         async with trio.open_nursery() as nursery:
-            listening: Listening = await nursery.start(serve, self._config)
+            listeners: Listeners = await nursery.start(serve, self._config)
             self._portal.script.journal.start = trio.current_time()
             self._tasks = nursery.child_tasks
-            self._ready.set_result(listening)
+            self._ready.set_result(listeners)
 
     def _end(self, death: BaseException | None) -> None:
         if death is not None and not self._ready.done():
@@ -83,11 +83,11 @@ class PortalThread:
 
     def _give_up(self) -> None:
         """Free the ports of a loop that is stuck, for another portal."""
-        self._listening.ports.sever()
+        self._listeners.ports.sever()
         self._portal.script.end()
 
     @property
-    def _listening(self) -> Listening:
+    def _listeners(self) -> Listeners:
         return self._ready.result(0)
 
     # -- running functions in the loop
@@ -121,11 +121,11 @@ class PortalThread:
 
     def down(self) -> None:
         """Take the ports out of service."""
-        self.run(self._listening.ports.down)
+        self.run(self._listeners.ports.down)
 
     def up(self) -> None:
         """Take the ports back into service."""
-        self.run(self._listening.ports.up)
+        self.run(self._listeners.ports.up)
 
     def reset(self) -> None:
         """Forget everything, and end old connections; see `PortControl.reset`."""
@@ -142,7 +142,7 @@ class PortalThread:
 
     async def _reset(self, *, keep_idle: bool) -> None:
         # What is aborted still writes into the journal, so that is emptied last.
-        ports = self._listening.ports
+        ports = self._listeners.ports
         self.connections_reset += await ports.reset(keep_idle=keep_idle)
         if self._is_dying:
             await trio.sleep_forever()  # until the loop has ended, which the caller then learns

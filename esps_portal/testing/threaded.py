@@ -9,7 +9,7 @@ from typing import Self, TypeVar, Unpack
 from esps_portal.mock.matching import Matcher
 from esps_portal.mock.scripted import Script, ScriptedPortal
 from esps_portal.mock.stubs import Stub
-from esps_portal.server.serving import Listening
+from esps_portal.server.serving import Listeners
 from esps_portal.testing.controller import PortalController
 from esps_portal.testing.options import PortalOptions, scripted_portal, server_config
 from esps_portal.testing.portal_thread import PortalThread
@@ -25,8 +25,8 @@ _Result = TypeVar("_Result")
 class ThreadedPortal(PortalController):
     """A portal in a thread of its own."""
 
-    def __init__(self, portal: ScriptedPortal, thread: PortalThread, listening: Listening) -> None:
-        super().__init__(portal, thread, *address_and_transports(listening))
+    def __init__(self, portal: ScriptedPortal, thread: PortalThread, listeners: Listeners) -> None:
+        super().__init__(portal, thread, *address_and_transports(listeners))
         self._thread = thread
 
     @classmethod

@@ -8,7 +8,7 @@ from typing import Unpack
 
 import trio
 
-from esps_portal.server.serving import Listening, serve
+from esps_portal.server.serving import Listeners, serve
 from esps_portal.testing.controller import PortalController
 from esps_portal.testing.current_loop import CurrentLoop
 from esps_portal.testing.options import PortalOptions, scripted_portal, server_config
@@ -34,18 +34,18 @@ async def open_portal(**options: Unpack[PortalOptions]) -> AsyncIterator[PortalC
     portal = scripted_portal(options)
     config = server_config(portal, options)
     async with trio.open_nursery() as nursery:
-        listening: Listening = await nursery.start(serve, config)
+        listeners: Listeners = await nursery.start(serve, config)
         portal.script.journal.start = trio.current_time()
-        loop = CurrentLoop(listening.ports)
+        loop = CurrentLoop(listeners.ports)
         try:
-            yield PortalController(portal, loop, *address_and_transports(listening))
+            yield PortalController(portal, loop, *address_and_transports(listeners))
         finally:
             loop.has_ended = True
             nursery.cancel_scope.cancel()
 
 
-def address_and_transports(listening: Listening) -> tuple[tuple[str, int], list[str]]:
+def address_and_transports(listeners: Listeners) -> tuple[tuple[str, int], list[str]]:
     """Return the literal address that clients connect to, and which of tcp and udp is served."""
-    served = {"tcp": listening.tcp, "udp": listening.udp}
-    host, port = (listening.tcp or listening.udp)[0]
+    served = {"tcp": listeners.tcp, "udp": listeners.udp}
+    host, port = (listeners.tcp or listeners.udp)[0]
     return (host, port), [transport for transport, addresses in served.items() if addresses]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from esps_portal.journal.journal import KEPT
+from esps_portal.journal.journal import MAX_KEPT
 from esps_portal.journal.waiters import Waiter, Waiters
 from esps_portal.testing.portal_loop import FunctionRunner
 from esps_portal.tracebacks import hides_frame
@@ -84,8 +84,8 @@ def check_loop(name: str) -> None:
 
 def check_kept(count: int) -> None:
     """Raise `ValueError` for more calls than the journal keeps."""
-    if count > KEPT:
-        raise ValueError(f"count must be at most {KEPT}, the number of calls kept, got {count}")
+    if count > MAX_KEPT:
+        raise ValueError(f"count must be at most {MAX_KEPT}, the number of calls kept, got {count}")
 
 
 def check(count: object, timeout: object) -> None:

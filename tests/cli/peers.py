@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 
-from tests.processes import Served
+from tests.processes import RunningServer
 
 GREETING = "* ESPS/1 test/1\n"
 
@@ -60,7 +60,7 @@ def udp_echo_server() -> Iterator[str]:
             thread.join(30)
 
 
-def send_pings(running: Served, count: int) -> None:
+def send_pings(running: RunningServer, count: int) -> None:
     """Send PINGs over one connection and read the replies; more than a pipe has room to report."""
     peer = socket.create_connection(("127.0.0.1", running.port), timeout=30)
     with peer, peer.makefile("rb") as lines:

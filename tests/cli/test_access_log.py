@@ -21,7 +21,7 @@ from esps_portal.protocol.errors import ClosedError, ReplyError
 from esps_portal.protocol.messages import readable_request
 from tests.cli.peers import send_pings
 from tests.commands import COMMAND
-from tests.processes import Served, served
+from tests.processes import RunningServer, running_server
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 
@@ -102,7 +102,7 @@ def test_a_line_is_limited_and_escaped(data: bytes) -> None:
 # ---- the installed command ---------------------------------------------------------------------
 
 
-def log_of(running: Served) -> list[str]:
+def log_of(running: RunningServer) -> list[str]:
     """End it, and return the access log without times, ports and milliseconds."""
     lines = running.stop_and_read_log()
     assert all(re.match(rf"{TIME},\d+ INFO esps_portal: |{TIME} 127", line) for line in lines)
@@ -112,10 +112,12 @@ def log_of(running: Served) -> list[str]:
 
 @pytest.mark.parametrize("fronted", [False, True], ids=["serve", "proxy"])
 def test_each_request_is_a_line(fronted: bool) -> None:
-    with served() as target:
+    with running_server() as target:
         upstream = ("--upstream", target.url) if fronted else ()
         command = "proxy" if fronted else "serve"
-        with served("--access-log", *upstream, json_lines=False, command=command) as running:
+        with running_server(
+            "--access-log", *upstream, json_lines=False, command=command
+        ) as running:
             with blocking.connect(running.url) as portal:
                 portal.call("echo", "a b")
                 with portal.stream("drip", "2", "0") as rows:
@@ -141,7 +143,7 @@ def test_each_request_is_a_line(fronted: bool) -> None:
 
 
 def test_a_connection_without_requests_is_a_line() -> None:
-    with served("--access-log", json_lines=False) as running:
+    with running_server("--access-log", json_lines=False) as running:
         with socket.create_connection(("127.0.0.1", running.port), timeout=30) as peer:
             peer.recv(100)
             peer.shutdown(socket.SHUT_WR)
@@ -152,7 +154,7 @@ def test_a_connection_without_requests_is_a_line() -> None:
 
 def test_each_fault_that_struck_is_named() -> None:
     faults = ("--fault", "accept-close connection=1", "--fault", "truncate bytes=3 service=echo")
-    with served("--access-log", *faults, json_lines=False) as running:
+    with running_server("--access-log", *faults, json_lines=False) as running:
         for _ in range(2):
             with pytest.raises(ClosedError), blocking.connect(running.url) as portal:
                 portal.call("echo")
@@ -164,7 +166,7 @@ def test_each_fault_that_struck_is_named() -> None:
 
 
 def test_the_default_is_on_for_a_terminal() -> None:
-    with served(json_lines=False) as running:
+    with running_server(json_lines=False) as running:
         with blocking.connect(running.url) as portal:
             portal.ping()
         assert log_of(running) == []
@@ -173,7 +175,7 @@ def test_the_default_is_on_for_a_terminal() -> None:
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=follower, text=True) as process:
         os.close(follower)
         assert process.stdout is not None
-        running = Served(process, lines=[process.stdout.readline()])
+        running = RunningServer(process, lines=[process.stdout.readline()])
         with blocking.connect(running.url) as portal, os.fdopen(leader, "rb") as screen:
             portal.ping()
             seen = screen.readline().decode()
@@ -183,7 +185,7 @@ def test_the_default_is_on_for_a_terminal() -> None:
 
 def test_with_json_requests_are_events() -> None:
     for options, expected in (((), ["opened", "received", "replied"]), (("--no-access-log",), [])):
-        with served(*options) as running:
+        with running_server(*options) as running:
             with blocking.connect(running.url) as portal:
                 portal.ping()
             running.process.send_signal(signal.SIGTERM)
@@ -197,7 +199,7 @@ def test_with_json_requests_are_events() -> None:
 
 def test_a_slow_reader_of_the_log_does_not_block_the_portal() -> None:
     """The pipe is full before this test ends. The program's own log uses the same writer."""
-    with served("--access-log", json_lines=False) as running:
+    with running_server("--access-log", json_lines=False) as running:
         send_pings(running, 2000)
         assert running.process.stderr is not None
         readable, _, _ = select.select([running.process.stderr.fileno()], [], [], 30)
@@ -206,7 +208,7 @@ def test_a_slow_reader_of_the_log_does_not_block_the_portal() -> None:
 
 
 def test_a_log_without_a_reader() -> None:
-    with served("--access-log", json_lines=False) as running:
+    with running_server("--access-log", json_lines=False) as running:
         assert running.process.stderr is not None
         running.process.stderr.close()
         running.process.stderr = None

@@ -12,7 +12,7 @@ import pytest
 from esps_portal.inspection.bind_hints import BindOptions, bind_hint
 from esps_portal.net.bind import CannotBindError, bind
 from tests.commands import COMMAND
-from tests.processes import served
+from tests.processes import running_server
 
 COVERED = (
     "cannot listen on 127.0.0.1 port 0 (tcp and udp): 0.0.0.0 takes what comes for it already;"
@@ -79,14 +79,14 @@ def test_a_port_without_the_right_to_it() -> None:
 
 
 def test_the_addresses_are_printed_with_a_note_on_ipv4() -> None:
-    with served("--host", "::", json_lines=False) as running:
+    with running_server("--host", "::", json_lines=False) as running:
         assert running.stop() == 0
         lines = [*running.lines, *running.output]
     assert lines[2:] == [
         ":: accepts IPv6 only; for IPv4 add --host 0.0.0.0.\n",
         "Press Ctrl-C to stop.\n",
     ]
-    with served("--host", "::", "--host", "0.0.0.0", json_lines=False) as running:
+    with running_server("--host", "::", "--host", "0.0.0.0", json_lines=False) as running:
         assert running.stop() == 0
         lines = [*running.lines, *running.output]
     assert lines[4:] == ["Press Ctrl-C to stop.\n"]

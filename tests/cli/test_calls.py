@@ -65,7 +65,7 @@ def test_control_bytes_are_escaped(portal: ThreadedPortal) -> None:
 
 def test_a_call_that_takes_too_long(portal: ThreadedPortal) -> None:
     code, _, err = run("call", "--timeout", "0.2", "delay", "60000", url=portal.url)
-    assert (code, err) == (1, "esps-portal: no answer in 0.2 s\n")
+    assert (code, err) == (1, "esps-portal: no reply in 0.2 s\n")
 
 
 # ---- options and arguments ---------------------------------------------------------------------
@@ -116,7 +116,7 @@ def test_seconds_have_a_short_option(portal: ThreadedPortal) -> None:
     for args in (["call", "echo"], ["list"], ["ping", "-c", "1"]):
         assert run(*args, "-W", "30", url=portal.url)[0] == 0
     code, _, err = run("call", "-W", "0.05", "delay", "60000", url=portal.url)
-    assert (code, err) == (1, "esps-portal: no answer in 0.05 s\n")
+    assert (code, err) == (1, "esps-portal: no reply in 0.05 s\n")
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def web() -> Iterator[str]:
 def test_a_server_that_waits_for_its_client(
     command: list[str], web: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("esps_portal.client.tcp.GREETING_DUE", 0.01)
+    monkeypatch.setattr("esps_portal.client.tcp.HELLO_DELAY", 0.01)
     code, _, err = run(*command, "--url", web)
     assert code == 1
     assert err.startswith('esps-portal: the peer does not speak ESPS/1; it sent "<!DOCTYPE HTML>')
@@ -90,7 +90,7 @@ def test_a_udp_server(command: list[str], monkeypatch: pytest.MonkeyPatch) -> No
     with udp_echo_server() as url:
         code, _, err = run(*command, "--url", url)
     assert code == 1
-    assert err.startswith("esps-portal: no answer to 3 datagrams; received what is not ESPS/1: ")
+    assert err.startswith("esps-portal: no reply to 3 datagrams; received what is not ESPS/1: ")
     assert err.endswith(f'\\n"{hint(url)}')
 
 
@@ -99,4 +99,4 @@ def test_what_came_before_the_timeout_is_quoted() -> None:
         rejected = b"\0dns"
 
     error = timed_out(OtherServer(), "h", 0.5)  # type: ignore[arg-type]  # the only attribute that it reads
-    assert str(error) == 'no answer in 0.5 s; received what is not ESPS/1: "\\x00dns"'
+    assert str(error) == 'no reply in 0.5 s; received what is not ESPS/1: "\\x00dns"'

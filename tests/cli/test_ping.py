@@ -160,7 +160,7 @@ def test_a_lost_ping_is_followed_by_the_next() -> None:
     first, second, third, summary = map(json.loads, out.splitlines())
     assert [event["event"] for event in (first, second, third)] == ["pong", "lost", "pong"]
     assert sources[b"1"] == sources[b"2"] != sources[b"3"]  # a new connection follows
-    assert (second["error"], second["message"]) == ("timed-out", "no answer in 0.2 s")
+    assert (second["error"], second["message"]) == ("timed-out", "no reply in 0.2 s")
     assert (summary["sent"], summary["answered"], process.returncode) == (3, 2, 0)
 
 

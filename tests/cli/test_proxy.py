@@ -15,11 +15,14 @@ import pytest
 from esps_portal import blocking
 from esps_portal.protocol.errors import ClosedError, PeerError
 from tests.commands import run_failing
-from tests.processes import served
+from tests.processes import running_server
 
 
 def test_each_request_is_an_event() -> None:
-    with served() as portal, served("--upstream", portal.url, command="proxy") as front:
+    with (
+        running_server() as portal,
+        running_server("--upstream", portal.url, command="proxy") as front,
+    ):
         assert front.ready["udp"] == front.ready["tcp"]
         assert (front.ready["control"], front.ready["pid"]) == (None, front.process.pid)
         with blocking.connect(front.url) as client:
@@ -33,9 +36,9 @@ def test_each_request_is_an_event() -> None:
 
 
 def test_the_addresses_are_printed() -> None:
-    with served() as portal:
+    with running_server() as portal:
         upstream = ("--upstream", portal.url)
-        with served(*upstream, json_lines=False, command="proxy") as front:
+        with running_server(*upstream, json_lines=False, command="proxy") as front:
             assert front.first_lines(3).endswith(
                 f"port {front.port} (UDP)\nPress Ctrl-C to stop.\n"
             )
@@ -46,7 +49,7 @@ def test_the_proxy_stays_up_while_the_portal_is_down() -> None:
     with socket.socket() as kept:
         kept.bind(("127.0.0.1", 0))
         upstream = f"esps://127.0.0.1:{kept.getsockname()[1]}"
-        with served("--upstream", upstream, command="proxy") as front:
+        with running_server("--upstream", upstream, command="proxy") as front:
             assert front.process.stderr is not None
             for _ in range(2):
                 with pytest.raises(PeerError), blocking.connect(front.url):
@@ -57,7 +60,10 @@ def test_the_proxy_stays_up_while_the_portal_is_down() -> None:
 
 
 def test_the_proxy_stays_up_without_descriptors() -> None:
-    with served() as portal, served("--upstream", portal.url, command="proxy") as front:
+    with (
+        running_server() as portal,
+        running_server("--upstream", portal.url, command="proxy") as front,
+    ):
         pid = front.process.pid
         most = len(list(Path(f"/proc/{pid}/fd").iterdir())) + 9
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
@@ -83,9 +89,9 @@ def test_the_proxy_stays_up_without_descriptors() -> None:
 
 
 def test_an_upstream_for_datagrams_alone() -> None:
-    with served("--no-tcp") as portal:
+    with running_server("--no-tcp") as portal:
         upstream = ("--upstream", f"esps+udp://127.0.0.1:{portal.port}")
-        with served(*upstream, command="proxy") as front:
+        with running_server(*upstream, command="proxy") as front:
             assert front.ready["tcp"] == []
             with blocking.connect(f"esps+udp://127.0.0.1:{front.port}") as client:
                 assert client.call("echo", "hi") == (b"hi",)

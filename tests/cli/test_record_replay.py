@@ -15,7 +15,7 @@ import pytest
 from esps_portal import blocking
 from esps_portal.protocol.errors import ClosedError, PeerError, ReplyError
 from tests.commands import COMMAND, run_failing
-from tests.processes import Served, served
+from tests.processes import RunningServer, running_server
 
 Answer = tuple[list[tuple[bytes, ...]], tuple[bytes, ...] | str]
 
@@ -31,7 +31,7 @@ def answer(portal: blocking.BlockingClient, service: str, *args: str | bytes) ->
         return collected, rows.result
 
 
-def asked(running: Served) -> list[Answer]:
+def asked(running: RunningServer) -> list[Answer]:
     """Return what some calls are answered with, over either transport."""
     found = []
     for url in (running.url, f"esps+udp://127.0.0.1:{running.port}"):
@@ -59,32 +59,32 @@ def values(path: Path) -> list[dict[str, Any]]:
 
 def test_a_portal_is_recorded_and_replayed(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl"
-    with served("--record", str(path)) as running:
+    with running_server("--record", str(path)) as running:
         before = asked(running)
         assert running.stop() == 0
-    with served("--replay", str(path)) as running:
+    with running_server("--replay", str(path)) as running:
         assert asked(running) == before
         assert running.stop() == 0
 
 
 def test_a_portal_is_recorded_by_a_proxy_and_replayed(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl"
-    with served() as portal:
+    with running_server() as portal:
         upstream = ("--upstream", portal.url, "--record", str(path))
-        with served(*upstream, command="proxy") as front:
+        with running_server(*upstream, command="proxy") as front:
             before = asked(front)
             assert front.stop() == 0
         assert portal.stop() == 0
     assert {call["transport"] for call in values(path)[1:]} == {"tcp", "udp"}
-    with served("--replay", str(path)) as running:
+    with running_server("--replay", str(path)) as running:
         assert asked(running) == before
 
 
 def test_a_proxy_and_a_portal_record_the_same(tmp_path: Path) -> None:
     paths = tmp_path / "portal.jsonl", tmp_path / "proxy.jsonl"
-    with served("--record", str(paths[0])) as portal:
+    with running_server("--record", str(paths[0])) as portal:
         upstream = ("--upstream", portal.url, "--record", str(paths[1]))
-        with served(*upstream, command="proxy") as front:
+        with running_server(*upstream, command="proxy") as front:
             asked(front)
             assert front.stop() == 0
         assert portal.stop() == 0
@@ -99,9 +99,9 @@ def test_a_proxy_and_a_portal_record_the_same(tmp_path: Path) -> None:
 
 def test_a_replay_answers_in_order_and_repeats_the_last(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl"
-    with served("--record", str(path)) as running, blocking.connect(running.url) as portal:
+    with running_server("--record", str(path)) as running, blocking.connect(running.url) as portal:
         assert [portal.call("count") for _ in range(2)] == [(b"1",), (b"2",)]
-    with served("--replay", str(path)) as running, blocking.connect(running.url) as portal:
+    with running_server("--replay", str(path)) as running, blocking.connect(running.url) as portal:
         assert [portal.call("count") for _ in range(4)] == [(b"1",), (b"2",), (b"2",), (b"2",)]
         # A service that was not recorded works; other arguments of a recorded one do not match.
         assert portal.call("echo", "hi") == (b"hi",)
@@ -111,7 +111,7 @@ def test_a_replay_answers_in_order_and_repeats_the_last(tmp_path: Path) -> None:
 
 def test_a_portal_that_is_killed_leaves_what_it_has_answered(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl"
-    with served("--record", str(path)) as running, blocking.connect(running.url) as portal:
+    with running_server("--record", str(path)) as running, blocking.connect(running.url) as portal:
         for number in range(20):
             portal.call("echo", str(number))
         running.process.kill()
@@ -121,7 +121,7 @@ def test_a_portal_that_is_killed_leaves_what_it_has_answered(tmp_path: Path) -> 
     assert len([value for value in values(path) if value["event"] == "replied"]) == 20
     with path.open("ab") as file:
         file.write(b'{"event": "repl')  # as if it had been killed while writing a line
-    with served("--replay", str(path), "--record", str(path)) as running:
+    with running_server("--replay", str(path), "--record", str(path)) as running:
         with blocking.connect(running.url) as portal:
             for number in range(20):
                 assert portal.call("echo", str(number)) == (str(number).encode(),)
@@ -132,13 +132,13 @@ def test_a_portal_that_is_killed_leaves_what_it_has_answered(tmp_path: Path) -> 
 def test_faults_are_recorded_and_not_replayed(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl"
     fault = ("--fault", "garbage service=echo times=1")
-    with served("--record", str(path), *fault) as running:
+    with running_server("--record", str(path), *fault) as running:
         with blocking.connect(running.url) as portal, contextlib.suppress(PeerError):
             portal.call("echo", "hi")
         assert running.stop() == 0
     (faulted,) = (value for value in values(path) if value["event"] == "faulted")
     assert (faulted["sent"], faulted["fault"][:7]) == (["c1 OK hi"], "garbage")
-    with served("--replay", str(path)) as running, blocking.connect(running.url) as portal:
+    with running_server("--replay", str(path)) as running, blocking.connect(running.url) as portal:
         assert portal.call("echo", "hi") == (b"hi",)
 
 
@@ -184,7 +184,7 @@ def test_a_recording_that_cannot_be_replayed(
     tmp_path: Path, spoil: Callable[[str], str], says: str
 ) -> None:
     path = tmp_path / "calls.jsonl"
-    with served("--record", str(path)) as running, blocking.connect(running.url) as portal:
+    with running_server("--record", str(path)) as running, blocking.connect(running.url) as portal:
         portal.call("echo", "hi")
     path.write_text(spoil(path.read_text()))
     status, message = run_failing("serve", "--port", "0", "--replay", str(path))

@@ -15,10 +15,10 @@ from esps_portal import blocking
 from esps_portal.protocol.errors import PeerError, ReplyError
 from tests.cli.peers import send_pings
 from tests.commands import run_failing
-from tests.processes import Served, served
+from tests.processes import RunningServer, running_server
 
 
-def control_of(running: Served) -> str:
+def control_of(running: RunningServer) -> str:
     address = running.ready["control"]
     assert isinstance(address, list)
     host, port = address
@@ -26,12 +26,12 @@ def control_of(running: Served) -> str:
     return f"esps://{host}:{port}"
 
 
-def event(running: Served) -> dict[str, Any]:
+def event(running: RunningServer) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(running.output.readline())
     return found
 
 
-def rest(running: Served) -> list[Any]:
+def rest(running: RunningServer) -> list[Any]:
     """Stop it, and return the events that were left."""
     running.process.send_signal(signal.SIGTERM)
     events = [json.loads(line) for line in running.output]
@@ -49,7 +49,7 @@ def usage_error(*args: str) -> str:
 
 
 def test_a_control_port() -> None:
-    with served("--control") as running:
+    with running_server("--control") as running:
         with blocking.connect(control_of(running)) as control:
             control.call("stub", '{"service": "price", "reply": "9.99"}')
             with blocking.connect(running.url) as portal:
@@ -79,7 +79,7 @@ def test_a_control_port_of_a_given_number() -> None:
 
 
 def test_the_control_port_is_printed() -> None:
-    with served("--control", "0", json_lines=False) as running:
+    with running_server("--control", "0", json_lines=False) as running:
         *_, line, _ = running.first_lines(4).splitlines()
         number = int(line.removeprefix("control on 127.0.0.1 port "))
         with blocking.connect(f"esps://127.0.0.1:{number}") as control:
@@ -87,7 +87,7 @@ def test_the_control_port_is_printed() -> None:
 
 
 def test_the_portal_ends_though_control_is_in_use() -> None:
-    with served("--control") as running, blocking.connect(control_of(running)) as control:
+    with running_server("--control") as running, blocking.connect(control_of(running)) as control:
         control.ping()
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(30) == 0
@@ -100,7 +100,7 @@ def test_a_scenario_and_faults(tmp_path: Path) -> None:
     path = tmp_path / "shop.toml"
     path.write_text('limits = {max-line = 600}\nstubs = [{service = "price", reply = "9.99"}]')
     fault = "reset service=price when=before request=2,3"
-    with served("--scenario", str(path), "--fault", fault) as running:
+    with running_server("--scenario", str(path), "--fault", fault) as running:
         assert running.ready["control"] is None
         with blocking.connect(running.url) as portal:
             assert portal.call("price") == (b"9.99",)
@@ -115,7 +115,7 @@ def test_a_scenario_and_faults(tmp_path: Path) -> None:
 
 
 def test_serve_does_not_verify() -> None:
-    with served("--fault", "reset service=nosuchservice") as running:
+    with running_server("--fault", "reset service=nosuchservice") as running:
         with blocking.connect(running.url) as portal:
             portal.call("echo")
         running.process.terminate()
@@ -125,18 +125,20 @@ def test_serve_does_not_verify() -> None:
 
 
 def test_a_seed_is_an_event_or_in_the_log() -> None:
-    with served("--fault", "garbage chance=0.25 when=before") as running:
+    with running_server("--fault", "garbage chance=0.25 when=before") as running:
         fault = event(running)
         assert fault["event"] == "fault"
         assert f"seed={fault['seed']}" in fault["fault"]
-    with served("--fault", "latency seconds=0.1 chance=0.25 seed=8", json_lines=False) as running:
+    with running_server(
+        "--fault", "latency seconds=0.1 chance=0.25 seed=8", json_lines=False
+    ) as running:
         assert running.process.stderr is not None
         line = running.process.stderr.readline()
         assert line.endswith("random fault: latency seconds=0.1 jitter=0.0 chance=0.25 seed=8\n")
 
 
 def test_the_seed_of_a_fault_from_control_is_an_event() -> None:
-    with served("--control") as running, blocking.connect(control_of(running)) as control:
+    with running_server("--control") as running, blocking.connect(control_of(running)) as control:
         with control.stream("fault", '{"fault": "reset", "chance": 0.5}') as rows:
             (row,) = rows
         assert event(running)["seed"] == json.loads(row[0])["seed"]
@@ -185,7 +187,7 @@ def test_a_bad_scenario(tmp_path: Path, content: bytes, says: str) -> None:
 
 
 def test_each_request_is_an_event() -> None:
-    with served("--control") as running:
+    with running_server("--control") as running:
         with socket.create_connection(("127.0.0.1", running.port), timeout=30) as peer:
             opened = event(running)
             assert (opened["event"], opened["connection"]) == ("opened", 1)
@@ -222,7 +224,7 @@ def test_each_request_is_an_event() -> None:
 
 def test_a_slow_reader_of_events_does_not_block_the_portal() -> None:
     """A suite may read only the first line. The pipe is full before this test ends."""
-    with served("--control") as running:
+    with running_server("--control") as running:
         send_pings(running, 6000)
         readable, _, _ = select.select([running.output], [], [], 30)
         assert readable
@@ -231,7 +233,7 @@ def test_a_slow_reader_of_events_does_not_block_the_portal() -> None:
 
 
 def test_events_without_a_reader() -> None:
-    with served("--control") as running:
+    with running_server("--control") as running:
         running.output.close()
         for _ in range(3):
             with blocking.connect(running.url) as portal:

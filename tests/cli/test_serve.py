@@ -12,12 +12,12 @@ import subprocess
 import pytest
 
 from tests.commands import COMMAND, run
-from tests.processes import served
+from tests.processes import running_server
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_lets_calls_end_and_exits_0(number: int) -> None:
-    with served() as running:
+    with running_server() as running:
         peer = socket.create_connection(("127.0.0.1", running.port), timeout=30)
         with peer, peer.makefile("rb") as lines:
             assert lines.readline().startswith(b"* ESPS/1 ")
@@ -32,7 +32,7 @@ def test_a_signal_lets_calls_end_and_exits_0(number: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_it_at_once(number: int) -> None:
-    with served("--log-level", "info") as running:
+    with running_server("--log-level", "info") as running:
         peer = socket.create_connection(("127.0.0.1", running.port), timeout=30)
         with peer, peer.makefile("rb") as lines:
             lines.readline()
@@ -45,7 +45,7 @@ def test_a_second_signal_ends_it_at_once(number: int) -> None:
 
 
 def test_the_addresses_are_in_the_event_ready() -> None:
-    with served("--host", "127.0.0.1", "--host", "::1") as running:
+    with running_server("--host", "127.0.0.1", "--host", "::1") as running:
         assert running.ready["event"] == "ready"
         assert running.ready["tcp"] == running.ready["udp"]
         assert running.ready["tcp"] == [["127.0.0.1", running.port], ["::1", running.port]]
@@ -55,12 +55,12 @@ def test_the_addresses_are_in_the_event_ready() -> None:
 
 @pytest.mark.parametrize(("option", "left"), [("--no-udp", "tcp"), ("--no-tcp", "udp")])
 def test_one_transport_only(option: str, left: str) -> None:
-    with served(option) as running:
+    with running_server(option) as running:
         assert [key for key in ("tcp", "udp") if running.ready[key]] == [left]
 
 
 def test_a_port_in_use_names_the_process() -> None:
-    with served() as portal:
+    with running_server() as portal:
         code, _, err = run("serve", "--port", str(portal.port))
     assert (code, err.count("\n")) == (1, 1)
     assert err.startswith("esps-portal: cannot listen on 127.0.0.1 port ")

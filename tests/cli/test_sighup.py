@@ -20,11 +20,11 @@ import pytest
 from esps_portal import blocking
 from esps_portal.protocol.errors import ReplyError
 from tests.commands import COMMAND
-from tests.processes import Served
+from tests.processes import RunningServer
 
 
 @contextlib.contextmanager
-def daemon(*options: str, before: tuple[str, ...] = ()) -> Iterator[Served]:
+def daemon(*options: str, before: tuple[str, ...] = ()) -> Iterator[RunningServer]:
     """Run a portal in a session of its own, without a terminal."""
     line = [*before, COMMAND, "serve", "--port", "0", "--json", "--no-access-log", *options]
     pipe = subprocess.PIPE
@@ -33,12 +33,12 @@ def daemon(*options: str, before: tuple[str, ...] = ()) -> Iterator[Served]:
     ) as process:
         try:
             assert process.stdout is not None
-            yield Served(process, json.loads(process.stdout.readline()))
+            yield RunningServer(process, json.loads(process.stdout.readline()))
         finally:
             process.kill()
 
 
-def hang_up(running: Served) -> dict[str, Any]:
+def hang_up(running: RunningServer) -> dict[str, Any]:
     """Send SIGHUP, and return the event "reloaded"."""
     running.process.send_signal(signal.SIGHUP)
     found: dict[str, Any] = json.loads(running.output.readline())
@@ -46,7 +46,7 @@ def hang_up(running: Served) -> dict[str, Any]:
     return found
 
 
-def log_of(running: Served) -> list[str]:
+def log_of(running: RunningServer) -> list[str]:
     """End it, and return the log without its times."""
     return [line.split(" ", 2)[2] for line in running.stop_and_read_log()]
 
@@ -71,7 +71,7 @@ def test_a_closed_terminal_shuts_it_down_gracefully() -> None:
     ) as process:
         os.close(follower)
         assert process.stdout is not None
-        running = Served(process, json.loads(process.stdout.readline()))
+        running = RunningServer(process, json.loads(process.stdout.readline()))
         peer = socket.create_connection(("127.0.0.1", running.port), timeout=30)
         with peer, peer.makefile("rb") as lines:
             lines.readline()

@@ -11,7 +11,7 @@ import pytest
 from esps_portal import blocking
 from esps_portal.testing.threaded import ThreadedPortal
 from tests.commands import COMMAND, run, run_process, start
-from tests.processes import served
+from tests.processes import running_server
 
 FULL = "cannot write: No space left on device"
 
@@ -111,7 +111,7 @@ def test_a_reader_that_goes_later(portal: ThreadedPortal) -> None:
 
 
 def test_a_portal_ends_gracefully_without_a_reader() -> None:
-    with served() as running:
+    with running_server() as running:
         running.output.close()
         assert running.stop() == 0
 

@@ -31,7 +31,7 @@ async def failing(ask: Ask, url: str) -> EspsError:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have both clients speak first almost at once."""
     for module in ("tcp", "blocking_tcp"):
-        monkeypatch.setattr(f"esps_portal.client.{module}.GREETING_DUE", 0.01)
+        monkeypatch.setattr(f"esps_portal.client.{module}.HELLO_DELAY", 0.01)
 
 
 @both_clients

@@ -96,20 +96,21 @@ class Controlled:
 async def controlled() -> AsyncIterator[Controlled]:
     portal = ScriptedPortal(builtin_portal(PRODUCT))
     told: list[Fault] = []
+    config = ServerConfig(portal=portal, port=0, reserve_port=True)
     async with trio.open_nursery() as nursery:
-        listening = await nursery.start(serve, ServerConfig(portal=portal, port=0, hold=True))
+        listeners = await nursery.start(serve, config)
 
         async def control(*, task_status: trio.TaskStatus[tuple[str, int]]) -> None:
             await serve_control(
-                portal, listening.ports, on_fault=told.append, task_status=task_status
+                portal, listeners.ports, on_fault=told.append, task_status=task_status
             )
 
         address = await nursery.start(control)
         async with contextlib.AsyncExitStack() as stack:
             with trio.fail_after(30):
                 yield Controlled(
-                    Running(listening, stack),
-                    Running(attrs.evolve(listening, tcp=(address,)), stack),
+                    Running(listeners, stack),
+                    Running(attrs.evolve(listeners, tcp=(address,)), stack),
                     portal,
                     told,
                 )

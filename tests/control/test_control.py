@@ -188,7 +188,7 @@ async def test_verify_sees_what_was_sent_before_it() -> None:
     async with controlled() as it:
         control = await it.controller()
         for number in range(20):
-            with socket.create_connection(it.data.listening.tcp[0]) as client:
+            with socket.create_connection(it.data.listeners.tcp[0]) as client:
                 client.sendall(b"a CALL nobody\n")
                 answered = await control.ask("verify")
             assert len(answered.values) == 1, number

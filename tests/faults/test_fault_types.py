@@ -28,7 +28,7 @@ def test_every_type_has_a_plan(kind: str) -> None:
     assert str(fault).startswith(kind)
     if "tcp" in fault_type.transports and kind != "accept-close":
         assert FaultPlan(fault).line(b"a OK x\n", final=True)
-        if fault_type.before:
+        if fault_type.allows_before:
             assert FaultPlan(Fault.create(kind, when="before", **NEEDED.get(kind, {}))).before()
     if "udp" in fault_type.transports:
         assert FaultPlan(fault).datagram(b"a OK x\n") is not None
@@ -127,7 +127,7 @@ def test_a_wrong_fault_names_what_is_wrong(
     [
         k
         for k, fault_type in FAULT_TYPES.items()
-        if not (fault_type.before or fault_type.hits_connections)
+        if not (fault_type.allows_before or fault_type.hits_connections)
     ],
 )
 def test_a_fault_that_shapes_a_reply_cannot_come_before(kind: str) -> None:

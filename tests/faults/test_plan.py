@@ -9,7 +9,7 @@ import pytest
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.plan import (
     Action,
-    Datagrams,
+    DatagramPlan,
     End,
     FaultPlan,
     Hold,
@@ -112,19 +112,19 @@ def test_late_before_is_not_late_again() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "expected"),
     [
-        ("drop", {}, Datagrams()),
-        ("duplicate", {"copies": 3}, Datagrams((LINE,) * 3)),
-        ("reorder", {"replies": 2, "seconds": 3}, Datagrams((LINE,), delay=3, hold=2)),
-        ("delay", {"seconds": 2}, Datagrams((LINE,), delay=2)),
-        ("delay", {"seconds": 2, "when": "before"}, Datagrams((LINE,))),
-        ("truncate", {"bytes": 4}, Datagrams((b"a OK",))),
-        ("truncate", {"bytes": 0}, Datagrams((b"",))),
-        ("oversize", {"bytes": 12}, Datagrams((b"a OK xxx xx\n",))),
-        ("oversize", {"bytes": 10}, Datagrams((LINE,))),  # there is no shorter argument
-        ("wrong-source", {}, Datagrams((LINE,), elsewhere=True)),
+        ("drop", {}, DatagramPlan()),
+        ("duplicate", {"copies": 3}, DatagramPlan((LINE,) * 3)),
+        ("reorder", {"replies": 2, "seconds": 3}, DatagramPlan((LINE,), delay=3, hold=2)),
+        ("delay", {"seconds": 2}, DatagramPlan((LINE,), delay=2)),
+        ("delay", {"seconds": 2, "when": "before"}, DatagramPlan((LINE,))),
+        ("truncate", {"bytes": 4}, DatagramPlan((b"a OK",))),
+        ("truncate", {"bytes": 0}, DatagramPlan((b"",))),
+        ("oversize", {"bytes": 12}, DatagramPlan((b"a OK xxx xx\n",))),
+        ("oversize", {"bytes": 10}, DatagramPlan((LINE,))),  # there is no shorter argument
+        ("wrong-source", {}, DatagramPlan((LINE,), from_other_port=True)),
     ],
 )
-def test_a_datagram(kind: str, options: dict[str, Any], expected: Datagrams) -> None:
+def test_a_datagram(kind: str, options: dict[str, Any], expected: DatagramPlan) -> None:
     assert FaultPlan(Fault.create(kind, **options)).datagram(LINE) == expected
 
 

@@ -174,7 +174,7 @@ def test_every_line_fits_and_is_safe_to_print() -> None:
     [
         "Port 65535 on this machine is used by 1 process and hidden processes. It speaks",
         "answers ESPS/1: fake/1.0 (1.2 ms)",
-        "no answer in 1.0 s",
+        "no reply in 1.0 s",
         "nothing is listening",
         "could not be reached; Network is unreachable",
         "process not visible, user not visible",

@@ -124,7 +124,7 @@ def test_a_journal_is_bounded(events: list[bool], kept: int) -> None:
 
 
 def test_forgotten_requests_are_counted() -> None:
-    journal = Journal(kept=3)
+    journal = Journal(max_calls=3)
     journal.opened(PEER, 0)
     for number in range(5):
         received(journal, b"t%d PING" % number)

@@ -165,7 +165,7 @@ def test_a_reply_is_struck_once_however_many_lines_it_has(
         plan.line(line, final=False)
     plan.line(line, final=True)
     assert fault.happened == 1
-    if FAULT_TYPES[fault.kind].before:
+    if FAULT_TYPES[fault.kind].allows_before:
         again = FaultPlan(fault)
         again.before()
         again.line(line, final=True)

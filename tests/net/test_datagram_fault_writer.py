@@ -1,4 +1,4 @@
-"""Datagrams that faults delay, multiply, hold or send from elsewhere; the socket is real."""
+"""Datagrams that faults delay, multiply, hold or send from another port; the socket is real."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 import trio
 import trio.testing
 
-from esps_portal.faults.plan import Datagrams
+from esps_portal.faults.plan import DatagramPlan
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import DatagramSocket, Sender
 
@@ -51,14 +51,14 @@ async def written() -> AsyncIterator[Written]:
 async def test_at_once() -> None:
     async with written() as w:
         w.faults.send(b"a", w.to)
-        w.faults.perform(Datagrams((b"b", b"b")), w.to)
-        w.faults.perform(Datagrams(), w.to)
+        w.faults.perform(DatagramPlan((b"b", b"b")), w.to)
+        w.faults.perform(DatagramPlan(), w.to)
         assert w.come() == [b"a", b"b", b"b"]
 
 
-async def test_from_elsewhere() -> None:
+async def test_from_another_port() -> None:
     async with written() as w:
-        w.faults.perform(Datagrams((b"a",), elsewhere=True), w.to)
+        w.faults.perform(DatagramPlan((b"a",), from_other_port=True), w.to)
         data, source = w.client.recvfrom(1000)
         assert data == b"a"
         assert source[0] == w.source[0]
@@ -67,7 +67,7 @@ async def test_from_elsewhere() -> None:
 
 async def test_late(mock_clock: trio.testing.MockClock) -> None:
     async with written() as w:
-        w.faults.perform(Datagrams((b"a",), delay=10), w.to)
+        w.faults.perform(DatagramPlan((b"a",), delay=10), w.to)
         await trio.testing.wait_all_tasks_blocked()
         assert w.come() == []
         mock_clock.jump(10)
@@ -77,15 +77,15 @@ async def test_late(mock_clock: trio.testing.MockClock) -> None:
 
 async def test_held_until_others_have_left(mock_clock: trio.testing.MockClock) -> None:
     async with written() as w:
-        w.faults.perform(Datagrams((b"a",), delay=600, hold=3), w.to)
+        w.faults.perform(DatagramPlan((b"a",), delay=600, hold=3), w.to)
         w.faults.send(b"b", w.to)
-        w.faults.perform(Datagrams(), w.to)  # nothing leaves
-        w.faults.perform(Datagrams((b"c",), delay=10), w.to)
+        w.faults.perform(DatagramPlan(), w.to)  # nothing leaves
+        w.faults.perform(DatagramPlan((b"c",), delay=10), w.to)
         assert w.come() == [b"b"]
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(10)
         await trio.testing.wait_all_tasks_blocked()
-        w.faults.perform(Datagrams((b"d",)), w.to)
+        w.faults.perform(DatagramPlan((b"d",)), w.to)
         assert w.come() == [b"c", b"d", b"a"]
         mock_clock.jump(600)  # it does not come twice
         await trio.testing.wait_all_tasks_blocked()
@@ -94,7 +94,7 @@ async def test_held_until_others_have_left(mock_clock: trio.testing.MockClock) -
 
 async def test_held_for_a_time(mock_clock: trio.testing.MockClock) -> None:
     async with written() as w:
-        w.faults.perform(Datagrams((b"a",), delay=10, hold=1), w.to)
+        w.faults.perform(DatagramPlan((b"a",), delay=10, hold=1), w.to)
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(10)
         await trio.testing.wait_all_tasks_blocked()
@@ -103,10 +103,10 @@ async def test_held_for_a_time(mock_clock: trio.testing.MockClock) -> None:
 
 async def test_forgotten(mock_clock: trio.testing.MockClock) -> None:
     async with written() as w:
-        w.faults.perform(Datagrams((b"a",), delay=10), w.to)
+        w.faults.perform(DatagramPlan((b"a",), delay=10), w.to)
         await trio.testing.wait_all_tasks_blocked()
-        w.faults.perform(Datagrams((b"b",), delay=10), w.to)  # not even begun
-        w.faults.perform(Datagrams((b"c",), delay=10, hold=1), w.to)
+        w.faults.perform(DatagramPlan((b"b",), delay=10), w.to)  # not even begun
+        w.faults.perform(DatagramPlan((b"c",), delay=10, hold=1), w.to)
         w.faults.forget()
         mock_clock.jump(10)
         await trio.testing.wait_all_tasks_blocked()
@@ -118,7 +118,7 @@ async def test_due_in_the_moment_in_which_it_is_forgotten(
     mock_clock: trio.testing.MockClock,
 ) -> None:
     async with written() as w:
-        w.faults.perform(Datagrams((b"a",), delay=10), w.to)
+        w.faults.perform(DatagramPlan((b"a",), delay=10), w.to)
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(10)
         await trio.lowlevel.checkpoint()

@@ -299,7 +299,7 @@ async def test_reset_waits_for_no_datagram_that_comes_meanwhile() -> None:
         peer.send(b"a CALL reluctant\n")
         await begun.wait()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(portal.listening.ports.reset)
+            nursery.start_soon(portal.listeners.ports.reset)
             await cancelled.wait()
             peer.send(b"b CALL forever\n")
             await later.wait()
@@ -394,8 +394,8 @@ async def test_datagrams_of_an_outage_leave_nothing_behind() -> None:  # ESPS-UD
         finally:
             ended += 1
 
-    async with running(offered, hold=True) as portal:
-        ports, peer = portal.listening.ports, portal.udp()
+    async with running(offered, reserve_port=True) as portal:
+        ports, peer = portal.listeners.ports, portal.udp()
         for number in (1, 2, 3):
             peer.send(b"%d CALL work\n" % number)
             await peer.assert_silence()
@@ -411,8 +411,8 @@ async def test_datagrams_of_an_outage_leave_nothing_behind() -> None:  # ESPS-UD
 
 async def test_reset_waits_for_the_calls_of_an_outage() -> None:
     clean = Clean()
-    async with running(clean.portal, hold=True) as portal:
-        ports, peer = portal.listening.ports, portal.udp()
+    async with running(clean.portal, reserve_port=True) as portal:
+        ports, peer = portal.listeners.ports, portal.udp()
         peer.send(b"a CALL work\n")
         await clean.begun.wait()
         ports.down()

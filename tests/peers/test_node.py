@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Served, served
+from tests.processes import RunningServer, running_server
 
 CLIENT = Path(__file__).with_name("client.mjs")
 Client = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def portal() -> Iterator[Served]:
-    with served() as running:
+def portal() -> Iterator[RunningServer]:
+    with running_server() as running:
         yield running
 
 
 @pytest.fixture
-def client(portal: Served, tool: Callable[[str], str]) -> Client:
+def client(portal: RunningServer, tool: Callable[[str], str]) -> Client:
     node = tool("node")
 
     def run(*args: str) -> subprocess.CompletedProcess[str]:

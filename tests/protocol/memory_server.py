@@ -86,9 +86,9 @@ class MemoryServer:
             self.send(self.connection.cancelled(cancel))
             self.read_lines()
 
-    def expire(self) -> None:
+    def end_drain(self) -> None:
         """Let the drain time out."""
-        self.send(*self.connection.expire())
+        self.send(*self.connection.end_drain())
 
     def _execute(self, request: Request) -> None:
         if request.verb == b"CALL" and self.connection.is_full:

@@ -32,17 +32,19 @@ class Server:
         source: object = HERE,
         now: float = 0.0,
         *,
-        keeps: bool = True,
-        runs: bool = True,
+        keep_reply: bool = True,
+        is_async: bool = True,
     ) -> RememberedCall | bytes | None:
         """Receive a call: it begins, or is answered without being executed, or ignored."""
         request = self.protocol.receive_untrusted(line, source, now)
         if isinstance(request, Repeat):
             self.repeats += 1
-            return request.answer
+            return request.datagram
         if not isinstance(request, Request):
             return request
-        call = self.protocol.begin(request, source, len(line), keeps=keeps, runs=runs)
+        call = self.protocol.begin(
+            request, source, len(line), keep_reply=keep_reply, is_async=is_async
+        )
         if call is None:
             return b"busy"
         self.executed.append(request)
@@ -50,15 +52,15 @@ class Server:
 
     def call(self, line: bytes = LINE, source: object = HERE, now: float = 0.0) -> bytes | None:
         """Execute a sync call that is not idempotent, or answer it from memory."""
-        call = self.begin(line, source, now, runs=False)
+        call = self.begin(line, source, now, is_async=False)
         if not isinstance(call, RememberedCall):
             return call
         number = b"%d" % len(self.executed)
         return self.protocol.finish(call, [Reply(call.request.tag, OK, (number,))], now)
 
-    def running(self, line: bytes = LINE, *, keeps: bool = True) -> RememberedCall:
+    def running(self, line: bytes = LINE, *, keep_reply: bool = True) -> RememberedCall:
         """Return a call that has begun, at time 0."""
-        call = self.begin(line, keeps=keeps)
+        call = self.begin(line, keep_reply=keep_reply)
         assert isinstance(call, RememberedCall)
         return call
 
@@ -82,11 +84,11 @@ def test_a_closing_server_still_repeats() -> None:
     assert server.call() == b"1 OK 1\n"
 
 
-@pytest.mark.parametrize("keeps", [False, True])
-def test_a_repeat_is_silent_while_the_call_runs(*, keeps: bool) -> None:
+@pytest.mark.parametrize("keep_reply", [False, True])
+def test_a_repeat_is_silent_while_the_call_runs(*, keep_reply: bool) -> None:
     # ESPS-UDP-20, ESPS-UDP-24
     server = Server()
-    call = server.running(keeps=keeps)
+    call = server.running(keep_reply=keep_reply)
     assert server.begin(now=1000.0) is None
     assert len(server.executed) == 1
     assert server.protocol.finish(call, [Reply(b"1", OK)], 1000.0) == b"1 OK\n"
@@ -101,7 +103,7 @@ def test_the_reply_of_a_running_call_is_kept_from_its_end() -> None:
 
 def test_calls_of_idempotent_services_just_run_again() -> None:
     server = Server()
-    call = server.running(keeps=False)
+    call = server.running(keep_reply=False)
     assert server.protocol.running == 1
     server.protocol.finish(call, [Reply(b"1", OK)], 0.0)
     assert server.protocol.remembered == 0
@@ -111,11 +113,11 @@ def test_calls_of_idempotent_services_just_run_again() -> None:
 @pytest.mark.parametrize(
     "line", [OTHER, b"1 PING " + b"#" * 9 + b"\n", b"1 nonsense\n", b"1  nonsense\n", b"1 QUIT\n"]
 )
-@pytest.mark.parametrize("runs", [False, True])
-def test_another_request_under_that_tag_is_refused(line: bytes, *, runs: bool) -> None:
+@pytest.mark.parametrize("is_async", [False, True])
+def test_another_request_under_that_tag_is_refused(line: bytes, *, is_async: bool) -> None:
     # ESPS-UDP-25, ESPS-CHK-3
     server = Server()
-    if runs:
+    if is_async:
         server.running()
     else:
         server.call()
@@ -234,9 +236,9 @@ def test_a_full_memory_refuses_and_drops_nothing() -> None:
 def test_the_number_of_running_calls_is_limited() -> None:
     server = Server()
     first = server.running(b"1 CALL a\n")
-    server.running(b"2 CALL a\n", keeps=False)
+    server.running(b"2 CALL a\n", keep_reply=False)
     assert server.begin(b"3 CALL a\n") == b"busy"
-    assert isinstance(server.begin(b"4 CALL a\n", runs=False), RememberedCall)
+    assert isinstance(server.begin(b"4 CALL a\n", is_async=False), RememberedCall)
     server.protocol.finish(first, [Reply(b"1", ERR, (b"busy",))], 0.0)
     assert server.protocol.running == 2
 

@@ -47,7 +47,7 @@ def test_a_request_carries_its_arguments(given_args: list[str | bytes]) -> None:
     request = parse_request_untrusted(pending.request.encode()[:-1])
     assert (request.tag, request.verb) == (b"1", b"CALL")
     assert list(request.args) == [a.encode() if isinstance(a, str) else a for a in given_args]
-    assert not pending.has_news
+    assert not pending.is_ready
 
 
 def test_each_request_has_a_tag_of_its_own() -> None:
@@ -99,7 +99,7 @@ def test_answers_find_their_requests_in_any_order(
     for piece in cut(stream, at):
         client.receive_stream_untrusted(piece)
     assert [list(pending.rows) for pending in asked] == rows
-    assert all(pending.has_news and pending.result() == (b"end",) for pending in asked)
+    assert all(pending.is_ready and pending.result() == (b"end",) for pending in asked)
 
 
 def test_the_rows_of_a_call_are_limited() -> None:
@@ -111,7 +111,7 @@ def test_the_rows_of_a_call_are_limited() -> None:
     assert (slow.is_over, quick.is_over) == (False, False)
     assert quick.collect() == row
     client.receive_stream_untrusted(b"1 DATA %b\n2 DATA %b\n" % (*row, *row))
-    assert (list(slow.rows), slow.buffered, slow.has_news) == ([], 0, True)
+    assert (list(slow.rows), slow.buffered, slow.is_ready) == ([], 0, True)
     with pytest.raises(SlowConsumerError, match="over 1000 bytes of its lines were not read"):
         slow.result()
     client.receive_stream_untrusted(b"1 DATA late\n1 OK\n2 OK end\n")
@@ -136,7 +136,7 @@ def test_an_error_is_raised_by_result() -> None:
     client = greeted()
     pending = client.ask(b"CALL", ("x",))
     client.receive_stream_untrusted(b"1 DATA a\n1 ERR x-mine two%20words %FF\n")
-    assert (list(pending.rows), pending.has_news) == ([(b"a",)], True)
+    assert (list(pending.rows), pending.is_ready) == ([(b"a",)], True)
     with pytest.raises(ReplyError) as caught:
         pending.result()
     assert (caught.value.code, caught.value.arguments) == ("x-mine", (b"two words", b"\xff"))
@@ -156,7 +156,7 @@ def test_an_unfinished_line_is_not_a_reply() -> None:
     client = greeted()
     pending = client.ask(b"PING", ())
     client.receive_stream_untrusted(b"1 OK")
-    assert not pending.has_news
+    assert not pending.is_ready
 
 
 # -- greeting and BYE

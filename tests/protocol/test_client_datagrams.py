@@ -35,7 +35,7 @@ def test_a_datagram_that_answers_something_else_is_ignored(datagram: bytes) -> N
     # ESPS-UDP-32
     client, pending = asked()
     client.receive_datagram_untrusted(datagram)
-    assert not pending.has_news
+    assert not pending.is_ready
     assert client.rejected in (datagram, b"")  # empty where it is another's answer
     client.receive_datagram_untrusted(b"mine OK\n")
     assert pending.result() == ()
@@ -54,7 +54,7 @@ def test_that_the_tag_is_in_use_is_an_answer() -> None:
 def test_a_bad_datagram_raises_nothing(datagram: bytes) -> None:
     client, pending = asked()
     client.receive_datagram_untrusted(datagram)
-    assert not pending.has_news
+    assert not pending.is_ready
 
 
 def test_the_same_request_can_be_waited_for_again() -> None:
@@ -63,7 +63,7 @@ def test_the_same_request_can_be_waited_for_again() -> None:
     client.receive_datagram_untrusted(b"mine ERR too-large 41\n")
     assert pending.final is not None
     client.resume(pending)
-    assert not pending.has_news
+    assert not pending.is_ready
     assert parse_request_untrusted(pending.request.encode(41)[:-1]) == pending.request
     client.receive_datagram_untrusted(b"mine OK a\n")
     assert pending.result() == (b"a",)

@@ -117,7 +117,7 @@ def test_the_server_sends_bye_and_refuses_requests() -> None:
     server.send(server.connection.shut_down())
     server.feed(b"3 PING\n1 PING\n")
     server.finish(server.calls[b"1"])
-    server.expire()
+    server.end_drain()
     assert server.connection.finish(server.calls[b"2"]) is False
     assert server.connection.drained() is None
     assert server.lines == [
@@ -137,7 +137,7 @@ def test_a_client_that_has_finished_gets_no_bye() -> None:
 
 def test_an_idle_connection_gets_a_bye() -> None:
     server = MemoryServer()
-    assert server.connection.idle().encode() == b"* BYE idle\n"
+    assert server.connection.idle_timeout().encode() == b"* BYE idle\n"
     assert server.state is State.ENDED
 
 
@@ -150,7 +150,7 @@ def test_unterminated_input_ends_all(*, closing: bool) -> None:
     server.feed(b"2 " + b"x" * LIMITS.max_unterminated, b"\n3 PING\n", b"\n" + b"x" * 2048 + b"\n")
     server.connection.end_of_input()
     server.send(server.connection.shut_down())
-    server.expire()
+    server.end_drain()
     server.finish(server.calls[b"1"])
     assert server.lines == [b"2 ERR too-long"]
     assert server.state is State.ENDED
@@ -184,7 +184,7 @@ def happen(server: MemoryServer, event: Event) -> None:
     elif event == "end of input":
         connection.end_of_input()
     elif event == "expire" and server.state not in (State.OPEN, State.ENDED):
-        server.expire()
+        server.end_drain()
         server.send(connection.drained())
 
 

@@ -24,14 +24,14 @@ INTO: dict[State, Callable[[MemoryServer], object]] = {
     State.OPEN: lambda server: server.feed(b"\n"),
     State.CLOSING: lambda server: server.connection.shut_down(),
     State.QUITTING: lambda server: server.connection.end_of_input(),
-    State.ENDED: lambda server: server.connection.idle(),
+    State.ENDED: lambda server: server.connection.idle_timeout(),
 }
 CAUSE: dict[Signal, Callable[[MemoryServer], object]] = {
     Signal.REQUEST: lambda server: server.feed(b"1 PING\n"),
     Signal.QUIT: lambda server: server.feed(b"1 QUIT\n"),
     Signal.END_OF_INPUT: lambda server: server.connection.end_of_input(),
     Signal.SHUTDOWN: lambda server: server.connection.shut_down(),
-    Signal.IDLE: lambda server: server.connection.idle(),
+    Signal.IDLE: lambda server: server.connection.idle_timeout(),
     Signal.FATAL: lambda server: server.feed(UNTERMINATED),
     Signal.DRAINED: lambda server: server.connection.drained(),
 }
@@ -99,7 +99,7 @@ def test_the_rows_of_a_call_are_reached_by_connections() -> None:
     assert finished.state is CallState.RUNNING
     server.finish(finished)
     server.connection.end_of_input()
-    server.expire()
+    server.end_drain()
     assert (finished.state, cancelled.state) == (CallState.ENDED, CallState.CANCELLED)
     server.finish(cancelled)
     assert cancelled.state is CallState.ENDED

@@ -23,7 +23,7 @@ _MIB = 1 << 20
 
 
 async def test_calls_of_a_portal_pass() -> None:
-    async with running() as portal, proxied(portal.listening.tcp[0]) as front:
+    async with running() as portal, proxied(portal.listeners.tcp[0]) as front:
         client = await front.tcp()
         await client.send(b'a CALL echo %FF ""\nb CALL drip 2 0\nc CALL fail x-no why\nq QUIT\n')
         lines = sorted((await client.rest()).splitlines())
@@ -231,11 +231,11 @@ async def test_a_drain_lets_running_calls_end() -> None:
         await may_end.wait()
         return "done"
 
-    async with running(portal) as behind, proxied(behind.listening.tcp[0]) as front:
+    async with running(portal) as behind, proxied(behind.listeners.tcp[0]) as front:
         client = await front.tcp()
         await client.send(b"a CALL slow\n")
         await runs.wait()
-        front.listening.shut_down()
+        front.listeners.shut_down()
         may_end.set()
         assert await client.line() == b"a OK done"
         assert await client.line() == b""
@@ -250,7 +250,7 @@ async def test_a_drain_is_bounded(autojump_clock: trio.testing.MockClock) -> Non
     async with upstream() as portal, proxied(portal.address, drain=0, linger=0) as front:
         client = await front.connect()
         end = await portal.accept()
-        front.listening.shut_down()
+        front.listeners.shut_down()
         await front.ended.wait()
         assert await until_reset(client.stream) == b""
         assert await end.receive_some() == b""

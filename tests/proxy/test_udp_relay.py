@@ -38,7 +38,7 @@ async def until(done: object, front: Proxied) -> None:
 
 
 async def test_calls_of_a_portal_pass() -> None:
-    async with running() as behind, proxied(behind.listening.udp[0]) as front:
+    async with running() as behind, proxied(behind.listeners.udp[0]) as front:
         client = front.udp()
         assert await client.ask(b"a CALL echo %FF\n") == b"a OK %FF\n"
         assert await client.ask(b"b CALL drip 2 0 ########\n") == b"b DATA 1\nb DATA 2\nb OK 2\n"
@@ -56,7 +56,7 @@ async def test_calls_of_a_portal_pass() -> None:
 
 async def test_at_most_once_through_a_proxy() -> None:
     """To the portal a client is the same source for as long as it remembers it."""
-    async with running() as behind, proxied(behind.listening.udp[0]) as front:
+    async with running() as behind, proxied(behind.listeners.udp[0]) as front:
         client, other = front.udp(), front.udp()
         assert await client.ask(b"a CALL count\n") == b"a OK 1\n"
         assert await client.ask(b"a CALL count\n") == b"a OK 1\n"
@@ -155,8 +155,8 @@ async def test_a_host_that_there_is_not(caplog: pytest.LogCaptureFixture) -> Non
 
 
 async def test_for_datagrams_alone() -> None:
-    async with running() as behind, proxied(behind.listening.udp[0], transport="udp") as front:
-        assert front.listening.tcp == ()
+    async with running() as behind, proxied(behind.listeners.udp[0], transport="udp") as front:
+        assert front.listeners.tcp == ()
         assert await front.udp().ask(b"a PING\n") == b"a OK\n"
 
 
@@ -170,11 +170,11 @@ async def test_a_drain_lets_running_calls_end() -> None:
         await may_end.wait()
         return "done"
 
-    async with running(portal) as behind, proxied(behind.listening.udp[0]) as front:
+    async with running(portal) as behind, proxied(behind.listeners.udp[0]) as front:
         client = front.udp()
         client.send(b"a CALL slow\n")
         await runs.wait()
-        front.listening.shut_down()
+        front.listeners.shut_down()
         may_end.set()
         assert await client.receive() == b"a OK done\n"
         await front.ended.wait()
@@ -188,6 +188,6 @@ async def test_a_drain_is_bounded(
         client = front.udp()
         client.send(b"a PING\n")
         await heard(portal)
-        front.listening.shut_down()
+        front.listeners.shut_down()
         await front.ended.wait()
         assert front.calls()[0].state == "aborted"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from esps_portal.faults.fault_types import FAULT_TYPES
-from tests.processes import Served, served
+from tests.processes import RunningServer, running_server
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 
@@ -31,23 +31,26 @@ def sessions() -> Iterator[list[tuple[str, str]]]:
 
 
 @pytest.fixture(scope="module")
-def portal() -> Iterator[Served]:
-    with served() as running:
+def portal() -> Iterator[RunningServer]:
+    with running_server() as running:
         yield running
 
 
-def environment(portal: Served) -> dict[str, str]:
+def environment(portal: RunningServer) -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, "PATH": path, "ESPS_PORTAL_URL": portal.url}
 
 
 @pytest.mark.parametrize("session", list(sessions()), ids=lambda session: session[0][0])
 def test_console(
-    session: list[tuple[str, str]], portal: Served, tool: Callable[[str], str], tmp_path: Path
+    session: list[tuple[str, str]],
+    portal: RunningServer,
+    tool: Callable[[str], str],
+    tmp_path: Path,
 ) -> None:
     for command, output in session:
         if command == "esps-portal serve":
-            with served(json_lines=False) as running:
+            with running_server(json_lines=False) as running:
                 assert running.first_lines(3).replace(str(running.port), "2867") == output
             continue
         if " nc " in command:
@@ -107,13 +110,13 @@ def test_the_table_of_faults_is_complete() -> None:
         rows, FAULT_TYPES.values(), strict=True
     ):
         assert over.split(", ") == sorted(kind.transports)
-        assert (before == "yes") == kind.before
+        assert (before == "yes") == kind.allows_before
         assert re.findall(r"`(\w+)", parameters) == list(kind.parameters)
         assert meaning == kind.meaning
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_python(program: str, portal: Served) -> None:
+def test_python(program: str, portal: RunningServer) -> None:
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", program.replace("2867", str(portal.port))],
         capture_output=True,

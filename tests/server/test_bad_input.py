@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.processes import Served, served
+from tests.processes import RunningServer, running_server
 
 # What is sent (without LF), and how the answer begins.
 LINES = [
@@ -132,18 +132,18 @@ FOREIGN = [
 
 
 @pytest.fixture(scope="module")
-def portal() -> Iterator[Served]:
-    with served() as running:
+def portal() -> Iterator[RunningServer]:
+    with running_server() as running:
         yield running
 
 
-def connect(portal: Served) -> socket.socket:
+def connect(portal: RunningServer) -> socket.socket:
     peer = socket.create_connection(("127.0.0.1", portal.port), timeout=30)
     peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return peer
 
 
-def answers_to(portal: Served, *pieces: bytes) -> list[bytes]:
+def answers_to(portal: RunningServer, *pieces: bytes) -> list[bytes]:
     """Send the pieces and return the lines that come back, the greeting apart."""
     with connect(portal) as peer, peer.makefile("rb") as lines:
         for piece in pieces:
@@ -164,17 +164,17 @@ def assert_answered(answers: list[bytes], expected: bytes) -> None:
 
 
 @pytest.mark.parametrize(("line", "answer"), LINES)
-def test_whole(line: bytes, answer: bytes, portal: Served) -> None:
+def test_whole(line: bytes, answer: bytes, portal: RunningServer) -> None:
     assert_answered(answers_to(portal, line + b"\n", b"b PING x\n", b"z QUIT\n"), answer)
 
 
 @pytest.mark.parametrize(("line", "answer"), [case for case in LINES if len(case[0]) < 100])
-def test_byte_by_byte(line: bytes, answer: bytes, portal: Served) -> None:
+def test_byte_by_byte(line: bytes, answer: bytes, portal: RunningServer) -> None:
     octets = [bytes((octet,)) for octet in line + b"\nb PING x\nz QUIT\n"]
     assert_answered(answers_to(portal, *octets), answer)
 
 
-def test_pipelined(portal: Served) -> None:
+def test_pipelined(portal: RunningServer) -> None:
     """All of them on one connection, each between two good requests."""
     sent = b"".join(b"b%d PING\n%b\n" % (n, line) for n, (line, _) in enumerate(LINES))
     answers = answers_to(portal, sent, b"z QUIT\n")
@@ -187,13 +187,13 @@ def test_pipelined(portal: Served) -> None:
 
 
 @pytest.mark.parametrize("data", FOREIGN)
-def test_other_protocols(data: bytes, portal: Served) -> None:
+def test_other_protocols(data: bytes, portal: RunningServer) -> None:
     (answer,) = answers_to(portal, data)
     assert answer.startswith(b"* ERR bad-line ")
 
 
 @pytest.mark.parametrize(("line", "answer"), [case for case in LINES if len(case[0]) < 1000])
-def test_over_udp(line: bytes, answer: bytes, portal: Served) -> None:
+def test_over_udp(line: bytes, answer: bytes, portal: RunningServer) -> None:
     """A tagged error where it fits three times the request, else silence (ESPS-UDP-4)."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.settimeout(30)
@@ -210,6 +210,6 @@ def test_over_udp(line: bytes, answer: bytes, portal: Served) -> None:
             assert peer.recv(65536) == b"last OK\n"
 
 
-def test_the_server_is_up(portal: Served) -> None:
+def test_the_server_is_up(portal: RunningServer) -> None:
     assert answers_to(portal, b"a PING\nz QUIT\n") == [b"a OK", b"z OK"]
     assert portal.process.poll() is None

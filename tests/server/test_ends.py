@@ -17,7 +17,7 @@ from esps_portal import Limits, Portal, ReplyError, ServerConfig, serve
 from esps_portal.net.bind import CannotBindError
 from esps_portal.services.builtin_portal import builtin_portal
 from tests.portals import running
-from tests.processes import served
+from tests.processes import running_server
 
 
 async def test_idle() -> None:  # ESPS-END-8
@@ -200,7 +200,7 @@ async def test_services_of_a_user() -> None:  # ESPS-VERB-15, ESPS-VERB-16, ESPS
 
 async def test_a_taken_port_is_said_at_once() -> None:
     async with running() as listening:
-        port = listening.listening.tcp[0][1]
+        port = listening.listeners.tcp[0][1]
         with pytest.RaisesGroup(CannotBindError):
             async with trio.open_nursery() as nursery:
                 await nursery.start(serve, ServerConfig(port=port))
@@ -242,7 +242,7 @@ def test_out_of_descriptors() -> None:
 
 
 def test_ipv4_and_ipv6_on_one_number() -> None:
-    with served("--host", "localhost", "--host", "127.0.0.1", "--host", "::1") as process:
+    with running_server("--host", "localhost", "--host", "127.0.0.1", "--host", "::1") as process:
         for host in ("127.0.0.1", "::1"):
             with socket.create_connection((host, process.port), 30) as peer:
                 assert peer.recv(100).startswith(b"* ESPS/1 ")
@@ -250,7 +250,7 @@ def test_ipv4_and_ipv6_on_one_number() -> None:
 
 def test_a_reply_leaves_from_the_address_that_was_asked() -> None:  # ESPS-UDP-10
     with (
-        served("--host", "0.0.0.0", "--host", "::") as process,
+        running_server("--host", "0.0.0.0", "--host", "::") as process,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer,
         socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as peer6,
     ):

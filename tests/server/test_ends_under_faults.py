@@ -159,7 +159,7 @@ async def test_what_a_client_sent_before_its_reset_is_in_the_journal() -> None:
     async with running(portal) as listening:
         for _ in range(20):
             # It comes so early that not even the greeting can be sent.
-            with socket.create_connection(listening.listening.tcp[0]) as client:
+            with socket.create_connection(listening.listeners.tcp[0]) as client:
                 client.sendall(b"a CALL count\nb PING\nc PI")
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         journal = portal.script.journal

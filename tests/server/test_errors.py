@@ -15,7 +15,7 @@ from esps_portal.protocol.messages import ERR, Notice, Reply, parse_answer_untru
 from esps_portal.protocol.registry import ERRORS
 from esps_portal.services.builtin_portal import builtin_portal
 from tests.portals import Running, StreamPeer, running
-from tests.processes import served
+from tests.processes import running_server
 
 # What draws each error over TCP, and would have counted had it been executed. No service of a
 # portal's own answers `unmatched`; `idle` is the word of a BYE; the rest need a situation.
@@ -176,7 +176,7 @@ async def test_a_refusal_that_is_no_line_is_a_failure(refused: tuple[str | bytes
 
 def test_it_listens_on_loopback_unless_told_otherwise() -> None:  # ESPS-SEC-4
     assert ServerConfig().hosts == ("127.0.0.1",)
-    with served() as process:
+    with running_server() as process:
         listening = [process.ready["tcp"], process.ready["udp"]]
         assert listening == [[["127.0.0.1", process.port]]] * 2
 

@@ -32,9 +32,9 @@ def assert_reset(client: Client) -> None:
     assert caught.value.errno == errno.ECONNRESET
 
 
-def test_the_vocabulary_is_proven() -> None:
-    """A new word needs a test here or in test_faults_udp.py that sees what it means."""
-    assert {kind for kind, word in FAULT_TYPES.items() if "tcp" in word.transports} == {
+def test_each_fault_type_has_a_test() -> None:
+    """A new fault type needs a test here or in test_faults_udp.py that sees what it means."""
+    assert {kind for kind, fault_type in FAULT_TYPES.items() if "tcp" in fault_type.transports} == {
         "latency",
         "bandwidth",
         "slice",

@@ -38,9 +38,9 @@ def _portal() -> Iterator[PortalController]:
         assert_all_struck(portal)
 
 
-def test_the_vocabulary_is_proven() -> None:
-    """A new word needs a test here or in test_faults_tcp.py that sees what it means."""
-    assert {kind for kind, word in FAULT_TYPES.items() if "udp" in word.transports} == {
+def test_each_fault_type_has_a_test() -> None:
+    """A new fault type needs a test here or in test_faults_tcp.py that sees what it means."""
+    assert {kind for kind, fault_type in FAULT_TYPES.items() if "udp" in fault_type.transports} == {
         "drop",
         "duplicate",
         "reorder",

@@ -188,7 +188,7 @@ async def test_empty_lines_are_no_reading(mock_clock: trio.testing.MockClock) ->
             await client.send_all(b"\n")
 
 
-async def test_patience_begins_when_output_begins_to_wait(
+async def test_the_stall_timeout_begins_when_output_begins_to_wait(
     mock_clock: trio.testing.MockClock,
 ) -> None:  # ESPS-TCP-16
     may_speak = trio.Event()

@@ -34,7 +34,7 @@ async def test_a_line_and_the_deadline(  # ESPS-END-8
 
 async def test_more_clients_than_there_is_room_for() -> None:  # ESPS-TCP-2
     async with running(max_connections=2) as portal, contextlib.AsyncExitStack() as stack:
-        address = portal.listening.tcp[0]
+        address = portal.listeners.tcp[0]
         peers = [stack.enter_context(socket.create_connection(address)) for _ in range(8)]
         lines = [await trio.to_thread.run_sync(peer.recv, 1000) for peer in peers]
     assert sorted(lines)[:6] == [b"* BYE busy\n"] * 6
@@ -42,9 +42,9 @@ async def test_more_clients_than_there_is_room_for() -> None:  # ESPS-TCP-2
 
 
 async def test_a_proxy_has_room_for_so_many_too() -> None:
-    async with running() as portal, proxied(portal.listening.tcp[0], max_connections=2) as front:
+    async with running() as portal, proxied(portal.listeners.tcp[0], max_connections=2) as front:
         with contextlib.ExitStack() as stack:
-            address = front.listening.tcp[0]
+            address = front.listeners.tcp[0]
             peers = [stack.enter_context(socket.create_connection(address)) for _ in range(8)]
             lines = [await trio.to_thread.run_sync(peer.recv, 1000) for peer in peers]
     assert sorted(lines)[:6] == [b"* BYE busy\n"] * 6

@@ -151,7 +151,7 @@ def test_lines_of_a_fixed_form() -> None:
 
     assert matches("greeting", Notice(VERSION, (PRODUCT.encode(),)).encode()[:-1])
     assert matches("goodbye", ends(ServerConnection(Limits()).shut_down()))
-    assert matches("goodbye", ends(ServerConnection(Limits()).idle()))
+    assert matches("goodbye", ends(ServerConnection(Limits()).idle_timeout()))
     assert matches("in-use", error_reply(None, "tag-in-use", b"a").encode()[:-1])
     assert matches("untagged-error", error_reply(None, "bad-line", "text").encode()[:-1])
     for size, room in ((60, 10), (5000, 100)):
@@ -165,7 +165,7 @@ def test_replies_to_hello_and_list() -> None:  # ESPS-VERB-1, ESPS-VERB-7, ESPS-
     for idle in (0, 0.001, 0.5, 600, 1e7, 1e12):
         assert all(matches("limit", pair) for pair in Limits(idle=idle, window=idle).announced())
     for service in portal.services:
-        name, flags, _, _ = service.described()
+        name, flags, _, _ = service.list_args()
         assert matches("name", name)
         assert matches("flags", flags)
 

@@ -138,7 +138,7 @@ def test_the_window_outlives_retransmission() -> None:  # ESPS-UDP-37
     assert f"{Retransmission().longest:g} s" in TEXT
 
 
-def test_bundled_services() -> None:
+def test_builtin_services() -> None:
     found = [
         {
             "name": service.name,

@@ -15,13 +15,13 @@ import pytest
 
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.messages import parse_request_untrusted
-from tests.processes import Served, served
+from tests.processes import RunningServer, running_server
 from tests.spec.documents import SPEC, VECTOR_FILES, VECTORS, line_of, vectors_of
 
 
 @pytest.fixture(scope="module")
-def portal() -> Iterator[Served]:
-    with served() as running:
+def portal() -> Iterator[RunningServer]:
+    with running_server() as running:
         yield running
 
 
@@ -71,7 +71,7 @@ def by_tag(lines: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("piece", [0, 1], ids=["whole", "byte-by-byte"])
 @pytest.mark.parametrize("vector", vectors_of("tcp"))
-def test_tcp(vector: dict[str, Any], piece: int, portal: Served) -> None:  # ESPS-LINE-11
+def test_tcp(vector: dict[str, Any], piece: int, portal: RunningServer) -> None:  # ESPS-LINE-11
     ends = vector.get("ends", False)
     data = (vector["send"] + ("" if ends else "zz QUIT\n")).encode()
     with socket.create_connection(("127.0.0.1", portal.port), timeout=20) as peer:
@@ -90,7 +90,7 @@ def test_tcp(vector: dict[str, Any], piece: int, portal: Served) -> None:  # ESP
 
 
 @pytest.mark.parametrize("vector", vectors_of("udp"))
-def test_udp(vector: dict[str, Any], portal: Served) -> None:
+def test_udp(vector: dict[str, Any], portal: RunningServer) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.settimeout(20)
         peer.connect(("127.0.0.1", portal.port))

@@ -38,7 +38,7 @@ async def test_what_is_waited_for_may_happen_just_after_the_timeout() -> None:
 
     def begin(met: Callable[[], None]) -> Waiter:
         kept.append(met)
-        return waiters.begin("echo", 1, 0, met)
+        return waiters.add("echo", 1, 0, met)
 
     assert not await Wait(SameThread(), waiters, begin).pause(0)
     assert not waiters

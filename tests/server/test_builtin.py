@@ -1,4 +1,4 @@
-"""The bundled services, as the specification describes each of them, over real sockets."""
+"""The built-in services, as the specification describes each of them, over real sockets."""
 
 from __future__ import annotations
 
