@@ -17,13 +17,21 @@ import attrs
 
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.escape import printable
-from esps_portal.protocol.messages import ERR, OK, Notice, Reply, parse_answer_untrusted
+from esps_portal.protocol.messages import (
+    BYE_BUSY,
+    BYE_CLOSING,
+    ERR,
+    OK,
+    Notice,
+    Reply,
+    parse_answer_untrusted,
+)
 
 _MAX_BYTES = 16384  # two lines of the default maximum, 8192 bytes
 _ABORTED = "it aborts the connection"
 _TCP_TAG = b"inspect"
 # What a portal may send in place of a greeting. IMAP has a BYE too (RFC 9051 section 7.1.5).
-_REFUSALS = (Notice(b"BYE", (b"busy",)), Notice(b"BYE", (b"closing",)))
+_REFUSALS = (BYE_BUSY, BYE_CLOSING)
 _TLS_ALERT = b"\x15\x03"  # RFC 8446 section 5.1: type 21, and a version that begins with 3
 _PING = _TCP_TAG + b" PING x\n"
 

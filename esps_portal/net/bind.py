@@ -33,6 +33,16 @@ class Sockets:
     reserved: list[socket.socket] = attrs.field(factory=list)
 
     @property
+    def tcp_addresses(self) -> tuple[tuple[str, int], ...]:
+        """Where the TCP sockets listen, as (host, port), literal."""
+        return tuple(sock.getsockname()[:2] for sock in self.tcp)
+
+    @property
+    def udp_addresses(self) -> tuple[tuple[str, int], ...]:
+        """Where the UDP sockets are bound, as (host, port), literal."""
+        return tuple(sock.getsockname()[:2] for sock in self.udp)
+
+    @property
     def take_ipv4_on_ipv6(self) -> bool:
         """Whether a socket on ``::`` takes IPv4 as well. Those that `bind` makes do not."""
         return any(

@@ -109,6 +109,12 @@ class Notice:
         return None
 
 
+#: What a server says last when it ends a connection of its own accord, or refuses one.
+BYE_BUSY = Notice(b"BYE", (b"busy",))
+BYE_CLOSING = Notice(b"BYE", (b"closing",))
+BYE_IDLE = Notice(b"BYE", (b"idle",))
+
+
 def _join(first: bytes, second: bytes, args: tuple[bytes, ...]) -> bytes:
     if args:
         return b"%b %b %b" % (first, second, grammar.encode_args(args))

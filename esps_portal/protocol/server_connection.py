@@ -23,6 +23,8 @@ from esps_portal.protocol.lines import (
     Unterminated,
 )
 from esps_portal.protocol.messages import (
+    BYE_CLOSING,
+    BYE_IDLE,
     OK,
     Notice,
     Reply,
@@ -210,12 +212,12 @@ class ServerConnection:
         if self.state is State.ENDED:
             return None
         self._signal(Signal.SHUTDOWN)
-        return Notice(b"BYE", (b"closing",)) if self.state is State.CLOSING else None
+        return BYE_CLOSING if self.state is State.CLOSING else None
 
     def idle_timeout(self) -> Notice:
         """Note that the idle timeout has expired; return the last line."""
         self._signal(Signal.IDLE)
-        return Notice(b"BYE", (b"idle",))
+        return BYE_IDLE
 
     def end_drain(self) -> list[Reply]:
         """Note that the drain has timed out; return the errors for what still runs or waits."""

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from functools import partial
 
 import attrs
@@ -18,7 +17,7 @@ from esps_portal.net.accept import AcceptPolicy, ConnectionServer
 from esps_portal.net.bind import WILDCARDS, Sockets, bind, is_own_address
 from esps_portal.net.dial import DialError, dial
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import Notice
+from esps_portal.protocol.messages import BYE_BUSY
 from esps_portal.protocol.registry import PORT
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.proxy.tcp_relay import CLIENT, SERVER, Endpoint, Relay
@@ -107,7 +106,7 @@ async def _serve(
 ) -> None:
     limits, journal = config.limits, config.journal
     shutdown = trio.Event()
-    listeners = ProxyListeners(_names(sockets.tcp), _names(sockets.udp), shutdown)
+    listeners = ProxyListeners(sockets.tcp_addresses, sockets.udp_addresses, shutdown)
 
     async def connect() -> Endpoint | None:
         return await _connect(config.upstream)
@@ -118,7 +117,7 @@ async def _serve(
     async with trio.open_nursery() as nursery:
         policy = AcceptPolicy(
             max_connections=limits.max_connections,
-            refusal=Notice(b"BYE", (b"busy",)).encode(),
+            refusal=BYE_BUSY.encode(),
             linger=limits.linger,
         )
         connections = ConnectionServer(
@@ -163,11 +162,7 @@ async def refuse_to_loop(upstream: PortalURL, sockets: Sockets) -> None:
     except OSError:
         return  # each connect then fails, and logs why
     addresses = {str(address[0]) for *_, address in found}
-    for host, port in (*_names(sockets.tcp), *_names(sockets.udp)):
+    for host, port in (*sockets.tcp_addresses, *sockets.udp_addresses):
         everywhere = host in WILDCARDS.values() and any(map(is_own_address, addresses))
         if port == upstream.port and (host in addresses or everywhere):
             raise OwnUpstreamError(f"{upstream} is this proxy itself: give it a port of its own")
-
-
-def _names(sockets: list[socket.socket]) -> tuple[tuple[str, int], ...]:
-    return tuple(sock.getsockname()[:2] for sock in sockets)

@@ -20,7 +20,7 @@ from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.accept import AcceptPolicy
 from esps_portal.net.streams import Stream
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import Notice
+from esps_portal.protocol.messages import BYE_BUSY, BYE_CLOSING, Notice
 from esps_portal.protocol.registry import VERSION
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State
@@ -309,7 +309,7 @@ class PortalConnection:
             if self._is_interrupted:
                 # There is no time to wait, but to send one last line.
                 with contextlib.suppress(trio.BrokenResourceError):
-                    self._stream.send_now(Notice(b"BYE", (b"closing",)).encode())
+                    self._stream.send_now(BYE_CLOSING.encode())
             self._stream.close(timeout=self._limits.stall)
         self._answerer.abort()
         if self._faults is not None:
@@ -351,7 +351,7 @@ def accept_policy(limits: Limits) -> AcceptPolicy:
     """Return what the limits of a portal say about its connections."""
     return AcceptPolicy(
         max_connections=limits.max_connections,
-        refusal=Notice(b"BYE", (b"busy",)).encode(),
+        refusal=BYE_BUSY.encode(),
         linger=limits.linger,
         watch=min(limits.idle, limits.stall),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from functools import partial
 
 import attrs
@@ -90,9 +89,9 @@ async def serve(
     async with trio.open_nursery() as nursery:
         ports = _ports(sockets, config.portal, nursery)
         try:
-            names = _names(sockets.tcp), _names(sockets.udp)
+            addresses = sockets.tcp_addresses, sockets.udp_addresses
             ports.begin()
-            task_status.started(Listeners(*names, ports, shutdown))
+            task_status.started(Listeners(*addresses, ports, shutdown))
             await shutdown.wait()
             ports.stop_accepting()
             with trio.move_on_after(limits.drain + limits.linger + _GRACE):
@@ -109,7 +108,3 @@ def _ports(sockets: Sockets, portal: Dispatcher, nursery: trio.Nursery) -> PortC
     connections = ConnectionServer(handler, accept_policy(portal.limits), nursery)
     datagrams = partial(portal_datagrams, portal, protocol)
     return PortControl(sockets, connections, datagrams, protocol.forget_all, nursery)
-
-
-def _names(sockets: list[socket.socket]) -> tuple[tuple[str, int], ...]:
-    return tuple(sock.getsockname()[:2] for sock in sockets)
