@@ -22,6 +22,8 @@ from esps_portal.journal.records import (
     Entry,
     RecordedCall,
     RecordedConnection,
+    RecordedExchange,
+    RecordedUnit,
 )
 from esps_portal.protocol.escape import printable, shorten
 from esps_portal.protocol.urls import host_port
@@ -64,6 +66,10 @@ def access_line(entry: Entry, max_request: int) -> str:
     subject = entry.subject
     if isinstance(subject, RecordedCall):
         return "" if entry.event == RECEIVED else _request_line(subject, max_request)
+    if isinstance(subject, RecordedUnit):
+        return ""
+    if isinstance(subject, RecordedExchange):
+        return "" if entry.event == RECEIVED else _exchange_line(subject, max_request)
     if subject.closed is None or (subject.requests and not subject.fault):
         return ""  # its requests have lines
     return _connection_line(subject)
@@ -75,6 +81,16 @@ def _request_line(call: RecordedCall, max_request: int) -> str:
     # A fault of the reply has not struck if the call ended without a reply.
     fault = "" if call.state == ABORTED else call.fault
     return f"{request} -> {_result(call)} {duration * 1000:.1f} ms{_fault(fault)}"
+
+
+def _exchange_line(exchange: RecordedExchange, max_request: int) -> str:
+    duration = (exchange.ended or exchange.started) - exchange.started
+    said = _escaped(exchange.request, max_request)
+    start = f'{host_port(*exchange.remote)} {exchange.transport} "{said}"'
+    result = f"{exchange.reply_size} bytes" if exchange.reply_size else "no reply"
+    if exchange.state == FAULTED:
+        result = f"faulted ({result})"
+    return f"{start} -> {result} {duration * 1000:.1f} ms{_fault(exchange.fault)}"
 
 
 def _connection_line(connection: RecordedConnection) -> str:

@@ -1,12 +1,11 @@
-"""A fault: which requests or connections it strikes, by number and by chance, and its nearest miss.
+"""A fault: which requests, replies or connections it strikes, by number, by content and by chance.
 
 A fault selects a `FaultTarget`, claims it, and has struck it once its first action begins. Nothing
-is performed here: `esps_portal.faults.plan` says what the fault makes of the reply.
+is performed here: `esps_portal.faults.plan` says what the faults make of a unit.
 """
 
 from __future__ import annotations
 
-import enum
 import random
 import secrets
 from collections.abc import Callable, Hashable
@@ -14,73 +13,31 @@ from typing import Any
 
 import attrs
 
-from esps_portal.faults.fault_types import (
-    FAULT_TYPES,
+from esps_portal.faults.fault_types import FAULT_TYPES, FaultType, find_fault_type
+from esps_portal.faults.matching import Match
+from esps_portal.faults.parameters import FaultError
+from esps_portal.faults.selectors import (
     check_chance,
     check_key,
-    check_transport,
-    check_when,
+    check_together,
+    checked_age,
+    checked_match,
     checked_numbers,
+    checked_offset,
     checked_parameters,
     checked_service,
     checked_times,
-    find_fault_type,
+    selects_units,
 )
-from esps_portal.journal.records import RecordedCall, RecordedConnection
+from esps_portal.faults.target import FaultTarget, MissReason, NearMiss, Stage
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
 # Other services that were called: so many are kept, to find the most similar name among them.
 _MAX_PASSED = 64
-
-
-@attrs.frozen
-class FaultTarget:
-    """What a fault may strike: a request with its reply, or a connection as it is accepted.
-
-    Attributes:
-        connection: identifies the connection; over UDP the client's address does.
-        service: the service that is called; ``None`` if the request calls none.
-        record: the journal's record, for a report.
-        is_connection: it is a connection, not a request.
-    """
-
-    transport: str
-    connection: Hashable
-    service: bytes | None = None
-    record: RecordedCall | RecordedConnection | None = None
-    is_connection: bool = False
-
-
-class MissReason(enum.IntEnum):
-    """Why a fault did not strike a target, in the order of the checks: the higher, the nearer."""
-
-    TRANSPORT = 1
-    SERVICE = 2
-    CONNECTION = 3
-    REQUEST = 4
-    #: An earlier fault claimed the target.
-    CLAIMED = 5
-    #: The fault claimed it, and no reply was sent that it could change.
-    NO_REPLY = 6
-    #: The fault changes nothing in that reply.
-    NO_CHANGE = 7
-
-
-@attrs.frozen
-class NearMiss:
-    """A target that a fault did not strike, and why.
-
-    Attributes:
-        connection_number: as the fault counts connections; 0 where it does not.
-        reply_size: of a reply that it does not change, in bytes.
-    """
-
-    reason: MissReason
-    target: FaultTarget
-    connection_number: int = 0
-    reply_size: int = 0
+# What ends a connection at a moment, without any unit.
+_TIMED = ("close", "reset", "half-close", "stall", "deaf", "garbage")
 
 
 @attrs.define(eq=False)
@@ -89,14 +46,24 @@ class Fault:
 
     Attributes:
         kind: the name of its `FaultType`.
-        service, transport, connection, request: selectors; ``None`` matches any. The last two
-            are numbers from 1, counted from when the fault is placed, among the connections and
-            requests that the other selectors match.
+        service, transport, connection, request, reply: selectors; ``None`` matches any. The last
+            three are numbers from 1, counted from when the fault is placed, among the connections,
+            requests and replies that the other selectors match; reply 0 is what a server says
+            before its client.
+        match: of what the client said; ``reply_match``: of the struck unit's own bytes.
+        offset: so many bytes of the unit pass first.
+        to: the side that sees the fault: ``client`` or ``server``.
+        unit: ``connection``: all that is sent on a connection is one unit.
+        age: strikes only on connections that are that old, in seconds. Without a selector of units
+            a fault that ends the connection strikes at that age.
         when: ``before``: the request is not executed; ``after``: it is, and its reply is changed.
         times: the most times that it strikes; ``None``: no limit.
         chance: the probability that it strikes, 0 to 1; ``None``: always.
         seed: of the random numbers for ``chance`` and jitter.
+        given: the names of what was given, without those that are defaults.
         is_optional: a strict test does not fail if it never strikes.
+        number: counts the faults of a registry, in the order of placing.
+        order: what came to the server before it was placed; see `FaultTarget.order`.
         selected: how many targets its selectors matched.
         happened: how often it struck.
         nearest: the nearest miss, as long as it has not struck.
@@ -109,10 +76,20 @@ class Fault:
     transport: str | None = None
     connection: frozenset[int] | None = None
     request: frozenset[int] | None = None
+    reply: frozenset[int] | None = None
+    match: Match | None = None
+    reply_match: Match | None = None
+    offset: int = 0
+    to: str = "client"
+    unit: str | None = None
+    age: float | None = None
     times: int | None = None
     chance: float | None = None
     seed: int | None = None
+    given: frozenset[str] = frozenset()
     is_optional: bool = False
+    number: int = 0
+    order: int = 0
     selected: int = 0
     happened: int = 0
     nearest: NearMiss | None = None
@@ -120,9 +97,10 @@ class Fault:
     on_strike: Callable[[Fault], None] | None = None
     #: The first call of each other service that its service selector let pass.
     passed: dict[bytes, FaultTarget] = attrs.field(factory=dict)
-    #: How many connections, and requests, matched the selectors before their number.
+    #: How many connections, requests and replies matched the selectors before their number.
     connections_matched: int = 0
     requests_matched: int = 0
+    replies_matched: int = 0
     _claimed: int = 0
     _connections: dict[Hashable, int] = attrs.field(factory=dict)
     _random: random.Random = attrs.field(init=False, repr=False)
@@ -146,9 +124,7 @@ class Fault:
         fault_type = find_fault_type(kind)
         for key in options:
             check_key(kind, fault_type, key)
-        when = options.get("when", "after")
-        check_when(kind, fault_type, when)
-        check_transport(options.get("transport"), kind, fault_type)
+        check_together(kind, fault_type, options)
         chance, seed = options.get("chance"), options.get("seed")
         is_random = chance is not None or bool(options.get("jitter"))
         check_chance(chance, seed, fault_type, is_random=is_random)
@@ -156,18 +132,61 @@ class Fault:
             # A kind with a seed parameter uses the same number: one seed reproduces the fault.
             seed = secrets.randbits(32)
             options |= {"seed": seed}
+        age = checked_age(options.get("age"))
+        if (
+            age is not None
+            and kind in _TIMED
+            and not selects_units(options)
+            and "offset" in options
+        ):
+            raise FaultError("a fault at an age strikes at once: leave out offset")
         return cls(
             kind=kind,
-            when=when,
+            parameters=checked_parameters(kind, fault_type, options),
+            when=options.get("when", "after"),
             service=checked_service(options.get("service")),
             transport=options.get("transport"),
             connection=checked_numbers("connection", options.get("connection")),
             request=checked_numbers("request", options.get("request")),
+            reply=checked_numbers("reply", options.get("reply"), minimum=0),
+            match=checked_match("match", options.get("match")),
+            reply_match=checked_match("reply_match", options.get("reply_match")),
+            offset=checked_offset(options.get("offset")),
+            to=options.get("to") or "client",
+            unit=options.get("unit"),
+            age=age,
             times=checked_times(options.get("times")),
             chance=chance,
             seed=seed,
-            parameters=checked_parameters(kind, fault_type, options),
+            given=frozenset(key for key, value in options.items() if value is not None),
         )
+
+    @property
+    def type(self) -> FaultType:
+        """Its type."""
+        return FAULT_TYPES[self.kind]
+
+    @property
+    def transports(self) -> frozenset[str]:
+        """Where it may strike."""
+        return frozenset({self.transport}) if self.transport else self.type.transports
+
+    @property
+    def strikes_requests(self) -> bool:
+        """Whether it is decided when the request comes, not when its reply does."""
+        return self.when == "before" or self.to == "server"
+
+    @property
+    def strikes_connections(self) -> bool:
+        """Whether it is decided for a connection as a whole."""
+        return self.type.hits_connections or self.unit == "connection"
+
+    @property
+    def strikes_at_age(self) -> bool:
+        """Whether it is a timer: it strikes connections at an age, whatever is sent on them."""
+        if self.age is None or self.kind not in _TIMED or self.when == "before":
+            return False
+        return not any((self.service, self.request, self.reply, self.match, self.reply_match))
 
     @property
     def must_strike(self) -> bool:
@@ -176,12 +195,12 @@ class Fault:
 
     def selects(self, target: FaultTarget) -> bool:
         """Count one target; return whether the selectors match it."""
-        hits_connections = FAULT_TYPES[self.kind].hits_connections
-        if hits_connections and not target.is_connection:
+        if not self._is_about(target):
+            return False
+        if target.stage is Stage.CONNECTION and not self.strikes_connections:
+            self._count_connection(target)
             return False
         reason = self._mismatch(target)
-        if hits_connections is not target.is_connection:
-            return False  # the connection is counted, for the requests that come on it
         if reason is None:
             self.selected += 1
             return True
@@ -196,6 +215,10 @@ class Fault:
             return False
         self._claimed += 1
         return True
+
+    def release_claim(self) -> None:
+        """Give back a claim: the target has ended, and was not struck."""
+        self._claimed -= 1
 
     def record_strike(self) -> None:
         """Count a strike: the first action on a claimed target begins."""
@@ -218,26 +241,67 @@ class Fault:
         if not self.happened and self.nearest is not None:
             self.nearest = NearMiss(MissReason.NO_CHANGE, self.nearest.target, reply_size=size)
 
+    def record_why(self, reason: MissReason) -> None:
+        """Note why it does not strike the target that it has selected."""
+        if not self.happened and self.nearest is not None and reason > self.nearest.reason:
+            self.nearest = attrs.evolve(self.nearest, reason=reason)
+
     def next_delay(self) -> float:
         """Return the delay of the next reply in seconds: ``seconds`` and some of ``jitter``."""
         seconds: float = self.parameters["seconds"]
         return seconds + self._random.random() * float(self.parameters["jitter"])
 
-    def _mismatch(self, target: FaultTarget) -> MissReason | None:
+    def _is_about(self, target: FaultTarget) -> bool:
+        """Whether it may strike this kind of target at all."""
+        if 0 < target.order <= self.order:
+            return False
+        if self.strikes_at_age or target.stage is Stage.AGE:
+            return self.strikes_at_age and target.stage is Stage.AGE
+        if target.stage is Stage.CONNECTION:
+            return True
+        if self.strikes_connections or target.stage is Stage.WHOLE:
+            return not self.strikes_connections
+        return self.strikes_requests is (target.stage is Stage.REQUEST)
+
+    def _count_connection(self, target: FaultTarget) -> None:
+        """Count a connection for the requests that come on it, if any request on it would match."""
+        if self.connection is None or self.service is not None or self.match is not None:
+            return
+        if target.transport in self.transports:
+            self._number(target.connection)
+
+    def _mismatch(self, target: FaultTarget) -> MissReason | None:  # noqa: C901, PLR0911 - a selector each
         """Return which selector does not match, if any; count what matches those before it."""
-        transports = (self.transport,) if self.transport else FAULT_TYPES[self.kind].transports
-        if target.transport not in transports:
+        if target.transport not in self.transports:
             return MissReason.TRANSPORT
         if self.service is not None and self.service.encode() != target.service:
             return MissReason.SERVICE
+        if self.match is not None and not self.match.matches(target.said):
+            return MissReason.MATCH
         if self.connection is not None and self._number(target.connection) not in self.connection:
             return MissReason.CONNECTION
+        if self.age is not None and target.age < self.age:
+            return MissReason.AGE
         if target.is_connection:
             return None
-        self.requests_matched += 1
-        if self.request is not None and self.requests_matched not in self.request:
+        if target.number == 0:
+            return None if self.reply is not None and 0 in self.reply else MissReason.REPLY
+        number = self._request_number(target)
+        if self.request is not None and number not in self.request:
             return MissReason.REQUEST
+        if target.stage is not Stage.REQUEST:
+            self.replies_matched += 1
+            if self.reply is not None and self.replies_matched not in self.reply:
+                return MissReason.REPLY
         return None
+
+    def _request_number(self, target: FaultTarget) -> int:
+        """Return the number of the target's request; several replies may belong to one."""
+        number = target.counted.get(self)
+        if number is None:
+            self.requests_matched += 1
+            number = target.counted[self] = self.requests_matched
+        return number
 
     def _number(self, connection: Hashable) -> int:
         """Return the number of a connection; a new one gets the next number."""
@@ -252,14 +316,24 @@ class Fault:
         self._connections.pop(connection, None)
 
     def __str__(self) -> str:
-        parts = [self.kind, *(f"{key}={value}" for key, value in self.parameters.items())]
+        parameters = ((key, value) for key, value in self.parameters.items() if value is not None)
+        parts = [self.kind, *(f"{key}={value}" for key, value in parameters)]
         if self.when != "after":
             parts.append(f"when={self.when}")
-        for key in ("service", "transport", "times", "chance", "seed"):
+        for key in ("service", "match", "reply_match", "transport", "unit", "age"):
+            value = getattr(self, key)
+            if value is not None:
+                parts.append(f"{key}={value:g}" if key == "age" else f"{key}={value}")
+        if self.offset:
+            parts.append(f"offset={self.offset}")
+        if self.to != "client":
+            parts.append(f"to={self.to}")
+        for key in ("times", "chance", "seed"):
             value = getattr(self, key)
             if value is not None and not (key == "seed" and "seed" in self.parameters):
                 parts.append(f"{key}={value}")
-        for key, numbers in (("connection", self.connection), ("request", self.request)):
+        for key in ("connection", "request", "reply"):
+            numbers = getattr(self, key)
             if numbers is not None:
                 parts.append(f"{key}={','.join(map(str, sorted(numbers)))}")
         return " ".join(parts)
@@ -267,4 +341,4 @@ class Fault:
 
 def _for_report(target: FaultTarget) -> FaultTarget:
     """Return a target without its connection: a report must not keep that in memory."""
-    return attrs.evolve(target, connection=None)
+    return attrs.evolve(target, connection=None, counted={})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
-from esps_portal.faults.fault import Fault, FaultTarget, MissReason
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.place import PORTAL, Place
+from esps_portal.faults.plan import FaultPlan, PlanPart, part_of
+from esps_portal.faults.target import FaultTarget, MissReason, Stage
 from esps_portal.journal.waiters import Waiters
 
 # Removed faults that a report still needs: so many are kept.
@@ -12,20 +15,42 @@ _MAX_REMOVED = 100
 
 
 class FaultRegistry:
-    """The placed faults, in that order: the first that selects and claims a target strikes it."""
+    """The placed faults, in that order.
 
-    def __init__(self) -> None:
-        #: Those that may strike. While it is empty, nobody need call `for_target`.
+    Args:
+        where: what has the faults.
+
+    Attributes:
+        in_force: those that may strike. While it is empty nobody need ask.
+        order: counts what comes to the server; see `FaultTarget.order`.
+        version: changes with `in_force`.
+        on_change: each is called when `in_force` has changed.
+    """
+
+    def __init__(self, where: Place = PORTAL) -> None:
+        self.where: Place = where
         self.in_force: list[Fault] = []
+        self.order: int = 0
+        self.version: int = 0
+        self._placed = 0
+        self.on_change: list[Callable[[], None]] = []
         # Removed faults that a report still needs.
         self._removed: list[Fault] = []
         #: Those who wait for a fault to strike; the subject is the fault.
         self.waiters: Waiters = Waiters()
 
     def place(self, fault: Fault) -> Fault:
-        """Put a fault in force."""
+        """Put a fault in force.
+
+        Raises:
+            FaultError: it makes no sense here.
+        """
+        self.where.check(fault)
         fault.on_strike = self.waiters.notify
+        self._placed += 1
+        fault.number, fault.order = self._placed, self.order
         self.in_force.append(fault)
+        self._note_change()
         return fault
 
     def remove(self, fault: Fault) -> None:
@@ -36,11 +61,23 @@ class FaultRegistry:
         if fault.chance is not None or (fault.must_strike and not fault.happened):
             self._removed.append(fault)
             del self._removed[:-_MAX_REMOVED]
+        self._note_change()
 
     def clear(self) -> None:
         """End all faults, and forget them."""
         self.in_force.clear()
         self._removed.clear()
+        self._note_change()
+
+    def next_order(self) -> int:
+        """Count something that comes to the server."""
+        self.order += 1
+        return self.order
+
+    def _note_change(self) -> None:
+        self.version += 1
+        for call in self.on_change:
+            call()
 
     @property
     def never_struck(self) -> list[Fault]:
@@ -54,18 +91,58 @@ class FaultRegistry:
         placed = (*self._removed, *self.in_force)
         return [fault for fault in placed if fault.chance is not None]
 
-    def for_target(self, target: FaultTarget) -> Fault | None:
-        """Ask every fault about a target; return the one that strikes it."""
+    def plan(self, target: FaultTarget) -> FaultPlan | None:
+        """Ask every fault about a request or a reply; return what they make of it.
+
+        Those that shape it act one after another; of those that end it only the first does.
+        """
+        parts = self.parts(target)
+        return FaultPlan(parts, target.record) if parts else None
+
+    def parts(self, target: FaultTarget) -> list[PlanPart]:
+        """Return each fault that strikes a target, in the order of placing."""
         # All faults count the target before the first of them claims it.
         selecting = [fault for fault in self.in_force if fault.selects(target)]
+        parts: list[PlanPart] = []
+        has_end = False
+        for fault in selecting:
+            part = None if has_end and fault.type.ends else part_of(fault)
+            if part is not None:
+                parts.append(part)
+                has_end = has_end or (fault.type.ends and part.claims)
+            fault.record_miss(MissReason.NO_REPLY if part else MissReason.CLAIMED, target)
+        return parts
+
+    def strike_connection(self, target: FaultTarget) -> Fault | None:
+        """Return the fault that strikes a connection as it is accepted, or at its age.
+
+        It has struck: it acts at once.
+        """
+        if target.stage is Stage.CONNECTION:
+            faults = [fault for fault in self.in_force if fault.type.hits_connections]
+            for fault in self.in_force:
+                if not fault.strikes_connections:
+                    fault.selects(target)  # it counts connections
+        else:
+            faults = [fault for fault in self.in_force if fault.strikes_at_age]
+        selecting = [fault for fault in faults if fault.selects(target)]
         striking = next((fault for fault in selecting if fault.claim()), None)
         if striking is not None:
             for fault in selecting:
-                reason = MissReason.NO_REPLY if fault is striking else MissReason.CLAIMED
-                fault.record_miss(reason, target)
-            if target.is_connection:
-                striking.record_strike()  # it acts at once
+                fault.record_miss(MissReason.CLAIMED, target)
+            striking.record_strike()
         return striking
+
+    def parts_of_connection(self, target: FaultTarget, known: set[Fault]) -> list[PlanPart]:
+        """Return the faults that take all that is sent on a connection as one unit.
+
+        Args:
+            known: those that were asked about this connection before; it gets the others.
+        """
+        new = [fault for fault in self.in_force if fault.unit and fault not in known]
+        known.update(new)
+        parts = (part_of(fault) for fault in new if fault.selects(target))
+        return [part for part in parts if part is not None]
 
     def forget(self, connection: Hashable) -> None:
         """Forget a connection that has ended."""

@@ -1,226 +1,278 @@
-"""What a fault makes of a reply: a list of actions that a writer performs in place of sending it.
+"""What faults make of one unit: a list of actions that a writer performs in place of sending it.
 
-Nothing here sends or waits. Over TCP a reply comes line by line: a fault that replaces the reply
-acts at its first line, a fault that shapes it acts on every line.
+Nothing here sends or waits. The unit comes in pieces: over TCP a reply of ESPS/1 line by line, a
+frame as a whole, and what has no framing as it is read. Each fault is a part of the plan; they act
+one after another, in the order in which they were placed, and the first that ends the connection
+wins.
 """
 
 from __future__ import annotations
 
-import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import Self
 
 import attrs
 
+from esps_portal.faults.actions import Action, End, OtherWay, Pause, Send, merge_sends
+from esps_portal.faults.datagram_plan import DatagramPlan, apply_fault
+from esps_portal.faults.effects import Effect, Piece, effect_of
 from esps_portal.faults.fault import Fault
-from esps_portal.journal.records import RecordedCall
+from esps_portal.faults.matching import LiteralScanner, Match
+from esps_portal.faults.target import MissReason
+from esps_portal.journal.records import RecordedCall, RecordedConnection, RecordedExchange
 
-# Pieces per second over a slow link: enough to look continuous, few enough to cost little.
-_PIECES_PER_SECOND = 50
-
-
-@attrs.frozen
-class Send:
-    """Send these bytes at once."""
-
-    data: bytes
+Record = RecordedCall | RecordedConnection | RecordedExchange
 
 
-@attrs.frozen
-class Pause:
-    """Wait for so many seconds."""
-
-    seconds: float
-
-
-@attrs.frozen
-class Hold:
-    """Hold these bytes back, until enough replies are held or ``seconds`` after the first.
+@attrs.define(eq=False)
+class Gate:
+    """Holds a part back until the unit's bytes match.
 
     Attributes:
-        replies: so many held replies are sent together.
-        final: the bytes end a reply, which counts.
+        match: what to find. In a whole frame it is searched; a substring is also found in pieces.
+        opens: asked once it is found; the part never acts if it returns False.
+        reason: why the fault did not strike, if it is never found.
     """
 
-    data: bytes
-    replies: int
-    seconds: float
-    final: bool
+    match: Match
+    opens: Callable[[], bool]
+    reason: MissReason = MissReason.REPLY_MATCH
+    _scanner: LiteralScanner | None = None
+
+    def find(self, piece: Piece) -> int | None:
+        """Return from which byte of the piece on the part acts; ``None``: from none."""
+        if piece.is_frame:
+            return 0 if self.match.matches(piece.data) else None
+        if self._scanner is None:
+            assert self.match.literal is not None  # noqa: S101 - `Place.check` has said so
+            self._scanner = LiteralScanner(self.match.literal)
+        return self._scanner.feed(piece.data)
 
 
-@attrs.frozen
-class End:
-    """End the connection: ``close`` (FIN), ``reset`` (RST), ``half-close`` or ``stall``."""
-
-    how: str
-
-
-Action = Send | Pause | Hold | End
-
-
-@attrs.define
-class FaultPlan:
-    """One reply under one fault.
+@attrs.define(eq=False)
+class PlanPart:
+    """One fault at work on one unit, or on all that is sent on a connection.
 
     Attributes:
-        record: of the request, which gets the name of the fault once it has struck.
-        begun: the fault has acted already: at the first line, or before execution.
+        fault: has claimed the unit, unless a gate is still closed.
         has_struck: it has changed something.
     """
 
     fault: Fault
-    record: RecordedCall | None = None
-    begun: bool = False
+    _effect: Effect
+    _gate: Gate | None = None
     has_struck: bool = False
-    # Of a reply that is truncated, in bytes.
-    _sent: int = 0
+    _is_out: bool = False
+    _size: int = 0
+
+    @property
+    def claims(self) -> bool:
+        """Whether it has claimed the unit."""
+        return self._gate is None and not self._is_out
+
+    def feed(self, piece: Piece, on_strike: Callable[[PlanPart], None]) -> list[Action]:
+        """Return the actions in place of sending a piece."""
+        self._size += len(piece.data)
+        head = b""
+        if self._gate is not None:
+            start = self._gate.find(piece)
+            if start is None:
+                return [Send(piece.data)]
+            self._is_out = not self._gate.opens()
+            self._gate = None
+            head, piece = piece.data[:start], attrs.evolve(piece, data=piece.data[start:])
+        if self._is_out:
+            return [Send(head + piece.data)]
+        actions = merge_sends(self._effect.feed(piece))
+        if actions != merge_sends([Send(piece.data)]) and not self.has_struck:
+            on_strike(self)
+        return [Send(head), *actions]
+
+    def opens_for(self, datagram: bytes) -> bool:
+        """Whether it acts on a whole datagram."""
+        self._size = len(datagram)
+        if self._gate is not None and self._gate.match.matches(datagram):
+            self._is_out = not self._gate.opens()
+            self._gate = None
+        return self.claims
+
+    def finish(self, *, is_whole: bool) -> None:
+        """The unit has ended; ``is_whole``: it has come as a whole."""
+        if self.has_struck:
+            return
+        if self._gate is not None:
+            self.fault.record_why(self._gate.reason)
+        elif not self._is_out:
+            self.fault.release_claim()
+            if is_whole or self._size:
+                self.fault.record_no_change(self._size)
+
+
+class FaultPlan:
+    """One unit under faults.
+
+    Args:
+        parts: in the order of placing.
+        record: of the request or the exchange; it gets the names of the faults that have struck.
+
+    Attributes:
+        has_begun: it has acted already: on the first piece, or before execution.
+        has_struck: a fault has changed something.
+        has_ended: a fault has ended the connection: nothing more of the unit is sent.
+    """
+
+    __slots__ = ("_before", "_parts", "_record", "has_begun", "has_ended", "has_struck")
+
+    def __init__(self, parts: Sequence[PlanPart], record: Record | None = None) -> None:
+        self._parts = sorted(parts, key=lambda part: part.fault.number)
+        self._record = record
+        self._before = [part for part in self._parts if part.fault.when == "before"]
+        self.has_begun: bool = False
+        self.has_struck: bool = False
+        self.has_ended: bool = False
+
+    @classmethod
+    def of(cls, *faults: Fault, record: Record | None = None) -> Self:
+        """Return the plan of faults that have selected the unit; those that can claim it do."""
+        parts = (part_of(fault) for fault in faults)
+        return cls([part for part in parts if part is not None], record)
+
+    @property
+    def strikes_before(self) -> bool:
+        """Whether a fault strikes before the request is executed; see `before`."""
+        return bool(self._before)
 
     def before(self) -> list[Action]:
         """Return the actions in place of executing the request, or before it (``latency``)."""
-        self.begun = True  # latency delays a reply once
-        self.record_strike()
-        if self.fault.kind == "latency":
-            return [Pause(self.fault.next_delay())]
-        return self._replacement() or []
+        self.has_begun = True
+        actions: list[Action] = []
+        for part in self._before:
+            self._note_strike(part)
+            if part.fault.kind == "latency":
+                actions.append(Pause(part.fault.next_delay()))
+            else:
+                actions += effect_of(part.fault).feed(Piece(b""))
+            if part.fault.type.ends:
+                self.has_ended = True
+                break
+        self._parts = [part for part in self._parts if part not in self._before]
+        return actions
+
+    def delay_before(self) -> float | None:
+        """Return how many seconds a datagram waits before it is executed; ``None``: it is lost."""
+        delay = 0.0
+        for part in self._before:
+            self._note_strike(part)
+            if part.fault.kind == "drop":
+                return None
+            delay += part.fault.next_delay()
+        self._parts = [part for part in self._parts if part not in self._before]
+        return delay
+
+    def datagram(self, datagram: bytes, pad: Callable[[bytes, int], bytes]) -> DatagramPlan:
+        """Return what to send in place of a datagram.
+
+        Args:
+            pad: makes a datagram so many bytes long.
+        """
+        self.has_begun = True
+        plan = DatagramPlan((datagram,))
+        for part in self._parts:
+            if part not in self._before and plan.datagrams and part.opens_for(datagram):
+                before, plan = plan, apply_fault(part.fault, plan, pad)
+                if plan != before:
+                    self._note_strike(part)
+        self.finish()
+        return plan
 
     def line(self, line: bytes, *, final: bool) -> list[Action]:
         """Return the actions in place of sending a line; ``final``: it ends the reply."""
-        actions = self._line(line, final=final)
-        if actions != [Send(line)]:
-            self.record_strike()
-        elif final and not self.has_struck:
-            self.fault.record_no_change(self._sent + len(line))
+        actions = self.feed(
+            Piece(line, is_frame=True, ends_frame=True, ends_unit=final, terminator=1)
+        )
+        if final:
+            self.finish()
         return actions
 
-    def record_strike(self) -> None:
-        """Count a strike of the fault, once for each reply."""
-        if not self.has_struck:
-            self.has_struck = True
-            self.fault.record_strike()
-            if self.record is not None:
-                self.record.fault = str(self.fault)
+    def feed(self, piece: Piece) -> list[Action]:
+        """Return the actions in place of sending a piece of the unit."""
+        self.has_begun = True
+        if self.has_ended:
+            return []
+        actions: list[Action] = [Send(piece.data)]
+        for part in self._parts:
+            actions = self._through(part, actions, piece)
+        for position, action in enumerate(actions):
+            if isinstance(action, End) and action.how != "deaf":
+                self.has_ended = True
+                return merge_sends(actions[: position + 1])
+        return merge_sends(actions)
 
-    def _line(  # noqa: PLR0911 - one for each fault type
-        self, line: bytes, *, final: bool
-    ) -> list[Action]:
-        first, self.begun = not self.begun, True
-        kind, parameters = self.fault.kind, self.fault.parameters
-        replacement = self._replacement()
-        if replacement is not None:
-            return replacement if first else []
-        if kind == "truncate":
-            return self._truncate(line, parameters["bytes"], final=final)
-        if kind == "latency":
-            return [Pause(self.fault.next_delay()), Send(line)] if first else [Send(line)]
-        if kind == "bandwidth":
-            return _throttle(line, parameters["bytes_per_second"])
-        if kind == "slice":
-            cut = _cut_position(line, parameters["at"])
-            if cut == len(line):
-                return [Send(line)]
-            return [Send(line[:cut]), Pause(parameters["pause"]), Send(line[cut:])]
-        if kind == "coalesce":
-            if first and final and parameters["replies"] == 1:
-                return [Send(line)]  # it would be let go at once
-            return [Hold(line, parameters["replies"], parameters["seconds"], final)]
-        assert kind == "no-terminator", kind  # noqa: S101 - every other type is handled above
-        return [Send(line[:-1] if final else line)]
+    def finish(self, *, is_whole: bool = True) -> None:
+        """The unit has ended: what has not struck it says why.
 
-    def datagram(self, datagram: bytes) -> DatagramPlan:
-        """Return what to send in place of a reply over UDP."""
-        plan = _plan(self.fault, datagram)
-        if self.fault.when == "before":
-            return plan  # it struck before execution
-        if plan != DatagramPlan((datagram,)) or self.fault.kind == "delay":
-            self.record_strike()
-        else:
-            self.fault.record_no_change(len(datagram))
-        return plan
+        Args:
+            is_whole: it has come as a whole; otherwise the connection has ended within it.
+        """
+        for part in self._parts:
+            if not part.fault.strikes_connections:
+                part.finish(is_whole=is_whole)
 
-    def _truncate(self, line: bytes, size: int, *, final: bool) -> list[Action]:
-        """Return the part of this line that is within the first ``size`` bytes of the reply."""
-        piece = line[: size - self._sent]
-        if not final and len(piece) < size - self._sent:
-            self._sent += len(piece)
-            return [Send(piece)]
-        return [Send(piece), End("close")]
+    def _through(self, part: PlanPart, actions: Iterable[Action], piece: Piece) -> list[Action]:
+        """Let one part act on what the parts before it have left."""
+        left = list(actions)
+        sends = [action for action in left if isinstance(action, Send)]
+        result: list[Action] = []
+        for action in left:
+            if not isinstance(action, Send):
+                result.append(action)
+                if isinstance(action, End) and action.how != "deaf":
+                    break
+                continue
+            # Of a frame that an earlier part has cut only the last piece ends it.
+            is_last, is_whole = action is sends[-1], len(sends) == 1
+            cut = Piece(
+                action.data,
+                is_frame=piece.is_frame and is_whole,
+                ends_frame=piece.ends_frame and is_last,
+                ends_unit=piece.ends_unit and is_last,
+                terminator=piece.terminator if is_last else 0,
+            )
+            result += part.feed(cut, self._note_strike)
+        return result
 
-    def _replacement(self) -> list[Action] | None:
-        """Return the actions in place of the whole reply; ``None``: the fault only shapes it."""
-        kind, parameters = self.fault.kind, self.fault.parameters
-        if kind in ("close", "reset", "half-close", "stall"):
-            return [End(kind)]
-        if kind == "garbage":
-            return [Send(_random_bytes(parameters["bytes"], parameters["seed"])), End("close")]
-        return None
+    def _note_strike(self, part: PlanPart) -> None:
+        self.has_struck = part.has_struck = True
+        part.fault.record_strike()
+        if self._record is not None:
+            names = filter(None, (self._record.fault, str(part.fault)))
+            self._record.fault = "; ".join(dict.fromkeys(names))
 
 
-@attrs.frozen
-class DatagramPlan:
-    """What to send in place of one datagram.
+def part_of(fault: Fault, gate: Gate | None = None) -> PlanPart | None:
+    """Return a fault at work on a target that it has selected, if it can claim it.
 
-    Attributes:
-        datagrams: these, after ``delay`` seconds.
-        hold: wait until this many later replies are sent, for ``delay`` seconds at most; 0: no.
-        from_other_port: send them from another port.
+    A fault with ``reply_match`` claims it only once the reply matches.
     """
-
-    datagrams: tuple[bytes, ...] = ()
-    delay: float = 0.0
-    hold: int = 0
-    from_other_port: bool = False
-
-
-def _plan(fault: Fault, datagram: bytes) -> DatagramPlan:  # noqa: PLR0911 - one for each fault type
-    kind, parameters = fault.kind, fault.parameters
-    if kind == "drop":
-        return DatagramPlan()
-    if kind == "duplicate":
-        return DatagramPlan((datagram,) * parameters["copies"])
-    if kind == "reorder":
-        return DatagramPlan((datagram,), parameters["seconds"], parameters["replies"])
-    if kind == "delay":
-        # With when=before, it was delayed before execution.
-        return DatagramPlan((datagram,), fault.next_delay() if fault.when == "after" else 0.0)
-    if kind == "truncate":
-        return DatagramPlan((datagram[: parameters["bytes"]],))
-    if kind == "corrupt":
-        return DatagramPlan((_corrupt(datagram, parameters["bytes"], parameters["seed"]),))
-    if kind == "oversize":
-        return DatagramPlan((_pad(datagram, parameters["bytes"]),))
-    assert kind == "wrong-source", kind  # noqa: S101 - every other type is handled above
-    return DatagramPlan((datagram,), from_other_port=True)
+    if gate is None and fault.reply_match is not None:
+        gate = Gate(fault.reply_match, fault.claim)
+    if gate is None and not fault.claim():
+        return None
+    effect = effect_of(fault)
+    if fault.when == "before" and fault.type.ends:
+        effect = _InPlaceOfRequest(effect)
+    return PlanPart(fault, effect, gate)
 
 
-def _throttle(line: bytes, bytes_per_second: float) -> list[Action]:
-    size = max(1, int(bytes_per_second / _PIECES_PER_SECOND))
-    actions: list[Action] = []
-    for start in range(0, len(line), size):
-        piece = line[start : start + size]
-        # The pause comes first: at that rate the bytes cannot arrive earlier.
-        actions += [Pause(len(piece) / bytes_per_second), Send(piece)]
-    return actions
+@attrs.define
+class _InPlaceOfRequest:
+    """Performs an end towards the client, and lets nothing more of the request pass."""
 
+    _effect: Effect
+    _is_over: bool = False
 
-def _cut_position(line: bytes, at: int | str) -> int:
-    if at == "middle":
-        return len(line) // 2
-    return len(line) - 1 if at == "before-lf" else min(int(at), len(line))
-
-
-def _corrupt(datagram: bytes, count: int, seed: int) -> bytes:
-    changed = bytearray(datagram)
-    numbers = random.Random(seed)  # noqa: S311 - for tests, not secrets
-    for position in numbers.sample(range(len(changed)), min(count, len(changed))):
-        changed[position] ^= numbers.randrange(1, 256)
-    return bytes(changed)
-
-
-def _pad(datagram: bytes, size: int) -> bytes:
-    """Add an argument to the last line that makes the datagram ``size`` bytes long."""
-    missing = size - len(datagram)
-    if missing < len(" x"):
-        return datagram
-    return datagram[:-1] + b" " + b"x" * (missing - 1) + b"\n"
-
-
-def _random_bytes(count: int, seed: int) -> bytes:
-    return random.Random(seed).randbytes(count)  # noqa: S311 - for tests, not secrets
+    def feed(self, _: Piece) -> list[Action]:
+        if self._is_over:
+            return []
+        self._is_over = True
+        return [OtherWay(tuple(self._effect.feed(Piece(b""))))]

@@ -16,12 +16,18 @@ from esps_portal.journal.records import (
     Entry,
     RecordedCall,
     RecordedConnection,
+    RecordedExchange,
+    RecordedUnit,
+    Subject,
 )
-from esps_portal.journal.waiters import Waiter, Waiters
+from esps_portal.journal.units import UnitCollector
+from esps_portal.journal.waiters import MatchWaiters, Waiter, Waiters
 from esps_portal.protocol.messages import Request, readable_request
 
 #: So many requests, and connections, are kept; older ones are forgotten, and counted.
 MAX_KEPT = 10_000
+#: Bytes of all exchanges that are kept; the oldest are forgotten.
+MAX_KEPT_BYTES = 64 << 20
 
 #: A request that was answered at once: its order, its time in seconds, the client's address and
 #: port, the number of its connection (0 over UDP), its line, and its reply. A tuple costs a
@@ -55,6 +61,7 @@ class Journal:
 
     Args:
         kept: so many requests, and connections, are kept.
+        max_bytes: of all exchanges that are kept.
         keep_all_lines: keep all lines of each reply; otherwise the last ones only, which say how
             the request ended, for a reply may be long.
 
@@ -63,29 +70,47 @@ class Journal:
         start: when the portal started, in seconds of the server's clock.
         sinks: each is called with each entry as it happens.
         waiters: those who wait for calls; the subject is the service.
+        exchanges: the exchanges of any protocol that are kept.
+        exchange_waiters: those who wait for exchanges; the subject is a predicate.
     """
 
-    def __init__(self, max_calls: int = MAX_KEPT, *, keep_all_lines: bool = True) -> None:
+    def __init__(
+        self,
+        max_calls: int = MAX_KEPT,
+        *,
+        keep_all_lines: bool = True,
+        max_bytes: int = MAX_KEPT_BYTES,
+    ) -> None:
         self._keep_all_lines = keep_all_lines
         self._calls: deque[RecordedCall | Answered] = deque(maxlen=max_calls)
         self.connections: deque[RecordedConnection] = deque(maxlen=max_calls)
         self.start: float = 0.0
         self.sinks: list[Sink] = []
         self.waiters: Waiters = Waiters()
+        self.exchanges: deque[RecordedExchange] = deque(maxlen=max_calls)
+        self.exchange_waiters: MatchWaiters = MatchWaiters()
+        self._units = UnitCollector(self._notify_unit)
+        self._max_bytes = max_bytes
+        self._kept_bytes = 0
         self._order = 0
         self._accepted = 0
         self._requests = 0
+        self._begun = 0
 
     def clear(self) -> None:
         """Forget everything; the next connection is number 1."""
         self._calls.clear()
         self.connections.clear()
-        self._accepted = self._requests = 0
+        while self.exchanges:
+            self._forget_oldest()
+        self._accepted = self._requests = self._begun = 0
         self.waiters.restart()
+        self.exchange_waiters.restart()
 
     def end(self) -> None:
         """Notify those who wait that nothing more will happen."""
         self.waiters.end()
+        self.exchange_waiters.end()
 
     def add_waiter(self, service: str | None, count: int, met: Callable[[], None]) -> Waiter:
         """Have ``met`` called, once, when a service was called ``count`` times; see `Waiter`."""
@@ -94,14 +119,14 @@ class Journal:
     @property
     def has_news(self) -> bool:
         """Whether anything happened since `clear`; a connection that stayed open does not count."""
-        return bool(self._calls) or any(
+        return bool(self._calls or self.exchanges) or any(
             not connection.is_kept or connection.closed_by for connection in self.connections
         )
 
     @property
     def forgotten(self) -> int:
-        """How many requests are no longer kept."""
-        return self._requests - len(self._calls)
+        """How many requests and exchanges are no longer kept."""
+        return self._requests - len(self._calls) + self._begun - len(self.exchanges)
 
     # -- what the server notes
 
@@ -209,10 +234,69 @@ class Journal:
             yield Entry(call.order_received, call.received, RECEIVED, call)
             if call.ended is not None:
                 yield Entry(call.order_ended, call.ended, call.state, call)
+        for exchange in self.exchanges:
+            yield Entry(exchange.order_started, exchange.started, RECEIVED, exchange)
+            if exchange.ended is not None:
+                yield Entry(exchange.order_ended, exchange.ended, exchange.state, exchange)
 
-    def _notify(
-        self, order: int, at: float, event: str, subject: RecordedConnection | RecordedCall
+    # -- exchanges of any protocol
+
+    def began(
+        self,
+        transport: str,
+        remote: tuple[str, int],
+        connection: RecordedConnection,
+        number: int,
+        now: float,
+    ) -> RecordedExchange:
+        """An exchange began; `said` has what is said in it."""
+        self._order += 1
+        at = now - self.start
+        exchange = RecordedExchange(
+            transport, remote, connection.number, number, at, order_started=self._order
+        )
+        connection.requests += number > 0
+        if len(self.exchanges) == self.exchanges.maxlen:
+            self._forget_oldest()
+        self.exchanges.append(exchange)
+        self._begun += 1
+        return exchange
+
+    def said(self, exchange: RecordedExchange, sender: str, data: bytes, now: float) -> None:
+        """One side said something; ``sender``: client or server."""
+        kept = exchange.add_request(data) if sender == "client" else exchange.add_reply(data)
+        if kept and not exchange.is_forgotten:
+            self._kept_bytes += kept
+            while self._kept_bytes > self._max_bytes and len(self.exchanges) > 1:
+                self._forget_oldest()
+        if self.sinks:
+            self._units.add(exchange, sender, data, now - self.start)
+        if self.exchange_waiters and sender == "client":
+            self.exchange_waiters.notify(exchange)
+
+    def exchange_ended(
+        self, exchange: RecordedExchange, state: str, now: float, *, complete: bool
     ) -> None:
+        """An exchange ended; the first end counts."""
+        if exchange.ended is not None:
+            return
+        if self.sinks:
+            self._units.end(exchange, now - self.start)
+        self._order += 1
+        exchange.order_ended, exchange.ended = self._order, now - self.start
+        exchange.state, exchange.complete = state, complete
+        self._notify(self._order, exchange.ended, state, exchange)
+
+    def _forget_oldest(self) -> None:
+        oldest = self.exchanges.popleft()
+        oldest.is_forgotten = True
+        self._kept_bytes -= oldest.kept
+
+    def _notify_unit(self, unit: RecordedUnit, at: float) -> None:
+        self._order += 1
+        self._notify(self._order, at, "unit", unit)
+
+    def _notify(self, order: int, at: float, event: str, subject: Subject) -> None:
         for sink in self.sinks:
             sink(Entry(order, at, event, subject))
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from esps_portal.journal.records import RECEIVED, Entry, RecordedCall, RecordedConnection
+from esps_portal.journal.records import (
+    RECEIVED,
+    Entry,
+    RecordedCall,
+    RecordedConnection,
+    RecordedExchange,
+    RecordedUnit,
+)
 from esps_portal.journal.values import bytes_to_value
 
 
@@ -30,7 +37,29 @@ def entry_to_values(entry: Entry) -> dict[str, Any]:
     head = {"event": entry.event, "at": _seconds(entry.at)}
     if isinstance(entry.subject, RecordedConnection):
         return head | _connection(entry.event, entry.subject)
-    return head | _request(entry.event, entry.subject)
+    if isinstance(entry.subject, RecordedCall):
+        return head | _request(entry.event, entry.subject)
+    return head | _exchange(entry.subject)
+
+
+def _exchange(subject: RecordedExchange | RecordedUnit) -> dict[str, Any]:
+    exchange = subject.exchange if isinstance(subject, RecordedUnit) else subject
+    values: dict[str, Any] = {
+        "transport": exchange.transport,
+        "remote": list(exchange.remote),
+        "connection": exchange.connection,
+        "exchange": exchange.number,
+    }
+    if isinstance(subject, RecordedUnit):
+        values |= {"from": subject.sender, "data": bytes_to_value(subject.data)}
+        return values | {"continues": True} if subject.continues else values
+    return values | {
+        "request_size": exchange.request_size,
+        "reply_size": exchange.reply_size,
+        "complete": exchange.complete,
+        "overlapped": exchange.overlapped,
+        "fault": exchange.fault,
+    }
 
 
 def _connection(event: str, connection: RecordedConnection) -> dict[str, Any]:

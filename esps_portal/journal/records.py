@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from esps_portal.protocol.escape import printable
 from esps_portal.protocol.messages import Request, readable_tag
 
 RECEIVED, REPLIED, FAULTED, ABORTED, REPLAYED = (
@@ -24,7 +25,8 @@ class RecordedConnection:
         remote: the client's address and port.
         opened, closed: seconds since the portal started or was reset; ``None``: still open.
         is_kept: it was open before that reset, and stayed open.
-        closed_by: who closed first: ``client`` or ``portal``; empty while it is open.
+        closed_by: who closed first: ``client``, ``portal``, and through a proxy ``server`` or
+            ``proxy``; empty while it is open.
         how: ``fin`` or ``rst``; empty while it is open.
         fault: the fault that struck it, as text; empty for none.
         requests: how many came on it.
@@ -134,6 +136,107 @@ class RecordedCall:
         return f"<{self.state} over {self.transport}: {line!r}, answered {sent!r}>"
 
 
+#: Bytes of each side of an exchange that are kept; more are only counted.
+MAX_SIDE = 65536
+
+
+@attrs.define(eq=False, repr=False)
+class RecordedExchange:
+    """What a client said to a server of any protocol, and what the server said then.
+
+    Attributes:
+        transport: ``tcp`` or ``udp``.
+        remote: the client's address and port.
+        connection: the number of its connection; over UDP of the client's address and port.
+        number: of the exchange on the connection, from 1; 0 is what the server says first.
+        started, ended: seconds since the proxy started or was reset; ``None``: not ended.
+        request_size, reply_size: in bytes; the first `MAX_SIDE` of each are kept.
+        complete: both sides have come as a whole. Without framing that is known once the client
+            speaks again, or the connection ends with FIN after a byte of the reply.
+        overlapped: the client spoke while a reply was still under way: which bytes belong to which
+            exchange of this connection depends on time.
+        fault: the faults that struck it, as text; empty for none.
+        state: ``received``, ``replied``, ``faulted`` or ``aborted``.
+        is_forgotten: no journal keeps it any more.
+    """
+
+    transport: str
+    remote: tuple[str, int]
+    connection: int
+    number: int
+    started: float
+    order_started: int = 0
+    ended: float | None = None
+    order_ended: int = 0
+    request_size: int = 0
+    reply_size: int = 0
+    complete: bool = False
+    overlapped: bool = False
+    fault: str = ""
+    state: str = RECEIVED
+    is_forgotten: bool = False
+    _request: bytearray = attrs.field(factory=bytearray)
+    _reply: bytearray = attrs.field(factory=bytearray)
+
+    @property
+    def request(self) -> bytes:
+        """What the client said, as far as it has come."""
+        return bytes(self._request)
+
+    @property
+    def reply(self) -> bytes:
+        """What the server said, as far as it has come; faults do not change it."""
+        return bytes(self._reply)
+
+    @property
+    def kept(self) -> int:
+        """How many bytes are kept."""
+        return len(self._request) + len(self._reply)
+
+    def add_request(self, data: bytes) -> int:
+        """Add bytes of the client's; return how many are kept of them."""
+        self.request_size += len(data)
+        return _keep(self._request, data)
+
+    def add_reply(self, data: bytes) -> int:
+        """Add bytes of the server's; return how many are kept of them."""
+        self.reply_size += len(data)
+        return _keep(self._reply, data)
+
+    def __repr__(self) -> str:
+        return (
+            f"<{self.state} over {self.transport} #{self.connection}:"
+            f" {printable(self.request)!r}, replied {printable(self.reply)!r}>"
+        )
+
+
+def _keep(kept: bytearray, data: bytes) -> int:
+    room = MAX_SIDE - len(kept)
+    if room <= 0:
+        return 0
+    kept += data[:room]
+    return min(room, len(data))
+
+
+@attrs.frozen
+class RecordedUnit:
+    """Bytes of one side of an exchange, as they were read; only sinks of a journal get it.
+
+    Attributes:
+        exchange: the exchange that they belong to.
+        sender: who said them: ``client`` or ``server``.
+        continues: more bytes of the same unit follow.
+    """
+
+    exchange: RecordedExchange
+    sender: str
+    data: bytes
+    continues: bool = False
+
+
+Subject = RecordedConnection | RecordedCall | RecordedExchange | RecordedUnit
+
+
 @attrs.frozen
 class Entry:
     """One thing that happened.
@@ -142,11 +245,11 @@ class Entry:
         order: counts all entries of a journal.
         at: seconds since the portal started or was reset.
         event: of a connection ``opened``, ``kept`` (open before the reset) or ``closed``; of a
-            request its new state.
-        subject: the record of the connection or the request.
+            request or an exchange its new state; ``unit``: bytes of an exchange.
+        subject: the record of the connection, the request or the exchange, or the bytes.
     """
 
     order: int
     at: float
     event: str
-    subject: RecordedConnection | RecordedCall
+    subject: Subject

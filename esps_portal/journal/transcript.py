@@ -14,8 +14,10 @@ from esps_portal.journal.records import (
     Entry,
     RecordedCall,
     RecordedConnection,
+    RecordedExchange,
+    RecordedUnit,
 )
-from esps_portal.protocol.escape import shorten, visible
+from esps_portal.protocol.escape import printable, shorten, visible
 from esps_portal.protocol.urls import host_port
 
 # Characters of a line of the protocol.
@@ -43,13 +45,43 @@ def _lines(entry: Entry) -> Iterator[str]:
     if isinstance(subject, RecordedConnection):
         yield _row(entry, f"tcp #{subject.number}", _about_connection(entry, subject))
         return
-    for what in _about_call(entry, subject):
+    if isinstance(subject, RecordedUnit):
+        return  # it is the sinks' alone
+    about = (
+        _about_call(entry, subject)
+        if isinstance(subject, RecordedCall)
+        else _about_exchange(entry, subject)
+    )
+    for what in about:
         yield _row(entry, where(subject), what)
 
 
-def where(call: RecordedCall) -> str:
+def where(subject: RecordedCall | RecordedExchange) -> str:
     """Return the connection of a request; over UDP the client's address."""
-    return f"tcp #{call.connection}" if call.connection else f"udp {host_port(*call.remote)}"
+    if subject.transport == "tcp":
+        return f"tcp #{subject.connection}"
+    return f"udp {host_port(*subject.remote)}"
+
+
+def _about_exchange(entry: Entry, exchange: RecordedExchange) -> list[str]:
+    if entry.event == RECEIVED:
+        return [f"--> {_visible_bytes(exchange.request, exchange.request_size)}"]
+    arrow = "<~~" if entry.event == FAULTED else "<--"
+    lines = []
+    if exchange.reply_size:
+        lines.append(f"{arrow} {_visible_bytes(exchange.reply, exchange.reply_size)}")
+    elif entry.event == ABORTED:
+        lines.append("    no reply")
+    if exchange.fault:
+        lines.append(f"    fault: {exchange.fault}")
+    if exchange.overlapped:
+        lines.append("    overlapped: the client spoke while a reply was under way")
+    return lines
+
+
+def _visible_bytes(data: bytes, size: int) -> str:
+    shown = printable(data, _MAX_LINE)
+    return f"{shown} ({size} bytes)" if size > _MAX_LINE else shown
 
 
 def _row(entry: Entry, place: str, what: str) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from esps_portal.faults.fault import Fault, FaultTarget, MissReason, NearMiss
-from esps_portal.faults.fault_types import FAULT_TYPES, works_over
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.fault_types import FAULT_TYPES
+from esps_portal.faults.selectors import works_over
+from esps_portal.faults.target import FaultTarget, MissReason, NearMiss
 from esps_portal.journal.records import RecordedCall
 from esps_portal.journal.transcript import where
 from esps_portal.mock.matching import describe_argument
 from esps_portal.mock.stubs import describe_call
+from esps_portal.protocol.escape import printable
 
 
 def describe_never_struck(fault: Fault, *, in_force: bool) -> str:
@@ -50,7 +53,7 @@ def _nearest_miss(fault: Fault) -> NearMiss | None:
     return NearMiss(MissReason.SERVICE, fault.passed[similar.encode("latin-1")])
 
 
-def _reason(  # noqa: PLR0911 - one for each reason
+def _reason(  # noqa: C901, PLR0911 - one for each reason
     fault: Fault, miss: NearMiss
 ) -> str:
     target = miss.target
@@ -69,6 +72,14 @@ def _reason(  # noqa: PLR0911 - one for each reason
         )
     if miss.reason is MissReason.REQUEST:
         return _never_came("request", fault.request, fault.requests_matched)
+    if miss.reason is MissReason.REPLY:
+        return _never_came("reply", fault.reply, fault.replies_matched)
+    if miss.reason is MissReason.MATCH:
+        return f"{printable(target.said)!r} does not match {fault.match}"
+    if miss.reason is MissReason.AGE:
+        return f"the connection was {target.age:.3f} s old, not {fault.age:g} s"
+    if miss.reason is MissReason.REPLY_MATCH:
+        return f"its reply does not match {fault.reply_match}"
     if miss.reason is MissReason.CLAIMED:
         return "an earlier fault struck it"
     return "no reply was sent that it could change"

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS, FaultError
+from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS
+from esps_portal.faults.matching import Match
+from esps_portal.faults.parameters import FaultError
 from esps_portal.journal.values import ScenarioError
 from esps_portal.mock.matching import ANY_ARGS, Matcher
 from esps_portal.mock.stubs import Stub, StubAnswer, StubError
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = hides_frame
 
+# Selectors that are never None.
+_DEFAULTS = {"when": "after", "to": "client", "offset": 0}
 # Characters of an error that quotes a value.
 _MAX_ERROR_TEXT = 300
 
@@ -90,7 +94,9 @@ class PlannedFault:
             value = getattr(fault, selector)
             if isinstance(value, frozenset):
                 value = sorted(value)
-            if value is not None and (selector, value) != ("when", "after"):
+            if isinstance(value, Match):
+                value = value.given
+            if value is not None and _DEFAULTS.get(selector) != value:
                 options[selector] = value
         known = FAULT_TYPES[fault.kind].parameters
         given = fault.parameters.items()

@@ -8,7 +8,9 @@ from functools import partial
 
 import attrs
 
-from esps_portal.faults.fault_types import FaultError, check_key, find_fault_type
+from esps_portal.faults.fault_types import find_fault_type
+from esps_portal.faults.parameters import FaultError
+from esps_portal.faults.selectors import check_key
 from esps_portal.journal.values import (
     BASE64,
     ScenarioError,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from esps_portal.faults.plan import DatagramPlan
+from esps_portal.faults.datagram_plan import DatagramPlan
 from esps_portal.net.datagram_socket import DatagramSocket, Sender
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from esps_portal.faults.plan import Action, End, Hold, Pause, Send
+from esps_portal.faults.actions import Action, End, Hold, Pause, Send
 from esps_portal.net.writer import Writer
 
 
@@ -146,7 +146,7 @@ class FaultWriter:
                 await trio.sleep(0 if self._is_hurried else action.seconds)
         elif isinstance(action, Hold):
             self._hold(action)
-        else:
+        elif isinstance(action, End):
             self._on_end(action.how)
 
     def _hold(self, hold: Hold) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import trio
 
-from esps_portal.faults.fault import FaultTarget
 from esps_portal.faults.fault_registry import FaultRegistry
+from esps_portal.faults.target import FaultTarget
 from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
 from esps_portal.net.writer import HIGH_WATER
 from esps_portal.protocol.lines import EMPTY_LINES, LineEvent, Skipped, Unterminated
@@ -58,6 +58,7 @@ class Answerer:
         "_in_order",
         "_nursery",
         "_observer",
+        "_opened",
         "_portal",
         "_protocol",
         "_quit",
@@ -86,6 +87,7 @@ class Answerer:
         self._faults = faults
         self._in_order = in_order
         self._caller = ConnectionCaller(remote, protocol)
+        self._opened = trio.current_time()
         # What is answered once other calls have ended.
         self._cancelling: tuple[Cancel, Exchange] | None = None
         self._quit: Exchange | None = None
@@ -149,7 +151,7 @@ class Answerer:
         exchange = self._note(line, outcome)
         try:
             if isinstance(outcome, Request):
-                await self._strike(outcome, exchange)
+                await self._strike(outcome, line if isinstance(line, bytes) else b"", exchange)
                 if self._replies.is_final:
                     exchange.end(FAULTED)
                     return
@@ -177,17 +179,24 @@ class Answerer:
             protocol.lines = itertools.chain((line,), protocol.lines)
             raise
 
-    async def _strike(self, request: Request, exchange: Exchange) -> None:
-        """Let a fault strike, if one does; what comes before the request's execution is done."""
+    async def _strike(self, request: Request, line: bytes, exchange: Exchange) -> None:
+        """Let faults strike, if any do; what comes before the request's execution is done."""
         service = request.args[0] if request.verb == b"CALL" and request.args else None
         faults = self._faults
         if faults is None:
             return
-        fault = faults.for_target(FaultTarget("tcp", self._protocol, service, exchange.record))
-        if fault is not None:
+        target = FaultTarget(
+            "tcp",
+            self._protocol,
+            service,
+            exchange.record,
+            said=line,
+            age=trio.current_time() - self._opened,
+        )
+        exchange.plan = plan = faults.plan(target)
+        if plan is not None:
             self._replies.expect_fault(self._nursery)
-            plan = exchange.apply_fault(fault)
-            if fault.when == "before":
+            if plan.strikes_before:
                 await self._replies.perform(plan.before(), must_send=True)
 
     def _note(self, line: LineEvent, found: object = None) -> Exchange:

@@ -106,7 +106,7 @@ class CallTasks:
         except trio.BrokenResourceError:
             replies.end_for(EndReason.BROKEN)
         finally:
-            exchange.end(FAULTED if exchange.plan and exchange.plan.begun else ABORTED)
+            exchange.end(FAULTED if exchange.plan and exchange.plan.has_begun else ABORTED)
             self.last_ended = trio.current_time()
             del self._tasks[running]
             if self._one_ended is not None:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 import trio
 
-from esps_portal.faults.fault import FaultTarget
 from esps_portal.faults.fault_registry import FaultRegistry
+from esps_portal.faults.target import FaultTarget, Stage
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.accept import AcceptPolicy
 from esps_portal.net.streams import Stream
@@ -183,8 +183,8 @@ class PortalConnection:
         if self._faults is None or self._observer is None:
             return False
         record = self._observer.record
-        accepted = FaultTarget("tcp", self._protocol, record=record, is_connection=True)
-        fault = self._faults.for_target(accepted)
+        accepted = FaultTarget("tcp", self._protocol, record=record, stage=Stage.CONNECTION)
+        fault = self._faults.strike_connection(accepted)
         if fault is not None:
             record.fault = str(fault)
         return fault is not None

@@ -12,8 +12,9 @@ import socket
 import attrs
 import trio
 
-from esps_portal.faults.fault import FaultTarget
+from esps_portal.faults.datagram_plan import pad_line
 from esps_portal.faults.fault_registry import FaultRegistry
+from esps_portal.faults.target import FaultTarget
 from esps_portal.journal.records import ABORTED, FAULTED, REPLAYED, REPLIED
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
@@ -176,21 +177,19 @@ class PortalDatagrams:
         """Execute a request that a fault may strike, or of which somebody is notified at once."""
         exchange, request = self._note(caller, now), caller.request
         service = request.args[0] if request.verb == b"CALL" and request.args else None
-        faults = self._faults
-        unit = FaultTarget("udp", caller.sender.address, service, exchange.record)
-        fault = None if faults is None else faults.for_target(unit)
-        if fault is None:
+        if self._faults is not None:
+            address = caller.sender.address
+            target = FaultTarget("udp", address, service, exchange.record, said=caller.line)
+            exchange.plan = self._faults.plan(target)
+        plan = exchange.plan
+        if plan is None or not plan.strikes_before:
             self._execute(caller, now)
             return
-        plan = exchange.apply_fault(fault)
-        if fault.when == "after":
-            self._execute(caller, now)
-            return
-        plan.record_strike()
-        if fault.kind == "delay":
-            self._writer.later(fault.next_delay(), lambda: self._execute_late(caller))
-        else:
+        delay = plan.delay_before()
+        if delay is None:
             exchange.end(FAULTED)
+        else:
+            self._writer.later(delay, lambda: self._execute_late(caller))
 
     def _execute_late(self, caller: DatagramCaller) -> None:
         """Execute as if it had come only now; a repeat may have overtaken it."""
@@ -246,7 +245,7 @@ class PortalDatagrams:
             caller.exchange.end(REPLIED, reply)
             self._send(reply, sender)
         else:
-            plan = caller.exchange.plan.datagram(reply)
+            plan = caller.exchange.plan.datagram(reply, pad_line)
             caller.exchange.end(FAULTED, reply)
             self._writer.perform(plan, sender)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import attrs
 import trio
 
-from esps_portal.faults.fault import Fault
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import FAULTED, REPLIED, RecordedCall, RecordedConnection
@@ -25,7 +24,7 @@ class Exchange:
     """A request whose answer takes its time: a call, a CANCEL, a QUIT, or one under a fault.
 
     Attributes:
-        plan: what a fault makes of the answer; `None`: no fault has struck.
+        plan: what faults make of the answer; `None`: none has claimed it.
         record: what the journal has of it; `None`: nobody observes.
     """
 
@@ -37,11 +36,6 @@ class Exchange:
     def has_ended(self) -> bool:
         """Whether it has been noted how it has ended."""
         return self.record is not None and self.record.ended is not None
-
-    def apply_fault(self, fault: Fault) -> FaultPlan:
-        """Let a fault make what it will of the answer; return its plan."""
-        self.plan = FaultPlan(fault, self.record)
-        return self.plan
 
     def add(self, line: bytes) -> None:
         """Note a line that is not the last one of the answer."""

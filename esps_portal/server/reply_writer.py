@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from esps_portal.faults.plan import Action, Send
+from esps_portal.faults.actions import Action, Send
 from esps_portal.net.fault_writer import FaultWriter
 from esps_portal.net.streams import Stream
 from esps_portal.net.writer import Writer

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from esps_portal.faults.fault_types import FaultError as FaultError
+    from esps_portal.faults.parameters import FaultError as FaultError
     from esps_portal.journal.record_file import CannotRecordError as CannotRecordError
     from esps_portal.journal.recording import RecordingError as RecordingError
     from esps_portal.journal.records import Entry as Entry
@@ -47,7 +47,7 @@ else:
             "CannotBindError": "net.bind",
             "CannotRecordError": "journal.record_file",
             "Entry": "journal.records",
-            "FaultError": "faults.fault_types",
+            "FaultError": "faults.parameters",
             "FaultName": "testing.fault_overloads",
             "MemoryPortal": "testing.memory",
             "NotCalledError": "testing.call_wait",

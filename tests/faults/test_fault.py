@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from esps_portal.faults.fault import Fault, FaultTarget
+from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
+from esps_portal.faults.target import FaultTarget, Stage
 
 
 def placed(*faults: Fault) -> FaultRegistry:
@@ -18,14 +19,22 @@ def placed(*faults: Fault) -> FaultRegistry:
     return made
 
 
+def struck(faults: FaultRegistry, target: FaultTarget) -> Fault | None:
+    """The first fault that strikes a target."""
+    if target.is_connection:
+        return faults.strike_connection(target)
+    parts = faults.parts(target)
+    return parts[0].fault if parts else None
+
+
 def strikes(
     faults: FaultRegistry, service: bytes | None = b"echo", transport: str = "tcp", on: str = "a"
 ) -> bool:
-    return faults.for_target(FaultTarget(transport, on, service)) is not None
+    return struck(faults, FaultTarget(transport, on, service)) is not None
 
 
 def accepted(on: object) -> FaultTarget:
-    return FaultTarget("tcp", on, is_connection=True)
+    return FaultTarget("tcp", on, stage=Stage.CONNECTION)
 
 
 def test_without_selectors_any_request_is_struck() -> None:
@@ -87,7 +96,7 @@ def test_by_number_of_connection() -> None:
 def test_connections_are_counted_as_they_are_accepted() -> None:
     faults = placed(Fault.create("reset", connection=2))
     for name in ("a", "b"):
-        assert faults.for_target(accepted(name)) is None
+        assert struck(faults, accepted(name)) is None
     assert strikes(faults, on="b")
     assert not strikes(faults, on="a")
 
@@ -109,7 +118,7 @@ def test_requests_are_counted_on_selected_connections() -> None:
 
 def test_a_udp_fault_does_not_count_tcp_connections() -> None:
     faults = placed(Fault.create("drop", connection=1))
-    assert faults.for_target(accepted("tcp")) is None
+    assert struck(faults, accepted("tcp")) is None
     assert strikes(faults, transport="udp", on="udp")
 
 
@@ -164,7 +173,7 @@ def test_a_seed_reproduces_a_fault(kind: str, options: dict[str, Any]) -> None:
 def test_all_faults_count_and_the_first_strikes() -> None:
     first, second = Fault.create("close", request=2), Fault.create("reset", request=[1, 2, 3])
     faults = placed(first, second)
-    assert [faults.for_target(FaultTarget("tcp", "a")) for _ in range(4)] == [
+    assert [struck(faults, FaultTarget("tcp", "a")) for _ in range(4)] == [
         second,
         first,
         second,
@@ -176,15 +185,15 @@ def test_all_faults_count_and_the_first_strikes() -> None:
 def test_a_used_up_fault_lets_the_next_strike() -> None:
     first, second = Fault.create("close", times=1), Fault.create("reset")
     faults = placed(first, second)
-    assert [faults.for_target(FaultTarget("tcp", "a")) for _ in range(2)] == [first, second]
+    assert [struck(faults, FaultTarget("tcp", "a")) for _ in range(2)] == [first, second]
 
 
 def test_accept_close_strikes_connections_only() -> None:
     fault = Fault.create("accept-close", connection=2, times=1)
     faults = placed(fault)
     assert not strikes(faults)
-    assert [faults.for_target(accepted(n)) for n in "abc"] == [None, fault, None]
-    assert placed(Fault.create("reset")).for_target(accepted("a")) is None
+    assert [struck(faults, accepted(n)) for n in "abc"] == [None, fault, None]
+    assert struck(placed(Fault.create("reset")), accepted("a")) is None
 
 
 def test_removed() -> None:

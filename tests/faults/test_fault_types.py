@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 
+from esps_portal.faults.datagram_plan import pad_line
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.fault_types import FAULT_TYPES, FaultError
+from esps_portal.faults.fault_types import FAULT_TYPES
+from esps_portal.faults.parameters import FaultError
 from esps_portal.faults.plan import FaultPlan
 
-NEEDED = {
+NEEDED: dict[str, dict[str, Any]] = {
     "latency": {"seconds": 1},
     "delay": {"seconds": 1},
     "bandwidth": {"bytes_per_second": 100},
+    "patch": {"at": 0, "hex": "ff"},
 }
 
 
@@ -27,11 +30,11 @@ def test_every_type_has_a_plan(kind: str) -> None:
     fault = Fault.create(kind, **NEEDED.get(kind, {}))
     assert str(fault).startswith(kind)
     if "tcp" in fault_type.transports and kind != "accept-close":
-        assert FaultPlan(fault).line(b"a OK x\n", final=True)
+        assert FaultPlan.of(fault).line(b"a OK x\n", final=True)
         if fault_type.allows_before:
-            assert FaultPlan(Fault.create(kind, when="before", **NEEDED.get(kind, {}))).before()
+            assert FaultPlan.of(Fault.create(kind, when="before", **NEEDED.get(kind, {}))).before()
     if "udp" in fault_type.transports:
-        assert FaultPlan(fault).datagram(b"a OK x\n") is not None
+        assert FaultPlan.of(fault).datagram(b"a OK x\n", pad_line) is not None
 
 
 @pytest.mark.parametrize(
@@ -85,7 +88,7 @@ def test_every_type_has_a_plan(kind: str) -> None:
         # parameters
         ("reset", {"seconds": 1}, "fault 'reset' has no parameter 'seconds'; choose from service,"),
         ("latency", {"second": 1}, "'latency' has no parameter 'second'; did you mean 'seconds'?"),
-        ("slice", {"cut": 1}, "fault 'slice' has no parameter 'cut'; choose from at, pause, serv"),
+        ("slice", {"cut": 1}, "fault 'slice' has no parameter 'cut'; choose from at, pause, ever"),
         ("latency", {}, "fault 'latency' needs seconds"),
         ("delay", {"jitter": 1}, "fault 'delay' needs seconds"),
         ("bandwidth", {}, "fault 'bandwidth' needs bytes_per_second"),

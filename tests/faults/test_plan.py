@@ -6,29 +6,24 @@ from typing import Any
 
 import pytest
 
+from esps_portal.faults.actions import Action, End, Hold, Pause, Send
+from esps_portal.faults.datagram_plan import DatagramPlan, pad_line
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.plan import (
-    Action,
-    DatagramPlan,
-    End,
-    FaultPlan,
-    Hold,
-    Pause,
-    Send,
-)
+from esps_portal.faults.plan import FaultPlan
 
 LINE = b"a OK xxx\n"
 DATA = b"a DATA 1\n"
+LATE = Pause(2, since_arrival=True)
 
 
 def actions(kind: str, **options: Any) -> list[Action]:  # noqa: ANN401 - of any fault
-    return FaultPlan(Fault.create(kind, **options)).line(LINE, final=True)
+    return FaultPlan.of(Fault.create(kind, **options)).line(LINE, final=True)
 
 
 @pytest.mark.parametrize(
     ("kind", "options", "expected"),
     [
-        ("latency", {"seconds": 2}, [Pause(2), Send(LINE)]),
+        ("latency", {"seconds": 2}, [LATE, Send(LINE)]),
         ("slice", {"pause": 1}, [Send(b"a OK"), Pause(1), Send(b" xxx\n")]),
         ("slice", {"at": "before-lf", "pause": 1}, [Send(b"a OK xxx"), Pause(1), Send(b"\n")]),
         ("slice", {"at": 1, "pause": 1}, [Send(b"a"), Pause(1), Send(b" OK xxx\n")]),
@@ -39,7 +34,7 @@ def actions(kind: str, **options: Any) -> list[Action]:  # noqa: ANN401 - of any
         ("half-close", {}, [End("half-close")]),
         ("stall", {}, [End("stall")]),
         ("truncate", {"bytes": 3}, [Send(b"a O"), End("close")]),
-        ("truncate", {"bytes": 0}, [Send(b""), End("close")]),
+        ("truncate", {"bytes": 0}, [End("close")]),
         ("truncate", {"bytes": 99}, [Send(LINE), End("close")]),
         ("no-terminator", {}, [Send(LINE[:-1])]),
     ],
@@ -68,7 +63,13 @@ def test_garbage_is_the_same_for_the_same_seed() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "first", "second", "last"),
     [
-        ("latency", {"seconds": 2}, [Pause(2), Send(DATA)], [Send(DATA)], [Send(LINE)]),
+        (
+            "latency",
+            {"seconds": 2},
+            [Pause(2, since_arrival=True), Send(DATA)],
+            [Send(DATA)],
+            [Send(LINE)],
+        ),
         ("close", {}, [End("close")], [], []),
         ("truncate", {"bytes": 3}, [Send(DATA[:3]), End("close")], None, None),
         (
@@ -89,7 +90,7 @@ def test_a_stream(
     second: list[Action] | None,
     last: list[Action] | None,
 ) -> None:
-    plan = FaultPlan(Fault.create(kind, **options))
+    plan = FaultPlan.of(Fault.create(kind, **options))
     assert plan.line(DATA, final=False) == first
     if second is not None:
         assert plan.line(DATA, final=False) == second
@@ -99,12 +100,12 @@ def test_a_stream(
 
 @pytest.mark.parametrize("kind", ["close", "reset", "half-close", "stall"])
 def test_before(kind: str) -> None:
-    plan = FaultPlan(Fault.create(kind, when="before"))
+    plan = FaultPlan.of(Fault.create(kind, when="before"))
     assert plan.before() == [End(kind)]
 
 
 def test_late_before_is_not_late_again() -> None:
-    plan = FaultPlan(Fault.create("latency", when="before", seconds=2))
+    plan = FaultPlan.of(Fault.create("latency", when="before", seconds=2))
     assert plan.before() == [Pause(2)]
     assert plan.line(LINE, final=True) == [Send(LINE)]
 
@@ -125,14 +126,16 @@ def test_late_before_is_not_late_again() -> None:
     ],
 )
 def test_a_datagram(kind: str, options: dict[str, Any], expected: DatagramPlan) -> None:
-    assert FaultPlan(Fault.create(kind, **options)).datagram(LINE) == expected
+    assert FaultPlan.of(Fault.create(kind, **options)).datagram(LINE, pad_line) == expected
 
 
 @pytest.mark.parametrize("count", [1, 4, 99])
 def test_corrupt(count: int) -> None:
     def corrupted(seed: int) -> bytes:
         (datagram,) = (
-            FaultPlan(Fault.create("corrupt", bytes=count, seed=seed)).datagram(LINE).datagrams
+            FaultPlan.of(Fault.create("corrupt", bytes=count, seed=seed))
+            .datagram(LINE, pad_line)
+            .datagrams
         )
         return datagram
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from esps_portal.faults.fault import Fault, FaultTarget
+from esps_portal.faults.datagram_plan import pad_line
+from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.fault_types import FAULT_TYPES
 from esps_portal.faults.plan import FaultPlan
+from esps_portal.faults.target import FaultTarget, Stage
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedCall
 from esps_portal.mock.never_struck import why_never_struck
@@ -18,6 +20,14 @@ from esps_portal.mock.verification import find_problems, problem_report
 from esps_portal.protocol.messages import readable_request
 
 REMOTE = ("127.0.0.1", 4000)
+
+
+def struck(faults: FaultRegistry, target: FaultTarget) -> Fault | None:
+    """The first fault that strikes a target."""
+    if target.is_connection:
+        return faults.strike_connection(target)
+    parts = faults.parts(target)
+    return parts[0].fault if parts else None
 
 
 def call(line: bytes, on: int = 1) -> FaultTarget:
@@ -33,7 +43,7 @@ def call(line: bytes, on: int = 1) -> FaultTarget:
 def connection(number: int) -> FaultTarget:
     record = Journal().opened(REMOTE, 0.0)
     record.number = number
-    return FaultTarget("tcp", number, record=record, is_connection=True)
+    return FaultTarget("tcp", number, record=record, stage=Stage.CONNECTION)
 
 
 PING, ECHO, PRICE = b"a PING", b"a CALL echo hi", b"a CALL pirce sku-1"
@@ -112,7 +122,7 @@ def test_the_reason(kind: str, given: dict[str, Any], targets: list[FaultTarget]
     script = Script()
     fault = script.faults.place(Fault.create(kind, **given))
     for target in targets:
-        script.faults.for_target(target)
+        struck(script.faults, target)
     (problem,) = find_problems(script)
     first, second = problem.splitlines()
     assert first == f"fault never struck: {fault}"
@@ -123,9 +133,9 @@ def test_the_reason(kind: str, given: dict[str, Any], targets: list[FaultTarget]
 def test_an_earlier_fault_struck_it() -> None:
     script = Script()
     earlier, later = (script.faults.place(Fault.create(kind)) for kind in ("close", "reset"))
-    striking = script.faults.for_target(call(ECHO))
+    striking = struck(script.faults, call(ECHO))
     assert striking is earlier
-    FaultPlan(earlier).line(b"a OK\n", final=True)
+    FaultPlan.of(earlier).line(b"a OK\n", final=True)
     (problem,) = find_problems(script)
     assert problem.splitlines() == [
         "fault never struck: reset",
@@ -138,7 +148,7 @@ def test_removed_before_any_request() -> None:
     script = Script()
     fault = script.faults.place(Fault.create("reset"))
     script.faults.remove(fault)
-    script.faults.for_target(call(ECHO))
+    struck(script.faults, call(ECHO))
     assert find_problems(script) == [
         "fault never struck: reset\n    selected 0 times; no request came before it was removed"
     ]
@@ -160,13 +170,13 @@ def test_a_reply_is_struck_once_however_many_lines_it_has(
     kind: str, given: dict[str, Any], line: bytes
 ) -> None:
     fault = Fault.create(kind, **given)
-    plan = FaultPlan(fault)
+    plan = FaultPlan.of(fault)
     for _ in range(3):
         plan.line(line, final=False)
     plan.line(line, final=True)
     assert fault.happened == 1
     if FAULT_TYPES[fault.kind].allows_before:
-        again = FaultPlan(fault)
+        again = FaultPlan.of(fault)
         again.before()
         again.line(line, final=True)
         assert fault.happened == 2
@@ -185,19 +195,19 @@ def test_a_fault_that_changes_nothing_has_not_struck(
 ) -> None:
     faults = FaultRegistry()
     fault = faults.place(Fault.create(kind, **given))
-    assert faults.for_target(call(ECHO, 1 if kind == "slice" else 0)) is fault
+    assert struck(faults, call(ECHO, 1 if kind == "slice" else 0)) is fault
     if kind == "slice":
-        FaultPlan(fault).line(reply, final=True)
+        FaultPlan.of(fault).line(reply, final=True)
     else:
-        FaultPlan(fault).datagram(reply)
+        FaultPlan.of(fault).datagram(reply, pad_line)
     assert fault.happened == 0
     assert why_never_struck(fault, in_force=True) == (
         f"selected 1 time; it changes nothing in the reply, which is {size} bytes long"
     )
     if kind == "slice":
-        FaultPlan(fault).line(reply + b"x", final=True)
+        FaultPlan.of(fault).line(reply + b"x", final=True)
     else:
-        FaultPlan(fault).datagram(reply + b"x" if kind == "truncate" else b"a OK\n")
+        FaultPlan.of(fault).datagram(reply + b"x" if kind == "truncate" else b"a OK\n", pad_line)
     assert fault.happened == 1
 
 
@@ -222,19 +232,19 @@ def test_an_optional_fault_need_not_strike() -> None:
 def test_times_is_an_upper_bound() -> None:
     script = Script()
     fault = script.faults.place(Fault.create("reset", times=3))
-    script.faults.for_target(call(ECHO))
-    FaultPlan(fault).line(b"a OK\n", final=True)
+    struck(script.faults, call(ECHO))
+    FaultPlan.of(fault).line(b"a OK\n", final=True)
     assert find_problems(script) == []
 
 
 def test_a_strike_after_removal_counts() -> None:
     script = Script()
     fault = script.faults.place(Fault.create("reset"))
-    striking = script.faults.for_target(call(ECHO))
+    striking = struck(script.faults, call(ECHO))
     script.faults.remove(fault)
     assert len(find_problems(script)) == 1
     assert striking is fault
-    FaultPlan(fault).line(b"a OK\n", final=True)
+    FaultPlan.of(fault).line(b"a OK\n", final=True)
     assert find_problems(script) == []
 
 

@@ -10,7 +10,7 @@ import attrs
 import trio
 import trio.testing
 
-from esps_portal.faults.plan import DatagramPlan
+from esps_portal.faults.datagram_plan import DatagramPlan
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import DatagramSocket, Sender
 

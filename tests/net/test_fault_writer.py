@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from esps_portal.faults.plan import Action, End, Hold, Pause, Send
+from esps_portal.faults.actions import Action, End, Hold, Pause, Send
 from esps_portal.net.fault_writer import FaultWriter
 from esps_portal.net.writer import Writer
 from esps_portal.testing.pipes import CAPACITY, MemoryStream, memory_pair

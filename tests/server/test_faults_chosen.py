@@ -143,12 +143,26 @@ def test_lifting_touches_nothing_that_is_faulted(
         stalled.assert_silence()
 
 
-def test_the_first_that_was_placed_happens(portal: PortalController) -> None:
-    portal.fault("no-terminator", times=1)
-    portal.fault("close")
+def test_the_first_that_ends_the_connection_wins(portal: PortalController) -> None:
+    portal.fault("close", times=1)
+    reset = portal.fault("reset").optional()
     with connected(portal) as client:
         client.send(b"a PING\nb PING\n")
-        assert client.rest() == b"a OK"
+        assert client.rest() == b""
+    assert reset.happened == 0
+
+
+def test_those_that_shape_a_reply_all_act_in_the_order_of_placing(
+    portal: PortalController,
+) -> None:
+    first = portal.fault("patch", at=0, hex="7878")
+    second = portal.fault("patch", at=1, hex="79")
+    third = portal.fault("no-terminator")
+    with connected(portal) as client:
+        client.send(b"a PING\n")
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.rest() == b"xyOK"
+    assert (first.happened, second.happened, third.happened) == (1, 1, 1)
 
 
 # -- stubs

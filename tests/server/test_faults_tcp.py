@@ -47,6 +47,9 @@ def test_each_fault_type_has_a_test() -> None:
         "garbage",
         "no-terminator",
         "accept-close",
+        "deaf",
+        "corrupt",
+        "patch",
     }
 
 

@@ -49,6 +49,7 @@ def test_each_fault_type_has_a_test() -> None:
         "corrupt",
         "oversize",
         "wrong-source",
+        "patch",
     }
 
 

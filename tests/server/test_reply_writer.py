@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from esps_portal.faults.fault import Fault
+from esps_portal.faults.plan import FaultPlan
 from esps_portal.server.endings import EndReason
 from esps_portal.server.observer import Exchange
 from esps_portal.server.reply_writer import ReplyWriter
@@ -29,7 +30,7 @@ class Written:
         exchange = Exchange()
         if kind:
             self.replies.expect_fault(self.nursery)
-            exchange.apply_fault(Fault.create(kind, **said))
+            exchange.plan = FaultPlan.of(Fault.create(kind, **said))
         return exchange
 
     @property

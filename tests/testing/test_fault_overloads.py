@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args, get_origin, is_typeddict
 import pytest
 
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS, FaultError, Parameter
+from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS
+from esps_portal.faults.parameters import FaultError, Parameter
 from esps_portal.testing import FaultName
 from esps_portal.testing.fault_overloads import PlacesFaults
 

@@ -1,0 +1,74 @@
+"""What a plan asks of a writer: send, pause, hold back, end. Nothing here is performed."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen
+class Send:
+    """Send these bytes at once."""
+
+    data: bytes
+
+
+@attrs.frozen
+class Pause:
+    """Wait for so many seconds.
+
+    Attributes:
+        since_arrival: counted from when the bytes after it were read, not from when it is their
+            turn: units that come close together are then late by the same time, not by the sum.
+    """
+
+    seconds: float
+    since_arrival: bool = False
+
+
+@attrs.frozen
+class Hold:
+    """Hold these bytes back, until enough replies are held or ``seconds`` after the first.
+
+    Attributes:
+        replies: so many held replies are sent together; 0: only the time counts.
+        final: the bytes end a reply, which counts.
+    """
+
+    data: bytes
+    replies: int
+    seconds: float
+    final: bool
+
+
+@attrs.frozen
+class End:
+    """End the connection: ``close`` (FIN), ``reset`` (RST), ``half-close``, ``stall`` or ``deaf``.
+
+    After ``deaf`` bytes are still sent; after any other nothing is.
+    """
+
+    how: str
+
+
+@attrs.frozen
+class OtherWay:
+    """Perform these on the way back: what a client said is answered by a fault at once."""
+
+    actions: tuple[Action, ...]
+
+
+Action = Send | Pause | Hold | End | OtherWay
+
+
+def merge_sends(actions: list[Action]) -> list[Action]:
+    """Return the same actions, without empty ones and with neighbouring bytes sent together."""
+    merged: list[Action] = []
+    for action in actions:
+        if isinstance(action, Send) and not action.data:
+            continue
+        last = merged[-1] if merged else None
+        if isinstance(action, Send) and isinstance(last, Send):
+            merged[-1] = Send(last.data + action.data)
+        else:
+            merged.append(action)
+    return merged

@@ -1,0 +1,344 @@
+"""What each type of fault makes of the bytes of one unit.
+
+An effect is fed the bytes of its unit in pieces of any size and returns the actions in place of
+sending them. It counts bytes, so that it acts at the same byte however the pieces fall. A piece may
+be empty: an effect that ends the connection acts on it, one that changes bytes has nothing to do.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import attrs
+
+from esps_portal.faults.actions import Action, End, Hold, Pause, Send, merge_sends
+from esps_portal.faults.fault import Fault
+
+# Pieces per second over a slow link: enough to look continuous, few enough to cost little.
+_PIECES_PER_SECOND = 50
+
+
+@attrs.frozen
+class Piece:
+    """Some bytes of a unit.
+
+    Attributes:
+        is_frame: it is a whole frame, such as a line of a reply of several lines.
+        ends_frame: a frame ends with it.
+        ends_unit: the unit ends with it. None of that is known without framing.
+        terminator: how many of its last bytes only end the frame, such as 1 for LF.
+    """
+
+    data: bytes
+    is_frame: bool = False
+    ends_frame: bool = False
+    ends_unit: bool = False
+    terminator: int = 0
+
+
+class Effect(Protocol):
+    """What one fault makes of one unit."""
+
+    def feed(self, piece: Piece, /) -> list[Action]:
+        """Return the actions in place of sending a piece."""
+
+
+@attrs.define
+class _Nothing:
+    """What only a datagram can suffer changes no stream."""
+
+    def feed(self, piece: Piece) -> list[Action]:
+        return [Send(piece.data)]
+
+
+@attrs.define
+class _EndConnection:
+    """FIN, RST, or silence, in place of the rest."""
+
+    how: str
+    _is_over: bool = False
+
+    def feed(self, _: Piece) -> list[Action]:
+        if self._is_over:
+            return []
+        self._is_over = True
+        return [End(self.how)]
+
+
+@attrs.define
+class _Deaf:
+    """The rest as it is; what the peer sends is never read again."""
+
+    _has_begun: bool = False
+
+    def feed(self, piece: Piece) -> list[Action]:
+        first, self._has_begun = not self._has_begun, True
+        return [End("deaf"), Send(piece.data)] if first else [Send(piece.data)]
+
+
+@attrs.define
+class _Garbage:
+    """Random bytes in place of the rest, then FIN."""
+
+    bytes: int
+    seed: int
+    _is_over: bool = False
+
+    def feed(self, _: Piece) -> list[Action]:
+        if self._is_over:
+            return []
+        self._is_over = True
+        numbers = random.Random(self.seed)  # noqa: S311 - for tests, not secrets
+        return [Send(numbers.randbytes(self.bytes)), End("close")]
+
+
+@attrs.define
+class _Truncate:
+    """The first bytes, then FIN."""
+
+    left: int
+    _is_over: bool = False
+
+    def feed(self, piece: Piece) -> list[Action]:
+        if self._is_over:
+            return []
+        head = piece.data[: self.left]
+        self.left -= len(head)
+        # A unit that is exactly so long ends too: FIN is what its receiver must get used to.
+        if self.left and not piece.ends_unit:
+            return [Send(head)]
+        self._is_over = True
+        return [Send(head), End("close")]
+
+
+@attrs.define
+class _Latency:
+    """The unit comes late as a whole."""
+
+    _next_delay: Callable[[], float]
+    _has_begun: bool = False
+
+    def feed(self, piece: Piece) -> list[Action]:
+        if self._has_begun or not piece.data:
+            return [Send(piece.data)]
+        self._has_begun = True
+        return [Pause(self._next_delay(), since_arrival=True), Send(piece.data)]
+
+
+@attrs.define
+class _Bandwidth:
+    """The unit comes at a rate."""
+
+    bytes_per_second: float
+
+    def feed(self, piece: Piece) -> list[Action]:
+        size = max(1, int(self.bytes_per_second / _PIECES_PER_SECOND))
+        actions: list[Action] = []
+        for start in range(0, len(piece.data), size):
+            data = piece.data[start : start + size]
+            # The pause comes first: at that rate the bytes cannot arrive earlier.
+            actions += [Pause(len(data) / self.bytes_per_second), Send(data)]
+        return actions
+
+
+@attrs.define
+class _Slice:
+    """Each frame, or the unit where frames are not known, is cut at a place."""
+
+    at: int | str
+    pause: float
+    _position: int = 0
+
+    def feed(self, piece: Piece) -> list[Action]:
+        data, begun = piece.data, self._position
+        cut = self._place(piece) - begun
+        self._position = 0 if piece.ends_frame else begun + len(data)
+        if data and cut == 0 and begun:  # it is where this piece begins
+            return [Pause(self.pause), Send(data)]
+        if not 0 < cut < len(data):
+            return [Send(data)]
+        return [Send(data[:cut]), Pause(self.pause), Send(data[cut:])]
+
+    def _place(self, piece: Piece) -> int:
+        """Return the place, counted from where the frame begins."""
+        if self.at == "middle":
+            return len(piece.data) // 2
+        if self.at == "before-lf":
+            return len(piece.data) - (1 if piece.data.endswith(b"\n") else piece.terminator)
+        return int(self.at)
+
+
+@attrs.define
+class _SliceEvery:
+    """The unit comes in pieces of a size, with pauses between them."""
+
+    every: int
+    pause: float
+    _position: int = 0
+
+    def feed(self, piece: Piece) -> list[Action]:
+        actions: list[Action] = []
+        data = piece.data
+        while data:
+            if self._position and self._position % self.every == 0:
+                actions.append(Pause(self.pause))
+            size = self.every - self._position % self.every
+            actions.append(Send(data[:size]))
+            self._position += len(data[:size])
+            data = data[size:]
+        if piece.ends_frame:
+            self._position = 0
+        return actions
+
+
+@attrs.define
+class _Coalesce:
+    """Replies are held back, and let go together."""
+
+    replies: int
+    seconds: float
+    _has_begun: bool = False
+
+    def feed(self, piece: Piece) -> list[Action]:
+        if not piece.data:
+            return []
+        first, self._has_begun = not self._has_begun, True
+        if first and piece.ends_unit and self.replies == 1:
+            return [Send(piece.data)]  # it would be let go at once
+        return [Hold(piece.data, self.replies, self.seconds, piece.ends_unit)]
+
+
+@attrs.define
+class _NoTerminator:
+    """The unit without its last terminator."""
+
+    def feed(self, piece: Piece) -> list[Action]:
+        kept = len(piece.data) - (piece.terminator if piece.ends_unit else 0)
+        return [Send(piece.data[:kept])]
+
+
+@attrs.define
+class _Patch:
+    """Some bytes are replaced, at a place counted from where the effect begins."""
+
+    at: int
+    replacement: bytes
+    _position: int = 0
+
+    def feed(self, piece: Piece) -> list[Action]:
+        start = self.at - self._position
+        self._position += len(piece.data)
+        return [Send(overwrite(piece.data, start, self.replacement))]
+
+
+def overwrite(data: bytes, start: int, replacement: bytes) -> bytes:
+    """Replace bytes from ``start``, which may be before or after ``data``; the length stays."""
+    end = start + len(replacement)
+    if end <= 0 or start >= len(data):
+        return data
+    inside = replacement[max(0, -start) : len(data) - start]
+    return data[: max(0, start)] + inside + data[max(0, end) :]
+
+
+@attrs.define
+class _CorruptAt:
+    """So many bytes from a place on are changed."""
+
+    at: int
+    count: int
+    _numbers: random.Random
+    _position: int = 0
+
+    def feed(self, piece: Piece) -> list[Action]:
+        start, end = self.at - self._position, self.at + self.count - self._position
+        self._position += len(piece.data)
+        changed = bytearray(piece.data)
+        for place in range(max(0, start), min(end, len(changed))):
+            changed[place] ^= self._numbers.randrange(1, 256)
+        return [Send(bytes(changed))]
+
+
+@attrs.define
+class _Corrupt:
+    """Some bytes of the first whole frame are changed; its terminator is not."""
+
+    count: int
+    seed: int
+    _is_over: bool = False
+
+    def feed(self, piece: Piece) -> list[Action]:
+        if self._is_over or not piece.data:
+            return [Send(piece.data)]
+        self._is_over = True
+        kept = len(piece.data) - (piece.terminator % len(piece.data))
+        return [Send(corrupt(piece.data[:kept], self.count, self.seed) + piece.data[kept:])]
+
+
+def corrupt(data: bytes, count: int, seed: int) -> bytes:
+    """Change some bytes, at places that the seed chooses; the length stays."""
+    changed = bytearray(data)
+    numbers = random.Random(seed)  # noqa: S311 - for tests, not secrets
+    for position in numbers.sample(range(len(changed)), min(count, len(changed))):
+        changed[position] ^= numbers.randrange(1, 256)
+    return bytes(changed)
+
+
+@attrs.define
+class _After:
+    """Another effect, after so many bytes."""
+
+    _left: int
+    _effect: Effect
+
+    def feed(self, piece: Piece) -> list[Action]:
+        head = piece.data[: self._left]
+        self._left -= len(head)
+        if self._left:
+            return [Send(piece.data)]
+        # It begins at once, though no byte may follow: a RST after the last byte is one too.
+        rest = attrs.evolve(piece, data=piece.data[len(head) :])
+        return merge_sends([Send(head), *self._effect.feed(rest)])
+
+
+def effect_of(fault: Fault) -> Effect:
+    """Return what a fault makes of one unit."""
+    make = _EFFECTS.get(fault.kind)
+    effect = _Nothing() if make is None else make(fault, fault.parameters)
+    return _After(fault.offset, effect) if fault.offset else effect
+
+
+def _end(fault: Fault, _: dict[str, Any]) -> Effect:
+    return _EndConnection(fault.kind)
+
+
+def _slice(_: Fault, given: dict[str, Any]) -> Effect:
+    if given["every"]:
+        return _SliceEvery(given["every"], given["pause"])
+    return _Slice(given["at"], given["pause"])
+
+
+def _corruption(_: Fault, given: dict[str, Any]) -> Effect:
+    if given["at"] is None:
+        return _Corrupt(given["bytes"], given["seed"])
+    numbers = random.Random(given["seed"])  # noqa: S311 - for tests, not secrets
+    return _CorruptAt(given["at"], given["bytes"], numbers)
+
+
+_EFFECTS: dict[str, Callable[[Fault, dict[str, Any]], Effect]] = {
+    "close": _end,
+    "reset": _end,
+    "half-close": _end,
+    "stall": _end,
+    "deaf": lambda _, __: _Deaf(),
+    "garbage": lambda _, given: _Garbage(given["bytes"], given["seed"]),
+    "truncate": lambda _, given: _Truncate(given["bytes"]),
+    "latency": lambda fault, _: _Latency(fault.next_delay),
+    "bandwidth": lambda _, given: _Bandwidth(given["bytes_per_second"]),
+    "slice": _slice,
+    "coalesce": lambda _, given: _Coalesce(given["replies"], given["seconds"]),
+    "no-terminator": lambda _, __: _NoTerminator(),
+    "patch": lambda _, given: _Patch(given["at"], bytes.fromhex(given["hex"])),
+    "corrupt": _corruption,
+}

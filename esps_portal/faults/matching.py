@@ -1,0 +1,104 @@
+"""What selects a unit by its bytes: a substring, a regular expression or a predicate.
+
+Where a unit is known as a whole all three are searched in it. Where it comes in pieces, and has no
+known end, only a substring can be found as it passes: `LiteralScanner`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import attrs
+
+from esps_portal.protocol.escape import visible
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+#: What a test may give: text (as UTF-8), bytes, a compiled regular expression, a predicate.
+Matchable = str | bytes | re.Pattern[bytes] | re.Pattern[str] | Callable[[bytes], object]
+
+
+@attrs.frozen
+class Match:
+    """One selector of bytes.
+
+    Attributes:
+        given: as the test gave it.
+        literal: the bytes to find; ``None``: it is not a substring.
+    """
+
+    given: Matchable
+    literal: bytes | None
+    _search: Callable[[bytes], object] = attrs.field(repr=False, eq=False)
+
+    @classmethod
+    def of(cls, name: str, given: object) -> Match:
+        """Make a selector of what a test gave.
+
+        Raises:
+            ValueError: it is empty, or nothing that can be searched for; the text names it.
+        """
+        if isinstance(given, str | bytes):
+            literal = given.encode() if isinstance(given, str) else given
+            if not literal:
+                raise ValueError(f"{name} must not be empty: leave it out to match anything")
+            return cls(given, literal, lambda unit: literal in unit)
+        if isinstance(given, re.Pattern):
+            return cls(given, None, _searcher(given))
+        if callable(given):
+            return cls(given, None, given)
+        raise ValueError(
+            f"{name} must be text, bytes, a compiled regular expression or a function of bytes,"
+            f" got {given!r}"
+        )
+
+    def matches(self, unit: bytes) -> bool:
+        """Whether a whole unit, or what has come of it so far, matches."""
+        return bool(self._search(unit))
+
+    def __str__(self) -> str:
+        if self.literal is not None:
+            return repr(visible(self.literal.decode("utf-8", "backslashreplace")))
+        if isinstance(self.given, re.Pattern):
+            pattern = self.given.pattern
+            text = pattern if isinstance(pattern, str) else pattern.decode("latin-1")
+            return f"re:{visible(text)!r}"
+        return getattr(self.given, "__name__", "predicate")
+
+
+def _searcher(pattern: re.Pattern[bytes] | re.Pattern[str]) -> Callable[[bytes], object]:
+    if isinstance(pattern.pattern, bytes):
+        return pattern.search
+    # A pattern of text searches text: each byte is the character of its number, so that any
+    # bytes can be searched and ASCII patterns mean what they say.
+    search = pattern.search
+    return lambda unit: search(unit.decode("latin-1"))
+
+
+class LiteralScanner:
+    """Finds a substring in bytes that come in pieces.
+
+    Example::
+
+        scanner = LiteralScanner(b"INCR")
+        scanner.feed(b"*2 IN")  # None
+        scanner.feed(b"CR n")  # 1: the last byte of the match, here
+    """
+
+    __slots__ = ("_literal", "_tail")
+
+    def __init__(self, literal: bytes) -> None:
+        self._literal = literal
+        self._tail = b""
+
+    def feed(self, data: bytes) -> int | None:
+        """Return where in ``data`` the last byte of the first match is; ``None``: nowhere."""
+        seen = self._tail + data
+        start = seen.find(self._literal)
+        if start >= 0:
+            return start + len(self._literal) - 1 - len(self._tail)
+        kept = len(self._literal) - 1
+        self._tail = seen[-kept:] if kept else b""
+        return None

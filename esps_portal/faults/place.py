@@ -1,0 +1,93 @@
+"""Where a fault is placed: a portal, or a proxy of some protocol; and what makes no sense there."""
+
+from __future__ import annotations
+
+import attrs
+
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.fault_types import BOTH
+from esps_portal.faults.parameters import FaultError
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+
+@attrs.frozen(kw_only=True)
+class Place:
+    """What has faults.
+
+    Attributes:
+        name: as an error calls it.
+        transports: what it serves.
+        is_esps: it speaks ESPS/1: requests call services.
+        has_server: there is a side behind it, which ``to="server"`` can name.
+        has_frames: a stream is cut into frames, so that the end of a unit is known.
+        has_terminators: frames end with bytes that only end them, such as LF.
+    """
+
+    name: str
+    transports: frozenset[str] = BOTH
+    is_esps: bool = False
+    has_server: bool = True
+    has_frames: bool = False
+    has_terminators: bool = False
+
+    def check(self, fault: Fault) -> None:
+        """Check that a fault makes sense here.
+
+        Raises:
+            FaultError: it does not; the text says what would.
+        """
+        transports = fault.transports
+        if not transports & self.transports:
+            served = " and ".join(sorted(transport.upper() for transport in self.transports))
+            raise FaultError(
+                f"fault {fault.kind!r} works over {_only(transports)} only;"
+                f" this {self.name} is served over {served}"
+            )
+        if fault.service is not None and not self.is_esps:
+            raise FaultError("service is for ESPS/1: select by what the client says, match=...")
+        if fault.to == "server" and not self.has_server:
+            raise FaultError(f"to='server' is for a proxy: no server is behind this {self.name}")
+        if "tcp" in transports & self.transports:
+            self._check_stream(fault)
+
+    def _check_stream(self, fault: Fault) -> None:
+        """Check what needs the end of a unit, which only a framing tells."""
+        if fault.kind == "no-terminator" and not self.has_terminators:
+            raise FaultError(
+                "fault 'no-terminator' needs a framing with terminators: give framing="
+            )
+        if self.has_frames:
+            return
+        given = fault.given
+        if fault.kind == "slice" and not given & {"every"} and isinstance(_at(fault), str):
+            raise FaultError(
+                f"slice at={_at(fault)} needs framing=; or give at=BYTE or every=BYTES"
+            )
+        if fault.kind == "coalesce" and "replies" in given:
+            raise FaultError("coalesce replies needs framing=; without it only seconds counts")
+        if fault.kind == "corrupt" and _at(fault) is None:
+            hint = "" if self.transports == {"tcp"} else ", or transport='udp'"
+            raise FaultError(f"corrupt without at needs framing=: give at=BYTE{hint}")
+        if fault.strikes_requests and fault.match is not None and fault.match.literal is None:
+            raise FaultError(
+                "a regular expression or a predicate cannot be decided before the request's end:"
+                " give framing=, or match a substring"
+            )
+        if fault.reply_match is not None and fault.reply_match.literal is None:
+            raise FaultError(
+                "without a framing reply_match must be a substring: the end of a reply is not known"
+            )
+
+
+#: A portal, whatever serves it.
+PORTAL = Place(name="portal", is_esps=True, has_server=False, has_frames=True, has_terminators=True)
+
+
+def _at(fault: Fault) -> object:
+    return fault.parameters["at"]
+
+
+def _only(transports: frozenset[str]) -> str:
+    return " and ".join(sorted(transport.upper() for transport in transports))

@@ -1,0 +1,186 @@
+"""Checks of selectors and parameters: what a test, a file or a command line may give a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS, FaultType, suggestion
+from esps_portal.faults.matching import Match
+from esps_portal.faults.parameters import FaultError
+from esps_portal.protocol import grammar
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+# They select units: a fault of a whole connection, or of a moment, has none of them.
+_OF_UNITS = ("service", "request", "reply", "match", "reply_match")
+
+
+def check_key(kind: str, fault_type: FaultType, key: str) -> None:
+    """Check that a fault has such a parameter or selector."""
+    allowed = dict.fromkeys((*fault_type.parameters, *fault_type.selectors))
+    if key in allowed:
+        return
+    if key in SELECTORS:
+        raise FaultError(f"fault {kind!r} strikes before any request: it has no {key}")
+    raise FaultError(f"fault {kind!r} has no parameter {key!r}; {suggestion(key, allowed)}")
+
+
+def check_together(kind: str, fault_type: FaultType, options: Mapping[str, object]) -> None:
+    """Check selectors that depend on each other, or on the type of the fault."""
+    given = {key for key, value in options.items() if value is not None}
+    _check_when(kind, fault_type, options, given)
+    _check_transport(options.get("transport"), kind, fault_type)
+    _check_to(kind, options, given)
+    _check_unit(options, given)
+    if given & {"offset", "unit", "age"} and "tcp" not in fault_type.transports:
+        key = min(given & {"offset", "unit", "age"})
+        raise FaultError(f"{key} is for connections; {works_over(kind)}")
+    if given >= {"at", "every"}:
+        raise FaultError(f"fault {kind!r} takes either at or every, not both")
+
+
+def _check_when(
+    kind: str, fault_type: FaultType, options: Mapping[str, object], given: set[str]
+) -> None:
+    when = options.get("when", "after")
+    if when not in ("before", "after"):
+        raise FaultError(f"when must be 'before' or 'after', got {when!r}")
+    if when == "after":
+        return
+    if not fault_type.allows_before:
+        raise FaultError(f"fault {kind!r} needs a reply: when must be 'after', got 'before'")
+    for key in ("reply", "reply_match"):
+        if key in given:
+            raise FaultError(f"with when='before' there is no reply: leave out {key}")
+
+
+def _check_transport(transport: object, kind: str, fault_type: FaultType) -> None:
+    if transport is None:
+        return
+    if transport not in ("tcp", "udp"):
+        raise FaultError(f"transport must be 'tcp' or 'udp', got {transport!r}")
+    if transport not in fault_type.transports:
+        raise FaultError(works_over(kind))
+
+
+def _check_to(kind: str, options: Mapping[str, object], given: set[str]) -> None:
+    to = options.get("to")
+    if to not in (None, "client", "server"):
+        raise FaultError(f"to must be 'client' or 'server', got {to!r}")
+    if to is not None and kind == "deaf":
+        raise FaultError("fault 'deaf' is about what the client sends: it has no to")
+    if to != "server":
+        return
+    for key in ("when", "reply", "reply_match"):
+        if key in given:
+            raise FaultError(f"to='server' strikes the request itself: leave out {key}")
+
+
+def _check_unit(options: Mapping[str, object], given: set[str]) -> None:
+    unit = options.get("unit")
+    if unit not in (None, "connection"):
+        raise FaultError(f"unit must be 'connection', got {unit!r}: leave it out for replies")
+    if unit is None:
+        return
+    for key in (*_OF_UNITS, "when"):
+        if key in given:
+            raise FaultError(f"{key} selects replies: leave out either it or unit='connection'")
+
+
+def selects_units(options: Mapping[str, object]) -> bool:
+    """Whether a selector is given that only a unit can match."""
+    return any(options.get(key) is not None for key in _OF_UNITS)
+
+
+def works_over(kind: str) -> str:
+    """Return a sentence that says over which transport a fault works."""
+    (transport,) = FAULT_TYPES[kind].transports
+    return f"fault {kind!r} works over {transport.upper()} only"
+
+
+def check_chance(chance: object, seed: object, fault_type: FaultType, *, is_random: bool) -> None:
+    """Check a probability, and a seed: of that, of jitter, or of the fault's own bytes."""
+    if seed is not None and type(seed) is not int:
+        raise FaultError(f"seed must be an integer, got {seed!r}")
+    if seed is not None and not is_random and "seed" not in fault_type.parameters:
+        raise FaultError("seed needs chance, or jitter")
+    if chance is not None and (
+        isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 < chance <= 1
+    ):
+        raise FaultError(f"chance must be greater than 0 and at most 1, got {chance!r}")
+
+
+def checked_service(service: object) -> str | None:
+    """Return a service selector, checked."""
+    if service is not None and not (
+        isinstance(service, str) and grammar.NAME.fullmatch(service.encode("utf-8", "replace"))
+    ):
+        raise FaultError(f"service must be a name (a-z, then a-z 0-9 - . _), got {service!r}")
+    return service
+
+
+def checked_times(times: object) -> int | None:
+    """Return how often a fault may strike, checked."""
+    if times is None:
+        return None
+    if type(times) is not int or times < 1:
+        raise FaultError(f"times must be a positive integer, got {times!r}")
+    return times
+
+
+def checked_numbers(name: str, numbers: object, *, minimum: int = 1) -> frozenset[int] | None:
+    """Return the numbers of a selector: one integer, or several."""
+    if numbers is None:
+        return None
+    found = numbers if isinstance(numbers, list | tuple | set | frozenset | range) else [numbers]
+    if not found or any(type(number) is not int or number < minimum for number in found):
+        integer = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
+        raise FaultError(f"{name} must be {integer} or several, got {numbers!r}")
+    return frozenset(found)
+
+
+def checked_offset(offset: object) -> int:
+    """Return how many bytes of a unit pass before a fault, checked."""
+    if offset is None:
+        return 0
+    if type(offset) is not int or offset < 0:
+        raise FaultError(f"offset must be a number of bytes, 0 or more, got {offset!r}")
+    return offset
+
+
+def checked_age(age: object) -> float | None:
+    """Return the age of a connection in seconds, checked."""
+    if age is None:
+        return None
+    if isinstance(age, bool) or not isinstance(age, int | float) or not 0 <= age < float("inf"):
+        raise FaultError(f"age must be a number of seconds, 0 or more, got {age!r}")
+    return float(age)
+
+
+def checked_match(name: str, match: object) -> Match | None:
+    """Return a selector of bytes."""
+    if match is None:
+        return None
+    try:
+        return Match.of(name, match)
+    except ValueError as error:
+        raise FaultError(str(error)) from error
+
+
+def checked_parameters(
+    kind: str, fault_type: FaultType, given: Mapping[str, object]
+) -> dict[str, Any]:
+    """Return the parameters, checked, with the defaults of those that are not given."""
+    values: dict[str, Any] = {}
+    for name, parameter in fault_type.parameters.items():
+        value = given.get(name, parameter.default)
+        if value is None and not parameter.is_optional:
+            raise FaultError(f"fault {kind!r} needs {name}")
+        if value is not None and not parameter.accepts(value):
+            raise FaultError(f"fault {kind!r}: {name} must be {parameter}, got {value!r}")
+        values[name] = value
+    if "jitter" in values and not (values["seconds"] or values["jitter"]):
+        raise FaultError(f"{kind}: seconds or jitter must be greater than 0")
+    return values

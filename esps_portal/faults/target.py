@@ -1,0 +1,88 @@
+"""What a fault may strike, and why it did not."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Hashable
+
+import attrs
+
+from esps_portal.journal.records import RecordedCall, RecordedConnection, RecordedExchange
+
+
+class Stage(enum.Enum):
+    """Which part of an exchange is decided on."""
+
+    #: A request that is known as a whole, and its reply: both are decided on at once.
+    WHOLE = "a request with its reply"
+    REQUEST = "what the client says"
+    REPLY = "what the server says"
+    CONNECTION = "a connection, as it is accepted"
+    AGE = "a connection that has reached an age"
+
+
+@attrs.frozen(eq=False)
+class FaultTarget:
+    """A request, its reply, or a connection as it is accepted.
+
+    Attributes:
+        connection: identifies the connection; over UDP the client's address does.
+        service: the service that is called; ``None`` if the request calls none.
+        record: the journal's record, for a report.
+        said: what the client said, as far as it is known.
+        number: of its exchange on the connection; 0 is what the server says first.
+        age: of the connection, in seconds.
+        order: counts what came to a server, so that a fault strikes only what came after it was
+            placed; 0: it did.
+        counted: the number that each fault gave to the request of this exchange.
+    """
+
+    transport: str
+    connection: Hashable
+    service: bytes | None = None
+    record: RecordedCall | RecordedConnection | RecordedExchange | None = None
+    stage: Stage = Stage.WHOLE
+    said: bytes = b""
+    number: int = 1
+    age: float = 0.0
+    order: int = 0
+    counted: dict[object, int] = attrs.field(factory=dict, repr=False)
+
+    @property
+    def is_connection(self) -> bool:
+        """Whether it is a connection, not a request or a reply."""
+        return self.stage in (Stage.CONNECTION, Stage.AGE)
+
+
+class MissReason(enum.IntEnum):
+    """Why a fault did not strike a target, in the order of the checks: the higher, the nearer."""
+
+    TRANSPORT = 1
+    SERVICE = 2
+    MATCH = 3
+    CONNECTION = 4
+    AGE = 5
+    REQUEST = 6
+    REPLY = 7
+    #: An earlier fault claimed the target.
+    CLAIMED = 8
+    #: The fault claimed it, and no reply was sent that it could change.
+    NO_REPLY = 9
+    REPLY_MATCH = 10
+    #: The fault changes nothing in that reply.
+    NO_CHANGE = 11
+
+
+@attrs.frozen
+class NearMiss:
+    """A target that a fault did not strike, and why.
+
+    Attributes:
+        connection_number: as the fault counts connections; 0 where it does not.
+        reply_size: of a reply that it does not change, in bytes.
+    """
+
+    reason: MissReason
+    target: FaultTarget
+    connection_number: int = 0
+    reply_size: int = 0

@@ -1,0 +1,53 @@
+"""Collects the bytes of each side of an exchange into units, for those who record them.
+
+A unit is known to have ended once the other side speaks, or the exchange ends; until then a long
+one is passed on in parts, so that memory stays bounded and a recording has every byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from esps_portal.journal.records import MAX_SIDE, RecordedExchange, RecordedUnit
+
+
+@attrs.define
+class _Unit:
+    sender: str
+    at: float
+    data: bytearray
+
+
+class UnitCollector:
+    """Collects units.
+
+    Args:
+        emit: called with each unit, or part of one, and the time when its first byte was read.
+    """
+
+    def __init__(self, emit: Callable[[RecordedUnit, float], None]) -> None:
+        self._emit = emit
+        self._units: dict[RecordedExchange, _Unit] = {}
+
+    def add(self, exchange: RecordedExchange, sender: str, data: bytes, at: float) -> None:
+        """Add bytes of one side."""
+        unit = self._units.get(exchange)
+        if unit is not None and unit.sender != sender:
+            self.end(exchange, at)
+            unit = None
+        if unit is None:
+            unit = self._units[exchange] = _Unit(sender, at, bytearray())
+        unit.data += data
+        while len(unit.data) > MAX_SIDE:
+            part = bytes(unit.data[:MAX_SIDE])
+            del unit.data[:MAX_SIDE]
+            self._emit(RecordedUnit(exchange, sender, part, continues=True), unit.at)
+            unit.at = at
+
+    def end(self, exchange: RecordedExchange, at: float) -> None:  # noqa: ARG002 - like `add`
+        """End the unit that is being collected, if there is one."""
+        unit = self._units.pop(exchange, None)
+        if unit is not None:
+            self._emit(RecordedUnit(exchange, unit.sender, bytes(unit.data)), unit.at)
