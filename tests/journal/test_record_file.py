@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from esps_portal.journal.append_file import CannotRecordError
 from esps_portal.journal.journal import Journal
-from esps_portal.journal.record_file import CannotRecordError, RecordFile
+from esps_portal.journal.record_file import RecordFile
 from esps_portal.journal.recording import read_recording
 from esps_portal.journal.records import REPLIED
 from esps_portal.protocol.messages import readable_request
