@@ -25,7 +25,7 @@ _log = logging.getLogger("esps_portal")
 
 
 class CannotRecordError(OSError):
-    """A file cannot be recorded to: it cannot be written, or is no recording.
+    """A file cannot be recorded to: it cannot be written, or holds something else.
 
     Attributes:
         path: the file.
@@ -53,7 +53,8 @@ class AppendFile:
     """A file that is locked and open for appending.
 
     Args:
-        path: a new file, one to continue, or a device or pipe.
+        path: a new file, one to continue, or a device or pipe. Only its owner can read a new file,
+            for what is recorded may hold passwords.
         kind: what the file is, for the message that it has ended: ``recording``.
         prepare: takes the descriptor and the size in bytes (0 for a device or pipe), cuts off an
             incomplete end, and returns the bytes to write first. It raises `UnsuitableFileError`
@@ -69,7 +70,7 @@ class AppendFile:
         # Non-blocking: opening a pipe without a reader would hang.
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            self._file = os.open(path, flags, 0o666)
+            self._file = os.open(path, flags, 0o600)
         except OSError as error:
             raise CannotRecordError(path, _reason(error)) from error
         try:
