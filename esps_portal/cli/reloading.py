@@ -40,7 +40,7 @@ def reload_all(reloads: Sequence[Reload], events: Events | None) -> None:
 
 def reopen_record(record: RecordFile) -> str:
     """Record to a new file, if the old one was renamed or removed."""
-    from esps_portal.journal.record_file import CannotRecordError  # noqa: PLC0415 - help must not wait
+    from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415 - help must not wait
 
     try:
         record.reopen()

@@ -317,7 +317,8 @@ class ScriptedServer:
 
 def open_record(path: Path) -> RecordFile:
     """Open the file to record to; if that fails, print an error and exit 1."""
-    from esps_portal.journal.record_file import CannotRecordError, RecordFile  # noqa: PLC0415
+    from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415
+    from esps_portal.journal.record_file import RecordFile  # noqa: PLC0415
     from esps_portal.product import PRODUCT  # noqa: PLC0415 - help must not wait for it
 
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from esps_portal.faults.parameters import FaultError as FaultError
-    from esps_portal.journal.record_file import CannotRecordError as CannotRecordError
+    from esps_portal.journal.append_file import CannotRecordError as CannotRecordError
     from esps_portal.journal.recording import RecordingError as RecordingError
     from esps_portal.journal.records import Entry as Entry
     from esps_portal.journal.records import RecordedCall as RecordedCall
@@ -45,7 +45,7 @@ else:
             "ANY": "mock.matching",
             "ANY_ARGS": "mock.matching",
             "CannotBindError": "net.bind",
-            "CannotRecordError": "journal.record_file",
+            "CannotRecordError": "journal.append_file",
             "Entry": "journal.records",
             "FaultError": "faults.parameters",
             "FaultName": "testing.fault_overloads",

@@ -54,8 +54,8 @@ PURE_IMPORTS = {"attrs", *(f"esps_portal.{room}" for room in ("protocol", "trace
 )
 # Modules that wait, with trio: built-in services, and a stub.
 WAITING_MODULES = {"builtin.py", "builtin_async.py", "stub_call.py"}
-# Modules that write a file: a recording.
-WRITING_MODULES = {"record_file.py"}
+# Modules that write a file.
+WRITING_MODULES = {"append_file.py", "pcap_file.py", "record_file.py"}
 
 
 def imported(source: str, package: str) -> Iterator[str]:

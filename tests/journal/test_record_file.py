@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
-import resource
-from collections.abc import Iterator
+import stat
 from pathlib import Path
 
 import pytest
 
+from esps_portal.journal.append_file import CannotRecordError
 from esps_portal.journal.journal import Journal
-from esps_portal.journal.record_file import CannotRecordError, RecordFile
+from esps_portal.journal.record_file import RecordFile
 from esps_portal.journal.recording import read_recording
 from esps_portal.journal.records import REPLIED
 from esps_portal.protocol.messages import readable_request
+from tests.journal.files import largest_file
 
 
 def record(path: Path, *answers: bytes) -> None:
@@ -46,6 +46,16 @@ def test_a_new_file(tmp_path: Path) -> None:
     assert (began["event"], began["product"], began["format"]) == ("began", "test/1", 1)
     assert began["time"].endswith("Z")
     assert answers(path) == [b"1", b"2"]
+
+
+def test_only_its_owner_can_read_a_new_file(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    before = os.umask(0)
+    try:
+        record(path, b"1")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_recording_is_continued(tmp_path: Path) -> None:
@@ -101,17 +111,6 @@ def test_an_unusable_path_is_refused_at_once(path: str, message: str) -> None:
         RecordFile(Path(path), "test/1")
     assert str(raised.value).startswith(message)
     assert sorted(Path("/proc/self/fd").iterdir()) == before
-
-
-@contextlib.contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Limit the size of every file that this process writes, pytest's report included."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_full_disk_ends_the_recording_only(

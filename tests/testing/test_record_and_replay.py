@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from esps_portal import blocking
-from esps_portal.journal.record_file import CannotRecordError
+from esps_portal.journal.append_file import CannotRecordError
 from esps_portal.journal.recording import RecordingError
 from esps_portal.testing import serve_in_thread
 

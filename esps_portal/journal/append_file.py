@@ -1,0 +1,140 @@
+"""A file that one process appends to, for as long as that works.
+
+It is opened with O_APPEND, and what belongs together is one ``write``: a process that is killed
+leaves complete entries, and at most one incomplete entry at the end. An error of the file never
+harms the portal: it is logged, once, and nothing is written after it, so that no entry is missing
+in between. What an entry is, and whether a file may be continued, is its owner's to say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+_log = logging.getLogger("esps_portal")
+
+
+class CannotRecordError(OSError):
+    """A file cannot be recorded to: it cannot be written, or holds something else.
+
+    Attributes:
+        path: the file.
+        message: the reason.
+    """
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+        self.message = message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # OSError's own passes one argument to the constructor.
+        return type(self), (self.path, self.message), self.__dict__
+
+    def __str__(self) -> str:
+        return f"cannot record to {self.path}: {self.message}"
+
+
+class UnsuitableFileError(Exception):
+    """The file holds something else; the message says what it is not."""
+
+
+class AppendFile:
+    """A file that is locked and open for appending.
+
+    Args:
+        path: a new file, one to continue, or a device or pipe. Only its owner can read a new file,
+            for what is recorded may hold passwords.
+        kind: what the file is, for the message that it has ended: ``recording``.
+        prepare: takes the descriptor and the size in bytes (0 for a device or pipe), cuts off an
+            incomplete end, and returns the bytes to write first. It raises `UnsuitableFileError`
+            for a file that must not be continued.
+
+    Raises:
+        CannotRecordError: the file cannot be opened, locked or written, or is unsuitable.
+    """
+
+    def __init__(self, path: Path, kind: str, prepare: Callable[[int, int], bytes]) -> None:
+        self.path = path
+        self._kind = kind
+        # Non-blocking: opening a pipe without a reader would hang.
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            self._file = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise CannotRecordError(path, _reason(error)) from error
+        try:
+            self._begin(prepare)
+        except OSError as error:
+            self.close()
+            if isinstance(error, CannotRecordError):
+                raise
+            raise CannotRecordError(path, _reason(error)) from error
+
+    def _begin(self, prepare: Callable[[int, int], bytes]) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotRecordError(self.path, "another process is recording to it") from None
+        try:
+            first = prepare(self._file, self.size)
+        except UnsuitableFileError as error:
+            raise CannotRecordError(self.path, str(error)) from None
+        _write(self._file, first)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open: neither closed nor ended by an error."""
+        return self._file >= 0
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether it is open, and the path still leads to it."""
+        if self._file < 0:
+            return False
+        with contextlib.suppress(OSError):
+            return os.path.samestat(os.fstat(self._file), self.path.stat())
+        return False
+
+    @property
+    def size(self) -> int:
+        """The size of the open file in bytes; 0 for a device or a pipe."""
+        status = os.fstat(self._file)
+        return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+    def write(self, data: bytes) -> None:
+        """Append bytes. If that fails, log the error and close the file."""
+        if self._file < 0:
+            return
+        try:
+            _write(self._file, data)
+        except OSError as error:
+            _log.error("the %s to %s has ended: %s", self._kind, self.path, _reason(error))
+            self.close()
+
+    def close(self) -> None:
+        """Close the file; later writes do nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def _write(file: int, data: bytes) -> None:
+    rest = data[os.write(file, data) :]
+    # A short write: the disk is full or a limit is reached; the next write says which.
+    if rest and os.write(file, rest) < len(rest):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno or 0)
