@@ -25,6 +25,7 @@ The rooms, from the ground up; none imports from above:
 - `protocol`: what ESPS/1 is. No clock, no socket, no trio.
 - `services`, `journal`, `faults`, `mock`: what answers, what happened, what goes wrong, what a test
   scripts. They decide, and perform nothing.
+- `framings`: bytes of any protocol to frames and back. No clock, no socket, no trio.
 - `net`: bytes and datagrams over trio. Knows no ESPS/1.
 - `server`, `proxy`, `client`: built on both, without knowing each other; `control`, `inspection`.
 - `testing`, `cli`: the pytest plugin and the portals of tests; the command.

@@ -1,4 +1,4 @@
-"""Portals for test suites: in a thread, inside trio, in memory; and the pytest plugin.
+"""Portals for test suites: in a thread, inside trio, in memory; framings; and the pytest plugin.
 
 Each name is imported when it is first used, so that a suite that has the plugin and does not use
 it does not wait for trio.
@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from esps_portal.faults.parameters import FaultError as FaultError
+    from esps_portal.framings.delimiters import delimited as delimited
+    from esps_portal.framings.delimiters import lines as lines
+    from esps_portal.framings.framing import Framing as Framing
+    from esps_portal.framings.framing import FramingError as FramingError
+    from esps_portal.framings.patterns import matching as matching
+    from esps_portal.framings.sizes import fixed as fixed
+    from esps_portal.framings.sizes import length_prefixed as length_prefixed
+    from esps_portal.framings.transport_ends import datagrams as datagrams
+    from esps_portal.framings.transport_ends import until_close as until_close
     from esps_portal.journal.append_file import CannotRecordError as CannotRecordError
     from esps_portal.journal.recording import RecordingError as RecordingError
     from esps_portal.journal.records import Entry as Entry
@@ -49,6 +58,8 @@ else:
             "Entry": "journal.records",
             "FaultError": "faults.parameters",
             "FaultName": "testing.fault_overloads",
+            "Framing": "framings.framing",
+            "FramingError": "framings.framing",
             "MemoryPortal": "testing.memory",
             "NotCalledError": "testing.call_wait",
             "NotStruckError": "testing.handles",
@@ -66,8 +77,15 @@ else:
             "Stub": "mock.stubs",
             "StubError": "mock.stubs",
             "VerificationError": "testing.review",
+            "datagrams": "framings.transport_ends",
+            "delimited": "framings.delimiters",
+            "fixed": "framings.sizes",
+            "length_prefixed": "framings.sizes",
+            "lines": "framings.delimiters",
+            "matching": "framings.patterns",
             "open_memory_portal": "testing.memory",
             "open_portal": "testing.trio_portal",
             "serve_in_thread": "testing.threaded",
+            "until_close": "framings.transport_ends",
         },
     )

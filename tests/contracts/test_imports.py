@@ -47,11 +47,13 @@ STANDARD_LIBRARY = set(sys.stdlib_module_names)
 PROTOCOL_IMPORTS = {"attrs", "esps_portal.protocol", "esps_portal.tracebacks"} | (
     STANDARD_LIBRARY - IO_MODULES - CLOCK_AND_RANDOM
 )
+FRAMING_IMPORTS = PROTOCOL_IMPORTS - {"esps_portal.protocol"} | {"esps_portal.framings"}
 # Which of these may import which others is in the layers' contract.
 PURE = ("services", "faults", "journal", "mock")
-PURE_IMPORTS = {"attrs", *(f"esps_portal.{room}" for room in ("protocol", "tracebacks", *PURE))} | (
-    STANDARD_LIBRARY - IO_MODULES
-)
+PURE_IMPORTS = {
+    "attrs",
+    *(f"esps_portal.{room}" for room in ("protocol", "framings", "tracebacks", *PURE)),
+} | (STANDARD_LIBRARY - IO_MODULES)
 # Modules that wait, with trio: built-in services, and a stub.
 WAITING_MODULES = {"builtin.py", "builtin_async.py", "stub_call.py"}
 # Modules that write a file.
@@ -85,13 +87,15 @@ def allowed_imports(module: Path) -> set[str]:
     layer, *below = module.relative_to(PACKAGE).parts
     if layer == "protocol":
         return PROTOCOL_IMPORTS
+    if layer == "framings":
+        return FRAMING_IMPORTS
     if below[-1] in WRITING_MODULES:
         return PURE_IMPORTS | IO_MODULES
     return PURE_IMPORTS | {"trio"} if below[-1] in WAITING_MODULES else PURE_IMPORTS
 
 
 INNER_MODULES = sorted(
-    module for room in ("protocol", *PURE) for module in PACKAGE.glob(f"{room}/**/*.py")
+    module for room in ("protocol", "framings", *PURE) for module in PACKAGE.glob(f"{room}/**/*.py")
 )
 
 
@@ -119,6 +123,19 @@ def test_inner_modules_import_only_what_their_layer_may(module: Path) -> None:
 )
 def test_a_forbidden_import_of_the_protocol_is_found(source: str, forbidden: str) -> None:
     assert forbidden_imports(source, "esps_portal.protocol", PROTOCOL_IMPORTS) == {forbidden}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time",
+        "import trio",
+        "from esps_portal.protocol import grammar",
+        "from ..protocol.escape import visible",
+    ],
+)
+def test_framings_know_no_clock_no_task_and_no_esps(source: str) -> None:
+    assert forbidden_imports(source, "esps_portal.framings", FRAMING_IMPORTS)
 
 
 @pytest.mark.parametrize(

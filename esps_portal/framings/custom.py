@@ -1,0 +1,137 @@
+"""Reads frames with a user's own framing, of which only ``split`` and ``join`` are known.
+
+``split`` gives the frames, and not which bytes were theirs. So it is asked about longer and longer
+starts of the bytes, until one has a frame: the shortest such start ends with the frame's last byte,
+however the bytes came. What it returns is checked, for a test must not go on with bytes that were
+lost or made up.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from esps_portal.framings.framing import Frame, Framing, FramingError, shown
+
+
+def checked_framing(framing: object) -> Framing:
+    """Return an object that has ``split`` and ``join``.
+
+    Raises:
+        FramingError: it has not.
+    """
+    found: Any = framing
+    has_both = all(callable(getattr(found, name, None)) for name in ("split", "join"))
+    # Text and bytes have methods of these names too.
+    if not has_both or isinstance(found, type | str | bytes | bytearray):
+        raise FramingError(f"a framing is an object with the methods split and join, got {found!r}")
+    return cast("Framing", found)
+
+
+class CustomReader:
+    """Finds the next frames of a user's framing.
+
+    Args:
+        framing: it is called with `bytes` only.
+        max_frame: in bytes; no longer start is asked about.
+    """
+
+    __slots__ = ("_framing", "_known", "_max_frame")
+
+    def __init__(self, framing: Framing, max_frame: int) -> None:
+        self._framing = framing
+        self._max_frame = max_frame
+        # The first so many bytes hold no whole frame.
+        self._known = 0
+
+    def read(self, buffer: bytearray, start: int) -> list[Frame]:
+        """Return the next frame, or those that end with the same byte; none if none is whole.
+
+        Raises:
+            FramingError: the framing misbehaves.
+        """
+        available = bytes(buffer[start : start + self._max_frame])
+        size = self._shortest(available)
+        if size is None:
+            self._known = max(self._known, len(available))
+            return []
+        self._known = 0
+        data = available[:size]
+        payloads, rest = self._split(data)
+        consumed = data[: len(data) - len(rest)]
+        if not consumed:
+            raise FramingError(f"split() of {self._framing!r} found a frame that takes no bytes")
+        return self._divide(payloads, consumed)
+
+    def _shortest(self, data: bytes) -> int | None:
+        """Return the size of the shortest start of ``data`` that holds a frame.
+
+        The starts grow by doubled steps, then the last step is halved: a chunk with a thousand
+        frames costs a few calls for each, and one byte more costs one call.
+        """
+        none, step = self._known, 1
+        while none < len(data):
+            size = min(none + step, len(data))
+            if self._split(data[:size])[0]:
+                break
+            none, step = size, 2 * step
+        else:
+            return None
+        while size - none > 1:
+            middle = (none + size) // 2
+            if self._split(data[:middle])[0]:
+                size = middle
+            else:
+                none = middle
+        return size
+
+    def _divide(self, payloads: list[bytes], consumed: bytes) -> list[Frame]:
+        if len(payloads) == 1:
+            return [Frame(payloads[0], consumed)]
+        # One byte has ended several frames.
+        wires = [self._join(payload) for payload in payloads]
+        if b"".join(wires) != consumed:
+            # Nobody can tell whose bytes they are. They pass once, with the first.
+            wires = [consumed, *[b""] * (len(payloads) - 1)]
+        return [Frame(payload, wire) for payload, wire in zip(payloads, wires, strict=True)]
+
+    def _join(self, payload: bytes) -> bytes:
+        try:
+            return bytes(self._framing.join(payload))
+        except Exception as error:
+            raise FramingError(f"join() of {self._framing!r} raised {error!r}") from error
+
+    def _split(self, data: bytes) -> tuple[list[bytes], bytes]:
+        try:
+            found: object = self._framing.split(data)
+        except FramingError:
+            raise
+        except Exception as error:
+            raise FramingError(f"split() of {self._framing!r} raised {error!r}") from error
+        try:
+            frames, rest = _checked_result(found)
+        except FramingError as error:
+            raise FramingError(f"split() of {self._framing!r} {error}") from None
+        if not data.endswith(rest):
+            raise FramingError(
+                f"split() of {self._framing!r} returned a rest that is not the end of the bytes: "
+                f"{shown(rest)}"
+            )
+        return frames, rest
+
+
+def _checked_result(found: object) -> tuple[list[bytes], bytes]:
+    match found:
+        case (list() | tuple() as frames, bytes() | bytearray() | memoryview() as rest):
+            pass
+        case _:
+            raise FramingError(f"must return a list of frames and the rest, got {_kind(found)}")
+    for frame in frames:
+        if not isinstance(frame, bytes | bytearray | memoryview):
+            raise FramingError(f"must return frames of bytes, got {_kind(frame)}")
+    return [bytes(frame) for frame in frames], bytes(rest)
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"a tuple of {', '.join(type(item).__name__ for item in value) or 'nothing'}"
+    return type(value).__name__
