@@ -17,12 +17,17 @@ from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, OK, Reply, Request, error_reply
 from esps_portal.protocol.registry import VERSION, argument_count_error
-from esps_portal.services.replies import first_error, ok_reply, service_error_reply, sync_outcome
+from esps_portal.services.replies import (
+    first_error,
+    ok_reply,
+    result_error,
+    service_error_reply,
+    sync_outcome,
+)
 from esps_portal.services.service import (
     Caller,
     CloseAfter,
     Declaration,
-    ResultError,
     Service,
     data_to_args,
 )
@@ -247,8 +252,8 @@ class Portal:
         """Count and log the exception of a service that is being handled; return its reply."""
         self.statistics.failed += 1
         self.on_service_failure(service)
-        error = sys.exception()
-        if isinstance(error, ResultError):  # its traceback shows our code, not the service's
+        error = result_error(sys.exception())
+        if error is not None:  # its traceback shows our code, not the service's
             _log.error("service %s failed: %s", service.name, error)
         else:
             _log.exception("service %s failed", service.name)
