@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 _NOT_FOUND, _NOT_EXECUTABLE, _BY_SIGNAL = 127, 126, 128
 
 
+def _fail_for_address(_: click.Context, __: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise click.UsageError(
+            "run chooses a free port of 127.0.0.1, and CMD gets it as ESPS_PORTAL_PORT;"
+            " for a given one use serve"
+        )
+
+
 @click.command("run", context_settings={"allow_interspersed_args": False})
 @script_options
 @click.option(
@@ -31,6 +39,7 @@ _NOT_FOUND, _NOT_EXECUTABLE, _BY_SIGNAL = 127, 126, 128
     help="Print unexpected calls, unused stubs and faults that never struck; if there are any and"
     " CMD exited 0, exit 1.",
 )
+@click.option("-p", "--port", "--host", hidden=True, expose_value=False, callback=_fail_for_address)
 @click.argument(
     "command",
     metavar="CMD...",
