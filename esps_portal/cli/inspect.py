@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import attrs
 import click
 
 from esps_portal.cli.options import HostType, Seconds, TargetType
-from esps_portal.cli.output import require_stdout
+from esps_portal.cli.output import print_json, require_stdout, terminal_width
 from esps_portal.protocol.registry import PORT
 from esps_portal.protocol.urls import PortalURL
 
@@ -103,7 +102,10 @@ def inspect_command(  # noqa: PLR0913 - click hands every option over as a param
         UnknownHostError,
         inspect_port,
     )
-    from esps_portal.inspection.text_report import format_report  # noqa: PLC0415 - the same
+    from esps_portal.inspection.text_report import (  # noqa: PLC0415 - the same
+        DEFAULT_WIDTH,
+        format_report,
+    )
 
     require_stdout()
     place = _named_place(target, url, port, host)
@@ -111,9 +113,11 @@ def inspect_command(  # noqa: PLR0913 - click hands every option over as a param
         report = inspect_port(place.port, place.host, timeout)
     except UnknownHostError as error:
         raise click.BadParameter(str(error), param_hint=f"'{place.named_by}'") from error
-    # JSON is ASCII here: a command line may contain surrogates, which UTF-8 cannot encode.
-    lines = [json.dumps(report.as_json())] if as_json else format_report(report)
-    click.echo("\n".join(lines))
+    if as_json:
+        # JSON is ASCII here: a command line may contain surrogates, which UTF-8 cannot encode.
+        print_json(report.as_json())
+    else:
+        click.echo("\n".join(format_report(report, terminal_width() or DEFAULT_WIDTH)))
     raise click.exceptions.Exit(0 if report.in_use else 1)
 
 

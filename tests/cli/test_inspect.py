@@ -138,6 +138,16 @@ def test_bad_usage_exits_2_with_one_line(arguments: list[str]) -> None:
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("columns", [40, 60])
+def test_it_is_as_wide_as_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("esps_portal.cli.output.is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with udp_server(pong) as port:
+        lines = run(str(port)).output.splitlines()
+    widest = max(len(line) for line in lines if len(line.split()) > 1)
+    assert 0.75 * columns < widest <= columns
+
+
 def test_help_explains_the_exit_codes() -> None:
     result = run("--help")
     assert result.exit_code == 0
