@@ -129,7 +129,8 @@ def timed_out(portal: PortalClient | None, url: str, timeout: float) -> TimedOut
     """
     if portal is None:
         return TimedOutError(f"no greeting from {url} in {timeout:g} s")
-    return TimedOutError(f"no reply in {timeout:g} s", portal.rejected)
+    message = f"no reply in {timeout:g} s"
+    return TimedOutError(message, portal.rejected, unfinished=portal.unfinished)
 
 
 def run_client(main: Callable[[], Awaitable[None]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -84,6 +85,34 @@ def test_a_portal_that_closes_has_no_hint() -> None:
 
 
 @COMMANDS
+def test_a_reply_that_is_cut_off_is_quoted(command: list[str]) -> None:
+    with tcp_server(f"{GREETING}c1 OK hel\x1b[2J") as url:
+        code, _, err = run(*command, "--url", url)
+    message = 'the portal ended the connection within a line: "c1 OK hel\\x1b[2J"'
+    assert (code, err) == (1, f"esps-portal: {message}\n")
+
+
+@COMMANDS
+def test_a_reply_that_stops_is_quoted(command: list[str]) -> None:
+    ended = threading.Event()
+
+    def serve() -> None:
+        with server.accept()[0] as stream:
+            stream.sendall(f"{GREETING}c1 OK hel\x1b[2J".encode())
+            ended.wait(30)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        where = "{}:{}".format(*server.getsockname())
+        code, _, err = run(*command[:1], "-W", "0.5", "--url", where, *command[1:])
+        ended.set()
+        thread.join()
+    message = 'no reply in 0.5 s; received part of a line: "c1 OK hel\\x1b[2J"'
+    assert (code, err) == (1, f"esps-portal: {message}\n")
+
+
+@COMMANDS
 def test_a_udp_server(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     quick = Retransmission(ack_timeout=0.02, max_retransmit=2)
     monkeypatch.setattr(Retransmission, "for_host", lambda _: quick)
@@ -97,6 +126,7 @@ def test_a_udp_server(command: list[str], monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_came_before_the_timeout_is_quoted() -> None:
     class OtherServer:
         rejected = b"\0dns"
+        unfinished = b""
 
     error = timed_out(OtherServer(), "h", 0.5)  # type: ignore[arg-type]  # the only attribute that it reads
     assert str(error) == 'no reply in 0.5 s; received what is not ESPS/1: "\\x00dns"'
