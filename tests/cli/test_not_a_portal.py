@@ -18,6 +18,9 @@ from tests.commands import run
 COMMANDS = pytest.mark.parametrize("command", [["call", "echo"], ["list"], ["ping", "-c", "1"]])
 
 
+SILENT = "; it said nothing, and may expect TLS"
+
+
 def hint(url: str) -> str:
     host, _, port = url.rpartition("://")[2].rpartition(":")
     return f"; to see what it is: esps-portal inspect --host {host} --port {port}\n"
@@ -75,7 +78,28 @@ def test_a_server_that_closes_without_sending(command: list[str]) -> None:
     with tcp_server("") as url:
         code, _, err = run(*command, "--url", url)
     message = "esps-portal: the peer ended the connection without a greeting"
-    assert (code, err) == (1, message + hint(url))
+    assert (code, err) == (1, message + SILENT + hint(url))
+
+
+@COMMANDS
+def test_a_server_that_resets_without_sending(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A TLS server does so when it gets the HELLO: it has read only part of it."""
+    monkeypatch.setattr("esps_portal.client.tcp.HELLO_DELAY", 0.01)
+
+    def serve() -> None:
+        with server.accept()[0] as stream:
+            stream.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = "esps://{}:{}".format(*server.getsockname())
+        code, _, err = run(*command, "--url", url)
+        thread.join()
+    message = "esps-portal: the portal reset: Connection reset by peer"
+    assert (code, err) == (1, message + SILENT + hint(url))
 
 
 def test_a_portal_that_closes_has_no_hint() -> None:
