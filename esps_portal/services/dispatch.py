@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar, Unpack, overload
 
 import attrs
 
+from esps_portal.exports import public_names
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, OK, Reply, Request, error_reply
@@ -169,6 +170,9 @@ class Portal:
     def __repr__(self) -> str:
         names = ", ".join(service.name for service in self._services.values())
         return f"<portal {self.product}; services: {names or 'none'}>"
+
+    def __dir__(self) -> list[str]:
+        return public_names(self)
 
     @property
     def services(self) -> list[Service]:

@@ -49,9 +49,10 @@ PROTOCOL_IMPORTS = {"attrs", "esps_portal.protocol", "esps_portal.tracebacks"} |
 )
 # Which of these may import which others is in the layers' contract.
 PURE = ("services", "faults", "journal", "mock")
-PURE_IMPORTS = {"attrs", *(f"esps_portal.{room}" for room in ("protocol", "tracebacks", *PURE))} | (
-    STANDARD_LIBRARY - IO_MODULES
-)
+PURE_IMPORTS = {
+    "attrs",
+    *(f"esps_portal.{room}" for room in ("exports", "protocol", "tracebacks", *PURE)),
+} | (STANDARD_LIBRARY - IO_MODULES)
 # Modules that wait, with trio: built-in services, and a stub.
 WAITING_MODULES = {"builtin.py", "builtin_async.py", "stub_call.py"}
 # Modules that write a file: a recording.
