@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
 import sys
 import textwrap
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from esps_portal.cli.options import (
     timeout_option,
     url_option,
 )
-from esps_portal.cli.output import escaped, is_terminal, print_json, require_stdout
+from esps_portal.cli.output import escaped, is_terminal, print_json, require_stdout, terminal_width
 from esps_portal.cli.session import Session
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Request
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 # Columns of indentation for a service's summary; fewer on a terminal narrower than _NARROW.
 _INDENT, _NARROW_INDENT, _NARROW = 15, 4, 60
-# Text is never wrapped to fewer columns.
-_MIN_WIDTH = 20
 
 _Row = tuple[bytes, ...]
 #: Prints the arguments of a reply line of kind ``data`` or ``ok``.
@@ -88,9 +85,9 @@ def _description_lines(name: str, flags: str, usage: str, summary: str) -> list[
     In a pipe the summary is one line, for grep.
     """
     head = f"{name:<10} {flags:<3} {usage}".rstrip()
-    if not is_terminal():
+    width = terminal_width()
+    if not width:
         return [head, " " * _INDENT + summary]
-    width = max(_MIN_WIDTH, shutil.get_terminal_size().columns)
     indent = " " * (_NARROW_INDENT if width < _NARROW else _INDENT)
     return [*_wrapped(head, width, "", indent), *_wrapped(summary, width, indent, indent)]
 

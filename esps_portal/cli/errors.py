@@ -52,7 +52,15 @@ def _unknown_option(error: click.ClickException) -> str:
     if not isinstance(error, click.NoSuchOption):
         return ""
     command = error.ctx.command if error.ctx else None
-    has_arguments = command is not None and any(p.nargs == -1 for p in command.params)
+    parameters = command.params if command else []
+    has_arguments = any(parameter.nargs == -1 for parameter in parameters)
     hint = "; put arguments that begin with - after --" if has_arguments else ""
-    suggestion = did_you_mean(sorted(error.possibilities or ()))
+    names = [name for parameter in parameters for name in parameter.opts]
+    suggestion = did_you_mean(sorted(error.possibilities or _long_forms(error.option_name, names)))
     return f"No such option {error.option_name!r}{suggestion}{hint}"
+
+
+def _long_forms(option: str, names: Sequence[str]) -> list[str]:
+    """Return the options that ``-x`` may stand for in other tools: they begin with ``--x``."""
+    is_short = not option.startswith("--")
+    return [name for name in names if is_short and name.startswith(f"-{option.lower()}")]

@@ -66,9 +66,8 @@ class HostType(click.ParamType[str]):
             url = PortalURL.parse(text)
         except ValueError:
             self.fail(f"{text!r} is not a host name or address", param, ctx)
-        port = text.rpartition("]")[2].rpartition(":")[2]
-        with_port = f" --port {url.port}" if port.isdigit() else ""
-        self.fail(f"expected only a host, got {text!r}; write {url.host}{with_port}", param, ctx)
+        instead = f"{url.host}{_port_option(text, url)}"
+        self.fail(f"expected only a host, got {text!r}; write {instead}", param, ctx)
 
 
 def _is_address(text: str) -> bool:
@@ -127,6 +126,48 @@ timeout_option: Option = click.option(
     show_default=True,
     help="Seconds to wait for a reply.",
 )
+
+
+class ServerCommand(click.Command):
+    """A command with --host and --port; for an address without them, its error says what to write.
+
+    Other servers take an address as an argument.
+    """
+
+    allow_extra_args = True
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse them.
+
+        Raises:
+            click.UsageError: there is an argument.
+        """
+        super().parse_args(ctx, args)
+        if ctx.args and not ctx.resilient_parsing:
+            extra = " ".join(ctx.args)
+            hint = _address_options(extra)
+            raise click.UsageError(f"Got unexpected argument {extra!r}{hint}", ctx)
+        return ctx.args
+
+
+def _address_options(text: str) -> str:
+    """Return the hint to give an address as options; empty if it does not look like one."""
+    port = text.removeprefix(":")
+    if port.isascii() and port.isdigit():
+        return f"; write --port {port}"
+    try:
+        url = PortalURL.parse(text)
+    except ValueError:
+        return ""
+    if text.isidentifier() and text != "localhost":
+        return ""  # a word
+    return f"; write --host {url.host}{_port_option(text, url)}"
+
+
+def _port_option(text: str, url: PortalURL) -> str:
+    """Return the option for the port of an address, with a space before it, if it has one."""
+    port = text.rpartition("]")[2].rpartition(":")[2]
+    return f" --port {url.port}" if port.isdigit() and not _is_address(text) else ""
 
 
 def resolve_target(target: str | None, url: str) -> str:

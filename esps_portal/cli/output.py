@@ -13,6 +13,7 @@ import io
 import json
 import os
 import select
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,10 @@ from esps_portal.protocol.escape import visible
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+
+# Text is never wrapped to fewer columns.
+_MIN_WIDTH = 20
 
 
 class CannotWriteError(Exception):
@@ -98,3 +103,8 @@ def print_json(value: object) -> None:
 def is_terminal() -> bool:
     """Whether standard output is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()
+
+
+def terminal_width() -> int:
+    """Return the columns of standard output, but at least 20; 0 if it is not a terminal."""
+    return max(_MIN_WIDTH, shutil.get_terminal_size().columns) if is_terminal() else 0

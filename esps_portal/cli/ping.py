@@ -79,6 +79,7 @@ class PingRun:
 
     Attributes:
         url: the portal's.
+        named_by: the parameter that named it, for a hint.
         count: the number of pings; ``None``: until a signal.
         interval: seconds between the starts of two pings; at most one is running.
         timeout: seconds to wait for a reply; then the ping is lost and its connection closed.
@@ -89,6 +90,7 @@ class PingRun:
     """
 
     url: str
+    named_by: str
     count: int | None
     interval: float
     timeout: float
@@ -155,7 +157,8 @@ class PingRun:
 
     async def _count_loss(self, error: EspsError) -> bool:
         """Count a ping as lost, and close its connection. Return whether to go on."""
-        self.problem = Problem.of(error, self.url, greeted=self._portal is not None)
+        greeted = self._portal is not None
+        self.problem = Problem.of(error, self.url, greeted=greeted, named_by=self.named_by)
         self._print_loss(self.problem)
         await self._disconnect()
         # As in ping(8), a host that is down may come up, but an unknown name ends the run; and so
@@ -248,8 +251,9 @@ def ping_command(  # noqa: PLR0913 - click hands every option over as a paramete
       esps-portal ping -q -i 0 -c 1000 esps+udp://localhost
     """  # noqa: D301 - click needs the character itself before a block that keeps its lines
     require_stdout()
+    named_by = "--url" if target is None else "TARGET"
     url = resolve_target(target, url)
-    pings = PingRun(url, count, interval, timeout, quiet, as_json, Statistics(url))
+    pings = PingRun(url, named_by, count, interval, timeout, quiet, as_json, Statistics(url))
     with contextlib.suppress(click.exceptions.Exit):  # Ctrl-C before its handler was installed
         run_client(pings.until_signalled)
     pings.print_statistics()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from esps_portal.cli.errors import exit_with_error
-from esps_portal.cli.options import TargetType
+from esps_portal.cli.options import ServerCommand, TargetType
 from esps_portal.cli.reloading import Reload, reopen_record
 from esps_portal.cli.script_options import open_record, record_option
 from esps_portal.cli.server_runner import (
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from esps_portal.proxy.serving import ProxyConfig
 
 
-@click.command("proxy")
+@click.command("proxy", cls=ServerCommand)
 @click.option(
     "--upstream",
     type=TargetType(),

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 
 import attrs
 import trio
@@ -16,7 +18,7 @@ import trio
 from esps_portal.cli.access_log import AccessLog
 from esps_portal.cli.events import Events
 from esps_portal.cli.line_writer import LineWriter
-from esps_portal.journal.journal import Journal
+from esps_portal.journal.journal import Journal, Sink
 from esps_portal.journal.journal_json import entry_to_values
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -62,6 +64,8 @@ class Reports:
     has_access_log: bool
     _log: ErrorLog
     _errors: LineWriter
+    # For each writer what removes its sink.
+    _unwatch: dict[Events | LineWriter, Callable[[], None]] = attrs.field(factory=dict)
 
     @classmethod
     def of(cls, log: ErrorLog, *, as_json: bool, access_log: bool | None) -> Reports:
@@ -93,20 +97,32 @@ class Reports:
         journal.start = trio.current_time()
         if self.events is not None and self.has_request_events:
             put = self.events.put
-            journal.sinks.append(lambda entry: put(entry_to_values(entry)))
+            self._add_sink(journal, lambda entry: put(entry_to_values(entry)), self.events)
         if self.has_access_log:
-            journal.sinks.append(AccessLog(self._errors.put, _terminal_width()).write)
+            access_log = AccessLog(self._errors.put, _terminal_width())
+            self._add_sink(journal, access_log.write, self._errors)
+
+    def _add_sink(self, journal: Journal, sink: Sink, writer: Events | LineWriter) -> None:
+        journal.sinks.append(sink)
+        self._unwatch[writer] = partial(journal.sinks.remove, sink)
 
     async def run(self) -> None:
         """Write events and logs until `finish`, or until cancelled."""
         self._log.writer = self._errors
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._errors.run)
+                nursery.start_soon(self._run, self._errors)
                 if self.events is not None:
-                    nursery.start_soon(self.events.run)
+                    nursery.start_soon(self._run, self.events)
         finally:
             self._log.writer = None
+
+    async def _run(self, writer: Events | LineWriter) -> None:
+        await writer.run()
+        # If its reader has gone, the requests to come need not be formatted for it.
+        unwatch = self._unwatch.pop(writer, None)
+        if unwatch is not None:
+            unwatch()
 
     async def finish(self) -> None:
         """Write the event "stopped", and wait at most a second until all is written."""

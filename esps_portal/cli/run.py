@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from esps_portal.cli.completion import complete_file
 from esps_portal.cli.errors import exit_with_error, print_error
+from esps_portal.cli.interrupts import (
+    interrupts_blocked,
+    interrupts_watched,
+    pass_on,
+    start_unblocked,
+)
 from esps_portal.cli.script_options import ScriptedServer, ScriptOptions, script_options
 
 if TYPE_CHECKING:
-    import trio
-
     from esps_portal.faults.fault import Fault
     from esps_portal.server.serving import Listeners
 
 # Exit codes of shells for a command that cannot be run, or that a signal ended
 # (POSIX.1-2017, Shell Command Language, section 2.8.2).
 _NOT_FOUND, _NOT_EXECUTABLE, _BY_SIGNAL = 127, 126, 128
+
+
+def _fail_for_address(_: click.Context, __: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise click.UsageError(
+            "run chooses a free port of 127.0.0.1, and CMD gets it as ESPS_PORTAL_PORT;"
+            " for a given one use serve"
+        )
 
 
 @click.command("run", context_settings={"allow_interspersed_args": False})
@@ -31,6 +47,7 @@ _NOT_FOUND, _NOT_EXECUTABLE, _BY_SIGNAL = 127, 126, 128
     help="Print unexpected calls, unused stubs and faults that never struck; if there are any and"
     " CMD exited 0, exit 1.",
 )
+@click.option("-p", "--port", "--host", hidden=True, expose_value=False, callback=_fail_for_address)
 @click.argument(
     "command",
     metavar="CMD...",
@@ -99,8 +116,8 @@ def run_command(command: tuple[str, ...], *, script: ScriptOptions, strict: bool
       max-in-flight = 8
 
     Exits with the code of CMD, or with 128+N if signal N ended it. SIGTERM,
-    SIGHUP and SIGINT are passed on to CMD; SIGINT is not in the foreground of
-    a terminal, which sends Ctrl-C to CMD itself.
+    SIGHUP and SIGINT are passed on to CMD, but not the SIGINT of Ctrl-C: the
+    terminal sends it to CMD itself.
 
     \b
     Examples:
@@ -150,23 +167,38 @@ async def _run_command(
 ) -> int:
     import trio  # noqa: PLC0415 - help must not wait for it
 
-    try:
-        process = await trio.lowlevel.open_process(command, env=environment)
-    except FileNotFoundError:
-        print_error(f"esps-portal: {command[0]}: not found")
-        return _NOT_FOUND
-    except OSError as error:
-        print_error(f"esps-portal: {command[0]}: {error.strerror}")
-        return _NOT_EXECUTABLE
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_pass_on, signals, process)
-            status = await process.wait()
-            nursery.cancel_scope.cancel()
-    finally:
-        if process.returncode is None:  # we are cancelled: do not leave it running
-            process.kill()
+    with interrupts_blocked():
+        try:
+            process = await trio.to_thread.run_sync(start_unblocked, command, environment)
+        except FileNotFoundError:
+            print_error(f"esps-portal: {command[0]}: not found")
+            return _NOT_FOUND
+        except OSError as error:
+            print_error(f"esps-portal: {command[0]}: {error.strerror}")
+            return _NOT_EXECUTABLE
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_pass_on, signals, process)
+                with _interrupts_passed_on(process):
+                    await trio.to_thread.run_sync(_wait, process.pid, abandon_on_cancel=True)
+                nursery.cancel_scope.cancel()
+        finally:
+            if process.poll() is None:  # we are cancelled: do not leave it running
+                process.kill()
+    status = process.wait()
     return _BY_SIGNAL - status if status < 0 else status
+
+
+def _wait(pid: int) -> None:
+    """Wait until a process has ended; its number stays in use until its status is read."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+def _interrupts_passed_on(process: subprocess.Popen[bytes]) -> AbstractContextManager[None]:
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        return contextlib.nullcontext()
+    return interrupts_watched(partial(pass_on, process, signal.SIGINT))
 
 
 def _signals_to_pass_on() -> list[signal.Signals]:
@@ -175,11 +207,12 @@ def _signals_to_pass_on() -> list[signal.Signals]:
     return [name for name in names if signal.getsignal(name) != signal.SIG_IGN]
 
 
-async def _pass_on(signals: object, process: trio.Process) -> None:
+async def _pass_on(signals: object, process: subprocess.Popen[bytes]) -> None:
     async for number in signals:  # type: ignore[attr-defined]  # trio does not export its type
-        # After Ctrl-C in a terminal the kernel sends SIGINT to the command as well.
+        # SIGINT comes here only while the command starts. If it was Ctrl-C in a terminal, the
+        # kernel has sent it to the command as well.
         if number != signal.SIGINT or not _is_in_foreground():
-            process.send_signal(number)
+            pass_on(process, signal.Signals(number))
 
 
 def _is_in_foreground() -> bool:

@@ -11,6 +11,7 @@ import attrs
 import click
 
 from esps_portal.cli.errors import exit_with_error
+from esps_portal.cli.options import ServerCommand
 from esps_portal.cli.script_options import ScriptOptions, control_option, script_options
 from esps_portal.cli.server_runner import (
     ListenOptions,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from esps_portal.server.serving import Listeners, ServerConfig
 
 
-@click.command("serve")
+@click.command("serve", cls=ServerCommand)
 @listen_options
 @control_option
 @script_options

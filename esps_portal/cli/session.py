@@ -23,6 +23,7 @@ from esps_portal.protocol.errors import (
     TimedOutError,
     UnreachableError,
 )
+from esps_portal.protocol.registry import PORT
 from esps_portal.protocol.urls import PortalURL
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ _CODES: dict[type[EspsError], str] = {
     PeerError: "broken-peer",
     TimedOutError: "timed-out",
 }
+
+# Hosts that reach a portal on 127.0.0.1, where it listens by default.
+_DEFAULT_HOSTS = ("127.0.0.1", "localhost", "0.0.0.0")  # noqa: S104 - compared, not bound
 
 
 @attrs.frozen
@@ -53,19 +57,20 @@ class Problem:
     line: str
 
     @classmethod
-    def of(cls, error: EspsError, url: str, *, greeted: bool) -> Problem:
+    def of(cls, error: EspsError, url: str, *, greeted: bool, named_by: str = "--url") -> Problem:
         """Return the problem for an error.
 
         Args:
             error: what was raised.
             url: the portal's.
             greeted: whether the peer is known to be a portal: over TCP, it has sent a greeting.
+            named_by: the parameter of the command that names the portal, for a hint.
         """
         if isinstance(error, ReplyError):
             reply = f"{error.code} {escaped(error.message.encode())}".rstrip()
             return cls(error.code, error.message, reply + _reply_hint(error, url))
         message = escaped(str(error).encode())  # it may quote what the peer sent
-        hint = _unreachable_hint(error) or _inspect_hint(error, url, greeted=greeted)
+        hint = _unreachable_hint(error, url, named_by) or _inspect_hint(error, url, greeted=greeted)
         return cls(_CODES.get(type(error), "failed"), message, f"esps-portal: {message}{hint}")
 
     def as_json(self) -> dict[str, object]:
@@ -129,7 +134,8 @@ def timed_out(portal: PortalClient | None, url: str, timeout: float) -> TimedOut
     """
     if portal is None:
         return TimedOutError(f"no greeting from {url} in {timeout:g} s")
-    return TimedOutError(f"no reply in {timeout:g} s", portal.rejected)
+    message = f"no reply in {timeout:g} s"
+    return TimedOutError(message, portal.rejected, unfinished=portal.unfinished)
 
 
 def run_client(main: Callable[[], Awaitable[None]]) -> None:
@@ -147,25 +153,42 @@ def is_unknown_host(error: EspsError) -> bool:
     return isinstance(error, UnreachableError) and isinstance(error.__cause__, socket.gaierror)
 
 
-def _unreachable_hint(error: EspsError) -> str:
+def _unreachable_hint(error: EspsError, url: str, named_by: str) -> str:
     """Return a hint for a portal that cannot be reached."""
     if not isinstance(error, UnreachableError) or error.__cause__ is None:
         return ""
-    if is_unknown_host(error):
-        return "; use another host with --url"
+    use_another = f"use another {named_by}"
+    if named_by.startswith("-"):
+        host = " host" if is_unknown_host(error) else ""
+        use_another = f"use another{host} with {named_by}"
     if os.strerror(errno.ECONNREFUSED) in str(error):
-        return "; start one with esps-portal serve, or use another with --url"
-    return "; use another with --url"
+        return f"; start one{_serve_command(PortalURL.parse(url))}, or {use_another}"
+    return f"; {use_another}"
+
+
+def _serve_command(where: PortalURL) -> str:
+    """Return the command that serves a portal at an address."""
+    from esps_portal.net.bind import is_own_address  # noqa: PLC0415 - help must not wait for it
+
+    port = "" if where.port == PORT else f" --port {where.port}"
+    if where.host in _DEFAULT_HOSTS:
+        return f" with esps-portal serve{port}"
+    place = "" if is_own_address(where.host) else " there"
+    return f"{place} with esps-portal serve --host {where.host}{port}"
 
 
 def _inspect_hint(error: EspsError, url: str, *, greeted: bool) -> str:
     """Return how to inspect the peer, if it may not be a portal."""
     if isinstance(error, ClosedError) and error.reason:
         return ""  # only a portal gives a reason
-    if greeted and not getattr(error, "received", b""):
+    received = getattr(error, "received", b"")
+    if greeted and not received:
         return ""
     where = PortalURL.parse(url)
-    return f"; to see what it is: esps-portal inspect --host {where.host} --port {where.port}"
+    inspect = f"esps-portal inspect --host {where.host} --port {where.port}"
+    # A TLS server is silent, closes or resets when it gets a HELLO of ours.
+    silent = "" if received or where.transport == "udp" else "; it said nothing, and may expect TLS"
+    return f"{silent}; to see what it is: {inspect}"
 
 
 def _reply_hint(error: ReplyError, url: str) -> str:

@@ -74,11 +74,12 @@ class BlockingTCPClient(BlockingClient):
         self._read(deadline)
 
     def _read(self, deadline: float) -> None:
-        self._limit_wait(deadline)
         try:
+            self._limit_wait(deadline)
             data = self._socket.recv(READ_SIZE)
         except TimeoutError as error:
-            raise TimedOutError("no reply in time") from error
+            unfinished = self._requests.unfinished
+            raise TimedOutError("no reply in time", unfinished=unfinished) from error
         except OSError as error:
             raise self._session.receive_failed(error) from error
         self._session.receive_untrusted(data)

@@ -66,6 +66,11 @@ class PortalClient(ABC):
         """The beginning of the last input that is not ESPS/1; over UDP such input is ignored."""
         return self._requests.rejected
 
+    @property
+    def unfinished(self) -> bytes:
+        """The beginning of a line whose end has not come yet; only over TCP."""
+        return self._requests.unfinished
+
     async def call(self, service: str, *args: str | bytes) -> tuple[bytes, ...]:
         """Call a service and return the arguments of its OK; DATA lines are dropped.
 

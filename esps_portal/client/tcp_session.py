@@ -67,7 +67,9 @@ class TCPSession:
 
     def receive_failed(self, error: OSError) -> EspsError:
         """Note that the system could not receive; return what to raise."""
-        return self.lose(PeerError(f"the portal reset: {error.strerror}"))
+        # Before the greeting it may have been anything, and was it a portal, it may come back.
+        received = self.requests.unfinished if self.has_greeted else b""
+        return self.lose(PeerError(f"the portal reset: {error.strerror}", received))
 
     def lose(self, error: EspsError) -> EspsError:
         """Note how the connection was lost, unless it was lost before. Returns ``error``."""

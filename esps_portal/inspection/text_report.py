@@ -1,4 +1,4 @@
-"""A report as text, in lines of at most 80 columns."""
+"""A report as text, in lines that fit a terminal."""
 
 from __future__ import annotations
 
@@ -15,15 +15,21 @@ from esps_portal.inspection.tool_tables import ToolTable
 from esps_portal.protocol.escape import shorten, visible
 from esps_portal.protocol.urls import host_port
 
-_WIDTH = 80
+#: Columns of a line where there is no terminal.
+DEFAULT_WIDTH = 80
 _MAX_COMMAND = 300
 _STATES = {LISTEN: "listens", CONNECTED: "is connected"}
 
 
-def format_report(report: Report) -> list[str]:
-    """Return the lines of the report."""
+def format_report(report: Report, width: int = DEFAULT_WIDTH) -> list[str]:
+    """Return the lines of the report.
+
+    Args:
+        report: what was found out.
+        width: in columns; only a word that is longer is on a longer line, alone.
+    """
     lines = [line for part in _parts(report) for line in ("", *part)]
-    return [folded for line in lines[1:] for folded in _fold(line)]
+    return [folded for line in lines[1:] for folded in _fold(line, width)]
 
 
 def _parts(report: Report) -> Iterator[list[str]]:
@@ -130,9 +136,11 @@ def _fact_lines(facts: PortFacts) -> list[str]:
     ]
 
 
-def _fold(line: str) -> list[str]:
+def _fold(line: str, width: int) -> list[str]:
     """Wrap a line that is too long at a space, and indent the lines after it."""
-    if len(line) <= _WIDTH:
+    if len(line) <= width:
         return [line]
     indent = " " * (len(line) - len(line.lstrip()) + 2)
-    return textwrap.wrap(line, _WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+    return textwrap.wrap(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )

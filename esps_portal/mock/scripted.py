@@ -16,7 +16,8 @@ from esps_portal.protocol.escape import shorten
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Request, error_reply
 from esps_portal.services.dispatch import Outcome, Portal
-from esps_portal.services.service import Caller, CloseAfter, ResultError, Service
+from esps_portal.services.replies import result_error
+from esps_portal.services.service import Caller, CloseAfter, Service
 from esps_portal.services.statistics import Statistics
 
 # Characters of an error's text: they fit any line, however they are escaped.
@@ -105,9 +106,9 @@ class ScriptedPortal:
 
     def _note_failure(self, service: Service) -> None:
         if len(self.script.failures) < _MAX_FAILURES:
-            error = sys.exception()
+            error = result_error(sys.exception())
             # The traceback of such an error shows our code, and its text says all.
-            text = str(error) if isinstance(error, ResultError) else traceback.format_exc()
+            text = traceback.format_exc() if error is None else str(error)
             self.script.failures.append((service.name, text))
 
     def _note_unknown(self, request: Request) -> None:

@@ -196,6 +196,11 @@ class ClientConnection:
             self.rejected = self._opening
             raise ProtocolError("bad-line", "the peer sent no * ESPS/1 greeting")
 
+    @property
+    def unfinished(self) -> bytes:
+        """The start of a line that has come over TCP without its end; it may be empty."""
+        return self._splitter.unfinished[:_MAX_QUOTED]
+
     def peer_error(self, error: ProtocolError) -> PeerError:
         """Return the error to raise after `receive_stream_untrusted` has raised ``error``."""
         if self.product is None:
@@ -204,9 +209,13 @@ class ClientConnection:
 
     def ended(self) -> EspsError:
         """Return the error to raise after the peer has ended the connection."""
-        if self.product is None and self._opening.strip(b"\r\n"):
-            return PeerError("the peer does not speak ESPS/1", self._opening)
-        return ClosedError(self.bye_reason, greeted=self.product is not None)
+        opening = self._opening.lstrip(b"\r\n")
+        if self.product is None and opening:
+            if b"\n" in opening:
+                return PeerError("the peer does not speak ESPS/1", self._opening)
+            return PeerError("the peer ended the connection within its first line", self._opening)
+        greeted = self.product is not None
+        return ClosedError(self.bye_reason, greeted=greeted, unfinished=self.unfinished)
 
     def receive_datagram_untrusted(self, datagram: bytes) -> None:
         """Process a datagram. Anybody may have sent it, so a bad one is ignored."""

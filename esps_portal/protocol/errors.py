@@ -75,25 +75,29 @@ class ClosedError(EspsError, ConnectionError):
     Attributes:
         reason: of its ``* BYE``, such as ``"idle"``; empty if it sent none.
         greeted: whether it had sent the greeting of a portal.
+        unfinished: the start of the line that it had begun and did not end; mostly empty.
     """
 
-    def __init__(self, reason: str = "", *, greeted: bool = True) -> None:
+    def __init__(self, reason: str = "", *, greeted: bool = True, unfinished: bytes = b"") -> None:
         super().__init__(reason)
         self.reason = reason
         self.greeted = greeted
+        self.unfinished = unfinished
 
     def __str__(self) -> str:
         if not self.greeted:
             return "the peer ended the connection without a greeting"
         reason = f" (reason: {visible(self.reason)})" if self.reason else ""
-        return f"the portal ended the connection{reason}"
+        within = _quoted(" within a line:", self.unfinished)
+        return f"the portal ended the connection{reason}{within}"
 
 
 class PeerError(EspsError, ConnectionError):
     """The peer reset the connection, or sent what is not ESPS/1.
 
     Attributes:
-        received: the start of what it sent that is not ESPS/1; empty after a reset.
+        received: the start of what it sent that is not ESPS/1; after a reset, of the line that it
+            had begun and did not end.
     """
 
     def __init__(self, message: str = "", received: bytes = b"") -> None:
@@ -122,15 +126,20 @@ class TimedOutError(EspsError, TimeoutError):
 
     Attributes:
         received: the start of a datagram that was ignored because it is not ESPS/1.
+        unfinished: over TCP, the start of a line whose end has not come.
     """
 
-    def __init__(self, message: str = "", received: bytes = b"") -> None:
+    def __init__(
+        self, message: str = "", received: bytes = b"", *, unfinished: bytes = b""
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.received = received
+        self.unfinished = unfinished
 
     def __str__(self) -> str:
-        return f"{self.message}{_quoted('; received what is not ESPS/1:', self.received)}"
+        other = _quoted("; received what is not ESPS/1:", self.received)
+        return f"{self.message}{other}{_quoted('; received part of a line:', self.unfinished)}"
 
 
 def _quoted(introduction: str, received: bytes) -> str:

@@ -76,6 +76,11 @@ class LineSplitter:
         return len(self._buffer)
 
     @property
+    def unfinished(self) -> bytes:
+        """The unfinished line that is held; empty while an over-long one is skipped."""
+        return self._buffer
+
+    @property
     def is_within_line(self) -> bool:
         """Whether a line has begun and not ended, even if it is being skipped."""
         return bool(self._buffer or self._skipped)

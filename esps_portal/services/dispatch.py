@@ -13,16 +13,22 @@ from typing import Any, Protocol, TypeVar, Unpack, overload
 
 import attrs
 
+from esps_portal.exports import public_names
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, OK, Reply, Request, error_reply
 from esps_portal.protocol.registry import VERSION, argument_count_error
-from esps_portal.services.replies import first_error, ok_reply, service_error_reply, sync_outcome
+from esps_portal.services.replies import (
+    first_error,
+    ok_reply,
+    result_error,
+    service_error_reply,
+    sync_outcome,
+)
 from esps_portal.services.service import (
     Caller,
     CloseAfter,
     Declaration,
-    ResultError,
     Service,
     data_to_args,
 )
@@ -165,6 +171,9 @@ class Portal:
         names = ", ".join(service.name for service in self._services.values())
         return f"<portal {self.product}; services: {names or 'none'}>"
 
+    def __dir__(self) -> list[str]:
+        return public_names(self)
+
     @property
     def services(self) -> list[Service]:
         """The services, in the order of declaration."""
@@ -247,8 +256,8 @@ class Portal:
         """Count and log the exception of a service that is being handled; return its reply."""
         self.statistics.failed += 1
         self.on_service_failure(service)
-        error = sys.exception()
-        if isinstance(error, ResultError):  # its traceback shows our code, not the service's
+        error = result_error(sys.exception())
+        if error is not None:  # its traceback shows our code, not the service's
             _log.error("service %s failed: %s", service.name, error)
         else:
             _log.exception("service %s failed", service.name)

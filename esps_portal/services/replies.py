@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.messages import ERR, OK, Reply
@@ -9,6 +11,8 @@ from esps_portal.services.service import Caller, CloseAfter, Result, ResultError
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
+
+_Error = TypeVar("_Error", bound=Exception)
 
 # So few arguments of so many bytes fit the smallest max_line, 512, even with every byte escaped.
 _FEW_ARGS, _FEW_BYTES = 16, 128
@@ -42,12 +46,21 @@ def service_error_reply(tag: bytes, error: ReplyError, max_line: int) -> Reply |
     return None
 
 
-def first_error(group: BaseExceptionGroup[ReplyError]) -> ReplyError:
+def first_error(group: BaseExceptionGroup[_Error]) -> _Error:
     """Return the first error in a group, however deep."""
-    first: ReplyError | BaseExceptionGroup[ReplyError] = group
+    first: _Error | BaseExceptionGroup[_Error] = group
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
     return first
+
+
+def result_error(error: BaseException | None) -> ResultError | None:
+    """Return the `ResultError` that an exception is, or the first one if it is a group of them."""
+    if isinstance(error, BaseExceptionGroup):
+        failures = error.subgroup(Exception)  # beside them a nursery may have been cancelled
+        found, others = failures.split(ResultError) if failures is not None else (None, None)
+        return first_error(found) if found is not None and others is None else None
+    return error if isinstance(error, ResultError) else None
 
 
 def sync_outcome(tag: bytes, result: Result, max_line: int, caller: Caller) -> Reply | CloseAfter:

@@ -21,6 +21,7 @@ from esps_portal.testing.settings import (
     SETTINGS,
     add_settings,
     read_settings,
+    taken_option,
     unusual_settings,
     where_set,
 )
@@ -54,6 +55,30 @@ _SECTION = "esps-portal"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the settings of this plugin."""
     add_settings(parser)
+
+
+# An old-style wrapper: a new-style one needs a newer pluggy than pytest 7 does.
+@pytest.hookimpl(hookwrapper=True)
+def pytest_load_initial_conftests(
+    parser: pytest.Parser,
+) -> Generator[None, pluggy.Result[None], None]:
+    """Say in one line that a conftest file has an option of ours; pytest shows a traceback.
+
+    We cannot give way: pytest 9 accepts the first of two options, and ours comes first.
+
+    Raises:
+        pytest.UsageError: it has one.
+    """
+    outcome = yield
+    option = taken_option(parser, outcome.excinfo[1] if outcome.excinfo else None)
+    if option:
+        error = pytest.UsageError(
+            f"a conftest.py adds the option {option}, which the plugin esps-portal has;"
+            " rename it, or use pytest without the plugin: -p no:esps_portal"
+        )
+        if not hasattr(outcome, "force_exception"):
+            raise error
+        outcome.force_exception(error)  # newer pluggy warns of a wrapper that raises
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -178,8 +203,7 @@ def _is_strict(item: pytest.Item) -> bool:
     return strict
 
 
-# An old-style wrapper: a new-style one needs a newer pluggy than pytest 7 does.
-@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)  # old-style, as above
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pluggy.Result[pytest.TestReport], None]:

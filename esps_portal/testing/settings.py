@@ -6,6 +6,7 @@ cannot have the type ``int``. So each has a default, and is parsed here.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -120,6 +121,24 @@ def add_settings(parser: pytest.Parser) -> None:
         group.addoption(f"--esps-portal-{name}", metavar=setting.metavar, help=setting.help)
         kind: Any = setting.ini_type
         parser.addini(f"esps_portal_{name}", setting.help, type=kind, default=setting.default)
+
+
+def taken_option(parser: pytest.Parser, error: BaseException | None) -> str:
+    """Return which of our options somebody else has added too; empty if none.
+
+    Args:
+        parser: before pytest 9, it finds out only when it parses.
+        error: what was raised when conftest files were loaded.
+    """
+    if error is None:
+        try:
+            parser.parse_known_args([])
+        except Exception as problem:  # noqa: BLE001 - pytest will raise it again, for itself
+            error = problem
+    if not isinstance(error, ValueError | argparse.ArgumentError):
+        return ""
+    options = (f"--esps-portal-{name}" for name in _SETTINGS)
+    return next((option for option in options if option in str(error)), "")
 
 
 def read_settings(config: pytest.Config) -> Settings:

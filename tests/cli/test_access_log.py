@@ -10,11 +10,14 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 
 import pytest
+import trio
 
 from esps_portal import blocking
 from esps_portal.cli.access_log import AccessLog, access_line
+from esps_portal.cli.reports import ErrorLog, Reports
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import ABORTED, FAULTED, REPLAYED, REPLIED
 from esps_portal.protocol.errors import ClosedError, ReplyError
@@ -216,3 +219,23 @@ def test_a_log_without_a_reader() -> None:
             with blocking.connect(running.url) as portal:
                 portal.ping()
         assert running.stop() == 0
+
+
+async def test_without_a_reader_nothing_is_formatted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, as_json in (("stdout", True), ("stderr", False)):
+        reading, writing = os.pipe()
+        with os.fdopen(writing, "w") as output:
+            monkeypatch.setattr(sys, name, output)
+            reports = Reports.of(ErrorLog(), as_json=as_json, access_log=not as_json or None)
+            journal = Journal()
+            reports.watch(journal)
+            with trio.fail_after(30):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(reports.run)
+                    assert journal.has_listeners
+                    os.close(reading)
+                    record = journal.opened(("127.0.0.1", 5), 1.0)
+                    journal.closed(record, "client", "fin", 2.0)
+                    while journal.has_listeners:
+                        await trio.lowlevel.checkpoint()
+                    nursery.cancel_scope.cancel()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
 import socket
 import subprocess
 import threading
+from pathlib import Path
 
 import click
 import pytest
@@ -176,22 +179,91 @@ def test_without_a_reader_nothing_is_printed() -> None:
 # ---- bash itself -------------------------------------------------------------------------------
 
 
-def test_in_bash_itself(portal: ThreadedPortal) -> None:
-    """Bash splits its words at ``:``; the line is whole."""
-    host, port = portal.host, portal.port
+def completed_by_bash(line: str, *words: str, after: str = "") -> list[str]:
+    """Call the function that bash is given, with the cursor before ``after``.
+
+    Args:
+        line: what bash has in COMP_LINE.
+        words: what bash makes of it, as it splits words at : and =.
+    """
     script = f"""
+        compopt() {{ :; }}  # it works only while bash itself completes
         eval "$(_ESPS_PORTAL_COMPLETE=bash_source {COMMAND})"
-        COMP_WORDS=(esps-portal call --url {host} : {port} ec)
-        COMP_CWORD=6
-        COMP_LINE="esps-portal call --url {host}:{port} ec and more"
-        COMP_POINT=$((${{#COMP_LINE}} - 9))
+        COMP_LINE=$1$2; COMP_POINT=${{#1}}; shift 2
+        COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
         _esps_portal_completion {COMMAND}
         printf '%s\\n' "${{COMPREPLY[@]}}"
     """
     ran = subprocess.run(
-        ["bash", "--norc", "-c", script], capture_output=True, text=True, check=True, timeout=60
+        ["bash", "--norc", "-c", script, "bash", line, after, *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
-    assert (ran.stdout, ran.stderr) == ("echo\n", "")
+    assert not ran.stderr
+    return ran.stdout.splitlines()
+
+
+def test_in_bash_itself(portal: ThreadedPortal) -> None:
+    """Bash splits its words at ``:``; the line is whole."""
+    host, port = portal.host, portal.port
+    words = ["esps-portal", "call", "--url", host, ":", str(port), "ec"]
+    line = f"esps-portal call --url {host}:{port} ec"
+    assert completed_by_bash(line, *words, after=" and more") == ["echo"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "last_word", "expected"),
+    [
+        (r"--fault latency\ sec", r"latency\ sec", [r"latency\ seconds="]),
+        (r"--fault=latency\ sec", r"latency\ sec", [r"latency\ seconds="]),
+        (r"--fault latency\ seconds=1\ jit", r"1\ jit", [r"1\ jitter="]),
+        (r"--fault=latency\ seconds=1\ jit", r"1\ jit", [r"1\ jitter="]),
+        (r"--fault reset\ when=", "", ["before", "after"]),
+        (r'--fault "latency sec', '"latency sec', ["latency seconds="]),
+        (r"--fault 'latency sec", "'latency sec", ["latency seconds="]),
+        ("--fault lat", "lat", ["latency"]),
+    ],
+)
+def test_a_word_without_quotes_keeps_its_backslashes(
+    typed: str, last_word: str, expected: list[str]
+) -> None:
+    line = f"esps-portal serve {typed}"
+    assert completed_by_bash(line, "esps-portal", "serve", "--fault", last_word) == expected
+
+
+def test_at_the_prompt_of_bash() -> None:
+    """The Tab key; what bash puts on the line is one word."""
+    leader, follower = pty.openpty()
+    setup = f"""PATH={Path(COMMAND).parent}:$PATH
+        eval "$(_ESPS_PORTAL_COMPLETE=bash_source esps-portal)"; PS1='ready'' '\n"""
+    with subprocess.Popen(
+        ["bash", "--norc", "--noprofile", "-i"],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env={**os.environ, "TERM": "dumb", "INPUTRC": "/dev/null"},
+        start_new_session=True,
+    ) as process:
+        os.close(follower)
+        os.write(leader, setup.encode())
+        read_until(leader, b"ready ")
+        os.write(leader, rb"esps-portal serve --fault latency\ seco" + b"\t1\\ jit\t")
+        screen = read_until(leader, b"jitter=")
+        process.kill()
+    os.close(leader)
+    assert rb"--fault latency\ seconds=1\ jitter=" in screen
+
+
+def read_until(descriptor: int, end: bytes) -> bytes:
+    """Read what comes on a screen until ``end`` is there."""
+    screen = b""
+    while end not in screen:
+        readable, _, _ = select.select([descriptor], [], [], 30)
+        assert readable, screen
+        screen += os.read(descriptor, 65536)
+    return screen
 
 
 def test_the_default_portal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 
 import pytest
+import trio
 from click.testing import CliRunner
 
 from esps_portal.cli.calls import call_command
+from esps_portal.protocol.errors import UnreachableError
 from esps_portal.testing.threaded import ThreadedPortal
 from tests.commands import run
 
@@ -23,8 +26,32 @@ def test_connection_refused(scheme: str) -> None:
             reserved.close()
         code, out, err = run("call", "echo", url=f"{scheme}://127.0.0.1:{port}")
     assert (code, out, err.count("\n")) == (1, "", 1)
-    assert err.endswith(
-        "Connection refused; start one with esps-portal serve, or use another with --url\n"
+    hint = f"start one with esps-portal serve --port {port}, or use another with --url"
+    assert err.endswith(f"Connection refused; {hint}\n")
+
+
+@pytest.mark.parametrize(
+    ("target", "command"),
+    [
+        ("localhost", " with esps-portal serve"),
+        ("127.0.0.1:9", " with esps-portal serve --port 9"),
+        ("127.0.0.2", " with esps-portal serve --host 127.0.0.2"),
+        ("192.0.2.7:9", " there with esps-portal serve --host 192.0.2.7 --port 9"),
+    ],
+)
+def test_the_hint_serves_what_was_refused(
+    target: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        try:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+        except OSError as error:
+            raise UnreachableError("Connection refused") from error
+
+    monkeypatch.setattr(trio, "run", refuse)
+    _, _, err = run("list", "--url", target)
+    assert (
+        err == f"esps-portal: Connection refused; start one{command}, or use another with --url\n"
     )
 
 
@@ -41,7 +68,7 @@ def test_a_server_that_sends_no_greeting() -> None:
             code, _, err = run(*args.split(), "--timeout", "0.1", "--url", url)
             assert (code, err.count("\n")) == (1, 1)
             assert err.startswith(
-                f"esps-portal: no greeting from {url} in 0.1 s; to see what it is: "
+                f"esps-portal: no greeting from {url} in 0.1 s; it said nothing, and may expect TLS"
             )
 
 

@@ -28,6 +28,34 @@ def test_a_port_in_use_exits_0() -> None:
     assert max(map(len, result.output.splitlines())) <= 80
 
 
+FORMS = ["{}", "127.0.0.1:{}", "localhost:{}", "esps://127.0.0.1:{}", "esps+udp://127.0.0.1:{}"]
+
+
+@pytest.mark.parametrize("option", [[], ["--url"]], ids=["argument", "option"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_target_is_what_port_and_host_name(form: str, option: list[str]) -> None:
+    with tcp_server(portal) as port:
+        result = run(*option, form.format(port), "--json", "-W", "5")
+    report = json.loads(result.output)
+    assert (result.exit_code, report["port"], report["held"]) == (0, port, True)
+    named = form.rpartition("/")[2].rpartition(":")[0]
+    assert report["host"] == (named or None)
+
+
+def test_a_host_alone_has_the_default_port() -> None:
+    report = json.loads(run("127.0.0.1", "--json", "-W", "0.1").output)
+    assert (report["host"], report["port"]) == ("127.0.0.1", 2867)
+
+
+def test_the_error_names_the_parameter() -> None:
+    for arguments, name in (
+        (["nowhere.invalid"], "TARGET"),
+        (["--url", "nowhere.invalid"], "--url"),
+        (["--host", "nowhere.invalid"], "--host"),
+    ):
+        assert f"Invalid value for '{name}': cannot resolve " in run(*arguments).stderr
+
+
 def test_a_udp_port() -> None:
     with udp_server(pong) as port:
         result = run("--port", str(port))
@@ -88,7 +116,17 @@ def test_the_default_port_is_2867() -> None:
         ["--host", "256.1.1.1.1"],
         ["--host", "a" * 70],
         ["--nothing"],
-        ["word"],
+        ["0"],
+        ["65536"],
+        ["localhost:0"],
+        ["http://localhost"],
+        ["256.1.1.1.1"],
+        ["--url", "256.1.1.1.1"],
+        ["2867", "2868"],
+        ["2867", "--port", "2867"],
+        ["localhost", "--host", "localhost"],
+        ["2867", "--url", "2867"],
+        ["--url", "2867", "--port", "2867"],
     ],
 )
 def test_bad_usage_exits_2_with_one_line(arguments: list[str]) -> None:
@@ -98,6 +136,16 @@ def test_bad_usage_exits_2_with_one_line(arguments: list[str]) -> None:
     assert result.stderr.startswith("esps-portal inspect: ")
     assert result.stderr.endswith("; see esps-portal inspect --help\n")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("columns", [40, 60])
+def test_it_is_as_wide_as_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("esps_portal.cli.output.is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with udp_server(pong) as port:
+        lines = run(str(port)).output.splitlines()
+    widest = max(len(line) for line in lines if len(line.split()) > 1)
+    assert 0.75 * columns < widest <= columns
 
 
 def test_help_explains_the_exit_codes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from tests.cli.peers import GREETING, tcp_server, udp_echo_server
 from tests.commands import run
 
 COMMANDS = pytest.mark.parametrize("command", [["call", "echo"], ["list"], ["ping", "-c", "1"]])
+
+
+SILENT = "; it said nothing, and may expect TLS"
 
 
 def hint(url: str) -> str:
@@ -74,13 +78,62 @@ def test_a_server_that_closes_without_sending(command: list[str]) -> None:
     with tcp_server("") as url:
         code, _, err = run(*command, "--url", url)
     message = "esps-portal: the peer ended the connection without a greeting"
-    assert (code, err) == (1, message + hint(url))
+    assert (code, err) == (1, message + SILENT + hint(url))
+
+
+@COMMANDS
+def test_a_server_that_resets_without_sending(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A TLS server does so when it gets the HELLO: it has read only part of it."""
+    monkeypatch.setattr("esps_portal.client.tcp.HELLO_DELAY", 0.01)
+
+    def serve() -> None:
+        with server.accept()[0] as stream:
+            stream.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = "esps://{}:{}".format(*server.getsockname())
+        code, _, err = run(*command, "--url", url)
+        thread.join()
+    message = "esps-portal: the portal reset: Connection reset by peer"
+    assert (code, err) == (1, message + SILENT + hint(url))
 
 
 def test_a_portal_that_closes_has_no_hint() -> None:
     with tcp_server(GREETING) as url:
         code, _, err = run("call", "echo", "--url", url)
     assert (code, err) == (1, "esps-portal: the portal ended the connection\n")
+
+
+@COMMANDS
+def test_a_reply_that_is_cut_off_is_quoted(command: list[str]) -> None:
+    with tcp_server(f"{GREETING}c1 OK hel\x1b[2J") as url:
+        code, _, err = run(*command, "--url", url)
+    message = 'the portal ended the connection within a line: "c1 OK hel\\x1b[2J"'
+    assert (code, err) == (1, f"esps-portal: {message}\n")
+
+
+@COMMANDS
+def test_a_reply_that_stops_is_quoted(command: list[str]) -> None:
+    ended = threading.Event()
+
+    def serve() -> None:
+        with server.accept()[0] as stream:
+            stream.sendall(f"{GREETING}c1 OK hel\x1b[2J".encode())
+            ended.wait(30)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        where = "{}:{}".format(*server.getsockname())
+        code, _, err = run(*command[:1], "-W", "0.5", "--url", where, *command[1:])
+        ended.set()
+        thread.join()
+    message = 'no reply in 0.5 s; received part of a line: "c1 OK hel\\x1b[2J"'
+    assert (code, err) == (1, f"esps-portal: {message}\n")
 
 
 @COMMANDS
@@ -97,6 +150,7 @@ def test_a_udp_server(command: list[str], monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_came_before_the_timeout_is_quoted() -> None:
     class OtherServer:
         rejected = b"\0dns"
+        unfinished = b""
 
     error = timed_out(OtherServer(), "h", 0.5)  # type: ignore[arg-type]  # the only attribute that it reads
     assert str(error) == 'no reply in 0.5 s; received what is not ESPS/1: "\\x00dns"'

@@ -111,9 +111,8 @@ def test_connection_refused() -> None:
         f"{lost}2 (Connection refused)",
     ]
     assert "2 sent, 0 answered, 100% lost\n" in out
-    assert err == (
-        f"esps-portal: {refused}; start one with esps-portal serve, or use another with --url\n"
-    )
+    command = f"esps-portal serve --port {where.rpartition(':')[2]}"
+    assert err == f"esps-portal: {refused}; start one with {command}, or use another TARGET\n"
 
 
 def test_connection_refused_as_json() -> None:
@@ -199,7 +198,8 @@ def test_an_unknown_host_ends_it_at_once() -> None:
     code, out, err = run("ping", "nowhere.invalid")
     assert "1 sent, 0 answered, 100% lost\n" in out
     assert (code, err.count("\n")) == (1, 1)
-    assert err.endswith("; use another host with --url\n")
+    assert err.endswith("; use another TARGET\n")
+    assert run("ping", "--url", "nowhere.invalid")[2].endswith("; use another host with --url\n")
 
 
 def test_what_never_was_a_portal_ends_it_at_once() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from esps_portal.cli.interrupts import pass_on
 from tests import commands
 from tests.commands import COMMAND, run_failing
 
@@ -126,35 +129,65 @@ def test_a_command_that_a_signal_ends() -> None:
         assert running.wait(30) == 128 + signal.SIGTERM
 
 
-def test_ctrl_c_in_a_terminal_comes_once() -> None:
-    """The kernel sends it to the command as well, so it must not be passed on."""
-    counts = (
-        "import signal, sys\n"
-        "seen = []\n"
-        "def interrupted(*_):\n"
-        "    seen.append(1)\n"
-        "    print('seen', flush=True)\n"
-        "signal.signal(signal.SIGINT, interrupted)\n"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(len(seen)))\n"
-        "print('up', flush=True)\n"
-        "while True: signal.pause()\n"
-    )
+COUNTS = (
+    "import signal, sys\n"
+    "seen = []\n"
+    "def interrupted(*_):\n"
+    "    seen.append(1)\n"
+    "    print('seen', len(seen), flush=True)\n"
+    "signal.signal(signal.SIGINT, interrupted)\n"
+    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(len(seen)))\n"
+    "print('up', flush=True)\n"
+    "while True: signal.pause()\n"
+)
+
+
+def test_ctrl_c_in_a_terminal_comes_once_and_another_process_is_passed_on() -> None:
+    """The kernel sends Ctrl-C to the command as well, but not the SIGINT of a process."""
     child, leader = pty.fork()
     if child == 0:  # pragma: no cover - it becomes another program
-        os.execv(COMMAND, [COMMAND, "run", sys.executable, "-c", counts])  # noqa: S606
+        os.execv(COMMAND, [COMMAND, "run", sys.executable, "-c", COUNTS])  # noqa: S606
     with os.fdopen(leader, "r+b", buffering=0) as terminal:
         assert _until(terminal.fileno(), b"up")
-        terminal.write(b"\x03")
-        assert _until(terminal.fileno(), b"seen")
+        for count in (1, 2):
+            terminal.write(b"\x03")
+            assert _until(terminal.fileno(), b"seen %d" % (2 * count - 1))
+            os.kill(child, signal.SIGINT)
+            assert _until(terminal.fileno(), b"seen %d" % (2 * count))
         # Passed on after all earlier signals: by then the command has counted them.
         os.kill(child, signal.SIGTERM)
         _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 1
+    assert os.waitstatus_to_exitcode(status) == 4
+
+
+def test_the_command_starts_with_sigint_as_it_was() -> None:
+    """Neither blocked nor ignored, or Ctrl-C would not end it."""
+    asks = (
+        "import signal; print(signal.SIGINT in signal.pthread_sigmask(0, []),"
+        " signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    )
+    assert run(sys.executable, "-c", asks).stdout == "False True\n"
+
+
+def test_a_signal_that_must_not_be_sent_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(subprocess.Popen, "send_signal", forbidden)
+    with subprocess.Popen(["true"]) as process:
+        pass_on(process, signal.SIGINT)
+    assert capfd.readouterr().err == (
+        "esps-portal: cannot pass SIGINT on: Operation not permitted\n"
+    )
 
 
 def _until(terminal: int, word: bytes) -> bool:
     seen = b""
     while word not in seen:
+        readable, _, _ = select.select([terminal], [], [], 30)
+        assert readable, seen
         seen += os.read(terminal, 1000)
     return True
 

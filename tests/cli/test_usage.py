@@ -122,3 +122,50 @@ def test_errors_are_raised_without_standalone_mode() -> None:
     """With ``standalone_mode=False`` the group raises, as click documents it."""
     with pytest.raises(click.UsageError):
         main(["nonsense"], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("args", "hint"),
+    [
+        ("3000", "; write --port 3000"),
+        (":3000", "; write --port 3000"),
+        ("0.0.0.0:3000", "; write --host 0.0.0.0 --port 3000"),
+        ("[::1]:3000", "; write --host ::1 --port 3000"),
+        ("::1", "; write --host ::1"),
+        ("localhost", "; write --host localhost"),
+        ("127.0.0.1 3000", ""),
+        ("word", ""),
+        ("http://x", ""),
+    ],
+)
+@pytest.mark.parametrize("command", ["serve", "proxy --upstream 127.0.0.1"])
+def test_an_address_without_its_options_has_a_hint(command: str, args: str, hint: str) -> None:
+    code, out, err = run(*command.split(), *args.split())
+    name = f"esps-portal {command.split(maxsplit=1)[0]}"
+    assert (code, out) == (2, "")
+    assert err == f"{name}: Got unexpected argument '{args}'{hint}; see {name} --help\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "suggested"),
+    [
+        ("serve -p 3000", "'--port'"),
+        ("serve -p3000", "'--port'"),
+        ("serve -H ::", "'--host'"),
+        ("proxy -p 3000", "'--port'"),
+        ("inspect -p 3000", "'--port'"),
+        ("call -t 1 echo", "'--timeout'"),
+    ],
+)
+def test_a_short_option_of_other_tools_has_a_suggestion(args: str, suggested: str) -> None:
+    code, _, err = run(*args.split())
+    assert code == 2
+    assert f" (did you mean {suggested}?)" in err
+    assert "did you mean" not in run("serve", "-x")[2]
+
+
+@pytest.mark.parametrize("args", ["-p 3000 -- true", "--port 3000 true", "--host=:: true"])
+def test_run_says_where_it_listens(args: str) -> None:
+    code, out, err = run("run", *args.split())
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "run chooses a free port of 127.0.0.1, and CMD gets it as ESPS_PORTAL_PORT" in err

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+import threading
 
 import pytest
 import trio
 
 from esps_portal import ClosedError, EspsError, PeerError, TimedOutError, blocking, connect
+from esps_portal.client.tcp_session import TCPSession
 from esps_portal.protocol.retransmission import Retransmission
 from tests.client.bare_server import (
     GREETING,
@@ -93,6 +96,60 @@ async def test_a_server_that_closes_without_a_greeting(ask: Ask) -> None:
         error = await failing(ask, tcp_url(server))
     assert isinstance(error, ClosedError)
     assert not error.greeted
+
+
+@both_clients
+async def test_the_error_has_the_line_that_was_cut_off(ask: Ask) -> None:
+    async with listener() as server, trio.open_nursery() as nursery:
+
+        async def serve() -> None:
+            async with await server.accept() as stream:
+                await stream.send_all(GREETING)
+                await lines_until(stream, 1)
+                await stream.send_all(b"c1 OK hel\x1b")
+
+        nursery.start_soon(serve)
+        error = await failing(ask, tcp_url(server))
+    assert isinstance(error, ClosedError)
+    assert error.unfinished == b"c1 OK hel\x1b"
+
+
+def test_a_reset_has_it_too() -> None:
+    """Without a socket: a reset also drops what the client had not read."""
+    reset = ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+    session = TCPSession()
+    session.receive_untrusted(GREETING)
+    session.receive_untrusted(b"c1 OK hel\x1b")
+    error = session.receive_failed(reset)
+    assert isinstance(error, PeerError)
+    assert str(error) == r'the portal reset: Connection reset by peer; it sent "c1 OK hel\x1b"'
+    session = TCPSession()
+    session.receive_untrusted(b"* ESPS/1 te")
+    error = session.receive_failed(reset)
+    assert isinstance(error, PeerError)
+    assert not error.received, "it may become a portal"
+
+
+@pytest.mark.parametrize("trickles", [False, True])
+def test_a_timeout_has_it_too(trickles: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = "esps://{}:{}".format(*server.getsockname())
+        ended = threading.Event()
+
+        def serve() -> None:
+            with server.accept()[0] as stream:
+                stream.sendall(GREETING + b"c1 OK hel")
+                while not ended.wait(0.001):
+                    if trickles:
+                        stream.sendall(b"l")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with blocking.connect(url, timeout=30) as portal, pytest.raises(TimedOutError) as caught:
+            portal.ping(timeout=0.05)
+        ended.set()
+        thread.join()
+    assert caught.value.unfinished.startswith(b"c1 OK hel")
 
 
 @both_clients

@@ -44,6 +44,7 @@ async def test_trio_clients(esps_portal: PortalController) -> None:
 
 def test_a_portal() -> None:
     portal = Portal(product="shop/1")
+    check_names(portal, "service", "services", "limits")
     assert repr(portal) == "<portal shop/1; services: none>"
     function: Any = len
     portal.service(name="size")(function)

@@ -161,12 +161,17 @@ def worst(host: str | None = None) -> Report:
     return Report(65535, host, seen, tuple(ANSWERS), look_up(2867))
 
 
-def test_every_line_fits_and_is_safe_to_print() -> None:
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_every_line_fits_and_is_safe_to_print(width: int) -> None:
     unseen = attrs.evolve(worst(), scan=SocketScan((), {}, ()))
-    for report in (worst(), worst(host="h\x1b" * 60), unseen):
-        for line in format_report(report):
-            assert len(line) <= 80
+    unknown = attrs.evolve(worst(), facts=look_up(1))
+    for report in (worst(), worst(host="h\x1b" * 60), unseen, unknown):
+        lines = format_report(report, width)
+        for line in lines:
+            assert len(line) <= width or len(line.split()) == 1
             assert line == "" or line.isprintable()
+        words = " ".join(format_report(report, 10_000)).split()
+        assert " ".join(lines).split() == words, "no word is broken"
 
 
 @pytest.mark.parametrize(

@@ -173,3 +173,36 @@ def test_the_help_of_fixtures_and_marker(pytester: pytest.Pytester) -> None:
     result = run_here(pytester, "--fixtures")
     lines = ["esps_portal_address [[]session scope[]] -- *", "esps_portal -- *"]
     result.stdout.fnmatch_lines([*lines, "esps_portal_factory -- *"])
+
+
+@pytest.mark.parametrize("name", ["host", "port", "strict", "reset"])
+def test_an_option_that_a_conftest_has_too_is_one_line(
+    pytester: pytest.Pytester, name: str
+) -> None:
+    pytester.makeconftest(
+        f"def pytest_addoption(parser): parser.addoption('--esps-portal-{name}', default='x')"
+    )
+    pytester.makepyfile("def test_one(): pass")
+    result = run(pytester)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert not result.outlines
+    message = (
+        f"a conftest.py adds the option --esps-portal-{name}, which the plugin esps-portal has"
+    )
+    instead = "rename it, or use pytest without the plugin: -p no:esps_portal"
+    assert [line for line in result.errlines if line] == [f"ERROR: {message}; {instead}"]
+    run(pytester, "-p", "no:esps_portal").assert_outcomes(passed=1)
+
+
+def test_another_error_of_a_conftest_is_its_own(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        def pytest_addoption(parser):
+            parser.addoption("--mine", required=True)
+            parser.addoption("--yours", type=int, default="no number")
+        """
+    )
+    pytester.makepyfile("def test_one(): pass")
+    result = run(pytester)
+    assert not any("esps-portal" in line for line in result.errlines)
+    run(pytester, "--mine=1", "--yours=2").assert_outcomes(passed=1)

@@ -256,11 +256,23 @@ def test_the_error_after_the_end() -> None:
     cut_off = client.ended()
     assert isinstance(cut_off, PeerError)
     assert cut_off.received == b"\r\n* B"
+    assert cut_off.message == "the peer ended the connection within its first line"
+    client = ClientConnection(numbers())
+    client.receive_stream_untrusted(b"* ERR busy\n")
+    other = client.ended()
+    assert isinstance(other, PeerError)
+    assert other.message == "the peer does not speak ESPS/1"
     client = greeted()
     client.receive_stream_untrusted(b"* BYE idle\n")
     closed = client.ended()
     assert isinstance(closed, ClosedError)
-    assert (closed.reason, closed.greeted) == ("idle", True)
+    assert (closed.reason, closed.greeted, closed.unfinished) == ("idle", True, b"")
+    client.receive_stream_untrusted(b"1 OK x\n1 OK hel")
+    closed = client.ended()
+    assert isinstance(closed, ClosedError)
+    assert closed.unfinished == client.unfinished == b"1 OK hel"
+    client.receive_stream_untrusted(b"l" * 5000)
+    assert client.unfinished == b"1 OK hel" + b"l" * (1024 - 8)
 
 
 @deterministic

@@ -23,12 +23,17 @@ ERRORS = [
     (ClosedError(), "the portal ended the connection"),
     (ClosedError("idle"), "the portal ended the connection (reason: idle)"),
     (ClosedError("\x1b[2J"), r"the portal ended the connection (reason: \x1b[2J)"),
+    (
+        ClosedError("idle", unfinished=b"a OK \x1b["),
+        r'the portal ended the connection (reason: idle) within a line: "a OK \x1b["',
+    ),
     (ClosedError(greeted=False), "the peer ended the connection without a greeting"),
     (ReplyError("failed", "\x1b[2J"), r"failed \x1b[2J"),
     (PeerError("reset"), "reset"),
     (PeerError("strange", b"SSH-2.0\r\n\xff"), r'strange; it sent "SSH-2.0\r\n\xff"'),
     (UnreachableError("refused"), "refused"),
     (TimedOutError("late"), "late"),
+    (TimedOutError("late", unfinished=b"\x00"), r'late; received part of a line: "\x00"'),
     (TimedOutError("late", b"\x00"), r'late; received what is not ESPS/1: "\x00"'),
 ]
 

@@ -148,13 +148,21 @@ async def test_a_result_that_is_no_reply(  # ESPS-VERB-15
     assert record.exc_info is None
 
 
-async def test_data_that_is_no_argument(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("nurseries", [0, 1, 2])
+async def test_data_that_is_no_argument(nurseries: int, caplog: pytest.LogCaptureFixture) -> None:
     portal = ScriptedPortal(Portal())
     wrong: Any = 3
 
+    async def send(call: CallContext, nurseries: int) -> None:
+        if not nurseries:
+            await call.data("a", wrong)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            nursery.start_soon(send, call, nurseries - 1)
+
     @portal.portal.service
     async def shop(*, call: CallContext) -> None:
-        await call.data("a", wrong)
+        await send(call, nurseries)
 
     async with running(portal) as listening:
         client = await listening.tcp()
@@ -165,6 +173,27 @@ async def test_data_that_is_no_argument(caplog: pytest.LogCaptureFixture) -> Non
     assert record.getMessage() == f"service shop failed: {says}"
     assert record.exc_info is None
     assert find_problems(portal.script) == [f"service shop failed:\n    {says}"]
+
+
+async def test_another_failure_beside_it_has_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    portal = Portal()
+    wrong: Any = 3
+
+    async def fail() -> None:
+        raise RuntimeError("also")
+
+    @portal.service
+    async def shop(*, call: CallContext) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call.data, wrong)
+            nursery.start_soon(fail)
+
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL shop\n")
+        assert (await client.line()).startswith(b"a ERR failed ")
+    (record,) = [record for record in caplog.records if record.name == "esps_portal"]
+    assert record.exc_info is not None
 
 
 @pytest.mark.parametrize(
