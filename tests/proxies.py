@@ -16,8 +16,9 @@ import trio.testing
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedCall
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.urls import PortalURL
 from esps_portal.proxy.serving import ProxyConfig, ProxyListeners, serve_proxy
+from esps_portal.proxy.state import ProxyState
+from esps_portal.proxy.upstream import Upstream as ProxyUpstream
 from tests.portals import DatagramPeer, StreamPeer
 
 _PATIENCE = 30  # seconds of the wall clock
@@ -68,10 +69,10 @@ async def proxied(
     address: tuple[str, int], *, transport: str = "tcp", **limits: float
 ) -> AsyncIterator[Proxied]:
     """A proxy on a free port before what listens on ``address``; cancelled at the end."""
+    scheme = {"tcp": "esps", "udp": "esps+udp"}[transport]
     config = ProxyConfig(
-        upstream=PortalURL(transport, *address),
+        state=ProxyState(ProxyUpstream(scheme, *address)),
         port=0,
-        tcp=transport == "tcp",
         limits=Limits(**limits),  # type: ignore[arg-type]
     )
     ended = trio.Event()
@@ -81,11 +82,11 @@ async def proxied(
         ended.set()
 
     async with trio.open_nursery() as nursery:
-        config.journal.start = trio.current_time()
+        config.state.journal.start = trio.current_time()
         listeners = await nursery.start(serve)
         async with contextlib.AsyncExitStack() as stack:
             with trio.fail_after(_PATIENCE):
-                yield Proxied(listeners, config.journal, ended, stack)
+                yield Proxied(listeners, config.state.journal, ended, stack)
         nursery.cancel_scope.cancel()
 
 

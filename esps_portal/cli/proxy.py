@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from esps_portal.cli.errors import exit_with_error
-from esps_portal.cli.options import ServerCommand, TargetType
+from esps_portal.cli.options import ServerCommand
 from esps_portal.cli.reloading import Reload, reopen_record
 from esps_portal.cli.script_options import open_record, record_option
 from esps_portal.cli.server_runner import (
@@ -18,7 +18,6 @@ from esps_portal.cli.server_runner import (
     run_server,
     serve_until_signalled,
 )
-from esps_portal.protocol.urls import PortalURL
 
 if TYPE_CHECKING:
     from esps_portal.cli.reports import Reports
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 @click.command("proxy", cls=ServerCommand)
 @click.option(
     "--upstream",
-    type=TargetType(),
     required=True,
     metavar="TARGET",
     help="The portal: HOST:PORT or esps://HOST:PORT for TCP and UDP, esps+udp://HOST:PORT for UDP.",
@@ -58,30 +56,27 @@ def proxy_command(*, upstream: str, record: Path | None, listen: ListenOptions) 
       esps-portal proxy --upstream esps://10.0.0.7 --record calls.jsonl
       esps-portal serve --replay calls.jsonl
     """  # noqa: D301 - click needs the character itself before a block that keeps its lines
-    where = PortalURL.parse(upstream)
-    # A UDP upstream has no TCP to relay.
-    tcp, udp = listen.tcp and where.transport != "udp", listen.udp
-    if not (tcp or udp):
-        raise click.UsageError("neither TCP nor UDP is left to relay")
     from esps_portal.journal.journal import Journal  # noqa: PLC0415 - help must not wait
     from esps_portal.proxy.serving import OwnUpstreamError, ProxyConfig  # noqa: PLC0415 - the same
+    from esps_portal.proxy.state import ProxyState  # noqa: PLC0415 - the same
+    from esps_portal.proxy.upstream import Upstream  # noqa: PLC0415 - the same
 
     reports = listen.start_reports()
     try:
+        # Nobody queries the journal: only its sinks need the entries.
         config = ProxyConfig(
-            upstream=where,
+            state=ProxyState(Upstream.parse(upstream), journal=Journal(max_calls=1)),
             hosts=listen.hosts,
             port=listen.port,
-            tcp=tcp,
-            udp=udp,
-            journal=Journal(max_calls=1),  # nobody queries it: only its sinks need the entries
+            tcp=listen.tcp,
+            udp=listen.udp,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     reloads: list[Reload] = []
     if record is not None:
         file = open_record(record)
-        config.journal.sinks.append(file.write)
+        config.state.journal.sinks.append(file.write)
         reloads.append(partial(reopen_record, file))
     try:
         run_server(partial(_proxy, config, reports, reloads), lambda _: "--port")
@@ -92,7 +87,7 @@ def proxy_command(*, upstream: str, record: Path | None, listen: ListenOptions) 
 async def _proxy(config: ProxyConfig, reports: Reports, reloads: list[Reload]) -> int:
     from esps_portal.proxy.serving import serve_proxy  # noqa: PLC0415 - help must not wait for it
 
-    reports.watch(config.journal)
+    reports.watch(config.state.journal)
 
     async def no_control(*_: object) -> None:
         """Open nothing: a proxy has no control port."""

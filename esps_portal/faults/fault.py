@@ -270,8 +270,29 @@ class Fault:
         if target.transport in self.transports:
             self._number(target.connection)
 
-    def _mismatch(self, target: FaultTarget) -> MissReason | None:  # noqa: C901, PLR0911 - a selector each
+    def count_unanswered(self, target: FaultTarget) -> None:
+        """Count the request of an exchange that has ended without a reply."""
+        if self._is_about(target) and self._mismatch_of_content(target) is None:
+            self._request_number(target)
+
+    def _mismatch(self, target: FaultTarget) -> MissReason | None:
         """Return which selector does not match, if any; count what matches those before it."""
+        reason = self._mismatch_of_content(target)
+        if reason is not None or target.is_connection:
+            return reason
+        if target.number == 0:
+            return None if self.reply is not None and 0 in self.reply else MissReason.REPLY
+        number = self._request_number(target)
+        if self.request is not None and number not in self.request:
+            return MissReason.REQUEST
+        if target.stage is not Stage.REQUEST:
+            self.replies_matched += 1
+            if self.reply is not None and self.replies_matched not in self.reply:
+                return MissReason.REPLY
+        return None
+
+    def _mismatch_of_content(self, target: FaultTarget) -> MissReason | None:
+        """Return which selector does not match, but for numbers of requests and replies."""
         if target.transport not in self.transports:
             return MissReason.TRANSPORT
         if self.service is not None and self.service.encode() != target.service:
@@ -282,17 +303,6 @@ class Fault:
             return MissReason.CONNECTION
         if self.age is not None and target.age < self.age:
             return MissReason.AGE
-        if target.is_connection:
-            return None
-        if target.number == 0:
-            return None if self.reply is not None and 0 in self.reply else MissReason.REPLY
-        number = self._request_number(target)
-        if self.request is not None and number not in self.request:
-            return MissReason.REQUEST
-        if target.stage is not Stage.REQUEST:
-            self.replies_matched += 1
-            if self.reply is not None and self.replies_matched not in self.reply:
-                return MissReason.REPLY
         return None
 
     def _request_number(self, target: FaultTarget) -> int:

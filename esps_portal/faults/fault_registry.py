@@ -99,10 +99,15 @@ class FaultRegistry:
         parts = self.parts(target)
         return FaultPlan(parts, target.record) if parts else None
 
-    def parts(self, target: FaultTarget) -> list[PlanPart]:
-        """Return each fault that strikes a target, in the order of placing."""
+    def parts(self, target: FaultTarget, *, without_match: bool = False) -> list[PlanPart]:
+        """Return each fault that strikes a target, in the order of placing.
+
+        Args:
+            without_match: ask only those that select nothing by what the client says.
+        """
+        asked = [f for f in self.in_force if not (without_match and f.match is not None)]
         # All faults count the target before the first of them claims it.
-        selecting = [fault for fault in self.in_force if fault.selects(target)]
+        selecting = [fault for fault in asked if fault.selects(target)]
         parts: list[PlanPart] = []
         has_end = False
         for fault in selecting:
@@ -112,6 +117,11 @@ class FaultRegistry:
                 has_end = has_end or (fault.type.ends and part.claims)
             fault.record_miss(MissReason.NO_REPLY if part else MissReason.CLAIMED, target)
         return parts
+
+    def count_unanswered(self, target: FaultTarget) -> None:
+        """Count a request that has got no reply, for the faults that count requests."""
+        for fault in self.in_force:
+            fault.count_unanswered(target)
 
     def strike_connection(self, target: FaultTarget) -> Fault | None:
         """Return the fault that strikes a connection as it is accepted, or at its age.

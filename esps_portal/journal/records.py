@@ -30,6 +30,7 @@ class RecordedConnection:
         how: ``fin`` or ``rst``; empty while it is open.
         fault: the fault that struck it, as text; empty for none.
         requests: how many came on it.
+        overlapped: the client spoke while a reply was under way; see `RecordedExchange`.
     """
 
     number: int
@@ -43,6 +44,7 @@ class RecordedConnection:
     order_opened: int = 0
     order_closed: int = 0
     is_kept: bool = False
+    overlapped: bool = False
 
     @property
     def is_reused(self) -> bool:

@@ -65,7 +65,8 @@ class StreamTap:
 
     def __init__(self, journal: Journal, remote: tuple[str, int], now: float) -> None:
         self._journal = journal
-        self._connection: RecordedConnection = journal.opened(remote, now)
+        #: What the journal has of it.
+        self.connection: RecordedConnection = journal.opened(remote, now)
         self._requests = LineSplitter(_MAX_LINE, _MAX_LINE)
         self._replies = LineSplitter(_MAX_LINE, _MAX_LINE)
         # By tag; under None the lines without a readable tag. A client that pipelines may use a
@@ -86,7 +87,7 @@ class StreamTap:
             elif isinstance(event, bytes) and event not in EMPTY_LINES:
                 self._take_request(event, readable_request(event), now)
 
-    def from_portal(self, data: bytes, now: float) -> None:
+    def from_server(self, data: bytes, now: float) -> None:
         """Note bytes from the portal."""
         if self._has_given_up:
             return
@@ -101,10 +102,10 @@ class StreamTap:
     def closed(self, by: str, how: str, now: float) -> None:
         """Note the end of the connection: no more replies come."""
         self._give_up(now)
-        self._journal.closed(self._connection, by, how, now)
+        self._journal.closed(self.connection, by, how, now)
 
     def _take_request(self, line: bytes, request: Request | None, now: float) -> None:
-        connection = self._connection
+        connection = self.connection
         record = self._journal.received("tcp", connection.remote, connection, line, request, now)
         self._pending.setdefault(readable_tag(line), deque()).append(_Pending(record))
         self._hold(len(line) + _OVERHEAD, now)
@@ -158,7 +159,7 @@ class StreamTap:
             self._has_given_up = True
             _log.warning(
                 "connection %d: too many requests wait for replies; it is no longer recorded",
-                self._connection.number,
+                self.connection.number,
             )
             self._give_up(now)
 
@@ -215,7 +216,7 @@ class DatagramTap:
             _note_end(self._journal, before[1], now, is_lost=True)
         self._pending[tag] = now, pending
 
-    def from_portal(self, datagram: bytes, now: float) -> None:
+    def from_server(self, datagram: bytes, now: float) -> None:
         """Note a datagram from the portal: all lines of one reply."""
         if not datagram.endswith(b"\n"):
             return

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import attrs
 import trio
 
 from esps_portal.faults.datagram_plan import DatagramPlan
-from esps_portal.net.datagram_socket import DatagramSocket, Sender
+from esps_portal.net.datagram_socket import Sender
+
+
+class DatagramSender(Protocol):
+    """A UDP socket, as far as it is sent on."""
+
+    def send(self, datagram: bytes, to: Sender) -> None:
+        """Send a datagram; it may be lost on the way."""
+
+    def send_from_other_port(self, datagram: bytes, to: Sender) -> None:
+        """Send it from the same address and another port."""
 
 
 @attrs.define(eq=False)
@@ -27,7 +38,7 @@ class DatagramFaultWriter:
         nursery: where what is late waits.
     """
 
-    def __init__(self, sock: DatagramSocket, nursery: trio.Nursery) -> None:
+    def __init__(self, sock: DatagramSender, nursery: trio.Nursery) -> None:
         self._socket = sock
         self._nursery = nursery
         self._held: list[_Held] = []

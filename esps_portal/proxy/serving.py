@@ -1,4 +1,4 @@
-"""A proxy before a portal: it passes everything on as it comes, and sees calls and answers.
+"""A proxy before a server of any protocol: it passes everything on, unless a fault says otherwise.
 
 ``await nursery.start(serve_proxy, ProxyConfig(...))`` reports when it listens.
 """
@@ -11,17 +11,25 @@ from functools import partial
 import attrs
 import trio
 
+from esps_portal.faults.target import FaultTarget, Stage
 from esps_portal.journal.journal import Journal
+from esps_portal.journal.records import RecordedConnection
 from esps_portal.journal.tap import StreamTap
 from esps_portal.net.accept import AcceptPolicy, ConnectionServer
 from esps_portal.net.bind import WILDCARDS, Sockets, bind, is_own_address
 from esps_portal.net.dial import DialError, dial
+from esps_portal.net.port_control import PortControl
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import BYE_BUSY
+from esps_portal.protocol.messages import Notice, readable_tag
 from esps_portal.protocol.registry import PORT
-from esps_portal.protocol.urls import PortalURL
-from esps_portal.proxy.tcp_relay import CLIENT, SERVER, Endpoint, Relay
+from esps_portal.proxy.conversation import SERVER, Conversation, Units
+from esps_portal.proxy.endpoint import Endpoint
+from esps_portal.proxy.framed import Framed
+from esps_portal.proxy.state import ProxyState
+from esps_portal.proxy.tcp_relay import Relay, RelayObserver
 from esps_portal.proxy.udp_relay import DatagramProxy
+from esps_portal.proxy.unframed import Unframed
+from esps_portal.proxy.upstream import Upstream
 
 _log = logging.getLogger("esps_portal")
 
@@ -30,7 +38,7 @@ _GRACE = 0.5
 
 
 class OwnUpstreamError(ValueError):
-    """The portal that a proxy was given is the proxy itself."""
+    """The upstream that a proxy was given is the proxy itself."""
 
 
 @attrs.frozen(kw_only=True)
@@ -38,31 +46,36 @@ class ProxyConfig:
     """What is passed on, from where to where.
 
     Attributes:
-        upstream: the portal. With a URL for TCP the datagrams go to the same host and port.
+        state: the upstream, the faults, and the journal, whose sinks are notified at once.
         hosts: names or addresses to listen on; loopback by default.
         port: the number for both transports; 0 takes a free one.
-        journal: records what passes; its sinks are notified at once.
+        tcp, udp: what is relayed, of what the upstream has.
+        reserve_port: be able to take the ports out of service without giving them away
+            (`PortControl`).
         limits: only ``max_connections``, ``window`` and ``drain`` apply.
     """
 
-    upstream: PortalURL
+    state: ProxyState
     hosts: tuple[str, ...] = ("127.0.0.1",)
     port: int = attrs.field(
         default=PORT, validator=[attrs.validators.ge(0), attrs.validators.le(65535)]
     )
     tcp: bool = True
     udp: bool = True
-    # A sink sees everything; the journal itself keeps only the latest.
-    journal: Journal = attrs.field(factory=Journal)
+    reserve_port: bool = False
     limits: Limits = attrs.field(factory=Limits)
 
     def __attrs_post_init__(self) -> None:
-        if self.upstream.transport == "tls":
-            raise ValueError("esps+tls:// is not available in this release: use esps://")
-        if self.upstream.transport == "udp" and self.tcp:
-            raise ValueError("an upstream esps+udp:// takes no TCP")
-        if not (self.tcp or self.udp) or not self.hosts:
-            raise ValueError("a proxy needs a host, and TCP or UDP")
+        if not self.hosts:
+            raise ValueError("a proxy needs a host")
+        if not self.transports:
+            raise ValueError("neither TCP nor UDP is left to relay")
+
+    @property
+    def transports(self) -> frozenset[str]:
+        """What is relayed."""
+        wanted = {name for name, on in (("tcp", self.tcp), ("udp", self.udp)) if on}
+        return self.state.upstream.transports & wanted
 
 
 @attrs.frozen
@@ -71,10 +84,12 @@ class ProxyListeners:
 
     Attributes:
         tcp, udp: the addresses, as (host, port), literal.
+        ports: takes the ports out of service and back; needs `ProxyConfig.reserve_port`.
     """
 
     tcp: tuple[tuple[str, int], ...]
     udp: tuple[tuple[str, int], ...]
+    ports: PortControl = attrs.field(repr=False)
     _shutdown: trio.Event = attrs.field(repr=False)
 
     def shut_down(self) -> None:
@@ -93,9 +108,15 @@ async def serve_proxy(
         CannotBindError: an address cannot be bound; raised before anything is served.
         OwnUpstreamError: it would connect to itself; raised before anything is served.
     """
-    sockets = bind(config.hosts, config.port, tcp=config.tcp, udp=config.udp)
+    sockets = bind(
+        config.hosts,
+        config.port,
+        tcp="tcp" in config.transports,
+        udp="udp" in config.transports,
+        reserve_port=config.reserve_port,
+    )
     try:
-        await refuse_to_loop(config.upstream, sockets)
+        await refuse_to_loop(config.state.upstream, sockets)
         await _serve(config, sockets, task_status)
     finally:
         sockets.close()
@@ -104,63 +125,116 @@ async def serve_proxy(
 async def _serve(
     config: ProxyConfig, sockets: Sockets, task_status: trio.TaskStatus[ProxyListeners]
 ) -> None:
-    limits, journal = config.limits, config.journal
+    limits, state = config.limits, config.state
     shutdown = trio.Event()
-    listeners = ProxyListeners(sockets.tcp_addresses, sockets.udp_addresses, shutdown)
-
-    async def connect() -> Endpoint | None:
-        return await _connect(config.upstream)
-
-    def relay(client: Endpoint, remote: tuple[str, int]) -> Relay:
-        return Relay(client, connect, StreamTap(journal, remote, trio.current_time()))
-
     async with trio.open_nursery() as nursery:
         policy = AcceptPolicy(
             max_connections=limits.max_connections,
-            refusal=BYE_BUSY.encode(),
+            refusal=Notice(b"BYE", (b"busy",)).encode() if state.upstream.is_esps else b"",
             linger=limits.linger,
         )
-        connections = ConnectionServer(
-            relay, policy, nursery, stream=partial(Endpoint, name=CLIENT)
+        connections = ConnectionServer(partial(_relay, state), policy, nursery, stream=Endpoint)
+        ports = PortControl(
+            sockets,
+            connections,
+            lambda sock: DatagramProxy(sock, limits, state),
+            lambda: None,
+            nursery,
         )
-        datagrams = [DatagramProxy(s, limits, config.upstream, journal) for s in sockets.udp]
-        for server in datagrams:
-            nursery.start_soon(server.run)
-        async with trio.open_nursery() as accepting:
-            for listener in sockets.tcp:
-                accepting.start_soon(connections.accept, listener)
-            task_status.started(listeners)
+        addresses = sockets.tcp_addresses, sockets.udp_addresses
+        try:
+            ports.begin()
+            task_status.started(ProxyListeners(*addresses, ports, shutdown))
             await shutdown.wait()
-            accepting.cancel_scope.cancel()
-        with trio.move_on_after(limits.drain + limits.linger + _GRACE):
-            async with trio.open_nursery() as draining:
-                draining.start_soon(connections.shut_down)
-                for server in datagrams:
-                    draining.start_soon(server.shut_down)
-        nursery.cancel_scope.cancel()
+            ports.stop_accepting()
+            with trio.move_on_after(limits.drain + limits.linger + _GRACE):
+                await ports.shut_down()
+            nursery.cancel_scope.cancel()
+        finally:
+            ports.close()
 
 
-async def _connect(upstream: PortalURL) -> Endpoint | None:
-    """Connect to the portal; say so in the log where that fails."""
+def _relay(state: ProxyState, client: Endpoint, remote: tuple[str, int]) -> Relay:
+    """Return what relays one client's connection."""
+    now = trio.current_time()
+    observer: RelayObserver
+    if state.upstream.is_esps:
+        tap = StreamTap(state.journal, remote, now)
+        observer, connection = tap, tap.connection
+    else:
+        connection = state.journal.opened(remote, now)
+        observer = _EndNoted(state.journal, connection)
+    conversation = Conversation(state, connection, now)
+    return Relay(
+        client,
+        partial(_connect, state),
+        _units(state, conversation),
+        observer,
+        partial(_is_refused, state, connection),
+        server_name="portal" if state.upstream.is_esps else SERVER,
+    )
+
+
+def _units(state: ProxyState, conversation: Conversation) -> Units:
+    if state.framing is None or state.reply_framing is None:
+        return Unframed(conversation)
+    key_of = readable_tag if state.upstream.is_esps else None
+    return Framed(conversation, state.framing, state.reply_framing, state.note_leftover, key_of)
+
+
+def _is_refused(state: ProxyState, connection: RecordedConnection) -> bool:
+    """Whether a fault closes a connection as it is accepted."""
+    if not state.faults.in_force:
+        return False
+    target = FaultTarget("tcp", connection, record=connection, stage=Stage.CONNECTION)
+    fault = state.faults.strike_connection(target)
+    if fault is not None:
+        connection.fault = str(fault)
+    return fault is not None
+
+
+@attrs.frozen
+class _EndNoted:
+    """Notes in the journal how a connection ends; what is said on it its units note."""
+
+    _journal: Journal
+    _connection: RecordedConnection
+
+    def from_client(self, data: bytes, now: float) -> None:
+        """Nothing: its units note it."""
+
+    def from_server(self, data: bytes, now: float) -> None:
+        """Nothing: its units note it."""
+
+    def closed(self, by: str, how: str, now: float) -> None:
+        """Note the end: who closed first, and how."""
+        self._journal.closed(self._connection, by, how, now)
+
+
+async def _connect(state: ProxyState) -> Endpoint | None:
+    """Connect to the upstream; note it where that fails."""
+    upstream = state.upstream
     try:
         connected = await dial(upstream.host, upstream.port)
     except DialError as error:
-        _log.warning("cannot reach %s: %s", upstream, error)
-        return None
-    try:
-        return Endpoint(connected, SERVER)
-    except OSError as error:
-        connected.close()
-        _log.warning("cannot reach %s: %s", upstream, error.strerror)
-        return None
+        reason = str(error)
+    else:
+        try:
+            return Endpoint(connected)
+        except OSError as error:
+            connected.close()
+            reason = error.strerror or "it was reset"
+    _log.warning("cannot reach %s: %s", upstream, reason)
+    state.note_unreachable(f"cannot reach {upstream}: {reason}")
+    return None
 
 
-async def refuse_to_loop(upstream: PortalURL, sockets: Sockets) -> None:
+async def refuse_to_loop(upstream: Upstream, sockets: Sockets) -> None:
     """Raise `OwnUpstreamError` where what is passed on would come back to us."""
     try:
         found = await trio.socket.getaddrinfo(upstream.host, upstream.port)
     except OSError:
-        return  # each connect then fails, and logs why
+        return  # each connect then fails, and notes why
     addresses = {str(address[0]) for *_, address in found}
     for host, port in (*sockets.tcp_addresses, *sockets.udp_addresses):
         everywhere = host in WILDCARDS.values() and any(map(is_own_address, addresses))

@@ -1,134 +1,35 @@
-"""One TCP connection through a proxy: whatever one end does is done to the other.
+"""One TCP connection through a proxy: whatever one side does is done to the other.
 
-Bytes, the FIN of each direction, and RST pass as they come. Each direction holds at most one read's
-worth of bytes beside the kernel's buffers: where one end does not read, the other is not read
-either. The relay never adds a byte of its own.
+Bytes, the FIN of each direction, and RST pass as they come, unless a fault says otherwise: the
+`Units` of the connection decide that, and a `Lane` for each side performs it. Where one side does
+not read, the other is not read either; a fault that delays makes room for 64 KiB more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import enum
-import logging
 import math
-import select
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+import attrs
 import trio
 
-from esps_portal.net.streams import SocketStream
+from esps_portal.faults.actions import Action, End, Send
+from esps_portal.proxy.conversation import CLIENT, SERVER, Step, Units
+from esps_portal.proxy.endpoint import Endpoint
+from esps_portal.proxy.lane import Lane
 
-_log = logging.getLogger("esps_portal")
-
-# Seconds for which what was passed on may still leave before a RST, and for which a client's input
-# is discarded after a drain, so that no RST overtakes the last line (default of `Limits.linger`).
+# Seconds for which a side's input is discarded after FIN, so that no RST overtakes the last bytes
+# (default of `Limits.linger`).
 _LINGER = 1.0
 # Seconds for which the kernel goes on sending what an end has not acknowledged: the default of
 # `Limits.stall`.
 _CLOSE_TIMEOUT = 30.0
-# <linux/tcp.h>; the socket module has it from Python 3.12 on.
-_TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
-
-CLIENT, SERVER = "client", "portal"
-
-
-class Endpoint(SocketStream):
-    """One of the two sockets.
-
-    Attributes:
-        name: who is at its other end.
-        has_ended: it has sent FIN, and that was passed on.
-        is_broken: there was a RST, or the like.
-        is_stuck: it was not reading when the other one broke.
-    """
-
-    __slots__ = ("_errors", "has_ended", "is_broken", "is_stuck", "name")
-
-    def __init__(self, connected: socket.socket, name: str) -> None:
-        super().__init__(connected)
-        self.name: str = name
-        self.has_ended: bool = False
-        self.is_broken: bool = False
-        self.is_stuck: bool = False
-        self._errors: select.epoll | None = None
-
-    async def receive(self) -> bytes:
-        """Wait for bytes; ``b""`` is FIN."""
-        try:
-            return await super().receive()
-        except trio.BrokenResourceError:
-            self.is_broken = True
-            raise
-
-    async def send_all(self, data: bytes, source: Endpoint) -> None:
-        """Send bytes that came from ``source``, unless a RST comes from there meanwhile.
-
-        Raises:
-            trio.BrokenResourceError: this end is broken, or ``source`` is; see `is_broken`.
-        """
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[self._socket.send(view) :]
-            except BlockingIOError:
-                await self._until_writable(source)
-            except OSError as error:
-                self.is_broken = True
-                raise trio.BrokenResourceError from error
-
-    async def _until_writable(self, source: Endpoint) -> None:
-        """Wait for room; a RST from ``source``, which is not read meanwhile, ends the wait."""
-        async with trio.open_nursery() as nursery:
-
-            async def watch() -> None:
-                await source.until_broken()
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(watch)
-            await trio.lowlevel.wait_writable(self._socket)
-            nursery.cancel_scope.cancel()
-        if source.is_broken:
-            self.is_stuck = True
-            raise trio.BrokenResourceError
-
-    async def until_broken(self) -> None:
-        """Wait for a RST without reading; bytes that wait to be read do not end the wait."""
-        if self._errors is None:
-            # With no events asked for, epoll reports errors only (epoll_ctl(2)). Trio can wait for
-            # the epoll object to be readable; for a socket's error alone it cannot.
-            try:
-                self._errors = select.epoll()
-                self._errors.register(self._socket.fileno(), 0)
-            except OSError as error:
-                # No descriptor is left: end the connection rather than never notice.
-                _log.warning("a connection is reset: %s", error.strerror)
-                self.is_broken = True
-        while self._errors is not None and not self.is_broken:
-            await trio.lowlevel.wait_readable(self._errors.fileno())
-            seen = self._errors.poll(0)
-            if any(events & select.EPOLLERR for _, events in seen):
-                self.is_broken = True
-            elif seen and not self.is_broken:  # a write may have met the RST first
-                # Both directions have ended with FIN: there can be no RST any more.
-                await trio.sleep_forever()
-
-    async def until_sent(self) -> None:
-        """Wait until the kernel has sent everything, for a second at most."""
-        try:
-            self._socket.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, 1)
-            with trio.move_on_after(_LINGER):
-                await trio.lowlevel.wait_writable(self._socket)
-        except OSError:
-            return  # it is broken itself
-
-    def close(self, timeout: float = 0.0) -> None:
-        """Close it; see `SocketStream.close`."""
-        if self._errors is not None:
-            if not self._errors.closed:
-                trio.lowlevel.notify_closing(self._errors.fileno())
-            self._errors.close()
-        super().close(timeout)
+# Seconds for which a side that a fault keeps in the dark is kept open once nothing else happens:
+# the default of `Limits.idle`.
+_IDLE = 300.0
 
 
 class RelayObserver(Protocol):
@@ -137,7 +38,7 @@ class RelayObserver(Protocol):
     def from_client(self, data: bytes, now: float) -> None:
         """See what the client has sent."""
 
-    def from_portal(self, data: bytes, now: float) -> None:
+    def from_server(self, data: bytes, now: float) -> None:
         """See what the server has sent."""
 
     def closed(self, by: str, how: str, now: float) -> None:
@@ -152,28 +53,69 @@ class _Ended(enum.Enum):
     SINK_BROKEN = "the sink cannot be sent to"
 
 
+@attrs.frozen
+class _FaultEnd:
+    """A fault ends both sides: ``close`` (FIN) or ``reset`` (RST), first the side that it names."""
+
+    how: str
+    side: Endpoint
+
+
+@attrs.define(eq=False)
+class _Direction:
+    """One of the two directions, as long as both sides are connected.
+
+    Attributes:
+        lane: to the sink.
+        reading: cancelled to read the source no more.
+    """
+
+    source: Endpoint
+    sink: Endpoint
+    lane: Lane
+    reading: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+
 class Relay:
     """Passes one client's connection on to a server. `run` is its whole life.
 
     Args:
         connect: connects to the server; `None` where that fails, which resets the client.
+        units: cuts what is said into units, and has faults act on them.
         observer: sees what passes.
+        server_name: what the journal calls the server.
+        is_refused: asked once whether a fault refuses the connection before the server is dialled.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is composed
         self,
         client: Endpoint,
         connect: Callable[[], Awaitable[Endpoint | None]],
+        units: Units,
         observer: RelayObserver,
+        is_refused: Callable[[], bool] = lambda: False,
+        *,
+        server_name: str = SERVER,
     ) -> None:
         self._client = client
         self._connect = connect
+        self._units = units
         self._observer = observer
+        self._is_refused = is_refused
+        self._server_name = server_name
         self._scope = trio.CancelScope()
-        self._reading = trio.CancelScope()
         self._draining = False
+        self._both = trio.CancelScope()
+        self._up: _Direction | None = None
+        self._down: _Direction | None = None
+        self._fault_end: _FaultEnd | None = None
+        # A fault keeps a side in the dark: what happens at the other is not passed on to it.
+        self._stalled: Endpoint | None = None
+        self._is_deaf = False
         # Who closed first, and how.
         self._first: tuple[str, str] | None = None
+
+    # -- what a `ConnectionHandler` has
 
     @property
     def deadline(self) -> float:
@@ -202,7 +144,8 @@ class Relay:
     def shut_down(self) -> None:
         """Pass nothing more to the server but FIN: it lets running calls end, and then ends."""
         self._draining = True
-        self._reading.cancel()
+        if self._up is not None:
+            self._up.reading.cancel()
 
     async def run(self) -> None:
         """Relay until both directions have ended. Raises nothing but cancellation."""
@@ -210,47 +153,150 @@ class Relay:
         both_finished = False
         try:
             with self._scope:
-                server = await self._connect()
-                if server is not None:
+                if self._is_refused():
+                    self._first = ("proxy", "fin")
+                    await _end_with_fin(self._client)
+                    both_finished = True
+                elif (server := await self._connect()) is not None:
                     both_finished = await self._relay(server)
         finally:
-            for end in (self._client, server):
-                if end is not None and both_finished:
-                    end.close(_CLOSE_TIMEOUT)
-                elif end is not None:
-                    end.abort()
-            self._observer.closed(*(self._first or (SERVER, "rst")), trio.current_time())
+            for side in (self._client, server):
+                if side is not None and both_finished:
+                    side.close(_CLOSE_TIMEOUT)
+                elif side is not None:
+                    side.abort()
+            now = trio.current_time()
+            self._units.closed(now, gracefully=both_finished and self._fault_end is None)
+            self._observer.closed(*(self._first or (self._server_name, "rst")), now)
+
+    def strike(self, actions: list[Action], *, to: str) -> None:
+        """Perform at once what a fault does at an age of the connection, whatever waits."""
+        down, up = self._down, self._up
+        if down is None or up is None:
+            return  # nothing can be struck before both sides are connected
+        direction = down if to == CLIENT else up
+        for action in actions:
+            if isinstance(action, Send):
+                with contextlib.suppress(trio.BrokenResourceError):
+                    direction.sink.send_now(action.data)
+            elif isinstance(action, End):
+                self._end(action.how, direction)
+
+    # -- two sides
 
     async def _relay(self, server: Endpoint) -> bool:
-        """Pass on what comes. Returns whether both directions have ended with FIN."""
-        client, observer = self._client, self._observer
-        async with trio.open_nursery() as nursery:
-
-            async def pass_on(
-                source: Endpoint, sink: Endpoint, see: Callable[[bytes, float], None]
-            ) -> None:
-                ended = await self._pass_on(source, sink, see)
-                if not await self._other_direction_goes_on(ended, source, sink):
-                    nursery.cancel_scope.cancel()
-
-            nursery.start_soon(pass_on, client, server, observer.from_client)
-            nursery.start_soon(pass_on, server, client, observer.from_portal)
+        """Pass on what comes. Returns whether both sides end with FIN, otherwise with RST."""
+        client = self._client
+        with self._both:
+            async with trio.open_nursery() as nursery:
+                self._up = self._direction(client, server, nursery)
+                self._down = self._direction(server, client, nursery)
+                if self._draining:
+                    self._up.reading.cancel()
+                nursery.start_soon(self._run_direction, self._up)
+                nursery.start_soon(self._run_direction, self._down)
+        if self._fault_end is not None:
+            return await self._end_for_fault(self._fault_end)
         if client.has_ended and server.has_ended:
             if self._draining:
-                await self._discard()
+                await _discard(client)
             return True
-        for end in (client, server):
-            if not (end.is_broken or end.is_stuck):
-                await end.until_sent()
+        for side in (client, server):
+            if not (side.is_broken or side.is_stuck):
+                await side.until_sent()
         return False
 
-    async def _other_direction_goes_on(
-        self, ended: _Ended, source: Endpoint, sink: Endpoint
-    ) -> bool:
+    def _direction(self, source: Endpoint, sink: Endpoint, nursery: trio.Nursery) -> _Direction:
+        direction: _Direction
+
+        def on_broken() -> None:
+            self._note(sink, "rst")
+            self._both.cancel()
+
+        lane = Lane(sink, nursery, lambda how: self._end(how, direction), on_broken)
+        direction = _Direction(source, sink, lane)
+        return direction
+
+    async def _run_direction(self, direction: _Direction) -> None:
+        """Pass on what one side sends; cancel both where that ends the connection."""
+        ended = await self._pass_on(direction)
+        if not await self._other_goes_on(ended, direction):
+            self._both.cancel()
+
+    async def _pass_on(self, direction: _Direction) -> _Ended:
+        """Pass on what one side sends until it ends; return how that was."""
+        source, sink, lane = direction.source, direction.sink, direction.lane
+        side = CLIENT if source is self._client else SERVER
+        try:
+            # Only the client's reading is ever cancelled: by a drain, or by a fault.
+            with direction.reading:
+                while data := await source.receive():
+                    await self._take(side, data, direction)
+            if self._is_deaf and source is self._client:
+                await self._until_reset(source)
+            now = trio.current_time()
+            for step in self._units.ended(side, now):
+                self._lane(step.to).put(step.actions)
+            if not lane.is_clear:
+                await source.while_unbroken(lane.until_clear)
+            if not (source.is_broken or lane.discards):
+                sink.send_eof()
+        except trio.BrokenResourceError:
+            return _Ended.SOURCE_BROKEN if source.is_broken else _Ended.SINK_BROKEN
+        return _Ended.SOURCE_BROKEN if source.is_broken else _Ended.FIN
+
+    async def _take(self, side: str, data: bytes, direction: _Direction) -> None:
+        """Take what one side has said, and pass on what its units make of it."""
+        now = trio.current_time()
+        if side == CLIENT:
+            is_early = self._read_server_first(now)
+            self._observer.from_client(data, now)
+            steps = self._units.from_client(data, now, is_early=is_early)
+        else:
+            self._observer.from_server(data, now)
+            steps = self._units.from_server(data, now)
+        if steps is None:
+            await direction.lane.send(data, direction.source)
+            return
+        for step in steps:
+            lane = self._lane(step.to)
+            if lane is direction.lane:
+                await lane.perform(step.actions, direction.source)
+            else:
+                lane.put(step.actions)
+
+    def _read_server_first(self, now: float) -> bool:
+        """Take what the server has said before the client's bytes, where both have come.
+
+        Returns whether a reply was under way: the client has not waited for its end.
+        """
+        down = self._down
+        assert down is not None  # noqa: S101 - the client is read once both are connected
+        if not down.lane.is_clear:
+            return not down.lane.discards
+        try:
+            data = down.source.receive_now()
+        except trio.BrokenResourceError:
+            return False  # its own task meets the same
+        if not data:
+            return False
+        self._observer.from_server(data, now)
+        steps = self._units.from_server(data, now)
+        for step in [Step(CLIENT, [Send(data)])] if steps is None else steps:
+            self._lane(step.to).put(step.actions)
+        return True
+
+    def _lane(self, to: str) -> Lane:
+        direction = self._down if to == CLIENT else self._up
+        assert direction is not None  # noqa: S101 - bytes come once both sides are connected
+        return direction.lane
+
+    async def _other_goes_on(self, ended: _Ended, direction: _Direction) -> bool:
         """Note how one direction has ended; return whether the other one goes on.
 
         After a FIN it waits while the other one goes on, for a RST.
         """
+        source, sink = direction.source, direction.sink
         if ended is _Ended.SINK_BROKEN:
             self._note(sink, "rst")
             sink.is_broken = True
@@ -258,40 +304,98 @@ class Relay:
             return not sink.has_ended
         if ended is _Ended.FIN:
             # In a drain it was not the client that ended.
-            self._note(sink if self._draining else source, "fin")
+            self._note(sink if self._draining and source is self._client else source, "fin")
             source.has_ended = True
             if sink.has_ended:
+                await self._keep_in_the_dark(source)
                 return False
             await source.until_broken()
             source.has_ended = False  # its FIN was passed on, and a RST came after it
         self._note(source, "rst")
+        await self._pass_what_came_before(direction)
         return False
 
-    async def _pass_on(
-        self, source: Endpoint, sink: Endpoint, see: Callable[[bytes, float], None]
-    ) -> _Ended:
-        """Pass on what one end sends until it ends; return how that was."""
-        try:
-            # What has ended is not drained: `_reading` is the client's alone.
-            with self._reading if source is self._client else trio.CancelScope():
-                while data := await source.receive():
-                    see(data, trio.current_time())
-                    await sink.send_all(data, source)
-            if not source.is_broken:
-                sink.send_eof()
-        except trio.BrokenResourceError:
-            return _Ended.SOURCE_BROKEN if source.is_broken else _Ended.SINK_BROKEN
-        return _Ended.SOURCE_BROKEN if source.is_broken else _Ended.FIN
+    async def _pass_what_came_before(self, direction: _Direction) -> None:
+        """Let what a side had sent before its RST arrive first, within a bound."""
+        if not (direction.lane.is_clear or direction.lane.discards or direction.sink.is_stuck):
+            with (
+                contextlib.suppress(trio.BrokenResourceError),
+                trio.move_on_after(_CLOSE_TIMEOUT),
+            ):
+                await direction.lane.until_clear()
 
-    async def _discard(self) -> None:
-        """Discard what the client still sends after the drain."""
-        try:
-            with trio.move_on_after(_LINGER):
-                while await self._client.receive():
-                    pass
-        except trio.BrokenResourceError:
-            return
+    # -- ends by a fault
 
-    def _note(self, end: Endpoint, how: str) -> None:
+    def _end(self, how: str, direction: _Direction) -> None:
+        """End as a fault says; what comes before that on the way to the side has left."""
+        side = direction.sink
+        if how in ("close", "reset"):
+            self._note_fault("fin" if how == "close" else "rst")
+            self._fault_end = self._fault_end or _FaultEnd(how, side)
+            self._both.cancel()
+        elif how == "half-close":
+            self._note_fault("fin")
+            direction.lane.discard()
+            with contextlib.suppress(trio.BrokenResourceError):
+                side.send_eof()
+        elif how == "stall":
+            direction.lane.discard()
+            self._stalled = side
+        else:
+            assert how == "deaf", how  # noqa: S101 - every other end is handled above
+            self._is_deaf = True
+            if self._up is not None:
+                self._up.reading.cancel()
+
+    async def _end_for_fault(self, end: _FaultEnd) -> bool:
+        """End both sides; return whether that was with FIN."""
+        server = self._up.sink if self._up is not None else self._client
+        sides = (self._client, server)
+        if end.how == "reset":
+            await end.side.until_sent()
+            return False
+        async with trio.open_nursery() as nursery:
+            for side in sides:
+                nursery.start_soon(_end_with_fin, side)
+        return True
+
+    async def _keep_in_the_dark(self, last: Endpoint) -> None:
+        """Keep a stalled side open: it is not to learn that the other one has ended.
+
+        Args:
+            last: the side that has ended last; a RST of the other is waited for already.
+        """
+        if self._stalled is last:
+            await self._until_reset(last)
+        elif self._stalled is not None:
+            await trio.sleep(_IDLE)
+
+    async def _until_reset(self, side: Endpoint) -> None:
+        """Wait for a RST of a side that sees nothing more, within a bound."""
+        with trio.move_on_after(_IDLE):
+            await side.until_broken()
+
+    # -- who was first
+
+    def _note(self, side: Endpoint, how: str) -> None:
         if self._first is None:
-            self._first = end.name, how
+            name = CLIENT if side is self._client else self._server_name
+            self._first = name, how
+
+    def _note_fault(self, how: str) -> None:
+        if self._first is None:
+            self._first = "proxy", how
+
+
+async def _end_with_fin(side: Endpoint) -> None:
+    """Send FIN, and discard what still comes, within a bound."""
+    with contextlib.suppress(trio.BrokenResourceError):
+        side.send_eof()
+        await _discard(side)
+
+
+async def _discard(side: Endpoint) -> None:
+    """Discard what a side still sends, until its FIN, within a bound."""
+    with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(_LINGER):
+        while await side.receive():
+            pass

@@ -102,7 +102,7 @@ def test_an_upstream_for_datagrams_alone() -> None:
     [
         ([], "--upstream"),
         (["--upstream", "http://x"], "http://x"),
-        (["--upstream", "esps+tls://x"], "TLS is not available in this release"),
+        (["--upstream", "esps+tls://x"], "esps+tls:// is not available in this release"),
         (["--upstream", "esps+udp://x", "--no-udp"], "neither TCP nor UDP"),
         (["--upstream", "esps://x", "--no-udp", "--no-tcp"], "neither TCP nor UDP"),
     ],

@@ -52,10 +52,7 @@ FRAMING_IMPORTS = PROTOCOL_IMPORTS - {"esps_portal.protocol"} | {"esps_portal.fr
 PURE = ("services", "faults", "journal", "mock")
 PURE_IMPORTS = {
     "attrs",
-    *(
-        f"esps_portal.{room}"
-        for room in ("exports", "protocol", "framings", "tracebacks", *PURE)
-    ),
+    *(f"esps_portal.{room}" for room in ("exports", "protocol", "framings", "tracebacks", *PURE)),
 } | (STANDARD_LIBRARY - IO_MODULES)
 # Modules that wait, with trio: built-in services, and a stub.
 WAITING_MODULES = {"builtin.py", "builtin_async.py", "stub_call.py"}

@@ -25,7 +25,7 @@ class Stream:
         self.tap.from_client(data, 1)
 
     def portal(self, data: bytes) -> None:
-        self.tap.from_portal(data, 2)
+        self.tap.from_server(data, 2)
 
     def close(self) -> list[tuple[str, str, bytes]]:
         self.tap.closed("client", "fin", 3)
@@ -171,7 +171,7 @@ class Datagrams:
         self.tap.from_client(datagram, next(self.now))
 
     def portal(self, datagram: bytes) -> None:
-        self.tap.from_portal(datagram, next(self.now))
+        self.tap.from_server(datagram, next(self.now))
 
     def calls(self) -> list[tuple[str, str, bytes]]:
         return [(call.tag, call.state, call.sent) for call in self.journal.calls]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from typing import Any
 
 import pytest
 import trio
@@ -11,8 +12,9 @@ import trio.testing
 
 from esps_portal import Portal
 from esps_portal.net.bind import CannotBindError, bind
-from esps_portal.protocol.urls import PortalURL
 from esps_portal.proxy.serving import OwnUpstreamError, ProxyConfig, refuse_to_loop, serve_proxy
+from esps_portal.proxy.state import ProxyState
+from esps_portal.proxy.upstream import Upstream
 from tests.portals import running
 from tests.proxies import a_free_port, fill, proxied, reset, until_reset, upstream
 
@@ -269,9 +271,8 @@ async def test_no_more_connections_than_may_be() -> None:
 
 async def test_a_port_that_is_taken() -> None:
     async with upstream() as portal:
-        config = ProxyConfig(
-            upstream=PortalURL("tcp", "127.0.0.1", 1), port=portal.address[1], udp=False
-        )
+        state = ProxyState(Upstream("tcp", "127.0.0.1", 1))
+        config = ProxyConfig(state=state, port=portal.address[1])
         with pytest.raises(CannotBindError):
             await serve_proxy(config)
 
@@ -293,9 +294,9 @@ async def test_it_does_not_pass_on_to_itself(
     sockets = bind([host], 0)
     port = sockets.tcp[0].getsockname()[1]
     try:
-        await refuse_to_loop(PortalURL("tcp", upstream_host, port + 1), sockets)
+        await refuse_to_loop(Upstream("tcp", upstream_host, port + 1), sockets)
         with pytest.raises(OwnUpstreamError) if is_own else contextlib.nullcontext():
-            await refuse_to_loop(PortalURL("tcp", upstream_host, port), sockets)
+            await refuse_to_loop(Upstream("tcp", upstream_host, port), sockets)
     finally:
         sockets.close()
 
@@ -303,12 +304,12 @@ async def test_it_does_not_pass_on_to_itself(
 @pytest.mark.parametrize(
     ("said", "says"),
     [
-        ({"upstream": PortalURL("tls", "h", 1)}, "not available"),
-        ({"upstream": PortalURL("udp", "h", 1)}, "takes no TCP"),
-        ({"upstream": PortalURL("tcp", "h", 1), "tcp": False, "udp": False}, "TCP or UDP"),
-        ({"upstream": PortalURL("tcp", "h", 1), "hosts": ()}, "a host"),
+        ({"upstream": Upstream("udp", "h", 1), "udp": False}, "neither TCP nor UDP"),
+        ({"upstream": Upstream("esps", "h", 1), "tcp": False, "udp": False}, "neither TCP nor UDP"),
+        ({"upstream": Upstream("tcp", "h", 1), "hosts": ()}, "a host"),
     ],
 )
-def test_what_makes_no_sense(said: dict[str, object], says: str) -> None:
+def test_what_makes_no_sense(said: dict[str, Any], says: str) -> None:
+    state = ProxyState(said.pop("upstream"))
     with pytest.raises(ValueError, match=says):
-        ProxyConfig(**said)  # type: ignore[arg-type]
+        ProxyConfig(state=state, **said)

@@ -115,7 +115,7 @@ async def test_a_client_that_is_silent_is_forgotten(
 async def test_of_too_many_clients_the_one_longest_silent_is_forgotten(
     portal: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(udp_relay, "_MOST_CLIENTS", 2)
+    monkeypatch.setattr(udp_relay, "_MAX_CLIENTS", 2)
 
     async def asked(client: DatagramPeer) -> tuple[str, int]:
         client.send(b"a PING\n")

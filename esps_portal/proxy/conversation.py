@@ -1,0 +1,206 @@
+"""What both sides of a connection say, as exchanges, and what faults make of it. Sans-I/O.
+
+Whoever reads the connection hands over what has come and performs the steps that come back. How
+bytes become units is decided by `esps_portal.proxy.unframed` and `esps_portal.proxy.framed`; both
+are built on the `Conversation`, which keeps the journal and asks the faults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import attrs
+
+from esps_portal.faults.actions import Action, OtherWay
+from esps_portal.faults.effects import Piece
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.plan import FaultPlan, PlanPart
+from esps_portal.faults.target import FaultTarget, MissReason, Stage
+from esps_portal.journal.journal import Journal
+from esps_portal.journal.records import (
+    ABORTED,
+    FAULTED,
+    REPLIED,
+    RecordedConnection,
+    RecordedExchange,
+)
+from esps_portal.protocol.messages import readable_request
+from esps_portal.proxy.state import ProxyState
+
+CLIENT, SERVER = "client", "server"
+
+
+@attrs.frozen
+class Step:
+    """What to do on the way to one side.
+
+    Attributes:
+        to: the side that sees it: client or server.
+    """
+
+    to: str
+    actions: list[Action]
+
+
+@attrs.define(eq=False)
+class LiveExchange:
+    """An exchange that goes on.
+
+    Attributes:
+        record: what the journal has of it.
+        request, reply: what faults make of each side; ``None``: nothing.
+        request_parts, reply_parts: those of them that strike this exchange alone.
+        counted: the number that each fault gave to its request.
+        waiting: faults whose ``match`` has not been found in the request so far.
+    """
+
+    record: RecordedExchange
+    request: FaultPlan | None = None
+    reply: FaultPlan | None = None
+    request_parts: list[PlanPart] = attrs.field(factory=list)
+    reply_parts: list[PlanPart] = attrs.field(factory=list)
+    counted: dict[object, int] = attrs.field(factory=dict)
+    waiting: list[Fault] = attrs.field(factory=list)
+
+
+class Units(Protocol):
+    """Cuts what both sides say into units, and has faults act on them.
+
+    Each method returns what to do in place of passing the bytes on; ``None``: pass them on.
+    """
+
+    def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[Step] | None:
+        """Take what the client has said; ``is_early``: a reply was still under way."""
+
+    def from_server(self, data: bytes, now: float) -> list[Step] | None:
+        """Take what the server has said."""
+
+    def ended(self, side: str, now: float) -> list[Step]:
+        """One side says nothing more."""
+
+    def closed(self, now: float, *, gracefully: bool) -> None:
+        """The connection has ended; ``gracefully``: both sides have sent FIN."""
+
+
+class Conversation:
+    """The exchanges of one connection, in the journal, and under faults.
+
+    Args:
+        state: of the proxy.
+        connection: what the journal has of the connection.
+        now: when it was accepted, in seconds; as everywhere on the clock of the journal.
+    """
+
+    def __init__(self, state: ProxyState, connection: RecordedConnection, now: float) -> None:
+        self.faults = state.faults
+        self.journal: Journal = state.exchanges
+        self.connection = connection
+        self._opened = now
+        self._is_esps = state.upstream.is_esps
+        self._number = 0
+        self._known: set[Fault] = set()
+        self._version = -1
+        # The faults that take all that is sent towards a side as one unit.
+        self._parts: dict[str, list[PlanPart]] = {CLIENT: [], SERVER: []}
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether no fault can strike what comes now."""
+        return not self.faults.in_force and not any(self._parts.values())
+
+    def look_for_faults(self, current: LiveExchange | None) -> None:
+        """See which faults there are now, if they have changed.
+
+        Those that take the connection as one unit act from now on, in the current exchange too.
+        """
+        if self._version == self.faults.version:
+            return
+        self._version = self.faults.version
+        in_force = self.faults.in_force
+        for parts in self._parts.values():
+            parts[:] = [part for part in parts if part.has_struck or part.fault in in_force]
+        target = FaultTarget("tcp", self.connection, record=self.connection, stage=Stage.CONNECTION)
+        new = self.faults.parts_of_connection(target, self._known)
+        for part in new:
+            self._parts[part.fault.to].append(part)
+        if new and current is not None:
+            current.request = self.plan(SERVER, current.request_parts, current)
+            current.reply = self.plan(CLIENT, current.reply_parts, current)
+
+    def closed(self) -> None:
+        """The connection has ended: a fault of all that was sent on it says why it never struck."""
+        for parts in self._parts.values():
+            for part in parts:
+                part.finish(is_whole=True)
+
+    # -- exchanges
+
+    def begin(self, now: float, *, said_by: str) -> LiveExchange:
+        """Begin the next exchange; what the server says before its client is exchange 0."""
+        if said_by == CLIENT or self._number:
+            self._number += 1
+        remote = self.connection.remote
+        record = self.journal.began("tcp", remote, self.connection, self._number, now)
+        record.overlapped = self.connection.overlapped
+        return LiveExchange(record)
+
+    def mark_overlapped(self, exchange: LiveExchange) -> None:
+        """Note that the client has spoken while a reply was under way."""
+        self.connection.overlapped = exchange.record.overlapped = True
+
+    def end(self, exchange: LiveExchange, now: float, *, complete: bool) -> None:
+        """End an exchange; what has not struck it says why."""
+        record = exchange.record
+        for part in exchange.request_parts:
+            part.finish(is_whole=complete)
+        for fault in exchange.waiting:
+            fault.record_miss(MissReason.MATCH, self.target(exchange, Stage.REQUEST))
+        for part in exchange.reply_parts:
+            part.finish(is_whole=complete)
+        if record.number and not record.reply_size and self.faults.in_force:
+            self.faults.count_unanswered(self.target(exchange, Stage.REPLY))
+        state = FAULTED if record.fault else REPLIED if record.reply_size else ABORTED
+        self.journal.exchange_ended(record, state, now, complete=complete)
+
+    # -- faults
+
+    def target(
+        self, exchange: LiveExchange, stage: Stage, said: bytes | None = None
+    ) -> FaultTarget:
+        """Return one side of an exchange as faults see it."""
+        record = exchange.record
+        return FaultTarget(
+            "tcp",
+            self.connection,
+            service=service_of(record.request) if self._is_esps else None,
+            record=record,
+            stage=stage,
+            said=record.request if said is None else said,
+            number=record.number,
+            age=self.journal.start + record.started - self._opened,
+            counted=exchange.counted,
+        )
+
+    def plan(self, to: str, parts: Iterable[PlanPart], exchange: LiveExchange) -> FaultPlan | None:
+        """Return what faults make of the bytes towards a side, those of the connection too."""
+        all_parts = [*self._parts[to], *parts]
+        return FaultPlan(all_parts, exchange.record) if all_parts else None
+
+
+def service_of(line: bytes) -> bytes | None:
+    """Return the service that a line of ESPS/1 calls; ``None``: it calls none."""
+    request = readable_request(line.rstrip(b"\n"))
+    return request.args[0] if request and request.verb == b"CALL" and request.args else None
+
+
+def feed(plan: FaultPlan, piece: Piece, *, to: str) -> list[Step]:
+    """Feed a plan, and return its steps; some of its actions go the other way."""
+    found: list[Step] = []
+    other = SERVER if to == CLIENT else CLIENT
+    for action in plan.feed(piece):
+        if isinstance(action, OtherWay):
+            found.append(Step(other, list(action.actions)))
+        else:
+            found.append(Step(to, [action]))
+    return found

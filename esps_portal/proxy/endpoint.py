@@ -1,0 +1,143 @@
+"""One of the two sockets of a relayed connection, and what is known of it."""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from esps_portal.net.streams import SocketStream
+
+_log = logging.getLogger("esps_portal")
+
+# Seconds for which what was passed on may still leave before a RST.
+_LINGER = 1.0
+# <linux/tcp.h>; the socket module has it from Python 3.12 on.
+_TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
+_READ_SIZE = 65536
+
+
+class Endpoint(SocketStream):
+    """One of the two sockets.
+
+    Attributes:
+        has_ended: it has sent FIN, and that was passed on.
+        is_broken: there was a RST, or the like.
+        is_stuck: it was not reading when the other one broke.
+    """
+
+    __slots__ = ("_errors", "has_ended", "is_broken", "is_stuck")
+
+    def __init__(self, connected: socket.socket) -> None:
+        super().__init__(connected)
+        self.has_ended: bool = False
+        self.is_broken: bool = False
+        self.is_stuck: bool = False
+        self._errors: select.epoll | None = None
+
+    async def receive(self) -> bytes:
+        """Wait for bytes; ``b""`` is FIN."""
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            data = self.receive_now()
+            if data is not None:
+                return data
+
+    def receive_now(self) -> bytes | None:
+        """Return bytes that have come, ``b""`` for FIN; ``None``: nothing has.
+
+        Raises:
+            trio.BrokenResourceError: it was reset; also each time that it is read after that.
+        """
+        if not self.is_broken:
+            try:
+                return self._socket.recv(_READ_SIZE)
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                self.is_broken = True
+                raise trio.BrokenResourceError from error
+        raise trio.BrokenResourceError
+
+    async def send_all(self, data: bytes, source: Endpoint) -> None:
+        """Send bytes that came from ``source``, unless a RST comes from there meanwhile.
+
+        Raises:
+            trio.BrokenResourceError: this end is broken, or ``source`` is; see `is_broken`.
+        """
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self._socket.send(view) :]
+            except BlockingIOError:
+                await self._until_writable(source)
+            except OSError as error:
+                self.is_broken = True
+                raise trio.BrokenResourceError from error
+
+    async def _until_writable(self, source: Endpoint) -> None:
+        """Wait for room; a RST from ``source``, which is not read meanwhile, ends the wait."""
+        try:
+            await source.while_unbroken(self.wait_writable)
+        except trio.BrokenResourceError:
+            self.is_stuck = True
+            raise
+
+    async def while_unbroken(self, wait: Callable[[], Awaitable[None]]) -> None:
+        """Wait for something while this side is not read; a RST from it ends the wait.
+
+        Raises:
+            trio.BrokenResourceError: it was reset.
+        """
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                await self.until_broken()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch)
+            await wait()
+            nursery.cancel_scope.cancel()
+        if self.is_broken:
+            raise trio.BrokenResourceError
+
+    async def until_broken(self) -> None:
+        """Wait for a RST without reading; bytes that wait to be read do not end the wait."""
+        if self._errors is None:
+            # With no events asked for, epoll reports errors only (epoll_ctl(2)). Trio can wait for
+            # the epoll object to be readable; for a socket's error alone it cannot.
+            try:
+                self._errors = select.epoll()
+                self._errors.register(self._socket.fileno(), 0)
+            except OSError as error:
+                # No descriptor is left: end the connection rather than never notice.
+                _log.warning("a connection is reset: %s", error.strerror)
+                self.is_broken = True
+        while self._errors is not None and not self.is_broken:
+            await trio.lowlevel.wait_readable(self._errors.fileno())
+            seen = self._errors.poll(0)
+            if any(events & select.EPOLLERR for _, events in seen):
+                self.is_broken = True
+            elif seen and not self.is_broken:  # a write may have met the RST first
+                # Both directions have ended with FIN: there can be no RST any more.
+                await trio.sleep_forever()
+
+    async def until_sent(self) -> None:
+        """Wait until the kernel has sent everything, for a second at most."""
+        try:
+            self._socket.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, 1)
+            with trio.move_on_after(_LINGER):
+                await trio.lowlevel.wait_writable(self._socket)
+        except OSError:
+            return  # it is broken itself
+
+    def close(self, timeout: float = 0.0) -> None:
+        """Close it; see `SocketStream.close`."""
+        if self._errors is not None:
+            if not self._errors.closed:
+                trio.lowlevel.notify_closing(self._errors.fileno())
+            self._errors.close()
+        super().close(timeout)

@@ -1,0 +1,240 @@
+"""Exchanges of a protocol with framing: a frame of the client's, and the frames that answer it.
+
+A frame is decided on, passed on or changed as a whole. While any fault is in force a frame waits in
+the proxy until it is whole; otherwise bytes pass as they come. A reply belongs to the oldest
+request without one; further replies, with no request waiting, to the last.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable
+
+import attrs
+
+from esps_portal.faults.actions import Send
+from esps_portal.faults.effects import Piece
+from esps_portal.faults.target import Stage
+from esps_portal.framings.framing import Frame, Framing, FramingError
+from esps_portal.framings.splitter import FrameSplitter
+from esps_portal.protocol.escape import printable
+from esps_portal.proxy.conversation import (
+    CLIENT,
+    SERVER,
+    Conversation,
+    LiveExchange,
+    Step,
+    feed,
+)
+
+# Requests that wait for a reply on one connection; the oldest is given up.
+_MAX_WAITING = 4096
+
+
+@attrs.define(eq=False)
+class _Side:
+    """What one side says: its frames, and what has passed of the one that is not whole.
+
+    Attributes:
+        is_broken: what comes is no frame, or too long: bytes pass as they come from then on.
+        passed: bytes of the unfinished frame that have passed already.
+    """
+
+    name: str
+    splitter: FrameSplitter
+    is_broken: bool = False
+    passed: int = 0
+
+
+class Framed:
+    """The units of one connection; see the module and `Units`.
+
+    Args:
+        note_leftover: called with what is no whole frame, as text.
+        key_of: what pairs a reply with its request, such as a tag; ``None``: only their order.
+    """
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        framing: Framing,
+        reply_framing: Framing,
+        note_leftover: Callable[[str], None],
+        key_of: Callable[[bytes], Hashable] | None = None,
+    ) -> None:
+        self._conversation = conversation
+        self._note_leftover = note_leftover
+        self._key_of = key_of
+        self._client = _Side(CLIENT, FrameSplitter(framing))
+        self._server = _Side(SERVER, FrameSplitter(reply_framing))
+        # Without a reply so far; and the last that had one.
+        self._waiting: deque[tuple[Hashable, LiveExchange]] = deque()
+        self._last: LiveExchange | None = None
+
+    def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[Step] | None:  # noqa: ARG002 - frames are told apart
+        """Take what the client has said."""
+        return self._take(self._client, data, now, self._request)
+
+    def from_server(self, data: bytes, now: float) -> list[Step] | None:
+        """Take what the server has said."""
+        return self._take(self._server, data, now, self._reply)
+
+    def ended(self, side: str, now: float) -> list[Step]:
+        """One side says nothing more: what is no whole frame passes as it is."""
+        if side == CLIENT:
+            return self._finish(self._client, now, self._request)
+        return self._finish(self._server, now, self._reply)
+
+    def closed(self, now: float, *, gracefully: bool) -> None:
+        """End the exchanges that go on; ``gracefully``: both sides have sent FIN."""
+        if self._last is not None:
+            self._conversation.end(self._last, now, complete=gracefully)
+        for _, exchange in self._waiting:
+            self._conversation.end(exchange, now, complete=False)
+        self._conversation.closed()
+
+    # -- frames
+
+    def _take(
+        self,
+        side: _Side,
+        data: bytes,
+        now: float,
+        decide: Callable[[Frame, bool, float], list[Step]],
+    ) -> list[Step] | None:
+        talk = self._conversation
+        talk.look_for_faults(None)
+        if side.is_broken:
+            return None
+        before = side.splitter.rest
+        is_passing = talk.is_plain and side.passed == len(before)
+        found: list[Step] = []
+        try:
+            frames = side.splitter.feed(data)
+        except FramingError as error:
+            return self._give_up(side, before + data, str(error))
+        for frame in frames:
+            found += self._whole(side, frame, now, decide)
+        if side.splitter.error is not None:
+            found += self._give_up(side, side.splitter.rest, str(side.splitter.error))
+        elif is_passing:
+            side.passed = len(side.splitter.rest)
+            return None
+        elif talk.is_plain or side.passed:
+            found += self._pass_rest(side)
+        return found
+
+    def _whole(
+        self,
+        side: _Side,
+        frame: Frame,
+        now: float,
+        decide: Callable[[Frame, bool, float], list[Step]],
+    ) -> list[Step]:
+        """Decide on a whole frame; one that has passed in part passes to its end."""
+        passed, side.passed = side.passed, 0
+        found = decide(frame, bool(passed), now)
+        return [_send(side, frame.wire[passed:])] if passed else found
+
+    def _pass_rest(self, side: _Side) -> list[Step]:
+        rest = side.splitter.rest[side.passed :]
+        side.passed += len(rest)
+        return [_send(side, rest)] if rest else []
+
+    def _finish(
+        self, side: _Side, now: float, decide: Callable[[Frame, bool, float], list[Step]]
+    ) -> list[Step]:
+        if side.is_broken:
+            return []
+        found: list[Step] = []
+        for frame in side.splitter.finish():
+            found += self._whole(side, frame, now, decide)
+        if side.splitter.rest:
+            shown = printable(side.splitter.rest)
+            self._leave(f"the {side.name} sent {shown!r} at its end, which is no whole frame")
+            found += self._pass_rest(side)
+        return found
+
+    def _give_up(self, side: _Side, rest: bytes, why: str) -> list[Step]:
+        """Pass everything from now on as it comes."""
+        side.is_broken = True
+        self._leave(f"the {side.name} sent what is no frame: {why}")
+        return [_send(side, rest[side.passed :])]
+
+    def _leave(self, text: str) -> None:
+        self._note_leftover(f"connection {self._conversation.connection.number}: {text}")
+
+    # -- what faults make of them
+
+    def _request(self, frame: Frame, has_passed: bool, now: float) -> list[Step]:  # noqa: FBT001 - internal
+        talk = self._conversation
+        exchange = talk.begin(now, said_by=CLIENT)
+        talk.journal.said(exchange.record, CLIENT, frame.wire, now)
+        key = self._key_of(frame.wire) if self._key_of is not None else None
+        self._waiting.append((key, exchange))
+        if len(self._waiting) > _MAX_WAITING:
+            _, oldest = self._waiting.popleft()
+            talk.end(oldest, now, complete=False)
+        if talk.is_plain or has_passed:
+            return [_send(self._client, frame.wire)]
+        target = talk.target(exchange, Stage.REQUEST, said=frame.payload)
+        exchange.request_parts = talk.faults.parts(target)
+        plan = talk.plan(SERVER, exchange.request_parts, exchange)
+        return (
+            [_send(self._client, frame.wire)]
+            if plan is None
+            else feed(plan, _piece(frame), to=SERVER)
+        )
+
+    def _reply(self, frame: Frame, has_passed: bool, now: float) -> list[Step]:  # noqa: FBT001 - internal
+        talk = self._conversation
+        exchange = self._answered(frame, now)
+        talk.journal.said(exchange.record, SERVER, frame.wire, now)
+        if talk.is_plain or has_passed:
+            return [_send(self._server, frame.wire)]
+        said = exchange.record.request
+        parts = talk.faults.parts(talk.target(exchange, Stage.REPLY, said=said))
+        plan = talk.plan(CLIENT, parts, exchange)
+        if plan is None:
+            return [_send(self._server, frame.wire)]
+        found = feed(plan, _piece(frame), to=CLIENT)
+        plan.finish()
+        return found
+
+    def _answered(self, frame: Frame, now: float) -> LiveExchange:
+        """Return the exchange that a frame of the server's belongs to."""
+        position = self._position(frame)
+        if position is None and self._last is not None:
+            return self._last
+        if self._last is not None:
+            self._conversation.end(self._last, now, complete=True)
+        if position is None:
+            self._last = self._conversation.begin(now, said_by=SERVER)
+        else:
+            _, self._last = self._waiting[position]
+            del self._waiting[position]
+        return self._last
+
+    def _position(self, frame: Frame) -> int | None:
+        """Return which of the waiting requests a reply answers; ``None``: none of them."""
+        if not self._waiting:
+            return None
+        if self._key_of is None:
+            return 0
+        key = self._key_of(frame.wire)
+        return next((n for n, (waiting, _) in enumerate(self._waiting) if waiting == key), None)
+
+
+def _send(side: _Side, data: bytes) -> Step:
+    return Step(SERVER if side.name == CLIENT else CLIENT, [Send(data)] if data else [])
+
+
+def _piece(frame: Frame) -> Piece:
+    has_terminator = frame.wire.startswith(frame.payload)
+    return Piece(
+        frame.wire,
+        is_frame=True,
+        ends_frame=True,
+        ends_unit=True,
+        terminator=len(frame.wire) - len(frame.payload) if has_terminator else 0,
+    )

@@ -1,0 +1,152 @@
+"""The way of the bytes to one side of a relayed connection: straight on, or late and changed.
+
+Bytes go straight to the socket as long as nothing waits before them. What a fault delays waits in
+a queue, whose actions are performed one after another by one task.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import attrs
+import trio
+
+from esps_portal.faults.actions import Action, Hold, Pause, Send
+from esps_portal.net.fault_writer import FaultWriter
+from esps_portal.net.writer import Writer
+from esps_portal.proxy.endpoint import Endpoint
+
+# Bytes that may wait for one side; then the other side is not read (design: 64 KiB each).
+_MAX_WAITING = 65536
+
+
+class Lane:
+    """What goes to one side.
+
+    Args:
+        sink: the side.
+        nursery: where what is late waits.
+        on_end: called with how a fault ends the connection, once what comes before it has left.
+        on_broken: called when the side has reset the connection while something waits for it.
+
+    Attributes:
+        discards: nothing more is sent: bytes are thrown away.
+    """
+
+    def __init__(
+        self,
+        sink: Endpoint,
+        nursery: trio.Nursery,
+        on_end: Callable[[str], None],
+        on_broken: Callable[[], None],
+    ) -> None:
+        self._sink = sink
+        self._nursery = nursery
+        self._on_broken = on_broken
+        self._writer = Writer(sink)
+        self._performer = FaultWriter(self._writer, nursery, on_end, on_broken)
+        # With the time when each was read.
+        self._waiting: deque[tuple[Action, float]] = deque()
+        self._size = 0
+        self._is_performing = False
+        self._is_sending = False
+        self._changed = trio.lowlevel.ParkingLot()
+        self.discards: bool = False
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether bytes go straight to the socket."""
+        return not (self._is_performing or self._is_sending) and self._performer.is_idle
+
+    @property
+    def has_room(self) -> bool:
+        """Whether what waits is little enough to read on."""
+        return self._size <= _MAX_WAITING
+
+    async def send(self, data: bytes, source: Endpoint) -> None:
+        """Send bytes that no fault changes, after all that waits.
+
+        Raises:
+            trio.BrokenResourceError: this side is broken, or the source is; see `Endpoint`.
+        """
+        if not self.is_clear:
+            await self.perform([Send(data)], source)
+        elif not self.discards:
+            self._is_sending = True
+            try:
+                await self._sink.send_all(data, source)
+            finally:
+                self._is_sending = False
+                self._changed.unpark_all()
+
+    async def perform(self, actions: Iterable[Action], source: Endpoint) -> None:
+        """Have actions performed; return once there is room to read on.
+
+        Raises:
+            trio.BrokenResourceError: the source was reset while there was no room.
+        """
+        actions = list(actions)
+        if self.is_clear and all(isinstance(action, Send) for action in actions):
+            await self.send(b"".join(a.data for a in actions if isinstance(a, Send)), source)
+            return
+        self.put(actions)
+        if not self.has_room:
+            await source.while_unbroken(self._until_room)
+
+    def put(self, actions: Iterable[Action]) -> None:
+        """Have actions performed, after all that waits."""
+        if self.discards:
+            return
+        now = trio.current_time()
+        for action in actions:
+            self._waiting.append((action, now))
+            self._size += _size(action)
+        if self._waiting and not self._is_performing:
+            self._is_performing = True
+            self._nursery.start_soon(self._perform_all)
+
+    def discard(self) -> None:
+        """Throw away what waits, and all that comes."""
+        self.discards = True
+        self._waiting.clear()
+        self._size = 0
+        self._performer.has_ended = True
+
+    async def until_clear(self) -> None:
+        """Wait until all that waits has left; what is held back leaves at once."""
+        while self._is_performing or self._is_sending:
+            await self._changed.park()
+        self._performer.release()
+        await self._writer.send_everything()
+
+    async def _until_room(self) -> None:
+        while not self.has_room:
+            await self._changed.park()
+
+    async def _perform_all(self) -> None:
+        try:
+            while self._is_sending:
+                await self._changed.park()
+            while self._waiting:
+                action, read = self._waiting.popleft()
+                await self._performer.perform([_due(action, read)], must_send=True)
+                self._size = max(0, self._size - _size(action))
+                self._changed.unpark_all()
+        except trio.BrokenResourceError:
+            self._sink.is_broken = True
+            self._on_broken()
+        finally:
+            self._is_performing = False
+            self._changed.unpark_all()
+
+
+def _size(action: Action) -> int:
+    return len(action.data) if isinstance(action, Send | Hold) else 0
+
+
+def _due(action: Action, read: float) -> Action:
+    """Return an action as it is now: a delay counts from when the bytes were read."""
+    if isinstance(action, Pause) and action.since_arrival:
+        return attrs.evolve(action, seconds=max(0.0, read + action.seconds - trio.current_time()))
+    return action

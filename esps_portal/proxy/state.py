@@ -1,0 +1,84 @@
+"""What a test has of a proxy: its faults, its journal, and what went wrong at the upstream."""
+
+from __future__ import annotations
+
+import attrs
+
+from esps_portal.faults.fault_registry import FaultRegistry
+from esps_portal.faults.place import Place
+from esps_portal.framings.delimiters import lines
+from esps_portal.framings.framing import Framing
+from esps_portal.journal.journal import Journal
+from esps_portal.proxy.upstream import Upstream
+
+# The first problems of each kind are enough for a report.
+_MAX_KEPT = 20
+
+
+@attrs.define(eq=False)
+class ProxyState:
+    """What a proxy is to do to its connections, and what has happened.
+
+    Attributes:
+        upstream: what it stands in front of.
+        framing: of what clients say; ``None``: without, what passes is cut into exchanges.
+        reply_framing: of what the server says; ``None``: the same as ``framing``.
+        unreachable: the first connects to the upstream that have failed, and why.
+        exchanges: the journal of exchanges; of a portal only calls are shown in `journal`.
+        clients: how many UDP clients there have been.
+        leftovers: what came at the end of a connection and is no whole frame.
+    """
+
+    upstream: Upstream
+    framing: Framing | None = None
+    reply_framing: Framing | None = None
+    faults: FaultRegistry = attrs.field(init=False)
+    journal: Journal = attrs.field(factory=Journal)
+    exchanges: Journal = attrs.field(init=False)
+    clients: int = 0
+    unreachable: list[str] = attrs.field(factory=list)
+    leftovers: list[str] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        # The exchanges of a portal are its calls, which the tap of the connection notes.
+        self.exchanges = Journal() if self.upstream.is_esps else self.journal
+        if self.framing is None and self.upstream.is_esps:
+            self.framing = lines()
+        if self.reply_framing is None:
+            self.reply_framing = self.framing
+        self.faults = FaultRegistry(self._place())
+
+    def _place(self) -> Place:
+        framings = (self.framing, self.reply_framing)
+        return Place(
+            name="proxy",
+            transports=self.upstream.transports,
+            is_esps=self.upstream.is_esps,
+            has_frames=None not in framings,
+            has_terminators=all(hasattr(framing, "terminator") for framing in framings),
+        )
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        self.faults.clear()
+        self.journal.clear()
+        self.exchanges.clear()
+        self.clients = 0
+        self.unreachable.clear()
+        self.leftovers.clear()
+
+    def end(self) -> None:
+        """Notify those who wait that nothing more will happen."""
+        self.journal.end()
+        self.exchanges.end()
+        self.faults.waiters.end()
+
+    def note_unreachable(self, reason: str) -> None:
+        """Note that the upstream could not be reached."""
+        if len(self.unreachable) < _MAX_KEPT:
+            self.unreachable.append(reason)
+
+    def note_leftover(self, text: str) -> None:
+        """Note bytes at the end of a connection that are no whole frame."""
+        if len(self.leftovers) < _MAX_KEPT:
+            self.leftovers.append(text)

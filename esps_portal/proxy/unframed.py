@@ -1,0 +1,99 @@
+"""Exchanges of a protocol without framing, cut where the sides take turns, never by reads.
+
+Exchange k begins with the first byte of the client's after a byte of the server's; exchange 0 is
+what the server says first. A request is decided on as it begins, or at the last byte of the
+substring that selects it; a reply at its first byte. Nothing is held back to wait for more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from esps_portal.faults.effects import Piece
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.plan import Gate, PlanPart, part_of
+from esps_portal.faults.target import MissReason, Stage
+from esps_portal.proxy.conversation import (
+    CLIENT,
+    SERVER,
+    Conversation,
+    LiveExchange,
+    Step,
+    feed,
+)
+
+
+class Unframed:
+    """The units of one connection; see the module and `Units`."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._current: LiveExchange | None = None
+
+    def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[Step] | None:
+        """Take what the client has said; ``is_early``: a reply was still under way."""
+        talk, current = self._conversation, self._current
+        talk.look_for_faults(current)
+        if current is None or not current.record.number or current.record.reply_size:
+            if current is not None:
+                talk.end(current, now, complete=True)
+            current = self._current = talk.begin(now, said_by=CLIENT)
+            if not talk.is_plain:
+                current.request_parts = self._request_parts(current)
+                current.request = talk.plan(SERVER, current.request_parts, current)
+        if is_early:
+            talk.mark_overlapped(current)
+        talk.journal.said(current.record, CLIENT, data, now)
+        if current.request is None:
+            return None
+        return feed(current.request, Piece(data), to=SERVER)
+
+    def _request_parts(self, exchange: LiveExchange) -> list[PlanPart]:
+        """Return the faults that strike a request as it begins, or once they find their match."""
+        talk = self._conversation
+        parts = talk.faults.parts(talk.target(exchange, Stage.REQUEST), without_match=True)
+        for fault in talk.faults.in_force:
+            if fault.strikes_requests and fault.match is not None and not fault.unit:
+                exchange.waiting.append(fault)
+                gate = Gate(fault.match, self._opener(fault, exchange), MissReason.MATCH)
+                part = part_of(fault, gate)
+                if part is not None:
+                    parts.append(part)
+        return parts
+
+    def _opener(self, fault: Fault, exchange: LiveExchange) -> Callable[[], bool]:
+        talk = self._conversation
+
+        def opens() -> bool:
+            exchange.waiting.remove(fault)
+            assert fault.match is not None  # noqa: S101 - it has just been found
+            target = talk.target(exchange, Stage.REQUEST, said=fault.match.literal)
+            return fault.selects(target) and fault.claim()
+
+        return opens
+
+    def from_server(self, data: bytes, now: float) -> list[Step] | None:
+        """Take what the server has said."""
+        talk, current = self._conversation, self._current
+        talk.look_for_faults(current)
+        if current is None:
+            current = self._current = talk.begin(now, said_by=SERVER)
+        is_first = not current.record.reply_size
+        talk.journal.said(current.record, SERVER, data, now)
+        if is_first and not talk.is_plain:
+            current.reply_parts = talk.faults.parts(talk.target(current, Stage.REPLY))
+            current.reply = talk.plan(CLIENT, current.reply_parts, current)
+        if current.reply is None:
+            return None
+        return feed(current.reply, Piece(data), to=CLIENT)
+
+    def ended(self, side: str, now: float) -> list[Step]:  # noqa: ARG002 - nothing is held back
+        """One side says nothing more."""
+        return []
+
+    def closed(self, now: float, *, gracefully: bool) -> None:
+        """End the exchange that goes on; ``gracefully``: both sides have sent FIN."""
+        if self._current is not None:
+            complete = gracefully and self._current.record.reply_size > 0
+            self._conversation.end(self._current, now, complete=complete)
+        self._conversation.closed()

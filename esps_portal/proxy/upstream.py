@@ -1,0 +1,92 @@
+"""The server that a proxy stands in front of: ``tcp://``, ``udp://``, ``tcp+udp://``, ``esps://``."""
+
+from __future__ import annotations
+
+import attrs
+
+from esps_portal.faults.fault_types import BOTH, TCP, UDP
+from esps_portal.protocol.escape import shorten
+from esps_portal.protocol.urls import PortalURL, host_port
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+_TRANSPORTS = {
+    "tcp": TCP,
+    "udp": UDP,
+    "tcp+udp": BOTH,
+    "esps": BOTH,
+    "esps+udp": UDP,
+}
+_FORMS = "tcp://HOST:PORT, udp://HOST:PORT, tcp+udp://HOST:PORT or esps://HOST"
+_MAX_SHOWN = 100
+
+
+class UpstreamError(ValueError):
+    """An upstream cannot be relayed to; its text says what is wrong, and what would be right."""
+
+
+@attrs.frozen
+class Upstream:
+    """Where a proxy relays to.
+
+    Example: ``Upstream.parse("tcp://127.0.0.1:6379")``.
+
+    Attributes:
+        scheme: ``tcp``, ``udp``, ``tcp+udp``, ``esps`` or ``esps+udp``.
+        host: a name or an address.
+        port: the number, the same for both transports.
+    """
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Upstream:
+        """Parse an upstream. Without a scheme it is a portal: ``esps://``, on port 2867 by default.
+
+        Raises:
+            UpstreamError: it is not the address of an upstream.
+        """
+        if not isinstance(text, str):
+            raise UpstreamError(f"an upstream must be text, got {text!r}: write {_FORMS}")
+        scheme, slashes, rest = text.partition("://")
+        scheme = scheme.lower() if slashes else "esps"
+        if scheme == "esps+tls":
+            raise UpstreamError("esps+tls:// is not available in this release: use esps://")
+        if scheme not in _TRANSPORTS:
+            raise UpstreamError(f"unknown scheme in {_shown(text)}: write {_FORMS}")
+        address = text if not slashes else f"esps://{rest}"
+        try:
+            url = PortalURL.parse(address)
+        except ValueError as error:
+            reason = str(error).partition(": ")[2].partition("; write ")[0] or str(error)
+            raise UpstreamError(
+                f"{_shown(text)} is not an upstream: {reason}; write {_FORMS}"
+            ) from error
+        if not scheme.startswith("esps") and not _has_port(rest):
+            raise UpstreamError(f"the port is missing in {_shown(text)}: write {text}:PORT")
+        return cls(scheme, url.host, url.port)
+
+    @property
+    def transports(self) -> frozenset[str]:
+        """What can be relayed there."""
+        return _TRANSPORTS[self.scheme]
+
+    @property
+    def is_esps(self) -> bool:
+        """Whether it speaks ESPS/1."""
+        return self.scheme.startswith("esps")
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{host_port(self.host, self.port)}"
+
+
+def _has_port(rest: str) -> bool:
+    _, bracket, after = rest.partition("/")[0].rpartition("]")
+    return ":" in (after if bracket else rest)
+
+
+def _shown(text: str) -> str:
+    return repr(shorten(text, _MAX_SHOWN))
