@@ -7,12 +7,12 @@ a queue, whose actions are performed one after another by one task.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import attrs
 import trio
 
-from esps_portal.faults.actions import Action, Hold, Pause, Send
+from esps_portal.faults.actions import Action, End, Hold, Pause, Send
 from esps_portal.net.fault_writer import FaultWriter
 from esps_portal.net.writer import Writer
 from esps_portal.proxy.endpoint import Endpoint
@@ -43,6 +43,7 @@ class Lane:
     ) -> None:
         self._sink = sink
         self._nursery = nursery
+        self._on_end = on_end
         self._on_broken = on_broken
         self._writer = Writer(sink)
         self._performer = FaultWriter(self._writer, nursery, on_end, on_broken)
@@ -86,10 +87,6 @@ class Lane:
         Raises:
             trio.BrokenResourceError: the source was reset while there was no room.
         """
-        actions = list(actions)
-        if self.is_clear and all(isinstance(action, Send) for action in actions):
-            await self.send(b"".join(a.data for a in actions if isinstance(a, Send)), source)
-            return
         self.put(actions)
         if not self.has_room:
             await source.while_unbroken(self._until_room)
@@ -99,12 +96,35 @@ class Lane:
         if self.discards:
             return
         now = trio.current_time()
-        for action in actions:
+        for action in self._perform_now(actions) if self.is_clear else actions:
             self._waiting.append((action, now))
             self._size += _size(action)
         if self._waiting and not self._is_performing:
             self._is_performing = True
             self._nursery.start_soon(self._perform_all)
+
+    def _perform_now(self, actions: Iterable[Action]) -> Iterator[Action]:
+        """Perform what can be performed without waiting; yield the rest.
+
+        A fault that ends the connection has then ended it before anything else is read.
+        """
+        left = deque(actions)
+        try:
+            while left and isinstance(action := left[0], Send | End):
+                left.popleft()
+                if isinstance(action, End):
+                    self._on_end(action.how)
+                    continue
+                sent = self._sink.send_now(action.data)
+                if sent < len(action.data):
+                    left.appendleft(Send(action.data[sent:]))
+                    break
+        except trio.BrokenResourceError:
+            self._sink.is_broken = True
+            self._on_broken()
+            return
+        if not self.discards:
+            yield from left
 
     def discard(self) -> None:
         """Throw away what waits, and all that comes."""

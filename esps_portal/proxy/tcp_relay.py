@@ -247,6 +247,8 @@ class Relay:
 
     async def _take(self, side: str, data: bytes, direction: _Direction) -> None:
         """Take what one side has said, and pass on what its units make of it."""
+        if self._fault_end is not None:
+            return  # it was read in the moment in which a fault has ended the connection
         now = trio.current_time()
         if side == CLIENT:
             is_early = self._read_server_first(now)
