@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from esps_portal.faults.fault_types import FAULT_TYPES, FaultType, find_fault_type
+from esps_portal.faults.fault_types import FAULT_TYPES, TCP, FaultType, find_fault_type
 from esps_portal.faults.matching import Match
 from esps_portal.faults.parameters import FaultError
 from esps_portal.faults.selectors import (
@@ -169,7 +169,10 @@ class Fault:
     @property
     def transports(self) -> frozenset[str]:
         """Where it may strike."""
-        return frozenset({self.transport}) if self.transport else self.type.transports
+        if self.transport:
+            return frozenset({self.transport})
+        # A datagram is one unit: nothing of it passes first, and no connection is one.
+        return self.type.transports & TCP if self.offset or self.unit else self.type.transports
 
     @property
     def strikes_requests(self) -> bool:

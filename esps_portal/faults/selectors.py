@@ -34,11 +34,19 @@ def check_together(kind: str, fault_type: FaultType, options: Mapping[str, objec
     _check_transport(options.get("transport"), kind, fault_type)
     _check_to(kind, options, given)
     _check_unit(options, given)
-    if given & {"offset", "unit", "age"} and "tcp" not in fault_type.transports:
-        key = min(given & {"offset", "unit", "age"})
-        raise FaultError(f"{key} is for connections; {works_over(kind)}")
+    _check_stream_keys(kind, fault_type, options, given)
     if given >= {"at", "every"}:
         raise FaultError(f"fault {kind!r} takes either at or every, not both")
+
+
+def _check_stream_keys(
+    kind: str, fault_type: FaultType, options: Mapping[str, object], given: set[str]
+) -> None:
+    keys = given & {"offset", "unit"}
+    if not keys or ("tcp" in fault_type.transports and options.get("transport") != "udp"):
+        return
+    why = works_over(kind) if len(fault_type.transports) == 1 else "transport is 'udp'"
+    raise FaultError(f"{min(keys)} is for connections, and {why}")
 
 
 def _check_when(
