@@ -31,9 +31,18 @@ from esps_portal.services.service import Caller, CloseAfter
 class ConnectionCaller(Caller):
     """The client of a connection."""
 
+    __slots__ = ("_protocol", "_remote")
+
+    transport = "tcp"
+
     def __init__(self, remote: tuple[str, int], protocol: ServerConnection) -> None:
-        super().__init__("tcp", remote[0], remote[1])
+        self._remote = remote
         self._protocol = protocol
+
+    @property
+    def remote(self) -> tuple[str, int]:
+        """The client's address and port."""
+        return self._remote
 
     def reserve(self, *, idempotent: bool, is_async: bool) -> bool:  # noqa: ARG002 - it is UDP's
         """Whether there is room; what is answered at once takes none."""

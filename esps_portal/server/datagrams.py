@@ -8,6 +8,7 @@ is noted by an observer, if there is one; faults are asked about each request, i
 from __future__ import annotations
 
 import socket
+from typing import ClassVar
 
 import attrs
 import trio
@@ -29,34 +30,41 @@ from esps_portal.services.service import Caller
 _NO_ROOM = ("too-large", "0", "use-tcp")
 
 
-@attrs.define
+@attrs.define(weakref_slot=False)  # one is made for each request
 class DatagramCaller(Caller):
     """The sender of one request.
 
     Attributes:
-        line: the datagram without its LF.
+        datagram: the request as it came.
         remembered: what `reserve` began, if it was asked.
         exchange: what is noted of the request; `None`: nothing yet.
     """
 
-    protocol: DatagramServer
+    transport: ClassVar[str] = "udp"
+
     request: Request
+    datagram: bytes
     sender: Sender
-    line: bytes
+    protocol: DatagramServer
     remembered: RememberedCall | None = None
     exchange: Exchange | None = None
 
     @property
-    def size(self) -> int:
-        """How long the datagram was, in bytes."""
-        return len(self.line) + 1
+    def remote(self) -> tuple[str, int]:
+        """The client's address and port."""
+        return self.sender.remote
+
+    @property
+    def line(self) -> bytes:
+        """The request without its LF."""
+        return self.datagram[:-1]
 
     def reserve(self, *, idempotent: bool, is_async: bool) -> bool:
         """Begin to remember the call, if there is room for it."""
         self.remembered = self.protocol.begin(
             self.request,
             self.sender.address,
-            self.size,
+            len(self.datagram),
             keep_reply=not idempotent,
             is_async=is_async,
         )
@@ -146,16 +154,14 @@ class PortalDatagrams:
     def _handle(self, datagram: bytes, sender: Sender, now: float) -> None:
         """Answer one datagram, if it is one that gets an answer."""
         self._portal.statistics.datagrams += 1
-        protocol, observer = self._protocol, self._observer
-        request = protocol.receive_untrusted(datagram, sender.address, now)
-        line = datagram.removesuffix(b"\n")
+        request = self._protocol.receive_untrusted(datagram, sender.address, now)
         if not isinstance(request, Request):
-            self._answer_unexecuted(line, request, sender, now)
+            self._answer_unexecuted(datagram.removesuffix(b"\n"), request, sender, now)
             return
-        address = sender.address
-        caller = DatagramCaller("udp", address[0], address[1], protocol, request, sender, line)
-        if observer is not None and (
-            observer.has_listeners or (self._faults and self._faults.in_force)
+        caller = DatagramCaller(request, datagram, sender, self._protocol)
+        faults, observer = self._faults, self._observer
+        if (faults is not None and faults.in_force) or (
+            observer is not None and observer.journal.has_listeners
         ):
             self._execute_watched(caller, now)
         else:
@@ -195,8 +201,7 @@ class PortalDatagrams:
     def _execute_late(self, caller: DatagramCaller) -> None:
         """Execute as if it had come only now; a repeat may have overtaken it."""
         now = trio.current_time()
-        datagram = caller.line + b"\n"
-        found = self._protocol.receive_untrusted(datagram, caller.sender.address, now)
+        found = self._protocol.receive_untrusted(caller.datagram, caller.sender.address, now)
         if isinstance(found, Request):
             self._execute(caller, now)
             return
@@ -208,18 +213,17 @@ class PortalDatagrams:
     def _execute(self, caller: DatagramCaller, now: float) -> None:
         request = caller.request
         outcome = self._portal.answer(request, caller)
-        if isinstance(outcome, Call):
+        if not isinstance(outcome, Reply):
+            assert isinstance(outcome, Call)  # noqa: S101 - `answer` closes nothing over UDP
             self._note(caller, now)
             scope = trio.CancelScope()
             self._calls.add(scope)
             self._nursery.start_soon(self._run_call, outcome, caller, scope)
-            return
-        assert isinstance(outcome, Reply)  # noqa: S101 - `answer` closes nothing over UDP
-        if caller.remembered is not None:
-            reply = self._protocol.finish(caller.remembered, [outcome], now)
+        elif caller.remembered is None:
+            size = len(caller.datagram)
+            self._deliver(self._protocol.clamp_reply((outcome,), request.tag, size), caller, now)
         else:
-            reply = self._protocol.clamp_reply([outcome], request.tag, caller.size)
-        self._deliver(reply, caller, now)
+            self._deliver(self._protocol.finish(caller.remembered, [outcome], now), caller, now)
 
     def _note(self, caller: DatagramCaller, now: float) -> Exchange:
         """Note that a request has come, unless it has been noted."""
@@ -240,7 +244,7 @@ class PortalDatagrams:
         elif caller.exchange is None:
             # Nearly every request takes this path.
             if observer is not None:
-                observer.answered(caller.line, reply, sender.remote, now)
+                observer.answered(caller.datagram, reply, sender, now)
             self._send(reply, sender)
         elif caller.exchange.plan is None:
             caller.exchange.end(REPLIED, reply)

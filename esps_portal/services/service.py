@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import Any, ClassVar, Protocol, TypedDict, Unpack
 
 import attrs
 
@@ -44,18 +44,31 @@ class ResultError(TypeError):
     """What a service returned, or sent as data, is no reply. The text says what it may be."""
 
 
-@attrs.define
-class Caller:
+class Caller(Protocol):
     """The client of a request, as the server sees it; the transport makes one.
 
     Attributes:
         transport: ``tcp`` or ``udp``.
-        address, port: of the client.
     """
 
-    transport: str
-    address: str
-    port: int
+    __slots__ = ()
+
+    transport: ClassVar[str]
+
+    @property
+    def remote(self) -> tuple[str, int]:
+        """The client's address and port."""
+        raise NotImplementedError
+
+    @property
+    def address(self) -> str:
+        """The client's address."""
+        return self.remote[0]
+
+    @property
+    def port(self) -> int:
+        """The client's port."""
+        return self.remote[1]
 
     def reserve(self, *, idempotent: bool, is_async: bool) -> bool:
         """Reserve room for one more call; ``False``: there is none, reply ``busy``.
