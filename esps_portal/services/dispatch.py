@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar, Unpack, overload
 
 import attrs
@@ -16,8 +16,9 @@ import attrs
 from esps_portal.exports import public_names
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import DATA, OK, Reply, Request, error_reply
+from esps_portal.protocol.messages import OK, Reply, Request, error_reply
 from esps_portal.protocol.registry import VERSION, argument_count_error
+from esps_portal.services.call import Call, Caller
 from esps_portal.services.replies import (
     first_error,
     ok_reply,
@@ -26,11 +27,9 @@ from esps_portal.services.replies import (
     sync_outcome,
 )
 from esps_portal.services.service import (
-    Caller,
     CloseAfter,
     Declaration,
     Service,
-    data_to_args,
 )
 from esps_portal.services.statistics import Statistics
 from esps_portal.tracebacks import hides_frame
@@ -40,45 +39,6 @@ __tracebackhide__ = hides_frame
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _log = logging.getLogger("esps_portal")
-
-
-@attrs.define(eq=False)
-class Call:
-    """A call that runs as a task. The server runs it in a scope that it can cancel.
-
-    Attributes:
-        max_line: the portal's limit, in bytes.
-        closes: the connection ends after the final reply.
-        send: sends a DATA line; the server sets it before `run`.
-    """
-
-    request: Request
-    caller: Caller
-    max_line: int
-    closes: bool = False
-    send: Callable[[Reply], Awaitable[None]] | None = None
-
-    @property
-    def tag(self) -> bytes:
-        """The tag of the request."""
-        return self.request.tag
-
-    async def data(self, *args: str | bytes) -> None:
-        """Send one ``DATA`` line; wait while the client does not read.
-
-        Raises:
-            ResultError: an argument is neither str nor bytes.
-            ValueError: the line would be longer than `max_line`.
-        """
-        reply = Reply(self.request.tag, DATA, data_to_args(args))
-        if len(reply.encode()) > self.max_line:
-            raise ValueError(f"a DATA line would be longer than {self.max_line} bytes")
-        if self.send is not None:
-            await self.send(reply)
-
-    async def run(self) -> Reply:
-        """Execute it, and return the final reply. Only `trio.Cancelled` leaves it."""
-        raise NotImplementedError
 
 
 @attrs.define(eq=False, kw_only=True)
