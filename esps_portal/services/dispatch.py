@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeVar, Unpack, overload
+from typing import Protocol
 
 import attrs
 
@@ -19,6 +19,7 @@ from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import OK, Reply, Request, error_reply
 from esps_portal.protocol.registry import VERSION, argument_count_error
 from esps_portal.services.call import Call, Caller
+from esps_portal.services.declaring import DeclaresServices
 from esps_portal.services.replies import (
     first_error,
     ok_reply,
@@ -28,15 +29,12 @@ from esps_portal.services.replies import (
 )
 from esps_portal.services.service import (
     CloseAfter,
-    Declaration,
     Service,
 )
 from esps_portal.services.statistics import Statistics
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _log = logging.getLogger("esps_portal")
 
@@ -91,7 +89,7 @@ class Dispatcher(Protocol):
         """Return the reply; or a `Call` to run, or a `CloseAfter` to carry out."""
 
 
-class Portal:
+class Portal(DeclaresServices):
     """Services, and the replies to requests for them.
 
     Args:
@@ -147,27 +145,8 @@ class Portal:
         """Offer ``service``; it replaces one of the same name."""
         self._services[service.name.encode()] = service
 
-    @overload
-    def service(self, function: _Function, /) -> _Function: ...
-
-    @overload
-    def service(
-        self, /, **declaration: Unpack[Declaration]
-    ) -> Callable[[_Function], _Function]: ...
-
-    def service(
-        self, function: _Function | None = None, /, **declaration: Unpack[Declaration]
-    ) -> _Function | Callable[[_Function], _Function]:
-        """Declare a function as a service: ``@portal.service`` or ``@portal.service(name=...)``.
-
-        The keywords are those of `Service.declare`. The function itself is returned.
-        """
-
-        def declare(function: _Function) -> _Function:
-            self.add(Service.declare(function, **declaration))
-            return function
-
-        return declare if function is None else declare(function)
+    def _offer(self, service: Service) -> None:
+        self.add(service)
 
     def answer(  # noqa: PLR0911 - one for each way to be answered
         self, request: Request, caller: Caller
