@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 )
 @record_option
 @listen_options
-def proxy_command(*, upstream: str, record: Path | None, listen: ListenOptions) -> None:
+def proxy_command(*, upstream: PortalURL, record: Path | None, listen: ListenOptions) -> None:
     """Relay everything to a portal, and record it.
 
     A client gets exactly what the portal sends: bytes, FIN and RST over TCP,
@@ -58,9 +58,8 @@ def proxy_command(*, upstream: str, record: Path | None, listen: ListenOptions) 
       esps-portal proxy --upstream esps://10.0.0.7 --record calls.jsonl
       esps-portal serve --replay calls.jsonl
     """  # noqa: D301 - click needs the character itself before a block that keeps its lines
-    where = PortalURL.parse(upstream)
     # A UDP upstream has no TCP to relay.
-    tcp, udp = listen.tcp and where.transport != "udp", listen.udp
+    tcp, udp = listen.tcp and upstream.transport != "udp", listen.udp
     if not (tcp or udp):
         raise click.UsageError("neither TCP nor UDP is left to relay")
     from esps_portal.journal.journal import Journal  # noqa: PLC0415 - help must not wait
@@ -69,7 +68,7 @@ def proxy_command(*, upstream: str, record: Path | None, listen: ListenOptions) 
     reports = listen.start_reports()
     try:
         config = ProxyConfig(
-            upstream=where,
+            upstream=upstream,
             hosts=listen.hosts,
             port=listen.port,
             tcp=tcp,
