@@ -15,25 +15,19 @@ from collections.abc import Callable
 import trio
 
 from esps_portal.faults.fault_registry import FaultRegistry
-from esps_portal.faults.target import FaultTarget, Stage
-from esps_portal.mock.scripted import ScriptedPortal
-from esps_portal.net.accept import AcceptPolicy
 from esps_portal.net.streams import Stream
-from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import BYE_BUSY, BYE_CLOSING, Notice
+from esps_portal.protocol.messages import BYE_CLOSING, Notice
 from esps_portal.protocol.registry import VERSION
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State
 from esps_portal.server.answerer import Answerer
 from esps_portal.server.call_tasks import CallTasks
+from esps_portal.server.drain import Drain
 from esps_portal.server.endings import EndReason, How
 from esps_portal.server.observer import ConnectionObserver
 from esps_portal.server.reply_writer import ReplyWriter
-from esps_portal.services.dispatch import Call, Dispatcher
-
-# Share of the drain after which faults complete at once what is partly sent: its call then ends
-# before the drain does, and no call is refused that has been answered.
-_HURRY_AFTER = 0.5
+from esps_portal.services.call import Call
+from esps_portal.services.dispatch import Dispatcher
 
 
 class PortalConnection:
@@ -50,8 +44,7 @@ class PortalConnection:
         "_active",
         "_answerer",
         "_calls",
-        "_draining",
-        "_faults",
+        "_drain",
         "_limits",
         "_mute",
         "_nursery",
@@ -79,7 +72,6 @@ class PortalConnection:
         self._portal = portal
         self._limits = portal.limits
         self._observer = observer
-        self._faults = faults
         self._protocol = ServerConnection(portal.limits)
         self._replies = ReplyWriter(stream, self._on_end)
         self._writer = self._replies.writer
@@ -100,7 +92,14 @@ class PortalConnection:
         # The three things that a connection waits in: an end interrupts the first, a final one the
         # second too, and a shutdown the third.
         self._reading = trio.CancelScope()
-        self._draining = trio.CancelScope()
+        self._drain = Drain(
+            stream,
+            self._protocol,
+            self._replies,
+            calls=self._calls,
+            answerer=self._answerer,
+            seconds=portal.limits.drain,
+        )
         self._mute = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
 
@@ -167,7 +166,7 @@ class PortalConnection:
     # -- the reader
 
     async def _read_until_end(self) -> None:
-        if self._is_refused_by_fault():
+        if self._answerer.is_refused_by_fault():
             self._replies.end_for(EndReason.CLOSE)
             return
         self._replies.append(Notice(VERSION, (self._portal.product.encode(),)).encode())
@@ -178,16 +177,6 @@ class PortalConnection:
             self._replies.end, self._reading = None, trio.CancelScope()
             with self._reading:
                 await self._read_lines()
-
-    def _is_refused_by_fault(self) -> bool:
-        if self._faults is None or self._observer is None:
-            return False
-        record = self._observer.record
-        accepted = FaultTarget("tcp", self._protocol, record=record, stage=Stage.CONNECTION)
-        fault = self._faults.strike_connection(accepted)
-        if fault is not None:
-            record.fault = str(fault)
-        return fault is not None
 
     async def _read_lines(self) -> None:
         protocol = self._protocol
@@ -213,7 +202,7 @@ class PortalConnection:
         """Stop what the end of the connection stops."""
         self._reading.cancel()
         if self._replies.is_final:
-            self._draining.cancel()
+            self._drain.cancel()
         if reason is EndReason.BROKEN:
             self._calls.cancel_all()
         elif reason in (EndReason.ABORTED, EndReason.UNREAD) and self._nursery is not None:
@@ -247,40 +236,8 @@ class PortalConnection:
         elif replies.end is EndReason.SHUTDOWN and (notice := protocol.shut_down()):
             replies.append(notice.encode())
         if replies.ending.drains and protocol.state is not State.ENDED:
-            with self._draining:
-                await self._drain()
-                self._answerer.end_drain()
-
-    async def _drain(self) -> None:
-        """Let running calls end, within the limit; go on reading, so that none is blocked."""
-        assert self._nursery is not None  # noqa: S101 - `run` has opened it
-        self._nursery.start_soon(self._replies.hurry_after, self._limits.drain * _HURRY_AFTER)
-        await self._writer.flush()
-        if self._protocol.running or self._answerer.is_cancelling:
-            with trio.move_on_after(self._limits.drain):
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._read_on)
-                    await self._calls.until_all_ended()
-                    await self._answerer.await_cancelled()
-                    nursery.cancel_scope.cancel()
-
-    async def _read_on(self) -> None:
-        """Read during the drain: after QUIT to discard, after BYE to refuse."""
-        protocol = self._protocol
-        try:
-            # What came after a CANCEL is answered after it.
-            await self._answerer.await_cancelled()
-            await self._answerer.answer_lines(trio.current_time())
-            while data := await self._stream.receive():
-                if protocol.receive(data):
-                    await self._answerer.answer_lines(trio.current_time())
-                if protocol.state is State.ENDED:
-                    break
-            protocol.end_of_input()
-            if protocol.state is State.ENDED:
-                self._calls.cancel_all()  # nothing of theirs would be sent
-        except trio.BrokenResourceError:
-            self._replies.end_for(EndReason.BROKEN)
+            assert self._nursery is not None  # noqa: S101 - `run` has opened it
+            await self._drain.run(self._nursery)
 
     async def _discard_input(self) -> None:
         while await self._stream.receive():
@@ -311,9 +268,7 @@ class PortalConnection:
                 with contextlib.suppress(trio.BrokenResourceError):
                     self._stream.send_now(BYE_CLOSING.encode())
             self._stream.close(timeout=self._limits.stall)
-        self._answerer.abort()
-        if self._faults is not None:
-            self._faults.forget(self._protocol)
+        self._answerer.close()
         if self._observer is not None:
             self._observer.closed(*self._first_to_close())
 
@@ -333,25 +288,3 @@ class PortalConnection:
         if self._replies.end is EndReason.BROKEN and not was_last_sent:
             return "client", "rst"
         return "portal", "fin"
-
-
-def portal_connection(
-    portal: Dispatcher, stream: Stream, remote: tuple[str, int]
-) -> PortalConnection:
-    """Return what serves one client of a portal; a scripted one is observed, and has faults."""
-    portal.statistics.connections += 1
-    if not isinstance(portal, ScriptedPortal):
-        return PortalConnection(stream, remote, portal)
-    script = portal.script
-    observer = ConnectionObserver(script.journal, remote)
-    return PortalConnection(stream, remote, portal, observer=observer, faults=script.faults)
-
-
-def accept_policy(limits: Limits) -> AcceptPolicy:
-    """Return what the limits of a portal say about its connections."""
-    return AcceptPolicy(
-        max_connections=limits.max_connections,
-        refusal=BYE_BUSY.encode(),
-        linger=limits.linger,
-        watch=min(limits.idle, limits.stall),
-    )

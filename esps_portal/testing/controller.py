@@ -6,10 +6,9 @@ force when the call that places it returns, and calls from several threads are s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar, Unpack, overload
 
 from esps_portal.exports import public_names
 from esps_portal.faults.fault import Fault
@@ -26,7 +25,8 @@ from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.mock.stubs import Stub
 from esps_portal.mock.verification import MAX_LINES, find_problems
 from esps_portal.protocol.urls import PortalURL
-from esps_portal.services.service import Declaration
+from esps_portal.services.declaring import DeclaresServices
+from esps_portal.services.service import Service
 from esps_portal.testing import waiting
 from esps_portal.testing.call_wait import CallWait
 from esps_portal.testing.fault_overloads import PlacesFaults
@@ -38,10 +38,8 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
-
-class PortalController(PlacesFaults):
+class PortalController(DeclaresServices, PlacesFaults):
     """A portal for a test.
 
     Attributes:
@@ -117,27 +115,8 @@ class PortalController(PlacesFaults):
         self._loop.down()
         return outage
 
-    @overload
-    def service(self, function: _Function, /) -> _Function: ...
-
-    @overload
-    def service(
-        self, /, **declaration: Unpack[Declaration]
-    ) -> Callable[[_Function], _Function]: ...
-
-    def service(
-        self, function: _Function | None = None, /, **declaration: Unpack[Declaration]
-    ) -> _Function | Callable[[_Function], _Function]:
-        """Declare a service for this test, ``@portal.service`` or ``@portal.service(name=...)``.
-
-        It is called in the portal's thread. An exception other than a `ReplyError` is one of the
-        `problems`. See `Portal.service`.
-        """
-
-        def declare(function: _Function) -> _Function:
-            return self._loop.run(lambda: self._portal.portal.service(**declaration)(function))
-
-        return declare if function is None else declare(function)
+    def _offer(self, service: Service) -> None:
+        self._loop.run(lambda: self._portal.portal.add(service))
 
     def load(self, scenario: str | Path) -> None:
         """Add the stubs and faults of a scenario: all of them, or none.
