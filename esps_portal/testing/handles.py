@@ -117,6 +117,28 @@ class PlacedFault:
         return public_names(self)
 
 
+@attrs.frozen
+class FaultPlacer:
+    """Puts faults in force.
+
+    Args:
+        transcript: returns what happened, for the error of a wait.
+    """
+
+    _faults: FaultRegistry
+    _loop: FunctionRunner
+    _transcript: Callable[[], str]
+
+    def place(self, fault: Fault) -> PlacedFault:
+        """Put a fault in force; return its handle.
+
+        Raises:
+            FaultError: it makes no sense there.
+        """
+        self._loop.run(lambda: self._faults.place(fault))
+        return PlacedFault(fault, self._faults, self._loop, self._transcript)
+
+
 @attrs.define(eq=False, repr=False)
 class Outage:
     """The portal is down. That ends with the ``with`` block, by `up`, or with the test."""
