@@ -9,8 +9,8 @@ from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_types import FAULT_TYPES
 from esps_portal.faults.selectors import works_over
 from esps_portal.faults.target import FaultTarget, MissReason, NearMiss
-from esps_portal.journal.records import RecordedCall
-from esps_portal.journal.transcript import where
+from esps_portal.journal.records import RecordedConnection, RecordedExchange
+from esps_portal.journal.transcript import describe_exchange, where
 from esps_portal.mock.matching import describe_argument
 from esps_portal.mock.stubs import describe_call
 from esps_portal.protocol.escape import printable
@@ -109,7 +109,9 @@ def _describe_target(target: FaultTarget) -> str:
     record = target.record
     if record is None:
         return ""
-    if not isinstance(record, RecordedCall):
+    if isinstance(record, RecordedConnection):
         return f"tcp #{record.number}"
+    if isinstance(record, RecordedExchange):
+        return describe_exchange(record)
     name = record.service.encode() if record.is_call else record.verb.encode()
     return f"{describe_call(name, record.args)} ({where(record)})"

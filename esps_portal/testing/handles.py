@@ -82,7 +82,7 @@ class PlacedFault:
         if not await self._wait(count).pause(timeout):
             raise self._not_struck(count, timeout)
 
-    def _wait(self, count: int) -> waiting.Wait:
+    def _wait(self, count: int) -> waiting.Wait[Waiter]:
         waiters = self._faults.waiters
 
         def begin(met: Callable[[], None]) -> Waiter:

@@ -44,10 +44,9 @@ class JournalView:
     @contextmanager
     def notifying(self, sink: Sink) -> Iterator[None]:
         """Call a sink with each entry, until the ``with`` block ends."""
-        sinks = self._journal.sinks
-        self._loop.run(lambda: sinks.append(sink))
+        self._loop.run(lambda: self._journal.sinks.append(sink))
         try:
             yield
         finally:
             with suppress(PortalEndedError):
-                self._loop.run(lambda: sinks.remove(sink))
+                self._loop.run(lambda: self._journal.remove_sink(sink))

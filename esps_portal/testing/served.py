@@ -40,6 +40,10 @@ class Served(Protocol):
     async def serve(self, *, task_status: trio.TaskStatus[PortListeners]) -> None:
         """Serve until it is cancelled. Reports once it listens."""
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something goes on that is neither read nor a task; see `become_quiet`."""
+
     def start_clock(self, now: float) -> None:
         """Count the times of the journal from now."""
 

@@ -24,6 +24,11 @@ class ServedPortal:
         """Serve until it is cancelled."""
         await serve(self._config, task_status=task_status)
 
+    @property
+    def is_busy(self) -> bool:
+        """Never: what a portal waits for it reads."""
+        return False
+
     def start_clock(self, now: float) -> None:
         """Count the times of the journal from now."""
         self._portal.script.journal.start = now

@@ -109,10 +109,13 @@ class ServerThread:
         self._check_lent()
 
         async def run() -> _Result:
-            await become_quiet()
+            await self._become_quiet()
             return function()
 
         return self._thread.run_async(run)
+
+    async def _become_quiet(self) -> None:
+        await become_quiet(lambda: self._served.is_busy)
 
     # -- outages and resets
 
@@ -133,7 +136,7 @@ class ServerThread:
 
         async def reset() -> None:
             if self._keep_idle:
-                await become_quiet()  # only then is it known which connections are idle
+                await self._become_quiet()  # only then is it known which connections are idle
             await self._reset(keep_idle=self._keep_idle)
 
         self._thread.run_async(reset)
@@ -171,7 +174,7 @@ class ServerThread:
 
         async def acquire() -> _Result:
             if self._keep_idle or self._served.has_news:
-                await become_quiet()
+                await self._become_quiet()
             result = function()
             if self._served.has_news:
                 # A client that has connected meanwhile, and waits, is this test's.
@@ -187,7 +190,7 @@ class ServerThread:
         self._check_lent()
 
         async def release() -> _Result:
-            await become_quiet()
+            await self._become_quiet()
             result = review()
             await self._reset(keep_idle=self._keep_idle)
             return result

@@ -63,6 +63,11 @@ class ThreadedPortal(PortalController):
         return self._thread.is_running
 
     @property
+    def where(self) -> str:
+        """What it is and where, for a report."""
+        return f"portal at {self.host} port {self.port}"
+
+    @property
     def connections_reset(self) -> int:
         """How many open connections its resets have ended."""
         return self._thread.connections_reset
