@@ -16,25 +16,28 @@ from esps_portal.mock.stubs import describe_call
 from esps_portal.protocol.escape import printable
 
 
-def describe_never_struck(fault: Fault, *, in_force: bool) -> str:
+def describe_never_struck(fault: Fault, *, in_force: bool, has_server: bool = False) -> str:
     """Return two lines for a report: a fault that never struck, and why.
 
     Args:
         in_force: it is still placed.
+        has_server: it is a proxy's: a reply is decided on when the server sends it.
     """
-    return f"fault never struck: {fault}\n    {why_never_struck(fault, in_force=in_force)}"
+    why = why_never_struck(fault, in_force=in_force, has_server=has_server)
+    return f"fault never struck: {fault}\n    {why}"
 
 
-def why_never_struck(fault: Fault, *, in_force: bool) -> str:
+def why_never_struck(fault: Fault, *, in_force: bool, has_server: bool = False) -> str:
     """Return how often a fault was selected, its nearest miss and the reason of that, in a line."""
     selected = f"selected {fault.selected} time{'s' * (fault.selected != 1)}"
-    return f"{selected}; {_why(fault, in_force=in_force)}"
+    return f"{selected}; {_why(fault, in_force=in_force, has_server=has_server)}"
 
 
-def _why(fault: Fault, *, in_force: bool) -> str:
+def _why(fault: Fault, *, in_force: bool, has_server: bool) -> str:
     miss = _nearest_miss(fault)
     if miss is None:
-        event = "connection was accepted" if _hits_connections(fault) else "request came"
+        unit = "reply" if has_server and not fault.strikes_requests else "request"
+        event = "connection was accepted" if _hits_connections(fault) else f"{unit} came"
         return f"no {event} {'after it was placed' if in_force else 'before it was removed'}"
     if miss.reason is MissReason.NO_CHANGE:
         return f"it changes nothing in the reply, which is {miss.reply_size} bytes long"

@@ -151,7 +151,7 @@ class Framed:
             found += self._whole(side, frame, now, decide)
         if side.splitter.rest:
             shown = printable(side.splitter.rest)
-            self._leave(f"the {side.name} sent {shown!r} at its end, which is no whole frame")
+            self._leave(f"the {side.name} sent '{shown}' at its end, which is no whole frame")
             found += self._pass_rest(side)
         return found
 

@@ -20,7 +20,7 @@ def find_problems(state: ProxyState, *, may_be_unreachable: bool = False) -> lis
         may_be_unreachable: it is no problem that the upstream could not be reached.
     """
     found = [
-        describe_never_struck(fault, in_force=fault in state.faults.in_force)
+        describe_never_struck(fault, in_force=fault in state.faults.in_force, has_server=True)
         for fault in state.faults.never_struck
     ]
     if not may_be_unreachable:

@@ -96,7 +96,9 @@ class PlacedFault:
             lines = [f"fault {fault} struck {fault.happened} of {count} times in {timeout:g} s"]
             if not fault.happened:
                 in_force = fault in self._faults.in_force
-                lines.append(f"    {why_never_struck(fault, in_force=in_force)}")
+                has_server = self._faults.where.has_server
+                why = why_never_struck(fault, in_force=in_force, has_server=has_server)
+                lines.append(f"    {why}")
             return "\n".join([*lines, self._transcript()])
 
         return NotStruckError(self._loop.run(text))

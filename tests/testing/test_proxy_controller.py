@@ -17,6 +17,7 @@ from esps_portal.testing import (
     FaultError,
     FramingError,
     NoExchangeError,
+    NotStruckError,
     OwnUpstreamError,
     PortalController,
     PortalEndedError,
@@ -258,6 +259,19 @@ def test_a_fault_that_never_struck(proxy: ProxyController) -> None:
         " request 7 never came: 1 request matched"
     )
     assert re.fullmatch(r" +\d\.\d+ tcp #1 +<-- GET n\\n", happened[-1])
+
+
+def test_a_fault_on_a_reply_that_never_came() -> None:
+    with line_server(lambda _: b"") as upstream, proxy_in_thread(upstream) as proxy:
+        fault = proxy.fault("reset")
+        with client_of(proxy) as client:
+            client.send(b"GET n\n")
+            proxy.wait_for(timeout=PATIENCE)
+            why = "    selected 0 times; no reply came after it was placed"
+            assert report(proxy).splitlines()[1] == why
+            with pytest.raises(NotStruckError) as caught:
+                fault.wait_for(timeout=0)
+        assert str(caught.value).splitlines()[1] == why
 
 
 def test_an_upstream_that_is_not_there() -> None:
