@@ -24,6 +24,7 @@ class ProxyState:
         framing: of what clients say; ``None``: without, what passes is cut into exchanges.
         reply_framing: of what the server says; ``None``: the same as ``framing``.
         unreachable: why the upstream could not be reached, each with how often.
+        is_upstream_needed: that it cannot be reached is noted; once a test is over it may end.
         connecting: how many connects to the upstream go on.
         exchanges: the journal of exchanges; of a portal only calls are shown in `journal`.
         clients: how many UDP clients there have been.
@@ -38,6 +39,7 @@ class ProxyState:
     exchanges: Journal = attrs.field(init=False)
     clients: int = 0
     unreachable: dict[str, int] = attrs.field(factory=dict)
+    is_upstream_needed: bool = True
     connecting: int = 0
     leftovers: list[str] = attrs.field(factory=list)
 
@@ -67,6 +69,7 @@ class ProxyState:
         self.exchanges.clear()
         self.clients = 0
         self.unreachable.clear()
+        self.is_upstream_needed = True
         self.leftovers.clear()
 
     def end(self) -> None:
@@ -77,6 +80,8 @@ class ProxyState:
 
     def note_unreachable(self, reason: str) -> None:
         """Note that the upstream could not be reached, and why."""
+        if not self.is_upstream_needed:
+            return
         if reason in self.unreachable or len(self.unreachable) < _MAX_KEPT:
             self.unreachable[reason] = self.unreachable.get(reason, 0) + 1
 

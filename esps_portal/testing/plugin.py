@@ -157,6 +157,7 @@ class _TestPortals:
     Attributes:
         is_strict: whether the marker, or the setting, says so.
         in_use: those that have not been reviewed yet.
+        at_end: called when the test has run, before any fixture is torn down.
         has_passed: the test has run, and passed; its teardown may still fail.
         reports: of those that were reviewed; shown if the teardown fails.
         has_failed_test: pytest shows the reports already, as the test's failure.
@@ -165,6 +166,7 @@ class _TestPortals:
 
     is_strict: bool
     in_use: list[_Reviewable] = dataclasses.field(default_factory=list)
+    at_end: list[Callable[[], None]] = dataclasses.field(default_factory=list)
     has_passed: bool = False
     reports: list[str] = dataclasses.field(default_factory=list)
     has_failed_test: bool = False
@@ -229,8 +231,11 @@ def pytest_runtest_makereport(
     """Add what happened at its portals to the report of a test that failed, and hide causes."""
     if call.excinfo is not None and not item.config.getoption("fulltrace"):
         hide_causes(call.excinfo.value)
-    outcome = yield
     portals = item.stash.get(_TEST_PORTALS, None)
+    if portals is not None and call.when == "call":
+        for note_end in portals.at_end:
+            note_end()
+    outcome = yield
     if portals is not None and outcome.excinfo is None:
         _add_section(outcome.get_result(), item, call.when, portals)
 
@@ -407,7 +412,9 @@ def esps_proxy(request: pytest.FixtureRequest) -> Iterator[ProxyFactory]:
     ) -> ProxyController:
         check_proxy_options(options, also="strict")
         options.setdefault("host", host)
-        return started.start(lambda: ThreadedProxy.start(upstream, **options), strict=strict)
+        proxy = started.start(lambda: ThreadedProxy.start(upstream, **options), strict=strict)
+        started.portals.at_end.append(proxy.note_end_of_test)
+        return proxy
 
     yield start
     started.end()

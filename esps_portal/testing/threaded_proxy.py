@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Self, Unpack
 
 from esps_portal.proxy.state import ProxyState
+from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.testing.proxy_controller import ProxyController
 from esps_portal.testing.proxy_options import ProxyOptions, proxy_config
 from esps_portal.testing.review import Review
@@ -54,6 +55,19 @@ class ThreadedProxy(ProxyController):
     def where(self) -> str:
         """What it is and where, for a report."""
         return f"proxy at {self.host} port {self.port}, upstream {self.upstream}"
+
+    def note_end_of_test(self) -> None:
+        """Pass on what clients have sent; from now on the upstream may end.
+
+        A test's server is often a fixture that is torn down before the proxy is reviewed.
+        """
+        state = self._state
+
+        def note() -> None:
+            state.is_upstream_needed = False
+
+        with suppress(PortalEndedError):  # its review says so
+            self._loop.run_when_quiet(note)
 
     def release(self) -> Review:
         """Do `review` and `reset` in one step. After that no test can use it.

@@ -29,6 +29,20 @@ def upstream() -> Iterator[str]:
         server.shutdown()
 
 
+class Client:
+    proxy: ProxyController
+
+
+@pytest.fixture
+def lasting_client(esps_proxy: ProxyFactory) -> Iterator[Client]:
+    client = Client()
+    yield client
+    with contextlib.suppress(OSError):
+        ask(client.proxy, b"GET n\n")
+    (first, *_) = client.proxy.exchanges()
+    assert first.request.rstrip().isdigit()
+
+
 def nobody() -> str:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         return f"tcp://127.0.0.1:{closed.getsockname()[1]}"
@@ -61,12 +75,12 @@ def test_optional(esps_proxy: ProxyFactory, upstream: str) -> None:
 
 
 def test_not_reached(esps_proxy: ProxyFactory) -> None:
-    with contextlib.suppress(ConnectionResetError):
+    with contextlib.suppress(OSError):
         ask(esps_proxy(nobody()), b"GET n\n")
 
 
 def test_not_reached_is_ok(esps_proxy: ProxyFactory) -> None:
-    with contextlib.suppress(ConnectionResetError):
+    with contextlib.suppress(OSError):
         ask(esps_proxy(nobody(), unreachable="ok"), b"GET n\n")
 
 
@@ -96,6 +110,17 @@ def test_just_before_the_end(esps_proxy: ProxyFactory, upstream: str) -> None:
     proxy.fault("reset", request=2, when="before")
     with socket.create_connection((proxy.host, proxy.port)) as client:
         client.sendall(b"LATE\n")
+
+
+@pytest.mark.parametrize("number", range(50))
+def test_client_that_goes_on(
+    esps_proxy: ProxyFactory, lasting_client: Client, upstream: str, number: int
+) -> None:
+    """Its server ends first, and then the client connects once more."""
+    proxy = esps_proxy(upstream)
+    lasting_client.proxy = proxy
+    with socket.create_connection((proxy.host, proxy.port)) as client:
+        client.sendall(b"%d\n" % number)
 
 
 def test_that_fails_itself(esps_proxy: ProxyFactory, upstream: str) -> None:
