@@ -259,14 +259,14 @@ def part_of(fault: Fault, gate: Gate | None = None) -> PlanPart | None:
     if gate is None and not fault.claim():
         return None
     effect = effect_of(fault)
-    if fault.when == "before" and fault.type.ends:
+    if fault.when == "before" and (fault.type.ends or fault.kind == "deaf"):
         effect = _InPlaceOfRequest(effect)
     return PlanPart(fault, effect, gate)
 
 
 @attrs.define
 class _InPlaceOfRequest:
-    """Performs an end towards the client, and lets nothing more of the request pass."""
+    """Performs an end towards the client, or deafness, and lets nothing of the request pass."""
 
     _effect: Effect
     _is_over: bool = False
