@@ -170,6 +170,7 @@ class Framed:
     def _request(self, frame: Frame, has_passed: bool, now: float) -> list[Step]:  # noqa: FBT001 - internal
         talk = self._conversation
         exchange = talk.begin(now, said_by=CLIENT)
+        exchange.said = frame.payload
         talk.journal.said(exchange.record, CLIENT, frame.wire, now)
         key = self._key_of(frame.wire) if self._key_of is not None else None
         self._waiting.append((key, exchange))
@@ -187,8 +188,7 @@ class Framed:
         talk.journal.said(exchange.record, SERVER, frame.wire, now)
         if talk.is_plain or has_passed:
             return [_send(self._server, frame.wire)]
-        said = exchange.record.request
-        parts = talk.faults.parts(talk.target(exchange, Stage.REPLY, said=said))
+        parts = talk.faults.parts(talk.target(exchange, Stage.REPLY, said=exchange.said))
         return self._under(talk.plan(CLIENT, parts, exchange), self._server, frame)
 
     def _under(self, plan: FaultPlan | None, side: _Side, frame: Frame) -> list[Step]:

@@ -1,4 +1,4 @@
-"""Real servers of other protocols, each on a free port, for real clients to reach through a proxy."""
+"""Real servers of other protocols, each on a free port, for real clients to reach."""
 
 from __future__ import annotations
 
