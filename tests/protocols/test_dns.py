@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from esps_portal.testing import ProxyController, ProxyFactory
+from tests.optional import package
 
-dns_exception = pytest.importorskip("dns.exception")
-dns_message = pytest.importorskip("dns.message")
-dns_query = pytest.importorskip("dns.query")
-dnslib_server = pytest.importorskip("dnslib.server")
-dnslib_zones = pytest.importorskip("dnslib.zoneresolver")
+dns_exception = package("dns.exception")
+dns_message = package("dns.message")
+dns_query = package("dns.query")
+dnslib_server = package("dnslib.server")
+dnslib_zones = package("dnslib.zoneresolver")
 
 _ZONE = "example.org. 60 IN A 192.0.2.1\nexample.org. 60 IN AAAA 2001:db8::1\n"
 # Seconds; a lost datagram is waited for, so it is short where one is to be lost.

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from esps_portal.testing import ProxyFactory, lines
+from tests.optional import package
 
-controllers = pytest.importorskip("aiosmtpd.controller")
+controllers = package("aiosmtpd.controller")
 MESSAGE = "Subject: hi\r\n\r\nhello\r\n"
 
 
