@@ -9,16 +9,15 @@ it keeps others out.
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import struct
 from collections.abc import Callable
 from typing import Protocol
 
 import trio
 
 from esps_portal.net.accept import ConnectionServer
-from esps_portal.net.bind import Sockets, bound
+from esps_portal.net.bind import BACKLOG, Sockets
+from esps_portal.net.port_sockets import address_of, another, refuse_waiting, share
 
 # RFC 863, discard. Nothing is sent there: any port that is not a client's would do.
 _DISCARD_PORT = 9
@@ -104,16 +103,16 @@ class PortControl:
             trio.lowlevel.notify_closing(listener)
             listener.close()
         for reserved in self._sockets.reserved:
-            _share(reserved, allowed=False)
+            share(reserved, allowed=False)
         for server, sock in zip(self._datagrams, self._sockets.udp, strict=True):
-            _share(sock, allowed=True)
-            address = _address(sock)
-            reserved = _another(sock, address)
+            share(sock, allowed=True)
+            address = address_of(sock)
+            reserved = another(sock, address)
             # A socket that is connected takes datagrams of that peer alone.
             reserved.connect((address[0], _DISCARD_PORT))
             self._udp_reserved.append((reserved, address))
             server.close()
-            _share(reserved, allowed=False)
+            share(reserved, allowed=False)
         self._connections.abort_soon()
         self._nursery.start_soon(self._abort_late)
 
@@ -128,20 +127,20 @@ class PortControl:
         if not self._down:
             return
         for reserved in self._sockets.reserved:
-            _share(reserved, allowed=True)
+            share(reserved, allowed=True)
         self._sockets.tcp[:] = [
-            _another(reserved, _address(reserved)) for reserved in self._sockets.reserved
+            another(reserved, address_of(reserved)) for reserved in self._sockets.reserved
         ]
         for listener in self._sockets.tcp:
-            listener.listen(65535)
+            listener.listen(BACKLOG)
         for reserved, _ in self._udp_reserved:
-            _share(reserved, allowed=True)
-        self._sockets.udp[:] = [_another(*held) for held in self._udp_reserved]
+            share(reserved, allowed=True)
+        self._sockets.udp[:] = [another(*held) for held in self._udp_reserved]
         for reserved, _ in self._udp_reserved:
             reserved.close()
         self._udp_reserved.clear()
         for sock in self._sockets.udp:
-            _share(sock, allowed=False)
+            share(sock, allowed=False)
         self._down = False
         self._serve()
 
@@ -159,7 +158,7 @@ class PortControl:
         async with self._resetting:  # they come from any thread
             self.up()
             for listener in () if keep_idle else self._sockets.tcp:
-                _refuse_waiting(listener)
+                refuse_waiting(listener)
             for server in self._datagrams:
                 server.discard_waiting()
             await _until_begun()
@@ -208,34 +207,8 @@ class PortControl:
             await self._connections.accept(listener)
 
 
-def _share(sock: socket.socket, *, allowed: bool) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(allowed))
-
-
-def _address(sock: socket.socket) -> tuple[str, int]:
-    host, port = sock.getsockname()[:2]
-    return host, port
-
-
-def _another(sock: socket.socket, address: tuple[str, int]) -> socket.socket:
-    """Bind one more socket like ``sock`` to its address."""
-    return bound(sock.family, sock.type, *address, share=True)
-
-
 async def _until_begun() -> None:
     """Let tasks that were started just now begin: only a task that runs can be aborted."""
     # A task of the same turn of the loop may start them after our first checkpoint.
     await trio.lowlevel.checkpoint()
     await trio.lowlevel.checkpoint()
-
-
-def _refuse_waiting(listener: socket.socket) -> None:
-    """Reset the connections that nobody has accepted yet."""
-    with contextlib.suppress(OSError):
-        while True:
-            connected, _ = listener.accept()
-            on, no_time = 1, 0
-            connected.setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, no_time)
-            )
-            connected.close()
