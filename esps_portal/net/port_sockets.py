@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
+from collections.abc import Callable
 
-from esps_portal.net.bind import bound
+import trio
+
+from esps_portal.net.bind import BACKLOG, WILDCARDS, bound
+
+# A client that connects in this very moment may take the place of our connection. After so many of
+# them the last one keeps it: the queue is full as well, but that client is reset in the end.
+_TRIES = 100
+# Seconds (own choice). Over loopback a handshake takes microseconds.
+_HANDSHAKE = 0.05
+_LOOPBACK = {WILDCARDS[socket.AF_INET]: "127.0.0.1", WILDCARDS[socket.AF_INET6]: "::1"}
+
+
+def replaced(listener: socket.socket) -> socket.socket:
+    """Close a listener, and return a new one on its address, with an empty queue."""
+    address = address_of(listener)
+    # Linux binds no socket beside one that listens. A shut one is only bound, and one that took
+    # port 0 not even that: the reserved one beside it keeps the number.
+    listener.shutdown(socket.SHUT_RD)
+    new = another(listener, address)
+    new.listen(BACKLOG)
+    trio.lowlevel.notify_closing(listener)
+    listener.close()
+    return new
 
 
 def share(sock: socket.socket, *, allowed: bool) -> None:
@@ -35,3 +59,41 @@ def refuse_waiting(listener: socket.socket) -> None:
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, no_time)
             )
             connected.close()
+
+
+def fill_queue(
+    listener: socket.socket, accept_waiting: Callable[[socket.socket], None]
+) -> socket.socket:
+    """Let no more connections through to a listener; return the one that fills its queue.
+
+    If the queue is full the kernel drops each SYN, so that a connect times out. The shortest queue
+    holds one connection: one of ours, which nobody accepts.
+
+    Args:
+        accept_waiting: accepts what waits in the queue already.
+    """
+    host, *rest = listener.getsockname()
+    address = (_LOOPBACK.get(host, host), *rest)
+    listener.listen(0)
+    for _ in range(_TRIES):
+        accept_waiting(listener)
+        filler = socket.socket(listener.family, socket.SOCK_STREAM)
+        filler.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        filler.connect_ex(address)
+        if _is_connected(filler, listener):
+            break
+        filler.close()
+    return filler
+
+
+def _is_connected(filler: socket.socket, listener: socket.socket) -> bool:
+    """Whether it is in the queue, rather than a client that was faster."""
+    poll = select.poll()
+    poll.register(filler, select.POLLOUT)
+    poll.register(listener, select.POLLIN)
+    poll.poll(_HANDSHAKE * 1000)
+    try:
+        filler.getpeername()
+    except OSError:
+        return False
+    return True

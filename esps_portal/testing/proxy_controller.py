@@ -66,7 +66,7 @@ class ProxyController(PlacesFaults):
         self._transports = transports
         self._state = state
         self._loop = loop
-        self._outages = Outages(loop.up)
+        self._outages = Outages(loop)
         self._view = JournalView(loop, state.journal)
         self._exchange_view = JournalView(loop, state.exchanges)
         self._placer = FaultPlacer(state.faults, loop, self._view.short_transcript)
@@ -88,9 +88,7 @@ class ProxyController(PlacesFaults):
         Open connections are reset; the port stays reserved. Outages may overlap: the proxy is up
         again when the last one has ended.
         """
-        outage = self._outages.add()
-        self._loop.down()
-        return outage
+        return self._outages.add("refuse")
 
     # -- the journal
 
@@ -234,7 +232,7 @@ class ProxyController(PlacesFaults):
     def __repr__(self) -> str:
         transports = " and ".join(transport.upper() for transport in self._transports)
         where = f"at {self.host} port {self.port} ({transports})"
-        return proxy_repr(where, self._state, is_down=bool(self._outages))
+        return proxy_repr(where, self._state, is_down=self._outages.how is not None)
 
     def __dir__(self) -> list[str]:
         return public_names(self)

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -45,13 +45,20 @@ def assert_taken(portal: PortalController) -> None:
 
 
 @contextlib.contextmanager
-def standing_still(portal: PortalController) -> Iterator[None]:
-    """The portal's loop stands still, so that what comes waits in the kernel's queues."""
+def standing_still(
+    portal: PortalController, then: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """The portal's loop stands still, so that what comes waits in the kernel's queues.
+
+    Args:
+        then: what the loop does next, before anything else.
+    """
     entered, leave = threading.Event(), threading.Event()
 
     def hold() -> None:
         entered.set()
         assert leave.wait(PATIENCE)
+        then()
 
     # One request is answered in the loop: as long as its service runs nothing else does.
     portal.service(name="hold")(hold)
