@@ -19,6 +19,7 @@ import attrs
 import trio
 
 from esps_portal.net.bind import BACKLOG
+from esps_portal.net.fork import closed_in_child, making
 from esps_portal.net.silence import Silence
 from esps_portal.net.streams import SocketStream, Stream
 
@@ -122,6 +123,7 @@ class ConnectionServer:
 
     async def accept(self, listener: socket.socket) -> None:
         """Accept from one listening socket until cancelled, or until it is closed."""
+        closed_in_child(listener)
         with listener, contextlib.suppress(trio.ClosedResourceError):
             try:
                 # It may have been closed while nothing waited on it.
@@ -164,7 +166,9 @@ class ConnectionServer:
                     return
 
     def _accept_one(self, listener: socket.socket) -> None:
-        connected, address = listener.accept()
+        with making:
+            connected, address = listener.accept()
+            closed_in_child(connected)
         if self.is_full:
             self._refuse_soon(connected)
         else:

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 import trio
 
+from esps_portal.net.fork import closed_in_child
 from esps_portal.net.silence import NEVER_SILENT, Silence
 
 # Read in a row, before other tasks get a turn.
@@ -59,7 +60,7 @@ class DatagramSocket:
     """
 
     def __init__(self, sock: socket.socket, silence: Silence = NEVER_SILENT) -> None:
-        self._socket = sock
+        self._socket = closed_in_child(sock)
         self._silence = silence
         self._wildcard = sock.getsockname()[0] in _WILDCARDS
         if self._wildcard:

@@ -21,6 +21,7 @@ import trio
 
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.net.bind import BACKLOG, Sockets
+from esps_portal.net.fork import closed_in_child
 from esps_portal.net.port_sockets import (
     address_of,
     another,
@@ -96,6 +97,9 @@ class PortControl:
 
     def begin(self) -> None:
         """Serve what is bound."""
+        # Before anybody knows that they are served, and forks.
+        for sock in (*self._sockets.tcp, *self._sockets.reserved):
+            closed_in_child(sock)
         self._nursery.start_soon(self._connections.watch)
         self._serve()
 
@@ -138,6 +142,8 @@ class PortControl:
         self._outage = "refuse"
         self.stop_accepting()
         for listener in self._sockets.tcp:
+            # A child that a fork in C has made keeps it open, but then it does not listen.
+            listener.shutdown(socket.SHUT_RD)
             trio.lowlevel.notify_closing(listener)
             listener.close()
         self._drop_fillers()
@@ -149,6 +155,7 @@ class PortControl:
             reserved = another(sock, address)
             # A socket that is connected takes datagrams of that peer alone.
             reserved.connect((address[0], _DISCARD_PORT))
+            sock.connect((address[0], _DISCARD_PORT))  # for such a child again
             self._udp_reserved.append((reserved, address))
             server.close()
             share(reserved, allowed=False)

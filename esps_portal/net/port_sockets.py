@@ -11,6 +11,7 @@ from collections.abc import Callable
 import trio
 
 from esps_portal.net.bind import BACKLOG, WILDCARDS, bound
+from esps_portal.net.fork import closed_in_child, making
 
 # A client that connects in this very moment may take the place of our connection. After so many of
 # them the last one keeps it: the queue is full as well, but that client is reset in the end.
@@ -46,7 +47,8 @@ def address_of(sock: socket.socket) -> tuple[str, int]:
 
 def another(sock: socket.socket, address: tuple[str, int]) -> socket.socket:
     """Bind one more socket like ``sock`` to its address."""
-    return bound(sock.family, sock.type, *address, share=True)
+    with making:
+        return closed_in_child(bound(sock.family, sock.type, *address, share=True))
 
 
 def refuse_waiting(listener: socket.socket) -> None:
@@ -77,7 +79,8 @@ def fill_queue(
     listener.listen(0)
     for _ in range(_TRIES):
         accept_waiting(listener)
-        filler = socket.socket(listener.family, socket.SOCK_STREAM)
+        with making:
+            filler = closed_in_child(socket.socket(listener.family, socket.SOCK_STREAM))
         filler.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         filler.connect_ex(address)
         if _is_connected(filler, listener):

@@ -45,22 +45,26 @@ def test_an_outage_ends_with_a_reset(portal: PortalController) -> None:
             pass
 
 
+def assert_times_out(portal: PortalController) -> None:
+    with pytest.raises(TimeoutError):
+        socket.create_connection((portal.host, portal.port), 0.05)
+
+
 def test_the_latest_outage_says_how(portal: PortalController) -> None:
     with portal.down(how="silent") as silent:
-        with portal.down() as refusing:
-            with pytest.raises(ConnectionRefusedError), connected(portal):
-                pass
-            silent.up()
-            later = portal.down(how="silent")
-            with pytest.raises(TimeoutError):
-                socket.create_connection((portal.host, portal.port), 0.05)
-            refusing.up()
-        with pytest.raises(TimeoutError):
-            socket.create_connection((portal.host, portal.port), 0.05)
-        assert repr(later) == "<silent outage, in force>"
+        with portal.down(), pytest.raises(ConnectionRefusedError), connected(portal):
+            pass
+        assert_times_out(portal)
+        refusing = portal.down()
+        later = portal.down(how="silent")
+        assert_times_out(portal)
+        refusing.up()
+        assert_times_out(portal)
+        assert repr(silent) == "<silent outage, in force>"
         assert repr(portal).endswith("; down: silent>")
         later.up()
-    assert repr(later) == "<silent outage, over>"
+        assert_times_out(portal)
+    assert repr(silent) == "<silent outage, over>"
     with connected(portal):
         pass
 
