@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.streams import SocketStream
 
 _log = logging.getLogger("esps_portal")
@@ -31,8 +32,8 @@ class Endpoint(SocketStream):
 
     __slots__ = ("_errors", "has_ended", "is_broken", "is_stuck")
 
-    def __init__(self, connected: socket.socket) -> None:
-        super().__init__(connected)
+    def __init__(self, connected: socket.socket, silence: Silence = NEVER_SILENT) -> None:
+        super().__init__(connected, silence)
         self.has_ended: bool = False
         self.is_broken: bool = False
         self.is_stuck: bool = False
@@ -42,6 +43,7 @@ class Endpoint(SocketStream):
         """Wait for bytes; ``b""`` is FIN."""
         while True:
             await trio.lowlevel.wait_readable(self._socket)
+            await self._silence.until_over()
             data = self.receive_now()
             if data is not None:
                 return data
@@ -52,6 +54,8 @@ class Endpoint(SocketStream):
         Raises:
             trio.BrokenResourceError: it was reset; also each time that it is read after that.
         """
+        if self._silence.is_on:
+            return None
         if not self.is_broken:
             try:
                 return self._socket.recv(_READ_SIZE)
@@ -70,6 +74,7 @@ class Endpoint(SocketStream):
         """
         view = memoryview(data)
         while view:
+            await self._silence.until_over()
             try:
                 view = view[self._socket.send(view) :]
             except BlockingIOError:

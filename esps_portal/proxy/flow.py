@@ -21,6 +21,7 @@ from esps_portal.journal.records import ABORTED, FAULTED, REPLIED, RecordedConne
 from esps_portal.journal.tap import DatagramTap
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import Sender
+from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.dial import DialError, dial
 from esps_portal.proxy.conversation import CLIENT, SERVER, LiveExchange, service_of
 from esps_portal.proxy.state import ProxyState
@@ -69,6 +70,7 @@ class Flow:
         tap: notes the calls of ESPS/1; ``None``: another protocol.
         window: seconds of silence after which it ends.
         on_reply: called after each datagram of the server's.
+        silence: as long as it is on, what the server says vanishes.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what is composed
@@ -80,6 +82,7 @@ class Flow:
         tap: DatagramTap | None,
         window: float,
         on_reply: Callable[[], None],
+        silence: Silence = NEVER_SILENT,
     ) -> None:
         now = trio.current_time()
         self._state = state
@@ -88,6 +91,7 @@ class Flow:
         self._tap = tap
         self._window = window
         self._on_reply = on_reply
+        self._silence = silence
         self._client = RecordedConnection(number, sender.remote, now - state.exchanges.start)
         self._opened = now
         self._number = 0
@@ -154,6 +158,8 @@ class Flow:
                 return
             except OSError as error:
                 self._refused(error)
+                continue
+            if self._silence.is_on:
                 continue
             self._is_refused = False
             self._from_server(datagram, now)
