@@ -339,13 +339,16 @@ def _ends(action: Action) -> bool:
     return isinstance(action, OtherWay) or (isinstance(action, End) and action.how != "deaf")
 
 
-def part_of(fault: Fault, gate: Gate | None = None) -> PlanPart | None:
+def part_of(fault: Fault, gate: Gate | None = None, *, number: int = 1) -> PlanPart | None:
     """Return a fault at work on a target that it has selected, if it can claim it.
 
     One that may begin to act later, at an offset or where something is found, claims it then.
+
+    Args:
+        number: of the exchange; what the server says first, exchange 0, is not counted.
     """
     if gate is None and fault.reply_match is not None:
-        gate = Gate(fault.reply_match)
+        gate = Gate(fault.reply_match, fault.selects_reply if number else lambda: True)
     claims = gate is None and not fault.offset
     if claims and not fault.claim():
         return None
