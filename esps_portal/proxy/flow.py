@@ -10,7 +10,7 @@ import contextlib
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import trio
 
@@ -22,6 +22,7 @@ from esps_portal.journal.tap import DatagramTap
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import Sender
 from esps_portal.net.dial import DialError, dial
+from esps_portal.proxy.circle import REASON, Link, goes_round
 from esps_portal.proxy.conversation import CLIENT, SERVER, LiveExchange, service_of
 from esps_portal.proxy.state import ProxyState
 
@@ -135,7 +136,10 @@ class Flow:
 
     async def _relay(self) -> None:
         upstream = self._state.upstream
-        with await dial(upstream.host, upstream.port, socket.SOCK_DGRAM) as connected:
+        if goes_round(self._state, "udp", self._sender.remote):
+            raise DialError(REASON)
+        connected = await dial(upstream.host, upstream.port, socket.SOCK_DGRAM)
+        with connected, self._linked(connected):
             async with trio.open_nursery() as nursery:
                 writer = DatagramFaultWriter(UpstreamSocket(connected, self._refused), nursery)
                 self._to_server, self._connected = writer, connected
@@ -146,6 +150,15 @@ class Flow:
                     now = trio.current_time()
                     self._scope.deadline = now + self._window
                     self._read(connected, now)
+
+    @contextlib.contextmanager
+    def _linked(self, connected: socket.socket) -> Iterator[None]:
+        """Note whose datagrams the socket sends, before the first of them."""
+        link = Link.note(self._state, self._sender.remote, connected)
+        try:
+            yield
+        finally:
+            link.remove()
 
     def _read(self, connected: socket.socket, now: float) -> None:
         for _ in range(_MAX_READS):
