@@ -26,6 +26,7 @@ class FaultWriter:
         on_end: called with how a fault ends the connection: ``close``, ``reset``, ``half-close``
             or ``stall``. What comes before it may still wait in `Writer.outgoing`.
         on_broken: called when the peer resets the connection while held units are sent.
+        on_release: called when held units have been sent because their time was over.
 
     Attributes:
         pending: how many units are under way, the delayed ones among them.
@@ -39,11 +40,14 @@ class FaultWriter:
         nursery: trio.Nursery,
         on_end: Callable[[str], None],
         on_broken: Callable[[], None],
+        *,
+        on_release: Callable[[], None] = lambda: None,
     ) -> None:
         self._writer = writer
         self._nursery = nursery
         self._on_end = on_end
         self._on_broken = on_broken
+        self._on_release = on_release
         # Taken while a unit is sent in pieces; and the actions that are left of that unit.
         self._turn = trio.Lock()
         self._current: deque[Action] = deque()
@@ -63,6 +67,11 @@ class FaultWriter:
     def is_idle(self) -> bool:
         """Whether no unit is under way, and none is held back."""
         return not self.pending and not self._held
+
+    @property
+    def held_size(self) -> int:
+        """How many bytes are held back."""
+        return sum(map(len, self._held))
 
     async def until_idle(self) -> None:
         """Wait until no unit is partly sent."""
@@ -146,6 +155,7 @@ class FaultWriter:
                 await trio.sleep(0 if self._is_hurried else action.seconds)
         elif isinstance(action, Hold):
             self._hold(action)
+            await self._writer.flush()
         elif isinstance(action, End):
             self._on_end(action.how)
 
@@ -164,7 +174,8 @@ class FaultWriter:
                 # Still held: it is not yet released, by what had to come after it or by an end.
                 if held is self._held and not self.has_ended:
                     self.release()
-            await self._writer.flush()
+            await self._writer.send_everything()
+            self._on_release()
         except trio.BrokenResourceError:
             self._on_broken()
 

@@ -28,15 +28,17 @@ class Endpoint(SocketStream):
         has_ended: it has sent FIN, and that was passed on.
         is_broken: there was a RST, or the like.
         is_stuck: it was not reading when the other one broke.
+        on_close: called before it is closed.
     """
 
-    __slots__ = ("_errors", "has_ended", "is_broken", "is_stuck")
+    __slots__ = ("_errors", "has_ended", "is_broken", "is_stuck", "on_close")
 
     def __init__(self, connected: socket.socket, silence: Silence = NEVER_SILENT) -> None:
         super().__init__(connected, silence)
         self.has_ended: bool = False
         self.is_broken: bool = False
         self.is_stuck: bool = False
+        self.on_close: Callable[[], None] = lambda: None
         self._errors: select.epoll | None = None
 
     async def receive(self) -> bytes:
@@ -141,6 +143,7 @@ class Endpoint(SocketStream):
 
     def close(self, timeout: float = 0.0) -> None:
         """Close it; see `SocketStream.close`."""
+        self.on_close()
         if self._errors is not None:
             if not self._errors.closed:
                 trio.lowlevel.notify_closing(self._errors.fileno())
