@@ -21,8 +21,8 @@ from esps_portal.journal.records import ABORTED, FAULTED, REPLIED, RecordedConne
 from esps_portal.journal.tap import DatagramTap
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import Sender
-from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.dial import DialError, dial
+from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.proxy.circle import REASON, Link, goes_round
 from esps_portal.proxy.conversation import CLIENT, SERVER, LiveExchange, service_of
 from esps_portal.proxy.state import ProxyState

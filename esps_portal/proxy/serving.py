@@ -19,6 +19,7 @@ from esps_portal.net.accept import AcceptPolicy, ConnectionServer
 from esps_portal.net.bind import WILDCARDS, Sockets, bind, is_own_address
 from esps_portal.net.dial import DialError, dial
 from esps_portal.net.port_control import PortControl
+from esps_portal.net.silence import Silence
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Notice, readable_tag
 from esps_portal.protocol.registry import PORT
@@ -134,11 +135,18 @@ async def _serve(
             refusal=Notice(b"BYE", (b"busy",)).encode() if state.upstream.is_esps else b"",
             linger=limits.linger,
         )
-        connections = ConnectionServer(partial(_relay, state), policy, nursery, stream=Endpoint)
+        silence = Silence()
+        connections = ConnectionServer(
+            partial(_relay, state, silence),
+            policy,
+            nursery,
+            stream=partial(Endpoint, silence=silence),
+            silence=silence,
+        )
         ports = PortControl(
             sockets,
             connections,
-            lambda sock: DatagramProxy(sock, limits, state),
+            lambda sock: DatagramProxy(sock, limits, state, silence),
             lambda: None,
             nursery,
         )
@@ -155,7 +163,7 @@ async def _serve(
             ports.close()
 
 
-def _relay(state: ProxyState, client: Endpoint, remote: tuple[str, int]) -> Relay:
+def _relay(state: ProxyState, silence: Silence, client: Endpoint, remote: tuple[str, int]) -> Relay:
     """Return what relays one client's connection."""
     now = trio.current_time()
     observer: RelayObserver
@@ -168,7 +176,7 @@ def _relay(state: ProxyState, client: Endpoint, remote: tuple[str, int]) -> Rela
     conversation = Conversation(state, connection, now)
     return Relay(
         client,
-        partial(_connect, state, remote),
+        partial(_connect, state, remote, silence),
         _units(state, conversation),
         observer,
         partial(_is_refused, state, connection),
@@ -212,11 +220,11 @@ class _EndNoted:
         self._journal.closed(self._connection, by, how, now)
 
 
-async def _connect(state: ProxyState, client: tuple[str, int]) -> Endpoint | None:
+async def _connect(state: ProxyState, client: tuple[str, int], silence: Silence) -> Endpoint | None:
     """Connect to the upstream for a client; note it where that fails."""
     state.connecting += 1
     try:
-        return await _dial(state, client)
+        return await _dial(state, client, silence)
     except DialError as error:
         reason = str(error)
     finally:
@@ -226,7 +234,7 @@ async def _connect(state: ProxyState, client: tuple[str, int]) -> Endpoint | Non
     return None
 
 
-async def _dial(state: ProxyState, client: tuple[str, int]) -> Endpoint:
+async def _dial(state: ProxyState, client: tuple[str, int], silence: Silence) -> Endpoint:
     """Connect to the upstream.
 
     Raises:
@@ -237,7 +245,7 @@ async def _dial(state: ProxyState, client: tuple[str, int]) -> Endpoint:
     connected = await dial(state.upstream.host, state.upstream.port)
     try:
         link = Link.note(state, client, connected)
-        end = Endpoint(connected)
+        end = Endpoint(connected, silence)
     except OSError as error:
         connected.close()
         raise DialError(error.strerror or "it was reset") from error

@@ -108,7 +108,16 @@ class DatagramProxy:
         if state.upstream.is_esps:
             tap = DatagramTap(state.journal, sender.remote, window)
         state.clients += 1
-        return Flow(state, sender, state.clients, self._writer, tap, window, self._note_change, self._silence)
+        return Flow(
+            state,
+            sender,
+            state.clients,
+            self._writer,
+            tap,
+            window,
+            self._note_change,
+            self._silence,
+        )
 
     def _note_change(self) -> None:
         self._changed.unpark_all()

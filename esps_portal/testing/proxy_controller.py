@@ -26,6 +26,7 @@ from esps_portal.journal.records import (
     RecordedConnection,
     RecordedExchange,
 )
+from esps_portal.net.port_control import OutageKind, check_outage
 from esps_portal.product import PRODUCT
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.verification import find_problems, problem_report
@@ -81,14 +82,21 @@ class ProxyController(PlacesFaults):
     def _place(self, fault: Fault) -> PlacedFault:
         return self._placer.place(fault)
 
-    def down(self) -> Outage:
-        """Refuse every connect and every datagram, from now until the ``with`` block ends.
+    def down(self, how: OutageKind = "refuse") -> Outage:
+        """Take the proxy out of service, from now until the ``with`` block ends.
 
-        ``with proxy.down(): ...``
-        Open connections are reset; the port stays reserved. Outages may overlap: the proxy is up
-        again when the last one has ended.
+        ``with proxy.down(how="silent"): ...``. It is down as a portal is, in front of both sides:
+        see `PortalController.down`.
+
+        Args:
+            how: ``refuse``: connects and datagrams are refused, open connections reset.
+                ``silent``: connects time out, datagrams vanish, open connections stand still.
+
+        Raises:
+            ValueError: ``how`` is neither.
         """
-        return self._outages.add("refuse")
+        check_outage(how)
+        return self._outages.add(how)
 
     # -- the journal
 
