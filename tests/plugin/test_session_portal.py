@@ -59,7 +59,7 @@ def place_application(pytester: pytest.Pytester) -> None:
 
 def test_an_application_with_a_pool(pytester: pytest.Pytester) -> None:
     place_application(pytester)
-    result = run(pytester, "-p", "no:randomly")
+    result = run_here(pytester)
     result.assert_outcomes(passed=25)
     result.stdout.fnmatch_lines(["esps-portal: reset=keep"])
     result.stdout.fnmatch_lines(CALLS_BETWEEN_TESTS)
@@ -80,12 +80,12 @@ def test_on_two_workers(pytester: pytest.Pytester) -> None:
 def test_which_connections_stay_open(pytester: pytest.Pytester, reset: str) -> None:
     pytester.makeini(f"[pytest]\nesps_portal_reset = {reset}")
     place(pytester, SUITES / "idle_connections.py")
-    run(pytester, "-p", "no:randomly").assert_outcomes(passed=10)
+    run_here(pytester).assert_outcomes(passed=10)
 
 
 def test_a_portal_that_is_replaced_keeps_its_port(pytester: pytest.Pytester) -> None:
     place(pytester, SUITES / "replaced_portal.py")
-    result = run(pytester, "-p", "no:randomly")
+    result = run_here(pytester)
     result.assert_outcomes(passed=3, errors=2)
     result.stdout.fnmatch_lines(
         [
