@@ -7,11 +7,13 @@ process: `start` and `run_process`.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,9 +25,12 @@ COMMAND = str(Path(sys.executable).parent / "esps-portal")
 
 
 def run(*args: str | bytes, url: str = "", stdin: bytes = b"") -> tuple[int, str, str]:
-    """Run the command in this process; return exit code, standard output and standard error."""
+    """Run the command in this process; return exit code, standard output and standard error.
+
+    Both include what a process writes that the command starts.
+    """
     out, err = _Captured(), _Captured()
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, _descriptor(1, out), _descriptor(2, err):
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
@@ -72,6 +77,18 @@ def run_failing(*args: str) -> tuple[int, str]:
     code, _, err = run(*args)
     assert "Traceback" not in err
     return code, err.splitlines()[-1]
+
+
+@contextlib.contextmanager
+def _descriptor(number: int, file: io.TextIOWrapper) -> Iterator[None]:
+    """Let a descriptor be that of ``file``."""
+    kept = os.dup(number)
+    os.dup2(file.fileno(), number)
+    try:
+        yield
+    finally:
+        os.dup2(kept, number)
+        os.close(kept)
 
 
 class _Captured(io.TextIOWrapper):

@@ -34,16 +34,8 @@ with blocking.connect(os.environ[sys.argv[1]]) as portal:
 """
 
 
-def run(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, "run", *args],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.CompletedProcess(args, *commands.run("run", *args))
 
 
 def asking(*args: str) -> list[str]:
@@ -85,14 +77,15 @@ def test_standard_input_is_the_commands() -> None:
     assert ran.stdout == "typed"
 
 
-def test_it_exits_as_the_command_does(tmp_path: Path) -> None:
+def test_it_exits_as_the_command_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("sh", "-c", "kill -KILL $$").returncode == 128 + signal.SIGKILL
     ran = run("no-such-command")
     assert (ran.returncode, ran.stdout) == (127, "")
     assert ran.stderr == "esps-portal: no-such-command: not found\n"
     (tmp_path / "data").write_text("x")
+    monkeypatch.chdir(tmp_path)
     for path in ("./data", "."):
-        ran = run(path, cwd=tmp_path)
+        ran = run(path)
         assert (ran.returncode, ran.stdout) == (126, "")
         assert ran.stderr == f"esps-portal: {path}: Permission denied\n"
 
