@@ -43,6 +43,24 @@ def run(*args: str | bytes, url: str = "", stdin: bytes = b"") -> tuple[int, str
     return ended.value.code, out.text(), err.text()
 
 
+def run_writing_to(output: int, *args: str, url: str) -> tuple[int, str]:
+    """Do what `run` does, with this descriptor as standard output, which is closed.
+
+    Standard output is an object as Python makes it, and is flushed at the end as Python does.
+    """
+    err = _Captured()
+    with os.fdopen(output, "w", encoding="utf-8") as out, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "__stdout__", out)
+        patch.setattr(sys, "stderr", err)
+        patch.setenv("ESPS_PORTAL_URL", url)
+        with pytest.raises(SystemExit) as ended:
+            main(args, prog_name="esps-portal")
+        sys.stdout.flush()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, err.text()
+
+
 def run_in_colour(*args: str, url: str = "") -> tuple[int, str, str]:
     """Do what `run` does, but keep escape sequences, as click does on a terminal."""
     result = CliRunner().invoke(main, args, env={"ESPS_PORTAL_URL": url or None}, color=True)
