@@ -83,10 +83,14 @@ def test_a_port_that_another_xdist_worker_has(
     setting = "--esps-portal-port" if by_option else "esps_portal_port"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        if not by_option:
+        if by_option:
+            option = f"--esps-portal-port={port}"
+            result = run(pytester, option, "-n1", "-k", "lenient", needs=("xdist",))
+        else:
             pytester.makeini(f"[pytest]\nesps_portal_port = {port}")
-        arguments = [f"--esps-portal-port={port}"] if by_option else []
-        result = run(pytester, *arguments, "-n1", "-k", "lenient", needs=("xdist",))
+            # What xdist does in a worker, without starting one.
+            pytester.makeconftest("def pytest_configure(config): config.workerinput = {}")
+            result = run_here(pytester, "-k", "lenient")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
         [
