@@ -19,12 +19,14 @@ POOL = """
 
     @pytest.fixture(scope="session")
     def pool(esps_portal_address):
-        with socket.create_connection((esps_portal_address.host, esps_portal_address.port)) as s:
-            yield s
+        address = esps_portal_address.host, esps_portal_address.port
+        with socket.create_connection(address, 30) as client, client.makefile("rb") as lines:
+            assert lines.readline().startswith(b"* ESPS/1 ")
+            yield client
 
     def test_first(pool, esps_portal):
         pool.sendall(b"a PING\\n")
-        while b"a OK" not in pool.recv(999): pass
+        assert pool.recv(999) == b"a OK\\n"
 
     def test_second(pool, esps_portal):
         esps_portal.stub("price")
