@@ -87,7 +87,7 @@ def test_which_connections_stay_open(pytester: pytest.Pytester, reset: str) -> N
 
 def test_a_portal_that_is_replaced_keeps_its_port(pytester: pytest.Pytester) -> None:
     place(pytester, SUITES / "replaced_portal.py")
-    result = run_here(pytester)
+    result = run(pytester)  # it looks at the threads of its process
     result.assert_outcomes(passed=3, errors=2)
     result.stdout.fnmatch_lines(
         [
