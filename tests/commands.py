@@ -7,11 +7,13 @@ process: `start` and `run_process`.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,9 +25,12 @@ COMMAND = str(Path(sys.executable).parent / "esps-portal")
 
 
 def run(*args: str | bytes, url: str = "", stdin: bytes = b"") -> tuple[int, str, str]:
-    """Run the command in this process; return exit code, standard output and standard error."""
+    """Run the command in this process; return exit code, standard output and standard error.
+
+    Both include what a process writes that the command starts.
+    """
     out, err = _Captured(), _Captured()
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, _descriptor(1, out), _descriptor(2, err):
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
@@ -36,6 +41,24 @@ def run(*args: str | bytes, url: str = "", stdin: bytes = b"") -> tuple[int, str
             main([os.fsdecode(arg) for arg in args], prog_name="esps-portal")
     assert isinstance(ended.value.code, int)
     return ended.value.code, out.text(), err.text()
+
+
+def run_writing_to(output: int, *args: str, url: str) -> tuple[int, str]:
+    """Do what `run` does, with this descriptor as standard output, which is closed.
+
+    Standard output is an object as Python makes it, and is flushed at the end as Python does.
+    """
+    err = _Captured()
+    with os.fdopen(output, "w", encoding="utf-8") as out, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "__stdout__", out)
+        patch.setattr(sys, "stderr", err)
+        patch.setenv("ESPS_PORTAL_URL", url)
+        with pytest.raises(SystemExit) as ended:
+            main(args, prog_name="esps-portal")
+        sys.stdout.flush()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, err.text()
 
 
 def run_in_colour(*args: str, url: str = "") -> tuple[int, str, str]:
@@ -72,6 +95,18 @@ def run_failing(*args: str) -> tuple[int, str]:
     code, _, err = run(*args)
     assert "Traceback" not in err
     return code, err.splitlines()[-1]
+
+
+@contextlib.contextmanager
+def _descriptor(number: int, file: io.TextIOWrapper) -> Iterator[None]:
+    """Let a descriptor be that of ``file``."""
+    kept = os.dup(number)
+    os.dup2(file.fileno(), number)
+    try:
+        yield
+    finally:
+        os.dup2(kept, number)
+        os.close(kept)
 
 
 class _Captured(io.TextIOWrapper):

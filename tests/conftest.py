@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.clocks import PortalClock
 
 pytest_plugins = ["pytester"]  # the pytest plugin is tested on suites of its own
+
+# The same examples in every run, and no limit of time: a busy machine must not fail a test. .ci/run
+# takes `--hypothesis-profile=thorough`.
+settings.register_profile(
+    "quick",
+    max_examples=25,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=100)
+settings.load_profile("quick")
 
 REQUIRE_TOOLS = "ESPS_PORTAL_REQUIRE_TOOLS"  # set by .ci/run
 
@@ -29,16 +44,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _keep_bytecode(config: pytest.Config) -> None:
-    """Compile the package once, and not in each of the 200 processes that the tests start.
+    """Compile what the tests use once, and not in each of the 200 processes that they start.
 
-    If Python must not write bytecode beside the sources (as in many containers), it writes to a
-    temporary folder while the tests run. The workers of xdist inherit that.
+    If Python must not write bytecode beside the sources (as in many containers), it writes to
+    pytest's cache, and the next run finds it there; without that cache, to a temporary folder. The
+    workers of xdist inherit that.
     """
     if not os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
         return
-    folder = tempfile.TemporaryDirectory(prefix="esps-portal-bytecode-")
-    config.add_cleanup(folder.cleanup)
-    os.environ["PYTHONPYCACHEPREFIX"] = folder.name
+    if config.pluginmanager.has_plugin("cacheprovider"):
+        folder = config.cache.mkdir("bytecode")
+    else:
+        folder = Path(tempfile.mkdtemp(prefix="esps-portal-bytecode-"))
+        config.add_cleanup(functools.partial(shutil.rmtree, folder))
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
+    # Files of one run, such as suites that a test writes, never come back.
+    of_this_run = folder / tempfile.gettempdir().lstrip("/")
+    config.add_cleanup(functools.partial(shutil.rmtree, of_this_run, ignore_errors=True))
 
 
 @pytest.fixture

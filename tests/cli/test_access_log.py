@@ -22,6 +22,7 @@ from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import ABORTED, FAULTED, REPLAYED, REPLIED
 from esps_portal.protocol.errors import ClosedError, ReplyError
 from esps_portal.protocol.messages import readable_request
+from esps_portal.testing.threaded import ThreadedPortal
 from tests.cli.peers import send_pings
 from tests.commands import COMMAND
 from tests.processes import RunningServer, running_server
@@ -114,28 +115,25 @@ def log_of(running: RunningServer) -> list[str]:
 
 
 @pytest.mark.parametrize("fronted", [False, True], ids=["serve", "proxy"])
-def test_each_request_is_a_line(fronted: bool) -> None:
-    with running_server() as target:
-        upstream = ("--upstream", target.url) if fronted else ()
-        command = "proxy" if fronted else "serve"
-        with running_server(
-            "--access-log", *upstream, json_lines=False, command=command
-        ) as running:
-            with blocking.connect(running.url) as portal:
-                portal.call("echo", "a b")
-                with portal.stream("drip", "2", "0") as rows:
-                    assert len(list(rows)) == 2
-                with pytest.raises(ReplyError):
-                    portal.call("nope")
-            with blocking.connect(f"esps+udp://127.0.0.1:{running.port}") as portal:
-                portal.ping()
-            with socket.create_connection(("127.0.0.1", running.port), timeout=30) as peer:
-                peer.recv(100)
-                peer.sendall(b"\x1b[2J\n")
-                peer.shutdown(socket.SHUT_WR)
-                while peer.recv(100):
-                    pass
-            lines = log_of(running)
+def test_each_request_is_a_line(portal: ThreadedPortal, fronted: bool) -> None:
+    upstream = ("--upstream", portal.url) if fronted else ()
+    command = "proxy" if fronted else "serve"
+    with running_server("--access-log", *upstream, json_lines=False, command=command) as running:
+        with blocking.connect(running.url) as client:
+            client.call("echo", "a b")
+            with client.stream("drip", "2", "0") as rows:
+                assert len(list(rows)) == 2
+            with pytest.raises(ReplyError):
+                client.call("nope")
+        with blocking.connect(f"esps+udp://127.0.0.1:{running.port}") as client:
+            client.ping()
+        with socket.create_connection(("127.0.0.1", running.port), timeout=30) as peer:
+            peer.recv(100)
+            peer.sendall(b"\x1b[2J\n")
+            peer.shutdown(socket.SHUT_WR)
+            while peer.recv(100):
+                pass
+        lines = log_of(running)
     assert [line.removeprefix("127.0.0.1") for line in lines if "QUIT" not in line] == [
         "tcp CALL echo a%20b -> OK",
         "tcp CALL drip 2 0 -> OK",

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from esps_portal import blocking
 from esps_portal.protocol.errors import ClosedError, PeerError, ReplyError
-from tests.commands import COMMAND, run_failing
+from tests.commands import COMMAND, run, run_failing
 from tests.processes import RunningServer, running_server
 
 Answer = tuple[list[tuple[bytes, ...]], tuple[bytes, ...] | str]
@@ -50,6 +50,28 @@ def asked(running: RunningServer) -> list[Answer]:
     return found
 
 
+@attrs.frozen
+class Recorded:
+    """What was asked of a proxy, and what it and the portal behind it have recorded."""
+
+    answers: list[Answer]
+    by_portal: Path
+    by_proxy: Path
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    folder = tmp_path_factory.mktemp("recorded")
+    paths = folder / "portal.jsonl", folder / "proxy.jsonl"
+    with running_server("--record", str(paths[0])) as portal:
+        upstream = ("--upstream", portal.url, "--record", str(paths[1]))
+        with running_server(*upstream, command="proxy") as front:
+            answers = asked(front)
+            assert front.stop() == 0
+        assert portal.stop() == 0
+    return Recorded(answers, *paths)
+
+
 def values(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -57,44 +79,26 @@ def values(path: Path) -> list[dict[str, Any]]:
 # ---- record and replay ------------------------------------------------------------------------
 
 
-def test_a_portal_is_recorded_and_replayed(tmp_path: Path) -> None:
-    path = tmp_path / "calls.jsonl"
-    with running_server("--record", str(path)) as running:
-        before = asked(running)
-        assert running.stop() == 0
-    with running_server("--replay", str(path)) as running:
-        assert asked(running) == before
+def test_a_portal_is_recorded_and_replayed(recorded: Recorded) -> None:
+    with running_server("--replay", str(recorded.by_portal)) as running:
+        assert asked(running) == recorded.answers
         assert running.stop() == 0
 
 
-def test_a_portal_is_recorded_by_a_proxy_and_replayed(tmp_path: Path) -> None:
-    path = tmp_path / "calls.jsonl"
-    with running_server() as portal:
-        upstream = ("--upstream", portal.url, "--record", str(path))
-        with running_server(*upstream, command="proxy") as front:
-            before = asked(front)
-            assert front.stop() == 0
-        assert portal.stop() == 0
-    assert {call["transport"] for call in values(path)[1:]} == {"tcp", "udp"}
-    with running_server("--replay", str(path)) as running:
-        assert asked(running) == before
+def test_a_portal_is_recorded_by_a_proxy_and_replayed(recorded: Recorded) -> None:
+    assert {call["transport"] for call in values(recorded.by_proxy)[1:]} == {"tcp", "udp"}
+    with running_server("--replay", str(recorded.by_proxy)) as running:
+        assert asked(running) == recorded.answers
 
 
-def test_a_proxy_and_a_portal_record_the_same(tmp_path: Path) -> None:
-    paths = tmp_path / "portal.jsonl", tmp_path / "proxy.jsonl"
-    with running_server("--record", str(paths[0])) as portal:
-        upstream = ("--upstream", portal.url, "--record", str(paths[1]))
-        with running_server(*upstream, command="proxy") as front:
-            asked(front)
-            assert front.stop() == 0
-        assert portal.stop() == 0
-
+def test_a_proxy_and_a_portal_record_the_same(recorded: Recorded) -> None:
     def essence(path: Path) -> list[tuple[Any, ...]]:
         names = ("transport", "tag", "verb", "service", "args", "line", "sent", "code")
         ended = [value for value in values(path) if "sent" in value]
         return [tuple(value[name] for name in names) for value in ended]
 
-    assert sorted(map(repr, essence(paths[1]))) == sorted(map(repr, essence(paths[0])))
+    by_portal, by_proxy = essence(recorded.by_portal), essence(recorded.by_proxy)
+    assert sorted(map(repr, by_proxy)) == sorted(map(repr, by_portal))
 
 
 def test_a_replay_answers_in_order_and_repeats_the_last(tmp_path: Path) -> None:
@@ -146,14 +150,7 @@ def test_run_records_and_replays(tmp_path: Path) -> None:
     path = str(tmp_path / "calls.jsonl")
     call = (COMMAND, "call", "count")
     for option in ("--record", "--replay"):
-        ran = subprocess.run(
-            [COMMAND, "run", option, path, "--strict", "--", *call],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert (ran.stdout, ran.returncode) == ("1\n", 0), ran.stderr
+        assert run("run", option, path, "--strict", "--", *call) == (0, "1\n", "")
 
 
 # ---- bad files ---------------------------------------------------------------------------------
@@ -171,6 +168,14 @@ def test_a_file_that_cannot_be_recorded_to(tmp_path: Path) -> None:
     assert message.endswith("the file exists and is not a recording")
 
 
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("recording") / "calls.jsonl"
+    with running_server("--record", str(path)) as running, blocking.connect(running.url) as portal:
+        portal.call("echo", "hi")
+    return path.read_text()
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -181,12 +186,10 @@ def test_a_file_that_cannot_be_recorded_to(tmp_path: Path) -> None:
     ],
 )
 def test_a_recording_that_cannot_be_replayed(
-    tmp_path: Path, spoil: Callable[[str], str], says: str
+    tmp_path: Path, recording: str, spoil: Callable[[str], str], says: str
 ) -> None:
     path = tmp_path / "calls.jsonl"
-    with running_server("--record", str(path)) as running, blocking.connect(running.url) as portal:
-        portal.call("echo", "hi")
-    path.write_text(spoil(path.read_text()))
+    path.write_text(spoil(recording))
     status, message = run_failing("serve", "--port", "0", "--replay", str(path))
     assert status == 2
     assert says in message

@@ -10,7 +10,7 @@ import pytest
 
 from esps_portal import blocking
 from esps_portal.testing.threaded import ThreadedPortal
-from tests.commands import COMMAND, run, run_process, start
+from tests.commands import COMMAND, run, run_process, run_writing_to, start
 from tests.processes import running_server
 
 FULL = "cannot write: No space left on device"
@@ -47,17 +47,9 @@ def test_standard_output_is_closed(portal: ThreadedPortal, args: str) -> None:
     [
         "spec abnf",
         "call echo hi",
-        "call --json echo hi",
-        "call --json fail busy",
-        "list",
-        "ping -c 1",
         "serve --port 0",
         "serve --port 0 --json",
         "serve --port 0 --json --control",
-        "inspect",
-        "--help",
-        "--version",
-        "call --help",
     ],
 )
 def test_a_full_disk_is_one_line(portal: ThreadedPortal, args: str) -> None:
@@ -71,8 +63,44 @@ def test_a_full_disk_is_one_line(portal: ThreadedPortal, args: str) -> None:
 @pytest.mark.parametrize(
     "args",
     [
+        "call --json echo hi",
+        "call --json fail busy",
+        "list",
+        "ping -c 1",
+        "inspect",
+        "--help",
+        "--version",
+        "call --help",
+    ],
+)
+def test_a_full_disk_is_one_line_of_every_command(portal: ThreadedPortal, args: str) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    assert run_writing_to(full, *args.split(), url=portal.url) == (1, f"esps-portal: {FULL}\n")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
         "spec",
         "call echo hi",
+        "ping -i 0",
+        "serve --port 0",
+        "serve --port 0 --json",
+        "serve --port 0 --json --control",
+    ],
+)
+def test_without_a_reader_nothing_is_printed(portal: ThreadedPortal, args: str) -> None:
+    with start(*args.split(), url=portal.url) as process:
+        assert process.stdout is not None
+        process.stdout.close()  # before anything is written
+        process.stdout = None
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (141, b"")  # 128 plus SIGPIPE
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
         "call --raw echo hi",
         "call --json echo hi",
         "call drip 3 0",
@@ -83,21 +111,14 @@ def test_a_full_disk_is_one_line(portal: ThreadedPortal, args: str) -> None:
         "inspect --json",
         "ping -c 1",
         "ping -c 1 --json",
-        "ping -i 0",
         "ping -q -c 1",
-        "serve --port 0",
-        "serve --port 0 --json",
-        "serve --port 0 --json --control",
         "--help",
     ],
 )
-def test_without_a_reader_nothing_is_printed(portal: ThreadedPortal, args: str) -> None:
-    with start(*args.split(), url=portal.url) as process:
-        assert process.stdout is not None
-        process.stdout.close()  # before anything is written
-        process.stdout = None
-        _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (141, b"")  # 128 plus SIGPIPE
+def test_without_a_reader_no_command_prints(portal: ThreadedPortal, args: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    assert run_writing_to(writing, *args.split(), url=portal.url) == (141, "")
 
 
 def test_a_reader_that_goes_later(portal: ThreadedPortal) -> None:

@@ -1,10 +1,19 @@
-"""Running a test suite as a user would, in a process of its own."""
+"""Running a test suite as a user would, in a process of its own or in this one."""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from pathlib import Path
 
 import pytest
+
+import esps_portal
+
+# After each run in this process, pytester forgets the modules that were imported in it. A module of
+# ours that is imported twice has two `ANY`.
+for module in pkgutil.walk_packages(esps_portal.__path__, "esps_portal."):
+    importlib.import_module(module.name)
 
 SUITES = Path(__file__).parent / "suites"
 SHOP = Path(__file__).parents[1] / "examples/python/test_shop.py"
@@ -36,9 +45,11 @@ def run(
     return pytester.runpytest_subprocess(*_options(needs), *arguments, timeout=60)
 
 
-def run_here(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+def run_here(
+    pytester: pytest.Pytester, *arguments: str, needs: tuple[str, ...] = ()
+) -> pytest.RunResult:
     """Do the same in this process: faster, for a test that does not depend on imports."""
-    return pytester.runpytest_inprocess(*_options(()), "-pno:faulthandler", *arguments)
+    return pytester.runpytest_inprocess(*_options(needs), "-pno:faulthandler", *arguments)
 
 
 def _options(needs: tuple[str, ...]) -> list[str]:

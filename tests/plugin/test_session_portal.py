@@ -19,12 +19,14 @@ POOL = """
 
     @pytest.fixture(scope="session")
     def pool(esps_portal_address):
-        with socket.create_connection((esps_portal_address.host, esps_portal_address.port)) as s:
-            yield s
+        address = esps_portal_address.host, esps_portal_address.port
+        with socket.create_connection(address, 30) as client, client.makefile("rb") as lines:
+            assert lines.readline().startswith(b"* ESPS/1 ")
+            yield client
 
     def test_first(pool, esps_portal):
         pool.sendall(b"a PING\\n")
-        while b"a OK" not in pool.recv(999): pass
+        assert pool.recv(999) == b"a OK\\n"
 
     def test_second(pool, esps_portal):
         esps_portal.stub("price")
@@ -59,7 +61,7 @@ def place_application(pytester: pytest.Pytester) -> None:
 
 def test_an_application_with_a_pool(pytester: pytest.Pytester) -> None:
     place_application(pytester)
-    result = run(pytester, "-p", "no:randomly")
+    result = run_here(pytester)
     result.assert_outcomes(passed=25)
     result.stdout.fnmatch_lines(["esps-portal: reset=keep"])
     result.stdout.fnmatch_lines(CALLS_BETWEEN_TESTS)
@@ -80,12 +82,12 @@ def test_on_two_workers(pytester: pytest.Pytester) -> None:
 def test_which_connections_stay_open(pytester: pytest.Pytester, reset: str) -> None:
     pytester.makeini(f"[pytest]\nesps_portal_reset = {reset}")
     place(pytester, SUITES / "idle_connections.py")
-    run(pytester, "-p", "no:randomly").assert_outcomes(passed=10)
+    run_here(pytester).assert_outcomes(passed=10)
 
 
 def test_a_portal_that_is_replaced_keeps_its_port(pytester: pytest.Pytester) -> None:
     place(pytester, SUITES / "replaced_portal.py")
-    result = run(pytester, "-p", "no:randomly")
+    result = run(pytester)  # it looks at the threads of its process
     result.assert_outcomes(passed=3, errors=2)
     result.stdout.fnmatch_lines(
         [

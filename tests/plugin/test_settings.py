@@ -83,10 +83,14 @@ def test_a_port_that_another_xdist_worker_has(
     setting = "--esps-portal-port" if by_option else "esps_portal_port"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        if not by_option:
+        if by_option:
+            option = f"--esps-portal-port={port}"
+            result = run(pytester, option, "-n1", "-k", "lenient", needs=("xdist",))
+        else:
             pytester.makeini(f"[pytest]\nesps_portal_port = {port}")
-        arguments = [f"--esps-portal-port={port}"] if by_option else []
-        result = run(pytester, *arguments, "-n2", "-k", "lenient", needs=("xdist",))
+            # What xdist does in a worker, without starting one.
+            pytester.makeconftest("def pytest_configure(config): config.workerinput = {}")
+            result = run_here(pytester, "-k", "lenient")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
         [
@@ -99,8 +103,8 @@ def test_a_port_that_another_xdist_worker_has(
 
 def test_the_header_shows_settings_that_are_not_the_default(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_nothing(): pass")
-    run(pytester).stdout.no_fnmatch_line("esps-portal: *")
-    result = run(pytester, "--esps-portal-strict=no", "--esps-portal-host=::1")
+    run_here(pytester).stdout.no_fnmatch_line("esps-portal: *")
+    result = run_here(pytester, "--esps-portal-strict=no", "--esps-portal-host=::1")
     result.stdout.fnmatch_lines(["esps-portal: host=::1, strict=no"])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.plugin.suite_runs import SUITES, place, run
+from tests.plugin.suite_runs import SUITES, place, run_here
 
 Report = Callable[[str], str]
 
@@ -28,7 +28,7 @@ def report(pytester: pytest.Pytester, ran: dict[str, str]) -> Report:
     """Return the report of a test of the suite, which runs once."""
     if not ran:
         place(pytester, SUITES / "strict.py")
-        result = run(pytester)
+        result = run_here(pytester)
         result.assert_outcomes(passed=15, failed=2, errors=14, skipped=1, xfailed=1)
         ran.update(reports(result.stdout.str()))
     return ran.__getitem__

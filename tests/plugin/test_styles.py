@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.plugin.suite_runs import SHOP, SUITES, place, run
+from tests.plugin.suite_runs import SHOP, SUITES, place, run, run_here
 
 STYLES = {
     # name: what passes, and the plugins that the suite needs
@@ -24,7 +24,7 @@ def test_style(pytester: pytest.Pytester, style: str) -> None:
     place(pytester, SUITES / f"{style}.py")
     if style == "on_asyncio":
         pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
-    run(pytester, needs=needs).assert_outcomes(passed=passed)
+    run_here(pytester, needs=needs).assert_outcomes(passed=passed)
 
 
 def test_all_at_once_in_random_order_on_two_workers(pytester: pytest.Pytester) -> None:
@@ -36,11 +36,11 @@ def test_all_at_once_in_random_order_on_two_workers(pytester: pytest.Pytester) -
 
 def test_use_between_two_tests(pytester: pytest.Pytester) -> None:
     place(pytester, SUITES / "between_tests.py")
-    run(pytester, "-p", "no:randomly").assert_outcomes(passed=4)
+    run_here(pytester).assert_outcomes(passed=4)
 
 
 def test_without_the_plugin_there_is_no_fixture(pytester: pytest.Pytester) -> None:
     place(pytester, SHOP)
-    result = run(pytester, "-pno:esps_portal")
+    result = run_here(pytester, "-pno:esps_portal")
     result.assert_outcomes(errors=2)
     result.stdout.fnmatch_lines(["*fixture 'esps_portal' not found"])

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.plugin.suite_runs import SUITES, place, run
+from tests.plugin.suite_runs import SUITES, place, run_here
 from tests.plugin.test_strict import reports
 
 TESTS = re.findall(r"def (test_\w+)", (SUITES / "failing.py").read_text(encoding="utf-8"))
@@ -22,7 +22,7 @@ def report(pytester: pytest.Pytester, shown: dict[str, str]) -> dict[str, str]:
     """Return the report of each test of the suite, which runs once."""
     if not shown:
         place(pytester, SUITES / "failing.py")
-        result = run(pytester, "--tb=short", "--show-capture=no")
+        result = run_here(pytester, "--tb=short", "--show-capture=no")
         result.assert_outcomes(failed=len(TESTS))
         shown.update(reports(result.stdout.str()))
     return shown
@@ -64,9 +64,9 @@ def test_a_factory_that_cannot_listen_has_a_hint(
 
 def test_full_trace_shows_all_frames(pytester: pytest.Pytester) -> None:
     place(pytester, SUITES / "failing.py")
-    result = run(pytester, "--full-trace", "-k", "test_reply")
+    result = run_here(pytester, "--full-trace", "-k", "test_reply")
     result.stdout.fnmatch_lines(
         ["test_failing.py:*", "*esps_portal*stubs.py:*", "E  *TypeError: an argument must be *"]
     )
-    result = run(pytester, "--full-trace", "-k", "cannot_listen")
+    result = run_here(pytester, "--full-trace", "-k", "cannot_listen")
     result.stdout.fnmatch_lines(["*socket.gaierror: *", "*direct cause*", "*CannotBindError: *"])

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from esps_portal.protocol.messages import DATA, ERR, OK, Notice, Reply, Request
-
-# The same examples in every run; no deadline, since a busy machine must not fail a test.
-deterministic = settings(deadline=None, derandomize=True, max_examples=100)
 
 LOWER = "abcdefghijklmnopqrstuvwxyz"
 LETTERS = LOWER + LOWER.upper()

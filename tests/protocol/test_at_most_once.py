@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from esps_portal.protocol.datagram_server import DatagramServer, RememberedCall, Repeat
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request
-from tests.protocol.strategies import deterministic
 
 WINDOW = 60.0
 LIMITS = Limits(max_remembered=4, max_in_flight=2, window=WINDOW, max_datagram=200)
@@ -255,7 +254,6 @@ steps = st.lists(
 )
 
 
-@deterministic
 @given(steps)
 def test_within_the_window_a_key_has_one_execution(
     whatever: list[tuple[float, tuple[str, int], bytes]],

@@ -20,7 +20,7 @@ from esps_portal.protocol.errors import (
 )
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, OK, Reply, parse_request_untrusted
-from tests.protocol.strategies import args, cut, deterministic, noise, notices, places, replies
+from tests.protocol.strategies import args, cut, noise, notices, places, replies
 
 GREETING = b"* ESPS/1 esps-portal/0.1.0\n"
 
@@ -40,7 +40,6 @@ def greeted() -> ClientConnection:
 # -- asking
 
 
-@deterministic
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=9) | st.binary(max_size=9)))
 def test_a_request_carries_its_arguments(given_args: list[str | bytes]) -> None:
     pending = greeted().ask(b"CALL", given_args)
@@ -78,7 +77,6 @@ def test_no_line_is_longer_than_a_portal_takes() -> None:
 # -- answers over TCP
 
 
-@deterministic
 @given(
     st.lists(st.lists(args, max_size=3), min_size=1, max_size=4),
     st.randoms(use_true_random=False),
@@ -119,7 +117,6 @@ def test_the_rows_of_a_call_are_limited() -> None:
     assert (list(quick.rows), quick.result()) == ([row, row], (b"end",))
 
 
-@deterministic
 @given(st.lists(notices | replies, max_size=6))
 def test_what_it_cannot_assign_is_ignored(strange: list[Reply]) -> None:
     # ESPS-TCP-6
@@ -275,7 +272,6 @@ def test_the_error_after_the_end() -> None:
     assert client.unfinished == b"1 OK hel" + b"l" * (1024 - 8)
 
 
-@deterministic
 @given(noise, places)
 def test_only_two_errors_leave_the_stream(data: bytes, at: list[int]) -> None:
     client = ClientConnection(numbers())

@@ -8,7 +8,7 @@ from hypothesis import given
 from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.messages import Request, parse_request_untrusted
-from tests.protocol.strategies import deterministic, noise
+from tests.protocol.strategies import noise
 
 
 def asked() -> tuple[ClientConnection, PendingRequest]:
@@ -49,7 +49,6 @@ def test_that_the_tag_is_in_use_is_an_answer() -> None:
         pending.result()
 
 
-@deterministic
 @given(noise)
 def test_a_bad_datagram_raises_nothing(datagram: bytes) -> None:
     client, pending = asked()

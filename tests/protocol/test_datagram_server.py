@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from esps_portal.protocol.datagram_server import DatagramServer, Repeat
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Notice, Reply, Request, looks_like_answer
-from tests.protocol.strategies import args, deterministic, errors, noise, tags
+from tests.protocol.strategies import args, errors, noise, tags
 
 SOURCE = ("192.0.2.1", 40000)
 LIMITS = Limits(max_line=512, max_datagram=200)
@@ -96,7 +96,6 @@ def test_the_order_of_the_checks_while_the_server_closes(datagram: bytes, expect
     assert code(server.receive_untrusted(datagram, SOURCE, 0.0)) == expected
 
 
-@deterministic
 @given(noise)
 @example(b"1\nx OK\n")
 @example(b"1\n")
@@ -127,7 +126,6 @@ answers = st.one_of(
 limits = st.builds(Limits, max_datagram=st.integers(64, 300), amplification=st.integers(1, 5))
 
 
-@deterministic
 @given(answers, st.integers(1, 400), limits)
 def test_what_is_sent_keeps_both_bounds(
     replies: list[Reply | Notice], size: int, limits: Limits
@@ -145,7 +143,6 @@ def test_what_is_sent_keeps_both_bounds(
         assert full.startswith(sent[:-1]) if is_error else code(sent) == b"1 too-large"
 
 
-@deterministic
 @given(st.integers(1, 190), st.integers(8, 100))
 def test_needed_is_the_least_length_that_makes_room(arg: int, size: int) -> None:
     # ESPS-UDP-14, ESPS-UDP-19

@@ -9,14 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esps_portal.protocol import grammar
-from tests.protocol.strategies import args, deterministic, noise
+from tests.protocol.strategies import args, noise
 
 CANONICAL = re.compile(rb'""|(?:[!$&-~]|%[0-9A-F]{2})+')
 # Bytes that need no escape, as the specification lists them: %x21, %x24 and %x26-7E.
 PLAIN = {0x21, 0x24, *range(0x26, 0x7F)}
 
 
-@deterministic
 @given(args)
 def test_arguments_come_back(given_args: tuple[bytes, ...]) -> None:
     # ESPS-ARG-9: an argument that looks escaped is escaped once, and decoded once
@@ -24,7 +23,6 @@ def test_arguments_come_back(given_args: tuple[bytes, ...]) -> None:
     assert grammar.decode_args(tokens) == given_args
 
 
-@deterministic
 @given(args)
 def test_arguments_are_canonical(given_args: tuple[bytes, ...]) -> None:
     # ESPS-ARG-4
@@ -68,7 +66,6 @@ def test_a_decoder_splits_first_and_takes_any_escape(
     assert grammar.decode_args(tokens) == expected
 
 
-@deterministic
 @given(st.one_of(noise, st.binary(max_size=40)))
 def test_the_quick_expression_agrees_with_the_full_one(line: bytes) -> None:
     quick, full = grammar.PLAIN_REQUEST.fullmatch(line), grammar.REQUEST.fullmatch(line)

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esps_portal.protocol.limits import Limits
-from tests.protocol.strategies import deterministic
 
 # limit = name "=" number; number = 1*DIGIT ["." 1*DIGIT]
 LIMIT = re.compile(rb"[a-z-]+=[0-9]+(?:\.[0-9]+)?")
@@ -51,7 +50,6 @@ def test_times_have_no_exponent(seconds: float, text: bytes) -> None:
     assert Limits(idle=seconds).announced()[3] == b"idle=" + text
 
 
-@deterministic
 @given(st.floats(0, 1e12), st.floats(0, 1e12))
 def test_announcements_keep_to_the_grammar(idle: float, window: float) -> None:
     announced = Limits(idle=idle, window=window).announced()

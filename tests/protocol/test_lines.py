@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esps_portal.protocol.lines import LineEvent, LineSplitter, Skipped, TooLong, Unterminated
-from tests.protocol.strategies import byte_by_byte, cut, deterministic, places
+from tests.protocol.strategies import byte_by_byte, cut, places
 
 Cutter = Callable[[bytes], list[bytes]]
 
@@ -51,7 +51,6 @@ def expected_events(data: bytes) -> list[LineEvent]:
     return events
 
 
-@deterministic
 @given(data_with_runs, places)
 def test_any_pieces_give_the_same_lines(data: bytes, at: list[int]) -> None:
     # ESPS-LINE-3, ESPS-LINE-11
@@ -61,7 +60,6 @@ def test_any_pieces_give_the_same_lines(data: bytes, at: list[int]) -> None:
     assert split([data]) == expected
 
 
-@deterministic
 @given(data_with_runs, places)
 def test_no_more_is_held_than_one_line(data: bytes, at: list[int]) -> None:
     # ESPS-LINE-17
@@ -73,7 +71,6 @@ def test_no_more_is_held_than_one_line(data: bytes, at: list[int]) -> None:
         assert all(len(one.head) <= HEAD for one in events if isinstance(one, TooLong))
 
 
-@deterministic
 @given(st.lists(st.binary(max_size=MAX_LINE - 1).map(lambda line: line.replace(b"\n", b"\r"))))
 def test_lines_come_back_as_they_were_sent(lines: list[bytes]) -> None:
     # ESPS-LINE-9

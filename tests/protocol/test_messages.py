@@ -22,7 +22,7 @@ from esps_portal.protocol.messages import (
     parse_request_untrusted,
     readable_tag,
 )
-from tests.protocol.strategies import args, deterministic, noise, notices, replies, requests
+from tests.protocol.strategies import args, noise, notices, replies, requests
 
 # The canonical form of a whole line: visible ASCII, single SP, upper-case hex, one LF.
 CANONICAL = re.compile(rb'[^ %"#\n]+(?: (?:""|(?:[!$&-~]|%[0-9A-F]{2})+))+\n')
@@ -31,7 +31,6 @@ CANONICAL = re.compile(rb'[^ %"#\n]+(?: (?:""|(?:[!$&-~]|%[0-9A-F]{2})+))+\n')
 # -- round trips
 
 
-@deterministic
 @given(requests, st.sampled_from([b"", b"\r"]))
 def test_a_request_comes_back(request: Request, cr: bytes) -> None:
     # ESPS-LINE-4: the one CR is no part of the message
@@ -39,14 +38,12 @@ def test_a_request_comes_back(request: Request, cr: bytes) -> None:
     assert parse_request_untrusted(line.removesuffix(b"\n") + cr) == request
 
 
-@deterministic
 @given(replies | notices, st.sampled_from([b"", b"\r"]))
 def test_an_answer_comes_back(answer: Reply | Notice, cr: bytes) -> None:
     line = answer.encode()
     assert parse_answer_untrusted(line.removesuffix(b"\n") + cr) == answer
 
 
-@deterministic
 @given(requests | replies | notices)
 def test_lines_are_canonical(message: Request | Reply | Notice) -> None:
     # ESPS-LINE-1, ESPS-LINE-2, ESPS-MSG-9
@@ -55,7 +52,6 @@ def test_lines_are_canonical(message: Request | Reply | Notice) -> None:
     assert b"\r" not in line
 
 
-@deterministic
 @given(args)
 def test_requests_replies_and_notices_write_arguments_alike(given_args: tuple[bytes, ...]) -> None:
     tails = {
@@ -69,7 +65,6 @@ def test_requests_replies_and_notices_write_arguments_alike(given_args: tuple[by
 # -- padding
 
 
-@deterministic
 @given(requests, st.integers(0, 400))
 def test_a_padded_request_is_long_enough_and_means_the_same(request: Request, length: int) -> None:
     # ESPS-MSG-7, ESPS-UDP-18
@@ -85,7 +80,6 @@ def test_a_padded_request_is_long_enough_and_means_the_same(request: Request, le
 # -- what is no message
 
 
-@deterministic
 @given(noise)
 def test_only_a_protocol_error_leaves_a_parser(line: bytes) -> None:
     for parse in (parse_request_untrusted, parse_answer_untrusted):
@@ -178,7 +172,6 @@ def test_a_tag_is_read_where_it_can_be(line: bytes, tag: bytes | None) -> None:
     assert readable_tag(line) == tag
 
 
-@deterministic
 @given(requests, noise)
 def test_the_tag_is_read_whatever_follows(request: Request, rest: bytes) -> None:
     assert readable_tag(request.tag + b" " + rest) == request.tag
@@ -187,7 +180,6 @@ def test_the_tag_is_read_whatever_follows(request: Request, rest: bytes) -> None
 # -- what is never answered over UDP
 
 
-@deterministic
 @given(replies | notices, st.integers(0, 5))
 def test_an_answer_looks_like_one(answer: Reply | Notice, excess: int) -> None:
     line = answer.encode()

@@ -12,7 +12,6 @@ from esps_portal.protocol.client_connection import ClientConnection, PendingRequ
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import ERR, OK, Reply, Request
 from esps_portal.protocol.retransmission import Retransmission, padded_length
-from tests.protocol.strategies import deterministic
 
 schedules = st.builds(
     Retransmission,
@@ -22,7 +21,6 @@ schedules = st.builds(
 )
 
 
-@deterministic
 @given(schedules, st.floats(0, 1))
 def test_waits_begin_in_bounds_and_double(schedule: Retransmission, chance: float) -> None:
     # ESPS-UDP-34, ESPS-UDP-35
@@ -34,7 +32,6 @@ def test_waits_begin_in_bounds_and_double(schedule: Retransmission, chance: floa
     assert sum(waits) <= schedule.longest * (1 + 1e-9)
 
 
-@deterministic
 @given(schedules)
 def test_the_longest_wait_is_as_derived(schedule: Retransmission) -> None:
     most = schedule.ack_timeout * schedule.ack_random_factor

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from esps_portal.protocol.messages import Reply, Request
 from esps_portal.protocol.states import State
 from tests.protocol.memory_server import LIMITS, MemoryServer, server_after
-from tests.protocol.strategies import byte_by_byte, cut, deterministic, noise, places
+from tests.protocol.strategies import byte_by_byte, cut, noise, places
 
 MAX_LINE = LIMITS.max_line
 
@@ -17,7 +17,6 @@ MAX_LINE = LIMITS.max_line
 # -- any bytes in any pieces
 
 
-@deterministic
 @given(noise, places)
 @example(b"\n\x16", [1])
 @example(b"\x16\x03\n1 PING\n", [1, 2, 3])
@@ -42,7 +41,6 @@ AFTER_THE_TAG = [
 ]
 
 
-@deterministic
 @given(st.lists(st.sampled_from(AFTER_THE_TAG), max_size=12), places)
 def test_each_request_has_exactly_one_final_line(rests: list[bytes], at: list[int]) -> None:
     # ESPS-MSG-2, ESPS-MSG-4, ESPS-MSG-5

@@ -12,7 +12,7 @@ from esps_portal.protocol.messages import Notice, Reply, Request
 from esps_portal.protocol.server_connection import Cancel
 from esps_portal.protocol.states import CallState, State
 from tests.protocol.memory_server import LIMITS, MemoryServer, server_after, without_text
-from tests.protocol.strategies import deterministic, noise
+from tests.protocol.strategies import noise
 
 # -- CANCEL
 
@@ -188,7 +188,6 @@ def happen(server: MemoryServer, event: Event) -> None:
         server.send(connection.drained())
 
 
-@deterministic
 @given(events)
 def test_whatever_happens_nothing_is_raised_and_bounds_hold(whatever: list[Event]) -> None:
     # ESPS-END-10

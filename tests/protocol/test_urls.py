@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esps_portal.protocol.urls import PortalURL
-from tests.protocol.strategies import LOWER, deterministic
+from tests.protocol.strategies import LOWER
 
 hosts = st.ip_addresses().map(str) | st.lists(
     st.text(LOWER, min_size=1, max_size=9), min_size=1, max_size=3
@@ -15,7 +15,6 @@ hosts = st.ip_addresses().map(str) | st.lists(
 urls = st.builds(PortalURL, st.sampled_from(["tcp", "tls", "udp"]), hosts, st.integers(1, 65535))
 
 
-@deterministic
 @given(urls)
 def test_a_url_comes_back(url: PortalURL) -> None:
     assert PortalURL.parse(str(url)) == url
@@ -61,7 +60,6 @@ def test_an_address_without_a_scheme_means_tcp(text: str, host: str, port: int) 
     assert PortalURL.parse(text) == PortalURL("tcp", host, port)
 
 
-@deterministic
 @given(hosts, st.integers(1, 65535))
 def test_an_address_without_a_scheme_is_its_url(host: str, port: int) -> None:
     url = PortalURL("tcp", host, port)
@@ -146,7 +144,6 @@ def test_tls_is_not_offered_before_it_works() -> None:
     assert "tls" not in str(caught.value)
 
 
-@deterministic
 @given(st.text(max_size=20) | st.text(max_size=20).map("esps://{}".format))
 def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
     try:

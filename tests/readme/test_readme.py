@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from esps_portal.faults.fault_types import FAULT_TYPES
+from tests.plugin.suite_runs import run_here
 from tests.processes import RunningServer, running_server
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
@@ -77,29 +78,21 @@ PROGRAMS = [program for program in blocks("python") if "def test_" not in progra
 
 
 @pytest.mark.parametrize("program", SUITES)
-def test_suite(program: str, tmp_path: Path) -> None:
-    (tmp_path / "test_readme_suite.py").write_text(program, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
-    ran = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert ran.returncode == 0, ran.stdout
-    assert f"{program.count('def test_')} passed" in ran.stdout
+def test_suite(program: str, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_readme_suite=program)
+    run_here(pytester, needs=("trio",)).assert_outcomes(passed=program.count("def test_"))
 
 
-def test_what_a_strict_test_reports(tmp_path: Path) -> None:
+def test_what_a_strict_test_reports(pytester: pytest.Pytester) -> None:
     assert STRICT is not None
-    (tmp_path / "test_strict.py").write_text(STRICT[1], encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
-    ran = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
-    printed = re.sub(r"(?m)^_+ (.*?) _+$", r"\1", ran.stdout)
+    pytester.makepyfile(test_strict=STRICT[1])
+    result = run_here(pytester)
+    result.assert_outcomes(passed=1, errors=1)
+    printed = re.sub(r"(?m)^_+ (.*?) _+$", r"\1", result.stdout.str())
     for line in STRICT[2].splitlines():
         # Times and ports are those of each run.
         pattern = re.sub(r"\d\\\.\d{3}|(?<=:)\d{5}", r"[\\d.]+", re.escape(line))
         assert re.search(rf"(?m)^{pattern}$", printed), (line, printed)
-    assert "1 passed, 1 error" in printed
 
 
 def test_the_table_of_faults_is_complete() -> None:

@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from esps_portal import Limits
+from esps_portal import CallContext, Limits
 from esps_portal.faults.fault import Fault
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.mock.stubs import Stub
@@ -162,9 +162,15 @@ def test_cancel_while_the_last_line_is_out_in_part(
 def test_cancel_while_a_line_of_a_stream_is_out_in_part(
     clock: PortalClock, portal: PortalController
 ) -> None:
-    portal.fault("slice", at=1, pause=10, service="drip")
+    @portal.service
+    async def rows(*, call: CallContext) -> None:
+        for number in range(1, 4):
+            await call.data(str(number))
+        await trio.sleep_forever()  # only its end answers the CANCEL
+
+    portal.fault("slice", at=1, pause=10, service="rows")
     with connected(portal) as client:
-        client.send(b"a CALL drip 100000 0\n")
+        client.send(b"a CALL rows\n")
         assert client.receive() == b"a"
         client.send(b"b CANCEL a\n")
         for _ in range(5):  # it may come when the next line has begun
@@ -172,8 +178,8 @@ def test_cancel_while_a_line_of_a_stream_is_out_in_part(
         found = client.lines(2)
         while not found[-1].startswith(b"b"):
             found.append(client.line())
-    *rows, cancelled, answer = found
-    assert rows == [b" DATA 1\n", *(b"a DATA %d\n" % n for n in range(2, len(rows) + 1))]
+    *lines, cancelled, answer = found
+    assert lines == [b" DATA 1\n", *(b"a DATA %d\n" % n for n in range(2, len(lines) + 1))]
     assert (cancelled, answer) == (b"a ERR cancelled\n", b"b OK\n")
 
 

@@ -10,7 +10,7 @@ import re
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from esps_portal.product import PRODUCT
@@ -32,8 +32,6 @@ from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.services.builtin_portal import builtin_portal
 from tests.spec.productions import generated, matches
 
-# A busy machine must not fail a test, and the other parser is slow.
-no_deadline = settings(deadline=None, max_examples=50)
 arg_lists = st.lists(st.binary(max_size=40), max_size=5).map(tuple)
 tags, verbs, names = (generated(rule).map(str.encode) for rule in ("tag", "verb", "name"))
 terminators = st.sampled_from(["", "\r"])
@@ -51,7 +49,6 @@ def unpadded(tokens: list[str]) -> list[str]:
 # -- what the grammar generates
 
 
-@no_deadline
 @given(generated("line"))
 def test_a_line_is_one_kind_of_message(line: str) -> None:
     message = line.removesuffix("\n").removesuffix("\r")
@@ -59,7 +56,6 @@ def test_a_line_is_one_kind_of_message(line: str) -> None:
     assert any(matches(kind, message) for kind in ("request", "reply", "notice"))
 
 
-@no_deadline
 @given(generated("request"), terminators)
 def test_a_request_is_parsed(text: str, end: str) -> None:
     tag, verb, *args = unpadded(text.split(" "))
@@ -67,7 +63,6 @@ def test_a_request_is_parsed(text: str, end: str) -> None:
     assert request == Request(tag.encode(), verb.encode(), decoded(args))
 
 
-@no_deadline
 @given(generated("reply"), terminators)
 def test_a_reply_is_parsed(text: str, end: str) -> None:
     tag, kind, *args = text.split(" ")
@@ -75,7 +70,6 @@ def test_a_reply_is_parsed(text: str, end: str) -> None:
     assert reply == Reply(tag.encode(), kind.encode(), decoded(args))
 
 
-@no_deadline
 @given(generated("notice"), terminators)
 def test_a_notice_is_parsed(text: str, end: str) -> None:
     _, word, *args = text.split(" ")
@@ -84,7 +78,6 @@ def test_a_notice_is_parsed(text: str, end: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["hello", "ping", "list", "call", "cancel", "quit"])
-@no_deadline
 @given(st.data())
 def test_a_request_of_each_verb_is_accepted(verb: str, data: st.DataObject) -> None:
     text = data.draw(generated(verb))
@@ -95,7 +88,6 @@ def test_a_request_of_each_verb_is_accepted(verb: str, data: st.DataObject) -> N
     assert not (isinstance(read, Reply) and read.args[0] == b"bad-arguments")
 
 
-@no_deadline
 @given(tags, st.sampled_from([b"PING", b"LIST", b"CALL", b"QUIT"]), arg_lists)
 def test_the_number_of_arguments_is_that_of_the_grammar(
     tag: bytes, verb: bytes, args: tuple[bytes, ...]
@@ -108,7 +100,6 @@ def test_the_number_of_arguments_is_that_of_the_grammar(
 # -- what our encoders emit
 
 
-@no_deadline
 @given(tags, verbs, arg_lists, st.integers(0, 300))
 def test_an_encoded_request(tag: bytes, verb: bytes, args: tuple[bytes, ...], length: int) -> None:
     # ESPS-ARG-1, ESPS-ARG-2, ESPS-ARG-3, ESPS-ARG-4, ESPS-LINE-1, ESPS-LINE-2
@@ -121,7 +112,6 @@ def test_an_encoded_request(tag: bytes, verb: bytes, args: tuple[bytes, ...], le
     assert len(padded) in (max(len(line), length), len(line) + 2)
 
 
-@no_deadline
 @given(tags, st.sampled_from([b"OK", b"DATA", b"ERR"]), names, arg_lists)
 def test_an_encoded_reply(tag: bytes, kind: bytes, code: bytes, args: tuple[bytes, ...]) -> None:
     # ESPS-MSG-9
@@ -133,7 +123,6 @@ def test_an_encoded_reply(tag: bytes, kind: bytes, code: bytes, args: tuple[byte
     assert parse_answer_untrusted(line[:-1]) == reply
 
 
-@no_deadline
 @given(st.sampled_from([b"ESPS/1", b"ERR", b"BYE"]), arg_lists)
 def test_an_encoded_notice(word: bytes, args: tuple[bytes, ...]) -> None:  # ESPS-MSG-9
     notice = Notice(word, args)
@@ -186,7 +175,6 @@ near_misses = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
 noise = st.binary(max_size=30).map(lambda found: found.replace(b"\n", b"").decode("latin-1"))
 
 
-@no_deadline
 @given(near_misses | noise)
 def test_both_agree_on_what_is_a_request(text: str) -> None:
     line = text.encode("latin-1")
@@ -198,7 +186,6 @@ def test_both_agree_on_what_is_a_request(text: str) -> None:
         assert caught.value.code == "bad-line"
 
 
-@no_deadline
 @given(near_misses | noise)
 def test_both_agree_on_what_is_an_answer(text: str) -> None:
     line, message = text.encode("latin-1"), text.removesuffix("\r")
@@ -214,7 +201,6 @@ def test_both_agree_on_what_is_an_answer(text: str) -> None:
     ("rule", "expression"),
     [("tag", grammar.TAG), ("verb", grammar.VERB), ("name", grammar.NAME)],
 )
-@no_deadline
 @given(st.data())
 def test_both_agree_on_tokens(
     rule: str, expression: re.Pattern[bytes], data: st.DataObject
