@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from esps_portal.net.bind import CannotBindError as CannotBindError
     from esps_portal.testing.call_wait import NotCalledError as NotCalledError
     from esps_portal.testing.controller import PortalController as PortalController
-    from esps_portal.testing.fault_overloads import FaultName as FaultName
+    from esps_portal.testing.fault_selectors import FaultName as FaultName
     from esps_portal.testing.handles import NotStruckError as NotStruckError
     from esps_portal.testing.handles import Outage as Outage
     from esps_portal.testing.handles import PlacedFault as PlacedFault
@@ -57,7 +57,7 @@ else:
             "CannotRecordError": "journal.append_file",
             "Entry": "journal.records",
             "FaultError": "faults.parameters",
-            "FaultName": "testing.fault_overloads",
+            "FaultName": "testing.fault_selectors",
             "Framing": "framings.framing",
             "FramingError": "framings.framing",
             "MemoryPortal": "testing.memory",
