@@ -54,6 +54,9 @@ class Place:
 
     def _check_stream(self, fault: Fault) -> None:
         """Check what needs the end of a unit, which only a framing tells."""
+        if fault.strikes_whole_connections:
+            _check_whole_connection(fault)
+            return
         if fault.kind == "no-terminator" and not self.has_terminators:
             raise FaultError(
                 "fault 'no-terminator' needs a framing with terminators: give framing="
@@ -83,6 +86,21 @@ class Place:
 
 #: A portal, whatever serves it.
 PORTAL = Place(name="portal", is_esps=True, has_server=False, has_frames=True, has_terminators=True)
+
+
+def _check_whole_connection(fault: Fault) -> None:
+    """Check what needs the end of a unit: that of all that is sent on a connection is not known."""
+    needs_end = (
+        fault.kind in ("no-terminator", "coalesce")
+        or (fault.kind == "slice" and "every" not in fault.given and isinstance(_at(fault), str))
+        or (fault.kind == "corrupt" and _at(fault) is None)
+    )
+    if needs_end:
+        hints = {"slice": ", or give at=BYTE or every=BYTES", "corrupt": ", or give at=BYTE"}
+        raise FaultError(
+            f"fault {fault.kind!r} needs the end of a reply: leave out unit='connection'"
+            + hints.get(fault.kind, "")
+        )
 
 
 def _at(fault: Fault) -> object:

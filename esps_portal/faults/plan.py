@@ -121,7 +121,15 @@ class FaultPlan:
         has_ended: a fault has ended the connection: nothing more of the unit is sent.
     """
 
-    __slots__ = ("_before", "_parts", "_record", "has_begun", "has_ended", "has_struck")
+    __slots__ = (
+        "_before",
+        "_is_finished",
+        "_parts",
+        "_record",
+        "has_begun",
+        "has_ended",
+        "has_struck",
+    )
 
     def __init__(self, parts: Sequence[PlanPart], record: Record | None = None) -> None:
         self._parts = sorted(parts, key=lambda part: part.fault.number)
@@ -130,12 +138,22 @@ class FaultPlan:
         self.has_begun: bool = False
         self.has_struck: bool = False
         self.has_ended: bool = False
+        self._is_finished = False
 
     @classmethod
     def of(cls, *faults: Fault, record: Record | None = None) -> Self:
         """Return the plan of faults that have selected the unit; those that can claim it do."""
         parts = (part_of(fault) for fault in faults)
         return cls([part for part in parts if part is not None], record)
+
+    def include(self, of_connection: Sequence[PlanPart]) -> None:
+        """Have the parts act too that take the connection as one unit, each in its place.
+
+        Args:
+            of_connection: from `ConnectionFaults.parts`; those of the last call no longer act.
+        """
+        own = (part for part in self._parts if not part.fault.strikes_connections)
+        self._parts = sorted((*own, *of_connection), key=lambda part: part.fault.number)
 
     @property
     def strikes_before(self) -> bool:
@@ -151,7 +169,7 @@ class FaultPlan:
             if part.fault.kind == "latency":
                 actions.append(Pause(part.fault.next_delay()))
             else:
-                actions += effect_of(part.fault).feed(Piece(b""))
+                actions += merge_sends(effect_of(part.fault).feed(Piece(b"")))
             if part.fault.type.ends:
                 self.has_ended = True
                 break
@@ -214,6 +232,9 @@ class FaultPlan:
         Args:
             is_whole: it has come as a whole; otherwise the connection has ended within it.
         """
+        if self._is_finished:
+            return
+        self._is_finished = True
         for part in self._parts:
             if not part.fault.strikes_connections:
                 part.finish(is_whole=is_whole)
@@ -228,6 +249,9 @@ class FaultPlan:
                 result.append(action)
                 if isinstance(action, End) and action.how != "deaf":
                     break
+                continue
+            if part.fault.strikes_connections:
+                result += part.feed(Piece(action.data), self._note_strike)
                 continue
             # Of a frame that an earlier part has cut only the last piece ends it.
             is_last, is_whole = action is sends[-1], len(sends) == 1
@@ -259,7 +283,7 @@ def part_of(fault: Fault, gate: Gate | None = None) -> PlanPart | None:
     if gate is None and not fault.claim():
         return None
     effect = effect_of(fault)
-    if fault.when == "before" and fault.type.ends:
+    if fault.when == "before" and (fault.type.ends or fault.kind == "deaf"):
         effect = _InPlaceOfRequest(effect)
     return PlanPart(fault, effect, gate)
 

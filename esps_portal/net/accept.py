@@ -105,6 +105,8 @@ class ConnectionServer:
         self._one_ended: trio.Event | None = None
         #: In the order in which they were accepted.
         self.connections: dict[ConnectionHandler, None] = {}
+        #: Called after a connection was added to them.
+        self.on_open: Callable[[], None] = lambda: None
 
     @property
     def is_full(self) -> bool:
@@ -158,6 +160,7 @@ class ConnectionServer:
         """Serve one connection until it has ended."""
         connection = self._handler(stream, remote)
         self.connections[connection] = None
+        self.on_open()
         if self._closing:
             connection.shut_down()
         try:

@@ -24,7 +24,7 @@ class FaultWriter:
     Args:
         nursery: where held units wait until they are released.
         on_end: called with how a fault ends the connection: ``close``, ``reset``, ``half-close``
-            or ``stall``. What comes before it may still wait in `Writer.outgoing`.
+            ``stall`` or ``deaf``. What comes before it may still wait in `Writer.outgoing`.
         on_broken: called when the peer resets the connection while held units are sent.
 
     Attributes:
@@ -51,6 +51,7 @@ class FaultWriter:
         self._is_hurried = False
         self._held: list[bytes] = []
         self._held_replies = 0
+        self._on_release: trio.Event = trio.Event()
         self.pending: int = 0
         self.has_ended: bool = False
 
@@ -115,6 +116,13 @@ class FaultWriter:
         self.complete()
         self._writer.outgoing += b"".join(self._held)
         self._held, self._held_replies = [], 0
+        self._on_release.set()
+
+    async def until_released(self) -> None:
+        """Wait until nothing is held back any more."""
+        while self._held:
+            self._on_release = trio.Event()
+            await self._on_release.wait()
 
     async def hurry_after(self, seconds: float) -> None:
         """Wait that many seconds, then `complete`, and never again pause within a unit."""

@@ -12,12 +12,18 @@ import contextlib
 import math
 from collections.abc import Callable
 
+import attrs
 import trio
 
+from esps_portal.faults.connection_faults import ConnectionFaults
+from esps_portal.faults.effects import Piece, effect_of
+from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
+from esps_portal.faults.plan import FaultPlan
 from esps_portal.faults.target import FaultTarget, Stage
 from esps_portal.mock.scripted import ScriptedPortal
-from esps_portal.net.accept import AcceptPolicy
+from esps_portal.net.accept import AcceptPolicy, ConnectionServer
+from esps_portal.net.age_watch import AgeWatch
 from esps_portal.net.streams import Stream
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import BYE_BUSY, BYE_CLOSING, Notice
@@ -26,8 +32,8 @@ from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State
 from esps_portal.server.answerer import Answerer
 from esps_portal.server.call_tasks import CallTasks
-from esps_portal.server.endings import EndReason, How
-from esps_portal.server.observer import ConnectionObserver
+from esps_portal.server.endings import ENDINGS, EndReason, How
+from esps_portal.server.observer import ConnectionObserver, Exchange
 from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.services.dispatch import Call, Dispatcher
 
@@ -52,10 +58,12 @@ class PortalConnection:
         "_calls",
         "_draining",
         "_faults",
+        "_is_receiving",
         "_limits",
         "_mute",
         "_nursery",
         "_observer",
+        "_opened",
         "_peer_has_ended",
         "_portal",
         "_protocol",
@@ -96,7 +104,9 @@ class PortalConnection:
         )
         # When a line last came; seconds on trio's clock.
         self._active = self._writer.progress
+        self._opened = self._active
         self._peer_has_ended = False
+        self._is_receiving = False
         # The three things that a connection waits in: an end interrupts the first, a final one the
         # second too, and a shutdown the third.
         self._reading = trio.CancelScope()
@@ -109,6 +119,9 @@ class PortalConnection:
         try:
             async with trio.open_nursery() as self._nursery:
                 self._answerer.begin(self._nursery)
+                if self._faults is not None:
+                    unit = ConnectionFaults(self._faults, self._as_target)
+                    self._replies.begin(self._nursery, unit)
                 try:
                     await self._read_until_end()
                     await self._end()
@@ -140,10 +153,36 @@ class PortalConnection:
         if self._observer is not None:
             self._observer.begin_anew()
 
+    # -- age
+
+    @property
+    def opened(self) -> float:
+        """When it was accepted; seconds on trio's clock."""
+        return self._opened
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it ends in a way that no fault changes any more."""
+        return self._replies.ending.rank > ENDINGS[EndReason.STALL].rank
+
+    def as_aged(self, age: float) -> FaultTarget:
+        """Return it as faults select it that strike at an age."""
+        return attrs.evolve(self._as_target(Stage.AGE), age=age)
+
+    def strike(self, fault: Fault) -> None:
+        """End as a fault says that strikes at an age."""
+        if self._observer is not None:
+            record = self._observer.record
+            record.fault = "; ".join(filter(None, (record.fault, str(fault))))
+        self._replies.release()
+        self._replies.perform_now(effect_of(fault).feed(Piece(b"")))
+
     def shut_down(self) -> None:
         """Shut down gracefully: notify the client, and let running calls end."""
         self._replies.end_for(EndReason.SHUTDOWN)
         self._mute.cancel()
+        if self._replies.end is EndReason.DEAF:
+            self._draining.deadline = trio.current_time() + self._limits.drain
 
     @property
     def deadline(self) -> float:
@@ -170,8 +209,8 @@ class PortalConnection:
         if self._is_refused_by_fault():
             self._replies.end_for(EndReason.CLOSE)
             return
-        self._replies.append(Notice(VERSION, (self._portal.product.encode(),)).encode())
         with self._reading:
+            await self._greet()
             await self._read_lines()
         # A line may come in the very moment in which the connection is found idle.
         while self._replies.end is EndReason.IDLE and self.deadline > trio.current_time():
@@ -179,14 +218,36 @@ class PortalConnection:
             with self._reading:
                 await self._read_lines()
 
+    async def _greet(self) -> None:
+        """Send the greeting, or what faults make of it."""
+        greeting = Notice(VERSION, (self._portal.product.encode(),)).encode()
+        if self._faults is None or not self._faults.in_force:
+            self._replies.append(greeting)
+            return
+        target = self._as_target(Stage.WHOLE)
+        plan = self._faults.plan(target)
+        exchange = Exchange(plan or FaultPlan((), target.record))
+        assert self._nursery is not None  # noqa: S101 - `run` has opened it
+        self._replies.expect_fault(self._nursery)
+        await self._replies.write(greeting, exchange, final=True, must_send=True)
+
+    def _as_target(self, stage: Stage = Stage.CONNECTION) -> FaultTarget:
+        """Return the connection as faults select it; as a whole it is its greeting."""
+        return FaultTarget(
+            "tcp",
+            self._protocol,
+            record=None if self._observer is None else self._observer.record,
+            stage=stage,
+            number=0,
+            age=trio.current_time() - self._opened,
+        )
+
     def _is_refused_by_fault(self) -> bool:
         if self._faults is None or self._observer is None:
             return False
-        record = self._observer.record
-        accepted = FaultTarget("tcp", self._protocol, record=record, stage=Stage.CONNECTION)
-        fault = self._faults.strike_connection(accepted)
+        fault = self._faults.strike_connection(self._as_target())
         if fault is not None:
-            record.fault = str(fault)
+            self._observer.record.fault = str(fault)
         return fault is not None
 
     async def _read_lines(self) -> None:
@@ -194,7 +255,13 @@ class PortalConnection:
         # Sends the greeting, or answers what was left when reading was interrupted.
         await self._answerer.answer_lines(trio.current_time())
         while protocol.state is State.OPEN or protocol.state is State.CLOSING:
-            data = await self._stream.receive()
+            if self._replies.is_deaf:
+                return
+            self._is_receiving = True
+            try:
+                data = await self._stream.receive()
+            finally:
+                self._is_receiving = False
             if not data:
                 self._peer_has_ended = True
                 protocol.end_of_input()
@@ -211,7 +278,9 @@ class PortalConnection:
 
     def _on_end(self, reason: EndReason) -> None:
         """Stop what the end of the connection stops."""
-        self._reading.cancel()
+        # The answer to what was read before a deaf fault is sent in its own time.
+        if reason is not EndReason.DEAF or self._is_receiving:
+            self._reading.cancel()
         if self._replies.is_final:
             self._draining.cancel()
         if reason is EndReason.BROKEN:
@@ -221,7 +290,9 @@ class PortalConnection:
 
     async def _end(self) -> None:
         """End as the table says (specification, section Ends)."""
-        if not self._replies.is_final:
+        if self._replies.end is EndReason.DEAF:
+            await self._stay_deaf()
+        elif not self._replies.is_final:
             await self._say_last_lines()
         self._calls.cancel_all()  # nothing of theirs would be sent
         how = self._replies.ending.how  # a fault may have ended the drain
@@ -229,6 +300,10 @@ class PortalConnection:
             self._replies.release()
         if how is not How.GONE:
             await self._writer.send_everything()
+        if how is How.RST:
+            # The client has what comes before a RST, unless it does not read.
+            with trio.move_on_after(self._limits.stall):
+                await self._stream.wait_sent()
         if how in (How.FIN, How.MUTE_AFTER_FIN):
             self._send_eof()
         if how is How.FIN:
@@ -238,6 +313,24 @@ class PortalConnection:
             with self._mute, trio.move_on_after(self._limits.idle):
                 await self._discard_input()
                 self._peer_has_ended = True
+
+    async def _stay_deaf(self) -> None:
+        """Read nothing more. Send what runs or is held back, then nothing more either."""
+        with self._draining:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._end_when_reset)
+                await self._calls.until_all_ended()
+                try:
+                    await self._replies.until_sent()
+                except trio.BrokenResourceError:
+                    self._replies.end_for(EndReason.BROKEN)
+                with self._mute, trio.move_on_after(self._limits.idle):
+                    await trio.sleep_forever()
+                nursery.cancel_scope.cancel()
+
+    async def _end_when_reset(self) -> None:
+        await self._stream.wait_reset()
+        self._replies.end_for(EndReason.BROKEN)
 
     async def _say_last_lines(self) -> None:
         protocol, replies = self._protocol, self._replies
@@ -288,7 +381,7 @@ class PortalConnection:
 
     async def _note_unread(self) -> None:
         """Note what the client had sent before it reset the connection; none of it is executed."""
-        if self._observer is None or self._protocol.state is State.ENDED:
+        if self._observer is None or self._protocol.state is State.ENDED or self._replies.is_deaf:
             return
         self._answerer.note_unanswered()
         with contextlib.suppress(trio.BrokenResourceError):
@@ -303,7 +396,7 @@ class PortalConnection:
             self._observer.sent_fin(*self._first_to_close())
 
     def _close(self) -> None:
-        if self._replies.ending.how in (How.RST, How.RST_AT_ONCE):
+        if self._replies.ending.how in (How.RST, How.RST_AT_ONCE, How.DEAF):
             self._stream.abort()
         else:
             if self._is_interrupted:
@@ -312,6 +405,7 @@ class PortalConnection:
                     self._stream.send_now(BYE_CLOSING.encode())
             self._stream.close(timeout=self._limits.stall)
         self._answerer.abort()
+        self._replies.finish_faults()
         if self._faults is not None:
             self._faults.forget(self._protocol)
         if self._observer is not None:
@@ -345,6 +439,16 @@ def portal_connection(
     script = portal.script
     observer = ConnectionObserver(script.journal, remote)
     return PortalConnection(stream, remote, portal, observer=observer, faults=script.faults)
+
+
+def watch_age(portal: ScriptedPortal, server: ConnectionServer, nursery: trio.Nursery) -> None:
+    """Have faults strike the connections of a portal that reach an age."""
+    watch = AgeWatch(
+        portal.script.faults,
+        lambda: [c for c in server.connections if isinstance(c, PortalConnection)],
+    )
+    server.on_open = watch.opened
+    nursery.start_soon(watch.run)
 
 
 def accept_policy(limits: Limits) -> AcceptPolicy:

@@ -47,6 +47,8 @@ class Exchange:
 
         A fault that has changed nothing has not struck: its answer is one like any other.
         """
+        if self.plan is not None and not self.has_ended:
+            self.plan.finish(is_whole=False)
         if state == FAULTED and self.plan is not None and not self.plan.has_struck:
             state = REPLIED
         if self.record is not None and self._journal is not None and not self.has_ended:

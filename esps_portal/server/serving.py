@@ -7,13 +7,14 @@ from functools import partial
 import attrs
 import trio
 
+from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.net.bind import Sockets, bind
 from esps_portal.net.port_control import PortControl
 from esps_portal.product import PRODUCT
 from esps_portal.protocol.datagram_server import DatagramServer
 from esps_portal.protocol.registry import PORT
-from esps_portal.server.connection import accept_policy, portal_connection
+from esps_portal.server.connection import accept_policy, portal_connection, watch_age
 from esps_portal.server.datagrams import portal_datagrams
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.dispatch import Dispatcher
@@ -107,4 +108,8 @@ def _ports(sockets: Sockets, portal: Dispatcher, nursery: trio.Nursery) -> PortC
     handler = partial(portal_connection, portal)
     connections = ConnectionServer(handler, accept_policy(portal.limits), nursery)
     datagrams = partial(portal_datagrams, portal, protocol)
-    return PortControl(sockets, connections, datagrams, protocol.forget_all, nursery)
+    ports = PortControl(sockets, connections, datagrams, protocol.forget_all, nursery)
+    if isinstance(portal, ScriptedPortal):
+        ports.follow(portal.script.faults)
+        watch_age(portal, connections, nursery)
+    return ports
