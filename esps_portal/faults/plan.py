@@ -237,7 +237,8 @@ class FaultPlan:
         self._is_finished = True
         for part in self._parts:
             if not part.fault.strikes_connections:
-                part.finish(is_whole=is_whole)
+                # After the end that another fault has made a part has seen nothing of the rest.
+                part.finish(is_whole=is_whole and not self.has_ended)
 
     def _through(self, part: PlanPart, actions: Iterable[Action], piece: Piece) -> list[Action]:
         """Let one part act on what the parts before it have left."""
