@@ -86,7 +86,11 @@ class PlanPart:
         actions = merge_sends(self._effect.feed(piece))
         if actions != merge_sends([Send(piece.data)]) and not self.has_struck:
             on_strike(self)
-        return [Send(head), *actions]
+        # Without bytes there is no place in the unit: a later part must not end it there. Only
+        # what had none from the start is passed on as that.
+        if head or not (actions or piece.data):
+            actions.insert(0, Send(head))
+        return actions
 
     def opens_for(self, datagram: bytes) -> bool:
         """Whether it acts on a whole datagram."""
@@ -300,4 +304,4 @@ class _InPlaceOfRequest:
         if self._is_over:
             return []
         self._is_over = True
-        return [OtherWay(tuple(self._effect.feed(Piece(b""))))]
+        return [OtherWay(tuple(merge_sends(self._effect.feed(Piece(b"")))))]

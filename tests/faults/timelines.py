@@ -3,10 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import attrs
 
 from esps_portal.faults.actions import Action, End, Hold, OtherWay, Pause, Send
+
+UNIT = bytes(range(65, 91))  # 26 bytes, each different
+
+# Each way to strike a stream whose frames nobody knows.
+STREAM: list[tuple[str, dict[str, Any]]] = [
+    ("latency", {"seconds": 2}),
+    ("slice", {"at": 1, "pause": 3}),
+    ("slice", {"at": 25, "pause": 3}),
+    ("slice", {"at": 26, "pause": 3}),
+    ("slice", {"every": 4, "pause": 3}),
+    ("slice", {"every": 26, "pause": 3}),
+    ("close", {}),
+    ("reset", {}),
+    ("half-close", {}),
+    ("stall", {}),
+    ("deaf", {}),
+    ("truncate", {"bytes": 0}),
+    ("truncate", {"bytes": 5}),
+    ("truncate", {"bytes": 26}),
+    ("truncate", {"bytes": 27}),
+    ("garbage", {"bytes": 9, "seed": 1}),
+    ("corrupt", {"at": 0, "bytes": 4}),
+    ("corrupt", {"at": 24, "bytes": 4, "seed": 5}),
+    ("patch", {"at": 0, "hex": "2323"}),
+    ("patch", {"at": 25, "hex": "232323"}),
+    ("patch", {"at": 26, "hex": "23"}),
+]
 
 
 @attrs.define
