@@ -35,13 +35,19 @@ def why_never_struck(fault: Fault, *, in_force: bool) -> str:
 
 def _why(fault: Fault, *, in_force: bool) -> str:
     miss = _nearest_miss(fault)
+    if miss is None and fault.strikes_at_age:
+        return f"no connection was as old as that {_while_placed(in_force=in_force)}"
     if miss is None:
         event = "connection was accepted" if _hits_connections(fault) else "request came"
-        return f"no {event} {'after it was placed' if in_force else 'before it was removed'}"
+        return f"no {event} {_while_placed(in_force=in_force)}"
     if miss.reason is MissReason.NO_CHANGE:
         return _why_no_change(fault, miss.reply_size)
     target = _describe_target(miss.target)
     return f"nearest: {target}: {_reason(fault, miss)}" if target else _reason(fault, miss)
+
+
+def _while_placed(*, in_force: bool) -> str:
+    return "after it was placed" if in_force else "before it was removed"
 
 
 def _why_no_change(fault: Fault, size: int) -> str:
@@ -114,11 +120,13 @@ def _never_came(name: str, numbers: frozenset[int] | None, matched: int) -> str:
     """Return that no connection or request had such a number; empty if one had."""
     if not numbers or min(numbers) <= matched:
         return ""
-    several = len(numbers) > 1
-    return (
-        f"{name}{'s' * several} {_list(numbers)} never came:"
-        f" {matched} {name}{'s' * (matched != 1)} matched"
-    )
+    wanted = _plural(name) if len(numbers) > 1 else name
+    found = name if matched == 1 else _plural(name)
+    return f"{wanted} {_list(numbers)} never came: {matched} {found} matched"
+
+
+def _plural(name: str) -> str:
+    return "replies" if name == "reply" else f"{name}s"
 
 
 def _list(numbers: Iterable[int] | None) -> str:
@@ -126,7 +134,7 @@ def _list(numbers: Iterable[int] | None) -> str:
 
 
 def _hits_connections(fault: Fault) -> bool:
-    return fault.strikes_connections or fault.strikes_at_age
+    return fault.strikes_connections
 
 
 def _describe_target(target: FaultTarget) -> str:
