@@ -69,12 +69,12 @@ def complete_fault(ctx: click.Context, _: click.Parameter, incomplete: str) -> l
     if name not in FAULT_TYPES:
         return []
     given = {pair.partition("=")[0] for pair in pairs}
-    # Only a proxy has a server behind it.
-    absent = given if ctx.info_name == "proxy" else {*given, "to"}
-    return [f"{before} {pair}" for pair in _starting_with(last, _fault_keys(name, absent))]
+    keys = _fault_keys(name, is_proxy=ctx.info_name == "proxy")
+    words = (word for word in keys if word.partition("=")[0] not in given)
+    return [f"{before} {word}" for word in _starting_with(last, words)]
 
 
-def _fault_keys(name: str, absent: set[str]) -> Iterable[str]:
+def _fault_keys(name: str, *, is_proxy: bool) -> Iterable[str]:
     """Return ``key=`` for each key of a fault; if it has few values, ``key=value`` for each."""
     from esps_portal.faults.fault_types import FAULT_TYPES  # noqa: PLC0415 - as above
     from esps_portal.faults.selectors import OF_CONNECTIONS  # noqa: PLC0415 - the same
@@ -84,16 +84,18 @@ def _fault_keys(name: str, absent: set[str]) -> Iterable[str]:
         "when": ("before", "after") if fault.allows_before else ("after",),
         "transport": sorted(fault.transports),
         "unit": ("connection",),
-        "to": ("client", "server") if name != "deaf" else (),
+        # Only a proxy has a server.
+        "to": ("client", "server") if is_proxy and name != "deaf" else (),
         "match": ("", "re:", "hex:"),
         "reply_match": ("", "re:", "hex:"),
     }
     if "tcp" not in fault.transports:
-        absent = absent | OF_CONNECTIONS
+        values |= dict.fromkeys(OF_CONNECTIONS, ())
+        # The same: a portal knows no connections over UDP.
+        values |= {} if is_proxy else {"age": ()}
     # A parameter may have the name of a selector: seed.
     for key in dict.fromkeys((*fault.parameters, *fault.selectors)):
-        if key not in absent:
-            yield from (f"{key}={value}" for value in values.get(key, ("",)))
+        yield from (f"{key}={value}" for value in values.get(key, ("",)))
 
 
 def _starting_with(incomplete: str, words: Iterable[str]) -> list[str]:

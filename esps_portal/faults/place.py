@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.fault_types import BOTH
+from esps_portal.faults.fault_types import BOTH, UDP
 from esps_portal.faults.parameters import FaultError
 from esps_portal.tracebacks import hides_frame
 
@@ -49,6 +49,8 @@ class Place:
             raise FaultError("service is for ESPS/1: select by what the client says, match=...")
         if fault.to == "server" and not self.has_server:
             raise FaultError(f"to='server' is for a proxy: no server is behind this {self.name}")
+        if fault.age is not None and transports == UDP and not self.has_server:
+            raise FaultError(f"age is for connections: a {self.name} has none over UDP")
         if "tcp" in transports & self.transports:
             self._check_stream(fault)
 

@@ -60,6 +60,10 @@ class Selectors(ConnectionSelectors, total=False):
     match: Matchable | None
     #: The same for the reply; over TCP for one of its lines, where the fault then begins.
     reply_match: Matchable | None
+    #: Only on connections that are so many seconds old; of UDP a proxy alone knows any. Without
+    #: selectors of requests and replies a fault that ends the connection strikes at that age,
+    #: whatever is sent.
+    age: float | None
 
 
 class DatagramSelectors(Selectors, total=False):
@@ -76,9 +80,6 @@ class DeafSelectors(Selectors, total=False):
     offset: int | None
     #: All that is sent on a connection is one unit.
     unit: Literal["connection"] | None
-    #: Only on connections that are so many seconds old. Without selectors of requests and replies a
-    #: fault that ends the connection strikes at that age, whatever is sent.
-    age: float | None
 
 
 class StreamSelectors(DeafSelectors, total=False):

@@ -186,7 +186,10 @@ def test_the_seed_of_a_fault_from_control_is_an_event() -> None:
         (["--fault", "reset match='a b"], "a quote is not closed"),
         (["--fault", "reset to=server"], "to='server' is for a proxy: no server is behind"),
         (["--fault", "patch at=1 hex=123"], "hex must be bytes in hexadecimal, two digits each"),
-        (["--fault", "drop offset=3"], "offset is for connections; fault 'drop' works over UDP"),
+        (
+            ["--fault", "drop offset=3"],
+            "offset is for connections, and fault",
+        ),
         (["--fault", "latency"], "fault 'latency' needs seconds"),
         (["--scenario", "nowhere.toml"], "nowhere.toml: No such file or directory"),
         (["--control", "x"], "'x'"),
