@@ -107,6 +107,10 @@ class ConnectionServer:
         self.connections: dict[ConnectionHandler, None] = {}
         #: Called after a connection was added to them.
         self.on_open: Callable[[], None] = lambda: None
+        #: Those it accepts from.
+        self.listeners: dict[socket.socket, None] = {}
+        #: Called after a listener was added to them.
+        self.on_listen: Callable[[], None] = lambda: None
 
     @property
     def is_full(self) -> bool:
@@ -115,6 +119,8 @@ class ConnectionServer:
 
     async def accept(self, listener: socket.socket) -> None:
         """Accept from one listening socket until cancelled, or until it is closed."""
+        self.listeners[listener] = None
+        self.on_listen()
         with listener, contextlib.suppress(trio.ClosedResourceError):
             try:
                 # It may have been closed while nothing waited on it.
@@ -122,6 +128,7 @@ class ConnectionServer:
                     await trio.lowlevel.wait_readable(listener)
                     await self._accept_waiting(listener)
             finally:
+                self.listeners.pop(listener, None)
                 if listener.fileno() >= 0:
                     trio.lowlevel.notify_closing(listener)
 

@@ -17,16 +17,11 @@ from typing import Protocol
 
 import trio
 
-from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.net.bind import Sockets, bound
 
 # RFC 863, discard. Nothing is sent there: any port that is not a client's would do.
 _DISCARD_PORT = 9
-# Bytes; the kernel makes it its least.
-_SMALL_INPUT = 4096
-# <asm-generic/socket.h>; Python has no name for it.
-_SO_BUF_LOCK = 72
 
 
 class DatagramHandler(Protocol):
@@ -79,8 +74,6 @@ class PortControl:
         # With the address that each holds: connecting replaces a wildcard by a concrete one.
         self._udp_reserved: list[tuple[socket.socket, tuple[str, int]]] = []
         self._down = False
-        self._faults: FaultRegistry | None = None
-        self._has_small_input = False
         self._resetting = trio.Lock()
         self._datagrams: list[DatagramHandler] = []
         # Those of sockets that were closed, whose calls are not over.
@@ -90,27 +83,6 @@ class PortControl:
     def is_down(self) -> bool:
         """Whether the ports are out of service."""
         return self._down
-
-    def follow(self, faults: FaultRegistry) -> None:
-        """Keep what clients can send small while a ``deaf`` fault is in force.
-
-        A client then blocks in `send` soon. What it may send before that is what its own kernel
-        and ours hold; of ours a listener decides, for the connections that it accepts.
-        """
-        self._faults = faults
-        faults.on_change.append(self._size_input)
-
-    def _size_input(self) -> None:
-        faults = self._faults.in_force if self._faults is not None else ()
-        is_small = any(fault.kind == "deaf" for fault in faults)
-        if self._down or is_small == self._has_small_input:
-            return
-        self._has_small_input = is_small
-        for listener in self._sockets.tcp:
-            if is_small:
-                _make_input_small(listener)
-            else:
-                _make_input_normal(listener)
 
     def begin(self) -> None:
         """Serve what is bound."""
@@ -170,8 +142,7 @@ class PortControl:
         self._udp_reserved.clear()
         for sock in self._sockets.udp:
             _share(sock, allowed=False)
-        self._down = self._has_small_input = False
-        self._size_input()
+        self._down = False
         self._serve()
 
     async def reset(self, *, keep_idle: bool = False) -> int:
@@ -217,9 +188,6 @@ class PortControl:
 
     def close(self) -> None:
         """Close every socket."""
-        if self._faults is not None:
-            self._faults.on_change.remove(self._size_input)
-            self._faults = None
         for reserved, _ in self._udp_reserved:
             reserved.close()
         self._sockets.close()
@@ -242,20 +210,6 @@ class PortControl:
 
 def _share(sock: socket.socket, *, allowed: bool) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(allowed))
-
-
-def _make_input_small(listener: socket.socket) -> None:
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_INPUT)
-
-
-def _make_input_normal(listener: socket.socket) -> None:
-    """Give it the size of a new socket, which the kernel may change (SO_BUF_LOCK)."""
-    with socket.socket(listener.family, listener.type) as new:
-        # The kernel doubles what is set, and returns that (socket(7)).
-        size = new.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
-    with contextlib.suppress(OSError):  # before Linux 5.14
-        listener.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, 0)
 
 
 def _address(sock: socket.socket) -> tuple[str, int]:

@@ -10,6 +10,7 @@ import trio
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.net.bind import Sockets, bind
+from esps_portal.net.input_limit import InputLimit
 from esps_portal.net.port_control import PortControl
 from esps_portal.product import PRODUCT
 from esps_portal.protocol.datagram_server import DatagramServer
@@ -108,8 +109,7 @@ def _ports(sockets: Sockets, portal: Dispatcher, nursery: trio.Nursery) -> PortC
     handler = partial(portal_connection, portal)
     connections = ConnectionServer(handler, accept_policy(portal.limits), nursery)
     datagrams = partial(portal_datagrams, portal, protocol)
-    ports = PortControl(sockets, connections, datagrams, protocol.forget_all, nursery)
     if isinstance(portal, ScriptedPortal):
-        ports.follow(portal.script.faults)
+        nursery.start_soon(InputLimit(portal.script.faults, connections).run)
         watch_age(portal, connections, nursery)
-    return ports
+    return PortControl(sockets, connections, datagrams, protocol.forget_all, nursery)

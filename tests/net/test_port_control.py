@@ -14,11 +14,6 @@ import trio
 import trio.testing
 
 from esps_portal import Limits, Portal
-from esps_portal.faults.fault import Fault
-from esps_portal.faults.fault_registry import FaultRegistry
-from esps_portal.net.accept import AcceptPolicy, ConnectionServer
-from esps_portal.net.bind import bind
-from esps_portal.net.port_control import PortControl
 from esps_portal.testing import PortalController, open_portal, serve_in_thread
 from tests.clocks import PortalClock
 from tests.portals import running
@@ -428,40 +423,3 @@ async def test_reset_waits_for_the_calls_of_an_outage() -> None:
             assert len(nursery.child_tasks) == 1
             clean.may_end.set()
         assert (await peer.ask(b"a PING other\n")) == b"a OK other\n"
-
-
-async def test_what_clients_can_send_is_small_while_nobody_may_be_read() -> None:
-    """New listeners too; and once that fault is removed it is as before."""
-    faults = FaultRegistry()
-    sockets = bind(("127.0.0.1",), 0, udp=False, reserve_port=True)
-
-    def sizes() -> set[int]:
-        return {s.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) for s in sockets.tcp}
-
-    async with trio.open_nursery() as nursery:
-        connections = ConnectionServer(
-            lambda *_: pytest.fail("nobody connects"), AcceptPolicy(max_connections=1), nursery
-        )
-        ports = PortControl(
-            sockets, connections, lambda _: pytest.fail("no UDP"), lambda: None, nursery
-        )
-        ports.follow(faults)
-        ports.begin()
-        normal = sizes()
-        fault = faults.place(Fault.create("deaf"))
-        assert sizes() == {8192}  # socket(7): the kernel doubles it
-        ports.down()
-        ports.up()
-        assert sizes() == {8192}
-        ports.down()
-        faults.remove(fault)
-        ports.up()
-        assert sizes() == normal
-        faults.place(Fault.create("reset"))
-        assert sizes() == normal
-        fault = faults.place(Fault.create("deaf"))
-        faults.clear()
-        assert sizes() == normal
-        ports.close()
-        assert faults.on_change == []
-        nursery.cancel_scope.cancel()
