@@ -177,7 +177,7 @@ class FaultPlan:
             if part.fault.type.ends:
                 self.has_ended = True
                 break
-        self._parts = [part for part in self._parts if part not in self._before]
+        self._leave_before()
         return actions
 
     def delay_before(self) -> float | None:
@@ -186,10 +186,17 @@ class FaultPlan:
         for part in self._before:
             self._note_strike(part)
             if part.fault.kind == "drop":
+                self._leave_before()
                 return None
             delay += part.fault.next_delay()
-        self._parts = [part for part in self._parts if part not in self._before]
+        self._leave_before()
         return delay
+
+    def _leave_before(self) -> None:
+        """What strikes before has acted, or gives its claim back: an earlier end was first."""
+        for part in self._before:
+            part.finish(is_whole=False)
+        self._parts = [part for part in self._parts if part not in self._before]
 
     def datagram(self, datagram: bytes, pad: Callable[[bytes, int], bytes]) -> DatagramPlan:
         """Return what to send in place of a datagram.

@@ -353,3 +353,18 @@ def test_before_the_request_passes_nothing_of_it() -> None:
         assert [type(action) for action in found] == [OtherWay]
         assert other_way(found)[-1] == End("close" if kind == "garbage" else kind)
         assert plan.feed(Piece(b"more")) == []
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_what_an_end_before_the_request_forestalls_gives_its_claim_back(transport: str) -> None:
+    end, late = ("reset", "latency") if transport == "tcp" else ("drop", "delay")
+    first = Fault.create(end, when="before", times=1)
+    second = Fault.create(late, when="before", seconds=2, times=1)
+    faults = placed(first, second)
+    plans = []
+    for _ in range(2):
+        plan = faults.plan(FaultTarget(transport, "a"))
+        assert plan is not None
+        plans.append(plan.before() if transport == "tcp" else plan.delay_before())
+    assert plans == ([[End("reset")], [Pause(2)]] if transport == "tcp" else [None, 2])
+    assert (first.happened, second.happened) == (1, 1)
