@@ -152,7 +152,8 @@ class Answerer:
         try:
             if isinstance(outcome, Request):
                 await self._strike(outcome, line if isinstance(line, bytes) else b"", exchange)
-                if self._replies.is_final or self._replies.is_deaf:
+                is_unread = self._replies.is_deaf and exchange.strikes_before
+                if self._replies.is_final or is_unread:
                     exchange.end(FAULTED)
                     return
                 outcome = self._portal.answer(outcome, self._caller)

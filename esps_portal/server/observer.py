@@ -37,6 +37,11 @@ class Exchange:
         """Whether it has been noted how it has ended."""
         return self.record is not None and self.record.ended is not None
 
+    @property
+    def strikes_before(self) -> bool:
+        """Whether a fault strikes in place of the request's execution, or before it."""
+        return self.plan is not None and self.plan.strikes_before
+
     def add(self, line: bytes) -> None:
         """Note a line that is not the last one of the answer."""
         if self.record is not None:
