@@ -9,10 +9,10 @@ has it answered by `services.dispatch`, or by a stub before that (`mock.scripted
 is a reply, a call that runs (`server.call_tasks`), or an end. `server.reply_writer` writes the
 reply; where a fault strikes, `faults.plan` makes it a list of actions that `net.fault_writer`
 performs. `server.observer` notes all of it in the journal, if there is one. `server.endings` is the
-table of what a connection does when it ends.
+table of what a connection does when it ends; `server.drain` lets its calls end first.
 
 **Over UDP.** `net.datagram_socket`, `server.datagrams`, `protocol.datagram_server`, dispatch, and
-back; `net.datagram_fault_writer` performs faults.
+back; a call runs in `server.datagram_calls`; `net.datagram_fault_writer` performs faults.
 
 **A fault of a test.** `testing.controller` hands it to the portal's thread (`testing.loop_thread`);
 `faults.fault_registry` is asked about each request, and the plan goes the way above. What strikes
@@ -54,15 +54,15 @@ if TYPE_CHECKING:
     from esps_portal.server.serving import Listeners as Listeners
     from esps_portal.server.serving import ServerConfig as ServerConfig
     from esps_portal.server.serving import serve as serve
+    from esps_portal.services.call import CallContext as CallContext
     from esps_portal.services.dispatch import Portal as Portal
-    from esps_portal.services.service import CallContext as CallContext
 else:
     from esps_portal.exports import lazy_exports
 
     __getattr__, __dir__, __all__ = lazy_exports(
         __name__,
         {
-            "CallContext": "services.service",
+            "CallContext": "services.call",
             "ClosedError": "protocol.errors",
             "EspsError": "protocol.errors",
             "Limits": "protocol.limits",

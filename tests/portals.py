@@ -15,8 +15,7 @@ import trio.testing
 from esps_portal import Limits, ServerConfig, serve
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.product import PRODUCT
-from esps_portal.server.connection import accept_policy, portal_connection
-from esps_portal.server.serving import Listeners
+from esps_portal.server.serving import Listeners, accept_policy, portal_connection
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.dispatch import Dispatcher
 from esps_portal.testing.pipes import MemoryStream, ServerEnd, memory_pair

@@ -7,15 +7,28 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import attrs
 
 from esps_portal.journal.records import RecordedConnection
-from esps_portal.testing import PortalController
 
 PATIENCE = 30  # seconds; no test waits that long unless it fails
 # Nothing that would come at once has come after it. Longer makes a test surer, and slower.
 _A_WHILE = 0.03
+
+
+class Tested(Protocol):
+    """A portal or a proxy."""
+
+    host: str
+    port: int
+
+    def connections(self) -> list[RecordedConnection]: ...
+
+    def transcript(self) -> str: ...
+
+    def problems(self) -> list[str]: ...
 
 
 @attrs.define(eq=False)
@@ -76,7 +89,7 @@ class Client:
 
 
 @contextlib.contextmanager
-def connected(portal: PortalController, *, greeted: bool = True) -> Iterator[Client]:
+def connected(portal: Tested, *, greeted: bool = True) -> Iterator[Client]:
     """Connect over TCP; the greeting has been read unless it is not to be."""
     with socket.create_connection((portal.host, portal.port), PATIENCE) as sock:
         client = Client(sock)
@@ -86,7 +99,7 @@ def connected(portal: PortalController, *, greeted: bool = True) -> Iterator[Cli
 
 
 @contextlib.contextmanager
-def udp(portal: PortalController, *, joined: bool = True) -> Iterator[socket.socket]:
+def udp(portal: Tested, *, joined: bool = True) -> Iterator[socket.socket]:
     """A UDP socket, connected to the portal unless it is not to be."""
     family = socket.AF_INET6 if ":" in portal.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
@@ -126,19 +139,19 @@ def timed() -> Iterator[Elapsed]:
 GENEROUS = 10  # seconds that something late may be later on a machine that is busy
 
 
-def until(done: Callable[[], object], portal: PortalController) -> None:
+def until(done: Callable[[], object], portal: Tested) -> None:
     """Wait until something is true of the portal."""
     deadline = time.monotonic() + PATIENCE
     while not done():
         assert time.monotonic() < deadline, portal.transcript()
 
 
-def closed(portal: PortalController) -> list[RecordedConnection]:
+def closed(portal: Tested) -> list[RecordedConnection]:
     """Return the connections once all have ended: after its FIN a portal listens for a while."""
     until(lambda: all(found.closed is not None for found in portal.connections()), portal)
     return portal.connections()
 
 
-def assert_all_struck(portal: PortalController) -> None:
+def assert_all_struck(portal: Tested) -> None:
     """No test of a fault passes for nothing: each fault has struck, or is optional."""
     assert [text for text in portal.problems() if text.startswith("fault never struck")] == []

@@ -24,6 +24,7 @@ from esps_portal.cli.output import escaped, is_terminal, print_json, require_std
 from esps_portal.cli.session import Session
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Request
+from esps_portal.protocol.urls import PortalURL
 
 if TYPE_CHECKING:
     from esps_portal.client.portal_client import PortalClient
@@ -59,7 +60,7 @@ class ServiceType(click.ParamType[str]):
 @url_option
 @timeout_option
 @json_option
-def list_command(service: str | None, url: str, timeout: float, *, as_json: bool) -> None:
+def list_command(service: str | None, url: PortalURL, timeout: float, *, as_json: bool) -> None:
     """Show the services of a portal, or describe one SERVICE.
 
     Flags: a async, i idempotent, t TCP only, - none.
@@ -130,7 +131,7 @@ def _wrapped(text: str, width: int, first: str, others: str) -> list[str]:
 def call_command(  # noqa: PLR0913 - click hands every option over as a parameter
     service: str,
     args: tuple[str, ...],
-    url: str,
+    url: PortalURL,
     timeout: float | None,
     *,
     raw: bool,

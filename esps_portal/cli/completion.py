@@ -40,7 +40,9 @@ def complete_service(ctx: click.Context, _: click.Parameter, incomplete: str) ->
 
     names: list[str] = []
     # In a daemon thread: resolving a host has no timeout.
-    request = threading.Thread(target=_add_services, args=(url or DEFAULT_URL, names), daemon=True)
+    request = threading.Thread(
+        target=_add_services, args=(str(url or DEFAULT_URL), names), daemon=True
+    )
     request.start()
     request.join(_TIMEOUT)
     return _starting_with(incomplete, list(names))

@@ -10,7 +10,6 @@ import click
 from esps_portal.cli.options import HostType, Seconds, TargetType
 from esps_portal.cli.output import print_json, require_stdout, terminal_width
 from esps_portal.protocol.registry import PORT
-from esps_portal.protocol.urls import PortalURL
 
 _PORT_TYPE = click.IntRange(1, 65535)
 
@@ -40,7 +39,7 @@ class _PlaceType(click.ParamType[_Place]):
         text: Any = value
         if text.isascii() and text.isdigit():
             return _Place(_PORT_TYPE.convert(text, param, ctx))
-        url = PortalURL.parse(TargetType().convert(text, param, ctx))
+        url = TargetType().convert(text, param, ctx)
         named_by = "--url" if isinstance(param, click.Option) else "TARGET"
         return _Place(url.port, url.host, named_by)
 

@@ -17,14 +17,14 @@ DEFAULT_URL = "esps://127.0.0.1:2867"
 CONNECT_TIMEOUT = 10.0
 
 
-class TargetType(click.ParamType[str]):
-    """The address of a portal: HOST, HOST:PORT, [::1]:PORT or a URL. Its value is the URL."""
+class TargetType(click.ParamType[PortalURL]):
+    """The address of a portal: HOST, HOST:PORT, [::1]:PORT or a URL."""
 
     name = "target"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None, /
-    ) -> str:
+    ) -> PortalURL:
         """Return the URL."""
         try:
             url = PortalURL.parse(str(value))
@@ -33,7 +33,7 @@ class TargetType(click.ParamType[str]):
         if url.transport == "tls":
             without_tls = PortalURL("tcp", url.host, url.port)
             self.fail(f"TLS is not available in this release; write {without_tls}", param, ctx)
-        return str(url)
+        return url
 
 
 class HostType(click.ParamType[str]):
@@ -170,7 +170,7 @@ def _port_option(text: str, url: PortalURL) -> str:
     return f" --port {url.port}" if port.isdigit() and not _is_address(text) else ""
 
 
-def resolve_target(target: str | None, url: str) -> str:
+def resolve_target(target: PortalURL | None, url: PortalURL) -> PortalURL:
     """Return the URL of the portal: TARGET if it was given, else --url.
 
     Raises:

@@ -23,6 +23,7 @@ from esps_portal.cli.options import (
 from esps_portal.cli.output import escaped, print_json, require_stdout
 from esps_portal.cli.session import Problem, is_unknown_host, run_client, timed_out
 from esps_portal.protocol.errors import EspsError, PeerError
+from esps_portal.protocol.urls import PortalURL
 
 if TYPE_CHECKING:
     from esps_portal.client.portal_client import PortalClient
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 class Statistics:
     """The statistics of a run of pings, in constant memory. Times are in milliseconds."""
 
-    url: str
+    url: PortalURL
     sent: int = 0
     answered: int = 0
     min_time: float = math.inf
@@ -54,7 +55,7 @@ class Statistics:
         names = ("min_ms", "avg_ms", "max_ms", "mdev_ms")
         times = self._times() if self.answered else (None,) * len(names)
         counts = {"sent": self.sent, "answered": self.answered}
-        return {"event": "summary", "url": self.url, **counts, **dict(zip(names, times))}  # noqa: B905 - of the same length
+        return {"event": "summary", "url": str(self.url), **counts, **dict(zip(names, times))}  # noqa: B905 - of the same length
 
     def lines(self) -> list[str]:
         """Return the summary for a person, as ping(8) prints it."""
@@ -89,7 +90,7 @@ class PingRun:
         problem: why the last lost ping was lost.
     """
 
-    url: str
+    url: PortalURL
     named_by: str
     count: int | None
     interval: float
@@ -148,7 +149,7 @@ class PingRun:
 
         with trio.move_on_after(self.timeout):
             if self._portal is None:
-                self._portal = await self._connection.enter_async_context(connect(self.url))
+                self._portal = await self._connection.enter_async_context(connect(str(self.url)))
                 self._was_connected = True
             start = time.perf_counter()
             await self._portal.ping(str(self.statistics.sent))
@@ -225,8 +226,8 @@ class PingRun:
 @click.option("-q", "--quiet", is_flag=True, help="Print only the statistics.")
 @json_option
 def ping_command(  # noqa: PLR0913 - click hands every option over as a parameter
-    target: str | None,
-    url: str,
+    target: PortalURL | None,
+    url: PortalURL,
     count: int | None,
     interval: float,
     timeout: float,

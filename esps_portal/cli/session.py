@@ -57,7 +57,9 @@ class Problem:
     line: str
 
     @classmethod
-    def of(cls, error: EspsError, url: str, *, greeted: bool, named_by: str = "--url") -> Problem:
+    def of(
+        cls, error: EspsError, url: PortalURL, *, greeted: bool, named_by: str = "--url"
+    ) -> Problem:
         """Return the problem for an error.
 
         Args:
@@ -89,7 +91,7 @@ class Session:
         as_json: whether to print a problem on standard output too, as JSON.
     """
 
-    url: str
+    url: PortalURL
     timeout: float
     timeout_covers_all: bool = True
     as_json: bool = False
@@ -116,7 +118,7 @@ class Session:
 
         try:
             with trio.fail_after(self.timeout) as scope:
-                async with connect(self.url) as self._portal:
+                async with connect(str(self.url)) as self._portal:
                     if not self.timeout_covers_all:
                         scope.deadline = math.inf
                     await use_portal(self._portal)
@@ -124,7 +126,7 @@ class Session:
             raise timed_out(self._portal, self.url, self.timeout) from None
 
 
-def timed_out(portal: PortalClient | None, url: str, timeout: float) -> TimedOutError:
+def timed_out(portal: PortalClient | None, url: PortalURL, timeout: float) -> TimedOutError:
     """Return the error for a timeout.
 
     Args:
@@ -153,7 +155,7 @@ def is_unknown_host(error: EspsError) -> bool:
     return isinstance(error, UnreachableError) and isinstance(error.__cause__, socket.gaierror)
 
 
-def _unreachable_hint(error: EspsError, url: str, named_by: str) -> str:
+def _unreachable_hint(error: EspsError, url: PortalURL, named_by: str) -> str:
     """Return a hint for a portal that cannot be reached."""
     if not isinstance(error, UnreachableError) or error.__cause__ is None:
         return ""
@@ -162,41 +164,39 @@ def _unreachable_hint(error: EspsError, url: str, named_by: str) -> str:
         host = " host" if is_unknown_host(error) else ""
         use_another = f"use another{host} with {named_by}"
     if os.strerror(errno.ECONNREFUSED) in str(error):
-        return f"; start one{_serve_command(PortalURL.parse(url))}, or {use_another}"
+        return f"; start one{_serve_command(url)}, or {use_another}"
     return f"; {use_another}"
 
 
-def _serve_command(where: PortalURL) -> str:
+def _serve_command(url: PortalURL) -> str:
     """Return the command that serves a portal at an address."""
     from esps_portal.net.bind import is_own_address  # noqa: PLC0415 - help must not wait for it
 
-    port = "" if where.port == PORT else f" --port {where.port}"
-    if where.host in _DEFAULT_HOSTS:
+    port = "" if url.port == PORT else f" --port {url.port}"
+    if url.host in _DEFAULT_HOSTS:
         return f" with esps-portal serve{port}"
-    place = "" if is_own_address(where.host) else " there"
-    return f"{place} with esps-portal serve --host {where.host}{port}"
+    place = "" if is_own_address(url.host) else " there"
+    return f"{place} with esps-portal serve --host {url.host}{port}"
 
 
-def _inspect_hint(error: EspsError, url: str, *, greeted: bool) -> str:
+def _inspect_hint(error: EspsError, url: PortalURL, *, greeted: bool) -> str:
     """Return how to inspect the peer, if it may not be a portal."""
     if isinstance(error, ClosedError) and error.reason:
         return ""  # only a portal gives a reason
     received = getattr(error, "received", b"")
     if greeted and not received:
         return ""
-    where = PortalURL.parse(url)
-    inspect = f"esps-portal inspect --host {where.host} --port {where.port}"
+    inspect = f"esps-portal inspect --host {url.host} --port {url.port}"
     # A TLS server is silent, closes or resets when it gets a HELLO of ours.
-    silent = "" if received or where.transport == "udp" else "; it said nothing, and may expect TLS"
+    silent = "" if received or url.transport == "udp" else "; it said nothing, and may expect TLS"
     return f"{silent}; to see what it is: {inspect}"
 
 
-def _reply_hint(error: ReplyError, url: str) -> str:
+def _reply_hint(error: ReplyError, url: PortalURL) -> str:
     """Return a hint for an unknown service, or an error reply that would not come over TCP."""
     if error.code == "unknown-service":
         return "; esps-portal list shows the services"
     too_large = error.code == "too-large" and b"use-tcp" in error.arguments
-    if not url.startswith("esps+udp:") or not (too_large or error.code == "use-tcp"):
+    if url.transport != "udp" or not (too_large or error.code == "use-tcp"):
         return ""
-    where = PortalURL.parse(url)
-    return f"; use TCP: --url {PortalURL('tcp', where.host, where.port)}"
+    return f"; use TCP: --url {PortalURL('tcp', url.host, url.port)}"

@@ -42,9 +42,11 @@ from esps_portal.net.streams import Stream
 from esps_portal.product import PRODUCT
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
-from esps_portal.server.connection import PortalConnection, accept_policy
-from esps_portal.services.dispatch import Call, Portal
-from esps_portal.services.service import CallContext, Service
+from esps_portal.server.connection import PortalConnection
+from esps_portal.server.serving import accept_policy
+from esps_portal.services.call import Call, CallContext
+from esps_portal.services.dispatch import Portal
+from esps_portal.services.service import Service
 
 _MIB = 1 << 20
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from esps_portal.faults.actions import Action, End, Hold, Pause, Send, merge_sends
+from esps_portal.faults.actions import Action, End, Hold, Pause, Send
 from esps_portal.faults.fault import Fault
 
 # Pieces per second over a slow link: enough to look continuous, few enough to cost little.
@@ -285,28 +285,15 @@ def corrupt(data: bytes, count: int, seed: int) -> bytes:
     return bytes(changed)
 
 
-@attrs.define
-class _After:
-    """Another effect, after so many bytes."""
-
-    _left: int
-    _effect: Effect
-
-    def feed(self, piece: Piece) -> list[Action]:
-        head = piece.data[: self._left]
-        self._left -= len(head)
-        if self._left:
-            return [Send(piece.data)]
-        # It begins at once, though no byte may follow: a RST after the last byte is one too.
-        rest = attrs.evolve(piece, data=piece.data[len(head) :])
-        return merge_sends([Send(head), *self._effect.feed(rest)])
+def bytes_before_end(effect: Effect) -> int:
+    """Return how many more bytes an effect that ends the connection lets pass."""
+    return effect.left if isinstance(effect, _Truncate) else 0
 
 
 def effect_of(fault: Fault) -> Effect:
-    """Return what a fault makes of one unit."""
+    """Return what a fault makes of one unit, from where it begins to act."""
     make = _EFFECTS.get(fault.kind)
-    effect = _Nothing() if make is None else make(fault, fault.parameters)
-    return _After(fault.offset, effect) if fault.offset else effect
+    return _Nothing() if make is None else make(fault, fault.parameters)
 
 
 def _end(fault: Fault, _: dict[str, Any]) -> Effect:

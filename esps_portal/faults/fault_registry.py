@@ -94,7 +94,7 @@ class FaultRegistry:
     def plan(self, target: FaultTarget) -> FaultPlan | None:
         """Ask every fault about a request or a reply; return what they make of it.
 
-        Those that shape it act one after another; of those that end it only the first does.
+        Those that shape it act one after another; of those that end it only one does.
         """
         parts = self.parts(target)
         return FaultPlan(parts, target.record) if parts else None
@@ -109,12 +109,12 @@ class FaultRegistry:
         # All faults count the target before the first of them claims it.
         selecting = [fault for fault in asked if fault.selects(target)]
         parts: list[PlanPart] = []
-        has_end = False
+        ends_at_once = False
         for fault in selecting:
-            part = None if has_end and fault.type.ends else part_of(fault)
+            part = None if ends_at_once and fault.type.ends else part_of(fault)
             if part is not None:
                 parts.append(part)
-                has_end = has_end or (fault.type.ends and part.claims)
+                ends_at_once = ends_at_once or part.ends_at_once
             fault.record_miss(MissReason.NO_REPLY if part else MissReason.CLAIMED, target)
         return parts
 

@@ -2,12 +2,13 @@
 
 Nothing here sends or waits. The unit comes in pieces: over TCP a reply of ESPS/1 line by line, a
 frame as a whole, and what has no framing as it is read. Each fault is a part of the plan; they act
-one after another, in the order in which they were placed, and the first that ends the connection
-wins.
+one after another, in the order in which they were placed. Of those that end the connection only
+one does: the one whose place comes first, and of several at one place the one placed first.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
@@ -15,7 +16,7 @@ import attrs
 
 from esps_portal.faults.actions import Action, End, OtherWay, Pause, Send, merge_sends
 from esps_portal.faults.datagram_plan import DatagramPlan, apply_fault
-from esps_portal.faults.effects import Effect, Piece, effect_of
+from esps_portal.faults.effects import Effect, Piece, bytes_before_end, effect_of
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.matching import LiteralScanner, Match
 from esps_portal.faults.target import MissReason
@@ -35,7 +36,7 @@ class Gate:
     """
 
     match: Match
-    opens: Callable[[], bool]
+    opens: Callable[[], bool] = lambda: True
     reason: MissReason = MissReason.REPLY_MATCH
     _scanner: LiteralScanner | None = None
 
@@ -48,41 +49,62 @@ class Gate:
             self._scanner = LiteralScanner(self.match.literal)
         return self._scanner.feed(piece.data)
 
+    def peek(self, piece: Piece) -> int | None:
+        """Return the same as `find` will."""
+        scanner = copy.copy(self._scanner)
+        found = self.find(piece)
+        self._scanner = scanner
+        return found
+
+
+@attrs.frozen
+class EndPlace:
+    """Where a part ends the connection.
+
+    Attributes:
+        passing: so many bytes of the piece pass before it.
+        seen: so many bytes of the piece the part has to see.
+    """
+
+    part: PlanPart
+    passing: int
+    seen: int
+
 
 @attrs.define(eq=False)
 class PlanPart:
     """One fault at work on one unit, or on all that is sent on a connection.
 
+    It claims the unit where it begins to act: once its gate has opened and its offset has passed.
+    So a short unit, of which nobody knows yet that it has ended, keeps no other from being struck.
+
     Attributes:
-        fault: has claimed the unit, unless a gate is still closed.
+        fault: the fault.
+        claims: it has claimed the unit.
         has_struck: it has changed something.
     """
 
     fault: Fault
     _effect: Effect
     _gate: Gate | None = None
+    _offset_left: int = 0
+    claims: bool = False
     has_struck: bool = False
     _is_out: bool = False
     _size: int = 0
 
     @property
-    def claims(self) -> bool:
-        """Whether it has claimed the unit."""
-        return self._gate is None and not self._is_out
+    def ends_at_once(self) -> bool:
+        """Whether it ends the connection at the unit's first byte."""
+        return self.fault.type.ends and self.claims and not bytes_before_end(self._effect)
 
     def feed(self, piece: Piece, on_strike: Callable[[PlanPart], None]) -> list[Action]:
         """Return the actions in place of sending a piece."""
         self._size += len(piece.data)
-        head = b""
-        if self._gate is not None:
-            start = self._gate.find(piece)
-            if start is None:
-                return [Send(piece.data)]
-            self._is_out = not self._gate.opens()
-            self._gate = None
-            head, piece = piece.data[:start], attrs.evolve(piece, data=piece.data[start:])
-        if self._is_out:
-            return [Send(head + piece.data)]
+        start = 0 if self.claims else self._start(piece)
+        if start is None:
+            return [Send(piece.data)]
+        head, piece = piece.data[:start], attrs.evolve(piece, data=piece.data[start:])
         actions = merge_sends(self._effect.feed(piece))
         if actions != merge_sends([Send(piece.data)]) and not self.has_struck:
             on_strike(self)
@@ -92,24 +114,62 @@ class PlanPart:
             actions.insert(0, Send(head))
         return actions
 
+    def end_in(self, piece: Piece) -> EndPlace | None:
+        """Return where in the piece it ends the connection; ``None``: not there."""
+        if self._is_out or self.has_struck or not self.fault.type.ends:
+            return None
+        start: int | None = 0
+        if self._gate is not None:
+            start = self._gate.peek(piece)
+        if start is None:
+            return None
+        passing = start + self._offset_left + bytes_before_end(self._effect)
+        if passing > len(piece.data):
+            return None
+        return EndPlace(self, passing, passing if self._gate is None else max(passing, start + 1))
+
+    def _start(self, piece: Piece) -> int | None:
+        """Return from which byte of the piece on it acts; ``None``: from none."""
+        start: int | None = 0
+        if self._gate is not None and not self._is_out:
+            start = self._gate.find(piece)
+            if start is not None:
+                self._open(self._gate)
+        if start is None or self._is_out:
+            return None
+        passing = min(self._offset_left, len(piece.data) - start)
+        self._offset_left -= passing
+        # It begins at once, though no byte may follow: a RST after the last byte is one too.
+        return start + passing if not self._offset_left and self._claim() else None
+
+    def _open(self, gate: Gate) -> None:
+        self._gate = None
+        self._is_out = not gate.opens()
+
+    def _claim(self) -> bool:
+        self.claims = self.fault.claim()
+        self._is_out = not self.claims
+        return self.claims
+
     def opens_for(self, datagram: bytes) -> bool:
         """Whether it acts on a whole datagram."""
         self._size = len(datagram)
         if self._gate is not None and self._gate.match.matches(datagram):
-            self._is_out = not self._gate.opens()
-            self._gate = None
+            self._open(self._gate)
+            if not self._is_out:
+                self._claim()
         return self.claims
 
     def finish(self, *, is_whole: bool) -> None:
         """The unit has ended; ``is_whole``: it has come as a whole."""
-        if self.has_struck:
+        if self.has_struck or self._is_out:
             return
+        if self.claims:
+            self.fault.release_claim()
         if self._gate is not None:
             self.fault.record_why(self._gate.reason)
-        elif not self._is_out:
-            self.fault.release_claim()
-            if is_whole or self._size:
-                self.fault.record_no_change(self._size)
+        elif is_whole or self._size:
+            self.fault.record_no_change(self._size)
 
 
 class FaultPlan:
@@ -228,11 +288,24 @@ class FaultPlan:
         self.has_begun = True
         if self.has_ended:
             return []
+        ends = [end for part in self._parts if (end := part.end_in(piece)) is not None]
+        first = min(ends, key=lambda end: end.passing) if ends else None
+        if first is None or piece.is_frame or first.seen == len(piece.data):
+            return self._feed(piece, first)
+        # No fault acts on what comes after the end, however much of it was read together.
+        actions = self._feed(Piece(piece.data[: first.seen]), first)
+        if not self.has_ended:  # an earlier part has changed what it was to find
+            actions += self.feed(attrs.evolve(piece, data=piece.data[first.seen :]))
+        return merge_sends(actions)
+
+    def _feed(self, piece: Piece, end: EndPlace | None) -> list[Action]:
+        """Let all parts act on a piece; of those that end the connection one, if any."""
         actions: list[Action] = [Send(piece.data)]
         for part in self._parts:
-            actions = self._through(part, actions, piece)
+            if end is None or end.part is part or not part.fault.type.ends:
+                actions = self._through(part, actions, piece)
         for position, action in enumerate(actions):
-            if isinstance(action, End) and action.how != "deaf":
+            if _ends(action):
                 self.has_ended = True
                 return merge_sends(actions[: position + 1])
         return merge_sends(actions)
@@ -259,7 +332,7 @@ class FaultPlan:
         for action in left:
             if not isinstance(action, Send):
                 result.append(action)
-                if isinstance(action, End) and action.how != "deaf":
+                if _ends(action):
                     break
                 continue
             if part.fault.strikes_connections:
@@ -285,24 +358,30 @@ class FaultPlan:
             self._record.fault = "; ".join(dict.fromkeys(names))
 
 
+def _ends(action: Action) -> bool:
+    """Whether nothing more of the unit passes."""
+    return isinstance(action, OtherWay) or (isinstance(action, End) and action.how != "deaf")
+
+
 def part_of(fault: Fault, gate: Gate | None = None) -> PlanPart | None:
     """Return a fault at work on a target that it has selected, if it can claim it.
 
-    A fault with ``reply_match`` claims it only once the reply matches.
+    One that may begin to act later, at an offset or where something is found, claims it then.
     """
     if gate is None and fault.reply_match is not None:
-        gate = Gate(fault.reply_match, fault.claim)
-    if gate is None and not fault.claim():
+        gate = Gate(fault.reply_match)
+    claims = gate is None and not fault.offset
+    if claims and not fault.claim():
         return None
     effect = effect_of(fault)
     if fault.when == "before" and (fault.type.ends or fault.kind == "deaf"):
         effect = _InPlaceOfRequest(effect)
-    return PlanPart(fault, effect, gate)
+    return PlanPart(fault, effect, gate, fault.offset, claims)
 
 
 @attrs.define
 class _InPlaceOfRequest:
-    """Performs an end towards the client, and lets nothing more of the request pass."""
+    """Performs an end towards the client, or deafness, and lets nothing of the request pass."""
 
     _effect: Effect
     _is_over: bool = False

@@ -287,6 +287,13 @@ class Journal:
         exchange.state, exchange.complete = state, complete
         self._notify(self._order, exchange.ended, state, exchange)
 
+    def remove_sink(self, sink: Sink) -> None:
+        """Notify a sink no more; before that it gets what has come of the units that go on."""
+        self._units.flush()
+        self.sinks.remove(sink)
+        if not self.sinks:
+            self._units.forget()
+
     def _forget_oldest(self) -> None:
         oldest = self.exchanges.popleft()
         oldest.is_forgotten = True

@@ -208,7 +208,7 @@ class RecordedExchange:
     def __repr__(self) -> str:
         return (
             f"<{self.state} over {self.transport} #{self.connection}:"
-            f" {printable(self.request)!r}, replied {printable(self.reply)!r}>"
+            f" '{printable(self.request)}', replied '{printable(self.reply)}'>"
         )
 
 

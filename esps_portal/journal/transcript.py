@@ -63,10 +63,23 @@ def where(subject: RecordedCall | RecordedExchange) -> str:
     return f"udp {host_port(*subject.remote)}"
 
 
+def describe_exchange(exchange: RecordedExchange) -> str:
+    """Return what the client said, in a line, and where; 0 is what the server says first."""
+    if not exchange.number:
+        return f"{_visible_bytes(exchange.reply, exchange.reply_size)} ({where(exchange)})"
+    return f"{_visible_bytes(exchange.request, exchange.request_size)} ({where(exchange)})"
+
+
 def _about_exchange(entry: Entry, exchange: RecordedExchange) -> list[str]:
     if entry.event == RECEIVED:
-        return [f"--> {_visible_bytes(exchange.request, exchange.request_size)}"]
-    arrow = "<~~" if entry.event == FAULTED else "<--"
+        said = _visible_bytes(exchange.request, exchange.request_size)
+        lines = [f"--> {said}"] if exchange.number else []
+        return lines if exchange.ended is not None else lines + _about_reply(entry, exchange)
+    return _about_reply(entry, exchange)
+
+
+def _about_reply(entry: Entry, exchange: RecordedExchange) -> list[str]:
+    arrow = "<~~" if exchange.fault else "<--"
     lines = []
     if exchange.reply_size:
         lines.append(f"{arrow} {_visible_bytes(exchange.reply, exchange.reply_size)}")

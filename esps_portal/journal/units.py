@@ -1,7 +1,8 @@
 """Collects the bytes of each side of an exchange into units, for those who record them.
 
 A unit is known to have ended once the other side speaks, or the exchange ends; until then a long
-one is passed on in parts, so that memory stays bounded and a recording has every byte.
+one is passed on in parts, so that memory stays bounded and a recording has every byte. A datagram
+is a unit at once.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ class UnitCollector:
 
     def add(self, exchange: RecordedExchange, sender: str, data: bytes, at: float) -> None:
         """Add bytes of one side."""
+        if exchange.transport == "udp":
+            self._emit(RecordedUnit(exchange, sender, data), at)
+            return
         unit = self._units.get(exchange)
         if unit is not None and unit.sender != sender:
             self.end(exchange, at)
@@ -45,6 +49,18 @@ class UnitCollector:
             del unit.data[:MAX_SIDE]
             self._emit(RecordedUnit(exchange, sender, part, continues=True), unit.at)
             unit.at = at
+
+    def flush(self) -> None:
+        """Pass on what has come of the units that go on, as parts of them."""
+        for exchange, unit in self._units.items():
+            if unit.data:
+                part = bytes(unit.data)
+                unit.data.clear()
+                self._emit(RecordedUnit(exchange, unit.sender, part, continues=True), unit.at)
+
+    def forget(self) -> None:
+        """Forget the units that go on: nobody records them any more."""
+        self._units.clear()
 
     def end(self, exchange: RecordedExchange, at: float) -> None:  # noqa: ARG002 - like `add`
         """End the unit that is being collected, if there is one."""

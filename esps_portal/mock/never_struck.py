@@ -11,34 +11,37 @@ from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_types import FAULT_TYPES
 from esps_portal.faults.selectors import works_over
 from esps_portal.faults.target import FaultTarget, MissReason, NearMiss
-from esps_portal.journal.records import RecordedCall
-from esps_portal.journal.transcript import where
+from esps_portal.journal.records import RecordedConnection, RecordedExchange
+from esps_portal.journal.transcript import describe_exchange, where
 from esps_portal.mock.matching import describe_argument
 from esps_portal.mock.stubs import describe_call
 from esps_portal.protocol.escape import printable
 
 
-def describe_never_struck(fault: Fault, *, in_force: bool) -> str:
+def describe_never_struck(fault: Fault, *, in_force: bool, has_server: bool = False) -> str:
     """Return two lines for a report: a fault that never struck, and why.
 
     Args:
         in_force: it is still placed.
+        has_server: it is a proxy's: a reply is decided on when the server sends it.
     """
-    return f"fault never struck: {fault}\n    {why_never_struck(fault, in_force=in_force)}"
+    why = why_never_struck(fault, in_force=in_force, has_server=has_server)
+    return f"fault never struck: {fault}\n    {why}"
 
 
-def why_never_struck(fault: Fault, *, in_force: bool) -> str:
+def why_never_struck(fault: Fault, *, in_force: bool, has_server: bool = False) -> str:
     """Return how often a fault was selected, its nearest miss and the reason of that, in a line."""
     selected = f"selected {fault.selected} time{'s' * (fault.selected != 1)}"
-    return f"{selected}; {_why(fault, in_force=in_force)}"
+    return f"{selected}; {_why(fault, in_force=in_force, has_server=has_server)}"
 
 
-def _why(fault: Fault, *, in_force: bool) -> str:
+def _why(fault: Fault, *, in_force: bool, has_server: bool) -> str:
     miss = _nearest_miss(fault)
     if miss is None and fault.strikes_at_age:
         return f"no connection was as old as that {_while_placed(in_force=in_force)}"
     if miss is None:
-        event = "connection was accepted" if _hits_connections(fault) else "request came"
+        unit = "reply" if has_server and not fault.strikes_requests else "request"
+        event = "connection was accepted" if _hits_connections(fault) else f"{unit} came"
         return f"no {event} {_while_placed(in_force=in_force)}"
     if miss.reason is MissReason.NO_CHANGE:
         return _why_no_change(fault, miss.reply_size)
@@ -142,7 +145,9 @@ def _describe_target(target: FaultTarget) -> str:
     record = target.record
     if record is None:
         return ""
-    if not isinstance(record, RecordedCall):
+    if isinstance(record, RecordedConnection):
         return f"tcp #{record.number}"
+    if isinstance(record, RecordedExchange):
+        return describe_exchange(record)
     name = record.service.encode() if record.is_call else record.verb.encode()
     return f"{describe_call(name, record.args)} ({where(record)})"

@@ -15,9 +15,10 @@ from esps_portal.mock.stub_registry import Mismatch, StubRegistry
 from esps_portal.protocol.escape import shorten
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Request, error_reply
+from esps_portal.services.call import Caller
 from esps_portal.services.dispatch import Outcome, Portal
 from esps_portal.services.replies import result_error
-from esps_portal.services.service import Caller, CloseAfter, Service
+from esps_portal.services.service import CloseAfter, Service
 from esps_portal.services.statistics import Statistics
 
 # Characters of an error's text: they fit any line, however they are escaped.

@@ -7,7 +7,7 @@ import trio
 
 from esps_portal.mock.stubs import StubAnswer
 from esps_portal.protocol.messages import Reply
-from esps_portal.services.dispatch import Call
+from esps_portal.services.call import Call
 
 
 @attrs.define(eq=False, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.journal.transcript import transcript
 from esps_portal.mock.never_struck import describe_never_struck
 from esps_portal.mock.scripted import Script
@@ -34,11 +35,15 @@ def find_problems(script: Script) -> list[str]:
 
 def problem_report(script: Script, problems: list[str]) -> str:
     """Return the problems and the transcript, as a text for a person."""
-    by_chance = script.faults.by_chance
     parts = [
         *problems,
-        *(f"fault by chance, struck {fault.happened} times: {fault}" for fault in by_chance),
+        *describe_by_chance(script.faults),
         "what happened (seconds, where, what):",
         transcript(script.journal, max_lines=MAX_LINES),
     ]
     return "\n".join(parts)
+
+
+def describe_by_chance(faults: FaultRegistry) -> list[str]:
+    """Return a line for each fault by chance: its seed reproduces what it did."""
+    return [f"fault by chance, struck {f.happened} times: {f}" for f in faults.by_chance]

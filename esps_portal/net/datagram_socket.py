@@ -26,7 +26,8 @@ _IN6_PKTINFO = struct.Struct("=16sI")
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to recognise them, not to bind them
 
 
-@attrs.define(unsafe_hash=True)  # not frozen: one is made for each datagram
+# Neither frozen nor weakly referenced: one is made for each datagram.
+@attrs.define(unsafe_hash=True, weakref_slot=False)
 class Sender:
     """Who has sent a datagram, and what makes the reply leave from where that was sent to.
 
@@ -102,18 +103,24 @@ class DatagramSocket:
 
     def _take_waiting(self, handle: Handler) -> None:
         now = trio.current_time()
+        sock, is_wildcard = self._socket, self._wildcard
+        # Without its constructor, which is Python: for each datagram that is much.
+        new = object.__new__
         for _ in range(_MAX_READS):
             try:
-                if self._wildcard:
-                    datagram, found, _, address = self._socket.recvmsg(_MAX_DATAGRAM, 128)
-                    sender = Sender(address, _answer_from_there(found))
+                if is_wildcard:
+                    datagram, found, _, address = sock.recvmsg(_MAX_DATAGRAM, 128)
+                    ancillary = _answer_from_there(found)
                 else:
-                    datagram, address = self._socket.recvfrom(_MAX_DATAGRAM)
-                    sender = Sender(address)
+                    datagram, address = sock.recvfrom(_MAX_DATAGRAM)
+                    ancillary = ()
             except BlockingIOError:
                 return
             except OSError:
                 continue  # an ICMP error about a reply: not about what waits
+            sender = new(Sender)
+            sender.address = address
+            sender.ancillary = ancillary
             handle(datagram, sender, now)
 
 

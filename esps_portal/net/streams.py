@@ -133,13 +133,12 @@ class SocketStream:
 
     def has_input(self) -> bool:
         """Whether something has come that was not received: bytes, FIN or RST."""
-        try:
-            self._socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
+        if self._socket.fileno() < 0:
             return True
-        return True
+        # Not `recv` with MSG_PEEK: that takes an RST, and the next one sees FIN.
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
 
     def sever(self) -> None:
         """Send RST from another thread, for a loop that is stuck."""

@@ -145,15 +145,16 @@ class DatagramServer:
             request = self._parse(datagram)
         except ProtocolError as error:
             return None if looks_like_answer(datagram) else self._reject(datagram, source, error)
-        # Most are calls, and comparing is cheaper than a lookup: the hash of bytes is not cached.
-        is_call = request.verb == b"CALL"
-        if not is_call and request.verb in REPLY_KINDS:
+        # Nearly all are CALL or PING, which need no check of the verb. Comparing is cheaper than a
+        # lookup: the hash of bytes is not cached.
+        is_usual = request.verb in (b"CALL", b"PING")
+        if not is_usual and request.verb in REPLY_KINDS:
             return None  # it may be a reply (ESPS-UDP-7)
         if self._running or self._kept:
             key = (source, request.tag)
             if key in self._running or key in self._kept:
                 return self._repeat(key, request, len(datagram), now)
-        return request if is_call and not self.closing else self._check(request, datagram)
+        return request if is_usual and not self.closing else self._check(request, datagram)
 
     def forget_all(self) -> None:
         """Forget the kept replies. Running calls stay remembered."""

@@ -33,12 +33,8 @@ from esps_portal.protocol.messages import (
     parse_request_untrusted,
     readable_tag,
 )
-from esps_portal.protocol.registry import (
-    VERBS,
-    VERSION,
-    argument_count_error,
-    unknown_verb_text,
-)
+from esps_portal.protocol.other_protocols import NO_HTTP, NO_TLS, is_http, is_long_http
+from esps_portal.protocol.registry import VERBS, argument_count_error, unknown_verb_text
 from esps_portal.protocol.states import (
     CONNECTION_TRANSITIONS,
     CallState,
@@ -276,9 +272,9 @@ class ServerConnection:
             return None
         if tag is not None and tag in self._calls:
             return error_reply(None, "tag-in-use", tag)
-        if is_first and (other_protocol := self._other_protocol(line)):
+        if is_first and (self._is_tls or is_http(line)):
             self._signal(Signal.FATAL)
-            return error_reply(None, "bad-line", other_protocol)
+            return error_reply(None, "bad-line", NO_TLS if self._is_tls else NO_HTTP)
         return error_reply(tag, code, text)
 
     def _end_silently(self) -> None:
@@ -287,19 +283,6 @@ class ServerConnection:
             self._signal(Signal.FATAL)
             self._cancel_all()
 
-    def _other_protocol(self, first_line: bytes) -> str:
-        """Return the error text if the first line belongs to TLS or HTTP, else ``""``."""
-        if self._is_tls:
-            return "this listener has no TLS"
-        tokens = first_line.removesuffix(b"\r").split(b" ")
-        if (
-            len(tokens) > 1
-            and grammar.HTTP_VERSION.fullmatch(tokens[-1])
-            and tokens[1] not in VERBS
-        ):
-            return f"this is not HTTP: it is {VERSION.decode()}"
-        return ""
-
     def _read_too_long(self, event: TooLong | Skipped | Unterminated) -> Reply | Notice | None:
         is_first, self._at_first_line = self._at_first_line, False
         if isinstance(event, Unterminated):
@@ -307,8 +290,7 @@ class ServerConnection:
             return None
         if isinstance(event, Skipped):
             # The too-long was sent before the end of the line was known.
-            verb = self._first_line_head.split(b" ")[1:2]
-            if verb and verb[0] not in VERBS and grammar.HTTP_END.search(event.tail):
+            if is_long_http(self._first_line_head, event.tail):
                 self._end_silently()
             self._first_line_head = b""
             return None

@@ -51,6 +51,7 @@ class LiveExchange:
         record: what the journal has of it.
         request, reply: what faults make of each side; ``None``: nothing.
         request_parts, reply_parts: those of them that strike this exchange alone.
+        said: the payload of the request's frame, with framing.
         counted: the number that each fault gave to its request.
         waiting: faults whose ``match`` has not been found in the request so far.
     """
@@ -60,6 +61,7 @@ class LiveExchange:
     reply: FaultPlan | None = None
     request_parts: list[PlanPart] = attrs.field(factory=list)
     reply_parts: list[PlanPart] = attrs.field(factory=list)
+    said: bytes = b""
     counted: dict[object, int] = attrs.field(factory=dict)
     waiting: list[Fault] = attrs.field(factory=list)
 

@@ -247,6 +247,6 @@ class Flow:
 
     def _note_unreachable(self, reason: str) -> None:
         _log.warning("cannot reach %s: %s", self._state.upstream, reason)
-        self._state.note_unreachable(f"cannot reach {self._state.upstream}: {reason}")
+        self._state.note_unreachable(reason)
         if self._current is not None:
             self._end_exchange(trio.current_time())

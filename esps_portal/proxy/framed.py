@@ -14,6 +14,7 @@ import attrs
 
 from esps_portal.faults.actions import Send
 from esps_portal.faults.effects import Piece
+from esps_portal.faults.plan import FaultPlan
 from esps_portal.faults.target import Stage
 from esps_portal.framings.framing import Frame, Framing, FramingError
 from esps_portal.framings.splitter import FrameSplitter
@@ -151,7 +152,7 @@ class Framed:
             found += self._whole(side, frame, now, decide)
         if side.splitter.rest:
             shown = printable(side.splitter.rest)
-            self._leave(f"the {side.name} sent {shown!r} at its end, which is no whole frame")
+            self._leave(f"the {side.name} sent '{shown}' at its end, which is no whole frame")
             found += self._pass_rest(side)
         return found
 
@@ -169,6 +170,7 @@ class Framed:
     def _request(self, frame: Frame, has_passed: bool, now: float) -> list[Step]:  # noqa: FBT001 - internal
         talk = self._conversation
         exchange = talk.begin(now, said_by=CLIENT)
+        exchange.said = frame.payload
         talk.journal.said(exchange.record, CLIENT, frame.wire, now)
         key = self._key_of(frame.wire) if self._key_of is not None else None
         self._waiting.append((key, exchange))
@@ -177,14 +179,8 @@ class Framed:
             talk.end(oldest, now, complete=False)
         if talk.is_plain or has_passed:
             return [_send(self._client, frame.wire)]
-        target = talk.target(exchange, Stage.REQUEST, said=frame.payload)
-        exchange.request_parts = talk.faults.parts(target)
-        plan = talk.plan(SERVER, exchange.request_parts, exchange)
-        return (
-            [_send(self._client, frame.wire)]
-            if plan is None
-            else feed(plan, _piece(frame), to=SERVER)
-        )
+        parts = talk.faults.parts(talk.target(exchange, Stage.REQUEST, said=frame.payload))
+        return self._under(talk.plan(SERVER, parts, exchange), self._client, frame)
 
     def _reply(self, frame: Frame, has_passed: bool, now: float) -> list[Step]:  # noqa: FBT001 - internal
         talk = self._conversation
@@ -192,12 +188,14 @@ class Framed:
         talk.journal.said(exchange.record, SERVER, frame.wire, now)
         if talk.is_plain or has_passed:
             return [_send(self._server, frame.wire)]
-        said = exchange.record.request
-        parts = talk.faults.parts(talk.target(exchange, Stage.REPLY, said=said))
-        plan = talk.plan(CLIENT, parts, exchange)
+        parts = talk.faults.parts(talk.target(exchange, Stage.REPLY, said=exchange.said))
+        return self._under(talk.plan(CLIENT, parts, exchange), self._server, frame)
+
+    def _under(self, plan: FaultPlan | None, side: _Side, frame: Frame) -> list[Step]:
+        """Return what faults make of a whole frame of one side."""
         if plan is None:
-            return [_send(self._server, frame.wire)]
-        found = feed(plan, _piece(frame), to=CLIENT)
+            return [_send(side, frame.wire)]
+        found = feed(plan, _piece(frame), to=_other(side))
         plan.finish()
         return found
 
@@ -225,8 +223,12 @@ class Framed:
         return next((n for n, (waiting, _) in enumerate(self._waiting) if waiting == key), None)
 
 
+def _other(side: _Side) -> str:
+    return SERVER if side.name == CLIENT else CLIENT
+
+
 def _send(side: _Side, data: bytes) -> Step:
-    return Step(SERVER if side.name == CLIENT else CLIENT, [Send(data)] if data else [])
+    return Step(_other(side), [Send(data)] if data else [])
 
 
 def _piece(frame: Frame) -> Piece:

@@ -214,6 +214,7 @@ class _EndNoted:
 async def _connect(state: ProxyState) -> Endpoint | None:
     """Connect to the upstream; note it where that fails."""
     upstream = state.upstream
+    state.connecting += 1
     try:
         connected = await dial(upstream.host, upstream.port)
     except DialError as error:
@@ -224,8 +225,10 @@ async def _connect(state: ProxyState) -> Endpoint | None:
         except OSError as error:
             connected.close()
             reason = error.strerror or "it was reset"
+    finally:
+        state.connecting -= 1
     _log.warning("cannot reach %s: %s", upstream, reason)
-    state.note_unreachable(f"cannot reach {upstream}: {reason}")
+    state.note_unreachable(reason)
     return None
 
 

@@ -23,7 +23,9 @@ class ProxyState:
         upstream: what it stands in front of.
         framing: of what clients say; ``None``: without, what passes is cut into exchanges.
         reply_framing: of what the server says; ``None``: the same as ``framing``.
-        unreachable: the first connects to the upstream that have failed, and why.
+        unreachable: why the upstream could not be reached, each with how often.
+        is_upstream_needed: that it cannot be reached is noted; once a test is over it may end.
+        connecting: how many connects to the upstream go on.
         exchanges: the journal of exchanges; of a portal only calls are shown in `journal`.
         clients: how many UDP clients there have been.
         leftovers: what came at the end of a connection and is no whole frame.
@@ -36,7 +38,9 @@ class ProxyState:
     journal: Journal = attrs.field(factory=Journal)
     exchanges: Journal = attrs.field(init=False)
     clients: int = 0
-    unreachable: list[str] = attrs.field(factory=list)
+    unreachable: dict[str, int] = attrs.field(factory=dict)
+    is_upstream_needed: bool = True
+    connecting: int = 0
     leftovers: list[str] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -65,6 +69,7 @@ class ProxyState:
         self.exchanges.clear()
         self.clients = 0
         self.unreachable.clear()
+        self.is_upstream_needed = True
         self.leftovers.clear()
 
     def end(self) -> None:
@@ -74,9 +79,11 @@ class ProxyState:
         self.faults.waiters.end()
 
     def note_unreachable(self, reason: str) -> None:
-        """Note that the upstream could not be reached."""
-        if len(self.unreachable) < _MAX_KEPT:
-            self.unreachable.append(reason)
+        """Note that the upstream could not be reached, and why."""
+        if not self.is_upstream_needed:
+            return
+        if reason in self.unreachable or len(self.unreachable) < _MAX_KEPT:
+            self.unreachable[reason] = self.unreachable.get(reason, 0) + 1
 
     def note_leftover(self, text: str) -> None:
         """Note bytes at the end of a connection that are no whole frame."""

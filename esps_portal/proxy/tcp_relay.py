@@ -302,6 +302,9 @@ class Relay:
         if ended is _Ended.SINK_BROKEN:
             self._note(sink, "rst")
             sink.is_broken = True
+            if self._stalled is source:
+                await self._keep_in_the_dark(source)
+                return False
             # The other direction first passes on what the sink sent before.
             return not sink.has_ended
         if ended is _Ended.FIN:
@@ -309,11 +312,19 @@ class Relay:
             self._note(sink if self._draining and source is self._client else source, "fin")
             source.has_ended = True
             if sink.has_ended:
-                await self._keep_in_the_dark(source)
+                if self._stalled is source:
+                    await self._until_reset(source)
+                elif self._stalled is sink:
+                    await trio.sleep(_IDLE)  # a RST of it is waited for already
                 return False
             await source.until_broken()
             source.has_ended = False  # its FIN was passed on, and a RST came after it
         self._note(source, "rst")
+        if self._stalled is sink:
+            # It is not to learn of that. Once it sends it meets `SINK_BROKEN`, in the dark.
+            if sink.has_ended:
+                await trio.sleep(_IDLE)
+            return not sink.has_ended
         await self._pass_what_came_before(direction)
         return False
 
@@ -361,16 +372,12 @@ class Relay:
                 nursery.start_soon(_end_with_fin, side)
         return True
 
-    async def _keep_in_the_dark(self, last: Endpoint) -> None:
-        """Keep a stalled side open: it is not to learn that the other one has ended.
-
-        Args:
-            last: the side that has ended last; a RST of the other is waited for already.
-        """
-        if self._stalled is last:
-            await self._until_reset(last)
-        elif self._stalled is not None:
-            await trio.sleep(_IDLE)
+    async def _keep_in_the_dark(self, stalled: Endpoint) -> None:
+        """Keep a stalled side open though the other has gone, until it ends itself, in a bound."""
+        with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(_IDLE):
+            while await stalled.receive():
+                pass
+            await stalled.until_broken()
 
     async def _until_reset(self, side: Endpoint) -> None:
         """Wait for a RST of a side that sees nothing more, within a bound."""

@@ -57,8 +57,7 @@ class Unframed:
                 exchange.waiting.append(fault)
                 gate = Gate(fault.match, self._opener(fault, exchange), MissReason.MATCH)
                 part = part_of(fault, gate)
-                if part is not None:
-                    parts.append(part)
+                parts += [part] if part is not None else []
         return parts
 
     def _opener(self, fault: Fault, exchange: LiveExchange) -> Callable[[], bool]:
@@ -68,7 +67,7 @@ class Unframed:
             exchange.waiting.remove(fault)
             assert fault.match is not None  # noqa: S101 - it has just been found
             target = talk.target(exchange, Stage.REQUEST, said=fault.match.literal)
-            return fault.selects(target) and fault.claim()
+            return fault.selects(target)
 
         return opens
 

@@ -13,31 +13,20 @@ from collections.abc import Callable
 import trio
 
 from esps_portal.faults.fault_registry import FaultRegistry
-from esps_portal.faults.target import FaultTarget
+from esps_portal.faults.target import FaultTarget, Stage
 from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
 from esps_portal.net.writer import HIGH_WATER
 from esps_portal.protocol.lines import EMPTY_LINES, LineEvent, Skipped, Unterminated
 from esps_portal.protocol.messages import Notice, Reply, Request, readable_request
 from esps_portal.protocol.server_connection import Cancel, Quit, ServerConnection
 from esps_portal.protocol.states import State
-from esps_portal.server.call_tasks import CallTasks
+from esps_portal.server.call_tasks import CallTasks, ConnectionCaller
 from esps_portal.server.endings import EndReason
 from esps_portal.server.observer import ConnectionObserver, Exchange
 from esps_portal.server.reply_writer import ReplyWriter
-from esps_portal.services.dispatch import Call, Dispatcher
-from esps_portal.services.service import Caller, CloseAfter
-
-
-class ConnectionCaller(Caller):
-    """The client of a connection."""
-
-    def __init__(self, remote: tuple[str, int], protocol: ServerConnection) -> None:
-        super().__init__("tcp", remote[0], remote[1])
-        self._protocol = protocol
-
-    def reserve(self, *, idempotent: bool, is_async: bool) -> bool:  # noqa: ARG002 - it is UDP's
-        """Whether there is room; what is answered at once takes none."""
-        return not is_async or not self._protocol.is_full
+from esps_portal.services.call import Call
+from esps_portal.services.dispatch import Dispatcher
+from esps_portal.services.service import CloseAfter
 
 
 class Answerer:
@@ -96,6 +85,17 @@ class Answerer:
     def begin(self, nursery: trio.Nursery) -> None:
         """Run calls in a nursery from now on."""
         self._nursery = nursery
+
+    def is_refused_by_fault(self) -> bool:
+        """Whether a fault strikes the connection itself, before any request."""
+        if self._faults is None or self._observer is None:
+            return False
+        record = self._observer.record
+        accepted = FaultTarget("tcp", self._protocol, record=record, stage=Stage.CONNECTION)
+        fault = self._faults.strike_connection(accepted)
+        if fault is not None:
+            record.fault = str(fault)
+        return fault is not None
 
     @property
     def is_cancelling(self) -> bool:
@@ -286,8 +286,10 @@ class Answerer:
         for line in self._protocol.lines:
             self._note(line).end(ABORTED)
 
-    def abort(self) -> None:
-        """Note that a CANCEL or a QUIT that waits is never answered."""
+    def close(self) -> None:
+        """Note that a CANCEL or a QUIT that waits is never answered; no fault strikes any more."""
         for unanswered in (self._cancelling and self._cancelling[1], self._quit):
             if unanswered is not None:
                 unanswered.end(ABORTED)
+        if self._faults is not None:
+            self._faults.forget(self._protocol)

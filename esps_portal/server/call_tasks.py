@@ -1,4 +1,4 @@
-"""The calls of one connection that run as tasks, and waiting for their end."""
+"""The calls of one connection: whether there is room, how they run, and waiting for their end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,28 @@ from esps_portal.protocol.states import CallState, RunningCall
 from esps_portal.server.endings import EndReason
 from esps_portal.server.observer import Exchange
 from esps_portal.server.reply_writer import ReplyWriter
-from esps_portal.services.dispatch import Call
+from esps_portal.services.call import Call, Caller
+
+
+class ConnectionCaller(Caller):
+    """The client of a connection."""
+
+    __slots__ = ("_protocol", "_remote")
+
+    transport = "tcp"
+
+    def __init__(self, remote: tuple[str, int], protocol: ServerConnection) -> None:
+        self._remote = remote
+        self._protocol = protocol
+
+    @property
+    def remote(self) -> tuple[str, int]:
+        """The client's address and port."""
+        return self._remote
+
+    def reserve(self, *, idempotent: bool, is_async: bool) -> bool:  # noqa: ARG002 - it is UDP's
+        """Whether there is room; what is answered at once takes none."""
+        return not is_async or not self._protocol.is_full
 
 
 @attrs.define(eq=False)

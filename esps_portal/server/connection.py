@@ -21,25 +21,19 @@ from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.faults.target import FaultTarget, Stage
-from esps_portal.mock.scripted import ScriptedPortal
-from esps_portal.net.accept import AcceptPolicy, ConnectionServer
-from esps_portal.net.age_watch import AgeWatch
 from esps_portal.net.streams import Stream
-from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import BYE_BUSY, BYE_CLOSING, Notice
+from esps_portal.protocol.messages import BYE_CLOSING, Notice
 from esps_portal.protocol.registry import VERSION
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State
 from esps_portal.server.answerer import Answerer
 from esps_portal.server.call_tasks import CallTasks
+from esps_portal.server.drain import Drain
 from esps_portal.server.endings import ENDINGS, EndReason, How
 from esps_portal.server.observer import ConnectionObserver, Exchange
 from esps_portal.server.reply_writer import ReplyWriter
-from esps_portal.services.dispatch import Call, Dispatcher
-
-# Share of the drain after which faults complete at once what is partly sent: its call then ends
-# before the drain does, and no call is refused that has been answered.
-_HURRY_AFTER = 0.5
+from esps_portal.services.call import Call
+from esps_portal.services.dispatch import Dispatcher
 
 
 class PortalConnection:
@@ -56,7 +50,8 @@ class PortalConnection:
         "_active",
         "_answerer",
         "_calls",
-        "_draining",
+        "_deaf",
+        "_drain",
         "_faults",
         "_is_receiving",
         "_limits",
@@ -110,7 +105,15 @@ class PortalConnection:
         # The three things that a connection waits in: an end interrupts the first, a final one the
         # second too, and a shutdown the third.
         self._reading = trio.CancelScope()
-        self._draining = trio.CancelScope()
+        self._drain = Drain(
+            stream,
+            self._protocol,
+            self._replies,
+            calls=self._calls,
+            answerer=self._answerer,
+            seconds=portal.limits.drain,
+        )
+        self._deaf = trio.CancelScope()
         self._mute = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
 
@@ -182,7 +185,7 @@ class PortalConnection:
         self._replies.end_for(EndReason.SHUTDOWN)
         self._mute.cancel()
         if self._replies.end is EndReason.DEAF:
-            self._draining.deadline = trio.current_time() + self._limits.drain
+            self._deaf.deadline = trio.current_time() + self._limits.drain
 
     @property
     def deadline(self) -> float:
@@ -206,7 +209,7 @@ class PortalConnection:
     # -- the reader
 
     async def _read_until_end(self) -> None:
-        if self._is_refused_by_fault():
+        if self._answerer.is_refused_by_fault():
             self._replies.end_for(EndReason.CLOSE)
             return
         with self._reading:
@@ -242,14 +245,6 @@ class PortalConnection:
             age=trio.current_time() - self._opened,
         )
 
-    def _is_refused_by_fault(self) -> bool:
-        if self._faults is None or self._observer is None:
-            return False
-        fault = self._faults.strike_connection(self._as_target())
-        if fault is not None:
-            self._observer.record.fault = str(fault)
-        return fault is not None
-
     async def _read_lines(self) -> None:
         protocol = self._protocol
         # Sends the greeting, or answers what was left when reading was interrupted.
@@ -282,7 +277,8 @@ class PortalConnection:
         if reason is not EndReason.DEAF or self._is_receiving:
             self._reading.cancel()
         if self._replies.is_final:
-            self._draining.cancel()
+            self._drain.cancel()
+            self._deaf.cancel()
         if reason is EndReason.BROKEN:
             self._calls.cancel_all()
         elif reason in (EndReason.ABORTED, EndReason.UNREAD) and self._nursery is not None:
@@ -316,7 +312,7 @@ class PortalConnection:
 
     async def _stay_deaf(self) -> None:
         """Read nothing more. Send what runs or is held back, then nothing more either."""
-        with self._draining:
+        with self._deaf:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._end_when_reset)
                 await self._calls.until_all_ended()
@@ -340,40 +336,8 @@ class PortalConnection:
         elif replies.end is EndReason.SHUTDOWN and (notice := protocol.shut_down()):
             replies.append(notice.encode())
         if replies.ending.drains and protocol.state is not State.ENDED:
-            with self._draining:
-                await self._drain()
-                self._answerer.end_drain()
-
-    async def _drain(self) -> None:
-        """Let running calls end, within the limit; go on reading, so that none is blocked."""
-        assert self._nursery is not None  # noqa: S101 - `run` has opened it
-        self._nursery.start_soon(self._replies.hurry_after, self._limits.drain * _HURRY_AFTER)
-        await self._writer.flush()
-        if self._protocol.running or self._answerer.is_cancelling:
-            with trio.move_on_after(self._limits.drain):
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._read_on)
-                    await self._calls.until_all_ended()
-                    await self._answerer.await_cancelled()
-                    nursery.cancel_scope.cancel()
-
-    async def _read_on(self) -> None:
-        """Read during the drain: after QUIT to discard, after BYE to refuse."""
-        protocol = self._protocol
-        try:
-            # What came after a CANCEL is answered after it.
-            await self._answerer.await_cancelled()
-            await self._answerer.answer_lines(trio.current_time())
-            while data := await self._stream.receive():
-                if protocol.receive(data):
-                    await self._answerer.answer_lines(trio.current_time())
-                if protocol.state is State.ENDED:
-                    break
-            protocol.end_of_input()
-            if protocol.state is State.ENDED:
-                self._calls.cancel_all()  # nothing of theirs would be sent
-        except trio.BrokenResourceError:
-            self._replies.end_for(EndReason.BROKEN)
+            assert self._nursery is not None  # noqa: S101 - `run` has opened it
+            await self._drain.run(self._nursery)
 
     async def _discard_input(self) -> None:
         while await self._stream.receive():
@@ -404,10 +368,8 @@ class PortalConnection:
                 with contextlib.suppress(trio.BrokenResourceError):
                     self._stream.send_now(BYE_CLOSING.encode())
             self._stream.close(timeout=self._limits.stall)
-        self._answerer.abort()
+        self._answerer.close()
         self._replies.finish_faults()
-        if self._faults is not None:
-            self._faults.forget(self._protocol)
         if self._observer is not None:
             self._observer.closed(*self._first_to_close())
 
@@ -427,35 +389,3 @@ class PortalConnection:
         if self._replies.end is EndReason.BROKEN and not was_last_sent:
             return "client", "rst"
         return "portal", "fin"
-
-
-def portal_connection(
-    portal: Dispatcher, stream: Stream, remote: tuple[str, int]
-) -> PortalConnection:
-    """Return what serves one client of a portal; a scripted one is observed, and has faults."""
-    portal.statistics.connections += 1
-    if not isinstance(portal, ScriptedPortal):
-        return PortalConnection(stream, remote, portal)
-    script = portal.script
-    observer = ConnectionObserver(script.journal, remote)
-    return PortalConnection(stream, remote, portal, observer=observer, faults=script.faults)
-
-
-def watch_age(portal: ScriptedPortal, server: ConnectionServer, nursery: trio.Nursery) -> None:
-    """Have faults strike the connections of a portal that reach an age."""
-    watch = AgeWatch(
-        portal.script.faults,
-        lambda: [c for c in server.connections if isinstance(c, PortalConnection)],
-    )
-    server.on_open = watch.opened
-    nursery.start_soon(watch.run)
-
-
-def accept_policy(limits: Limits) -> AcceptPolicy:
-    """Return what the limits of a portal say about its connections."""
-    return AcceptPolicy(
-        max_connections=limits.max_connections,
-        refusal=BYE_BUSY.encode(),
-        linger=limits.linger,
-        watch=min(limits.idle, limits.stall),
-    )

@@ -9,59 +9,20 @@ from __future__ import annotations
 
 import socket
 
-import attrs
 import trio
 
 from esps_portal.faults.datagram_plan import pad_line
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.target import FaultTarget
 from esps_portal.journal.records import ABORTED, FAULTED, REPLAYED, REPLIED
-from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import DatagramSocket, Sender
-from esps_portal.protocol.datagram_server import DatagramServer, RememberedCall, Repeat
-from esps_portal.protocol.errors import ReplyError
-from esps_portal.protocol.messages import ERR, Reply, Request, error_reply
+from esps_portal.protocol.datagram_server import DatagramServer, Repeat
+from esps_portal.protocol.messages import Reply, Request
+from esps_portal.server.datagram_calls import DatagramCaller, DatagramCalls
 from esps_portal.server.observer import DatagramObserver, Exchange
-from esps_portal.services.dispatch import Call, Dispatcher
-from esps_portal.services.service import Caller
-
-# The code, and what is for a machine: no length of the request makes room.
-_NO_ROOM = ("too-large", "0", "use-tcp")
-
-
-@attrs.define
-class DatagramCaller(Caller):
-    """The sender of one request.
-
-    Attributes:
-        line: the datagram without its LF.
-        remembered: what `reserve` began, if it was asked.
-        exchange: what is noted of the request; `None`: nothing yet.
-    """
-
-    protocol: DatagramServer
-    request: Request
-    sender: Sender
-    line: bytes
-    remembered: RememberedCall | None = None
-    exchange: Exchange | None = None
-
-    @property
-    def size(self) -> int:
-        """How long the datagram was, in bytes."""
-        return len(self.line) + 1
-
-    def reserve(self, *, idempotent: bool, is_async: bool) -> bool:
-        """Begin to remember the call, if there is room for it."""
-        self.remembered = self.protocol.begin(
-            self.request,
-            self.sender.address,
-            self.size,
-            keep_reply=not idempotent,
-            is_async=is_async,
-        )
-        return self.remembered is not None
+from esps_portal.services.call import Call
+from esps_portal.services.dispatch import Dispatcher
 
 
 class PortalDatagrams:
@@ -92,10 +53,7 @@ class PortalDatagrams:
         self._writer: DatagramFaultWriter
         # Sends a reply that no fault changes; without faults nothing has to count them.
         self._send = self._socket.send
-        self._calls: set[trio.CancelScope] = set()
-        # Those of them that end without an answer.
-        self._aborted: set[trio.CancelScope] = set()
-        self._one_ended = trio.lowlevel.ParkingLot()
+        self._calls = DatagramCalls(protocol, portal.limits, self._deliver)
 
     async def run(self) -> None:
         """Answer what comes until cancelled or closed."""
@@ -118,11 +76,7 @@ class PortalDatagrams:
     async def shut_down(self) -> None:
         """Refuse new calls; return when the running ones have ended or been refused."""
         self._protocol.closing = True
-        with trio.move_on_after(self._portal.limits.drain):
-            await self._until_ended(self._calls)
-        for scope in self._calls:
-            scope.cancel()
-        await self._until_ended(self._calls)
+        await self._calls.end()
 
     def discard_waiting(self) -> None:
         """Throw away what has come and was not read."""
@@ -130,33 +84,22 @@ class PortalDatagrams:
 
     async def abort(self) -> None:
         """Cancel every call without an answer, drop what is late; return when all have ended."""
-        # Not those that come meanwhile, of which there may be no end.
-        aborted = set(self._calls)
-        self._aborted |= aborted
-        for scope in aborted:
-            scope.cancel()
-        await self._until_ended(aborted)
+        await self._calls.abort()
         self._writer.forget()
-
-    async def _until_ended(self, calls: set[trio.CancelScope]) -> None:
-        while not calls.isdisjoint(self._calls):
-            await self._one_ended.park()
 
     # -- one datagram
 
     def _handle(self, datagram: bytes, sender: Sender, now: float) -> None:
         """Answer one datagram, if it is one that gets an answer."""
         self._portal.statistics.datagrams += 1
-        protocol, observer = self._protocol, self._observer
-        request = protocol.receive_untrusted(datagram, sender.address, now)
-        line = datagram.removesuffix(b"\n")
+        request = self._protocol.receive_untrusted(datagram, sender.address, now)
         if not isinstance(request, Request):
-            self._answer_unexecuted(line, request, sender, now)
+            self._answer_unexecuted(datagram.removesuffix(b"\n"), request, sender, now)
             return
-        address = sender.address
-        caller = DatagramCaller("udp", address[0], address[1], protocol, request, sender, line)
-        if observer is not None and (
-            observer.has_listeners or (self._faults and self._faults.in_force)
+        caller = DatagramCaller(request, datagram, sender, self._protocol)
+        faults, observer = self._faults, self._observer
+        if (faults is not None and faults.in_force) or (
+            observer is not None and observer.journal.has_listeners
         ):
             self._execute_watched(caller, now)
         else:
@@ -194,8 +137,7 @@ class PortalDatagrams:
     def _execute_late(self, caller: DatagramCaller) -> None:
         """Execute as if it had come only now; a repeat may have overtaken it."""
         now = trio.current_time()
-        datagram = caller.line + b"\n"
-        found = self._protocol.receive_untrusted(datagram, caller.sender.address, now)
+        found = self._protocol.receive_untrusted(caller.datagram, caller.sender.address, now)
         if isinstance(found, Request):
             self._execute(caller, now)
             return
@@ -207,18 +149,15 @@ class PortalDatagrams:
     def _execute(self, caller: DatagramCaller, now: float) -> None:
         request = caller.request
         outcome = self._portal.answer(request, caller)
-        if isinstance(outcome, Call):
+        if not isinstance(outcome, Reply):
+            assert isinstance(outcome, Call)  # noqa: S101 - `answer` closes nothing over UDP
             self._note(caller, now)
-            scope = trio.CancelScope()
-            self._calls.add(scope)
-            self._nursery.start_soon(self._run_call, outcome, caller, scope)
-            return
-        assert isinstance(outcome, Reply)  # noqa: S101 - `answer` closes nothing over UDP
-        if caller.remembered is not None:
-            reply = self._protocol.finish(caller.remembered, [outcome], now)
+            self._calls.begin(outcome, caller, self._nursery)
+        elif caller.remembered is None:
+            size = len(caller.datagram)
+            self._deliver(self._protocol.clamp_reply((outcome,), request.tag, size), caller, now)
         else:
-            reply = self._protocol.clamp_reply([outcome], request.tag, caller.size)
-        self._deliver(reply, caller, now)
+            self._deliver(self._protocol.finish(caller.remembered, [outcome], now), caller, now)
 
     def _note(self, caller: DatagramCaller, now: float) -> Exchange:
         """Note that a request has come, unless it has been noted."""
@@ -239,7 +178,7 @@ class PortalDatagrams:
         elif caller.exchange is None:
             # Nearly every request takes this path.
             if observer is not None:
-                observer.answered(caller.line, reply, sender.remote, now)
+                observer.answered(caller.datagram, reply, sender, now)
             self._send(reply, sender)
         elif caller.exchange.plan is None:
             caller.exchange.end(REPLIED, reply)
@@ -248,69 +187,3 @@ class PortalDatagrams:
             plan = caller.exchange.plan.datagram(reply, pad_line)
             caller.exchange.end(FAULTED, reply)
             self._writer.perform(plan, sender)
-
-    # -- running calls
-
-    async def _run_call(self, call: Call, caller: DatagramCaller, scope: trio.CancelScope) -> None:
-        remembered = caller.remembered
-        assert remembered is not None  # noqa: S101 - `reserve` is asked before any task is made
-        scope.deadline = trio.current_time() + self._portal.limits.window
-        replies: list[Reply] = []
-        try:
-            with scope:
-                await self._collect(call, replies)
-            if scope.cancelled_caught:
-                replies.append(self._cut_short(call.tag))
-            if (
-                sum(len(reply.encode()) for reply in replies[:-1])
-                > self._portal.limits.max_datagram
-            ):
-                replies = [Reply(call.tag, ERR, tuple(word.encode() for word in _NO_ROOM))]
-            now = trio.current_time()
-            reply = self._protocol.finish(remembered, replies, now)
-            if scope not in self._aborted:
-                self._deliver(reply, caller, now)
-        except trio.Cancelled:
-            # The socket was closed. The rules outlive that: the request may come again.
-            self._protocol.finish(
-                remembered, [error_reply(call.tag, "closing")], trio.current_time()
-            )
-            raise
-        finally:
-            if caller.exchange is not None:
-                caller.exchange.end(ABORTED)  # where nothing was sent that said otherwise
-            self._calls.discard(scope)
-            self._aborted.discard(scope)
-            self._one_ended.unpark_all()
-
-    async def _collect(self, call: Call, replies: list[Reply]) -> None:
-        """Run a call, and append each line of its reply as it comes."""
-        room = self._portal.limits.max_datagram
-
-        async def collect(reply: Reply) -> None:
-            nonlocal room
-            replies.append(reply)
-            room -= len(reply.encode())
-            if room < 0:
-                # It can never be sent: a small datagram must not cause much work.
-                raise ReplyError(*_NO_ROOM)
-            await trio.lowlevel.checkpoint()
-
-        call.send = collect
-        replies.append(await call.run())
-
-    def _cut_short(self, tag: bytes) -> Reply:
-        if self._protocol.closing:
-            return error_reply(tag, "closing")
-        return error_reply(tag, "failed", "it ran for longer than a client waits")
-
-
-def portal_datagrams(
-    portal: Dispatcher, protocol: DatagramServer, sock: socket.socket
-) -> PortalDatagrams:
-    """Return what answers on one socket of a portal; a scripted one is observed, and has faults."""
-    if not isinstance(portal, ScriptedPortal):
-        return PortalDatagrams(sock, portal, protocol)
-    script = portal.script
-    observer = DatagramObserver(script.journal)
-    return PortalDatagrams(sock, portal, protocol, observer=observer, faults=script.faults)

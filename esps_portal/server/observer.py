@@ -12,6 +12,7 @@ import trio
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import FAULTED, REPLIED, RecordedCall, RecordedConnection
+from esps_portal.net.datagram_socket import Sender
 from esps_portal.protocol.lines import LineEvent
 from esps_portal.protocol.messages import Request, readable_request
 
@@ -115,31 +116,26 @@ class ConnectionObserver:
 class DatagramObserver:
     """Notes the datagrams of one socket in a journal."""
 
-    __slots__ = ("_journal",)
+    __slots__ = ("journal",)
 
     def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+        self.journal: Journal = journal
 
-    @property
-    def has_listeners(self) -> bool:
-        """Whether somebody is notified of each request as it comes."""
-        return self._journal.has_listeners
-
-    def answered(self, line: bytes, reply: bytes, remote: tuple[str, int], now: float) -> None:
+    def answered(self, datagram: bytes, reply: bytes, sender: Sender, now: float) -> None:
         """A request was answered at once. Nearly every request passes here."""
-        self._journal.answered(remote, 0, line, reply, now)
+        self.journal.answered(sender.address[:2], 0, datagram[:-1], reply, now)
 
     def received(
         self, line: bytes, request: Request | None, remote: tuple[str, int], now: float
     ) -> Exchange:
         """A request has come whose answer takes its time."""
-        record = self._journal.received("udp", remote, None, line, request, now)
-        return Exchange(None, record, self._journal)
+        record = self.journal.received("udp", remote, None, line, request, now)
+        return Exchange(None, record, self.journal)
 
     def not_executed(
         self, line: bytes, state: str, reply: bytes, remote: tuple[str, int], now: float
     ) -> None:
         """A datagram has come that executes nothing: it is no request, or a repeat of one."""
         request = readable_request(line)
-        record = self._journal.received("udp", remote, None, line, request, now, state)
-        self._journal.ended(record, state, reply, now)
+        record = self.journal.received("udp", remote, None, line, request, now, state)
+        self.journal.ended(record, state, reply, now)

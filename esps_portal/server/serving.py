@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 
 import attrs
 import trio
 
 from esps_portal.mock.scripted import ScriptedPortal
-from esps_portal.net.accept import ConnectionServer
+from esps_portal.net.accept import AcceptPolicy, ConnectionServer
+from esps_portal.net.age_watch import AgeWatch
 from esps_portal.net.bind import Sockets, bind
 from esps_portal.net.input_limit import InputLimit
 from esps_portal.net.port_control import PortControl
+from esps_portal.net.streams import Stream
 from esps_portal.product import PRODUCT
 from esps_portal.protocol.datagram_server import DatagramServer
+from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.messages import BYE_BUSY
 from esps_portal.protocol.registry import PORT
-from esps_portal.server.connection import accept_policy, portal_connection, watch_age
-from esps_portal.server.datagrams import portal_datagrams
+from esps_portal.server.connection import PortalConnection
+from esps_portal.server.datagrams import PortalDatagrams
+from esps_portal.server.observer import ConnectionObserver, DatagramObserver
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.dispatch import Dispatcher
 
@@ -113,3 +119,46 @@ def _ports(sockets: Sockets, portal: Dispatcher, nursery: trio.Nursery) -> PortC
         nursery.start_soon(InputLimit(portal.script.faults, connections).run)
         watch_age(portal, connections, nursery)
     return PortControl(sockets, connections, datagrams, protocol.forget_all, nursery)
+
+
+def portal_connection(
+    portal: Dispatcher, stream: Stream, remote: tuple[str, int]
+) -> PortalConnection:
+    """Return what serves one client of a portal; a scripted one is observed, and has faults."""
+    portal.statistics.connections += 1
+    if not isinstance(portal, ScriptedPortal):
+        return PortalConnection(stream, remote, portal)
+    script = portal.script
+    observer = ConnectionObserver(script.journal, remote)
+    return PortalConnection(stream, remote, portal, observer=observer, faults=script.faults)
+
+
+def watch_age(portal: ScriptedPortal, server: ConnectionServer, nursery: trio.Nursery) -> None:
+    """Have faults strike the connections of a portal that reach an age."""
+    watch = AgeWatch(
+        portal.script.faults,
+        lambda: [c for c in server.connections if isinstance(c, PortalConnection)],
+    )
+    server.on_open = watch.opened
+    nursery.start_soon(watch.run)
+
+
+def accept_policy(limits: Limits) -> AcceptPolicy:
+    """Return what the limits of a portal say about its connections."""
+    return AcceptPolicy(
+        max_connections=limits.max_connections,
+        refusal=BYE_BUSY.encode(),
+        linger=limits.linger,
+        watch=min(limits.idle, limits.stall),
+    )
+
+
+def portal_datagrams(
+    portal: Dispatcher, protocol: DatagramServer, sock: socket.socket
+) -> PortalDatagrams:
+    """Return what answers on one socket of a portal; a scripted one is observed, and has faults."""
+    if not isinstance(portal, ScriptedPortal):
+        return PortalDatagrams(sock, portal, protocol)
+    script = portal.script
+    observer = DatagramObserver(script.journal)
+    return PortalDatagrams(sock, portal, protocol, observer=observer, faults=script.faults)

@@ -12,7 +12,8 @@ from functools import partial
 
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ReplyError
-from esps_portal.services.service import CallContext, Service, parse_integer
+from esps_portal.services.call import CallContext
+from esps_portal.services.service import Service, parse_integer
 from esps_portal.services.statistics import Statistics
 
 # An escaped byte takes three: this many fit the default max_line and leave room for a tag.

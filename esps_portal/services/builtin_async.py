@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import trio
 
-from esps_portal.services.service import CallContext, Service, parse_integer
+from esps_portal.services.call import CallContext
+from esps_portal.services.service import Service, parse_integer
 
 _MAX_LINES = 100_000
 _MAX_WIDTH = 512

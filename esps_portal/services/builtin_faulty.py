@@ -9,7 +9,8 @@ from functools import partial
 
 from esps_portal.protocol.messages import OK, Reply
 from esps_portal.services.builtin import random_bytes
-from esps_portal.services.service import CallContext, CloseAfter, Service, parse_integer
+from esps_portal.services.call import CallContext
+from esps_portal.services.service import CloseAfter, Service, parse_integer
 
 _MAX_BYTES = 8000
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol, TypeVar, Unpack, overload
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import attrs
 
 from esps_portal.exports import public_names
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import DATA, OK, Reply, Request, error_reply
+from esps_portal.protocol.messages import OK, Reply, Request, error_reply
 from esps_portal.protocol.registry import VERSION, argument_count_error
+from esps_portal.services.call import Call, Caller
+from esps_portal.services.declaring import DeclaresServices
 from esps_portal.services.replies import (
     first_error,
     ok_reply,
@@ -26,59 +28,15 @@ from esps_portal.services.replies import (
     sync_outcome,
 )
 from esps_portal.services.service import (
-    Caller,
     CloseAfter,
-    Declaration,
     Service,
-    data_to_args,
 )
 from esps_portal.services.statistics import Statistics
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
 _log = logging.getLogger("esps_portal")
-
-
-@attrs.define(eq=False)
-class Call:
-    """A call that runs as a task. The server runs it in a scope that it can cancel.
-
-    Attributes:
-        max_line: the portal's limit, in bytes.
-        closes: the connection ends after the final reply.
-        send: sends a DATA line; the server sets it before `run`.
-    """
-
-    request: Request
-    caller: Caller
-    max_line: int
-    closes: bool = False
-    send: Callable[[Reply], Awaitable[None]] | None = None
-
-    @property
-    def tag(self) -> bytes:
-        """The tag of the request."""
-        return self.request.tag
-
-    async def data(self, *args: str | bytes) -> None:
-        """Send one ``DATA`` line; wait while the client does not read.
-
-        Raises:
-            ResultError: an argument is neither str nor bytes.
-            ValueError: the line would be longer than `max_line`.
-        """
-        reply = Reply(self.request.tag, DATA, data_to_args(args))
-        if len(reply.encode()) > self.max_line:
-            raise ValueError(f"a DATA line would be longer than {self.max_line} bytes")
-        if self.send is not None:
-            await self.send(reply)
-
-    async def run(self) -> Reply:
-        """Execute it, and return the final reply. Only `trio.Cancelled` leaves it."""
-        raise NotImplementedError
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -131,7 +89,7 @@ class Dispatcher(Protocol):
         """Return the reply; or a `Call` to run, or a `CloseAfter` to carry out."""
 
 
-class Portal:
+class Portal(DeclaresServices):
     """Services, and the replies to requests for them.
 
     Args:
@@ -187,27 +145,8 @@ class Portal:
         """Offer ``service``; it replaces one of the same name."""
         self._services[service.name.encode()] = service
 
-    @overload
-    def service(self, function: _Function, /) -> _Function: ...
-
-    @overload
-    def service(
-        self, /, **declaration: Unpack[Declaration]
-    ) -> Callable[[_Function], _Function]: ...
-
-    def service(
-        self, function: _Function | None = None, /, **declaration: Unpack[Declaration]
-    ) -> _Function | Callable[[_Function], _Function]:
-        """Declare a function as a service: ``@portal.service`` or ``@portal.service(name=...)``.
-
-        The keywords are those of `Service.declare`. The function itself is returned.
-        """
-
-        def declare(function: _Function) -> _Function:
-            self.add(Service.declare(function, **declaration))
-            return function
-
-        return declare if function is None else declare(function)
+    def _offer(self, service: Service) -> None:
+        self.add(service)
 
     def answer(  # noqa: PLR0911 - one for each way to be answered
         self, request: Request, caller: Caller

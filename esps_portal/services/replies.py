@@ -7,7 +7,8 @@ from typing import TypeVar
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.messages import ERR, OK, Reply
-from esps_portal.services.service import Caller, CloseAfter, Result, ResultError, result_to_args
+from esps_portal.services.call import Caller
+from esps_portal.services.service import CloseAfter, Result, ResultError, result_to_args
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame

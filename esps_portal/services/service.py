@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import attrs
 
@@ -42,49 +42,6 @@ _ONLY_BYTES = frozenset({bytes})
 
 class ResultError(TypeError):
     """What a service returned, or sent as data, is no reply. The text says what it may be."""
-
-
-@attrs.define
-class Caller:
-    """The client of a request, as the server sees it; the transport makes one.
-
-    Attributes:
-        transport: ``tcp`` or ``udp``.
-        address, port: of the client.
-    """
-
-    transport: str
-    address: str
-    port: int
-
-    def reserve(self, *, idempotent: bool, is_async: bool) -> bool:
-        """Reserve room for one more call; ``False``: there is none, reply ``busy``.
-
-        Args:
-            idempotent: the service may be executed twice for one request (UDP).
-            is_async: the service is async: the call runs as a task.
-        """
-        raise NotImplementedError
-
-
-class CallContext(Protocol):
-    """What a service gets as ``call``, if it has that parameter."""
-
-    @property
-    def tag(self) -> bytes:
-        """The tag of the request."""
-
-    @property
-    def caller(self) -> Caller:
-        """The client."""
-
-    async def data(self, *args: str | bytes) -> None:
-        """Send one ``DATA`` line; wait while the client does not read.
-
-        Raises:
-            TypeError: an argument is neither str nor bytes.
-            ValueError: the line would be longer than ``max_line``.
-        """
 
 
 class Declaration(TypedDict, total=False):

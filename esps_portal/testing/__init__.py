@@ -1,4 +1,4 @@
-"""Portals for test suites: in a thread, inside trio, in memory; framings; and the pytest plugin.
+"""Portals and proxies for test suites: in a thread, inside trio, in memory; the pytest plugin.
 
 Each name is imported when it is first used, so that a suite that has the plugin and does not use
 it does not wait for trio.
@@ -24,14 +24,18 @@ if TYPE_CHECKING:
     from esps_portal.journal.records import Entry as Entry
     from esps_portal.journal.records import RecordedCall as RecordedCall
     from esps_portal.journal.records import RecordedConnection as RecordedConnection
+    from esps_portal.journal.records import RecordedExchange as RecordedExchange
     from esps_portal.journal.values import ScenarioError as ScenarioError
     from esps_portal.mock.matching import ANY as ANY
     from esps_portal.mock.matching import ANY_ARGS as ANY_ARGS
     from esps_portal.mock.stubs import Stub as Stub
     from esps_portal.mock.stubs import StubError as StubError
     from esps_portal.net.bind import CannotBindError as CannotBindError
+    from esps_portal.proxy.serving import OwnUpstreamError as OwnUpstreamError
+    from esps_portal.proxy.upstream import UpstreamError as UpstreamError
     from esps_portal.testing.call_wait import NotCalledError as NotCalledError
     from esps_portal.testing.controller import PortalController as PortalController
+    from esps_portal.testing.exchange_wait import NoExchangeError as NoExchangeError
     from esps_portal.testing.fault_selectors import FaultName as FaultName
     from esps_portal.testing.handles import NotStruckError as NotStruckError
     from esps_portal.testing.handles import Outage as Outage
@@ -41,10 +45,15 @@ if TYPE_CHECKING:
     from esps_portal.testing.options import PortalFactory as PortalFactory
     from esps_portal.testing.options import PortalOptions as PortalOptions
     from esps_portal.testing.portal_loop import PortalEndedError as PortalEndedError
+    from esps_portal.testing.proxy_controller import ProxyController as ProxyController
+    from esps_portal.testing.proxy_options import ProxyFactory as ProxyFactory
+    from esps_portal.testing.proxy_options import ProxyOptions as ProxyOptions
     from esps_portal.testing.review import VerificationError as VerificationError
     from esps_portal.testing.session_portal import PortalAddress as PortalAddress
     from esps_portal.testing.threaded import serve_in_thread as serve_in_thread
+    from esps_portal.testing.threaded_proxy import proxy_in_thread as proxy_in_thread
     from esps_portal.testing.trio_portal import open_portal as open_portal
+    from esps_portal.testing.trio_proxy import open_proxy as open_proxy
 else:
     from esps_portal.exports import lazy_exports
 
@@ -61,21 +70,28 @@ else:
             "Framing": "framings.framing",
             "FramingError": "framings.framing",
             "MemoryPortal": "testing.memory",
+            "NoExchangeError": "testing.exchange_wait",
             "NotCalledError": "testing.call_wait",
             "NotStruckError": "testing.handles",
             "Outage": "testing.handles",
+            "OwnUpstreamError": "proxy.serving",
             "PlacedFault": "testing.handles",
             "PortalAddress": "testing.session_portal",
+            "PortalController": "testing.controller",
             "PortalEndedError": "testing.portal_loop",
             "PortalFactory": "testing.options",
             "PortalOptions": "testing.options",
+            "ProxyController": "testing.proxy_controller",
+            "ProxyFactory": "testing.proxy_options",
+            "ProxyOptions": "testing.proxy_options",
             "RecordedCall": "journal.records",
             "RecordedConnection": "journal.records",
+            "RecordedExchange": "journal.records",
             "RecordingError": "journal.recording",
-            "PortalController": "testing.controller",
             "ScenarioError": "journal.values",
             "Stub": "mock.stubs",
             "StubError": "mock.stubs",
+            "UpstreamError": "proxy.upstream",
             "VerificationError": "testing.review",
             "datagrams": "framings.transport_ends",
             "delimited": "framings.delimiters",
@@ -85,6 +101,8 @@ else:
             "matching": "framings.patterns",
             "open_memory_portal": "testing.memory",
             "open_portal": "testing.trio_portal",
+            "open_proxy": "testing.trio_proxy",
+            "proxy_in_thread": "testing.threaded_proxy",
             "serve_in_thread": "testing.threaded",
             "until_close": "framings.transport_ends",
         },

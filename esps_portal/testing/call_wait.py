@@ -58,7 +58,7 @@ class CallWait:
             raise self._error()
         return self._calls()
 
-    def _wait(self) -> waiting.Wait:
+    def _wait(self) -> waiting.Wait[Waiter]:
         journal = self._script.journal
 
         def begin(met: Callable[[], None]) -> Waiter:

@@ -6,17 +6,16 @@ force when the call that places it returns, and calls from several threads are s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, Unpack, overload
 
 from esps_portal.exports import public_names
 from esps_portal.faults.fault import Fault
 from esps_portal.journal.record_file import RecordFile
 from esps_portal.journal.recording import read_recording
 from esps_portal.journal.records import Entry, RecordedCall, RecordedConnection
-from esps_portal.journal.transcript import transcript
 from esps_portal.mock.matching import Matcher
 from esps_portal.mock.replay import replay
 from esps_portal.mock.scenario import Scenario
@@ -24,24 +23,24 @@ from esps_portal.mock.scenario_reading import read_scenario_toml
 from esps_portal.mock.scenario_writing import scenario_to_toml
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.mock.stubs import Stub
-from esps_portal.mock.verification import MAX_LINES, find_problems
+from esps_portal.mock.verification import find_problems, problem_report
 from esps_portal.protocol.urls import PortalURL
-from esps_portal.services.service import Declaration
+from esps_portal.services.declaring import DeclaresServices
+from esps_portal.services.service import Service
 from esps_portal.testing import waiting
 from esps_portal.testing.call_wait import CallWait
 from esps_portal.testing.fault_overloads import PlacesFaults
-from esps_portal.testing.handles import Outage, Outages, PlacedFault
-from esps_portal.testing.portal_loop import PortalEndedError, PortalLoop
+from esps_portal.testing.handles import FaultPlacer, Outage, Outages, PlacedFault
+from esps_portal.testing.journal_view import JournalView
+from esps_portal.testing.portal_loop import PortalLoop
 from esps_portal.testing.portal_repr import portal_repr
-from esps_portal.testing.review import Review, VerificationError
+from esps_portal.testing.review import Review, Reviewer
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
-
-class PortalController(PlacesFaults):
+class PortalController(DeclaresServices, PlacesFaults):
     """A portal for a test.
 
     Attributes:
@@ -63,6 +62,13 @@ class PortalController(PlacesFaults):
         self._script = portal.script
         self._loop = loop
         self._outages = Outages(loop.up)
+        self._view = JournalView(loop, self._script.journal)
+        self._placer = FaultPlacer(self._script.faults, loop, self._view.short_transcript)
+        self._reviewer = Reviewer(
+            loop,
+            partial(find_problems, self._script),
+            partial(problem_report, self._script),
+        )
 
     @property
     def url(self) -> str:
@@ -103,8 +109,7 @@ class PortalController(PlacesFaults):
         return self._loop.run(lambda: self._script.stubs.place(stub))
 
     def _place(self, fault: Fault) -> PlacedFault:
-        self._loop.run(lambda: self._script.faults.place(fault))
-        return PlacedFault(fault, self._script.faults, self._loop, self._short_transcript)
+        return self._placer.place(fault)
 
     def down(self) -> Outage:
         """Refuse every connect and every datagram, from now until the ``with`` block ends.
@@ -117,27 +122,8 @@ class PortalController(PlacesFaults):
         self._loop.down()
         return outage
 
-    @overload
-    def service(self, function: _Function, /) -> _Function: ...
-
-    @overload
-    def service(
-        self, /, **declaration: Unpack[Declaration]
-    ) -> Callable[[_Function], _Function]: ...
-
-    def service(
-        self, function: _Function | None = None, /, **declaration: Unpack[Declaration]
-    ) -> _Function | Callable[[_Function], _Function]:
-        """Declare a service for this test, ``@portal.service`` or ``@portal.service(name=...)``.
-
-        It is called in the portal's thread. An exception other than a `ReplyError` is one of the
-        `problems`. See `Portal.service`.
-        """
-
-        def declare(function: _Function) -> _Function:
-            return self._loop.run(lambda: self._portal.portal.service(**declaration)(function))
-
-        return declare if function is None else declare(function)
+    def _offer(self, service: Service) -> None:
+        self._loop.run(lambda: self._portal.portal.add(service))
 
     def load(self, scenario: str | Path) -> None:
         """Add the stubs and faults of a scenario: all of them, or none.
@@ -186,14 +172,9 @@ class PortalController(PlacesFaults):
         Raises:
             CannotRecordError: the file cannot be written, or is not a recording.
         """
-        with RecordFile(Path(path), self._portal.product) as file:
-            sinks, write = self._script.journal.sinks, file.write
-            self._loop.run(lambda: sinks.append(write))
-            try:
-                yield
-            finally:
-                with suppress(PortalEndedError):
-                    self._loop.run(lambda: sinks.remove(write))
+        product = self._portal.product
+        with RecordFile(Path(path), product) as file, self._view.notifying(file.write):
+            yield
 
     def calls(self, service: str | None = None) -> list[RecordedCall]:
         """Return the calls of a service, or all, in order; a repeat over UDP does not count."""
@@ -202,15 +183,15 @@ class PortalController(PlacesFaults):
 
     def connections(self) -> list[RecordedConnection]:
         """Return the TCP connections, in order."""
-        return self._loop.run(lambda: list(self._script.journal.connections))
+        return self._view.connections()
 
     def journal(self) -> list[Entry]:
         """Return everything that happened, in order."""
-        return self._loop.run(self._script.journal.entries)
+        return self._view.entries()
 
     def transcript(self) -> str:
         """Return everything that happened as text: when, on which connection, what."""
-        return self._loop.run(lambda: transcript(self._script.journal))
+        return self._view.transcript()
 
     def wait_for(
         self, service: str | None = None, *, count: int = 1, timeout: float = 1.0
@@ -249,20 +230,15 @@ class PortalController(PlacesFaults):
         Raises:
             VerificationError: the text says what is wrong, with the transcript.
         """
-        review = self._loop.run_when_quiet(self._reviewed)
-        if review.problems:
-            raise VerificationError(review.text)
+        self._reviewer.verify()
 
     def problems(self) -> list[str]:
         """Return what `verify` would report, each problem in a few lines."""
-        return self._loop.run_when_quiet(lambda: find_problems(self._script))
+        return self._reviewer.problems()
 
     def review(self) -> Review:
         """Return the problems and the whole report, even if the portal has ended."""
-        try:
-            return self._loop.run_when_quiet(self._reviewed)
-        except PortalEndedError as error:
-            return Review.of_ended(self._script, error)
+        return self._reviewer.review()
 
     def reset(self) -> None:
         """Remove stubs and faults, empty the journal, end old connections, and then return."""
@@ -276,14 +252,6 @@ class PortalController(PlacesFaults):
 
     def __dir__(self) -> list[str]:
         return public_names(self)
-
-    # -- private
-
-    def _reviewed(self) -> Review:
-        return Review.of(self._script)
-
-    def _short_transcript(self) -> str:
-        return transcript(self._script.journal, max_lines=MAX_LINES)
 
 
 def _scenario_text(scenario: str | Path) -> str:

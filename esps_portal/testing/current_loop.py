@@ -29,11 +29,15 @@ class Ports(Protocol):
 class CurrentLoop:
     """The loop that runs the caller (`PortalLoop`).
 
+    Args:
+        name: ``portal`` or ``proxy``, for errors.
+
     Attributes:
         has_ended: whether the portal's ``async with`` block is over.
     """
 
     _ports: Ports
+    _name: str = "portal"
     has_ended: bool = False
 
     def run(self, function: Callable[[], _Result]) -> _Result:
@@ -43,7 +47,7 @@ class CurrentLoop:
             PortalEndedError: the portal has ended.
         """
         if self.has_ended:
-            raise PortalEndedError("the portal has ended: its `async with` block is over")
+            raise PortalEndedError(f"the {self._name} has ended: its `async with` block is over")
         return function()
 
     def run_when_quiet(self, function: Callable[[], _Result]) -> _Result:
@@ -52,7 +56,7 @@ class CurrentLoop:
 
     def reset(self) -> None:
         """Refuse: the loop would have to run until old connections have ended."""
-        raise RuntimeError("a portal inside trio cannot be reset: open another one")
+        raise RuntimeError(f"a {self._name} inside trio cannot be reset: open another one")
 
     def down(self) -> None:
         """Take the ports out of service."""

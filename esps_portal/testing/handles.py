@@ -82,7 +82,7 @@ class PlacedFault:
         if not await self._wait(count).pause(timeout):
             raise self._not_struck(count, timeout)
 
-    def _wait(self, count: int) -> waiting.Wait:
+    def _wait(self, count: int) -> waiting.Wait[Waiter]:
         waiters = self._faults.waiters
 
         def begin(met: Callable[[], None]) -> Waiter:
@@ -96,7 +96,9 @@ class PlacedFault:
             lines = [f"fault {fault} struck {fault.happened} of {count} times in {timeout:g} s"]
             if not fault.happened:
                 in_force = fault in self._faults.in_force
-                lines.append(f"    {why_never_struck(fault, in_force=in_force)}")
+                has_server = self._faults.where.has_server
+                why = why_never_struck(fault, in_force=in_force, has_server=has_server)
+                lines.append(f"    {why}")
             return "\n".join([*lines, self._transcript()])
 
         return NotStruckError(self._loop.run(text))
@@ -115,6 +117,28 @@ class PlacedFault:
 
     def __dir__(self) -> list[str]:
         return public_names(self)
+
+
+@attrs.frozen
+class FaultPlacer:
+    """Puts faults in force.
+
+    Args:
+        transcript: returns what happened, for the error of a wait.
+    """
+
+    _faults: FaultRegistry
+    _loop: FunctionRunner
+    _transcript: Callable[[], str]
+
+    def place(self, fault: Fault) -> PlacedFault:
+        """Put a fault in force; return its handle.
+
+        Raises:
+            FaultError: it makes no sense there.
+        """
+        self._loop.run(lambda: self._faults.place(fault))
+        return PlacedFault(fault, self._faults, self._loop, self._transcript)
 
 
 @attrs.define(eq=False, repr=False)

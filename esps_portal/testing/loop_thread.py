@@ -40,6 +40,7 @@ class LoopThread:
     """The thread.
 
     Args:
+        name: of what runs in it, for errors.
         main: what the loop runs; `stop` cancels it.
         on_end: called in the thread when the loop has ended, with the error it died of, if it did.
         on_stuck: called when the loop is found to be stuck, by the thread that found it so.
@@ -47,10 +48,12 @@ class LoopThread:
 
     def __init__(
         self,
+        name: str,
         main: Callable[[], Awaitable[None]],
         on_end: Callable[[BaseException | None], None],
         on_stuck: Callable[[], None],
     ) -> None:
+        self._name = name
         self._main = main
         self._on_end = on_end
         self._on_stuck = on_stuck
@@ -134,7 +137,9 @@ class LoopThread:
         loop this blocks for some microseconds.
         """
         if os.getpid() != self._process:
-            raise PortalEndedError("the portal runs in the process that this one was forked from")
+            raise PortalEndedError(
+                f"the {self._name} runs in the process that this one was forked from"
+            )
         if self._stuck:
             raise PortalEndedError(self._stuck)
         if self._token is None:
@@ -152,8 +157,8 @@ class LoopThread:
 
     def _ended(self) -> PortalEndedError:
         self._thread.join(_STOP_TIMEOUT)
-        died = "" if self._death is None else f"the portal has died: {self._death!r}"
-        return PortalEndedError(died or "the portal has ended")
+        died = "" if self._death is None else f"the {self._name} has died: {self._death!r}"
+        return PortalEndedError(died or f"the {self._name} has ended")
 
     def _check_response(self, token: trio.lowlevel.TrioToken) -> None:
         """Give the loop up if it no longer runs its tasks.
@@ -166,8 +171,8 @@ class LoopThread:
         if _is_done(response, _RESPONSE_TIMEOUT) or not self._thread.is_alive():
             return
         self._stuck = (
-            f"the portal is stuck: it has not answered for {_RESPONSE_TIMEOUT:g} s, and is in\n"
-            f"{_stack_of(self._thread)}"
+            f"the {self._name} is stuck: it has not answered for {_RESPONSE_TIMEOUT:g} s,"
+            f" and is in\n{_stack_of(self._thread)}"
         )
         self._cancel()  # it ends if it ever continues
         self._on_stuck()

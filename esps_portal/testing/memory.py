@@ -18,7 +18,7 @@ import trio
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.protocol.limits import Limits
-from esps_portal.server.connection import accept_policy, portal_connection, watch_age
+from esps_portal.server.serving import accept_policy, portal_connection, watch_age
 from esps_portal.testing.controller import PortalController
 from esps_portal.testing.current_loop import CurrentLoop
 from esps_portal.testing.options import scripted_portal

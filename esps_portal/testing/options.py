@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
 
 from esps_portal.mock.scripted import ScriptedPortal
@@ -67,14 +68,25 @@ def check_options(options: PortalOptions, also: str = "") -> None:
     Raises:
         TypeError: an option is unknown, or not what it must be.
     """
-    unknown = options.keys() - _TYPES.keys()
+    check_types(options, _TYPES, also)
+
+
+def check_types(
+    options: Mapping[str, object], types: Mapping[str, tuple[type, str]], also: str = ""
+) -> None:
+    """Check the names and types of options; see `check_options`.
+
+    Args:
+        types: of each option, and how an error describes it.
+    """
+    unknown = options.keys() - types.keys()
     if unknown:
-        known = [*_TYPES, also] if also else _TYPES
+        known = [*types, also] if also else types
         raise TypeError(
             f"unknown option {', '.join(sorted(unknown))}; the options are {', '.join(known)}"
         )
     for name, value in options.items():
-        expected, description = _TYPES[name]
+        expected, description = types[name]
         if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
             raise TypeError(f"{name} must be {description}, got {value!r}")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, Unpack
 
 import pytest
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from esps_portal.net.bind import CannotBindError
     from esps_portal.testing.controller import PortalController
     from esps_portal.testing.options import PortalFactory, PortalOptions
+    from esps_portal.testing.proxy_controller import ProxyController
+    from esps_portal.testing.proxy_options import ProxyFactory, ProxyOptions
+    from esps_portal.testing.review import Review
     from esps_portal.testing.session_portal import PortalAddress, SessionPortal
     from esps_portal.testing.threaded import ThreadedPortal
 
@@ -44,6 +47,22 @@ _MARKER = (
 )
 
 _Result = TypeVar("_Result")
+
+
+class _Reviewable(Protocol):
+    """A portal or a proxy that a test uses."""
+
+    @property
+    def where(self) -> str: ...
+
+    def review(self) -> Review: ...
+
+    def release(self) -> Review: ...
+
+    def stop(self) -> None: ...
+
+
+_Own = TypeVar("_Own", bound=_Reviewable)
 
 # The title of the section in the report of a test that failed.
 _SECTION = "esps-portal"
@@ -133,11 +152,12 @@ def pytest_terminal_summary(
 
 @dataclasses.dataclass
 class _TestPortals:
-    """The portals of one test.
+    """The portals and proxies of one test.
 
     Attributes:
         is_strict: whether the marker, or the setting, says so.
         in_use: those that have not been reviewed yet.
+        at_end: called when the test has run, before any fixture is torn down.
         has_passed: the test has run, and passed; its teardown may still fail.
         reports: of those that were reviewed; shown if the teardown fails.
         has_failed_test: pytest shows the reports already, as the test's failure.
@@ -145,13 +165,14 @@ class _TestPortals:
     """
 
     is_strict: bool
-    in_use: list[PortalController] = dataclasses.field(default_factory=list)
+    in_use: list[_Reviewable] = dataclasses.field(default_factory=list)
+    at_end: list[Callable[[], None]] = dataclasses.field(default_factory=list)
     has_passed: bool = False
     reports: list[str] = dataclasses.field(default_factory=list)
     has_failed_test: bool = False
-    resets: dict[PortalController, str] = dataclasses.field(default_factory=dict)
+    resets: dict[_Reviewable, str] = dataclasses.field(default_factory=dict)
 
-    def release(self, portal: ThreadedPortal, *, strict: bool) -> str:
+    def release(self, portal: _Reviewable, *, strict: bool) -> str:
         """Review a portal that the test no longer uses; return the report if the test must fail."""
         from esps_portal.testing.portal_loop import PortalEndedError
 
@@ -165,9 +186,9 @@ class _TestPortals:
         self.reports.append(report)
         return report if must_fail else ""
 
-    def report(self, portal: PortalController, text: str) -> str:
+    def report(self, portal: _Reviewable, text: str) -> str:
         """Return a report with what explains it."""
-        return f"{text}{self.resets.get(portal, '')}\n(portal at {portal.host} port {portal.port})"
+        return f"{text}{self.resets.get(portal, '')}\n({portal.where})"
 
     def fail_test(self, report: str) -> None:
         """Fail a test that has passed so far, if there is something to report."""
@@ -210,8 +231,11 @@ def pytest_runtest_makereport(
     """Add what happened at its portals to the report of a test that failed, and hide causes."""
     if call.excinfo is not None and not item.config.getoption("fulltrace"):
         hide_causes(call.excinfo.value)
-    outcome = yield
     portals = item.stash.get(_TEST_PORTALS, None)
+    if portals is not None and call.when == "call":
+        for note_end in portals.at_end:
+            note_end()
+    outcome = yield
     if portals is not None and outcome.excinfo is None:
         _add_section(outcome.get_result(), item, call.when, portals)
 
@@ -317,38 +341,80 @@ def _session_bind_hint(config: pytest.Config, error: CannotBindError) -> str:
     return hint
 
 
+@dataclasses.dataclass
+class _Started(Generic[_Own]):
+    """The portals, or proxies, that a test has started by a factory; they end with it."""
+
+    portals: _TestPortals
+    started: list[tuple[_Own, bool]] = dataclasses.field(default_factory=list)
+
+    def start(self, begin: Callable[[], _Own], *, strict: bool | None) -> _Own:
+        """Start one."""
+        from esps_portal.inspection.bind_hints import BindOptions, bind_hint
+        from esps_portal.net.bind import CannotBindError
+
+        if strict is not None and not isinstance(strict, bool):
+            raise TypeError(f"strict must be True or False, got {strict!r}")
+        try:
+            own = begin()
+        except CannotBindError as error:
+            error.hint = bind_hint(error, BindOptions("port", "host", sign="="))
+            raise
+        self.started.append((own, self.portals.is_strict if strict is None else strict))
+        self.portals.in_use.append(own)
+        return own
+
+    def end(self) -> None:
+        """Review and end all of them."""
+        reports = []
+        for own, strict in self.started:
+            reports.append(self.portals.release(own, strict=strict))
+            own.stop()
+        self.portals.fail_test("\n\n".join(filter(None, reports)))
+
+
 @pytest.fixture
 def esps_portal_factory(request: pytest.FixtureRequest) -> Iterator[PortalFactory]:
     """Start portals of the test's own: ``esps_portal_factory(host="::1", limits=..., strict=...)``.
 
     They end with the test, which fails for them as it does for `esps_portal`.
     """
-    from esps_portal.inspection.bind_hints import BindOptions, bind_hint
-    from esps_portal.net.bind import CannotBindError
     from esps_portal.testing.options import check_options
     from esps_portal.testing.threaded import ThreadedPortal
 
-    portals = _portals_of_test(request)
     host = request.config.stash[SETTINGS].host
-    started: list[tuple[ThreadedPortal, bool]] = []
+    started: _Started[ThreadedPortal] = _Started(_portals_of_test(request))
 
     def start(*, strict: bool | None = None, **options: Unpack[PortalOptions]) -> PortalController:
-        if strict is not None and not isinstance(strict, bool):
-            raise TypeError(f"strict must be True or False, got {strict!r}")
         check_options(options, also="strict")
         options.setdefault("host", host)
-        try:
-            portal = ThreadedPortal.start(**options)
-        except CannotBindError as error:
-            error.hint = bind_hint(error, BindOptions("port", "host", sign="="))
-            raise
-        started.append((portal, portals.is_strict if strict is None else strict))
-        portals.in_use.append(portal)
-        return portal
+        return started.start(lambda: ThreadedPortal.start(**options), strict=strict)
 
     yield start
-    reports = []
-    for portal, strict in started:
-        reports.append(portals.release(portal, strict=strict))
-        portal.stop()
-    portals.fail_test("\n\n".join(filter(None, reports)))
+    started.end()
+
+
+@pytest.fixture
+def esps_proxy(request: pytest.FixtureRequest) -> Iterator[ProxyFactory]:
+    """Start proxies in front of real servers: ``esps_proxy("tcp://127.0.0.1:6379", framing=...)``.
+
+    They end with the test: each fault must have struck, the server must have been reached
+    (``unreachable="ok"`` relaxes), and with a framing no bytes may be left that are no frame.
+    """
+    from esps_portal.testing.proxy_options import check_proxy_options
+    from esps_portal.testing.threaded_proxy import ThreadedProxy
+
+    host = request.config.stash[SETTINGS].host
+    started: _Started[ThreadedProxy] = _Started(_portals_of_test(request))
+
+    def start(
+        upstream: str, *, strict: bool | None = None, **options: Unpack[ProxyOptions]
+    ) -> ProxyController:
+        check_proxy_options(options, also="strict")
+        options.setdefault("host", host)
+        proxy = started.start(lambda: ThreadedProxy.start(upstream, **options), strict=strict)
+        started.portals.at_end.append(proxy.note_end_of_test)
+        return proxy
+
+    yield start
+    started.end()

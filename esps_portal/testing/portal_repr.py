@@ -1,10 +1,11 @@
-"""The repr of a portal, for a REPL, a failed assertion, a debugger: one line."""
+"""The repr of a portal or a proxy, for a REPL, a failed assertion, a debugger: one line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from esps_portal.mock.scripted import Script
+from esps_portal.proxy.state import ProxyState
 
 # Stubs, and faults, that are shown (own choice); for the others a person needs the count only.
 _SHOWN = 5
@@ -23,6 +24,21 @@ def portal_repr(where: str, script: Script, *, is_down: bool) -> str:
         *_list("stub", "stubs", script.stubs.all),
         *_list("stub of the session", "stubs of the session", list(script.stubs.permanent)),
         *_list("fault", "faults", list(script.faults.in_force)),
+        *(["down"] if is_down else []),
+    ]
+    return f"<{'; '.join(parts)}>"
+
+
+def proxy_repr(where: str, state: ProxyState, *, is_down: bool) -> str:
+    """Return where a proxy is, what it stands in front of, and the faults in force.
+
+    Args:
+        where: such as ``at 127.0.0.1 port 40611 (TCP)``.
+    """
+    parts = [
+        f"proxy {where}",
+        f"upstream {state.upstream}",
+        *_list("fault", "faults", list(state.faults.in_force)),
         *(["down"] if is_down else []),
     ]
     return f"<{'; '.join(parts)}>"

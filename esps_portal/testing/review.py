@@ -1,15 +1,16 @@
-"""The verdict at a test's end: whether its portal was used as expected."""
+"""The verdict at a test's end: whether its portal, or proxy, was used as expected."""
 
 from __future__ import annotations
 
 import traceback
-from typing import Self
+from collections.abc import Callable
 
 import attrs
 
-from esps_portal.mock.scripted import Script
-from esps_portal.mock.verification import find_problems, problem_report
-from esps_portal.testing.portal_loop import PortalEndedError
+from esps_portal.testing.portal_loop import PortalEndedError, PortalLoop
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 
 class VerificationError(AssertionError):
@@ -28,16 +29,48 @@ class Review:
     problems: list[str]
     text: str
 
-    @classmethod
-    def of(cls, script: Script) -> Self:
-        """Review a portal by its stubs, faults and journal; called in its loop."""
-        problems = find_problems(script)
-        return cls(problems, problem_report(script, problems))
 
-    @classmethod
-    def of_ended(cls, script: Script, ended: PortalEndedError) -> Self:
-        """Review a portal that has ended, and its thread too: any thread may read the journal."""
+@attrs.frozen
+class Reviewer:
+    """Reviews a portal or a proxy.
+
+    Args:
+        loop: where that is done, once what clients have sent is answered.
+        find_problems: returns a text for each problem.
+        report: returns the problems that it gets, and what happened.
+    """
+
+    _loop: PortalLoop
+    _find_problems: Callable[[], list[str]]
+    _report: Callable[[list[str]], str]
+
+    def problems(self) -> list[str]:
+        """Return what is wrong, each in a few lines."""
+        return self._loop.run_when_quiet(self._find_problems)
+
+    def verify(self) -> None:
+        """Raise `VerificationError` if anything is wrong."""
+        review = self._loop.run_when_quiet(self.now)
+        if review.problems:
+            raise VerificationError(review.text)
+
+    def review(self) -> Review:
+        """Return the problems and the whole report, even if the loop has ended."""
+        try:
+            return self._loop.run_when_quiet(self.now)
+        except PortalEndedError as error:
+            return self._after_end(error)
+
+    def now(self) -> Review:
+        """Do the same at once, in the loop."""
+        return self._review([])
+
+    def _after_end(self, ended: PortalEndedError) -> Review:
+        """Review what has ended, and its thread too: any thread may read the journal."""
         cause = ended.__cause__
         details = "" if cause is None else "\n" + "".join(traceback.format_exception(cause))
-        problems = [f"{ended}{details}".rstrip(), *find_problems(script)]
-        return cls(problems, problem_report(script, problems))
+        return self._review([f"{ended}{details}".rstrip()])
+
+    def _review(self, before: list[str]) -> Review:
+        problems = [*before, *self._find_problems()]
+        return Review(problems, self._report(problems))

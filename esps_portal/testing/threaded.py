@@ -9,12 +9,12 @@ from typing import Self, TypeVar, Unpack
 from esps_portal.mock.matching import Matcher
 from esps_portal.mock.scripted import Script, ScriptedPortal
 from esps_portal.mock.stubs import Stub
-from esps_portal.server.serving import Listeners
 from esps_portal.testing.controller import PortalController
 from esps_portal.testing.options import PortalOptions, scripted_portal, server_config
-from esps_portal.testing.portal_thread import PortalThread
 from esps_portal.testing.review import Review
-from esps_portal.testing.trio_portal import address_and_transports
+from esps_portal.testing.served import PortListeners, address_and_transports
+from esps_portal.testing.served_portal import ServedPortal
+from esps_portal.testing.server_thread import ServerThread
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -25,7 +25,9 @@ _Result = TypeVar("_Result")
 class ThreadedPortal(PortalController):
     """A portal in a thread of its own."""
 
-    def __init__(self, portal: ScriptedPortal, thread: PortalThread, listeners: Listeners) -> None:
+    def __init__(
+        self, portal: ScriptedPortal, thread: ServerThread, listeners: PortListeners
+    ) -> None:
         super().__init__(portal, thread, *address_and_transports(listeners))
         self._thread = thread
 
@@ -47,7 +49,8 @@ class ThreadedPortal(PortalController):
         portal = scripted_portal(options)
         for stub in permanent:
             portal.script.stubs.place_permanent(stub)
-        thread = PortalThread(portal, server_config(portal, options), keep_idle=keep_idle)
+        served = ServedPortal(portal, server_config(portal, options))
+        thread = ServerThread(served, keep_idle=keep_idle)
         return cls(portal, thread, thread.start())
 
     def stop(self) -> None:
@@ -58,6 +61,11 @@ class ThreadedPortal(PortalController):
     def is_running(self) -> bool:
         """Whether it was neither stopped nor has died, and is not stuck."""
         return self._thread.is_running
+
+    @property
+    def where(self) -> str:
+        """What it is and where, for a report."""
+        return f"portal at {self.host} port {self.port}"
 
     @property
     def connections_reset(self) -> int:
@@ -91,7 +99,7 @@ class ThreadedPortal(PortalController):
         Raises:
             PortalEndedError: the portal has ended, so that neither is possible.
         """
-        review = self._thread.release(lambda: Review.of(self._script))
+        review = self._thread.release(self._reviewer.now)
         self._outages.clear()
         return review
 

@@ -12,6 +12,7 @@ from esps_portal.server.serving import Listeners, serve
 from esps_portal.testing.controller import PortalController
 from esps_portal.testing.current_loop import CurrentLoop
 from esps_portal.testing.options import PortalOptions, scripted_portal, server_config
+from esps_portal.testing.served import address_and_transports
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -42,10 +43,3 @@ async def open_portal(**options: Unpack[PortalOptions]) -> AsyncIterator[PortalC
         finally:
             loop.has_ended = True
             nursery.cancel_scope.cancel()
-
-
-def address_and_transports(listeners: Listeners) -> tuple[tuple[str, int], list[str]]:
-    """Return the literal address that clients connect to, and which of tcp and udp is served."""
-    served = {"tcp": listeners.tcp, "udp": listeners.udp}
-    host, port = (listeners.tcp or listeners.udp)[0]
-    return (host, port), [transport for transport, addresses in served.items() if addresses]

@@ -6,21 +6,29 @@ import concurrent.futures
 import math
 import sys
 from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 import attrs
 import trio
 
 from esps_portal.journal.journal import MAX_KEPT
-from esps_portal.journal.waiters import Waiter, Waiters
 from esps_portal.testing.portal_loop import FunctionRunner
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
 
+_Waiter = TypeVar("_Waiter")
+_Waiter_contra = TypeVar("_Waiter_contra", contravariant=True)
+
+
+class _Waiters(Protocol[_Waiter_contra]):
+    def remove(self, waiter: _Waiter_contra) -> None: ...
+
+
 @attrs.define
-class Wait:
-    """One wait, for calls or for a fault to strike.
+class Wait(Generic[_Waiter]):
+    """One wait: for calls, for exchanges, or for a fault to strike.
 
     Attributes:
         loop: the portal's.
@@ -29,8 +37,8 @@ class Wait:
     """
 
     loop: FunctionRunner
-    waiters: Waiters
-    begin: Callable[[Callable[[], None]], Waiter]
+    waiters: _Waiters[_Waiter]
+    begin: Callable[[Callable[[], None]], _Waiter]
 
     def block(self, timeout: float) -> bool:
         """Wait for at most ``timeout`` seconds; return whether it has happened."""
@@ -50,7 +58,7 @@ class Wait:
         finally:
             self.loop.run(lambda: self.waiters.remove(waiter))
 
-    def _begin(self) -> tuple[concurrent.futures.Future[None], Waiter]:
+    def _begin(self) -> tuple[concurrent.futures.Future[None], _Waiter]:
         future: concurrent.futures.Future[None] = concurrent.futures.Future()
 
         def met() -> None:
@@ -72,7 +80,7 @@ def check_loop(name: str) -> None:
     """Raise `RuntimeError` if an event loop runs in this thread: waiting would block it.
 
     Args:
-        name: for the message, what has the methods that wait: ``portal`` or ``fault``.
+        name: for the message, what has the methods that wait: ``portal``, ``proxy`` or ``fault``.
     """
     library = running_library()
     if library:
@@ -82,10 +90,12 @@ def check_loop(name: str) -> None:
         )
 
 
-def check_kept(count: int) -> None:
-    """Raise `ValueError` for more calls than the journal keeps."""
+def check_kept(count: int, what: str = "calls") -> None:
+    """Raise `ValueError` for more calls, or exchanges, than the journal keeps."""
     if count > MAX_KEPT:
-        raise ValueError(f"count must be at most {MAX_KEPT}, the number of calls kept, got {count}")
+        raise ValueError(
+            f"count must be at most {MAX_KEPT}, the number of {what} kept, got {count}"
+        )
 
 
 def check(count: object, timeout: object) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from esps_portal.cli.session import timed_out
 from esps_portal.protocol.retransmission import Retransmission
+from esps_portal.protocol.urls import PortalURL
 from tests.cli.peers import GREETING, tcp_server, udp_echo_server
 from tests.commands import run
 
@@ -152,5 +153,6 @@ def test_what_came_before_the_timeout_is_quoted() -> None:
         rejected = b"\0dns"
         unfinished = b""
 
-    error = timed_out(OtherServer(), "h", 0.5)  # type: ignore[arg-type]  # the only attribute that it reads
+    url = PortalURL("tcp", "h")
+    error = timed_out(OtherServer(), url, 0.5)  # type: ignore[arg-type]  # the only attribute that it reads
     assert str(error) == 'no reply in 0.5 s; received what is not ESPS/1: "\\x00dns"'

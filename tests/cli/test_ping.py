@@ -15,6 +15,7 @@ import pytest
 import esps_portal
 from esps_portal import ClosedError
 from esps_portal.cli.ping import Statistics
+from esps_portal.protocol.urls import PortalURL
 from esps_portal.testing.threaded import ThreadedPortal
 from tests.cli.peers import GREETING, tcp_server, unused_address
 from tests.commands import COMMAND, run
@@ -76,7 +77,7 @@ def test_quiet_is_the_statistics_alone(portal: ThreadedPortal, option: str) -> N
 
 def test_figures_are_those_of_all_times() -> None:
     times = [3.0, 1.0, 4.0, 1.5, 9.25]
-    pings = Statistics("x", sent=2000)
+    pings = Statistics(PortalURL.parse("x"), sent=2000)
     for time_ms in times:
         pings.add(time_ms)
     figures = pings.as_json()

@@ -281,9 +281,12 @@ def test_a_claim_is_given_back(given_: dict[str, Any]) -> None:
     assert fault.happened == 0
     assert fault.nearest is not None
     assert (fault.nearest.reason, fault.nearest.reply_size) == (MissReason.NO_CHANGE, 9)
-    plan_of(faults).line(b"a OK " + b"x" * 20 + b"\n", final=True)
+    long = b"a OK " + b"x" * 20 + b"\n"
+    plan_of(faults).line(long, final=True)
     assert fault.happened == 1
-    assert faults.plan(FaultTarget("tcp", "a")) is None
+    last = faults.plan(FaultTarget("tcp", "a"))
+    assert last is None or last.line(long, final=True) == [Send(long)]
+    assert fault.happened == 1
 
 
 def test_a_claim_is_given_back_when_the_connection_ends_within_the_reply() -> None:

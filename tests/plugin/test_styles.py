@@ -11,9 +11,10 @@ STYLES = {
     "plain": (16, ()),
     "clients_left_open": (30, ()),
     "classes": (3, ()),
-    "on_asyncio": (5, ("asyncio",)),
-    "on_anyio": (6, ("anyio",)),
-    "on_trio": (5, ("trio",)),
+    "first_examples": (2, ()),
+    "on_asyncio": (6, ("asyncio",)),
+    "on_anyio": (8, ("anyio",)),
+    "on_trio": (6, ("trio",)),
 }
 
 

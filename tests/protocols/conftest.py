@@ -1,4 +1,4 @@
-"""Real servers of other protocols, each on a free port, for real clients to reach through a proxy."""
+"""Real servers of other protocols, each on a free port, for real clients to reach."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run_until_listening(command: Callable[[int], list[str]]) -> tuple[subprocess
     """Start a server, and return it with its port once it accepts; another port if one is taken."""
     for _ in range(5):
         port = free_port()
-        server = subprocess.Popen(  # noqa: S603 - a program of this machine
+        server = subprocess.Popen(
             command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         deadline = time.monotonic() + _PATIENCE
@@ -52,7 +52,9 @@ def end(server: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def redis_port(tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def redis_port(
+    tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[int]:
     """The port of a redis-server without files."""
     program, folder = tool("redis-server"), str(tmp_path_factory.mktemp("redis"))
     options = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--dir", folder]

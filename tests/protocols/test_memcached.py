@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from esps_portal.testing import ProxyFactory
+from tests.optional import package
 
-pymemcache = pytest.importorskip("pymemcache")
+pymemcache = package("pymemcache")
 
 
 def test_a_late_reply_is_not_taken_for_the_next(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import pytest
-
 from esps_portal.testing import ProxyFactory
+from tests.optional import package
 
-mqtt = pytest.importorskip("paho.mqtt.client")
+mqtt = package("paho.mqtt.client")
 _PATIENCE = 20
 # PINGREQ (MQTT 3.1.1, section 3.12).
 _PINGREQ = b"\xc0\x00"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from esps_portal.testing import ProxyController, ProxyFactory
+from tests.optional import package
 
-redis = pytest.importorskip("redis")
+redis = package("redis")
 
 
 @pytest.fixture
@@ -19,14 +21,17 @@ def proxy(esps_proxy: ProxyFactory, redis_port: int) -> ProxyController:
 
 
 @pytest.fixture
-def client(proxy: ProxyController) -> Iterator[redis.Redis]:
+def client(proxy: ProxyController) -> Iterator[Any]:
     """A client that tries again at once."""
     retry = redis.retry.Retry(redis.backoff.NoBackoff(), 2)
     with redis.Redis(host=proxy.host, port=proxy.port, retry=retry, protocol=2) as made:
         yield made
 
 
-def test_a_reset_within_a_reply_is_retried(client: redis.Redis, proxy: ProxyController) -> None:
+def test_a_reset_within_a_reply_is_retried(
+    client: Any,  # noqa: ANN401 - redis-py, typed or not
+    proxy: ProxyController,
+) -> None:
     client.set("k", "0123456789abcdef")
     fault = proxy.fault("reset", match=b"GET", offset=10, times=1)
     assert client.get("k") == b"0123456789abcdef"
@@ -35,20 +40,29 @@ def test_a_reset_within_a_reply_is_retried(client: redis.Redis, proxy: ProxyCont
     assert (lost.state, again.state) == ("faulted", "replied" if again.ended else "received")
 
 
-def test_a_lost_reply_runs_a_command_twice(client: redis.Redis, proxy: ProxyController) -> None:
+def test_a_lost_reply_runs_a_command_twice(
+    client: Any,  # noqa: ANN401 - redis-py, typed or not
+    proxy: ProxyController,
+) -> None:
     fault = proxy.fault("reset", match=b"INCR", offset=2, times=1)
     assert client.incr("n") == 2
     assert fault.happened == 1
     assert len(proxy.exchanges(b"INCR")) == 2
 
 
-def test_a_lost_request_runs_it_once(client: redis.Redis, proxy: ProxyController) -> None:
+def test_a_lost_request_runs_it_once(
+    client: Any,  # noqa: ANN401 - redis-py, typed or not
+    proxy: ProxyController,
+) -> None:
     fault = proxy.fault("reset", match=b"INCR", when="before", times=1)
     assert client.incr("n") == 1
     assert fault.happened == 1
 
 
-def test_a_server_that_is_down_and_comes_back(client: redis.Redis, proxy: ProxyController) -> None:
+def test_a_server_that_is_down_and_comes_back(
+    client: Any,  # noqa: ANN401 - redis-py, typed or not
+    proxy: ProxyController,
+) -> None:
     with proxy.down(), pytest.raises(redis.ConnectionError):
         client.ping()
     assert client.ping() is True

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from esps_portal.testing import ProxyFactory, lines
+from tests.optional import package
 
-controllers = pytest.importorskip("aiosmtpd.controller")
+controllers = package("aiosmtpd.controller")
 MESSAGE = "Subject: hi\r\n\r\nhello\r\n"
 
 
@@ -59,7 +60,7 @@ def test_the_reply_to_data_is_lost(
 def test_a_greeting_that_never_comes(esps_proxy: ProxyFactory, smtp_port: int) -> None:
     proxy = esps_proxy(f"tcp://127.0.0.1:{smtp_port}")
     proxy.fault("stall", reply=0)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(smtplib.SMTPServerDisconnected, match="timed out"):
         smtplib.SMTP(proxy.host, proxy.port, timeout=0.3)
 
 
@@ -68,6 +69,5 @@ def test_a_reply_without_its_terminator(esps_proxy: ProxyFactory, smtp_port: int
     proxy.fault("no-terminator", match=re.compile(rb"(?i)^noop$"))
     with smtplib.SMTP(proxy.host, proxy.port, timeout=0.5) as client:
         client.ehlo()
-        with pytest.raises((TimeoutError, smtplib.SMTPServerDisconnected)):
+        with pytest.raises(smtplib.SMTPServerDisconnected, match="timed out"):
             client.noop()
-        client.close()

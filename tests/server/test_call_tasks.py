@@ -14,12 +14,11 @@ from esps_portal import CallContext, Limits, Portal
 from esps_portal.protocol.messages import Request
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import RunningCall
-from esps_portal.server.answerer import ConnectionCaller
-from esps_portal.server.call_tasks import CallTasks
+from esps_portal.server.call_tasks import CallTasks, ConnectionCaller
 from esps_portal.server.endings import EndReason
 from esps_portal.server.observer import Exchange
 from esps_portal.server.reply_writer import ReplyWriter
-from esps_portal.services.dispatch import Call
+from esps_portal.services.call import Call
 from esps_portal.testing.pipes import CAPACITY, MemoryStream, memory_pair
 
 

@@ -98,8 +98,9 @@ def test_patch_twice(portal: PortalController) -> None:
 
 
 def test_of_two_ends_the_first_wins(portal: PortalController) -> None:
+    """The first in the stream, whichever was placed first."""
+    second = portal.fault("reset", offset=5).optional()
     portal.fault("close", offset=3)
-    second = portal.fault("reset").optional()
     with connected(portal) as client:
         client.send(b"a CALL echo xyz\n")
         assert client.rest() == b"a O"

@@ -13,7 +13,7 @@ import trio.testing
 from esps_portal import Limits, Portal
 from esps_portal.product import PRODUCT
 from esps_portal.services.builtin_portal import builtin_portal
-from esps_portal.services.service import CallContext
+from esps_portal.services.call import CallContext
 from esps_portal.testing import open_memory_portal
 from esps_portal.testing.pipes import CAPACITY, Pipe
 from tests.portals import running

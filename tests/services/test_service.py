@@ -7,7 +7,8 @@ from functools import partial
 
 import pytest
 
-from esps_portal.services.service import CallContext, Service
+from esps_portal.services.call import CallContext
+from esps_portal.services.service import Service
 
 
 def plain(first: bytes, second: bytes = b"") -> bytes:

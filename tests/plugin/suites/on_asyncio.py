@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from esps_portal.testing import PortalController
+from esps_portal.testing import PortalController, ProxyFactory
 
 pytestmark = pytest.mark.asyncio
 
@@ -53,3 +53,20 @@ async def test_a_fault(esps_portal: PortalController) -> None:
         await ask(esps_portal, "a CALL echo hi")
     with esps_portal.down(), pytest.raises(ConnectionRefusedError):
         await ask(esps_portal, "a CALL echo hi")
+
+
+async def test_a_proxy_in_front_of_a_server_of_this_loop(esps_proxy: ProxyFactory) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readline())
+        writer.close()
+
+    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+        proxy = esps_proxy(f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        fault = proxy.fault("latency", seconds=0.01)
+        reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
+        writer.write(b"GET n\n")
+        (exchange,) = await proxy.wait_for_async("GET", timeout=30)
+        assert exchange.request == b"GET n\n"
+        await fault.wait_for_async(timeout=30)
+        assert await reader.read() == b"GET n\n"
+        writer.close()

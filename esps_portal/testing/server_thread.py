@@ -1,4 +1,4 @@
-"""A portal in a thread of its own, as `PortalController` reaches it, and as tests borrow it."""
+"""A portal or a proxy in a thread of its own, as its controller reaches it, and tests borrow it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from typing import TypeVar
 
 import trio
 
-from esps_portal.mock.scripted import ScriptedPortal
-from esps_portal.net.bind import CannotBindError
 from esps_portal.net.quiet import become_quiet
-from esps_portal.server.serving import Listeners, ServerConfig, serve
 from esps_portal.testing.loop_thread import LoopThread
 from esps_portal.testing.portal_loop import PortalEndedError
+from esps_portal.testing.served import PortListeners, Served
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -22,41 +20,40 @@ __tracebackhide__ = hides_frame
 _Result = TypeVar("_Result")
 
 
-class PortalThread:
-    """The portal's loop (`PortalLoop`), in a `LoopThread`.
+class ServerThread:
+    """The loop of a portal or a proxy (`PortalLoop`), in a `LoopThread`.
 
     A portal that serves many tests is lent to each in turn: `acquire` and `release`. Between two
     tests nobody can use it, so that a test's helper that runs on is found.
 
     Args:
+        served: what the thread serves.
         keep_idle: let idle connections survive a reset.
 
     Attributes:
         connections_reset: how many connections all resets have ended.
     """
 
-    def __init__(
-        self, portal: ScriptedPortal, config: ServerConfig, *, keep_idle: bool = False
-    ) -> None:
-        self._portal = portal
-        self._config = config
+    def __init__(self, served: Served, *, keep_idle: bool = False) -> None:
+        self._served = served
         self._keep_idle = keep_idle
-        self._thread = LoopThread(self._serve, self._end, self._give_up)
-        self._ready: Future[Listeners] = Future()
+        self._thread = LoopThread(served.name, self._serve, self._end, self._give_up)
+        self._ready: Future[PortListeners] = Future()
         self._tasks: frozenset[trio.lowlevel.Task] = frozenset()
         self._is_lent = True
         self.connections_reset: int = 0
 
-    def start(self) -> Listeners:
+    def start(self) -> PortListeners:
         """Start it. Returns once it listens.
 
         Raises:
             CannotBindError: an address cannot be bound.
+            Exception: another one of `Served.start_errors`.
         """
         self._thread.start()
         try:
             return self._ready.result()
-        except CannotBindError as error:
+        except self._served.start_errors as error:
             # A new one has no frames of the thread, which its caller need not see.
             raise copy.copy(error) from error
 
@@ -71,23 +68,23 @@ class PortalThread:
 
     async def _serve(self) -> None:
         async with trio.open_nursery() as nursery:
-            listeners: Listeners = await nursery.start(serve, self._config)
-            self._portal.script.journal.start = trio.current_time()
+            listeners: PortListeners = await nursery.start(self._served.serve)
+            self._served.start_clock(trio.current_time())
             self._tasks = nursery.child_tasks
             self._ready.set_result(listeners)
 
     def _end(self, death: BaseException | None) -> None:
         if death is not None and not self._ready.done():
             self._ready.set_exception(death)
-        self._portal.script.end()
+        self._served.end()
 
     def _give_up(self) -> None:
         """Free the ports of a loop that is stuck, for another portal."""
         self._listeners.ports.sever()
-        self._portal.script.end()
+        self._served.end()
 
     @property
-    def _listeners(self) -> Listeners:
+    def _listeners(self) -> PortListeners:
         return self._ready.result(0)
 
     # -- running functions in the loop
@@ -112,10 +109,13 @@ class PortalThread:
         self._check_lent()
 
         async def run() -> _Result:
-            await become_quiet()
+            await self._become_quiet()
             return function()
 
         return self._thread.run_async(run)
+
+    async def _become_quiet(self) -> None:
+        await become_quiet(lambda: self._served.is_busy)
 
     # -- outages and resets
 
@@ -130,12 +130,13 @@ class PortalThread:
     def reset(self) -> None:
         """Forget everything, and end old connections; see `PortControl.reset`."""
         if self._thread.is_current:
-            raise RuntimeError("only the test can reset a portal, not what the portal calls")
+            name = self._served.name
+            raise RuntimeError(f"only the test can reset a {name}, not what the {name} calls")
         self._check_lent()
 
         async def reset() -> None:
             if self._keep_idle:
-                await become_quiet()  # only then is it known which connections are idle
+                await self._become_quiet()  # only then is it known which connections are idle
             await self._reset(keep_idle=self._keep_idle)
 
         self._thread.run_async(reset)
@@ -146,8 +147,8 @@ class PortalThread:
         self.connections_reset += await ports.reset(keep_idle=keep_idle)
         if self._is_dying:
             await trio.sleep_forever()  # until the loop has ended, which the caller then learns
-        self._portal.reset()
-        self._portal.script.journal.start = trio.current_time()
+        self._served.clear()
+        self._served.start_clock(trio.current_time())
         if keep_idle:
             ports.renumber()
 
@@ -172,11 +173,10 @@ class PortalThread:
         """
 
         async def acquire() -> _Result:
-            journal = self._portal.script.journal
-            if self._keep_idle or journal.has_news:
-                await become_quiet()
+            if self._keep_idle or self._served.has_news:
+                await self._become_quiet()
             result = function()
-            if journal.has_news:
+            if self._served.has_news:
                 # A client that has connected meanwhile, and waits, is this test's.
                 await self._reset(keep_idle=True)
             return result
@@ -190,7 +190,7 @@ class PortalThread:
         self._check_lent()
 
         async def release() -> _Result:
-            await become_quiet()
+            await self._become_quiet()
             result = review()
             await self._reset(keep_idle=self._keep_idle)
             return result
@@ -201,4 +201,5 @@ class PortalThread:
 
     def _check_lent(self) -> None:
         if not self._is_lent and self.is_running and not self._thread.is_current:
-            raise PortalEndedError("the portal was used between two tests: no test has it now")
+            name = self._served.name
+            raise PortalEndedError(f"the {name} was used between two tests: no test has it now")

@@ -1,0 +1,165 @@
+"""The calls over UDP of one socket: who sends one, how they run as tasks, and their end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import attrs
+import trio
+
+from esps_portal.journal.records import ABORTED
+from esps_portal.net.datagram_socket import Sender
+from esps_portal.protocol.datagram_server import DatagramServer, RememberedCall
+from esps_portal.protocol.errors import ReplyError
+from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.messages import Reply, Request, error_reply
+from esps_portal.server.observer import Exchange
+from esps_portal.services.call import Call, Caller
+
+
+@attrs.define(weakref_slot=False)  # one is made for each request
+class DatagramCaller(Caller):
+    """The sender of one request.
+
+    Attributes:
+        datagram: the request as it came.
+        remembered: what `reserve` began, if it was asked.
+        exchange: what is noted of the request; `None`: nothing yet.
+    """
+
+    transport: ClassVar[str] = "udp"
+
+    request: Request
+    datagram: bytes
+    sender: Sender
+    protocol: DatagramServer
+    remembered: RememberedCall | None = None
+    exchange: Exchange | None = None
+
+    @property
+    def remote(self) -> tuple[str, int]:
+        """The client's address and port."""
+        return self.sender.remote
+
+    @property
+    def line(self) -> bytes:
+        """The request without its LF."""
+        return self.datagram[:-1]
+
+    def reserve(self, *, idempotent: bool, is_async: bool) -> bool:
+        """Begin to remember the call, if there is room for it."""
+        self.remembered = self.protocol.begin(
+            self.request,
+            self.sender.address,
+            len(self.datagram),
+            keep_reply=not idempotent,
+            is_async=is_async,
+        )
+        return self.remembered is not None
+
+
+class DatagramCalls:
+    """Runs calls as tasks; a cancelled one counts until its task has ended.
+
+    Args:
+        deliver: sends a reply, if the rules allow one, at a time on trio's clock.
+    """
+
+    def __init__(
+        self,
+        protocol: DatagramServer,
+        limits: Limits,
+        deliver: Callable[[bytes | None, DatagramCaller, float], None],
+    ) -> None:
+        self._protocol = protocol
+        self._limits = limits
+        self._deliver = deliver
+        self._running: set[trio.CancelScope] = set()
+        # Those of them that end without an answer.
+        self._aborted: set[trio.CancelScope] = set()
+        self._one_ended = trio.lowlevel.ParkingLot()
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def begin(self, call: Call, caller: DatagramCaller, nursery: trio.Nursery) -> None:
+        """Start the task of a call."""
+        scope = trio.CancelScope()
+        self._running.add(scope)
+        nursery.start_soon(self._run, call, caller, scope)
+
+    async def end(self) -> None:
+        """Return when all have ended; what does not end within the drain is refused."""
+        with trio.move_on_after(self._limits.drain):
+            await self._until_ended(self._running)
+        for scope in self._running:
+            scope.cancel()
+        await self._until_ended(self._running)
+
+    async def abort(self) -> None:
+        """Cancel every call without an answer; return when all have ended."""
+        # Not those that come meanwhile, of which there may be no end.
+        aborted = set(self._running)
+        self._aborted |= aborted
+        for scope in aborted:
+            scope.cancel()
+        await self._until_ended(aborted)
+
+    async def _until_ended(self, calls: set[trio.CancelScope]) -> None:
+        while not calls.isdisjoint(self._running):
+            await self._one_ended.park()
+
+    async def _run(self, call: Call, caller: DatagramCaller, scope: trio.CancelScope) -> None:
+        remembered = caller.remembered
+        assert remembered is not None  # noqa: S101 - `reserve` is asked before any task is made
+        scope.deadline = trio.current_time() + self._limits.window
+        try:
+            replies = await self._replies(call, scope)
+            now = trio.current_time()
+            reply = self._protocol.finish(remembered, replies, now)
+            if scope not in self._aborted:
+                self._deliver(reply, caller, now)
+        except trio.Cancelled:
+            # The socket was closed. The rules outlive that: the request may come again.
+            self._protocol.finish(
+                remembered, [error_reply(call.tag, "closing")], trio.current_time()
+            )
+            raise
+        finally:
+            if caller.exchange is not None:
+                caller.exchange.end(ABORTED)  # where nothing was sent that said otherwise
+            self._running.discard(scope)
+            self._aborted.discard(scope)
+            self._one_ended.unpark_all()
+
+    async def _replies(self, call: Call, scope: trio.CancelScope) -> list[Reply]:
+        """Run a call; return the lines of its reply, or what it is cut short with."""
+        replies: list[Reply] = []
+        room = self._limits.max_datagram
+        # No length of the request makes room for it.
+        too_large = ReplyError("too-large", "0", "use-tcp")
+
+        async def collect(reply: Reply) -> None:
+            nonlocal room
+            replies.append(reply)
+            room -= len(reply.encode())
+            if room < 0:
+                # It can never be sent: a small datagram must not cause much work.
+                raise too_large
+            await trio.lowlevel.checkpoint()
+
+        call.send = collect
+        with scope:
+            replies.append(await call.run())
+        if scope.cancelled_caught:
+            replies.append(self._cut_short(call.tag))
+        if room < 0:
+            # Whatever the service has made of it.
+            return [error_reply(call.tag, too_large.code, *too_large.arguments)]
+        return replies
+
+    def _cut_short(self, tag: bytes) -> Reply:
+        if self._protocol.closing:
+            return error_reply(tag, "closing")
+        return error_reply(tag, "failed", "it ran for longer than a client waits")

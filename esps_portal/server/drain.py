@@ -1,0 +1,92 @@
+"""The drain of a connection: running calls get time to end, and what comes is still read."""
+
+from __future__ import annotations
+
+import trio
+
+from esps_portal.net.streams import Stream
+from esps_portal.protocol.server_connection import ServerConnection
+from esps_portal.protocol.states import State
+from esps_portal.server.answerer import Answerer
+from esps_portal.server.call_tasks import CallTasks
+from esps_portal.server.endings import EndReason
+from esps_portal.server.reply_writer import ReplyWriter
+
+# Share of the drain after which faults complete at once what is partly sent: its call then ends
+# before the drain does, and no call is refused that has been answered.
+_HURRY_AFTER = 0.5
+
+
+class Drain:
+    """Ends the running calls of one connection; those that take too long are refused.
+
+    Args:
+        seconds: what all calls together get.
+    """
+
+    __slots__ = ("_answerer", "_calls", "_protocol", "_replies", "_scope", "_seconds", "_stream")
+
+    def __init__(  # noqa: PLR0913 - what it brings to an end
+        self,
+        stream: Stream,
+        protocol: ServerConnection,
+        replies: ReplyWriter,
+        *,
+        calls: CallTasks,
+        answerer: Answerer,
+        seconds: float,
+    ) -> None:
+        self._stream = stream
+        self._protocol = protocol
+        self._replies = replies
+        self._calls = calls
+        self._answerer = answerer
+        self._seconds = seconds
+        self._scope = trio.CancelScope()
+
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Drain, unless it was cancelled; then answer what still waits.
+
+        Args:
+            nursery: of the connection, for what may outlive the drain.
+
+        Raises:
+            trio.BrokenResourceError: the client has reset the connection.
+        """
+        with self._scope:
+            await self._let_calls_end(nursery)
+            self._answerer.end_drain()
+
+    def cancel(self) -> None:
+        """End it at once: no line is added any more."""
+        self._scope.cancel()
+
+    async def _let_calls_end(self, nursery: trio.Nursery) -> None:
+        """Let running calls end, within the limit; go on reading, so that none is blocked."""
+        nursery.start_soon(self._replies.hurry_after, self._seconds * _HURRY_AFTER)
+        await self._replies.writer.flush()
+        if self._protocol.running or self._answerer.is_cancelling:
+            with trio.move_on_after(self._seconds):
+                async with trio.open_nursery() as reading:
+                    reading.start_soon(self._read_on)
+                    await self._calls.until_all_ended()
+                    await self._answerer.await_cancelled()
+                    reading.cancel_scope.cancel()
+
+    async def _read_on(self) -> None:
+        """Read during the drain: after QUIT to discard, after BYE to refuse."""
+        protocol = self._protocol
+        try:
+            # What came after a CANCEL is answered after it.
+            await self._answerer.await_cancelled()
+            await self._answerer.answer_lines(trio.current_time())
+            while data := await self._stream.receive():
+                if protocol.receive(data):
+                    await self._answerer.answer_lines(trio.current_time())
+                if protocol.state is State.ENDED:
+                    break
+            protocol.end_of_input()
+            if protocol.state is State.ENDED:
+                self._calls.cancel_all()  # nothing of theirs would be sent
+        except trio.BrokenResourceError:
+            self._replies.end_for(EndReason.BROKEN)

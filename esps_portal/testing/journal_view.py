@@ -1,0 +1,52 @@
+"""What a test sees of a journal that is written in another thread, or in this one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import attrs
+
+from esps_portal.journal.journal import Journal, Sink
+from esps_portal.journal.records import Entry, RecordedConnection
+from esps_portal.journal.transcript import transcript
+from esps_portal.mock.verification import MAX_LINES
+from esps_portal.testing.portal_loop import FunctionRunner, PortalEndedError
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+
+@attrs.frozen
+class JournalView:
+    """A journal, read in the loop that writes it."""
+
+    _loop: FunctionRunner
+    _journal: Journal
+
+    def connections(self) -> list[RecordedConnection]:
+        """Return the TCP connections, in order."""
+        return self._loop.run(lambda: list(self._journal.connections))
+
+    def entries(self) -> list[Entry]:
+        """Return everything that happened, in order."""
+        return self._loop.run(self._journal.entries)
+
+    def transcript(self, max_lines: int = sys.maxsize) -> str:
+        """Return everything that happened as text; lines in the middle may be left out."""
+        return self._loop.run(lambda: transcript(self._journal, max_lines))
+
+    def short_transcript(self) -> str:
+        """Return it as an error shows it."""
+        return self.transcript(MAX_LINES)
+
+    @contextmanager
+    def notifying(self, sink: Sink) -> Iterator[None]:
+        """Call a sink with each entry, until the ``with`` block ends."""
+        self._loop.run(lambda: self._journal.sinks.append(sink))
+        try:
+            yield
+        finally:
+            with suppress(PortalEndedError):
+                self._loop.run(lambda: self._journal.remove_sink(sink))

@@ -1,0 +1,121 @@
+"""The options of a proxy for tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, Unpack
+
+from esps_portal.faults.fault_types import UDP
+from esps_portal.framings.custom import checked_framing
+from esps_portal.framings.framing import Framing, FramingError
+from esps_portal.framings.transport_ends import Datagrams
+from esps_portal.protocol.limits import Limits
+from esps_portal.proxy.serving import ProxyConfig
+from esps_portal.proxy.state import ProxyState
+from esps_portal.proxy.upstream import Upstream
+from esps_portal.testing.options import check_types
+from esps_portal.tracebacks import hides_frame
+
+if TYPE_CHECKING:
+    from esps_portal.testing.proxy_controller import ProxyController
+
+__tracebackhide__ = hides_frame
+
+_TYPES = {
+    "framing": (object, ""),
+    "reply_framing": (object, ""),
+    "host": (str, "a name or an address"),
+    "port": (int, "a number from 0 to 65535"),
+    "limits": (Limits, "esps_portal.Limits"),
+    "unreachable": (str, "'error' or 'ok'"),
+}
+_UNREACHABLE = ("error", "ok")
+
+
+class ProxyOptions(TypedDict, total=False):
+    """Options of a proxy for tests; each has a default."""
+
+    #: How a stream is cut into frames, such as ``lines()``. By default it is not: units are then
+    #: exchanges, which begin where the client speaks after the server.
+    framing: Framing | None
+    #: That of replies; by default the same as ``framing``.
+    reply_framing: Framing | None
+    #: A name or an address; by default 127.0.0.1. ``::1`` is IPv6.
+    host: str
+    #: By default 0, a free one.
+    port: int
+    #: Only ``max_connections``, ``window`` and ``drain`` apply; by default those of `Limits`.
+    limits: Limits | None
+    #: ``ok``: a strict test does not fail where the upstream could not be reached. By default
+    #: ``error``.
+    unreachable: Literal["error", "ok"]
+
+
+class ProxyFactory(Protocol):
+    """The type of the fixture `esps_proxy`."""
+
+    def __call__(
+        self, upstream: str, *, strict: bool | None = None, **options: Unpack[ProxyOptions]
+    ) -> ProxyController:
+        """Start a proxy in a thread of its own; it ends with the test.
+
+        Args:
+            upstream: the server behind it: ``tcp://HOST:PORT``, ``udp://HOST:PORT``,
+                ``tcp+udp://HOST:PORT``, or ``esps://HOST`` for a portal.
+            strict: overrides the marker and the configuration.
+            options: see `ProxyOptions`.
+
+        Raises:
+            UpstreamError: the upstream is not such an address.
+            OwnUpstreamError: it is the proxy itself.
+            FramingError: a framing is none, or makes no sense there.
+            CannotBindError: an address cannot be bound.
+            TypeError, ValueError: an option is unknown, or not what it must be.
+        """
+
+
+def check_proxy_options(options: ProxyOptions, also: str = "") -> None:
+    """Check the names and values of options.
+
+    Args:
+        also: a further option, for the message: the caller handles it itself.
+
+    Raises:
+        TypeError, ValueError: an option is unknown, or not what it must be.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    check_types(given, _TYPES, also)
+    if given.get("unreachable", "ok") not in _UNREACHABLE:
+        raise ValueError(f"unreachable must be 'error' or 'ok', got {given['unreachable']!r}")
+
+
+def proxy_config(upstream: str, options: ProxyOptions) -> ProxyConfig:
+    """Return how a proxy is served: on reserved ports, which may be taken out of service.
+
+    Raises:
+        UpstreamError: the upstream is not the address of one.
+        FramingError: a framing is none, or makes no sense there.
+        TypeError, ValueError: an option is unknown, or not what it must be.
+    """
+    check_proxy_options(options)
+    parsed = Upstream.parse(upstream)
+    return ProxyConfig(
+        state=ProxyState(parsed, *_framings(parsed, options)),
+        hosts=(options.get("host", "127.0.0.1"),),
+        port=options.get("port", 0),
+        reserve_port=True,
+        limits=options.get("limits") or Limits(),
+    )
+
+
+def _framings(upstream: Upstream, options: ProxyOptions) -> tuple[Framing | None, Framing | None]:
+    framing, reply_framing = options.get("framing"), options.get("reply_framing")
+    if framing is None and reply_framing is None:
+        return None, None
+    if upstream.is_esps:
+        raise FramingError(f"{upstream} has lines already: leave out framing")
+    if framing is None:
+        raise FramingError("reply_framing needs framing, that of what clients say")
+    found = checked_framing(framing), checked_framing(reply_framing or framing)
+    if upstream.transports == UDP and not all(isinstance(each, Datagrams) for each in found):
+        raise FramingError("over UDP each datagram is a frame: leave out framing")
+    return found

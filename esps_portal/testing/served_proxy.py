@@ -1,0 +1,47 @@
+"""A proxy, as a thread of a test serves it."""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from esps_portal.net.bind import CannotBindError
+from esps_portal.proxy.serving import OwnUpstreamError, ProxyConfig, serve_proxy
+from esps_portal.testing.served import PortListeners
+
+
+@attrs.frozen
+class ServedProxy:
+    """A proxy with its configuration; see `Served`."""
+
+    _config: ProxyConfig
+    name: str = "proxy"
+    start_errors: tuple[type[Exception], ...] = (CannotBindError, OwnUpstreamError)
+
+    async def serve(self, *, task_status: trio.TaskStatus[PortListeners]) -> None:
+        """Serve until it is cancelled."""
+        await serve_proxy(self._config, task_status=task_status)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it connects to the upstream: only then are the client's bytes read."""
+        return self._config.state.connecting > 0
+
+    def start_clock(self, now: float) -> None:
+        """Count the times of both journals from now."""
+        state = self._config.state
+        state.journal.start = state.exchanges.start = now
+
+    @property
+    def has_news(self) -> bool:
+        """Whether anything has happened since `clear`."""
+        state = self._config.state
+        return state.journal.has_news or state.exchanges.has_news
+
+    def clear(self) -> None:
+        """Forget what was placed and what has happened."""
+        self._config.state.clear()
+
+    def end(self) -> None:
+        """Notify those who wait that nothing more will happen."""
+        self._config.state.end()

@@ -1,0 +1,112 @@
+"""A proxy in a thread of its own, with its own ``trio.run``: for tests of every style."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Self, Unpack
+
+from esps_portal.proxy.state import ProxyState
+from esps_portal.testing.portal_loop import PortalEndedError
+from esps_portal.testing.proxy_controller import ProxyController
+from esps_portal.testing.proxy_options import ProxyOptions, proxy_config
+from esps_portal.testing.review import Review
+from esps_portal.testing.served import PortListeners, address_and_transports
+from esps_portal.testing.served_proxy import ServedProxy
+from esps_portal.testing.server_thread import ServerThread
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+
+class ThreadedProxy(ProxyController):
+    """A proxy in a thread of its own."""
+
+    def __init__(
+        self,
+        state: ProxyState,
+        thread: ServerThread,
+        listeners: PortListeners,
+        *,
+        may_be_unreachable: bool,
+    ) -> None:
+        where = address_and_transports(listeners)
+        super().__init__(state, thread, *where, may_be_unreachable=may_be_unreachable)
+        self._thread = thread
+
+    @classmethod
+    def start(cls, upstream: str, **options: Unpack[ProxyOptions]) -> Self:
+        """Start one; see `proxy_in_thread`, which also ends it."""
+        config = proxy_config(upstream, options)
+        thread = ServerThread(ServedProxy(config))
+        may_be_unreachable = options.get("unreachable") == "ok"
+        return cls(config.state, thread, thread.start(), may_be_unreachable=may_be_unreachable)
+
+    def stop(self) -> None:
+        """End it at once. Returns once nothing of it is left."""
+        self._thread.stop()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was neither stopped nor has died, and is not stuck."""
+        return self._thread.is_running
+
+    @property
+    def where(self) -> str:
+        """What it is and where, for a report."""
+        return f"proxy at {self.host} port {self.port}, upstream {self.upstream}"
+
+    def note_end_of_test(self) -> None:
+        """Pass on what clients have sent; from now on the upstream may end.
+
+        A test's server is often a fixture that is torn down before the proxy is reviewed.
+        """
+        state = self._state
+
+        def note() -> None:
+            state.is_upstream_needed = False
+
+        with suppress(PortalEndedError):  # its review says so
+            self._loop.run_when_quiet(note)
+
+    def release(self) -> Review:
+        """Do `review` and `reset` in one step. After that no test can use it.
+
+        Raises:
+            PortalEndedError: the proxy has ended, so that neither is possible.
+        """
+        review = self._thread.release(self._reviewer.now)
+        self._outages.clear()
+        return review
+
+    def __dir__(self) -> list[str]:
+        # Lending it to a test is for the plugin only.
+        public = {*dir(ProxyController), *vars(self)}
+        return [name for name in super().__dir__() if name in public]
+
+
+@contextmanager
+def proxy_in_thread(upstream: str, **options: Unpack[ProxyOptions]) -> Iterator[ThreadedProxy]:
+    """Serve a proxy for the length of a ``with`` block, whatever runs in this thread.
+
+    ``with proxy_in_thread("tcp://127.0.0.1:6379") as proxy: proxy.fault("reset", times=1)``
+    Leaving the block ends it at once: connections are reset. Nothing is judged unless the test
+    calls `verify`.
+
+    Args:
+        upstream: the server behind it: ``tcp://HOST:PORT``, ``udp://HOST:PORT``,
+            ``tcp+udp://HOST:PORT``, or ``esps://HOST`` for a portal.
+        options: see `ProxyOptions`.
+
+    Raises:
+        UpstreamError: the upstream is not such an address.
+        OwnUpstreamError: it is the proxy itself.
+        FramingError: a framing is none, or makes no sense there.
+        CannotBindError: an address cannot be bound.
+        TypeError, ValueError: an option is unknown, or not what it must be.
+    """
+    proxy = ThreadedProxy.start(upstream, **options)
+    try:
+        yield proxy
+    finally:
+        proxy.stop()

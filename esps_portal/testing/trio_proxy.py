@@ -1,0 +1,54 @@
+"""A proxy inside a test's own trio loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Unpack
+
+import trio
+
+from esps_portal.proxy.serving import ProxyListeners
+from esps_portal.testing.current_loop import CurrentLoop
+from esps_portal.testing.proxy_controller import ProxyController
+from esps_portal.testing.proxy_options import ProxyOptions, proxy_config
+from esps_portal.testing.served import address_and_transports
+from esps_portal.testing.served_proxy import ServedProxy
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+
+@asynccontextmanager
+async def open_proxy(
+    upstream: str, **options: Unpack[ProxyOptions]
+) -> AsyncIterator[ProxyController]:
+    """Serve a proxy for the length of an ``async with`` block.
+
+    ``async with open_proxy("tcp://127.0.0.1:6379") as proxy: proxy.fault("reset", times=1)``
+    Leaving the block ends it at once: connections are reset.
+
+    Args:
+        upstream: as that of `proxy_in_thread`.
+        options: see `ProxyOptions`.
+
+    Raises:
+        UpstreamError, OwnUpstreamError, FramingError, CannotBindError, TypeError, ValueError: as
+            `proxy_in_thread` does.
+    """
+    config = proxy_config(upstream, options)
+    served = ServedProxy(config)
+    async with trio.open_nursery() as nursery:
+        listeners: ProxyListeners = await nursery.start(served.serve)
+        served.start_clock(trio.current_time())
+        loop = CurrentLoop(listeners.ports, served.name)
+        try:
+            yield ProxyController(
+                config.state,
+                loop,
+                *address_and_transports(listeners),
+                may_be_unreachable=options.get("unreachable") == "ok",
+            )
+        finally:
+            loop.has_ended = True
+            nursery.cancel_scope.cancel()

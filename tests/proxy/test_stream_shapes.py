@@ -1,0 +1,133 @@
+"""Each fault of a stream that shapes it: what comes at the plain socket of the side it names.
+
+Every test runs with units that come whole, byte by byte and in random pieces.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from esps_portal.framings.delimiters import lines
+from tests.proxy.struck import UNIT, both_ways, place
+from tests.threaded_proxies import DELIVERIES, Sending, ThreadedProxy, threaded_proxy
+
+
+@both_ways
+@pytest.mark.parametrize(
+    ("kind", "options", "seen"),
+    [
+        ("patch", {"at": 6, "hex": "ff00"}, UNIT[:6] + b"\xff\x00" + UNIT[8:]),
+        ("patch", {"at": 0, "hex": "41"}, b"A" + UNIT[1:]),
+        ("patch", {"at": 17, "hex": "4142"}, UNIT[:17] + b"A"),
+        ("patch", {"at": 1, "hex": "4142", "offset": 4}, UNIT[:5] + b"AB" + UNIT[7:]),
+    ],
+)
+def test_patch(  # noqa: PLR0917 - a case
+    proxy: ThreadedProxy, send: Sending, to: str, kind: str, options: dict[str, Any], seen: bytes
+) -> None:
+    on = place(proxy, send, to, kind, **options)
+    on.send_unit()
+    assert on.named.read(len(UNIT)) == seen
+    assert on.fault.happened == 1
+
+
+@both_ways
+def test_corrupt(proxy: ThreadedProxy, send: Sending, to: str) -> None:
+    on = place(proxy, send, to, "corrupt", at=6, bytes=3, seed=2)
+    on.send_unit()
+    seen = on.named.read(len(UNIT))
+    assert (seen[:6], seen[9:]) == (UNIT[:6], UNIT[9:])
+    assert all(was != now for was, now in zip(UNIT[6:9], seen[6:9], strict=True))
+
+
+def test_corrupt_changes_to_the_same_bytes_however_they_come() -> None:
+    seen = set()
+    for delivery in DELIVERIES:
+        with threaded_proxy() as proxy:
+            on = place(proxy, Sending(proxy, delivery), "client", "corrupt", at=2, bytes=9, seed=2)
+            on.send_unit()
+            seen.add(on.named.read(len(UNIT)))
+    assert len(seen) == 1
+
+
+@both_ways
+def test_latency(proxy: ThreadedProxy, send: Sending, to: str) -> None:
+    on = place(proxy, send, to, "latency", seconds=0.1, times=1)
+    begun = time.monotonic()
+    on.send_unit()
+    assert on.named.has_nothing() or send.delivery != "whole"
+    assert on.named.read(len(UNIT)) == UNIT
+    assert 0.1 <= time.monotonic() - begun < 1
+    on.end_has_passed()
+
+
+@both_ways
+def test_bandwidth(proxy: ThreadedProxy, send: Sending, to: str) -> None:
+    rate = 200
+    on = place(proxy, send, to, "bandwidth", bytes_per_second=rate)
+    begun = time.monotonic()
+    on.send_unit()
+    assert on.named.read(len(UNIT)) == UNIT
+    took = time.monotonic() - begun
+    assert len(UNIT) / rate <= took < len(UNIT) / rate + 1
+
+
+@both_ways
+def test_slice_at_a_byte(proxy: ThreadedProxy, send: Sending, to: str) -> None:
+    on = place(proxy, send, to, "slice", at=7, pause=0.1)
+    begun = time.monotonic()
+    on.send_unit()
+    head = on.named.read(7)
+    assert on.named.has_nothing()
+    assert time.monotonic() - begun < 0.1
+    assert head + on.named.read(len(UNIT) - 7) == UNIT
+    assert time.monotonic() - begun >= 0.1
+
+
+@both_ways
+def test_slice_every(proxy: ThreadedProxy, send: Sending, to: str) -> None:
+    on = place(proxy, send, to, "slice", every=6, pause=0.05)
+    begun = time.monotonic()
+    on.send_unit()
+    seen: list[bytes] = []
+    while sum(map(len, seen)) < len(UNIT):
+        seen.append(on.named.sock.recv(100))
+    assert b"".join(seen) == UNIT
+    assert time.monotonic() - begun >= 0.1
+    if send.delivery == "whole":
+        assert seen == [UNIT[:6], UNIT[6:12], UNIT[12:]]
+
+
+@both_ways
+def test_coalesce(proxy: ThreadedProxy, send: Sending, to: str) -> None:
+    on = place(proxy, send, to, "coalesce", seconds=0.2)
+    begun = time.monotonic()
+    on.send_unit()
+    assert on.named.has_nothing()
+    assert on.named.sock.recv(100) == UNIT  # at once
+    assert 0.2 <= time.monotonic() - begun < 1
+    assert on.fault.happened == 1
+
+
+# ---- what needs a framing ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+@pytest.mark.parametrize(
+    ("kind", "options", "seen"),
+    [
+        ("no-terminator", {}, UNIT[:-2]),
+        ("slice", {"at": "before-lf", "pause": 0}, UNIT),
+        ("slice", {"at": "middle", "pause": 0}, UNIT),
+    ],
+)
+def test_with_lines(delivery: str, kind: str, options: dict[str, Any], seen: bytes) -> None:
+    with threaded_proxy(lines("\r\n")) as proxy:
+        on = place(proxy, Sending(proxy, delivery), "client", kind, times=1, **options)
+        on.send_unit()
+        on.other.send(b"next\r\n")
+        assert on.named.read(len(seen) + 6) == seen + b"next\r\n"
+        assert on.fault.happened == 1
