@@ -107,6 +107,10 @@ class ThreadedProxy:
         """Place a fault."""
         return self.run(lambda: self.state.faults.place(Fault.create(kind, **options)))
 
+    def redirect(self, upstream: tuple[str, int]) -> None:
+        """Stand in front of another server from now on."""
+        self.state.upstream = _upstream(upstream)
+
     def quiet(self) -> None:
         """Return once the proxy has dealt with all that has come."""
         trio.from_thread.run(become_quiet, trio_token=self._token)
@@ -152,13 +156,20 @@ class ThreadedProxy:
 
 @contextlib.contextmanager
 def threaded_proxy(
-    framing: Framing | None = None, reply_framing: Framing | None = None, **limits: float
+    framing: Framing | None = None,
+    reply_framing: Framing | None = None,
+    *,
+    upstream: tuple[str, int] | None = None,
+    **limits: float,
 ) -> Iterator[ThreadedProxy]:
-    """A proxy on a free port before a server that the test plays; cancelled at the end."""
+    """A proxy on a free port before a server that the test plays; cancelled at the end.
+
+    Args:
+        upstream: another server, which the test does not play.
+    """
     with contextlib.ExitStack() as stack:
         listener, datagrams = _listen(stack)
-        upstream = Upstream.parse(f"tcp+udp://127.0.0.1:{listener.getsockname()[1]}")
-        state = ProxyState(upstream, framing, reply_framing)
+        state = ProxyState(_upstream(upstream or listener.getsockname()), framing, reply_framing)
         config = ProxyConfig(state=state, port=0, limits=Limits(**limits))  # type: ignore[arg-type]
         started: queue.Queue[tuple[ProxyListeners, trio.lowlevel.TrioToken]] = queue.Queue()
         scope = trio.CancelScope()
@@ -179,6 +190,10 @@ def threaded_proxy(
             trio.from_thread.run_sync(scope.cancel, trio_token=token)
             thread.join(PATIENCE)
             assert not thread.is_alive()
+
+
+def _upstream(address: tuple[str, int]) -> Upstream:
+    return Upstream("tcp+udp", *address)
 
 
 def _listen(stack: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:

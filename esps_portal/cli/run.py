@@ -83,6 +83,7 @@ def run_command(command: tuple[str, ...], *, script: ScriptOptions, strict: bool
       reset     remove stubs, faults and calls; close old connections
       scenario  {"stubs": [...], "faults": [...]}; without: the current one
       down      {"down": true}: refuse connects; {"down": false}: serve again
+                {"down": true, "how": "silent"}: let them time out
 
     A scenario file has the same keys, in TOML; most may be left out:
 

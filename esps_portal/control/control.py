@@ -26,6 +26,7 @@ from esps_portal.journal.values import (
     read_name,
     read_positive_integer,
     read_seconds,
+    wrong_value,
 )
 from esps_portal.journal.waiters import Waiter, Waiters
 from esps_portal.mock.never_struck import why_never_struck
@@ -36,7 +37,7 @@ from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.mock.verification import find_problems
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.net.bind import bind
-from esps_portal.net.port_control import PortControl
+from esps_portal.net.port_control import OutageKind, PortControl
 from esps_portal.net.quiet import become_quiet
 from esps_portal.net.streams import Stream
 from esps_portal.product import PRODUCT
@@ -88,7 +89,7 @@ class Control:
             ("verify", self.verify, "[JSON]", "tell what a strict test fails for"),
             ("reset", self.reset, "[JSON]", "forget stubs, faults and calls; end old connections"),
             ("scenario", self.scenario, "[JSON]", "add a scenario, or tell what is placed"),
-            ("down", self.down, "JSON", "take the ports out of service or back: {down: true}"),
+            ("down", self.down, "JSON", "take the ports out of service or back: {down, how}"),
         ]
         services = [
             Service.declare(function, name=name, usage=usage, summary=summary)
@@ -206,15 +207,27 @@ class Control:
     async def down(self, plain: bytes) -> None:
         """Take the data port out of service, or back."""
         with _Refusing():
-            down = ValueTable.of(read_json(plain), "", ("down",)).required("down", read_bool)
+            table = ValueTable.of(read_json(plain), "", ("down", "how"))
+            down = table.required("down", read_bool)
+            how = table.get("how", _read_outage, None)
+            if how is not None and not down:
+                raise table.error("how", "down: false takes no other key")
         if down:
-            self.ports.down()
+            self.ports.down(how or "refuse")
         else:
             self.ports.up()
 
     async def _tell_calls(self, service: str | None, call: CallContext) -> None:
         for recorded in self.portal.script.journal.calls_of(service):
             await _tell(call, call_to_values(recorded))
+
+
+def _read_outage(value: object, path: str) -> OutageKind:
+    if value == "refuse":
+        return "refuse"
+    if value == "silent":
+        return "silent"
+    raise wrong_value(path, "'refuse' or 'silent'", value)
 
 
 async def _happens(

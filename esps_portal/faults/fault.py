@@ -305,11 +305,17 @@ class Fault:
         number = self._request_number(target)
         if self.request is not None and number not in self.request:
             return MissReason.REQUEST
-        if target.stage is not Stage.REQUEST:
-            self.replies_matched += 1
-            if self.reply is not None and self.replies_matched not in self.reply:
-                return MissReason.REPLY
-        return None
+        if target.stage is Stage.REQUEST or self.reply_match is not None or self.selects_reply():
+            return None
+        return MissReason.REPLY
+
+    def selects_reply(self) -> bool:
+        """Count one reply; return whether its number is selected.
+
+        One with ``reply_match`` is asked once that is found: only replies that match count.
+        """
+        self.replies_matched += 1
+        return self.reply is None or self.replies_matched in self.reply
 
     def _mismatch_of_content(self, target: FaultTarget) -> MissReason | None:
         """Return which selector does not match, but for numbers of requests and replies."""

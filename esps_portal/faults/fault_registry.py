@@ -111,7 +111,9 @@ class FaultRegistry:
         parts: list[PlanPart] = []
         ends_at_once = False
         for fault in selecting:
-            part = None if ends_at_once and fault.type.ends else part_of(fault)
+            part = (
+                None if ends_at_once and fault.type.ends else part_of(fault, number=target.number)
+            )
             if part is not None:
                 parts.append(part)
                 ends_at_once = ends_at_once or part.ends_at_once

@@ -9,12 +9,12 @@ one does: the one whose place comes first, and of several at one place the one p
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
 import attrs
 
-from esps_portal.faults.actions import Action, End, OtherWay, Pause, Send, merge_sends
+from esps_portal.faults.actions import Action, End, Hold, OtherWay, Pause, Send, merge_sends
 from esps_portal.faults.datagram_plan import DatagramPlan, apply_fault
 from esps_portal.faults.effects import Effect, Piece, bytes_before_end, effect_of
 from esps_portal.faults.fault import Fault
@@ -327,10 +327,10 @@ class FaultPlan:
     def _through(self, part: PlanPart, actions: Iterable[Action], piece: Piece) -> list[Action]:
         """Let one part act on what the parts before it have left."""
         left = list(actions)
-        sends = [action for action in left if isinstance(action, Send)]
+        with_bytes = [action for action in left if isinstance(action, Send | Hold)]
         result: list[Action] = []
         for action in left:
-            if not isinstance(action, Send):
+            if not isinstance(action, Send | Hold):
                 result.append(action)
                 if _ends(action):
                     break
@@ -339,7 +339,7 @@ class FaultPlan:
                 result += part.feed(Piece(action.data), self._note_strike)
                 continue
             # Of a frame that an earlier part has cut only the last piece ends it.
-            is_last, is_whole = action is sends[-1], len(sends) == 1
+            is_last, is_whole = action is with_bytes[-1], len(with_bytes) == 1
             cut = Piece(
                 action.data,
                 is_frame=piece.is_frame and is_whole,
@@ -347,7 +347,8 @@ class FaultPlan:
                 ends_unit=piece.ends_unit and is_last,
                 terminator=piece.terminator if is_last else 0,
             )
-            result += part.feed(cut, self._note_strike)
+            found = part.feed(cut, self._note_strike)
+            result += _held_as(action, found) if isinstance(action, Hold) else found
         return result
 
     def _note_strike(self, part: PlanPart) -> None:
@@ -358,18 +359,32 @@ class FaultPlan:
             self._record.fault = "; ".join(dict.fromkeys(names))
 
 
+def _held_as(hold: Hold, actions: Iterable[Action]) -> Iterator[Action]:
+    """Hold back what a later part has made of bytes that an earlier one holds back."""
+    merged = merge_sends(list(actions))
+    last = next((action for action in reversed(merged) if isinstance(action, Send)), None)
+    for action in merged:
+        if isinstance(action, Send):
+            yield attrs.evolve(hold, data=action.data, final=hold.final and action is last)
+        else:
+            yield action
+
+
 def _ends(action: Action) -> bool:
     """Whether nothing more of the unit passes."""
     return isinstance(action, OtherWay) or (isinstance(action, End) and action.how != "deaf")
 
 
-def part_of(fault: Fault, gate: Gate | None = None) -> PlanPart | None:
+def part_of(fault: Fault, gate: Gate | None = None, *, number: int = 1) -> PlanPart | None:
     """Return a fault at work on a target that it has selected, if it can claim it.
 
     One that may begin to act later, at an offset or where something is found, claims it then.
+
+    Args:
+        number: of the exchange; what the server says first, exchange 0, is not counted.
     """
     if gate is None and fault.reply_match is not None:
-        gate = Gate(fault.reply_match)
+        gate = Gate(fault.reply_match, fault.selects_reply if number else lambda: True)
     claims = gate is None and not fault.offset
     if claims and not fault.claim():
         return None

@@ -12,11 +12,15 @@ import logging
 import socket
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Any, Protocol
 
 import attrs
 import trio
 
+from esps_portal.net.bind import BACKLOG
+from esps_portal.net.fork import closed_in_child, making
+from esps_portal.net.silence import Silence
 from esps_portal.net.streams import SocketStream, Stream
 
 _log = logging.getLogger("esps_portal")
@@ -84,7 +88,12 @@ class ConnectionServer:
     Args:
         handler: makes what serves a connection, of its stream and the peer's address.
         nursery: where connections are served.
-        stream: makes a stream of an accepted socket.
+        stream: makes a stream of an accepted socket, which shares ``silence``; a `SocketStream` by
+            default.
+        silence: as long as it is on nothing is accepted, and no deadline passes.
+
+    Attributes:
+        connections: in the order in which they were accepted.
     """
 
     def __init__(
@@ -93,17 +102,18 @@ class ConnectionServer:
         policy: AcceptPolicy,
         nursery: trio.Nursery,
         *,
-        stream: Callable[[socket.socket], Stream] = SocketStream,
+        stream: Callable[[socket.socket], Stream] | None = None,
+        silence: Silence | None = None,
     ) -> None:
         self._handler = handler
         self._policy = policy
         self._nursery = nursery
-        self._stream = stream
         self._refusing = 0
         self._closing = False
         self._exhausted = False
         self._one_ended: trio.Event | None = None
-        #: In the order in which they were accepted.
+        self.silence: Silence = silence or Silence()
+        self._stream = stream or partial(SocketStream, silence=self.silence)
         self.connections: dict[ConnectionHandler, None] = {}
         #: Called after a connection was added to them.
         self.on_open: Callable[[], None] = lambda: None
@@ -119,6 +129,7 @@ class ConnectionServer:
 
     async def accept(self, listener: socket.socket) -> None:
         """Accept from one listening socket until cancelled, or until it is closed."""
+        closed_in_child(listener)
         self.listeners[listener] = None
         self.on_listen()
         with listener, contextlib.suppress(trio.ClosedResourceError):
@@ -126,7 +137,10 @@ class ConnectionServer:
                 # It may have been closed while nothing waited on it.
                 while listener.fileno() >= 0:
                     await trio.lowlevel.wait_readable(listener)
-                    await self._accept_waiting(listener)
+                    if self.silence.is_on:
+                        await self.silence.until_over()
+                    else:
+                        await self._accept_waiting(listener)
             finally:
                 self.listeners.pop(listener, None)
                 if listener.fileno() >= 0:
@@ -135,7 +149,7 @@ class ConnectionServer:
     async def _accept_waiting(self, listener: socket.socket) -> None:
         for _ in range(_MAX_ACCEPTS):
             try:
-                connected, address = listener.accept()
+                self._accept_one(listener)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -145,12 +159,29 @@ class ConnectionServer:
                         _log.warning("cannot accept connections: %s", error.strerror)
                     self._exhausted = True
                     await trio.sleep(_RETRY_AFTER)
+                    return
                 continue
             self._exhausted = False
-            if self.is_full:
-                self._refuse_soon(connected)
-            else:
-                self._nursery.start_soon(self._serve, connected, address)
+
+    def accept_waiting(self, listener: socket.socket) -> None:
+        """Accept what waits now, as far as there are resources for it."""
+        for _ in range(BACKLOG):
+            try:
+                self._accept_one(listener)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _OUT_OF_RESOURCES:
+                    return
+
+    def _accept_one(self, listener: socket.socket) -> None:
+        with making:
+            connected, address = listener.accept()
+            closed_in_child(connected)
+        if self.is_full:
+            self._refuse_soon(connected)
+        else:
+            self._nursery.start_soon(self._serve, connected, address)
 
     async def _serve(self, connected: socket.socket, address: tuple[str, int]) -> None:
         try:
@@ -180,7 +211,7 @@ class ConnectionServer:
 
     def _refuse_soon(self, connected: socket.socket) -> None:
         try:
-            stream = SocketStream(connected)
+            stream = SocketStream(connected, self.silence)
         except OSError:
             connected.close()
             return
@@ -203,6 +234,7 @@ class ConnectionServer:
     async def refuse(self, stream: Stream) -> None:
         """Send the refusal, and end gracefully."""
         try:
+            await self.silence.until_over()
             stream.send_now(self._policy.refusal)
             stream.send_eof()
             with trio.move_on_after(self._policy.linger):
@@ -218,15 +250,20 @@ class ConnectionServer:
 
         A deadline that is not yet known is at least `AcceptPolicy.watch` away, so to sleep no
         longer misses none; and no connection needs a timer of its own.
+
+        In a silence nobody could have met a deadline: each is then at least that far from its end.
         """
         while True:
+            await self.silence.until_over()
+            earliest = self.silence.ended + self._policy.watch
             now = trio.current_time()
             wake = now + self._policy.watch
             for connection in list(self.connections):
-                if connection.deadline <= now:
+                deadline = max(connection.deadline, earliest)
+                if deadline <= now:
                     connection.expire()
                 else:
-                    wake = min(wake, connection.deadline)
+                    wake = min(wake, deadline)
             # A deadline of 0 s must not spin.
             await trio.sleep_until(max(wake, now + 0.001))
 
@@ -246,10 +283,11 @@ class ConnectionServer:
         await self._until_ended(aborted)
         return len(aborted)
 
-    def abort_soon(self) -> None:
-        """Reset every connection."""
+    def abort_soon(self, *, keep_idle: bool = False) -> None:
+        """Reset every connection, or every one that is not idle."""
         for connection in self.connections:
-            connection.abort()
+            if not (keep_idle and connection.is_idle):
+                connection.abort()
 
     async def _until_ended(self, connections: AbstractSet[ConnectionHandler]) -> None:
         while not connections.isdisjoint(self.connections):

@@ -16,6 +16,9 @@ __tracebackhide__ = hides_frame
 # With port 0 the kernel picks the first; that the others are free is likely, not certain.
 _TRIES = 128
 
+#: The longest accept queue; the kernel shortens it to its own limit (listen(2)).
+BACKLOG = 65535
+
 #: What stands for all addresses of a family.
 WILDCARDS = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - named, not chosen
 
@@ -178,8 +181,7 @@ def _bind_all(  # noqa: PLR0913 - what `bind` was told
             port = port or sockets.udp[0].getsockname()[1]
     for sock in sockets.tcp:
         with _translated(sock.getsockname()[0], port, "tcp"):
-            # The longest queue; the kernel shortens it to its own limit (listen(2)).
-            sock.listen(65535)
+            sock.listen(BACKLOG)
 
 
 def bound(family: int, kind: int, host: str, port: int, *, share: bool = False) -> socket.socket:

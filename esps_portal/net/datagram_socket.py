@@ -15,6 +15,9 @@ from typing import Any
 import attrs
 import trio
 
+from esps_portal.net.fork import closed_in_child
+from esps_portal.net.silence import NEVER_SILENT, Silence
+
 # Read in a row, before other tasks get a turn.
 _MAX_READS = 64
 _MAX_DATAGRAM = 65535
@@ -50,10 +53,15 @@ Handler = Callable[[bytes, Sender, float], None]
 
 
 class DatagramSocket:
-    """A UDP socket that it owns. `run` is its whole life."""
+    """A UDP socket that it owns. `run` is its whole life.
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
+    Args:
+        silence: as long as it is on, what comes and what is sent vanishes; by default it never is.
+    """
+
+    def __init__(self, sock: socket.socket, silence: Silence = NEVER_SILENT) -> None:
+        self._socket = closed_in_child(sock)
+        self._silence = silence
         self._wildcard = sock.getsockname()[0] in _WILDCARDS
         if self._wildcard:
             _ask_for_destination(sock)
@@ -84,6 +92,8 @@ class DatagramSocket:
 
     def send(self, datagram: bytes, to: Sender) -> None:
         """Send a datagram to who has sent one; it may be lost on the way."""
+        if self._silence.is_on:
+            return
         try:
             if to.ancillary:
                 self._socket.sendmsg([datagram], to.ancillary, 0, to.address)
@@ -94,6 +104,8 @@ class DatagramSocket:
 
     def send_from_other_port(self, datagram: bytes, to: Sender) -> None:
         """Send from the same address and another port."""
+        if self._silence.is_on:
+            return
         with (
             contextlib.suppress(OSError),
             socket.socket(self._socket.family, socket.SOCK_DGRAM) as sock,
@@ -118,6 +130,8 @@ class DatagramSocket:
                 return
             except OSError:
                 continue  # an ICMP error about a reply: not about what waits
+            if self._silence.is_on:
+                continue
             sender = new(Sender)
             sender.address = address
             sender.ancillary = ancillary

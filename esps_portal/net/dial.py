@@ -8,6 +8,8 @@ from typing import Any
 
 import trio
 
+from esps_portal.net.fork import closed_in_child, making
+
 # Seconds: more than one SYN gets (RFC 6298 section 2: it is sent again after 1, 3 and 7 s).
 _TIMEOUT = 10.0
 
@@ -41,12 +43,12 @@ async def dial(host: str, port: int, kind: socket.SocketKind = socket.SOCK_STREA
 
 
 async def _connect(family: int, kind: socket.SocketKind, address: tuple[Any, ...]) -> socket.socket:
-    sock = trio.socket.socket(family, kind)
+    with making:
+        sock = closed_in_child(socket.socket(family, kind))
+    sock.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     try:
-        await sock.connect(address)
-        connected = socket.socket(fileno=sock.detach())
+        await trio.socket.from_stdlib_socket(sock).connect(address)
     except BaseException:
         sock.close()
         raise
-    connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
-    return connected
+    return sock

@@ -26,6 +26,7 @@ class FaultWriter:
         on_end: called with how a fault ends the connection: ``close``, ``reset``, ``half-close``
             ``stall`` or ``deaf``. What comes before it may still wait in `Writer.outgoing`.
         on_broken: called when the peer resets the connection while held units are sent.
+        on_release: called when held units have been sent because their time was over.
 
     Attributes:
         pending: how many units are under way, the delayed ones among them.
@@ -39,11 +40,14 @@ class FaultWriter:
         nursery: trio.Nursery,
         on_end: Callable[[str], None],
         on_broken: Callable[[], None],
+        *,
+        on_release: Callable[[], None] = lambda: None,
     ) -> None:
         self._writer = writer
         self._nursery = nursery
         self._on_end = on_end
         self._on_broken = on_broken
+        self._on_release = on_release
         # Taken while a unit is sent in pieces; and the actions that are left of that unit.
         self._turn = trio.Lock()
         self._current: deque[Action] = deque()
@@ -51,7 +55,7 @@ class FaultWriter:
         self._is_hurried = False
         self._held: list[bytes] = []
         self._held_replies = 0
-        self._on_release: trio.Event = trio.Event()
+        self._released: trio.Event = trio.Event()
         self.pending: int = 0
         self.has_ended: bool = False
 
@@ -64,6 +68,11 @@ class FaultWriter:
     def is_idle(self) -> bool:
         """Whether no unit is under way, and none is held back."""
         return not self.pending and not self._held
+
+    @property
+    def held_size(self) -> int:
+        """How many bytes are held back."""
+        return sum(map(len, self._held))
 
     async def until_idle(self) -> None:
         """Wait until no unit is partly sent."""
@@ -116,13 +125,13 @@ class FaultWriter:
         self.complete()
         self._writer.outgoing += b"".join(self._held)
         self._held, self._held_replies = [], 0
-        self._on_release.set()
+        self._released.set()
 
     async def until_released(self) -> None:
         """Wait until nothing is held back any more."""
         while self._held:
-            self._on_release = trio.Event()
-            await self._on_release.wait()
+            self._released = trio.Event()
+            await self._released.wait()
 
     async def hurry_after(self, seconds: float) -> None:
         """Wait that many seconds, then `complete`, and never again pause within a unit."""
@@ -154,6 +163,7 @@ class FaultWriter:
                 await trio.sleep(0 if self._is_hurried else action.seconds)
         elif isinstance(action, Hold):
             self._hold(action)
+            await self._writer.flush()
         elif isinstance(action, End):
             self._on_end(action.how)
 
@@ -172,7 +182,8 @@ class FaultWriter:
                 # Still held: it is not yet released, by what had to come after it or by an end.
                 if held is self._held and not self.has_ended:
                     self.release()
-            await self._writer.flush()
+            await self._writer.send_everything()
+            self._on_release()
         except trio.BrokenResourceError:
             self._on_broken()
 

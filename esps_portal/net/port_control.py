@@ -1,24 +1,38 @@
 """The ports of a server: served, taken out of service and back, without giving them away.
 
-While they are down a connect gets ECONNREFUSED, over TCP and on a connected UDP socket, and
-nobody else can bind the port. On Linux that takes, for TCP, a socket that is bound and does not
-listen; for UDP, one that is bound and connected elsewhere, so that no datagram of a client's is
-for it. SO_REUSEADDR lets two sockets of ours have the address while they change places; cleared,
-it keeps others out.
+While they are down nobody else can bind them. There are two ways to be down:
+
+- ``refuse``, as if no server ran. A connect gets ECONNREFUSED, over TCP and on a connected UDP
+  socket. On Linux that takes, for TCP, a socket that is bound and does not listen; for UDP, one
+  that is bound and connected elsewhere, so that no datagram of a client's is for it. SO_REUSEADDR
+  lets two sockets of ours have the address while they change places; cleared, it keeps others out.
+- ``silent``, as if the network were cut. A connect times out, since the queue of each listener is
+  full; `Silence` stops everything else. It ends on new listeners: a client that is half connected
+  to an old one must not turn up later.
 """
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import struct
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import trio
 
 from esps_portal.net.accept import ConnectionServer
-from esps_portal.net.bind import Sockets, bound
+from esps_portal.net.bind import BACKLOG, Sockets
+from esps_portal.net.fork import closed_in_child
+from esps_portal.net.port_sockets import (
+    address_of,
+    another,
+    fill_queue,
+    refuse_waiting,
+    replaced,
+    share,
+)
+
+#: The ways in which ports are out of service.
+OutageKind = Literal["refuse", "silent"]
 
 # RFC 863, discard. Nothing is sent there: any port that is not a client's would do.
 _DISCARD_PORT = 9
@@ -51,8 +65,8 @@ class PortControl:
     """The sockets of a running server, and what serves them.
 
     Args:
-        connections: serves what is accepted.
-        datagrams: makes what serves a UDP socket.
+        connections: serves what is accepted. Its `Silence` is what ``silent`` turns on.
+        datagrams: makes what serves a UDP socket, and shares that `Silence`.
         forget: called by a reset, once nothing of the past runs any more.
         nursery: where accepting and answering goes on.
     """
@@ -73,19 +87,19 @@ class PortControl:
         self._accepting: list[trio.CancelScope] = []
         # With the address that each holds: connecting replaces a wildcard by a concrete one.
         self._udp_reserved: list[tuple[socket.socket, tuple[str, int]]] = []
-        self._down = False
+        # What fills the queue of each listener while they are silent.
+        self._fillers: list[socket.socket] = []
+        self._outage: OutageKind | None = None
         self._resetting = trio.Lock()
         self._datagrams: list[DatagramHandler] = []
         # Those of sockets that were closed, whose calls are not over.
         self._former: list[DatagramHandler] = []
 
-    @property
-    def is_down(self) -> bool:
-        """Whether the ports are out of service."""
-        return self._down
-
     def begin(self) -> None:
         """Serve what is bound."""
+        # Before anybody knows that they are served, and forks.
+        for sock in (*self._sockets.tcp, *self._sockets.reserved):
+            closed_in_child(sock)
         self._nursery.start_soon(self._connections.watch)
         self._serve()
 
@@ -94,56 +108,108 @@ class PortControl:
         for scope in self._accepting:
             scope.cancel()
 
-    def down(self) -> None:
-        """Refuse every connect and every datagram; reset what is open. The port stays ours."""
-        if self._down:
+    def down(self, how: OutageKind = "refuse") -> None:
+        """Take the ports out of service, in this way; they stay ours.
+
+        Args:
+            how: ``refuse``: refuse every connect and every datagram; reset what is open.
+                ``silent``: let every connect time out, discard every datagram, also those to be
+                sent; what is open, and what waits to be accepted, goes on when that is over.
+
+        Raises:
+            ValueError: there is no such way.
+        """
+        check_outage(how)
+        if how == self._outage:
             return
-        self._down = True
+        if how == "refuse":
+            self._refuse()
+        else:
+            self._fall_silent()
+
+    def up(self) -> None:
+        """Serve again, on the same addresses."""
+        if self._outage == "silent":
+            self._end_silence()
+        elif self._outage == "refuse":
+            self._bind_again()
+            for listener in self._sockets.tcp:
+                listener.listen(BACKLOG)
+            self._serve()
+        self._outage = None
+
+    def _refuse(self) -> None:
+        self._outage = "refuse"
         self.stop_accepting()
         for listener in self._sockets.tcp:
+            # A child that a fork in C has made keeps it open, but then it does not listen.
+            listener.shutdown(socket.SHUT_RD)
             trio.lowlevel.notify_closing(listener)
             listener.close()
+        self._drop_fillers()
         for reserved in self._sockets.reserved:
-            _share(reserved, allowed=False)
+            share(reserved, allowed=False)
         for server, sock in zip(self._datagrams, self._sockets.udp, strict=True):
-            _share(sock, allowed=True)
-            address = _address(sock)
-            reserved = _another(sock, address)
+            share(sock, allowed=True)
+            address = address_of(sock)
+            reserved = another(sock, address)
             # A socket that is connected takes datagrams of that peer alone.
             reserved.connect((address[0], _DISCARD_PORT))
+            sock.connect((address[0], _DISCARD_PORT))  # for such a child again
             self._udp_reserved.append((reserved, address))
             server.close()
-            _share(reserved, allowed=False)
+            share(reserved, allowed=False)
         self._connections.abort_soon()
         self._nursery.start_soon(self._abort_late)
 
     async def _abort_late(self) -> None:
         """Abort what was accepted just before the ports went out of service."""
         await _until_begun()
-        if self._down:
+        if self._outage == "refuse":
             self._connections.abort_soon()
+            # Only now, so that nothing that came during a silence is read.
+            self._connections.silence.end()
 
-    def up(self) -> None:
-        """Serve again, on the same addresses."""
-        if not self._down:
-            return
+    def _bind_again(self) -> None:
+        """Have sockets for everything that was refused; those of TCP do not listen yet."""
+        self._connections.silence.end()  # of before; what it holds up was aborted
         for reserved in self._sockets.reserved:
-            _share(reserved, allowed=True)
+            share(reserved, allowed=True)
         self._sockets.tcp[:] = [
-            _another(reserved, _address(reserved)) for reserved in self._sockets.reserved
+            another(reserved, address_of(reserved)) for reserved in self._sockets.reserved
         ]
-        for listener in self._sockets.tcp:
-            listener.listen(65535)
         for reserved, _ in self._udp_reserved:
-            _share(reserved, allowed=True)
-        self._sockets.udp[:] = [_another(*held) for held in self._udp_reserved]
+            share(reserved, allowed=True)
+        self._sockets.udp[:] = [another(*held) for held in self._udp_reserved]
         for reserved, _ in self._udp_reserved:
             reserved.close()
         self._udp_reserved.clear()
         for sock in self._sockets.udp:
-            _share(sock, allowed=False)
-        self._down = False
-        self._serve()
+            share(sock, allowed=False)
+
+    def _fall_silent(self) -> None:
+        if self._outage == "refuse":
+            self._bind_again()
+            self._serve()
+        self._connections.silence.begin()
+        self._outage = "silent"
+        accept_waiting = self._connections.accept_waiting
+        self._fillers = [fill_queue(each, accept_waiting) for each in self._sockets.tcp]
+
+    def _end_silence(self) -> None:
+        old = list(self._sockets.tcp)
+        for number, listener in enumerate(old):
+            self._sockets.tcp[number] = replaced(listener)
+        self._drop_fillers()
+        for server in self._datagrams:
+            server.discard_waiting()
+        self._connections.silence.end()
+        self._serve_tcp()
+
+    def _drop_fillers(self) -> None:
+        for filler in self._fillers:
+            filler.close()
+        self._fillers.clear()
 
     async def reset(self, *, keep_idle: bool = False) -> int:
         """Keep everything that came before from reaching what comes after.
@@ -157,9 +223,13 @@ class PortControl:
                 those that wait to be accepted.
         """
         async with self._resetting:  # they come from any thread
+            if self._outage == "silent":
+                # What came during the silence must not be read when it ends.
+                self._connections.abort_soon(keep_idle=keep_idle)
+                await _until_begun()
             self.up()
             for listener in () if keep_idle else self._sockets.tcp:
-                _refuse_waiting(listener)
+                refuse_waiting(listener)
             for server in self._datagrams:
                 server.discard_waiting()
             await _until_begun()
@@ -169,7 +239,8 @@ class PortControl:
             return await self._connections.abort(keep_idle=keep_idle)
 
     async def shut_down(self) -> None:
-        """Let what runs end, within the limits."""
+        """Let what runs end, within the limits; a silence is over."""
+        self._connections.silence.end()
         async with trio.open_nursery() as draining:
             draining.start_soon(self._connections.shut_down)
             for server in self._datagrams:
@@ -182,20 +253,23 @@ class PortControl:
 
     def sever(self) -> None:
         """Free the ports, and reset what is open, from another thread: the loop is stuck."""
-        self.close()
+        self._close_sockets()
         for connection in list(self._connections.connections):
             connection.sever()
 
     def close(self) -> None:
-        """Close every socket."""
+        """Close every socket, and let what is open end."""
+        self._close_sockets()
+        self._connections.silence.end()
+
+    def _close_sockets(self) -> None:
+        self._drop_fillers()
         for reserved, _ in self._udp_reserved:
             reserved.close()
         self._sockets.close()
 
     def _serve(self) -> None:
-        self._accepting = [trio.CancelScope() for _ in self._sockets.tcp]
-        for listener, scope in zip(self._sockets.tcp, self._accepting, strict=True):
-            self._nursery.start_soon(self._accept, listener, scope)
+        self._serve_tcp()
         self._former = [s for s in (*self._former, *self._datagrams) if s.has_calls]
         self._datagrams = []
         for sock in self._sockets.udp:
@@ -203,23 +277,20 @@ class PortControl:
             self._datagrams.append(server)
             self._nursery.start_soon(server.run)
 
+    def _serve_tcp(self) -> None:
+        self._accepting = [trio.CancelScope() for _ in self._sockets.tcp]
+        for listener, scope in zip(self._sockets.tcp, self._accepting, strict=True):
+            self._nursery.start_soon(self._accept, listener, scope)
+
     async def _accept(self, listener: socket.socket, scope: trio.CancelScope) -> None:
         with scope:
             await self._connections.accept(listener)
 
 
-def _share(sock: socket.socket, *, allowed: bool) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(allowed))
-
-
-def _address(sock: socket.socket) -> tuple[str, int]:
-    host, port = sock.getsockname()[:2]
-    return host, port
-
-
-def _another(sock: socket.socket, address: tuple[str, int]) -> socket.socket:
-    """Bind one more socket like ``sock`` to its address."""
-    return bound(sock.family, sock.type, *address, share=True)
+def check_outage(how: object) -> None:
+    """Raise `ValueError` unless ports can be out of service in this way."""
+    if how not in get_args(OutageKind):
+        raise ValueError(f"how must be 'refuse' or 'silent', got {how!r}")
 
 
 async def _until_begun() -> None:
@@ -227,15 +298,3 @@ async def _until_begun() -> None:
     # A task of the same turn of the loop may start them after our first checkpoint.
     await trio.lowlevel.checkpoint()
     await trio.lowlevel.checkpoint()
-
-
-def _refuse_waiting(listener: socket.socket) -> None:
-    """Reset the connections that nobody has accepted yet."""
-    with contextlib.suppress(OSError):
-        while True:
-            connected, _ = listener.accept()
-            on, no_time = 1, 0
-            connected.setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, no_time)
-            )
-            connected.close()

@@ -13,9 +13,12 @@ import select
 import socket
 import struct
 import termios
+from functools import partial
 from typing import Protocol
 
 import trio
+
+from esps_portal.net.silence import NEVER_SILENT, Silence
 
 _READ_SIZE = 65536
 
@@ -58,21 +61,30 @@ class Stream(Protocol):
 
 
 class SocketStream:
-    """A non-blocking TCP socket. What breaks it is raised as `trio.BrokenResourceError`."""
+    """A non-blocking TCP socket. What breaks it is raised as `trio.BrokenResourceError`.
 
-    __slots__ = ("_socket",)
+    Args:
+        silence: as long as it is on nothing is read or written, and an end is postponed; by default
+            it never is.
+    """
 
-    def __init__(self, connected: socket.socket) -> None:
+    __slots__ = ("_silence", "_socket")
+
+    def __init__(self, connected: socket.socket, silence: Silence = NEVER_SILENT) -> None:
         connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Finds a peer that vanished during a silent call, after the kernel's own interval.
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket = connected
+        self._silence = silence
 
     async def receive(self) -> bytes:
         """Wait for bytes; ``b""`` is the peer's FIN."""
         while True:
             await trio.lowlevel.wait_readable(self._socket)
+            if self._silence.is_on:
+                await self._until_over()
+                continue
             try:
                 return self._socket.recv(_READ_SIZE)
             except BlockingIOError:
@@ -82,6 +94,8 @@ class SocketStream:
 
     def send_now(self, data: bytes | bytearray) -> int:
         """Send the beginning of ``data`` without waiting; return how much: 0 without room."""
+        if self._silence.is_on:
+            return 0
         try:
             return self._socket.send(data)
         except BlockingIOError:
@@ -91,6 +105,8 @@ class SocketStream:
 
     async def wait_writable(self) -> None:
         """Wait for room."""
+        if self._silence.is_on:
+            await self._until_over()
         await trio.lowlevel.wait_writable(self._socket)
 
     async def wait_sent(self) -> None:
@@ -103,7 +119,7 @@ class SocketStream:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 1)
         except OSError as error:
             raise trio.BrokenResourceError from error
-        await trio.lowlevel.wait_writable(self._socket)
+        await self.wait_writable()
 
     async def wait_reset(self) -> None:
         """Wait until the peer has reset the connection; nothing is read.
@@ -118,12 +134,25 @@ class SocketStream:
             finally:
                 trio.lowlevel.notify_closing(errors)
 
+    async def _until_over(self) -> None:
+        await self._silence.until_over()
+        if self._socket.fileno() < 0:  # closed meanwhile
+            raise trio.ClosedResourceError
+
     def send_eof(self) -> None:
         """Send FIN."""
+        if self._silence.is_on:
+            self._silence.soon(self._send_eof_late)
+            return
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError as error:
             raise trio.BrokenResourceError from error
+
+    def _send_eof_late(self) -> None:
+        # Nobody is there to be notified of a RST: whoever reads finds it.
+        with contextlib.suppress(trio.BrokenResourceError):
+            self.send_eof()
 
     def abort(self) -> None:
         """Send RST, and discard what the kernel still holds."""
@@ -164,7 +193,12 @@ class SocketStream:
             timeout: seconds for which the kernel goes on sending what is not acknowledged; 0 is
                 the kernel's own bound, and a peer that never reads holds that memory until then.
         """
-        if self._socket.fileno() >= 0:
+        if self._silence.is_on:
+            # The peer must not notice; our tasks do.
+            if self._socket.fileno() >= 0:
+                trio.lowlevel.notify_closing(self._socket)
+            self._silence.soon(partial(self.close, timeout))
+        elif self._socket.fileno() >= 0:
             if timeout and self.unacked():
                 milliseconds = max(1, int(timeout * 1000))
                 with contextlib.suppress(OSError):

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.streams import SocketStream
 
 _log = logging.getLogger("esps_portal")
@@ -27,21 +28,24 @@ class Endpoint(SocketStream):
         has_ended: it has sent FIN, and that was passed on.
         is_broken: there was a RST, or the like.
         is_stuck: it was not reading when the other one broke.
+        on_close: called before it is closed.
     """
 
-    __slots__ = ("_errors", "has_ended", "is_broken", "is_stuck")
+    __slots__ = ("_errors", "has_ended", "is_broken", "is_stuck", "on_close")
 
-    def __init__(self, connected: socket.socket) -> None:
-        super().__init__(connected)
+    def __init__(self, connected: socket.socket, silence: Silence = NEVER_SILENT) -> None:
+        super().__init__(connected, silence)
         self.has_ended: bool = False
         self.is_broken: bool = False
         self.is_stuck: bool = False
+        self.on_close: Callable[[], None] = lambda: None
         self._errors: select.epoll | None = None
 
     async def receive(self) -> bytes:
         """Wait for bytes; ``b""`` is FIN."""
         while True:
             await trio.lowlevel.wait_readable(self._socket)
+            await self._silence.until_over()
             data = self.receive_now()
             if data is not None:
                 return data
@@ -52,6 +56,8 @@ class Endpoint(SocketStream):
         Raises:
             trio.BrokenResourceError: it was reset; also each time that it is read after that.
         """
+        if self._silence.is_on:
+            return None
         if not self.is_broken:
             try:
                 return self._socket.recv(_READ_SIZE)
@@ -70,6 +76,7 @@ class Endpoint(SocketStream):
         """
         view = memoryview(data)
         while view:
+            await self._silence.until_over()
             try:
                 view = view[self._socket.send(view) :]
             except BlockingIOError:
@@ -136,6 +143,7 @@ class Endpoint(SocketStream):
 
     def close(self, timeout: float = 0.0) -> None:
         """Close it; see `SocketStream.close`."""
+        self.on_close()
         if self._errors is not None:
             if not self._errors.closed:
                 trio.lowlevel.notify_closing(self._errors.fileno())

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import trio
 
@@ -22,6 +22,8 @@ from esps_portal.journal.tap import DatagramTap
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import Sender
 from esps_portal.net.dial import DialError, dial
+from esps_portal.net.silence import NEVER_SILENT, Silence
+from esps_portal.proxy.circle import REASON, Link, goes_round
 from esps_portal.proxy.conversation import CLIENT, SERVER, LiveExchange, service_of
 from esps_portal.proxy.state import ProxyState
 
@@ -69,6 +71,7 @@ class Flow:
         tap: notes the calls of ESPS/1; ``None``: another protocol.
         window: seconds of silence after which it ends.
         on_reply: called after each datagram of the server's.
+        silence: as long as it is on, what the server says vanishes.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what is composed
@@ -80,6 +83,7 @@ class Flow:
         tap: DatagramTap | None,
         window: float,
         on_reply: Callable[[], None],
+        silence: Silence = NEVER_SILENT,
     ) -> None:
         now = trio.current_time()
         self._state = state
@@ -88,11 +92,13 @@ class Flow:
         self._tap = tap
         self._window = window
         self._on_reply = on_reply
+        self._silence = silence
         self._client = RecordedConnection(number, sender.remote, now - state.exchanges.start)
         self._opened = now
         self._number = 0
         self._current: LiveExchange | None = None
         self._to_server: DatagramFaultWriter | None = None
+        self._connected: socket.socket | None = None
         self._waiting: deque[DatagramPlan] = deque(maxlen=_MAX_WAITING)
         self._scope = trio.CancelScope(deadline=now + window)
         # Whether it has been noted that the upstream refuses; false again once it is heard.
@@ -125,7 +131,7 @@ class Flow:
             self._note_unreachable(str(error))
         finally:
             self._scope.cancel()
-            self._to_server = None
+            self._to_server = self._connected = None
             now = trio.current_time()
             self._end_exchange(now)
             if self._tap is not None:
@@ -134,10 +140,13 @@ class Flow:
 
     async def _relay(self) -> None:
         upstream = self._state.upstream
-        with await dial(upstream.host, upstream.port, socket.SOCK_DGRAM) as connected:
+        if goes_round(self._state, "udp", self._sender.remote):
+            raise DialError(REASON)
+        connected = await dial(upstream.host, upstream.port, socket.SOCK_DGRAM)
+        with connected, self._linked(connected):
             async with trio.open_nursery() as nursery:
                 writer = DatagramFaultWriter(UpstreamSocket(connected, self._refused), nursery)
-                self._to_server = writer
+                self._to_server, self._connected = writer, connected
                 while self._waiting:
                     writer.perform(self._waiting.popleft(), self._sender)
                 while True:
@@ -145,6 +154,15 @@ class Flow:
                     now = trio.current_time()
                     self._scope.deadline = now + self._window
                     self._read(connected, now)
+
+    @contextlib.contextmanager
+    def _linked(self, connected: socket.socket) -> Iterator[None]:
+        """Note whose datagrams the socket sends, before the first of them."""
+        link = Link.note(self._state, self._sender.remote, connected)
+        try:
+            yield
+        finally:
+            link.remove()
 
     def _read(self, connected: socket.socket, now: float) -> None:
         for _ in range(_MAX_READS):
@@ -155,6 +173,8 @@ class Flow:
             except OSError as error:
                 self._refused(error)
                 continue
+            if self._silence.is_on:
+                continue
             self._is_refused = False
             self._from_server(datagram, now)
             self._on_reply()
@@ -164,6 +184,9 @@ class Flow:
     def from_client(self, datagram: bytes, now: float) -> None:
         """Take a datagram of the client's."""
         self._scope.deadline = now + self._window
+        if self._connected is not None:
+            # Where both have sent something the server's belongs to the exchange before.
+            self._read(self._connected, now)
         if self._tap is not None:
             self._tap.from_client(datagram, now)
         exchange = self._begin(now, said_by=CLIENT)
@@ -174,6 +197,7 @@ class Flow:
             return
         delay = plan.delay_before() if plan.strikes_before else 0.0
         if delay is None:
+            plan.finish()
             return  # it never reaches the server
         changed = plan.datagram(datagram, self._pad)
         self._send(
@@ -206,16 +230,21 @@ class Flow:
     def _end_exchange(self, now: float) -> None:
         if self._current is None:
             return
-        record, self._current = self._current.record, None
+        exchange, self._current = self._current, None
+        record = exchange.record
+        if record.number and not record.reply_size and self._state.faults.in_force:
+            self._state.faults.count_unanswered(self._target(exchange, Stage.REPLY))
         state = FAULTED if record.fault else REPLIED if record.reply_size else ABORTED
         complete = record.reply_size > 0
         self._state.exchanges.exchange_ended(record, state, now, complete=complete)
 
     def _plan(self, exchange: LiveExchange, stage: Stage) -> FaultPlan | None:
-        faults, record = self._state.faults, exchange.record
-        if not faults.in_force:
-            return None
-        target = FaultTarget(
+        faults = self._state.faults
+        return faults.plan(self._target(exchange, stage)) if faults.in_force else None
+
+    def _target(self, exchange: LiveExchange, stage: Stage) -> FaultTarget:
+        record = exchange.record
+        return FaultTarget(
             "udp",
             self._sender.address,
             service=service_of(record.request) if self._state.upstream.is_esps else None,
@@ -226,7 +255,6 @@ class Flow:
             age=trio.current_time() - self._opened,
             counted=exchange.counted,
         )
-        return faults.plan(target)
 
     def _pad(self, datagram: bytes, size: int) -> bytes:
         pad = pad_line if self._state.upstream.is_esps else pad_bytes

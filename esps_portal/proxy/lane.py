@@ -46,7 +46,9 @@ class Lane:
         self._on_end = on_end
         self._on_broken = on_broken
         self._writer = Writer(sink)
-        self._performer = FaultWriter(self._writer, nursery, on_end, on_broken)
+        self._performer = FaultWriter(
+            self._writer, nursery, on_end, on_broken, on_release=self._note_change
+        )
         # With the time when each was read.
         self._waiting: deque[tuple[Action, float]] = deque()
         self._size = 0
@@ -58,12 +60,16 @@ class Lane:
     @property
     def is_clear(self) -> bool:
         """Whether bytes go straight to the socket."""
-        return not (self._is_performing or self._is_sending) and self._performer.is_idle
+        if self._is_performing or self._is_sending or not self._performer.is_idle:
+            return False
+        # What was held back may still be leaving.
+        return not (self._writer.outgoing or self._writer.is_sending)
 
     @property
     def has_room(self) -> bool:
         """Whether what waits is little enough to read on."""
-        return self._size <= _MAX_WAITING
+        late = self._size + self._performer.held_size + len(self._writer.outgoing)
+        return late <= _MAX_WAITING
 
     async def send(self, data: bytes, source: Endpoint) -> None:
         """Send bytes that no fault changes, after all that waits.
@@ -79,7 +85,7 @@ class Lane:
                 await self._sink.send_all(data, source)
             finally:
                 self._is_sending = False
-                self._changed.unpark_all()
+                self._note_change()
 
     async def perform(self, actions: Iterable[Action], source: Endpoint) -> None:
         """Have actions performed; return once there is room to read on.
@@ -137,8 +143,16 @@ class Lane:
         """Wait until all that waits has left; what is held back leaves at once."""
         while self._is_performing or self._is_sending:
             await self._changed.park()
+        if not self.discards:
+            await self._release()
+
+    async def _release(self) -> None:
+        """Send what is held back."""
         self._performer.release()
         await self._writer.send_everything()
+
+    def _note_change(self) -> None:
+        self._changed.unpark_all()
 
     async def _until_room(self) -> None:
         while not self.has_room:
@@ -150,15 +164,17 @@ class Lane:
                 await self._changed.park()
             while self._waiting:
                 action, read = self._waiting.popleft()
+                if isinstance(action, End) and action.how != "deaf":
+                    await self._release()  # it came before that end
                 await self._performer.perform([_due(action, read)], must_send=True)
                 self._size = max(0, self._size - _size(action))
-                self._changed.unpark_all()
+                self._note_change()
         except trio.BrokenResourceError:
             self._sink.is_broken = True
             self._on_broken()
         finally:
             self._is_performing = False
-            self._changed.unpark_all()
+            self._note_change()
 
 
 def _size(action: Action) -> int:

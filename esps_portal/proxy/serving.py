@@ -19,9 +19,11 @@ from esps_portal.net.accept import AcceptPolicy, ConnectionServer
 from esps_portal.net.bind import WILDCARDS, Sockets, bind, is_own_address
 from esps_portal.net.dial import DialError, dial
 from esps_portal.net.port_control import PortControl
+from esps_portal.net.silence import Silence
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Notice, readable_tag
 from esps_portal.protocol.registry import PORT
+from esps_portal.proxy.circle import REASON, Link, goes_round
 from esps_portal.proxy.conversation import SERVER, Conversation, Units
 from esps_portal.proxy.endpoint import Endpoint
 from esps_portal.proxy.framed import Framed
@@ -133,11 +135,18 @@ async def _serve(
             refusal=Notice(b"BYE", (b"busy",)).encode() if state.upstream.is_esps else b"",
             linger=limits.linger,
         )
-        connections = ConnectionServer(partial(_relay, state), policy, nursery, stream=Endpoint)
+        silence = Silence()
+        connections = ConnectionServer(
+            partial(_relay, state, silence),
+            policy,
+            nursery,
+            stream=partial(Endpoint, silence=silence),
+            silence=silence,
+        )
         ports = PortControl(
             sockets,
             connections,
-            lambda sock: DatagramProxy(sock, limits, state),
+            lambda sock: DatagramProxy(sock, limits, state, silence),
             lambda: None,
             nursery,
         )
@@ -154,7 +163,7 @@ async def _serve(
             ports.close()
 
 
-def _relay(state: ProxyState, client: Endpoint, remote: tuple[str, int]) -> Relay:
+def _relay(state: ProxyState, silence: Silence, client: Endpoint, remote: tuple[str, int]) -> Relay:
     """Return what relays one client's connection."""
     now = trio.current_time()
     observer: RelayObserver
@@ -167,7 +176,7 @@ def _relay(state: ProxyState, client: Endpoint, remote: tuple[str, int]) -> Rela
     conversation = Conversation(state, connection, now)
     return Relay(
         client,
-        partial(_connect, state),
+        partial(_connect, state, remote, silence),
         _units(state, conversation),
         observer,
         partial(_is_refused, state, connection),
@@ -211,25 +220,41 @@ class _EndNoted:
         self._journal.closed(self._connection, by, how, now)
 
 
-async def _connect(state: ProxyState) -> Endpoint | None:
-    """Connect to the upstream; note it where that fails."""
-    upstream = state.upstream
+async def _connect(state: ProxyState, client: tuple[str, int], silence: Silence) -> Endpoint | None:
+    """Connect to the upstream for a client; note it where that fails."""
     state.connecting += 1
     try:
-        connected = await dial(upstream.host, upstream.port)
+        return await _dial(state, client, silence)
     except DialError as error:
         reason = str(error)
-    else:
-        try:
-            return Endpoint(connected)
-        except OSError as error:
-            connected.close()
-            reason = error.strerror or "it was reset"
     finally:
         state.connecting -= 1
-    _log.warning("cannot reach %s: %s", upstream, reason)
+    _log.warning("cannot reach %s: %s", state.upstream, reason)
     state.note_unreachable(reason)
     return None
+
+
+async def _dial(state: ProxyState, client: tuple[str, int], silence: Silence) -> Endpoint:
+    """Connect to the upstream.
+
+    Raises:
+        DialError: nobody answers there, or what the client sends has come through here before.
+    """
+    if goes_round(state, "tcp", client):
+        raise DialError(REASON)
+    connected = await dial(state.upstream.host, state.upstream.port)
+    try:
+        link = Link.note(state, client, connected)
+        end = Endpoint(connected, silence)
+    except OSError as error:
+        connected.close()
+        raise DialError(error.strerror or "it was reset") from error
+    end.on_close = link.remove
+    # The other proxy may have noted its socket only now, after we had accepted it.
+    if goes_round(state, "tcp", client):
+        end.abort()
+        raise DialError(REASON)
+    return end
 
 
 async def refuse_to_loop(upstream: Upstream, sockets: Sockets) -> None:

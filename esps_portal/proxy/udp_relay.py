@@ -15,6 +15,7 @@ import trio
 from esps_portal.journal.tap import DatagramTap
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import DatagramSocket, Sender
+from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.protocol.limits import Limits
 from esps_portal.proxy.flow import Flow
 from esps_portal.proxy.state import ProxyState
@@ -25,10 +26,21 @@ _MAX_CLIENTS = 512
 
 
 class DatagramProxy:
-    """Relays what comes on one UDP socket, which it owns. `run` is its whole life."""
+    """Relays what comes on one UDP socket, which it owns. `run` is its whole life.
 
-    def __init__(self, sock: socket.socket, limits: Limits, state: ProxyState) -> None:
-        self._socket = DatagramSocket(sock)
+    Args:
+        silence: as long as it is on, what comes from either side vanishes.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        limits: Limits,
+        state: ProxyState,
+        silence: Silence = NEVER_SILENT,
+    ) -> None:
+        self._socket = DatagramSocket(sock, silence)
+        self._silence = silence
         self._limits = limits
         self._state = state
         # By source and the address that was asked; the latest heard last.
@@ -96,7 +108,16 @@ class DatagramProxy:
         if state.upstream.is_esps:
             tap = DatagramTap(state.journal, sender.remote, window)
         state.clients += 1
-        return Flow(state, sender, state.clients, self._writer, tap, window, self._note_change)
+        return Flow(
+            state,
+            sender,
+            state.clients,
+            self._writer,
+            tap,
+            window,
+            self._note_change,
+            self._silence,
+        )
 
     def _note_change(self) -> None:
         self._changed.unpark_all()

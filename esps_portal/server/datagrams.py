@@ -17,6 +17,7 @@ from esps_portal.faults.target import FaultTarget
 from esps_portal.journal.records import ABORTED, FAULTED, REPLAYED, REPLIED
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import DatagramSocket, Sender
+from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.protocol.datagram_server import DatagramServer, Repeat
 from esps_portal.protocol.messages import Reply, Request
 from esps_portal.server.datagram_calls import DatagramCaller, DatagramCalls
@@ -32,9 +33,10 @@ class PortalDatagrams:
         protocol: shared by all sockets of a server, so that its bounds are the server's.
         observer: notes what happens; `None`: nobody does.
         faults: are asked about each request; `None`: there never are any.
+        silence: of the network; see `DatagramSocket`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is composed
         self,
         sock: socket.socket,
         portal: Dispatcher,
@@ -42,8 +44,9 @@ class PortalDatagrams:
         *,
         observer: DatagramObserver | None = None,
         faults: FaultRegistry | None = None,
+        silence: Silence = NEVER_SILENT,
     ) -> None:
-        self._socket = DatagramSocket(sock)
+        self._socket = DatagramSocket(sock, silence)
         self._portal = portal
         self._protocol = protocol
         self._observer = observer

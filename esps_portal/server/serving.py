@@ -14,6 +14,7 @@ from esps_portal.net.age_watch import AgeWatch
 from esps_portal.net.bind import Sockets, bind
 from esps_portal.net.input_limit import InputLimit
 from esps_portal.net.port_control import PortControl
+from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.streams import Stream
 from esps_portal.product import PRODUCT
 from esps_portal.protocol.datagram_server import DatagramServer
@@ -114,7 +115,7 @@ def _ports(sockets: Sockets, portal: Dispatcher, nursery: trio.Nursery) -> PortC
     protocol = DatagramServer(portal.limits)
     handler = partial(portal_connection, portal)
     connections = ConnectionServer(handler, accept_policy(portal.limits), nursery)
-    datagrams = partial(portal_datagrams, portal, protocol)
+    datagrams = partial(portal_datagrams, portal, protocol, silence=connections.silence)
     if isinstance(portal, ScriptedPortal):
         nursery.start_soon(InputLimit(portal.script.faults, connections).run)
         watch_age(portal, connections, nursery)
@@ -154,11 +155,17 @@ def accept_policy(limits: Limits) -> AcceptPolicy:
 
 
 def portal_datagrams(
-    portal: Dispatcher, protocol: DatagramServer, sock: socket.socket
+    portal: Dispatcher,
+    protocol: DatagramServer,
+    sock: socket.socket,
+    *,
+    silence: Silence = NEVER_SILENT,
 ) -> PortalDatagrams:
     """Return what answers on one socket of a portal; a scripted one is observed, and has faults."""
     if not isinstance(portal, ScriptedPortal):
-        return PortalDatagrams(sock, portal, protocol)
+        return PortalDatagrams(sock, portal, protocol, silence=silence)
     script = portal.script
     observer = DatagramObserver(script.journal)
-    return PortalDatagrams(sock, portal, protocol, observer=observer, faults=script.faults)
+    return PortalDatagrams(
+        sock, portal, protocol, observer=observer, faults=script.faults, silence=silence
+    )

@@ -24,6 +24,7 @@ from esps_portal.mock.scenario_writing import scenario_to_toml
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.mock.stubs import Stub
 from esps_portal.mock.verification import find_problems, problem_report
+from esps_portal.net.port_control import OutageKind, check_outage
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.services.declaring import DeclaresServices
 from esps_portal.services.service import Service
@@ -61,7 +62,7 @@ class PortalController(DeclaresServices, PlacesFaults):
         self._portal = portal
         self._script = portal.script
         self._loop = loop
-        self._outages = Outages(loop.up)
+        self._outages = Outages(loop)
         self._view = JournalView(loop, self._script.journal)
         self._placer = FaultPlacer(self._script.faults, loop, self._view.short_transcript)
         self._reviewer = Reviewer(
@@ -111,16 +112,24 @@ class PortalController(DeclaresServices, PlacesFaults):
     def _place(self, fault: Fault) -> PlacedFault:
         return self._placer.place(fault)
 
-    def down(self) -> Outage:
-        """Refuse every connect and every datagram, from now until the ``with`` block ends.
+    def down(self, how: OutageKind = "refuse") -> Outage:
+        """Take the portal out of service, from now until the ``with`` block ends.
 
-        ``with portal.down(): ...``
-        Open connections are reset; the port stays reserved. Outages may overlap: the portal is up
-        again when the last one has ended.
+        ``with portal.down(how="silent"): ...``. The port stays ours all the time. Outages may
+        overlap: the latest in force says how; the portal is up again when the last has ended.
+
+        Args:
+            how: ``refuse``, as if no server ran: connects and datagrams are refused (ECONNREFUSED),
+                and open connections reset. ``silent``, as if the network were cut: connects time
+                out, datagrams vanish in both directions, and open connections stand still until
+                they go on with nothing lost. A client that waits to connect gets in when its system
+                tries again, 1, 3, 7, 15 ... s after it began. See also `open_memory_portal`.
+
+        Raises:
+            ValueError: ``how`` is neither.
         """
-        outage = self._outages.add()
-        self._loop.down()
-        return outage
+        check_outage(how)
+        return self._outages.add(how)
 
     def _offer(self, service: Service) -> None:
         self._loop.run(lambda: self._portal.portal.add(service))
@@ -248,7 +257,7 @@ class PortalController(DeclaresServices, PlacesFaults):
     def __repr__(self) -> str:
         transports = " and ".join(transport.upper() for transport in self._transports)
         where = f"at {self.host} port {self.port} ({transports})" if transports else "in memory"
-        return portal_repr(where, self._script, is_down=bool(self._outages))
+        return portal_repr(where, self._script, outage=self._outages.how)
 
     def __dir__(self) -> list[str]:
         return public_names(self)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, TypeVar
 
 import attrs
 
+from esps_portal.net.port_control import OutageKind
 from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.tracebacks import hides_frame
 
@@ -18,8 +20,8 @@ _Result = TypeVar("_Result")
 class Ports(Protocol):
     """What can be taken out of service."""
 
-    def down(self) -> None:
-        """Refuse every new connection, and reset what is open."""
+    def down(self, how: OutageKind) -> None:
+        """Take them out of service, in this way; see `PortControl.down`."""
 
     def up(self) -> None:
         """Accept connections again."""
@@ -58,9 +60,9 @@ class CurrentLoop:
         """Refuse: the loop would have to run until old connections have ended."""
         raise RuntimeError(f"a {self._name} inside trio cannot be reset: open another one")
 
-    def down(self) -> None:
-        """Take the ports out of service."""
-        self.run(self._ports.down)
+    def down(self, how: OutageKind) -> None:
+        """Take the ports out of service, in this way."""
+        self.run(partial(self._ports.down, how))
 
     def up(self) -> None:
         """Take the ports back into service."""

@@ -12,9 +12,10 @@ from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.journal.waiters import Waiter
 from esps_portal.mock.never_struck import why_never_struck
+from esps_portal.net.port_control import OutageKind
 from esps_portal.protocol.errors import TimedOutError
 from esps_portal.testing import waiting
-from esps_portal.testing.portal_loop import FunctionRunner
+from esps_portal.testing.portal_loop import FunctionRunner, PortalLoop
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -143,8 +144,13 @@ class FaultPlacer:
 
 @attrs.define(eq=False, repr=False)
 class Outage:
-    """The portal is down. That ends with the ``with`` block, by `up`, or with the test."""
+    """The portal is down. That ends with the ``with`` block, by `up`, or with the test.
 
+    Attributes:
+        how: ``refuse`` or ``silent``; see `PortalController.down`.
+    """
+
+    how: OutageKind
     _end: Callable[[Outage], None]
     _is_over: bool = False
 
@@ -160,29 +166,32 @@ class Outage:
         self.up()
 
     def __repr__(self) -> str:
-        return f"<outage, {'over' if self._is_over else 'in force'}>"
+        return f"<{self.how} outage, {'over' if self._is_over else 'in force'}>"
 
     def __dir__(self) -> list[str]:
         return public_names(self)
 
 
 class Outages:
-    """The outages in force of a portal.
+    """The outages in force of a portal. If there are several the latest one says how it is down.
 
     Args:
-        up: called when the last one has ended.
+        loop: takes it down and up.
     """
 
-    def __init__(self, up: Callable[[], None]) -> None:
-        self._up = up
+    def __init__(self, loop: PortalLoop) -> None:
+        self._loop = loop
         self._in_force: list[Outage] = []
 
-    def __bool__(self) -> bool:
-        return bool(self._in_force)
+    @property
+    def how(self) -> OutageKind | None:
+        """How the portal is down; `None`: it is up."""
+        return self._in_force[-1].how if self._in_force else None
 
-    def add(self) -> Outage:
-        """Return a new one."""
-        outage = Outage(self._end)
+    def add(self, how: OutageKind) -> Outage:
+        """Take the portal down in this way; return the outage."""
+        self._loop.down(how)
+        outage = Outage(how, self._end)
         self._in_force.append(outage)
         return outage
 
@@ -191,7 +200,10 @@ class Outages:
         self._in_force.clear()
 
     def _end(self, outage: Outage) -> None:
-        if outage in self._in_force:
-            self._in_force.remove(outage)
-            if not self._in_force:
-                self._up()
+        if outage not in self._in_force:
+            return
+        self._in_force.remove(outage)
+        if self.how is None:
+            self._loop.up()
+        else:
+            self._loop.down(self.how)

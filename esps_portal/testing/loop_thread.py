@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import trio
 
+from esps_portal.net.fork import loop_closed_in_child
 from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.tracebacks import hides_frame
 
@@ -72,7 +73,12 @@ class LoopThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Cancel what the loop runs. Returns once the thread has ended, unless it is stuck."""
+        """Cancel what the loop runs. Returns once the thread has ended, unless it is stuck.
+
+        In a forked child there is nothing to stop.
+        """
+        if os.getpid() != self._process:
+            return
         self._cancel()
         if not self._stuck:
             self._thread.join(_STOP_TIMEOUT)
@@ -193,7 +199,7 @@ class LoopThread:
 
     async def _run_main(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
-        with self._scope:
+        with loop_closed_in_child(), self._scope:
             await self._main()
 
 

@@ -17,6 +17,7 @@ import trio
 
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.accept import ConnectionServer
+from esps_portal.net.port_control import OutageKind
 from esps_portal.protocol.limits import Limits
 from esps_portal.server.serving import accept_policy, portal_connection, watch_age
 from esps_portal.testing.controller import PortalController
@@ -34,23 +35,30 @@ class _MemoryPort:
 
     _connections: ConnectionServer
     _nursery: trio.Nursery
-    _is_down: bool = False
+    _outage: OutageKind | None = None
     _numbers: count[int] = attrs.field(factory=lambda: count(1))
 
-    def down(self) -> None:
-        """Refuse every new connection, and reset what is open."""
-        self._is_down = True
-        self._connections.abort_soon()
+    def down(self, how: OutageKind) -> None:
+        """Refuse every new connection, or let it time out; reset what is open, or freeze it."""
+        self._outage = how
+        if how == "silent":
+            self._connections.silence.begin()
+        else:
+            self._connections.silence.end()
+            self._connections.abort_soon()
 
     def up(self) -> None:
         """Accept connections again."""
-        self._is_down = False
+        self._outage = None
+        self._connections.silence.end()
 
     def connect(self) -> MemoryStream:
         """Return the client's end of a new connection."""
-        if self._is_down:
+        if self._outage == "refuse":
             raise ConnectionRefusedError("the portal is down")
-        client, server = memory_pair()
+        if self._outage == "silent":
+            raise TimeoutError("the portal is down and silent: the connect timed out")
+        client, server = memory_pair(self._connections.silence)
         # The journal tells clients apart by their ports, here by numbers.
         self._nursery.start_soon(self._serve, server, next(self._numbers))
         return client
@@ -75,6 +83,7 @@ class MemoryPortal(PortalController):
         Raises:
             PortalEndedError: the portal has ended.
             ConnectionRefusedError: the portal is `down`.
+            TimeoutError: it is down with ``how="silent"``.
         """
         return self._loop.run(self._memory_port.connect)
 
@@ -84,6 +93,7 @@ async def open_memory_portal(*, limits: Limits | None = None) -> AsyncIterator[M
     """Serve a portal in memory for the length of an ``async with`` block.
 
     ``async with open_memory_portal() as portal, portal.open_stream() as stream: ...``
+    While it is ``down(how="silent")`` a connect times out at once: there is no network to wait for.
 
     Args:
         limits: by default those of `Limits`.
@@ -101,4 +111,5 @@ async def open_memory_portal(*, limits: Limits | None = None) -> AsyncIterator[M
             yield MemoryPortal(portal, loop, port)
         finally:
             loop.has_ended = True
+            connections.silence.end()
             nursery.cancel_scope.cancel()

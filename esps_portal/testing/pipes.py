@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import trio
 
+from esps_portal.net.silence import NEVER_SILENT, Silence
+
 #: Bytes that a pipe holds before its writer waits (own choice: the order of magnitude of a
 #: socket's buffers).
 CAPACITY = 65536
@@ -35,9 +37,17 @@ class Pipe:
 
     async def read(self, size: int) -> bytes:
         """Wait for bytes; ``b""`` is the end."""
+        await self.until_news()
+        return self.read_now(size)
+
+    async def until_news(self) -> None:
+        """Wait until reading would not wait."""
         await trio.lowlevel.checkpoint()
         while not self.has_news:
             await self._changed.park()
+
+    def read_now(self, size: int) -> bytes:
+        """Read what there is; ``b""`` is the end."""
         if self._broken:
             raise trio.BrokenResourceError("the connection was reset")
         data = bytes(self._held[:size])
@@ -84,22 +94,32 @@ class Pipe:
 
 
 class ServerEnd:
-    """The server's end (`esps_portal.net.streams.Stream`)."""
+    """The server's end (`esps_portal.net.streams.Stream`).
 
-    def __init__(self, incoming: Pipe, outgoing: Pipe) -> None:
+    Args:
+        silence: as long as it is on nothing is read or written, and an end is postponed.
+    """
+
+    def __init__(self, incoming: Pipe, outgoing: Pipe, silence: Silence) -> None:
         self._incoming = incoming
         self._outgoing = outgoing
+        self._silence = silence
 
     async def receive(self) -> bytes:
         """Wait for bytes; ``b""`` is the client's FIN."""
-        return await self._incoming.read(_READ_SIZE)
+        await self._incoming.until_news()
+        while self._silence.is_on:
+            await self._silence.until_over()
+            await self._incoming.until_news()
+        return self._incoming.read_now(_READ_SIZE)
 
     def send_now(self, data: bytes | bytearray) -> int:
         """Send the beginning of ``data`` without waiting; return how many bytes."""
-        return self._outgoing.write_now(data)
+        return 0 if self._silence.is_on else self._outgoing.write_now(data)
 
     async def wait_writable(self) -> None:
         """Wait for room."""
+        await self._silence.until_over()
         await self._outgoing.wait_for_room()
 
     async def wait_sent(self) -> None:
@@ -112,7 +132,7 @@ class ServerEnd:
 
     def send_eof(self) -> None:
         """Send no more."""
-        self._outgoing.end()
+        self._silence.soon(self._outgoing.end)
 
     def has_input(self) -> bool:
         """Whether there is something to receive."""
@@ -124,8 +144,8 @@ class ServerEnd:
 
     def abort(self) -> None:
         """Reset."""
-        self._incoming.reset()
-        self._outgoing.reset()
+        self._silence.soon(self._incoming.reset)
+        self._silence.soon(self._outgoing.reset)
 
     def unacked(self) -> int:
         """Return how many bytes the client has not read."""
@@ -133,8 +153,8 @@ class ServerEnd:
 
     def close(self, timeout: float = 0.0) -> None:  # noqa: ARG002 - nothing is on its way in memory
         """Send and receive no more."""
-        self._outgoing.end()
-        self._incoming.reset()
+        self._silence.soon(self._outgoing.end)
+        self._silence.soon(self._incoming.reset)
 
 
 class MemoryStream(trio.abc.HalfCloseableStream):
@@ -211,7 +231,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             raise trio.ClosedResourceError
 
 
-def memory_pair() -> tuple[MemoryStream, ServerEnd]:
+def memory_pair(silence: Silence = NEVER_SILENT) -> tuple[MemoryStream, ServerEnd]:
     """Return the client's and the server's end of a new connection."""
     to_server, to_client = Pipe(), Pipe()
-    return MemoryStream(to_client, to_server), ServerEnd(to_server, to_client)
+    return MemoryStream(to_client, to_server), ServerEnd(to_server, to_client, silence)

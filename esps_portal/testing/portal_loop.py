@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from esps_portal.net.port_control import OutageKind
 from esps_portal.protocol.errors import EspsError
 
 _Result = TypeVar("_Result")
@@ -32,8 +33,8 @@ class PortalLoop(FunctionRunner, Protocol):
     def reset(self) -> None:
         """Forget everything, and end old connections; see `PortControl.reset`."""
 
-    def down(self) -> None:
-        """Take the ports out of service."""
+    def down(self, how: OutageKind) -> None:
+        """Take the ports out of service, in this way; see `PortControl.down`."""
 
     def up(self) -> None:
         """Take the ports back into service."""

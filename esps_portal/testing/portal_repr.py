@@ -11,12 +11,13 @@ from esps_portal.proxy.state import ProxyState
 _SHOWN = 5
 
 
-def portal_repr(where: str, script: Script, *, is_down: bool) -> str:
+def portal_repr(where: str, script: Script, *, outage: str | None) -> str:
     """Return where a portal is and what is placed in it.
 
     The portal's loop is not asked: it may be stuck, and must not block whoever prints it.
 
     Args:
+        outage: how it is down, if it is.
         where: such as ``at 127.0.0.1 port 2867 (TCP and UDP)``.
     """
     parts = [
@@ -24,7 +25,7 @@ def portal_repr(where: str, script: Script, *, is_down: bool) -> str:
         *_list("stub", "stubs", script.stubs.all),
         *_list("stub of the session", "stubs of the session", list(script.stubs.permanent)),
         *_list("fault", "faults", list(script.faults.in_force)),
-        *(["down"] if is_down else []),
+        *([f"down: {outage}"] if outage else []),
     ]
     return f"<{'; '.join(parts)}>"
 

@@ -26,6 +26,7 @@ from esps_portal.journal.records import (
     RecordedConnection,
     RecordedExchange,
 )
+from esps_portal.net.port_control import OutageKind, check_outage
 from esps_portal.product import PRODUCT
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.verification import find_problems, problem_report
@@ -66,7 +67,7 @@ class ProxyController(PlacesFaults):
         self._transports = transports
         self._state = state
         self._loop = loop
-        self._outages = Outages(loop.up)
+        self._outages = Outages(loop)
         self._view = JournalView(loop, state.journal)
         self._exchange_view = JournalView(loop, state.exchanges)
         self._placer = FaultPlacer(state.faults, loop, self._view.short_transcript)
@@ -81,16 +82,21 @@ class ProxyController(PlacesFaults):
     def _place(self, fault: Fault) -> PlacedFault:
         return self._placer.place(fault)
 
-    def down(self) -> Outage:
-        """Refuse every connect and every datagram, from now until the ``with`` block ends.
+    def down(self, how: OutageKind = "refuse") -> Outage:
+        """Take the proxy out of service, from now until the ``with`` block ends.
 
-        ``with proxy.down(): ...``
-        Open connections are reset; the port stays reserved. Outages may overlap: the proxy is up
-        again when the last one has ended.
+        ``with proxy.down(how="silent"): ...``. It is down as a portal is, in front of both sides:
+        see `PortalController.down`.
+
+        Args:
+            how: ``refuse``: connects and datagrams are refused, open connections reset.
+                ``silent``: connects time out, datagrams vanish, open connections stand still.
+
+        Raises:
+            ValueError: ``how`` is neither.
         """
-        outage = self._outages.add()
-        self._loop.down()
-        return outage
+        check_outage(how)
+        return self._outages.add(how)
 
     # -- the journal
 
@@ -234,7 +240,7 @@ class ProxyController(PlacesFaults):
     def __repr__(self) -> str:
         transports = " and ".join(transport.upper() for transport in self._transports)
         where = f"at {self.host} port {self.port} ({transports})"
-        return proxy_repr(where, self._state, is_down=bool(self._outages))
+        return proxy_repr(where, self._state, is_down=self._outages.how is not None)
 
     def __dir__(self) -> list[str]:
         return public_names(self)

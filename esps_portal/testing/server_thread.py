@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
 
 import trio
 
+from esps_portal.net.port_control import OutageKind
 from esps_portal.net.quiet import become_quiet
 from esps_portal.testing.loop_thread import LoopThread
 from esps_portal.testing.portal_loop import PortalEndedError
@@ -119,9 +121,9 @@ class ServerThread:
 
     # -- outages and resets
 
-    def down(self) -> None:
-        """Take the ports out of service."""
-        self.run(self._listeners.ports.down)
+    def down(self, how: OutageKind) -> None:
+        """Take the ports out of service, in this way; see `PortControl.down`."""
+        self.run(partial(self._listeners.ports.down, how))
 
     def up(self) -> None:
         """Take the ports back into service."""

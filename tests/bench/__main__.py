@@ -22,7 +22,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.bench import holding
+from tests.bench import holding, relays
 
 HERE = Path(__file__).resolve().parent
 SHAPES = ((16, 1), (64, 1), (1, 100), (16, 100))
@@ -192,10 +192,13 @@ def main() -> None:
         program = Path(folder) / "load"
         subprocess.run([compiler, "-O2", "-o", program, HERE / "load.c"], check=True)
         found = measure(program, options.seconds, options.repeat)
+        relayed = relays.report(program, options.seconds, options.repeat)
     if options.json:
         print(json.dumps(found))
     else:
-        print(*table(found), *holding.report(options.connections, options.repeat), sep="\n")
+        print(
+            *table(found), *relayed, *holding.report(options.connections, options.repeat), sep="\n"
+        )
 
 
 if __name__ == "__main__":

@@ -307,6 +307,23 @@ async def test_down_is_a_switch() -> None:
         assert await it.udp().ask(b"a PING\n") == b"a OK\n"
 
 
+async def test_down_silent() -> None:
+    async with controlled() as it:
+        control, peer, udp = await it.controller(), await it.tcp(), it.udp()
+        await control.do("down", {"down": True, "how": "silent"})
+        await peer.send(b"a PING\n")
+        udp.send(b"a PING\n")
+        with trio.move_on_after(0.05) as waited:
+            await it.data.connect()
+        assert waited.cancelled_caught
+        with trio.move_on_after(0.05) as waited:
+            await peer.line()
+        assert waited.cancelled_caught
+        await control.do("down", {"down": False})
+        assert await peer.line() == b"a OK"
+        assert await udp.ask(b"b PING\n") == b"b OK\n"
+
+
 async def test_what_is_sent_at_once_is_done_in_order() -> None:
     """A line of a shell sends all it wants and QUIT behind it; most services run as tasks."""
     async with controlled() as it:
@@ -358,6 +375,8 @@ async def test_json_may_be_long() -> None:
         ("wait", b' {"timeout":-1}', "timeout: must be seconds, 0 or more, got -1"),
         ("down", b" {}", "down: this key is required"),
         ("down", b' {"down":1}', "down: must be true or false, got 1"),
+        ("down", b' {"down":true,"how":"off"}', "how: must be 'refuse' or 'silent', got \"off\""),
+        ("down", b' {"down":false,"how":"silent"}', "how: down: false takes no other key"),
         ("verify", b" {%22service%22:1}", "service: unknown key"),
         ("reset", b" []", "must be a table of keys and values"),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import socket
 import struct
 import threading
@@ -16,6 +15,7 @@ import trio.testing
 from esps_portal import Limits, Portal
 from esps_portal.testing import PortalController, open_portal, serve_in_thread
 from tests.clocks import PortalClock
+from tests.net.served import assert_refused, assert_served, assert_taken, standing_still
 from tests.portals import running
 from tests.sockets import (
     PATIENCE,
@@ -31,36 +31,6 @@ from tests.sockets import (
 def _portal(request: pytest.FixtureRequest) -> Iterator[PortalController]:
     with serve_in_thread(host=request.param) as portal:
         yield portal
-
-
-def assert_refused(portal: PortalController) -> None:
-    with pytest.raises(ConnectionRefusedError) as caught:
-        socket.create_connection((portal.host, portal.port), PATIENCE)
-    assert caught.value.errno == errno.ECONNREFUSED
-    with udp(portal) as client:
-        client.send(b"a PING\n")
-        with pytest.raises(ConnectionRefusedError) as caught:
-            client.recv(100)
-        assert caught.value.errno == errno.ECONNREFUSED
-
-
-def assert_served(portal: PortalController) -> None:
-    with connected(portal) as client, udp(portal) as datagrams:
-        assert client.call(b"a PING") == b"a OK\n"
-        assert ask(datagrams, b"a PING\n") == b"a OK\n"
-
-
-def assert_taken(portal: PortalController) -> None:
-    """Nobody else gets the port, whatever option they set."""
-    family = socket.AF_INET6 if ":" in portal.host else socket.AF_INET
-    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        for option in (None, socket.SO_REUSEADDR, socket.SO_REUSEPORT):
-            with socket.socket(family, kind) as thief:
-                if option is not None:
-                    thief.setsockopt(socket.SOL_SOCKET, option, 1)
-                with pytest.raises(OSError, match="in use") as caught:
-                    thief.bind((portal.host, portal.port))
-                assert caught.value.errno == errno.EADDRINUSE
 
 
 def test_down_and_up_again_and_again(portal: PortalController) -> None:
@@ -233,24 +203,6 @@ def test_reset_is_a_fresh_start(portal: PortalController) -> None:
         stats = client.call(b"c CALL stats")
         assert b"connections=1 " in stats.replace(b"%3D", b"=") + b" "
     assert [connection.number for connection in portal.connections()] == [1]
-
-
-@contextlib.contextmanager
-def standing_still(portal: PortalController) -> Iterator[None]:
-    """The portal's loop stands still, so that what comes waits in the kernel's queues."""
-    entered, leave = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        entered.set()
-        assert leave.wait(PATIENCE)
-
-    # One request is answered in the loop: as long as its service runs nothing else does.
-    portal.service(name="hold")(hold)
-    with udp(portal) as client:
-        client.send(b"hold CALL hold\n")
-        assert entered.wait(PATIENCE)
-        yield
-        leave.set()
 
 
 def test_reset_empties_the_queues(portal: PortalController) -> None:

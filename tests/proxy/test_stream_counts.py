@@ -87,8 +87,13 @@ def test_what_a_server_pushes_while_the_client_speaks_overlaps(proxy: ThreadedPr
     client, server = proxy.connect()
     client.send(b"SUBSCRIBE")
     assert server.read(9) == b"SUBSCRIBE"
+
+    def both() -> None:
+        client.send(b"two")
+        server.send(b"push")
+
     # Both are there when the proxy looks; the server is read first.
-    proxy.run(lambda: (client.send(b"two"), server.send(b"push")))
+    proxy.run(both)
     assert server.read(3) == b"two"
     assert client.read(4) == b"push"
     first, second = proxy.run(lambda: list(proxy.state.journal.exchanges))

@@ -100,7 +100,10 @@ async def test_the_repr_of_a_portal(portal: PortalController) -> None:
     assert repr(portal) == f"{where}>"
     portal.stub("price", "sku-1").reply("9.99")
     with portal.fault("reset", service="echo"), portal.down():
-        assert repr(portal) == f"{where}; 1 stub: price 'sku-1'; 1 fault: reset service=echo; down>"
+        assert (
+            repr(portal)
+            == f"{where}; 1 stub: price 'sku-1'; 1 fault: reset service=echo; down: refuse>"
+        )
     for number in range(9):
         portal.stub(f"many{number}")
     shown = "price 'sku-1', many0, many1, many2, many3, ..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 import pytest
 import trio
@@ -162,3 +163,65 @@ async def test_a_portal_that_never_reads_again(
         await trio.testing.wait_all_tasks_blocked()
         (connection,) = portal.connections()
         assert (connection.closed_by, connection.how) == ("client", "rst")
+
+
+async def test_a_silent_portal_goes_on_after_hours(autojump_clock: trio.testing.MockClock) -> None:
+    """Neither idle nor unread: a silence is nobody's fault."""
+    async with (
+        open_memory_portal() as portal,
+        portal.open_stream() as idle,
+        portal.open_stream() as unread,
+    ):
+        portal.stub("slow").reply("done").delay(1)
+        assert await lines(idle, 1)
+        await unread.send_all(b"a CALL chargen 1000 500\n")
+        assert await lines(unread, 1)
+        await idle.send_all(b"a CALL slow\n")
+        await trio.testing.wait_all_tasks_blocked()
+        with portal.down(how="silent"):
+            with pytest.raises(TimeoutError):
+                portal.open_stream()
+            await idle.send_all(b"b PING\n")
+            await trio.sleep(10 * 3600)
+            with trio.move_on_after(3600) as waited:
+                await idle.receive_some()
+            assert waited.cancelled_caught
+        assert sorted(await lines(idle, 2)) == [b"a OK done", b"b OK"]
+        *data, last = await lines(unread, 1001)
+        assert (len(data), last) == (1000, b"a OK")
+        await trio.sleep(20)
+        await idle.send_all(b"c PING\n")
+        assert await lines(idle, 1) == [b"c OK"]
+        assert await lines(idle, 1) == [b"* BYE idle"]
+
+
+@pytest.mark.parametrize("kind", ["close", "reset"])
+async def test_an_end_in_a_silence_comes_after_it(
+    autojump_clock: trio.testing.MockClock, kind: Literal["close", "reset"]
+) -> None:
+    async with open_memory_portal() as portal, portal.open_stream() as stream:
+        portal.stub("slow").reply("done").delay(1)
+        fault = portal.fault(kind)
+        assert await lines(stream, 1)
+        await stream.send_all(b"a CALL slow\n")
+        await trio.testing.wait_all_tasks_blocked()
+        with portal.down(how="silent"):
+            with trio.move_on_after(60) as waited:
+                await stream.receive_some()
+            assert waited.cancelled_caught
+            assert fault.happened == 1
+        if kind == "close":
+            assert await stream.receive_some() == b""
+        else:
+            with pytest.raises(trio.BrokenResourceError):
+                await stream.receive_some()
+
+
+async def test_refusing_after_a_silence_resets() -> None:
+    async with open_memory_portal() as portal, portal.open_stream() as stream:
+        assert await lines(stream, 1)
+        with portal.down(how="silent"), portal.down():
+            with pytest.raises(ConnectionRefusedError):
+                portal.open_stream()
+            with pytest.raises(trio.BrokenResourceError):
+                await stream.receive_some()

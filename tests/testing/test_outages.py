@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from esps_portal.testing import (
@@ -16,11 +18,11 @@ def test_an_outage_within_an_outage(portal: PortalController) -> None:
             pass
         with pytest.raises(ConnectionRefusedError), connected(portal):
             pass
-        assert repr(outer) == "<outage, in force>"
+        assert repr(outer) == "<refuse outage, in force>"
     with connected(portal):
         pass
     outer.up()
-    assert repr(outer) == "<outage, over>"
+    assert repr(outer) == "<refuse outage, over>"
 
 
 def test_outages_that_overlap(portal: PortalController) -> None:
@@ -41,3 +43,36 @@ def test_an_outage_ends_with_a_reset(portal: PortalController) -> None:
         old.up()
         with pytest.raises(ConnectionRefusedError), connected(portal):
             pass
+
+
+def assert_times_out(portal: PortalController) -> None:
+    with pytest.raises(TimeoutError):
+        socket.create_connection((portal.host, portal.port), 0.05)
+
+
+def test_the_latest_outage_says_how(portal: PortalController) -> None:
+    with portal.down(how="silent") as silent:
+        with portal.down(), pytest.raises(ConnectionRefusedError), connected(portal):
+            pass
+        assert_times_out(portal)
+        refusing = portal.down()
+        later = portal.down(how="silent")
+        assert_times_out(portal)
+        refusing.up()
+        assert_times_out(portal)
+        assert repr(silent) == "<silent outage, in force>"
+        assert repr(portal).endswith("; down: silent>")
+        later.up()
+        assert_times_out(portal)
+    assert repr(silent) == "<silent outage, over>"
+    with connected(portal):
+        pass
+
+
+@pytest.mark.parametrize("how", ["quiet", None, ["silent"]])
+def test_an_unknown_outage(portal: PortalController, how: object) -> None:
+    with pytest.raises(ValueError, match=r"^how must be 'refuse' or 'silent', got ") as caught:
+        portal.down(how=how)  # type: ignore[arg-type]
+    assert str(caught.value).endswith(repr(how))
+    with connected(portal):
+        pass

@@ -1,0 +1,87 @@
+"""What a forked child must not keep open.
+
+A child that `os.fork` or multiprocessing makes has a copy of each descriptor. For as long as it
+has one a closed listener still listens, a closed connection is neither ended nor reset, and the
+port stays taken. So the child closes its copies before anything else runs in it. It makes no
+system call but close(2): the rest would be about the sockets of its parent.
+
+A fork that bypasses Python, in an extension in C, is not seen. (A program that is started inherits
+nothing: Python's descriptors are closed by exec.)
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from weakref import WeakSet
+
+import trio
+
+_sockets: WeakSet[socket.socket] = WeakSet()
+_polls: set[select.epoll] = set()
+
+#: Held while a socket is made and passed to `closed_in_child`, so that no fork comes between.
+making: threading.RLock = threading.RLock()
+
+
+def closed_in_child(sock: socket.socket) -> socket.socket:
+    """Have a forked child close its copy of a socket; return the socket."""
+    _sockets.add(sock)
+    return sock
+
+
+@contextmanager
+def loop_closed_in_child() -> Iterator[None]:
+    """Have a forked child close its copies of what the current trio loop waits with.
+
+    For a loop in a thread of its own, which the child has not.
+    """
+    poll, sockets = _descriptors_of_loop()
+    for sock in sockets:
+        closed_in_child(sock)
+    _polls.update(poll)
+    try:
+        yield
+    finally:
+        _polls.difference_update(poll)
+
+
+def _descriptors_of_loop() -> tuple[list[select.epoll], list[socket.socket]]:
+    """Return the epoll and the sockets of the current loop, as far as they can be found."""
+    # trio offers no other way. Where it changes, a child keeps these open, which harms nobody as
+    # long as it closes the sockets themselves.
+    runner = getattr(trio.lowlevel.current_task(), "_runner", None)
+    manager = getattr(runner, "io_manager", None)
+    wakeups = (
+        getattr(getattr(runner, "entry_queue", None), "wakeup", None),
+        getattr(manager, "_force_wakeup", None),
+    )
+    sockets = [
+        getattr(wakeup, name, None) for wakeup in wakeups for name in ("wakeup_sock", "write_sock")
+    ]
+    poll = getattr(manager, "_epoll", None)
+    return (
+        [poll] if isinstance(poll, select.epoll) else [],
+        [sock for sock in sockets if isinstance(sock, socket.socket)],
+    )
+
+
+def _close_in_child() -> None:
+    making.release()
+    for sock in list(_sockets):
+        descriptor = sock.detach()  # an object that is used after all then fails, and harms nobody
+        if descriptor >= 0:
+            os.close(descriptor)
+    for poll in _polls:
+        poll.close()
+    _sockets.clear()
+    _polls.clear()
+
+
+os.register_at_fork(
+    before=making.acquire, after_in_parent=making.release, after_in_child=_close_in_child
+)

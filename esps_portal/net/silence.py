@@ -1,0 +1,61 @@
+"""A silent network: for as long as it lasts nothing passes, in either direction, and nothing ends.
+
+One `Silence` is shared by the streams and the datagram sockets of a server. A stream reads and
+writes nothing, and sends its FIN or RST when the silence is over; a datagram is discarded. What
+the kernel already had to send still arrives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import trio
+
+
+class Silence:
+    """Whether the network is silent. It begins as one that is not.
+
+    Attributes:
+        is_on: whether nothing passes now.
+        ended: when the last one has ended, in seconds on trio's clock.
+    """
+
+    __slots__ = ("_over", "_postponed", "ended", "is_on")
+
+    def __init__(self) -> None:
+        self.is_on: bool = False
+        self.ended: float = -math.inf
+        self._over = trio.lowlevel.ParkingLot()
+        self._postponed: list[Callable[[], None]] = []
+
+    def begin(self) -> None:
+        """Let nothing pass from now on."""
+        self.is_on = True
+
+    def end(self) -> None:
+        """Let everything go on, and what was postponed happen."""
+        if not self.is_on:
+            return
+        self.is_on = False
+        self.ended = trio.current_time()
+        self._over.unpark_all()
+        postponed, self._postponed = self._postponed, []
+        for act in postponed:
+            act()
+
+    async def until_over(self) -> None:
+        """Wait until things pass."""
+        while self.is_on:
+            await self._over.park()
+
+    def soon(self, act: Callable[[], None]) -> None:
+        """Have something happen now, or in this order when it is over. It must not raise then."""
+        if self.is_on:
+            self._postponed.append(act)
+        else:
+            act()
+
+
+#: For what nobody silences.
+NEVER_SILENT = Silence()

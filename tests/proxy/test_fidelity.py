@@ -1,0 +1,206 @@
+"""Without faults a proxy changes nothing: what plain sockets of both sides see."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import resource
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.proxy.struck import REQUEST, UNIT
+from tests.threaded_proxies import FIN, RST, Sending, Side, ThreadedProxy, threaded_proxy
+
+_MIB = 1 << 20
+
+
+@pytest.fixture(params=[False, True], ids=["no fault", "a fault that matches nothing"])
+def relay(request: pytest.FixtureRequest, proxy: ThreadedProxy) -> Iterator[ThreadedProxy]:
+    """Return a proxy; a fault in force that matches nothing makes no difference."""
+    if request.param:
+        proxy.fault("reset", match=b"nobody says this")
+        proxy.fault("close", when="before", match=b"nor this")
+    return proxy
+
+
+# ---- bytes -------------------------------------------------------------------------------------
+
+
+def test_every_byte_passes_and_none_is_added(relay: ThreadedProxy) -> None:
+    client, server = relay.connect()
+    relay.quiet()
+    assert client.has_nothing()
+    assert server.has_nothing()
+    every = bytes(range(256)) * 20
+    client.send(every)
+    assert server.read(len(every)) == every
+    server.send(every[::-1])
+    assert client.read(len(every)) == every[::-1]
+    relay.quiet()
+    assert client.has_nothing()
+    assert server.has_nothing()
+
+
+def test_64_mib_each_way_at_once(relay: ThreadedProxy) -> None:
+    client, server = relay.connect()
+    block = random.Random(5).randbytes(_MIB + 7)
+    count = 64
+    seen: dict[str, str] = {}
+
+    def send(side: Side) -> None:
+        for number in range(count):
+            side.send(number.to_bytes(4, "big") + block)
+        side.sock.shutdown(socket.SHUT_WR)
+
+    def hash_all(name: str, side: Side) -> None:
+        found = hashlib.sha256()
+        while data := side.sock.recv(_MIB):
+            found.update(data)
+        seen[name] = found.hexdigest()
+
+    expected = hashlib.sha256()
+    for number in range(count):
+        expected.update(number.to_bytes(4, "big") + block)
+    tasks = [threading.Thread(target=send, args=(side,)) for side in (client, server)]
+    tasks += [
+        threading.Thread(target=hash_all, args=found)
+        for found in (("client", client), ("server", server))
+    ]
+    for side in (client, server):
+        side.sock.settimeout(60)
+    for task in tasks:
+        task.start()
+    for task in tasks:
+        task.join(60)
+    assert seen == dict.fromkeys(("client", "server"), expected.hexdigest())
+
+
+def test_100_connections_at_once(relay: ThreadedProxy) -> None:
+    clients = [relay.dial() for _ in range(100)]
+    for number, client in enumerate(clients):
+        client.send(b"client %04d" % number)
+    servers = {}
+    for _ in clients:
+        server = relay.accept()
+        servers[server.read(11)] = server
+    for name, server in servers.items():
+        server.send(name[::-1])
+    for number, client in enumerate(clients):
+        assert client.read(11) == (b"client %04d" % number)[::-1]
+
+
+# ---- ends --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_a_fin_of_one_side_passes_and_the_other_may_go_on(relay: ThreadedProxy, first: str) -> None:
+    client, server = relay.connect()
+    ended, other = (client, server) if first == "client" else (server, client)
+    ended.send(b"last words")
+    ended.sock.shutdown(socket.SHUT_WR)
+    assert other.rest() == (b"last words", FIN)
+    for piece in (b"one", b"two"):
+        other.send(piece)
+        assert ended.read(3) == piece
+    other.sock.shutdown(socket.SHUT_WR)
+    assert ended.rest() == (b"", FIN)
+
+
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_a_reset_of_one_side_passes_after_what_it_said(relay: ThreadedProxy, first: str) -> None:
+    client, server = relay.connect()
+    broken, other = (client, server) if first == "client" else (server, client)
+    other.send(REQUEST)
+    assert broken.read(len(REQUEST)) == REQUEST
+    broken.send(UNIT)
+    broken.reset()
+    assert other.rest() == (UNIT, RST)
+
+
+def test_an_upstream_that_refuses_resets_the_client_and_is_noted(proxy: ThreadedProxy) -> None:
+    proxy.listener.close()
+    client = proxy.dial()
+    assert client.rest() == (b"", RST)
+    assert "refused" in str(proxy.state.unreachable)
+    (connection,) = proxy.run(lambda: list(proxy.state.journal.connections))
+    assert (connection.closed_by, connection.how) == ("server", "rst")
+
+
+# ---- backpressure ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slow", ["client", "server"])
+def test_who_does_not_read_slows_the_other_down(relay: ThreadedProxy, slow: str) -> None:
+    client, server = relay.connect()
+    fast, other = (server, client) if slow == "client" else (client, server)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    sent = fast.fill()
+    for _ in range(5):
+        relay.quiet()
+        sent += fast.fill()
+    assert 0 < sent < 32 * _MIB
+    # The kernel has it: the proxy itself keeps one read, and the first 64 KiB for the journal.
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # KiB
+    assert grown < 4096
+    # The other direction passes meanwhile.
+    other.send(b"still")
+    assert fast.read(5) == b"still"
+    fast.sock.shutdown(socket.SHUT_WR)
+    assert other.rest() == (b"x" * sent, FIN)
+
+
+def test_the_journal_keeps_64_kib_of_each_side(proxy: ThreadedProxy) -> None:
+    client, server = proxy.connect()
+    data = bytes(range(256)) * 1024
+    sender = threading.Thread(target=client.send, args=(data,))
+    sender.start()
+    assert server.read(len(data)) == data
+    sender.join()
+    (exchange,) = proxy.run(lambda: list(proxy.state.journal.exchanges))
+    assert (exchange.request_size, len(exchange.request)) == (len(data), 65536)
+
+
+# ---- proxies in a circle -----------------------------------------------------------------------
+
+
+def test_a_chain_of_proxies_passes(send: Sending) -> None:
+    behind = send.proxy
+    with threaded_proxy(upstream=behind.listeners.tcp[0]) as front:
+        client, server = front.dial(), behind.accept()
+        send(client, REQUEST)
+        assert server.read(len(REQUEST)) == REQUEST
+        send(server, UNIT)
+        assert client.read(len(UNIT)) == UNIT
+        for end in (client, server):
+            end.sock.shutdown(socket.SHUT_WR)
+        assert client.rest() == (b"", FIN)
+
+
+def test_two_proxies_that_point_at_each_other_refuse_it() -> None:
+    with threaded_proxy() as one, threaded_proxy(upstream=one.listeners.tcp[0]) as two:
+        one.listener.close()
+        one.redirect(two.listeners.tcp[0])
+        client = one.dial()
+        client.send(REQUEST)
+        assert client.rest() == (b"", RST)
+        opened = 0
+        for proxy in (one, two):
+            proxy.until(lambda p=proxy: all(c.closed_by for c in p.state.journal.connections))  # type: ignore[misc]
+            opened += len(proxy.state.journal.connections)
+        assert opened < 20
+        assert "itself" in str([one.state.unreachable, two.state.unreachable])
+
+
+def test_two_proxies_that_point_at_each_other_send_no_datagram_round_and_round() -> None:
+    with threaded_proxy() as one, threaded_proxy(upstream=one.listeners.tcp[0]) as two:
+        one.datagrams.close()
+        one.redirect(two.listeners.tcp[0])
+        one.client_of_datagrams().send(UNIT)
+        one.until(lambda: bool(one.state.unreachable or two.state.unreachable))
+        for proxy in (one, two, one, two):
+            proxy.quiet()
+        assert one.state.clients + two.state.clients < 20
+        assert "itself" in str([one.state.unreachable, two.state.unreachable])
