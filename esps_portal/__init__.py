@@ -15,7 +15,8 @@ table of what a connection does when it ends; `server.drain` lets its calls end 
 back; a call runs in `server.datagram_calls`; `net.datagram_fault_writer` performs faults.
 
 **A fault of a test.** `testing.controller` hands it to the portal's thread (`testing.loop_thread`);
-`faults.fault_registry` is asked about each request, and the plan goes the way above.
+`faults.fault_registry` is asked about each request, and the plan goes the way above. What strikes
+a connection at an age does so through `net.age_watch`.
 
 **A call of the command.** `cli.calls` asks through `cli.session` and `client.connect`;
 `protocol.client_connection` pairs requests and replies, and `cli.output` prints.

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 _TIMEOUT = 0.5
 # Where a portal may have been given.
 _EXPLICIT = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
-# Selectors of requests, which accept-close cannot have: it comes before any request.
-_REQUEST_SELECTORS = ("service", "request", "when")
 
 
 def complete_file(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -62,33 +60,44 @@ def _add_services(url: str, names: list[str]) -> None:
     names += [name for name in services if grammar.NAME.fullmatch(name.encode())]
 
 
-def complete_fault(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+def complete_fault(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Return names of faults; after a name its keys; after some keys their values."""
     from esps_portal.faults.fault_types import FAULT_TYPES  # noqa: PLC0415 - only for --fault
 
-    before, ___, last = incomplete.rpartition(" ")
+    before, __, last = incomplete.rpartition(" ")
     if not before:
         return _starting_with(incomplete, FAULT_TYPES)
     name, *pairs = before.split()
     if name not in FAULT_TYPES:
         return []
     given = {pair.partition("=")[0] for pair in pairs}
-    return [f"{before} {pair}" for pair in _starting_with(last, _fault_keys(name, given))]
+    keys = _fault_keys(name, is_proxy=ctx.info_name == "proxy")
+    words = (word for word in keys if word.partition("=")[0] not in given)
+    return [f"{before} {word}" for word in _starting_with(last, words)]
 
 
-def _fault_keys(name: str, given: set[str]) -> Iterable[str]:
+def _fault_keys(name: str, *, is_proxy: bool) -> Iterable[str]:
     """Return ``key=`` for each key of a fault; if it has few values, ``key=value`` for each."""
-    from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS  # noqa: PLC0415 - as above
+    from esps_portal.faults.fault_types import FAULT_TYPES  # noqa: PLC0415 - as above
+    from esps_portal.faults.selectors import OF_CONNECTIONS  # noqa: PLC0415 - the same
 
     fault = FAULT_TYPES[name]
     values = {
         "when": ("before", "after") if fault.allows_before else ("after",),
         "transport": sorted(fault.transports),
+        "unit": ("connection",),
+        # Only a proxy has a server.
+        "to": ("client", "server") if is_proxy and name != "deaf" else (),
+        "match": ("", "re:", "hex:"),
+        "reply_match": ("", "re:", "hex:"),
     }
+    if "tcp" not in fault.transports:
+        values |= dict.fromkeys(OF_CONNECTIONS, ())
+        # The same: a portal knows no connections over UDP.
+        values |= {} if is_proxy else {"age": ()}
     # A parameter may have the name of a selector: seed.
-    for key in dict.fromkeys((*fault.parameters, *SELECTORS)):
-        if key not in given and not (name == "accept-close" and key in _REQUEST_SELECTORS):
-            yield from (f"{key}={value}" for value in values.get(key, ("",)))
+    for key in dict.fromkeys((*fault.parameters, *fault.selectors)):
+        yield from (f"{key}={value}" for value in values.get(key, ("",)))
 
 
 def _starting_with(incomplete: str, words: Iterable[str]) -> list[str]:

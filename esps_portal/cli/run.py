@@ -108,7 +108,11 @@ def run_command(command: tuple[str, ...], *, script: ScriptOptions, strict: bool
       [[faults]]
       fault = "latency"
       seconds = 0.2
-      service = "price"            # or transport, connection, request
+      service = "price"            # or transport, connection, request, reply
+      match = "sku-1"              # in the request; or {regex = "sku-[0-9]+"},
+                                   # {hex = "0d0a"}; the same for reply_match
+      offset = 4                   # bytes that pass first
+      age = 10                     # seconds; of the connection
       times = 3                    # or chance = 0.5, with a seed
       optional = true              # --strict accepts that it never struck
 

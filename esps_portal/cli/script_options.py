@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,10 @@ _log = logging.getLogger("esps_portal")
 
 
 class FaultParameter(click.ParamType["PlannedFault"]):
-    """A fault as text: its name, then ``key=value``. Numbers are parsed."""
+    """A fault as text: its name, then ``key=value``. Numbers are parsed.
+
+    A value with spaces is quoted; a backslash is one, as regular expressions need them.
+    """
 
     name = "fault"
 
@@ -48,7 +52,10 @@ class FaultParameter(click.ParamType["PlannedFault"]):
         from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
         from esps_portal.mock.scenario_reading import read_fault  # noqa: PLC0415
 
-        name, *pairs = str(value).split() or [""]
+        try:
+            name, *pairs = _split(str(value)) or [""]
+        except ValueError:
+            self.fail(f"{value!r}: a quote is not closed", param, ctx)
         fields: dict[str, object] = {"fault": name}
         for pair in pairs:
             key, equals, text = pair.partition("=")
@@ -65,9 +72,26 @@ class FaultParameter(click.ParamType["PlannedFault"]):
             self.fail(error.message if has_key else str(error), param, ctx)
 
 
+def _split(text: str) -> list[str]:
+    """Split at spaces outside quotes.
+
+    Raises:
+        ValueError: a quote is not closed.
+    """
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
+    lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""
+    return list(lexer)
+
+
 def _parse_value(key: str, text: str) -> object:
     if key == "optional":
         return {"true": True, "false": False}.get(text, text)
+    if key in ("match", "reply_match"):
+        prefix, colon, rest = text.partition(":")
+        name = {"re": "regex", "hex": "hex"}.get(prefix) if colon else None
+        return text if name is None else {name: rest}
+    if key == "hex":
+        return text
     numbers = [_parse_number(part) for part in text.split(",")]
     return numbers[0] if len(numbers) == 1 else numbers
 

@@ -59,6 +59,12 @@ def serve_command(*, listen: ListenOptions, control: int | None, script: ScriptO
                                 in a file nothing changes.
       SIGHUP under nohup        ignored
 
+    A fault takes parameters, and selectors: service, transport, connection,
+    request and reply (numbers, as in 1,3; reply=0 is the greeting), match (in
+    the request: TEXT, re:REGEX or hex:DIGITS) and reply_match, offset (bytes
+    that pass first), unit=connection, age (seconds), when, times, chance and
+    seed. A value with spaces is quoted.
+
     It goes on where the reader of its output has gone: a launcher may close
     the pipe once it has read the first line.
 
@@ -66,6 +72,8 @@ def serve_command(*, listen: ListenOptions, control: int | None, script: ScriptO
     Examples:
       esps-portal serve --port 0 --json --control
       esps-portal serve --fault "reset service=echo when=before times=2"
+      esps-portal serve --fault "reset match=INCR offset=2"
+      esps-portal serve --fault "close age=60 chance=0.5 seed=3"
       esps-portal serve --record calls.jsonl
       esps-portal serve --replay calls.jsonl
     """  # noqa: D301 - click needs the character itself before a block that keeps its lines

@@ -36,6 +36,9 @@ __tracebackhide__ = hides_frame
 
 # Other services that were called: so many are kept, to find the most similar name among them.
 _MAX_PASSED = 64
+# The same for what ``match`` let pass, and how many bytes of each.
+_MAX_UNMATCHED = 16
+_MAX_SAID = 256
 # What ends a connection at a moment, without any unit.
 _TIMED = ("close", "reset", "half-close", "stall", "deaf", "garbage")
 
@@ -97,6 +100,8 @@ class Fault:
     on_strike: Callable[[Fault], None] | None = None
     #: The first call of each other service that its service selector let pass.
     passed: dict[bytes, FaultTarget] = attrs.field(factory=dict)
+    #: The first targets that ``match`` let pass, by what the client said.
+    unmatched: dict[bytes, FaultTarget] = attrs.field(factory=dict)
     #: How many connections, requests and replies matched the selectors before their number.
     connections_matched: int = 0
     requests_matched: int = 0
@@ -182,7 +187,12 @@ class Fault:
     @property
     def strikes_connections(self) -> bool:
         """Whether it is decided for a connection as a whole."""
-        return self.type.hits_connections or self.unit == "connection"
+        return self.type.hits_connections or self.strikes_whole_connections
+
+    @property
+    def strikes_whole_connections(self) -> bool:
+        """Whether all that is sent on a connection is one unit."""
+        return self.unit == "connection" and not self.strikes_at_age
 
     @property
     def strikes_at_age(self) -> bool:
@@ -235,12 +245,17 @@ class Fault:
             return
         if reason is MissReason.SERVICE and target.service and len(self.passed) < _MAX_PASSED:
             self.passed.setdefault(target.service, _for_report(target))
+        if reason is MissReason.MATCH and len(self.unmatched) < _MAX_UNMATCHED:
+            self.unmatched.setdefault(target.said[:_MAX_SAID], _for_report(target))
         if self.nearest is None or reason > self.nearest.reason:
             number = self._connections.get(target.connection, 0)
             self.nearest = NearMiss(reason, _for_report(target), number)
 
     def record_no_change(self, size: int) -> None:
         """Note that it changes nothing in a reply of ``size`` bytes."""
+        miss = self.nearest
+        if miss is not None and self.offset and miss.reply_size >= size:
+            return  # a longer reply was nearer
         if not self.happened and self.nearest is not None:
             self.nearest = NearMiss(MissReason.NO_CHANGE, self.nearest.target, reply_size=size)
 
@@ -258,10 +273,12 @@ class Fault:
         """Whether it may strike this kind of target at all."""
         if 0 < target.order <= self.order:
             return False
-        if self.strikes_at_age or target.stage is Stage.AGE:
-            return self.strikes_at_age and target.stage is Stage.AGE
         if target.stage is Stage.CONNECTION:
             return True
+        if self.strikes_at_age or target.stage is Stage.AGE:
+            return self.strikes_at_age and target.stage is Stage.AGE
+        if target.number == 0 and (self.reply is None or 0 not in self.reply):
+            return False
         if self.strikes_connections or target.stage is Stage.WHOLE:
             return not self.strikes_connections
         return self.strikes_requests is (target.stage is Stage.REQUEST)
@@ -284,7 +301,7 @@ class Fault:
         if reason is not None or target.is_connection:
             return reason
         if target.number == 0:
-            return None if self.reply is not None and 0 in self.reply else MissReason.REPLY
+            return None
         number = self._request_number(target)
         if self.request is not None and number not in self.request:
             return MissReason.REQUEST
@@ -360,4 +377,4 @@ class Fault:
 
 def _for_report(target: FaultTarget) -> FaultTarget:
     """Return a target without its connection: a report must not keep that in memory."""
-    return attrs.evolve(target, connection=None, counted={})
+    return attrs.evolve(target, connection=None, counted={}, said=target.said[:_MAX_SAID])

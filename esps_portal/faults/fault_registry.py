@@ -125,10 +125,16 @@ class FaultRegistry:
         for fault in self.in_force:
             fault.count_unanswered(target)
 
-    def strike_connection(self, target: FaultTarget) -> Fault | None:
+    def strike_connection(
+        self, target: FaultTarget, known: set[Fault] | None = None
+    ) -> Fault | None:
         """Return the fault that strikes a connection as it is accepted, or at its age.
 
         It has struck: it acts at once.
+
+        Args:
+            known: those whose age the connection has reached before; it gets the others. They are
+                not asked again.
         """
         if target.stage is Stage.CONNECTION:
             faults = [fault for fault in self.in_force if fault.type.hits_connections]
@@ -137,6 +143,9 @@ class FaultRegistry:
                     fault.selects(target)  # it counts connections
         else:
             faults = [fault for fault in self.in_force if fault.strikes_at_age]
+            if known is not None:
+                faults = [fault for fault in faults if fault not in known]
+                known.update(fault for fault in faults if target.age >= (fault.age or 0.0))
         selecting = [fault for fault in faults if fault.selects(target)]
         striking = next((fault for fault in selecting if fault.claim()), None)
         if striking is not None:
@@ -151,10 +160,21 @@ class FaultRegistry:
         Args:
             known: those that were asked about this connection before; it gets the others.
         """
-        new = [fault for fault in self.in_force if fault.unit and fault not in known]
+        new = [
+            fault
+            for fault in self.in_force
+            if fault.strikes_whole_connections
+            and fault not in known
+            and target.age >= (fault.age or 0.0)
+        ]
         known.update(new)
-        parts = (part_of(fault) for fault in new if fault.selects(target))
-        return [part for part in parts if part is not None]
+        parts: list[PlanPart] = []
+        for fault in new:
+            if fault.selects(target):
+                part = part_of(fault)
+                parts += [part] if part is not None else []
+                fault.record_miss(MissReason.NO_REPLY if part else MissReason.CLAIMED, target)
+        return parts
 
     def forget(self, connection: Hashable) -> None:
         """Forget a connection that has ended."""

@@ -11,10 +11,13 @@ from collections.abc import Callable
 
 import attrs
 
-from esps_portal.protocol.escape import visible
+from esps_portal.protocol.escape import shorten, visible
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
+
+# Characters of what is found, in a report.
+_MAX_SHOWN = 80
 
 #: What a test may give: text (as UTF-8), bytes, a compiled regular expression, a predicate.
 Matchable = str | bytes | re.Pattern[bytes] | re.Pattern[str] | Callable[[bytes], object]
@@ -60,12 +63,20 @@ class Match:
 
     def __str__(self) -> str:
         if self.literal is not None:
-            return repr(visible(self.literal.decode("utf-8", "backslashreplace")))
+            text = self.literal.decode("utf-8", "replace")
+            is_text = text.isprintable() and text.encode() == self.literal
+            return _quoted(text) if is_text else f"hex:{shorten(self.literal.hex(), _MAX_SHOWN)}"
         if isinstance(self.given, re.Pattern):
             pattern = self.given.pattern
             text = pattern if isinstance(pattern, str) else pattern.decode("latin-1")
-            return f"re:{visible(text)!r}"
+            return f"re:{_quoted(text)}"
         return getattr(self.given, "__name__", "predicate")
+
+
+def _quoted(text: str) -> str:
+    """Return text as the command line takes it."""
+    quote = '"' if "'" in text else "'"
+    return f"{quote}{shorten(visible(text), _MAX_SHOWN)}{quote}"
 
 
 def _searcher(pattern: re.Pattern[bytes] | re.Pattern[str]) -> Callable[[bytes], object]:

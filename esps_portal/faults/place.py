@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.fault_types import BOTH
+from esps_portal.faults.fault_types import BOTH, UDP
 from esps_portal.faults.parameters import FaultError
 from esps_portal.tracebacks import hides_frame
 
@@ -49,11 +49,16 @@ class Place:
             raise FaultError("service is for ESPS/1: select by what the client says, match=...")
         if fault.to == "server" and not self.has_server:
             raise FaultError(f"to='server' is for a proxy: no server is behind this {self.name}")
+        if fault.age is not None and transports == UDP and not self.has_server:
+            raise FaultError(f"age is for connections: a {self.name} has none over UDP")
         if "tcp" in transports & self.transports:
             self._check_stream(fault)
 
     def _check_stream(self, fault: Fault) -> None:
         """Check what needs the end of a unit, which only a framing tells."""
+        if fault.strikes_whole_connections:
+            _check_whole_connection(fault)
+            return
         if fault.kind == "no-terminator" and not self.has_terminators:
             raise FaultError(
                 "fault 'no-terminator' needs a framing with terminators: give framing="
@@ -83,6 +88,21 @@ class Place:
 
 #: A portal, whatever serves it.
 PORTAL = Place(name="portal", is_esps=True, has_server=False, has_frames=True, has_terminators=True)
+
+
+def _check_whole_connection(fault: Fault) -> None:
+    """Check what needs the end of a unit: that of all that is sent on a connection is not known."""
+    needs_end = (
+        fault.kind in ("no-terminator", "coalesce")
+        or (fault.kind == "slice" and "every" not in fault.given and isinstance(_at(fault), str))
+        or (fault.kind == "corrupt" and _at(fault) is None)
+    )
+    if needs_end:
+        hints = {"slice": ", or give at=BYTE or every=BYTES", "corrupt": ", or give at=BYTE"}
+        raise FaultError(
+            f"fault {fault.kind!r} needs the end of a reply: leave out unit='connection'"
+            + hints.get(fault.kind, "")
+        )
 
 
 def _at(fault: Fault) -> object:

@@ -108,7 +108,11 @@ class PlanPart:
         actions = merge_sends(self._effect.feed(piece))
         if actions != merge_sends([Send(piece.data)]) and not self.has_struck:
             on_strike(self)
-        return [Send(head), *actions]
+        # Without bytes there is no place in the unit: a later part must not end it there. Only
+        # what had none from the start is passed on as that.
+        if head or not (actions or piece.data):
+            actions.insert(0, Send(head))
+        return actions
 
     def end_in(self, piece: Piece) -> EndPlace | None:
         """Return where in the piece it ends the connection; ``None``: not there."""
@@ -181,7 +185,15 @@ class FaultPlan:
         has_ended: a fault has ended the connection: nothing more of the unit is sent.
     """
 
-    __slots__ = ("_before", "_parts", "_record", "has_begun", "has_ended", "has_struck")
+    __slots__ = (
+        "_before",
+        "_is_finished",
+        "_parts",
+        "_record",
+        "has_begun",
+        "has_ended",
+        "has_struck",
+    )
 
     def __init__(self, parts: Sequence[PlanPart], record: Record | None = None) -> None:
         self._parts = sorted(parts, key=lambda part: part.fault.number)
@@ -190,12 +202,22 @@ class FaultPlan:
         self.has_begun: bool = False
         self.has_struck: bool = False
         self.has_ended: bool = False
+        self._is_finished = False
 
     @classmethod
     def of(cls, *faults: Fault, record: Record | None = None) -> Self:
         """Return the plan of faults that have selected the unit; those that can claim it do."""
         parts = (part_of(fault) for fault in faults)
         return cls([part for part in parts if part is not None], record)
+
+    def include(self, of_connection: Sequence[PlanPart]) -> None:
+        """Have the parts act too that take the connection as one unit, each in its place.
+
+        Args:
+            of_connection: from `ConnectionFaults.parts`; those of the last call no longer act.
+        """
+        own = (part for part in self._parts if not part.fault.strikes_connections)
+        self._parts = sorted((*own, *of_connection), key=lambda part: part.fault.number)
 
     @property
     def strikes_before(self) -> bool:
@@ -211,11 +233,11 @@ class FaultPlan:
             if part.fault.kind == "latency":
                 actions.append(Pause(part.fault.next_delay()))
             else:
-                actions += effect_of(part.fault).feed(Piece(b""))
+                actions += merge_sends(effect_of(part.fault).feed(Piece(b"")))
             if part.fault.type.ends:
                 self.has_ended = True
                 break
-        self._parts = [part for part in self._parts if part not in self._before]
+        self._leave_before()
         return actions
 
     def delay_before(self) -> float | None:
@@ -224,10 +246,17 @@ class FaultPlan:
         for part in self._before:
             self._note_strike(part)
             if part.fault.kind == "drop":
+                self._leave_before()
                 return None
             delay += part.fault.next_delay()
-        self._parts = [part for part in self._parts if part not in self._before]
+        self._leave_before()
         return delay
+
+    def _leave_before(self) -> None:
+        """What strikes before has acted, or gives its claim back: an earlier end was first."""
+        for part in self._before:
+            part.finish(is_whole=False)
+        self._parts = [part for part in self._parts if part not in self._before]
 
     def datagram(self, datagram: bytes, pad: Callable[[bytes, int], bytes]) -> DatagramPlan:
         """Return what to send in place of a datagram.
@@ -287,9 +316,13 @@ class FaultPlan:
         Args:
             is_whole: it has come as a whole; otherwise the connection has ended within it.
         """
+        if self._is_finished:
+            return
+        self._is_finished = True
         for part in self._parts:
             if not part.fault.strikes_connections:
-                part.finish(is_whole=is_whole)
+                # After the end that another fault has made a part has seen nothing of the rest.
+                part.finish(is_whole=is_whole and not self.has_ended)
 
     def _through(self, part: PlanPart, actions: Iterable[Action], piece: Piece) -> list[Action]:
         """Let one part act on what the parts before it have left."""
@@ -301,6 +334,9 @@ class FaultPlan:
                 result.append(action)
                 if _ends(action):
                     break
+                continue
+            if part.fault.strikes_connections:
+                result += part.feed(Piece(action.data), self._note_strike)
                 continue
             # Of a frame that an earlier part has cut only the last piece ends it.
             is_last, is_whole = action is with_bytes[-1], len(with_bytes) == 1
@@ -369,4 +405,4 @@ class _InPlaceOfRequest:
         if self._is_over:
             return []
         self._is_over = True
-        return [OtherWay(tuple(self._effect.feed(Piece(b""))))]
+        return [OtherWay(tuple(merge_sends(self._effect.feed(Piece(b"")))))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS, FaultType, suggestion
@@ -13,6 +13,8 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
+#: They count the bytes of a connection: no datagram has those.
+OF_CONNECTIONS = frozenset({"offset", "unit"})
 # They select units: a fault of a whole connection, or of a moment, has none of them.
 _OF_UNITS = ("service", "request", "reply", "match", "reply_match")
 
@@ -35,6 +37,7 @@ def check_together(kind: str, fault_type: FaultType, options: Mapping[str, objec
     _check_to(kind, options, given)
     _check_unit(options, given)
     _check_stream_keys(kind, fault_type, options, given)
+    _check_greeting(options, given)
     if given >= {"at", "every"}:
         raise FaultError(f"fault {kind!r} takes either at or every, not both")
 
@@ -42,7 +45,7 @@ def check_together(kind: str, fault_type: FaultType, options: Mapping[str, objec
 def _check_stream_keys(
     kind: str, fault_type: FaultType, options: Mapping[str, object], given: set[str]
 ) -> None:
-    keys = given & {"offset", "unit"}
+    keys = given & OF_CONNECTIONS
     if not keys or ("tcp" in fault_type.transports and options.get("transport") != "udp"):
         return
     why = works_over(kind) if len(fault_type.transports) == 1 else "transport is 'udp'"
@@ -59,7 +62,7 @@ def _check_when(
         return
     if not fault_type.allows_before:
         raise FaultError(f"fault {kind!r} needs a reply: when must be 'after', got 'before'")
-    for key in ("reply", "reply_match"):
+    for key in ("reply", "reply_match", "offset"):
         if key in given:
             raise FaultError(f"with when='before' there is no reply: leave out {key}")
 
@@ -95,6 +98,17 @@ def _check_unit(options: Mapping[str, object], given: set[str]) -> None:
     for key in (*_OF_UNITS, "when"):
         if key in given:
             raise FaultError(f"{key} selects replies: leave out either it or unit='connection'")
+
+
+def _check_greeting(options: Mapping[str, object], given: set[str]) -> None:
+    reply = options.get("reply")
+    if reply != 0 and not (isinstance(reply, Collection) and 0 in reply):
+        return
+    for key in ("service", "request", "match"):
+        if key in given:
+            raise FaultError(
+                f"reply 0 is what the server says before any request: leave out either it or {key}"
+            )
 
 
 def selects_units(options: Mapping[str, object]) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+import attrs
+
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_types import FAULT_TYPES
 from esps_portal.faults.selectors import works_over
@@ -35,25 +37,52 @@ def why_never_struck(fault: Fault, *, in_force: bool, has_server: bool = False) 
 
 def _why(fault: Fault, *, in_force: bool, has_server: bool) -> str:
     miss = _nearest_miss(fault)
+    if miss is None and fault.strikes_at_age:
+        return f"no connection was as old as that {_while_placed(in_force=in_force)}"
     if miss is None:
         unit = "reply" if has_server and not fault.strikes_requests else "request"
         event = "connection was accepted" if _hits_connections(fault) else f"{unit} came"
-        return f"no {event} {'after it was placed' if in_force else 'before it was removed'}"
+        return f"no {event} {_while_placed(in_force=in_force)}"
     if miss.reason is MissReason.NO_CHANGE:
-        return f"it changes nothing in the reply, which is {miss.reply_size} bytes long"
+        return _why_no_change(fault, miss.reply_size)
     target = _describe_target(miss.target)
     return f"nearest: {target}: {_reason(fault, miss)}" if target else _reason(fault, miss)
 
 
+def _while_placed(*, in_force: bool) -> str:
+    return "after it was placed" if in_force else "before it was removed"
+
+
+def _why_no_change(fault: Fault, size: int) -> str:
+    is_connection = fault.strikes_whole_connections
+    unit = "what was sent on the connection" if is_connection else "the reply"
+    if size < fault.offset:
+        return f"{unit} is {size} bytes long, shorter than offset {fault.offset}"
+    return f"it changes nothing in {unit}, which is {size} bytes long"
+
+
 def _nearest_miss(fault: Fault) -> NearMiss | None:
-    """Return the nearest miss: of calls of other services, the one with the most similar name."""
+    """Return the nearest miss: of calls of other services, the one with the most similar name.
+
+    Of those that do not match, the one with the most in common.
+    """
     miss = fault.nearest
+    if miss is not None and miss.reason is MissReason.MATCH and fault.match is not None:
+        wanted = fault.match.literal or b""
+        said = max(fault.unmatched, key=lambda said: _most_in_common(said, wanted), default=b"")
+        return attrs.evolve(miss, target=fault.unmatched.get(said, miss.target))
     if miss is None or miss.reason is not MissReason.SERVICE or not fault.passed:
         return miss
     service = (fault.service or "").encode()
     names = [name.decode("latin-1") for name in fault.passed]
     (similar, *_) = difflib.get_close_matches(service.decode(), names, 1, cutoff=0)
     return NearMiss(MissReason.SERVICE, fault.passed[similar.encode("latin-1")])
+
+
+def _most_in_common(said: bytes, wanted: bytes) -> int:
+    """Return the length of the longest substring of both."""
+    matcher = difflib.SequenceMatcher(None, said, wanted, autojunk=False)
+    return matcher.find_longest_match().size
 
 
 def _reason(  # noqa: C901, PLR0911 - one for each reason
@@ -63,7 +92,7 @@ def _reason(  # noqa: C901, PLR0911 - one for each reason
     if miss.reason is MissReason.TRANSPORT:
         transport = target.transport.upper()
         if target.transport in FAULT_TYPES[fault.kind].transports:
-            return f"it came over {transport}, not {(fault.transport or '').upper()}"
+            return f"it came over {transport}, not {' or '.join(fault.transports).upper()}"
         return f"it came over {transport}; {works_over(fault.kind)}"
     if miss.reason is MissReason.SERVICE:
         if target.service is None:
@@ -75,10 +104,12 @@ def _reason(  # noqa: C901, PLR0911 - one for each reason
         )
     if miss.reason is MissReason.REQUEST:
         return _never_came("request", fault.request, fault.requests_matched)
+    if miss.reason is MissReason.REPLY and fault.reply == frozenset({0}):
+        return "reply 0 is the greeting, and no connection was accepted after it was placed"
     if miss.reason is MissReason.REPLY:
         return _never_came("reply", fault.reply, fault.replies_matched)
     if miss.reason is MissReason.MATCH:
-        return f"{printable(target.said)!r} does not match {fault.match}"
+        return f"'{printable(target.said)}' does not match {fault.match}"
     if miss.reason is MissReason.AGE:
         return f"the connection was {target.age:.3f} s old, not {fault.age:g} s"
     if miss.reason is MissReason.REPLY_MATCH:
@@ -92,11 +123,13 @@ def _never_came(name: str, numbers: frozenset[int] | None, matched: int) -> str:
     """Return that no connection or request had such a number; empty if one had."""
     if not numbers or min(numbers) <= matched:
         return ""
-    several = len(numbers) > 1
-    return (
-        f"{name}{'s' * several} {_list(numbers)} never came:"
-        f" {matched} {name}{'s' * (matched != 1)} matched"
-    )
+    wanted = _plural(name) if len(numbers) > 1 else name
+    found = name if matched == 1 else _plural(name)
+    return f"{wanted} {_list(numbers)} never came: {matched} {found} matched"
+
+
+def _plural(name: str) -> str:
+    return "replies" if name == "reply" else f"{name}s"
 
 
 def _list(numbers: Iterable[int] | None) -> str:
@@ -104,7 +137,7 @@ def _list(numbers: Iterable[int] | None) -> str:
 
 
 def _hits_connections(fault: Fault) -> bool:
-    return FAULT_TYPES[fault.kind].hits_connections
+    return fault.strikes_connections
 
 
 def _describe_target(target: FaultTarget) -> str:

@@ -7,8 +7,8 @@ writes one as values.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -17,6 +17,7 @@ from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS
 from esps_portal.faults.matching import Match
 from esps_portal.faults.parameters import FaultError
+from esps_portal.faults.place import Place
 from esps_portal.journal.values import ScenarioError
 from esps_portal.mock.matching import ANY_ARGS, Matcher
 from esps_portal.mock.stubs import Stub, StubAnswer, StubError
@@ -103,19 +104,27 @@ class PlannedFault:
         options |= {name: value for name, value in given if value != known[name].default}
         return cls(fault.kind, options, fault.is_optional)
 
-    def make(self, path: str = "") -> Fault:
+    def make(self, path: str = "", where: Place | None = None) -> Fault:
         """Return a new fault. A fault by chance without a seed gets one.
 
         Args:
             path: of the fault in the scenario, for an error.
+            where: it has to make sense there; ``None``: that is checked later.
 
         Raises:
-            ScenarioError: an option is unknown, or its value is wrong.
+            ScenarioError: an option is unknown, its value is wrong, or makes no sense.
         """
+
+        def make(**options: Any) -> Fault:  # noqa: ANN401 - `create` checks each by its name
+            made = Fault.create(self.kind, **options)
+            if where is not None:
+                where.check(made)
+            return made
+
         try:
-            fault = Fault.create(self.kind, **self.options)
+            fault = make(**self.options)
         except FaultError as error:
-            key = offending_key(partial(Fault.create, self.kind), self.options, error)
+            key = offending_key(make, self.options, error)
             raise ScenarioError(_join(path, key), shorten(str(error), _MAX_ERROR_TEXT)) from error
         fault.is_optional = self.optional
         return fault
@@ -180,15 +189,20 @@ class Scenario:
 def offending_key(
     make: Callable[..., object], options: Mapping[str, Any], error: ValueError
 ) -> str:
-    """Return the key that makes ``make(**options)`` raise ``error``: without it, it does not."""
+    """Return the key that makes ``make(**options)`` raise ``error``: without it, it does not.
+
+    Of several it is the one that the error names: without a required key the error is another one.
+    """
+    keys = []
     for key in options:
         try:
             make(**{name: value for name, value in options.items() if name != key})
         except ValueError as another:
             if str(another) == str(error):
                 continue
-        return key
-    return ""
+        keys.append(key)
+    named = (key for key in keys if re.search(rf"\b{re.escape(key)}\b", str(error)))
+    return next(named, keys[0] if keys else "")
 
 
 def _join(path: str, key: str) -> str:

@@ -9,7 +9,9 @@ from functools import partial
 import attrs
 
 from esps_portal.faults.fault_types import find_fault_type
+from esps_portal.faults.matching import Matchable
 from esps_portal.faults.parameters import FaultError
+from esps_portal.faults.place import PORTAL, Place
 from esps_portal.faults.selectors import check_key
 from esps_portal.journal.values import (
     BASE64,
@@ -34,6 +36,8 @@ from esps_portal.tracebacks import hides_frame
 __tracebackhide__ = hides_frame
 
 _ANSWER_KEYS = ("reply", "fail", "data", "delay", "then_close", "times")
+#: What a fault finds in what is said.
+_MATCHES = {"match", "reply_match"}
 _STUB_KEYS = ("service", "args", "more_args", *_ANSWER_KEYS, "answers", "optional")
 
 
@@ -81,8 +85,12 @@ def read_stub(value: object, path: str = "") -> PlannedStub:
     )
 
 
-def read_fault(value: object, path: str = "") -> PlannedFault:
-    """Return the plan of a fault; as `read_scenario` does."""
+def read_fault(value: object, path: str = "", *, where: Place | None = PORTAL) -> PlannedFault:
+    """Return the plan of a fault; as `read_scenario` does.
+
+    Args:
+        where: it has to make sense there; ``None``: that is checked later.
+    """
     table = ValueTable.of(value, path, None)
     kind = table.required("fault", read_text)
     try:
@@ -97,9 +105,32 @@ def read_fault(value: object, path: str = "") -> PlannedFault:
             check_key(kind, fault_type, key)
         except FaultError as error:
             raise table.error(key, str(error)) from error
+    for key in _MATCHES & options.keys():
+        options[key] = table.required(key, _match)
     planned = PlannedFault(kind, options, table.get("optional", read_bool, default=False))
-    planned.make(path)
+    planned.make(path, where)
     return planned
+
+
+def _match(value: object, path: str) -> Matchable:
+    """Return what a fault finds: text, a regular expression or bytes."""
+    if isinstance(value, str):
+        read_bytes(value, path)
+        return value
+    if not isinstance(value, dict) or value.keys() not in ({"regex"}, {"hex"}):
+        raise wrong_value(path, "text, {regex = ...} or {hex = ...}", value)
+    table = ValueTable.of(value, path, ("regex", "hex"))
+    return table.required("regex", _pattern) if "regex" in value else table.required("hex", _hex)
+
+
+def _hex(value: object, path: str) -> bytes:
+    try:
+        found = bytes.fromhex(read_text(value, path))
+    except ValueError:
+        found = b""
+    if not found:
+        raise wrong_value(path, "bytes in hexadecimal, two digits each", value)
+    return found
 
 
 # ---- stubs -------------------------------------------------------------------------------------
@@ -181,7 +212,7 @@ def _matcher(value: object, path: str) -> Matcher:
     return table.required("regex", _pattern) if "regex" in table.values else read_bytes(value, path)
 
 
-def _pattern(value: object, path: str) -> Matcher:
+def _pattern(value: object, path: str) -> re.Pattern[bytes] | re.Pattern[str]:
     """Return a regular expression of text; or of bytes, if it is written in base64."""
     source = read_bytes(value, path)
     try:

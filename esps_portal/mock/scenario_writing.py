@@ -31,12 +31,12 @@ def scenario_to_values(scenario: Scenario) -> dict[str, Any]:
     """Return a scenario as values for TOML or JSON.
 
     Raises:
-        ScenarioError: a stub has a predicate, which cannot be written.
+        ScenarioError: a stub or a fault has a predicate, which cannot be written.
     """
     values = {
         "limits": dict(scenario.limits),
         "stubs": [_stub(stub, f"stubs[{n}]") for n, stub in enumerate(scenario.stubs)],
-        "faults": [_fault(fault) for fault in scenario.faults],
+        "faults": [_fault(fault, f"faults[{n}]") for n, fault in enumerate(scenario.faults)],
     }
     return {key: value for key, value in values.items() if value}
 
@@ -45,7 +45,7 @@ def scenario_to_toml(scenario: Scenario) -> str:
     """Return a scenario as TOML.
 
     Raises:
-        ScenarioError: a stub has a predicate, which cannot be written.
+        ScenarioError: a stub or a fault has a predicate, which cannot be written.
     """
     return "\n".join("\n".join(block) + "\n" for block in _blocks(scenario_to_values(scenario)))
 
@@ -99,12 +99,16 @@ def _matcher(matcher: Matcher, path: str) -> object:
         raise ScenarioError(
             path, f"{describe_argument(matcher)} is a predicate, which no scenario can hold"
         )
-    source = matcher.pattern
+    return _pattern(matcher, path)
+
+
+def _pattern(pattern: re.Pattern[Any], path: str) -> object:
+    source = pattern.pattern
     if isinstance(source, bytes):
         # Base64 marks a pattern of bytes, whatever its characters.
-        written = _with_flags(matcher, source.decode("latin-1"), path)
+        written = _with_flags(pattern, source.decode("latin-1"), path)
         return {"regex": bytes_to_base64(written.encode("latin-1"))}
-    return {"regex": _with_flags(matcher, source, path)}
+    return {"regex": _with_flags(pattern, source, path)}
 
 
 def _with_flags(pattern: re.Pattern[Any], source: str, path: str) -> str:
@@ -132,10 +136,28 @@ def _with_flags(pattern: re.Pattern[Any], source: str, path: str) -> str:
     return written
 
 
-def _fault(fault: PlannedFault) -> dict[str, Any]:
+def _fault(fault: PlannedFault, path: str) -> dict[str, Any]:
     options = {key: value[0] if _is_one(value) else value for key, value in fault.options.items()}
+    for key in ("match", "reply_match"):
+        if key in options:
+            options[key] = _match(options[key], f"{path}.{key}")
     values = {"fault": fault.kind, **options}
     return values | {"optional": True} if fault.optional else values
+
+
+def _match(match: object, path: str) -> object:
+    """Return what a fault finds, as `read_fault` takes it."""
+    if isinstance(match, bytes):
+        text = match.decode("utf-8", "replace")
+        is_text = text.isprintable() and text.encode() == match
+        return text if is_text else {"hex": match.hex()}
+    if isinstance(match, re.Pattern):
+        return _pattern(match, path)
+    if not isinstance(match, str):
+        raise ScenarioError(
+            path, f"{describe_argument(match)} is a predicate, which no scenario can hold"
+        )
+    return match
 
 
 def _is_one(value: object) -> bool:

@@ -115,6 +115,12 @@ class ConnectionServer:
         self.silence: Silence = silence or Silence()
         self._stream = stream or partial(SocketStream, silence=self.silence)
         self.connections: dict[ConnectionHandler, None] = {}
+        #: Called after a connection was added to them.
+        self.on_open: Callable[[], None] = lambda: None
+        #: Those it accepts from.
+        self.listeners: dict[socket.socket, None] = {}
+        #: Called after a listener was added to them.
+        self.on_listen: Callable[[], None] = lambda: None
 
     @property
     def is_full(self) -> bool:
@@ -124,6 +130,8 @@ class ConnectionServer:
     async def accept(self, listener: socket.socket) -> None:
         """Accept from one listening socket until cancelled, or until it is closed."""
         closed_in_child(listener)
+        self.listeners[listener] = None
+        self.on_listen()
         with listener, contextlib.suppress(trio.ClosedResourceError):
             try:
                 # It may have been closed while nothing waited on it.
@@ -134,6 +142,7 @@ class ConnectionServer:
                     else:
                         await self._accept_waiting(listener)
             finally:
+                self.listeners.pop(listener, None)
                 if listener.fileno() >= 0:
                     trio.lowlevel.notify_closing(listener)
 
@@ -189,6 +198,7 @@ class ConnectionServer:
         """Serve one connection until it has ended."""
         connection = self._handler(stream, remote)
         self.connections[connection] = None
+        self.on_open()
         if self._closing:
             connection.shut_down()
         try:

@@ -24,7 +24,7 @@ class FaultWriter:
     Args:
         nursery: where held units wait until they are released.
         on_end: called with how a fault ends the connection: ``close``, ``reset``, ``half-close``
-            or ``stall``. What comes before it may still wait in `Writer.outgoing`.
+            ``stall`` or ``deaf``. What comes before it may still wait in `Writer.outgoing`.
         on_broken: called when the peer resets the connection while held units are sent.
         on_release: called when held units have been sent because their time was over.
 
@@ -55,6 +55,7 @@ class FaultWriter:
         self._is_hurried = False
         self._held: list[bytes] = []
         self._held_replies = 0
+        self._released: trio.Event = trio.Event()
         self.pending: int = 0
         self.has_ended: bool = False
 
@@ -124,6 +125,13 @@ class FaultWriter:
         self.complete()
         self._writer.outgoing += b"".join(self._held)
         self._held, self._held_replies = [], 0
+        self._released.set()
+
+    async def until_released(self) -> None:
+        """Wait until nothing is held back any more."""
+        while self._held:
+            self._released = trio.Event()
+            await self._released.wait()
 
     async def hurry_after(self, seconds: float) -> None:
         """Wait that many seconds, then `complete`, and never again pause within a unit."""

@@ -35,6 +35,12 @@ class Stream(Protocol):
     async def wait_writable(self) -> None:
         """Wait for room."""
 
+    async def wait_sent(self) -> None:
+        """Wait until all that was sent is on its way: a RST does not overtake it any more."""
+
+    async def wait_reset(self) -> None:
+        """Wait until the peer has reset the connection; nothing is read."""
+
     def send_eof(self) -> None:
         """Send FIN."""
 
@@ -102,6 +108,31 @@ class SocketStream:
         if self._silence.is_on:
             await self._until_over()
         await trio.lowlevel.wait_writable(self._socket)
+
+    async def wait_sent(self) -> None:
+        """Wait until the kernel has put all that was sent on its way (TCP_NOTSENT_LOWAT, tcp(7)).
+
+        A RST after that comes after it. Over loopback the peer's kernel then has it.
+        """
+        try:
+            # Writable is from now on: less than one byte is not sent.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 1)
+        except OSError as error:
+            raise trio.BrokenResourceError from error
+        await self.wait_writable()
+
+    async def wait_reset(self) -> None:
+        """Wait until the peer has reset the connection; nothing is read.
+
+        A socket with unread input is always readable. An epoll that asks for nothing reports
+        errors alone, and is itself readable when it has one to report (epoll(7)).
+        """
+        with select.epoll() as errors:
+            errors.register(self._socket, 0)
+            try:
+                await trio.lowlevel.wait_readable(errors)
+            finally:
+                trio.lowlevel.notify_closing(errors)
 
     async def _until_over(self) -> None:
         await self._silence.until_over()

@@ -130,7 +130,7 @@ class Answerer:
                     await self._writer.flush()
                 elif outcome is not None or observer is not None:
                     await self._carry_out(outcome, self._note(line, found))
-            if self._replies.is_final:
+            if self._replies.is_final or self._replies.is_deaf:
                 break
             # Anything may have changed while this task waited.
             is_watched, now = self._is_watched, trio.current_time()
@@ -152,7 +152,8 @@ class Answerer:
         try:
             if isinstance(outcome, Request):
                 await self._strike(outcome, line if isinstance(line, bytes) else b"", exchange)
-                if self._replies.is_final:
+                is_unread = self._replies.is_deaf and exchange.strikes_before
+                if self._replies.is_final or is_unread:
                     exchange.end(FAULTED)
                     return
                 outcome = self._portal.answer(outcome, self._caller)

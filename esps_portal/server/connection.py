@@ -12,9 +12,15 @@ import contextlib
 import math
 from collections.abc import Callable
 
+import attrs
 import trio
 
+from esps_portal.faults.connection_faults import ConnectionFaults
+from esps_portal.faults.effects import Piece, effect_of
+from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
+from esps_portal.faults.plan import FaultPlan
+from esps_portal.faults.target import FaultTarget, Stage
 from esps_portal.net.streams import Stream
 from esps_portal.protocol.messages import BYE_CLOSING, Notice
 from esps_portal.protocol.registry import VERSION
@@ -23,8 +29,8 @@ from esps_portal.protocol.states import State
 from esps_portal.server.answerer import Answerer
 from esps_portal.server.call_tasks import CallTasks
 from esps_portal.server.drain import Drain
-from esps_portal.server.endings import EndReason, How
-from esps_portal.server.observer import ConnectionObserver
+from esps_portal.server.endings import ENDINGS, EndReason, How
+from esps_portal.server.observer import ConnectionObserver, Exchange
 from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.services.call import Call
 from esps_portal.services.dispatch import Dispatcher
@@ -44,11 +50,15 @@ class PortalConnection:
         "_active",
         "_answerer",
         "_calls",
+        "_deaf",
         "_drain",
+        "_faults",
+        "_is_receiving",
         "_limits",
         "_mute",
         "_nursery",
         "_observer",
+        "_opened",
         "_peer_has_ended",
         "_portal",
         "_protocol",
@@ -72,6 +82,7 @@ class PortalConnection:
         self._portal = portal
         self._limits = portal.limits
         self._observer = observer
+        self._faults = faults
         self._protocol = ServerConnection(portal.limits)
         self._replies = ReplyWriter(stream, self._on_end)
         self._writer = self._replies.writer
@@ -88,7 +99,9 @@ class PortalConnection:
         )
         # When a line last came; seconds on trio's clock.
         self._active = self._writer.progress
+        self._opened = self._active
         self._peer_has_ended = False
+        self._is_receiving = False
         # The three things that a connection waits in: an end interrupts the first, a final one the
         # second too, and a shutdown the third.
         self._reading = trio.CancelScope()
@@ -100,6 +113,7 @@ class PortalConnection:
             answerer=self._answerer,
             seconds=portal.limits.drain,
         )
+        self._deaf = trio.CancelScope()
         self._mute = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
 
@@ -108,6 +122,9 @@ class PortalConnection:
         try:
             async with trio.open_nursery() as self._nursery:
                 self._answerer.begin(self._nursery)
+                if self._faults is not None:
+                    unit = ConnectionFaults(self._faults, self._as_target)
+                    self._replies.begin(self._nursery, unit)
                 try:
                     await self._read_until_end()
                     await self._end()
@@ -139,10 +156,36 @@ class PortalConnection:
         if self._observer is not None:
             self._observer.begin_anew()
 
+    # -- age
+
+    @property
+    def opened(self) -> float:
+        """When it was accepted; seconds on trio's clock."""
+        return self._opened
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it ends in a way that no fault changes any more."""
+        return self._replies.ending.rank > ENDINGS[EndReason.STALL].rank
+
+    def as_aged(self, age: float) -> FaultTarget:
+        """Return it as faults select it that strike at an age."""
+        return attrs.evolve(self._as_target(Stage.AGE), age=age)
+
+    def strike(self, fault: Fault) -> None:
+        """End as a fault says that strikes at an age."""
+        if self._observer is not None:
+            record = self._observer.record
+            record.fault = "; ".join(filter(None, (record.fault, str(fault))))
+        self._replies.release()
+        self._replies.perform_now(effect_of(fault).feed(Piece(b"")))
+
     def shut_down(self) -> None:
         """Shut down gracefully: notify the client, and let running calls end."""
         self._replies.end_for(EndReason.SHUTDOWN)
         self._mute.cancel()
+        if self._replies.end is EndReason.DEAF:
+            self._deaf.deadline = trio.current_time() + self._limits.drain
 
     @property
     def deadline(self) -> float:
@@ -169,8 +212,8 @@ class PortalConnection:
         if self._answerer.is_refused_by_fault():
             self._replies.end_for(EndReason.CLOSE)
             return
-        self._replies.append(Notice(VERSION, (self._portal.product.encode(),)).encode())
         with self._reading:
+            await self._greet()
             await self._read_lines()
         # A line may come in the very moment in which the connection is found idle.
         while self._replies.end is EndReason.IDLE and self.deadline > trio.current_time():
@@ -178,12 +221,42 @@ class PortalConnection:
             with self._reading:
                 await self._read_lines()
 
+    async def _greet(self) -> None:
+        """Send the greeting, or what faults make of it."""
+        greeting = Notice(VERSION, (self._portal.product.encode(),)).encode()
+        if self._faults is None or not self._faults.in_force:
+            self._replies.append(greeting)
+            return
+        target = self._as_target(Stage.WHOLE)
+        plan = self._faults.plan(target)
+        exchange = Exchange(plan or FaultPlan((), target.record))
+        assert self._nursery is not None  # noqa: S101 - `run` has opened it
+        self._replies.expect_fault(self._nursery)
+        await self._replies.write(greeting, exchange, final=True, must_send=True)
+
+    def _as_target(self, stage: Stage = Stage.CONNECTION) -> FaultTarget:
+        """Return the connection as faults select it; as a whole it is its greeting."""
+        return FaultTarget(
+            "tcp",
+            self._protocol,
+            record=None if self._observer is None else self._observer.record,
+            stage=stage,
+            number=0,
+            age=trio.current_time() - self._opened,
+        )
+
     async def _read_lines(self) -> None:
         protocol = self._protocol
         # Sends the greeting, or answers what was left when reading was interrupted.
         await self._answerer.answer_lines(trio.current_time())
         while protocol.state is State.OPEN or protocol.state is State.CLOSING:
-            data = await self._stream.receive()
+            if self._replies.is_deaf:
+                return
+            self._is_receiving = True
+            try:
+                data = await self._stream.receive()
+            finally:
+                self._is_receiving = False
             if not data:
                 self._peer_has_ended = True
                 protocol.end_of_input()
@@ -200,9 +273,12 @@ class PortalConnection:
 
     def _on_end(self, reason: EndReason) -> None:
         """Stop what the end of the connection stops."""
-        self._reading.cancel()
+        # The answer to what was read before a deaf fault is sent in its own time.
+        if reason is not EndReason.DEAF or self._is_receiving:
+            self._reading.cancel()
         if self._replies.is_final:
             self._drain.cancel()
+            self._deaf.cancel()
         if reason is EndReason.BROKEN:
             self._calls.cancel_all()
         elif reason in (EndReason.ABORTED, EndReason.UNREAD) and self._nursery is not None:
@@ -210,7 +286,9 @@ class PortalConnection:
 
     async def _end(self) -> None:
         """End as the table says (specification, section Ends)."""
-        if not self._replies.is_final:
+        if self._replies.end is EndReason.DEAF:
+            await self._stay_deaf()
+        elif not self._replies.is_final:
             await self._say_last_lines()
         self._calls.cancel_all()  # nothing of theirs would be sent
         how = self._replies.ending.how  # a fault may have ended the drain
@@ -218,6 +296,10 @@ class PortalConnection:
             self._replies.release()
         if how is not How.GONE:
             await self._writer.send_everything()
+        if how is How.RST:
+            # The client has what comes before a RST, unless it does not read.
+            with trio.move_on_after(self._limits.stall):
+                await self._stream.wait_sent()
         if how in (How.FIN, How.MUTE_AFTER_FIN):
             self._send_eof()
         if how is How.FIN:
@@ -227,6 +309,24 @@ class PortalConnection:
             with self._mute, trio.move_on_after(self._limits.idle):
                 await self._discard_input()
                 self._peer_has_ended = True
+
+    async def _stay_deaf(self) -> None:
+        """Read nothing more. Send what runs or is held back, then nothing more either."""
+        with self._deaf:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._end_when_reset)
+                await self._calls.until_all_ended()
+                try:
+                    await self._replies.until_sent()
+                except trio.BrokenResourceError:
+                    self._replies.end_for(EndReason.BROKEN)
+                with self._mute, trio.move_on_after(self._limits.idle):
+                    await trio.sleep_forever()
+                nursery.cancel_scope.cancel()
+
+    async def _end_when_reset(self) -> None:
+        await self._stream.wait_reset()
+        self._replies.end_for(EndReason.BROKEN)
 
     async def _say_last_lines(self) -> None:
         protocol, replies = self._protocol, self._replies
@@ -245,7 +345,7 @@ class PortalConnection:
 
     async def _note_unread(self) -> None:
         """Note what the client had sent before it reset the connection; none of it is executed."""
-        if self._observer is None or self._protocol.state is State.ENDED:
+        if self._observer is None or self._protocol.state is State.ENDED or self._replies.is_deaf:
             return
         self._answerer.note_unanswered()
         with contextlib.suppress(trio.BrokenResourceError):
@@ -260,7 +360,7 @@ class PortalConnection:
             self._observer.sent_fin(*self._first_to_close())
 
     def _close(self) -> None:
-        if self._replies.ending.how in (How.RST, How.RST_AT_ONCE):
+        if self._replies.ending.how in (How.RST, How.RST_AT_ONCE, How.DEAF):
             self._stream.abort()
         else:
             if self._is_interrupted:
@@ -269,6 +369,7 @@ class PortalConnection:
                     self._stream.send_now(BYE_CLOSING.encode())
             self._stream.close(timeout=self._limits.stall)
         self._answerer.close()
+        self._replies.finish_faults()
         if self._observer is not None:
             self._observer.closed(*self._first_to_close())
 

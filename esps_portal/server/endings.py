@@ -19,6 +19,7 @@ class EndReason(enum.Enum):
     IDLE = "no line has come, and no call has run, for long"
     SHUTDOWN = "the server shuts down"
     STALL = "a fault: nothing more is sent"
+    DEAF = "a fault: nothing more is read"
     BROKEN = "the client has reset the connection"
     CLOSE = "a service, a stub or a fault: FIN in place of what would follow"
     RESET = "a service or a fault: RST in place of what would follow"
@@ -35,6 +36,7 @@ class How(enum.Enum):
     RST_AT_ONCE = "RST, whatever is still unsent"
     MUTE = "send nothing more, discard input until the client or the server ends; close"
     MUTE_AFTER_FIN = "FIN after the last byte, then the same"
+    DEAF = "read nothing more; answer what runs, then wait until the client or the server ends; RST"
     GONE = "the client has gone: just close"
 
 
@@ -66,6 +68,7 @@ ENDINGS = {
     EndReason.FINISHED: Ending(1, How.FIN, drains=True),
     EndReason.FATAL: Ending(1, How.FIN),
     EndReason.SHUTDOWN: Ending(1, How.FIN, drains=True),
+    EndReason.DEAF: Ending(1, How.DEAF, ("portal", "rst")),
     EndReason.STALL: Ending(2, How.MUTE),
     EndReason.BROKEN: Ending(3, How.GONE),
     EndReason.CLOSE: Ending(3, How.FIN, ("portal", "fin")),
@@ -81,4 +84,5 @@ FAULT_ENDS = {
     "reset": EndReason.RESET,
     "half-close": EndReason.HALF_CLOSE,
     "stall": EndReason.STALL,
+    "deaf": EndReason.DEAF,
 }

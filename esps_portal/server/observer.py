@@ -38,6 +38,11 @@ class Exchange:
         """Whether it has been noted how it has ended."""
         return self.record is not None and self.record.ended is not None
 
+    @property
+    def strikes_before(self) -> bool:
+        """Whether a fault strikes in place of the request's execution, or before it."""
+        return self.plan is not None and self.plan.strikes_before
+
     def add(self, line: bytes) -> None:
         """Note a line that is not the last one of the answer."""
         if self.record is not None:
@@ -48,6 +53,8 @@ class Exchange:
 
         A fault that has changed nothing has not struck: its answer is one like any other.
         """
+        if self.plan is not None and not self.has_ended:
+            self.plan.finish(is_whole=False)
         if state == FAULTED and self.plan is not None and not self.plan.has_struck:
             state = REPLIED
         if self.record is not None and self._journal is not None and not self.has_ended:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from esps_portal.faults.actions import Action, Send
+from esps_portal.faults.actions import Action, End, Hold, Send
+from esps_portal.faults.connection_faults import ConnectionFaults
+from esps_portal.faults.plan import FaultPlan, PlanPart
 from esps_portal.net.fault_writer import FaultWriter
 from esps_portal.net.streams import Stream
 from esps_portal.net.writer import Writer
@@ -26,10 +28,20 @@ class ReplyWriter:
     Attributes:
         writer: lines may be added to `Writer.outgoing` directly while `is_busy` is false.
         end: why the connection ends; `None`: it does not, or because the client has finished.
+        is_deaf: a fault has it that nothing more of the client is read.
         last_delayed: when a fault was last performed; seconds on trio's clock.
     """
 
-    __slots__ = ("_faults", "_on_end", "end", "last_delayed", "writer")
+    __slots__ = (
+        "_faults",
+        "_nursery",
+        "_of_connection",
+        "_on_end",
+        "end",
+        "is_deaf",
+        "last_delayed",
+        "writer",
+    )
 
     def __init__(self, stream: Stream, on_end: Callable[[EndReason], None]) -> None:
         self.writer: Writer = Writer(stream)
@@ -38,13 +50,29 @@ class ReplyWriter:
         self._on_end = on_end
         # Made when the first fault strikes.
         self._faults: FaultWriter | None = None
+        self._of_connection: ConnectionFaults | None = None
+        self._nursery: trio.Nursery
+        self.is_deaf: bool = False
+
+    def begin(self, nursery: trio.Nursery, of_connection: ConnectionFaults | None) -> None:
+        """Have faults act that take all that is sent as one unit.
+
+        Args:
+            nursery: where held lines wait.
+        """
+        self._nursery = nursery
+        self._of_connection = of_connection
 
     # -- lines
 
     def append(self, line: bytes) -> None:
         """Add a line at once, after what is out in part and what is held back."""
         self.release()
-        self.writer.outgoing += line
+        parts = self._parts_of_connection()
+        if parts:
+            self.perform_now(FaultPlan(parts).line(line, final=True))
+        else:
+            self.writer.outgoing += line
 
     async def write(self, line: bytes, exchange: Exchange, *, final: bool, must_send: bool) -> None:
         """Add a line of a reply, or perform what a fault makes of it; nothing after the end.
@@ -58,7 +86,11 @@ class ReplyWriter:
         """
         if self.is_final:
             return
+        parts = self._parts_of_connection()
+        if parts and exchange.plan is None:
+            exchange.plan = FaultPlan((), exchange.record)
         if exchange.plan is not None:
+            exchange.plan.include(parts)
             await self.perform(exchange.plan.line(line, final=final), must_send=must_send)
         elif self._faults is not None and self._faults.is_busy:
             await self.perform([Send(line)], must_send=must_send)
@@ -72,6 +104,14 @@ class ReplyWriter:
             await self._faults.perform(actions, must_send=must_send)
         finally:
             self.last_delayed = trio.current_time()
+
+    def perform_now(self, actions: Iterable[Action]) -> None:
+        """Perform the actions of a fault without their pauses: nobody can wait."""
+        for action in actions:
+            if isinstance(action, Send | Hold):
+                self.writer.outgoing += action.data
+            elif isinstance(action, End):
+                self.end_for(FAULT_ENDS[action.how])
 
     def release(self) -> None:
         """Send at once what is out in part or held back."""
@@ -89,6 +129,19 @@ class ReplyWriter:
                 on_end=lambda how: self.end_for(FAULT_ENDS[how]),
                 on_broken=lambda: self.end_for(EndReason.BROKEN),
             )
+
+    def _parts_of_connection(self) -> list[PlanPart]:
+        if self._of_connection is None:
+            return []
+        parts = self._of_connection.parts()
+        if parts:
+            self.expect_fault(self._nursery)
+        return parts
+
+    def finish_faults(self) -> None:
+        """The connection has ended: what takes it as one unit and has not struck says why."""
+        if self._of_connection is not None:
+            self._of_connection.finish()
 
     @property
     def is_busy(self) -> bool:
@@ -112,6 +165,16 @@ class ReplyWriter:
         if self._faults is not None:
             await self._faults.until_idle()
 
+    async def until_sent(self) -> None:
+        """Wait until nothing is held back, or waits to be sent.
+
+        Raises:
+            trio.BrokenResourceError: the client has reset the connection.
+        """
+        if self._faults is not None:
+            await self._faults.until_released()
+        await self.writer.send_everything()
+
     async def hurry_after(self, seconds: float) -> None:
         """Wait, then complete what is out in part."""
         if self._faults is not None:
@@ -133,6 +196,7 @@ class ReplyWriter:
         """Have the connection end, unless it ends already for a reason of at least that rank."""
         if self.end is None or ENDINGS[reason].rank > self.ending.rank:
             self.end = reason
+            self.is_deaf = self.is_deaf or reason is EndReason.DEAF
             if self.is_final and self._faults is not None:
                 self._faults.has_ended = True
             self._on_end(reason)

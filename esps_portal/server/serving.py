@@ -10,7 +10,9 @@ import trio
 
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.accept import AcceptPolicy, ConnectionServer
+from esps_portal.net.age_watch import AgeWatch
 from esps_portal.net.bind import Sockets, bind
+from esps_portal.net.input_limit import InputLimit
 from esps_portal.net.port_control import PortControl
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.streams import Stream
@@ -114,6 +116,9 @@ def _ports(sockets: Sockets, portal: Dispatcher, nursery: trio.Nursery) -> PortC
     handler = partial(portal_connection, portal)
     connections = ConnectionServer(handler, accept_policy(portal.limits), nursery)
     datagrams = partial(portal_datagrams, portal, protocol, silence=connections.silence)
+    if isinstance(portal, ScriptedPortal):
+        nursery.start_soon(InputLimit(portal.script.faults, connections).run)
+        watch_age(portal, connections, nursery)
     return PortControl(sockets, connections, datagrams, protocol.forget_all, nursery)
 
 
@@ -127,6 +132,16 @@ def portal_connection(
     script = portal.script
     observer = ConnectionObserver(script.journal, remote)
     return PortalConnection(stream, remote, portal, observer=observer, faults=script.faults)
+
+
+def watch_age(portal: ScriptedPortal, server: ConnectionServer, nursery: trio.Nursery) -> None:
+    """Have faults strike the connections of a portal that reach an age."""
+    watch = AgeWatch(
+        portal.script.faults,
+        lambda: [c for c in server.connections if isinstance(c, PortalConnection)],
+    )
+    server.on_open = watch.opened
+    nursery.start_soon(watch.run)
 
 
 def accept_policy(limits: Limits) -> AcceptPolicy:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from esps_portal.testing.call_wait import NotCalledError as NotCalledError
     from esps_portal.testing.controller import PortalController as PortalController
     from esps_portal.testing.exchange_wait import NoExchangeError as NoExchangeError
-    from esps_portal.testing.fault_overloads import FaultName as FaultName
+    from esps_portal.testing.fault_selectors import FaultName as FaultName
     from esps_portal.testing.handles import NotStruckError as NotStruckError
     from esps_portal.testing.handles import Outage as Outage
     from esps_portal.testing.handles import PlacedFault as PlacedFault
@@ -66,7 +66,7 @@ else:
             "CannotRecordError": "journal.append_file",
             "Entry": "journal.records",
             "FaultError": "faults.parameters",
-            "FaultName": "testing.fault_overloads",
+            "FaultName": "testing.fault_selectors",
             "Framing": "framings.framing",
             "FramingError": "framings.framing",
             "MemoryPortal": "testing.memory",

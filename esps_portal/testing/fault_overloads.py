@@ -7,59 +7,19 @@ what types can say: which parameters a fault takes, with their types and default
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
-from typing import Any, Literal, TypedDict, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
 from esps_portal.faults.fault import Fault
+from esps_portal.testing.fault_selectors import (
+    ConnectionSelectors,
+    DatagramSelectors,
+    DeafSelectors,
+    StreamSelectors,
+)
 from esps_portal.testing.handles import PlacedFault
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
-
-#: The names of all faults: annotate a parameter of your own with it.
-FaultName = Literal[
-    "latency",
-    "bandwidth",
-    "slice",
-    "coalesce",
-    "close",
-    "reset",
-    "half-close",
-    "stall",
-    "truncate",
-    "garbage",
-    "no-terminator",
-    "accept-close",
-    "drop",
-    "duplicate",
-    "reorder",
-    "delay",
-    "corrupt",
-    "oversize",
-    "wrong-source",
-]
-
-
-class ConnectionSelectors(TypedDict, total=False):
-    """Which connections a fault strikes, and how often; by default all, always."""
-
-    #: One or several numbers, counted from 1 in the order of accepting since the fault was placed;
-    #: over UDP each client counts as one.
-    connection: int | Collection[int] | None
-    #: How often it strikes at most.
-    times: int | None
-    #: How likely it strikes, from 0 to 1. With a ``seed`` every run is the same.
-    chance: float | None
-
-
-class Selectors(ConnectionSelectors, total=False):
-    """Which requests a fault strikes, and how often; by default all, always."""
-
-    #: Calls of this service.
-    service: str | None
-    #: One or several numbers, counted from 1 among the requests that the other selectors match
-    #: since the fault was placed.
-    request: int | Collection[int] | None
 
 
 class PlacesFaults(ABC):
@@ -79,7 +39,7 @@ class PlacesFaults(ABC):
         when: Literal["before", "after"] = "after",
         transport: Literal["tcp"] | None = None,
         seed: int | None = None,
-        **selectors: Unpack[Selectors],
+        **selectors: Unpack[StreamSelectors],
     ) -> PlacedFault:
         """The reply comes late, by ``seconds`` and up to ``jitter`` seconds more."""
 
@@ -92,7 +52,7 @@ class PlacesFaults(ABC):
         when: Literal["after"] = "after",
         transport: Literal["tcp"] | None = None,
         seed: int | None = None,
-        **selectors: Unpack[Selectors],
+        **selectors: Unpack[StreamSelectors],
     ) -> PlacedFault:
         """The reply comes at this rate, in bytes per second."""
 
@@ -103,12 +63,13 @@ class PlacesFaults(ABC):
         *,
         at: int | Literal["middle", "before-lf"] = "middle",
         pause: float = 0.05,
+        every: int | None = None,
         when: Literal["after"] = "after",
         transport: Literal["tcp"] | None = None,
         seed: int | None = None,
-        **selectors: Unpack[Selectors],
+        **selectors: Unpack[StreamSelectors],
     ) -> PlacedFault:
-        """The reply comes in two pieces, cut at a byte, ``pause`` seconds apart."""
+        """The reply is cut at a byte or ``every`` so many, with ``pause`` seconds between."""
 
     @overload
     def fault(
@@ -120,7 +81,7 @@ class PlacesFaults(ABC):
         when: Literal["after"] = "after",
         transport: Literal["tcp"] | None = None,
         seed: int | None = None,
-        **selectors: Unpack[Selectors],
+        **selectors: Unpack[StreamSelectors],
     ) -> PlacedFault:
         """Replies are held until there are that many, or for ``seconds``, and come at once."""
 
@@ -132,7 +93,7 @@ class PlacesFaults(ABC):
         when: Literal["before", "after"] = "after",
         transport: Literal["tcp"] | None = None,
         seed: int | None = None,
-        **selectors: Unpack[Selectors],
+        **selectors: Unpack[StreamSelectors],
     ) -> PlacedFault:
         """FIN comes in place of the reply."""
 
@@ -144,7 +105,7 @@ class PlacesFaults(ABC):
         when: Literal["before", "after"] = "after",
         transport: Literal["tcp"] | None = None,
         seed: int | None = None,
-        **selectors: Unpack[Selectors],
+        **selectors: Unpack[StreamSelectors],
     ) -> PlacedFault:
         """RST comes in place of the reply."""
 
@@ -156,7 +117,7 @@ class PlacesFaults(ABC):
         when: Literal["before", "after"] = "after",
         transport: Literal["tcp"] | None = None,
         seed: int | None = None,
-        **selectors: Unpack[Selectors],
+        **selectors: Unpack[StreamSelectors],
     ) -> PlacedFault:
         """FIN comes in place of the reply; what the client sends is discarded."""
 
@@ -168,9 +129,21 @@ class PlacesFaults(ABC):
         when: Literal["before", "after"] = "after",
         transport: Literal["tcp"] | None = None,
         seed: int | None = None,
-        **selectors: Unpack[Selectors],
+        **selectors: Unpack[StreamSelectors],
     ) -> PlacedFault:
         """Nothing more comes; the connection stays open."""
+
+    @overload
+    def fault(
+        self,
+        kind: Literal["deaf"],
+        *,
+        when: Literal["before", "after"] = "after",
+        transport: Literal["tcp"] | None = None,
+        seed: int | None = None,
+        **selectors: Unpack[DeafSelectors],
+    ) -> PlacedFault:
+        """The client is never read again; replies still come."""
 
     @overload
     def fault(
@@ -181,7 +154,7 @@ class PlacesFaults(ABC):
         when: Literal["after"] = "after",
         transport: Literal["tcp", "udp"] | None = None,
         seed: int | None = None,
-        **selectors: Unpack[Selectors],
+        **selectors: Unpack[StreamSelectors],
     ) -> PlacedFault:
         """The first bytes of the reply come; over TCP, then FIN."""
 
@@ -194,7 +167,7 @@ class PlacesFaults(ABC):
         seed: int = 0,
         when: Literal["before", "after"] = "after",
         transport: Literal["tcp"] | None = None,
-        **selectors: Unpack[Selectors],
+        **selectors: Unpack[StreamSelectors],
     ) -> PlacedFault:
         """Random bytes come in place of the reply, then FIN."""
 
@@ -206,7 +179,7 @@ class PlacesFaults(ABC):
         when: Literal["after"] = "after",
         transport: Literal["tcp"] | None = None,
         seed: int | None = None,
-        **selectors: Unpack[Selectors],
+        **selectors: Unpack[StreamSelectors],
     ) -> PlacedFault:
         """The reply comes without its last LF; the connection stays open."""
 
@@ -229,7 +202,7 @@ class PlacesFaults(ABC):
         when: Literal["before", "after"] = "after",
         transport: Literal["udp"] | None = None,
         seed: int | None = None,
-        **selectors: Unpack[Selectors],
+        **selectors: Unpack[DatagramSelectors],
     ) -> PlacedFault:
         """No reply comes."""
 
@@ -242,7 +215,7 @@ class PlacesFaults(ABC):
         when: Literal["after"] = "after",
         transport: Literal["udp"] | None = None,
         seed: int | None = None,
-        **selectors: Unpack[Selectors],
+        **selectors: Unpack[DatagramSelectors],
     ) -> PlacedFault:
         """The reply comes that many times."""
 
@@ -256,7 +229,7 @@ class PlacesFaults(ABC):
         when: Literal["after"] = "after",
         transport: Literal["udp"] | None = None,
         seed: int | None = None,
-        **selectors: Unpack[Selectors],
+        **selectors: Unpack[DatagramSelectors],
     ) -> PlacedFault:
         """The reply comes after that many others, or after ``seconds``."""
 
@@ -270,7 +243,7 @@ class PlacesFaults(ABC):
         when: Literal["before", "after"] = "after",
         transport: Literal["udp"] | None = None,
         seed: int | None = None,
-        **selectors: Unpack[Selectors],
+        **selectors: Unpack[DatagramSelectors],
     ) -> PlacedFault:
         """The reply comes late, by ``seconds`` and up to ``jitter`` seconds more."""
 
@@ -280,12 +253,27 @@ class PlacesFaults(ABC):
         kind: Literal["corrupt"],
         *,
         bytes: int = 1,
+        at: int | None = None,
         seed: int = 0,
         when: Literal["after"] = "after",
-        transport: Literal["udp"] | None = None,
-        **selectors: Unpack[Selectors],
+        transport: Literal["tcp", "udp"] | None = None,
+        **selectors: Unpack[StreamSelectors],
     ) -> PlacedFault:
-        """Some bytes of the reply are changed; their number stays."""
+        """Some bytes of the reply are changed: from ``at`` on, or where the seed chooses."""
+
+    @overload
+    def fault(
+        self,
+        kind: Literal["patch"],
+        *,
+        at: int,
+        hex: str,
+        when: Literal["after"] = "after",
+        transport: Literal["tcp", "udp"] | None = None,
+        seed: int | None = None,
+        **selectors: Unpack[StreamSelectors],
+    ) -> PlacedFault:
+        """The bytes in ``hex``, at the place ``at`` of the reply, replace others."""
 
     @overload
     def fault(
@@ -296,7 +284,7 @@ class PlacesFaults(ABC):
         when: Literal["after"] = "after",
         transport: Literal["udp"] | None = None,
         seed: int | None = None,
-        **selectors: Unpack[Selectors],
+        **selectors: Unpack[DatagramSelectors],
     ) -> PlacedFault:
         """The reply is padded to this many bytes."""
 
@@ -308,7 +296,7 @@ class PlacesFaults(ABC):
         when: Literal["after"] = "after",
         transport: Literal["udp"] | None = None,
         seed: int | None = None,
-        **selectors: Unpack[Selectors],
+        **selectors: Unpack[DatagramSelectors],
     ) -> PlacedFault:
         """The reply comes from another port."""
 
@@ -321,12 +309,19 @@ class PlacesFaults(ABC):
             with portal.fault("reset", service="price", when="before"):
                 ...
 
+        With ``offset`` exactly so many bytes reach the client's kernel before a RST. A client that
+        writes then meets the reset first, and asyncio then loses those bytes.
+
         Args:
             kind: the fault; an editor lists them with their parameters (seconds, bytes).
             selectors_and_parameters: the fault's parameters, and where it strikes: ``service``,
                 ``transport``, ``connection`` and ``request`` (one or several numbers from 1),
                 ``when`` (``"before"``: the request is not executed; ``"after"``: it is, and its
-                reply is affected), ``times``, ``chance`` with ``seed``.
+                reply is affected), ``times``, ``chance`` with ``seed``; ``reply`` (numbers; 0:
+                the greeting), ``match`` (what the request has to contain) and ``reply_match``,
+                ``offset`` (so many bytes pass first), ``unit="connection"`` (all that is sent on a
+                connection is one unit), ``age`` (of the connection, in seconds), and at a proxy
+                ``to="server"``.
 
         Raises:
             FaultError: the fault or a parameter is unknown, or a value is not valid.

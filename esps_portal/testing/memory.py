@@ -19,7 +19,7 @@ from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.net.port_control import OutageKind
 from esps_portal.protocol.limits import Limits
-from esps_portal.server.serving import accept_policy, portal_connection
+from esps_portal.server.serving import accept_policy, portal_connection, watch_age
 from esps_portal.testing.controller import PortalController
 from esps_portal.testing.current_loop import CurrentLoop
 from esps_portal.testing.options import scripted_portal
@@ -103,6 +103,7 @@ async def open_memory_portal(*, limits: Limits | None = None) -> AsyncIterator[M
         handler = partial(portal_connection, portal)
         connections = ConnectionServer(handler, accept_policy(portal.limits), nursery)
         nursery.start_soon(connections.watch)
+        watch_age(portal, connections, nursery)
         portal.script.journal.start = trio.current_time()
         port = _MemoryPort(connections, nursery)
         loop = CurrentLoop(port)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import trio
@@ -71,6 +71,16 @@ class Pipe:
         if self._broken or self._ended:
             raise trio.BrokenResourceError("the connection is gone")
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether it was reset."""
+        return self._broken
+
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is true of it, or it is reset."""
+        while not (condition() or self._broken):
+            await self._changed.park()
+
     def end(self) -> None:
         """End the direction: the writer sends no more."""
         self._ended = True
@@ -111,6 +121,14 @@ class ServerEnd:
         """Wait for room."""
         await self._silence.until_over()
         await self._outgoing.wait_for_room()
+
+    async def wait_sent(self) -> None:
+        """Wait until the client has read everything: a reset would take it away."""
+        await self._outgoing.wait_until(lambda: not self._outgoing.held)
+
+    async def wait_reset(self) -> None:
+        """Wait until the client has closed its end."""
+        await self._outgoing.wait_until(lambda: self._outgoing.is_broken)
 
     def send_eof(self) -> None:
         """Send no more."""

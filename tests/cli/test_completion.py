@@ -150,6 +150,21 @@ def test_faults_and_their_parameters() -> None:
     assert completed('serve --fault "drop transport=') == ["plain,drop transport=udp"]
     assert completed('serve --fault "accept-close se') == ["plain,accept-close seed="]
     assert completed('serve --fault "nonsense ') == []
+    assert completed('serve --fault "reset match') == [
+        "plain,reset match=",
+        "plain,reset match=re:",
+        "plain,reset match=hex:",
+    ]
+    assert completed('serve --fault "reset unit') == ["plain,reset unit=connection"]
+    assert completed('serve --fault "reset repl') == [
+        "plain,reset reply=",
+        "plain,reset reply_match=",
+        "plain,reset reply_match=re:",
+        "plain,reset reply_match=hex:",
+    ]
+    assert completed('serve --fault "reset age') == ["plain,reset age="]
+    assert completed('serve --fault "drop age') == []
+    assert completed('serve --fault "reset to') == []
 
 
 def test_completed_keys_are_valid() -> None:

@@ -114,6 +114,31 @@ def test_a_scenario_and_faults(tmp_path: Path) -> None:
                 portal.call("echo", "x" * 600)
 
 
+@pytest.mark.parametrize(
+    ("fault", "seen"),
+    [
+        ("reset match=sku offset=3", b"a O"),
+        ("reset match='sku 7' offset=4", b"a OK"),
+        (r"reset match=re:^\w\sCALL reply_match=hex:6b752037 offset=3", b"a O"),
+        ("patch at=2 hex=2323", b"a ## sku 7\n"),
+        ("slice every=3 match=CALL", b"a OK sku 7\n"),
+    ],
+)
+def test_what_a_fault_selects(fault: str, seen: bytes) -> None:
+    with running_server("--fault", fault) as running:
+        address = ("127.0.0.1", running.port)
+        with socket.create_connection(address, timeout=30) as peer, peer.makefile("rb") as lines:
+            assert lines.readline().startswith(b"* ESPS/1")
+            peer.sendall(b"a CALL echo sku 7\n")
+            found = b""
+            try:
+                while not found.endswith(b"\n"):
+                    found += peer.recv(100)
+            except ConnectionResetError:
+                assert fault.startswith("reset")
+            assert found == seen
+
+
 def test_serve_does_not_verify() -> None:
     with running_server("--fault", "reset service=nosuchservice") as running:
         with blocking.connect(running.url) as portal:
@@ -155,6 +180,16 @@ def test_the_seed_of_a_fault_from_control_is_an_event() -> None:
         (["--fault", "reset servic=echo"], "has no parameter 'servic'; did you mean 'service'?"),
         (["--fault", "reset seconds=1"], "fault 'reset' has no parameter 'seconds'"),
         (["--fault", "reset optional=yes"], 'optional: must be true or false, got "yes"'),
+        (["--fault", "reset match="], "match must not be empty"),
+        (["--fault", "reset match=re:("], "match.regex: not a regular expression: "),
+        (["--fault", "reset match=hex:0"], "match.hex: must be bytes in hexadecimal, two digits"),
+        (["--fault", "reset match='a b"], "a quote is not closed"),
+        (["--fault", "reset to=server"], "to='server' is for a proxy: no server is behind"),
+        (["--fault", "patch at=1 hex=123"], "hex must be bytes in hexadecimal, two digits each"),
+        (
+            ["--fault", "drop offset=3"],
+            "offset is for connections, and fault",
+        ),
         (["--fault", "latency"], "fault 'latency' needs seconds"),
         (["--scenario", "nowhere.toml"], "nowhere.toml: No such file or directory"),
         (["--control", "x"], "'x'"),

@@ -83,6 +83,29 @@ async def test_a_fault_has_a_number_by_which_it_ends() -> None:
         assert third["id"] == 3, "no two faults have one number"
 
 
+async def test_a_fault_selects_by_content() -> None:
+    async with controlled() as it:
+        control, peer = await it.controller(), await it.tcp()
+        match = {"fault": "truncate", "bytes": 2, "match": {"hex": "736b75"}, "offset": 2}
+        ((placed),) = await control.do("fault", match)
+        assert placed["fault"] == "truncate bytes=2 match='sku' offset=2"
+        await peer.send(b"a CALL echo\nb CALL echo sku\n")
+        assert await peer.line() == b"a OK"
+        assert await peer.rest() == b"b OK"
+        ((scenario),) = await control.do("scenario")
+        assert scenario["faults"] == [{**match, "match": "sku"}]
+
+
+async def test_a_fault_that_makes_no_sense_is_refused() -> None:
+    async with controlled() as it:
+        control = await it.controller()
+        refusal = await control.refused("fault", {"fault": "reset", "to": "server"})
+        assert refusal == (
+            "bad-arguments to: to='server' is for a proxy: no server is behind this portal"
+        )
+        assert it.portal.script.faults.in_force == []
+
+
 async def test_a_fault_happens_to_the_data_port_alone() -> None:
     async with controlled() as it:
         control, peer = await it.controller(), await it.tcp()

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from esps_portal.faults.actions import Action, End, Hold, Pause, Send
+from esps_portal.faults.actions import Action, End, Hold, OtherWay, Pause, Send
+from esps_portal.faults.connection_faults import ConnectionFaults
 from esps_portal.faults.datagram_plan import DatagramPlan, pad_line
+from esps_portal.faults.effects import Piece
 from esps_portal.faults.fault import Fault
+from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.plan import FaultPlan
+from esps_portal.faults.target import FaultTarget, MissReason, Stage
+from tests.faults.timelines import STREAM, UNIT, Timeline, other_way
 
 LINE = b"a OK xxx\n"
 DATA = b"a DATA 1\n"
 LATE = Pause(2, since_arrival=True)
+FIN = End("close")
 
 
 def actions(kind: str, **options: Any) -> list[Action]:  # noqa: ANN401 - of any fault
@@ -142,3 +152,222 @@ def test_corrupt(count: int) -> None:
     changed = sum(a != b for a, b in zip(corrupted(1), LINE, strict=True))
     assert changed == min(count, len(LINE))
     assert corrupted(1) == corrupted(1) != corrupted(2)
+
+
+# -- several faults on one unit
+
+
+def composed(pieces: Sequence[bytes], *faults: Fault) -> Timeline:
+    plan = FaultPlan.of(*faults)
+    actions: list[Action] = []
+    for piece in pieces:
+        actions += plan.feed(Piece(piece))
+    return Timeline.of(actions)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (("latency", {"seconds": 2}), ("reset", {}), [LATE, End("reset")]),
+        (("reset", {}), ("latency", {"seconds": 2}), [End("reset")]),
+        (("patch", {"at": 2, "hex": "2323"}), ("truncate", {"bytes": 3}), [Send(b"a #"), FIN]),
+        (
+            ("slice", {"at": 4, "pause": 1}),
+            ("patch", {"at": 3, "hex": "2323"}),
+            [Send(b"a O#"), Pause(1), Send(b"#xxx\n")],
+        ),
+        (("close", {"offset": 3}), ("reset", {}), [End("reset")]),
+        (("latency", {"seconds": 2}), ("deaf", {}), [LATE, End("deaf"), Send(LINE)]),
+        (("deaf", {}), ("latency", {"seconds": 2}), [End("deaf"), LATE, Send(LINE)]),
+        (
+            ("deaf", {}),
+            ("truncate", {"bytes": 3}),
+            [End("deaf"), Send(b"a O"), End("close")],
+        ),
+        (("slice", {"at": 4, "pause": 1}), ("no-terminator", {}), None),
+    ],
+)
+def test_two(
+    first: tuple[str, dict[str, Any]],
+    second: tuple[str, dict[str, Any]],
+    expected: list[Action] | None,
+) -> None:
+    faults = [Fault.create(kind, **options) for kind, options in (first, second)]
+    found = FaultPlan.of(*faults).line(LINE, final=True)
+    assert found == (expected or [Send(b"a OK"), Pause(1), Send(b" xxx")])
+
+
+@given(
+    cases=st.lists(st.sampled_from(STREAM), min_size=2, max_size=3),
+    offsets=st.lists(st.integers(0, 12), min_size=3, max_size=3),
+    cuts=st.sets(st.integers(1, 25)),
+)
+@settings(max_examples=400)
+def test_several_strike_at_the_same_bytes_in_any_pieces(
+    cases: list[tuple[str, dict[str, Any]]], offsets: list[int], cuts: set[int]
+) -> None:
+    faults = [
+        Fault.create(kind, offset=offset, **options)
+        for (kind, options), offset in zip(cases, offsets, strict=False)
+    ]
+    pieces = [UNIT[a:b] for a, b in itertools.pairwise([0, *sorted(cuts), 26])]
+    whole = composed([UNIT], *faults)
+    assert composed(pieces, *faults) == whole
+    assert composed([UNIT[n : n + 1] for n in range(26)], *faults) == whole
+
+
+# -- what a part waits for, and claims
+
+
+def placed(*faults: Fault) -> FaultRegistry:
+    made = FaultRegistry()
+    for fault in faults:
+        made.place(fault)
+    return made
+
+
+def plan_of(faults: FaultRegistry) -> FaultPlan:
+    plan = faults.plan(FaultTarget("tcp", "a", b"echo"))
+    assert plan is not None
+    return plan
+
+
+def test_a_gate_opens_at_the_last_byte_of_a_match() -> None:
+    """Whatever the pieces; what came before has passed."""
+    for pieces in ([UNIT], [UNIT[:3], UNIT[3:5], UNIT[5:]], [bytes([b]) for b in UNIT]):
+        found = composed(pieces, Fault.create("reset", reply_match="CDEF"))
+        assert found == Timeline(b"ABCDE", [(5, End("reset"))])
+
+
+def test_a_gate_of_lines_opens_at_the_start_of_a_line() -> None:
+    plan = FaultPlan.of(Fault.create("truncate", reply_match="OK", bytes=2))
+    assert plan.line(DATA, final=False) == [Send(DATA)]
+    assert plan.line(LINE, final=True) == [Send(b"a "), End("close")]
+
+
+def test_an_offset_behind_a_gate_counts_from_the_match() -> None:
+    found = composed([UNIT], Fault.create("reset", reply_match="CDEF", offset=3))
+    assert found == Timeline(b"ABCDEFGH", [(8, End("reset"))])
+
+
+def test_what_does_not_match_claims_nothing() -> None:
+    fault = Fault.create("close", reply_match="OK", times=1)
+    faults = placed(fault)
+    plan = plan_of(faults)
+    assert plan.line(DATA, final=True) == [Send(DATA)]
+    assert fault.nearest is not None
+    assert fault.nearest.reason is MissReason.REPLY_MATCH
+    assert plan_of(faults).line(LINE, final=True) == [End("close")]
+    last = plan_of(faults)
+    assert last.line(LINE, final=True) == [Send(LINE)]
+    assert fault.happened == 1
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        {"kind": "reset", "offset": 12},
+        {"kind": "patch", "at": 9, "hex": "23"},
+        {"kind": "slice", "at": 9},
+        {"kind": "slice", "every": 9},
+    ],
+)
+def test_a_claim_is_given_back(given_: dict[str, Any]) -> None:
+    """With times=1 a longer reply is struck later."""
+    fault = Fault.create(given_.pop("kind"), times=1, **given_)
+    faults = placed(fault)
+    for _ in range(3):
+        assert plan_of(faults).line(LINE, final=True) == [Send(LINE)]
+    assert fault.happened == 0
+    assert fault.nearest is not None
+    assert (fault.nearest.reason, fault.nearest.reply_size) == (MissReason.NO_CHANGE, 9)
+    long = b"a OK " + b"x" * 20 + b"\n"
+    plan_of(faults).line(long, final=True)
+    assert fault.happened == 1
+    last = faults.plan(FaultTarget("tcp", "a"))
+    assert last is None or last.line(long, final=True) == [Send(long)]
+    assert fault.happened == 1
+
+
+def test_a_claim_is_given_back_when_the_connection_ends_within_the_reply() -> None:
+    fault = Fault.create("reset", offset=50, times=1)
+    faults = placed(fault)
+    plan = plan_of(faults)
+    plan.line(DATA, final=False)
+    plan.finish(is_whole=False)
+    plan.finish(is_whole=False)  # once more does nothing
+    assert faults.plan(FaultTarget("tcp", "a")) is not None
+
+
+def test_what_another_fault_has_ended_first_is_no_short_reply() -> None:
+    reset, late = Fault.create("reset"), Fault.create("latency", seconds=1)
+    plan_of(placed(reset, late)).line(LINE, final=True)
+    assert late.nearest is not None
+    assert late.nearest.reason is MissReason.NO_REPLY
+
+
+def test_parts_of_a_connection_act_in_the_order_of_placing() -> None:
+    whole = Fault.create("patch", unit="connection", at=12, hex="2323")
+    faults = placed(whole, Fault.create("patch", at=3, hex="2424"))
+    target = FaultTarget("tcp", "a", stage=Stage.CONNECTION, number=0)
+    unit = ConnectionFaults(faults, lambda: target)
+    found = b""
+    for _ in range(2):
+        plan = plan_of(faults)
+        plan.include(unit.parts())
+        found += b"".join(
+            action.data for action in plan.line(LINE, final=True) if isinstance(action, Send)
+        )
+    assert found == b"a O$$xxx\na O$$xxx\n"  # it came first, so that the other has the last word
+    assert whole.happened == 1
+
+
+def test_a_fault_of_a_connection_counts_its_bytes_over_all_replies() -> None:
+    fault = Fault.create("truncate", unit="connection", bytes=12)
+    faults = placed(fault)
+    target = FaultTarget("tcp", "a", stage=Stage.CONNECTION, number=0)
+    unit = ConnectionFaults(faults, lambda: target)
+    found = []
+    for _ in range(3):
+        plan = FaultPlan(())
+        plan.include(unit.parts())
+        found.append(plan.line(LINE, final=True))
+    assert found == [[Send(LINE)], [Send(b"a O"), End("close")], []]
+
+
+def test_a_removed_fault_of_a_connection_acts_no_more_and_says_why() -> None:
+    fault = Fault.create("reset", unit="connection", offset=12, times=1)
+    faults = placed(fault)
+    target = FaultTarget("tcp", "a", stage=Stage.CONNECTION, number=0)
+    unit = ConnectionFaults(faults, lambda: target)
+    plan = FaultPlan(unit.parts())
+    assert plan.line(LINE, final=True) == [Send(LINE)]
+    faults.remove(fault)
+    assert unit.parts() == []
+    assert fault.nearest is not None
+    assert (fault.nearest.reason, fault.nearest.reply_size) == (MissReason.NO_CHANGE, 9)
+
+
+def test_before_the_request_passes_nothing_of_it() -> None:
+    """An end in place of it goes the other way: to the client."""
+    for kind in ("reset", "deaf", "garbage"):
+        plan = FaultPlan.of(Fault.create(kind, when="before"))
+        found = plan.feed(Piece(b"GET"))
+        assert [type(action) for action in found] == [OtherWay]
+        assert other_way(found)[-1] == End("close" if kind == "garbage" else kind)
+        assert plan.feed(Piece(b"more")) == []
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_what_an_end_before_the_request_forestalls_gives_its_claim_back(transport: str) -> None:
+    end, late = ("reset", "latency") if transport == "tcp" else ("drop", "delay")
+    first = Fault.create(end, when="before", times=1)
+    second = Fault.create(late, when="before", seconds=2, times=1)
+    faults = placed(first, second)
+    plans = []
+    for _ in range(2):
+        plan = faults.plan(FaultTarget(transport, "a"))
+        assert plan is not None
+        plans.append(plan.before() if transport == "tcp" else plan.delay_before())
+    assert plans == ([[End("reset")], [Pause(2)]] if transport == "tcp" else [None, 2])
+    assert (first.happened, second.happened) == (1, 1)

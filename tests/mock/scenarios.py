@@ -48,6 +48,27 @@ fault = "slice"
 chance = 0.5
 seed = 7
 at = "before-lf"
+
+[[faults]]
+fault = "patch"
+reply = 2
+match = { regex = "(?i)sku-[0-9]" }
+reply_match = "OK"
+offset = 2
+age = 1.5
+at = 3
+hex = "8200"
+
+[[faults]]
+fault = "corrupt"
+match = { hex = "0d00ff" }
+reply_match = { regex = { b64 = "/w==" } }
+at = 4
+
+[[faults]]
+fault = "slice"
+unit = "connection"
+every = 3
 """
 
 

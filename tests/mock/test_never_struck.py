@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+from esps_portal.faults.connection_faults import ConnectionFaults
 from esps_portal.faults.datagram_plan import pad_line
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
@@ -37,7 +39,8 @@ def call(line: bytes, on: int = 1) -> FaultTarget:
     assert request is not None
     record = RecordedCall(transport, REMOTE, on, line, request, 0.0, 1)
     is_call = request.verb == b"CALL"
-    return FaultTarget(transport, on or REMOTE, request.args[0] if is_call else None, record)
+    service = request.args[0] if is_call else None
+    return FaultTarget(transport, on or REMOTE, service, record, said=line)
 
 
 def connection(number: int) -> FaultTarget:
@@ -109,6 +112,54 @@ PING, ECHO, PRICE = b"a PING", b"a CALL echo hi", b"a CALL pirce sku-1"
             {"connection": 3},
             [connection(1), call(ECHO)],
             "nearest: tcp #1: connection 3 never came: 1 connection matched",
+        ),
+        (
+            "reset",
+            {"match": "sku-12"},
+            [call(ECHO), call(b"a CALL echo sku-1"), call(PING)],
+            "nearest: echo 'sku-1' (tcp #1): 'a CALL echo sku-1' does not match 'sku-12'",
+        ),
+        (
+            "reset",
+            {"match": b"\xff"},
+            [call(b"a CALL echo " + b"x" * 200)],
+            f"'a CALL echo {'x' * 48}...' does not match hex:ff",
+        ),
+        (
+            "reset",
+            {"match": re.compile(r"^\d")},
+            [call(PING)],
+            r"nearest: PING (tcp #1): 'a PING' does not match re:'^\d'",
+        ),
+        (
+            "reset",
+            {"reply": 3},
+            [call(PING), call(PING)],
+            "nearest: PING (tcp #1): reply 3 never came: 2 replies matched",
+        ),
+        (
+            "reset",
+            {"reply": 0},
+            [call(PING)],
+            "reply 0 is the greeting, and no connection was accepted after it was placed",
+        ),
+        (
+            "latency",
+            {"seconds": 1, "age": 60},
+            [call(PING)],
+            "nearest: PING (tcp #1): the connection was 0.000 s old, not 60 s",
+        ),
+        (
+            "reset",
+            {"age": 60},
+            [connection(1), call(PING)],
+            "no connection was as old as that after it was placed",
+        ),
+        (
+            "truncate",
+            {"bytes": 1, "offset": 1},
+            [call(ECHO, 0)],
+            "it came over UDP, not TCP",
         ),
         (
             "reset",
@@ -209,6 +260,50 @@ def test_a_fault_that_changes_nothing_has_not_struck(
     else:
         FaultPlan.of(fault).datagram(reply + b"x" if kind == "truncate" else b"a OK\n", pad_line)
     assert fault.happened == 1
+
+
+def test_a_reply_that_is_shorter_than_the_offset() -> None:
+    """The longest one, with both numbers."""
+    faults = FaultRegistry()
+    fault = faults.place(Fault.create("reset", offset=10))
+    for reply in (b"a OK\n", b"a OK x\n", b"a OK\n"):
+        plan = faults.plan(call(ECHO))
+        assert plan is not None
+        plan.line(reply, final=True)
+    assert why_never_struck(fault, in_force=True) == (
+        "selected 3 times; the reply is 7 bytes long, shorter than offset 10"
+    )
+
+
+def test_a_connection_on_which_less_was_sent_than_the_offset() -> None:
+    faults = FaultRegistry()
+    fault = faults.place(Fault.create("reset", unit="connection", offset=100))
+    unit = ConnectionFaults(faults, lambda: connection(1))
+    FaultPlan(unit.parts()).line(b"a OK\n", final=True)
+    unit.finish()
+    assert why_never_struck(fault, in_force=True) == (
+        "selected 1 time; what was sent on the connection is 5 bytes long, shorter than offset 100"
+    )
+
+
+def test_what_a_client_said_is_escaped() -> None:
+    faults = FaultRegistry()
+    fault = faults.place(Fault.create("reset", match="PUT"))
+    faults.parts(FaultTarget("tcp", 1, said=b"GET \x1b[2J\xff"))
+    assert why_never_struck(fault, in_force=True) == (
+        r"selected 0 times; 'GET \x1b[2J\xff' does not match 'PUT'"
+    )
+
+
+def test_a_reply_that_does_not_match() -> None:
+    faults = FaultRegistry()
+    fault = faults.place(Fault.create("reset", reply_match="DATA"))
+    plan = faults.plan(call(ECHO))
+    assert plan is not None
+    plan.line(b"a OK hi\n", final=True)
+    assert why_never_struck(fault, in_force=True) == (
+        "selected 1 time; nearest: echo 'hi' (tcp #1): its reply does not match 'DATA'"
+    )
 
 
 @pytest.mark.parametrize("given", [{"chance": 0.001}, {"chance": 1}, {"chance": 0.5, "seed": 3}])

@@ -51,7 +51,8 @@ def test_every_key_is_read() -> None:
     ]
     assert (bare.args, bare.answers, bare.optional) == ((), (), False)
     assert scenario.limits == {"max_in_flight": 8, "idle": 30}
-    assert [fault.kind for fault in scenario.faults] == ["reset", "slice"]
+    kinds = ["reset", "slice", "patch", "corrupt", "slice"]
+    assert [fault.kind for fault in scenario.faults] == kinds
 
 
 def test_a_stub_is_the_same_as_from_a_chain() -> None:
@@ -68,9 +69,13 @@ def test_a_stub_is_the_same_as_from_a_chain() -> None:
 
 
 def test_a_fault_is_the_same_as_from_a_call() -> None:
-    reset, _ = read_scenario_toml(EVERY_KEY).faults
+    reset, _, patch, corrupt, _ = read_scenario_toml(EVERY_KEY).faults
     options = {"service": "echo", "transport": "tcp", "connection": [1, 3], "request": 2}
     assert str(reset.make()) == str(Fault.create("reset", **options, when="before", times=3))
+    options = {"match": re.compile("(?i)sku-[0-9]"), "reply_match": "OK", "offset": 2, "age": 1.5}
+    assert str(patch.make()) == str(Fault.create("patch", at=3, hex="8200", reply=2, **options))
+    options = {"match": b"\x0d\x00\xff", "reply_match": re.compile(b"\xff")}
+    assert str(corrupt.make()) == str(Fault.create("corrupt", at=4, **options))
 
 
 def test_limits_have_hyphens_or_underscores() -> None:
@@ -115,7 +120,7 @@ def test_a_scenario_may_be_applied_twice() -> None:
     assert [len(stub.answers) for stub in scenario.stubs] == [1, 3, 0]
     scenario.apply(scripted)
     assert len(scripted.script.stubs.all) == 6
-    assert len({id(fault) for fault in scripted.script.faults.in_force}) == 4
+    assert len({id(fault) for fault in scripted.script.faults.in_force}) == 10
 
 
 def test_a_random_seed_is_dumped() -> None:

@@ -135,6 +135,43 @@ CASES = [
         f'faults = [{{fault = "latency", seconds = 1{"0" * 400}}}]',
         "faults[0].seconds: fault 'latency': sec",
     ),
+    (
+        'faults = [{fault = "reset", match = 1}]',
+        "faults[0].match: must be text, {regex = ...} or {hex = ...}, got 1",
+    ),
+    (
+        'faults = [{fault = "reset", reply_match = {b64 = "/w=="}}]',
+        "faults[0].reply_match: must be text, {regex = ...} or {hex = ...}, got",
+    ),
+    (
+        'faults = [{fault = "reset", match = {regex = "a", hex = "00"}}]',
+        "faults[0].match: must be text, {regex = ...} or {hex = ...}, got",
+    ),
+    (
+        'faults = [{fault = "reset", match = {hex = "123"}}]',
+        "faults[0].match.hex: must be bytes in hexadecimal, two digits each, got",
+    ),
+    (
+        'faults = [{fault = "reset", match = {hex = 12}}]',
+        "faults[0].match.hex: must be bytes in hexadecimal, two digits each, got 12",
+    ),
+    (
+        'faults = [{fault = "reset", match = {regex = "("}}]',
+        "faults[0].match.regex: not a regular expression: ",
+    ),
+    ('faults = [{fault = "reset", match = ""}]', "faults[0].match: match must not be empty"),
+    (
+        'faults = [{fault = "reset", to = "server"}]',
+        "faults[0].to: to='server' is for a proxy: no server is behind this portal",
+    ),
+    (
+        'faults = [{fault = "corrupt", unit = "connection"}]',
+        "faults[0].unit: fault 'corrupt' needs the end of a reply: leave out unit='connection'",
+    ),
+    (
+        'faults = [{fault = "patch", at = 1, hex = 8200}]',
+        "faults[0].hex: fault 'patch': hex must be bytes in hexadecimal, two digits each",
+    ),
     ("limits = 1", "limits: must be a table of keys and values, got 1"),
     ("limits = {lines = 1}", "limits.lines: unknown key; choose from max_line, max_unterm"),
     ('limits = {max-line = "x"}', 'limits.max-line: must be an integer, got "x"'),

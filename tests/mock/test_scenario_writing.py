@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.matching import Matchable
 from esps_portal.journal.values import ScenarioError, bytes_from_value, bytes_to_value
 from esps_portal.mock.matching import ANY, ANY_ARGS
 from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario
@@ -55,6 +57,38 @@ def test_a_pattern_keeps_its_flags(pattern: re.Pattern[Any]) -> None:
     assert isinstance(again, re.Pattern)
     assert again.flags == pattern.flags
     assert again.pattern.endswith(pattern.pattern)
+
+
+@pytest.mark.parametrize(
+    ("match", "written"),
+    [
+        ("INCR", "INCR"),
+        (b"INCR", "INCR"),
+        ("a\nb", "a\nb"),
+        (b"a\nb", {"hex": "610a62"}),
+        (b"\xff\xfe", {"hex": "fffe"}),
+        (re.compile("^a", re.IGNORECASE), {"regex": "(?i)^a"}),
+        (re.compile(b"^a"), {"regex": {"b64": "XmE="}}),
+    ],
+)
+@pytest.mark.parametrize("key", ["match", "reply_match"])
+def test_what_a_fault_finds(match: Matchable, written: object, key: str) -> None:
+    scripted = portal()
+    placed = scripted.script.faults.place(Fault.create("reset", **{key: match}))
+    scenario = Scenario.of(scripted)
+    assert scenario_to_values(scenario)["faults"] == [{"fault": "reset", key: written}]
+    (again,) = read_scenario_toml(scenario_to_toml(scenario)).faults
+    found, given = getattr(again.make(), key), getattr(placed, key)
+    for said in (b"an INCR", b"A", b"a\nb", b"\xff\xfe", b"b"):
+        assert found.matches(said) == given.matches(said)
+
+
+def test_a_predicate_of_a_fault_cannot_be_written() -> None:
+    scripted = portal()
+    scripted.script.faults.place(Fault.create("reset", match=bytes.isdigit))
+    with pytest.raises(ScenarioError, match=re.escape("faults[0].match: ")) as caught:
+        scenario_to_toml(Scenario.of(scripted))
+    assert "is a predicate, which no scenario can hold" in str(caught.value)
 
 
 def test_a_predicate_cannot_be_written() -> None:

@@ -13,7 +13,7 @@ from esps_portal.testing.pipes import memory_pair
 # From the weakest to the strongest; of the same rank the first one stays.
 RANKS = (
     {EndReason.IDLE},
-    {EndReason.FINISHED, EndReason.FATAL, EndReason.SHUTDOWN},
+    {EndReason.FINISHED, EndReason.FATAL, EndReason.SHUTDOWN, EndReason.DEAF},
     {EndReason.STALL},
     {EndReason.BROKEN, EndReason.CLOSE, EndReason.RESET, EndReason.HALF_CLOSE},
     {EndReason.UNREAD, EndReason.ABORTED},
@@ -41,7 +41,7 @@ def test_every_reason_has_its_ending(reason: EndReason) -> None:
     assert ending.is_final == (rank(reason) > 1)
     assert not (ending.is_final and ending.drains)
     # What a journal has without asking the client is what the portal does.
-    if ending.how in (How.RST, How.RST_AT_ONCE):
+    if ending.how in (How.RST, How.RST_AT_ONCE, How.DEAF):
         assert ending.first == ("portal", "rst")
     else:
         assert ending.first in (None, ("portal", "fin"))
@@ -53,6 +53,7 @@ def test_the_end_of_each_fault() -> None:
         "reset": How.RST,
         "half-close": How.MUTE_AFTER_FIN,
         "stall": How.MUTE,
+        "deaf": How.DEAF,
     }
 
 

@@ -166,6 +166,44 @@ def test_garbage(portal: PortalController, when: When) -> None:
         assert client.rest() == random.Random(5).randbytes(100)
 
 
+def test_corrupt(portal: PortalController) -> None:
+    """Some bytes of the line are others, where the seed says; its LF stays."""
+    whole = b"a OK " + b"x" * 20 + b"\n"
+    changed = set()
+    for seed in (1, 2):
+        with connected(portal) as client, portal.fault("corrupt", bytes=3, seed=seed):
+            found = client.call(b"a CALL echo " + b"x" * 20)
+            assert len(found) == len(whole)
+            changed.add(tuple(n for n, byte in enumerate(found) if byte != whole[n]))
+    assert len(changed) == 2
+    assert all(len(places) == 3 for places in changed)
+
+
+def test_corrupt_from_a_byte_on(portal: PortalController) -> None:
+    with connected(portal) as client:
+        portal.fault("corrupt", service="drip", at=7, bytes=3)
+        client.send(b"a CALL drip 2 0\n")
+        found = client.exactly(25)
+        whole = b"a DATA 1\na DATA 2\na OK 2\n"
+        assert [n for n, byte in enumerate(found) if byte != whole[n]] == [7, 8, 9]
+
+
+def test_patch(portal: PortalController) -> None:
+    """These bytes at that place, also across lines; the connection goes on."""
+    with connected(portal) as client:
+        portal.fault("patch", service="drip", at=7, hex="23 2323", times=1)
+        client.send(b"a CALL drip 2 0\n")
+        assert client.exactly(25) == b"a DATA ### DATA 2\na OK 2\n"
+        assert client.call(b"b PING") == b"b OK\n"
+
+
+def test_patch_beyond_the_reply_is_not_struck(portal: PortalController) -> None:
+    with connected(portal) as client:
+        fault = portal.fault("patch", at=5, hex="23").optional()
+        assert client.call(b"a PING") == b"a OK\n"
+        assert fault.happened == 0
+
+
 def test_no_terminator(portal: PortalController) -> None:
     """The last LF is missing, and never comes; the connection goes on."""
     with connected(portal) as client:
@@ -286,6 +324,16 @@ def test_slice(
             clock.jump(1)
             assert client.receive() == piece
         assert fault.happened == (len(pieces) > 1)
+
+
+def test_slice_every_so_many_bytes(clock: PortalClock, portal: PortalController) -> None:
+    with connected(portal) as client:
+        portal.fault("slice", service="echo", every=3, pause=600)
+        client.send(b"a CALL echo xyz\n")
+        for piece in (b"a O", b"K x", b"yz\n"):
+            assert client.receive() == piece
+            client.assert_silence()
+            clock.jump(600)
 
 
 def test_slice_each_line_of_a_stream(clock: PortalClock, portal: PortalController) -> None:

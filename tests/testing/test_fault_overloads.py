@@ -11,6 +11,7 @@ import pytest
 
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS
+from esps_portal.faults.matching import Matchable
 from esps_portal.faults.parameters import FaultError, Parameter
 from esps_portal.testing import FaultName
 from esps_portal.testing.fault_overloads import PlacesFaults
@@ -21,6 +22,12 @@ VALUES: dict[str, tuple[object, object]] = {
     "service": (str | None, "echo"),
     "connection": (Numbers, [1, 2]),
     "request": (Numbers, 3),
+    "reply": (Numbers, [0, 2]),
+    "match": (Matchable | None, b"x"),
+    "reply_match": (Matchable | None, "x"),
+    "offset": (int | None, 3),
+    "unit": (Literal["connection"] | None, "connection"),
+    "age": (float | None, 0.5),
     "times": (int | None, 2),
     "chance": (float | None, 0.5),
     "seed": (int | None, 7),
@@ -56,6 +63,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "latency": {"seconds": 1},
     "delay": {"seconds": 1},
     "bandwidth": {"bytes_per_second": 1},
+    "patch": {"at": 0, "hex": "00"},
 }
 
 
@@ -79,12 +87,15 @@ def test_parameters(kind: str) -> None:
 
 
 def default(parameter: Parameter) -> object:
-    return inspect.Parameter.empty if parameter.default is None else parameter.default
+    is_required = parameter.default is None and not parameter.is_optional
+    return inspect.Parameter.empty if is_required else parameter.default
 
 
 def typed(parameter: Parameter) -> object:
-    number: Any = parameter.type
-    return number | Literal[parameter.names] if parameter.names else number
+    hint: Any = parameter.type
+    if parameter.names:
+        hint |= Literal[parameter.names]
+    return hint | None if parameter.is_optional else hint
 
 
 @pytest.mark.parametrize("kind", FAULT_TYPES)
@@ -102,10 +113,14 @@ def test_selectors(kind: str, selector: str) -> None:
 @pytest.mark.parametrize("kind", FAULT_TYPES)
 @pytest.mark.parametrize(
     ("selector", "values", "default"),
-    [("when", ("before", "after"), "after"), ("transport", ("tcp", "udp"), None)],
+    [
+        ("when", ("before", "after"), "after"),
+        ("transport", ("tcp", "udp"), None),
+        ("to", ("client", "server"), None),
+    ],
 )
 def test_choices(kind: str, selector: str, values: tuple[str, ...], default: str | None) -> None:
-    """Of ``when`` and ``transport`` an overload has the values that make sense."""
+    """Of ``when``, ``transport`` and ``to`` an overload has the values that make sense."""
     taken = {value for value in values if accepts(kind, {selector: value})}
     if not taken:
         assert selector not in OVERLOADS[kind]

@@ -133,6 +133,38 @@ async def test_it_is_a_trio_stream() -> None:
         await trio.testing.check_half_closeable_stream(make, make_full)
 
 
+# -- faults
+
+
+async def test_so_many_bytes_then_a_reset() -> None:
+    """They are there to be read, as on a socket."""
+    async with open_memory_portal() as portal, portal.open_stream() as stream:
+        portal.fault("reset", service="echo", offset=4)
+        await stream.receive_some()
+        await stream.send_all(b"a CALL echo xyz\n")
+        assert await stream.receive_some() == b"a OK"
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.receive_some()
+
+
+async def test_a_portal_that_never_reads_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_memory_portal() as portal, portal.open_stream() as stream:
+        portal.fault("deaf", service="echo")
+        await stream.receive_some()
+        await stream.send_all(b"a CALL echo xyz\n")
+        assert await stream.receive_some() == b"a OK xyz\n"
+        with trio.move_on_after(60) as blocked:
+            while True:
+                await stream.send_all(b"b PING\n" * 1000)
+        assert blocked.cancelled_caught
+        await stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        (connection,) = portal.connections()
+        assert (connection.closed_by, connection.how) == ("client", "rst")
+
+
 async def test_a_silent_portal_goes_on_after_hours(autojump_clock: trio.testing.MockClock) -> None:
     """Neither idle nor unread: a silence is nobody's fault."""
     async with (

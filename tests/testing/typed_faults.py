@@ -25,6 +25,10 @@ async def right(
     portal.fault("garbage", bytes=3, seed=4, chance=0.5, when="before")
     portal.fault("truncate", transport="udp").optional().remove()
     portal.fault("accept-close", connection=1, chance=1, seed=3)
+    portal.fault("deaf", match="INCR", offset=3, age=1.5)
+    portal.fault("reset", reply=[0, 2], reply_match=re.compile(b"OK"), to="client")
+    portal.fault("patch", at=2, hex="8200", transport="udp", match=bytes.isdigit)
+    portal.fault("slice", every=3, unit="connection")
     portal.fault(kind, service=None)
     portal.fault(name, **given)
     with portal.fault("drop") as fault:
@@ -47,6 +51,12 @@ def wrong(portal: PortalController) -> None:
     portal.fault("reset", transport="udp")  # type: ignore[call-overload]
     portal.fault("reset", service=b"echo")  # type: ignore[call-overload]
     portal.fault("accept-close", service="echo")  # type: ignore[call-overload]
+    portal.fault("deaf", to="client")  # type: ignore[call-overload]
+    portal.fault("reset", to="upstream")  # type: ignore[call-overload]
+    portal.fault("reset", unit="frame")  # type: ignore[call-overload]
+    portal.fault("reset", match=3)  # type: ignore[call-overload]
+    portal.fault("drop", offset=3)  # type: ignore[call-overload]
+    portal.fault("patch", at=3)  # type: ignore[call-overload]
     portal.fault("corrupt", bytes=0.5)  # type: ignore[call-overload]
     portal.fault("drop", times="3")  # type: ignore[call-overload]
     portal.stub("price", 1)  # type: ignore[arg-type]

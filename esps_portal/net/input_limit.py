@@ -1,0 +1,65 @@
+"""Keeps what clients can send small while a fault may have it that they are never read.
+
+A client whose server does not read blocks in ``send`` once the buffers of both kernels are full.
+How much ours takes is decided by the listener, for the connections that it accepts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import trio
+
+from esps_portal.faults.fault_registry import FaultRegistry
+from esps_portal.net.accept import ConnectionServer
+
+# Bytes; the kernel makes it its least.
+_SMALL = 4096
+# <asm-generic/socket.h>; Python has no name for it.
+_SO_BUF_LOCK = 72
+
+
+class InputLimit:
+    """Limits the listeners of a server; `run` is its whole life.
+
+    Args:
+        faults: whether a ``deaf`` one is in force decides.
+        connections: what accepts.
+    """
+
+    def __init__(self, faults: FaultRegistry, connections: ConnectionServer) -> None:
+        self._faults = faults
+        self._connections = connections
+        self._limited: set[socket.socket] = set()
+
+    async def run(self) -> None:
+        """Limit them whenever that is needed, until cancelled."""
+        self._faults.on_change.append(self._apply)
+        self._connections.on_listen = self._apply
+        self._apply()
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._faults.on_change.remove(self._apply)
+
+    def _apply(self) -> None:
+        # One that was closed is still among them until its task has noticed.
+        listeners = {each for each in self._connections.listeners if each.fileno() >= 0}
+        is_small = any(fault.kind == "deaf" for fault in self._faults.in_force)
+        for listener in listeners - self._limited if is_small else listeners & self._limited:
+            if is_small:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL)
+            else:
+                _lift(listener)
+        self._limited = listeners if is_small else set()
+
+
+def _lift(listener: socket.socket) -> None:
+    """Give it the size of a new socket, which the kernel may change (SO_BUF_LOCK)."""
+    with socket.socket(listener.family, listener.type) as new:
+        # The kernel doubles what is set, and returns that (socket(7)).
+        size = new.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+    with contextlib.suppress(OSError):  # before Linux 5.14
+        listener.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, 0)
