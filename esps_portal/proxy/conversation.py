@@ -98,11 +98,13 @@ class Conversation:
         self.faults = state.faults
         self.journal: Journal = state.exchanges
         self.connection = connection
-        self._opened = now
+        self.opened = now
         self._is_esps = state.upstream.is_esps
         self._number = 0
         self._known: set[Fault] = set()
         self._version = -1
+        # Whether a fault waits until the connection is older.
+        self._has_younger = False
         # The faults that take all that is sent towards a side as one unit.
         self._parts: dict[str, list[PlanPart]] = {CLIENT: [], SERVER: []}
 
@@ -111,24 +113,33 @@ class Conversation:
         """Whether no fault can strike what comes now."""
         return not self.faults.in_force and not any(self._parts.values())
 
-    def look_for_faults(self, current: LiveExchange | None) -> None:
-        """See which faults there are now, if they have changed.
+    def look_for_faults(self, current: LiveExchange | None, now: float) -> None:
+        """See which faults there are now, if they have changed, or strike at an age.
 
         Those that take the connection as one unit act from now on, in the current exchange too.
         """
-        if self._version == self.faults.version:
+        if self._version == self.faults.version and not self._has_younger:
             return
         self._version = self.faults.version
         in_force = self.faults.in_force
         for parts in self._parts.values():
             parts[:] = [part for part in parts if part.has_struck or part.fault in in_force]
-        target = FaultTarget("tcp", self.connection, record=self.connection, stage=Stage.CONNECTION)
-        new = self.faults.parts_of_connection(target, self._known)
+        new = self.faults.parts_of_connection(
+            self.as_target(Stage.CONNECTION, now - self.opened), self._known
+        )
+        self._has_younger = any(
+            fault.strikes_whole_connections and fault not in self._known for fault in in_force
+        )
         for part in new:
             self._parts[part.fault.to].append(part)
         if new and current is not None:
             current.request = self.plan(SERVER, current.request_parts, current)
             current.reply = self.plan(CLIENT, current.reply_parts, current)
+
+    def as_target(self, stage: Stage, age: float) -> FaultTarget:
+        """Return the connection as faults select it; ``age`` in seconds."""
+        record = self.connection
+        return FaultTarget("tcp", record, record=record, stage=stage, age=age)
 
     def closed(self) -> None:
         """The connection has ended: a fault of all that was sent on it says why it never struck."""
@@ -180,7 +191,7 @@ class Conversation:
             stage=stage,
             said=record.request if said is None else said,
             number=record.number,
-            age=self.journal.start + record.started - self._opened,
+            age=self.journal.start + record.started - self.opened,
             counted=exchange.counted,
         )
 

@@ -104,7 +104,7 @@ class Framed:
         decide: Callable[[Frame, bool, float], list[Step]],
     ) -> list[Step] | None:
         talk = self._conversation
-        talk.look_for_faults(None)
+        talk.look_for_faults(None, now)
         if side.is_broken:
             return None
         before = side.splitter.rest

@@ -16,8 +16,10 @@ from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedConnection
 from esps_portal.journal.tap import StreamTap
 from esps_portal.net.accept import AcceptPolicy, ConnectionServer
+from esps_portal.net.age_watch import AgeWatch
 from esps_portal.net.bind import WILDCARDS, Sockets, bind, is_own_address
 from esps_portal.net.dial import DialError, dial
+from esps_portal.net.input_limit import InputLimit
 from esps_portal.net.port_control import PortControl
 from esps_portal.net.silence import Silence
 from esps_portal.protocol.limits import Limits
@@ -143,6 +145,10 @@ async def _serve(
             stream=partial(Endpoint, silence=silence),
             silence=silence,
         )
+        watch = AgeWatch(state.faults, lambda: _relays(connections))
+        connections.on_open = watch.opened
+        nursery.start_soon(watch.run)
+        nursery.start_soon(InputLimit(state.faults, connections).run)
         ports = PortControl(
             sockets,
             connections,
@@ -181,7 +187,12 @@ def _relay(state: ProxyState, silence: Silence, client: Endpoint, remote: tuple[
         observer,
         partial(_is_refused, state, connection),
         server_name="portal" if state.upstream.is_esps else SERVER,
+        as_aged=partial(conversation.as_target, Stage.AGE),
     )
+
+
+def _relays(server: ConnectionServer) -> list[Relay]:
+    return [relay for relay in server.connections if isinstance(relay, Relay)]
 
 
 def _units(state: ProxyState, conversation: Conversation) -> Units:

@@ -16,7 +16,10 @@ from typing import Protocol
 import attrs
 import trio
 
-from esps_portal.faults.actions import Action, End, Send
+from esps_portal.faults.actions import End, Send
+from esps_portal.faults.effects import Piece, effect_of
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.target import FaultTarget
 from esps_portal.proxy.conversation import CLIENT, SERVER, Step, Units
 from esps_portal.proxy.endpoint import Endpoint
 from esps_portal.proxy.lane import Lane
@@ -84,6 +87,7 @@ class Relay:
         units: cuts what is said into units, and has faults act on them.
         observer: sees what passes.
         server_name: what the journal calls the server.
+        as_aged: returns the connection, at an age in seconds, as faults select it.
         is_refused: asked once whether a fault refuses the connection before the server is dialled.
     """
 
@@ -96,6 +100,7 @@ class Relay:
         is_refused: Callable[[], bool] = lambda: False,
         *,
         server_name: str = SERVER,
+        as_aged: Callable[[float], FaultTarget],
     ) -> None:
         self._client = client
         self._connect = connect
@@ -103,6 +108,10 @@ class Relay:
         self._observer = observer
         self._is_refused = is_refused
         self._server_name = server_name
+        self._as_aged = as_aged
+        #: When it was accepted; seconds on trio's clock.
+        self.opened: float = trio.current_time()
+        self._due: list[Fault] = []
         self._scope = trio.CancelScope()
         self._draining = False
         self._both = trio.CancelScope()
@@ -169,13 +178,24 @@ class Relay:
             self._units.closed(now, gracefully=both_finished and self._fault_end is None)
             self._observer.closed(*(self._first or (self._server_name, "rst")), now)
 
-    def strike(self, actions: list[Action], *, to: str) -> None:
-        """Perform at once what a fault does at an age of the connection, whatever waits."""
-        down, up = self._down, self._up
-        if down is None or up is None:
-            return  # nothing can be struck before both sides are connected
-        direction = down if to == CLIENT else up
-        for action in actions:
+    # -- age
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether a fault has ended it already."""
+        return self._fault_end is not None
+
+    def as_aged(self, age: float) -> FaultTarget:
+        """Return it as faults select it that strike at an age."""
+        return self._as_aged(age)
+
+    def strike(self, fault: Fault) -> None:
+        """End at once as a fault says that strikes at an age, whatever waits."""
+        if self._down is None or self._up is None:
+            self._due.append(fault)  # both sides must be connected first
+            return
+        direction = self._down if fault.to == CLIENT else self._up
+        for action in effect_of(fault).feed(Piece(b"")):
             if isinstance(action, Send):
                 with contextlib.suppress(trio.BrokenResourceError):
                     direction.sink.send_now(action.data)
@@ -193,6 +213,8 @@ class Relay:
                 self._down = self._direction(server, client, nursery)
                 if self._draining:
                     self._up.reading.cancel()
+                for fault in self._due:
+                    self.strike(fault)
                 nursery.start_soon(self._run_direction, self._up)
                 nursery.start_soon(self._run_direction, self._down)
         if self._fault_end is not None:

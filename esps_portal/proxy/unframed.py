@@ -33,7 +33,7 @@ class Unframed:
     def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[Step] | None:
         """Take what the client has said; ``is_early``: a reply was still under way."""
         talk, current = self._conversation, self._current
-        talk.look_for_faults(current)
+        talk.look_for_faults(current, now)
         if current is None or not current.record.number or current.record.reply_size:
             if current is not None:
                 talk.end(current, now, complete=True)
@@ -74,7 +74,7 @@ class Unframed:
     def from_server(self, data: bytes, now: float) -> list[Step] | None:
         """Take what the server has said."""
         talk, current = self._conversation, self._current
-        talk.look_for_faults(current)
+        talk.look_for_faults(current, now)
         if current is None:
             current = self._current = talk.begin(now, said_by=SERVER)
         is_first = not current.record.reply_size

@@ -16,7 +16,7 @@ from esps_portal.framings.delimiters import Lines
 from esps_portal.framings.framing import Frame, Framing
 from esps_portal.framings.splitter import FrameSplitter
 from esps_portal.testing import FramingError, lines
-from tests.protocol.strategies import byte_by_byte, cut, deterministic, places
+from tests.protocol.strategies import byte_by_byte, cut, places
 
 
 class Semicolons:
@@ -112,7 +112,6 @@ def test_frames_and_wires(
     [Semicolons(), Stripped(), Objects(), Pairs(), Checksummed()],
     ids=lambda framing: type(framing).__name__,
 )
-@deterministic
 @given(data=st.lists(st.sampled_from(list(b'aB {}1;; "')), max_size=30).map(bytes), at=places)
 def test_any_bytes_in_any_pieces(framing: Framing, data: bytes, at: list[int]) -> None:
     frames, rest = feed(framing, [data])

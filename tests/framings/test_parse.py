@@ -20,7 +20,6 @@ from esps_portal.testing import (
     matching,
     until_close,
 )
-from tests.protocol.strategies import deterministic
 
 TEXTS: list[tuple[str, Framing]] = [
     ("lines:lf", lines()),
@@ -60,7 +59,6 @@ def test_other_ways_to_write_it(text: str, framing: Framing) -> None:
     assert parse_framing(text) == framing
 
 
-@deterministic
 @given(
     st.builds(
         length_prefixed,

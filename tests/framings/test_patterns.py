@@ -12,7 +12,7 @@ from esps_portal.framings import automaton as automaton_module
 from esps_portal.framings.automaton import Automaton, StateSet, build_automaton, min_width
 from esps_portal.framings.splitter import FrameSplitter
 from esps_portal.testing import FramingError, matching
-from tests.protocol.strategies import byte_by_byte, deterministic
+from tests.protocol.strategies import byte_by_byte
 
 
 def first_end(regex: bytes, data: bytes) -> int | None:
@@ -85,7 +85,6 @@ regexes = st.builds(
 data = st.lists(st.sampled_from(list(b"aabBC1 \nx")), max_size=14).map(bytes)
 
 
-@deterministic
 @given(regex=regexes, data=data)
 @example(rb"(?m)^a|^\d+", b"x\n1")
 @example(rb"^a|\d", b"\na")
@@ -106,7 +105,6 @@ def test_one_pass_finds_the_earliest_end(regex: bytes, data: bytes) -> None:
     assert sizes[:1] == ([] if end is None else [end])
 
 
-@deterministic
 @given(regex=regexes)
 def test_what_may_match_nothing_is_refused(regex: bytes) -> None:
     assume(re.search(regex, b"") is not None)
