@@ -37,7 +37,7 @@ from esps_portal.testing.threaded_proxy import ThreadedProxy
 from tests.journal.packets import read_capture, read_streams
 from tests.line_servers import counter, datagram_server, line_server
 from tests.proxies import a_free_port
-from tests.sockets import PATIENCE, Client, ask, closed, connected, udp
+from tests.sockets import PATIENCE, Client, ask, closed, connected, udp, until
 
 ROUNDS = 50
 
@@ -369,6 +369,18 @@ def test_an_upstream_that_is_not_there() -> None:
             ok.verify()
             proxy.reset()
             proxy.verify()
+
+
+def test_an_upstream_that_is_not_there_over_udp() -> None:
+    with a_free_port() as (host, port):
+        pass
+    with proxy_in_thread(f"udp://{host}:{port}") as proxy, udp(proxy) as client:
+        client.send(b"one")
+        proxy.wait_for("one", timeout=PATIENCE)
+        until(proxy.problems, proxy)
+        assert proxy.problems() == [
+            f"upstream udp://{host}:{port} could not be reached: Connection refused (once)"
+        ]
 
 
 def test_bytes_that_are_no_frame(upstream: str) -> None:
