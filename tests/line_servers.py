@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 
 
 class _Server(socketserver.ThreadingTCPServer):
+    # With the usual 5 a busy machine drops a SYN, which is sent again after a second.
+    request_queue_size = 1000
     daemon_threads = True
     block_on_close = False
 

@@ -14,7 +14,10 @@ import trio
 AT_MOST = 0.05
 #: Turns of the loop in which what has come is accepted, read and answered, however long they take.
 TURNS = 20
-# Seconds between two looks at what is no task of the loop.
+#: Seconds, for what is busy besides. On a machine that is busy a thread that looks for the address
+#: of a name takes longer; a server that answers no connect must not hold up whoever looks.
+BUSY_AT_MOST = 0.5
+# Seconds between two looks at it.
 _MOMENT = 0.001
 
 
@@ -30,16 +33,22 @@ async def become_quiet(is_busy: Callable[[], bool] = _never) -> None:
     for.
 
     Args:
-        is_busy: whether something goes on that the loop waits for and that is not read here, such
-            as the search for the address of a name.
+        is_busy: whether something goes on that has to end before all is read that has come, such as
+            a connect; it is waited for for at most half a second.
     """
+    await _until_blocked()
+    if is_busy():
+        with trio.move_on_after(BUSY_AT_MOST):
+            while is_busy():  # noqa: ASYNC110 - who is busy need not know who looks
+                await trio.sleep(_MOMENT)
+        await _until_blocked()
+
+
+async def _until_blocked() -> None:
     from trio.testing import wait_all_tasks_blocked  # noqa: PLC0415 - it imports pytest, which takes 0.15 s
 
     with trio.move_on_after(AT_MOST) as bound:
         await wait_all_tasks_blocked()
-        while is_busy():
-            await trio.sleep(_MOMENT)
-            await wait_all_tasks_blocked()
     if bound.cancelled_caught:
         # On a machine that is busy all of that time may have been other processes'.
         for _ in range(TURNS):

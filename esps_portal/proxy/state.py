@@ -52,6 +52,11 @@ class ProxyState:
             self.reply_framing = self.framing
         self.faults = FaultRegistry(self._place())
 
+    @property
+    def journals(self) -> list[Journal]:
+        """The journal, and that of exchanges where it is another one."""
+        return [self.journal] if self.exchanges is self.journal else [self.journal, self.exchanges]
+
     def _place(self) -> Place:
         framings = (self.framing, self.reply_framing)
         return Place(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 import attrs
 
@@ -41,12 +41,35 @@ class JournalView:
         """Return it as an error shows it."""
         return self.transcript(MAX_LINES)
 
-    @contextmanager
-    def notifying(self, sink: Sink) -> Iterator[None]:
+    def notifying(self, sink: Sink) -> AbstractContextManager[None]:
         """Call a sink with each entry, until the ``with`` block ends."""
-        self._loop.run(lambda: self._journal.sinks.append(sink))
-        try:
-            yield
-        finally:
-            with suppress(PortalEndedError):
-                self._loop.run(lambda: self._journal.remove_sink(sink))
+        return notifying(self._loop, lambda: sink, self._journal)
+
+
+@contextmanager
+def notifying(
+    loop: FunctionRunner, make_sink: Callable[[], Sink], *journals: Journal
+) -> Iterator[None]:
+    """Call a sink with each entry of some journals, until the ``with`` block ends.
+
+    Args:
+        loop: the loop that writes the journals.
+        make_sink: makes the sink, in the loop: nothing happens between that and the first entry.
+    """
+
+    def begin() -> Sink:
+        sink = make_sink()
+        for journal in journals:
+            journal.sinks.append(sink)
+        return sink
+
+    def end() -> None:
+        for journal in journals:
+            journal.remove_sink(sink)
+
+    sink = loop.run(begin)
+    try:
+        yield
+    finally:
+        with suppress(PortalEndedError):
+            loop.run(end)

@@ -3,20 +3,26 @@
 A suite that has the plugin and uses no portal imports this module and little else: whatever runs
 a portal is imported when the first test asks for one. Hence no attrs here.
 
-A test ends in this order: it is reported (`pytest_runtest_makereport`, phase ``call``), then the
-fixtures that depend on the portal are torn down, then the portal is reviewed and reset. A test
-that has already failed does not fail again; its report gains a section of what happened.
+A test ends in this order: its proxies pass on what clients have sent; it is reported
+(`pytest_runtest_makereport`, phase ``call``); the fixtures that depend on the portal are torn down;
+the portal is reviewed and reset. A test that has already failed does not fail again; its report
+gains a section of what happened.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import pytest
 
 from esps_portal.testing.calls_between_tests import CallsBetweenTests
+from esps_portal.testing.portals_of_test import (
+    PORTALS,
+    PortalsOfTest,
+    StartedByTest,
+    portals_of_test,
+)
 from esps_portal.testing.settings import (
     SETTINGS,
     add_settings,
@@ -35,7 +41,6 @@ if TYPE_CHECKING:
     from esps_portal.testing.options import PortalFactory, PortalOptions
     from esps_portal.testing.proxy_controller import ProxyController
     from esps_portal.testing.proxy_options import ProxyFactory, ProxyOptions
-    from esps_portal.testing.review import Review
     from esps_portal.testing.session_portal import PortalAddress, SessionPortal
     from esps_portal.testing.threaded import ThreadedPortal
 
@@ -47,22 +52,6 @@ _MARKER = (
 )
 
 _Result = TypeVar("_Result")
-
-
-class _Reviewable(Protocol):
-    """A portal or a proxy that a test uses."""
-
-    @property
-    def where(self) -> str: ...
-
-    def review(self) -> Review: ...
-
-    def release(self) -> Review: ...
-
-    def stop(self) -> None: ...
-
-
-_Own = TypeVar("_Own", bound=_Reviewable)
 
 # The title of the section in the report of a test that failed.
 _SECTION = "esps-portal"
@@ -147,81 +136,7 @@ def pytest_terminal_summary(
             terminalreporter.line(line)
 
 
-# ---- a test and its portals --------------------------------------------------------------------
-
-
-@dataclasses.dataclass
-class _TestPortals:
-    """The portals and proxies of one test.
-
-    Attributes:
-        is_strict: whether the marker, or the setting, says so.
-        in_use: those that have not been reviewed yet.
-        at_end: called when the test has run, before any fixture is torn down.
-        has_passed: the test has run, and passed; its teardown may still fail.
-        reports: of those that were reviewed; shown if the teardown fails.
-        has_failed_test: pytest shows the reports already, as the test's failure.
-        resets: for a portal a line on connections that were reset before the test; may be empty.
-    """
-
-    is_strict: bool
-    in_use: list[_Reviewable] = dataclasses.field(default_factory=list)
-    at_end: list[Callable[[], None]] = dataclasses.field(default_factory=list)
-    has_passed: bool = False
-    reports: list[str] = dataclasses.field(default_factory=list)
-    has_failed_test: bool = False
-    resets: dict[_Reviewable, str] = dataclasses.field(default_factory=dict)
-
-    def release(self, portal: _Reviewable, *, strict: bool) -> str:
-        """Review a portal that the test no longer uses; return the report if the test must fail."""
-        from esps_portal.testing.portal_loop import PortalEndedError
-
-        self.in_use.remove(portal)
-        try:
-            review = portal.release()
-            must_fail = strict and bool(review.problems)
-        except PortalEndedError:
-            review, must_fail = portal.review(), True
-        report = self.report(portal, review.text)
-        self.reports.append(report)
-        return report if must_fail else ""
-
-    def report(self, portal: _Reviewable, text: str) -> str:
-        """Return a report with what explains it."""
-        return f"{text}{self.resets.get(portal, '')}\n({portal.where})"
-
-    def fail_test(self, report: str) -> None:
-        """Fail a test that has passed so far, if there is something to report."""
-        if report and self.has_passed:
-            self.has_failed_test = True
-            pytest.fail(report, pytrace=False)
-
-
-_TEST_PORTALS = pytest.StashKey[_TestPortals]()
-
-
-def _portals_of_test(request: pytest.FixtureRequest) -> _TestPortals:
-    """Return the portals of a test; none before it asks for its first one."""
-    item: pytest.Item = request.node
-    portals = item.stash.get(_TEST_PORTALS, None)
-    if portals is None:
-        portals = item.stash[_TEST_PORTALS] = _TestPortals(_is_strict(item))
-    return portals
-
-
-def _is_strict(item: pytest.Item) -> bool:
-    mark = item.get_closest_marker("esps_portal")
-    if mark is None:
-        return item.config.stash[SETTINGS].strict
-    strict = mark.kwargs.get("strict")
-    if mark.args or set(mark.kwargs) != {"strict"} or not isinstance(strict, bool):
-        keywords = [f"{key}={value!r}" for key, value in mark.kwargs.items()]
-        pytest.fail(
-            "the marker esps_portal takes only strict=True or strict=False:"
-            f" @pytest.mark.esps_portal({', '.join([*map(repr, mark.args), *keywords])})",
-            pytrace=False,
-        )
-    return strict
+# ---- the report of a test ----------------------------------------------------------------------
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)  # old-style, as above
@@ -231,7 +146,7 @@ def pytest_runtest_makereport(
     """Add what happened at its portals to the report of a test that failed, and hide causes."""
     if call.excinfo is not None and not item.config.getoption("fulltrace"):
         hide_causes(call.excinfo.value)
-    portals = item.stash.get(_TEST_PORTALS, None)
+    portals = item.stash.get(PORTALS, None)
     if portals is not None and call.when == "call":
         for note_end in portals.at_end:
             note_end()
@@ -241,10 +156,10 @@ def pytest_runtest_makereport(
 
 
 def _add_section(
-    report: pytest.TestReport, item: pytest.Item, phase: str, portals: _TestPortals
+    report: pytest.TestReport, item: pytest.Item, phase: str, portals: PortalsOfTest
 ) -> None:
     if phase == "teardown":
-        del item.stash[_TEST_PORTALS]  # the test may run again
+        del item.stash[PORTALS]  # the test may run again
         texts = [] if portals.has_failed_test else portals.reports
     else:
         portals.has_passed = phase == "call" and report.passed
@@ -296,7 +211,7 @@ def esps_portal(
     have struck; open connections are reset. A fixture that closes clients before that must depend
     on this one.
     """
-    portals = _portals_of_test(request)
+    portals = portals_of_test(request)
     session = _esps_portal_of_session
     portal = _listening(request.config, lambda: session.acquire(request.node.nodeid))
     portals.resets[portal] = _connections_reset(portal.connections_reset, request.config)
@@ -341,38 +256,6 @@ def _session_bind_hint(config: pytest.Config, error: CannotBindError) -> str:
     return hint
 
 
-@dataclasses.dataclass
-class _Started(Generic[_Own]):
-    """The portals, or proxies, that a test has started by a factory; they end with it."""
-
-    portals: _TestPortals
-    started: list[tuple[_Own, bool]] = dataclasses.field(default_factory=list)
-
-    def start(self, begin: Callable[[], _Own], *, strict: bool | None) -> _Own:
-        """Start one."""
-        from esps_portal.inspection.bind_hints import BindOptions, bind_hint
-        from esps_portal.net.bind import CannotBindError
-
-        if strict is not None and not isinstance(strict, bool):
-            raise TypeError(f"strict must be True or False, got {strict!r}")
-        try:
-            own = begin()
-        except CannotBindError as error:
-            error.hint = bind_hint(error, BindOptions("port", "host", sign="="))
-            raise
-        self.started.append((own, self.portals.is_strict if strict is None else strict))
-        self.portals.in_use.append(own)
-        return own
-
-    def end(self) -> None:
-        """Review and end all of them."""
-        reports = []
-        for own, strict in self.started:
-            reports.append(self.portals.release(own, strict=strict))
-            own.stop()
-        self.portals.fail_test("\n\n".join(filter(None, reports)))
-
-
 @pytest.fixture
 def esps_portal_factory(request: pytest.FixtureRequest) -> Iterator[PortalFactory]:
     """Start portals of the test's own: ``esps_portal_factory(host="::1", limits=..., strict=...)``.
@@ -383,7 +266,7 @@ def esps_portal_factory(request: pytest.FixtureRequest) -> Iterator[PortalFactor
     from esps_portal.testing.threaded import ThreadedPortal
 
     host = request.config.stash[SETTINGS].host
-    started: _Started[ThreadedPortal] = _Started(_portals_of_test(request))
+    started: StartedByTest[ThreadedPortal] = StartedByTest(portals_of_test(request))
 
     def start(*, strict: bool | None = None, **options: Unpack[PortalOptions]) -> PortalController:
         check_options(options, also="strict")
@@ -405,7 +288,7 @@ def esps_proxy(request: pytest.FixtureRequest) -> Iterator[ProxyFactory]:
     from esps_portal.testing.threaded_proxy import ThreadedProxy
 
     host = request.config.stash[SETTINGS].host
-    started: _Started[ThreadedProxy] = _Started(_portals_of_test(request))
+    started: StartedByTest[ThreadedProxy] = StartedByTest(portals_of_test(request))
 
     def start(
         upstream: str, *, strict: bool | None = None, **options: Unpack[ProxyOptions]

@@ -12,7 +12,7 @@ _Result = TypeVar("_Result")
 
 
 class PortalEndedError(EspsError, RuntimeError):
-    """The portal was used after its end; or it died, and the cause is attached."""
+    """The portal, or the proxy, was used after its end; or it died, and the cause is attached."""
 
     shows_cause: bool = True  # in the report of a test; see `hide_causes`
 

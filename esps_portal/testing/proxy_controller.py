@@ -18,6 +18,7 @@ from esps_portal.exports import public_names
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.matching import Match, Matchable
 from esps_portal.journal.capture_sink import CaptureSink
+from esps_portal.journal.journal import Sink
 from esps_portal.journal.pcap_file import CaptureFile
 from esps_portal.journal.record_file import RecordFile
 from esps_portal.journal.records import (
@@ -34,7 +35,7 @@ from esps_portal.testing import waiting
 from esps_portal.testing.exchange_wait import ExchangeWait, exchanges_of
 from esps_portal.testing.fault_overloads import PlacesFaults
 from esps_portal.testing.handles import FaultPlacer, Outage, Outages, PlacedFault
-from esps_portal.testing.journal_view import JournalView
+from esps_portal.testing.journal_view import JournalView, notifying
 from esps_portal.testing.portal_loop import PortalLoop
 from esps_portal.testing.portal_repr import proxy_repr
 from esps_portal.testing.review import Review, Reviewer
@@ -69,7 +70,6 @@ class ProxyController(PlacesFaults):
         self._loop = loop
         self._outages = Outages(loop)
         self._view = JournalView(loop, state.journal)
-        self._exchange_view = JournalView(loop, state.exchanges)
         self._placer = FaultPlacer(state.faults, loop, self._view.short_transcript)
         self._reviewer = Reviewer(
             loop,
@@ -199,25 +199,24 @@ class ProxyController(PlacesFaults):
             CannotRecordError: the file cannot be written, or is not a capture of ours.
         """
         upstream = self._state.upstream
-        with CaptureFile(Path(path), (upstream.host, upstream.port)) as file:
-            sink = self._loop.run(lambda: self._capture_sink(file))
-            with self._view.notifying(sink.write):
-                if self._state.exchanges is self._state.journal:
-                    yield
-                else:
-                    with self._exchange_view.notifying(sink.write):
-                        yield
+        with (
+            CaptureFile(Path(path), (upstream.host, upstream.port)) as file,
+            notifying(self._loop, lambda: self._sink_of(file), *self._state.journals),
+        ):
+            yield
 
-    def _capture_sink(self, file: CaptureFile) -> CaptureSink:
-        return CaptureSink(file, self._state.journal, time.time() - trio.current_time())
+    def _sink_of(self, capture: CaptureFile) -> Sink:
+        epoch = time.time() - trio.current_time()
+        return CaptureSink(capture, self._state.journal, epoch).write
 
     # -- the end of a test
 
     def verify(self) -> None:
         """Check that each fault has struck, the upstream was reached, and frames were whole.
 
-        What clients have sent before is passed on first: that takes at most 50 ms. (Inside trio,
-        with `open_proxy`, let your own loop run first: ``await trio.sleep(0)``.)
+        What clients have sent before is passed on first: that takes at most 50 ms, or half a second
+        where the server does not answer a connect. (Inside trio, with `open_proxy`, let your own
+        loop run first: ``await trio.sleep(0)``.)
 
         Raises:
             VerificationError: the text says what is wrong, with the transcript.

@@ -14,7 +14,7 @@ __tracebackhide__ = hides_frame
 
 
 class VerificationError(AssertionError):
-    """The portal was not used as expected. Its text is the report."""
+    """The portal, or the proxy, was not used as expected. Its text is the report."""
 
 
 @attrs.frozen

@@ -29,14 +29,13 @@ class ServedProxy:
 
     def start_clock(self, now: float) -> None:
         """Count the times of both journals from now."""
-        state = self._config.state
-        state.journal.start = state.exchanges.start = now
+        for journal in self._config.state.journals:
+            journal.start = now
 
     @property
     def has_news(self) -> bool:
         """Whether anything has happened since `clear`."""
-        state = self._config.state
-        return state.journal.has_news or state.exchanges.has_news
+        return any(journal.has_news for journal in self._config.state.journals)
 
     def clear(self) -> None:
         """Forget what was placed and what has happened."""

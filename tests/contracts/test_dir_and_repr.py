@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from esps_portal import Portal, blocking, connect
-from esps_portal.testing import PortalAddress, PortalController
+from esps_portal.testing import PortalAddress, PortalController, ProxyFactory
 
 
 def check_names(value: object, *expected: str) -> None:
@@ -20,6 +20,19 @@ def test_fixtures(esps_portal: PortalController, esps_portal_address: PortalAddr
         check_names(fault, "happened", "optional", "remove", "wait_for")
     with esps_portal.down() as outage:
         check_names(outage, "up")
+
+
+def test_a_proxy(esps_portal: PortalController, esps_proxy: ProxyFactory) -> None:
+    proxy = esps_proxy(esps_portal.url)
+    shared = {"host", "port", "fault", "down", "connections", "journal", "wait_for", "transcript"}
+    shared |= {"wait_for_async", "verify", "problems", "review", "reset", "record", "calls"}
+    check_names(proxy, *shared, "upstream", "exchanges", "pcap")
+    assert set(dir(proxy)) == {*shared, "upstream", "exchanges", "pcap"}
+    assert shared < set(dir(esps_portal))
+    where = f"proxy at 127.0.0.1 port {proxy.port} (TCP and UDP); upstream {esps_portal.url}"
+    assert repr(proxy) == f"<{where}>"
+    with proxy.fault("latency", seconds=1).optional(), proxy.down():
+        assert repr(proxy) == f"<{where}; 1 fault: latency seconds=1 jitter=0.0; down>"
 
 
 def test_blocking_clients(esps_portal: PortalController) -> None:

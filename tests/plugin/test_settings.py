@@ -164,8 +164,8 @@ def test_a_suite_without_portal_imports_nothing_heavy(pytester: pytest.Pytester)
     result = run(pytester, "-s")
     result.assert_outcomes(passed=1)
     ours = [".exports", ".testing"]
-    ours += [f".testing.{name}" for name in ("calls_between_tests", "plugin", "settings")]
-    ours += [".tracebacks"]
+    plugin = ("calls_between_tests", "plugin", "portals_of_test", "settings")
+    ours += [*(f".testing.{name}" for name in plugin), ".tracebacks"]
     loaded = ["esps_portal", *(f"esps_portal{name}" for name in ours)]
     result.stdout.fnmatch_lines([f"LOADED {loaded}".replace("[", "[[]")])
 
@@ -176,7 +176,7 @@ def test_the_help_of_fixtures_and_marker(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["@pytest.mark.esps_portal(strict): whether *"])
     result = run_here(pytester, "--fixtures")
     lines = ["esps_portal_address [[]session scope[]] -- *", "esps_portal -- *"]
-    result.stdout.fnmatch_lines([*lines, "esps_portal_factory -- *"])
+    result.stdout.fnmatch_lines([*lines, "esps_portal_factory -- *", "esps_proxy -- *"])
 
 
 @pytest.mark.parametrize("name", ["host", "port", "strict", "reset"])

@@ -20,6 +20,7 @@ WRONG = """\
 import esps_portal
 from esps_portal import blocking, testing
 from esps_portal.testing import PortalAddress, PortalFactory, PortalController
+from esps_portal.testing import ProxyController, ProxyFactory
 
 def test(portal: PortalController, address: PortalAddress, start: PortalFactory) -> None:
     portal.stub("price", 5)  # wrong
@@ -33,6 +34,18 @@ def test(portal: PortalController, address: PortalAddress, start: PortalFactory)
     start(port="80")  # wrong
     address.calls()  # wrong
     esps_portal.conect()  # wrong
+
+def test_proxy(proxy: ProxyController, start: ProxyFactory) -> None:
+    proxy.stub("price")  # wrong
+    proxy.fault("rest")  # wrong
+    proxy.exchanges(5)  # wrong
+    proxy.wait_for("price", counts=2)  # wrong
+    start()  # wrong
+    start("tcp://127.0.0.1:6379", hots="::1")  # wrong
+    start("tcp://127.0.0.1:6379", unreachable="no")  # wrong
+    testing.proxy_in_threads()  # wrong
+
+def test_clients(portal: PortalController) -> None:
     testing.serve_in_threads()  # wrong
     with blocking.connect(portal.url) as client:
         client.call("echo", 1)  # wrong

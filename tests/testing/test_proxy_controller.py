@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ import trio
 
 from esps_portal.testing import (
     CannotBindError,
+    CannotRecordError,
     FaultError,
     FramingError,
     NoExchangeError,
@@ -30,9 +34,10 @@ from esps_portal.testing import (
     proxy_in_thread,
 )
 from esps_portal.testing.threaded_proxy import ThreadedProxy
+from tests.journal.packets import read_capture, read_streams
 from tests.line_servers import counter, datagram_server, line_server
 from tests.proxies import a_free_port
-from tests.sockets import PATIENCE, Client, ask, closed, connected, udp
+from tests.sockets import PATIENCE, Client, ask, closed, connected, udp, until
 
 ROUNDS = 50
 
@@ -239,6 +244,83 @@ def test_a_reset(proxy: ProxyController) -> None:
         assert 0 <= exchange.started < 1
 
 
+# -- recordings
+
+
+def test_a_capture_of_a_block(proxy: ProxyController, tmp_path: Path) -> None:
+    """It begins with the connection that is open, and ends with what has come of a reply."""
+    path = tmp_path / "redis.pcap"
+    with client_of(proxy) as client:
+        client.call(b"before")
+        began = time.time()
+        fault = proxy.fault("latency", seconds=0.02)
+        with proxy.pcap(path):
+            client.call(b"INCR n")
+            client.call(b"INCR n")
+        ended = time.time()
+        client.call(b"after")
+        remote = client.socket.getsockname()
+    assert fault.happened == 3
+    packets = read_capture(path.read_bytes())
+    (stream,) = read_streams(packets)
+    assert stream.said() == (b"INCR n\nINCR n\n", b":1\r\n:2\r\n")
+    assert (stream.client, stream.server[1]) == (remote, int(proxy.upstream.rpartition(":")[2]))
+    assert stream.ended == []
+    # A unit has the time when it was read, which is before the fault's delay.
+    times = [packet.seconds for packet in packets if packet.data]
+    assert began < times[0] <= times[1] < times[2] - 0.02 < times[3] < ended
+    with client_of(proxy) as client, proxy.pcap(path):
+        client.call(b"again")
+    (*_, stream) = read_streams(read_capture(path.read_bytes()))
+    assert stream.said() == (b"again\n", b"again\n")
+
+
+def test_a_capture_of_a_portals_lines(portal: PortalController, tmp_path: Path) -> None:
+    """Its journal has calls, and what was said is in another one."""
+    path = tmp_path / "portal.pcap"
+    with proxy_in_thread(portal.url) as proxy, proxy.pcap(str(path)):
+        with connected(proxy) as client:
+            client.call(b"a CALL echo hi")
+        closed(proxy)
+    (stream,) = read_streams(read_capture(path.read_bytes()))
+    client_said, server_said = stream.said()
+    assert client_said == b"a CALL echo hi\n"
+    assert re.fullmatch(rb"\* ESPS/1 \S+\na OK hi\n", server_said)
+    assert stream.ended[0] == ("client", "fin")
+    assert sorted(stream.ended) == [("client", "fin"), ("server", "fin")]
+
+
+def test_a_recording_of_a_block(proxy: ProxyController, tmp_path: Path) -> None:
+    path = tmp_path / "redis.jsonl"
+    with client_of(proxy) as client:
+        client.call(b"before")
+        with proxy.record(path):
+            client.call(b"INCR n")
+        client.call(b"after")
+    values = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(found["from"], found["data"]) for found in values if found["event"] == "unit"] == [
+        ("client", "INCR n\n"),
+        ("server", ":1\r\n"),
+    ]
+
+
+@pytest.mark.parametrize("method", ["record", "pcap"])
+def test_a_file_that_cannot_be_written(proxy: ProxyController, tmp_path: Path, method: str) -> None:
+    path = tmp_path / "other"
+    path.write_text("something else")
+    with pytest.raises(CannotRecordError), getattr(proxy, method)(path):
+        pass
+    assert path.read_text() == "something else"
+
+
+def test_a_recording_that_outlives_its_proxy(upstream: str, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as files, proxy_in_thread(upstream) as proxy:
+        files.enter_context(proxy.record(tmp_path / "redis.jsonl"))
+        files.enter_context(proxy.pcap(tmp_path / "redis.pcap"))
+    assert b"began" in (tmp_path / "redis.jsonl").read_bytes()
+    assert read_capture((tmp_path / "redis.pcap").read_bytes()) == []
+
+
 # -- the review
 
 
@@ -287,6 +369,18 @@ def test_an_upstream_that_is_not_there() -> None:
             ok.verify()
             proxy.reset()
             proxy.verify()
+
+
+def test_an_upstream_that_is_not_there_over_udp() -> None:
+    with a_free_port() as (host, port):
+        pass
+    with proxy_in_thread(f"udp://{host}:{port}") as proxy, udp(proxy) as client:
+        client.send(b"one")
+        proxy.wait_for("one", timeout=PATIENCE)
+        until(proxy.problems, proxy)
+        assert proxy.problems() == [
+            f"upstream udp://{host}:{port} could not be reached: Connection refused (once)"
+        ]
 
 
 def test_bytes_that_are_no_frame(upstream: str) -> None:

@@ -16,9 +16,16 @@ from esps_portal.testing import (
     PortalAddress,
     PortalController,
     PortalFactory,
+    ProxyController,
+    ProxyFactory,
+    ProxyOptions,
     RecordedCall,
     RecordedConnection,
+    RecordedExchange,
     Stub,
+    lines,
+    open_proxy,
+    proxy_in_thread,
 )
 
 
@@ -72,3 +79,24 @@ def test_portals_of_its_own(esps_portal_factory: PortalFactory) -> None:
         return sku.decode()
 
     assert_type(price(b"x"), str)
+
+
+def test_a_proxy(esps_portal: PortalController, esps_proxy: ProxyFactory) -> None:
+    proxy = esps_proxy(f"tcp://127.0.0.1:{esps_portal.port}", framing=lines(), strict=False)
+    assert_type(proxy, ProxyController)
+    with proxy.fault("reset", times=1) as fault:
+        assert_type(fault, PlacedFault)
+    for match in ("price", b"price", re.compile(rb"price"), bytes.isascii):
+        assert_type(proxy.exchanges(match), list[RecordedExchange])
+    assert_type(proxy.upstream, str)
+    options: ProxyOptions = {"unreachable": "ok", "host": "127.0.0.1"}
+    with proxy_in_thread("udp://127.0.0.1:53", **options) as other:
+        assert_type(other.connections(), list[RecordedConnection])
+
+
+async def a_proxy_in_a_coroutine(proxy: ProxyController) -> None:
+    (exchange,) = await proxy.wait_for_async(b"price", count=1, timeout=5)
+    assert_type(exchange.request, bytes)
+    assert_type(exchange.ended, float | None)
+    async with open_proxy("tcp://127.0.0.1:6379", reply_framing=None) as other:
+        assert_type(other, ProxyController)
