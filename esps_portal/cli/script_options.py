@@ -236,7 +236,9 @@ class ScriptOptions:
         except ScenarioError as error:
             raise click.BadParameter(str(error), param_hint="'--scenario'") from error
         except RecordingError as error:
-            raise click.BadParameter(str(error), param_hint="'--replay'") from error
+            assert self.replay is not None  # noqa: S101 - without a recording there is no such error
+            message = f"{self.replay.path}: {error}"
+            raise click.BadParameter(message, param_hint="'--replay'") from error
         if self.replay is not None:
             _log.info("replaying %d answers of %s", len(self.replay.content), self.replay.path)
         return faults
