@@ -40,8 +40,14 @@ def test_the_lines_of_an_exchange(tmp_path: Path) -> None:
     assert request == {"event": "unit", "at": 1, **where, "from": "client", "data": "PING\r\n"}
     assert reply == {"event": "unit", "at": 2, **where, "from": "server", "data": {"b64": "/w0K"}}
     assert ended == {
-        **{"event": "replied", "at": 9, **where, "request_size": 6, "reply_size": 3},
-        **{"complete": True, "overlapped": False, "fault": ""},
+        "event": "replied",
+        "at": 9,
+        **where,
+        "request_size": 6,
+        "reply_size": 3,
+        "complete": True,
+        "overlapped": False,
+        "fault": "",
     }
 
 
