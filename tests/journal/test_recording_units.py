@@ -80,3 +80,20 @@ def test_it_is_continued_after_a_long_unit_and_a_cut_line(tmp_path: Path, cut: i
     found = joined(text.decode().splitlines())
     assert found[*REMOTE, "client"] == MEGABYTE[: 3 * MAX_SIDE] + b"again"
     assert found[*REMOTE, "server"] == MEGABYTE
+
+
+def test_a_frame_is_a_unit_at_once(tmp_path: Path) -> None:
+    """Its end is known, and two in a row are two; a long one is parts."""
+    path = tmp_path / "units.jsonl"
+    journal = Journal()
+    said = [b"a\n", b"b\n", MEGABYTE]
+    with RecordFile(path, "test/1") as file:
+        journal.sinks.append(file.write)
+        exchange = journal.began("tcp", REMOTE, journal.opened(REMOTE, 0), 1, 0)
+        for frame in said:
+            journal.said(exchange, "server", frame, 0, is_whole=True)
+        found = units(path.read_text().splitlines())
+    ends = [value for value in found if not value.get("continues")]
+    assert [value["data"] for value in ends[:2]] == ["a\n", "b\n"]
+    assert len(ends) == len(said)
+    assert joined(path.read_text().splitlines())[*REMOTE, "server"] == b"".join(said)
