@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
     from esps_portal.journal.record_file import RecordFile
     from esps_portal.journal.recording import RecordedAnswer
+    from esps_portal.journal.values import ScenarioError
     from esps_portal.mock.scenario import PlannedFault, Scenario
     from esps_portal.mock.scripted import ScriptedPortal
     from esps_portal.server.serving import Listeners
@@ -41,9 +42,16 @@ class FaultParameter(click.ParamType["PlannedFault"]):
     """A fault as text: its name, then ``key=value``. Numbers are parsed.
 
     A value with spaces is quoted; a backslash is one, as regular expressions need them.
+
+    Args:
+        of_proxy: for a proxy, and not for the portal. Whether it makes sense there depends on the
+            upstream, and is checked later.
     """
 
     name = "fault"
+
+    def __init__(self, *, of_proxy: bool = False) -> None:
+        self._of_proxy = of_proxy
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None, /
@@ -65,11 +73,15 @@ class FaultParameter(click.ParamType["PlannedFault"]):
                 )
             fields[key] = _parse_value(key, text)
         try:
-            return read_fault(fields)
+            return read_fault(fields, where=None) if self._of_proxy else read_fault(fields)
         except ScenarioError as error:
-            # Most messages contain the key already.
-            has_key = re.search(rf"(?<!\w){re.escape(error.path)}(?!\w)", error.message)
-            self.fail(error.message if has_key else str(error), param, ctx)
+            self.fail(fault_message(error), param, ctx)
+
+
+def fault_message(error: ScenarioError) -> str:
+    """Return what is wrong with a fault; most messages contain the key already."""
+    has_key = re.search(rf"(?<!\w){re.escape(error.path)}(?!\w)", error.message)
+    return error.message if has_key else str(error)
 
 
 def _split(text: str) -> list[str]:

@@ -48,23 +48,29 @@ class Listeners(Protocol):
         """Shut down gracefully: let running calls end."""
 
 
-_LISTEN_OPTIONS: tuple[Option, ...] = (
-    click.option(
-        "--host",
-        "hosts",
-        type=HostType(),
-        multiple=True,
-        default=("127.0.0.1",),
-        show_default=True,
-        help="Name or address to listen on; may be repeated.",
-    ),
-    click.option(
+_HOST_OPTION: Option = click.option(
+    "--host",
+    "hosts",
+    type=HostType(),
+    multiple=True,
+    default=("127.0.0.1",),
+    show_default=True,
+    help="Name or address to listen on; may be repeated.",
+)
+
+
+def _port_option(*, show_default: str | bool) -> Option:
+    option: Option = click.option(
         "--port",
         type=click.IntRange(0, 65535),
         default=PORT,
-        show_default=True,
+        show_default=show_default,
         help="Port for TCP and UDP; 0 chooses one that is free for both.",
-    ),
+    )
+    return option
+
+
+_OTHER_OPTIONS: tuple[Option, ...] = (
     click.option("--no-tcp", is_flag=True, help="Do not listen on TCP."),
     click.option("--no-udp", is_flag=True, help="Do not listen on UDP."),
     click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines."),
@@ -115,9 +121,21 @@ class ListenOptions:
         return Reports.of(log, as_json=self.as_json, access_log=self.access_log)
 
 
-def listen_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of `ListenOptions`; the command gets them as ``listen``."""
+def listen_options(
+    *, default_port: str | bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options of `ListenOptions`; the command gets them as ``listen``.
 
+    Args:
+        default_port: what the help says of the default; ``True``: the number.
+    """
+    options = (_HOST_OPTION, _port_option(show_default=default_port), *_OTHER_OPTIONS)
+    return functools.partial(_add_listen_options, options)
+
+
+def _add_listen_options(
+    options: Sequence[Option], command: Callable[..., None]
+) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapper(  # noqa: PLR0913 - click passes each option as a parameter
         *,
@@ -134,7 +152,7 @@ def listen_options(command: Callable[..., None]) -> Callable[..., None]:
         command(listen=listen, **others)
 
     decorated: Callable[..., None] = wrapper
-    for option in reversed(_LISTEN_OPTIONS):
+    for option in reversed(options):
         decorated = option(decorated)
     return decorated
 
@@ -166,13 +184,14 @@ def run_server(
     raise click.exceptions.Exit(status)
 
 
-async def serve_until_signalled(
+async def serve_until_signalled(  # noqa: PLR0913 - what is composed
     serve: Callable[..., Awaitable[None]],
     open_control: Callable[[trio.Nursery, Any], Awaitable[tuple[str, int] | None]],
     reports: Reports,
     reloads: Sequence[Reload] = (),
     *,
     dual_stack: bool = False,
+    upstream: str = "",
 ) -> int:
     """Serve, print the addresses, and handle signals until one, or the server itself, ends it.
 
@@ -183,6 +202,7 @@ async def serve_until_signalled(
         reports: what is reported, and where.
         reloads: what SIGHUP reloads if there is no terminal.
         dual_stack: whether the sockets on :: also accept IPv4.
+        upstream: what a proxy relays to.
 
     Returns:
         The exit code: 0, or 128 plus the number of the second signal, which ended it at once.
@@ -208,7 +228,7 @@ async def serve_until_signalled(
 
             listeners: Listeners = await nursery.start(serve_to_the_end)
             control = await open_control(nursery, listeners)
-            _print_ready(reports, listeners, control, dual_stack=dual_stack)
+            _print_ready(reports, listeners, control, upstream, dual_stack=dual_stack)
             nursery.start_soon(reports.run)
             notify(os.environ, "READY=1")
             nursery.start_soon(end_at_second_signal)
@@ -262,26 +282,34 @@ def _has_terminal() -> bool:
 
 
 def _print_ready(
-    reports: Reports, listeners: Listeners, control: tuple[str, int] | None, *, dual_stack: bool
+    reports: Reports,
+    listeners: Listeners,
+    control: tuple[str, int] | None,
+    upstream: str,
+    *,
+    dual_stack: bool,
 ) -> None:
     if reports.events is None:
-        click.echo("\n".join(_ready_lines(listeners, control, dual_stack=dual_stack)))
+        click.echo("\n".join(_ready_lines(listeners, control, upstream, dual_stack=dual_stack)))
     else:
-        print_json(_ready_event(listeners, control))
+        print_json(_ready_event(listeners, control, upstream))
 
 
-def _ready_event(listeners: Listeners, control: tuple[str, int] | None) -> dict[str, object]:
-    return {
+def _ready_event(
+    listeners: Listeners, control: tuple[str, int] | None, upstream: str
+) -> dict[str, object]:
+    event: dict[str, object] = {
         "event": "ready",
         "tcp": [list(address) for address in listeners.tcp],
         "udp": [list(address) for address in listeners.udp],
         "control": control and list(control),
         "pid": os.getpid(),
     }
+    return event | {"upstream": upstream} if upstream else event
 
 
 def _ready_lines(
-    listeners: Listeners, control: tuple[str, int] | None, *, dual_stack: bool
+    listeners: Listeners, control: tuple[str, int] | None, upstream: str, *, dual_stack: bool
 ) -> list[str]:
     lines = [
         f"listening on {host} port {port} ({transport})"
@@ -293,6 +321,8 @@ def _ready_lines(
         lines.append(":: accepts IPv4 as well.")
     elif "::" in hosts and "0.0.0.0" not in hosts:  # noqa: S104 - compared, not bound
         lines.append(":: accepts IPv6 only; for IPv4 add --host 0.0.0.0.")
+    if upstream:
+        lines.append(f"relaying to {upstream}")
     if control is not None:
         lines.append("control on {} port {}".format(*control))
     return [*lines, "Press Ctrl-C to stop."]

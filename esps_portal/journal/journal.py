@@ -276,7 +276,11 @@ class Journal:
         Args:
             is_whole: it is a datagram or a frame, and not what a read happened to have.
         """
-        kept = exchange.add_request(data) if sender == "client" else exchange.add_reply(data)
+        if sender == "client":
+            kept = exchange.add_request(data)
+        else:
+            kept = exchange.add_reply(data)
+            exchange.answered = now - self.start
         if kept and not exchange.is_forgotten:
             self._kept_bytes += kept
             while self._kept_bytes > self._max_bytes and len(self.exchanges) > 1:

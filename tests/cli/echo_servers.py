@@ -1,0 +1,46 @@
+"""Servers of another protocol: each line, or datagram, gets ``OK`` and itself back."""
+
+from __future__ import annotations
+
+import contextlib
+import socketserver
+import threading
+from collections.abc import Iterator
+
+
+class _Lines(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):
+            for line in self.rfile:
+                self.wfile.write(b"OK " + line)
+
+
+class _Datagrams(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        data, sock = self.request
+        sock.sendto(b"OK " + data, self.client_address)
+
+
+class _Tcp(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+
+class _Udp(socketserver.ThreadingUDPServer):
+    daemon_threads = True
+
+
+@contextlib.contextmanager
+def echo_server(scheme: str = "tcp") -> Iterator[str]:
+    """Serve on a free port of loopback; yield the URL."""
+    address = ("127.0.0.1", 0)
+    server: socketserver.BaseServer = (
+        _Tcp(address, _Lines) if scheme == "tcp" else _Udp(address, _Datagrams)
+    )
+    with server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield "{}://{}:{}".format(scheme, *server.server_address)
+        finally:
+            server.shutdown()
+            thread.join()
