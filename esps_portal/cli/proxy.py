@@ -144,5 +144,5 @@ def _log_never_struck(faults: FaultRegistry) -> None:
     from esps_portal.mock.never_struck import why_never_struck  # noqa: PLC0415 - help must not wait
 
     for fault in faults.never_struck:
-        why = why_never_struck(fault, in_force=True)
+        why = why_never_struck(fault, in_force=True, has_server=True)
         _log.info("fault never struck: %s: %s", visible(str(fault)), visible(why))

@@ -26,7 +26,7 @@ from esps_portal.cli.script_options import FaultParameter, fault_message, open_r
 if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
     from esps_portal.framings.framing import Framing
-    from esps_portal.journal.capture_sink import CaptureSink
+    from esps_portal.journal.pcap_file import CaptureFile
     from esps_portal.journal.record_file import RecordFile
     from esps_portal.journal.values import ScenarioError
     from esps_portal.mock.planned_proxy import PlannedProxy
@@ -251,19 +251,21 @@ class ProxiedServer:
     faults: list[Fault]
     options: ProxyOptions
     record: RecordFile | None
-    capture: CaptureSink | None
+    capture: CaptureFile | None
 
     def start(self, now: float) -> None:
         """Start the journals; ``now``: in seconds on the clock of the server."""
-        journals = {id(journal): journal for journal in (self.state.journal, self.state.exchanges)}
-        for journal in journals.values():
-            journal.start = now
-            if self.capture is not None:
-                journal.sinks.append(self.capture.write)
-        if self.capture is not None:
-            self.capture.started = time.time()
+        from esps_portal.journal.capture_sink import CaptureSink  # noqa: PLC0415 - as above
+
+        state = self.state
+        state.journal.start = state.exchanges.start = now
         if self.record is not None:
-            self.state.journal.sinks.append(self.record.write)
+            state.journal.sinks.append(self.record.write)
+        if self.capture is not None:
+            sink = CaptureSink(self.capture, state.journal, time.time() - now)
+            state.journal.sinks.append(sink.write)
+            if state.exchanges is not state.journal:
+                state.exchanges.sinks.append(sink.write)
 
     def reloads(self, on_fault: Callable[[Fault], None]) -> list[Reload]:
         """Return what SIGHUP reloads.
@@ -315,12 +317,12 @@ def _make_fault(plan: PlannedFault, state: ProxyState) -> Fault:
         raise click.BadParameter(fault_message(error), param_hint="'--fault'") from error
 
 
-def _open_capture(path: Path, upstream: Upstream) -> CaptureSink:
+def _open_capture(path: Path, upstream: Upstream) -> CaptureFile:
     """Open the file of a capture; if that fails, print an error and exit 1."""
     from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415
-    from esps_portal.journal.capture_sink import CaptureSink  # noqa: PLC0415 - help must not wait
+    from esps_portal.journal.pcap_file import CaptureFile  # noqa: PLC0415 - help must not wait
 
     try:
-        return CaptureSink(path, (upstream.host, upstream.port))
+        return CaptureFile(path, (upstream.host, upstream.port))
     except CannotRecordError as error:
         exit_with_error(str(error))

@@ -10,7 +10,7 @@ from esps_portal.protocol.escape import visible
 
 if TYPE_CHECKING:
     from esps_portal.cli.events import Events
-    from esps_portal.journal.capture_sink import CaptureSink
+    from esps_portal.journal.pcap_file import CaptureFile
     from esps_portal.journal.record_file import RecordFile
 
 _log = logging.getLogger("esps_portal")
@@ -50,7 +50,7 @@ def reopen_record(record: RecordFile) -> str:
     return f"recording to {record.path}"
 
 
-def reopen_capture(capture: CaptureSink) -> str:
+def reopen_capture(capture: CaptureFile) -> str:
     """Capture to a new file, if the old one was renamed or removed."""
     from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415 - help must not wait
 
