@@ -94,7 +94,7 @@ def read_proxies(
             text = f"{second!r} is used before" if first == second else f"too close to {first!r}"
             raise ScenarioError(
                 f"{path}[{number}].name",
-                f"{text}: the variables of both are ESPS_PORTAL_{variable_part(second)}_...",
+                f"{text}: both would be ESPS_PORTAL_{variable_part(second)}_HOST for a command",
             )
     return proxies
 

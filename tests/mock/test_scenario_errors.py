@@ -236,10 +236,10 @@ PROXY = "name = 'a', upstream = 'tcp://a:1'"
             f"{PROXY}, faults = [{{fault = 'reset'}}, {{fault = 'reset', ofset = 1}}]",
             "proxies[0].faults[1].ofset: ",
         ),
-        (f"{PROXY}}}, {{{PROXY}", "proxies[1].name: 'a' is used before: the variables of both"),
+        (f"{PROXY}}}, {{{PROXY}", "proxies[1].name: 'a' is used before: both would be ESPS_"),
         (
             f"name = 'a-b', upstream = ''}}, {{{PROXY}}}, {{name = 'A_b', upstream = ''",
-            "proxies[2].name: too close to 'a-b': the variables of both are ESPS_PORTAL_A_B_...",
+            "proxies[2].name: too close to 'a-b': both would be ESPS_PORTAL_A_B_HOST",
         ),
     ],
 )
