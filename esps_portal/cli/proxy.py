@@ -21,9 +21,15 @@ from esps_portal.cli.server_runner import (
 from esps_portal.protocol.escape import visible
 
 if TYPE_CHECKING:
+    import trio
+
     from esps_portal.cli.reports import Reports
     from esps_portal.faults.fault_registry import FaultRegistry
+    from esps_portal.journal.journal import Journal
     from esps_portal.proxy.serving import ProxyConfig
+
+# Between two times that what was said is written.
+_FLUSH_SECONDS = 0.25
 
 _log = logging.getLogger("esps_portal")
 
@@ -123,20 +129,33 @@ async def _proxy(config: ProxyConfig, proxied: ProxiedServer, reports: Reports) 
     proxied.start(trio.current_time())
     reports.watch(config.state.journal)
 
-    async def report_seeds(*_: object) -> None:
-        """Report the seeds of random faults; a proxy has no control port."""
+    async def when_ready(nursery: trio.Nursery, _: object) -> None:
+        """Begin what goes on beside the proxy, which has no control port."""
+        nursery.start_soon(_flush_units, config.state.exchanges)
         for fault in proxied.faults:
             reports.report_seed(fault)
 
     status = await serve_until_signalled(
         partial(serve_proxy, config),
-        report_seeds,
+        when_ready,
         reports,
         proxied.reloads(reports.report_seed),
         upstream=str(config.state.upstream),
     )
     _log_never_struck(config.state.faults)
     return status
+
+
+async def _flush_units(journal: Journal) -> None:
+    """Have what was said in the files and events soon, though nobody knows that a unit has ended.
+
+    Otherwise a reply would be there when the client speaks again, and not at all after a kill -9.
+    """
+    import trio  # noqa: PLC0415 - help must not wait for it
+
+    while True:
+        await trio.sleep(_FLUSH_SECONDS)
+        journal.flush()
 
 
 def _log_never_struck(faults: FaultRegistry) -> None:

@@ -277,10 +277,15 @@ class ProxiedServer:
         if self.options.scenario is not None:
             reloads.append(partial(self._reload_scenario, self.options.scenario, on_fault))
         if self.record is not None:
-            reloads.append(partial(reopen_record, self.record))
+            reloads.append(partial(self._after_flush, partial(reopen_record, self.record)))
         if self.capture is not None:
-            reloads.append(partial(reopen_capture, self.capture))
+            reloads.append(partial(self._after_flush, partial(reopen_capture, self.capture)))
         return reloads
+
+    def _after_flush(self, reopen: Reload) -> str:
+        """Reopen a file; what was said before that is in the old one."""
+        self.state.exchanges.flush()
+        return reopen()
 
     def _reload_scenario(
         self, file: ScriptFile[Scenario], on_fault: Callable[[Fault], None]

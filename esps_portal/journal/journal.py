@@ -304,6 +304,11 @@ class Journal:
         exchange.state, exchange.complete = state, complete
         self._notify(self._order, exchange.ended, state, exchange)
 
+    def flush(self) -> None:
+        """Pass on to the sinks what has come of units whose end is not known yet."""
+        if self.sinks:
+            self._units.flush()
+
     def remove_sink(self, sink: Sink) -> None:
         """Notify a sink no more; before that it gets what has come of the units that go on."""
         self._units.flush()

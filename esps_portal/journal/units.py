@@ -47,6 +47,8 @@ class UnitCollector:
             unit = None
         if unit is None:
             unit = self._units[exchange] = _Unit(sender, at, bytearray())
+        elif not unit.data:  # what came before was passed on
+            unit.at = at
         unit.data += data
         while len(unit.data) > MAX_SIDE:
             part = bytes(unit.data[:MAX_SIDE])

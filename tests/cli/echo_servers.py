@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import socketserver
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 
 class _Lines(socketserver.StreamRequestHandler):
@@ -33,14 +35,29 @@ class _Udp(socketserver.ThreadingUDPServer):
 def echo_server(scheme: str = "tcp") -> Iterator[str]:
     """Serve on a free port of loopback; yield the URL."""
     address = ("127.0.0.1", 0)
-    server: socketserver.BaseServer = (
-        _Tcp(address, _Lines) if scheme == "tcp" else _Udp(address, _Datagrams)
-    )
+    server: _Tcp | _Udp = _Tcp(address, _Lines) if scheme == "tcp" else _Udp(address, _Datagrams)
     with server:
+        port = server.socket.getsockname()[1]
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            yield "{}://{}:{}".format(scheme, *server.server_address)
+            yield f"{scheme}://127.0.0.1:{port}"
         finally:
             server.shutdown()
             thread.join()
+
+
+def free_port() -> int:
+    """Return the number of a port that was free just now, for a server that cannot take 0."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Wait for what another process does."""
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

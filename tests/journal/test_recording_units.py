@@ -97,3 +97,22 @@ def test_a_frame_is_a_unit_at_once(tmp_path: Path) -> None:
     assert [value["data"] for value in ends[:2]] == ["a\n", "b\n"]
     assert len(ends) == len(said)
     assert joined(path.read_text().splitlines())[*REMOTE, "server"] == b"".join(said)
+
+
+def test_what_goes_on_is_flushed_as_parts(tmp_path: Path) -> None:
+    path = tmp_path / "units.jsonl"
+    journal = Journal()
+    with RecordFile(path, "test/1") as file:
+        journal.sinks.append(file.write)
+        exchange = journal.began("tcp", REMOTE, journal.opened(REMOTE, 0), 1, 0)
+        for number, part in enumerate((b"1", b"2")):
+            journal.said(exchange, "server", part, number)
+            journal.flush()
+            journal.flush()  # nothing has come
+        journal.exchange_ended(exchange, REPLIED, 9, complete=True)
+    found = units(path.read_text().splitlines())
+    assert [(unit["at"], unit["data"], unit.get("continues")) for unit in found] == [
+        (0, "1", True),
+        (1, "2", True),
+        (1, "", None),
+    ]
