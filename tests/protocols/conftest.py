@@ -52,7 +52,9 @@ def end(server: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def redis_port(tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def redis_port(
+    tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[int]:
     """The port of a redis-server without files."""
     program, folder = tool("redis-server"), str(tmp_path_factory.mktemp("redis"))
     options = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--dir", folder]
