@@ -92,8 +92,8 @@ def _exchange_line(exchange: RecordedExchange, max_request: int) -> str:
     # It ends only when the client speaks again, or goes.
     last = exchange.answered or exchange.ended or exchange.started
     duration = last - exchange.started
-    said = _escaped(exchange.request, max_request)
-    start = f'{host_port(*exchange.remote)} {exchange.transport} "{said}"'
+    said = f'"{_escaped(exchange.request, max_request)}"' if exchange.number else "(greeting)"
+    start = f"{host_port(*exchange.remote)} {exchange.transport} {said}"
     result = f"{exchange.reply_size} bytes" if exchange.reply_size else "no reply"
     if exchange.state == FAULTED:
         result = f"faulted ({result})"

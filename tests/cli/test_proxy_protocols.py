@@ -185,6 +185,22 @@ def test_a_server_that_goes_and_comes_back() -> None:
 # ---- where it listens ----------------------------------------------------------------------------
 
 
+def test_ctrl_c_ends_it_while_a_client_is_connected() -> None:
+    with proxied() as front, socket.create_connection(("127.0.0.1", front.port), 30) as peer:
+        peer.sendall(b"hi\n")
+        assert peer.recv(100) == b"OK hi\n"
+        assert front.stop(signal.SIGINT) == 0
+        assert peer.recv(100) == b""
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        status, message = run_failing("proxy", "--upstream", CLOSED, "--port", port)
+    assert status == 1
+    assert message.startswith(f"esps-portal: cannot listen on 127.0.0.1 port {port} (tcp)")
+
+
 def test_without_a_port_it_takes_a_free_one() -> None:
     with echo_server() as upstream, daemon("--upstream", upstream) as front:
         assert ask(front, b"hi\n") == b"OK hi\n"
