@@ -7,7 +7,7 @@ result, the duration, and the fault that struck, if any:
     12:03:45 127.0.0.1:50312 tcp CALL echo hi -> faulted (OK) 0.1 ms; fault: reset service=echo
 
 An exchange of another protocol has the beginning of what the client said, in quotes, the size of
-the reply, and the time until its last byte:
+the reply, and the time until its last byte came from the server; a fault may have delayed it:
 
     12:03:46 127.0.0.1:50313 tcp "PING\r\n" -> 7 bytes 0.2 ms
 

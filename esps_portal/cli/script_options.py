@@ -253,7 +253,9 @@ class ScriptOptions:
                 None if self.replay is None else self.replay.content,
             )
         except ScenarioError as error:
-            raise click.BadParameter(str(error), param_hint="'--scenario'") from error
+            assert self.scenario is not None  # noqa: S101 - without one there is no such error
+            message = f"{self.scenario.path}: {error}"
+            raise click.BadParameter(message, param_hint="'--scenario'") from error
         except RecordingError as error:
             assert self.replay is not None  # noqa: S101 - without a recording there is no such error
             message = f"{self.replay.path}: {error}"
