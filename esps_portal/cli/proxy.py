@@ -11,7 +11,8 @@ from click.core import ParameterSource
 
 from esps_portal.cli.errors import exit_with_error
 from esps_portal.cli.options import ServerCommand
-from esps_portal.cli.proxy_options import ProxiedServer, ProxyOptions, proxy_options
+from esps_portal.cli.proxied_server import ProxiedServer
+from esps_portal.cli.proxy_options import ProxyOptions, proxy_options
 from esps_portal.cli.server_runner import (
     ListenOptions,
     listen_options,

@@ -7,9 +7,7 @@ what SIGHUP reloads.
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +17,7 @@ import click
 from esps_portal.cli.completion import complete_fault, complete_file, complete_framing
 from esps_portal.cli.errors import exit_with_error
 from esps_portal.cli.options import Option
-from esps_portal.cli.reloading import CannotReloadError, Reload, reopen_capture, reopen_record
+from esps_portal.cli.proxied_server import ProxiedServer
 from esps_portal.cli.script_files import SCENARIO_FILE, ScriptFile
 from esps_portal.cli.script_options import FaultParameter, fault_message, open_record
 
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
     from esps_portal.framings.framing import Framing
     from esps_portal.journal.pcap_file import CaptureFile
-    from esps_portal.journal.record_file import RecordFile
     from esps_portal.journal.values import ScenarioError
     from esps_portal.mock.planned_proxy import PlannedProxy
     from esps_portal.mock.scenario import PlannedFault, Scenario
@@ -235,81 +232,6 @@ class ProxyOptions:
         if self.scenario is not None and key.startswith("proxies"):
             return click.BadParameter(f"{self.scenario.path}: {error}", param_hint="'--scenario'")
         return click.BadParameter(error.message, param_hint=f"'--{key.replace('_', '-')}'")
-
-
-@attrs.frozen
-class ProxiedServer:
-    """A proxy that is served, with what SIGHUP reloads.
-
-    Attributes:
-        faults: those that are in force from the start.
-        options: what it was made from.
-        record, capture: the files that are written.
-    """
-
-    state: ProxyState
-    faults: list[Fault]
-    options: ProxyOptions
-    record: RecordFile | None
-    capture: CaptureFile | None
-
-    def start(self, now: float) -> None:
-        """Start the journals; ``now``: in seconds on the clock of the server."""
-        from esps_portal.journal.capture_sink import CaptureSink  # noqa: PLC0415 - as above
-
-        state = self.state
-        state.journal.start = state.exchanges.start = now
-        if self.record is not None:
-            state.journal.sinks.append(self.record.write)
-        if self.capture is not None:
-            sink = CaptureSink(self.capture, state.journal, time.time() - now)
-            state.journal.sinks.append(sink.write)
-            if state.exchanges is not state.journal:
-                state.exchanges.sinks.append(sink.write)
-
-    def reloads(self, on_fault: Callable[[Fault], None]) -> list[Reload]:
-        """Return what SIGHUP reloads.
-
-        Args:
-            on_fault: called with each fault that a reload places.
-        """
-        reloads: list[Reload] = []
-        if self.options.scenario is not None:
-            reloads.append(partial(self._reload_scenario, self.options.scenario, on_fault))
-        if self.record is not None:
-            reloads.append(partial(self._after_flush, partial(reopen_record, self.record)))
-        if self.capture is not None:
-            reloads.append(partial(self._after_flush, partial(reopen_capture, self.capture)))
-        return reloads
-
-    def _after_flush(self, reopen: Reload) -> str:
-        """Reopen a file; what was said before that is in the old one."""
-        self.state.exchanges.flush()
-        return reopen()
-
-    def _reload_scenario(
-        self, file: ScriptFile[Scenario], on_fault: Callable[[Fault], None]
-    ) -> str:
-        """Replace all faults by those of the file and the options; on error keep them."""
-        from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
-
-        state = self.state
-        try:
-            made, faults = self.options.make(file.reread())
-        except ScenarioError as error:
-            raise CannotReloadError(f"{file.path}: {error}") from error
-        if (made.upstream, made.framing, made.reply_framing) != (
-            state.upstream,
-            state.framing,
-            state.reply_framing,
-        ):
-            raise CannotReloadError(
-                f"{file.path}: upstream and framing cannot change after the proxy has started"
-            )
-        state.faults.clear()
-        for fault in faults:
-            on_fault(state.faults.place(fault))
-        return f"reloaded {file.path}"
 
 
 def _make_fault(plan: PlannedFault, state: ProxyState) -> Fault:

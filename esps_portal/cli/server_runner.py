@@ -11,14 +11,14 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
 from esps_portal.cli.errors import INTERRUPTED, exit_with_error
 from esps_portal.cli.options import HostType, Option
-from esps_portal.cli.output import print_json
+from esps_portal.cli.ready import Listeners, print_ready
 from esps_portal.cli.reloading import Reload, reload_all
 from esps_portal.protocol.registry import PORT
 
@@ -29,24 +29,6 @@ if TYPE_CHECKING:
     from esps_portal.net.bind import CannotBindError
 
 _log = logging.getLogger("esps_portal")
-
-Addresses = tuple[tuple[str, int], ...]
-
-
-class Listeners(Protocol):
-    """What a server reports once it listens."""
-
-    @property
-    def tcp(self) -> Addresses:
-        """The TCP addresses."""
-
-    @property
-    def udp(self) -> Addresses:
-        """The UDP addresses."""
-
-    def shut_down(self) -> None:
-        """Shut down gracefully: let running calls end."""
-
 
 _HOST_OPTION: Option = click.option(
     "--host",
@@ -228,7 +210,7 @@ async def serve_until_signalled(  # noqa: PLR0913 - what is composed
 
             listeners: Listeners = await nursery.start(serve_to_the_end)
             control = await open_control(nursery, listeners)
-            _print_ready(reports, listeners, control, upstream, dual_stack=dual_stack)
+            print_ready(reports, listeners, control, upstream, dual_stack=dual_stack)
             nursery.start_soon(reports.run)
             notify(os.environ, "READY=1")
             nursery.start_soon(end_at_second_signal)
@@ -279,50 +261,3 @@ def _has_terminal() -> bool:
     except OSError:
         return False
     return True
-
-
-def _print_ready(
-    reports: Reports,
-    listeners: Listeners,
-    control: tuple[str, int] | None,
-    upstream: str,
-    *,
-    dual_stack: bool,
-) -> None:
-    if reports.events is None:
-        click.echo("\n".join(_ready_lines(listeners, control, upstream, dual_stack=dual_stack)))
-    else:
-        print_json(_ready_event(listeners, control, upstream))
-
-
-def _ready_event(
-    listeners: Listeners, control: tuple[str, int] | None, upstream: str
-) -> dict[str, object]:
-    event: dict[str, object] = {
-        "event": "ready",
-        "tcp": [list(address) for address in listeners.tcp],
-        "udp": [list(address) for address in listeners.udp],
-        "control": control and list(control),
-        "pid": os.getpid(),
-    }
-    return event | {"upstream": upstream} if upstream else event
-
-
-def _ready_lines(
-    listeners: Listeners, control: tuple[str, int] | None, upstream: str, *, dual_stack: bool
-) -> list[str]:
-    lines = [
-        f"listening on {host} port {port} ({transport})"
-        for transport, addresses in (("TCP", listeners.tcp), ("UDP", listeners.udp))
-        for host, port in addresses
-    ]
-    hosts = {host for host, _ in (*listeners.tcp, *listeners.udp)}
-    if "::" in hosts and dual_stack:
-        lines.append(":: accepts IPv4 as well.")
-    elif "::" in hosts and "0.0.0.0" not in hosts:  # noqa: S104 - compared, not bound
-        lines.append(":: accepts IPv6 only; for IPv4 add --host 0.0.0.0.")
-    if upstream:
-        lines.append(f"relaying to {upstream}")
-    if control is not None:
-        lines.append("control on {} port {}".format(*control))
-    return [*lines, "Press Ctrl-C to stop."]
