@@ -1,10 +1,15 @@
-"""The access log: a line for each request, written when it has ended, for a person.
+r"""The access log: a line for each request, written when it has ended, for a person.
 
 It is a sink of the journal. A line has the time, the client, the transport, the request, the
 result, the duration, and the fault that struck, if any:
 
     12:03:44 127.0.0.1:50312 tcp CALL echo hi -> OK 0.2 ms
     12:03:45 127.0.0.1:50312 tcp CALL echo hi -> faulted (OK) 0.1 ms; fault: reset service=echo
+
+An exchange of another protocol has the beginning of what the client said, in quotes, the size of
+the reply, and the time until its last byte came from the server; a fault may have delayed it:
+
+    12:03:46 127.0.0.1:50313 tcp "PING\r\n" -> 7 bytes 0.2 ms
 
 What a client sent is escaped to printable ASCII, and shortened so that the line fits.
 """
@@ -84,9 +89,11 @@ def _request_line(call: RecordedCall, max_request: int) -> str:
 
 
 def _exchange_line(exchange: RecordedExchange, max_request: int) -> str:
-    duration = (exchange.ended or exchange.started) - exchange.started
-    said = _escaped(exchange.request, max_request)
-    start = f'{host_port(*exchange.remote)} {exchange.transport} "{said}"'
+    # It ends only when the client speaks again, or goes.
+    last = exchange.answered or exchange.ended or exchange.started
+    duration = last - exchange.started
+    said = f'"{_escaped(exchange.request, max_request)}"' if exchange.number else "(greeting)"
+    start = f"{host_port(*exchange.remote)} {exchange.transport} {said}"
     result = f"{exchange.reply_size} bytes" if exchange.reply_size else "no reply"
     if exchange.state == FAULTED:
         result = f"faulted ({result})"

@@ -22,12 +22,12 @@ _ESCAPED = re.compile(r"\\.", re.DOTALL)
 # What a word without quotes needs a backslash before.
 _SPECIAL = re.compile(r"[^\w@%+=:,./-]")
 # What is changed in click's script: the line is passed on, a backslash and a * are kept, and no
-# space is put after "seconds=".
+# space is put after "seconds=" and "delimited:".
 _CHANGES = {
     "COMP_CWORD=$COMP_CWORD": 'COMP_CWORD=$COMP_CWORD COMP_LINE="${COMP_LINE:0:$COMP_POINT}"'
     ' COMP_WORDBREAKS="$COMP_WORDBREAKS"',
     "read type value": "read -r type value",
-    "COMPREPLY+=($value)": 'COMPREPLY+=("$value"); [[ $value == *= ]] && compopt -o nospace',
+    "COMPREPLY+=($value)": 'COMPREPLY+=("$value"); [[ $value == *[=:] ]] && compopt -o nospace',
 }
 
 

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 # Seconds to wait for a portal while the user waits for the shell.
 _TIMEOUT = 0.5
+# Of streams.
+_FRAMINGS = (
+    *("lines:lf", "lines:crlf", "lines:cr", "delimited:", "length-prefixed:", "fixed:"),
+    *("until-close", "matching:"),
+)
 # Where a portal may have been given.
 _EXPLICIT = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 
@@ -58,6 +63,11 @@ def _add_services(url: str, names: list[str]) -> None:
         return
     # The shell evaluates them, and the peer is not trusted.
     names += [name for name in services if grammar.NAME.fullmatch(name.encode())]
+
+
+def complete_framing(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Return names of framings; what follows the colon of most is the user's."""
+    return _starting_with(incomplete, _FRAMINGS)
 
 
 def complete_fault(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:

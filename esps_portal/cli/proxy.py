@@ -1,95 +1,168 @@
-"""``esps-portal proxy``: relay everything to a portal, and record it."""
+"""``esps-portal proxy``: relay everything to a server of any protocol, with faults."""
 
 from __future__ import annotations
 
+import logging
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from esps_portal.cli.errors import exit_with_error
 from esps_portal.cli.options import ServerCommand
-from esps_portal.cli.reloading import Reload, reopen_record
-from esps_portal.cli.script_options import open_record, record_option
+from esps_portal.cli.proxied_server import ProxiedServer
+from esps_portal.cli.proxy_options import ProxyOptions, proxy_options
 from esps_portal.cli.server_runner import (
     ListenOptions,
     listen_options,
     run_server,
     serve_until_signalled,
 )
+from esps_portal.protocol.escape import visible
 
 if TYPE_CHECKING:
+    import trio
+
     from esps_portal.cli.reports import Reports
+    from esps_portal.faults.fault_registry import FaultRegistry
+    from esps_portal.journal.journal import Journal
     from esps_portal.proxy.serving import ProxyConfig
+
+# Between two times that what was said is written.
+_FLUSH_SECONDS = 0.25
+
+_log = logging.getLogger("esps_portal")
 
 
 @click.command("proxy", cls=ServerCommand)
-@click.option(
-    "--upstream",
-    required=True,
-    metavar="TARGET",
-    help="The portal: HOST:PORT or esps://HOST:PORT for TCP and UDP, esps+udp://HOST:PORT for UDP.",
-)
-@record_option
-@listen_options
-def proxy_command(*, upstream: str, record: Path | None, listen: ListenOptions) -> None:
-    """Relay everything to a portal, and record it.
+@proxy_options
+@listen_options(default_port="2867 before a portal, otherwise a free one")
+def proxy_command(*, options: ProxyOptions, listen: ListenOptions) -> None:
+    """Relay everything to a server of any protocol, with faults.
 
-    A client gets exactly what the portal sends: bytes, FIN and RST over TCP,
-    each datagram over UDP. While the portal cannot be reached, connections
-    are reset without a greeting. The recording is the same as that of "serve
-    --record", so that "serve --replay" can replace the portal.
+    A client gets exactly what the server sends: bytes, FIN and RST over TCP,
+    each datagram over UDP; what a fault strikes is the exception. While the
+    server cannot be reached, connections are reset.
 
-    If standard error is a terminal, each request is logged there when it has
-    ended; --access-log does the same elsewhere. With --json the first line is
-    the event "ready", with the addresses; then each connection, request and
-    reply is an event, unless --no-access-log is given.
+    Faults strike units: a datagram; a frame, with --framing; a call, before
+    a portal; otherwise an exchange, which begins when the client speaks after
+    the server. A fault takes parameters, and selectors: connection, request
+    and reply (numbers, as in 1,3; reply=0 is the greeting), match (in what the
+    client says: TEXT, re:REGEX or hex:DIGITS) and reply_match, offset (bytes
+    that pass first), to (client or server), unit=connection, age (seconds),
+    when, times, chance and seed. A value with spaces is quoted.
 
-    SIGINT (Ctrl-C) and SIGTERM let running calls end, then exit 0; a second
-    one exits at once. SIGHUP does the same with a terminal; without one it
-    creates the --record file again if it was renamed; under nohup it is
-    ignored.
+    In a --scenario file a proxy is a table; "run" starts all of them:
+
+    \b
+      [[proxies]]
+      name = "cache"
+      upstream = "tcp://127.0.0.1:6379"
+      framing = "lines:crlf"         # and reply_framing; or neither
+      [[proxies.faults]]
+      fault = "reset"
+      match = "INCR"
+      offset = 2                     # bytes of the reply
+      times = 1
+
+    If standard error is a terminal, each exchange is logged there when the
+    next one begins or the connection ends, and each call when it has ended;
+    --access-log does the same elsewhere. With --json the first line is the
+    event "ready", with the addresses; then each connection, unit and exchange
+    (or call) is an event, unless --no-access-log is given.
+
+    The files of --record and --pcap can be read by their owner only: they may
+    hold passwords. They have what each side has sent, whatever a fault made of
+    it. A recording of calls can be served: "serve --replay".
+
+    \b
+    Signals:
+      SIGINT (Ctrl-C), SIGTERM  let running calls end, then exit 0;
+                                a second one exits at once
+      SIGHUP with a terminal    the same: the terminal has closed
+      SIGHUP without one        read --scenario again: its faults, and --fault,
+                                replace the old ones. Create the files of
+                                --record and --pcap again if they were renamed.
+      SIGHUP under nohup        ignored
 
     \b
     Examples:
+      esps-portal proxy --upstream tcp://127.0.0.1:6379 --port 6380
+      esps-portal proxy --upstream tcp://127.0.0.1:6379 --port 6380 \\
+        --fault "reset match=INCR offset=2 times=1"
+      esps-portal proxy --upstream udp://9.9.9.9:53 --fault "drop chance=0.5"
+      esps-portal proxy --upstream tcp://10.0.0.7:25 --pcap mail.pcap
       esps-portal proxy --upstream esps://10.0.0.7 --record calls.jsonl
-      esps-portal serve --replay calls.jsonl
     """  # noqa: D301 - click needs the character itself before a block that keeps its lines
-    from esps_portal.journal.journal import Journal  # noqa: PLC0415 - help must not wait
-    from esps_portal.proxy.serving import OwnUpstreamError, ProxyConfig  # noqa: PLC0415 - the same
-    from esps_portal.proxy.state import ProxyState  # noqa: PLC0415 - the same
-    from esps_portal.proxy.upstream import Upstream  # noqa: PLC0415 - the same
+    from esps_portal.proxy.serving import OwnUpstreamError, ProxyConfig  # noqa: PLC0415 - help must not wait
 
     reports = listen.start_reports()
+    proxied = options.make_server()
     try:
-        # Nobody queries the journal: only its sinks need the entries.
         config = ProxyConfig(
-            state=ProxyState(Upstream.parse(upstream), journal=Journal(max_calls=1)),
+            state=proxied.state,
             hosts=listen.hosts,
-            port=listen.port,
+            port=_port(listen, proxied),
             tcp=listen.tcp,
             udp=listen.udp,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    reloads: list[Reload] = []
-    if record is not None:
-        file = open_record(record)
-        config.state.journal.sinks.append(file.write)
-        reloads.append(partial(reopen_record, file))
     try:
-        run_server(partial(_proxy, config, reports, reloads), lambda _: "--port")
+        run_server(partial(_proxy, config, proxied, reports), lambda _: "--port")
     except* OwnUpstreamError as group:
         exit_with_error(str(group.exceptions[0]))
 
 
-async def _proxy(config: ProxyConfig, reports: Reports, reloads: list[Reload]) -> int:
-    from esps_portal.proxy.serving import serve_proxy  # noqa: PLC0415 - help must not wait for it
+def _port(listen: ListenOptions, proxied: ProxiedServer) -> int:
+    """Return the port to listen on: without --port a free one, unless the server is a portal."""
+    source = click.get_current_context().get_parameter_source("port")
+    is_given = source is not ParameterSource.DEFAULT
+    return listen.port if is_given or proxied.state.upstream.is_esps else 0
 
+
+async def _proxy(config: ProxyConfig, proxied: ProxiedServer, reports: Reports) -> int:
+    import trio  # noqa: PLC0415 - help must not wait for it
+
+    from esps_portal.proxy.serving import serve_proxy  # noqa: PLC0415 - the same
+
+    proxied.start(trio.current_time())
     reports.watch(config.state.journal)
 
-    async def no_control(*_: object) -> None:
-        """Open nothing: a proxy has no control port."""
+    async def when_ready(nursery: trio.Nursery, _: object) -> None:
+        """Begin what goes on beside the proxy, which has no control port."""
+        nursery.start_soon(_flush_units, config.state.exchanges)
+        for fault in proxied.faults:
+            reports.report_seed(fault)
 
-    return await serve_until_signalled(partial(serve_proxy, config), no_control, reports, reloads)
+    status = await serve_until_signalled(
+        partial(serve_proxy, config),
+        when_ready,
+        reports,
+        proxied.reloads(reports.report_seed),
+        upstream=str(config.state.upstream),
+    )
+    _log_never_struck(config.state.faults)
+    return status
+
+
+async def _flush_units(journal: Journal) -> None:
+    """Have what was said in the files and events soon, though nobody knows that a unit has ended.
+
+    Otherwise a reply would be there when the client speaks again, and not at all after a kill -9.
+    """
+    import trio  # noqa: PLC0415 - help must not wait for it
+
+    while True:
+        await trio.sleep(_FLUSH_SECONDS)
+        journal.flush()
+
+
+def _log_never_struck(faults: FaultRegistry) -> None:
+    """Say of each fault that never struck why: it may be mistyped."""
+    from esps_portal.mock.never_struck import why_never_struck  # noqa: PLC0415 - help must not wait
+
+    for fault in faults.never_struck:
+        why = why_never_struck(fault, in_force=True, has_server=True)
+        _log.info("fault never struck: %s: %s", visible(str(fault)), visible(why))

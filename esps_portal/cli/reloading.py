@@ -10,6 +10,7 @@ from esps_portal.protocol.escape import visible
 
 if TYPE_CHECKING:
     from esps_portal.cli.events import Events
+    from esps_portal.journal.pcap_file import CaptureFile
     from esps_portal.journal.record_file import RecordFile
 
 _log = logging.getLogger("esps_portal")
@@ -26,7 +27,7 @@ Reload = Callable[[], str]
 def reload_all(reloads: Sequence[Reload], events: Events | None) -> None:
     """Call each of ``reloads``, and report each result in the log and as an event."""
     if not reloads:
-        _log.info("SIGHUP: nothing to reload: no --scenario, --replay or --record was given")
+        _log.info("SIGHUP: nothing to reload: no file was given")
     for reload in reloads:
         error = None
         try:
@@ -47,3 +48,14 @@ def reopen_record(record: RecordFile) -> str:
     except CannotRecordError as error:
         raise CannotReloadError(str(error)) from error
     return f"recording to {record.path}"
+
+
+def reopen_capture(capture: CaptureFile) -> str:
+    """Capture to a new file, if the old one was renamed or removed."""
+    from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415 - help must not wait
+
+    try:
+        capture.reopen()
+    except CannotRecordError as error:
+        raise CannotReloadError(str(error)) from error
+    return f"capturing to {capture.path}"

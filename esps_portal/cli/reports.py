@@ -18,6 +18,7 @@ import trio
 from esps_portal.cli.access_log import AccessLog
 from esps_portal.cli.events import Events
 from esps_portal.cli.line_writer import LineWriter
+from esps_portal.faults.fault import Fault
 from esps_portal.journal.journal import Journal, Sink
 from esps_portal.journal.journal_json import entry_to_values
 
@@ -101,6 +102,15 @@ class Reports:
         if self.has_access_log:
             access_log = AccessLog(self._errors.put, _terminal_width())
             self._add_sink(journal, access_log.write, self._errors)
+
+    def report_seed(self, fault: Fault) -> None:
+        """Report the seed of a random fault, which is needed to reproduce it."""
+        if fault.seed is None:
+            return
+        if self.events is None:
+            logging.getLogger("esps_portal").info("random fault: %s", fault)
+        else:
+            self.events.put({"event": "fault", "fault": str(fault), "seed": fault.seed})
 
     def _add_sink(self, journal: Journal, sink: Sink, writer: Events | LineWriter) -> None:
         journal.sinks.append(sink)

@@ -20,10 +20,12 @@ from esps_portal.cli.interrupts import (
     pass_on,
     start_unblocked,
 )
+from esps_portal.cli.run_proxies import NamedProxy, make_proxies, proxy_option
 from esps_portal.cli.script_options import ScriptedServer, ScriptOptions, script_options
 
 if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
+    from esps_portal.mock.planned_proxy import PlannedProxy
     from esps_portal.server.serving import Listeners
 
 # Exit codes of shells for a command that cannot be run, or that a signal ended
@@ -41,11 +43,12 @@ def _fail_for_address(_: click.Context, __: click.Parameter, value: str | None) 
 
 @click.command("run", context_settings={"allow_interspersed_args": False})
 @script_options
+@proxy_option
 @click.option(
     "--strict",
     is_flag=True,
-    help="Print unexpected calls, unused stubs and faults that never struck; if there are any and"
-    " CMD exited 0, exit 1.",
+    help="Print unexpected calls, unused stubs, faults that never struck and servers that a proxy"
+    " could not reach; if there are any and CMD exited 0, exit 1.",
 )
 @click.option("-p", "--port", "--host", hidden=True, expose_value=False, callback=_fail_for_address)
 @click.argument(
@@ -56,8 +59,14 @@ def _fail_for_address(_: click.Context, __: click.Parameter, value: str | None) 
     type=click.UNPROCESSED,
     shell_complete=complete_file,
 )
-def run_command(command: tuple[str, ...], *, script: ScriptOptions, strict: bool) -> None:
-    """Run CMD, for example a test suite, with a portal.
+def run_command(
+    command: tuple[str, ...],
+    *,
+    script: ScriptOptions,
+    proxies: tuple[PlannedProxy, ...],
+    strict: bool,
+) -> None:
+    """Run CMD, for example a test suite, with a portal, and proxies.
 
     The portal listens on 127.0.0.1, on a port that is free for TCP and UDP,
     and stops when CMD exits. CMD gets the address in its environment:
@@ -68,6 +77,18 @@ def run_command(command: tuple[str, ...], *, script: ScriptOptions, strict: bool
       ESPS_PORTAL_URL          esps://HOST:PORT
       ESPS_PORTAL_UDP_URL      esps+udp://HOST:PORT
       ESPS_PORTAL_CONTROL_URL  the control port, in the same form
+
+    A proxy stands in front of a server of any protocol; "esps-portal proxy
+    --help" says what it does. CMD gets the address of each, which is free as
+    well, under its name, here "cache":
+
+    \b
+      ESPS_PORTAL_CACHE_HOST   127.0.0.1
+      ESPS_PORTAL_CACHE_PORT   the port
+
+    The name is in upper case, with _ for - and . in it. The scenario file has
+    the framings and faults of proxies; --proxy replaces the upstream of one
+    with the same name. --fault, --record and --replay are the portal's.
 
     The control port speaks ESPS/1 too: each request is a line, and its
     argument a percent-encoded JSON object. Its services place stubs and
@@ -120,6 +141,17 @@ def run_command(command: tuple[str, ...], *, script: ScriptOptions, strict: bool
       [limits]
       max-in-flight = 8
 
+    \b
+      [[proxies]]
+      name = "cache"
+      upstream = "tcp://127.0.0.1:6379"
+      framing = "lines:crlf"       # and reply_framing; or neither
+      [[proxies.faults]]
+      fault = "reset"
+      match = "INCR"
+      offset = 2                   # bytes of the reply
+      times = 1
+
     Exits with the code of CMD, or with 128+N if signal N ended it. SIGTERM,
     SIGHUP and SIGINT are passed on to CMD, but not the SIGINT of Ctrl-C: the
     terminal sends it to CMD itself.
@@ -128,26 +160,31 @@ def run_command(command: tuple[str, ...], *, script: ScriptOptions, strict: bool
     Examples:
       esps-portal run -- npm test
       esps-portal run --scenario shop.toml --strict -- ./check.sh
+      esps-portal run --proxy cache=tcp://127.0.0.1:6379 -- npm test
       esps-portal run -- sh -c 'esps-portal call echo hello'
       esps-portal run -- sh -c 'esps-portal list --url $ESPS_PORTAL_CONTROL_URL'
     """  # noqa: D301 - click needs the character itself before a block that keeps its lines
     import trio  # noqa: PLC0415 - help must not wait for it
 
     from esps_portal.net.bind import CannotBindError  # noqa: PLC0415 - the same
+    from esps_portal.proxy.serving import OwnUpstreamError  # noqa: PLC0415 - the same
 
-    scripted = script.make_server(control=0)
-    for fault in scripted.faults:
+    named = make_proxies(proxies, script.scenario)
+    scripted = script.without_proxies().make_server(control=0)
+    for fault in (*scripted.faults, *(fault for proxy in named for fault in proxy.faults)):
         _report_seed(fault)
     try:
-        status = trio.run(_run, command, scripted)
-    except* CannotBindError as group:
+        status = trio.run(_run, command, scripted, named)
+    except* (CannotBindError, OwnUpstreamError) as group:
         exit_with_error(str(group.exceptions[0]))
     if strict:
-        _verify(scripted, status)
+        _verify(scripted, named, status)
     raise click.exceptions.Exit(status)
 
 
-async def _run(command: tuple[str, ...], scripted: ScriptedServer) -> int:
+async def _run(
+    command: tuple[str, ...], scripted: ScriptedServer, proxies: list[NamedProxy]
+) -> int:
     """Serve, run the command, and return its exit code as a shell reports it."""
     import trio  # noqa: PLC0415 - help must not wait for it
 
@@ -160,9 +197,12 @@ async def _run(command: tuple[str, ...], scripted: ScriptedServer) -> int:
         listeners = await nursery.start(serve, config)
         control = await scripted.open_control(nursery, listeners, _report_seed)
         environment = os.environ | _address_variables(listeners, control)
+        for proxy in proxies:
+            environment |= await proxy.start(nursery)
         with trio.open_signal_receiver(*_signals_to_pass_on()) as signals:
             status = await _run_command(command, environment, signals)
-        await become_quiet()  # until the last data of CMD is in the journal, for --strict
+        # Until the last data of CMD is in the journals, for --strict.
+        await become_quiet(lambda: any(proxy.is_busy for proxy in proxies))
         nursery.cancel_scope.cancel()
     return status
 
@@ -252,12 +292,17 @@ def _report_seed(fault: Fault) -> None:
         print_error(f"esps-portal: random fault: {fault}")
 
 
-def _verify(scripted: ScriptedServer, status: int) -> None:
+def _verify(scripted: ScriptedServer, proxies: list[NamedProxy], status: int) -> None:
     """Print the problems that --strict finds and exit 1; a command that failed keeps its code."""
     from esps_portal.mock.verification import find_problems, problem_report  # noqa: PLC0415 - help must not wait
 
     script = scripted.portal.script
     problems = find_problems(script)
-    if problems:
-        print_error(f"esps-portal: {problem_report(script, problems)}")
+    reports = [problem_report(script, problems)] if problems else []
+    for proxy in proxies:
+        report = proxy.problem_report()
+        reports += [f"proxy {proxy.name}: {report}"] if report else []
+    for report in reports:
+        print_error(f"esps-portal: {report}")
+    if reports:
         raise click.exceptions.Exit(status or 1)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
     from esps_portal.journal.record_file import RecordFile
     from esps_portal.journal.recording import RecordedAnswer
+    from esps_portal.journal.values import ScenarioError
     from esps_portal.mock.scenario import PlannedFault, Scenario
     from esps_portal.mock.scripted import ScriptedPortal
     from esps_portal.server.serving import Listeners
@@ -41,9 +42,16 @@ class FaultParameter(click.ParamType["PlannedFault"]):
     """A fault as text: its name, then ``key=value``. Numbers are parsed.
 
     A value with spaces is quoted; a backslash is one, as regular expressions need them.
+
+    Args:
+        of_proxy: for a proxy, and not for the portal. Whether it makes sense there depends on the
+            upstream, and is checked later.
     """
 
     name = "fault"
+
+    def __init__(self, *, of_proxy: bool = False) -> None:
+        self._of_proxy = of_proxy
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None, /
@@ -65,11 +73,15 @@ class FaultParameter(click.ParamType["PlannedFault"]):
                 )
             fields[key] = _parse_value(key, text)
         try:
-            return read_fault(fields)
+            return read_fault(fields, where=None) if self._of_proxy else read_fault(fields)
         except ScenarioError as error:
-            # Most messages contain the key already.
-            has_key = re.search(rf"(?<!\w){re.escape(error.path)}(?!\w)", error.message)
-            self.fail(error.message if has_key else str(error), param, ctx)
+            self.fail(fault_message(error), param, ctx)
+
+
+def fault_message(error: ScenarioError) -> str:
+    """Return what is wrong with a fault; most messages contain the key already."""
+    has_key = re.search(rf"(?<!\w){re.escape(error.path)}(?!\w)", error.message)
+    return error.message if has_key else str(error)
 
 
 def _split(text: str) -> list[str]:
@@ -196,6 +208,13 @@ class ScriptOptions:
         """The paths of the files that SIGHUP reads again, for a message."""
         return " and ".join(file.path for file in (self.scenario, self.replay) if file)
 
+    def without_proxies(self) -> ScriptOptions:
+        """Return the same without the proxies of the scenario, which somebody else starts."""
+        if self.scenario is None:
+            return self
+        content = attrs.evolve(self.scenario.content, proxies=())
+        return attrs.evolve(self, scenario=attrs.evolve(self.scenario, content=content))
+
     def make_server(self, control: int | None) -> ScriptedServer:
         """Make the portal, place stubs and faults, and open the file to record to.
 
@@ -234,9 +253,13 @@ class ScriptOptions:
                 None if self.replay is None else self.replay.content,
             )
         except ScenarioError as error:
-            raise click.BadParameter(str(error), param_hint="'--scenario'") from error
+            assert self.scenario is not None  # noqa: S101 - without one there is no such error
+            message = f"{self.scenario.path}: {error}"
+            raise click.BadParameter(message, param_hint="'--scenario'") from error
         except RecordingError as error:
-            raise click.BadParameter(str(error), param_hint="'--replay'") from error
+            assert self.replay is not None  # noqa: S101 - without a recording there is no such error
+            message = f"{self.replay.path}: {error}"
+            raise click.BadParameter(message, param_hint="'--replay'") from error
         if self.replay is not None:
             _log.info("replaying %d answers of %s", len(self.replay.content), self.replay.path)
         return faults

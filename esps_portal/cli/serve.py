@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,13 +24,12 @@ if TYPE_CHECKING:
 
     from esps_portal.cli.reports import Reports
     from esps_portal.cli.script_options import ScriptedServer
-    from esps_portal.faults.fault import Fault
     from esps_portal.net.bind import CannotBindError
     from esps_portal.server.serving import Listeners, ServerConfig
 
 
 @click.command("serve", cls=ServerCommand)
-@listen_options
+@listen_options()
 @control_option
 @script_options
 def serve_command(*, listen: ListenOptions, control: int | None, script: ScriptOptions) -> None:
@@ -108,7 +106,7 @@ def serve_command(*, listen: ListenOptions, control: int | None, script: ScriptO
 async def _serve(config: ServerConfig, scripted: ScriptedServer | None, reports: Reports) -> int:
     from esps_portal.server.serving import serve  # noqa: PLC0415 - help must not wait for it
 
-    on_fault = partial(_report_seed, reports)
+    on_fault = reports.report_seed
     if scripted is not None:
         reports.watch(scripted.portal.script.journal)
 
@@ -127,13 +125,3 @@ async def _serve(config: ServerConfig, scripted: ScriptedServer | None, reports:
         scripted.reloads(on_fault) if scripted is not None else (),
         dual_stack=config.sockets is not None and config.sockets.take_ipv4_on_ipv6,
     )
-
-
-def _report_seed(reports: Reports, fault: Fault) -> None:
-    """Report the seed of a random fault, which is needed to reproduce it."""
-    if fault.seed is None:
-        return
-    if reports.events is None:
-        logging.getLogger("esps_portal").info("random fault: %s", fault)
-    else:
-        reports.events.put({"event": "fault", "fault": str(fault), "seed": fault.seed})

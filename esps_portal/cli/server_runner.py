@@ -11,14 +11,14 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
 from esps_portal.cli.errors import INTERRUPTED, exit_with_error
 from esps_portal.cli.options import HostType, Option
-from esps_portal.cli.output import print_json
+from esps_portal.cli.ready import Listeners, print_ready
 from esps_portal.cli.reloading import Reload, reload_all
 from esps_portal.protocol.registry import PORT
 
@@ -30,41 +30,29 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("esps_portal")
 
-Addresses = tuple[tuple[str, int], ...]
+_HOST_OPTION: Option = click.option(
+    "--host",
+    "hosts",
+    type=HostType(),
+    multiple=True,
+    default=("127.0.0.1",),
+    show_default=True,
+    help="Name or address to listen on; may be repeated.",
+)
 
 
-class Listeners(Protocol):
-    """What a server reports once it listens."""
-
-    @property
-    def tcp(self) -> Addresses:
-        """The TCP addresses."""
-
-    @property
-    def udp(self) -> Addresses:
-        """The UDP addresses."""
-
-    def shut_down(self) -> None:
-        """Shut down gracefully: let running calls end."""
-
-
-_LISTEN_OPTIONS: tuple[Option, ...] = (
-    click.option(
-        "--host",
-        "hosts",
-        type=HostType(),
-        multiple=True,
-        default=("127.0.0.1",),
-        show_default=True,
-        help="Name or address to listen on; may be repeated.",
-    ),
-    click.option(
+def _port_option(*, show_default: str | bool) -> Option:
+    option: Option = click.option(
         "--port",
         type=click.IntRange(0, 65535),
         default=PORT,
-        show_default=True,
+        show_default=show_default,
         help="Port for TCP and UDP; 0 chooses one that is free for both.",
-    ),
+    )
+    return option
+
+
+_OTHER_OPTIONS: tuple[Option, ...] = (
     click.option("--no-tcp", is_flag=True, help="Do not listen on TCP."),
     click.option("--no-udp", is_flag=True, help="Do not listen on UDP."),
     click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines."),
@@ -115,9 +103,21 @@ class ListenOptions:
         return Reports.of(log, as_json=self.as_json, access_log=self.access_log)
 
 
-def listen_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of `ListenOptions`; the command gets them as ``listen``."""
+def listen_options(
+    *, default_port: str | bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options of `ListenOptions`; the command gets them as ``listen``.
 
+    Args:
+        default_port: what the help says of the default; ``True``: the number.
+    """
+    options = (_HOST_OPTION, _port_option(show_default=default_port), *_OTHER_OPTIONS)
+    return functools.partial(_add_listen_options, options)
+
+
+def _add_listen_options(
+    options: Sequence[Option], command: Callable[..., None]
+) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapper(  # noqa: PLR0913 - click passes each option as a parameter
         *,
@@ -134,7 +134,7 @@ def listen_options(command: Callable[..., None]) -> Callable[..., None]:
         command(listen=listen, **others)
 
     decorated: Callable[..., None] = wrapper
-    for option in reversed(_LISTEN_OPTIONS):
+    for option in reversed(options):
         decorated = option(decorated)
     return decorated
 
@@ -166,13 +166,14 @@ def run_server(
     raise click.exceptions.Exit(status)
 
 
-async def serve_until_signalled(
+async def serve_until_signalled(  # noqa: PLR0913 - what is composed
     serve: Callable[..., Awaitable[None]],
     open_control: Callable[[trio.Nursery, Any], Awaitable[tuple[str, int] | None]],
     reports: Reports,
     reloads: Sequence[Reload] = (),
     *,
     dual_stack: bool = False,
+    upstream: str = "",
 ) -> int:
     """Serve, print the addresses, and handle signals until one, or the server itself, ends it.
 
@@ -183,6 +184,7 @@ async def serve_until_signalled(
         reports: what is reported, and where.
         reloads: what SIGHUP reloads if there is no terminal.
         dual_stack: whether the sockets on :: also accept IPv4.
+        upstream: what a proxy relays to.
 
     Returns:
         The exit code: 0, or 128 plus the number of the second signal, which ended it at once.
@@ -208,7 +210,7 @@ async def serve_until_signalled(
 
             listeners: Listeners = await nursery.start(serve_to_the_end)
             control = await open_control(nursery, listeners)
-            _print_ready(reports, listeners, control, dual_stack=dual_stack)
+            print_ready(reports, listeners, control, upstream, dual_stack=dual_stack)
             nursery.start_soon(reports.run)
             notify(os.environ, "READY=1")
             nursery.start_soon(end_at_second_signal)
@@ -259,40 +261,3 @@ def _has_terminal() -> bool:
     except OSError:
         return False
     return True
-
-
-def _print_ready(
-    reports: Reports, listeners: Listeners, control: tuple[str, int] | None, *, dual_stack: bool
-) -> None:
-    if reports.events is None:
-        click.echo("\n".join(_ready_lines(listeners, control, dual_stack=dual_stack)))
-    else:
-        print_json(_ready_event(listeners, control))
-
-
-def _ready_event(listeners: Listeners, control: tuple[str, int] | None) -> dict[str, object]:
-    return {
-        "event": "ready",
-        "tcp": [list(address) for address in listeners.tcp],
-        "udp": [list(address) for address in listeners.udp],
-        "control": control and list(control),
-        "pid": os.getpid(),
-    }
-
-
-def _ready_lines(
-    listeners: Listeners, control: tuple[str, int] | None, *, dual_stack: bool
-) -> list[str]:
-    lines = [
-        f"listening on {host} port {port} ({transport})"
-        for transport, addresses in (("TCP", listeners.tcp), ("UDP", listeners.udp))
-        for host, port in addresses
-    ]
-    hosts = {host for host, _ in (*listeners.tcp, *listeners.udp)}
-    if "::" in hosts and dual_stack:
-        lines.append(":: accepts IPv4 as well.")
-    elif "::" in hosts and "0.0.0.0" not in hosts:  # noqa: S104 - compared, not bound
-        lines.append(":: accepts IPv6 only; for IPv4 add --host 0.0.0.0.")
-    if control is not None:
-        lines.append("control on {} port {}".format(*control))
-    return [*lines, "Press Ctrl-C to stop."]

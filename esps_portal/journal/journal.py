@@ -262,15 +262,32 @@ class Journal:
         self._begun += 1
         return exchange
 
-    def said(self, exchange: RecordedExchange, sender: str, data: bytes, now: float) -> None:
-        """One side said something; ``sender``: client or server."""
-        kept = exchange.add_request(data) if sender == "client" else exchange.add_reply(data)
+    def said(
+        self,
+        exchange: RecordedExchange,
+        sender: str,
+        data: bytes,
+        now: float,
+        *,
+        is_whole: bool = False,
+    ) -> None:
+        """One side said something; ``sender``: client or server.
+
+        Args:
+            is_whole: it is a datagram or a frame, and not what a read happened to have.
+        """
+        if sender == "client":
+            kept = exchange.add_request(data)
+        else:
+            kept = exchange.add_reply(data)
+            exchange.answered = now - self.start
         if kept and not exchange.is_forgotten:
             self._kept_bytes += kept
             while self._kept_bytes > self._max_bytes and len(self.exchanges) > 1:
                 self._forget_oldest()
         if self.sinks:
-            self._units.add(exchange, sender, data, now - self.start)
+            add = self._units.add_whole if is_whole else self._units.add
+            add(exchange, sender, data, now - self.start)
         if self.exchange_waiters and sender == "client":
             self.exchange_waiters.notify(exchange)
 
@@ -286,6 +303,11 @@ class Journal:
         exchange.order_ended, exchange.ended = self._order, now - self.start
         exchange.state, exchange.complete = state, complete
         self._notify(self._order, exchange.ended, state, exchange)
+
+    def flush(self) -> None:
+        """Pass on to the sinks what has come of units whose end is not known yet."""
+        if self.sinks:
+            self._units.flush()
 
     def remove_sink(self, sink: Sink) -> None:
         """Notify a sink no more; before that it gets what has come of the units that go on."""

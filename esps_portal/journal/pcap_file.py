@@ -52,7 +52,10 @@ class CaptureFile:
     def __init__(self, path: Path, upstream: tuple[str, int]) -> None:
         self.path = path
         self._capture = Capture(upstream)
-        self._file = AppendFile(path, "capture", self._prepare)
+        self._file = self._open()
+
+    def _open(self) -> AppendFile:
+        return AppendFile(self.path, "capture", self._prepare)
 
     def _prepare(self, file: int, size: int) -> bytes:
         header = self._capture.header()
@@ -63,6 +66,23 @@ class CaptureFile:
             raise UnsuitableFileError("the file exists and is not a capture by esps-portal")
         _cut_off_incomplete_record(file, size)
         return b""
+
+    def reopen(self) -> None:
+        """Continue in the file that has the path now, as after a log rotation.
+
+        A capture that ended, because the disk was full for example, starts again. Connections go on
+        there with their sequence numbers.
+
+        Raises:
+            CannotRecordError: it cannot be opened; the capture continues in the old file.
+        """
+        if self._file.is_in_place:
+            if self._file.size == 0:  # copied and truncated by the rotation
+                self._file.write(self._capture.header())
+            return
+        reopened = self._open()
+        self._file.close()
+        self._file = reopened
 
     @property
     def is_capturing(self) -> bool:

@@ -4,6 +4,11 @@ The first line is ``{"event": "began", ...}``; then comes a line for each entry 
 request has two: one when it came, and one when it ended, which is enough to replay it. A recording
 may be continued later, with another first line. Bytes that are not text are ``{"b64": "..."}``.
 
+Of any other protocol a recording has a line for each unit: ``from`` client or server, the numbers
+of ``connection`` and ``exchange``, and its ``data``. A long unit is several lines, all but the last
+with ``"continues": true``. Another line ends the exchange: its outcome, sizes and fault. In file
+order, the units of one side of a connection are all the bytes that this side has sent.
+
 A process that is killed may leave its last line incomplete; a reader drops that line.
 """
 
@@ -45,7 +50,7 @@ class RecordingError(ValueError):
     """A recording cannot be read or replayed.
 
     Attributes:
-        line: the number of the line, from 1.
+        line: the number of the line, from 1; 0 for the recording as a whole.
         message: what is wrong with it.
     """
 
@@ -55,7 +60,7 @@ class RecordingError(ValueError):
         self.message = message
 
     def __str__(self) -> str:
-        return f"line {self.line}: {self.message}"
+        return f"line {self.line}: {self.message}" if self.line else self.message
 
 
 @attrs.frozen

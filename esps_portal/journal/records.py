@@ -152,6 +152,7 @@ class RecordedExchange:
         connection: the number of its connection; over UDP of the client's address and port.
         number: of the exchange on the connection, from 1; 0 is what the server says first.
         started, ended: seconds since the proxy started or was reset; ``None``: not ended.
+        answered: seconds, as ``started``, when the last of the reply was read; ``None``: no reply.
         request_size, reply_size: in bytes; the first `MAX_SIDE` of each are kept.
         complete: both sides have come as a whole. Without framing that is known once the client
             speaks again, or the connection ends with FIN after a byte of the reply.
@@ -170,6 +171,7 @@ class RecordedExchange:
     order_started: int = 0
     ended: float | None = None
     order_ended: int = 0
+    answered: float | None = None
     request_size: int = 0
     reply_size: int = 0
     complete: bool = False

@@ -1,8 +1,8 @@
 """Collects the bytes of each side of an exchange into units, for those who record them.
 
-A unit is known to have ended once the other side speaks, or the exchange ends; until then a long
-one is passed on in parts, so that memory stays bounded and a recording has every byte. A datagram
-is a unit at once.
+A datagram and a frame are units as they are. Otherwise a unit is known to have ended once the other
+side speaks, or the exchange ends; until then a long one is passed on in parts, so that memory stays
+bounded and a recording has every byte.
 """
 
 from __future__ import annotations
@@ -32,17 +32,23 @@ class UnitCollector:
         self._emit = emit
         self._units: dict[RecordedExchange, _Unit] = {}
 
+    def add_whole(self, exchange: RecordedExchange, sender: str, data: bytes, at: float) -> None:
+        """Pass on a datagram or a frame of one side."""
+        while len(data) > MAX_SIDE:
+            self._emit(RecordedUnit(exchange, sender, data[:MAX_SIDE], continues=True), at)
+            data = data[MAX_SIDE:]
+        self._emit(RecordedUnit(exchange, sender, data), at)
+
     def add(self, exchange: RecordedExchange, sender: str, data: bytes, at: float) -> None:
         """Add bytes of one side."""
-        if exchange.transport == "udp":
-            self._emit(RecordedUnit(exchange, sender, data), at)
-            return
         unit = self._units.get(exchange)
         if unit is not None and unit.sender != sender:
             self.end(exchange, at)
             unit = None
         if unit is None:
             unit = self._units[exchange] = _Unit(sender, at, bytearray())
+        elif not unit.data:  # what came before was passed on
+            unit.at = at
         unit.data += data
         while len(unit.data) > MAX_SIDE:
             part = bytes(unit.data[:MAX_SIDE])

@@ -34,10 +34,16 @@ def replay(recording: Iterable[RecordedAnswer], portal: ScriptedPortal) -> int:
         How many different calls are answered: their services or arguments differ.
 
     Raises:
-        RecordingError: a recorded line is longer than this portal's ``max_line``.
+        RecordingError: there is no call to replay, or a recorded line is longer than this portal's
+            ``max_line``.
     """
     max_line = portal.limits.max_line
     stubs = [_stub(answers, max_line) for answers in _by_call(_answers_to_replay(recording))]
+    if not stubs:
+        raise RecordingError(
+            0,
+            "holds no call of ESPS/1 that was answered; a portal cannot replay another protocol",
+        )
     for stub in stubs:
         portal.script.stubs.place(stub)
     return len(stubs)

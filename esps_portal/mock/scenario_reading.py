@@ -27,6 +27,7 @@ from esps_portal.journal.values import (
     wrong_value,
 )
 from esps_portal.mock.matching import ANY, ANY_ARGS, Matcher
+from esps_portal.mock.planned_proxy import read_proxies
 from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario, offending_key
 from esps_portal.mock.stubs import StubAnswer, StubStep
 from esps_portal.protocol.limits import Limits
@@ -63,11 +64,12 @@ def read_scenario(value: object, path: str = "") -> Scenario:
     Raises:
         ScenarioError: it is not a scenario; the message says which key is wrong.
     """
-    table = ValueTable.of(value, path, ("stubs", "faults", "limits"))
+    table = ValueTable.of(value, path, ("stubs", "faults", "limits", "proxies"))
     return Scenario(
         stubs=table.get("stubs", partial(read_list, read_stub), ()),
         faults=table.get("faults", partial(read_list, read_fault), ()),
         limits=table.get("limits", _limits, {}),
+        proxies=table.get("proxies", partial(read_proxies, partial(read_fault, where=None)), ()),
     )
 
 

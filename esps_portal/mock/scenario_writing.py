@@ -9,6 +9,7 @@ from typing import Any
 
 from esps_portal.journal.values import BARE_KEY, ScenarioError, bytes_to_base64, bytes_to_value
 from esps_portal.mock.matching import ANY, ANY_ARGS, Matcher, describe_argument
+from esps_portal.mock.planned_proxy import proxy_to_values
 from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario
 from esps_portal.mock.stubs import StubAnswer
 from esps_portal.protocol.messages import ERR
@@ -37,6 +38,10 @@ def scenario_to_values(scenario: Scenario) -> dict[str, Any]:
         "limits": dict(scenario.limits),
         "stubs": [_stub(stub, f"stubs[{n}]") for n, stub in enumerate(scenario.stubs)],
         "faults": [_fault(fault, f"faults[{n}]") for n, fault in enumerate(scenario.faults)],
+        "proxies": [
+            proxy_to_values(proxy, _fault, f"proxies[{n}]")
+            for n, proxy in enumerate(scenario.proxies)
+        ],
     }
     return {key: value for key, value in values.items() if value}
 
@@ -170,13 +175,17 @@ def _is_one(value: object) -> bool:
 def _blocks(values: Mapping[str, Any]) -> Iterator[list[str]]:
     if "limits" in values:
         yield ["[limits]", *_pairs(values["limits"])]
-    for name in ("stubs", "faults"):
+    for name in ("stubs", "faults", "proxies"):
         for table in values.get(name, ()):
             yield [f"[[{name}]]", *_pairs(table)]
+            for fault in table.get("faults", ()):  # of a proxy
+                yield ["[[proxies.faults]]", *_pairs(fault)]
 
 
 def _pairs(table: Mapping[str, Any]) -> Iterator[str]:
     for key, value in table.items():
+        if key == "faults":
+            continue  # tables of their own
         if key == "answers":
             # One on each line: they come one after the other.
             yield "answers = ["

@@ -190,7 +190,7 @@ class Flow:
         if self._tap is not None:
             self._tap.from_client(datagram, now)
         exchange = self._begin(now, said_by=CLIENT)
-        self._state.exchanges.said(exchange.record, CLIENT, datagram, now)
+        self._state.exchanges.said(exchange.record, CLIENT, datagram, now, is_whole=True)
         plan = self._plan(exchange, Stage.REQUEST)
         if plan is None:
             self._send(DatagramPlan((datagram,)))
@@ -210,7 +210,7 @@ class Flow:
         if self._tap is not None:
             self._tap.from_server(datagram, now)
         exchange = self._current or self._begin(now, said_by=SERVER)
-        self._state.exchanges.said(exchange.record, SERVER, datagram, now)
+        self._state.exchanges.said(exchange.record, SERVER, datagram, now, is_whole=True)
         plan = self._plan(exchange, Stage.REPLY)
         if plan is None:
             self._to_client.send(datagram, self._sender)

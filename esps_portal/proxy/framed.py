@@ -171,7 +171,7 @@ class Framed:
         talk = self._conversation
         exchange = talk.begin(now, said_by=CLIENT)
         exchange.said = frame.payload
-        talk.journal.said(exchange.record, CLIENT, frame.wire, now)
+        talk.journal.said(exchange.record, CLIENT, frame.wire, now, is_whole=True)
         key = self._key_of(frame.wire) if self._key_of is not None else None
         self._waiting.append((key, exchange))
         if len(self._waiting) > _MAX_WAITING:
@@ -185,7 +185,7 @@ class Framed:
     def _reply(self, frame: Frame, has_passed: bool, now: float) -> list[Step]:  # noqa: FBT001 - internal
         talk = self._conversation
         exchange = self._answered(frame, now)
-        talk.journal.said(exchange.record, SERVER, frame.wire, now)
+        talk.journal.said(exchange.record, SERVER, frame.wire, now, is_whole=True)
         if talk.is_plain or has_passed:
             return [_send(self._server, frame.wire)]
         parts = talk.faults.parts(talk.target(exchange, Stage.REPLY, said=exchange.said))

@@ -164,7 +164,8 @@ class PortalController(DeclaresServices, PlacesFaults):
         Further calls get the last answer.
 
         Raises:
-            RecordingError: the file is not a recording, or does not fit this portal's limits.
+            RecordingError: the file is not a recording, holds no call of ESPS/1 that was answered,
+                or does not fit this portal's limits.
             OSError: the file cannot be read.
         """
         recording = read_recording(Path(path).read_bytes())

@@ -48,6 +48,37 @@ def line_of(
 
 
 @pytest.mark.parametrize(
+    ("number", "said", "fault", "says"),
+    [
+        (1, [b"PING\r\n", b"+PONG\r\n"], "", r'"PING\r\n" -> 7 bytes 500.0 ms'),
+        (1, [b"\x1b[2J", b"", b"x"], "", r'"\x1b[2J" -> 1 bytes 1000.0 ms'),
+        (1, [b"GET " + b"k" * 99], "", '"GET ' + "k" * 53 + '..." -> no reply 5000.0 ms'),
+        (0, [b"", b"220 ready"], "", "(greeting) -> 9 bytes 500.0 ms"),
+        (
+            1,
+            [b"INCR", b":1"],
+            "reset offset=1",
+            '"INCR" -> faulted (2 bytes) 500.0 ms; fault: reset offset=1',
+        ),
+    ],
+)
+def test_an_exchange(number: int, said: list[bytes], fault: str, says: str) -> None:
+    """The first thing is said by the client, the others by the server, half a second later each."""
+    journal = Journal()
+    lines: list[str] = []
+    journal.sinks.append(lambda entry: lines.append(access_line(entry, 60)))
+    remote = ("127.0.0.1", 5)
+    exchange = journal.began("tcp", remote, journal.opened(remote, 0), number, 1.0)
+    for count, data in enumerate(said):
+        if data:
+            journal.said(exchange, "server" if count else "client", data, 1.0 + count / 2)
+    exchange.fault = fault
+    state = FAULTED if fault else REPLIED
+    journal.exchange_ended(exchange, state, 6.0, complete=True)
+    assert list(filter(None, lines)) == [f"127.0.0.1:5 tcp {says}"]
+
+
+@pytest.mark.parametrize(
     ("data", "state", "sent", "says"),
     [
         (b"a CALL echo hi", REPLIED, b"a OK hi\n", "CALL echo hi -> OK"),

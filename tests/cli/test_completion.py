@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from esps_portal.cli import main
 from esps_portal.cli.completion import complete_service
 from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS
+from esps_portal.framings.parse import parse_framing
 from esps_portal.testing.threaded import ThreadedPortal
 from tests.cli.peers import GREETING, tcp_server, unused_address
 from tests.commands import COMMAND
@@ -128,8 +129,20 @@ def test_a_command_to_run_and_its_arguments_are_files() -> None:
     assert completed("run -- grep ca") == ["file,ca"]
 
 
-def test_a_proxy_records_to_a_file() -> None:
-    assert completed("proxy --upstream 127.0.0.1:9 --record ca") == ["file,ca"]
+@pytest.mark.parametrize("option", ["--record", "--pcap", "--scenario"])
+def test_files_of_a_proxy(option: str) -> None:
+    assert completed(f"proxy --upstream 127.0.0.1:9 {option} ca") == ["file,ca"]
+
+
+@pytest.mark.parametrize("option", ["--framing", "--reply-framing"])
+def test_framings(option: str) -> None:
+    assert completed(f"proxy {option} lines:c") == ["plain,lines:crlf", "plain,lines:cr"]
+    assert completed(f"proxy {option}=de") == ["plain,delimited:"]
+    for item in completed(f"proxy {option} "):
+        name = item.removeprefix("plain,")
+        parse_framing(
+            name + {"delimited:": "0a", "matching:": "a"}.get(name, "2" * name.endswith(":"))
+        )
 
 
 def test_faults_and_their_parameters() -> None:
@@ -239,13 +252,16 @@ def test_in_bash_itself(portal: ThreadedPortal) -> None:
         (r'--fault "latency sec', '"latency sec', ["latency seconds="]),
         (r"--fault 'latency sec", "'latency sec", ["latency seconds="]),
         ("--fault lat", "lat", ["latency"]),
+        ("--framing lines:cr", "cr", ["crlf", "cr"]),
+        ("--framing delim", "delim", ["delimited:"]),
     ],
 )
 def test_a_word_without_quotes_keeps_its_backslashes(
     typed: str, last_word: str, expected: list[str]
 ) -> None:
-    line = f"esps-portal serve {typed}"
-    assert completed_by_bash(line, "esps-portal", "serve", "--fault", last_word) == expected
+    command = "proxy" if "framing" in typed else "serve"
+    line = f"esps-portal {command} {typed}"
+    assert completed_by_bash(line, "esps-portal", command, "--fault", last_word) == expected
 
 
 def test_at_the_prompt_of_bash() -> None:

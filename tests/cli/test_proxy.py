@@ -39,8 +39,8 @@ def test_the_addresses_are_printed() -> None:
     with running_server() as portal:
         upstream = ("--upstream", portal.url)
         with running_server(*upstream, json_lines=False, command="proxy") as front:
-            assert front.first_lines(3).endswith(
-                f"port {front.port} (UDP)\nPress Ctrl-C to stop.\n"
+            assert front.first_lines(4).endswith(
+                f"port {front.port} (UDP)\nrelaying to {portal.url}\nPress Ctrl-C to stop.\n"
             )
             assert front.stop() == 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from esps_portal import blocking
 from esps_portal.protocol.errors import ClosedError, PeerError, ReplyError
+from tests.cli.echo_servers import echo_server
 from tests.commands import COMMAND, run, run_failing
 from tests.processes import RunningServer, running_server
 
@@ -199,3 +201,19 @@ def test_no_recording_at_all() -> None:
     status, message = run_failing("serve", "--port", "0", "--replay", "nowhere.jsonl")
     assert status == 2
     assert "nowhere.jsonl: No such file or directory" in message
+
+
+def test_a_recording_of_another_protocol_cannot_be_replayed(tmp_path: Path) -> None:
+    path = tmp_path / "units.jsonl"
+    with (
+        echo_server() as upstream,
+        running_server("--upstream", upstream, "--record", str(path), command="proxy") as front,
+    ):
+        with socket.create_connection(("127.0.0.1", front.port), 30) as peer:
+            peer.sendall(b"a CALL price\n")
+            assert peer.recv(100) == b"OK a CALL price\n"
+        assert front.stop() == 0
+    for command in (["serve", "--replay", str(path)], ["run", "--replay", str(path), "true"]):
+        status, message = run_failing(*command)
+        assert status == 2
+        assert f"'--replay': {path}: holds no call of ESPS/1 that was answered; a portal" in message

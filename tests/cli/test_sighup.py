@@ -189,9 +189,7 @@ def test_nothing_to_reload() -> None:
         with blocking.connect(running.url) as portal:
             portal.ping()
         line, _ = log_of(running)
-    assert line == (
-        "INFO esps_portal: SIGHUP: nothing to reload: no --scenario, --replay or --record was given"
-    )
+    assert line == ("INFO esps_portal: SIGHUP: nothing to reload: no file was given")
 
 
 def test_a_service_manager_is_notified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,7 +152,7 @@ def test_an_address_without_its_options_has_a_hint(command: str, args: str, hint
         ("serve -p 3000", "'--port'"),
         ("serve -p3000", "'--port'"),
         ("serve -H ::", "'--host'"),
-        ("proxy -p 3000", "'--port'"),
+        ("proxy -p 3000", "'--pcap' or '--port'"),
         ("inspect -p 3000", "'--port'"),
         ("call -t 1 echo", "'--timeout'"),
     ],

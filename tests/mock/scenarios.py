@@ -70,6 +70,28 @@ fault = "slice"
 unit = "connection"
 every = 3
 """
+PROXIES = """\
+[[proxies]]
+name = "cache-1"
+upstream = "tcp://127.0.0.1:6379"
+framing = "lines:crlf"
+reply_framing = "length-prefixed:2,order=little"
+
+[[proxies.faults]]
+fault = "reset"
+times = 1
+match = "INCR"
+offset = 2
+
+[[proxies.faults]]
+fault = "no-terminator"
+to = "server"
+optional = true
+
+[[proxies]]
+name = "dns"
+upstream = "udp://127.0.0.1:53"
+"""
 
 
 def portal(**limits: float) -> ScriptedPortal:

@@ -50,6 +50,14 @@ def test_a_call_that_ended_early_is_left_out() -> None:
     assert portal.script.stubs.names == [b"price"]
 
 
+def test_a_recording_without_a_call_is_an_error() -> None:
+    recorded = Recorded()
+    recorded.call(b"a PING", b"a OK\n")
+    recorded.call(b"b CALL price", b"b ERR cancelled\n")
+    with pytest.raises(RecordingError, match="holds no call of ESPS/1 that was answered; "):
+        replayed(recorded)
+
+
 def test_a_reply_under_a_fault_is_replayed() -> None:
     recorded = Recorded()
     recorded.call(b"a CALL price", b"a DATA x\na OK 1\n", FAULTED)

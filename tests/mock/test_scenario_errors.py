@@ -17,7 +17,7 @@ from esps_portal.mock.scenario_reading import (
 )
 
 CASES = [
-    ("stub = []", "stub: unknown key; choose from stubs, faults, limits"),
+    ("stub = []", "stub: unknown key; choose from stubs, faults, limits, proxies"),
     ("stubs = 1", "stubs: must be a list, got 1"),
     ("stubs = [1]", "stubs[0]: must be a table of keys and values, got 1"),
     ("[[stubs]]", "stubs[0].service: this key is required"),
@@ -208,6 +208,43 @@ def test_an_error_names_its_key(toml: str, says: str) -> None:
 def test_text_that_is_not_json(text: str | bytes, says: str) -> None:
     with pytest.raises(ScenarioError, match=re.escape(says)):
         read_json(text)
+
+
+PROXY = "name = 'a', upstream = 'tcp://a:1'"
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("", "proxies[0].name: this key is required"),
+        ("name = 'a'", "proxies[0].upstream: this key is required"),
+        ("name = 'a', upstream = 1", "proxies[0].upstream: must be text, got 1"),
+        ("name = '1a'", "proxies[0].name: must be a name (a letter, then up to 63 letters,"),
+        ("name = 'a b'", "proxies[0].name: must be a name"),
+        ("name = 1", "proxies[0].name: must be a name"),
+        (
+            f"{PROXY}, port = 1",
+            "proxies[0].port: unknown key; choose from name, upstream, framing,",
+        ),
+        (f"{PROXY}, framing = 'line'", "proxies[0].framing: unknown framing 'line'; did you mean"),
+        (f"{PROXY}, framing = 1", "proxies[0].framing: must be text, got 1"),
+        (f"{PROXY}, reply_framing = 'lines'", "proxies[0].reply_framing: give framing as well"),
+        (f"{PROXY}, framing = 'lines', reply_framing = 'x'", "proxies[0].reply_framing: unknown"),
+        (f"{PROXY}, faults = 1", "proxies[0].faults: must be a list, got 1"),
+        (f"{PROXY}, faults = [{{}}]", "proxies[0].faults[0].fault: this key is required"),
+        (
+            f"{PROXY}, faults = [{{fault = 'reset'}}, {{fault = 'reset', ofset = 1}}]",
+            "proxies[0].faults[1].ofset: ",
+        ),
+        (f"{PROXY}}}, {{{PROXY}", "proxies[1].name: 'a' is used before: both would be ESPS_"),
+        (
+            f"name = 'a-b', upstream = ''}}, {{{PROXY}}}, {{name = 'A_b', upstream = ''",
+            "proxies[2].name: too close to 'a-b': both would be ESPS_PORTAL_A_B_HOST",
+        ),
+    ],
+)
+def test_an_error_in_a_proxy_names_its_key(table: str, says: str) -> None:
+    test_an_error_names_its_key(f"proxies = [{{{table}}}]", says)
 
 
 def test_an_unpaired_surrogate_is_refused() -> None:

@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.matching import Matchable
+from esps_portal.framings.delimiters import lines
+from esps_portal.framings.sizes import length_prefixed
 from esps_portal.journal.values import ScenarioError, bytes_from_value, bytes_to_value
 from esps_portal.mock.matching import ANY, ANY_ARGS
+from esps_portal.mock.planned_proxy import PlannedProxy
 from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario
 from esps_portal.mock.scenario_reading import (
     read_scenario_toml,
@@ -22,13 +25,44 @@ from esps_portal.mock.scenario_reading import (
 from esps_portal.mock.scenario_writing import scenario_to_toml, scenario_to_values
 from esps_portal.mock.stubs import Stub, StubAnswer
 from esps_portal.protocol.messages import ERR, OK
-from tests.mock.scenarios import EVERY_KEY, portal
+from tests.mock.scenarios import EVERY_KEY, PROXIES, portal
 
 
 def test_a_dump_is_the_scenario_that_was_read() -> None:
     scripted = portal(max_in_flight=8, idle=30)
     read_scenario_toml(EVERY_KEY).apply(scripted)
     assert scenario_to_toml(Scenario.of(scripted)) == EVERY_KEY
+
+
+def test_proxies_are_written_as_they_were_read() -> None:
+    scenario = read_scenario_toml(PROXIES)
+    assert scenario_to_toml(scenario) == PROXIES
+    first, second = scenario.proxies
+    assert (first.name, first.upstream) == ("cache-1", "tcp://127.0.0.1:6379")
+    assert (first.framing, first.reply_framing) == (
+        lines("\r\n"),
+        length_prefixed(2, order="little"),
+    )
+    assert [fault.kind for fault in first.faults] == ["reset", "no-terminator"]
+    assert (second.framing, second.faults) == (None, ())
+    with pytest.raises(ScenarioError, match=r"^proxies: a portal starts no proxies; use the file"):
+        scenario.apply(portal())
+
+
+def test_a_framing_of_ones_own_cannot_be_written() -> None:
+    class Own:
+        def split(self, buffer: bytes) -> tuple[list[bytes], bytes]:
+            return [], buffer
+
+        def join(self, frame: bytes) -> bytes:
+            return frame
+
+        def __str__(self) -> str:
+            return "lines"
+
+    scenario = Scenario(proxies=(PlannedProxy("a", "tcp://a:1", framing=Own()),))
+    with pytest.raises(ScenarioError, match=r"^proxies\[0\]\.framing: .* is an object, which no"):
+        scenario_to_values(scenario)
 
 
 def test_an_empty_scenario_is_an_empty_file() -> None:

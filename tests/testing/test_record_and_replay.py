@@ -55,3 +55,8 @@ def test_what_cannot_be_recorded_or_replayed(tmp_path: Path) -> None:
             pytest.fail("not reached")
         with pytest.raises(RecordingError):
             portal.replay(path)
+        empty = tmp_path / "empty.jsonl"
+        with portal.record(empty):
+            pass
+        with pytest.raises(RecordingError, match="holds no call of ESPS/1"):
+            portal.replay(empty)

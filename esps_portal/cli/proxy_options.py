@@ -1,0 +1,255 @@
+"""The options of a proxy: its upstream, framings, faults, and the files that it reads and writes.
+
+The command gets them as one `ProxyOptions`, which makes the `ProxiedServer`: what is relayed, with
+what SIGHUP reloads.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from esps_portal.cli.completion import complete_fault, complete_file, complete_framing
+from esps_portal.cli.errors import exit_with_error
+from esps_portal.cli.options import Option
+from esps_portal.cli.proxied_server import ProxiedServer
+from esps_portal.cli.script_files import SCENARIO_FILE, ScriptFile
+from esps_portal.cli.script_options import FaultParameter, fault_message, open_record
+
+if TYPE_CHECKING:
+    from esps_portal.faults.fault import Fault
+    from esps_portal.framings.framing import Framing
+    from esps_portal.journal.pcap_file import CaptureFile
+    from esps_portal.journal.values import ScenarioError
+    from esps_portal.mock.planned_proxy import PlannedProxy
+    from esps_portal.mock.scenario import PlannedFault, Scenario
+    from esps_portal.proxy.state import ProxyState
+    from esps_portal.proxy.upstream import Upstream
+
+
+class UpstreamParameter(click.ParamType["Upstream"]):
+    """The server that a proxy relays to, as a URL."""
+
+    name = "upstream"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None, /
+    ) -> Upstream:
+        """Return the upstream."""
+        from esps_portal.proxy.upstream import Upstream, UpstreamError  # noqa: PLC0415 - help must not wait
+
+        try:
+            return Upstream.parse(str(value))
+        except UpstreamError as error:
+            self.fail(str(error), param, ctx)
+
+
+class FramingParameter(click.ParamType["Framing"]):
+    """A framing, as text."""
+
+    name = "framing"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None, /
+    ) -> Framing:
+        """Return the framing."""
+        from esps_portal.framings.framing import FramingError  # noqa: PLC0415 - help must not wait
+        from esps_portal.framings.parse import parse_framing  # noqa: PLC0415 - the same
+
+        try:
+            return parse_framing(str(value))
+        except FramingError as error:
+            self.fail(str(error), param, ctx)
+
+
+_OPTIONS: tuple[Option, ...] = (
+    click.option(
+        "--upstream",
+        type=UpstreamParameter(),
+        metavar="URL",
+        help="The server: tcp://HOST:PORT, udp://HOST:PORT or tcp+udp://HOST:PORT; a portal:"
+        " esps://HOST (TCP and UDP) or esps+udp://HOST, on port 2867 by default.",
+    ),
+    click.option(
+        "--fault",
+        "faults",
+        type=FaultParameter(of_proxy=True),
+        shell_complete=complete_fault,
+        multiple=True,
+        metavar="'NAME KEY=VALUE...'",
+        help="Place a fault; may be repeated.",
+    ),
+    click.option(
+        "--framing",
+        type=FramingParameter(),
+        shell_complete=complete_framing,
+        metavar="FRAMING",
+        help="How a stream is cut into units: lines:crlf, delimited:HEX, length-prefixed:2,at=4,"
+        " fixed:8, until-close or matching:REGEX.",
+    ),
+    click.option(
+        "--reply-framing",
+        type=FramingParameter(),
+        shell_complete=complete_framing,
+        metavar="FRAMING",
+        help="The framing of what the server says; by default that of --framing.",
+    ),
+    click.option(
+        "--scenario",
+        type=SCENARIO_FILE,
+        shell_complete=complete_file,
+        metavar="FILE",
+        help="Take upstream, framings and faults from the [[proxies]] of a TOML file.",
+    ),
+    click.option("--name", metavar="NAME", help="Which of the [[proxies]], if there are several."),
+    click.option(
+        "--record",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Append every connection and unit to FILE, as JSON lines.",
+    ),
+    click.option(
+        "--pcap",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Append every connection and unit to FILE, as packets for Wireshark.",
+    ),
+)
+
+
+def proxy_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of `ProxyOptions`; the command gets them as ``options``."""
+    names = [field.name for field in attrs.fields(ProxyOptions)]
+
+    @functools.wraps(command)
+    def wrapper(**given: Any) -> None:  # noqa: ANN401 - all options of the command
+        command(options=ProxyOptions(**{name: given.pop(name) for name in names}), **given)
+
+    decorated: Callable[..., None] = wrapper
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+@attrs.frozen(kw_only=True)
+class ProxyOptions:
+    """What was given of a proxy.
+
+    Attributes:
+        upstream, framing, reply_framing: they replace those of the scenario.
+        faults: those of --fault; they come after those of the scenario.
+        scenario: the file of --scenario.
+        name: which of its proxies.
+        record, pcap: the paths of the files to write.
+    """
+
+    upstream: Upstream | None
+    faults: tuple[PlannedFault, ...]
+    framing: Framing | None
+    reply_framing: Framing | None
+    scenario: ScriptFile[Scenario] | None
+    name: str | None
+    record: Path | None
+    pcap: Path | None
+
+    def make_server(self) -> ProxiedServer:
+        """Make the proxy, place its faults, and open the files to write.
+
+        Raises:
+            click.UsageError: something given makes no sense.
+            click.exceptions.Exit: a file cannot be opened, which was reported.
+        """
+        from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
+
+        scenario = None if self.scenario is None else self.scenario.content
+        try:
+            state, faults = self.make(scenario)
+        except ScenarioError as error:
+            raise self._usage_error(error) from error
+        record = None if self.record is None else open_record(self.record)
+        capture = None if self.pcap is None else _open_capture(self.pcap, state.upstream)
+        return ProxiedServer(state, faults, self, record, capture)
+
+    def make(self, scenario: Scenario | None) -> tuple[ProxyState, list[Fault]]:
+        """Return a new proxy and all its faults, which are placed.
+
+        Raises:
+            ScenarioError: something makes no sense; without a path, it is not of the scenario.
+            click.UsageError: the options do not go together.
+        """
+        from esps_portal.journal.journal import Journal  # noqa: PLC0415 - help must not wait
+        from esps_portal.proxy.planned import make_state  # noqa: PLC0415 - the same
+
+        plan, path = self._plan(scenario)
+        # Nobody queries the journal: only its sinks need the entries.
+        state, placed = make_state(plan, path, Journal(max_calls=1))
+        if state.exchanges is not state.journal:
+            state.exchanges = Journal(max_calls=1)
+        made = [_make_fault(fault, state) for fault in self.faults]
+        return state, placed + [state.faults.place(fault) for fault in made]
+
+    def _plan(self, scenario: Scenario | None) -> tuple[PlannedProxy, str]:
+        """Return what to start, and its path in the scenario."""
+        given: dict[str, Any] = {
+            "upstream": None if self.upstream is None else str(self.upstream),
+            "framing": self.framing,
+            "reply_framing": self.reply_framing,
+        }
+        plan, path = self._planned_by(scenario)
+        plan = attrs.evolve(plan, **{key: value for key, value in given.items() if value})
+        if plan.framing is None and plan.reply_framing is not None:
+            raise click.UsageError("--reply-framing needs --framing: what the client says")
+        return plan, path
+
+    def _planned_by(self, scenario: Scenario | None) -> tuple[PlannedProxy, str]:
+        from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
+        from esps_portal.mock.planned_proxy import PlannedProxy  # noqa: PLC0415 - the same
+
+        if scenario is None:
+            if self.name is not None:
+                raise click.UsageError("--name chooses one of the proxies of --scenario")
+            if self.upstream is None:
+                raise click.MissingParameter(param_type="option", param_hint="'--upstream'")
+            return PlannedProxy("proxy", ""), ""
+        names = [plan.name for plan in scenario.proxies]
+        if not names:
+            raise ScenarioError("proxies", "there are none in the file")
+        if self.name is None and len(names) > 1:
+            raise ScenarioError("proxies", f"there are several: give --name {' or '.join(names)}")
+        if self.name not in (None, *names):
+            raise ScenarioError("proxies", f"there is no {self.name!r}, but {', '.join(names)}")
+        number = 0 if self.name is None else names.index(self.name)
+        return scenario.proxies[number], f"proxies[{number}]"
+
+    def _usage_error(self, error: ScenarioError) -> click.UsageError:
+        """Return an error that names the option, or the file and the key in it."""
+        key = error.path
+        if self.scenario is not None and key.startswith("proxies"):
+            return click.BadParameter(f"{self.scenario.path}: {error}", param_hint="'--scenario'")
+        return click.BadParameter(error.message, param_hint=f"'--{key.replace('_', '-')}'")
+
+
+def _make_fault(plan: PlannedFault, state: ProxyState) -> Fault:
+    """Return a fault of --fault, which makes sense at this proxy."""
+    from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
+
+    try:
+        return plan.make("", state.faults.where)
+    except ScenarioError as error:
+        raise click.BadParameter(fault_message(error), param_hint="'--fault'") from error
+
+
+def _open_capture(path: Path, upstream: Upstream) -> CaptureFile:
+    """Open the file of a capture; if that fails, print an error and exit 1."""
+    from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415
+    from esps_portal.journal.pcap_file import CaptureFile  # noqa: PLC0415 - help must not wait
+
+    try:
+        return CaptureFile(path, (upstream.host, upstream.port))
+    except CannotRecordError as error:
+        exit_with_error(str(error))

@@ -1,0 +1,85 @@
+"""What a server prints once it listens: for a person, or as an event."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from esps_portal.cli.output import print_json
+
+if TYPE_CHECKING:
+    from esps_portal.cli.reports import Reports
+
+Addresses = tuple[tuple[str, int], ...]
+
+
+class Listeners(Protocol):
+    """What a server reports once it listens."""
+
+    @property
+    def tcp(self) -> Addresses:
+        """The TCP addresses."""
+
+    @property
+    def udp(self) -> Addresses:
+        """The UDP addresses."""
+
+    def shut_down(self) -> None:
+        """Shut down gracefully: let running calls end."""
+
+
+def print_ready(
+    reports: Reports,
+    listeners: Listeners,
+    control: tuple[str, int] | None,
+    upstream: str,
+    *,
+    dual_stack: bool,
+) -> None:
+    """Print where a server listens.
+
+    Args:
+        reports: says for whom.
+        control: the address of the control port; ``None``: there is none.
+        upstream: what a proxy relays to; empty for a portal.
+        dual_stack: whether the sockets on :: also accept IPv4.
+    """
+    if reports.events is None:
+        click.echo("\n".join(_ready_lines(listeners, control, upstream, dual_stack=dual_stack)))
+    else:
+        print_json(_ready_event(listeners, control, upstream))
+
+
+def _ready_event(
+    listeners: Listeners, control: tuple[str, int] | None, upstream: str
+) -> dict[str, object]:
+    event: dict[str, object] = {
+        "event": "ready",
+        "tcp": [list(address) for address in listeners.tcp],
+        "udp": [list(address) for address in listeners.udp],
+        "control": control and list(control),
+        "pid": os.getpid(),
+    }
+    return event | {"upstream": upstream} if upstream else event
+
+
+def _ready_lines(
+    listeners: Listeners, control: tuple[str, int] | None, upstream: str, *, dual_stack: bool
+) -> list[str]:
+    lines = [
+        f"listening on {host} port {port} ({transport})"
+        for transport, addresses in (("TCP", listeners.tcp), ("UDP", listeners.udp))
+        for host, port in addresses
+    ]
+    hosts = {host for host, _ in (*listeners.tcp, *listeners.udp)}
+    if "::" in hosts and dual_stack:
+        lines.append(":: accepts IPv4 as well.")
+    elif "::" in hosts and "0.0.0.0" not in hosts:  # noqa: S104 - compared, not bound
+        lines.append(":: accepts IPv6 only; for IPv4 add --host 0.0.0.0.")
+    if upstream:
+        lines.append(f"relaying to {upstream}")
+    if control is not None:
+        lines.append("control on {} port {}".format(*control))
+    return [*lines, "Press Ctrl-C to stop."]

@@ -1,0 +1,158 @@
+"""A proxy as a scenario has it: ``[[proxies]]`` of a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from esps_portal.framings.framing import Framing, FramingError
+from esps_portal.framings.parse import parse_framing
+from esps_portal.journal.values import (
+    ScenarioError,
+    ValueTable,
+    read_list,
+    read_text,
+    wrong_value,
+)
+from esps_portal.tracebacks import hides_frame
+
+if TYPE_CHECKING:
+    from esps_portal.mock.scenario import PlannedFault
+
+__tracebackhide__ = hides_frame
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
+NAME_FORM = "a name (a letter, then up to 63 letters, digits, - . _)"
+_KEYS = ("name", "upstream", "framing", "reply_framing", "faults")
+
+
+@attrs.frozen
+class PlannedProxy:
+    """The plan of a proxy.
+
+    Attributes:
+        name: a letter, then letters, digits, ``-``, ``.``, ``_``.
+        upstream: where it relays to, as text: ``tcp://127.0.0.1:6379``. Whoever starts the proxy
+            checks it.
+        framing, reply_framing: of what the client and the server say; ``None``: not given.
+        faults: those that are in force from the start.
+    """
+
+    name: str
+    upstream: str
+    framing: Framing | None = None
+    reply_framing: Framing | None = None
+    faults: tuple[PlannedFault, ...] = ()
+
+
+def is_proxy_name(text: str) -> bool:
+    """Whether a proxy may have this name."""
+    return _NAME.fullmatch(text) is not None
+
+
+def variable_part(name: str) -> str:
+    """Return what the names of a proxy's variables have in their middle: ``CACHE_1``."""
+    return re.sub(r"[-.]", "_", name).upper()
+
+
+def same_variables(names: Iterable[str]) -> tuple[str, str] | None:
+    """Return the first two names whose variables are the same; ``None``: there are none."""
+    seen: dict[str, str] = {}
+    for name in names:
+        part = variable_part(name)
+        if part in seen:
+            return seen[part], name
+        seen[part] = name
+    return None
+
+
+# ---- values ------------------------------------------------------------------------------------
+
+
+def read_proxies(
+    read_fault: Callable[[object, str], PlannedFault], value: object, path: str
+) -> tuple[PlannedProxy, ...]:
+    """Return the proxies of a scenario.
+
+    Args:
+        read_fault: reads one of their faults.
+
+    Raises:
+        ScenarioError: a key is wrong, or two names would have the same variables.
+    """
+    proxies = read_list(partial(_read_proxy, read_fault), value, path)
+    names: list[str] = []
+    for number, proxy in enumerate(proxies):
+        names.append(proxy.name)
+        same = same_variables(names)
+        if same is not None:
+            first, second = same
+            text = f"{second!r} is used before" if first == second else f"too close to {first!r}"
+            raise ScenarioError(
+                f"{path}[{number}].name",
+                f"{text}: both would be ESPS_PORTAL_{variable_part(second)}_HOST for a command",
+            )
+    return proxies
+
+
+def _read_proxy(
+    read_fault: Callable[[object, str], PlannedFault], value: object, path: str
+) -> PlannedProxy:
+    table = ValueTable.of(value, path, _KEYS)
+    framing = table.get("framing", _read_framing, None)
+    if framing is None and "reply_framing" in table.values:
+        raise table.error("reply_framing", "give framing as well: it is what the client says")
+    return PlannedProxy(
+        name=table.required("name", _read_name),
+        upstream=table.required("upstream", read_text),
+        framing=framing,
+        reply_framing=table.get("reply_framing", _read_framing, None),
+        faults=table.get("faults", partial(read_list, read_fault), ()),
+    )
+
+
+def proxy_to_values(
+    proxy: PlannedProxy, fault_to_values: Callable[[PlannedFault, str], dict[str, Any]], path: str
+) -> dict[str, Any]:
+    """Return a proxy as values for TOML or JSON.
+
+    Args:
+        fault_to_values: writes one of its faults.
+        path: of the proxy, for an error.
+
+    Raises:
+        ScenarioError: a framing or a fault has code in it, which cannot be written.
+    """
+    values: dict[str, Any] = {"name": proxy.name, "upstream": proxy.upstream}
+    for key, framing in (("framing", proxy.framing), ("reply_framing", proxy.reply_framing)):
+        if framing is not None:
+            values[key] = _framing_text(framing, f"{path}.{key}")
+    faults = [fault_to_values(f, f"{path}.faults[{n}]") for n, f in enumerate(proxy.faults)]
+    return values | {"faults": faults} if faults else values
+
+
+def _framing_text(framing: Framing, path: str) -> str:
+    text = str(framing)
+    try:
+        if parse_framing(text) == framing:
+            return text
+    except FramingError:
+        pass  # a framing of the user's own
+    raise ScenarioError(path, f"{framing!r} is an object, which no scenario can hold")
+
+
+def _read_name(value: object, path: str) -> str:
+    if not isinstance(value, str) or not is_proxy_name(value):
+        raise wrong_value(path, NAME_FORM, value)
+    return value
+
+
+def _read_framing(value: object, path: str) -> Framing:
+    try:
+        return parse_framing(read_text(value, path))
+    except FramingError as error:
+        raise ScenarioError(path, str(error)) from error

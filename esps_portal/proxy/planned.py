@@ -1,0 +1,71 @@
+"""Makes a proxy of what a scenario or the command line says, after checking all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from esps_portal.faults.fault import Fault
+from esps_portal.framings.framing import Framing
+from esps_portal.framings.transport_ends import Datagrams
+from esps_portal.journal.journal import Journal
+from esps_portal.journal.values import ScenarioError
+from esps_portal.mock.planned_proxy import PlannedProxy
+from esps_portal.mock.scenario import PlannedFault
+from esps_portal.proxy.state import ProxyState
+from esps_portal.proxy.upstream import Upstream, UpstreamError
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+
+def make_state(
+    plan: PlannedProxy, path: str = "", journal: Journal | None = None
+) -> tuple[ProxyState, list[Fault]]:
+    """Return the state of a new proxy, and its faults, which are placed.
+
+    Args:
+        path: of the proxy in the scenario, for an error.
+        journal: for what happens; by default a new one.
+
+    Raises:
+        ScenarioError: the upstream is none, or a framing or a fault makes no sense there.
+    """
+    try:
+        upstream = Upstream.parse(plan.upstream)
+    except UpstreamError as error:
+        raise ScenarioError(_join(path, "upstream"), str(error)) from error
+    for key, framing in (("framing", plan.framing), ("reply_framing", plan.reply_framing)):
+        _check_framing(upstream, framing, _join(path, key))
+    state = ProxyState(upstream, plan.framing, plan.reply_framing, journal=journal or Journal())
+    return state, place_faults(state, plan.faults, _join(path, "faults"))
+
+
+def place_faults(state: ProxyState, plans: Iterable[PlannedFault], path: str) -> list[Fault]:
+    """Place faults on a proxy: all of them, or none.
+
+    Args:
+        path: of the list in the scenario, for an error.
+
+    Raises:
+        ScenarioError: one is wrong, or makes no sense there.
+    """
+    place = state.faults.where
+    made = [plan.make(f"{path}[{number}]", place) for number, plan in enumerate(plans)]
+    for fault in made:
+        state.faults.place(fault)
+    return made
+
+
+def _check_framing(upstream: Upstream, framing: Framing | None, path: str) -> None:
+    if framing is None:
+        return
+    if upstream.is_esps:
+        raise ScenarioError(path, f"{upstream} has its own framing: leave it out")
+    if "tcp" not in upstream.transports:
+        raise ScenarioError(path, f"a framing is for TCP; for {upstream} a datagram is a unit")
+    if isinstance(framing, Datagrams):
+        raise ScenarioError(path, "'datagrams' is no framing of a stream: over UDP it needs none")
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path and key else path or key

@@ -1,0 +1,106 @@
+"""What a journal notes, as packets of a capture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from esps_portal.journal.append_file import CannotRecordError
+from esps_portal.journal.capture_sink import CaptureSink
+from esps_portal.journal.journal import Journal
+from esps_portal.journal.pcap_file import CaptureFile
+from esps_portal.journal.records import MAX_SIDE, REPLIED
+from tests.journal.packets import read_capture, read_streams
+
+UPSTREAM = ("192.0.2.1", 6379)
+REMOTE = ("192.0.2.7", 50_001)
+# Seconds since the epoch when the journal starts, and on its own clock.
+STARTED, CLOCK = 1_700_000_000.0, 77.0
+
+
+def note(journal: Journal, transport: str, *said: tuple[str, bytes], ends: tuple[str, str]) -> None:
+    """Have a connection with one exchange in the journal; each thing is said a second later."""
+    connection = journal.opened(REMOTE, CLOCK)
+    exchange = journal.began(transport, REMOTE, connection, 1, CLOCK + 1)
+    for number, (sender, data) in enumerate(said, 1):
+        journal.said(exchange, sender, data, CLOCK + number, is_whole=transport == "udp")
+    journal.exchange_ended(exchange, REPLIED, CLOCK + 8, complete=True)
+    if transport == "tcp":
+        journal.closed(connection, *ends, CLOCK + 9)
+
+
+@pytest.mark.parametrize(
+    ("ends", "seen"),
+    [
+        (("client", "fin"), [("client", "fin"), ("server", "fin")]),
+        (("server", "fin"), [("server", "fin"), ("client", "fin")]),
+        (("proxy", "rst"), [("server", "rst")]),
+        (("client", "rst"), [("client", "rst")]),
+    ],
+)
+def test_a_connection(tmp_path: Path, ends: tuple[str, str], seen: list[tuple[str, str]]) -> None:
+    path = tmp_path / "redis.pcap"
+    journal = Journal()
+    journal.start = CLOCK
+    reply = bytes(2 * MAX_SIDE + 1)
+    with CaptureFile(path, UPSTREAM) as file:
+        journal.sinks.append(CaptureSink(file, journal, STARTED - CLOCK).write)
+        note(journal, "tcp", ("client", b"PING\r\n"), ("server", reply), ends=ends)
+    packets = read_capture(path.read_bytes())
+    (stream,) = read_streams(packets)
+    assert (stream.client, stream.server) == (REMOTE, UPSTREAM)
+    assert stream.said() == (b"PING\r\n", reply)
+    assert stream.ended == seen
+    seconds = [packet.seconds - STARTED for packet in packets if packet.data]
+    assert (seconds[0], seconds[-1]) == (1, 2)
+
+
+def test_each_datagram_is_one(tmp_path: Path) -> None:
+    """Also those that answer the same request."""
+    path = tmp_path / "dns.pcap"
+    journal = Journal()
+    with CaptureFile(path, UPSTREAM) as file:
+        journal.sinks.append(CaptureSink(file, journal, STARTED).write)
+        note(journal, "udp", ("client", b"q"), ("server", b"a"), ("server", b""), ends=("", ""))
+    datagrams = [packet for packet in read_capture(path.read_bytes()) if packet.protocol == "udp"]
+    assert [(packet.source, packet.data) for packet in datagrams] == [
+        (REMOTE, b"q"),
+        (UPSTREAM, b"a"),
+        (UPSTREAM, b""),
+    ]
+
+
+def test_calls_of_a_portal_are_not_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "calls.pcap"
+    journal = Journal()
+    with CaptureFile(path, UPSTREAM) as file:
+        journal.sinks.append(CaptureSink(file, journal, STARTED).write)
+        journal.ended(journal.received("tcp", REMOTE, None, b"a", None, 1), REPLIED, b"b", 2)
+    assert read_capture(path.read_bytes()) == []
+
+
+def test_a_renamed_file_is_continued_in_a_new_one(tmp_path: Path) -> None:
+    path, old = tmp_path / "redis.pcap", tmp_path / "redis.pcap.1"
+    journal = Journal()
+    with CaptureFile(path, UPSTREAM) as file:
+        journal.sinks.append(CaptureSink(file, journal, STARTED).write)
+        note(journal, "tcp", ("client", b"1"), ends=("client", "fin"))
+        path.rename(old)
+        file.reopen()
+        note(journal, "tcp", ("client", b"2"), ends=("client", "fin"))
+        file.reopen()  # nothing was renamed
+        note(journal, "tcp", ("client", b"3"), ends=("client", "fin"))
+        path.write_bytes(b"")
+        file.reopen()
+        note(journal, "tcp", ("client", b"4"), ends=("client", "fin"))
+        found = [
+            [stream.said()[0] for stream in read_streams(read_capture(capture.read_bytes()))]
+            for capture in (old, path)
+        ]
+        assert found == [[b"1"], [b"4"]]
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(CannotRecordError):
+            file.reopen()
+        assert file.is_capturing
