@@ -10,7 +10,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -124,8 +123,7 @@ def test_price(esps_portal: PortalController) -> None:
 
 def test_lost_reply(esps_proxy: ProxyFactory, redis_port: int) -> None:
     proxy = esps_proxy(f"tcp://127.0.0.1:{redis_port}")
-    within_the_reply: Any = {"match": b"INCR", "offset": 2}
-    fault = proxy.fault("reset", times=1, **within_the_reply)
+    fault = proxy.fault("reset", match=b"INCR", offset=2, times=1)
     assert RedisClient(proxy.host, proxy.port).incr("n") == b":2\r\n"
     assert fault.happened == 1
     assert [found.reply for found in proxy.exchanges(b"INCR")] == [b":1\r\n", b":2\r\n"]

@@ -84,7 +84,7 @@ def test_portals_of_its_own(esps_portal_factory: PortalFactory) -> None:
 def test_a_proxy(esps_portal: PortalController, esps_proxy: ProxyFactory) -> None:
     proxy = esps_proxy(f"tcp://127.0.0.1:{esps_portal.port}", framing=lines(), strict=False)
     assert_type(proxy, ProxyController)
-    with proxy.fault("reset", times=1) as fault:
+    with proxy.fault("reset", match=b"INCR", offset=2, to="server", times=1) as fault:
         assert_type(fault, PlacedFault)
     for match in ("price", b"price", re.compile(rb"price"), bytes.isascii):
         assert_type(proxy.exchanges(match), list[RecordedExchange])
