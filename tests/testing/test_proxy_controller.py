@@ -7,11 +7,13 @@ import contextlib
 import json
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import trio
 
@@ -518,3 +520,28 @@ async def test_a_proxy_inside_trio(upstream: str) -> None:
             proxy.reset()
     with pytest.raises(PortalEndedError, match="the proxy has ended: its `async with` block is"):
         proxy.exchanges()
+
+
+# -- ending
+
+
+def test_many_rounds_leave_nothing() -> None:
+    """The proxy ends with an open connection, a fault that waits, and a client over UDP."""
+    process = psutil.Process()
+    with line_server(counter()) as upstream, datagram_server() as other:
+        counts = []
+        for _ in range(50):
+            with contextlib.ExitStack() as clients:
+                with proxy_in_thread(upstream) as proxy, proxy_in_thread(other) as datagrams:
+                    client = clients.enter_context(client_of(proxy))
+                    client.call(b"GET n")
+                    proxy.fault("latency", seconds=60)
+                    client.send(b"GET n\n")
+                    proxy.wait_for(count=2, timeout=PATIENCE)
+                    assert ask(clients.enter_context(udp(datagrams)), b"one") == b"one"
+                with pytest.raises(ConnectionResetError):
+                    client.receive()
+            names = [thread.name for thread in threading.enumerate()]
+            counts.append((process.num_fds(), names.count("esps-portal")))
+    # The server's own threads may hold a connection a moment longer.
+    assert min(counts[-5:]) <= min(counts[:5])
