@@ -247,6 +247,12 @@ def test_its_own_address_is_no_upstream() -> None:
         ("--upstream http://x:1", "'--upstream': unknown scheme in 'http://x:1': write tcp://HOST"),
         ("--upstream tcp://x", "the port is missing in 'tcp://x': write tcp://x:PORT"),
         ("--upstream tcp://x:99999", "'tcp://x:99999' is not an upstream: "),
+        ("--upstream esps+tls://x", "esps+tls:// is not available in this release: use esps://"),
+        ("--upstream localhost:", "'localhost:' is not an upstream: the port after the colon is"),
+        (
+            "--upstream tcp://[::1",
+            "is not an upstream: the closing bracket is missing",
+        ),
         ("--upstream udp://x:1 --no-udp", "neither TCP nor UDP is left to relay"),
         ("--framing line", "'--framing': unknown framing 'line'; did you mean 'lines'?"),
         ("--framing fixed:0", "'--framing': "),

@@ -70,7 +70,7 @@ def test_the_argument_comes_before_the_environment(portal: ThreadedPortal) -> No
     ],
 )
 def test_a_near_miss_is_one_line(target: str, instead: str) -> None:
-    for args in (["ping", target], ["list", "--url", target], ["proxy", "--upstream", target]):
+    for args in (["ping", target], ["list", "--url", target]):
         code, out, err = run(*args)
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert f"; write {instead}; see esps-portal {args[0]} --help\n" in err
