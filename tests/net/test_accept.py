@@ -91,7 +91,7 @@ async def test_one_that_broke_at_once_is_closed_and_the_next_is_served() -> None
 
 
 async def test_a_refused_one_that_broke_at_once_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stream(_: socket.socket) -> Stream:
+    def stream(*_: object) -> Stream:
         raise OSError
 
     async with accepting(1) as (server, connect):
