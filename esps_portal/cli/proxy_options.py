@@ -16,10 +16,11 @@ import click
 
 from esps_portal.cli.completion import complete_fault, complete_file, complete_framing
 from esps_portal.cli.errors import exit_with_error
+from esps_portal.cli.fault_parameter import FaultParameter, fault_message
 from esps_portal.cli.options import Option
 from esps_portal.cli.proxied_server import ProxiedServer
 from esps_portal.cli.script_files import SCENARIO_FILE, ScriptFile
-from esps_portal.cli.script_options import FaultParameter, fault_message, open_record
+from esps_portal.cli.script_options import open_record
 
 if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
