@@ -90,20 +90,28 @@ class PlanPart:
     _offset_left: int = 0
     claims: bool = False
     has_struck: bool = False
+    _has_begun: bool = False
+    _is_open: bool = False
     _is_out: bool = False
     _size: int = 0
 
     @property
+    def ends(self) -> bool:
+        """Whether nothing of the unit passes after it has acted."""
+        return self.fault.type.ends or isinstance(self._effect, _InPlaceOfRequest)
+
+    @property
     def ends_at_once(self) -> bool:
         """Whether it ends the connection at the unit's first byte."""
-        return self.fault.type.ends and self.claims and not bytes_before_end(self._effect)
+        return self.ends and self.claims and not bytes_before_end(self._effect)
 
     def feed(self, piece: Piece, on_strike: Callable[[PlanPart], None]) -> list[Action]:
         """Return the actions in place of sending a piece."""
         self._size += len(piece.data)
-        start = 0 if self.claims else self._start(piece)
+        start = 0 if self._has_begun else self._start(piece)
         if start is None:
             return [Send(piece.data)]
+        self._has_begun = True
         head, piece = piece.data[:start], attrs.evolve(piece, data=piece.data[start:])
         actions = merge_sends(self._effect.feed(piece))
         if actions != merge_sends([Send(piece.data)]) and not self.has_struck:
@@ -116,7 +124,7 @@ class PlanPart:
 
     def end_in(self, piece: Piece) -> EndPlace | None:
         """Return where in the piece it ends the connection; ``None``: not there."""
-        if self._is_out or self.has_struck or not self.fault.type.ends:
+        if self._is_out or self.has_struck or not self.ends:
             return None
         start: int | None = 0
         if self._gate is not None:
@@ -130,34 +138,41 @@ class PlanPart:
 
     def _start(self, piece: Piece) -> int | None:
         """Return from which byte of the piece on it acts; ``None``: from none."""
-        start: int | None = 0
-        if self._gate is not None and not self._is_out:
-            start = self._gate.find(piece)
-            if start is not None:
-                self._open(self._gate)
-        if start is None or self._is_out:
+        if self._is_out:
             return None
+        start = 0
+        if self._gate is not None:
+            found = self._gate.find(piece)
+            if found is None or not self._open(self._gate):
+                return None
+            start, self._gate = found, None
         passing = min(self._offset_left, len(piece.data) - start)
         self._offset_left -= passing
         # It begins at once, though no byte may follow: a RST after the last byte is one too.
         return start + passing if not self._offset_left and self._claim() else None
 
-    def _open(self, gate: Gate) -> None:
-        self._gate = None
-        self._is_out = not gate.opens()
+    def confirm(self) -> bool:
+        """Whether it will act where `end_in` says; from now on it has claimed the unit."""
+        return (self._gate is None or self._open(self._gate)) and self._claim()
+
+    def _open(self, gate: Gate) -> bool:
+        if not self._is_open:
+            self._is_open = gate.opens()
+            self._is_out = not self._is_open
+        return self._is_open
 
     def _claim(self) -> bool:
-        self.claims = self.fault.claim()
-        self._is_out = not self.claims
+        if not self.claims:
+            self.claims = self.fault.claim()
+            self._is_out = not self.claims
         return self.claims
 
     def opens_for(self, datagram: bytes) -> bool:
         """Whether it acts on a whole datagram."""
         self._size = len(datagram)
-        if self._gate is not None and self._gate.match.matches(datagram):
-            self._open(self._gate)
-            if not self._is_out:
-                self._claim()
+        if self._gate is not None and self._gate.match.matches(datagram) and self._open(self._gate):
+            self._gate = None
+            self._claim()
         return self.claims
 
     def finish(self, *, is_whole: bool) -> None:
@@ -288,8 +303,7 @@ class FaultPlan:
         self.has_begun = True
         if self.has_ended:
             return []
-        ends = [end for part in self._parts if (end := part.end_in(piece)) is not None]
-        first = min(ends, key=lambda end: end.passing) if ends else None
+        first = self._first_end(piece)
         if first is None or piece.is_frame or first.seen == len(piece.data):
             return self._feed(piece, first)
         # No fault acts on what comes after the end, however much of it was read together.
@@ -298,11 +312,19 @@ class FaultPlan:
             actions += self.feed(attrs.evolve(piece, data=piece.data[first.seen :]))
         return merge_sends(actions)
 
+    def _first_end(self, piece: Piece) -> EndPlace | None:
+        """Return which part ends the connection within a piece, if any does."""
+        while ends := [end for part in self._parts if (end := part.end_in(piece)) is not None]:
+            first = min(ends, key=lambda end: end.passing)
+            if first.part.confirm():
+                return first
+        return None
+
     def _feed(self, piece: Piece, end: EndPlace | None) -> list[Action]:
         """Let all parts act on a piece; of those that end the connection one, if any."""
         actions: list[Action] = [Send(piece.data)]
         for part in self._parts:
-            if end is None or end.part is part or not part.fault.type.ends:
+            if end is None or end.part is part or not part.ends:
                 actions = self._through(part, actions, piece)
         for position, action in enumerate(actions):
             if _ends(action):
@@ -355,8 +377,9 @@ class FaultPlan:
         self.has_struck = part.has_struck = True
         part.fault.record_strike()
         if self._record is not None:
-            names = filter(None, (self._record.fault, str(part.fault)))
-            self._record.fault = "; ".join(dict.fromkeys(names))
+            noted, name = self._record.fault, str(part.fault)
+            if f"; {name}; " not in f"; {noted}; ":
+                self._record.fault = f"{noted}; {name}" if noted else name
 
 
 def _held_as(hold: Hold, actions: Iterable[Action]) -> Iterator[Action]:

@@ -367,6 +367,8 @@ class Relay:
         if how in ("close", "reset"):
             self._note_fault("fin" if how == "close" else "rst")
             self._fault_end = self._fault_end or _FaultEnd(how, side)
+            for each in (CLIENT, SERVER):
+                self._lane(each).discard()
             self._both.cancel()
         elif how == "half-close":
             self._note_fault("fin")

@@ -112,16 +112,42 @@ def test_a_fault_strikes_at_the_same_byte_however_reads_fall(
         assert again_placed.happened == placed.happened
 
 
+@pytest.mark.parametrize("framing", [None, lines("\r\n")])
+@settings(max_examples=100, deadline=None)
+@given(
+    faults=st.lists(st.sampled_from(UNFRAMED), min_size=2, max_size=4),
+    times=st.sampled_from([None, 1, 2]),
+    sizes=sizes,
+)
+def test_several_faults_strike_at_the_same_bytes_however_reads_fall(
+    framing: Any,  # noqa: ANN401 - a framing or none
+    faults: list[dict[str, Any]],
+    times: int | None,
+    sizes: list[int],
+) -> None:
+    seen = []
+    for steps in (WHOLE, BYTES, sizes):
+        state = proxy_state(framing)
+        placed = [place(state, **{"times": times, **fault}) for fault in faults]
+        spoken = hold(state, TURNS, steps)
+        strikes = [fault.happened for fault in placed]
+        # A fault that has not struck has given its turn back.
+        can_strike = [fault.claim() for fault in placed]
+        assert can_strike == [f.times is None or f.happened < f.times for f in placed]
+        seen.append((spoken.came, spoken.happened, spoken.said(), strikes))
+    assert seen[0] == seen[1] == seen[2]
+
+
 # ---- the rules, one by one ---------------------------------------------------------------------
 
 
 def test_an_exchange_begins_with_the_first_byte_of_the_client_after_one_of_the_server() -> None:
     assert hold(proxy_state(), TURNS, WHOLE).said() == [
-        (0, b"", b"220 ready\r\n", True, ""),
-        (1, b"INCR n\r\n", b":1\r\n", True, ""),
-        (2, b"GET some key\r\n", b"$5\r\nvalue\r\n", True, ""),
-        (3, b"INCR n\r\n", b":2\r\n", True, ""),
-        (4, b"QUIT\r\n", b"", False, ""),
+        (0, b"", b"220 ready\r\n", True, []),
+        (1, b"INCR n\r\n", b":1\r\n", True, []),
+        (2, b"GET some key\r\n", b"$5\r\nvalue\r\n", True, []),
+        (3, b"INCR n\r\n", b":2\r\n", True, []),
+        (4, b"QUIT\r\n", b"", False, []),
     ]
 
 

@@ -7,7 +7,6 @@ import random
 import resource
 import socket
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -18,7 +17,7 @@ _MIB = 1 << 20
 
 
 @pytest.fixture(params=[False, True], ids=["no fault", "a fault that matches nothing"])
-def relay(request: pytest.FixtureRequest, proxy: ThreadedProxy) -> Iterator[ThreadedProxy]:
+def relay(request: pytest.FixtureRequest, proxy: ThreadedProxy) -> ThreadedProxy:
     """Return a proxy; a fault in force that matches nothing makes no difference."""
     if request.param:
         proxy.fault("reset", match=b"nobody says this")

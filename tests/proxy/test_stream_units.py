@@ -251,3 +251,15 @@ def test_only_replies_that_match_are_struck() -> None:
         assert server.read(4) == b"a\nb\n"
         server.send(b"ok\n-error\nok\n")
         assert client.read(13) == b"ok\n!error\nok\n"
+
+
+@pytest.mark.parametrize(("kind", "end"), [("close", FIN), ("reset", RST), ("half-close", FIN)])
+def test_frames_that_are_read_with_a_struck_one_do_not_pass(kind: str, end: str) -> None:
+    with threaded_proxy(lines()) as proxy:
+        fault = proxy.fault(kind, reply=1, offset=2)
+        client, server = proxy.connect()
+        client.send(b"a\nb\n")
+        assert server.read(4) == b"a\nb\n"
+        server.send(b"one\ntwo\n")
+        assert client.rest() == (b"on", end)
+        assert fault.happened == 1
