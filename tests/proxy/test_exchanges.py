@@ -410,3 +410,59 @@ def test_a_short_request_frame_gives_back_its_turn_at_once() -> None:
     spoken.say(CLIENT, b"a\nlonger\n")
     assert spoken.happened == [(SERVER, "reset", 6)]
     assert fault.happened == 1
+
+
+def test_a_frame_that_has_passed_in_part_passes_to_its_end() -> None:
+    state = proxy_state(lines())
+    spoken = open_connection(state)
+    spoken.say(CLIENT, b"a\n")
+    spoken.say(SERVER, b"fir")
+    fault = place(state, "patch", at=0, hex="00")
+    spoken.say(SERVER, b"st\nsec")
+    assert spoken.came[CLIENT] == b"first\n"  # the next one waits until it is whole
+    spoken.say(SERVER, b"ond\n")
+    assert spoken.came[CLIENT] == b"first\n\x00econd\n"
+    assert fault.happened == 1
+
+
+def test_a_frame_that_waits_passes_once_its_fault_is_removed() -> None:
+    state = proxy_state(lines())
+    spoken = open_connection(state)
+    fault = place(state, "patch", at=0, hex="00")
+    spoken.say(CLIENT, b"a\n")
+    spoken.say(SERVER, b"fir")
+    assert spoken.came[CLIENT] == b""
+    state.faults.remove(fault)
+    spoken.say(SERVER, b"s")
+    assert spoken.came[CLIENT] == b"firs"
+    spoken.say(SERVER, b"t\n")
+    assert spoken.came[CLIENT] == b"first\n"
+
+
+def test_what_is_no_frame_passes_as_it_is_and_is_noted() -> None:
+    state = proxy_state(lines())
+    place(state, "patch", at=0, hex="00")
+    spoken = open_connection(state)
+    spoken.say(CLIENT, b"a\nunfinished")
+    spoken.end()
+    assert spoken.came[SERVER] == b"a\nunfinished"
+    assert "unfinished" in state.leftovers[0]
+
+
+@pytest.mark.parametrize("framing", [None, lines("\n")])
+def test_a_removed_fault_strikes_nothing_more(framing: Any) -> None:  # noqa: ANN401 - a framing or none
+    state = proxy_state(framing)
+    spoken = open_connection(state)
+    faults = [
+        place(state, "reset", offset=4),
+        place(state, "reset", unit="connection", offset=5),
+        place(state, "reset", when="before", match=b"z"),
+    ]
+    spoken.say(CLIENT, b"a\n")
+    spoken.say(SERVER, b"1\n")
+    for fault in faults:
+        state.faults.remove(fault)
+    spoken.say(CLIENT, b"z\n")
+    spoken.say(SERVER, b"123456789\n")
+    assert spoken.came == {CLIENT: b"1\n123456789\n", SERVER: b"a\nz\n"}
+    assert not spoken.happened
