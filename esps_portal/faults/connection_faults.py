@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
-from esps_portal.faults.plan import PlanPart
+from esps_portal.faults.plan_part import PlanPart
 from esps_portal.faults.target import FaultTarget
 
 

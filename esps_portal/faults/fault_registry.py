@@ -6,7 +6,8 @@ from collections.abc import Callable, Hashable
 
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.place import PORTAL, Place
-from esps_portal.faults.plan import FaultPlan, PlanPart, part_of
+from esps_portal.faults.plan import FaultPlan
+from esps_portal.faults.plan_part import PlanPart, part_of
 from esps_portal.faults.target import FaultTarget, MissReason, Stage
 from esps_portal.journal.waiters import Waiters
 

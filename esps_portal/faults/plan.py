@@ -8,7 +8,6 @@ one does: the one whose place comes first, and of several at one place the one p
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
@@ -16,160 +15,12 @@ import attrs
 
 from esps_portal.faults.actions import Action, End, Hold, OtherWay, Pause, Send, merge_sends
 from esps_portal.faults.datagram_plan import DatagramPlan, apply_fault
-from esps_portal.faults.effects import Effect, Piece, bytes_before_end, effect_of
+from esps_portal.faults.effects import Piece, effect_of
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.matching import LiteralScanner, Match
-from esps_portal.faults.target import MissReason
+from esps_portal.faults.plan_part import EndPlace, PlanPart, part_of
 from esps_portal.journal.records import RecordedCall, RecordedConnection, RecordedExchange
 
 Record = RecordedCall | RecordedConnection | RecordedExchange
-
-
-@attrs.define(eq=False)
-class Gate:
-    """Holds a part back until the unit's bytes match.
-
-    Attributes:
-        match: what to find. In a whole frame it is searched; a substring is also found in pieces.
-        opens: asked once it is found; the part never acts if it returns False.
-        reason: why the fault did not strike, if it is never found.
-    """
-
-    match: Match
-    opens: Callable[[], bool] = lambda: True
-    reason: MissReason = MissReason.REPLY_MATCH
-    _scanner: LiteralScanner | None = None
-
-    def find(self, piece: Piece) -> int | None:
-        """Return from which byte of the piece on the part acts; ``None``: from none."""
-        if piece.is_frame:
-            return 0 if self.match.matches(piece.data) else None
-        if self._scanner is None:
-            assert self.match.literal is not None  # noqa: S101 - `Place.check` has said so
-            self._scanner = LiteralScanner(self.match.literal)
-        return self._scanner.feed(piece.data)
-
-    def peek(self, piece: Piece) -> int | None:
-        """Return the same as `find` will."""
-        scanner = copy.copy(self._scanner)
-        found = self.find(piece)
-        self._scanner = scanner
-        return found
-
-
-@attrs.frozen
-class EndPlace:
-    """Where a part ends the connection.
-
-    Attributes:
-        passing: so many bytes of the piece pass before it.
-        seen: so many bytes of the piece the part has to see.
-    """
-
-    part: PlanPart
-    passing: int
-    seen: int
-
-
-@attrs.define(eq=False)
-class PlanPart:
-    """One fault at work on one unit, or on all that is sent on a connection.
-
-    It claims the unit where it begins to act: once its gate has opened and its offset has passed.
-    So a short unit, of which nobody knows yet that it has ended, keeps no other from being struck.
-
-    Attributes:
-        fault: the fault.
-        claims: it has claimed the unit.
-        has_struck: it has changed something.
-    """
-
-    fault: Fault
-    _effect: Effect
-    _gate: Gate | None = None
-    _offset_left: int = 0
-    claims: bool = False
-    has_struck: bool = False
-    _is_out: bool = False
-    _size: int = 0
-
-    @property
-    def ends_at_once(self) -> bool:
-        """Whether it ends the connection at the unit's first byte."""
-        return self.fault.type.ends and self.claims and not bytes_before_end(self._effect)
-
-    def feed(self, piece: Piece, on_strike: Callable[[PlanPart], None]) -> list[Action]:
-        """Return the actions in place of sending a piece."""
-        self._size += len(piece.data)
-        start = 0 if self.claims else self._start(piece)
-        if start is None:
-            return [Send(piece.data)]
-        head, piece = piece.data[:start], attrs.evolve(piece, data=piece.data[start:])
-        actions = merge_sends(self._effect.feed(piece))
-        if actions != merge_sends([Send(piece.data)]) and not self.has_struck:
-            on_strike(self)
-        # Without bytes there is no place in the unit: a later part must not end it there. Only
-        # what had none from the start is passed on as that.
-        if head or not (actions or piece.data):
-            actions.insert(0, Send(head))
-        return actions
-
-    def end_in(self, piece: Piece) -> EndPlace | None:
-        """Return where in the piece it ends the connection; ``None``: not there."""
-        if self._is_out or self.has_struck or not self.fault.type.ends:
-            return None
-        start: int | None = 0
-        if self._gate is not None:
-            start = self._gate.peek(piece)
-        if start is None:
-            return None
-        passing = start + self._offset_left + bytes_before_end(self._effect)
-        if passing > len(piece.data):
-            return None
-        return EndPlace(self, passing, passing if self._gate is None else max(passing, start + 1))
-
-    def _start(self, piece: Piece) -> int | None:
-        """Return from which byte of the piece on it acts; ``None``: from none."""
-        start: int | None = 0
-        if self._gate is not None and not self._is_out:
-            start = self._gate.find(piece)
-            if start is not None:
-                self._open(self._gate)
-        if start is None or self._is_out:
-            return None
-        passing = min(self._offset_left, len(piece.data) - start)
-        self._offset_left -= passing
-        # It begins at once, though no byte may follow: a RST after the last byte is one too.
-        return start + passing if not self._offset_left and self._claim() else None
-
-    def _open(self, gate: Gate) -> None:
-        self._gate = None
-        self._is_out = not gate.opens()
-
-    def _claim(self) -> bool:
-        self.claims = self.fault.claim()
-        self._is_out = not self.claims
-        return self.claims
-
-    def opens_for(self, datagram: bytes) -> bool:
-        """Whether it acts on a whole datagram."""
-        self._size = len(datagram)
-        if self._gate is not None and self._gate.match.matches(datagram):
-            self._open(self._gate)
-            if not self._is_out:
-                self._claim()
-        return self.claims
-
-    def finish(self, *, is_whole: bool) -> None:
-        """The unit has ended; ``is_whole``: it has come as a whole."""
-        if self.has_struck or self._is_out:
-            return
-        if self.claims:
-            self.fault.release_claim()
-        if self._gate is not None:
-            self.fault.record_why(self._gate.reason)
-        elif is_whole or self._size:
-            self.fault.record_no_change(self._size)
 
 
 class FaultPlan:
@@ -288,8 +139,7 @@ class FaultPlan:
         self.has_begun = True
         if self.has_ended:
             return []
-        ends = [end for part in self._parts if (end := part.end_in(piece)) is not None]
-        first = min(ends, key=lambda end: end.passing) if ends else None
+        first = self._first_end(piece)
         if first is None or piece.is_frame or first.seen == len(piece.data):
             return self._feed(piece, first)
         # No fault acts on what comes after the end, however much of it was read together.
@@ -298,11 +148,19 @@ class FaultPlan:
             actions += self.feed(attrs.evolve(piece, data=piece.data[first.seen :]))
         return merge_sends(actions)
 
+    def _first_end(self, piece: Piece) -> EndPlace | None:
+        """Return which part ends the connection within a piece, if any does."""
+        while ends := [end for part in self._parts if (end := part.end_in(piece)) is not None]:
+            first = min(ends, key=lambda end: end.passing)
+            if first.part.confirm():
+                return first
+        return None
+
     def _feed(self, piece: Piece, end: EndPlace | None) -> list[Action]:
         """Let all parts act on a piece; of those that end the connection one, if any."""
         actions: list[Action] = [Send(piece.data)]
         for part in self._parts:
-            if end is None or end.part is part or not part.fault.type.ends:
+            if end is None or end.part is part or not part.ends:
                 actions = self._through(part, actions, piece)
         for position, action in enumerate(actions):
             if _ends(action):
@@ -355,8 +213,9 @@ class FaultPlan:
         self.has_struck = part.has_struck = True
         part.fault.record_strike()
         if self._record is not None:
-            names = filter(None, (self._record.fault, str(part.fault)))
-            self._record.fault = "; ".join(dict.fromkeys(names))
+            noted, name = self._record.fault, str(part.fault)
+            if f"; {name}; " not in f"; {noted}; ":
+                self._record.fault = f"{noted}; {name}" if noted else name
 
 
 def _held_as(hold: Hold, actions: Iterable[Action]) -> Iterator[Action]:
@@ -373,36 +232,3 @@ def _held_as(hold: Hold, actions: Iterable[Action]) -> Iterator[Action]:
 def _ends(action: Action) -> bool:
     """Whether nothing more of the unit passes."""
     return isinstance(action, OtherWay) or (isinstance(action, End) and action.how != "deaf")
-
-
-def part_of(fault: Fault, gate: Gate | None = None, *, number: int = 1) -> PlanPart | None:
-    """Return a fault at work on a target that it has selected, if it can claim it.
-
-    One that may begin to act later, at an offset or where something is found, claims it then.
-
-    Args:
-        number: of the exchange; what the server says first, exchange 0, is not counted.
-    """
-    if gate is None and fault.reply_match is not None:
-        gate = Gate(fault.reply_match, fault.selects_reply if number else lambda: True)
-    claims = gate is None and not fault.offset
-    if claims and not fault.claim():
-        return None
-    effect = effect_of(fault)
-    if fault.when == "before" and (fault.type.ends or fault.kind == "deaf"):
-        effect = _InPlaceOfRequest(effect)
-    return PlanPart(fault, effect, gate, fault.offset, claims)
-
-
-@attrs.define
-class _InPlaceOfRequest:
-    """Performs an end towards the client, or deafness, and lets nothing of the request pass."""
-
-    _effect: Effect
-    _is_over: bool = False
-
-    def feed(self, _: Piece) -> list[Action]:
-        if self._is_over:
-            return []
-        self._is_over = True
-        return [OtherWay(tuple(merge_sends(self._effect.feed(Piece(b"")))))]

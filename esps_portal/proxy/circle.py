@@ -21,47 +21,67 @@ REASON = "it is this proxy itself, through another"
 _Address = tuple[str, int]
 
 
-@attrs.frozen(eq=False)
-class Link:
-    """A proxy's own socket towards its upstream, and the client that it is for.
+@attrs.frozen
+class Way:
+    """What comes to a proxy from one client: ``tcp`` or ``udp``, and between which addresses.
 
     Attributes:
-        address: of the socket; it says ``tcp`` or ``udp`` too.
+        client: the address of the client.
+        own: ours; over TCP two connections may share the other. Over UDP none can: ``None``.
+    """
+
+    transport: str
+    client: _Address
+    own: _Address | None = None
+
+
+@attrs.frozen(eq=False)
+class Link:
+    """A proxy's own socket towards its upstream.
+
+    Attributes:
+        came: what comes to the proxy from the client that it is for.
+        goes: what comes to the upstream from it.
     """
 
     state: ProxyState
-    client: _Address
-    address: tuple[str, _Address]
+    came: Way
+    goes: Way
 
     @classmethod
-    def note(cls, state: ProxyState, client: _Address, connected: socket.socket) -> Link:
-        """Note a connected socket; `remove` it before the socket is closed."""
-        transport = "tcp" if connected.type == socket.SOCK_STREAM else "udp"
-        link = cls(state, client, (transport, _own_address(connected)))
-        _links[link.address] = link
+    def note(cls, state: ProxyState, came: Way, connected: socket.socket) -> Link:
+        """Note a connected socket; `remove` it before the socket is closed.
+
+        Raises:
+            OSError: it has been reset.
+        """
+        own = _address(connected.getsockname())
+        peer = _address(connected.getpeername()) if came.own is not None else None
+        link = cls(state, came, Way(came.transport, own, peer))
+        _links[link.goes] = link
         return link
 
     def remove(self) -> None:
-        """Forget it: another's socket may have that address next."""
-        _links.pop(self.address, None)
+        """Forget it: another socket may have these addresses next."""
+        _links.pop(self.goes, None)
 
 
 # Proxies in several threads share it; each operation on it is atomic.
-_links: dict[tuple[str, _Address], Link] = {}
+_links: dict[Way, Link] = {}
 
 
-def goes_round(state: ProxyState, transport: str, client: _Address) -> bool:
-    """Whether what a client sends has come through the same proxy before."""
+def goes_round(state: ProxyState, came: Way) -> bool:
+    """Whether what comes from a client has come through the same proxy before."""
     for _ in range(len(_links)):
-        link = _links.get((transport, client))
+        link = _links.get(came)
         if link is None:
             return False
         if link.state is state:
             return True
-        client = link.client
+        came = link.came
     return False
 
 
-def _own_address(connected: socket.socket) -> _Address:
-    host, port = connected.getsockname()[:2]
-    return host, port
+def _address(found: tuple[str, int]) -> _Address:
+    """Return host and port; over IPv6 there are two numbers more."""
+    return found[0], found[1]

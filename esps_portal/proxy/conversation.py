@@ -15,7 +15,8 @@ import attrs
 from esps_portal.faults.actions import Action, OtherWay
 from esps_portal.faults.effects import Piece
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.plan import FaultPlan, PlanPart
+from esps_portal.faults.plan import FaultPlan
+from esps_portal.faults.plan_part import PlanPart
 from esps_portal.faults.target import FaultTarget, MissReason, Stage
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import (

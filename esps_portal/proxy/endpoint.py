@@ -41,6 +41,12 @@ class Endpoint(SocketStream):
         self.on_close: Callable[[], None] = lambda: None
         self._errors: select.epoll | None = None
 
+    @property
+    def own_address(self) -> tuple[str, int]:
+        """Our address and port."""
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
     async def receive(self) -> bytes:
         """Wait for bytes; ``b""`` is FIN."""
         while True:

@@ -23,7 +23,7 @@ from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import Sender
 from esps_portal.net.dial import DialError, dial
 from esps_portal.net.silence import NEVER_SILENT, Silence
-from esps_portal.proxy.circle import REASON, Link, goes_round
+from esps_portal.proxy.circle import REASON, Link, Way, goes_round
 from esps_portal.proxy.conversation import CLIENT, SERVER, LiveExchange, service_of
 from esps_portal.proxy.state import ProxyState
 
@@ -140,7 +140,7 @@ class Flow:
 
     async def _relay(self) -> None:
         upstream = self._state.upstream
-        if goes_round(self._state, "udp", self._sender.remote):
+        if goes_round(self._state, self._came):
             raise DialError(REASON)
         connected = await dial(upstream.host, upstream.port, socket.SOCK_DGRAM)
         with connected, self._linked(connected):
@@ -155,10 +155,14 @@ class Flow:
                     self._scope.deadline = now + self._window
                     self._read(connected, now)
 
+    @property
+    def _came(self) -> Way:
+        return Way("udp", self._sender.remote)
+
     @contextlib.contextmanager
     def _linked(self, connected: socket.socket) -> Iterator[None]:
         """Note whose datagrams the socket sends, before the first of them."""
-        link = Link.note(self._state, self._sender.remote, connected)
+        link = Link.note(self._state, self._came, connected)
         try:
             yield
         finally:

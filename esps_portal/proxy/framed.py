@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 
 import attrs
 
-from esps_portal.faults.actions import Send
+from esps_portal.faults.actions import End, Send
 from esps_portal.faults.effects import Piece
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.faults.target import Stage
@@ -116,6 +116,8 @@ class Framed:
             return self._give_up(side, before + data, str(error))
         for frame in frames:
             found += self._whole(side, frame, now, decide)
+            if any(_ends_both(step) for step in found):
+                return found  # what was read with it is not passed on any more
         if side.splitter.error is not None:
             found += self._give_up(side, side.splitter.rest, str(side.splitter.error))
         elif is_passing:
@@ -225,6 +227,10 @@ class Framed:
 
 def _other(side: _Side) -> str:
     return SERVER if side.name == CLIENT else CLIENT
+
+
+def _ends_both(step: Step) -> bool:
+    return any(isinstance(a, End) and a.how in {"close", "reset"} for a in step.actions)
 
 
 def _send(side: _Side, data: bytes) -> Step:

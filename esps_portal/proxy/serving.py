@@ -25,7 +25,7 @@ from esps_portal.net.silence import Silence
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Notice, readable_tag
 from esps_portal.protocol.registry import PORT
-from esps_portal.proxy.circle import REASON, Link, goes_round
+from esps_portal.proxy.circle import REASON, Link, Way, goes_round
 from esps_portal.proxy.conversation import SERVER, Conversation, Units
 from esps_portal.proxy.endpoint import Endpoint
 from esps_portal.proxy.framed import Framed
@@ -182,7 +182,7 @@ def _relay(state: ProxyState, silence: Silence, client: Endpoint, remote: tuple[
     conversation = Conversation(state, connection, now)
     return Relay(
         client,
-        partial(_connect, state, remote, silence),
+        partial(_connect, state, Way("tcp", remote, client.own_address), silence),
         _units(state, conversation),
         observer,
         partial(_is_refused, state, connection),
@@ -231,11 +231,11 @@ class _EndNoted:
         self._journal.closed(self._connection, by, how, now)
 
 
-async def _connect(state: ProxyState, client: tuple[str, int], silence: Silence) -> Endpoint | None:
+async def _connect(state: ProxyState, came: Way, silence: Silence) -> Endpoint | None:
     """Connect to the upstream for a client; note it where that fails."""
     state.connecting += 1
     try:
-        return await _dial(state, client, silence)
+        return await _dial(state, came, silence)
     except DialError as error:
         reason = str(error)
     finally:
@@ -245,24 +245,24 @@ async def _connect(state: ProxyState, client: tuple[str, int], silence: Silence)
     return None
 
 
-async def _dial(state: ProxyState, client: tuple[str, int], silence: Silence) -> Endpoint:
+async def _dial(state: ProxyState, came: Way, silence: Silence) -> Endpoint:
     """Connect to the upstream.
 
     Raises:
         DialError: nobody answers there, or what the client sends has come through here before.
     """
-    if goes_round(state, "tcp", client):
+    if goes_round(state, came):
         raise DialError(REASON)
     connected = await dial(state.upstream.host, state.upstream.port)
     try:
-        link = Link.note(state, client, connected)
+        link = Link.note(state, came, connected)
         end = Endpoint(connected, silence)
     except OSError as error:
         connected.close()
         raise DialError(error.strerror or "it was reset") from error
     end.on_close = link.remove
     # The other proxy may have noted its socket only now, after we had accepted it.
-    if goes_round(state, "tcp", client):
+    if goes_round(state, came):
         end.abort()
         raise DialError(REASON)
     return end

@@ -121,6 +121,8 @@ class Relay:
         # A fault keeps a side in the dark: what happens at the other is not passed on to it.
         self._stalled: Endpoint | None = None
         self._is_deaf = False
+        # Something of the client's waits that was sent while a reply was under way.
+        self._is_client_early = False
         # Who closed first, and how.
         self._first: tuple[str, str] | None = None
 
@@ -273,10 +275,13 @@ class Relay:
             return  # it was read in the moment in which a fault has ended the connection
         now = trio.current_time()
         if side == CLIENT:
-            is_early = self._read_server_first(now)
+            is_early = self._read_server_first(now) or self._is_client_early
+            self._is_client_early = False
             self._observer.from_client(data, now)
             steps = self._units.from_client(data, now, is_early=is_early)
         else:
+            # It has been sent before the client could see these bytes.
+            self._is_client_early = self._is_client_early or self._client.has_input()
             self._observer.from_server(data, now)
             steps = self._units.from_server(data, now)
         if steps is None:
@@ -367,6 +372,8 @@ class Relay:
         if how in ("close", "reset"):
             self._note_fault("fin" if how == "close" else "rst")
             self._fault_end = self._fault_end or _FaultEnd(how, side)
+            for each in (CLIENT, SERVER):
+                self._lane(each).discard()
             self._both.cancel()
         elif how == "half-close":
             self._note_fault("fin")

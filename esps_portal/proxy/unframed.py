@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from esps_portal.faults.effects import Piece
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.plan import Gate, PlanPart, part_of
+from esps_portal.faults.plan_part import Gate, PlanPart, part_of
 from esps_portal.faults.target import MissReason, Stage
 from esps_portal.proxy.conversation import (
     CLIENT,

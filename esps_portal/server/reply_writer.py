@@ -11,7 +11,8 @@ import trio
 
 from esps_portal.faults.actions import Action, End, Hold, Send
 from esps_portal.faults.connection_faults import ConnectionFaults
-from esps_portal.faults.plan import FaultPlan, PlanPart
+from esps_portal.faults.plan import FaultPlan
+from esps_portal.faults.plan_part import PlanPart
 from esps_portal.net.fault_writer import FaultWriter
 from esps_portal.net.streams import Stream
 from esps_portal.net.writer import Writer

@@ -94,13 +94,12 @@ class Relay:
 def bulk(relay: Relay, sink: socket.socket) -> float:
     """Return MB per second of processor time, one way."""
     before = relay.cpu()
-    with socket.create_connection(("127.0.0.1", relay.port)) as client:
-        with sink.accept()[0] as server:
-            sender = threading.Thread(target=_send, args=(client,))
-            sender.start()
-            while server.recv(1 << 20):
-                pass
-            sender.join()
+    with socket.create_connection(("127.0.0.1", relay.port)) as client, sink.accept()[0] as server:
+        sender = threading.Thread(target=_send, args=(client,))
+        sender.start()
+        while server.recv(1 << 20):
+            pass
+        sender.join()
     return _BULK / 1e6 / (relay.cpu() - before)
 
 

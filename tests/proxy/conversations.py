@@ -37,7 +37,9 @@ class Spoken:
     happened: list[tuple[str, str, int]] = attrs.field(factory=list)
 
     def say(self, side: str, data: bytes, *, is_early: bool = False) -> None:
-        """Have one side say something, and read it at once."""
+        """Have one side say something, and read it at once; after an end nothing is read."""
+        if self.has_ended:
+            return
         if side == CLIENT:
             steps = self.units.from_client(data, 1.0, is_early=is_early)
         else:
@@ -46,9 +48,14 @@ class Spoken:
         for step in [Step(other, [Send(data)])] if steps is None else steps:
             self._see(step.to, step.actions)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether a fault has ended both directions."""
+        return any(name in {"close", "reset"} for _, name, _ in self.happened)
+
     def end(self) -> None:
         """Both sides send FIN."""
-        for side in (CLIENT, SERVER):
+        for side in () if self.has_ended else (CLIENT, SERVER):
             for step in self.units.ended(side, 2.0):
                 self._see(step.to, step.actions)
         self.units.closed(2.0, gracefully=True)
@@ -65,12 +72,24 @@ class Spoken:
     def exchanges(self) -> list[RecordedExchange]:
         return list(self.state.exchanges.exchanges)
 
-    def said(self) -> list[tuple[int, bytes, bytes, bool, str]]:
-        """Return each exchange: number, request, reply, whether it is complete, and its fault."""
-        return [
-            (found.number, found.request, found.reply, found.complete, found.fault)
+    def said(self) -> list[tuple[int, bytes, bytes, bool, list[str]]]:
+        """Return each exchange: number, request, reply, whether it is complete, and its faults.
+
+        What has been said in the one in which a fault ends the connection depends on how much was
+        read before that: it is left out.
+        """
+        found = [
+            (found.number, found.request, found.reply, found.complete, _names(found.fault))
             for found in self.exchanges
         ]
+        if self.has_ended:
+            number, *_, faults = found.pop()
+            found.append((number, b"", b"", False, faults))
+        return found
+
+
+def _names(faults: str) -> list[str]:
+    return sorted(faults.split("; ")) if faults else []
 
 
 def proxy_state(framing: Framing | None = None, reply_framing: Framing | None = None) -> ProxyState:

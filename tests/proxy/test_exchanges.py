@@ -112,16 +112,42 @@ def test_a_fault_strikes_at_the_same_byte_however_reads_fall(
         assert again_placed.happened == placed.happened
 
 
+@pytest.mark.parametrize("framing", [None, lines("\r\n")])
+@settings(max_examples=100, deadline=None)
+@given(
+    faults=st.lists(st.sampled_from(UNFRAMED), min_size=2, max_size=4),
+    times=st.sampled_from([None, 1, 2]),
+    sizes=sizes,
+)
+def test_several_faults_strike_at_the_same_bytes_however_reads_fall(
+    framing: Any,  # noqa: ANN401 - a framing or none
+    faults: list[dict[str, Any]],
+    times: int | None,
+    sizes: list[int],
+) -> None:
+    seen = []
+    for steps in (WHOLE, BYTES, sizes):
+        state = proxy_state(framing)
+        placed = [place(state, **{"times": times, **fault}) for fault in faults]
+        spoken = hold(state, TURNS, steps)
+        strikes = [fault.happened for fault in placed]
+        # A fault that has not struck has given its turn back.
+        can_strike = [fault.claim() for fault in placed]
+        assert can_strike == [f.times is None or f.happened < f.times for f in placed]
+        seen.append((spoken.came, spoken.happened, spoken.said(), strikes))
+    assert seen[0] == seen[1] == seen[2]
+
+
 # ---- the rules, one by one ---------------------------------------------------------------------
 
 
 def test_an_exchange_begins_with_the_first_byte_of_the_client_after_one_of_the_server() -> None:
     assert hold(proxy_state(), TURNS, WHOLE).said() == [
-        (0, b"", b"220 ready\r\n", True, ""),
-        (1, b"INCR n\r\n", b":1\r\n", True, ""),
-        (2, b"GET some key\r\n", b"$5\r\nvalue\r\n", True, ""),
-        (3, b"INCR n\r\n", b":2\r\n", True, ""),
-        (4, b"QUIT\r\n", b"", False, ""),
+        (0, b"", b"220 ready\r\n", True, []),
+        (1, b"INCR n\r\n", b":1\r\n", True, []),
+        (2, b"GET some key\r\n", b"$5\r\nvalue\r\n", True, []),
+        (3, b"INCR n\r\n", b":2\r\n", True, []),
+        (4, b"QUIT\r\n", b"", False, []),
     ]
 
 
@@ -384,3 +410,59 @@ def test_a_short_request_frame_gives_back_its_turn_at_once() -> None:
     spoken.say(CLIENT, b"a\nlonger\n")
     assert spoken.happened == [(SERVER, "reset", 6)]
     assert fault.happened == 1
+
+
+def test_a_frame_that_has_passed_in_part_passes_to_its_end() -> None:
+    state = proxy_state(lines())
+    spoken = open_connection(state)
+    spoken.say(CLIENT, b"a\n")
+    spoken.say(SERVER, b"fir")
+    fault = place(state, "patch", at=0, hex="00")
+    spoken.say(SERVER, b"st\nsec")
+    assert spoken.came[CLIENT] == b"first\n"  # the next one waits until it is whole
+    spoken.say(SERVER, b"ond\n")
+    assert spoken.came[CLIENT] == b"first\n\x00econd\n"
+    assert fault.happened == 1
+
+
+def test_a_frame_that_waits_passes_once_its_fault_is_removed() -> None:
+    state = proxy_state(lines())
+    spoken = open_connection(state)
+    fault = place(state, "patch", at=0, hex="00")
+    spoken.say(CLIENT, b"a\n")
+    spoken.say(SERVER, b"fir")
+    assert spoken.came[CLIENT] == b""
+    state.faults.remove(fault)
+    spoken.say(SERVER, b"s")
+    assert spoken.came[CLIENT] == b"firs"
+    spoken.say(SERVER, b"t\n")
+    assert spoken.came[CLIENT] == b"first\n"
+
+
+def test_what_is_no_frame_passes_as_it_is_and_is_noted() -> None:
+    state = proxy_state(lines())
+    place(state, "patch", at=0, hex="00")
+    spoken = open_connection(state)
+    spoken.say(CLIENT, b"a\nunfinished")
+    spoken.end()
+    assert spoken.came[SERVER] == b"a\nunfinished"
+    assert "unfinished" in state.leftovers[0]
+
+
+@pytest.mark.parametrize("framing", [None, lines("\n")])
+def test_a_removed_fault_strikes_nothing_more(framing: Any) -> None:  # noqa: ANN401 - a framing or none
+    state = proxy_state(framing)
+    spoken = open_connection(state)
+    faults = [
+        place(state, "reset", offset=4),
+        place(state, "reset", unit="connection", offset=5),
+        place(state, "reset", when="before", match=b"z"),
+    ]
+    spoken.say(CLIENT, b"a\n")
+    spoken.say(SERVER, b"1\n")
+    for fault in faults:
+        state.faults.remove(fault)
+    spoken.say(CLIENT, b"z\n")
+    spoken.say(SERVER, b"123456789\n")
+    assert spoken.came == {CLIENT: b"1\n123456789\n", SERVER: b"a\nz\n"}
+    assert not spoken.happened

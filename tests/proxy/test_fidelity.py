@@ -7,10 +7,10 @@ import random
 import resource
 import socket
 import threading
-from collections.abc import Iterator
 
 import pytest
 
+from esps_portal.proxy.circle import Link, Way, goes_round
 from tests.proxy.struck import REQUEST, UNIT
 from tests.threaded_proxies import FIN, RST, Sending, Side, ThreadedProxy, threaded_proxy
 
@@ -18,7 +18,7 @@ _MIB = 1 << 20
 
 
 @pytest.fixture(params=[False, True], ids=["no fault", "a fault that matches nothing"])
-def relay(request: pytest.FixtureRequest, proxy: ThreadedProxy) -> Iterator[ThreadedProxy]:
+def relay(request: pytest.FixtureRequest, proxy: ThreadedProxy) -> ThreadedProxy:
     """Return a proxy; a fault in force that matches nothing makes no difference."""
     if request.param:
         proxy.fault("reset", match=b"nobody says this")
@@ -122,7 +122,7 @@ def test_a_reset_of_one_side_passes_after_what_it_said(relay: ThreadedProxy, fir
 
 def test_an_upstream_that_refuses_resets_the_client_and_is_noted(proxy: ThreadedProxy) -> None:
     proxy.listener.close()
-    client = proxy.dial()
+    client = proxy.run(proxy.dial)  # the loop resets it after that
     assert client.rest() == (b"", RST)
     assert "refused" in str(proxy.state.unreachable)
     (connection,) = proxy.run(lambda: list(proxy.state.journal.connections))
@@ -183,8 +183,7 @@ def test_two_proxies_that_point_at_each_other_refuse_it() -> None:
     with threaded_proxy() as one, threaded_proxy(upstream=one.listeners.tcp[0]) as two:
         one.listener.close()
         one.redirect(two.listeners.tcp[0])
-        client = one.dial()
-        client.send(REQUEST)
+        client = one.run(one.dial)  # the loop resets it after that
         assert client.rest() == (b"", RST)
         opened = 0
         for proxy in (one, two):
@@ -204,3 +203,16 @@ def test_two_proxies_that_point_at_each_other_send_no_datagram_round_and_round()
             proxy.quiet()
         assert one.state.clients + two.state.clients < 20
         assert "itself" in str([one.state.unreachable, two.state.unreachable])
+
+
+def test_two_connections_to_different_servers_may_come_from_one_address(
+    proxy: ThreadedProxy,
+) -> None:
+    with socket.create_connection(proxy.listener.getsockname()) as connected:
+        came = Way("tcp", ("127.0.0.1", 1), ("127.0.0.1", 2))
+        link = Link.note(proxy.state, came, connected)
+        client = connected.getsockname()
+        assert goes_round(proxy.state, Way("tcp", client, proxy.listener.getsockname()))
+        assert not goes_round(proxy.state, Way("tcp", client, proxy.listeners.tcp[0]))
+        link.remove()
+        assert not goes_round(proxy.state, Way("tcp", client, proxy.listener.getsockname()))

@@ -82,7 +82,7 @@ def test_what_was_held_back_is_not_overtaken(proxy: ThreadedProxy) -> None:
 @pytest.mark.parametrize("kind", ["latency", "coalesce"])
 def test_what_is_late_is_bounded(proxy: ThreadedProxy, kind: str) -> None:
     """The server is not read on while 64 KiB wait: it fills its own socket, not our memory."""
-    proxy.fault(kind, seconds=0.5)
+    proxy.fault(kind, seconds=0.02)
     client, server = proxy.connect()
     client.send(REQUEST)
     assert server.read(len(REQUEST)) == REQUEST
@@ -251,3 +251,15 @@ def test_only_replies_that_match_are_struck() -> None:
         assert server.read(4) == b"a\nb\n"
         server.send(b"ok\n-error\nok\n")
         assert client.read(13) == b"ok\n!error\nok\n"
+
+
+@pytest.mark.parametrize(("kind", "end"), [("close", FIN), ("reset", RST), ("half-close", FIN)])
+def test_frames_that_are_read_with_a_struck_one_do_not_pass(kind: str, end: str) -> None:
+    with threaded_proxy(lines()) as proxy:
+        fault = proxy.fault(kind, reply=1, offset=2)
+        client, server = proxy.connect()
+        client.send(b"a\nb\n")
+        assert server.read(4) == b"a\nb\n"
+        server.send(b"one\ntwo\n")
+        assert client.rest() == (b"on", end)
+        assert fault.happened == 1
