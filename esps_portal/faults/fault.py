@@ -70,6 +70,7 @@ class Fault:
         selected: how many targets its selectors matched.
         happened: how often it struck.
         nearest: the nearest miss, as long as it has not struck.
+        failure: what its predicate has raised, first; empty for nothing.
     """
 
     kind: str
@@ -96,6 +97,7 @@ class Fault:
     selected: int = 0
     happened: int = 0
     nearest: NearMiss | None = None
+    failure: str = ""
     #: Called each time it strikes.
     on_strike: Callable[[Fault], None] | None = None
     #: The first call of each other service that its service selector let pass.
@@ -112,6 +114,13 @@ class Fault:
 
     def __attrs_post_init__(self) -> None:
         self._random = random.Random(self.seed)  # noqa: S311 - for tests, not secrets
+        if self.match is not None:
+            self.match = self.match.guarded(self._note_failure)
+        if self.reply_match is not None:
+            self.reply_match = self.reply_match.guarded(self._note_failure)
+
+    def _note_failure(self, error: Exception) -> None:
+        self.failure = self.failure or f"{type(error).__name__}: {error}"
 
     @classmethod
     def create(cls, kind: str, /, **options: Any) -> Fault:  # noqa: ANN401 - checked here, each by its name

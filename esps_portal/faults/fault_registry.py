@@ -59,7 +59,7 @@ class FaultRegistry:
         if fault not in self.in_force:
             return
         self.in_force.remove(fault)
-        if fault.chance is not None or (fault.must_strike and not fault.happened):
+        if fault.failure or fault.chance is not None or (fault.must_strike and not fault.happened):
             self._removed.append(fault)
             del self._removed[:-_MAX_REMOVED]
         self._note_change()
@@ -85,6 +85,11 @@ class FaultRegistry:
         """The faults that must strike and have not, removed ones included."""
         placed = (*self._removed, *self.in_force)
         return [fault for fault in placed if fault.must_strike and not fault.happened]
+
+    @property
+    def failed(self) -> list[Fault]:
+        """The faults whose predicate has raised."""
+        return [fault for fault in (*self._removed, *self.in_force) if fault.failure]
 
     @property
     def by_chance(self) -> list[Fault]:

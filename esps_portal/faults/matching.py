@@ -57,6 +57,18 @@ class Match:
             f" got {given!r}"
         )
 
+    def guarded(self, on_error: Callable[[Exception], None]) -> Match:
+        """Return the same selector; a predicate that raises is noted, and matches nothing."""
+
+        def search(unit: bytes) -> object:
+            try:
+                return self._search(unit)
+            except Exception as error:  # noqa: BLE001 - it is the test's own function
+                on_error(error)
+                return None
+
+        return Match(self.given, self.literal, search)
+
     def matches(self, unit: bytes) -> bool:
         """Whether a whole unit, or what has come of it so far, matches."""
         return bool(self._search(unit))

@@ -26,6 +26,7 @@ def find_problems(script: Script) -> list[str]:
         shadow = script.stubs.shadow_of(stub)
         why = f"\n    an earlier stub answers its calls: {describe_stub(shadow)}" if shadow else ""
         found.append(f"unused stub: {describe_stub(stub)}{why}")
+    found += describe_failed(script.faults)
     found += [
         describe_never_struck(fault, in_force=fault in script.faults.in_force)
         for fault in script.faults.never_struck
@@ -42,6 +43,11 @@ def problem_report(script: Script, problems: list[str]) -> str:
         transcript(script.journal, max_lines=MAX_LINES),
     ]
     return "\n".join(parts)
+
+
+def describe_failed(faults: FaultRegistry) -> list[str]:
+    """Return a problem for each fault whose predicate has raised: it then matches nothing."""
+    return [f"the predicate of fault {f} raised {f.failure}" for f in faults.failed]
 
 
 def describe_by_chance(faults: FaultRegistry) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from esps_portal.journal.transcript import transcript
 from esps_portal.mock.never_struck import describe_never_struck
-from esps_portal.mock.verification import MAX_LINES, describe_by_chance
+from esps_portal.mock.verification import MAX_LINES, describe_by_chance, describe_failed
 from esps_portal.proxy.state import ProxyState
 
 # Connections that are named in a report.
@@ -20,8 +20,11 @@ def find_problems(state: ProxyState, *, may_be_unreachable: bool = False) -> lis
         may_be_unreachable: it is no problem that the upstream could not be reached.
     """
     found = [
-        describe_never_struck(fault, in_force=fault in state.faults.in_force, has_server=True)
-        for fault in state.faults.never_struck
+        *describe_failed(state.faults),
+        *(
+            describe_never_struck(fault, in_force=fault in state.faults.in_force, has_server=True)
+            for fault in state.faults.never_struck
+        ),
     ]
     if not may_be_unreachable:
         found += [

@@ -545,3 +545,15 @@ def test_many_rounds_leave_nothing() -> None:
             counts.append((process.num_fds(), names.count("esps-portal")))
     # The server's own threads may hold a connection a moment longer.
     assert min(counts[-5:]) <= min(counts[:5])
+
+
+def test_a_predicate_that_raises_is_a_problem_and_harms_nobody(proxy: ThreadedProxy) -> None:
+    def is_big(_: bytes) -> bool:
+        raise LookupError("no such size")
+
+    proxy.fault("reset", match=is_big).optional()
+    with client_of(proxy) as client:
+        client.send(b"hi\n")
+        assert client.line() == b"hi\n"
+    (problem,) = proxy.problems()
+    assert problem == "the predicate of fault reset match=is_big raised LookupError: no such size"
