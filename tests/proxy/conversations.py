@@ -19,6 +19,19 @@ from esps_portal.proxy.upstream import Upstream
 
 #: What one side says, all of it before the other speaks again.
 Turn = tuple[str, bytes]
+#: Sizes of pieces for `hold`: all that a side says at once, and byte by byte.
+WHOLE, BYTES = (1 << 20,), (1,)
+#: A connection of a protocol with a greeting.
+TURNS: list[Turn] = [
+    (SERVER, b"220 ready\r\n"),
+    (CLIENT, b"INCR n\r\n"),
+    (SERVER, b":1\r\n"),
+    (CLIENT, b"GET some key\r\n"),
+    (SERVER, b"$5\r\nvalue\r\n"),
+    (CLIENT, b"INCR n\r\n"),
+    (SERVER, b":2\r\n"),
+    (CLIENT, b"QUIT\r\n"),
+]
 
 
 @attrs.define(eq=False)
