@@ -8,6 +8,7 @@ the relay's processor time, so that other load on the machine changes none of th
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import socket
@@ -29,6 +30,7 @@ from esps_portal.proxy.upstream import Upstream
 AIMS = {"proxy": (0.7, 0.8), "proxy with a fault": (0.6, 0.6)}
 _NAMES = ("bare", *AIMS)
 _BULK = 256 << 20
+_INTACT = 1 << 30
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -110,6 +112,37 @@ def _send(client: socket.socket) -> None:
     client.shutdown(socket.SHUT_WR)
 
 
+def check_intact(relay: Relay, sink: socket.socket) -> str:
+    """Send 1 GiB each way at once, and compare what arrives; return a line for a terminal."""
+    with socket.create_connection(("127.0.0.1", relay.port)) as client, sink.accept()[0] as server:
+        sent: dict[str, str] = {}
+        received: dict[str, str] = {}
+
+        def send(name: str, sock: socket.socket) -> None:
+            block, digest = bytearray(os.urandom(1 << 20)), hashlib.blake2b()
+            for number in range(_INTACT >> 20):
+                block[:8] = number.to_bytes(8, "big")
+                digest.update(block)
+                sock.sendall(block)
+            sock.shutdown(socket.SHUT_WR)
+            sent[name] = digest.hexdigest()
+
+        def receive(name: str, sock: socket.socket) -> None:
+            digest = hashlib.blake2b()
+            while data := sock.recv(1 << 20):
+                digest.update(data)
+            received[name] = digest.hexdigest()
+
+        pairs = [("up", client, server), ("down", server, client)]
+        threads = [threading.Thread(target=send, args=(name, one)) for name, one, _ in pairs]
+        threads += [threading.Thread(target=receive, args=(name, two)) for name, _, two in pairs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return f"1 GiB each way at once: {'intact' if sent == received else 'NOT INTACT'}"
+
+
 def turns(relay: Relay, program: Path, seconds: float) -> float:
     """Return requests per second of processor time, from 64 connections with one each."""
     before = relay.cpu()
@@ -129,11 +162,14 @@ def report(program: Path, seconds: float, repeat: int) -> list[str]:
         for _ in range(repeat):
             for name, one, other in zip(_NAMES, to_sink, to_echo, strict=True):
                 found[name].append((bulk(one, sink), turns(other, program, seconds)))
+        lines = [
+            f"{name:<18} {check_intact(one, sink)}"
+            for name, one in zip(_NAMES[1:], to_sink[1:], strict=True)
+        ]
     medians = {
         name: [statistics.median(column) for column in zip(*rows, strict=True)]
         for name, rows in found.items()
     }
-    lines = []
     for name, (megabytes, requests) in medians.items():
         line = f"{name:<18} {megabytes:.0f} MB, {requests / 1000:.1f} k requests per CPU second"
         if name in AIMS:
