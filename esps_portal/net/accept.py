@@ -19,7 +19,7 @@ import attrs
 import trio
 
 from esps_portal.net.bind import BACKLOG
-from esps_portal.net.fork import closed_in_child, making
+from esps_portal.net.fork import close_socket, closed_in_child, unforked
 from esps_portal.net.silence import Silence
 from esps_portal.net.streams import SocketStream, Stream
 
@@ -132,7 +132,7 @@ class ConnectionServer:
         closed_in_child(listener)
         self.listeners[listener] = None
         self.on_listen()
-        with listener, contextlib.suppress(trio.ClosedResourceError):
+        with contextlib.suppress(trio.ClosedResourceError):
             try:
                 # It may have been closed while nothing waited on it.
                 while listener.fileno() >= 0:
@@ -145,6 +145,7 @@ class ConnectionServer:
                 self.listeners.pop(listener, None)
                 if listener.fileno() >= 0:
                     trio.lowlevel.notify_closing(listener)
+                    close_socket(listener)
 
     async def _accept_waiting(self, listener: socket.socket) -> None:
         for _ in range(_MAX_ACCEPTS):
@@ -175,7 +176,7 @@ class ConnectionServer:
                     return
 
     def _accept_one(self, listener: socket.socket) -> None:
-        with making:
+        with unforked:
             connected, address = listener.accept()
             closed_in_child(connected)
         if self.is_full:
@@ -187,7 +188,7 @@ class ConnectionServer:
         try:
             stream = self._stream(connected)
         except OSError:
-            connected.close()  # it was reset before we could look
+            close_socket(connected)  # it was reset before we could look
             return
         if self.is_full:  # others were accepted in the same turn of the loop
             await self.refuse(stream)
@@ -213,7 +214,7 @@ class ConnectionServer:
         try:
             stream = SocketStream(connected, self.silence)
         except OSError:
-            connected.close()
+            close_socket(connected)
             return
         if self._refusing < _MAX_REFUSING:
             self._refusing += 1

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
+from esps_portal.net.fork import close_socket
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -57,7 +58,7 @@ class Sockets:
     def close(self) -> None:
         """Close all of them."""
         for sock in (*self.tcp, *self.udp, *self.reserved):
-            sock.close()
+            close_socket(sock)
 
 
 class CannotBindError(OSError):
@@ -208,7 +209,7 @@ def bound(family: int, kind: int, host: str, port: int, *, share: bool = False) 
             sock.bind((host, port))
             sock.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     except CannotBindError:
-        sock.close()
+        close_socket(sock)
         raise
     return sock
 

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import trio
 
-from esps_portal.net.fork import closed_in_child
+from esps_portal.net.fork import close_socket, closed_in_child
 from esps_portal.net.silence import NEVER_SILENT, Silence
 
 # Read in a row, before other tasks get a turn.
@@ -68,21 +68,20 @@ class DatagramSocket:
 
     async def run(self, handle: Handler) -> None:
         """Have each datagram handled until cancelled or closed."""
-        with self._socket:
-            try:
-                with contextlib.suppress(trio.ClosedResourceError):
-                    # It may have been closed while nothing waited on it.
-                    while self._socket.fileno() >= 0:
-                        await trio.lowlevel.wait_readable(self._socket)
-                        self._take_waiting(handle)
-            finally:
-                self.close()
+        try:
+            with contextlib.suppress(trio.ClosedResourceError):
+                # It may have been closed while nothing waited on it.
+                while self._socket.fileno() >= 0:
+                    await trio.lowlevel.wait_readable(self._socket)
+                    self._take_waiting(handle)
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Close the socket; `run` then returns."""
         if self._socket.fileno() >= 0:
             trio.lowlevel.notify_closing(self._socket)
-            self._socket.close()
+            close_socket(self._socket)
 
     def discard_waiting(self) -> None:
         """Discard what has come and was not read."""

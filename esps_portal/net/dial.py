@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from esps_portal.net.fork import closed_in_child, making
+from esps_portal.net.fork import closed_in_child, unforked
 
 # Seconds: more than one SYN gets (RFC 6298 section 2: it is sent again after 1, 3 and 7 s).
 _TIMEOUT = 10.0
@@ -43,7 +43,7 @@ async def dial(host: str, port: int, kind: socket.SocketKind = socket.SOCK_STREA
 
 
 async def _connect(family: int, kind: socket.SocketKind, address: tuple[Any, ...]) -> socket.socket:
-    with making:
+    with unforked:
         sock = closed_in_child(socket.socket(family, kind))
     sock.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     try:

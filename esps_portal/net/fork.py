@@ -19,19 +19,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from weakref import WeakSet
 
-import trio
-
 _sockets: WeakSet[socket.socket] = WeakSet()
 _polls: set[select.epoll] = set()
 
-#: Held while a socket is made and passed to `closed_in_child`, so that no fork comes between.
-making: threading.RLock = threading.RLock()
+#: Held while a socket is made and passed to `closed_in_child`, and while it is closed: Python lets
+#: go of a descriptor before the kernel has closed it. No fork comes between.
+unforked: threading.RLock = threading.RLock()
 
 
 def closed_in_child(sock: socket.socket) -> socket.socket:
     """Have a forked child close its copy of a socket; return the socket."""
     _sockets.add(sock)
     return sock
+
+
+def close_socket(sock: socket.socket) -> None:
+    """Close a socket; no child that is forked meanwhile keeps its descriptor."""
+    with unforked:
+        sock.close()
+
+
+@contextmanager
+def closed_at_end(sock: socket.socket) -> Iterator[None]:
+    """Close a socket at the end of a ``with`` block, as `close_socket` does."""
+    try:
+        yield
+    finally:
+        close_socket(sock)
 
 
 @contextmanager
@@ -52,6 +66,8 @@ def loop_closed_in_child() -> Iterator[None]:
 
 def _descriptors_of_loop() -> tuple[list[select.epoll], list[socket.socket]]:
     """Return the epoll and the sockets of the current loop, as far as they can be found."""
+    import trio  # noqa: PLC0415 - who only binds a socket does not wait for it
+
     # trio offers no other way. Where it changes, a child keeps these open, which harms nobody as
     # long as it closes the sockets themselves.
     runner = getattr(trio.lowlevel.current_task(), "_runner", None)
@@ -71,7 +87,7 @@ def _descriptors_of_loop() -> tuple[list[select.epoll], list[socket.socket]]:
 
 
 def _close_in_child() -> None:
-    making.release()
+    unforked.release()
     for sock in list(_sockets):
         descriptor = sock.detach()  # an object that is used after all then fails, and harms nobody
         if descriptor >= 0:
@@ -83,5 +99,5 @@ def _close_in_child() -> None:
 
 
 os.register_at_fork(
-    before=making.acquire, after_in_parent=making.release, after_in_child=_close_in_child
+    before=unforked.acquire, after_in_parent=unforked.release, after_in_child=_close_in_child
 )

@@ -21,7 +21,7 @@ import trio
 
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.net.bind import BACKLOG, Sockets
-from esps_portal.net.fork import closed_in_child
+from esps_portal.net.fork import close_socket, closed_in_child
 from esps_portal.net.port_sockets import (
     address_of,
     another,
@@ -145,7 +145,7 @@ class PortControl:
             # A child that a fork in C has made keeps it open, but then it does not listen.
             listener.shutdown(socket.SHUT_RD)
             trio.lowlevel.notify_closing(listener)
-            listener.close()
+            close_socket(listener)
         self._drop_fillers()
         for reserved in self._sockets.reserved:
             share(reserved, allowed=False)
@@ -182,7 +182,7 @@ class PortControl:
             share(reserved, allowed=True)
         self._sockets.udp[:] = [another(*held) for held in self._udp_reserved]
         for reserved, _ in self._udp_reserved:
-            reserved.close()
+            close_socket(reserved)
         self._udp_reserved.clear()
         for sock in self._sockets.udp:
             share(sock, allowed=False)
@@ -208,7 +208,7 @@ class PortControl:
 
     def _drop_fillers(self) -> None:
         for filler in self._fillers:
-            filler.close()
+            close_socket(filler)
         self._fillers.clear()
 
     async def reset(self, *, keep_idle: bool = False) -> int:
@@ -265,7 +265,7 @@ class PortControl:
     def _close_sockets(self) -> None:
         self._drop_fillers()
         for reserved, _ in self._udp_reserved:
-            reserved.close()
+            close_socket(reserved)
         self._sockets.close()
 
     def _serve(self) -> None:

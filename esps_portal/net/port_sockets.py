@@ -11,7 +11,7 @@ from collections.abc import Callable
 import trio
 
 from esps_portal.net.bind import BACKLOG, WILDCARDS, bound
-from esps_portal.net.fork import closed_in_child, making
+from esps_portal.net.fork import close_socket, closed_in_child, unforked
 
 # A client that connects in this very moment may take the place of our connection. After so many of
 # them the last one keeps it: the queue is full as well, but that client is reset in the end.
@@ -30,7 +30,7 @@ def replaced(listener: socket.socket) -> socket.socket:
     new = another(listener, address)
     new.listen(BACKLOG)
     trio.lowlevel.notify_closing(listener)
-    listener.close()
+    close_socket(listener)
     return new
 
 
@@ -47,7 +47,7 @@ def address_of(sock: socket.socket) -> tuple[str, int]:
 
 def another(sock: socket.socket, address: tuple[str, int]) -> socket.socket:
     """Bind one more socket like ``sock`` to its address."""
-    with making:
+    with unforked:
         return closed_in_child(bound(sock.family, sock.type, *address, share=True))
 
 
@@ -60,7 +60,7 @@ def refuse_waiting(listener: socket.socket) -> None:
             connected.setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, no_time)
             )
-            connected.close()
+            close_socket(connected)
 
 
 def fill_queue(
@@ -79,13 +79,13 @@ def fill_queue(
     listener.listen(0)
     for _ in range(_TRIES):
         accept_waiting(listener)
-        with making:
+        with unforked:
             filler = closed_in_child(socket.socket(listener.family, socket.SOCK_STREAM))
         filler.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         filler.connect_ex(address)
         if _is_connected(filler, listener):
             break
-        filler.close()
+        close_socket(filler)
     return filler
 
 

@@ -18,6 +18,7 @@ from typing import Protocol
 
 import trio
 
+from esps_portal.net.fork import close_socket
 from esps_portal.net.silence import NEVER_SILENT, Silence
 
 _READ_SIZE = 65536
@@ -173,7 +174,7 @@ class SocketStream:
         """Send RST from another thread, for a loop that is stuck."""
         with contextlib.suppress(OSError):
             self._reset_at_close()
-        self._socket.close()
+        close_socket(self._socket)
 
     def _reset_at_close(self) -> None:
         on, no_time = 1, 0
@@ -206,4 +207,4 @@ class SocketStream:
                         socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds
                     )
             trio.lowlevel.notify_closing(self._socket)
-            self._socket.close()
+            close_socket(self._socket)

@@ -22,6 +22,7 @@ from esps_portal.journal.tap import DatagramTap
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import Sender
 from esps_portal.net.dial import DialError, dial
+from esps_portal.net.fork import closed_at_end
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.proxy.circle import REASON, Link, Way, goes_round
 from esps_portal.proxy.conversation import CLIENT, SERVER, LiveExchange, service_of
@@ -143,7 +144,7 @@ class Flow:
         if goes_round(self._state, self._came):
             raise DialError(REASON)
         connected = await dial(upstream.host, upstream.port, socket.SOCK_DGRAM)
-        with connected, self._linked(connected):
+        with closed_at_end(connected), self._linked(connected):
             async with trio.open_nursery() as nursery:
                 writer = DatagramFaultWriter(UpstreamSocket(connected, self._refused), nursery)
                 self._to_server, self._connected = writer, connected

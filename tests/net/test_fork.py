@@ -259,11 +259,11 @@ def test_a_fork_waits_while_a_socket_is_made() -> None:
     run(
         """
         import threading
-        from esps_portal.net.fork import closed_in_child, making
+        from esps_portal.net.fork import closed_in_child, unforked
         made = threading.Event()
 
         def make():
-            with making:
+            with unforked:
                 sock = socket.socket()
                 made.set()
                 time.sleep(0.05)  # a fork that does not wait comes now
@@ -314,7 +314,7 @@ def test_forks_while_clients_come() -> None:
                 for thread in threads:
                     thread.join(PATIENCE)
                     assert not thread.is_alive(), "a child has its connection"
-        assert errors == []
+        assert errors == [], errors
         """
     )
 
