@@ -236,7 +236,11 @@ class Journal:
                 yield Entry(call.order_ended, call.ended, call.state, call)
         for exchange in self.exchanges:
             yield Entry(exchange.order_started, exchange.started, RECEIVED, exchange)
-            if exchange.ended is not None:
+            if exchange.answered is not None:
+                # When it came, and not when it was known to be the whole reply.
+                state = REPLIED if exchange.state == RECEIVED else exchange.state
+                yield Entry(exchange.order_answered, exchange.answered, state, exchange)
+            elif exchange.ended is not None:
                 yield Entry(exchange.order_ended, exchange.ended, exchange.state, exchange)
 
     # -- exchanges of any protocol
@@ -281,6 +285,9 @@ class Journal:
         else:
             kept = exchange.add_reply(data)
             exchange.answered = now - self.start
+            if not exchange.order_answered:
+                self._order += 1
+                exchange.order_answered = self._order
         if kept and not exchange.is_forgotten:
             self._kept_bytes += kept
             while self._kept_bytes > self._max_bytes and len(self.exchanges) > 1:
@@ -301,7 +308,7 @@ class Journal:
             self._units.end(exchange, now - self.start)
         self._order += 1
         exchange.order_ended, exchange.ended = self._order, now - self.start
-        exchange.state, exchange.complete = state, complete
+        exchange.state, exchange.complete = state, complete or exchange.complete
         self._notify(self._order, exchange.ended, state, exchange)
 
     def flush(self) -> None:

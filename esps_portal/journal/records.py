@@ -172,6 +172,7 @@ class RecordedExchange:
     ended: float | None = None
     order_ended: int = 0
     answered: float | None = None
+    order_answered: int = 0
     request_size: int = 0
     reply_size: int = 0
     complete: bool = False
@@ -196,6 +197,11 @@ class RecordedExchange:
     def kept(self) -> int:
         """How many bytes are kept."""
         return len(self._request) + len(self._reply)
+
+    def note_reply(self) -> None:
+        """Note that a whole reply has come: a frame, or a datagram. More may follow."""
+        self.complete = True
+        self.state = FAULTED if self.fault else REPLIED
 
     def add_request(self, data: bytes) -> int:
         """Add bytes of the client's; return how many are kept of them."""

@@ -182,26 +182,30 @@ class ConnectionServer:
         if self.is_full:
             self._refuse_soon(connected)
         else:
-            self._nursery.start_soon(self._serve, connected, address)
+            self._serve_soon(connected, address)
 
-    async def _serve(self, connected: socket.socket, address: tuple[str, int]) -> None:
+    def _serve_soon(self, connected: socket.socket, address: tuple[str, int]) -> None:
         try:
             stream = self._stream(connected)
         except OSError:
             close_socket(connected)  # it was reset before we could look
             return
-        if self.is_full:  # others were accepted in the same turn of the loop
-            await self.refuse(stream)
-        else:
-            await self.serve(stream, address[:2])
+        # Tasks begin in any order; connections are numbered in the order of accepting.
+        self._nursery.start_soon(self._run, self._open(stream, address[:2]))
 
     async def serve(self, stream: Stream, remote: tuple[str, int]) -> None:
         """Serve one connection until it has ended."""
+        await self._run(self._open(stream, remote))
+
+    def _open(self, stream: Stream, remote: tuple[str, int]) -> ConnectionHandler:
         connection = self._handler(stream, remote)
         self.connections[connection] = None
         self.on_open()
         if self._closing:
             connection.shut_down()
+        return connection
+
+    async def _run(self, connection: ConnectionHandler) -> None:
         try:
             await connection.run()
         finally:

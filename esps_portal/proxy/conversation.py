@@ -12,7 +12,7 @@ from typing import Protocol
 
 import attrs
 
-from esps_portal.faults.actions import Action, OtherWay
+from esps_portal.faults.actions import Action, End, OtherWay
 from esps_portal.faults.effects import Piece
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.plan import FaultPlan
@@ -104,6 +104,8 @@ class Conversation:
         self._number = 0
         self._known: set[Fault] = set()
         self._version = -1
+        # By side: the faults that let nothing more reach it.
+        self.cut_off: dict[str, str] = {}
         # Whether a fault waits until the connection is older.
         self._has_younger = False
         # The faults that take all that is sent towards a side as one unit.
@@ -196,6 +198,37 @@ class Conversation:
             counted=exchange.counted,
         )
 
+    def parts(
+        self,
+        exchange: LiveExchange,
+        stage: Stage,
+        said: bytes | None = None,
+        *,
+        without_match: bool = False,
+    ) -> list[PlanPart]:
+        """Return the faults that strike one side of an exchange; none that nobody would see."""
+        to = CLIENT if stage is Stage.REPLY else SERVER
+        if to in self.cut_off:
+            exchange.record.fault = exchange.record.fault or self.cut_off[to]
+            return []
+        target = self.target(exchange, stage, said)
+        return self.faults.parts(target, without_match=without_match)
+
+    def feed(self, plan: FaultPlan, piece: Piece, exchange: LiveExchange, *, to: str) -> list[Step]:
+        """Feed a plan, and return its steps; some of its actions go the other way."""
+        found: list[Step] = []
+        other = SERVER if to == CLIENT else CLIENT
+        for action in plan.feed(piece):
+            if isinstance(action, OtherWay):
+                step = Step(other, list(action.actions))
+            else:
+                step = Step(to, [action])
+            found.append(step)
+            for each in step.actions:
+                if isinstance(each, End) and each.how in ("stall", "half-close"):
+                    self.cut_off[step.to] = exchange.record.fault
+        return found
+
     def plan(self, to: str, parts: Iterable[PlanPart], exchange: LiveExchange) -> FaultPlan | None:
         """Return what faults make of the bytes towards a side, those of the connection too."""
         all_parts = [*self._parts[to], *parts]
@@ -206,15 +239,3 @@ def service_of(line: bytes) -> bytes | None:
     """Return the service that a line of ESPS/1 calls; ``None``: it calls none."""
     request = readable_request(line.rstrip(b"\n"))
     return request.args[0] if request and request.verb == b"CALL" and request.args else None
-
-
-def feed(plan: FaultPlan, piece: Piece, *, to: str) -> list[Step]:
-    """Feed a plan, and return its steps; some of its actions go the other way."""
-    found: list[Step] = []
-    other = SERVER if to == CLIENT else CLIENT
-    for action in plan.feed(piece):
-        if isinstance(action, OtherWay):
-            found.append(Step(other, list(action.actions)))
-        else:
-            found.append(Step(to, [action]))
-    return found

@@ -138,11 +138,11 @@ class Endpoint(SocketStream):
                 # Both directions have ended with FIN: there can be no RST any more.
                 await trio.sleep_forever()
 
-    async def until_sent(self) -> None:
-        """Wait until the kernel has sent everything, for a second at most."""
+    async def until_sent(self, timeout: float = _LINGER) -> None:  # noqa: ASYNC109 - a bound
+        """Wait until the kernel has sent everything, for so many seconds at most."""
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, 1)
-            with trio.move_on_after(_LINGER):
+            with trio.move_on_after(timeout):
                 await trio.lowlevel.wait_writable(self._socket)
         except OSError:
             return  # it is broken itself

@@ -221,6 +221,7 @@ class Flow:
             self._to_client.send(datagram, self._sender)
         else:
             self._to_client.perform(plan.datagram(datagram, self._pad), self._sender)
+        exchange.record.note_reply()
 
     def _begin(self, now: float, *, said_by: str) -> LiveExchange:
         self._end_exchange(now)

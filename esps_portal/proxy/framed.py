@@ -25,7 +25,6 @@ from esps_portal.proxy.conversation import (
     Conversation,
     LiveExchange,
     Step,
-    feed,
 )
 
 # Requests that wait for a reply on one connection; the oldest is given up.
@@ -181,23 +180,29 @@ class Framed:
             talk.end(oldest, now, complete=False)
         if talk.is_plain or has_passed:
             return [_send(self._client, frame.wire)]
-        parts = talk.faults.parts(talk.target(exchange, Stage.REQUEST, said=frame.payload))
-        return self._under(talk.plan(SERVER, parts, exchange), self._client, frame)
+        parts = talk.parts(exchange, Stage.REQUEST, frame.payload)
+        return self._under(talk.plan(SERVER, parts, exchange), self._client, frame, exchange)
 
     def _reply(self, frame: Frame, has_passed: bool, now: float) -> list[Step]:  # noqa: FBT001 - internal
         talk = self._conversation
         exchange = self._answered(frame, now)
         talk.journal.said(exchange.record, SERVER, frame.wire, now, is_whole=True)
         if talk.is_plain or has_passed:
+            exchange.record.note_reply()
             return [_send(self._server, frame.wire)]
-        parts = talk.faults.parts(talk.target(exchange, Stage.REPLY, said=exchange.said))
-        return self._under(talk.plan(CLIENT, parts, exchange), self._server, frame)
+        parts = talk.parts(exchange, Stage.REPLY, exchange.said)
+        plan = talk.plan(CLIENT, parts, exchange)
+        found = self._under(plan, self._server, frame, exchange)
+        exchange.record.note_reply()
+        return found
 
-    def _under(self, plan: FaultPlan | None, side: _Side, frame: Frame) -> list[Step]:
+    def _under(
+        self, plan: FaultPlan | None, side: _Side, frame: Frame, exchange: LiveExchange
+    ) -> list[Step]:
         """Return what faults make of a whole frame of one side."""
         if plan is None:
             return [_send(side, frame.wire)]
-        found = feed(plan, _piece(frame), to=_other(side))
+        found = self._conversation.feed(plan, _piece(frame), exchange, to=_other(side))
         plan.finish()
         return found
 

@@ -185,7 +185,7 @@ def _relay(state: ProxyState, silence: Silence, client: Endpoint, remote: tuple[
         partial(_connect, state, Way("tcp", remote, client.own_address), silence),
         _units(state, conversation),
         observer,
-        partial(_is_refused, state, connection),
+        is_refused=_is_refused(state, connection),
         server_name="portal" if state.upstream.is_esps else SERVER,
         as_aged=partial(conversation.as_target, Stage.AGE),
     )

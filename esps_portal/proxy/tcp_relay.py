@@ -88,7 +88,7 @@ class Relay:
         observer: sees what passes.
         server_name: what the journal calls the server.
         as_aged: returns the connection, at an age in seconds, as faults select it.
-        is_refused: asked once whether a fault refuses the connection before the server is dialled.
+        is_refused: a fault refuses the connection before the server is dialled.
     """
 
     def __init__(  # noqa: PLR0913 - what is composed
@@ -97,8 +97,8 @@ class Relay:
         connect: Callable[[], Awaitable[Endpoint | None]],
         units: Units,
         observer: RelayObserver,
-        is_refused: Callable[[], bool] = lambda: False,
         *,
+        is_refused: bool = False,
         server_name: str = SERVER,
         as_aged: Callable[[float], FaultTarget],
     ) -> None:
@@ -164,7 +164,7 @@ class Relay:
         both_finished = False
         try:
             with self._scope:
-                if self._is_refused():
+                if self._is_refused:
                     self._first = ("proxy", "fin")
                     await _end_with_fin(self._client)
                     both_finished = True
@@ -394,7 +394,7 @@ class Relay:
         server = self._up.sink if self._up is not None else self._client
         sides = (self._client, server)
         if end.how == "reset":
-            await end.side.until_sent()
+            await end.side.until_sent(_CLOSE_TIMEOUT)
             return False
         async with trio.open_nursery() as nursery:
             for side in sides:

@@ -19,7 +19,6 @@ from esps_portal.proxy.conversation import (
     Conversation,
     LiveExchange,
     Step,
-    feed,
 )
 
 
@@ -46,14 +45,15 @@ class Unframed:
         talk.journal.said(current.record, CLIENT, data, now)
         if current.request is None:
             return None
-        return feed(current.request, Piece(data), to=SERVER)
+        return talk.feed(current.request, Piece(data), current, to=SERVER)
 
     def _request_parts(self, exchange: LiveExchange) -> list[PlanPart]:
         """Return the faults that strike a request as it begins, or once they find their match."""
         talk = self._conversation
-        parts = talk.faults.parts(talk.target(exchange, Stage.REQUEST), without_match=True)
+        parts = talk.parts(exchange, Stage.REQUEST, without_match=True)
         for fault in talk.faults.in_force:
-            if fault.strikes_requests and fault.match is not None and not fault.unit:
+            is_seen = SERVER not in talk.cut_off and not fault.unit
+            if fault.strikes_requests and fault.match is not None and is_seen:
                 exchange.waiting.append(fault)
                 gate = Gate(fault.match, self._opener(fault, exchange), MissReason.MATCH)
                 part = part_of(fault, gate)
@@ -80,11 +80,11 @@ class Unframed:
         is_first = not current.record.reply_size
         talk.journal.said(current.record, SERVER, data, now)
         if is_first and not talk.is_plain:
-            current.reply_parts = talk.faults.parts(talk.target(current, Stage.REPLY))
+            current.reply_parts = talk.parts(current, Stage.REPLY)
             current.reply = talk.plan(CLIENT, current.reply_parts, current)
         if current.reply is None:
             return None
-        return feed(current.reply, Piece(data), to=CLIENT)
+        return talk.feed(current.reply, Piece(data), current, to=CLIENT)
 
     def ended(self, side: str, now: float) -> list[Step]:  # noqa: ARG002 - nothing is held back
         """One side says nothing more."""

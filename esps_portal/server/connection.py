@@ -54,6 +54,7 @@ class PortalConnection:
         "_drain",
         "_faults",
         "_is_receiving",
+        "_is_refused",
         "_limits",
         "_mute",
         "_nursery",
@@ -97,6 +98,8 @@ class PortalConnection:
             faults=faults,
             in_order=in_order,
         )
+        # Asked as it is accepted: numbers of connections are counted in that order.
+        self._is_refused = self._answerer.is_refused_by_fault()
         # When a line last came; seconds on trio's clock.
         self._active = self._writer.progress
         self._opened = self._active
@@ -209,7 +212,7 @@ class PortalConnection:
     # -- the reader
 
     async def _read_until_end(self) -> None:
-        if self._answerer.is_refused_by_fault():
+        if self._is_refused:
             self._replies.end_for(EndReason.CLOSE)
             return
         with self._reading:
