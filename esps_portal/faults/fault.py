@@ -361,7 +361,13 @@ class Fault:
         self._connections.pop(connection, None)
 
     def __str__(self) -> str:
-        parameters = ((key, value) for key, value in self.parameters.items() if value is not None)
+        # Cut every so many bytes it is not cut at a place.
+        unused = {"at"} if self.parameters.get("every") else set()
+        parameters = (
+            (key, value)
+            for key, value in self.parameters.items()
+            if value is not None and key not in unused
+        )
         parts = [self.kind, *(f"{key}={value}" for key, value in parameters)]
         if self.when != "after":
             parts.append(f"when={self.when}")

@@ -39,6 +39,9 @@ class Place:
             FaultError: it does not; the text says what would.
         """
         transports = fault.transports
+        if not transports & self.transports and fault.type.transports & self.transports:
+            key = "offset" if fault.offset else "unit"
+            raise FaultError(f"{key} is for connections; this {self.name} is served over UDP")
         if not transports & self.transports:
             served = " and ".join(sorted(transport.upper() for transport in self.transports))
             raise FaultError(

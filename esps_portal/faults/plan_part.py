@@ -174,6 +174,12 @@ class PlanPart:
             return
         if self.claims:
             self.fault.release_claim()
+        self.explain(is_whole=is_whole)
+
+    def explain(self, *, is_whole: bool = False) -> None:
+        """Note why it has not struck so far; the unit may go on."""
+        if self.has_struck or self._is_out:
+            return
         if self._gate is not None:
             self.fault.record_why(self._gate.reason)
         elif is_whole or self._size:

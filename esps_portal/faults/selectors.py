@@ -45,6 +45,8 @@ def check_together(kind: str, fault_type: FaultType, options: Mapping[str, objec
 def _check_stream_keys(
     kind: str, fault_type: FaultType, options: Mapping[str, object], given: set[str]
 ) -> None:
+    if options.get("reply") == 0 and "tcp" not in fault_type.transports:
+        raise FaultError("reply=0 is what a server says first on a connection: UDP has none")
     keys = given & OF_CONNECTIONS
     if not keys or ("tcp" in fault_type.transports and options.get("transport") != "udp"):
         return

@@ -74,7 +74,8 @@ def _about_exchange(entry: Entry, exchange: RecordedExchange) -> list[str]:
     if entry.event == RECEIVED:
         said = _visible_bytes(exchange.request, exchange.request_size)
         lines = [f"--> {said}"] if exchange.number else []
-        return lines if exchange.ended is not None else lines + _about_reply(entry, exchange)
+        has_row = exchange.ended is not None or exchange.answered is not None
+        return lines if has_row else lines + _about_reply(entry, exchange)
     return _about_reply(entry, exchange)
 
 

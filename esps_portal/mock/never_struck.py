@@ -55,7 +55,9 @@ def _while_placed(*, in_force: bool) -> str:
 
 def _why_no_change(fault: Fault, size: int) -> str:
     is_connection = fault.strikes_whole_connections
-    unit = "what was sent on the connection" if is_connection else "the reply"
+    unit = "the reply" if fault.to == "client" else "the request"
+    if is_connection:
+        unit = "what was sent on the connection"
     if size < fault.offset:
         return f"{unit} is {size} bytes long, shorter than offset {fault.offset}"
     return f"it changes nothing in {unit}, which is {size} bytes long"
@@ -104,10 +106,8 @@ def _reason(  # noqa: C901, PLR0911 - one for each reason
         )
     if miss.reason is MissReason.REQUEST:
         return _never_came("request", fault.request, fault.requests_matched)
-    if miss.reason is MissReason.REPLY and fault.reply == frozenset({0}):
-        return "reply 0 is the greeting, and no connection was accepted after it was placed"
     if miss.reason is MissReason.REPLY:
-        return _never_came("reply", fault.reply, fault.replies_matched)
+        return _no_such_reply(fault, target)
     if miss.reason is MissReason.MATCH:
         return f"'{printable(target.said)}' does not match {fault.match}"
     if miss.reason is MissReason.AGE:
@@ -117,6 +117,14 @@ def _reason(  # noqa: C901, PLR0911 - one for each reason
     if miss.reason is MissReason.CLAIMED:
         return "an earlier fault struck it"
     return "no reply was sent that it could change"
+
+
+def _no_such_reply(fault: Fault, target: FaultTarget) -> str:
+    if fault.reply != frozenset({0}):
+        return _never_came("reply", fault.reply, fault.replies_matched)
+    if isinstance(target.record, RecordedExchange):
+        return "reply 0 is what the server says first; here the client spoke before it did"
+    return "reply 0 is the greeting, and no connection was accepted after it was placed"
 
 
 def _never_came(name: str, numbers: frozenset[int] | None, matched: int) -> str:

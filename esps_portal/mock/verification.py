@@ -52,4 +52,7 @@ def describe_failed(faults: FaultRegistry) -> list[str]:
 
 def describe_by_chance(faults: FaultRegistry) -> list[str]:
     """Return a line for each fault by chance: its seed reproduces what it did."""
-    return [f"fault by chance, struck {f.happened} times: {f}" for f in faults.by_chance]
+    return [
+        f"fault by chance, struck {f.happened} time{'s' * (f.happened != 1)}: {f}"
+        for f in faults.by_chance
+    ]

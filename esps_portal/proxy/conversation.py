@@ -82,6 +82,9 @@ class Units(Protocol):
     def ended(self, side: str, now: float) -> list[Step]:
         """One side says nothing more."""
 
+    def explain(self) -> None:
+        """Have faults note why they have not struck so far what still goes on."""
+
     def closed(self, now: float, *, gracefully: bool) -> None:
         """The connection has ended; ``gracefully``: both sides have sent FIN."""
 
@@ -110,6 +113,12 @@ class Conversation:
         self._has_younger = False
         # The faults that take all that is sent towards a side as one unit.
         self._parts: dict[str, list[PlanPart]] = {CLIENT: [], SERVER: []}
+
+    def is_plain_towards(self, side: str) -> bool:
+        """Whether no fault can strike what goes to a side."""
+        if self._parts[side]:
+            return False
+        return not any(_is_about(fault, side) for fault in self.faults.in_force)
 
     @property
     def is_plain(self) -> bool:
@@ -143,6 +152,16 @@ class Conversation:
         """Return the connection as faults select it; ``age`` in seconds."""
         record = self.connection
         return FaultTarget("tcp", record, record=record, stage=stage, age=age)
+
+    def explain(self, current: LiveExchange | None = None) -> None:
+        """Have faults note why they have not struck so far what still goes on."""
+        parts = [part for parts in self._parts.values() for part in parts]
+        if current is not None:
+            parts += [*current.request_parts, *current.reply_parts]
+            for fault in current.waiting:
+                fault.record_miss(MissReason.MATCH, self.target(current, Stage.REQUEST))
+        for part in parts:
+            part.explain()
 
     def closed(self) -> None:
         """The connection has ended: a fault of all that was sent on it says why it never struck."""
@@ -239,3 +258,10 @@ def service_of(line: bytes) -> bytes | None:
     """Return the service that a line of ESPS/1 calls; ``None``: it calls none."""
     request = readable_request(line.rstrip(b"\n"))
     return request.args[0] if request and request.verb == b"CALL" and request.args else None
+
+
+def _is_about(fault: Fault, side: str) -> bool:
+    """Whether a fault is decided on with what goes to a side."""
+    if fault.unit:
+        return fault.to == side
+    return fault.strikes_requests is (side == SERVER)

@@ -85,6 +85,10 @@ class Framed:
             return self._finish(self._client, now, self._request)
         return self._finish(self._server, now, self._reply)
 
+    def explain(self) -> None:
+        """Have faults note why they have not struck so far what still goes on."""
+        self._conversation.explain()
+
     def closed(self, now: float, *, gracefully: bool) -> None:
         """End the exchanges that go on; ``gracefully``: both sides have sent FIN."""
         if self._last is not None:
@@ -107,7 +111,8 @@ class Framed:
         if side.is_broken:
             return None
         before = side.splitter.rest
-        is_passing = talk.is_plain and side.passed == len(before)
+        is_plain = talk.is_plain_towards(_other(side))
+        is_passing = is_plain and side.passed == len(before)
         found: list[Step] = []
         try:
             frames = side.splitter.feed(data)
@@ -122,7 +127,7 @@ class Framed:
         elif is_passing:
             side.passed = len(side.splitter.rest)
             return None
-        elif talk.is_plain or side.passed:
+        elif is_plain or side.passed:
             found += self._pass_rest(side)
         return found
 
@@ -178,7 +183,7 @@ class Framed:
         if len(self._waiting) > _MAX_WAITING:
             _, oldest = self._waiting.popleft()
             talk.end(oldest, now, complete=False)
-        if talk.is_plain or has_passed:
+        if talk.is_plain_towards(SERVER) or has_passed:
             return [_send(self._client, frame.wire)]
         parts = talk.parts(exchange, Stage.REQUEST, frame.payload)
         return self._under(talk.plan(SERVER, parts, exchange), self._client, frame, exchange)
@@ -187,7 +192,7 @@ class Framed:
         talk = self._conversation
         exchange = self._answered(frame, now)
         talk.journal.said(exchange.record, SERVER, frame.wire, now, is_whole=True)
-        if talk.is_plain or has_passed:
+        if talk.is_plain_towards(CLIENT) or has_passed:
             exchange.record.note_reply()
             return [_send(self._server, frame.wire)]
         parts = talk.parts(exchange, Stage.REPLY, exchange.said)

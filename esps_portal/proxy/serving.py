@@ -180,11 +180,14 @@ def _relay(state: ProxyState, silence: Silence, client: Endpoint, remote: tuple[
         connection = state.journal.opened(remote, now)
         observer = _EndNoted(state.journal, connection)
     conversation = Conversation(state, connection, now)
+    units = _units(state, conversation)
+    state.live.add(units.explain)
     return Relay(
         client,
         partial(_connect, state, Way("tcp", remote, client.own_address), silence),
-        _units(state, conversation),
+        units,
         observer,
+        on_closed=partial(state.live.discard, units.explain),
         is_refused=_is_refused(state, connection),
         server_name="portal" if state.upstream.is_esps else SERVER,
         as_aged=partial(conversation.as_target, Stage.AGE),

@@ -87,6 +87,7 @@ class Relay:
         units: cuts what is said into units, and has faults act on them.
         observer: sees what passes.
         server_name: what the journal calls the server.
+        on_closed: called once it has ended.
         as_aged: returns the connection, at an age in seconds, as faults select it.
         is_refused: a fault refuses the connection before the server is dialled.
     """
@@ -101,6 +102,7 @@ class Relay:
         is_refused: bool = False,
         server_name: str = SERVER,
         as_aged: Callable[[float], FaultTarget],
+        on_closed: Callable[[], None],
     ) -> None:
         self._client = client
         self._connect = connect
@@ -109,6 +111,7 @@ class Relay:
         self._is_refused = is_refused
         self._server_name = server_name
         self._as_aged = as_aged
+        self._on_closed = on_closed
         #: When it was accepted; seconds on trio's clock.
         self.opened: float = trio.current_time()
         self._due: list[Fault] = []
@@ -177,6 +180,7 @@ class Relay:
                 elif side is not None:
                     side.abort()
             now = trio.current_time()
+            self._on_closed()
             self._units.closed(now, gracefully=both_finished and self._fault_end is None)
             self._observer.closed(*(self._first or (self._server_name, "rst")), now)
 

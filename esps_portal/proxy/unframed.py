@@ -90,6 +90,10 @@ class Unframed:
         """One side says nothing more."""
         return []
 
+    def explain(self) -> None:
+        """Have faults note why they have not struck so far what still goes on."""
+        self._conversation.explain(self._current)
+
     def closed(self, now: float, *, gracefully: bool) -> None:
         """End the exchange that goes on; ``gracefully``: both sides have sent FIN."""
         if self._current is not None:

@@ -19,6 +19,8 @@ def find_problems(state: ProxyState, *, may_be_unreachable: bool = False) -> lis
     Args:
         may_be_unreachable: it is no problem that the upstream could not be reached.
     """
+    for explain in state.live:
+        explain()
     found = [
         *describe_failed(state.faults),
         *(

@@ -11,7 +11,7 @@ from esps_portal.framings.transport_ends import Datagrams
 from esps_portal.protocol.limits import Limits
 from esps_portal.proxy.serving import ProxyConfig
 from esps_portal.proxy.state import ProxyState
-from esps_portal.proxy.upstream import Upstream
+from esps_portal.proxy.upstream import Upstream, UpstreamError
 from esps_portal.testing.options import check_types
 from esps_portal.tracebacks import hides_frame
 
@@ -98,6 +98,11 @@ def proxy_config(upstream: str, options: ProxyOptions) -> ProxyConfig:
     """
     check_proxy_options(options)
     parsed = Upstream.parse(upstream)
+    if "://" not in upstream:
+        raise UpstreamError(
+            f"{upstream!r} does not say what is spoken there: write tcp://{upstream},"
+            f" udp://{upstream}, or esps://{upstream} for a portal"
+        )
     return ProxyConfig(
         state=ProxyState(parsed, *_framings(parsed, options)),
         hosts=(options.get("host", "127.0.0.1"),),
