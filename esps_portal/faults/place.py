@@ -39,7 +39,8 @@ class Place:
             FaultError: it does not; the text says what would.
         """
         transports = fault.transports
-        if not transports & self.transports and fault.type.transports & self.transports:
+        is_of_connections = bool(fault.offset or fault.unit)
+        if is_of_connections and "tcp" not in self.transports and "udp" in fault.type.transports:
             key = "offset" if fault.offset else "unit"
             raise FaultError(f"{key} is for connections; this {self.name} is served over UDP")
         if not transports & self.transports:

@@ -33,7 +33,7 @@ BLOCKS = Place(name="proxy", has_frames=True)
             {},
             "fault 'reset' works over TCP only; this proxy is served over UDP",
         ),
-        (UDP_PROXY, "truncate", {"offset": 2}, "fault 'truncate' works over TCP only"),
+        (UDP_PROXY, "truncate", {"offset": 2}, "offset is for connections; this"),
         (TCP_PROXY, "corrupt", {"transport": "udp", "at": 1}, "works over UDP only"),
         (PROXY, "reset", {"service": "echo"}, "service is for ESPS/1: select by what the client"),
         (PORTAL, "drop", {"age": 1}, "age is for connections: a portal has none over UDP"),
