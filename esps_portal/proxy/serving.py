@@ -275,8 +275,10 @@ async def refuse_to_loop(upstream: Upstream, sockets: Sockets) -> None:
     """Raise `OwnUpstreamError` where what is passed on would come back to us."""
     try:
         found = await trio.socket.getaddrinfo(upstream.host, upstream.port)
-    except OSError:
-        return  # each connect then fails, and notes why
+    except OSError as error:
+        # Each connect then fails, and notes why; the name may be known by then.
+        _log.warning("cannot resolve %s so far: %s", upstream.host, error.strerror)
+        return
     addresses = {str(address[0]) for *_, address in found}
     for host, port in (*sockets.tcp_addresses, *sockets.udp_addresses):
         everywhere = host in WILDCARDS.values() and any(map(is_own_address, addresses))
