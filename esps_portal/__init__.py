@@ -1,4 +1,4 @@
-"""A real TCP and UDP peer for tests: ESPS/1, for IANA's silent port 2867, its server and clients.
+"""A real TCP and UDP peer for tests: a portal of ESPS/1, and a proxy before any other server.
 
 Everything that a program needs is here; it is imported when it is first used, so that a command
 that needs no network does not wait for one.
@@ -13,6 +13,11 @@ table of what a connection does when it ends; `server.drain` lets its calls end 
 
 **Over UDP.** `net.datagram_socket`, `server.datagrams`, `protocol.datagram_server`, dispatch, and
 back; a call runs in `server.datagram_calls`; `net.datagram_fault_writer` performs faults.
+
+**Any protocol, through a proxy.** `proxy.serving` accepts and connects, `proxy.tcp_relay` reads
+both sides. `proxy.unframed` or `proxy.framed` cuts what they say into exchanges; both are built on
+`proxy.conversation`, which keeps the journal and asks the faults. A `proxy.lane` to each side sends
+it on, at once or as `net.fault_writer` performs it. Over UDP: `proxy.udp_relay`, `proxy.flow`.
 
 **A fault of a test.** `testing.controller` hands it to the portal's thread (`testing.loop_thread`);
 `faults.fault_registry` is asked about each request, and the plan goes the way above. What strikes
