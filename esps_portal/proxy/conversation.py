@@ -15,6 +15,7 @@ import attrs
 from esps_portal.faults.actions import Action, End, OtherWay
 from esps_portal.faults.effects import Piece
 from esps_portal.faults.fault import Fault
+from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.faults.plan_part import PlanPart
 from esps_portal.faults.target import FaultTarget, MissReason, Stage
@@ -99,10 +100,10 @@ class Conversation:
     """
 
     def __init__(self, state: ProxyState, connection: RecordedConnection, now: float) -> None:
-        self.faults = state.faults
+        self.faults: FaultRegistry = state.faults
         self.journal: Journal = state.exchanges
-        self.connection = connection
-        self.opened = now
+        self.connection: RecordedConnection = connection
+        self.opened: float = now
         self._is_esps = state.upstream.is_esps
         self._number = 0
         self._known: set[Fault] = set()
