@@ -217,7 +217,8 @@ async def test_a_host_that_there_is_not(caplog: pytest.LogCaptureFixture) -> Non
     async with proxied(("nowhere.invalid", 1)) as front:
         client = await front.connect()
         assert await until_reset(client.stream) == b""
-        assert caplog.messages[0].startswith("cannot reach esps://nowhere.invalid:1: ")
+        assert caplog.messages[0].startswith("cannot resolve nowhere.invalid so far: ")
+        assert caplog.messages[1].startswith("cannot reach esps://nowhere.invalid:1: ")
 
 
 # ---- its own end -------------------------------------------------------------------------------

@@ -151,7 +151,8 @@ async def test_a_host_that_there_is_not(caplog: pytest.LogCaptureFixture) -> Non
     async with proxied(("nowhere.invalid", 1)) as front:
         front.udp().send(b"a PING\n")
         await until(lambda calls: calls and calls[0].state == "aborted", front)
-        assert caplog.messages[0].startswith("cannot reach esps://nowhere.invalid:1: ")
+        assert caplog.messages[0].startswith("cannot resolve nowhere.invalid so far: ")
+        assert caplog.messages[1].startswith("cannot reach esps://nowhere.invalid:1: ")
 
 
 async def test_for_datagrams_alone() -> None:
