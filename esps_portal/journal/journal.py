@@ -201,6 +201,22 @@ class Journal:
         self._requests += 1
         self._calls.append((order, now - self.start, remote, connection, line, sent))
 
+    def answers_on(self, connection: RecordedConnection) -> Callable[[bytes, bytes, float], None]:
+        """Return what does the same for one connection, and counts its requests.
+
+        Nearly every request of a test passes there, so it is one call with little to look up.
+        """
+        remote, number, append = connection.remote, connection.number, self._calls.append
+
+        def answered(line: bytes, sent: bytes, now: float) -> None:
+            order = self._order + 1
+            self._order = order + 1
+            self._requests += 1
+            connection.requests += 1
+            append((order, now - self.start, remote, number, line, sent))
+
+        return answered
+
     @property
     def has_listeners(self) -> bool:
         """Whether somebody is notified of each entry as it happens."""

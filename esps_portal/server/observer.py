@@ -6,6 +6,8 @@ A request that is answered at once is noted with its answer, as one tuple. Any o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 import trio
 
@@ -69,15 +71,17 @@ class ConnectionObserver:
 
     Attributes:
         record: what the journal has of the connection.
+        answered: notes a request that was answered at once: its line, its reply, and the time.
     """
 
-    __slots__ = ("_journal", "_opened", "_remote", "record")
+    __slots__ = ("_journal", "_opened", "_remote", "answered", "record")
 
     def __init__(self, journal: Journal, remote: tuple[str, int]) -> None:
         self._journal = journal
         self._remote = remote
         self._opened = trio.current_time()
         self.record: RecordedConnection = journal.opened(remote, self._opened)
+        self.answered: Callable[[bytes, bytes, float], None] = journal.answers_on(self.record)
 
     @property
     def has_listeners(self) -> bool:
@@ -87,12 +91,7 @@ class ConnectionObserver:
     def begin_anew(self) -> None:
         """The journal was emptied: the connection stays, and is numbered anew."""
         self.record = self._journal.opened(self._remote, self._opened, is_kept=True)
-
-    def answered(self, line: bytes, reply: bytes, now: float) -> None:
-        """A request was answered at once. Nearly every request passes here."""
-        record = self.record
-        self._journal.answered(self._remote, record.number, line, reply, now)
-        record.requests += 1
+        self.answered = self._journal.answers_on(self.record)
 
     def received(self, line: LineEvent, request: Request | None) -> Exchange:
         """A request has come whose answer takes its time, or a line that is no request."""
