@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -20,17 +21,31 @@ _ZONE = "example.org. 60 IN A 192.0.2.1\nexample.org. 60 IN AAAA 2001:db8::1\n"
 _PATIENCE, _SOON = 20, 0.3
 
 
-@pytest.fixture(scope="module")
-def dns_port() -> Iterator[int]:
+def served_on_one_number() -> list[Any]:
+    """Return a server of UDP and one of TCP on the same free number."""
     resolver = dnslib_zones.ZoneResolver(_ZONE)
     logger = dnslib_server.DNSLogger("", logf=lambda _: None)
-    udp = dnslib_server.DNSServer(resolver, address="127.0.0.1", port=0, logger=logger)
-    port = udp.server.server_address[1]
-    tcp = dnslib_server.DNSServer(resolver, address="127.0.0.1", port=port, tcp=True, logger=logger)
-    for server in (udp, tcp):
+    for _ in range(100):
+        udp = dnslib_server.DNSServer(resolver, address="127.0.0.1", port=0, logger=logger)
+        port = udp.server.server_address[1]
+        try:
+            tcp = dnslib_server.DNSServer(
+                resolver, address="127.0.0.1", port=port, tcp=True, logger=logger
+            )
+        except OSError:  # somebody has that number over TCP
+            udp.server.server_close()
+            continue
+        return [udp, tcp]
+    pytest.fail("no number is free for UDP and TCP")
+
+
+@pytest.fixture(scope="module")
+def dns_port() -> Iterator[int]:
+    servers = served_on_one_number()
+    for server in servers:
         server.start_thread()
-    yield port
-    for server in (udp, tcp):
+    yield servers[0].server.server_address[1]
+    for server in servers:
         server.stop()
         server.server.server_close()
 

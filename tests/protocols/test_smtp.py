@@ -11,6 +11,7 @@ import pytest
 
 from esps_portal.testing import ProxyFactory, lines
 from tests.optional import package
+from tests.protocols.conftest import free_port
 
 controllers = package("aiosmtpd.controller")
 MESSAGE = "Subject: hi\r\n\r\nhello\r\n"
@@ -34,11 +35,14 @@ def mailbox() -> Mailbox:
 
 @pytest.fixture
 def smtp_port(mailbox: Mailbox) -> Iterator[int]:
-    # It cannot be asked which port it took for 0, so it gets one that is free.
-    from tests.protocols.conftest import free_port  # noqa: PLC0415 - only where aiosmtpd is there
-
-    controller = controllers.Controller(mailbox, hostname="127.0.0.1", port=free_port())
-    controller.start()
+    # It cannot be asked which port it took for 0, so it gets one that is free, if nobody is faster.
+    for _ in range(100):
+        controller = controllers.Controller(mailbox, hostname="127.0.0.1", port=free_port())
+        try:
+            controller.start()
+        except OSError:
+            continue
+        break
     yield controller.port
     controller.stop()
 

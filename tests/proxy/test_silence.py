@@ -15,14 +15,26 @@ _PATIENCE = 20
 _A_WHILE = 0.2
 
 
+def one_number() -> tuple[socket.socket, socket.socket]:
+    """Return a listener of TCP and a socket of UDP on the same free number."""
+    for _ in range(100):
+        listener = socket.create_server(("127.0.0.1", 0))
+        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            datagrams.bind(listener.getsockname())
+        except OSError:  # somebody has that number over UDP
+            listener.close()
+            datagrams.close()
+            continue
+        return listener, datagrams
+    pytest.fail("no number is free for TCP and UDP")
+
+
 @pytest.fixture
 def echo_port() -> Iterator[int]:
     """A server that sends back what it gets, over TCP and UDP on one number."""
-    with (
-        socket.create_server(("127.0.0.1", 0)) as listener,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
-    ):
-        datagrams.bind(listener.getsockname())
+    listener, datagrams = one_number()
+    with listener, datagrams:
 
         def serve() -> None:
             connected, _ = listener.accept()
