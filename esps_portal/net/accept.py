@@ -20,6 +20,7 @@ import trio
 
 from esps_portal.net.bind import BACKLOG
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
+from esps_portal.net.ready_set import ReadySet
 from esps_portal.net.silence import Silence
 from esps_portal.net.streams import SocketStream, Stream
 
@@ -43,7 +44,7 @@ class ConnectionHandler(Protocol):
         """When the watch has to look again."""
 
     async def run(self) -> None:
-        """Serve until the connection has ended."""
+        """Serve until the connection has ended, or has parked itself in the server's ready set."""
 
     def shut_down(self) -> None:
         """Shut down gracefully."""
@@ -91,12 +92,13 @@ class ConnectionServer:
         stream: makes a stream of an accepted socket, which shares ``silence``; a `SocketStream` by
             default.
         silence: as long as it is on nothing is accepted, and no deadline passes.
+        ready: where connections that need no task are parked.
 
     Attributes:
         connections: in the order in which they were accepted.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is composed
         self,
         handler: Callable[[Any, tuple[str, int]], ConnectionHandler],
         policy: AcceptPolicy,
@@ -104,10 +106,14 @@ class ConnectionServer:
         *,
         stream: Callable[[socket.socket], Stream] | None = None,
         silence: Silence | None = None,
+        ready: ReadySet | None = None,
     ) -> None:
         self._handler = handler
         self._policy = policy
         self._nursery = nursery
+        self._ready = ready
+        if ready is not None:
+            ready.start = self.start
         self._refusing = 0
         self._closing = False
         self._exhausted = False
@@ -191,7 +197,11 @@ class ConnectionServer:
             close_socket(connected)  # it was reset before we could look
             return
         # Tasks begin in any order; connections are numbered in the order of accepting.
-        self._nursery.start_soon(self._run, self._open(stream, address[:2]))
+        self.start(self._open(stream, address[:2]))
+
+    def start(self, connection: ConnectionHandler) -> None:
+        """Start the task of a connection."""
+        self._nursery.start_soon(self._run, connection)
 
     async def serve(self, stream: Stream, remote: tuple[str, int]) -> None:
         """Serve one connection until it has ended."""
@@ -209,10 +219,14 @@ class ConnectionServer:
         try:
             await connection.run()
         finally:
-            del self.connections[connection]
-            if self._one_ended is not None:
-                self._one_ended.set()
-                self._one_ended = None
+            if self._ready is None or connection not in self._ready:
+                self._forget(connection)
+
+    def _forget(self, connection: ConnectionHandler) -> None:
+        del self.connections[connection]
+        if self._one_ended is not None:
+            self._one_ended.set()
+            self._one_ended = None
 
     def _refuse_soon(self, connected: socket.socket) -> None:
         try:

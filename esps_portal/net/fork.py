@@ -39,6 +39,21 @@ def close_socket(sock: socket.socket) -> None:
         sock.close()
 
 
+def poll_closed_in_child() -> select.epoll:
+    """Return a new epoll; a forked child closes its copy. Close it with `close_poll`."""
+    with unforked:
+        poll = select.epoll()
+        _polls.add(poll)
+    return poll
+
+
+def close_poll(poll: select.epoll) -> None:
+    """Close an epoll; no child that is forked meanwhile keeps its descriptor."""
+    with unforked:
+        _polls.discard(poll)
+        poll.close()
+
+
 @contextmanager
 def closed_at_end(sock: socket.socket) -> Iterator[None]:
     """Close a socket at the end of a ``with`` block, as `close_socket` does."""

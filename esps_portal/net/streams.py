@@ -21,7 +21,8 @@ import trio
 from esps_portal.net.fork import close_socket
 from esps_portal.net.silence import NEVER_SILENT, Silence
 
-_READ_SIZE = 65536
+# Bytes. What one read brings has to be dealt with before others have their turn.
+_READ_SIZE = 16384
 
 
 class Stream(Protocol):
@@ -29,6 +30,16 @@ class Stream(Protocol):
 
     async def receive(self) -> bytes:
         """Wait for bytes; ``b""`` is the peer's FIN."""
+
+    def receive_now(self) -> bytes | None:
+        """Return what has come, ``b""`` for the peer's FIN; `None`: nothing has."""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing passes now, whatever comes."""
+
+    def fileno(self) -> int:
+        """Return its descriptor; -1: it has none (any more)."""
 
     def send_now(self, data: bytes | bytearray) -> int:
         """Send the beginning of ``data``, as much as there is room for; return how much."""
@@ -85,13 +96,28 @@ class SocketStream:
             await trio.lowlevel.wait_readable(self._socket)
             if self._silence.is_on:
                 await self._until_over()
-                continue
-            try:
-                return self._socket.recv(_READ_SIZE)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise trio.BrokenResourceError from error
+            elif (data := self.receive_now()) is not None:
+                return data
+
+    def receive_now(self) -> bytes | None:
+        """Return what has come, ``b""`` for the peer's FIN; `None`: nothing has."""
+        if self._silence.is_on:
+            return None
+        try:
+            return self._socket.recv(_READ_SIZE)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise trio.BrokenResourceError from error
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing passes now, whatever comes."""
+        return self._silence.is_on
+
+    def fileno(self) -> int:
+        """Return the descriptor of the socket; -1: it was closed."""
+        return self._socket.fileno()
 
     def send_now(self, data: bytes | bytearray) -> int:
         """Send the beginning of ``data`` without waiting; return how much: 0 without room."""

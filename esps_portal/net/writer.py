@@ -62,6 +62,18 @@ class Writer:
                 self._room.set()
                 self._room = None
 
+    def flush_now(self) -> bool:
+        """Send what waits, as far as there is room; return whether nothing waits any more.
+
+        Raises:
+            trio.BrokenResourceError: the peer has reset the connection.
+        """
+        if self.is_sending:
+            return False
+        if self.outgoing:
+            del self.outgoing[: self._stream.send_now(self.outgoing)]
+        return not self.outgoing
+
     async def send_everything(self) -> None:
         """Return once nothing waits any more.
 

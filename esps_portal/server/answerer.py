@@ -8,6 +8,7 @@ stream or knows how a connection ends.
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable
 
 import trio
@@ -15,6 +16,7 @@ import trio
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.target import FaultTarget, Stage
 from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
+from esps_portal.net.ready_set import Turn, monotonic
 from esps_portal.net.writer import HIGH_WATER
 from esps_portal.protocol.lines import EMPTY_LINES, LineEvent, Skipped, Unterminated
 from esps_portal.protocol.messages import Notice, Reply, Request, readable_request
@@ -27,6 +29,11 @@ from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.services.call import Call
 from esps_portal.services.dispatch import Dispatcher
 from esps_portal.services.service import CloseAfter
+
+# What a turn may cost, so that nobody has to wait long for the next one; besides these it ends
+# with `HIGH_WATER` bytes of replies (own choice: some tenths of a millisecond of plain requests).
+TURN_LINES = 256
+TURN_SECONDS = 0.001
 
 
 class Answerer:
@@ -48,6 +55,7 @@ class Answerer:
         "_nursery",
         "_observer",
         "_opened",
+        "_pending",
         "_portal",
         "_protocol",
         "_quit",
@@ -77,13 +85,15 @@ class Answerer:
         self._in_order = in_order
         self._caller = ConnectionCaller(remote, protocol)
         self._opened = trio.current_time()
+        # What the next task has to wait for.
+        self._pending: tuple[object, Exchange] | None = None
         # What is answered once other calls have ended.
         self._cancelling: tuple[Cancel, Exchange] | None = None
         self._quit: Exchange | None = None
-        self._nursery: trio.Nursery
+        self._nursery: trio.Nursery | None = None
 
-    def begin(self, nursery: trio.Nursery) -> None:
-        """Run calls in a nursery from now on."""
+    def begin(self, nursery: trio.Nursery | None) -> None:
+        """Run calls in a nursery from now on; `None`: they have to wait for one."""
         self._nursery = nursery
 
     def is_refused_by_fault(self) -> bool:
@@ -102,47 +112,86 @@ class Answerer:
         """Whether a CANCEL waits for the end of its call."""
         return self._cancelling is not None
 
-    async def answer_lines(self, now: float) -> None:
-        """Answer what was received, in order, and send the replies.
+    async def answer_lines(self) -> None:
+        """Answer what was received, in order, and send the replies; wait where that is needed."""
+        while not (self._replies.is_final or self._replies.is_deaf):
+            if self._pending is not None:
+                (outcome, exchange), self._pending = self._pending, None
+                await self._carry_out(outcome, exchange)
+                continue
+            if self.is_watched:
+                turn = await self._answer_watched_lines()
+            else:
+                turn = self.answer_now(trio.current_time())
+            if turn is Turn.NEEDS_TASK:
+                continue
+            # What came in one read is answered with one write, however many turns it takes.
+            if turn is Turn.DONE or len(self._writer.outgoing) > HIGH_WATER:
+                await self._writer.flush()
+            if turn is Turn.DONE:
+                return
+            # The others first: there may be much more.
+            await trio.lowlevel.checkpoint()
+        await self._writer.flush()
+
+    def answer_now(self, now: float) -> Turn:
+        """Answer what was received, in order, as far as nothing has to be waited for.
+
+        The replies are in `Writer.outgoing`. A turn ends after so much work; see the limits above.
 
         Args:
             now: seconds on trio's clock.
         """
         read, answer, caller = self._protocol.read, self._portal.answer, self._caller
         observer, outgoing = self._observer, self._writer.outgoing
-        is_watched = self._is_watched
-        for line in self._protocol.lines:
-            if is_watched:
-                await self._answer_watched(line)
-            else:
-                found: object = read(line)
-                outcome: object = found
-                if type(outcome) is Request:
-                    outcome = answer(outcome, caller)
-                if type(outcome) is Reply and type(line) is bytes:
-                    # Nearly every request takes this path.
-                    reply = outcome.encode()
-                    outgoing += reply
-                    if observer is not None:
-                        observer.answered(line, reply, now)
-                    if len(outgoing) <= HIGH_WATER:
-                        continue
-                    await self._writer.flush()
-                elif outcome is not None or observer is not None:
-                    await self._carry_out(outcome, self._note(line, found))
-            if self._replies.is_final or self._replies.is_deaf:
+        until = monotonic() + TURN_SECONDS
+        for line in itertools.islice(self._protocol.lines, TURN_LINES):
+            found: object = read(line)
+            outcome: object = found
+            if type(outcome) is Request:
+                outcome = answer(outcome, caller)
+            if type(outcome) is Reply and type(line) is bytes:
+                # Nearly every request takes this path.
+                reply = outcome.encode()
+                outgoing += reply
+                if observer is not None:
+                    observer.answered(line, reply, now)
+            elif outcome is not None or observer is not None:
+                exchange = self._note(line, found)
+                if not self._carry_out_now(outcome, exchange):
+                    self._pending = outcome, exchange
+                    return Turn.NEEDS_TASK
+            if len(outgoing) > HIGH_WATER or monotonic() > until:
                 break
-            # Anything may have changed while this task waited.
-            is_watched, now = self._is_watched, trio.current_time()
-        await self._writer.flush()
+        return Turn.MORE if self._has_lines else Turn.DONE
 
     @property
-    def _is_watched(self) -> bool:
+    def has_work(self) -> bool:
+        """Whether something was received that is not answered yet."""
+        return self._pending is not None or self._has_lines
+
+    @property
+    def _has_lines(self) -> bool:
+        return operator.length_hint(self._protocol.lines) > 0
+
+    @property
+    def is_watched(self) -> bool:
         """Whether each line is looked at: a fault may strike it, or somebody is notified of it."""
         if self._observer is not None and self._observer.has_listeners:
             return True
         faults = self._faults
         return faults is not None and (bool(faults.in_force) or self._replies.is_busy)
+
+    async def _answer_watched_lines(self) -> Turn:
+        """Do what `answer_now` does while each line is looked at."""
+        until = monotonic() + TURN_SECONDS
+        for line in itertools.islice(self._protocol.lines, TURN_LINES):
+            await self._answer_watched(line)
+            if self._replies.is_final or self._replies.is_deaf or not self.is_watched:
+                return Turn.MORE
+            if len(self._writer.outgoing) > HIGH_WATER or monotonic() > until:
+                return Turn.MORE
+        return Turn.MORE if self._has_lines else Turn.DONE
 
     async def _answer_watched(self, line: LineEvent) -> None:
         """Answer a line that a fault may strike, or of which somebody is notified at once."""
@@ -176,8 +225,7 @@ class Answerer:
         try:
             await self._replies.until_idle()
         except trio.Cancelled:
-            protocol = self._protocol
-            protocol.lines = itertools.chain((line,), protocol.lines)
+            self._protocol.lines = iter([line, *self._protocol.lines])
             raise
 
     async def _strike(self, request: Request, line: bytes, exchange: Exchange) -> None:
@@ -196,6 +244,7 @@ class Answerer:
         )
         exchange.plan = plan = faults.plan(target)
         if plan is not None:
+            assert self._nursery is not None  # noqa: S101 - a task answers what is watched
             self._replies.expect_fault(self._nursery)
             if plan.strikes_before:
                 await self._replies.perform(plan.before(), must_send=True)
@@ -209,9 +258,24 @@ class Answerer:
 
     # -- outcomes
 
+    def _carry_out_now(self, outcome: object, exchange: Exchange) -> bool:
+        """Do what `_carry_out` does, if nothing has to be waited for; return whether it is done."""
+        if outcome is None:
+            exchange.end(ABORTED)  # it came too late to be answered
+        elif isinstance(outcome, Reply | Notice):
+            line = outcome.encode()
+            self._writer.outgoing += line
+            exchange.end(REPLIED, line)
+        elif isinstance(outcome, Call) and self._nursery and not self._in_order(outcome):
+            self._calls.begin(outcome, exchange, self._nursery)
+        else:
+            return False
+        return True
+
     async def _carry_out(self, outcome: object, exchange: Exchange) -> None:
         """Send the answer to a request, or begin what will answer it."""
         if isinstance(outcome, Call):
+            assert self._nursery is not None  # noqa: S101 - a task carries it out
             running = self._calls.begin(outcome, exchange, self._nursery)
             if self._in_order(outcome):
                 await self._calls.until_ended(running)
@@ -287,8 +351,9 @@ class Answerer:
             self._note(line).end(ABORTED)
 
     def close(self) -> None:
-        """Note that a CANCEL or a QUIT that waits is never answered; no fault strikes any more."""
-        for unanswered in (self._cancelling and self._cancelling[1], self._quit):
+        """Note that what waits is never answered; no fault strikes any more."""
+        waiting = (self._pending and self._pending[1], self._cancelling and self._cancelling[1])
+        for unanswered in (*waiting, self._quit):
             if unanswered is not None:
                 unanswered.end(ABORTED)
         if self._faults is not None:

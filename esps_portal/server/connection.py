@@ -21,7 +21,9 @@ from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.faults.target import FaultTarget, Stage
+from esps_portal.net.ready_set import ReadySet, Turn
 from esps_portal.net.streams import Stream
+from esps_portal.net.writer import HIGH_WATER
 from esps_portal.protocol.messages import BYE_CLOSING, Notice
 from esps_portal.protocol.registry import VERSION
 from esps_portal.protocol.server_connection import ServerConnection
@@ -43,6 +45,7 @@ class PortalConnection:
         remote: the client's address and port.
         observer: notes what happens; `None`: nobody does.
         faults: are asked about each request; `None`: there never are any.
+        ready: serves it while it needs no task; `None`: it always has one.
         in_order: whether what follows a call waits until that call has ended.
     """
 
@@ -53,6 +56,7 @@ class PortalConnection:
         "_deaf",
         "_drain",
         "_faults",
+        "_has_greeted",
         "_is_receiving",
         "_is_refused",
         "_limits",
@@ -64,6 +68,7 @@ class PortalConnection:
         "_portal",
         "_protocol",
         "_reading",
+        "_ready",
         "_replies",
         "_stream",
         "_writer",
@@ -77,6 +82,7 @@ class PortalConnection:
         *,
         observer: ConnectionObserver | None = None,
         faults: FaultRegistry | None = None,
+        ready: ReadySet | None = None,
         in_order: Callable[[Call], bool] = lambda _: False,
     ) -> None:
         self._stream = stream
@@ -84,6 +90,7 @@ class PortalConnection:
         self._limits = portal.limits
         self._observer = observer
         self._faults = faults
+        self._ready = ready
         self._protocol = ServerConnection(portal.limits)
         self._replies = ReplyWriter(stream, self._on_end)
         self._writer = self._replies.writer
@@ -105,9 +112,10 @@ class PortalConnection:
         self._opened = self._active
         self._peer_has_ended = False
         self._is_receiving = False
+        self._has_greeted = False
         # The three things that a connection waits in: an end interrupts the first, a final one the
         # second too, and a shutdown the third.
-        self._reading = trio.CancelScope()
+        self._reading: trio.CancelScope | None = None
         self._drain = Drain(
             stream,
             self._protocol,
@@ -121,23 +129,83 @@ class PortalConnection:
         self._nursery: trio.Nursery | None = None
 
     async def run(self) -> None:
-        """Serve until the connection has ended. Raises nothing but cancellation."""
+        """Serve until the connection has ended, or can do without a task: it is then parked.
+
+        Raises nothing but cancellation.
+        """
+        is_parked = False
         try:
-            async with trio.open_nursery() as self._nursery:
-                self._answerer.begin(self._nursery)
-                if self._faults is not None:
-                    unit = ConnectionFaults(self._faults, self._as_target)
-                    self._replies.begin(self._nursery, unit)
-                try:
-                    await self._read_until_end()
-                    await self._end()
-                except trio.BrokenResourceError:
-                    self._replies.end_for(EndReason.BROKEN)
-                if self._replies.end is EndReason.BROKEN:
-                    await self._note_unread()
-                self._nursery.cancel_scope.cancel()
+            while not is_parked and not await self._run_in_nursery():
+                is_parked = self._may_park  # still, since its nursery was left
         finally:
-            self._close()
+            self._nursery, self._reading = None, None
+            self._answerer.begin(None)
+            if is_parked and self._ready is not None:
+                self._ready.park(self)
+            else:
+                self._close()
+
+    async def _run_in_nursery(self) -> bool:
+        """Serve with tasks; return whether the connection has ended."""
+        async with trio.open_nursery() as self._nursery:
+            self._answerer.begin(self._nursery)
+            if self._faults is not None:
+                unit = ConnectionFaults(self._faults, self._as_target)
+                self._replies.begin(self._nursery, unit)
+            try:
+                if not await self._read_until_end():
+                    return False
+                await self._end()
+            except trio.BrokenResourceError:
+                self._replies.end_for(EndReason.BROKEN)
+            if self._replies.end is EndReason.BROKEN:
+                await self._note_unread()
+            self._nursery.cancel_scope.cancel()
+        return True
+
+    # -- without a task
+
+    def fileno(self) -> int:
+        """Return the descriptor of the socket; -1: it was closed."""
+        return self._stream.fileno()
+
+    def take_turn(self, now: float) -> Turn:
+        """Read once, unless something is left to answer, and answer what needs no waiting."""
+        if self._answerer.is_watched:
+            return Turn.NEEDS_TASK
+        try:
+            turn = None if self._answerer.has_work else self._read_now(now)
+            return turn or self._answer_now(now)
+        except trio.BrokenResourceError:
+            self._replies.end_for(EndReason.BROKEN)
+            return Turn.NEEDS_TASK
+
+    def _read_now(self, now: float) -> Turn | None:
+        """Read; return what that leaves where there is nothing to answer."""
+        data = self._stream.receive_now()
+        if data is None:
+            return Turn.NEEDS_TASK if self._stream.is_silent else Turn.DONE
+        if self._received(data, now):
+            return None
+        return Turn.DONE if data else Turn.NEEDS_TASK
+
+    def _answer_now(self, now: float) -> Turn:
+        turn = self._answerer.answer_now(now)
+        # What came in one read is answered with one write, however many turns it takes.
+        if turn is Turn.MORE and len(self._writer.outgoing) <= HIGH_WATER:
+            return turn
+        if not self._writer.flush_now() or self._protocol.state is not State.OPEN:
+            return Turn.NEEDS_TASK
+        return turn
+
+    @property
+    def _may_park(self) -> bool:
+        """Whether all that comes can be answered without waiting, for the time being."""
+        if self._ready is None or not self._ready.is_open or self._stream.is_silent:
+            return False
+        if self._replies.has_work or self._answerer.has_work or self._answerer.is_watched:
+            return False
+        return self._protocol.state is State.OPEN and self._replies.end is None
 
     def abort(self) -> None:
         """End at once, with RST."""
@@ -150,7 +218,7 @@ class PortalConnection:
     @property
     def is_idle(self) -> bool:
         """Whether it only waits for the client's next line, and no fault is under way."""
-        if self._nursery is None or self._replies.end is not None or self._replies.has_work:
+        if not self._has_greeted or self._replies.end is not None or self._replies.has_work:
             return False
         return self._protocol.is_at_rest and not self._stream.has_input()
 
@@ -204,28 +272,32 @@ class PortalConnection:
 
     def expire(self) -> None:
         """Act on a deadline that has passed: end an idle connection, reset an unread one."""
-        if not self._writer.is_sending:
+        if self._writer.is_sending:
+            if not self._writer.has_progressed():
+                self._replies.end_for(EndReason.UNREAD)
+        elif not self._stream.has_input():  # else a line may have come in this very moment
             self._replies.end_for(EndReason.IDLE)
-        elif not self._writer.has_progressed():
-            self._replies.end_for(EndReason.UNREAD)
 
     # -- the reader
 
-    async def _read_until_end(self) -> None:
+    async def _read_until_end(self) -> bool:
+        """Read and answer; return whether the connection ends, else it can do without a task."""
         if self._is_refused:
             self._replies.end_for(EndReason.CLOSE)
-            return
-        with self._reading:
+            return True
+        with trio.CancelScope() as self._reading:
+            if self._replies.end is not None:  # since before this task began
+                self._reading.cancel()
             await self._greet()
-            await self._read_lines()
-        # A line may come in the very moment in which the connection is found idle.
-        while self._replies.end is EndReason.IDLE and self.deadline > trio.current_time():
-            self._replies.end, self._reading = None, trio.CancelScope()
-            with self._reading:
-                await self._read_lines()
+            if await self._read_lines():
+                return False
+        return True
 
     async def _greet(self) -> None:
-        """Send the greeting, or what faults make of it."""
+        """Send the greeting, or what faults make of it, once."""
+        if self._has_greeted:
+            return
+        self._has_greeted = True
         greeting = Notice(VERSION, (self._portal.product.encode(),)).encode()
         if self._faults is None or not self._faults.in_force:
             self._replies.append(greeting)
@@ -248,37 +320,53 @@ class PortalConnection:
             age=trio.current_time() - self._opened,
         )
 
-    async def _read_lines(self) -> None:
+    async def _read_lines(self) -> bool:
+        """Read and answer until an end is due; return whether it can go on without a task."""
         protocol = self._protocol
         # Sends the greeting, or answers what was left when reading was interrupted.
-        await self._answerer.answer_lines(trio.current_time())
+        await self._answerer.answer_lines()
         while protocol.state is State.OPEN or protocol.state is State.CLOSING:
             if self._replies.is_deaf:
-                return
-            self._is_receiving = True
-            try:
-                data = await self._stream.receive()
-            finally:
-                self._is_receiving = False
-            if not data:
-                self._peer_has_ended = True
-                protocol.end_of_input()
-                return
-            now = trio.current_time()
-            if b"\n" in data:
-                self._active = now
-            if protocol.receive(data):
-                await self._answerer.answer_lines(now)
-        if protocol.state is State.ENDED:
+                return False
+            if self._may_park and self._ready is not None:
+                assert self._nursery is not None  # noqa: S101 - `run` has opened it
+                if not self._nursery.child_tasks:
+                    return True
+                await self._ready.wait(self)
+            else:
+                self._received(await self._receive(), trio.current_time())
+            await self._answerer.answer_lines()
+        if protocol.state is State.ENDED and not self._peer_has_ended:
             self._replies.end_for(EndReason.FATAL)
+        return False
+
+    async def _receive(self) -> bytes:
+        self._is_receiving = True
+        try:
+            return await self._stream.receive()
+        finally:
+            self._is_receiving = False
+
+    def _received(self, data: bytes, now: float) -> bool:
+        """Pass on what has come, or FIN; return whether there are lines to answer."""
+        if not data:
+            self._peer_has_ended = True
+            self._protocol.end_of_input()
+            return False
+        if b"\n" in data:
+            self._active = now
+        return self._protocol.receive(data)
 
     # -- the end
 
     def _on_end(self, reason: EndReason) -> None:
         """Stop what the end of the connection stops."""
         # The answer to what was read before a deaf fault is sent in its own time.
-        if reason is not EndReason.DEAF or self._is_receiving:
+        is_reading = reason is not EndReason.DEAF or self._is_receiving
+        if is_reading and self._reading is not None:
             self._reading.cancel()
+        if self._ready is not None:
+            self._ready.resume(self)
         if self._replies.is_final:
             self._drain.cancel()
             self._deaf.cancel()

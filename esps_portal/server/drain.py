@@ -79,10 +79,10 @@ class Drain:
         try:
             # What came after a CANCEL is answered after it.
             await self._answerer.await_cancelled()
-            await self._answerer.answer_lines(trio.current_time())
+            await self._answerer.answer_lines()
             while data := await self._stream.receive():
                 if protocol.receive(data):
-                    await self._answerer.answer_lines(trio.current_time())
+                    await self._answerer.answer_lines()
                 if protocol.state is State.ENDED:
                     break
             protocol.end_of_input()

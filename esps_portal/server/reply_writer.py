@@ -62,6 +62,7 @@ class ReplyWriter:
             nursery: where held lines wait.
         """
         self._nursery = nursery
+        self._faults = None  # made for another nursery, where nothing waits any more
         self._of_connection = of_connection
 
     # -- lines

@@ -14,6 +14,7 @@ from esps_portal.net.age_watch import AgeWatch
 from esps_portal.net.bind import Sockets, bind
 from esps_portal.net.input_limit import InputLimit
 from esps_portal.net.port_control import PortControl
+from esps_portal.net.ready_set import ReadySet
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.streams import Stream
 from esps_portal.product import PRODUCT
@@ -113,8 +114,10 @@ async def serve(
 def _ports(sockets: Sockets, portal: Dispatcher, nursery: trio.Nursery) -> PortControl:
     """Compose what serves a portal on bound sockets."""
     protocol = DatagramServer(portal.limits)
-    handler = partial(portal_connection, portal)
-    connections = ConnectionServer(handler, accept_policy(portal.limits), nursery)
+    ready = ReadySet()
+    handler = partial(portal_connection, portal, ready=ready)
+    connections = ConnectionServer(handler, accept_policy(portal.limits), nursery, ready=ready)
+    nursery.start_soon(ready.run)
     datagrams = partial(portal_datagrams, portal, protocol, silence=connections.silence)
     if isinstance(portal, ScriptedPortal):
         nursery.start_soon(InputLimit(portal.script.faults, connections).run)
@@ -123,15 +126,17 @@ def _ports(sockets: Sockets, portal: Dispatcher, nursery: trio.Nursery) -> PortC
 
 
 def portal_connection(
-    portal: Dispatcher, stream: Stream, remote: tuple[str, int]
+    portal: Dispatcher, stream: Stream, remote: tuple[str, int], *, ready: ReadySet | None = None
 ) -> PortalConnection:
     """Return what serves one client of a portal; a scripted one is observed, and has faults."""
     portal.statistics.connections += 1
     if not isinstance(portal, ScriptedPortal):
-        return PortalConnection(stream, remote, portal)
+        return PortalConnection(stream, remote, portal, ready=ready)
     script = portal.script
     observer = ConnectionObserver(script.journal, remote)
-    return PortalConnection(stream, remote, portal, observer=observer, faults=script.faults)
+    return PortalConnection(
+        stream, remote, portal, observer=observer, faults=script.faults, ready=ready
+    )
 
 
 def watch_age(portal: ScriptedPortal, server: ConnectionServer, nursery: trio.Nursery) -> None:

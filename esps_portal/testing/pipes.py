@@ -113,6 +113,21 @@ class ServerEnd:
             await self._incoming.until_news()
         return self._incoming.read_now(_READ_SIZE)
 
+    def receive_now(self) -> bytes | None:
+        """Return what has come, ``b""`` for the client's FIN; `None`: nothing has."""
+        if self.is_silent or not self._incoming.has_news:
+            return None
+        return self._incoming.read_now(_READ_SIZE)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing passes now, whatever comes."""
+        return self._silence.is_on
+
+    def fileno(self) -> int:
+        """Return -1: a pipe in memory has no descriptor."""
+        return -1
+
     def send_now(self, data: bytes | bytearray) -> int:
         """Send the beginning of ``data`` without waiting; return how many bytes."""
         return 0 if self._silence.is_on else self._outgoing.write_now(data)

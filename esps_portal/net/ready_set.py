@@ -1,0 +1,203 @@
+"""The connections that one task serves: those that need no task of their own.
+
+A task for each connection costs, for each request, a switch of tasks and a re-armed poll. So a
+connection that only answers what comes is *parked* here. One task waits for all of them with one
+epoll, which is nested in trio's, and lets each that is readable take a turn: it reads and answers
+a bounded amount, without waiting. When it has to wait for something, for room to send or for the
+end of a call, say, it leaves the set, and goes on in its own task until it can be parked again.
+
+Nobody can hold the loop. A turn is bounded by whoever takes it; one that has more to do goes to
+the back of the queue; and a batch of turns ends after `BATCH_SECONDS`, whatever is left of it, so
+that accepting, UDP, control and signals have theirs.
+
+What the kernel makes of it (epoll(7)):
+
+- An event is a hint. Reading decides: a descriptor may be closed and taken again within a batch,
+  and what an event says beyond that (hang-up, error) is found by reading too.
+- Whoever is not to be read is unregistered. With an empty mask epoll still reports a hang-up, at
+  once and each time.
+- It is unregistered before it is closed. A child of a fork that still holds the descriptor would
+  go on making events that nobody can end.
+
+Nothing here knows what is spoken, or how a connection reads and writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import logging
+import select
+import time
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any, Protocol
+
+import attrs
+import trio
+
+from esps_portal.net.fork import close_poll, poll_closed_in_child
+
+_log = logging.getLogger("esps_portal")
+
+#: Seconds after which other tasks get a turn.
+BATCH_SECONDS = 0.005
+# Events that are taken from the kernel at a time; it passes on the rest next time.
+_MAX_EVENTS = 256
+
+#: A clock that no test moves: a function of the standard library's would be replaced by one that
+#: freezes time. Seconds.
+monotonic: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+
+
+class Turn(enum.Enum):
+    """What a turn leaves."""
+
+    DONE = "nothing, until more comes"
+    MORE = "more to do, after the others"
+    NEEDS_TASK = "something to wait for"
+
+
+_MORE, _NEEDS_TASK = Turn.MORE, Turn.NEEDS_TASK
+
+
+class Parkable(Protocol):
+    """A connection that can do without a task."""
+
+    def fileno(self) -> int:
+        """Return the descriptor of its socket."""
+
+    def take_turn(self, now: float) -> Turn:
+        """Read and answer a bounded amount, without waiting.
+
+        Args:
+            now: seconds on trio's clock.
+        """
+
+    def abort(self) -> None:
+        """End at once, with RST."""
+
+
+@attrs.define(eq=False)
+class _Place:
+    """One parked connection."""
+
+    connection: Parkable
+    descriptor: int
+    resume: Callable[[], None]
+    # A copy of its task's: what a service sets in it stays within this connection.
+    context: Context
+
+
+class ReadySet:
+    """Parked connections; `run` serves them.
+
+    Attributes:
+        start: starts the task of a connection that needs one again.
+
+    Example::
+
+        ready = ReadySet()
+        ready.start = lambda connection: nursery.start_soon(connection.run)
+        nursery.start_soon(ready.run)
+        ready.park(connection)
+    """
+
+    def __init__(self) -> None:
+        self.start: Callable[[Any], None] = lambda _: None
+        self._poll = poll_closed_in_child()
+        self._places: dict[object, _Place] = {}
+        self._by_descriptor: dict[int, _Place] = {}
+        # The descriptors of those that may have something to do, in the order of their turns.
+        self._queue: dict[int, None] = {}
+
+    def __contains__(self, connection: object) -> bool:
+        return connection in self._places
+
+    @property
+    def is_open(self) -> bool:
+        """Whether connections can be parked."""
+        return not self._poll.closed
+
+    def park(self, connection: Parkable, resume: Callable[[], None] | None = None) -> None:
+        """Serve a connection from now on, until it needs its task again.
+
+        Args:
+            resume: lets its task go on; `None`: it has none, and one is started.
+        """
+        descriptor = connection.fileno()
+        if resume is None:
+            resume = partial(self.start, connection)
+        place = _Place(connection, descriptor, resume, copy_context())
+        # What is still there under that number was closed by another thread.
+        self._places[connection] = self._by_descriptor[descriptor] = place
+        self._poll.register(descriptor, select.EPOLLIN)
+
+    def resume(self, connection: Parkable) -> None:
+        """Let a connection go on in its task, if it is parked."""
+        if connection in self._places:
+            self._unpark(connection).resume()
+
+    async def wait(self, connection: Parkable) -> None:
+        """Park a connection whose task has other work, until it needs the task.
+
+        Cancellation takes it out of the set.
+        """
+        needed = trio.Event()
+        self.park(connection, needed.set)
+        try:
+            await needed.wait()
+        finally:
+            if connection in self._places:
+                self._unpark(connection)
+
+    async def run(self) -> None:
+        """Serve what is parked, until cancelled. Then everything goes on in its own task."""
+        try:
+            while True:
+                if self._queue:
+                    await trio.lowlevel.checkpoint()
+                else:
+                    await trio.lowlevel.wait_readable(self._poll.fileno())
+                self._take_turns()
+        finally:
+            for place in list(self._places.values()):
+                self.resume(place.connection)
+            close_poll(self._poll)
+
+    def _take_turns(self) -> None:
+        """Let those that are ready take their turns, as far as there is time."""
+        queue = self._queue
+        for descriptor, _ in self._poll.poll(0, _MAX_EVENTS):
+            queue[descriptor] = None
+        again: dict[int, None] = {}
+        now = trio.current_time()
+        until = monotonic() + BATCH_SECONDS
+        left = iter(queue)
+        for descriptor in left:
+            place = self._by_descriptor.get(descriptor)
+            if place is None:
+                continue  # it has left since
+            connection = place.connection
+            try:
+                turn = place.context.run(connection.take_turn, now)
+            except Exception:  # noqa: BLE001 - what one has must not end the others; it is logged
+                _log.exception("a connection has failed, and is reset")
+                connection.abort()
+                turn = _NEEDS_TASK
+            if turn is _NEEDS_TASK:
+                self.resume(connection)
+            elif turn is _MORE:
+                again[descriptor] = None
+            if monotonic() >= until:
+                break
+        self._queue = dict.fromkeys(left) | again
+
+    def _unpark(self, connection: Parkable) -> _Place:
+        place = self._places.pop(connection)
+        if self._by_descriptor.get(place.descriptor) is place:
+            del self._by_descriptor[place.descriptor]
+            with contextlib.suppress(OSError):  # another thread has closed it
+                self._poll.unregister(place.descriptor)
+        return place

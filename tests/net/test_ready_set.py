@@ -1,0 +1,341 @@
+"""The ready set: bounded turns in order, and what epoll does to whoever trusts its events."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from esps_portal.net.fork import close_poll, poll_closed_in_child
+from esps_portal.net.ready_set import BATCH_SECONDS, ReadySet, Turn, monotonic
+
+
+@attrs.define(eq=False)
+class Echo:
+    """Notes each turn; answers what comes, unless told otherwise."""
+
+    sock: socket.socket
+    turn: Callable[[Echo], Turn]
+    turns: int = 0
+    started: int = 0
+    aborted: bool = False
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+    def take_turn(self, _: float) -> Turn:
+        self.turns += 1
+        return self.turn(self)
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def echo(connection: Echo) -> Turn:
+    try:
+        data = connection.sock.recv(100)
+    except BlockingIOError:
+        return Turn.DONE
+    if not data:
+        return Turn.NEEDS_TASK
+    connection.sock.send(data)
+    return Turn.DONE
+
+
+@attrs.define
+class Parked:
+    """A ready set that runs, and connections made for it."""
+
+    ready: ReadySet
+    clients: list[socket.socket] = attrs.field(factory=list)
+    connections: list[Echo] = attrs.field(factory=list)
+
+    def connect(self, turn: Callable[[Echo], Turn] = echo) -> tuple[socket.socket, Echo]:
+        client, server = socket.socketpair()
+        client.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        server.setblocking(False)  # noqa: FBT003 - the same
+        self.clients.append(client)
+        connection = Echo(server, turn)
+        self.connections.append(connection)
+        return client, connection
+
+    def park(self, turn: Callable[[Echo], Turn] = echo) -> tuple[socket.socket, Echo]:
+        client, connection = self.connect(turn)
+        self.ready.park(connection)
+        return client, connection
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Parked]:
+    """Run a ready set; what it starts is counted, and not run."""
+    ready = ReadySet()
+    parked = Parked(ready)
+
+    def start(connection: Echo) -> None:
+        connection.started += 1
+
+    ready.start = start
+    try:
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ready.run)
+                yield parked
+                nursery.cancel_scope.cancel()
+    finally:
+        for client in parked.clients:
+            client.close()
+        for connection in parked.connections:
+            connection.sock.close()
+
+
+blocked = trio.testing.wait_all_tasks_blocked
+
+
+async def test_it_answers_all_that_are_ready() -> None:
+    async with running() as parked:
+        clients = [parked.park()[0] for _ in range(300)]  # more than are polled at a time
+        for client in clients:
+            client.send(b"x")
+        await blocked()
+        assert [client.recv(10) for client in clients] == [b"x"] * 300
+        assert [each.started for each in parked.connections] == [0] * 300
+
+
+async def test_one_that_needs_its_task_leaves_the_set() -> None:
+    async with running() as parked:
+        client, connection = parked.park()
+        client.close()
+        await blocked()
+        assert (connection.turns, connection.started) == (1, 1)
+        assert connection not in parked.ready
+
+
+async def test_a_task_with_other_work_waits_until_it_is_needed() -> None:
+    async with running() as parked, trio.open_nursery() as nursery:
+        client, connection = parked.connect()
+        gone_on = trio.Event()
+
+        async def task() -> None:
+            await parked.ready.wait(connection)
+            gone_on.set()
+
+        nursery.start_soon(task)
+        await blocked()
+        client.send(b"x")
+        await blocked()
+        assert client.recv(10) == b"x"
+        assert not gone_on.is_set()
+        client.close()
+        await gone_on.wait()
+        assert connection.started == 0
+        assert connection not in parked.ready
+
+
+async def test_a_task_that_is_cancelled_while_it_waits_takes_it_out() -> None:
+    async with running() as parked:
+        client, connection = parked.connect()
+        with trio.move_on_after(0):
+            await parked.ready.wait(connection)
+        client.send(b"x")
+        await blocked()
+        assert connection not in parked.ready
+        assert connection.turns == 0
+
+
+async def test_who_has_more_to_do_goes_to_the_back() -> None:
+    order: list[str] = []
+
+    def busy(connection: Echo) -> Turn:
+        order.append("busy")
+        return Turn.MORE if connection.turns < 4 else Turn.NEEDS_TASK
+
+    def quick(connection: Echo) -> Turn:
+        order.append("quick")
+        return echo(connection)
+
+    async with running() as parked:
+        first, _ = parked.park(busy)
+        second, _ = parked.park(quick)
+        first.send(b"x")
+        second.send(b"x")
+        await blocked()
+        assert order == ["busy", "quick", "busy", "busy", "busy"]
+
+
+async def test_a_batch_that_takes_long_lets_others_go_on() -> None:
+    """What is left of it is kept, in its order."""
+    seen: list[object] = []
+
+    def slow(connection: Echo) -> Turn:
+        seen.append(parked.connections.index(connection))
+        until = monotonic() + BATCH_SECONDS * 0.6
+        while monotonic() < until:
+            pass
+        return echo(connection)
+
+    async def other_task() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+            if seen and seen[-1] != "task":
+                seen.append("task")
+
+    async with running() as parked, trio.open_nursery() as nursery:
+        for each in [parked.park(slow)[0] for _ in range(12)]:
+            each.send(b"x")
+        nursery.start_soon(other_task)
+        while len([each for each in seen if each != "task"]) < 12:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert [each for each in seen if each != "task"] == list(range(12))
+    # Two turns take longer than a batch may. trio runs what is ready in any order, so that the
+    # other task may come first in one round and last in the next.
+    assert all("task" in seen[start : start + 5] for start in range(len(seen) - 4))
+
+
+async def test_one_that_is_out_of_the_set_makes_no_events() -> None:
+    """With an empty mask epoll would still report its hang-up, again and again."""
+    async with running() as parked:
+        client, connection = parked.park()
+        parked.ready.resume(connection)
+        client.close()
+        await blocked()
+        assert connection.turns == 0
+        statistics = trio.lowlevel.current_statistics()
+        assert statistics.tasks_runnable == 0
+
+
+async def test_a_child_that_holds_the_descriptor_makes_no_events() -> None:
+    async with running() as parked:
+        client, connection = parked.park()
+        with subprocess.Popen(  # noqa: ASYNC220 - it starts, and waits for its standard input
+            [sys.executable, "-c", "input()"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[connection.fileno()],
+        ) as child:
+            client.send(b"xx")
+            client.close()
+            await blocked()
+            assert connection.started == 1  # it has read FIN, and left the set
+            connection.sock.close()
+            turns = connection.turns
+            await blocked()
+            assert connection.turns == turns
+            _, other = parked.park()
+            assert other.turns == 0
+            child.kill()
+
+
+async def test_a_descriptor_that_is_taken_again_within_a_batch() -> None:
+    """The event was the old one's: reading finds that the new one has nothing."""
+    made: list[Echo] = []
+
+    def replace(_: Echo) -> Turn:
+        old = parked.connections[1]
+        if not made:
+            descriptor = old.fileno()
+            parked.ready.resume(old)
+            old.sock.close()
+            new = parked.connect()[1]
+            # The client's end has taken the number: swap them.
+            if new.fileno() != descriptor:
+                new.sock, parked.clients[-1] = parked.clients[-1], new.sock
+            assert new.fileno() == descriptor
+            parked.ready.park(new)
+            made.append(new)
+        return Turn.NEEDS_TASK
+
+    async with running() as parked:
+        first, _ = parked.park(replace)
+        second, old = parked.park()
+        first.send(b"x")
+        second.send(b"x")
+        await blocked()
+        (new,) = made
+        assert old.turns == 0
+        assert (new.turns, new.started) == (1, 0)
+        parked.clients[-1].send(b"y")
+        await blocked()
+        assert parked.clients[-1].recv(10) == b"y"
+
+
+async def test_another_thread_has_closed_it() -> None:
+    """As when a portal's thread is stuck. Its number may be another's by then."""
+    async with running() as parked:
+        _, old = parked.park()
+        descriptor = old.fileno()
+        old.sock.close()
+        client, new = parked.connect()
+        if new.fileno() != descriptor:
+            new.sock, parked.clients[-1] = parked.clients[-1], new.sock
+            client = parked.clients[-1]
+        parked.ready.park(new)
+        parked.ready.resume(old)
+        assert old.started == 1
+        client.send(b"x")
+        await blocked()
+        assert client.recv(10) == b"x"
+
+
+async def test_context_variables_stay_within_a_connection() -> None:
+    variable = contextvars.ContextVar[str]("variable", default="")
+    seen: list[str] = []
+
+    def set_it(connection: Echo) -> Turn:
+        seen.append(variable.get())
+        variable.set(str(parked.connections.index(connection)))
+        return echo(connection)
+
+    async with running() as parked, trio.open_nursery() as nursery:
+        for _ in range(2):
+            _, connection = parked.connect(set_it)
+            # Each has had a task of its own before.
+            nursery.start_soon(parked.ready.wait, connection)
+        await blocked()
+        for _ in range(2):
+            for client in parked.clients:
+                client.send(b"x")
+            await blocked()
+        nursery.cancel_scope.cancel()
+    assert seen == ["", "", "0", "1"]
+    assert variable.get() == ""
+
+
+async def test_one_that_fails_is_reset_alone(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_: Echo) -> Turn:
+        raise RuntimeError("not foreseen")
+
+    async with running() as parked:
+        first, failing = parked.park(fail)
+        second, _ = parked.park()
+        with caplog.at_level(logging.ERROR, "esps_portal"):
+            first.send(b"x")
+            second.send(b"x")
+            await blocked()
+        assert (failing.aborted, failing.started) == (True, 1)
+        assert second.recv(10) == b"x"
+        assert "not foreseen" in caplog.text
+
+
+async def test_at_the_end_everything_goes_on_in_its_own_task() -> None:
+    async with running() as parked:
+        _, connection = parked.park()
+    assert connection.started == 1
+    assert not parked.ready.is_open
+
+
+def test_an_epoll_that_a_child_closes() -> None:
+    poll = poll_closed_in_child()
+    close_poll(poll)
+    assert poll.closed
+    assert isinstance(poll, select.epoll)
