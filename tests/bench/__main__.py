@@ -10,23 +10,29 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
 
 from tests.bench import holding, relays
+from tests.bench.machine import (
+    LOAD_CORE,
+    NoCompilerError,
+    child,
+    compiled,
+    first_line,
+    free_port,
+    pin,
+    wait_for,
+)
 
 HERE = Path(__file__).resolve().parent
 SHAPES = ((16, 1), (64, 1), (1, 100), (16, 100))
-SERVER_CORE, LOAD_CORE = 0, 1
 #: (shape or transport, baseline, least ratio), as the project aims.
 AIMS = {(64, 1): ("echo", 1.0), (16, 100): ("lines", 0.35)}
 UDP_AIM = ("udp-drained", 0.6)
@@ -42,40 +48,6 @@ class Server:
     transport: str = "tcp"
     greeting: int = 0
     verbs: tuple[str, ...] = ("PING", "CALL")
-
-
-def pin(core: int) -> Callable[[], None] | None:
-    """Return what pins a child process to a core, if there are two."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        return None
-    return lambda: os.sched_setaffinity(0, {cores[core]})
-
-
-@contextlib.contextmanager
-def child(*command: str) -> Iterator[subprocess.Popen[str]]:
-    """Start a server; it has ended when the block is left."""
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        preexec_fn=pin(SERVER_CORE),  # noqa: PLW1509 - there are no threads here
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.terminate()
-
-
-def first_line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def start_all(stack: contextlib.ExitStack) -> list[Server]:
@@ -111,15 +83,9 @@ def others(stack: contextlib.ExitStack) -> list[Server]:
         port = free_port()
         one_thread = ("-t", "1", "-U", "0", "-u", "nobody")
         stack.enter_context(child("memcached", "-p", str(port), "-l", "127.0.0.1", *one_thread))
-        _wait_for(port)
+        wait_for(port)
         found.append(Server("memcached", port, verbs=("PING",)))
     return found
-
-
-def _wait_for(port: int) -> None:
-    for _ in range(1000):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
 
 
 def load(program: Path, server: Server, shape: tuple[int, int], seconds: float, verb: str) -> float:
@@ -185,12 +151,11 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=10_000, help="idle ones to hold")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        parser.error("the load generator is C: install a C compiler")
     with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "load"
-        subprocess.run([compiler, "-O2", "-o", program, HERE / "load.c"], check=True)
+        try:
+            program = compiled(HERE / "load.c", Path(folder))
+        except NoCompilerError as error:
+            parser.error(str(error))
         found = measure(program, options.seconds, options.repeat)
         relayed = relays.report(program, options.seconds, options.repeat)
     if options.json:

@@ -1,0 +1,81 @@
+"""Programs on the cores of this machine: servers on one, what loads them on another."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+SERVER_CORE, LOAD_CORE = 0, 1
+
+
+class NoCompilerError(Exception):
+    """There is no C compiler on this machine."""
+
+    def __str__(self) -> str:
+        return "what loads the servers is C: install a C compiler"
+
+
+def pin(core: int) -> Callable[[], None] | None:
+    """Return what pins a child process to a core, if there are two."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        return None
+    return lambda: os.sched_setaffinity(0, {cores[core]})
+
+
+@contextlib.contextmanager
+def child(*command: object, core: int = SERVER_CORE) -> Iterator[subprocess.Popen[str]]:
+    """Start a program on a core; it has ended when the block is left.
+
+    Its standard input and output are pipes.
+    """
+    with subprocess.Popen(
+        [str(word) for word in command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=pin(core),  # noqa: PLW1509 - there are no threads here
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    """Return the next line of its standard output."""
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def free_port() -> int:
+    """Return a number that was free for TCP on loopback just now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def wait_for(port: int) -> None:
+    """Return when something on loopback accepts on this port."""
+    for _ in range(1000):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+
+
+def compiled(source: Path, folder: Path) -> Path:
+    """Compile a C program into a folder, and return it.
+
+    Raises:
+        NoCompilerError: there is no compiler.
+    """
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise NoCompilerError
+    program = folder / source.stem
+    subprocess.run([compiler, "-O2", "-Wall", "-o", program, source], check=True)
+    return program
