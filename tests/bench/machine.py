@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 SERVER_CORE, LOAD_CORE = 0, 1
+_CORES = sorted(os.sched_getaffinity(0))
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class NoCompilerError(Exception):
@@ -20,12 +22,10 @@ class NoCompilerError(Exception):
         return "what loads the servers is C: install a C compiler"
 
 
-def pin(core: int) -> Callable[[], None] | None:
-    """Return what pins a child process to a core, if there are two."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        return None
-    return lambda: os.sched_setaffinity(0, {cores[core]})
+def pin(core: int) -> Callable[[], None]:
+    """Return what pins the process that calls it to a core, if there are two."""
+    chosen = {_CORES[core % len(_CORES)]}
+    return lambda: os.sched_setaffinity(0, chosen)
 
 
 @contextlib.contextmanager
@@ -52,6 +52,25 @@ def first_line(process: subprocess.Popen[str]) -> str:
     """Return the next line of its standard output."""
     assert process.stdout is not None
     return process.stdout.readline()
+
+
+def say(process: subprocess.Popen[str]) -> None:
+    """Write a line to its standard input."""
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def memory(pid: int, what: str = "VmRSS") -> float:
+    """Return KB of memory of a process: resident, or ``VmHWM``, the most that ever was."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return float(status.partition(f"{what}:")[2].split()[0])
 
 
 def free_port() -> int:
