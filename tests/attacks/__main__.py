@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from tests.attacks import fairness
-from tests.bench.machine import NoCompilerError
+from tests.bench.machine import NoCompilerError, keep_bytecode
 
 
 def main() -> None:
@@ -23,9 +23,11 @@ def main() -> None:
     )
     parser.add_argument("--only", default="", help="loads whose name has this text")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        keep_bytecode(folder / "bytecode")
         try:
-            programs = fairness.Programs.compile(Path(folder))
+            programs = fairness.Programs.compile(folder)
         except NoCompilerError as error:
             parser.error(str(error))
         fairness.report(programs, options.seconds, options.timeout, options.only)

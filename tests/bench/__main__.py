@@ -16,7 +16,7 @@ import attrs
 
 from tests.bench import clients, fixture, growth, holding, relays, throughput
 from tests.bench.aims import Aim, Report, summary
-from tests.bench.machine import NoCompilerError, compiled
+from tests.bench.machine import NoCompilerError, compiled, keep_bytecode
 from tests.bench.svg import svg
 
 HERE = Path(__file__).resolve().parent
@@ -72,13 +72,15 @@ def main() -> None:
     """Measure, and print."""
     options = parsed()
     aims: list[Aim] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        keep_bytecode(folder / "bytecode")
         try:
-            program = compiled(HERE / "load.c", Path(folder))
+            program = compiled(HERE / "load.c", folder)
         except NoCompilerError as error:
             raise SystemExit(str(error)) from None
-        for name, measure in parts(options, program).items():
-            if options.only and name not in options.only:
+        for part, measure in parts(options, program).items():
+            if options.only and part not in options.only:
                 continue
             report = measure()
             aims += report.aims

@@ -69,12 +69,16 @@ def report(connections: int, repeat: int) -> Report:
     with contextlib.ExitStack() as stack:
         mine = memory_for_each(start_portal(stack)[0], connections)
         bare = memory_for_each(start_bare(stack, "echo"), connections)
-    times: dict[str, list[float]] = {"trio": [], "ready": [], "help": []}
-    for _ in range(max(5, repeat)):
-        times["trio"].append(seconds_of("-c", "import trio"))
-        times["ready"].append(seconds_until_ready())
-        times["help"].append(seconds_of("-m", "esps_portal", "--help"))
-    trio, ready, help_ = (statistics.median(figures) for figures in times.values())
+    # The first of each compiles, and is not counted.
+    rounds = [
+        (
+            seconds_of("-c", "import trio"),
+            seconds_until_ready(),
+            seconds_of("-m", "esps_portal", "--help"),
+        )
+        for _ in range(1 + max(5, repeat))
+    ][1:]
+    trio, ready, help_ = (statistics.median(column) for column in zip(*rounds, strict=True))
     what = f"an idle connection of {connections:,}"
     return Report(
         aims=[

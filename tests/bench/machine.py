@@ -28,6 +28,15 @@ def pin(core: int) -> Callable[[], None]:
     return lambda: os.sched_setaffinity(0, chosen)
 
 
+def keep_bytecode(folder: Path) -> None:
+    """Have the Pythons that are started compile a source once, as where a package is installed.
+
+    A container may forbid that (PYTHONDONTWRITEBYTECODE): then half of a start is compiling.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
+
+
 @contextlib.contextmanager
 def child(*command: object, core: int = SERVER_CORE) -> Iterator[subprocess.Popen[str]]:
     """Start a program on a core; it has ended when the block is left.
