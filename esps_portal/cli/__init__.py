@@ -35,6 +35,18 @@ _COMMANDS = {
     "spec": ("spec", "spec_command"),
 }
 
+# The first line of the help of each, for which --help would have to import them all.
+_SUMMARIES = {
+    "serve": "Serve a portal with all built-in services.",
+    "run": "Run CMD, for example a test suite, with a portal, and proxies.",
+    "proxy": "Relay everything to a server of any protocol, with faults.",
+    "ping": "Ping a portal until Ctrl-C, and print statistics.",
+    "list": "Show the services of a portal, or describe one SERVICE.",
+    "call": "Call SERVICE with ARGS and print the reply.",
+    "inspect": "Show who uses a port, and whether it speaks ESPS/1.",
+    "spec": "Print the specification of ESPS/1: its text, grammar or registry.",
+}
+
 
 class _LazyGroup(click.Group):
     """Imports the module of a command on demand, and prints each error in one line.
@@ -93,6 +105,15 @@ class _LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_COMMANDS)
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """Write what each command does, without importing it."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_SUMMARIES.items()))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:

@@ -30,15 +30,28 @@ if TYPE_CHECKING:
 
 @click.command("serve", cls=ServerCommand)
 @listen_options()
+@click.option(
+    "--reuse-port",
+    is_flag=True,
+    help="Share the port with other processes that do the same, to use more than one core.",
+)
 @control_option
 @script_options
-def serve_command(*, listen: ListenOptions, control: int | None, script: ScriptOptions) -> None:
+def serve_command(
+    *, listen: ListenOptions, reuse_port: bool, control: int | None, script: ScriptOptions
+) -> None:
     """Serve a portal with all built-in services.
 
     The default port, 2867, needs no root. The wildcard :: accepts IPv6 only;
     for both use --host :: --host 0.0.0.0. Sockets from systemd (LISTEN_FDS)
     replace --host and --port, and NOTIFY_SOCKET is notified when the portal
     listens.
+
+    Processes of one user share a port if each has --reuse-port. The kernel
+    gives each connection to one of them, and over UDP each client, which moves
+    when a process starts or ends. Each counts, limits and remembers on its own:
+    so --control, which reaches one, is refused. With --port 0 the first takes a
+    free port; give the others its number.
 
     If standard error is a terminal, each request is logged there when it has
     ended; --access-log does the same elsewhere. With --json the first line is
@@ -69,6 +82,7 @@ def serve_command(*, listen: ListenOptions, control: int | None, script: ScriptO
     \b
     Examples:
       esps-portal serve --port 0 --json --control
+      esps-portal serve --reuse-port & esps-portal serve --reuse-port
       esps-portal serve --fault "reset service=echo when=before times=2"
       esps-portal serve --fault "reset match=INCR offset=2"
       esps-portal serve --fault "close age=60 chance=0.5 seed=3"
@@ -77,20 +91,15 @@ def serve_command(*, listen: ListenOptions, control: int | None, script: ScriptO
     """  # noqa: D301 - click needs the character itself before a block that keeps its lines
     if not (listen.tcp or listen.udp):
         raise click.UsageError("--no-tcp and --no-udp leave nothing to serve")
-    from esps_portal.net.systemd import inherited_sockets  # noqa: PLC0415 - help must not wait
-    from esps_portal.server.serving import ServerConfig  # noqa: PLC0415 - the same
-
+    if reuse_port and control is not None:
+        raise click.UsageError(
+            "--control reaches one process: with --reuse-port a client may reach another"
+        )
     reports = listen.start_reports()
-    try:
-        sockets = inherited_sockets(os.environ)
-    except ValueError as error:
-        exit_with_error(f"cannot use the inherited sockets: {error}")
-    config = ServerConfig(
-        hosts=listen.hosts, port=listen.port, tcp=listen.tcp, udp=listen.udp, sockets=sockets
-    )
+    config = _config(listen, reuse_port=reuse_port)
     scripted = None
     if reports.needs_journal or control is not None or script.are_given:
-        if control is not None and sockets is not None:
+        if control is not None and config.sockets is not None:
             exit_with_error(
                 "--control needs ports that it can close and open again, not inherited sockets"
             )
@@ -101,6 +110,29 @@ def serve_command(*, listen: ListenOptions, control: int | None, script: ScriptO
         return "--control" if error.port == control else "--port"
 
     run_server(partial(_serve, config, scripted, reports), option_of)
+
+
+def _config(listen: ListenOptions, *, reuse_port: bool) -> ServerConfig:
+    """Return what to serve, on sockets of a service manager if there are any."""
+    from esps_portal.net.systemd import inherited_sockets  # noqa: PLC0415 - help must not wait
+    from esps_portal.server.serving import ServerConfig  # noqa: PLC0415 - the same
+
+    try:
+        sockets = inherited_sockets(os.environ)
+    except ValueError as error:
+        exit_with_error(f"cannot use the inherited sockets: {error}")
+    if reuse_port and sockets is not None:
+        exit_with_error(
+            "--reuse-port is not for inherited sockets: set ReusePort=yes in the socket unit"
+        )
+    return ServerConfig(
+        hosts=listen.hosts,
+        port=listen.port,
+        tcp=listen.tcp,
+        udp=listen.udp,
+        sockets=sockets,
+        reuse_port=reuse_port,
+    )
 
 
 async def _serve(config: ServerConfig, scripted: ScriptedServer | None, reports: Reports) -> int:

@@ -51,7 +51,11 @@ def bind_hint(error: CannotBindError, options: BindOptions) -> str:
     if error.is_unknown_host:
         return _for_unknown_host(error.host, options)
     if error.errno == errno.EADDRINUSE:
-        return f"{_by_process(error)}; try another {options.port}, or {options.set_port(0)}"
+        if error.is_shared:
+            advice = "to share it, each process needs --reuse-port and the same user"
+        else:
+            advice = f"try another {options.port}, or {options.set_port(0)}"
+        return f"{_by_process(error)}; {advice}"
     if error.errno in (errno.EACCES, errno.EPERM):
         root = "that port needs root, or CAP_NET_BIND_SERVICE"
         return f"; {root}; try {options.set_port(PORT)}"

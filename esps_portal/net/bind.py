@@ -66,6 +66,7 @@ class CannotBindError(OSError):
 
     Attributes:
         host, port, transport: the address, and for what.
+        is_shared: whether it was to be shared with other processes (``reuse_port``).
         covered_by: the wildcard that was asked for too and takes what comes for it; else empty.
         hint: what to do, added to the text; empty where nobody has set it.
     """
@@ -78,6 +79,7 @@ class CannotBindError(OSError):
         self.host = host
         self.port = port
         self.transport = transport
+        self.is_shared: bool = False
         self.covered_by = covered_by
         self.hint: str = ""
 
@@ -92,13 +94,14 @@ class CannotBindError(OSError):
         return f"cannot listen on {where}: {self.strerror}{self.hint}"
 
 
-def bind(
+def bind(  # noqa: PLR0913 - each says what to bind
     hosts: Iterable[str],
     port: int,
     *,
     tcp: bool = True,
     udp: bool = True,
     reserve_port: bool = False,
+    reuse_port: bool = False,
 ) -> Sockets:
     """Bind each host's addresses for the transports that are wanted, on one port number.
 
@@ -106,26 +109,36 @@ def bind(
         port: 0 takes a number that is free for all of them.
         reserve_port: also bind a socket that keeps the TCP port while nothing listens on it. It
             has to be bound first: beside a listening socket Linux allows no other.
+        reuse_port: share the number with other processes of this user that do the same. The kernel
+            gives each connection, and each source of datagrams, to one of them.
 
     Raises:
         CannotBindError: an address is taken, not this machine's, not known, or covered by a
-            wildcard that is wanted as well.
+            wildcard that is wanted as well; or this system shares no ports.
+        ValueError: a port that is shared cannot be reserved.
     """
+    if reserve_port and reuse_port:
+        raise ValueError("a port that other processes share cannot be reserved")
     addresses = _resolve(hosts, port)
+    wanted = _Wanted(tcp, udp, reserve_port, reuse_port)
     for attempt in range(_TRIES):
-        sockets = Sockets()
         try:
-            _bind_all(sockets, addresses, port, tcp=tcp, udp=udp, reserve_port=reserve_port)
+            return _bind_all(addresses, port, wanted)
         except CannotBindError as error:
-            sockets.close()
+            error.is_shared = reuse_port
             if port != 0 or error.errno != errno.EADDRINUSE or attempt == _TRIES - 1:
                 raise
-        except BaseException:
-            sockets.close()
-            raise
-        else:
-            return sockets
     raise AssertionError  # pragma: no cover - the last attempt returns or raises
+
+
+@attrs.frozen
+class _Wanted:
+    """What `bind` binds on each address."""
+
+    tcp: bool
+    udp: bool
+    reserve_port: bool
+    reuse_port: bool
 
 
 _Address = tuple[socket.AddressFamily, str]
@@ -162,34 +175,41 @@ def is_own_address(address: str) -> bool:
     return False
 
 
-def _bind_all(  # noqa: PLR0913 - what `bind` was told
-    sockets: Sockets,
-    addresses: list[_Address],
-    port: int,
-    *,
-    tcp: bool,
-    udp: bool,
-    reserve_port: bool,
-) -> None:
-    for family, host in addresses:
-        if tcp:
-            sockets.tcp.append(bound(family, socket.SOCK_STREAM, host, port))
-            port = port or sockets.tcp[0].getsockname()[1]
-            if reserve_port:
+def _bind_all(addresses: list[_Address], port: int, wanted: _Wanted) -> Sockets:
+    if wanted.reuse_port and port == 0:
+        # Of its own accord Linux may choose, for UDP, a number that others share already.
+        alone = _bind_all(addresses, 0, attrs.evolve(wanted, reuse_port=False))
+        port = (*alone.tcp, *alone.udp)[0].getsockname()[1]
+        alone.close()
+    sockets = Sockets()
+    reuse = wanted.reuse_port
+    try:
+        for family, host in addresses:
+            if wanted.tcp:
+                sockets.tcp.append(bound(family, socket.SOCK_STREAM, host, port, reuse_port=reuse))
+                port = port or sockets.tcp[0].getsockname()[1]
+            if wanted.tcp and wanted.reserve_port:
                 sockets.reserved.append(bound(family, socket.SOCK_STREAM, host, port))
-        if udp:
-            sockets.udp.append(bound(family, socket.SOCK_DGRAM, host, port))
-            port = port or sockets.udp[0].getsockname()[1]
-    for sock in sockets.tcp:
-        with _translated(sock.getsockname()[0], port, "tcp"):
-            sock.listen(BACKLOG)
+            if wanted.udp:
+                sockets.udp.append(bound(family, socket.SOCK_DGRAM, host, port, reuse_port=reuse))
+                port = port or sockets.udp[0].getsockname()[1]
+        for sock in sockets.tcp:
+            with _translated(sock.getsockname()[0], port, "tcp"):
+                sock.listen(BACKLOG)
+    except BaseException:
+        sockets.close()
+        raise
+    return sockets
 
 
-def bound(family: int, kind: int, host: str, port: int, *, share: bool = False) -> socket.socket:
+def bound(  # noqa: PLR0913 - each says what to bind
+    family: int, kind: int, host: str, port: int, *, share: bool = False, reuse_port: bool = False
+) -> socket.socket:
     """Return a bound socket that does not block.
 
     Args:
         share: another socket of ours has the address already, and lets it be shared.
+        reuse_port: other processes of this user may have the address too, or take it.
 
     Raises:
         CannotBindError: the address cannot be bound.
@@ -203,6 +223,8 @@ def bound(family: int, kind: int, host: str, port: int, *, share: bool = False) 
                 # Else a port stays taken for minutes by connections that have ended. UDP has
                 # no such state, and there the option would let two servers share the port.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                _let_others_bind(sock)
             if family == socket.AF_INET6:
                 # 0.0.0.0 and :: are two hosts here, whatever the system's default.
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -212,6 +234,13 @@ def bound(family: int, kind: int, host: str, port: int, *, share: bool = False) 
         close_socket(sock)
         raise
     return sock
+
+
+def _let_others_bind(sock: socket.socket) -> None:
+    option = getattr(socket, "SO_REUSEPORT", None)
+    if option is None:
+        raise OSError(errno.ENOPROTOOPT, "this system lets no processes share a port")
+    sock.setsockopt(socket.SOL_SOCKET, option, 1)
 
 
 @contextlib.contextmanager

@@ -44,6 +44,8 @@ class ServerConfig:
             `serve` closes them.
         reserve_port: be able to take the ports out of service without giving them away
             (`PortControl`).
+        reuse_port: share the number with other processes of this user that do the same: to clients
+            they are one server, of which each has its own state. Only without the two above.
     """
 
     portal: Dispatcher = attrs.field(factory=lambda: builtin_portal(PRODUCT))
@@ -55,11 +57,14 @@ class ServerConfig:
     udp: bool = True
     sockets: Sockets | None = None
     reserve_port: bool = False
+    reuse_port: bool = False
 
     def __attrs_post_init__(self) -> None:
         if not (self.tcp or self.udp) or not self.hosts:
             message = "a portal needs a host, and TCP or UDP"
             raise ValueError(message)
+        if self.reuse_port and (self.reserve_port or self.sockets is not None):
+            raise ValueError("reuse_port goes with neither reserve_port nor sockets")
 
 
 @attrs.frozen
@@ -92,7 +97,12 @@ async def serve(
         CannotBindError: an address cannot be bound; raised before anything is served.
     """
     sockets = config.sockets or bind(
-        config.hosts, config.port, tcp=config.tcp, udp=config.udp, reserve_port=config.reserve_port
+        config.hosts,
+        config.port,
+        tcp=config.tcp,
+        udp=config.udp,
+        reserve_port=config.reserve_port,
+        reuse_port=config.reuse_port,
     )
     shutdown = trio.Event()
     limits = config.portal.limits

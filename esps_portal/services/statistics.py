@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import attrs
 
 
@@ -25,6 +27,7 @@ class Statistics:
         self.counts.clear()
 
     def stats(self) -> list[str]:
-        """Return each counter as ``key=value``."""
+        """Return the process that counts, and each counter, as ``key=value``."""
         keys = ("connections", "datagrams", "requests", "failed")
-        return [f"{key}={getattr(self, key)}" for key in keys]
+        # Asked for each time: a process that was forked is another one.
+        return [f"pid={os.getpid()}", *(f"{key}={getattr(self, key)}" for key in keys)]

@@ -1,204 +1,95 @@
 """``python -m tests.bench``: a portal compared with other servers, in one run.
 
-Every server is a process of its own on one core, the load generator is on the other, and the
-rounds of all servers are interleaved, so that a change of the machine's speed affects all. Figures
-are medians in requests per second; no figure makes this fail. It takes some minutes.
+Every server is a process of its own on one core; what loads it is on the other. It takes some
+minutes, and no figure makes it fail.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
-import shutil
-import socket
-import statistics
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 
-from tests.bench import holding, relays
+from tests.bench import clients, fixture, growth, holding, relays, throughput
+from tests.bench.aims import Aim, Report, summary
+from tests.bench.machine import NoCompilerError, compiled, keep_bytecode
+from tests.bench.svg import svg
 
 HERE = Path(__file__).resolve().parent
-SHAPES = ((16, 1), (64, 1), (1, 100), (16, 100))
-SERVER_CORE, LOAD_CORE = 0, 1
-#: (shape or transport, baseline, least ratio), as the project aims.
-AIMS = {(64, 1): ("echo", 1.0), (16, 100): ("lines", 0.35)}
-UDP_AIM = ("udp-drained", 0.6)
-JOURNAL_AIM = 0.75
+
+#: What ``--quick`` changes.
+QUICK = {"seconds": 0.3, "repeat": 1, "connections": 1000, "requests": 10_000}
 
 
-@attrs.frozen
-class Server:
-    """A server under load."""
+def parts(options: argparse.Namespace, program: Path) -> dict[str, Callable[[], Report]]:
+    """Return what can be measured, by name."""
 
-    name: str
-    port: int
-    transport: str = "tcp"
-    greeting: int = 0
-    verbs: tuple[str, ...] = ("PING", "CALL")
+    def grow() -> Report:
+        sizes = options.connections, options.requests
+        report, panels = growth.report(program, options.seconds, options.repeat, *sizes)
+        if options.plot is not None:
+            options.plot.write_text(svg(panels), encoding="utf-8")
+        return report
 
-
-def pin(core: int) -> Callable[[], None] | None:
-    """Return what pins a child process to a core, if there are two."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        return None
-    return lambda: os.sched_setaffinity(0, {cores[core]})
-
-
-@contextlib.contextmanager
-def child(*command: str) -> Iterator[subprocess.Popen[str]]:
-    """Start a server; it has ended when the block is left."""
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        preexec_fn=pin(SERVER_CORE),  # noqa: PLW1509 - there are no threads here
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.terminate()
-
-
-def first_line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
-def start_all(stack: contextlib.ExitStack) -> list[Server]:
-    """Start every server that is installed."""
-    python = sys.executable
-    servers = []
-    for name in ("echo", "lines", "udp-bare", "udp-drained"):
-        process = stack.enter_context(child(python, "-m", "tests.bench.baselines", name))
-        transport = "udp" if name.startswith("udp") else "tcp"
-        servers.append(Server(name, int(first_line(process)), transport))
-    portal = stack.enter_context(
-        child(python, "-m", "esps_portal", "serve", "--port", "0", "--json", "--no-access-log")
-    )
-    port = json.loads(first_line(portal))["tcp"][0][1]
-    servers += [Server("portal", port, greeting=1), Server("portal-udp", port, "udp")]
-    process = stack.enter_context(child(python, "-m", "tests.bench.baselines", "scripted"))
-    port = int(first_line(process))
-    servers += [Server("journal", port, greeting=1), Server("journal-udp", port, "udp")]
-    return servers + others(stack)
-
-
-def others(stack: contextlib.ExitStack) -> list[Server]:
-    """Start what is installed; it answers a line of its own kind to each line of ours."""
-    found = []
-    if shutil.which("redis-server"):
-        port = free_port()
-        options = ("--port", str(port), "--save", "", "--bind", "127.0.0.1")
-        process = stack.enter_context(child("redis-server", *options))
-        while "Ready to accept" not in first_line(process):
-            pass
-        found.append(Server("redis", port, verbs=("PING",)))
-    if shutil.which("memcached"):
-        port = free_port()
-        one_thread = ("-t", "1", "-U", "0", "-u", "nobody")
-        stack.enter_context(child("memcached", "-p", str(port), "-l", "127.0.0.1", *one_thread))
-        _wait_for(port)
-        found.append(Server("memcached", port, verbs=("PING",)))
-    return found
-
-
-def _wait_for(port: int) -> None:
-    for _ in range(1000):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-
-
-def load(program: Path, server: Server, shape: tuple[int, int], seconds: float, verb: str) -> float:
-    """Return requests per second; 0 if the load generator failed."""
-    arguments = [server.transport, "127.0.0.1", server.port, *shape, seconds]
-    # redis and memcached get a command of their own; they too answer each line with one line.
-    verb = {"redis": "=PING", "memcached": "=mn"}.get(server.name, verb)
-    command = [str(program), *map(str, arguments), verb, str(server.greeting)]
-    ran = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=pin(LOAD_CORE),
-    )
-    return float(ran.stdout.split()[0]) if ran.returncode == 0 else 0.0
-
-
-def measure(program: Path, seconds: float, repeat: int) -> dict[str, dict[str, float]]:
-    """Return the medians: row, server, requests per second."""
-    found: dict[str, dict[str, list[float]]] = {}
-    with contextlib.ExitStack() as stack:
-        servers = start_all(stack)
-        for _ in range(repeat):
-            for verb in ("PING", "CALL"):
-                for server in servers:
-                    shapes = SHAPES if server.transport == "tcp" else SHAPES[:1]
-                    for shape in shapes if verb in server.verbs else ():
-                        row = f"{server.transport} {verb} {shape[0]} x {shape[1]}"
-                        figure = load(program, server, shape, seconds, verb)
-                        found.setdefault(row, {}).setdefault(server.name, []).append(figure)
     return {
-        row: {name: statistics.median(figures) for name, figures in columns.items()}
-        for row, columns in found.items()
+        "throughput": lambda: throughput.report(program, options.seconds, options.repeat),
+        "growth": grow,
+        "clients": lambda: clients.report(options.seconds, options.repeat),
+        "holding": lambda: holding.report(options.connections, options.repeat),
+        "fixture": fixture.report,
+        "relays": lambda: relays.report(program, options.seconds, options.repeat),
     }
 
 
-def table(found: dict[str, dict[str, float]]) -> list[str]:
-    """Return the figures, and how they compare with the aims, for a terminal."""
-    out = []
-    for row, columns in sorted(found.items(), reverse=True):
-        figures = "  ".join(f"{name} {figure / 1000:.0f} k" for name, figure in columns.items())
-        out.append(f"{row:<18} {figures}")
-        portal = columns.get("portal") or columns.get("portal-udp") or 0.0
-        connections, depth = row.split()[2::2]
-        shape = int(connections), int(depth)
-        aim = UDP_AIM if row.startswith("udp") else AIMS.get(shape)
-        journal = columns.get("journal") or columns.get("journal-udp")
-        if journal and portal:
-            ratio = journal / portal
-            out.append(f"{'':<18} {ratio:.2f} of it with the journal on; the aim is {JOURNAL_AIM}")
-        if aim is not None and columns.get(aim[0]):
-            ratio = portal / columns[aim[0]]
-            out.append(f"{'':<18} {ratio:.2f} of {aim[0]}; the aim is {aim[1]:.2f}")
-    return out
+PARTS = "throughput growth clients holding fixture relays".split()
 
 
-def main() -> None:
-    """Measure, and print."""
+def parsed() -> argparse.Namespace:
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each figure")
     parser.add_argument("--repeat", type=int, default=3, help="rounds, of which the median")
     parser.add_argument("--connections", type=int, default=10_000, help="idle ones to hold")
+    parser.add_argument("--requests", type=int, default=1_000_000, help="on one connection")
+    parser.add_argument("--quick", action="store_true", help="short runs, for orientation")
+    parser.add_argument("--only", action="append", choices=PARTS, help="a part, or several")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write what grows, as SVG")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        parser.error("the load generator is C: install a C compiler")
-    with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "load"
-        subprocess.run([compiler, "-O2", "-o", program, HERE / "load.c"], check=True)
-        found = measure(program, options.seconds, options.repeat)
-        relayed = relays.report(program, options.seconds, options.repeat)
+    if options.plot is not None and options.only and "growth" not in options.only:
+        parser.error("--plot shows the part growth: add --only growth")
+    for name, figure in QUICK.items() if options.quick else ():
+        setattr(options, name, figure)
+    options.connections = holding.raise_limit(options.connections)
+    return options
+
+
+def main() -> None:
+    """Measure, and print."""
+    options = parsed()
+    aims: list[Aim] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        keep_bytecode(folder / "bytecode")
+        try:
+            program = compiled(HERE / "load.c", folder)
+        except NoCompilerError as error:
+            raise SystemExit(str(error)) from None
+        for part, measure in parts(options, program).items():
+            if options.only and part not in options.only:
+                continue
+            report = measure()
+            aims += report.aims
+            if report.lines and not options.json:
+                print(*report.lines, "", sep="\n", flush=True)
     if options.json:
-        print(json.dumps(found))
+        print(json.dumps([attrs.asdict(aim) | {"verdict": aim.verdict} for aim in aims]))
     else:
-        print(
-            *table(found), *relayed, *holding.report(options.connections, options.repeat), sep="\n"
-        )
+        print(*summary(aims), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
-"""What a portal is compared with: minimal servers on trio, each in a process of its own.
+"""What a portal is compared with: minimal servers on trio and asyncio, each a process.
 
 ``python -m tests.bench.baselines NAME`` serves on a free port and prints its number.
 """
 
 from __future__ import annotations
 
+import asyncio
+import select
 import socket
 import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import trio
 
@@ -52,6 +56,57 @@ async def serve_stream(handler: object) -> None:
         print(listeners[0].socket.getsockname()[1], flush=True)
 
 
+async def serve_nested() -> None:
+    """Echo streams in one task, on an epoll of our own that is nested in trio's."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+    print(listener.getsockname()[1], flush=True)
+    ready = select.epoll()
+    ready.register(listener, select.EPOLLIN)
+    connections: dict[int, socket.socket] = {}
+    while True:
+        await trio.lowlevel.wait_readable(ready.fileno())
+        for descriptor, _ in ready.poll(0, 256):
+            if descriptor == listener.fileno():
+                connected = listener.accept()[0]
+                connected.setblocking(False)  # noqa: FBT003 - the same
+                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connections[connected.fileno()] = connected
+                ready.register(connected, select.EPOLLIN)
+            elif not _echo_once(connections[descriptor]):
+                ready.unregister(descriptor)
+                connections.pop(descriptor).close()
+
+
+def _echo_once(connected: socket.socket) -> bool:
+    """Answer what has come; return whether the connection goes on."""
+    try:
+        data = connected.recv(65536)
+        connected.send(data)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return bool(data)
+
+
+class EchoProtocol(asyncio.Protocol):
+    """The bare protocol of asyncio."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(data)
+
+
+async def serve_asyncio() -> None:
+    server = await asyncio.get_running_loop().create_server(EchoProtocol, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
 async def serve_datagrams(*, drained: bool) -> None:
     """Echo datagrams: one for each wake-up, or all that wait."""
     if not drained:
@@ -83,17 +138,23 @@ async def serve_scripted() -> None:
         print(listening.tcp[0][1], flush=True)
 
 
-async def main(name: str) -> None:
+SERVERS: dict[str, Callable[[], Awaitable[None]]] = {
+    "echo": partial(serve_stream, echo),
+    "echo-nested": serve_nested,
+    "lines": partial(serve_stream, lines),
+    "udp-bare": partial(serve_datagrams, drained=False),
+    "udp-drained": partial(serve_datagrams, drained=True),
+    "scripted": serve_scripted,
+}
+
+
+def main(name: str) -> None:
     """Serve one of them."""
-    if name == "udp-bare":
-        await serve_datagrams(drained=False)
-    elif name == "udp-drained":
-        await serve_datagrams(drained=True)
-    elif name == "scripted":
-        await serve_scripted()
+    if name == "echo-asyncio":
+        asyncio.run(serve_asyncio())
     else:
-        await serve_stream({"echo": echo, "lines": lines}[name])
+        trio.run(SERVERS[name])
 
 
 if __name__ == "__main__":
-    trio.run(main, sys.argv[1])
+    main(sys.argv[1])

@@ -6,81 +6,54 @@ The connections are really held, all at once; memory is the resident set of the 
 from __future__ import annotations
 
 import contextlib
-import json
 import resource
 import socket
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-MEMORY_AIM = 12.0  # KB for each idle connection
-READY_AIM = 0.15  # seconds over `import trio`
-HELP_AIM = 0.15  # seconds
+from tests.bench.aims import Aim, Report
+from tests.bench.machine import memory
+from tests.bench.servers import Server, start_bare, start_portal
 
-
-@contextlib.contextmanager
-def portal() -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Start a portal; it has ended when the block is left."""
-    options = ("--port", "0", "--json", "--no-access-log")
-    with _child([sys.executable, "-m", "esps_portal", "serve", *options]) as process:
-        assert process.stdout is not None
-        yield process, json.loads(process.stdout.readline())["tcp"][0][1]
+MEMORY_AIM = 4.0  # KB for each idle connection
+READY_AIM = 0.1  # seconds over `import trio`
+HELP_AIM = 0.1  # seconds
 
 
-@contextlib.contextmanager
-def bare_trio() -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Start the bare trio echo."""
-    with _child([sys.executable, "-m", "tests.bench.baselines", "echo"]) as process:
-        assert process.stdout is not None
-        yield process, int(process.stdout.readline())
+def raise_limit(connections: int) -> int:
+    """Let this process and its children hold so many connections; return how many they may."""
+    # Each side holds one descriptor for each connection, and a few of its own.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return min(connections, most - 300)
 
 
-@contextlib.contextmanager
-def _child(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.terminate()
-
-
-def memory_for_each(
-    server: contextlib.AbstractContextManager[tuple[subprocess.Popen[str], int]],
-    connections: int,
-    greeting: bytes,
-) -> float:
-    """Return KB of resident memory for each of so many idle connections."""
-    with server as (process, port), contextlib.ExitStack() as held:
-        _open(held, port, 100, greeting)  # what is allocated once is not counted
-        before = _resident(process.pid)
-        _open(held, port, connections, greeting)
-        return (_resident(process.pid) - before) / connections
-
-
-def _open(held: contextlib.ExitStack, port: int, count: int, greeting: bytes) -> None:
+def open_connections(stack: contextlib.ExitStack, port: int, count: int, greeting: int) -> None:
+    """Open so many connections, which the server has noticed; the stack closes them."""
     for _ in range(count):
-        sock = held.enter_context(socket.create_connection(("127.0.0.1", port)))
-        if greeting:
-            sock.recv(200)
-        else:
+        sock = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        if not greeting:
             sock.sendall(b"x")
-            sock.recv(1)
+        sock.recv(200)
 
 
-def _resident(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return float(status.partition("VmRSS:")[2].split()[0])
+def memory_for_each(server: Server, connections: int) -> float:
+    """Return KB of resident memory for each of so many idle connections."""
+    with contextlib.ExitStack() as held:
+        # What is allocated once is not counted.
+        open_connections(held, server.port, 100, server.greeting)
+        before = memory(server.pid)
+        open_connections(held, server.port, connections, server.greeting)
+        return (memory(server.pid) - before) / connections
 
 
 def seconds_until_ready() -> float:
     """Return how long ``serve`` takes from the start of its process until it listens."""
     began = time.perf_counter()
-    with portal():
+    with contextlib.ExitStack() as stack:
+        start_portal(stack)
         return time.perf_counter() - began
 
 
@@ -91,26 +64,33 @@ def seconds_of(*arguments: str) -> float:
     return time.perf_counter() - began
 
 
-def report(connections: int, repeat: int) -> list[str]:
-    """Measure, and return the figures as lines for a terminal."""
-    # Each side holds one descriptor for each connection, and a few of its own.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    connections = min(connections, most - 300)
-    mine = memory_for_each(portal(), connections, b"* ")
-    bare = memory_for_each(bare_trio(), connections, b"")
-    rounds = range(max(3, repeat))
-    trio = statistics.median([seconds_of("-c", "import trio") for _ in rounds])
-    ready = statistics.median([seconds_until_ready() for _ in rounds])
-    help_ = statistics.median([seconds_of("-m", "esps_portal", "--help") for _ in rounds])
-    return [
+def report(connections: int, repeat: int) -> Report:
+    """Measure, and return the figures."""
+    with contextlib.ExitStack() as stack:
+        mine = memory_for_each(start_portal(stack)[0], connections)
+        bare = memory_for_each(start_bare(stack, "echo"), connections)
+    # The first of each compiles, and is not counted.
+    rounds = [
         (
-            f"idle connections   {connections} held: portal {mine:.1f} KB each, bare trio"
-            f" {bare:.1f} KB each; the aim is {MEMORY_AIM:.0f}"
-        ),
-        (
-            f"serve, ready       {ready:.2f} s, {ready - trio:.2f} s over `import trio`"
-            f" ({trio:.2f} s); the aim is {READY_AIM:.2f}"
-        ),
-        f"--help             {help_:.2f} s; the aim is {HELP_AIM:.2f}",
-    ]
+            seconds_of("-c", "import trio"),
+            seconds_until_ready(),
+            seconds_of("-m", "esps_portal", "--help"),
+        )
+        for _ in range(1 + max(5, repeat))
+    ][1:]
+    trio, ready, help_ = (statistics.median(column) for column in zip(*rounds, strict=True))
+    what = f"an idle connection of {connections:,}"
+    return Report(
+        aims=[
+            Aim(what, mine, MEMORY_AIM, "KB", is_limit=True, note=f"(bare trio {bare:.1f})"),
+            Aim(
+                "serve listens, after `import trio`",
+                ready - trio,
+                READY_AIM,
+                "s",
+                is_limit=True,
+                note=f"({ready:.2f} - {trio:.2f})",
+            ),
+            Aim("--help", help_, HELP_AIM, "s", is_limit=True),
+        ]
+    )

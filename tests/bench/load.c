@@ -1,8 +1,12 @@
-/* The load generator: load tcp|udp HOST PORT CONNECTIONS DEPTH SECONDS VERB GREETING_LINES
+/* The load generator:
+ * load tcp|udp HOST PORT CONNECTIONS DEPTH SECONDS VERB GREETING_LINES [REQUESTS]
  *
  * Keeps DEPTH requests outstanding on each connection and counts the lines (TCP) or datagrams
  * (UDP) that come back. Each connection sends a ring of requests whose tags and arguments vary,
  * so that no server can answer from a cache. It is C, so that the server is what is measured.
+ * It ends after SECONDS, or after REQUESTS. It prints: replies per second, median and 99th
+ * percentile in microseconds of how long a batch took, datagrams lost; then the median of the
+ * first batch, of those up to the 10th, the 100th, and so on.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -76,8 +80,9 @@ static void send_batch(struct peer *p, int depth, int udp) {
 }
 
 int main(int count, char **word) {
-    if (count != 9) {
-        fprintf(stderr, "load tcp|udp HOST PORT CONNECTIONS DEPTH SECONDS VERB GREETING_LINES\n");
+    if (count != 9 && count != 10) {
+        fprintf(stderr, "load tcp|udp HOST PORT CONNECTIONS DEPTH SECONDS VERB GREETING_LINES"
+                        " [REQUESTS]\n");
         return 2;
     }
     int udp = !strcmp(word[1], "udp"), peers = atoi(word[4]), depth = atoi(word[5]);
@@ -103,9 +108,9 @@ int main(int count, char **word) {
     }
     enum { MOST = 1000000 };
     double *took = malloc(MOST * sizeof *took), start = now(), end = start + seconds;
-    long total = 0, lost = 0, batches = 0;
+    long total = 0, lost = 0, batches = 0, most = count == 10 ? atol(word[9]) : 0;
     static char data[1 << 16];
-    while (now() < end) {
+    while (now() < end && (!most || total < most)) {
         struct epoll_event events[256];
         int ready = epoll_wait(epoll, events, 256, 200);
         for (int i = 0; !ready && udp && i < peers; i++) {
@@ -133,8 +138,16 @@ int main(int count, char **word) {
         }
     }
     double elapsed = now() - start;
+    double medians[8];
+    int powers = 0;
+    for (long from = 0, to = 1; to <= batches; from = to, to *= 10) {
+        qsort(took + from, to - from, sizeof *took, by_value);
+        medians[powers++] = took[(from + to) / 2] * 1e6;
+    }
     qsort(took, batches, sizeof *took, by_value);
-    printf("%.0f %.0f %.0f %ld\n", total / elapsed, batches ? took[batches / 2] * 1e6 : 0,
+    printf("%.0f %.0f %.0f %ld", total / elapsed, batches ? took[batches / 2] * 1e6 : 0,
            batches ? took[(long)(batches * .99)] * 1e6 : 0, lost);
+    for (int i = 0; i < powers; i++) printf(" %.2f", medians[i]);
+    puts("");
     return 0;
 }

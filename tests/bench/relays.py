@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import socket
 import statistics
@@ -25,13 +24,14 @@ from esps_portal.faults.fault import Fault
 from esps_portal.proxy.serving import ProxyConfig, serve_proxy
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.upstream import Upstream
+from tests.bench.aims import Aim, Report
+from tests.bench.machine import child, cpu_seconds, first_line
 
 #: The least share of the bare relay's figure, as the project aims: bulk, and 64 connections.
 AIMS = {"proxy": (0.7, 0.8), "proxy with a fault": (0.6, 0.6)}
 _NAMES = ("bare", *AIMS)
 _BULK = 256 << 20
 _INTACT = 1 << 30
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 # ---- the relays --------------------------------------------------------------------------------
@@ -89,8 +89,7 @@ class Relay:
 
     def cpu(self) -> float:
         """Return the processor time that it has taken, in seconds."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return cpu_seconds(self.pid)
 
 
 def bulk(relay: Relay, sink: socket.socket) -> float:
@@ -151,8 +150,8 @@ def turns(relay: Relay, program: Path, seconds: float) -> float:
     return float(ran.stdout.split()[0]) * seconds / (relay.cpu() - before)
 
 
-def report(program: Path, seconds: float, repeat: int) -> list[str]:
-    """Measure, and return lines for a terminal."""
+def report(program: Path, seconds: float, repeat: int) -> Report:
+    """Measure, and return lines for a terminal and the ratios."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in _NAMES}
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -170,23 +169,23 @@ def report(program: Path, seconds: float, repeat: int) -> list[str]:
         name: [statistics.median(column) for column in zip(*rows, strict=True)]
         for name, rows in found.items()
     }
-    for name, (megabytes, requests) in medians.items():
-        line = f"{name:<18} {megabytes:.0f} MB, {requests / 1000:.1f} k requests per CPU second"
-        if name in AIMS:
-            ratios = [megabytes / medians["bare"][0], requests / medians["bare"][1]]
-            line += ";" + "".join(
-                f" {ratio:.2f} (aim {aim})" for ratio, aim in zip(ratios, AIMS[name], strict=True)
-            )
-        lines.append(line)
-    return lines
+    lines += [
+        f"{name:<18} {megabytes:.0f} MB, {requests / 1000:.1f} k requests per CPU second"
+        for name, (megabytes, requests) in medians.items()
+    ]
+    aims = [
+        Aim(f"{name}, {what}, beside a bare relay", figure / bare, aim)
+        for name in AIMS
+        for what, figure, bare, aim in zip(
+            ("bulk", "requests"), medians[name], medians["bare"], AIMS[name], strict=True
+        )
+    ]
+    return Report(lines, aims)
 
 
 def _start(stack: contextlib.ExitStack, module: str, *arguments: object) -> Relay:
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-    stack.callback(process.terminate)
-    assert process.stdout is not None
-    return Relay(json.loads(process.stdout.readline()), process.pid)
+    process = stack.enter_context(child(sys.executable, "-m", module, *arguments))
+    return Relay(int(first_line(process)), process.pid)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 
 import click
 import pytest
@@ -29,6 +30,28 @@ def test_help_fits_the_terminal(command: str) -> None:
     assert out.startswith("Usage: ")
     assert max(map(len, out.splitlines())) <= 80
     assert "esps+tls" not in out, "it does not work yet"
+
+
+def test_help_says_of_each_command_what_its_own_help_begins_with() -> None:
+    context = click.Context(main)
+    own = {name: main.get_command(context, name) for name in main.list_commands(context)}
+    _, out, _ = run("--help")
+    listed = out.partition("\nCommands:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split(maxsplit=1) for line in listed] == [
+        [name, command.get_short_help_str(limit=100)] for name, command in own.items() if command
+    ]
+
+
+def test_help_imports_no_command() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "esps_portal", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
+    assert "esps_portal.cli" in imported
+    assert imported.isdisjoint({"attrs", "trio", "esps_portal.cli.serve", "esps_portal.cli.calls"})
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ async def test_a_datagram_is_one_request(ask: Ask) -> None:  # ESPS-UDP-1, ESPS-
 
 
 @both_clients
-async def test_the_same_datagram_again(ask: Ask) -> None:  # ESPS-UDP-33
+async def test_the_same_datagram_again(ask: Ask) -> None:  # ESPS-UDP-33, ESPS-UDP-40
     async with datagrams() as server, trio.open_nursery() as nursery:
         nursery.start_soon(ask, udp_url(server))
         first, source = await server.recvfrom(65536)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import time
 
 import pytest
@@ -118,6 +119,7 @@ async def test_count_and_fail() -> None:  # ESPS-SVC-1
 async def test_stats() -> None:  # ESPS-SVC-1
     async with running() as portal:
         pairs = dict(arg.split(b"=") for arg in await result_of(portal, b"stats"))
+        assert int(pairs[b"pid"]) == os.getpid()
         assert int(pairs[b"connections"]) == 1
         assert int(pairs[b"requests"]) == 1
 

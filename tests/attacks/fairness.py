@@ -1,0 +1,202 @@
+"""What others notice while some clients are hostile: a polite client, and who sends SIGTERM.
+
+The server is on one core; the hostile and the polite are on the other. For each load the server is
+a new one. The polite client sends PING over one connection, again as soon as it has been answered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from tests.attacks.victims import LINES, Victim, installed
+from tests.bench.machine import (
+    LOAD_CORE,
+    child,
+    compiled,
+    cpu_seconds,
+    first_line,
+    memory,
+    pin,
+    say,
+)
+
+#: Seconds, as the project aims: the median with one hostile client, the maximum with 50, and how
+#: soon a server hears SIGTERM under each load.
+MEDIAN_AIM, MAXIMUM_AIM, SIGTERM_AIM = 0.005, 0.25, 0.1
+
+HERE = Path(__file__).resolve().parent
+
+
+@attrs.frozen
+class Programs:
+    """What is compiled."""
+
+    attack: Path
+    polite: Path
+
+    @classmethod
+    def compile(cls, folder: Path) -> Programs:
+        """Compile them into a folder."""
+        return cls(compiled(HERE / "attack.c", folder), compiled(HERE / "polite.c", folder))
+
+
+@attrs.frozen
+class Load:
+    """What hostile clients do: the arguments of ``attack.c``."""
+
+    kind: str
+    count: int
+    line: str
+    reads: bool = True
+
+    @property
+    def name(self) -> str:
+        ends = "" if self.reads else ", never reads"
+        if self.kind == "datagrams":
+            return f"{self.count} datagrams/s {self.line}"
+        if self.kind == "once":
+            return f"{self.count} x 64 KiB {self.line} once{ends}"
+        return f"{self.count} x {self.line}{ends}"
+
+
+LOADS = (
+    *(
+        Load("flood", count, line, reads)
+        for line in LINES
+        for count in (1, 10)
+        for reads in (True, False)
+    ),
+    *(Load("once", 50, line, reads) for line in ("LF", "@") for reads in (True, False)),
+    Load("datagrams", 300, "CALL random 2048"),
+)
+
+
+@attrs.frozen
+class Figures:
+    """What was seen.
+
+    Attributes:
+        median, p99, maximum: seconds that an answer to the polite client took.
+        sigterm: seconds until an idle connection got BYE, or was closed.
+        cpu: share of its core that the server took.
+        memory: MB that the server grew by, at most.
+    """
+
+    median: float
+    p99: float
+    maximum: float
+    sigterm: float
+    cpu: float
+    memory: float
+
+    def missed(self, load: Load) -> list[str]:
+        """Return which aims of a load it misses."""
+        return [
+            name
+            for name, figure, aim in (
+                ("median", self.median, MEDIAN_AIM if load.count == 1 else None),
+                ("maximum", self.maximum, MAXIMUM_AIM if load.count == 50 else None),
+                ("SIGTERM", self.sigterm, SIGTERM_AIM),
+            )
+            if aim is not None and figure > aim
+        ]
+
+
+def measure(
+    programs: Programs, victim: Victim, load: Load, seconds: float, timeout: float
+) -> Figures:
+    """Attack a server, which is of no use any more after this.
+
+    Raises:
+        ConnectionError: it closed the connection of the polite client.
+    """
+    line = victim.line(load.line)
+    how = "reads" if load.reads else "deaf"
+    attack = programs.attack, load.kind, victim.port, load.count, how, line
+    polite = programs.polite, victim.port, seconds, timeout, victim.line("PING"), victim.greeting
+    before = memory(victim.pid)
+    with contextlib.ExitStack() as stack:
+        idle = stack.enter_context(socket.create_connection(("127.0.0.1", victim.port)))
+        if victim.greeting:
+            idle.recv(4096)
+        client = stack.enter_context(child(*polite, core=LOAD_CORE))
+        first_line(client)
+        hostile = stack.enter_context(child(*attack, core=LOAD_CORE))
+        first_line(hostile)
+        began, used = time.perf_counter(), cpu_seconds(victim.pid)
+        say(client)
+        say(hostile)
+        answer = first_line(client).split()
+        cpu = (cpu_seconds(victim.pid) - used) / (time.perf_counter() - began)
+        grown = memory(victim.pid, "VmHWM") - before
+        sigterm = _sigterm(victim, idle, lambda: say(hostile), timeout)
+        if not answer:
+            raise ConnectionError(victim.name)
+        median, p99, maximum = (float(figure) for figure in answer[:3])
+    return Figures(median, p99, maximum, sigterm, cpu, grown / 1000)
+
+
+def _sigterm(victim: Victim, idle: socket.socket, again: Callable[[], None], limit: float) -> float:
+    """Return the seconds until the server lets an idle connection know that it ends."""
+    again()  # of what is sent once, the server shall be in the middle
+    time.sleep(0.02)
+    poll = select.poll()
+    poll.register(idle, select.POLLIN)
+    began = time.perf_counter()
+    os.kill(victim.pid, signal.SIGTERM)
+    poll.poll(limit * 1000)
+    return time.perf_counter() - began
+
+
+def report(programs: Programs, seconds: float, timeout: float, only: str) -> None:
+    """Measure every load that has a text in its name, and print a table."""
+    pin(LOAD_CORE)()
+    print("Latency of a polite client, and until SIGTERM is heard, in ms; ! misses its aim.")
+    print(
+        f"Aims: median {MEDIAN_AIM * 1000:.0f} with one hostile client, maximum"
+        f" {MAXIMUM_AIM * 1000:.0f} with 50, SIGTERM {SIGTERM_AIM * 1000:.0f} under each load.\n"
+    )
+    titles = f"{'median':>10}{'p99':>9}{'maximum':>10}{'SIGTERM':>10}{'CPU':>7}{'memory':>9}"
+    print(f"{'load':<36}{'server':<7}{titles}")
+    missed = measured = 0
+    for load in LOADS:
+        for name, start in installed().items() if only in load.name else ():
+            if load.kind == "datagrams" and name != "portal":
+                continue
+            with start() as victim:
+                try:
+                    figures = measure(programs, victim, load, seconds, timeout)
+                except ConnectionError:
+                    print(f"{load.name:<36}{name:<7} closed the polite client's connection")
+                    continue
+            print(f"{load.name:<36}{name:<7}{_row(load, figures)}", flush=True)
+            if name == "portal":
+                measured += 1
+                missed += bool(figures.missed(load))
+    print(f"\nportal: every aim met under {measured - missed} of {measured} loads")
+    if "redis" not in installed():
+        print("redis-server is not installed: nothing to compare with")
+
+
+def _row(load: Load, figures: Figures) -> str:
+    missed = figures.missed(load)
+
+    def cell(name: str, seconds: float, width: int) -> str:
+        return f"{seconds * 1000:{width}.2f}{'!' if name in missed else ' '}"
+
+    return (
+        cell("median", figures.median, 9)
+        + f"{figures.p99 * 1000:9.2f}"
+        + cell("maximum", figures.maximum, 9)
+        + cell("SIGTERM", figures.sigterm, 9)
+        + f"{figures.cpu:6.0%} {figures.memory:5.1f} MB"
+    )
