@@ -66,7 +66,6 @@ class Fault:
         given: the names of what was given, without those that are defaults.
         is_optional: a strict test does not fail if it never strikes.
         number: counts the faults of a registry, in the order of placing.
-        order: what came to the server before it was placed; see `FaultTarget.order`.
         selected: how many targets its selectors matched.
         happened: how often it struck.
         nearest: the nearest miss, as long as it has not struck.
@@ -93,7 +92,6 @@ class Fault:
     given: frozenset[str] = frozenset()
     is_optional: bool = False
     number: int = 0
-    order: int = 0
     selected: int = 0
     happened: int = 0
     nearest: NearMiss | None = None
@@ -280,8 +278,6 @@ class Fault:
 
     def _is_about(self, target: FaultTarget) -> bool:
         """Whether it may strike this kind of target at all."""
-        if 0 < target.order <= self.order:
-            return False
         if target.stage is Stage.CONNECTION:
             return True
         if self.strikes_at_age or target.stage is Stage.AGE:

@@ -171,14 +171,6 @@ def test_a_whole_connection_that_is_too_young_is_asked_about_later() -> None:
         assert len(faults.parts_of_connection(target, known)) == parts
 
 
-def test_only_what_comes_after_it_was_placed_is_struck() -> None:
-    faults = placed()
-    before = faults.next_order()
-    faults.place(Fault.create("reset"))
-    assert not strikes(faults, request(order=before))
-    assert strikes(faults, request(order=faults.next_order()))
-
-
 def test_as_text() -> None:
     fault = Fault.create(
         "reset", match=re.compile(r"^\d"), reply_match=b"\xff", reply=[3, 2], age=1.5, offset=4
