@@ -42,14 +42,13 @@ class ProxiedServer:
         from esps_portal.journal.capture_sink import CaptureSink  # noqa: PLC0415 - as above
 
         state = self.state
-        state.journal.start = state.exchanges.start = now
+        state.start_clock(now)
         if self.record is not None:
             state.journal.sinks.append(self.record.write)
         if self.capture is not None:
             sink = CaptureSink(self.capture, state.journal, time.time() - now)
-            state.journal.sinks.append(sink.write)
-            if state.exchanges is not state.journal:
-                state.exchanges.sinks.append(sink.write)
+            for journal in state.journals:
+                journal.sinks.append(sink.write)
 
     def reloads(self, on_fault: Callable[[Fault], None]) -> list[Reload]:
         """Return what SIGHUP reloads.

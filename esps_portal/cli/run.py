@@ -202,7 +202,7 @@ async def _run(
         with trio.open_signal_receiver(*_signals_to_pass_on()) as signals:
             status = await _run_command(command, environment, signals)
         # Until the last data of CMD is in the journals, for --strict.
-        await become_quiet(lambda: any(proxy.is_busy for proxy in proxies))
+        await become_quiet(lambda: any(proxy.state.is_connecting for proxy in proxies))
         nursery.cancel_scope.cancel()
     return status
 
