@@ -119,8 +119,7 @@ def make_proxies(
             made.append(NamedProxy(plan.name, *make_state(plan, path)))
         except ScenarioError as error:
             assert file is not None  # noqa: S101 - what --proxy gives is checked
-            message = f"{file.path}: {error}"
-            raise click.BadParameter(message, param_hint="'--scenario'") from error
+            raise file.usage_error("--scenario", error) from error
     return made
 
 
