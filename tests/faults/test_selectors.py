@@ -87,7 +87,7 @@ def test_content_comes_before_numbers() -> None:
     for said, on in ((b"PUT", "x"), (b"GET 1", "a"), (b"PUT", "a"), (b"GET 2", "b")):
         faults.parts(request(said, on=on))
     assert [fault.selected for fault in (by_request, by_reply, by_connection)] == [1, 1, 1]
-    assert by_request.requests_matched == 2
+    assert by_request.counts.requests == 2
 
 
 def test_several_replies_of_one_request_have_its_number() -> None:
