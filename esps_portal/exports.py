@@ -39,6 +39,11 @@ def lazy_exports(
     return import_name, lambda: list(public), public
 
 
-def public_names(value: object) -> list[str]:
-    """Return the public attributes of an object, for its ``__dir__``: a REPL completes them."""
-    return [name for name in object.__dir__(value) if not name.startswith("_")]
+def public_names(value: object, known_as: type | None = None) -> list[str]:
+    """Return the public attributes of an object, for its ``__dir__``: a REPL completes them.
+
+    Args:
+        known_as: its class as users know it; what a subclass adds is left out.
+    """
+    names = object.__dir__(value) if known_as is None else {*dir(known_as), *vars(value)}
+    return [name for name in names if not name.startswith("_")]

@@ -15,6 +15,7 @@ import trio.testing
 from esps_portal import Limits, ServerConfig, serve
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.product import PRODUCT
+from esps_portal.proxy.serving import ProxyListeners
 from esps_portal.server.serving import Listeners, accept_policy, portal_connection
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.dispatch import Dispatcher
@@ -86,23 +87,23 @@ class DatagramPeer:
 
 @attrs.define(eq=False)
 class Running:
-    """A running portal, and the peers that a test connected to it."""
+    """A running portal or proxy, and the peers that a test connected to it."""
 
-    listeners: Listeners
+    listeners: Listeners | ProxyListeners
     _open: contextlib.AsyncExitStack
 
     def shut_down(self) -> None:
-        """Let what runs end, and then the portal."""
+        """Let what runs end, and then the server."""
         self.listeners.shut_down()
 
     async def connect(self) -> StreamPeer:
-        """Connect over TCP and leave the greeting unread."""
+        """Connect over TCP and read nothing."""
         stream = await trio.open_tcp_stream(*self.listeners.tcp[0])
         self._open.push_async_callback(trio.aclose_forcefully, stream)
         return StreamPeer(stream)
 
     async def tcp(self) -> StreamPeer:
-        """Connect over TCP and read the greeting."""
+        """Connect over TCP and read the portal's greeting."""
         peer = await self.connect()
         assert (await peer.line()).startswith(b"* ESPS/1 ")
         return peer

@@ -19,7 +19,7 @@ from esps_portal.protocol.limits import Limits
 from esps_portal.proxy.serving import ProxyConfig, ProxyListeners, serve_proxy
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.upstream import Upstream as ProxyUpstream
-from tests.portals import DatagramPeer, StreamPeer
+from tests.portals import Running
 
 _PATIENCE = 30  # seconds of the wall clock
 # Whoever would take more at once has taken it. Longer makes a test surer, and slower.
@@ -27,31 +27,11 @@ _A_WHILE = 0.02
 
 
 @attrs.define(eq=False)
-class Proxied:
-    """A running proxy, and the peers that a test connected to it."""
+class Proxied(Running):
+    """A running proxy, with what it has noted."""
 
-    listeners: ProxyListeners
     journal: Journal
     ended: trio.Event
-    _open: contextlib.AsyncExitStack
-
-    async def connect(self) -> StreamPeer:
-        """Connect over TCP and read nothing."""
-        stream = await trio.open_tcp_stream(*self.listeners.tcp[0])
-        self._open.push_async_callback(trio.aclose_forcefully, stream)
-        return StreamPeer(stream)
-
-    async def tcp(self) -> StreamPeer:
-        """Connect over TCP and read the portal's greeting."""
-        peer = await self.connect()
-        assert (await peer.line()).startswith(b"* ESPS/1 ")
-        return peer
-
-    def udp(self) -> DatagramPeer:
-        """Return a new UDP peer."""
-        peer = self._open.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        peer.connect(self.listeners.udp[0])
-        return DatagramPeer(peer)
 
     async def closed(self) -> list[tuple[str, str]]:
         """Return who closed each connection first, and how, once all have ended."""
@@ -86,7 +66,7 @@ async def proxied(
         listeners = await nursery.start(serve)
         async with contextlib.AsyncExitStack() as stack:
             with trio.fail_after(_PATIENCE):
-                yield Proxied(listeners, config.state.journal, ended, stack)
+                yield Proxied(listeners, stack, config.state.journal, ended)
         nursery.cancel_scope.cancel()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import attrs
+import pytest
 
 from esps_portal.journal.records import RecordedConnection
 
@@ -81,6 +82,11 @@ class Client:
         """Send a line and return the next one."""
         self.send(request + b"\n")
         return self.line()
+
+    def assert_reset(self) -> None:
+        """RST is the next that comes: there are no bytes before it."""
+        with pytest.raises(ConnectionResetError):
+            self.receive()
 
     def assert_silence(self) -> None:
         """Neither octets nor an end have come, and none come soon."""

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from esps_portal.cli.completion import complete_fault
+from esps_portal.cli.options import Option
+
 if TYPE_CHECKING:
     from esps_portal.journal.values import ScenarioError
     from esps_portal.mock.scenario import PlannedFault
@@ -51,6 +54,20 @@ class FaultParameter(click.ParamType["PlannedFault"]):
             return read_fault(fields, where=None) if self._of_proxy else read_fault(fields)
         except ScenarioError as error:
             self.fail(fault_message(error), param, ctx)
+
+
+def fault_option(*, of_proxy: bool = False) -> Option:
+    """Return --fault, of a portal or of a proxy; a command gets ``faults``."""
+    option: Option = click.option(
+        "--fault",
+        "faults",
+        type=FaultParameter(of_proxy=of_proxy),
+        shell_complete=complete_fault,
+        multiple=True,
+        metavar="'NAME KEY=VALUE...'",
+        help="Place a fault; may be repeated.",
+    )
+    return option
 
 
 def fault_message(error: ScenarioError) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -102,6 +102,13 @@ class Option(Protocol):
 
     def __call__(self, command: _Decorated, /) -> _Decorated:
         """Return the command with the option."""
+
+
+def add_options(command: Callable[..., None], options: Iterable[Option]) -> Callable[..., None]:
+    """Return a command with some options, which its help lists in this order."""
+    for option in reversed(tuple(options)):
+        command = option(command)
+    return command
 
 
 url_option: Option = click.option(

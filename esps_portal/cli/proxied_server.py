@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from esps_portal.cli.reloading import CannotReloadError, Reload, reopen_capture, reopen_record
+from esps_portal.cli.reloading import CannotReloadError, Reload, reopen
 
 if TYPE_CHECKING:
     from esps_portal.cli.proxy_options import ProxyOptions
@@ -42,14 +42,13 @@ class ProxiedServer:
         from esps_portal.journal.capture_sink import CaptureSink  # noqa: PLC0415 - as above
 
         state = self.state
-        state.journal.start = state.exchanges.start = now
+        state.start_clock(now)
         if self.record is not None:
             state.journal.sinks.append(self.record.write)
         if self.capture is not None:
             sink = CaptureSink(self.capture, state.journal, time.time() - now)
-            state.journal.sinks.append(sink.write)
-            if state.exchanges is not state.journal:
-                state.exchanges.sinks.append(sink.write)
+            for journal in state.journals:
+                journal.sinks.append(sink.write)
 
     def reloads(self, on_fault: Callable[[Fault], None]) -> list[Reload]:
         """Return what SIGHUP reloads.
@@ -61,15 +60,15 @@ class ProxiedServer:
         if self.options.scenario is not None:
             reloads.append(partial(self._reload_scenario, self.options.scenario, on_fault))
         if self.record is not None:
-            reloads.append(partial(self._after_flush, partial(reopen_record, self.record)))
+            reloads.append(partial(self._reopen, self.record, "recording"))
         if self.capture is not None:
-            reloads.append(partial(self._after_flush, partial(reopen_capture, self.capture)))
+            reloads.append(partial(self._reopen, self.capture, "capturing"))
         return reloads
 
-    def _after_flush(self, reopen: Reload) -> str:
+    def _reopen(self, file: RecordFile | CaptureFile, doing: str) -> str:
         """Reopen a file; what was said before that is in the old one."""
         self.state.exchanges.flush()
-        return reopen()
+        return reopen(file, doing)
 
     def _reload_scenario(
         self, file: ScriptFile[Scenario], on_fault: Callable[[Fault], None]

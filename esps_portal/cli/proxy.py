@@ -34,67 +34,71 @@ _FLUSH_SECONDS = 0.25
 
 _log = logging.getLogger("esps_portal")
 
+# click keeps the lines of a block after a \b; it joins all others.
+_HELP = """\
+Relay everything to a server of any protocol, with faults.
 
-@click.command("proxy", cls=ServerCommand)
+A client gets exactly what the server sends: bytes, FIN and RST over TCP,
+each datagram over UDP; what a fault strikes is the exception. While the
+server cannot be reached, connections are reset.
+
+Faults strike units: a datagram; a frame, with --framing; a call, before
+a portal; otherwise an exchange, which begins when the client speaks after
+the server. A fault takes parameters, and selectors: connection, request
+and reply (numbers, as in 1,3; reply=0 is the greeting), match (in what the
+client says: TEXT, re:REGEX or hex:DIGITS) and reply_match, offset (bytes
+that pass first), to (client or server), unit=connection, age (seconds),
+when, times, chance and seed. A value with spaces is quoted.
+
+In a --scenario file a proxy is a table; "run" starts all of them:
+
+\b
+  [[proxies]]
+  name = "cache"
+  upstream = "tcp://127.0.0.1:6379"
+  framing = "lines:crlf"         # and reply_framing; or neither
+  [[proxies.faults]]
+  fault = "reset"
+  match = "INCR"
+  offset = 2                     # bytes of the reply
+  times = 1
+
+If standard error is a terminal, each exchange is logged there when the
+next one begins or the connection ends, and each call when it has ended;
+--access-log does the same elsewhere. With --json the first line is the
+event "ready", with the addresses; then each connection, unit and exchange
+(or call) is an event, unless --no-access-log is given.
+
+The files of --record and --pcap can be read by their owner only: they may
+hold passwords. They have what each side has sent, whatever a fault made of
+it. A recording of calls can be served: "serve --replay".
+
+\b
+Signals:
+  SIGINT (Ctrl-C), SIGTERM  let running calls end, then exit 0;
+                            a second one exits at once
+  SIGHUP with a terminal    the same: the terminal has closed
+  SIGHUP without one        read --scenario again: its faults, and --fault,
+                            replace the old ones. Create the files of
+                            --record and --pcap again if they were renamed.
+  SIGHUP under nohup        ignored
+
+\b
+Examples:
+  esps-portal proxy --upstream tcp://127.0.0.1:6379 --port 6380
+  esps-portal proxy --upstream tcp://127.0.0.1:6379 --port 6380 \\
+    --fault "reset match=INCR offset=2 times=1"
+  esps-portal proxy --upstream udp://9.9.9.9:53 --fault "drop chance=0.5"
+  esps-portal proxy --upstream tcp://10.0.0.7:25 --pcap mail.pcap
+  esps-portal proxy --upstream esps://10.0.0.7 --record calls.jsonl
+"""
+
+
+@click.command("proxy", cls=ServerCommand, help=_HELP)
 @proxy_options
 @listen_options(default_port="2867 before a portal, otherwise a free one")
 def proxy_command(*, options: ProxyOptions, listen: ListenOptions) -> None:
-    """Relay everything to a server of any protocol, with faults.
-
-    A client gets exactly what the server sends: bytes, FIN and RST over TCP,
-    each datagram over UDP; what a fault strikes is the exception. While the
-    server cannot be reached, connections are reset.
-
-    Faults strike units: a datagram; a frame, with --framing; a call, before
-    a portal; otherwise an exchange, which begins when the client speaks after
-    the server. A fault takes parameters, and selectors: connection, request
-    and reply (numbers, as in 1,3; reply=0 is the greeting), match (in what the
-    client says: TEXT, re:REGEX or hex:DIGITS) and reply_match, offset (bytes
-    that pass first), to (client or server), unit=connection, age (seconds),
-    when, times, chance and seed. A value with spaces is quoted.
-
-    In a --scenario file a proxy is a table; "run" starts all of them:
-
-    \b
-      [[proxies]]
-      name = "cache"
-      upstream = "tcp://127.0.0.1:6379"
-      framing = "lines:crlf"         # and reply_framing; or neither
-      [[proxies.faults]]
-      fault = "reset"
-      match = "INCR"
-      offset = 2                     # bytes of the reply
-      times = 1
-
-    If standard error is a terminal, each exchange is logged there when the
-    next one begins or the connection ends, and each call when it has ended;
-    --access-log does the same elsewhere. With --json the first line is the
-    event "ready", with the addresses; then each connection, unit and exchange
-    (or call) is an event, unless --no-access-log is given.
-
-    The files of --record and --pcap can be read by their owner only: they may
-    hold passwords. They have what each side has sent, whatever a fault made of
-    it. A recording of calls can be served: "serve --replay".
-
-    \b
-    Signals:
-      SIGINT (Ctrl-C), SIGTERM  let running calls end, then exit 0;
-                                a second one exits at once
-      SIGHUP with a terminal    the same: the terminal has closed
-      SIGHUP without one        read --scenario again: its faults, and --fault,
-                                replace the old ones. Create the files of
-                                --record and --pcap again if they were renamed.
-      SIGHUP under nohup        ignored
-
-    \b
-    Examples:
-      esps-portal proxy --upstream tcp://127.0.0.1:6379 --port 6380
-      esps-portal proxy --upstream tcp://127.0.0.1:6379 --port 6380 \\
-        --fault "reset match=INCR offset=2 times=1"
-      esps-portal proxy --upstream udp://9.9.9.9:53 --fault "drop chance=0.5"
-      esps-portal proxy --upstream tcp://10.0.0.7:25 --pcap mail.pcap
-      esps-portal proxy --upstream esps://10.0.0.7 --record calls.jsonl
-    """  # noqa: D301 - click needs the character itself before a block that keeps its lines
+    """Relay everything to a server of any protocol, with faults."""
     from esps_portal.proxy.serving import OwnUpstreamError, ProxyConfig  # noqa: PLC0415 - help must not wait
 
     reports = listen.start_reports()

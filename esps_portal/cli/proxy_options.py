@@ -14,18 +14,16 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from esps_portal.cli.completion import complete_fault, complete_file, complete_framing
-from esps_portal.cli.errors import exit_with_error
-from esps_portal.cli.fault_parameter import FaultParameter, fault_message
-from esps_portal.cli.options import Option
+from esps_portal.cli.completion import complete_framing
+from esps_portal.cli.fault_parameter import fault_message, fault_option
+from esps_portal.cli.options import Option, add_options
 from esps_portal.cli.proxied_server import ProxiedServer
-from esps_portal.cli.script_files import SCENARIO_FILE, ScriptFile
-from esps_portal.cli.script_options import open_record
+from esps_portal.cli.script_files import ScriptFile, scenario_option
+from esps_portal.cli.written_files import open_capture, open_record, written_file_option
 
 if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
     from esps_portal.framings.framing import Framing
-    from esps_portal.journal.pcap_file import CaptureFile
     from esps_portal.journal.values import ScenarioError
     from esps_portal.mock.planned_proxy import PlannedProxy
     from esps_portal.mock.scenario import PlannedFault, Scenario
@@ -76,15 +74,7 @@ _OPTIONS: tuple[Option, ...] = (
         help="The server: tcp://HOST:PORT, udp://HOST:PORT or tcp+udp://HOST:PORT; a portal:"
         " esps://HOST (TCP and UDP) or esps+udp://HOST, on port 2867 by default.",
     ),
-    click.option(
-        "--fault",
-        "faults",
-        type=FaultParameter(of_proxy=True),
-        shell_complete=complete_fault,
-        multiple=True,
-        metavar="'NAME KEY=VALUE...'",
-        help="Place a fault; may be repeated.",
-    ),
+    fault_option(of_proxy=True),
     click.option(
         "--framing",
         type=FramingParameter(),
@@ -100,25 +90,13 @@ _OPTIONS: tuple[Option, ...] = (
         metavar="FRAMING",
         help="The framing of what the server says; by default that of --framing.",
     ),
-    click.option(
-        "--scenario",
-        type=SCENARIO_FILE,
-        shell_complete=complete_file,
-        metavar="FILE",
-        help="Take upstream, framings and faults from the [[proxies]] of a TOML file.",
-    ),
+    scenario_option(text="Take upstream, framings and faults from the [[proxies]] of a TOML file."),
     click.option("--name", metavar="NAME", help="Which of the [[proxies]], if there are several."),
-    click.option(
-        "--record",
-        type=click.Path(dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="Append every connection and unit to FILE, as JSON lines.",
+    written_file_option(
+        "--record", text="Append every connection and unit to FILE, as JSON lines."
     ),
-    click.option(
-        "--pcap",
-        type=click.Path(dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="Append every connection and unit to FILE, as packets for Wireshark.",
+    written_file_option(
+        "--pcap", text="Append every connection and unit to FILE, as packets for Wireshark."
     ),
 )
 
@@ -131,10 +109,7 @@ def proxy_options(command: Callable[..., None]) -> Callable[..., None]:
     def wrapper(**given: Any) -> None:  # noqa: ANN401 - all options of the command
         command(options=ProxyOptions(**{name: given.pop(name) for name in names}), **given)
 
-    decorated: Callable[..., None] = wrapper
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated
+    return add_options(wrapper, _OPTIONS)
 
 
 @attrs.frozen(kw_only=True)
@@ -173,7 +148,8 @@ class ProxyOptions:
         except ScenarioError as error:
             raise self._usage_error(error) from error
         record = None if self.record is None else open_record(self.record)
-        capture = None if self.pcap is None else _open_capture(self.pcap, state.upstream)
+        upstream = state.upstream.host, state.upstream.port
+        capture = None if self.pcap is None else open_capture(self.pcap, upstream)
         return ProxiedServer(state, faults, self, record, capture)
 
     def make(self, scenario: Scenario | None) -> tuple[ProxyState, list[Fault]]:
@@ -231,7 +207,7 @@ class ProxyOptions:
         """Return an error that names the option, or the file and the key in it."""
         key = error.path
         if self.scenario is not None and key.startswith("proxies"):
-            return click.BadParameter(f"{self.scenario.path}: {error}", param_hint="'--scenario'")
+            return self.scenario.usage_error("--scenario", error)
         return click.BadParameter(error.message, param_hint=f"'--{key.replace('_', '-')}'")
 
 
@@ -243,14 +219,3 @@ def _make_fault(plan: PlannedFault, state: ProxyState) -> Fault:
         return plan.make("", state.faults.where)
     except ScenarioError as error:
         raise click.BadParameter(fault_message(error), param_hint="'--fault'") from error
-
-
-def _open_capture(path: Path, upstream: Upstream) -> CaptureFile:
-    """Open the file of a capture; if that fails, print an error and exit 1."""
-    from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415
-    from esps_portal.journal.pcap_file import CaptureFile  # noqa: PLC0415 - help must not wait
-
-    try:
-        return CaptureFile(path, (upstream.host, upstream.port))
-    except CannotRecordError as error:
-        exit_with_error(str(error))

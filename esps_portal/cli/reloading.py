@@ -1,4 +1,4 @@
-"""What SIGHUP does without a terminal: read files again, and reopen the record file."""
+"""What SIGHUP does without a terminal: read files again, and reopen those that are written."""
 
 from __future__ import annotations
 
@@ -39,23 +39,16 @@ def reload_all(reloads: Sequence[Reload], events: Events | None) -> None:
             events.put({"event": "reloaded", "error": error})
 
 
-def reopen_record(record: RecordFile) -> str:
-    """Record to a new file, if the old one was renamed or removed."""
+def reopen(file: RecordFile | CaptureFile, doing: str) -> str:
+    """Write to a new file, if the old one was renamed or removed.
+
+    Args:
+        doing: ``recording`` or ``capturing``, for the message.
+    """
     from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415 - help must not wait
 
     try:
-        record.reopen()
+        file.reopen()
     except CannotRecordError as error:
         raise CannotReloadError(str(error)) from error
-    return f"recording to {record.path}"
-
-
-def reopen_capture(capture: CaptureFile) -> str:
-    """Capture to a new file, if the old one was renamed or removed."""
-    from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415 - help must not wait
-
-    try:
-        capture.reopen()
-    except CannotRecordError as error:
-        raise CannotReloadError(str(error)) from error
-    return f"capturing to {capture.path}"
+    return f"{doing} to {file.path}"

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import subprocess
-from contextlib import AbstractContextManager
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from esps_portal.cli.child_command import run_child
 from esps_portal.cli.completion import complete_file
 from esps_portal.cli.errors import exit_with_error, print_error
-from esps_portal.cli.interrupts import (
-    interrupts_blocked,
-    interrupts_watched,
-    pass_on,
-    start_unblocked,
-)
 from esps_portal.cli.run_proxies import NamedProxy, make_proxies, proxy_option
 from esps_portal.cli.script_options import ScriptedServer, ScriptOptions, script_options
 
@@ -28,9 +18,106 @@ if TYPE_CHECKING:
     from esps_portal.mock.planned_proxy import PlannedProxy
     from esps_portal.server.serving import Listeners
 
-# Exit codes of shells for a command that cannot be run, or that a signal ended
-# (POSIX.1-2017, Shell Command Language, section 2.8.2).
-_NOT_FOUND, _NOT_EXECUTABLE, _BY_SIGNAL = 127, 126, 128
+# click keeps the lines of a block after a \b; it joins all others.
+_HELP = """\
+Run CMD, for example a test suite, with a portal, and proxies.
+
+The portal listens on 127.0.0.1, on a port that is free for TCP and UDP,
+and stops when CMD exits. CMD gets the address in its environment:
+
+\b
+  ESPS_PORTAL_HOST         127.0.0.1
+  ESPS_PORTAL_PORT         the port
+  ESPS_PORTAL_URL          esps://HOST:PORT
+  ESPS_PORTAL_UDP_URL      esps+udp://HOST:PORT
+  ESPS_PORTAL_CONTROL_URL  the control port, in the same form
+
+A proxy stands in front of a server of any protocol; "esps-portal proxy
+--help" says what it does. CMD gets the address of each, which is free as
+well, under its name, here "cache":
+
+\b
+  ESPS_PORTAL_CACHE_HOST   127.0.0.1
+  ESPS_PORTAL_CACHE_PORT   the port
+
+The name is in upper case, with _ for - and . in it. The scenario file has
+the framings and faults of proxies; --proxy replaces the upstream of one
+with the same name. --fault, --record and --replay are the portal's.
+
+The control port speaks ESPS/1 too: each request is a line, and its
+argument a percent-encoded JSON object. Its services place stubs and
+faults and report what happened; "esps-portal list" describes them:
+
+\b
+  stub      {"service": "price", "args": ["sku-1"], "reply": ["9.99"]}
+  fault     {"fault": "reset", "service": "echo", "when": "before"}
+            replies {"id": 1, ...}; {"remove": 1} removes it
+  calls     {"service": "price"}: a DATA line for each call
+  wait      {"service": "price", "count": 2, "timeout": 1}, or {"fault": 1}
+  verify    a DATA line for each problem, then ERR x-unverified; else OK
+  reset     remove stubs, faults and calls; close old connections
+  scenario  {"stubs": [...], "faults": [...]}; without: the current one
+  down      {"down": true}: refuse connects; {"down": false}: serve again
+            {"down": true, "how": "silent"}: let them time out
+
+A scenario file has the same keys, in TOML; most may be left out:
+
+\b
+  [[stubs]]
+  service = "price"
+  args = ["sku-1", {any = true}, {regex = "[0-9]+"}, {b64 = "/w=="}]
+  more_args = true             # and any more
+  data = [["first"], ["second"]]
+  delay = 0.5                  # seconds
+  reply = ["9.99"]             # or: fail = ["busy", "try again"]
+  times = 2
+  then_close = true
+  optional = true              # verify accepts that it is unused
+
+\b
+  [[stubs]]
+  service = "flaky"            # first, then
+  answers = [{fail = "busy", times = 2}, {reply = "done"}]
+
+\b
+  [[faults]]
+  fault = "latency"
+  seconds = 0.2
+  service = "price"            # or transport, connection, request, reply
+  match = "sku-1"              # in the request; or {regex = "sku-[0-9]+"},
+                               # {hex = "0d0a"}; the same for reply_match
+  offset = 4                   # bytes that pass first
+  age = 10                     # seconds; of the connection
+  times = 3                    # or chance = 0.5, with a seed
+  optional = true              # --strict accepts that it never struck
+
+\b
+  [limits]
+  max-in-flight = 8
+
+\b
+  [[proxies]]
+  name = "cache"
+  upstream = "tcp://127.0.0.1:6379"
+  framing = "lines:crlf"       # and reply_framing; or neither
+  [[proxies.faults]]
+  fault = "reset"
+  match = "INCR"
+  offset = 2                   # bytes of the reply
+  times = 1
+
+Exits with the code of CMD, or with 128+N if signal N ended it. SIGTERM,
+SIGHUP and SIGINT are passed on to CMD, but not the SIGINT of Ctrl-C: the
+terminal sends it to CMD itself.
+
+\b
+Examples:
+  esps-portal run -- npm test
+  esps-portal run --scenario shop.toml --strict -- ./check.sh
+  esps-portal run --proxy cache=tcp://127.0.0.1:6379 -- npm test
+  esps-portal run -- sh -c 'esps-portal call echo hello'
+  esps-portal run -- sh -c 'esps-portal list --url $ESPS_PORTAL_CONTROL_URL'
+"""
 
 
 def _fail_for_address(_: click.Context, __: click.Parameter, value: str | None) -> None:
@@ -41,7 +128,7 @@ def _fail_for_address(_: click.Context, __: click.Parameter, value: str | None) 
         )
 
 
-@click.command("run", context_settings={"allow_interspersed_args": False})
+@click.command("run", help=_HELP, context_settings={"allow_interspersed_args": False})
 @script_options
 @proxy_option
 @click.option(
@@ -66,104 +153,7 @@ def run_command(
     proxies: tuple[PlannedProxy, ...],
     strict: bool,
 ) -> None:
-    """Run CMD, for example a test suite, with a portal, and proxies.
-
-    The portal listens on 127.0.0.1, on a port that is free for TCP and UDP,
-    and stops when CMD exits. CMD gets the address in its environment:
-
-    \b
-      ESPS_PORTAL_HOST         127.0.0.1
-      ESPS_PORTAL_PORT         the port
-      ESPS_PORTAL_URL          esps://HOST:PORT
-      ESPS_PORTAL_UDP_URL      esps+udp://HOST:PORT
-      ESPS_PORTAL_CONTROL_URL  the control port, in the same form
-
-    A proxy stands in front of a server of any protocol; "esps-portal proxy
-    --help" says what it does. CMD gets the address of each, which is free as
-    well, under its name, here "cache":
-
-    \b
-      ESPS_PORTAL_CACHE_HOST   127.0.0.1
-      ESPS_PORTAL_CACHE_PORT   the port
-
-    The name is in upper case, with _ for - and . in it. The scenario file has
-    the framings and faults of proxies; --proxy replaces the upstream of one
-    with the same name. --fault, --record and --replay are the portal's.
-
-    The control port speaks ESPS/1 too: each request is a line, and its
-    argument a percent-encoded JSON object. Its services place stubs and
-    faults and report what happened; "esps-portal list" describes them:
-
-    \b
-      stub      {"service": "price", "args": ["sku-1"], "reply": ["9.99"]}
-      fault     {"fault": "reset", "service": "echo", "when": "before"}
-                replies {"id": 1, ...}; {"remove": 1} removes it
-      calls     {"service": "price"}: a DATA line for each call
-      wait      {"service": "price", "count": 2, "timeout": 1}, or {"fault": 1}
-      verify    a DATA line for each problem, then ERR x-unverified; else OK
-      reset     remove stubs, faults and calls; close old connections
-      scenario  {"stubs": [...], "faults": [...]}; without: the current one
-      down      {"down": true}: refuse connects; {"down": false}: serve again
-                {"down": true, "how": "silent"}: let them time out
-
-    A scenario file has the same keys, in TOML; most may be left out:
-
-    \b
-      [[stubs]]
-      service = "price"
-      args = ["sku-1", {any = true}, {regex = "[0-9]+"}, {b64 = "/w=="}]
-      more_args = true             # and any more
-      data = [["first"], ["second"]]
-      delay = 0.5                  # seconds
-      reply = ["9.99"]             # or: fail = ["busy", "try again"]
-      times = 2
-      then_close = true
-      optional = true              # verify accepts that it is unused
-
-    \b
-      [[stubs]]
-      service = "flaky"            # first, then
-      answers = [{fail = "busy", times = 2}, {reply = "done"}]
-
-    \b
-      [[faults]]
-      fault = "latency"
-      seconds = 0.2
-      service = "price"            # or transport, connection, request, reply
-      match = "sku-1"              # in the request; or {regex = "sku-[0-9]+"},
-                                   # {hex = "0d0a"}; the same for reply_match
-      offset = 4                   # bytes that pass first
-      age = 10                     # seconds; of the connection
-      times = 3                    # or chance = 0.5, with a seed
-      optional = true              # --strict accepts that it never struck
-
-    \b
-      [limits]
-      max-in-flight = 8
-
-    \b
-      [[proxies]]
-      name = "cache"
-      upstream = "tcp://127.0.0.1:6379"
-      framing = "lines:crlf"       # and reply_framing; or neither
-      [[proxies.faults]]
-      fault = "reset"
-      match = "INCR"
-      offset = 2                   # bytes of the reply
-      times = 1
-
-    Exits with the code of CMD, or with 128+N if signal N ended it. SIGTERM,
-    SIGHUP and SIGINT are passed on to CMD, but not the SIGINT of Ctrl-C: the
-    terminal sends it to CMD itself.
-
-    \b
-    Examples:
-      esps-portal run -- npm test
-      esps-portal run --scenario shop.toml --strict -- ./check.sh
-      esps-portal run --proxy cache=tcp://127.0.0.1:6379 -- npm test
-      esps-portal run -- sh -c 'esps-portal call echo hello'
-      esps-portal run -- sh -c 'esps-portal list --url $ESPS_PORTAL_CONTROL_URL'
-    """  # noqa: D301 - click needs the character itself before a block that keeps its lines
+    """Run CMD, for example a test suite, with a portal, and proxies."""
     import trio  # noqa: PLC0415 - help must not wait for it
 
     from esps_portal.net.bind import CannotBindError  # noqa: PLC0415 - the same
@@ -199,79 +189,11 @@ async def _run(
         environment = os.environ | _address_variables(listeners, control)
         for proxy in proxies:
             environment |= await proxy.start(nursery)
-        with trio.open_signal_receiver(*_signals_to_pass_on()) as signals:
-            status = await _run_command(command, environment, signals)
+        status = await run_child(command, environment)
         # Until the last data of CMD is in the journals, for --strict.
-        await become_quiet(lambda: any(proxy.is_busy for proxy in proxies))
+        await become_quiet(lambda: any(proxy.state.is_connecting for proxy in proxies))
         nursery.cancel_scope.cancel()
     return status
-
-
-async def _run_command(
-    command: tuple[str, ...], environment: dict[str, str], signals: object
-) -> int:
-    import trio  # noqa: PLC0415 - help must not wait for it
-
-    with interrupts_blocked():
-        try:
-            process = await trio.to_thread.run_sync(start_unblocked, command, environment)
-        except FileNotFoundError:
-            print_error(f"esps-portal: {command[0]}: not found")
-            return _NOT_FOUND
-        except OSError as error:
-            print_error(f"esps-portal: {command[0]}: {error.strerror}")
-            return _NOT_EXECUTABLE
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_pass_on, signals, process)
-                with _interrupts_passed_on(process):
-                    await trio.to_thread.run_sync(_wait, process.pid, abandon_on_cancel=True)
-                nursery.cancel_scope.cancel()
-        finally:
-            if process.poll() is None:  # we are cancelled: do not leave it running
-                process.kill()
-    status = process.wait()
-    return _BY_SIGNAL - status if status < 0 else status
-
-
-def _wait(pid: int) -> None:
-    """Wait until a process has ended; its number stays in use until its status is read."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-
-
-def _interrupts_passed_on(process: subprocess.Popen[bytes]) -> AbstractContextManager[None]:
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        return contextlib.nullcontext()
-    return interrupts_watched(partial(pass_on, process, signal.SIGINT))
-
-
-def _signals_to_pass_on() -> list[signal.Signals]:
-    """Return the signals to pass on to CMD; without SIGHUP under nohup, which ignores it."""
-    names = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-    return [name for name in names if signal.getsignal(name) != signal.SIG_IGN]
-
-
-async def _pass_on(signals: object, process: subprocess.Popen[bytes]) -> None:
-    async for number in signals:  # type: ignore[attr-defined]  # trio does not export its type
-        # SIGINT comes here only while the command starts. If it was Ctrl-C in a terminal, the
-        # kernel has sent it to the command as well.
-        if number != signal.SIGINT or not _is_in_foreground():
-            pass_on(process, signal.Signals(number))
-
-
-def _is_in_foreground() -> bool:
-    """Whether there is a controlling terminal that sends its signals to this process group."""
-    try:
-        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
-    except OSError:
-        return False
-    try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(terminal)
 
 
 def _address_variables(listeners: Listeners, control: tuple[str, int] | None) -> dict[str, str]:

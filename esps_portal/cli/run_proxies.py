@@ -70,11 +70,6 @@ class NamedProxy:
     state: ProxyState
     faults: list[Fault]
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether it connects to the server: only then are the client's bytes read."""
-        return self.state.connecting > 0
-
     async def start(self, nursery: trio.Nursery) -> dict[str, str]:
         """Serve on a free port of loopback; return the variables that say where.
 
@@ -86,9 +81,8 @@ class NamedProxy:
         from esps_portal.mock.planned_proxy import variable_part  # noqa: PLC0415 - the same
         from esps_portal.proxy.serving import ProxyConfig, serve_proxy  # noqa: PLC0415 - the same
 
-        state = self.state
-        state.journal.start = state.exchanges.start = trio.current_time()
-        listeners = await nursery.start(serve_proxy, ProxyConfig(state=state, port=0))
+        self.state.start_clock(trio.current_time())
+        listeners = await nursery.start(serve_proxy, ProxyConfig(state=self.state, port=0))
         host, port = (*listeners.tcp, *listeners.udp)[0]
         start = f"ESPS_PORTAL_{variable_part(self.name)}"
         return {f"{start}_HOST": host, f"{start}_PORT": str(port)}
@@ -125,8 +119,7 @@ def make_proxies(
             made.append(NamedProxy(plan.name, *make_state(plan, path)))
         except ScenarioError as error:
             assert file is not None  # noqa: S101 - what --proxy gives is checked
-            message = f"{file.path}: {error}"
-            raise click.BadParameter(message, param_hint="'--scenario'") from error
+            raise file.usage_error("--scenario", error) from error
     return made
 
 

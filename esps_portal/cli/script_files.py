@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 import click
 
+from esps_portal.cli.completion import complete_file
+from esps_portal.cli.options import Option
 from esps_portal.cli.reloading import CannotReloadError
 
 if TYPE_CHECKING:
@@ -35,6 +37,10 @@ class ScriptFile(Generic[_Content]):
     path: str
     content: _Content
     parse: Callable[[Path], _Content] = attrs.field(repr=False)
+
+    def usage_error(self, option: str, error: ValueError) -> click.UsageError:
+        """Return the error that something in the file makes no sense; ``option`` names the file."""
+        return click.BadParameter(f"{self.path}: {error}", param_hint=f"'{option}'")
 
     def reread(self) -> _Content:
         """Return what the file contains now.
@@ -96,5 +102,18 @@ def _parse_recording(path: Path) -> list[RecordedAnswer]:
     return read_recording(path.read_bytes())
 
 
-SCENARIO_FILE = ScriptFileType(_parse_scenario)
-RECORDING_FILE = ScriptFileType(_parse_recording)
+def scenario_option(*, text: str) -> Option:
+    """Return --scenario; ``text``: its help."""
+    return _file_option("--scenario", ScriptFileType(_parse_scenario), text)
+
+
+def replay_option(*, text: str) -> Option:
+    """Return --replay; ``text``: its help."""
+    return _file_option("--replay", ScriptFileType(_parse_recording), text)
+
+
+def _file_option(name: str, file_type: ScriptFileType[Any], text: str) -> Option:
+    option: Option = click.option(
+        name, type=file_type, shell_complete=complete_file, metavar="FILE", help=text
+    )
+    return option

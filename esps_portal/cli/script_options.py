@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from esps_portal.cli.completion import complete_fault, complete_file
-from esps_portal.cli.errors import exit_with_error
-from esps_portal.cli.fault_parameter import FaultParameter
-from esps_portal.cli.options import Option
-from esps_portal.cli.reloading import CannotReloadError, Reload, reopen_record
-from esps_portal.cli.script_files import RECORDING_FILE, SCENARIO_FILE, ScriptFile
+from esps_portal.cli.fault_parameter import fault_option
+from esps_portal.cli.options import Option, add_options
+from esps_portal.cli.reloading import CannotReloadError, Reload, reopen
+from esps_portal.cli.script_files import ScriptFile, replay_option, scenario_option
+from esps_portal.cli.written_files import open_record, written_file_option
 
 if TYPE_CHECKING:
     import trio
@@ -36,12 +35,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("esps_portal")
 
 
-record_option: Option = click.option(
-    "--record",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Append every connection, request and reply to FILE, as JSON lines.",
-)
 control_option: Option = click.option(
     "--control",
     type=click.IntRange(0, 65535),
@@ -52,30 +45,12 @@ control_option: Option = click.option(
     help="Open a control port on loopback, for tests in any language; without PORT a free one.",
 )
 _SCRIPT_OPTIONS: tuple[Option, ...] = (
-    click.option(
-        "--scenario",
-        type=SCENARIO_FILE,
-        shell_complete=complete_file,
-        metavar="FILE",
-        help="Place the stubs and faults of a TOML file, and use its limits.",
+    scenario_option(text="Place the stubs and faults of a TOML file, and use its limits."),
+    fault_option(),
+    replay_option(text="Answer calls as in a recording, in its order."),
+    written_file_option(
+        "--record", text="Append every connection, request and reply to FILE, as JSON lines."
     ),
-    click.option(
-        "--fault",
-        "faults",
-        type=FaultParameter(),
-        shell_complete=complete_fault,
-        multiple=True,
-        metavar="'NAME KEY=VALUE...'",
-        help="Place a fault; may be repeated.",
-    ),
-    click.option(
-        "--replay",
-        type=RECORDING_FILE,
-        shell_complete=complete_file,
-        metavar="FILE",
-        help="Answer calls as in a recording, in its order.",
-    ),
-    record_option,
 )
 
 
@@ -93,10 +68,7 @@ def script_options(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         command(script=ScriptOptions(scenario, faults, replay, record), **others)
 
-    decorated: Callable[..., None] = wrapper
-    for option in reversed(_SCRIPT_OPTIONS):
-        decorated = option(decorated)
-    return decorated
+    return add_options(wrapper, _SCRIPT_OPTIONS)
 
 
 @attrs.frozen
@@ -171,12 +143,10 @@ class ScriptOptions:
             )
         except ScenarioError as error:
             assert self.scenario is not None  # noqa: S101 - without one there is no such error
-            message = f"{self.scenario.path}: {error}"
-            raise click.BadParameter(message, param_hint="'--scenario'") from error
+            raise self.scenario.usage_error("--scenario", error) from error
         except RecordingError as error:
             assert self.replay is not None  # noqa: S101 - without a recording there is no such error
-            message = f"{self.replay.path}: {error}"
-            raise click.BadParameter(message, param_hint="'--replay'") from error
+            raise self.replay.usage_error("--replay", error) from error
         if self.replay is not None:
             _log.info("replaying %d answers of %s", len(self.replay.content), self.replay.path)
         return faults
@@ -228,7 +198,7 @@ class ScriptedServer:
         if self.options.files:
             reloads.append(partial(self._reload_files, on_fault))
         if self.record is not None:
-            reloads.append(partial(reopen_record, self.record))
+            reloads.append(partial(reopen, self.record, "recording"))
         return reloads
 
     def _reload_files(self, on_fault: Callable[[Fault], None]) -> str:
@@ -277,15 +247,3 @@ class ScriptedServer:
         )
         address: tuple[str, int] = await nursery.start(serve)
         return address
-
-
-def open_record(path: Path) -> RecordFile:
-    """Open the file to record to; if that fails, print an error and exit 1."""
-    from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415
-    from esps_portal.journal.record_file import RecordFile  # noqa: PLC0415
-    from esps_portal.product import PRODUCT  # noqa: PLC0415 - help must not wait for it
-
-    try:
-        return RecordFile(path, PRODUCT)
-    except CannotRecordError as error:
-        exit_with_error(str(error))

@@ -27,8 +27,60 @@ if TYPE_CHECKING:
     from esps_portal.net.bind import CannotBindError
     from esps_portal.server.serving import Listeners, ServerConfig
 
+# click keeps the lines of a block after a \b; it joins all others.
+_HELP = """\
+Serve a portal with all built-in services.
 
-@click.command("serve", cls=ServerCommand)
+The default port, 2867, needs no root. The wildcard :: accepts IPv6 only;
+for both use --host :: --host 0.0.0.0. Sockets from systemd (LISTEN_FDS)
+replace --host and --port, and NOTIFY_SOCKET is notified when the portal
+listens.
+
+Processes of one user share a port if each has --reuse-port. The kernel
+gives each connection to one of them, and over UDP each client, which moves
+when a process starts or ends. Each counts, limits and remembers on its own:
+so --control, which reaches one, is refused. With --port 0 the first takes a
+free port; give the others its number.
+
+If standard error is a terminal, each request is logged there when it has
+ended; --access-log does the same elsewhere. With --json the first line is
+the event "ready", with the addresses; then each connection, request and
+reply is an event, unless --no-access-log is given.
+
+\b
+Signals:
+  SIGINT (Ctrl-C), SIGTERM  let running calls end, then exit 0;
+                            a second one exits at once
+  SIGHUP with a terminal    the same: the terminal has closed
+  SIGHUP without one        read --scenario and --replay again: their stubs
+                            and faults, and --fault, replace the old ones;
+                            connections stay open. Create the --record
+                            file again if it was renamed. After an error
+                            in a file nothing changes.
+  SIGHUP under nohup        ignored
+
+A fault takes parameters, and selectors: service, transport, connection,
+request and reply (numbers, as in 1,3; reply=0 is the greeting), match (in
+the request: TEXT, re:REGEX or hex:DIGITS) and reply_match, offset (bytes
+that pass first), unit=connection, age (seconds), when, times, chance and
+seed. A value with spaces is quoted.
+
+It goes on where the reader of its output has gone: a launcher may close
+the pipe once it has read the first line.
+
+\b
+Examples:
+  esps-portal serve --port 0 --json --control
+  esps-portal serve --reuse-port & esps-portal serve --reuse-port
+  esps-portal serve --fault "reset service=echo when=before times=2"
+  esps-portal serve --fault "reset match=INCR offset=2"
+  esps-portal serve --fault "close age=60 chance=0.5 seed=3"
+  esps-portal serve --record calls.jsonl
+  esps-portal serve --replay calls.jsonl
+"""
+
+
+@click.command("serve", cls=ServerCommand, help=_HELP)
 @listen_options()
 @click.option(
     "--reuse-port",
@@ -40,55 +92,7 @@ if TYPE_CHECKING:
 def serve_command(
     *, listen: ListenOptions, reuse_port: bool, control: int | None, script: ScriptOptions
 ) -> None:
-    """Serve a portal with all built-in services.
-
-    The default port, 2867, needs no root. The wildcard :: accepts IPv6 only;
-    for both use --host :: --host 0.0.0.0. Sockets from systemd (LISTEN_FDS)
-    replace --host and --port, and NOTIFY_SOCKET is notified when the portal
-    listens.
-
-    Processes of one user share a port if each has --reuse-port. The kernel
-    gives each connection to one of them, and over UDP each client, which moves
-    when a process starts or ends. Each counts, limits and remembers on its own:
-    so --control, which reaches one, is refused. With --port 0 the first takes a
-    free port; give the others its number.
-
-    If standard error is a terminal, each request is logged there when it has
-    ended; --access-log does the same elsewhere. With --json the first line is
-    the event "ready", with the addresses; then each connection, request and
-    reply is an event, unless --no-access-log is given.
-
-    \b
-    Signals:
-      SIGINT (Ctrl-C), SIGTERM  let running calls end, then exit 0;
-                                a second one exits at once
-      SIGHUP with a terminal    the same: the terminal has closed
-      SIGHUP without one        read --scenario and --replay again: their stubs
-                                and faults, and --fault, replace the old ones;
-                                connections stay open. Create the --record
-                                file again if it was renamed. After an error
-                                in a file nothing changes.
-      SIGHUP under nohup        ignored
-
-    A fault takes parameters, and selectors: service, transport, connection,
-    request and reply (numbers, as in 1,3; reply=0 is the greeting), match (in
-    the request: TEXT, re:REGEX or hex:DIGITS) and reply_match, offset (bytes
-    that pass first), unit=connection, age (seconds), when, times, chance and
-    seed. A value with spaces is quoted.
-
-    It goes on where the reader of its output has gone: a launcher may close
-    the pipe once it has read the first line.
-
-    \b
-    Examples:
-      esps-portal serve --port 0 --json --control
-      esps-portal serve --reuse-port & esps-portal serve --reuse-port
-      esps-portal serve --fault "reset service=echo when=before times=2"
-      esps-portal serve --fault "reset match=INCR offset=2"
-      esps-portal serve --fault "close age=60 chance=0.5 seed=3"
-      esps-portal serve --record calls.jsonl
-      esps-portal serve --replay calls.jsonl
-    """  # noqa: D301 - click needs the character itself before a block that keeps its lines
+    """Serve a portal with all built-in services."""
     if not (listen.tcp or listen.udp):
         raise click.UsageError("--no-tcp and --no-udp leave nothing to serve")
     if reuse_port and control is not None:

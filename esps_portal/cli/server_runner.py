@@ -17,7 +17,7 @@ import attrs
 import click
 
 from esps_portal.cli.errors import INTERRUPTED, exit_with_error
-from esps_portal.cli.options import HostType, Option
+from esps_portal.cli.options import HostType, Option, add_options
 from esps_portal.cli.ready import Listeners, print_ready
 from esps_portal.cli.reloading import Reload, reload_all
 from esps_portal.protocol.registry import PORT
@@ -133,10 +133,7 @@ def _add_listen_options(
         listen = ListenOptions(hosts, port, not no_tcp, not no_udp, as_json, access_log, log_level)
         command(listen=listen, **others)
 
-    decorated: Callable[..., None] = wrapper
-    for option in reversed(options):
-        decorated = option(decorated)
-    return decorated
+    return add_options(wrapper, options)
 
 
 def run_server(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import attrs
 
-from esps_portal.faults.effects import corrupt, overwrite
+from esps_portal.faults.changed_bytes import corrupt, overwrite
 from esps_portal.faults.fault import Fault
 
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import attrs
 
 from esps_portal.faults.actions import Action, End, Hold, Pause, Send
+from esps_portal.faults.changed_bytes import corrupt, overwrite
 from esps_portal.faults.fault import Fault
 
 # Pieces per second over a slow link: enough to look continuous, few enough to cost little.
@@ -54,17 +55,14 @@ class _Nothing:
 
 
 @attrs.define
-class _EndConnection:
-    """FIN, RST, or silence, in place of the rest."""
+class _InPlaceOfRest:
+    """Something in place of the rest: FIN, RST, silence, or random bytes."""
 
-    how: str
-    _is_over: bool = False
+    _actions: list[Action]
 
     def feed(self, _: Piece) -> list[Action]:
-        if self._is_over:
-            return []
-        self._is_over = True
-        return [End(self.how)]
+        actions, self._actions = self._actions, []
+        return actions
 
 
 @attrs.define
@@ -76,22 +74,6 @@ class _Deaf:
     def feed(self, piece: Piece) -> list[Action]:
         first, self._has_begun = not self._has_begun, True
         return [End("deaf"), Send(piece.data)] if first else [Send(piece.data)]
-
-
-@attrs.define
-class _Garbage:
-    """Random bytes in place of the rest, then FIN."""
-
-    bytes: int
-    seed: int
-    _is_over: bool = False
-
-    def feed(self, _: Piece) -> list[Action]:
-        if self._is_over:
-            return []
-        self._is_over = True
-        numbers = random.Random(self.seed)  # noqa: S311 - for tests, not secrets
-        return [Send(numbers.randbytes(self.bytes)), End("close")]
 
 
 @attrs.define
@@ -233,15 +215,6 @@ class _Patch:
         return [Send(overwrite(piece.data, start, self.replacement))]
 
 
-def overwrite(data: bytes, start: int, replacement: bytes) -> bytes:
-    """Replace bytes from ``start``, which may be before or after ``data``; the length stays."""
-    end = start + len(replacement)
-    if end <= 0 or start >= len(data):
-        return data
-    inside = replacement[max(0, -start) : len(data) - start]
-    return data[: max(0, start)] + inside + data[max(0, end) :]
-
-
 @attrs.define
 class _CorruptAt:
     """So many bytes from a place on are changed."""
@@ -276,15 +249,6 @@ class _Corrupt:
         return [Send(corrupt(piece.data[:kept], self.count, self.seed) + piece.data[kept:])]
 
 
-def corrupt(data: bytes, count: int, seed: int) -> bytes:
-    """Change some bytes, at places that the seed chooses; the length stays."""
-    changed = bytearray(data)
-    numbers = random.Random(seed)  # noqa: S311 - for tests, not secrets
-    for position in numbers.sample(range(len(changed)), min(count, len(changed))):
-        changed[position] ^= numbers.randrange(1, 256)
-    return bytes(changed)
-
-
 def bytes_before_end(effect: Effect) -> int:
     """Return how many more bytes an effect that ends the connection lets pass."""
     return effect.left if isinstance(effect, _Truncate) else 0
@@ -297,7 +261,12 @@ def effect_of(fault: Fault) -> Effect:
 
 
 def _end(fault: Fault, _: dict[str, Any]) -> Effect:
-    return _EndConnection(fault.kind)
+    return _InPlaceOfRest([End(fault.kind)])
+
+
+def _garbage(_: Fault, given: dict[str, Any]) -> Effect:
+    numbers = random.Random(given["seed"])  # noqa: S311 - for tests, not secrets
+    return _InPlaceOfRest([Send(numbers.randbytes(given["bytes"])), End("close")])
 
 
 def _slice(_: Fault, given: dict[str, Any]) -> Effect:
@@ -319,7 +288,7 @@ _EFFECTS: dict[str, Callable[[Fault, dict[str, Any]], Effect]] = {
     "half-close": _end,
     "stall": _end,
     "deaf": lambda _, __: _Deaf(),
-    "garbage": lambda _, given: _Garbage(given["bytes"], given["seed"]),
+    "garbage": _garbage,
     "truncate": lambda _, given: _Truncate(given["bytes"]),
     "latency": lambda fault, _: _Latency(fault.next_delay),
     "bandwidth": lambda _, given: _Bandwidth(given["bytes_per_second"]),

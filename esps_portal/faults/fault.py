@@ -7,40 +7,20 @@ is performed here: `esps_portal.faults.plan` says what the faults make of a unit
 from __future__ import annotations
 
 import random
-import secrets
 from collections.abc import Callable, Hashable
 from typing import Any
 
 import attrs
 
-from esps_portal.faults.fault_types import FAULT_TYPES, TCP, FaultType, find_fault_type
+from esps_portal.faults.fault_types import FAULT_TYPES, TCP, TIMED, FaultType
 from esps_portal.faults.matching import Match
-from esps_portal.faults.parameters import FaultError
-from esps_portal.faults.selectors import (
-    check_chance,
-    check_key,
-    check_together,
-    checked_age,
-    checked_match,
-    checked_numbers,
-    checked_offset,
-    checked_parameters,
-    checked_service,
-    checked_times,
-    selects_units,
-)
+from esps_portal.faults.near_misses import NearMisses
+from esps_portal.faults.selectors import checked_options
 from esps_portal.faults.target import FaultTarget, MissReason, NearMiss, Stage
+from esps_portal.faults.target_counts import TargetCounts
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
-
-# Other services that were called: so many are kept, to find the most similar name among them.
-_MAX_PASSED = 64
-# The same for what ``match`` let pass, and how many bytes of each.
-_MAX_UNMATCHED = 16
-_MAX_SAID = 256
-# What ends a connection at a moment, without any unit.
-_TIMED = ("close", "reset", "half-close", "stall", "deaf", "garbage")
 
 
 @attrs.define(eq=False)
@@ -66,10 +46,10 @@ class Fault:
         given: the names of what was given, without those that are defaults.
         is_optional: a strict test does not fail if it never strikes.
         number: counts the faults of a registry, in the order of placing.
-        order: what came to the server before it was placed; see `FaultTarget.order`.
         selected: how many targets its selectors matched.
         happened: how often it struck.
-        nearest: the nearest miss, as long as it has not struck.
+        misses: what it let pass as long as it had not struck.
+        counts: how many connections, requests and replies its selectors matched.
         failure: what its predicate has raised, first; empty for nothing.
     """
 
@@ -93,23 +73,14 @@ class Fault:
     given: frozenset[str] = frozenset()
     is_optional: bool = False
     number: int = 0
-    order: int = 0
     selected: int = 0
     happened: int = 0
-    nearest: NearMiss | None = None
+    misses: NearMisses = attrs.field(factory=NearMisses)
+    counts: TargetCounts = attrs.field(factory=TargetCounts)
     failure: str = ""
     #: Called each time it strikes.
     on_strike: Callable[[Fault], None] | None = None
-    #: The first call of each other service that its service selector let pass.
-    passed: dict[bytes, FaultTarget] = attrs.field(factory=dict)
-    #: The first targets that ``match`` let pass, by what the client said.
-    unmatched: dict[bytes, FaultTarget] = attrs.field(factory=dict)
-    #: How many connections, requests and replies matched the selectors before their number.
-    connections_matched: int = 0
-    requests_matched: int = 0
-    replies_matched: int = 0
     _claimed: int = 0
-    _connections: dict[Hashable, int] = attrs.field(factory=dict)
     _random: random.Random = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -135,45 +106,7 @@ class Fault:
         Raises:
             FaultError: there is no such fault or option, or a value is not allowed.
         """
-        fault_type = find_fault_type(kind)
-        for key in options:
-            check_key(kind, fault_type, key)
-        check_together(kind, fault_type, options)
-        chance, seed = options.get("chance"), options.get("seed")
-        is_random = chance is not None or bool(options.get("jitter"))
-        check_chance(chance, seed, fault_type, is_random=is_random)
-        if is_random and seed is None:
-            # A kind with a seed parameter uses the same number: one seed reproduces the fault.
-            seed = secrets.randbits(32)
-            options |= {"seed": seed}
-        age = checked_age(options.get("age"))
-        if (
-            age is not None
-            and kind in _TIMED
-            and not selects_units(options)
-            and "offset" in options
-        ):
-            raise FaultError("a fault at an age strikes at once: leave out offset")
-        return cls(
-            kind=kind,
-            parameters=checked_parameters(kind, fault_type, options),
-            when=options.get("when", "after"),
-            service=checked_service(options.get("service")),
-            transport=options.get("transport"),
-            connection=checked_numbers("connection", options.get("connection")),
-            request=checked_numbers("request", options.get("request")),
-            reply=checked_numbers("reply", options.get("reply"), minimum=0),
-            match=checked_match("match", options.get("match")),
-            reply_match=checked_match("reply_match", options.get("reply_match")),
-            offset=checked_offset(options.get("offset")),
-            to=options.get("to") or "client",
-            unit=options.get("unit"),
-            age=age,
-            times=checked_times(options.get("times")),
-            chance=chance,
-            seed=seed,
-            given=frozenset(key for key, value in options.items() if value is not None),
-        )
+        return cls(kind=kind, **checked_options(kind, options))
 
     @property
     def type(self) -> FaultType:
@@ -206,9 +139,14 @@ class Fault:
     @property
     def strikes_at_age(self) -> bool:
         """Whether it is a timer: it strikes connections at an age, whatever is sent on them."""
-        if self.age is None or self.kind not in _TIMED or self.when == "before":
+        if self.age is None or self.kind not in TIMED or self.when == "before":
             return False
         return not any((self.service, self.request, self.reply, self.match, self.reply_match))
+
+    @property
+    def nearest(self) -> NearMiss | None:
+        """The nearest miss, as long as it has not struck."""
+        return self.misses.nearest
 
     @property
     def must_strike(self) -> bool:
@@ -249,29 +187,19 @@ class Fault:
             self.on_strike(self)
 
     def record_miss(self, reason: MissReason, target: FaultTarget) -> None:
-        """Note why it does not strike a target; the nearest miss is kept."""
-        if self.happened:
-            return
-        if reason is MissReason.SERVICE and target.service and len(self.passed) < _MAX_PASSED:
-            self.passed.setdefault(target.service, _for_report(target))
-        if reason is MissReason.MATCH and len(self.unmatched) < _MAX_UNMATCHED:
-            self.unmatched.setdefault(target.said[:_MAX_SAID], _for_report(target))
-        if self.nearest is None or reason > self.nearest.reason:
-            number = self._connections.get(target.connection, 0)
-            self.nearest = NearMiss(reason, _for_report(target), number)
+        """Note why it does not strike a target."""
+        if not self.happened:
+            self.misses.add(reason, target, self.counts.known_connection(target.connection))
 
     def record_no_change(self, size: int) -> None:
         """Note that it changes nothing in a reply of ``size`` bytes."""
-        miss = self.nearest
-        if miss is not None and self.offset and miss.reply_size >= size:
-            return  # a longer reply was nearer
-        if not self.happened and self.nearest is not None:
-            self.nearest = NearMiss(MissReason.NO_CHANGE, self.nearest.target, reply_size=size)
+        if not self.happened:
+            self.misses.add_no_change(size, self.offset)
 
     def record_why(self, reason: MissReason) -> None:
         """Note why it does not strike the target that it has selected."""
-        if not self.happened and self.nearest is not None and reason > self.nearest.reason:
-            self.nearest = attrs.evolve(self.nearest, reason=reason)
+        if not self.happened:
+            self.misses.explain(reason)
 
     def next_delay(self) -> float:
         """Return the delay of the next reply in seconds: ``seconds`` and some of ``jitter``."""
@@ -280,8 +208,6 @@ class Fault:
 
     def _is_about(self, target: FaultTarget) -> bool:
         """Whether it may strike this kind of target at all."""
-        if 0 < target.order <= self.order:
-            return False
         if target.stage is Stage.CONNECTION:
             return True
         if self.strikes_at_age or target.stage is Stage.AGE:
@@ -297,12 +223,12 @@ class Fault:
         if self.connection is None or self.service is not None or self.match is not None:
             return
         if target.transport in self.transports:
-            self._number(target.connection)
+            self.counts.connection(target.connection)
 
     def count_unanswered(self, target: FaultTarget) -> None:
         """Count the request of an exchange that has ended without a reply."""
         if self._is_about(target) and self._mismatch_of_content(target) is None:
-            self._request_number(target)
+            self.counts.request(target)
 
     def _mismatch(self, target: FaultTarget) -> MissReason | None:
         """Return which selector does not match, if any; count what matches those before it."""
@@ -311,7 +237,7 @@ class Fault:
             return reason
         if target.number == 0:
             return None
-        number = self._request_number(target)
+        number = self.counts.request(target)
         if self.request is not None and number not in self.request:
             return MissReason.REQUEST
         if target.stage is Stage.REQUEST or self.reply_match is not None or self.selects_reply():
@@ -323,8 +249,8 @@ class Fault:
 
         One with ``reply_match`` is asked once that is found: only replies that match count.
         """
-        self.replies_matched += 1
-        return self.reply is None or self.replies_matched in self.reply
+        number = self.counts.reply()
+        return self.reply is None or number in self.reply
 
     def _mismatch_of_content(self, target: FaultTarget) -> MissReason | None:
         """Return which selector does not match, but for numbers of requests and replies."""
@@ -334,41 +260,24 @@ class Fault:
             return MissReason.SERVICE
         if self.match is not None and not self.match.matches(target.said):
             return MissReason.MATCH
-        if self.connection is not None and self._number(target.connection) not in self.connection:
+        if (
+            self.connection is not None
+            and self.counts.connection(target.connection) not in self.connection
+        ):
             return MissReason.CONNECTION
         if self.age is not None and target.age < self.age:
             return MissReason.AGE
         return None
 
-    def _request_number(self, target: FaultTarget) -> int:
-        """Return the number of the target's request; several replies may belong to one."""
-        number = target.counted.get(self)
-        if number is None:
-            self.requests_matched += 1
-            number = target.counted[self] = self.requests_matched
-        return number
-
-    def _number(self, connection: Hashable) -> int:
-        """Return the number of a connection; a new one gets the next number."""
-        number = self._connections.get(connection)
-        if number is None:
-            self.connections_matched += 1
-            number = self._connections[connection] = self.connections_matched
-        return number
-
     def forget(self, connection: Hashable) -> None:
         """Forget a connection that has ended. Its number is not given again."""
-        self._connections.pop(connection, None)
+        self.counts.forget(connection)
 
     def __str__(self) -> str:
         # Cut every so many bytes it is not cut at a place.
         unused = {"at"} if self.parameters.get("every") else set()
-        parameters = (
-            (key, value)
-            for key, value in self.parameters.items()
-            if value is not None and key not in unused
-        )
-        parts = [self.kind, *(f"{key}={value}" for key, value in parameters)]
+        given = {key: self.parameters[key] for key in self.parameters if key not in unused}
+        parts = [self.kind, *(f"{key}={given[key]}" for key in given if given[key] is not None)]
         if self.when != "after":
             parts.append(f"when={self.when}")
         for key in ("service", "match", "reply_match", "transport", "unit", "age"):
@@ -388,8 +297,3 @@ class Fault:
             if numbers is not None:
                 parts.append(f"{key}={','.join(map(str, sorted(numbers)))}")
         return " ".join(parts)
-
-
-def _for_report(target: FaultTarget) -> FaultTarget:
-    """Return a target without its connection: a report must not keep that in memory."""
-    return attrs.evolve(target, connection=None, counted={}, said=target.said[:_MAX_SAID])

@@ -23,7 +23,6 @@ class FaultRegistry:
 
     Attributes:
         in_force: those that may strike. While it is empty nobody need ask.
-        order: counts what comes to the server; see `FaultTarget.order`.
         version: changes with `in_force`.
         on_change: each is called when `in_force` has changed.
     """
@@ -31,7 +30,6 @@ class FaultRegistry:
     def __init__(self, where: Place = PORTAL) -> None:
         self.where: Place = where
         self.in_force: list[Fault] = []
-        self.order: int = 0
         self.version: int = 0
         self._placed = 0
         self.on_change: list[Callable[[], None]] = []
@@ -49,7 +47,7 @@ class FaultRegistry:
         self.where.check(fault)
         fault.on_strike = self.waiters.notify
         self._placed += 1
-        fault.number, fault.order = self._placed, self.order
+        fault.number = self._placed
         self.in_force.append(fault)
         self._note_change()
         return fault
@@ -69,11 +67,6 @@ class FaultRegistry:
         self.in_force.clear()
         self._removed.clear()
         self._note_change()
-
-    def next_order(self) -> int:
-        """Count something that comes to the server."""
-        self.order += 1
-        return self.order
 
     def _note_change(self) -> None:
         self.version += 1

@@ -47,6 +47,8 @@ SELECTORS = (
     "chance",
     "seed",
 )
+#: What ends a connection at a moment, without any unit.
+TIMED = ("close", "reset", "half-close", "stall", "deaf", "garbage")
 # Those that make sense before any request.
 _CONNECTION_SELECTORS = ("transport", "connection", "times", "chance", "seed")
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS, FaultType, suggestion
+from esps_portal.faults.fault_types import (
+    FAULT_TYPES,
+    SELECTORS,
+    TIMED,
+    FaultType,
+    find_fault_type,
+    suggestion,
+)
 from esps_portal.faults.matching import Match
 from esps_portal.faults.parameters import FaultError
 from esps_portal.protocol import grammar
@@ -19,6 +27,39 @@ OF_CONNECTIONS = frozenset({"offset", "unit"})
 _OF_UNITS = ("service", "request", "reply", "match", "reply_match")
 
 
+def checked_options(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a `Fault` for what was given, checked, except ``kind``.
+
+    Raises:
+        FaultError: there is no such fault or option, or a value is not allowed.
+    """
+    fault_type = find_fault_type(kind)
+    for key in options:
+        check_key(kind, fault_type, key)
+    _check_together(kind, fault_type, options)
+    options = _with_seed(options, fault_type)
+    age = _checked_age(kind, options)
+    return {
+        "parameters": _checked_parameters(kind, fault_type, options),
+        "when": options.get("when", "after"),
+        "service": _checked_service(options.get("service")),
+        "transport": options.get("transport"),
+        "connection": _checked_numbers("connection", options.get("connection")),
+        "request": _checked_numbers("request", options.get("request")),
+        "reply": _checked_numbers("reply", options.get("reply"), minimum=0),
+        "match": _checked_match("match", options.get("match")),
+        "reply_match": _checked_match("reply_match", options.get("reply_match")),
+        "offset": _checked_offset(options.get("offset")),
+        "to": options.get("to") or "client",
+        "unit": options.get("unit"),
+        "age": age,
+        "times": _checked_times(options.get("times")),
+        "chance": options.get("chance"),
+        "seed": options.get("seed"),
+        "given": frozenset(key for key, value in options.items() if value is not None),
+    }
+
+
 def check_key(kind: str, fault_type: FaultType, key: str) -> None:
     """Check that a fault has such a parameter or selector."""
     allowed = dict.fromkeys((*fault_type.parameters, *fault_type.selectors))
@@ -29,7 +70,7 @@ def check_key(kind: str, fault_type: FaultType, key: str) -> None:
     raise FaultError(f"fault {kind!r} has no parameter {key!r}; {suggestion(key, allowed)}")
 
 
-def check_together(kind: str, fault_type: FaultType, options: Mapping[str, object]) -> None:
+def _check_together(kind: str, fault_type: FaultType, options: Mapping[str, object]) -> None:
     """Check selectors that depend on each other, or on the type of the fault."""
     given = {key for key, value in options.items() if value is not None}
     _check_when(kind, fault_type, options, given)
@@ -113,7 +154,7 @@ def _check_greeting(options: Mapping[str, object], given: set[str]) -> None:
             )
 
 
-def selects_units(options: Mapping[str, object]) -> bool:
+def _selects_units(options: Mapping[str, object]) -> bool:
     """Whether a selector is given that only a unit can match."""
     return any(options.get(key) is not None for key in _OF_UNITS)
 
@@ -124,7 +165,20 @@ def works_over(kind: str) -> str:
     return f"fault {kind!r} works over {transport.upper()} only"
 
 
-def check_chance(chance: object, seed: object, fault_type: FaultType, *, is_random: bool) -> None:
+def _with_seed(options: Mapping[str, Any], fault_type: FaultType) -> Mapping[str, Any]:
+    """Return the options with a seed where chance or jitter need one that was not given.
+
+    A kind with a seed parameter uses the same number: one seed reproduces the fault.
+    """
+    chance, seed = options.get("chance"), options.get("seed")
+    is_random = chance is not None or bool(options.get("jitter"))
+    _check_chance(chance, seed, fault_type, is_random=is_random)
+    if not is_random or seed is not None:
+        return options
+    return {**options, "seed": secrets.randbits(32)}
+
+
+def _check_chance(chance: object, seed: object, fault_type: FaultType, *, is_random: bool) -> None:
     """Check a probability, and a seed: of that, of jitter, or of the fault's own bytes."""
     if seed is not None and type(seed) is not int:
         raise FaultError(f"seed must be an integer, got {seed!r}")
@@ -136,7 +190,7 @@ def check_chance(chance: object, seed: object, fault_type: FaultType, *, is_rand
         raise FaultError(f"chance must be greater than 0 and at most 1, got {chance!r}")
 
 
-def checked_service(service: object) -> str | None:
+def _checked_service(service: object) -> str | None:
     """Return a service selector, checked."""
     if service is not None and not (
         isinstance(service, str) and grammar.NAME.fullmatch(service.encode("utf-8", "replace"))
@@ -145,7 +199,7 @@ def checked_service(service: object) -> str | None:
     return service
 
 
-def checked_times(times: object) -> int | None:
+def _checked_times(times: object) -> int | None:
     """Return how often a fault may strike, checked."""
     if times is None:
         return None
@@ -154,7 +208,7 @@ def checked_times(times: object) -> int | None:
     return times
 
 
-def checked_numbers(name: str, numbers: object, *, minimum: int = 1) -> frozenset[int] | None:
+def _checked_numbers(name: str, numbers: object, *, minimum: int = 1) -> frozenset[int] | None:
     """Return the numbers of a selector: one integer, or several."""
     if numbers is None:
         return None
@@ -165,7 +219,7 @@ def checked_numbers(name: str, numbers: object, *, minimum: int = 1) -> frozense
     return frozenset(found)
 
 
-def checked_offset(offset: object) -> int:
+def _checked_offset(offset: object) -> int:
     """Return how many bytes of a unit pass before a fault, checked."""
     if offset is None:
         return 0
@@ -174,16 +228,19 @@ def checked_offset(offset: object) -> int:
     return offset
 
 
-def checked_age(age: object) -> float | None:
+def _checked_age(kind: str, options: Mapping[str, object]) -> float | None:
     """Return the age of a connection in seconds, checked."""
+    age = options.get("age")
     if age is None:
         return None
     if isinstance(age, bool) or not isinstance(age, int | float) or not 0 <= age < float("inf"):
         raise FaultError(f"age must be a number of seconds, 0 or more, got {age!r}")
+    if kind in TIMED and "offset" in options and not _selects_units(options):
+        raise FaultError("a fault at an age strikes at once: leave out offset")
     return float(age)
 
 
-def checked_match(name: str, match: object) -> Match | None:
+def _checked_match(name: str, match: object) -> Match | None:
     """Return a selector of bytes."""
     if match is None:
         return None
@@ -193,7 +250,7 @@ def checked_match(name: str, match: object) -> Match | None:
         raise FaultError(str(error)) from error
 
 
-def checked_parameters(
+def _checked_parameters(
     kind: str, fault_type: FaultType, given: Mapping[str, object]
 ) -> dict[str, Any]:
     """Return the parameters, checked, with the defaults of those that are not given."""

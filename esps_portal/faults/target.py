@@ -32,8 +32,6 @@ class FaultTarget:
         said: what the client said, as far as it is known.
         number: of its exchange on the connection; 0 is what the server says first.
         age: of the connection, in seconds.
-        order: counts what came to a server, so that a fault strikes only what came after it was
-            placed; 0: it did.
         counted: the number that each fault gave to the request of this exchange.
     """
 
@@ -45,7 +43,6 @@ class FaultTarget:
     said: bytes = b""
     number: int = 1
     age: float = 0.0
-    order: int = 0
     counted: dict[object, int] = attrs.field(factory=dict, repr=False)
 
     @property

@@ -57,8 +57,8 @@ class AppendFile:
             for what is recorded may hold passwords.
         kind: what the file is, for the message that it has ended: ``recording``.
         prepare: takes the descriptor and the size in bytes (0 for a device or pipe), cuts off an
-            incomplete end, and returns the bytes to write first. It raises `UnsuitableFileError`
-            for a file that must not be continued.
+            incomplete end, and returns the bytes to write first; for an empty file those that it
+            begins with. It raises `UnsuitableFileError` for a file that must not be continued.
 
     Raises:
         CannotRecordError: the file cannot be opened, locked or written, or is unsuitable.
@@ -67,30 +67,51 @@ class AppendFile:
     def __init__(self, path: Path, kind: str, prepare: Callable[[int, int], bytes]) -> None:
         self.path = path
         self._kind = kind
+        self._prepare = prepare
+        self._file = self._open()
+
+    def _open(self) -> int:
         # Non-blocking: opening a pipe without a reader would hang.
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            self._file = os.open(path, flags, 0o600)
+            file = os.open(self.path, flags, 0o600)
         except OSError as error:
-            raise CannotRecordError(path, _reason(error)) from error
+            raise CannotRecordError(self.path, _reason(error)) from error
         try:
-            self._begin(prepare)
+            self._begin(file)
         except OSError as error:
-            self.close()
+            os.close(file)
             if isinstance(error, CannotRecordError):
                 raise
-            raise CannotRecordError(path, _reason(error)) from error
+            raise CannotRecordError(self.path, _reason(error)) from error
+        return file
 
-    def _begin(self, prepare: Callable[[int, int], bytes]) -> None:
+    def _begin(self, file: int) -> None:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise CannotRecordError(self.path, "another process is recording to it") from None
         try:
-            first = prepare(self._file, self.size)
+            first = self._prepare(file, _size(file))
         except UnsuitableFileError as error:
             raise CannotRecordError(self.path, str(error)) from None
-        _write(self._file, first)
+        _write(file, first)
+
+    def reopen(self) -> None:
+        """Continue in the file that has the path now, as after a log rotation.
+
+        What an error has ended, because the disk was full for example, starts again.
+
+        Raises:
+            CannotRecordError: it cannot be opened; writing continues in the old file.
+        """
+        if self._is_in_place:
+            if _size(self._file) == 0:  # copied and truncated by the rotation
+                self.write(self._prepare(self._file, 0))
+            return
+        reopened = self._open()
+        self.close()
+        self._file = reopened
 
     @property
     def is_open(self) -> bool:
@@ -98,19 +119,13 @@ class AppendFile:
         return self._file >= 0
 
     @property
-    def is_in_place(self) -> bool:
+    def _is_in_place(self) -> bool:
         """Whether it is open, and the path still leads to it."""
         if self._file < 0:
             return False
         with contextlib.suppress(OSError):
             return os.path.samestat(os.fstat(self._file), self.path.stat())
         return False
-
-    @property
-    def size(self) -> int:
-        """The size of the open file in bytes; 0 for a device or a pipe."""
-        status = os.fstat(self._file)
-        return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
     def write(self, data: bytes) -> None:
         """Append bytes. If that fails, log the error and close the file."""
@@ -127,6 +142,12 @@ class AppendFile:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def _size(file: int) -> int:
+    """Return the size of an open file in bytes; 0 for a device or a pipe."""
+    status = os.fstat(file)
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def _write(file: int, data: bytes) -> None:

@@ -8,49 +8,29 @@ keeping a journal costs each request little.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
+from esps_portal.journal.entries import entries_of, opening_event
+from esps_portal.journal.kept_exchanges import KeptExchanges
 from esps_portal.journal.records import (
     RECEIVED,
-    REPLIED,
+    Answered,
     Entry,
     RecordedCall,
     RecordedConnection,
     RecordedExchange,
     RecordedUnit,
     Subject,
+    call_of,
 )
 from esps_portal.journal.units import UnitCollector
 from esps_portal.journal.waiters import MatchWaiters, Waiter, Waiters
-from esps_portal.protocol.messages import Request, readable_request
+from esps_portal.protocol.messages import Request
 
 #: So many requests, and connections, are kept; older ones are forgotten, and counted.
 MAX_KEPT = 10_000
 #: Bytes of all exchanges that are kept; the oldest are forgotten.
 MAX_KEPT_BYTES = 64 << 20
-
-#: A request that was answered at once: its order, its time in seconds, the client's address and
-#: port, the number of its connection (0 over UDP), its line, and its reply. A tuple costs a
-#: fraction of a record, and the garbage collector need not follow it.
-Answered = tuple[int, float, tuple[str, int], int, bytes, bytes]
-
-
-def _record_of(answered: Answered) -> RecordedCall:
-    order, at, remote, connection, line, sent = answered
-    return RecordedCall(
-        transport="tcp" if connection else "udp",
-        remote=remote,
-        connection=connection,
-        data=line,
-        request=readable_request(line),
-        received=at,
-        order_received=order,
-        state=REPLIED,
-        ended=at,
-        sent=sent,
-        order_ended=order + 1,
-    )
-
 
 #: Called with each entry as it happens.
 Sink = Callable[[Entry], None]
@@ -60,7 +40,7 @@ class Journal:
     """Records of what happened; see the module.
 
     Args:
-        kept: so many requests, and connections, are kept.
+        max_calls: so many requests, exchanges and connections are kept.
         max_bytes: of all exchanges that are kept.
         keep_all_lines: keep all lines of each reply; otherwise the last ones only, which say how
             the request ended, for a reply may be long.
@@ -87,23 +67,20 @@ class Journal:
         self.start: float = 0.0
         self.sinks: list[Sink] = []
         self.waiters: Waiters = Waiters()
-        self.exchanges: deque[RecordedExchange] = deque(maxlen=max_calls)
+        self._kept = KeptExchanges(max_calls, max_bytes)
+        self.exchanges: deque[RecordedExchange] = self._kept.exchanges
         self.exchange_waiters: MatchWaiters = MatchWaiters()
         self._units = UnitCollector(self._notify_unit)
-        self._max_bytes = max_bytes
-        self._kept_bytes = 0
         self._order = 0
         self._accepted = 0
         self._requests = 0
-        self._begun = 0
 
     def clear(self) -> None:
         """Forget everything; the next connection is number 1."""
         self._calls.clear()
         self.connections.clear()
-        while self.exchanges:
-            self._forget_oldest()
-        self._accepted = self._requests = self._begun = 0
+        self._kept.clear()
+        self._accepted = self._requests = 0
         self.waiters.restart()
         self.exchange_waiters.restart()
 
@@ -126,7 +103,7 @@ class Journal:
     @property
     def forgotten(self) -> int:
         """How many requests and exchanges are no longer kept."""
-        return self._requests - len(self._calls) + self._begun - len(self.exchanges)
+        return self._requests - len(self._calls) + self._kept.forgotten
 
     # -- what the server notes
 
@@ -141,7 +118,7 @@ class Journal:
             self._accepted, remote, at, order_opened=self._order, is_kept=is_kept
         )
         self.connections.append(record)
-        self._notify(record.order_opened, at, _opening(record), record)
+        self._notify(record.order_opened, at, opening_event(record), record)
         return record
 
     def closed(self, record: RecordedConnection, by: str, how: str, now: float) -> None:
@@ -227,37 +204,18 @@ class Journal:
     @property
     def calls(self) -> list[RecordedCall]:
         """Every request that is kept, in order; the same records when asked again."""
-        records = [_record_of(call) if isinstance(call, tuple) else call for call in self._calls]
+        records = [call_of(call) if isinstance(call, tuple) else call for call in self._calls]
         self._calls.clear()
         self._calls.extend(records)
         return records
 
     def entries(self) -> list[Entry]:
         """Return everything that is kept, in order."""
-        return sorted(self._entries(), key=lambda entry: entry.order)
+        return entries_of(self.connections, self.calls, self.exchanges)
 
     def calls_of(self, service: str | None = None) -> list[RecordedCall]:
         """Return the calls of one service, or of all; a repeat over UDP is no call."""
         return [c for c in self.calls if c.is_call and service in (None, c.service)]
-
-    def _entries(self) -> Iterator[Entry]:
-        for connection in self.connections:
-            event = _opening(connection)
-            yield Entry(connection.order_opened, connection.opened, event, connection)
-            if connection.closed is not None:
-                yield Entry(connection.order_closed, connection.closed, "closed", connection)
-        for call in self.calls:
-            yield Entry(call.order_received, call.received, RECEIVED, call)
-            if call.ended is not None:
-                yield Entry(call.order_ended, call.ended, call.state, call)
-        for exchange in self.exchanges:
-            yield Entry(exchange.order_started, exchange.started, RECEIVED, exchange)
-            if exchange.answered is not None:
-                # When it came, and not when it was known to be the whole reply.
-                state = REPLIED if exchange.state == RECEIVED else exchange.state
-                yield Entry(exchange.order_answered, exchange.answered, state, exchange)
-            elif exchange.ended is not None:
-                yield Entry(exchange.order_ended, exchange.ended, exchange.state, exchange)
 
     # -- exchanges of any protocol
 
@@ -276,10 +234,7 @@ class Journal:
             transport, remote, connection.number, number, at, order_started=self._order
         )
         connection.requests += number > 0
-        if len(self.exchanges) == self.exchanges.maxlen:
-            self._forget_oldest()
-        self.exchanges.append(exchange)
-        self._begun += 1
+        self._kept.add(exchange)
         return exchange
 
     def said(
@@ -297,17 +252,14 @@ class Journal:
             is_whole: it is a datagram or a frame, and not what a read happened to have.
         """
         if sender == "client":
-            kept = exchange.add_request(data)
+            size = exchange.add_request(data)
         else:
-            kept = exchange.add_reply(data)
+            size = exchange.add_reply(data)
             exchange.answered = now - self.start
             if not exchange.order_answered:
                 self._order += 1
                 exchange.order_answered = self._order
-        if kept and not exchange.is_forgotten:
-            self._kept_bytes += kept
-            while self._kept_bytes > self._max_bytes and len(self.exchanges) > 1:
-                self._forget_oldest()
+        self._kept.grown(exchange, size)
         if self.sinks:
             add = self._units.add_whole if is_whole else self._units.add
             add(exchange, sender, data, now - self.start)
@@ -339,11 +291,6 @@ class Journal:
         if not self.sinks:
             self._units.forget()
 
-    def _forget_oldest(self) -> None:
-        oldest = self.exchanges.popleft()
-        oldest.is_forgotten = True
-        self._kept_bytes -= oldest.kept
-
     def _notify_unit(self, unit: RecordedUnit, at: float) -> None:
         self._order += 1
         self._notify(self._order, at, "unit", unit)
@@ -351,7 +298,3 @@ class Journal:
     def _notify(self, order: int, at: float, event: str, subject: Subject) -> None:
         for sink in self.sinks:
             sink(Entry(order, at, event, subject))
-
-
-def _opening(connection: RecordedConnection) -> str:
-    return "kept" if connection.is_kept else "opened"

@@ -52,10 +52,7 @@ class CaptureFile:
     def __init__(self, path: Path, upstream: tuple[str, int]) -> None:
         self.path = path
         self._capture = Capture(upstream)
-        self._file = self._open()
-
-    def _open(self) -> AppendFile:
-        return AppendFile(self.path, "capture", self._prepare)
+        self._file = AppendFile(path, "capture", self._prepare)
 
     def _prepare(self, file: int, size: int) -> bytes:
         header = self._capture.header()
@@ -76,13 +73,7 @@ class CaptureFile:
         Raises:
             CannotRecordError: it cannot be opened; the capture continues in the old file.
         """
-        if self._file.is_in_place:
-            if self._file.size == 0:  # copied and truncated by the rotation
-                self._file.write(self._capture.header())
-            return
-        reopened = self._open()
-        self._file.close()
-        self._file = reopened
+        self._file.reopen()
 
     @property
     def is_capturing(self) -> bool:

@@ -45,10 +45,7 @@ class RecordFile:
         self.path = path
         # A file that `reopen` begins has the same first line: times are counted from it.
         self._began = began_line(f"{now:%Y-%m-%dT%H:%M:%S.%fZ}", product)
-        self._file = self._open()
-
-    def _open(self) -> AppendFile:
-        return AppendFile(self.path, "recording", self._prepare)
+        self._file = AppendFile(path, "recording", self._prepare)
 
     def _prepare(self, file: int, size: int) -> bytes:
         if size:
@@ -63,13 +60,7 @@ class RecordFile:
         Raises:
             CannotRecordError: it cannot be opened; the recording continues in the old file.
         """
-        if self._file.is_in_place:
-            if self._file.size == 0:  # copied and truncated by the rotation
-                self._file.write(self._began)
-            return
-        reopened = self._open()
-        self._file.close()
-        self._file = reopened
+        self._file.reopen()
 
     @property
     def is_recording(self) -> bool:

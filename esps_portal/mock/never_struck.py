@@ -71,14 +71,15 @@ def _nearest_miss(fault: Fault) -> NearMiss | None:
     miss = fault.nearest
     if miss is not None and miss.reason is MissReason.MATCH and fault.match is not None:
         wanted = fault.match.literal or b""
-        said = max(fault.unmatched, key=lambda said: _most_in_common(said, wanted), default=b"")
-        return attrs.evolve(miss, target=fault.unmatched.get(said, miss.target))
-    if miss is None or miss.reason is not MissReason.SERVICE or not fault.passed:
+        unmatched = fault.misses.unmatched
+        said = max(unmatched, key=lambda said: _most_in_common(said, wanted), default=b"")
+        return attrs.evolve(miss, target=unmatched.get(said, miss.target))
+    if miss is None or miss.reason is not MissReason.SERVICE or not fault.misses.passed:
         return miss
     service = (fault.service or "").encode()
-    names = [name.decode("latin-1") for name in fault.passed]
+    names = [name.decode("latin-1") for name in fault.misses.passed]
     (similar, *_) = difflib.get_close_matches(service.decode(), names, 1, cutoff=0)
-    return NearMiss(MissReason.SERVICE, fault.passed[similar.encode("latin-1")])
+    return NearMiss(MissReason.SERVICE, fault.misses.passed[similar.encode("latin-1")])
 
 
 def _most_in_common(said: bytes, wanted: bytes) -> int:
@@ -101,11 +102,11 @@ def _reason(  # noqa: C901, PLR0911 - one for each reason
             return f"it calls no service; the fault is for {fault.service!r}"
         return f"service is {describe_argument(target.service)}, not {fault.service!r}"
     if miss.reason is MissReason.CONNECTION:
-        return _never_came("connection", fault.connection, fault.connections_matched) or (
+        return _never_came("connection", fault.connection, fault.counts.connections) or (
             f"it is connection {miss.connection_number}, not {_list(fault.connection)}"
         )
     if miss.reason is MissReason.REQUEST:
-        return _never_came("request", fault.request, fault.requests_matched)
+        return _never_came("request", fault.request, fault.counts.requests)
     if miss.reason is MissReason.REPLY:
         return _no_such_reply(fault, target)
     if miss.reason is MissReason.MATCH:
@@ -121,7 +122,7 @@ def _reason(  # noqa: C901, PLR0911 - one for each reason
 
 def _no_such_reply(fault: Fault, target: FaultTarget) -> str:
     if fault.reply != frozenset({0}):
-        return _never_came("reply", fault.reply, fault.replies_matched)
+        return _never_came("reply", fault.reply, fault.counts.replies)
     if isinstance(target.record, RecordedExchange):
         return "reply 0 is what the server says first; here the client spoke before it did"
     return "reply 0 is the greeting, and no connection was accepted after it was placed"

@@ -1,4 +1,4 @@
-"""Proxies of one process that point at each other: what would go round for ever is refused.
+"""Proxies of one process that point at each other: what would go round indefinitely is refused.
 
 Each proxy notes from which address its own sockets towards the upstream come, and which client each
 of them is for. Where such an address is the client of another proxy, the two belong to one chain;

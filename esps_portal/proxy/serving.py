@@ -23,7 +23,7 @@ from esps_portal.net.input_limit import InputLimit
 from esps_portal.net.port_control import PortControl
 from esps_portal.net.silence import Silence
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import Notice, readable_tag
+from esps_portal.protocol.messages import BYE_BUSY, readable_tag
 from esps_portal.protocol.registry import PORT
 from esps_portal.proxy.circle import REASON, Link, Way, goes_round
 from esps_portal.proxy.conversation import SERVER, Conversation, Units
@@ -134,7 +134,7 @@ async def _serve(
     async with trio.open_nursery() as nursery:
         policy = AcceptPolicy(
             max_connections=limits.max_connections,
-            refusal=Notice(b"BYE", (b"busy",)).encode() if state.upstream.is_esps else b"",
+            refusal=BYE_BUSY.encode() if state.upstream.is_esps else b"",
             linger=limits.linger,
         )
         silence = Silence()

@@ -61,6 +61,16 @@ class ProxyState:
         """The journal, and that of exchanges where it is another one."""
         return [self.journal] if self.exchanges is self.journal else [self.journal, self.exchanges]
 
+    @property
+    def is_connecting(self) -> bool:
+        """Whether a connect to the upstream goes on: only then are its client's bytes read."""
+        return self.connecting > 0
+
+    def start_clock(self, now: float) -> None:
+        """Count the times of all journals from now."""
+        for journal in self.journals:
+            journal.start = now
+
     def _place(self) -> Place:
         framings = (self.framing, self.reply_framing)
         return Place(

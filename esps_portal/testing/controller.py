@@ -13,7 +13,6 @@ from pathlib import Path
 
 from esps_portal.exports import public_names
 from esps_portal.faults.fault import Fault
-from esps_portal.journal.record_file import RecordFile
 from esps_portal.journal.recording import read_recording
 from esps_portal.journal.records import Entry, RecordedCall, RecordedConnection
 from esps_portal.mock.matching import Matcher
@@ -24,18 +23,18 @@ from esps_portal.mock.scenario_writing import scenario_to_toml
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.mock.stubs import Stub
 from esps_portal.mock.verification import find_problems, problem_report
-from esps_portal.net.port_control import OutageKind, check_outage
+from esps_portal.net.port_control import OutageKind
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.services.declaring import DeclaresServices
 from esps_portal.services.service import Service
 from esps_portal.testing import waiting
 from esps_portal.testing.call_wait import CallWait
 from esps_portal.testing.fault_overloads import PlacesFaults
-from esps_portal.testing.handles import FaultPlacer, Outage, Outages, PlacedFault
-from esps_portal.testing.journal_view import JournalView
+from esps_portal.testing.handles import Outage, PlacedFault
 from esps_portal.testing.portal_loop import PortalLoop
-from esps_portal.testing.portal_repr import portal_repr
-from esps_portal.testing.review import Review, Reviewer
+from esps_portal.testing.portal_repr import address_text, portal_repr
+from esps_portal.testing.review import Review
+from esps_portal.testing.server_controls import ServerControls
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -62,11 +61,10 @@ class PortalController(DeclaresServices, PlacesFaults):
         self._portal = portal
         self._script = portal.script
         self._loop = loop
-        self._outages = Outages(loop)
-        self._view = JournalView(loop, self._script.journal)
-        self._placer = FaultPlacer(self._script.faults, loop, self._view.short_transcript)
-        self._reviewer = Reviewer(
+        self._controls = ServerControls(
             loop,
+            self._script.faults,
+            self._script.journal,
             partial(find_problems, self._script),
             partial(problem_report, self._script),
         )
@@ -110,7 +108,7 @@ class PortalController(DeclaresServices, PlacesFaults):
         return self._loop.run(lambda: self._script.stubs.place(stub))
 
     def _place(self, fault: Fault) -> PlacedFault:
-        return self._placer.place(fault)
+        return self._controls.place(fault)
 
     def down(self, how: OutageKind = "refuse") -> Outage:
         """Take the portal out of service, from now until the ``with`` block ends.
@@ -128,8 +126,7 @@ class PortalController(DeclaresServices, PlacesFaults):
         Raises:
             ValueError: ``how`` is neither.
         """
-        check_outage(how)
-        return self._outages.add(how)
+        return self._controls.down(how)
 
     def _offer(self, service: Service) -> None:
         self._loop.run(lambda: self._portal.portal.add(service))
@@ -182,8 +179,7 @@ class PortalController(DeclaresServices, PlacesFaults):
         Raises:
             CannotRecordError: the file cannot be written, or is not a recording.
         """
-        product = self._portal.product
-        with RecordFile(Path(path), product) as file, self._view.notifying(file.write):
+        with self._controls.view.record(path, self._portal.product):
             yield
 
     def calls(self, service: str | None = None) -> list[RecordedCall]:
@@ -193,15 +189,15 @@ class PortalController(DeclaresServices, PlacesFaults):
 
     def connections(self) -> list[RecordedConnection]:
         """Return the TCP connections, in order."""
-        return self._view.connections()
+        return self._controls.view.connections()
 
     def journal(self) -> list[Entry]:
         """Return everything that happened, in order."""
-        return self._view.entries()
+        return self._controls.view.entries()
 
     def transcript(self) -> str:
         """Return everything that happened as text: when, on which connection, what."""
-        return self._view.transcript()
+        return self._controls.view.transcript()
 
     def wait_for(
         self, service: str | None = None, *, count: int = 1, timeout: float = 1.0
@@ -240,25 +236,23 @@ class PortalController(DeclaresServices, PlacesFaults):
         Raises:
             VerificationError: the text says what is wrong, with the transcript.
         """
-        self._reviewer.verify()
+        self._controls.reviewer.verify()
 
     def problems(self) -> list[str]:
         """Return what `verify` would report, each problem in a few lines."""
-        return self._reviewer.problems()
+        return self._controls.reviewer.problems()
 
     def review(self) -> Review:
         """Return the problems and the whole report, even if the portal has ended."""
-        return self._reviewer.review()
+        return self._controls.reviewer.review()
 
     def reset(self) -> None:
         """Remove stubs and faults, empty the journal, end old connections, and then return."""
-        self._loop.reset()
-        self._outages.clear()
+        self._controls.reset()
 
     def __repr__(self) -> str:
-        transports = " and ".join(transport.upper() for transport in self._transports)
-        where = f"at {self.host} port {self.port} ({transports})" if transports else "in memory"
-        return portal_repr(where, self._script, outage=self._outages.how)
+        where = address_text(self.host, self.port, self._transports)
+        return portal_repr(where, self._script, outage=self._controls.outage)
 
     def __dir__(self) -> list[str]:
         return public_names(self)

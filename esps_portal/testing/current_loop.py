@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Protocol, TypeVar
 
 import attrs
+import trio
 
 from esps_portal.net.port_control import OutageKind
 from esps_portal.testing.portal_loop import PortalEndedError
+from esps_portal.testing.served import PortListeners, Served
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -68,3 +71,17 @@ class CurrentLoop:
         """Take the ports back into service."""
         if not self.has_ended:
             self._ports.up()
+
+
+@asynccontextmanager
+async def serve_here(served: Served) -> AsyncIterator[tuple[CurrentLoop, PortListeners]]:
+    """Serve a portal or a proxy in the caller's loop, for the length of an ``async with`` block."""
+    async with trio.open_nursery() as nursery:
+        listeners: PortListeners = await nursery.start(served.serve)
+        served.start_clock(trio.current_time())
+        loop = CurrentLoop(listeners.ports, served.name)
+        try:
+            yield loop, listeners
+        finally:
+            loop.has_ended = True
+            nursery.cancel_scope.cancel()

@@ -12,7 +12,7 @@ from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.journal.waiters import Waiter
 from esps_portal.mock.never_struck import why_never_struck
-from esps_portal.net.port_control import OutageKind
+from esps_portal.net.port_control import OutageKind, check_outage
 from esps_portal.protocol.errors import TimedOutError
 from esps_portal.testing import waiting
 from esps_portal.testing.portal_loop import FunctionRunner, PortalLoop
@@ -120,28 +120,6 @@ class PlacedFault:
         return public_names(self)
 
 
-@attrs.frozen
-class FaultPlacer:
-    """Puts faults in force.
-
-    Args:
-        transcript: returns what happened, for the error of a wait.
-    """
-
-    _faults: FaultRegistry
-    _loop: FunctionRunner
-    _transcript: Callable[[], str]
-
-    def place(self, fault: Fault) -> PlacedFault:
-        """Put a fault in force; return its handle.
-
-        Raises:
-            FaultError: it makes no sense there.
-        """
-        self._loop.run(lambda: self._faults.place(fault))
-        return PlacedFault(fault, self._faults, self._loop, self._transcript)
-
-
 @attrs.define(eq=False, repr=False)
 class Outage:
     """The portal is down. That ends with the ``with`` block, by `up`, or with the test.
@@ -189,7 +167,12 @@ class Outages:
         return self._in_force[-1].how if self._in_force else None
 
     def add(self, how: OutageKind) -> Outage:
-        """Take the portal down in this way; return the outage."""
+        """Take the portal down in this way; return the outage.
+
+        Raises:
+            ValueError: there is no such way.
+        """
+        check_outage(how)
         self._loop.down(how)
         outage = Outage(how, self._end)
         self._in_force.append(outage)

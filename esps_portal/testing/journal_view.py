@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import attrs
 
 from esps_portal.journal.journal import Journal, Sink
+from esps_portal.journal.record_file import RecordFile
 from esps_portal.journal.records import Entry, RecordedConnection
 from esps_portal.journal.transcript import transcript
 from esps_portal.mock.verification import MAX_LINES
@@ -41,9 +43,18 @@ class JournalView:
         """Return it as an error shows it."""
         return self.transcript(MAX_LINES)
 
-    def notifying(self, sink: Sink) -> AbstractContextManager[None]:
-        """Call a sink with each entry, until the ``with`` block ends."""
-        return notifying(self._loop, lambda: sink, self._journal)
+    @contextmanager
+    def record(self, path: str | Path, product: str) -> Iterator[None]:
+        """Add to a recording what happens from now until the ``with`` block ends.
+
+        Raises:
+            CannotRecordError: the file cannot be written, or is not a recording.
+        """
+        with (
+            RecordFile(Path(path), product) as file,
+            notifying(self._loop, lambda: file.write, self._journal),
+        ):
+            yield
 
 
 @contextmanager

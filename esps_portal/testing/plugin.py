@@ -11,8 +11,8 @@ gains a section of what happened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pytest
 
@@ -23,20 +23,19 @@ from esps_portal.testing.portals_of_test import (
     StartedByTest,
     portals_of_test,
 )
+from esps_portal.testing.session_listening import session_listening
 from esps_portal.testing.settings import (
     SETTINGS,
     add_settings,
     read_settings,
     taken_option,
     unusual_settings,
-    where_set,
 )
 from esps_portal.tracebacks import hide_causes, hides_frame
 
 if TYPE_CHECKING:
     import pluggy
 
-    from esps_portal.net.bind import CannotBindError
     from esps_portal.testing.controller import PortalController
     from esps_portal.testing.options import PortalFactory, PortalOptions
     from esps_portal.testing.proxy_controller import ProxyController
@@ -50,8 +49,6 @@ _MARKER = (
     "esps_portal(strict): whether an unexpected call, an unused stub or a fault that never struck"
     " fails the test; by default as the setting esps_portal_strict says"
 )
-
-_Result = TypeVar("_Result")
 
 # The title of the section in the report of a test that failed.
 _SECTION = "esps-portal"
@@ -196,7 +193,7 @@ def esps_portal_address(
     """
     from esps_portal.testing.session_portal import PortalAddress
 
-    return _listening(pytestconfig, lambda: PortalAddress(_esps_portal_of_session))
+    return session_listening(pytestconfig, lambda: PortalAddress(_esps_portal_of_session))
 
 
 @pytest.fixture
@@ -213,7 +210,7 @@ def esps_portal(
     """
     portals = portals_of_test(request)
     session = _esps_portal_of_session
-    portal = _listening(request.config, lambda: session.acquire(request.node.nodeid))
+    portal = session_listening(request.config, lambda: session.acquire(request.node.nodeid))
     portals.resets[portal] = _connections_reset(portal.connections_reset, request.config)
     portals.in_use.append(portal)
     yield portal
@@ -229,31 +226,6 @@ def _connections_reset(count: int, config: pytest.Config) -> str:
         f"\n{connections} of earlier tests {'was' if count == 1 else 'were'} reset before this"
         " test: esps_portal_reset = keep leaves idle ones open"
     )
-
-
-def _listening(config: pytest.Config, start: Callable[[], _Result]) -> _Result:
-    """Return what ``start`` returns; fail the test if the portal of the session cannot listen."""
-    from esps_portal.net.bind import CannotBindError
-
-    try:
-        return start()
-    except CannotBindError as error:
-        text = f"the portal of this test session: {error}{_session_bind_hint(config, error)}"
-    # Only now: pytest would show the error that is being handled as well.
-    pytest.fail(text, pytrace=False)
-
-
-def _session_bind_hint(config: pytest.Config, error: CannotBindError) -> str:
-    from esps_portal.inspection.bind_hints import BindOptions, bind_hint
-
-    port, host = where_set(config, "port"), where_set(config, "host")
-    hint = bind_hint(error, BindOptions(port, host, sign="="))
-    if config.stash[SETTINGS].port and not error.is_unknown_host and hasattr(config, "workerinput"):
-        hint += (
-            "\nEach xdist worker has a portal of its own, and only one of them can have this"
-            f" port: leave {port} out, and each takes a free one; or run with -n 0"
-        )
-    return hint
 
 
 @pytest.fixture

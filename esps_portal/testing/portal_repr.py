@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from esps_portal.mock.scripted import Script
 from esps_portal.proxy.state import ProxyState
 
 # Stubs, and faults, that are shown (own choice); for the others a person needs the count only.
 _SHOWN = 5
+
+
+def address_text(host: str, port: int, transports: Collection[str]) -> str:
+    """Return where a portal or a proxy is, such as ``at 127.0.0.1 port 2867 (TCP and UDP)``."""
+    if not transports:
+        return "in memory"
+    return f"at {host} port {port} ({' and '.join(name.upper() for name in transports)})"
 
 
 def portal_repr(where: str, script: Script, *, outage: str | None) -> str:
@@ -18,7 +25,7 @@ def portal_repr(where: str, script: Script, *, outage: str | None) -> str:
 
     Args:
         outage: how it is down, if it is.
-        where: such as ``at 127.0.0.1 port 2867 (TCP and UDP)``.
+        where: see `address_text`.
     """
     parts = [
         f"portal {where}",
@@ -34,7 +41,7 @@ def proxy_repr(where: str, state: ProxyState, *, is_down: bool) -> str:
     """Return where a proxy is, what it stands in front of, and the faults in force.
 
     Args:
-        where: such as ``at 127.0.0.1 port 40611 (TCP)``.
+        where: see `address_text`.
     """
     parts = [
         f"proxy {where}",

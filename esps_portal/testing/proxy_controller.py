@@ -20,25 +20,25 @@ from esps_portal.faults.matching import Match, Matchable
 from esps_portal.journal.capture_sink import CaptureSink
 from esps_portal.journal.journal import Sink
 from esps_portal.journal.pcap_file import CaptureFile
-from esps_portal.journal.record_file import RecordFile
 from esps_portal.journal.records import (
     Entry,
     RecordedCall,
     RecordedConnection,
     RecordedExchange,
 )
-from esps_portal.net.port_control import OutageKind, check_outage
+from esps_portal.net.port_control import OutageKind
 from esps_portal.product import PRODUCT
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.verification import find_problems, problem_report
 from esps_portal.testing import waiting
 from esps_portal.testing.exchange_wait import ExchangeWait, exchanges_of
 from esps_portal.testing.fault_overloads import PlacesFaults
-from esps_portal.testing.handles import FaultPlacer, Outage, Outages, PlacedFault
-from esps_portal.testing.journal_view import JournalView, notifying
+from esps_portal.testing.handles import Outage, PlacedFault
+from esps_portal.testing.journal_view import notifying
 from esps_portal.testing.portal_loop import PortalLoop
-from esps_portal.testing.portal_repr import proxy_repr
-from esps_portal.testing.review import Review, Reviewer
+from esps_portal.testing.portal_repr import address_text, proxy_repr
+from esps_portal.testing.review import Review
+from esps_portal.testing.server_controls import ServerControls
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -68,11 +68,10 @@ class ProxyController(PlacesFaults):
         self._transports = transports
         self._state = state
         self._loop = loop
-        self._outages = Outages(loop)
-        self._view = JournalView(loop, state.journal)
-        self._placer = FaultPlacer(state.faults, loop, self._view.short_transcript)
-        self._reviewer = Reviewer(
+        self._controls = ServerControls(
             loop,
+            state.faults,
+            state.journal,
             partial(find_problems, state, may_be_unreachable=may_be_unreachable),
             partial(problem_report, state),
         )
@@ -80,7 +79,7 @@ class ProxyController(PlacesFaults):
     # -- faults
 
     def _place(self, fault: Fault) -> PlacedFault:
-        return self._placer.place(fault)
+        return self._controls.place(fault)
 
     def down(self, how: OutageKind = "refuse") -> Outage:
         """Take the proxy out of service, from now until the ``with`` block ends.
@@ -95,8 +94,7 @@ class ProxyController(PlacesFaults):
         Raises:
             ValueError: ``how`` is neither.
         """
-        check_outage(how)
-        return self._outages.add(how)
+        return self._controls.down(how)
 
     # -- the journal
 
@@ -129,15 +127,15 @@ class ProxyController(PlacesFaults):
 
     def connections(self) -> list[RecordedConnection]:
         """Return the TCP connections, in order."""
-        return self._view.connections()
+        return self._controls.view.connections()
 
     def journal(self) -> list[Entry]:
         """Return everything that happened, in order: connections with exchanges, or with calls."""
-        return self._view.entries()
+        return self._controls.view.entries()
 
     def transcript(self) -> str:
         """Return everything that happened as text: when, on which connection, what."""
-        return self._view.transcript()
+        return self._controls.view.transcript()
 
     def wait_for(
         self, match: Matchable | None = None, *, count: int = 1, timeout: float = 1.0
@@ -170,7 +168,7 @@ class ProxyController(PlacesFaults):
         return await self._wait(match, count, timeout).pause()
 
     def _wait(self, match: Matchable | None, count: int, timeout: float) -> ExchangeWait:
-        journal, happened = self._state.exchanges, self._view.short_transcript
+        journal, happened = self._state.exchanges, self._controls.view.short_transcript
         return ExchangeWait(self._loop, journal, happened, _match(match), count, timeout)
 
     # -- recordings
@@ -184,7 +182,7 @@ class ProxyController(PlacesFaults):
         Raises:
             CannotRecordError: the file cannot be written, or is not a recording.
         """
-        with RecordFile(Path(path), PRODUCT) as file, self._view.notifying(file.write):
+        with self._controls.view.record(path, PRODUCT):
             yield
 
     @contextmanager
@@ -221,25 +219,23 @@ class ProxyController(PlacesFaults):
         Raises:
             VerificationError: the text says what is wrong, with the transcript.
         """
-        self._reviewer.verify()
+        self._controls.reviewer.verify()
 
     def problems(self) -> list[str]:
         """Return what `verify` would report, each problem in a few lines."""
-        return self._reviewer.problems()
+        return self._controls.reviewer.problems()
 
     def review(self) -> Review:
         """Return the problems and the whole report, even if the proxy has ended."""
-        return self._reviewer.review()
+        return self._controls.reviewer.review()
 
     def reset(self) -> None:
         """Remove faults, empty the journal, reset old connections, and then return."""
-        self._loop.reset()
-        self._outages.clear()
+        self._controls.reset()
 
     def __repr__(self) -> str:
-        transports = " and ".join(transport.upper() for transport in self._transports)
-        where = f"at {self.host} port {self.port} ({transports})"
-        return proxy_repr(where, self._state, is_down=self._outages.how is not None)
+        where = address_text(self.host, self.port, self._transports)
+        return proxy_repr(where, self._state, is_down=self._controls.outage is not None)
 
     def __dir__(self) -> list[str]:
         return public_names(self)

@@ -24,13 +24,12 @@ class ServedProxy:
 
     @property
     def is_busy(self) -> bool:
-        """Whether it connects to the upstream: only then are the client's bytes read."""
-        return self._config.state.connecting > 0
+        """Whether it connects to the upstream."""
+        return self._config.state.is_connecting
 
     def start_clock(self, now: float) -> None:
-        """Count the times of both journals from now."""
-        for journal in self._config.state.journals:
-            journal.start = now
+        """Count the times of all journals from now."""
+        self._config.state.start_clock(now)
 
     @property
     def has_news(self) -> bool:

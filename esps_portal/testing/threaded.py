@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self, TypeVar, Unpack
 
+from esps_portal.exports import public_names
 from esps_portal.mock.matching import Matcher
 from esps_portal.mock.scripted import Script, ScriptedPortal
 from esps_portal.mock.stubs import Stub
@@ -74,8 +75,7 @@ class ThreadedPortal(PortalController):
 
     def __dir__(self) -> list[str]:
         # Lending it to tests is for the plugin only.
-        public = {*dir(PortalController), *vars(self)}
-        return [name for name in super().__dir__() if name in public]
+        return public_names(self, PortalController)
 
     def place_permanent(self, service: str, *args: Matcher) -> Stub:
         """Place a stub that survives resets, even if no test has the portal; see `stub`."""
@@ -99,9 +99,7 @@ class ThreadedPortal(PortalController):
         Raises:
             PortalEndedError: the portal has ended, so that neither is possible.
         """
-        review = self._thread.release(self._reviewer.now)
-        self._outages.clear()
-        return review
+        return self._controls.release(self._thread)
 
 
 @contextmanager

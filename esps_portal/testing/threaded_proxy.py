@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Self, Unpack
 
+from esps_portal.exports import public_names
 from esps_portal.proxy.state import ProxyState
 from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.testing.proxy_controller import ProxyController
@@ -75,14 +76,11 @@ class ThreadedProxy(ProxyController):
         Raises:
             PortalEndedError: the proxy has ended, so that neither is possible.
         """
-        review = self._thread.release(self._reviewer.now)
-        self._outages.clear()
-        return review
+        return self._controls.release(self._thread)
 
     def __dir__(self) -> list[str]:
         # Lending it to a test is for the plugin only.
-        public = {*dir(ProxyController), *vars(self)}
-        return [name for name in super().__dir__() if name in public]
+        return public_names(self, ProxyController)
 
 
 @contextmanager

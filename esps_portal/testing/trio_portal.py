@@ -6,13 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Unpack
 
-import trio
-
-from esps_portal.server.serving import Listeners, serve
 from esps_portal.testing.controller import PortalController
-from esps_portal.testing.current_loop import CurrentLoop
+from esps_portal.testing.current_loop import serve_here
 from esps_portal.testing.options import PortalOptions, scripted_portal, server_config
 from esps_portal.testing.served import address_and_transports
+from esps_portal.testing.served_portal import ServedPortal
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -33,13 +31,6 @@ async def open_portal(**options: Unpack[PortalOptions]) -> AsyncIterator[PortalC
         TypeError: an option is unknown, or not what it must be.
     """
     portal = scripted_portal(options)
-    config = server_config(portal, options)
-    async with trio.open_nursery() as nursery:
-        listeners: Listeners = await nursery.start(serve, config)
-        portal.script.journal.start = trio.current_time()
-        loop = CurrentLoop(listeners.ports)
-        try:
-            yield PortalController(portal, loop, *address_and_transports(listeners))
-        finally:
-            loop.has_ended = True
-            nursery.cancel_scope.cancel()
+    served = ServedPortal(portal, server_config(portal, options))
+    async with serve_here(served) as (loop, listeners):
+        yield PortalController(portal, loop, *address_and_transports(listeners))

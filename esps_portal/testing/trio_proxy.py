@@ -6,10 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Unpack
 
-import trio
-
-from esps_portal.proxy.serving import ProxyListeners
-from esps_portal.testing.current_loop import CurrentLoop
+from esps_portal.testing.current_loop import serve_here
 from esps_portal.testing.proxy_controller import ProxyController
 from esps_portal.testing.proxy_options import ProxyOptions, proxy_config
 from esps_portal.testing.served import address_and_transports
@@ -37,18 +34,10 @@ async def open_proxy(
             `proxy_in_thread` does.
     """
     config = proxy_config(upstream, options)
-    served = ServedProxy(config)
-    async with trio.open_nursery() as nursery:
-        listeners: ProxyListeners = await nursery.start(served.serve)
-        served.start_clock(trio.current_time())
-        loop = CurrentLoop(listeners.ports, served.name)
-        try:
-            yield ProxyController(
-                config.state,
-                loop,
-                *address_and_transports(listeners),
-                may_be_unreachable=options.get("unreachable") == "ok",
-            )
-        finally:
-            loop.has_ended = True
-            nursery.cancel_scope.cancel()
+    async with serve_here(ServedProxy(config)) as (loop, listeners):
+        yield ProxyController(
+            config.state,
+            loop,
+            *address_and_transports(listeners),
+            may_be_unreachable=options.get("unreachable") == "ok",
+        )

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esps_portal.faults.actions import Action, Pause, Send
-from esps_portal.faults.effects import Piece, corrupt, effect_of, overwrite
+from esps_portal.faults.changed_bytes import corrupt, overwrite
+from esps_portal.faults.effects import Piece, effect_of
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_types import FAULT_TYPES
 from esps_portal.faults.plan import FaultPlan

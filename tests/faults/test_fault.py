@@ -240,4 +240,4 @@ def test_an_ended_connection_is_not_kept_in_memory() -> None:
         fault.forget(peer)
     del peer
     assert [peer() for peer in peers] == [None] * 4
-    assert len(fault._connections) == 0  # noqa: SLF001 - memory is not to be seen otherwise
+    assert len(fault.counts._numbers) == 0  # noqa: SLF001 - memory is not to be seen otherwise

@@ -129,7 +129,7 @@ def test_every_byte_of_a_class(byte: int) -> None:
     assert matching(re.escape(one)).split(one) == ([one], b"")
 
 
-# ---- what needs more than one pass, and what would take for ever -------------------------------
+# ---- what needs more than one pass, and what would take too long -------------------------------
 
 
 @pytest.mark.parametrize(

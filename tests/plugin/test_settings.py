@@ -164,7 +164,13 @@ def test_a_suite_without_portal_imports_nothing_heavy(pytester: pytest.Pytester)
     result = run(pytester, "-s")
     result.assert_outcomes(passed=1)
     ours = [".exports", ".testing"]
-    plugin = ("calls_between_tests", "plugin", "portals_of_test", "settings")
+    plugin = (
+        "calls_between_tests",
+        "plugin",
+        "portals_of_test",
+        "session_listening",
+        "settings",
+    )
     ours += [*(f".testing.{name}" for name in plugin), ".tracebacks"]
     loaded = ["esps_portal", *(f"esps_portal{name}" for name in ours)]
     result.stdout.fnmatch_lines([f"LOADED {loaded}".replace("[", "[[]")])

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from esps_portal.faults.effects import corrupt
+from esps_portal.faults.changed_bytes import corrupt
 from esps_portal.faults.target import MissReason
 from tests.threaded_proxies import ThreadedProxy
 

@@ -299,16 +299,22 @@ async def test_closing(mock_clock: trio.testing.MockClock) -> None:  # ESPS-UDP-
         assert held.executed == 1
 
 
-async def test_a_call_that_runs_too_long_keeps_its_lines(
-    mock_clock: trio.testing.MockClock,
-) -> None:  # ESPS-UDP-16
-    portal = builtin_portal("test/1", Limits(window=30))
+def with_one_row(limits: Limits) -> Portal:
+    """Return a portal whose service `slow` sends one line, and never ends."""
+    portal = builtin_portal("test/1", limits)
 
     @portal.service
     async def slow(*_: bytes, call: CallContext) -> None:
         await call.data("1")
         await trio.sleep_forever()
 
+    return portal
+
+
+async def test_a_call_that_runs_too_long_keeps_its_lines(
+    mock_clock: trio.testing.MockClock,
+) -> None:  # ESPS-UDP-16
+    portal = with_one_row(Limits(window=30))
     async with running(portal) as listening:
         peer = listening.udp()
         peer.send(b"a CALL slow %b\n" % (b"#" * 60))
@@ -318,13 +324,7 @@ async def test_a_call_that_runs_too_long_keeps_its_lines(
 
 
 async def test_a_call_that_a_shutdown_refuses_keeps_its_lines() -> None:  # ESPS-UDP-16
-    portal = builtin_portal("test/1", Limits(drain=0.05))
-
-    @portal.service
-    async def slow(*_: bytes, call: CallContext) -> None:
-        await call.data("1")
-        await trio.sleep_forever()
-
+    portal = with_one_row(Limits(drain=0.05))
     async with running(portal) as listening:
         peer = listening.udp()
         peer.send(b"a CALL slow %b\n" % (b"#" * 60))

@@ -142,8 +142,9 @@ async def test_rst_cancels_the_calls_and_harms_nobody() -> None:  # ESPS-END-11
         assert await other.line() == b"a OK"
 
 
-async def test_a_silent_call_ends_with_its_peer() -> None:  # ESPS-END-11
-    portal = builtin_portal("test/1")
+def with_endless_call(limits: Limits | None = None) -> tuple[Portal, trio.Event]:
+    """Return a portal whose service `forever` says nothing, and what is set once that has ended."""
+    portal = builtin_portal("test/1", limits)
     ended = trio.Event()
 
     @portal.service
@@ -153,6 +154,11 @@ async def test_a_silent_call_ends_with_its_peer() -> None:  # ESPS-END-11
         finally:
             ended.set()
 
+    return portal, ended
+
+
+async def test_a_silent_call_ends_with_its_peer() -> None:  # ESPS-END-11
+    portal, ended = with_endless_call()
     async with running(portal) as listening:
         client = await listening.tcp()
         await client.send(b"a CALL forever\nb PING\n")
@@ -263,19 +269,10 @@ def test_a_reply_leaves_from_the_address_that_was_asked() -> None:  # ESPS-UDP-1
 
 
 async def test_calls_do_not_outlive_an_endless_line() -> None:  # ESPS-LINE-18
-    portal = builtin_portal("test/1", Limits(linger=1000))
-    ended = trio.Event()
-
-    @portal.service
-    async def work() -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            ended.set()
-
+    portal, ended = with_endless_call(Limits(linger=1000))
     async with running(portal) as listening:
         client = await listening.tcp()
-        await client.send(b"a CALL work\nb PING\n")
+        await client.send(b"a CALL forever\nb PING\n")
         assert await client.line() == b"b OK"
         await client.send(b"x" * 65536)
         assert (await client.line()).startswith(b"* ERR too-long ")

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from typing import Literal, get_args
 
 import pytest
 
-from esps_portal.testing import PortalController, open_memory_portal, serve_in_thread
+from esps_portal.testing import PortalController, open_memory_portal
 from tests.clocks import PortalClock
-from tests.sockets import PATIENCE, Client, assert_all_struck, closed, connected
+from tests.sockets import PATIENCE, closed, connected
+
+pytestmark = pytest.mark.usefixtures("clock")  # it has to be there before the portal
 
 Ending = Literal["close", "half-close", "stall", "deaf", "garbage"]
-
-
-@pytest.fixture(name="portal")
-def _portal(clock: PortalClock) -> Iterator[PortalController]:
-    del clock  # it has to be there before the portal
-    with serve_in_thread() as portal:
-        yield portal
-        assert_all_struck(portal)
-
-
-def assert_reset(client: Client) -> None:
-    with pytest.raises(ConnectionResetError):
-        client.receive()
 
 
 def test_an_idle_connection(clock: PortalClock, portal: PortalController) -> None:
@@ -34,7 +22,7 @@ def test_an_idle_connection(clock: PortalClock, portal: PortalController) -> Non
         clock.jump(59)
         client.assert_silence()
         clock.jump(1)
-        assert_reset(client)
+        client.assert_reset()
     assert fault.happened == 1
     (connection,) = closed(portal)
     assert (connection.fault, connection.how) == ("reset age=60", "rst")
@@ -57,10 +45,10 @@ def test_each_connection_at_its_own_age(clock: PortalClock, portal: PortalContro
         fault = portal.fault("reset", age=60)
         with connected(portal) as later:
             clock.jump(50)
-            assert_reset(open_before)
+            open_before.assert_reset()
             assert later.call(b"a PING") == b"a OK\n"
             clock.jump(10)
-            assert_reset(later)
+            later.assert_reset()
     assert fault.happened == 2
 
 
@@ -68,7 +56,7 @@ def test_one_that_is_old_enough_already(clock: PortalClock, portal: PortalContro
     with connected(portal) as client:
         clock.jump(100)
         portal.fault("reset", age=60)
-        assert_reset(client)
+        client.assert_reset()
 
 
 @pytest.mark.parametrize("times", [1, None])
@@ -76,9 +64,9 @@ def test_times(clock: PortalClock, portal: PortalController, times: int | None) 
     portal.fault("reset", age=60, times=times)
     with connected(portal) as first, connected(portal) as second:
         clock.jump(60)
-        assert_reset(first)
+        first.assert_reset()
         if times is None:
-            assert_reset(second)
+            second.assert_reset()
         else:
             assert second.call(b"a PING") == b"a OK\n"
             clock.jump(60)
@@ -92,7 +80,7 @@ def test_by_number_of_connection(clock: PortalClock, portal: PortalController) -
         pass
     with connected(portal) as second, connected(portal) as third:
         clock.jump(60)
-        assert_reset(third)
+        third.assert_reset()
         assert second.call(b"a PING") == b"a OK\n"
 
 
@@ -119,7 +107,7 @@ def test_several_ages(clock: PortalClock, portal: PortalController) -> None:
         client.send(b"a PING\n")
         client.assert_silence()
         clock.jump(10)
-        assert_reset(client)
+        client.assert_reset()
     assert (deaf.happened, reset.happened) == (1, 1)
 
 
@@ -157,7 +145,7 @@ def test_with_a_selector_of_requests_it_only_selects(
         clock.jump(600)
         assert client.line() == b"c OK\n"
         client.send(b"d PING\n")
-        assert_reset(client)
+        client.assert_reset()
 
 
 def test_a_whole_connection_from_an_age_on(clock: PortalClock, portal: PortalController) -> None:

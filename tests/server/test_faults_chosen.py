@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
 
-from esps_portal.testing import PortalController, serve_in_thread
+from esps_portal.testing import PortalController
 from tests.clocks import PortalClock
-from tests.sockets import PATIENCE, ask, assert_all_struck, connected, udp
-
-
-@pytest.fixture(name="portal")
-def _portal() -> Iterator[PortalController]:
-    with serve_in_thread() as portal:
-        yield portal
-        assert_all_struck(portal)
+from tests.sockets import PATIENCE, ask, connected, udp
 
 
 def test_before_it_is_not_executed_and_uses_no_stub(portal: PortalController) -> None:
@@ -26,8 +18,7 @@ def test_before_it_is_not_executed_and_uses_no_stub(portal: PortalController) ->
         for request in (b"a CALL count\n", b"a CALL price\n"):
             with connected(portal) as client:
                 client.send(request)
-                with pytest.raises(ConnectionResetError):
-                    client.receive()
+                client.assert_reset()
     assert stub.used == 0
     with connected(portal) as client:
         assert client.call(b"a CALL count") == b"a OK 1\n"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 import pytest
@@ -17,18 +18,10 @@ from esps_portal.faults.fault import Fault
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.mock.stubs import Stub
 from esps_portal.services.builtin_portal import builtin_portal
-from esps_portal.testing import FaultName, PortalController, serve_in_thread
+from esps_portal.testing import FaultName, PortalController
 from tests.clocks import PortalClock
-from tests.portals import StreamPeer, running
-from tests.sockets import PATIENCE, assert_all_struck, closed, connected
-
-
-@pytest.fixture(name="portal")
-def _portal() -> Iterator[PortalController]:
-    with serve_in_thread() as portal:
-        yield portal
-        assert_all_struck(portal)
-
+from tests.portals import Running, StreamPeer, running
+from tests.sockets import PATIENCE, closed, connected
 
 SLOW: list[tuple[str, dict[str, Any]]] = [
     ("latency", {"seconds": 600}),
@@ -53,6 +46,18 @@ async def until_faulted(portal: ScriptedPortal) -> None:
     await trio.testing.wait_all_tasks_blocked()
 
 
+@contextlib.asynccontextmanager
+async def struck(
+    portal: ScriptedPortal, requests: bytes
+) -> AsyncIterator[tuple[Running, StreamPeer]]:
+    """Serve a portal, and send it what its first fault strikes; the client has read nothing yet."""
+    async with running(portal) as listening:
+        client = await listening.tcp()
+        await client.send(requests)
+        await until_faulted(portal)
+        yield listening, client
+
+
 async def rest(peer: StreamPeer) -> list[bytes]:
     return (await peer.rest()).splitlines(keepends=True)
 
@@ -63,10 +68,7 @@ async def rest(peer: StreamPeer) -> list[bytes]:
 @pytest.mark.parametrize(("kind", "said"), SLOW)
 async def test_a_shutdown_cuts_a_slow_fault_short(kind: str, said: dict[str, Any]) -> None:
     portal = scripted(kind, service="echo", **said)
-    async with running(portal) as listening:
-        client = await listening.tcp()
-        await client.send(b"a CALL echo xyz\n")
-        await until_faulted(portal)
+    async with struck(portal, b"a CALL echo xyz\n") as (listening, client):
         listening.shut_down()
         assert await rest(client) == [b"a OK xyz\n", b"* BYE closing\n"]
     (call,) = portal.script.journal.calls
@@ -79,10 +81,7 @@ async def test_a_shutdown_while_a_running_call_is_answered_slowly(
 ) -> None:
     """What is out in part is completed; what is not has as long as the drain."""
     portal = scripted(kind, service="delay", **said)
-    async with running(portal) as listening:
-        client = await listening.tcp()
-        await client.send(b"a CALL delay 0 xyz\nb PING\n")
-        await until_faulted(portal)
+    async with struck(portal, b"a CALL delay 0 xyz\nb PING\n") as (listening, client):
         listening.shut_down()
         found = await rest(client)
     out = kind in {"slice", "coalesce"}
@@ -94,10 +93,7 @@ async def test_a_shutdown_while_a_running_call_is_answered_slowly(
 
 async def test_a_shutdown_before_a_late_request_is_executed() -> None:
     portal = scripted("latency", seconds=600, when="before")
-    async with running(portal) as listening:
-        client = await listening.tcp()
-        await client.send(b"a CALL count\n")
-        await until_faulted(portal)
+    async with struck(portal, b"a CALL count\n") as (listening, client):
         listening.shut_down()
         assert await rest(client) == [b"* BYE closing\n"]
     (call,) = portal.script.journal.calls
@@ -107,20 +103,14 @@ async def test_a_shutdown_before_a_late_request_is_executed() -> None:
 @pytest.mark.parametrize("kind", ["stall", "half-close"])
 async def test_a_shutdown_ends_what_is_mute(kind: str) -> None:
     portal = scripted(kind)
-    async with running(portal) as listening:
-        client = await listening.tcp()
-        await client.send(b"a PING\n")
-        await until_faulted(portal)
+    async with struck(portal, b"a PING\n") as (listening, client):
         listening.shut_down()
         assert await rest(client) == []
 
 
 async def test_a_line_that_waits_its_turn_is_not_lost() -> None:
     portal = scripted("slice", pause=600, service="delay")
-    async with running(portal) as listening:
-        client = await listening.tcp()
-        await client.send(b"a CALL delay 0 xyz\n")
-        await until_faulted(portal)
+    async with struck(portal, b"a CALL delay 0 xyz\n") as (listening, client):
         await client.send(b"b PING\n")
         await trio.testing.wait_all_tasks_blocked()
         listening.shut_down()
@@ -129,10 +119,7 @@ async def test_a_line_that_waits_its_turn_is_not_lost() -> None:
 
 async def test_a_cancel_that_waits_its_turn_is_answered() -> None:
     portal = scripted("slice", pause=600, service="delay")
-    async with running(portal) as listening:
-        client = await listening.tcp()
-        await client.send(b"a CALL delay 0 xyz\n")
-        await until_faulted(portal)
+    async with struck(portal, b"a CALL delay 0 xyz\n") as (listening, client):
         await client.send(b"b CANCEL a\n")
         await trio.testing.wait_all_tasks_blocked()
         listening.shut_down()
@@ -328,8 +315,7 @@ def test_an_end_on_a_stream(
     with connected(portal) as client:
         client.send(b"a CALL drip 3 0\n")
         if kind == "reset":
-            with pytest.raises(ConnectionResetError):
-                client.receive()
+            client.assert_reset()
         elif kind == "stall":
             client.assert_silence()
         else:
@@ -378,10 +364,7 @@ async def test_a_cancel_meets_a_call_that_waits_for_its_turn(  # ESPS-MSG-4, ESP
     mock_clock: trio.testing.MockClock,
 ) -> None:
     portal = scripted("slice", pause=600, service="delay", request=1)
-    async with running(portal) as listening:
-        client = await listening.tcp()
-        await client.send(b"a CALL delay 0\n")
-        await until_faulted(portal)
+    async with struck(portal, b"a CALL delay 0\n") as (_, client):
         # The CANCEL waits for the turn first, and the call's own line behind it.
         await client.send(b"b CALL delay 1000\nc CANCEL b\nd QUIT\n")
         for seconds in (1, 600):
@@ -397,10 +380,7 @@ async def test_what_is_held_keeps_its_place_while_it_waits_for_its_turn(
     portal.script.faults.place(Fault.create("slice", pause=600, service="delay"))
     stub = Stub("price", (), max_line=8192).data("1").delay(1).reply("x")
     portal.script.stubs.place(stub)
-    async with running(portal) as listening:
-        client = await listening.tcp()
-        await client.send(b"a CALL price\nb CALL delay 0\n")
-        await until_faulted(portal)
+    async with struck(portal, b"a CALL price\nb CALL delay 0\n") as (_, client):
         for seconds in (1, 1, 600):  # the reply, the end of the holding, the end of the turn
             mock_clock.jump(seconds)
             await trio.testing.wait_all_tasks_blocked()

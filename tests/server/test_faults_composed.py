@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
-from esps_portal.testing import PortalController, serve_in_thread
+from esps_portal.testing import PortalController
 from tests.clocks import PortalClock
 from tests.sockets import (
     PATIENCE,
-    Client,
     ask,
-    assert_all_struck,
     assert_no_datagram,
     connected,
     udp,
 )
-
-
-@pytest.fixture(name="portal")
-def _portal() -> Iterator[PortalController]:
-    with serve_in_thread() as portal:
-        yield portal
-        assert_all_struck(portal)
-
-
-def assert_reset(client: Client) -> None:
-    with pytest.raises(ConnectionResetError):
-        client.receive()
 
 
 def test_late_then_reset(clock: PortalClock, portal: PortalController) -> None:
@@ -40,7 +22,7 @@ def test_late_then_reset(clock: PortalClock, portal: PortalController) -> None:
         clock.jump(599)
         client.assert_silence()
         clock.jump(1)
-        assert_reset(client)
+        client.assert_reset()
     (call,) = portal.calls()
     assert call.fault == "latency seconds=600 jitter=0.0; reset"
 
@@ -50,7 +32,7 @@ def test_reset_leaves_nothing_to_delay(portal: PortalController) -> None:
     late = portal.fault("latency", seconds=600).optional()
     with connected(portal) as client:
         client.send(b"a PING\n")
-        assert_reset(client)
+        client.assert_reset()
     assert late.happened == 0
 
 

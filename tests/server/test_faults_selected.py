@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,25 +11,17 @@ import pytest
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.matching import Matchable
 from esps_portal.faults.parameters import FaultError
-from esps_portal.testing import FaultName, PortalController, serve_in_thread
+from esps_portal.testing import FaultName, PortalController
 from tests.clocks import PortalClock
 from tests.sockets import (
     PATIENCE,
     Client,
     ask,
-    assert_all_struck,
     assert_no_datagram,
     closed,
     connected,
     udp,
 )
-
-
-@pytest.fixture(name="portal")
-def _portal() -> Iterator[PortalController]:
-    with serve_in_thread() as portal:
-        yield portal
-        assert_all_struck(portal)
 
 
 def until_reset(client: Client) -> bytes:

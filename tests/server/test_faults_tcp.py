@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import random
 import socket
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
@@ -14,22 +12,9 @@ from esps_portal import Limits
 from esps_portal.faults.fault_types import FAULT_TYPES
 from esps_portal.testing import PortalController, serve_in_thread
 from tests.clocks import PortalClock
-from tests.sockets import PATIENCE, Client, assert_all_struck, closed, connected
+from tests.sockets import PATIENCE, closed, connected
 
 When = Literal["before", "after"]
-
-
-@pytest.fixture(name="portal")
-def _portal() -> Iterator[PortalController]:
-    with serve_in_thread() as portal:
-        yield portal
-        assert_all_struck(portal)
-
-
-def assert_reset(client: Client) -> None:
-    with pytest.raises(ConnectionResetError) as caught:
-        client.receive()
-    assert caught.value.errno == errno.ECONNRESET
 
 
 def test_each_fault_type_has_a_test() -> None:
@@ -61,7 +46,7 @@ def test_reset(portal: PortalController, when: When) -> None:
     with connected(portal) as client:
         portal.fault("reset", service="count", when=when)
         client.send(b"a CALL count\n")
-        assert_reset(client)
+        client.assert_reset()
     (connection,) = closed(portal)
     assert (connection.closed_by, connection.how) == ("portal", "rst")
 

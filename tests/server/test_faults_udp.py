@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Iterator
 from typing import Literal
 
 import pytest
@@ -19,7 +18,6 @@ from tests.portals import running
 from tests.sockets import (
     PATIENCE,
     ask,
-    assert_all_struck,
     assert_no_datagram,
     connected,
     udp,
@@ -29,13 +27,6 @@ PLENTY = 600  # seconds that are never waited for
 
 
 When = Literal["before", "after"]
-
-
-@pytest.fixture(name="portal")
-def _portal() -> Iterator[PortalController]:
-    with serve_in_thread() as portal:
-        yield portal
-        assert_all_struck(portal)
 
 
 def test_each_fault_type_has_a_test() -> None:

@@ -1,0 +1,54 @@
+"""The files that a server writes: a recording (--record) and a capture (--pcap)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from esps_portal.cli.errors import exit_with_error
+from esps_portal.cli.options import Option
+
+if TYPE_CHECKING:
+    from esps_portal.journal.pcap_file import CaptureFile
+    from esps_portal.journal.record_file import RecordFile
+
+_File = TypeVar("_File")
+
+
+def written_file_option(name: str, *, text: str) -> Option:
+    """Return an option for the path of a file to write; ``text``: its help."""
+    option: Option = click.option(
+        name, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=text
+    )
+    return option
+
+
+def open_record(path: Path) -> RecordFile:
+    """Open the file to record to; if that fails, print an error and exit 1."""
+    from esps_portal.journal.record_file import RecordFile  # noqa: PLC0415 - help must not wait
+    from esps_portal.product import PRODUCT  # noqa: PLC0415 - the same
+
+    return _open(lambda: RecordFile(path, PRODUCT))
+
+
+def open_capture(path: Path, upstream: tuple[str, int]) -> CaptureFile:
+    """Open the file of a capture; if that fails, print an error and exit 1.
+
+    Args:
+        upstream: see `CaptureFile`.
+    """
+    from esps_portal.journal.pcap_file import CaptureFile  # noqa: PLC0415 - help must not wait
+
+    return _open(lambda: CaptureFile(path, upstream))
+
+
+def _open(make: Callable[[], _File]) -> _File:
+    from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415 - help must not wait
+
+    try:
+        return make()
+    except CannotRecordError as error:
+        exit_with_error(str(error))

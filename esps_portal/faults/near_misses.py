@@ -1,0 +1,54 @@
+"""Why a fault has not struck so far: its nearest miss, and what its selectors let pass."""
+
+from __future__ import annotations
+
+import attrs
+
+from esps_portal.faults.target import FaultTarget, MissReason, NearMiss
+
+# Other services that were called: so many are kept, to find the most similar name among them.
+_MAX_PASSED = 64
+# The same for what ``match`` let pass, and how many bytes of each.
+_MAX_UNMATCHED = 16
+_MAX_SAID = 256
+
+
+@attrs.define
+class NearMisses:
+    """The misses of one fault that a report may show.
+
+    Attributes:
+        nearest: the nearest one.
+        passed: the first call of each other service that its service selector let pass.
+        unmatched: the first targets that ``match`` let pass, by what the client said.
+    """
+
+    nearest: NearMiss | None = None
+    passed: dict[bytes, FaultTarget] = attrs.field(factory=dict)
+    unmatched: dict[bytes, FaultTarget] = attrs.field(factory=dict)
+
+    def add(self, reason: MissReason, target: FaultTarget, connection_number: int) -> None:
+        """Note why the fault does not strike a target."""
+        if reason is MissReason.SERVICE and target.service and len(self.passed) < _MAX_PASSED:
+            self.passed.setdefault(target.service, _for_report(target))
+        if reason is MissReason.MATCH and len(self.unmatched) < _MAX_UNMATCHED:
+            self.unmatched.setdefault(target.said[:_MAX_SAID], _for_report(target))
+        if self.nearest is None or reason > self.nearest.reason:
+            self.nearest = NearMiss(reason, _for_report(target), connection_number)
+
+    def add_no_change(self, size: int, offset: int) -> None:
+        """Note that from ``offset`` on the fault changes nothing in a reply of ``size`` bytes."""
+        miss = self.nearest
+        if miss is None or (offset and miss.reply_size >= size):
+            return  # a longer reply was nearer
+        self.nearest = NearMiss(MissReason.NO_CHANGE, miss.target, reply_size=size)
+
+    def explain(self, reason: MissReason) -> None:
+        """Note why the fault does not strike the target that it has selected."""
+        if self.nearest is not None and reason > self.nearest.reason:
+            self.nearest = attrs.evolve(self.nearest, reason=reason)
+
+
+def _for_report(target: FaultTarget) -> FaultTarget:
+    """Return a target without its connection: a report must not keep that in memory."""
+    return attrs.evolve(target, connection=None, counted={}, said=target.said[:_MAX_SAID])

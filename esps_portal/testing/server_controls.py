@@ -1,0 +1,79 @@
+"""What a test does with its server, whatever that serves: faults, outages, journal, review, reset.
+
+`PortalController` and `ProxyController` are built on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.fault_registry import FaultRegistry
+from esps_portal.journal.journal import Journal
+from esps_portal.net.port_control import OutageKind
+from esps_portal.testing.handles import Outage, Outages, PlacedFault
+from esps_portal.testing.journal_view import JournalView
+from esps_portal.testing.portal_loop import PortalLoop
+from esps_portal.testing.review import Review, Reviewer
+from esps_portal.testing.server_thread import ServerThread
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+
+class ServerControls:
+    """The controls of a portal or a proxy.
+
+    Args:
+        loop: where everything is done.
+        faults: those of the server.
+        journal: likewise.
+        find_problems, report: see `Reviewer`.
+
+    Attributes:
+        view: the journal, as a test sees it.
+        reviewer: says whether the server was used as expected.
+    """
+
+    def __init__(
+        self,
+        loop: PortalLoop,
+        faults: FaultRegistry,
+        journal: Journal,
+        find_problems: Callable[[], list[str]],
+        report: Callable[[list[str]], str],
+    ) -> None:
+        self._loop = loop
+        self._faults = faults
+        self._outages = Outages(loop)
+        self.view: JournalView = JournalView(loop, journal)
+        self.reviewer: Reviewer = Reviewer(loop, find_problems, report)
+
+    def place(self, fault: Fault) -> PlacedFault:
+        """Put a fault in force; return its handle.
+
+        Raises:
+            FaultError: it makes no sense there.
+        """
+        self._loop.run(lambda: self._faults.place(fault))
+        return PlacedFault(fault, self._faults, self._loop, self.view.short_transcript)
+
+    def down(self, how: OutageKind) -> Outage:
+        """Take the server out of service; see `PortalController.down`."""
+        return self._outages.add(how)
+
+    @property
+    def outage(self) -> OutageKind | None:
+        """How the server is down; `None`: it is up."""
+        return self._outages.how
+
+    def reset(self) -> None:
+        """Forget everything, end old connections and outages."""
+        self._loop.reset()
+        self._outages.clear()
+
+    def release(self, thread: ServerThread) -> Review:
+        """Review and reset the server of a thread in one step; see `ServerThread.release`."""
+        review = thread.release(self.reviewer.now)
+        self._outages.clear()
+        return review
