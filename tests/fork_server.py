@@ -51,7 +51,7 @@ def import_library() -> None:
 def serve(requests: socket.socket) -> dict[str, Any] | None:
     """Answer requests; return one in the child that was forked for it, and None at the end.
 
-    Each comes with descriptors: standard output and error, and a pipe. To that goes the number of
+    Each comes with descriptors: the three standard streams, and a pipe. To that goes the number of
     the process, and its exit code at its end.
     """
     children: dict[int, tuple[int, int]] = {}  # by the descriptor of each process
@@ -65,20 +65,20 @@ def serve(requests: socket.socket) -> dict[str, Any] | None:
             os.close(process)
         if requests.fileno() not in ready:
             continue
-        message, descriptors, _, _ = socket.recv_fds(requests, MAX_REQUEST, 3)
+        message, descriptors, _, _ = socket.recv_fds(requests, MAX_REQUEST, 4)
         if not message:
             return None
-        out, err, report = descriptors
+        *standard, report = descriptors
         pid = os.fork()
         if not pid:
-            os.dup2(out, 1)
-            os.dup2(err, 2)
-            for number in (out, err, report, *children, *(own for _, own in children.values())):
+            for number, descriptor in enumerate(standard):
+                os.dup2(descriptor, number)
+            for number in (*descriptors, *children, *(own for _, own in children.values())):
                 os.close(number)
             request: dict[str, Any] = json.loads(message)
             return request
-        os.close(out)
-        os.close(err)
+        for number in standard:
+            os.close(number)
         tell(report, pid)
         children[os.pidfd_open(pid)] = (pid, report)
 

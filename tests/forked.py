@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Self
@@ -28,25 +29,40 @@ from tests.fork_server import NUMBER
 
 
 class ForkedProcess:
-    """A process with the methods of `subprocess.Popen`, whose output is text in pipes.
+    """A process with the methods of `subprocess.Popen`, whose standard streams are text in pipes.
 
-    Without ``script`` it is the command ``esps-portal`` with ``args``.
+    Args:
+        args: of the command ``esps-portal``, or of the script.
+        script: what it runs instead of the command, in Python.
+        new_session: whether it has a session of its own, without a terminal.
+        environment: what is added to that of the tests.
+        stdout: a descriptor to write to, instead of a pipe.
     """
 
-    def __init__(self, *args: str, script: str | None = None, new_session: bool = False) -> None:
+    def __init__(
+        self,
+        *args: str,
+        script: str | None = None,
+        new_session: bool = False,
+        environment: Mapping[str, str] | None = None,
+        stdout: int | None = None,
+    ) -> None:
         self.returncode: int | None = None
         request = {
             "args": args,
             "script": script,
             "new_session": new_session,
             "folder": str(Path.cwd()),
-            "environment": dict(os.environ),
+            "environment": {**os.environ, **(environment or {})},
         }
-        (out, out_end), (err, err_end), (report, report_end) = os.pipe(), os.pipe(), os.pipe()
-        ends = [out_end, err_end, report_end]
-        socket.send_fds(_server(), [json.dumps(request).encode()], ends)
+        (in_end, into), (out, out_end), (err, err_end) = os.pipe(), os.pipe(), os.pipe()
+        report, report_end = os.pipe()
+        ends = [in_end, out_end, err_end, report_end]
+        passed = [in_end, out_end if stdout is None else stdout, err_end, report_end]
+        socket.send_fds(_server(), [json.dumps(request).encode()], passed)
         for end in ends:
             os.close(end)
+        self.stdin: IO[str] | None = os.fdopen(into, "w")
         self.stdout: IO[str] | None = os.fdopen(out)
         self.stderr: IO[str] | None = os.fdopen(err)
         self._report = os.fdopen(report, "rb", buffering=0)
@@ -85,14 +101,14 @@ class ForkedProcess:
         self.send_signal(signal.SIGKILL)
 
     def communicate(self, timeout: float) -> tuple[str, str]:
-        """Return what it writes until it ends; after ``timeout`` seconds kill it."""
-        assert self.stdout is not None
-        assert self.stderr is not None
+        """End its input; return what it writes until it ends, and kill it after ``timeout`` s."""
+        if self.stdin is not None:
+            self.stdin.close()
         late = threading.Timer(timeout, self.kill)
         late.start()
         with ThreadPoolExecutor(1) as other:
-            err = other.submit(self.stderr.read)
-            out = self.stdout.read()
+            err = other.submit(_read, self.stderr)
+            out = _read(self.stdout)
         late.cancel()
         self.wait(timeout)
         return out, err.result()
@@ -102,11 +118,15 @@ class ForkedProcess:
 
     def __exit__(self, *_: object) -> None:
         """Wait for its end."""
-        for stream in (self.stdout, self.stderr):
+        for stream in (self.stdin, self.stdout, self.stderr):
             if stream is not None:
                 stream.close()
         self.wait()
         self._report.close()
+
+
+def _read(stream: IO[str] | None) -> str:
+    return "" if stream is None else stream.read()
 
 
 @functools.cache
