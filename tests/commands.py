@@ -2,7 +2,7 @@
 
 `run` calls the function of the installed command, which saves a fifth of a second for starting
 Python and importing a network library. Tests of signals, closed descriptors or a terminal need a
-process: `start` and `run_process`.
+process: `start` and `run_redirected`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 from esps_portal.cli import main
+from tests.forked import ForkedProcess
 
 COMMAND = str(Path(sys.executable).parent / "esps-portal")
 
@@ -67,27 +68,23 @@ def run_in_colour(*args: str, url: str = "") -> tuple[int, str, str]:
     return result.exit_code, result.stdout_bytes.decode(), result.stderr_bytes.decode()
 
 
-def start(
-    *args: str | bytes, url: str = "", stdin: int = subprocess.DEVNULL, redirect: str = ""
-) -> subprocess.Popen[bytes]:
-    """Start the installed command; ``redirect`` is appended in a shell, such as ``>&-``."""
-    line: list[str | bytes] = [COMMAND, *args]
-    if redirect:
-        line = ["sh", "-c", f'exec "$@" {redirect}', "sh", *line]
-    return subprocess.Popen(
-        line,
+def start(*args: str, url: str = "", stdout: int | None = None) -> ForkedProcess:
+    """Start the command; its standard output may be a descriptor."""
+    return ForkedProcess(*args, environment={"ESPS_PORTAL_URL": url} if url else {}, stdout=stdout)
+
+
+def run_redirected(redirect: str, *args: str, url: str = "") -> tuple[int, str, str]:
+    """Do what `run` does in a process that a shell starts, with a redirection such as ``>&-``."""
+    ran = subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirect}', "sh", COMMAND, *args],
         env={**os.environ, **({"ESPS_PORTAL_URL": url} if url else {})},
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        input="",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
-
-
-def run_process(*args: str | bytes, url: str = "", redirect: str = "") -> tuple[int, str, str]:
-    """Do what `run` does in a process; see `start`."""
-    with start(*args, url=url, stdin=subprocess.PIPE, redirect=redirect) as process:
-        out, err = process.communicate(timeout=60)
-    return process.returncode, out.decode(), err.decode()
+    return ran.returncode, ran.stdout, ran.stderr
 
 
 def run_failing(*args: str) -> tuple[int, str]:

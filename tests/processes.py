@@ -1,4 +1,4 @@
-"""Portals and proxies as processes, started as by a user."""
+"""Portals and proxies as processes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import contextlib
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from typing import IO
 
 import attrs
+
+from tests.forked import ForkedProcess
 
 
 @attrs.define
 class RunningServer:
     """A running ``esps-portal serve``."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | ForkedProcess
     ready: dict[str, object] = attrs.field(factory=dict)
     lines: list[str] = attrs.field(factory=list)
 
@@ -62,10 +63,8 @@ def running_server(
     *options: str, json_lines: bool = True, command: str = "serve"
 ) -> Iterator[RunningServer]:
     """Start a portal, or a proxy, on a free port; end it when the block is left."""
-    line = [sys.executable, "-m", "esps_portal", command, "--port", "0", *options]
-    if json_lines:
-        line.append("--json")
-    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+    as_json = ["--json"] if json_lines else []
+    with ForkedProcess(command, "--port", "0", *options, *as_json) as p:
         running = RunningServer(p)
         try:
             first = running.output.readline()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import subprocess
 
 import pytest
 
 from esps_portal.inspection.bind_hints import BindOptions, bind_hint
 from esps_portal.net.bind import CannotBindError, bind
-from tests.commands import COMMAND
+from tests.commands import start
 from tests.processes import running_server
 
 COVERED = (
@@ -47,10 +46,9 @@ def test_a_port_in_the_host() -> None:
 @pytest.mark.parametrize("command", [["serve"], ["proxy", "--upstream", "esps://127.0.0.1:1"]])
 def test_the_command_says_it_in_one_line(command: list[str]) -> None:
     options = ["--host", "127.0.0.1", "--host", "0.0.0.0", "--port", "0"]
-    ran = subprocess.run(
-        [COMMAND, *command, *options], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", f"esps-portal: {COVERED}\n")
+    with start(*command, *options) as process:
+        assert process.communicate(timeout=60) == ("", f"esps-portal: {COVERED}\n")
+    assert process.returncode == 1
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from esps_portal.testing.threaded import ThreadedPortal
-from tests.commands import run, run_process
+from tests.commands import run, run_redirected
 
 
 def test_arguments_are_bytes(portal: ThreadedPortal) -> None:
@@ -26,17 +26,14 @@ def test_a_service_is_text(portal: ThreadedPortal, command: str) -> None:
 
 def test_standard_input_is_closed(portal: ThreadedPortal) -> None:
     message = "esps-portal: cannot read the argument -: standard input is closed\n"
-    assert run_process("call", "echo", "-", url=portal.url, redirect="<&-") == (1, "", message)
-    assert run_process("call", "echo", "x", url=portal.url, redirect="<&-") == (0, "x\n", "")
+    assert run_redirected("<&-", "call", "echo", "-", url=portal.url) == (1, "", message)
+    assert run_redirected("<&-", "call", "echo", "x", url=portal.url) == (0, "x\n", "")
 
 
 def test_standard_input_cannot_be_read(portal: ThreadedPortal) -> None:
     message = "esps-portal: cannot read the argument -: Bad file descriptor\n"
-    assert run_process("call", "echo", "-", url=portal.url, redirect="0>/dev/null") == (
-        1,
-        "",
-        message,
-    )
+    ended = run_redirected("0>/dev/null", "call", "echo", "-", url=portal.url)
+    assert ended == (1, "", message)
 
 
 def test_an_empty_service_name_is_sent(portal: ThreadedPortal) -> None:

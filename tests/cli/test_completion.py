@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pty
 import select
@@ -207,6 +208,18 @@ def test_without_a_reader_nothing_is_printed() -> None:
 # ---- bash itself -------------------------------------------------------------------------------
 
 
+@functools.cache
+def bash_source() -> str:
+    """Return what bash evaluates, as the installed command prints it."""
+    return subprocess.run(
+        [COMMAND],
+        env={**os.environ, "_ESPS_PORTAL_COMPLETE": "bash_source"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
 def completed_by_bash(line: str, *words: str, after: str = "") -> list[str]:
     """Call the function that bash is given, with the cursor before ``after``.
 
@@ -216,14 +229,14 @@ def completed_by_bash(line: str, *words: str, after: str = "") -> list[str]:
     """
     script = f"""
         compopt() {{ :; }}  # it works only while bash itself completes
-        eval "$(_ESPS_PORTAL_COMPLETE=bash_source {COMMAND})"
+        eval "$1"; shift
         COMP_LINE=$1$2; COMP_POINT=${{#1}}; shift 2
         COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
         _esps_portal_completion {COMMAND}
         printf '%s\\n' "${{COMPREPLY[@]}}"
     """
     ran = subprocess.run(
-        ["bash", "--norc", "-c", script, "bash", line, after, *words],
+        ["bash", "--norc", "-c", script, "bash", bash_source(), line, after, *words],
         capture_output=True,
         text=True,
         check=True,

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import signal
 import socket
-import subprocess
 import sys
 import termios
 import time
@@ -20,7 +19,7 @@ from esps_portal.testing.threaded import ThreadedPortal
 from tests.commands import start
 
 
-def wait_until_read(pipe: IO[bytes]) -> None:
+def wait_until_read(pipe: IO[str]) -> None:
     """Wait until nothing is left in a pipe."""
     deadline = time.monotonic() + 30
     while int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder):
@@ -29,24 +28,24 @@ def wait_until_read(pipe: IO[bytes]) -> None:
 
 
 def test_ctrl_c_while_standard_input_is_read(portal: ThreadedPortal) -> None:
-    with start("call", "echo", "-", url=portal.url, stdin=subprocess.PIPE) as process:
+    with start("call", "echo", "-", url=portal.url) as process:
         assert process.stdin is not None
-        process.stdin.write(b"x")
+        process.stdin.write("x")
         process.stdin.flush()
         wait_until_read(process.stdin)  # and it reads on: there is no end yet
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
         assert process.stderr is not None
-        assert process.stderr.read() == b""
+        assert process.stderr.read() == ""
 
 
 def test_ctrl_c_while_a_call_runs(portal: ThreadedPortal) -> None:
     with start("call", "drip", "1000", "100", url=portal.url) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"1\n"
+        assert process.stdout.readline() == "1\n"
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (130, b"")
+    assert (process.returncode, err) == (130, "")
 
 
 @contextlib.contextmanager
@@ -70,5 +69,5 @@ def test_ctrl_c_while_it_connects(args: str, status: int) -> None:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (status, b"")
-    assert (b"1 sent, 0 answered, 100% lost\n" in out) == (args == "ping")
+    assert (process.returncode, err) == (status, "")
+    assert ("1 sent, 0 answered, 100% lost\n" in out) == (args == "ping")

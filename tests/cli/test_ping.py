@@ -7,7 +7,6 @@ import json
 import signal
 import socket
 import statistics
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -18,23 +17,21 @@ from esps_portal.cli.ping import Statistics
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.testing.threaded import ThreadedPortal
 from tests.cli.peers import GREETING, tcp_server, unused_address
-from tests.commands import COMMAND, run
+from tests.commands import run
+from tests.forked import ForkedProcess
 
 
 @contextlib.contextmanager
-def pinging(*args: str) -> Iterator[subprocess.Popen[str]]:
+def pinging(*args: str) -> Iterator[ForkedProcess]:
     """Start it until it is sent a signal."""
-    line = [COMMAND, "ping", *args]
-    with subprocess.Popen(
-        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with ForkedProcess("ping", *args) as process:
         try:
             yield process
         finally:
             process.kill()
 
 
-def read_until(process: subprocess.Popen[str], start: str) -> None:
+def read_until(process: ForkedProcess, start: str) -> None:
     assert process.stdout is not None
     while not (line := process.stdout.readline()).startswith(start):
         assert line, f"it ended before {start!r}"

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ import pytest
 
 from esps_portal.cli import proxy as proxy_module
 from tests.cli.echo_servers import echo_server, wait_until
-from tests.commands import COMMAND, run, run_failing
+from tests.commands import run, run_failing
+from tests.forked import ForkedProcess
 from tests.journal.packets import read_capture, read_streams
 from tests.journal.recorded_units import joined
 from tests.processes import RunningServer, running_server
@@ -38,11 +38,8 @@ def proxied(*options: str, scheme: str = "tcp", json_lines: bool = True) -> Iter
 @contextlib.contextmanager
 def daemon(*options: str) -> Iterator[RunningServer]:
     """Run a proxy in a session of its own, without a terminal."""
-    pipe = subprocess.PIPE
-    line = [COMMAND, "proxy", "--json", "--no-access-log", *options]
-    with subprocess.Popen(
-        line, stdout=pipe, stderr=pipe, text=True, start_new_session=True
-    ) as process:
+    line = ["proxy", "--json", "--no-access-log", *options]
+    with ForkedProcess(*line, new_session=True) as process:
         try:
             assert process.stdout is not None
             yield RunningServer(process, json.loads(process.stdout.readline()))

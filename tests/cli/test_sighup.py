@@ -20,16 +20,21 @@ import pytest
 from esps_portal import blocking
 from esps_portal.protocol.errors import ReplyError
 from tests.commands import COMMAND
+from tests.forked import ForkedProcess
 from tests.processes import RunningServer
 
 
 @contextlib.contextmanager
-def daemon(*options: str, before: tuple[str, ...] = ()) -> Iterator[RunningServer]:
+def daemon(*options: str, nohup: bool = False) -> Iterator[RunningServer]:
     """Run a portal in a session of its own, without a terminal."""
-    line = [*before, COMMAND, "serve", "--port", "0", "--json", "--no-access-log", *options]
+    line = ["serve", "--port", "0", "--json", "--no-access-log", *options]
     pipe = subprocess.PIPE
-    with subprocess.Popen(
-        line, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    with (
+        subprocess.Popen(
+            ["nohup", COMMAND, *line], stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        )
+        if nohup
+        else ForkedProcess(*line, new_session=True)
     ) as process:
         try:
             assert process.stdout is not None
@@ -208,7 +213,7 @@ def test_a_service_manager_is_notified(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_under_nohup_it_is_ignored(tmp_path: Path) -> None:
-    with daemon(before=("nohup",)) as running:
+    with daemon(nohup=True) as running:
         running.process.send_signal(signal.SIGHUP)
         with blocking.connect(running.url) as portal:
             portal.ping()

@@ -10,7 +10,7 @@ import pytest
 
 from esps_portal import blocking
 from esps_portal.testing.threaded import ThreadedPortal
-from tests.commands import COMMAND, run, run_process, run_writing_to, start
+from tests.commands import COMMAND, run, run_redirected, run_writing_to, start
 from tests.processes import running_server
 
 FULL = "cannot write: No space left on device"
@@ -25,11 +25,8 @@ def count_call(portal: ThreadedPortal) -> int:
 def test_standard_output_is_closed_and_nothing_was_called(portal: ThreadedPortal) -> None:
     before = count_call(portal)
     message = "esps-portal: cannot write: standard output is closed\n"
-    assert run_process("call", "count", "robustness", url=portal.url, redirect=">&-") == (
-        1,
-        "",
-        message,
-    )
+    ended = run_redirected(">&-", "call", "count", "robustness", url=portal.url)
+    assert ended == (1, "", message)
     assert count_call(portal) == before + 1
 
 
@@ -39,7 +36,7 @@ def test_standard_output_is_closed_and_nothing_was_called(portal: ThreadedPortal
 )
 def test_standard_output_is_closed(portal: ThreadedPortal, args: str) -> None:
     message = "esps-portal: cannot write: standard output is closed\n"
-    assert run_process(*args.split(), url=portal.url, redirect=">&-") == (1, "", message)
+    assert run_redirected(">&-", *args.split(), url=portal.url) == (1, "", message)
 
 
 @pytest.mark.parametrize(
@@ -53,11 +50,11 @@ def test_standard_output_is_closed(portal: ThreadedPortal, args: str) -> None:
     ],
 )
 def test_a_full_disk_is_one_line(portal: ThreadedPortal, args: str) -> None:
-    assert run_process(*args.split(), url=portal.url, redirect=">/dev/full") == (
-        1,
-        "",
-        f"esps-portal: {FULL}\n",
-    )
+    full = os.open("/dev/full", os.O_WRONLY)
+    with start(*args.split(), url=portal.url, stdout=full) as process:
+        os.close(full)
+        assert process.communicate(timeout=60) == ("", f"esps-portal: {FULL}\n")
+    assert process.returncode == 1
 
 
 @pytest.mark.parametrize(
@@ -95,7 +92,7 @@ def test_without_a_reader_nothing_is_printed(portal: ThreadedPortal, args: str) 
         process.stdout.close()  # before anything is written
         process.stdout = None
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (141, b"")  # 128 plus SIGPIPE
+    assert (process.returncode, err) == (141, "")  # 128 plus SIGPIPE
 
 
 @pytest.mark.parametrize(
@@ -124,11 +121,11 @@ def test_without_a_reader_no_command_prints(portal: ThreadedPortal, args: str) -
 def test_a_reader_that_goes_later(portal: ThreadedPortal) -> None:
     with start("ping", "-i", "0", url=portal.url) as process:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith(b"pong from ")
+        assert process.stdout.readline().startswith("pong from ")
         process.stdout.close()
         process.stdout = None
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (141, b"")
+    assert (process.returncode, err) == (141, "")
 
 
 def test_a_portal_ends_gracefully_without_a_reader() -> None:
@@ -143,12 +140,12 @@ def test_an_output_that_does_not_block() -> None:
     os.set_blocking(writing, False)
     with (
         os.fdopen(reading, "rb") as lines,
-        subprocess.Popen([COMMAND, "spec"], stdout=writing, stderr=subprocess.PIPE) as process,
+        start("spec", stdout=writing) as process,
     ):
         os.close(writing)
         output = lines.read()
         assert process.stderr is not None
-        assert (process.wait(30), process.stderr.read()) == (0, b"")
+        assert (process.wait(30), process.stderr.read()) == (0, "")
     assert output.decode() == run("spec")[1]
 
 
@@ -165,5 +162,5 @@ def test_letters_that_the_encoding_lacks_are_escaped(portal: ThreadedPortal) -> 
 
 def test_without_standard_error_the_exit_code_stays(portal: ThreadedPortal) -> None:
     for redirect in ("2>/dev/full", "2>&-"):
-        assert run_process("nonsense", redirect=redirect) == (2, "", "")
-        assert run_process("call", "fail", "busy", url=portal.url, redirect=redirect) == (1, "", "")
+        assert run_redirected(redirect, "nonsense") == (2, "", "")
+        assert run_redirected(redirect, "call", "fail", "busy", url=portal.url) == (1, "", "")

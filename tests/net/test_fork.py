@@ -1,26 +1,41 @@
 """A child that was forked while a portal or a proxy serves keeps nothing of it open.
 
-Each test runs a script of its own, so that the process of the tests is not forked: it has threads.
+Each test runs a script in a process of its own, so that the process of the tests is not forked: it
+has threads.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import textwrap
 
 import pytest
 
+from tests.forked import ForkedProcess
+
 # `forked` makes a child, in the given way, that sleeps until it is killed.
 _PRELUDE = """
-import contextlib, errno, os, signal, socket, sys, time
+import contextlib, errno, os, signal, socket, sys, time, warnings
 import multiprocessing
-import pytest, trio
+import trio
 from esps_portal.testing import open_portal, serve_in_thread
 
 HOST, WAY = sys.argv[1:]
 FAMILY = socket.AF_INET6 if ":" in HOST else socket.AF_INET
 PATIENCE = 20
+
+warnings.simplefilter("error")
+warnings.simplefilter("ignore", DeprecationWarning)
+warnings.simplefilter("ignore", ResourceWarning)
+
+@contextlib.contextmanager
+def raises(kind, match=""):
+    # That of pytest would take the import of pytest.
+    try:
+        yield
+    except kind as error:
+        assert match in str(error), error
+    else:
+        raise AssertionError(f"no {kind}")
 
 @contextlib.contextmanager
 def forked():
@@ -70,13 +85,10 @@ def settled(pid, expected):
 
 
 def run(script: str, host: str = "127.0.0.1", way: str = "os.fork") -> None:
-    command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning"]
-    command += ["-W", "ignore::ResourceWarning", "-c"]
     text = _PRELUDE + textwrap.dedent(script) + "\nprint('done')\n"
-    ran = subprocess.run(
-        [*command, text, host, way], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (ran.stdout, ran.stderr) == ("done\n", "")
+    with ForkedProcess(host, way, script=text) as process:
+        assert process.communicate(timeout=60) == ("done\n", "")
+        assert process.returncode == 0
 
 
 _WAYS = pytest.mark.parametrize(
@@ -94,15 +106,15 @@ def test_down_refuses(host: str, way: str) -> None:
             with forked() as pid:
                 for _ in range(2):
                     with portal.down():
-                        with pytest.raises(ConnectionRefusedError):
+                        with raises(ConnectionRefusedError):
                             connected(portal.port)
                         client.send(b"a PING\\n")
-                        with pytest.raises(ConnectionRefusedError):
+                        with raises(ConnectionRefusedError):
                             client.recv(100)
                     client.send(b"b PING\\n")
                     assert client.recv(100) == b"b OK\\n"
                     connected(portal.port).close()
-                with pytest.raises(ConnectionResetError):
+                with raises(ConnectionResetError):
                     open_before.recv(100)
         """,
         host,
@@ -119,7 +131,7 @@ def test_reset_is_a_reset(host: str, way: str) -> None:
             portal.fault("close", service="discard")
             with connected(portal.port) as closed, forked():
                 client.sendall(b"a CALL echo x\\n")
-                with pytest.raises(ConnectionResetError):
+                with raises(ConnectionResetError):
                     client.recv(100)
                 closed.sendall(b"a CALL discard x\\n")
                 assert closed.recv(100) == b""
@@ -175,7 +187,7 @@ def test_silence_with_a_child() -> None:
             with forked():
                 with portal.down(how="silent"):
                     client.sendall(b"a PING\\n")
-                    with pytest.raises(TimeoutError):
+                    with raises(TimeoutError):
                         socket.create_connection((HOST, portal.port), 0.05)
                 assert client.recv(100) == b"a OK\\n"
                 connected(portal.port).close()
@@ -211,9 +223,9 @@ def test_inside_trio() -> None:
                 assert (await stream.receive_some()).startswith(b"* ESPS/1 ")
                 with forked():
                     with portal.down():
-                        with pytest.raises(trio.BrokenResourceError):
+                        with raises(trio.BrokenResourceError):
                             await stream.receive_some()
-                        with pytest.raises(OSError, match="all attempts"):
+                        with raises(OSError, match="all attempts"):
                             await trio.open_tcp_stream(HOST, portal.port)
                     stream = await trio.open_tcp_stream(HOST, portal.port)
                     assert (await stream.receive_some()).startswith(b"* ESPS/1 ")
@@ -332,10 +344,10 @@ def test_a_fork_that_bypasses_python() -> None:
             try:
                 for _ in range(2):
                     with portal.down():
-                        with pytest.raises(ConnectionRefusedError):
+                        with raises(ConnectionRefusedError):
                             connected(portal.port)
                         client.send(b"a PING\\n")
-                        with pytest.raises(ConnectionRefusedError):
+                        with raises(ConnectionRefusedError):
                             client.recv(100)
                     connected(portal.port).close()
                     client.send(b"b PING\\n")

@@ -1,0 +1,110 @@
+"""A process that has imported the whole library, and forks one process for each request.
+
+`tests.forked` starts it, and asks it. It imports nothing that a user's process would not have, such
+as pytest, and it has one thread, so that a fork of it is like a new process: with the descriptors,
+environment and folder that it was asked for, and the usual end of a Python program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import select
+import socket
+import struct
+import sys
+import time
+from typing import Any
+
+import esps_portal
+from esps_portal.cli import main as command
+
+MAX_REQUEST = 1 << 20  # bytes
+NUMBER = struct.Struct("=i")  # of a process, or an exit code
+
+
+def main() -> None:
+    """Fork until the process of the tests has gone; in a child, do what is asked."""
+    import_library()
+    gc.collect()
+    gc.freeze()  # what is imported stays; a child need not look through it
+    with socket.socket(fileno=int(sys.argv[1])) as requests:
+        request = serve(requests)
+    if request is not None:
+        run(request)
+
+
+def import_library() -> None:
+    """Import what commands and portals need; the pytest plugin is the only thing left."""
+    for module in pkgutil.walk_packages(esps_portal.__path__, "esps_portal."):
+        if not module.name.startswith(("esps_portal.testing.", "esps_portal.__main__")):
+            importlib.import_module(module.name)
+    testing = importlib.import_module("esps_portal.testing")
+    for name in testing.__all__:
+        getattr(testing, name)  # imported when it is used
+
+
+def serve(requests: socket.socket) -> dict[str, Any] | None:
+    """Answer requests; return one in the child that was forked for it, and None at the end.
+
+    Each comes with descriptors: the three standard streams, and a pipe. To that goes the number of
+    the process, and its exit code at its end.
+    """
+    children: dict[int, tuple[int, int]] = {}  # by the descriptor of each process
+    while True:
+        ready, _, _ = select.select([requests.fileno(), *children], [], [])
+        for process in [one for one in children if one in ready]:
+            pid, report = children.pop(process)
+            _, status = os.waitpid(pid, 0)
+            tell(report, os.waitstatus_to_exitcode(status))
+            os.close(report)
+            os.close(process)
+        if requests.fileno() not in ready:
+            continue
+        message, descriptors, _, _ = socket.recv_fds(requests, MAX_REQUEST, 4)
+        if not message:
+            return None
+        *standard, report = descriptors
+        pid = os.fork()
+        if not pid:
+            for number, descriptor in enumerate(standard):
+                os.dup2(descriptor, number)
+            for number in (*descriptors, *children, *(own for _, own in children.values())):
+                os.close(number)
+            request: dict[str, Any] = json.loads(message)
+            return request
+        for number in standard:
+            os.close(number)
+        tell(report, pid)
+        children[os.pidfd_open(pid)] = (pid, report)
+
+
+def tell(report: int, number: int) -> None:
+    """Write a number, unless nobody reads it any more."""
+    with contextlib.suppress(BrokenPipeError):
+        os.write(report, NUMBER.pack(number))
+
+
+def run(request: dict[str, Any]) -> None:
+    """Be the process that was asked for."""
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    time.tzset()
+    if request["new_session"]:
+        os.setsid()
+    script, args = request["script"], request["args"]
+    if script is None:
+        sys.argv = ["esps-portal", *args]
+        command(args, prog_name="esps-portal")
+    else:
+        sys.argv = ["-c", *args]
+        exec(compile(script, "<script>", "exec"), {"__name__": "__main__"})  # noqa: S102
+
+
+if __name__ == "__main__":
+    main()

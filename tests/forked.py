@@ -1,0 +1,150 @@
+"""The command, or a script, in a process of its own that need not import the library again.
+
+Most of the time of a process that serves one test is the start of Python and its imports. So one
+process for each worker has imported the library, and forks the others: see `tests.fork_server`.
+Tests of what is before `main`, of a terminal or of closed standard streams start their process
+themselves.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Self
+
+from tests import fork_server
+from tests.fork_server import NUMBER
+
+
+class ForkedProcess:
+    """A process with the methods of `subprocess.Popen`, whose standard streams are text in pipes.
+
+    Args:
+        args: of the command ``esps-portal``, or of the script.
+        script: what it runs instead of the command, in Python.
+        new_session: whether it has a session of its own, without a terminal.
+        environment: what is added to that of the tests.
+        stdout: a descriptor to write to, instead of a pipe.
+    """
+
+    def __init__(
+        self,
+        *args: str,
+        script: str | None = None,
+        new_session: bool = False,
+        environment: Mapping[str, str] | None = None,
+        stdout: int | None = None,
+    ) -> None:
+        self.returncode: int | None = None
+        request = {
+            "args": args,
+            "script": script,
+            "new_session": new_session,
+            "folder": str(Path.cwd()),
+            "environment": {**os.environ, **(environment or {})},
+        }
+        (in_end, into), (out, out_end), (err, err_end) = os.pipe(), os.pipe(), os.pipe()
+        report, report_end = os.pipe()
+        ends = [in_end, out_end, err_end, report_end]
+        passed = [in_end, out_end if stdout is None else stdout, err_end, report_end]
+        socket.send_fds(_server(), [json.dumps(request).encode()], passed)
+        for end in ends:
+            os.close(end)
+        self.stdin: IO[str] | None = os.fdopen(into, "w")
+        self.stdout: IO[str] | None = os.fdopen(out)
+        self.stderr: IO[str] | None = os.fdopen(err)
+        self._report = os.fdopen(report, "rb", buffering=0)
+        self.pid = self._read_number()
+
+    def _read_number(self) -> int:
+        data = self._report.read(NUMBER.size)
+        assert data, "the server of forks has ended"
+        number: int = NUMBER.unpack(data)[0]
+        return number
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None if it runs."""
+        if self.returncode is None and select.select([self._report], [], [], 0)[0]:
+            self.returncode = self._read_number()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code; raise `subprocess.TimeoutExpired` after ``timeout`` seconds."""
+        if self.returncode is None:
+            if not select.select([self._report], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
+            self.returncode = self._read_number()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):  # it ended, and the report comes
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """End its input; return what it writes until it ends, and kill it after ``timeout`` s."""
+        if self.stdin is not None:
+            self.stdin.close()
+        late = threading.Timer(timeout, self.kill)
+        late.start()
+        with ThreadPoolExecutor(1) as other:
+            err = other.submit(_read, self.stderr)
+            out = _read(self.stdout)
+        late.cancel()
+        self.wait(timeout)
+        return out, err.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for its end."""
+        for stream in (self.stdin, self.stdout, self.stderr):
+            if stream is not None:
+                stream.close()
+        self.wait()
+        self._report.close()
+
+
+def _read(stream: IO[str] | None) -> str:
+    return "" if stream is None else stream.read()
+
+
+@functools.cache
+def _server() -> socket.socket:
+    """Start the server of forks; return the socket to it, at whose end it ends."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        server = subprocess.Popen(
+            # -P: the folder of the tests is not a place of modules.
+            [sys.executable, "-P", fork_server.__file__, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,  # Ctrl-C is for the tests
+        )
+    atexit.register(_end, ours, server)
+    return ours
+
+
+def _end(ours: socket.socket, server: subprocess.Popen[bytes]) -> None:
+    ours.close()
+    server.wait()
