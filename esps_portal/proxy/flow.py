@@ -2,6 +2,11 @@
 
 A datagram is a unit. A reply belongs to the latest request of its client's: which one a server
 means only its protocol could tell, so replies are told apart by ``reply_match``.
+
+A datagram reaches the upstream with a TTL that is less by one, so that one that goes round among
+proxies of several processes is dropped at last: after 64 rounds, if its sender has set no other
+TTL. A reply needs no such thing. It goes back through those flows alone through which its request
+has come, each of which is younger than the one before, and ends at the client of the first.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ from esps_portal.net.datagram_socket import Sender
 from esps_portal.net.dial import DialError, dial
 from esps_portal.net.fork import closed_at_end
 from esps_portal.net.silence import NEVER_SILENT, Silence
+from esps_portal.net.ttl import set_ttl
 from esps_portal.proxy.circle import REASON, Link, Way, goes_round
 from esps_portal.proxy.conversation import CLIENT, SERVER, LiveExchange, service_of
 from esps_portal.proxy.state import ProxyState
@@ -35,6 +41,7 @@ _MAX_READS = 64
 # Datagrams that wait for the socket towards the upstream to be made.
 _MAX_WAITING = 64
 _MAX_DATAGRAM = 65535
+_USED_UP = "a datagram came with its TTL used up: do proxies point at each other?"
 
 
 class UpstreamSocket:
@@ -43,9 +50,13 @@ class UpstreamSocket:
     def __init__(self, connected: socket.socket, on_refused: Callable[[OSError], None]) -> None:
         self._socket = connected
         self._on_refused = on_refused
+        # As it came with the last datagram; what is sent has one less.
+        self._ttl: int | None = None
 
-    def send(self, datagram: bytes, to: Sender) -> None:  # noqa: ARG002 - it is connected
-        """Send a datagram; it may be lost on the way."""
+    def send(self, datagram: bytes, to: Sender) -> None:
+        """Send a datagram of that sender's; it may be lost on the way."""
+        if to.ttl != self._ttl:
+            self._lower_ttl(to.ttl)
         try:
             self._socket.send(datagram)
         except BlockingIOError:
@@ -53,12 +64,19 @@ class UpstreamSocket:
         except OSError as error:
             self._on_refused(error)
 
-    def send_from_other_port(self, datagram: bytes, to: Sender) -> None:  # noqa: ARG002 - the same
+    def _lower_ttl(self, ttl: int | None) -> None:
+        self._ttl = ttl
+        if ttl is not None:
+            set_ttl(self._socket, ttl - 1)
+
+    def send_from_other_port(self, datagram: bytes, to: Sender) -> None:
         """Send it from another port, whose replies nobody gets."""
         with (
             contextlib.suppress(OSError),
             socket.socket(self._socket.family, socket.SOCK_DGRAM) as other,
         ):
+            if to.ttl is not None:
+                set_ttl(other, to.ttl - 1)
             other.connect(self._socket.getpeername())
             other.send(datagram)
 
@@ -100,7 +118,7 @@ class Flow:
         self._current: LiveExchange | None = None
         self._to_server: DatagramFaultWriter | None = None
         self._connected: socket.socket | None = None
-        self._waiting: deque[DatagramPlan] = deque(maxlen=_MAX_WAITING)
+        self._waiting: deque[tuple[DatagramPlan, Sender]] = deque(maxlen=_MAX_WAITING)
         self._scope = trio.CancelScope(deadline=now + window)
         # Whether it has been noted that the upstream refuses; false again once it is heard.
         self._is_refused = False
@@ -149,7 +167,7 @@ class Flow:
                 writer = DatagramFaultWriter(UpstreamSocket(connected, self._refused), nursery)
                 self._to_server, self._connected = writer, connected
                 while self._waiting:
-                    writer.perform(self._waiting.popleft(), self._sender)
+                    writer.perform(*self._waiting.popleft())
                 while True:
                     await trio.lowlevel.wait_readable(connected)
                     now = trio.current_time()
@@ -186,8 +204,8 @@ class Flow:
 
     # -- units
 
-    def from_client(self, datagram: bytes, now: float) -> None:
-        """Take a datagram of the client's."""
+    def from_client(self, datagram: bytes, sender: Sender, now: float) -> None:
+        """Take a datagram of the client's; ``sender`` has its TTL."""
         self._scope.deadline = now + self._window
         if self._connected is not None:
             # Where both have sent something the server's belongs to the exchange before.
@@ -196,9 +214,12 @@ class Flow:
             self._tap.from_client(datagram, now)
         exchange = self._begin(now, said_by=CLIENT)
         self._state.exchanges.said(exchange.record, CLIENT, datagram, now, is_whole=True)
+        if sender.ttl is not None and sender.ttl <= 1:
+            self._fail(_USED_UP)
+            return
         plan = self._plan(exchange, Stage.REQUEST)
         if plan is None:
-            self._send(DatagramPlan((datagram,)))
+            self._send(DatagramPlan((datagram,)), sender)
             return
         delay = plan.delay_before() if plan.strikes_before else 0.0
         if delay is None:
@@ -208,7 +229,8 @@ class Flow:
         self._send(
             DatagramPlan(
                 changed.datagrams, changed.delay + delay, changed.hold, changed.from_other_port
-            )
+            ),
+            sender,
         )
 
     def _from_server(self, datagram: bytes, now: float) -> None:
@@ -266,17 +288,21 @@ class Flow:
         pad = pad_line if self._state.upstream.is_esps else pad_bytes
         return pad(datagram, size)
 
-    def _send(self, plan: DatagramPlan) -> None:
+    def _send(self, plan: DatagramPlan, sender: Sender) -> None:
         if self._to_server is None:
-            self._waiting.append(plan)
+            self._waiting.append((plan, sender))
         else:
-            self._to_server.perform(plan, self._sender)
+            self._to_server.perform(plan, sender)
 
     # -- an upstream that is not there
 
     def _refused(self, error: OSError) -> None:
+        self._fail(error.strerror or str(error))
+
+    def _fail(self, reason: str) -> None:
+        """Note that a datagram does not reach the upstream: once, until that is heard."""
         if not self._is_refused:
-            self._note_unreachable(error.strerror or str(error))
+            self._note_unreachable(reason)
         self._is_refused = True
 
     def _note_unreachable(self, reason: str) -> None:
