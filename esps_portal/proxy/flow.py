@@ -21,18 +21,18 @@ import trio
 
 from esps_portal.faults.datagram_plan import DatagramPlan, pad_bytes, pad_line
 from esps_portal.faults.plan import FaultPlan
-from esps_portal.faults.target import FaultTarget, Stage
-from esps_portal.journal.records import ABORTED, FAULTED, REPLIED, RecordedConnection
+from esps_portal.faults.target import Stage
+from esps_portal.journal.records import RecordedConnection
 from esps_portal.journal.tap import DatagramTap
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import Sender
 from esps_portal.net.dial import DialError, dial
 from esps_portal.net.fork import closed_at_end
 from esps_portal.net.silence import NEVER_SILENT, Silence
-from esps_portal.net.ttl import set_ttl
 from esps_portal.proxy.circle import REASON, Link, Way, goes_round
-from esps_portal.proxy.conversation import CLIENT, SERVER, LiveExchange, service_of
+from esps_portal.proxy.conversation import CLIENT, SERVER, Conversation, LiveExchange
 from esps_portal.proxy.state import ProxyState
+from esps_portal.proxy.upstream_socket import UpstreamSocket
 
 _log = logging.getLogger("esps_portal")
 
@@ -42,43 +42,6 @@ _MAX_READS = 64
 _MAX_WAITING = 64
 _MAX_DATAGRAM = 65535
 _USED_UP = "a datagram came with its TTL used up: do proxies point at each other?"
-
-
-class UpstreamSocket:
-    """The socket of one client towards the upstream, as a `DatagramFaultWriter` sends on it."""
-
-    def __init__(self, connected: socket.socket, on_refused: Callable[[OSError], None]) -> None:
-        self._socket = connected
-        self._on_refused = on_refused
-        # As it came with the last datagram; what is sent has one less.
-        self._ttl: int | None = None
-
-    def send(self, datagram: bytes, to: Sender) -> None:
-        """Send a datagram of that sender's; it may be lost on the way."""
-        if to.ttl != self._ttl:
-            self._lower_ttl(to.ttl)
-        try:
-            self._socket.send(datagram)
-        except BlockingIOError:
-            return  # as if lost on the way: the client sends it again
-        except OSError as error:
-            self._on_refused(error)
-
-    def _lower_ttl(self, ttl: int | None) -> None:
-        self._ttl = ttl
-        if ttl is not None:
-            set_ttl(self._socket, ttl - 1)
-
-    def send_from_other_port(self, datagram: bytes, to: Sender) -> None:
-        """Send it from another port, whose replies nobody gets."""
-        with (
-            contextlib.suppress(OSError),
-            socket.socket(self._socket.family, socket.SOCK_DGRAM) as other,
-        ):
-            if to.ttl is not None:
-                set_ttl(other, to.ttl - 1)
-            other.connect(self._socket.getpeername())
-            other.send(datagram)
 
 
 class Flow:
@@ -112,9 +75,8 @@ class Flow:
         self._window = window
         self._on_reply = on_reply
         self._silence = silence
-        self._client = RecordedConnection(number, sender.remote, now - state.exchanges.start)
-        self._opened = now
-        self._number = 0
+        client = RecordedConnection(number, sender.remote, now - state.exchanges.start)
+        self._conversation = Conversation(state, client, now, "udp")
         self._current: LiveExchange | None = None
         self._to_server: DatagramFaultWriter | None = None
         self._connected: socket.socket | None = None
@@ -155,7 +117,7 @@ class Flow:
             self._end_exchange(now)
             if self._tap is not None:
                 self._tap.give_up(now)
-            self._state.faults.forget(self._sender.address)
+            self._conversation.closed()
 
     async def _relay(self) -> None:
         upstream = self._state.upstream
@@ -213,11 +175,11 @@ class Flow:
         if self._tap is not None:
             self._tap.from_client(datagram, now)
         exchange = self._begin(now, said_by=CLIENT)
-        self._state.exchanges.said(exchange.record, CLIENT, datagram, now, is_whole=True)
+        self._conversation.journal.said(exchange.record, CLIENT, datagram, now, is_whole=True)
         if sender.ttl is not None and sender.ttl <= 1:
             self._fail(_USED_UP)
             return
-        plan = self._plan(exchange, Stage.REQUEST)
+        plan = self._plan(exchange, Stage.REQUEST, now)
         if plan is None:
             self._send(DatagramPlan((datagram,)), sender)
             return
@@ -237,8 +199,8 @@ class Flow:
         if self._tap is not None:
             self._tap.from_server(datagram, now)
         exchange = self._current or self._begin(now, said_by=SERVER)
-        self._state.exchanges.said(exchange.record, SERVER, datagram, now, is_whole=True)
-        plan = self._plan(exchange, Stage.REPLY)
+        self._conversation.journal.said(exchange.record, SERVER, datagram, now, is_whole=True)
+        plan = self._plan(exchange, Stage.REPLY, now)
         if plan is None:
             self._to_client.send(datagram, self._sender)
         else:
@@ -247,42 +209,19 @@ class Flow:
 
     def _begin(self, now: float, *, said_by: str) -> LiveExchange:
         self._end_exchange(now)
-        if said_by == CLIENT or self._number:
-            self._number += 1
-        record = self._state.exchanges.began(
-            "udp", self._sender.remote, self._client, self._number, now
-        )
-        self._current = LiveExchange(record)
+        self._current = self._conversation.begin(now, said_by=said_by)
         return self._current
 
     def _end_exchange(self, now: float) -> None:
-        if self._current is None:
-            return
         exchange, self._current = self._current, None
-        record = exchange.record
-        if record.number and not record.reply_size and self._state.faults.in_force:
-            self._state.faults.count_unanswered(self._target(exchange, Stage.REPLY))
-        state = FAULTED if record.fault else REPLIED if record.reply_size else ABORTED
-        complete = record.reply_size > 0
-        self._state.exchanges.exchange_ended(record, state, now, complete=complete)
+        if exchange is not None:
+            self._conversation.end(exchange, now, complete=exchange.record.reply_size > 0)
 
-    def _plan(self, exchange: LiveExchange, stage: Stage) -> FaultPlan | None:
-        faults = self._state.faults
-        return faults.plan(self._target(exchange, stage)) if faults.in_force else None
-
-    def _target(self, exchange: LiveExchange, stage: Stage) -> FaultTarget:
-        record = exchange.record
-        return FaultTarget(
-            "udp",
-            self._sender.address,
-            service=service_of(record.request) if self._state.upstream.is_esps else None,
-            record=record,
-            stage=stage,
-            said=record.request,
-            number=record.number,
-            age=trio.current_time() - self._opened,
-            counted=exchange.counted,
-        )
+    def _plan(self, exchange: LiveExchange, stage: Stage, now: float) -> FaultPlan | None:
+        talk, side = self._conversation, CLIENT if stage is Stage.REPLY else SERVER
+        if talk.is_plain_towards(side):
+            return None
+        return talk.plan(side, talk.parts(exchange, stage, now=now), exchange)
 
     def _pad(self, datagram: bytes, size: int) -> bytes:
         pad = pad_line if self._state.upstream.is_esps else pad_bytes
