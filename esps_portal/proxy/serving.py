@@ -30,9 +30,10 @@ from esps_portal.proxy.conversation import SERVER, Conversation, Units
 from esps_portal.proxy.endpoint import Endpoint
 from esps_portal.proxy.framed import Framed
 from esps_portal.proxy.state import ProxyState
-from esps_portal.proxy.tcp_relay import Relay, RelayObserver
+from esps_portal.proxy.tcp_relay import Relay
 from esps_portal.proxy.udp_relay import DatagramProxy
 from esps_portal.proxy.unframed import Unframed
+from esps_portal.proxy.unit_reader import RelayObserver
 from esps_portal.proxy.upstream import Upstream
 
 _log = logging.getLogger("esps_portal")
