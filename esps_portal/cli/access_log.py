@@ -30,6 +30,7 @@ from esps_portal.journal.records import (
     RecordedExchange,
     RecordedUnit,
 )
+from esps_portal.journal.transcript import unreachable_text
 from esps_portal.protocol.escape import printable, shorten
 from esps_portal.protocol.urls import host_port
 
@@ -97,7 +98,8 @@ def _exchange_line(exchange: RecordedExchange, max_request: int) -> str:
     result = f"{exchange.reply_size} bytes" if exchange.reply_size else "no reply"
     if exchange.state == FAULTED:
         result = f"faulted ({result})"
-    return f"{start} -> {result} {duration * 1000:.1f} ms{_fault(exchange.fault)}"
+    why = f"{unreachable_text(exchange)}{_fault(exchange.fault)}"
+    return f"{start} -> {result} {duration * 1000:.1f} ms{why}"
 
 
 def _connection_line(connection: RecordedConnection) -> str:
@@ -105,7 +107,8 @@ def _connection_line(connection: RecordedConnection) -> str:
     result = f"closed by {connection.closed_by} ({connection.how.upper()})"
     duration = (connection.closed or 0) - connection.opened
     start = f"{host_port(*connection.remote)} tcp {requests}"
-    return f"{start} -> {result} {duration * 1000:.1f} ms{_fault(connection.fault)}"
+    why = f"{unreachable_text(connection)}{_fault(connection.fault)}"
+    return f"{start} -> {result} {duration * 1000:.1f} ms{why}"
 
 
 def _request(call: RecordedCall, max_length: int) -> str:

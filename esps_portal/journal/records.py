@@ -31,6 +31,7 @@ class RecordedConnection:
         fault: the fault that struck it, as text; empty for none.
         requests: how many came on it.
         overlapped: the client spoke while a reply was under way; see `RecordedExchange`.
+        unreachable: why a proxy could not reach the upstream for it; empty: it could.
     """
 
     number: int
@@ -45,6 +46,7 @@ class RecordedConnection:
     order_closed: int = 0
     is_kept: bool = False
     overlapped: bool = False
+    unreachable: str = ""
 
     @property
     def is_reused(self) -> bool:
@@ -160,6 +162,7 @@ class RecordedExchange:
             exchange of this connection depends on time.
         fault: the faults that struck it, as text; empty for none.
         state: ``received``, ``replied``, ``faulted`` or ``aborted``.
+        unreachable: why, over UDP, the upstream could not be reached; empty: it could.
         is_forgotten: no journal keeps it any more.
     """
 
@@ -179,6 +182,7 @@ class RecordedExchange:
     overlapped: bool = False
     fault: str = ""
     state: str = RECEIVED
+    unreachable: str = ""
     is_forgotten: bool = False
     _request: bytearray = attrs.field(factory=bytearray)
     _reply: bytearray = attrs.field(factory=bytearray)

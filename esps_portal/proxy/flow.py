@@ -109,7 +109,7 @@ class Flow:
             with self._scope:
                 await self._relay()
         except DialError as error:
-            self._note_unreachable(str(error))
+            self._fail(str(error))
         finally:
             self._scope.cancel()
             self._to_server = self._connected = None
@@ -240,12 +240,12 @@ class Flow:
 
     def _fail(self, reason: str) -> None:
         """Note that a datagram does not reach the upstream: once, until that is heard."""
+        state = self._state
         if not self._is_refused:
-            self._note_unreachable(reason)
+            _log.warning("cannot reach %s: %s", state.upstream, reason)
+            state.note_unreachable(reason)
         self._is_refused = True
-
-    def _note_unreachable(self, reason: str) -> None:
-        _log.warning("cannot reach %s: %s", self._state.upstream, reason)
-        self._state.note_unreachable(reason)
-        if self._current is not None:
+        exchange = self._current
+        if exchange is not None and not exchange.record.reply_size:
+            exchange.record.unreachable = reason
             self._end_exchange(trio.current_time())

@@ -185,7 +185,7 @@ def _relay(state: ProxyState, silence: Silence, client: Endpoint, remote: tuple[
     state.live.add(units.explain)
     return Relay(
         client,
-        partial(_connect, state, Way("tcp", remote, client.own_address), silence),
+        partial(_connect, state, connection, Way("tcp", remote, client.own_address), silence),
         units,
         observer,
         on_closed=partial(state.live.discard, units.explain),
@@ -235,7 +235,9 @@ class _EndNoted:
         self._journal.closed(self._connection, by, how, now)
 
 
-async def _connect(state: ProxyState, came: Way, silence: Silence) -> Endpoint | None:
+async def _connect(
+    state: ProxyState, connection: RecordedConnection, came: Way, silence: Silence
+) -> Endpoint | None:
     """Connect to the upstream for a client; note it where that fails."""
     state.connecting += 1
     try:
@@ -246,6 +248,7 @@ async def _connect(state: ProxyState, came: Way, silence: Silence) -> Endpoint |
         state.connecting -= 1
     _log.warning("cannot reach %s: %s", state.upstream, reason)
     state.note_unreachable(reason)
+    connection.unreachable = reason
     return None
 
 

@@ -134,7 +134,7 @@ class Relay:
             now = trio.current_time()
             self._on_closed()
             self._units.closed(now, gracefully=both_finished and self._fault_end is None)
-            self._observer.closed(*(self._first.found or (self._server_name, "rst")), now)
+            self._observer.closed(*(self._first.found or ("proxy", "rst")), now)
 
     # -- age
 

@@ -10,6 +10,7 @@ import threading
 
 import pytest
 
+from esps_portal.journal.transcript import transcript
 from tests.proxy.struck import REQUEST, UNIT
 from tests.threaded_proxies import FIN, RST, Side, ThreadedProxy
 
@@ -125,7 +126,11 @@ def test_an_upstream_that_refuses_resets_the_client_and_is_noted(proxy: Threaded
     assert client.rest() == (b"", RST)
     assert "refused" in str(proxy.state.unreachable)
     (connection,) = proxy.run(lambda: list(proxy.state.journal.connections))
-    assert (connection.closed_by, connection.how) == ("server", "rst")
+    assert (connection.closed_by, connection.how) == ("proxy", "rst")
+    shown = proxy.run(lambda: transcript(proxy.state.journal))
+    assert shown.endswith(
+        "closed by the proxy (RST): the upstream could not be reached: Connection refused"
+    )
 
 
 # ---- backpressure ------------------------------------------------------------------------------
