@@ -81,8 +81,8 @@ class Units(Protocol):
     def from_server(self, data: bytes, now: float) -> list[Step] | None:
         """Take what the server has said."""
 
-    def ended(self, side: str, now: float) -> list[Step]:
-        """One side says nothing more."""
+    def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[Step]:
+        """One side says nothing more; ``is_cut``: or it does, and is not read any more."""
 
     def explain(self) -> None:
         """Have faults note why they have not struck so far what still goes on."""

@@ -79,11 +79,14 @@ class Framed:
         """Take what the server has said."""
         return self._take(self._server, data, now, self._reply)
 
-    def ended(self, side: str, now: float) -> list[Step]:
-        """One side says nothing more: what is no whole frame passes as it is."""
+    def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[Step]:
+        """One side says nothing more: what is no whole frame passes as it is.
+
+        That is a finding, unless it was the proxy that has stopped reading within a frame.
+        """
         if side == CLIENT:
-            return self._finish(self._client, now, self._request)
-        return self._finish(self._server, now, self._reply)
+            return self._finish(self._client, now, self._request, is_cut=is_cut)
+        return self._finish(self._server, now, self._reply, is_cut=is_cut)
 
     def explain(self) -> None:
         """Have faults note why they have not struck so far what still goes on."""
@@ -149,10 +152,17 @@ class Framed:
         return [_send(side, rest)] if rest else []
 
     def _finish(
-        self, side: _Side, now: float, decide: Callable[[Frame, bool, float], list[Step]]
+        self,
+        side: _Side,
+        now: float,
+        decide: Callable[[Frame, bool, float], list[Step]],
+        *,
+        is_cut: bool,
     ) -> list[Step]:
         if side.is_broken:
             return []
+        if is_cut:
+            return self._pass_rest(side)
         found: list[Step] = []
         for frame in side.splitter.finish():
             found += self._whole(side, frame, now, decide)

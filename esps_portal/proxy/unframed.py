@@ -86,7 +86,7 @@ class Unframed:
             return None
         return talk.feed(current.reply, Piece(data), current, to=CLIENT)
 
-    def ended(self, side: str, now: float) -> list[Step]:  # noqa: ARG002 - nothing is held back
+    def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[Step]:  # noqa: ARG002 - nothing is held back
         """One side says nothing more."""
         return []
 

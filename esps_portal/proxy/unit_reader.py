@@ -73,7 +73,8 @@ class UnitReader:
 
     def end(self, direction: Direction) -> None:
         """Take that one side says nothing more: what waited for the rest of a unit passes."""
-        for step in self._units.ended(direction.speaker, trio.current_time()):
+        is_cut = direction.reading.cancel_called
+        for step in self._units.ended(direction.speaker, trio.current_time(), is_cut=is_cut):
             self._ways.towards(step.to).lane.put(step.actions)
 
     def _read_server_first(self, now: float) -> bool:
