@@ -1,14 +1,13 @@
 """Exchanges of a protocol with framing: a frame of the client's, and the frames that answer it.
 
 A frame is decided on, passed on or changed as a whole. While any fault is in force a frame waits in
-the proxy until it is whole; otherwise bytes pass as they come. A reply belongs to the oldest
-request without one; further replies, with no request waiting, to the last.
+the proxy until it is whole; otherwise bytes pass as they come. Which request a reply belongs to is
+decided by `esps_portal.proxy.pairing`.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 import attrs
 
@@ -26,9 +25,7 @@ from esps_portal.proxy.conversation import (
     LiveExchange,
     Step,
 )
-
-# Requests that wait for a reply on one connection; the oldest is given up.
-_MAX_WAITING = 4096
+from esps_portal.proxy.pairing import KeyOf, Pairing
 
 
 @attrs.define(eq=False)
@@ -60,16 +57,13 @@ class Framed:
         framing: Framing,
         reply_framing: Framing,
         note_leftover: Callable[[str], None],
-        key_of: Callable[[bytes], Hashable] | None = None,
+        key_of: KeyOf | None = None,
     ) -> None:
         self._conversation = conversation
         self._note_leftover = note_leftover
-        self._key_of = key_of
+        self._pairing = Pairing(conversation, key_of)
         self._client = _Side(CLIENT, FrameSplitter(framing))
         self._server = _Side(SERVER, FrameSplitter(reply_framing))
-        # Without a reply so far; and the last that had one.
-        self._waiting: deque[tuple[Hashable, LiveExchange]] = deque()
-        self._last: LiveExchange | None = None
 
     def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[Step] | None:  # noqa: ARG002 - frames are told apart
         """Take what the client has said."""
@@ -94,10 +88,7 @@ class Framed:
 
     def closed(self, now: float, *, gracefully: bool) -> None:
         """End the exchanges that go on; ``gracefully``: both sides have sent FIN."""
-        if self._last is not None:
-            self._conversation.end(self._last, now, complete=gracefully)
-        for _, exchange in self._waiting:
-            self._conversation.end(exchange, now, complete=False)
+        self._pairing.closed(now, gracefully=gracefully)
         self._conversation.closed()
 
     # -- frames
@@ -185,14 +176,9 @@ class Framed:
 
     def _request(self, frame: Frame, has_passed: bool, now: float) -> list[Step]:  # noqa: FBT001 - internal
         talk = self._conversation
-        exchange = talk.begin(now, said_by=CLIENT)
+        exchange = self._pairing.begin(frame.wire, now)
         exchange.said = frame.payload
         talk.journal.said(exchange.record, CLIENT, frame.wire, now, is_whole=True)
-        key = self._key_of(frame.wire) if self._key_of is not None else None
-        self._waiting.append((key, exchange))
-        if len(self._waiting) > _MAX_WAITING:
-            _, oldest = self._waiting.popleft()
-            talk.end(oldest, now, complete=False)
         if talk.is_plain_towards(SERVER) or has_passed:
             return [_send(self._client, frame.wire)]
         parts = talk.parts(exchange, Stage.REQUEST, frame.payload)
@@ -200,7 +186,7 @@ class Framed:
 
     def _reply(self, frame: Frame, has_passed: bool, now: float) -> list[Step]:  # noqa: FBT001 - internal
         talk = self._conversation
-        exchange = self._answered(frame, now)
+        exchange = self._pairing.answered_by(frame.wire, now)
         talk.journal.said(exchange.record, SERVER, frame.wire, now, is_whole=True)
         if talk.is_plain_towards(CLIENT) or has_passed:
             exchange.record.note_reply()
@@ -220,29 +206,6 @@ class Framed:
         found = self._conversation.feed(plan, _piece(frame), exchange, to=_other(side))
         plan.finish()
         return found
-
-    def _answered(self, frame: Frame, now: float) -> LiveExchange:
-        """Return the exchange that a frame of the server's belongs to."""
-        position = self._position(frame)
-        if position is None and self._last is not None:
-            return self._last
-        if self._last is not None:
-            self._conversation.end(self._last, now, complete=True)
-        if position is None:
-            self._last = self._conversation.begin(now, said_by=SERVER)
-        else:
-            _, self._last = self._waiting[position]
-            del self._waiting[position]
-        return self._last
-
-    def _position(self, frame: Frame) -> int | None:
-        """Return which of the waiting requests a reply answers; ``None``: none of them."""
-        if not self._waiting:
-            return None
-        if self._key_of is None:
-            return 0
-        key = self._key_of(frame.wire)
-        return next((n for n, (waiting, _) in enumerate(self._waiting) if waiting == key), None)
 
 
 def _other(side: _Side) -> str:
