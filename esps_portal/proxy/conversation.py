@@ -57,6 +57,8 @@ class LiveExchange:
         said: the payload of the request's frame, with framing.
         counted: the number that each fault gave to its request.
         waiting: faults whose ``match`` has not been found in the request so far.
+        is_whole: nothing in it is known to be no whole frame: faults do not count such a request,
+            and the exchange never is complete.
     """
 
     record: RecordedExchange
@@ -67,6 +69,7 @@ class LiveExchange:
     said: bytes = b""
     counted: dict[object, int] = attrs.field(factory=dict)
     waiting: list[Fault] = attrs.field(factory=list)
+    is_whole: bool = True
 
 
 class Units(Protocol):
@@ -192,14 +195,15 @@ class Conversation:
 
     def end(self, exchange: LiveExchange, now: float, *, complete: bool) -> None:
         """End an exchange; what has not struck it says why."""
-        record = exchange.record
+        record, complete = exchange.record, complete and exchange.is_whole
         for part in exchange.request_parts:
             part.finish(is_whole=complete)
         for fault in exchange.waiting:
             fault.record_miss(MissReason.MATCH, self.target(exchange, Stage.REQUEST))
         for part in exchange.reply_parts:
             part.finish(is_whole=complete)
-        if record.number and not record.reply_size and self.faults.in_force:
+        is_unanswered = exchange.is_whole and record.number and not record.reply_size
+        if is_unanswered and self.faults.in_force:
             self.faults.count_unanswered(self.target(exchange, Stage.REPLY))
         state = FAULTED if record.fault else REPLIED if record.reply_size else ABORTED
         self.journal.exchange_ended(record, state, now, complete=complete)

@@ -35,12 +35,14 @@ class _Side:
     Attributes:
         is_broken: what comes is no frame, or too long: bytes pass as they come from then on.
         passed: bytes of the unfinished frame that have passed already.
+        rest_of: the exchange that has what is no whole frame; ``None``: there was nothing so far.
     """
 
     name: str
     splitter: FrameSplitter
     is_broken: bool = False
     passed: int = 0
+    rest_of: LiveExchange | None = None
 
 
 class Framed:
@@ -88,6 +90,8 @@ class Framed:
 
     def closed(self, now: float, *, gracefully: bool) -> None:
         """End the exchanges that go on; ``gracefully``: both sides have sent FIN."""
+        for side in (self._client, self._server):
+            self._note_rest(side, now)  # it was reset within a frame, or not read to its end
         self._pairing.closed(now, gracefully=gracefully)
         self._conversation.closed()
 
@@ -103,6 +107,7 @@ class Framed:
         talk = self._conversation
         talk.look_for_faults(None, now)
         if side.is_broken:
+            self._note_no_frame(side, data, now)
             return None
         before = side.splitter.rest
         is_plain = talk.is_plain_towards(_other(side))
@@ -111,13 +116,13 @@ class Framed:
         try:
             frames = side.splitter.feed(data)
         except FramingError as error:
-            return self._give_up(side, before + data, str(error))
+            return self._give_up(side, before + data, str(error), now)
         for frame in frames:
             found += self._whole(side, frame, now, decide)
             if any(_ends_both(step) for step in found):
                 return found  # what was read with it is not passed on any more
         if side.splitter.error is not None:
-            found += self._give_up(side, side.splitter.rest, str(side.splitter.error))
+            found += self._give_up(side, side.splitter.rest, str(side.splitter.error), now)
         elif is_passing:
             side.passed = len(side.splitter.rest)
             return None
@@ -160,17 +165,33 @@ class Framed:
         if side.splitter.rest:
             shown = printable(side.splitter.rest)
             self._leave(f"the {side.name} sent '{shown}' at its end, which is no whole frame")
+            self._note_rest(side, now)
             found += self._pass_rest(side)
         return found
 
-    def _give_up(self, side: _Side, rest: bytes, why: str) -> list[Step]:
+    def _give_up(self, side: _Side, rest: bytes, why: str, now: float) -> list[Step]:
         """Pass everything from now on as it comes."""
         side.is_broken = True
+        self._note_no_frame(side, rest, now)
         self._leave(f"the {side.name} sent what is no frame: {why}")
         return [_send(side, rest[side.passed :])]
 
     def _leave(self, text: str) -> None:
         self._note_leftover(f"connection {self._conversation.connection.number}: {text}")
+
+    def _note_rest(self, side: _Side, now: float) -> None:
+        """Note the bytes of the frame that never became whole, unless that is done."""
+        if not side.is_broken and side.rest_of is None and side.splitter.rest:
+            self._note_no_frame(side, side.splitter.rest, now)
+
+    def _note_no_frame(self, side: _Side, data: bytes, now: float) -> None:
+        """Have the journal, a recording and a capture have bytes that are no frame."""
+        exchange = side.rest_of
+        if exchange is None or exchange.record.ended is not None:
+            find = self._pairing.begin if side.name == CLIENT else self._pairing.answered_by
+            exchange = side.rest_of = find(data, now)
+            exchange.is_whole = exchange.record.complete = False
+        self._conversation.journal.said(exchange.record, side.name, data, now)
 
     # -- what faults make of them
 
