@@ -128,8 +128,8 @@ class Conversation:
         self._parts: dict[str, list[PlanPart]] = {CLIENT: [], SERVER: []}
 
     def is_plain_towards(self, side: str) -> bool:
-        """Whether no fault can strike what goes to a side."""
-        if self._parts[side]:
+        """Whether no fault can strike what goes to a side, and none has cut it off."""
+        if self._parts[side] or side in self.cut_off:
             return False
         return not any(_is_about(fault, side) for fault in self.faults.in_force)
 
