@@ -17,7 +17,9 @@ _LINGER = 1.0
 #: `Limits.stall`.
 CLOSE_TIMEOUT = 30.0
 #: Seconds for which a side that a fault keeps in the dark is kept open once nothing else happens:
-#: the default of `Limits.idle`.
+#: the default of `Limits.idle`. One that is stalled is to wait for what never comes, also after its
+#: FIN; where it has closed its socket its kernel says so within about a minute (tcp(7),
+#: tcp_fin_timeout), see `Endpoint.keep_alive`.
 IDLE = 300.0
 
 
@@ -74,6 +76,20 @@ async def keep_in_the_dark(stalled: Endpoint) -> None:
         while await stalled.receive():
             pass
         await stalled.until_broken()
+
+
+async def until_both_ended(deaf: Endpoint, other: Endpoint) -> None:
+    """Wait for a RST of a side that is not read, or until both have sent FIN, within a bound.
+
+    Then replies come no more, and the side has nothing more to say that anybody would hear.
+    """
+    with trio.move_on_after(IDLE):
+        await deaf.until_fin()
+        # Seen where the other one sends FIN after this.
+        deaf.has_ended = not deaf.is_broken
+        if not other.has_ended:
+            await deaf.until_broken()
+            deaf.has_ended = False
 
 
 async def until_reset(side: Endpoint) -> None:

@@ -29,6 +29,7 @@ from esps_portal.proxy.relay_ends import (
     discard,
     end_with_fin,
     keep_in_the_dark,
+    until_both_ended,
     until_reset,
 )
 from esps_portal.proxy.unit_reader import RelayObserver, UnitReader
@@ -181,8 +182,8 @@ class Relay:
         if self._fault_end is not None:
             return await self._fault_end.perform((client, server))
         if client.has_ended and server.has_ended:
-            if self._draining:
-                await discard(client)
+            if self._draining or self._is_deaf:
+                await discard(client)  # what was not read would make the end a RST
             return True
         for side in (client, server):
             if not (side.is_broken or side.is_stuck):
@@ -219,7 +220,7 @@ class Relay:
                     if self._fault_end is None:
                         await reader.take(data, direction)
             if self._is_deaf and source is self._client:
-                await until_reset(source)
+                await until_both_ended(source, sink)
             reader.end(direction)
             if not lane.is_clear:
                 await source.while_unbroken(lane.until_clear)
@@ -284,6 +285,7 @@ class Relay:
         elif how == "stall":
             direction.lane.discard()
             self._stalled = side
+            side.keep_alive()
         else:
             assert how == "deaf", how  # noqa: S101 - every other end is handled above
             self._is_deaf = True
