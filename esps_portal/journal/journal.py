@@ -332,6 +332,11 @@ class Journal:
         if self.sinks:
             self._units.flush()
 
+    def add_sink(self, sink: Sink) -> None:
+        """Notify a sink from now on; what has come of the units that go on is not for it."""
+        self.flush()
+        self.sinks.append(sink)
+
     def remove_sink(self, sink: Sink) -> None:
         """Notify a sink no more; before that it gets what has come of the units that go on."""
         self._units.flush()
