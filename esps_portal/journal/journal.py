@@ -314,6 +314,10 @@ class Journal:
         if self.exchange_waiters and sender == "client":
             self.exchange_waiters.notify(exchange)
 
+    def delivered(self, exchange: RecordedExchange, now: float) -> None:
+        """What was read of a reply has left for the client, where a fault has delayed that."""
+        exchange.delivered = now - self.start
+
     def exchange_ended(
         self, exchange: RecordedExchange, state: str, now: float, *, complete: bool
     ) -> None:

@@ -155,6 +155,7 @@ class RecordedExchange:
         number: of the exchange on the connection, from 1; 0 is what the server says first.
         started, ended: seconds since the proxy started or was reset; ``None``: not ended.
         answered: seconds, as ``started``, when the last of the reply was read; ``None``: no reply.
+        delivered: seconds, as ``started``, when it was sent on, where a fault has delayed that.
         request_size, reply_size: in bytes; the first `MAX_SIDE` of each are kept.
         complete: both sides have come as a whole. Without framing that is known once the client
             speaks again, or the connection ends with FIN after a byte of the reply.
@@ -176,6 +177,7 @@ class RecordedExchange:
     order_ended: int = 0
     answered: float | None = None
     order_answered: int = 0
+    delivered: float | None = None
     request_size: int = 0
     reply_size: int = 0
     complete: bool = False

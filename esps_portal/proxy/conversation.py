@@ -9,11 +9,12 @@ the journal and asks the faults.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Protocol
 
 import attrs
 
-from esps_portal.faults.actions import Action, End, OtherWay
+from esps_portal.faults.actions import Action, End, Hold, Note, OtherWay, Pause
 from esps_portal.faults.effects import Piece
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
@@ -272,6 +273,10 @@ class Conversation:
             for each in step.actions:
                 if isinstance(each, End) and each.how in ("stall", "half-close"):
                     self.cut_off[step.to] = exchange.record.fault
+        if to == CLIENT and any(
+            isinstance(a, Pause | Hold) for step in found for a in step.actions
+        ):
+            found.append(Step(to, [Note(partial(self.journal.delivered, exchange.record))]))
         return found
 
     def plan(self, to: str, parts: Iterable[PlanPart], exchange: LiveExchange) -> FaultPlan | None:

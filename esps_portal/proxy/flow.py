@@ -204,8 +204,12 @@ class Flow:
         if plan is None:
             self._to_client.send(datagram, self._sender)
         else:
-            self._to_client.perform(plan.datagram(datagram, self._pad), self._sender)
+            changed = plan.datagram(datagram, self._pad)
+            self._to_client.perform(changed, self._sender, lambda: self._delivered(exchange))
         exchange.record.note_reply()
+
+    def _delivered(self, exchange: LiveExchange) -> None:
+        self._conversation.journal.delivered(exchange.record, trio.current_time())
 
     def _begin(self, now: float, *, said_by: str) -> LiveExchange:
         self._end_exchange(now)
