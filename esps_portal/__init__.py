@@ -15,9 +15,10 @@ table of what a connection does when it ends; `server.drain` lets its calls end 
 back; a call runs in `server.datagram_calls`; `net.datagram_fault_writer` performs faults.
 
 **Any protocol, through a proxy.** `proxy.serving` accepts and connects, `proxy.tcp_relay` reads
-both sides. `proxy.unframed` or `proxy.framed` cuts what they say into exchanges; both are built on
-`proxy.conversation`, which keeps the journal and asks the faults. A `proxy.lane` to each side sends
-it on, at once or as `net.fault_writer` performs it. Over UDP: `proxy.udp_relay`, `proxy.flow`.
+both sides. For `proxy.unit_reader`, `proxy.unframed` or `proxy.framed` cuts what they say into
+exchanges; both are built on `proxy.conversation`, which keeps the journal and asks the faults. A
+`proxy.lane` to each side sends it on, at once or as `net.fault_writer` performs it. Over UDP
+`proxy.udp_relay` has a `proxy.flow` for each client, built on the conversation too.
 
 **A fault of a test.** `testing.controller` hands it to the portal's thread (`testing.loop_thread`);
 `faults.fault_registry` is asked about each request, and the plan goes the way above. What strikes

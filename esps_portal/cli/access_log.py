@@ -7,7 +7,7 @@ result, the duration, and the fault that struck, if any:
     12:03:45 127.0.0.1:50312 tcp CALL echo hi -> faulted (OK) 0.1 ms; fault: reset service=echo
 
 An exchange of another protocol has the beginning of what the client said, in quotes, the size of
-the reply, and the time until its last byte came from the server; a fault may have delayed it:
+the reply, and the time until its last byte was sent on, with what a fault has delayed it:
 
     12:03:46 127.0.0.1:50313 tcp "PING\r\n" -> 7 bytes 0.2 ms
 
@@ -30,6 +30,7 @@ from esps_portal.journal.records import (
     RecordedExchange,
     RecordedUnit,
 )
+from esps_portal.journal.transcript import unreachable_text
 from esps_portal.protocol.escape import printable, shorten
 from esps_portal.protocol.urls import host_port
 
@@ -91,13 +92,14 @@ def _request_line(call: RecordedCall, max_request: int) -> str:
 def _exchange_line(exchange: RecordedExchange, max_request: int) -> str:
     # It ends only when the client speaks again, or goes.
     last = exchange.answered or exchange.ended or exchange.started
-    duration = last - exchange.started
+    duration = max(last, exchange.delivered or last) - exchange.started
     said = f'"{_escaped(exchange.request, max_request)}"' if exchange.number else "(greeting)"
     start = f"{host_port(*exchange.remote)} {exchange.transport} {said}"
     result = f"{exchange.reply_size} bytes" if exchange.reply_size else "no reply"
     if exchange.state == FAULTED:
         result = f"faulted ({result})"
-    return f"{start} -> {result} {duration * 1000:.1f} ms{_fault(exchange.fault)}"
+    why = f"{unreachable_text(exchange)}{_fault(exchange.fault)}"
+    return f"{start} -> {result} {duration * 1000:.1f} ms{why}"
 
 
 def _connection_line(connection: RecordedConnection) -> str:
@@ -105,7 +107,8 @@ def _connection_line(connection: RecordedConnection) -> str:
     result = f"closed by {connection.closed_by} ({connection.how.upper()})"
     duration = (connection.closed or 0) - connection.opened
     start = f"{host_port(*connection.remote)} tcp {requests}"
-    return f"{start} -> {result} {duration * 1000:.1f} ms{_fault(connection.fault)}"
+    why = f"{unreachable_text(connection)}{_fault(connection.fault)}"
+    return f"{start} -> {result} {duration * 1000:.1f} ms{why}"
 
 
 def _request(call: RecordedCall, max_length: int) -> str:

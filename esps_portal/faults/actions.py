@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 
 
@@ -28,6 +30,9 @@ class Pause:
 @attrs.frozen
 class Hold:
     """Hold these bytes back, until enough replies are held or ``seconds`` after the first.
+
+    An end, of a fault or of the server's own, lets go what is held at once: no other reply will
+    come that could be sent with it.
 
     Attributes:
         replies: so many held replies are sent together; 0: only the time counts.
@@ -57,7 +62,18 @@ class OtherWay:
     actions: tuple[Action, ...]
 
 
-Action = Send | Pause | Hold | End | OtherWay
+@attrs.frozen
+class Note:
+    """Tell when all before it has left.
+
+    Attributes:
+        call: called with that time, in seconds on the clock of whoever performs it.
+    """
+
+    call: Callable[[float], None]
+
+
+Action = Send | Pause | Hold | End | OtherWay | Note
 
 
 def merge_sends(actions: list[Action]) -> list[Action]:

@@ -121,7 +121,9 @@ FAULT_TYPES: dict[str, FaultType] = {
         ends=True,
     ),
     "garbage": _ending(
-        "random bytes in place of the reply, then FIN", bytes=datagram_bytes(64), seed=SEED
+        "random bytes in place of the reply, then FIN",
+        bytes=datagram_bytes(64, minimum=1),
+        seed=SEED,
     ),
     "no-terminator": FaultType("the reply without its last terminator; the connection stays", TCP),
     "accept-close": FaultType(

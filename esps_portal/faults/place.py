@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 from esps_portal.faults.fault import Fault
@@ -22,7 +24,8 @@ class Place:
         is_esps: it speaks ESPS/1: requests call services.
         has_server: there is a side behind it, which ``to="server"`` can name.
         has_frames: a stream is cut into frames, so that the end of a unit is known.
-        has_terminators: frames end with bytes that only end them, such as LF.
+        unterminated: how the frames that a side gets are framed, as text, where they do not end
+            with bytes that only end them, such as LF; by that side, client or server.
     """
 
     name: str
@@ -30,7 +33,7 @@ class Place:
     is_esps: bool = False
     has_server: bool = True
     has_frames: bool = False
-    has_terminators: bool = False
+    unterminated: Mapping[str, str] = attrs.field(factory=dict)
 
     def check(self, fault: Fault) -> None:
         """Check that a fault makes sense here.
@@ -63,10 +66,8 @@ class Place:
         if fault.strikes_whole_connections:
             _check_whole_connection(fault)
             return
-        if fault.kind == "no-terminator" and not self.has_terminators:
-            raise FaultError(
-                "fault 'no-terminator' needs a framing with terminators: give framing="
-            )
+        if fault.kind == "no-terminator":
+            self._check_terminators(fault.to)
         if self.has_frames:
             return
         given = fault.given
@@ -89,9 +90,16 @@ class Place:
                 "without a framing reply_match must be a substring: the end of a reply is not known"
             )
 
+    def _check_terminators(self, to: str) -> None:
+        why = "give framing=" if not self.has_frames else ""
+        if to in self.unterminated:
+            why = f"{self.unterminated[to]} has none"
+        if why:
+            raise FaultError(f"fault 'no-terminator' needs a framing with terminators: {why}")
+
 
 #: A portal, whatever serves it.
-PORTAL = Place(name="portal", is_esps=True, has_server=False, has_frames=True, has_terminators=True)
+PORTAL = Place(name="portal", is_esps=True, has_server=False, has_frames=True)
 
 
 def _check_whole_connection(fault: Fault) -> None:

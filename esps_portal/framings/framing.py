@@ -124,6 +124,11 @@ def checked_frame(frame: object) -> bytes:
     raise FramingError(f"a frame must be bytes, got {frame!r}")
 
 
+def framing_name(framing: Framing) -> str:
+    """Return a framing as the command line has it; a user's own as its repr."""
+    return str(framing) if isinstance(framing, BuiltInFraming) else repr(framing)
+
+
 def shown(value: bytes | str) -> str:
     """Return the start of a frame or a text for an error message, quoted and escaped."""
     return repr(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!r}..."

@@ -16,6 +16,7 @@ from esps_portal.framings.framing import (
     Framing,
     FramingError,
     checked_integer,
+    framing_name,
 )
 from esps_portal.framings.patterns import Matching
 from esps_portal.framings.sizes import Fixed, LengthPrefixed
@@ -57,8 +58,9 @@ class _BuiltInReader:
 
 
 def _too_long(framing: Framing, max_frame: int) -> FramingError:
-    name = str(framing) if isinstance(framing, BuiltInFraming) else repr(framing)
-    return FramingError(f"{name!r}: a frame is longer than max_frame, {max_frame} bytes")
+    return FramingError(
+        f"{framing_name(framing)!r}: a frame is longer than max_frame, {max_frame} bytes"
+    )
 
 
 class FrameSplitter:

@@ -22,15 +22,17 @@ class CaptureSink:
         file: what is written.
         journal: has the connections; of a proxy of ESPS/1 another journal has the units.
         epoch: when the journal's clock was 0, in seconds since the Unix epoch.
+        now: when the capture begins, in seconds on that clock. Connections that are older open
+            then: before it a capture that is continued has other packets already.
     """
 
-    def __init__(self, file: CaptureFile, journal: Journal, epoch: float) -> None:
+    def __init__(self, file: CaptureFile, journal: Journal, epoch: float, now: float = 0.0) -> None:
         self._file = file
         self._journal = journal
         self._epoch = epoch
         for connection in journal.connections:
             if connection.closed is None:
-                self._opened(connection, connection.opened)
+                self._opened(connection, max(connection.opened, now - journal.start))
 
     def write(self, entry: Entry) -> None:
         """Write an entry: a connection that was opened or has ended, bytes, or nothing."""

@@ -266,6 +266,10 @@ class Journal:
         if self.exchange_waiters and sender == "client":
             self.exchange_waiters.notify(exchange)
 
+    def delivered(self, exchange: RecordedExchange, now: float) -> None:
+        """What was read of a reply has left for the client, where a fault has delayed that."""
+        exchange.delivered = now - self.start
+
     def exchange_ended(
         self, exchange: RecordedExchange, state: str, now: float, *, complete: bool
     ) -> None:
@@ -283,6 +287,11 @@ class Journal:
         """Pass on to the sinks what has come of units whose end is not known yet."""
         if self.sinks:
             self._units.flush()
+
+    def add_sink(self, sink: Sink) -> None:
+        """Notify a sink from now on; what has come of the units that go on is not for it."""
+        self.flush()
+        self.sinks.append(sink)
 
     def remove_sink(self, sink: Sink) -> None:
         """Notify a sink no more; before that it gets what has come of the units that go on."""

@@ -59,6 +59,7 @@ def _exchange(subject: RecordedExchange | RecordedUnit) -> dict[str, Any]:
         "complete": exchange.complete,
         "overlapped": exchange.overlapped,
         "fault": exchange.fault,
+        **_unreachable(exchange),
     }
 
 
@@ -73,8 +74,13 @@ def _connection(event: str, connection: RecordedConnection) -> dict[str, Any]:
             "by": connection.closed_by,
             "how": connection.how,
             "fault": connection.fault,
+            **_unreachable(connection),
         }
     return values
+
+
+def _unreachable(subject: RecordedConnection | RecordedExchange) -> dict[str, Any]:
+    return {"unreachable": subject.unreachable} if subject.unreachable else {}
 
 
 def _request(event: str, call: RecordedCall) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class RecordedConnection:
         fault: the fault that struck it, as text; empty for none.
         requests: how many came on it.
         overlapped: the client spoke while a reply was under way; see `RecordedExchange`.
+        unreachable: why a proxy could not reach the upstream for it; empty: it could.
     """
 
     number: int
@@ -50,6 +51,7 @@ class RecordedConnection:
     order_closed: int = 0
     is_kept: bool = False
     overlapped: bool = False
+    unreachable: str = ""
 
     @property
     def is_reused(self) -> bool:
@@ -176,6 +178,7 @@ class RecordedExchange:
         number: of the exchange on the connection, from 1; 0 is what the server says first.
         started, ended: seconds since the proxy started or was reset; ``None``: not ended.
         answered: seconds, as ``started``, when the last of the reply was read; ``None``: no reply.
+        delivered: seconds, as ``started``, when it was sent on, where a fault has delayed that.
         request_size, reply_size: in bytes; the first `MAX_SIDE` of each are kept.
         complete: both sides have come as a whole. Without framing that is known once the client
             speaks again, or the connection ends with FIN after a byte of the reply.
@@ -183,6 +186,7 @@ class RecordedExchange:
             exchange of this connection depends on time.
         fault: the faults that struck it, as text; empty for none.
         state: ``received``, ``replied``, ``faulted`` or ``aborted``.
+        unreachable: why, over UDP, the upstream could not be reached; empty: it could.
         is_forgotten: no journal keeps it any more.
     """
 
@@ -196,12 +200,14 @@ class RecordedExchange:
     order_ended: int = 0
     answered: float | None = None
     order_answered: int = 0
+    delivered: float | None = None
     request_size: int = 0
     reply_size: int = 0
     complete: bool = False
     overlapped: bool = False
     fault: str = ""
     state: str = RECEIVED
+    unreachable: str = ""
     is_forgotten: bool = False
     _request: bytearray = attrs.field(factory=bytearray)
     _reply: bytearray = attrs.field(factory=bytearray)

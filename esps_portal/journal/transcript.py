@@ -85,7 +85,7 @@ def _about_reply(entry: Entry, exchange: RecordedExchange) -> list[str]:
     if exchange.reply_size:
         lines.append(f"{arrow} {_visible_bytes(exchange.reply, exchange.reply_size)}")
     elif entry.event == ABORTED:
-        lines.append("    no reply")
+        lines.append(f"    no reply{unreachable_text(exchange)}")
     if exchange.fault:
         lines.append(f"    fault: {exchange.fault}")
     if exchange.overlapped:
@@ -108,7 +108,14 @@ def _about_connection(entry: Entry, connection: RecordedConnection) -> str:
     if entry.event == "kept":
         return f"open since before, by {host_port(*connection.remote)}"
     fault = f"; fault: {connection.fault}" if connection.fault else ""
-    return f"closed by the {connection.closed_by} ({_ENDS[connection.how]}){fault}"
+    why = f"{unreachable_text(connection)}{fault}"
+    return f"closed by the {connection.closed_by} ({_ENDS[connection.how]}){why}"
+
+
+def unreachable_text(subject: RecordedConnection | RecordedExchange) -> str:
+    """Return that the upstream could not be reached, to be added to a line; empty if it was."""
+    why = subject.unreachable
+    return f": the upstream could not be reached: {visible(why)}" if why else ""
 
 
 def _about_call(entry: Entry, call: RecordedCall) -> Iterable[str]:

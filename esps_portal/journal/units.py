@@ -33,7 +33,8 @@ class UnitCollector:
         self._units: dict[RecordedExchange, _Unit] = {}
 
     def add_whole(self, exchange: RecordedExchange, sender: str, data: bytes, at: float) -> None:
-        """Pass on a datagram or a frame of one side."""
+        """Pass on a datagram or a frame of one side; bytes before it that are none come first."""
+        self.end(exchange, at)
         while len(data) > MAX_SIDE:
             self._emit(RecordedUnit(exchange, sender, data[:MAX_SIDE], continues=True), at)
             data = data[MAX_SIDE:]

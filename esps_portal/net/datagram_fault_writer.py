@@ -29,6 +29,7 @@ class _Held:
     datagrams: DatagramPlan
     to: Sender
     others: int
+    on_sent: Callable[[], None]
 
 
 class DatagramFaultWriter:
@@ -51,16 +52,22 @@ class DatagramFaultWriter:
         if self._held:
             self._count_one()
 
-    def perform(self, plan: DatagramPlan, to: Sender) -> None:
-        """Send what a fault has made of a datagram."""
+    def perform(
+        self, plan: DatagramPlan, to: Sender, on_sent: Callable[[], None] = lambda: None
+    ) -> None:
+        """Send what a fault has made of a datagram.
+
+        Args:
+            on_sent: called once that has left.
+        """
         if plan.hold:
-            held = _Held(plan, to, plan.hold)
+            held = _Held(plan, to, plan.hold, on_sent)
             self._held.append(held)
             self.later(plan.delay, lambda: self._release(held))
         elif plan.delay:
-            self.later(plan.delay, lambda: self._leave(plan, to))
+            self.later(plan.delay, lambda: self._leave(plan, to, on_sent))
         elif plan.datagrams:
-            self._leave(plan, to)
+            self._leave(plan, to, on_sent)
 
     def later(self, seconds: float, happen: Callable[[], None]) -> None:
         """Let something happen after a delay in seconds, unless `forget` comes first."""
@@ -83,14 +90,16 @@ class DatagramFaultWriter:
                 happen()
         self._late.discard(scope)
 
-    def _leave(self, plan: DatagramPlan, to: Sender) -> None:
+    def _leave(self, plan: DatagramPlan, to: Sender, on_sent: Callable[[], None]) -> None:
         self._put(plan, to)
+        on_sent()
         self._count_one()
 
     def _release(self, held: _Held) -> None:
         if held in self._held:
             self._held.remove(held)
             self._put(held.datagrams, held.to)
+            held.on_sent()
 
     def _count_one(self) -> None:
         """Release what waited for one more reply to leave."""

@@ -1,7 +1,8 @@
 """A bound UDP socket: woken when it is readable and drained without waiting.
 
 On a wildcard address the kernel reports, for each datagram, which local address it was sent to;
-the reply names that address again, and leaves from there.
+the reply names that address again, and leaves from there. Who passes datagrams on asks for their
+TTL as well (`esps_portal.net.ttl`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import trio
 
 from esps_portal.net.fork import close_socket, closed_in_child
 from esps_portal.net.silence import NEVER_SILENT, Silence
+from esps_portal.net.ttl import ask_for_ttl, ttl_in
 
 # Read in a row, before other tasks get a turn.
 _MAX_READS = 64
@@ -47,6 +49,18 @@ class Sender:
         """Host and port."""
         return self.address[0], self.address[1]
 
+    @property
+    def ttl(self) -> int | None:
+        """The TTL of the datagram as it came; ``None``: nobody has asked for it, or can know."""
+        return None
+
+
+@attrs.define(unsafe_hash=True, weakref_slot=False)
+class SenderWithTTL(Sender):
+    """The same, and the TTL of the datagram, which makes it no other sender."""
+
+    ttl: int | None = attrs.field(default=None, eq=False)
+
 
 #: Takes one datagram, its sender, and the time in seconds on trio's clock.
 Handler = Callable[[bytes, Sender, float], None]
@@ -57,14 +71,26 @@ class DatagramSocket:
 
     Args:
         silence: as long as it is on, what comes and what is sent vanishes; by default it never is.
+        wants_ttl: have the handler know the TTL of each datagram (`Sender.ttl`).
     """
 
-    def __init__(self, sock: socket.socket, silence: Silence = NEVER_SILENT) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        silence: Silence = NEVER_SILENT,
+        *,
+        wants_ttl: bool = False,
+    ) -> None:
         self._socket = closed_in_child(sock)
         self._silence = silence
-        self._wildcard = sock.getsockname()[0] in _WILDCARDS
-        if self._wildcard:
+        is_wildcard = sock.getsockname()[0] in _WILDCARDS
+        if is_wildcard:
             _ask_for_destination(sock)
+        if wants_ttl:
+            ask_for_ttl(sock)
+        # Only then is there anything to read beside the datagram.
+        self._has_ancillary = is_wildcard or wants_ttl
+        self._make_sender = _sender_with_ttl if wants_ttl else _sender
 
     async def run(self, handle: Handler) -> None:
         """Have each datagram handled until cancelled or closed."""
@@ -114,27 +140,38 @@ class DatagramSocket:
 
     def _take_waiting(self, handle: Handler) -> None:
         now = trio.current_time()
-        sock, is_wildcard = self._socket, self._wildcard
+        sock, has_ancillary, make_sender = self._socket, self._has_ancillary, self._make_sender
         # Without its constructor, which is Python: for each datagram that is much.
         new = object.__new__
         for _ in range(_MAX_READS):
             try:
-                if is_wildcard:
+                if has_ancillary:
                     datagram, found, _, address = sock.recvmsg(_MAX_DATAGRAM, 128)
-                    ancillary = _answer_from_there(found)
+                    sender = make_sender(address, found)
                 else:
                     datagram, address = sock.recvfrom(_MAX_DATAGRAM)
-                    ancillary = ()
+                    sender = new(Sender)
+                    sender.address = address
+                    sender.ancillary = ()
             except BlockingIOError:
                 return
             except OSError:
                 continue  # an ICMP error about a reply: not about what waits
-            if self._silence.is_on:
-                continue
-            sender = new(Sender)
-            sender.address = address
-            sender.ancillary = ancillary
-            handle(datagram, sender, now)
+            if not self._silence.is_on:
+                handle(datagram, sender, now)
+
+
+_Ancillary = list[tuple[int, int, bytes]]
+
+
+def _sender(address: tuple[Any, ...], found: _Ancillary) -> Sender:
+    return Sender(address, _answer_from_there(found))
+
+
+def _sender_with_ttl(address: tuple[Any, ...], found: _Ancillary) -> Sender:
+    # The TTL alone: the socket is bound to one address.
+    ancillary = _answer_from_there(found) if len(found) > 1 else ()
+    return SenderWithTTL(address, ancillary, ttl_in(found))
 
 
 def _ask_for_destination(sock: socket.socket) -> None:
@@ -144,9 +181,7 @@ def _ask_for_destination(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
 
 
-def _answer_from_there(
-    found: list[tuple[int, int, bytes]],
-) -> tuple[tuple[int, int, bytes], ...]:
+def _answer_from_there(found: _Ancillary) -> tuple[tuple[int, int, bytes], ...]:
     """Return what makes the reply leave from the address that the request was sent to."""
     for level, kind, data in found:
         if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:

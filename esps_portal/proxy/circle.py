@@ -2,8 +2,9 @@
 
 Each proxy notes from which address its own sockets towards the upstream come, and which client each
 of them is for. Where such an address is the client of another proxy, the two belong to one chain;
-what comes to a proxy for the second time on one chain goes round. Proxies of several processes are
-bounded by their ``max_connections``.
+what comes to a proxy for the second time on one chain goes round. Of proxies in several processes
+none sees the circle: a connection ends where one of them has no room for more (``max_connections``,
+or no descriptor is left), and a datagram once its TTL is used up (`esps_portal.proxy.flow`).
 """
 
 from __future__ import annotations

@@ -1,18 +1,20 @@
 """What both sides of a connection say, as exchanges, and what faults make of it. Sans-I/O.
 
 Whoever reads the connection hands over what has come and performs the steps that come back. How
-bytes become units is decided by `esps_portal.proxy.unframed` and `esps_portal.proxy.framed`; both
-are built on the `Conversation`, which keeps the journal and asks the faults.
+bytes become units is decided by `esps_portal.proxy.unframed` and `esps_portal.proxy.framed`; over
+UDP a datagram is one (`esps_portal.proxy.flow`). All are built on the `Conversation`, which keeps
+the journal and asks the faults.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Protocol
 
 import attrs
 
-from esps_portal.faults.actions import Action, End, OtherWay
+from esps_portal.faults.actions import Action, End, Hold, Note, OtherWay, Pause
 from esps_portal.faults.effects import Piece
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
@@ -56,6 +58,8 @@ class LiveExchange:
         said: the payload of the request's frame, with framing.
         counted: the number that each fault gave to its request.
         waiting: faults whose ``match`` has not been found in the request so far.
+        is_whole: nothing in it is known to be no whole frame: faults do not count such a request,
+            and the exchange never is complete.
     """
 
     record: RecordedExchange
@@ -66,6 +70,7 @@ class LiveExchange:
     said: bytes = b""
     counted: dict[object, int] = attrs.field(factory=dict)
     waiting: list[Fault] = attrs.field(factory=list)
+    is_whole: bool = True
 
 
 class Units(Protocol):
@@ -80,8 +85,8 @@ class Units(Protocol):
     def from_server(self, data: bytes, now: float) -> list[Step] | None:
         """Take what the server has said."""
 
-    def ended(self, side: str, now: float) -> list[Step]:
-        """One side says nothing more."""
+    def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[Step]:
+        """One side says nothing more; ``is_cut``: or it does, and is not read any more."""
 
     def explain(self) -> None:
         """Have faults note why they have not struck so far what still goes on."""
@@ -91,15 +96,23 @@ class Units(Protocol):
 
 
 class Conversation:
-    """The exchanges of one connection, in the journal, and under faults.
+    """The exchanges of one connection, or of one client over UDP, in the journal and under faults.
 
     Args:
         state: of the proxy.
-        connection: what the journal has of the connection.
+        connection: what the journal has of the connection, or its record of the client.
         now: when it was accepted, in seconds; as everywhere on the clock of the journal.
+        transport: ``tcp`` or ``udp``.
     """
 
-    def __init__(self, state: ProxyState, connection: RecordedConnection, now: float) -> None:
+    def __init__(
+        self,
+        state: ProxyState,
+        connection: RecordedConnection,
+        now: float,
+        transport: str = "tcp",
+    ) -> None:
+        self._transport = transport
         self.faults: FaultRegistry = state.faults
         self.journal: Journal = state.exchanges
         self.connection: RecordedConnection = connection
@@ -116,15 +129,10 @@ class Conversation:
         self._parts: dict[str, list[PlanPart]] = {CLIENT: [], SERVER: []}
 
     def is_plain_towards(self, side: str) -> bool:
-        """Whether no fault can strike what goes to a side."""
-        if self._parts[side]:
+        """Whether no fault can strike what goes to a side, and none has cut it off."""
+        if self._parts[side] or side in self.cut_off:
             return False
         return not any(_is_about(fault, side) for fault in self.faults.in_force)
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether no fault can strike what comes now."""
-        return not self.faults.in_force and not any(self._parts.values())
 
     def look_for_faults(self, current: LiveExchange | None, now: float) -> None:
         """See which faults there are now, if they have changed, or strike at an age.
@@ -152,7 +160,7 @@ class Conversation:
     def as_target(self, stage: Stage, age: float) -> FaultTarget:
         """Return the connection as faults select it; ``age`` in seconds."""
         record = self.connection
-        return FaultTarget("tcp", record, record=record, stage=stage, age=age)
+        return FaultTarget(self._transport, record, record=record, stage=stage, age=age)
 
     def explain(self, current: LiveExchange | None = None) -> None:
         """Have faults note why they have not struck so far what still goes on."""
@@ -169,6 +177,7 @@ class Conversation:
         for parts in self._parts.values():
             for part in parts:
                 part.finish(is_whole=True)
+        self.faults.forget(self.connection)
 
     # -- exchanges
 
@@ -177,7 +186,7 @@ class Conversation:
         if said_by == CLIENT or self._number:
             self._number += 1
         remote = self.connection.remote
-        record = self.journal.began("tcp", remote, self.connection, self._number, now)
+        record = self.journal.began(self._transport, remote, self.connection, self._number, now)
         record.overlapped = self.connection.overlapped
         return LiveExchange(record)
 
@@ -187,14 +196,15 @@ class Conversation:
 
     def end(self, exchange: LiveExchange, now: float, *, complete: bool) -> None:
         """End an exchange; what has not struck it says why."""
-        record = exchange.record
+        record, complete = exchange.record, complete and exchange.is_whole
         for part in exchange.request_parts:
             part.finish(is_whole=complete)
         for fault in exchange.waiting:
             fault.record_miss(MissReason.MATCH, self.target(exchange, Stage.REQUEST))
         for part in exchange.reply_parts:
             part.finish(is_whole=complete)
-        if record.number and not record.reply_size and self.faults.in_force:
+        is_unanswered = exchange.is_whole and record.number and not record.reply_size
+        if is_unanswered and self.faults.in_force:
             self.faults.count_unanswered(self.target(exchange, Stage.REPLY))
         state = FAULTED if record.fault else REPLIED if record.reply_size else ABORTED
         self.journal.exchange_ended(record, state, now, complete=complete)
@@ -202,19 +212,29 @@ class Conversation:
     # -- faults
 
     def target(
-        self, exchange: LiveExchange, stage: Stage, said: bytes | None = None
+        self,
+        exchange: LiveExchange,
+        stage: Stage,
+        said: bytes | None = None,
+        now: float | None = None,
     ) -> FaultTarget:
-        """Return one side of an exchange as faults see it."""
+        """Return one side of an exchange as faults see it.
+
+        Args:
+            said: by the client; by default all of the exchange so far.
+            now: when the unit came; by default when the exchange began.
+        """
         record = exchange.record
+        came = self.journal.start + record.started if now is None else now
         return FaultTarget(
-            "tcp",
+            self._transport,
             self.connection,
             service=service_of(record.request) if self._is_esps else None,
             record=record,
             stage=stage,
             said=record.request if said is None else said,
             number=record.number,
-            age=self.journal.start + record.started - self.opened,
+            age=came - self.opened,
             counted=exchange.counted,
         )
 
@@ -224,14 +244,20 @@ class Conversation:
         stage: Stage,
         said: bytes | None = None,
         *,
+        now: float | None = None,
         without_match: bool = False,
     ) -> list[PlanPart]:
-        """Return the faults that strike one side of an exchange; none that nobody would see."""
+        """Return the faults that strike one side of an exchange; none that nobody would see.
+
+        Args:
+            said, now: see `target`.
+            without_match: only those that select nothing by what the client says.
+        """
         to = CLIENT if stage is Stage.REPLY else SERVER
         if to in self.cut_off:
             exchange.record.fault = exchange.record.fault or self.cut_off[to]
             return []
-        target = self.target(exchange, stage, said)
+        target = self.target(exchange, stage, said, now)
         return self.faults.parts(target, without_match=without_match)
 
     def feed(self, plan: FaultPlan, piece: Piece, exchange: LiveExchange, *, to: str) -> list[Step]:
@@ -247,6 +273,10 @@ class Conversation:
             for each in step.actions:
                 if isinstance(each, End) and each.how in ("stall", "half-close"):
                     self.cut_off[step.to] = exchange.record.fault
+        if to == CLIENT and any(
+            isinstance(a, Pause | Hold) for step in found for a in step.actions
+        ):
+            found.append(Step(to, [Note(partial(self.journal.delivered, exchange.record))]))
         return found
 
     def plan(self, to: str, parts: Iterable[PlanPart], exchange: LiveExchange) -> FaultPlan | None:

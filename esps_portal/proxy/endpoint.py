@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import select
 import socket
@@ -19,6 +20,8 @@ _LINGER = 1.0
 # <linux/tcp.h>; the socket module has it from Python 3.12 on.
 _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 _READ_SIZE = 65536
+#: Seconds between two questions to the kernel of a side that a fault keeps in the dark.
+KEEPALIVE = 10
 
 
 class Endpoint(SocketStream):
@@ -119,24 +122,48 @@ class Endpoint(SocketStream):
 
     async def until_broken(self) -> None:
         """Wait for a RST without reading; bytes that wait to be read do not end the wait."""
-        if self._errors is None:
-            # With no events asked for, epoll reports errors only (epoll_ctl(2)). Trio can wait for
-            # the epoll object to be readable; for a socket's error alone it cannot.
-            try:
+        # With no events asked for, epoll reports errors only (epoll_ctl(2)).
+        if await self._until_event(0) and not self.is_broken:
+            # Both directions have ended with FIN: there can be no RST any more.
+            await trio.sleep_forever()
+
+    async def until_fin(self) -> None:
+        """Wait for a FIN without reading what comes before it, or for a RST."""
+        await self._until_event(select.EPOLLRDHUP)
+
+    async def _until_event(self, mask: int) -> bool:
+        """Wait for an error, or an event of the mask; return whether it was no error.
+
+        Trio can wait for an epoll object to be readable; for these events of a socket it cannot.
+        """
+        try:
+            if self._errors is None:
                 self._errors = select.epoll()
-                self._errors.register(self._socket.fileno(), 0)
-            except OSError as error:
-                # No descriptor is left: end the connection rather than never notice.
-                _log.warning("a connection is reset: %s", error.strerror)
-                self.is_broken = True
+                self._errors.register(self._socket.fileno(), mask)
+            else:
+                self._errors.modify(self._socket.fileno(), mask)
+        except OSError as error:
+            # No descriptor is left: end the connection rather than never notice.
+            _log.warning("a connection is reset: %s", error.strerror)
+            self.is_broken = True
         while self._errors is not None and not self.is_broken:
             await trio.lowlevel.wait_readable(self._errors.fileno())
             seen = self._errors.poll(0)
             if any(events & select.EPOLLERR for _, events in seen):
                 self.is_broken = True
-            elif seen and not self.is_broken:  # a write may have met the RST first
-                # Both directions have ended with FIN: there can be no RST any more.
-                await trio.sleep_forever()
+            elif seen:
+                return not self.is_broken  # a write may have met the RST first
+        return False
+
+    def keep_alive(self) -> None:
+        """Have the kernel find out whether the other end is there: a RST or its silence says not.
+
+        One that has closed its socket, and gets nothing more, would otherwise never be noticed.
+        """
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
+                self._socket.setsockopt(socket.IPPROTO_TCP, option, KEEPALIVE)
 
     async def until_sent(self, timeout: float = _LINGER) -> None:  # noqa: ASYNC109 - a bound
         """Wait until the kernel has sent everything, for so many seconds at most."""

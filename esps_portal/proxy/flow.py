@@ -2,6 +2,11 @@
 
 A datagram is a unit. A reply belongs to the latest request of its client's: which one a server
 means only its protocol could tell, so replies are told apart by ``reply_match``.
+
+A datagram reaches the upstream with a TTL that is less by one, so that one that goes round among
+proxies of several processes is dropped at last: after 64 rounds, if its sender has set no other
+TTL. A reply needs no such thing. It goes back through those flows alone through which its request
+has come, each of which is younger than the one before, and ends at the client of the first.
 """
 
 from __future__ import annotations
@@ -16,8 +21,8 @@ import trio
 
 from esps_portal.faults.datagram_plan import DatagramPlan, pad_bytes, pad_line
 from esps_portal.faults.plan import FaultPlan
-from esps_portal.faults.target import FaultTarget, Stage
-from esps_portal.journal.records import ABORTED, FAULTED, REPLIED, RecordedConnection
+from esps_portal.faults.target import Stage
+from esps_portal.journal.records import RecordedConnection
 from esps_portal.journal.tap import DatagramTap
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import Sender
@@ -25,8 +30,9 @@ from esps_portal.net.dial import DialError, dial
 from esps_portal.net.fork import closed_at_end
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.proxy.circle import REASON, Link, Way, goes_round
-from esps_portal.proxy.conversation import CLIENT, SERVER, LiveExchange, service_of
+from esps_portal.proxy.conversation import CLIENT, SERVER, Conversation, LiveExchange
 from esps_portal.proxy.state import ProxyState
+from esps_portal.proxy.upstream_socket import UpstreamSocket
 
 _log = logging.getLogger("esps_portal")
 
@@ -35,32 +41,7 @@ _MAX_READS = 64
 # Datagrams that wait for the socket towards the upstream to be made.
 _MAX_WAITING = 64
 _MAX_DATAGRAM = 65535
-
-
-class UpstreamSocket:
-    """The socket of one client towards the upstream, as a `DatagramFaultWriter` sends on it."""
-
-    def __init__(self, connected: socket.socket, on_refused: Callable[[OSError], None]) -> None:
-        self._socket = connected
-        self._on_refused = on_refused
-
-    def send(self, datagram: bytes, to: Sender) -> None:  # noqa: ARG002 - it is connected
-        """Send a datagram; it may be lost on the way."""
-        try:
-            self._socket.send(datagram)
-        except BlockingIOError:
-            return  # as if lost on the way: the client sends it again
-        except OSError as error:
-            self._on_refused(error)
-
-    def send_from_other_port(self, datagram: bytes, to: Sender) -> None:  # noqa: ARG002 - the same
-        """Send it from another port, whose replies nobody gets."""
-        with (
-            contextlib.suppress(OSError),
-            socket.socket(self._socket.family, socket.SOCK_DGRAM) as other,
-        ):
-            other.connect(self._socket.getpeername())
-            other.send(datagram)
+_USED_UP = "a datagram came with its TTL used up: do proxies point at each other?"
 
 
 class Flow:
@@ -94,13 +75,12 @@ class Flow:
         self._window = window
         self._on_reply = on_reply
         self._silence = silence
-        self._client = RecordedConnection(number, sender.remote, now - state.exchanges.start)
-        self._opened = now
-        self._number = 0
+        client = RecordedConnection(number, sender.remote, now - state.exchanges.start)
+        self._conversation = Conversation(state, client, now, "udp")
         self._current: LiveExchange | None = None
         self._to_server: DatagramFaultWriter | None = None
         self._connected: socket.socket | None = None
-        self._waiting: deque[DatagramPlan] = deque(maxlen=_MAX_WAITING)
+        self._waiting: deque[tuple[DatagramPlan, Sender]] = deque(maxlen=_MAX_WAITING)
         self._scope = trio.CancelScope(deadline=now + window)
         # Whether it has been noted that the upstream refuses; false again once it is heard.
         self._is_refused = False
@@ -129,7 +109,7 @@ class Flow:
             with self._scope:
                 await self._relay()
         except DialError as error:
-            self._note_unreachable(str(error))
+            self._fail(str(error))
         finally:
             self._scope.cancel()
             self._to_server = self._connected = None
@@ -137,7 +117,7 @@ class Flow:
             self._end_exchange(now)
             if self._tap is not None:
                 self._tap.give_up(now)
-            self._state.faults.forget(self._sender.address)
+            self._conversation.closed()
 
     async def _relay(self) -> None:
         upstream = self._state.upstream
@@ -149,7 +129,7 @@ class Flow:
                 writer = DatagramFaultWriter(UpstreamSocket(connected, self._refused), nursery)
                 self._to_server, self._connected = writer, connected
                 while self._waiting:
-                    writer.perform(self._waiting.popleft(), self._sender)
+                    writer.perform(*self._waiting.popleft())
                 while True:
                     await trio.lowlevel.wait_readable(connected)
                     now = trio.current_time()
@@ -186,8 +166,8 @@ class Flow:
 
     # -- units
 
-    def from_client(self, datagram: bytes, now: float) -> None:
-        """Take a datagram of the client's."""
+    def from_client(self, datagram: bytes, sender: Sender, now: float) -> None:
+        """Take a datagram of the client's; ``sender`` has its TTL."""
         self._scope.deadline = now + self._window
         if self._connected is not None:
             # Where both have sent something the server's belongs to the exchange before.
@@ -195,10 +175,13 @@ class Flow:
         if self._tap is not None:
             self._tap.from_client(datagram, now)
         exchange = self._begin(now, said_by=CLIENT)
-        self._state.exchanges.said(exchange.record, CLIENT, datagram, now, is_whole=True)
-        plan = self._plan(exchange, Stage.REQUEST)
+        self._conversation.journal.said(exchange.record, CLIENT, datagram, now, is_whole=True)
+        if sender.ttl is not None and sender.ttl <= 1:
+            self._fail(_USED_UP)
+            return
+        plan = self._plan(exchange, Stage.REQUEST, now)
         if plan is None:
-            self._send(DatagramPlan((datagram,)))
+            self._send(DatagramPlan((datagram,)), sender)
             return
         delay = plan.delay_before() if plan.strikes_before else 0.0
         if delay is None:
@@ -208,79 +191,65 @@ class Flow:
         self._send(
             DatagramPlan(
                 changed.datagrams, changed.delay + delay, changed.hold, changed.from_other_port
-            )
+            ),
+            sender,
         )
 
     def _from_server(self, datagram: bytes, now: float) -> None:
         if self._tap is not None:
             self._tap.from_server(datagram, now)
         exchange = self._current or self._begin(now, said_by=SERVER)
-        self._state.exchanges.said(exchange.record, SERVER, datagram, now, is_whole=True)
-        plan = self._plan(exchange, Stage.REPLY)
+        self._conversation.journal.said(exchange.record, SERVER, datagram, now, is_whole=True)
+        plan = self._plan(exchange, Stage.REPLY, now)
         if plan is None:
             self._to_client.send(datagram, self._sender)
         else:
-            self._to_client.perform(plan.datagram(datagram, self._pad), self._sender)
+            changed = plan.datagram(datagram, self._pad)
+            self._to_client.perform(changed, self._sender, lambda: self._delivered(exchange))
         exchange.record.note_reply()
+
+    def _delivered(self, exchange: LiveExchange) -> None:
+        self._conversation.journal.delivered(exchange.record, trio.current_time())
 
     def _begin(self, now: float, *, said_by: str) -> LiveExchange:
         self._end_exchange(now)
-        if said_by == CLIENT or self._number:
-            self._number += 1
-        record = self._state.exchanges.began(
-            "udp", self._sender.remote, self._client, self._number, now
-        )
-        self._current = LiveExchange(record)
+        self._current = self._conversation.begin(now, said_by=said_by)
         return self._current
 
     def _end_exchange(self, now: float) -> None:
-        if self._current is None:
-            return
         exchange, self._current = self._current, None
-        record = exchange.record
-        if record.number and not record.reply_size and self._state.faults.in_force:
-            self._state.faults.count_unanswered(self._target(exchange, Stage.REPLY))
-        state = FAULTED if record.fault else REPLIED if record.reply_size else ABORTED
-        complete = record.reply_size > 0
-        self._state.exchanges.exchange_ended(record, state, now, complete=complete)
+        if exchange is not None:
+            self._conversation.end(exchange, now, complete=exchange.record.reply_size > 0)
 
-    def _plan(self, exchange: LiveExchange, stage: Stage) -> FaultPlan | None:
-        faults = self._state.faults
-        return faults.plan(self._target(exchange, stage)) if faults.in_force else None
-
-    def _target(self, exchange: LiveExchange, stage: Stage) -> FaultTarget:
-        record = exchange.record
-        return FaultTarget(
-            "udp",
-            self._sender.address,
-            service=service_of(record.request) if self._state.upstream.is_esps else None,
-            record=record,
-            stage=stage,
-            said=record.request,
-            number=record.number,
-            age=trio.current_time() - self._opened,
-            counted=exchange.counted,
-        )
+    def _plan(self, exchange: LiveExchange, stage: Stage, now: float) -> FaultPlan | None:
+        talk, side = self._conversation, CLIENT if stage is Stage.REPLY else SERVER
+        if talk.is_plain_towards(side):
+            return None
+        return talk.plan(side, talk.parts(exchange, stage, now=now), exchange)
 
     def _pad(self, datagram: bytes, size: int) -> bytes:
         pad = pad_line if self._state.upstream.is_esps else pad_bytes
         return pad(datagram, size)
 
-    def _send(self, plan: DatagramPlan) -> None:
+    def _send(self, plan: DatagramPlan, sender: Sender) -> None:
         if self._to_server is None:
-            self._waiting.append(plan)
+            self._waiting.append((plan, sender))
         else:
-            self._to_server.perform(plan, self._sender)
+            self._to_server.perform(plan, sender)
 
     # -- an upstream that is not there
 
     def _refused(self, error: OSError) -> None:
-        if not self._is_refused:
-            self._note_unreachable(error.strerror or str(error))
-        self._is_refused = True
+        self._fail(error.strerror or str(error))
 
-    def _note_unreachable(self, reason: str) -> None:
-        _log.warning("cannot reach %s: %s", self._state.upstream, reason)
-        self._state.note_unreachable(reason)
-        if self._current is not None:
+    def _fail(self, reason: str) -> None:
+        """Note that a datagram does not reach the upstream: once, until that is heard."""
+        state = self._state
+        if not self._is_refused:
+            _log.warning("cannot reach %s: %s", state.upstream, reason)
+            state.note_unreachable(reason)
+        self._is_refused = True
+        exchange = self._current
+        if exchange is not None and not exchange.record.reply_size:
+            exchange.record.unreachable = reason
             self._end_exchange(trio.current_time())

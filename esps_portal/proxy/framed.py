@@ -1,14 +1,13 @@
 """Exchanges of a protocol with framing: a frame of the client's, and the frames that answer it.
 
 A frame is decided on, passed on or changed as a whole. While any fault is in force a frame waits in
-the proxy until it is whole; otherwise bytes pass as they come. A reply belongs to the oldest
-request without one; further replies, with no request waiting, to the last.
+the proxy until it is whole; otherwise bytes pass as they come. Which request a reply belongs to is
+decided by `esps_portal.proxy.pairing`.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 import attrs
 
@@ -26,9 +25,7 @@ from esps_portal.proxy.conversation import (
     LiveExchange,
     Step,
 )
-
-# Requests that wait for a reply on one connection; the oldest is given up.
-_MAX_WAITING = 4096
+from esps_portal.proxy.pairing import KeyOf, Pairing
 
 
 @attrs.define(eq=False)
@@ -38,12 +35,14 @@ class _Side:
     Attributes:
         is_broken: what comes is no frame, or too long: bytes pass as they come from then on.
         passed: bytes of the unfinished frame that have passed already.
+        rest_of: the exchange that has what is no whole frame; ``None``: there was nothing so far.
     """
 
     name: str
     splitter: FrameSplitter
     is_broken: bool = False
     passed: int = 0
+    rest_of: LiveExchange | None = None
 
 
 class Framed:
@@ -60,16 +59,13 @@ class Framed:
         framing: Framing,
         reply_framing: Framing,
         note_leftover: Callable[[str], None],
-        key_of: Callable[[bytes], Hashable] | None = None,
+        key_of: KeyOf | None = None,
     ) -> None:
         self._conversation = conversation
         self._note_leftover = note_leftover
-        self._key_of = key_of
+        self._pairing = Pairing(conversation, key_of)
         self._client = _Side(CLIENT, FrameSplitter(framing))
         self._server = _Side(SERVER, FrameSplitter(reply_framing))
-        # Without a reply so far; and the last that had one.
-        self._waiting: deque[tuple[Hashable, LiveExchange]] = deque()
-        self._last: LiveExchange | None = None
 
     def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[Step] | None:  # noqa: ARG002 - frames are told apart
         """Take what the client has said."""
@@ -79,11 +75,14 @@ class Framed:
         """Take what the server has said."""
         return self._take(self._server, data, now, self._reply)
 
-    def ended(self, side: str, now: float) -> list[Step]:
-        """One side says nothing more: what is no whole frame passes as it is."""
+    def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[Step]:
+        """One side says nothing more: what is no whole frame passes as it is.
+
+        That is a finding, unless it was the proxy that has stopped reading within a frame.
+        """
         if side == CLIENT:
-            return self._finish(self._client, now, self._request)
-        return self._finish(self._server, now, self._reply)
+            return self._finish(self._client, now, self._request, is_cut=is_cut)
+        return self._finish(self._server, now, self._reply, is_cut=is_cut)
 
     def explain(self) -> None:
         """Have faults note why they have not struck so far what still goes on."""
@@ -91,10 +90,9 @@ class Framed:
 
     def closed(self, now: float, *, gracefully: bool) -> None:
         """End the exchanges that go on; ``gracefully``: both sides have sent FIN."""
-        if self._last is not None:
-            self._conversation.end(self._last, now, complete=gracefully)
-        for _, exchange in self._waiting:
-            self._conversation.end(exchange, now, complete=False)
+        for side in (self._client, self._server):
+            self._note_rest(side, now)  # it was reset within a frame, or not read to its end
+        self._pairing.closed(now, gracefully=gracefully)
         self._conversation.closed()
 
     # -- frames
@@ -109,6 +107,7 @@ class Framed:
         talk = self._conversation
         talk.look_for_faults(None, now)
         if side.is_broken:
+            self._note_no_frame(side, data, now)
             return None
         before = side.splitter.rest
         is_plain = talk.is_plain_towards(_other(side))
@@ -117,13 +116,13 @@ class Framed:
         try:
             frames = side.splitter.feed(data)
         except FramingError as error:
-            return self._give_up(side, before + data, str(error))
+            return self._give_up(side, before + data, str(error), now)
         for frame in frames:
             found += self._whole(side, frame, now, decide)
             if any(_ends_both(step) for step in found):
                 return found  # what was read with it is not passed on any more
         if side.splitter.error is not None:
-            found += self._give_up(side, side.splitter.rest, str(side.splitter.error))
+            found += self._give_up(side, side.splitter.rest, str(side.splitter.error), now)
         elif is_passing:
             side.passed = len(side.splitter.rest)
             return None
@@ -149,40 +148,58 @@ class Framed:
         return [_send(side, rest)] if rest else []
 
     def _finish(
-        self, side: _Side, now: float, decide: Callable[[Frame, bool, float], list[Step]]
+        self,
+        side: _Side,
+        now: float,
+        decide: Callable[[Frame, bool, float], list[Step]],
+        *,
+        is_cut: bool,
     ) -> list[Step]:
         if side.is_broken:
             return []
+        if is_cut:
+            return self._pass_rest(side)
         found: list[Step] = []
         for frame in side.splitter.finish():
             found += self._whole(side, frame, now, decide)
         if side.splitter.rest:
             shown = printable(side.splitter.rest)
             self._leave(f"the {side.name} sent '{shown}' at its end, which is no whole frame")
+            self._note_rest(side, now)
             found += self._pass_rest(side)
         return found
 
-    def _give_up(self, side: _Side, rest: bytes, why: str) -> list[Step]:
+    def _give_up(self, side: _Side, rest: bytes, why: str, now: float) -> list[Step]:
         """Pass everything from now on as it comes."""
         side.is_broken = True
+        self._note_no_frame(side, rest, now)
         self._leave(f"the {side.name} sent what is no frame: {why}")
         return [_send(side, rest[side.passed :])]
 
     def _leave(self, text: str) -> None:
         self._note_leftover(f"connection {self._conversation.connection.number}: {text}")
 
+    def _note_rest(self, side: _Side, now: float) -> None:
+        """Note the bytes of the frame that never became whole, unless that is done."""
+        if not side.is_broken and side.rest_of is None and side.splitter.rest:
+            self._note_no_frame(side, side.splitter.rest, now)
+
+    def _note_no_frame(self, side: _Side, data: bytes, now: float) -> None:
+        """Have the journal, a recording and a capture have bytes that are no frame."""
+        exchange = side.rest_of
+        if exchange is None or exchange.record.ended is not None:
+            find = self._pairing.begin if side.name == CLIENT else self._pairing.answered_by
+            exchange = side.rest_of = find(data, now)
+            exchange.is_whole = exchange.record.complete = False
+        self._conversation.journal.said(exchange.record, side.name, data, now)
+
     # -- what faults make of them
 
     def _request(self, frame: Frame, has_passed: bool, now: float) -> list[Step]:  # noqa: FBT001 - internal
         talk = self._conversation
-        exchange = talk.begin(now, said_by=CLIENT)
+        exchange = self._pairing.begin(frame.wire, now)
         exchange.said = frame.payload
         talk.journal.said(exchange.record, CLIENT, frame.wire, now, is_whole=True)
-        key = self._key_of(frame.wire) if self._key_of is not None else None
-        self._waiting.append((key, exchange))
-        if len(self._waiting) > _MAX_WAITING:
-            _, oldest = self._waiting.popleft()
-            talk.end(oldest, now, complete=False)
         if talk.is_plain_towards(SERVER) or has_passed:
             return [_send(self._client, frame.wire)]
         parts = talk.parts(exchange, Stage.REQUEST, frame.payload)
@@ -190,7 +207,7 @@ class Framed:
 
     def _reply(self, frame: Frame, has_passed: bool, now: float) -> list[Step]:  # noqa: FBT001 - internal
         talk = self._conversation
-        exchange = self._answered(frame, now)
+        exchange = self._pairing.answered_by(frame.wire, now)
         talk.journal.said(exchange.record, SERVER, frame.wire, now, is_whole=True)
         if talk.is_plain_towards(CLIENT) or has_passed:
             exchange.record.note_reply()
@@ -210,29 +227,6 @@ class Framed:
         found = self._conversation.feed(plan, _piece(frame), exchange, to=_other(side))
         plan.finish()
         return found
-
-    def _answered(self, frame: Frame, now: float) -> LiveExchange:
-        """Return the exchange that a frame of the server's belongs to."""
-        position = self._position(frame)
-        if position is None and self._last is not None:
-            return self._last
-        if self._last is not None:
-            self._conversation.end(self._last, now, complete=True)
-        if position is None:
-            self._last = self._conversation.begin(now, said_by=SERVER)
-        else:
-            _, self._last = self._waiting[position]
-            del self._waiting[position]
-        return self._last
-
-    def _position(self, frame: Frame) -> int | None:
-        """Return which of the waiting requests a reply answers; ``None``: none of them."""
-        if not self._waiting:
-            return None
-        if self._key_of is None:
-            return 0
-        key = self._key_of(frame.wire)
-        return next((n for n, (waiting, _) in enumerate(self._waiting) if waiting == key), None)
 
 
 def _other(side: _Side) -> str:

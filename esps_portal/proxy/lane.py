@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 import attrs
 import trio
 
-from esps_portal.faults.actions import Action, End, Hold, Pause, Send
+from esps_portal.faults.actions import Action, End, Hold, Note, Pause, Send
 from esps_portal.net.fault_writer import FaultWriter
 from esps_portal.net.writer import Writer
 from esps_portal.proxy.endpoint import Endpoint
@@ -52,6 +52,8 @@ class Lane:
         # With the time when each was read.
         self._waiting: deque[tuple[Action, float]] = deque()
         self._size = 0
+        # They wait until nothing is held back any more.
+        self._notes: list[Note] = []
         self._is_performing = False
         self._is_sending = False
         self._changed = trio.lowlevel.ParkingLot()
@@ -150,9 +152,14 @@ class Lane:
         """Send what is held back."""
         self._performer.release()
         await self._writer.send_everything()
+        self._note_change()
 
     def _note_change(self) -> None:
         self._changed.unpark_all()
+        if self._notes and not self._performer.held_size:
+            notes, self._notes = self._notes, []
+            for note in notes:
+                note.call(trio.current_time())
 
     async def _until_room(self) -> None:
         while not self.has_room:
@@ -164,6 +171,10 @@ class Lane:
                 await self._changed.park()
             while self._waiting:
                 action, read = self._waiting.popleft()
+                if isinstance(action, Note):
+                    self._notes.append(action)
+                    self._note_change()
+                    continue
                 if isinstance(action, End) and action.how != "deaf":
                     await self._release()  # it came before that end
                 await self._performer.perform([_due(action, read)], must_send=True)

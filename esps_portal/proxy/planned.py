@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from esps_portal.faults.fault import Fault
-from esps_portal.framings.framing import Framing
-from esps_portal.framings.transport_ends import Datagrams
+from esps_portal.framings.framing import FramingError
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.values import ScenarioError
 from esps_portal.mock.planned_proxy import PlannedProxy
@@ -35,7 +34,11 @@ def make_state(
     except UpstreamError as error:
         raise ScenarioError(_join(path, "upstream"), str(error)) from error
     for key, framing in (("framing", plan.framing), ("reply_framing", plan.reply_framing)):
-        _check_framing(upstream, framing, _join(path, key))
+        try:
+            if framing is not None:
+                upstream.check_framing(framing)
+        except FramingError as error:
+            raise ScenarioError(_join(path, key), str(error)) from error
     state = ProxyState(upstream, plan.framing, plan.reply_framing, journal=journal or Journal())
     return state, place_faults(state, plan.faults, _join(path, "faults"))
 
@@ -54,17 +57,6 @@ def place_faults(state: ProxyState, plans: Iterable[PlannedFault], path: str) ->
     for fault in made:
         state.faults.place(fault)
     return made
-
-
-def _check_framing(upstream: Upstream, framing: Framing | None, path: str) -> None:
-    if framing is None:
-        return
-    if upstream.is_esps:
-        raise ScenarioError(path, f"{upstream} has its own framing: leave it out")
-    if "tcp" not in upstream.transports:
-        raise ScenarioError(path, f"a framing is for TCP; for {upstream} a datagram is a unit")
-    if isinstance(framing, Datagrams):
-        raise ScenarioError(path, "'datagrams' is no framing of a stream: over UDP it needs none")
 
 
 def _join(path: str, key: str) -> str:

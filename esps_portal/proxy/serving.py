@@ -30,9 +30,10 @@ from esps_portal.proxy.conversation import SERVER, Conversation, Units
 from esps_portal.proxy.endpoint import Endpoint
 from esps_portal.proxy.framed import Framed
 from esps_portal.proxy.state import ProxyState
-from esps_portal.proxy.tcp_relay import Relay, RelayObserver
+from esps_portal.proxy.tcp_relay import Relay
 from esps_portal.proxy.udp_relay import DatagramProxy
 from esps_portal.proxy.unframed import Unframed
+from esps_portal.proxy.unit_reader import RelayObserver
 from esps_portal.proxy.upstream import Upstream
 
 _log = logging.getLogger("esps_portal")
@@ -184,7 +185,7 @@ def _relay(state: ProxyState, silence: Silence, client: Endpoint, remote: tuple[
     state.live.add(units.explain)
     return Relay(
         client,
-        partial(_connect, state, Way("tcp", remote, client.own_address), silence),
+        partial(_connect, state, connection, Way("tcp", remote, client.own_address), silence),
         units,
         observer,
         on_closed=partial(state.live.discard, units.explain),
@@ -234,7 +235,9 @@ class _EndNoted:
         self._journal.closed(self._connection, by, how, now)
 
 
-async def _connect(state: ProxyState, came: Way, silence: Silence) -> Endpoint | None:
+async def _connect(
+    state: ProxyState, connection: RecordedConnection, came: Way, silence: Silence
+) -> Endpoint | None:
     """Connect to the upstream for a client; note it where that fails."""
     state.connecting += 1
     try:
@@ -245,6 +248,7 @@ async def _connect(state: ProxyState, came: Way, silence: Silence) -> Endpoint |
         state.connecting -= 1
     _log.warning("cannot reach %s: %s", state.upstream, reason)
     state.note_unreachable(reason)
+    connection.unreachable = reason
     return None
 
 

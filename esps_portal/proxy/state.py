@@ -9,7 +9,7 @@ import attrs
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.place import Place
 from esps_portal.framings.delimiters import lines
-from esps_portal.framings.framing import Framing
+from esps_portal.framings.framing import Framing, framing_name
 from esps_portal.journal.journal import Journal
 from esps_portal.proxy.upstream import Upstream
 
@@ -72,13 +72,19 @@ class ProxyState:
             journal.start = now
 
     def _place(self) -> Place:
-        framings = (self.framing, self.reply_framing)
+        framing, reply_framing = self.framing, self.reply_framing
+        key = "framing" if reply_framing is framing else "reply_framing"
+        by_side = {"server": ("framing", framing), "client": (key, reply_framing)}
         return Place(
             name="proxy",
             transports=self.upstream.transports,
             is_esps=self.upstream.is_esps,
-            has_frames=None not in framings,
-            has_terminators=all(hasattr(framing, "terminator") for framing in framings),
+            has_frames=framing is not None and reply_framing is not None,
+            unterminated={
+                side: f"{name} {framing_name(each)!r}"
+                for side, (name, each) in by_side.items()
+                if each is not None and not hasattr(each, "terminator")
+            },
         )
 
     def clear(self) -> None:

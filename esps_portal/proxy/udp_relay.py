@@ -39,7 +39,7 @@ class DatagramProxy:
         state: ProxyState,
         silence: Silence = NEVER_SILENT,
     ) -> None:
-        self._socket = DatagramSocket(sock, silence)
+        self._socket = DatagramSocket(sock, silence, wants_ttl=True)
         self._silence = silence
         self._limits = limits
         self._state = state
@@ -100,7 +100,7 @@ class DatagramProxy:
         if len(self._flows) > _MAX_CLIENTS:
             _, silent = self._flows.popitem(last=False)
             silent.end()
-        flow.from_client(datagram, now)
+        flow.from_client(datagram, sender, now)
 
     def _begin(self, sender: Sender) -> Flow:
         state, window = self._state, self._limits.window

@@ -37,7 +37,7 @@ class Unframed:
             if current is not None:
                 talk.end(current, now, complete=True)
             current = self._current = talk.begin(now, said_by=CLIENT)
-            if not talk.is_plain:
+            if not talk.is_plain_towards(SERVER):
                 current.request_parts = self._request_parts(current)
                 current.request = talk.plan(SERVER, current.request_parts, current)
         if is_early:
@@ -79,14 +79,14 @@ class Unframed:
             current = self._current = talk.begin(now, said_by=SERVER)
         is_first = not current.record.reply_size
         talk.journal.said(current.record, SERVER, data, now)
-        if is_first and not talk.is_plain:
+        if is_first and not talk.is_plain_towards(CLIENT):
             current.reply_parts = talk.parts(current, Stage.REPLY)
             current.reply = talk.plan(CLIENT, current.reply_parts, current)
         if current.reply is None:
             return None
         return talk.feed(current.reply, Piece(data), current, to=CLIENT)
 
-    def ended(self, side: str, now: float) -> list[Step]:  # noqa: ARG002 - nothing is held back
+    def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[Step]:  # noqa: ARG002 - nothing is held back
         """One side says nothing more."""
         return []
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import attrs
 
 from esps_portal.faults.fault_types import BOTH, TCP, UDP
+from esps_portal.framings.framing import Framing, FramingError
+from esps_portal.framings.transport_ends import Datagrams
 from esps_portal.protocol.escape import shorten
 from esps_portal.protocol.urls import PortalURL, host_port
 from esps_portal.tracebacks import hides_frame
@@ -78,6 +80,20 @@ class Upstream:
     def is_esps(self) -> bool:
         """Whether it speaks ESPS/1."""
         return self.scheme.startswith("esps")
+
+    def check_framing(self, framing: Framing) -> None:
+        """Check that what passes there can be framed so.
+
+        Raises:
+            FramingError: it cannot.
+        """
+        if self.is_esps:
+            raise FramingError(f"{self} has its own framing: leave it out")
+        is_for_datagrams = isinstance(framing, Datagrams)
+        if "tcp" not in self.transports and not is_for_datagrams:
+            raise FramingError(f"a framing is for TCP; for {self} a datagram is a unit")
+        if "tcp" in self.transports and is_for_datagrams:
+            raise FramingError("'datagrams' is no framing of a stream: over UDP it needs none")
 
     def __str__(self) -> str:
         return f"{self.scheme}://{host_port(self.host, self.port)}"

@@ -71,7 +71,7 @@ def notifying(
     def begin() -> Sink:
         sink = make_sink()
         for journal in journals:
-            journal.sinks.append(sink)
+            journal.add_sink(sink)
         return sink
 
     def end() -> None:

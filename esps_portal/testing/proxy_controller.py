@@ -204,8 +204,8 @@ class ProxyController(PlacesFaults):
             yield
 
     def _sink_of(self, capture: CaptureFile) -> Sink:
-        epoch = time.time() - trio.current_time()
-        return CaptureSink(capture, self._state.journal, epoch).write
+        now = trio.current_time()
+        return CaptureSink(capture, self._state.journal, time.time() - now, now).write
 
     # -- the end of a test
 

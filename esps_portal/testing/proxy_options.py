@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, Unpack
 
-from esps_portal.faults.fault_types import UDP
 from esps_portal.framings.custom import checked_framing
 from esps_portal.framings.framing import Framing, FramingError
-from esps_portal.framings.transport_ends import Datagrams
 from esps_portal.protocol.limits import Limits
 from esps_portal.proxy.serving import ProxyConfig
 from esps_portal.proxy.state import ProxyState
@@ -116,11 +114,9 @@ def _framings(upstream: Upstream, options: ProxyOptions) -> tuple[Framing | None
     framing, reply_framing = options.get("framing"), options.get("reply_framing")
     if framing is None and reply_framing is None:
         return None, None
-    if upstream.is_esps:
-        raise FramingError(f"{upstream} has lines already: leave out framing")
     if framing is None:
         raise FramingError("reply_framing needs framing, that of what clients say")
     found = checked_framing(framing), checked_framing(reply_framing or framing)
-    if upstream.transports == UDP and not all(isinstance(each, Datagrams) for each in found):
-        raise FramingError("over UDP each datagram is a frame: leave out framing")
+    for each in found:
+        upstream.check_framing(each)
     return found

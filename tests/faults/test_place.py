@@ -14,8 +14,13 @@ from esps_portal.faults.place import PORTAL, Place
 PROXY = Place(name="proxy")
 TCP_PROXY = Place(name="proxy", transports=frozenset({"tcp"}))
 UDP_PROXY = Place(name="proxy", transports=frozenset({"udp"}))
-LINES = Place(name="proxy", has_frames=True, has_terminators=True)
-BLOCKS = Place(name="proxy", has_frames=True)
+LINES = Place(name="proxy", has_frames=True)
+BLOCKS = Place(
+    name="proxy",
+    has_frames=True,
+    unterminated={"client": "framing 'fixed:8'", "server": "framing 'fixed:8'"},
+)
+BLOCKS_BACK = Place(name="proxy", has_frames=True, unterminated={"client": "reply_framing 'x'"})
 
 
 @pytest.mark.parametrize(
@@ -39,7 +44,8 @@ BLOCKS = Place(name="proxy", has_frames=True)
         (PORTAL, "drop", {"age": 1}, "age is for connections: a portal has none over UDP"),
         (PORTAL, "reset", {"to": "server"}, "to='server' is for a proxy"),
         (PROXY, "no-terminator", {}, "needs a framing with terminators: give framing="),
-        (BLOCKS, "no-terminator", {}, "needs a framing with terminators: give framing="),
+        (BLOCKS, "no-terminator", {}, "with terminators: framing 'fixed:8' has none"),
+        (BLOCKS_BACK, "no-terminator", {}, "with terminators: reply_framing 'x' has none"),
         (PROXY, "slice", {}, "slice at=middle needs framing=; or give at=BYTE or every=BYTES"),
         (PROXY, "slice", {"at": "before-lf"}, "slice at=before-lf needs framing="),
         (PROXY, "coalesce", {"replies": 2}, "coalesce replies needs framing=; without it only sec"),

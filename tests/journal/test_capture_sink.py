@@ -56,6 +56,28 @@ def test_a_connection(tmp_path: Path, ends: tuple[str, str], seen: list[tuple[st
     assert (seconds[0], seconds[-1]) == (1, 2)
 
 
+def test_connections_that_are_open_begin_with_it_and_nothing_is_earlier(tmp_path: Path) -> None:
+    """It is continued on a connection that was open before; the first capture came between."""
+    path = tmp_path / "redis.pcap"
+    journal = Journal()
+    journal.start = CLOCK
+    connection = journal.opened(REMOTE, CLOCK)
+    exchange = journal.began("tcp", REMOTE, connection, 1, CLOCK + 1)
+    for begins in (CLOCK + 10, CLOCK + 20):
+        with CaptureFile(path, UPSTREAM) as file:
+            sink = CaptureSink(file, journal, STARTED - CLOCK, begins).write
+            journal.sinks.append(lambda _: None)
+            journal.said(exchange, "client", b"before it began", begins - 1)
+            journal.add_sink(sink)
+            journal.said(exchange, "client", b"1", begins + 1)
+            journal.remove_sink(sink)
+    packets = read_capture(path.read_bytes())
+    seconds = [packet.seconds - STARTED for packet in packets]
+    assert seconds == sorted(seconds)
+    assert {seconds[0], seconds[-1]} == {10, 21}
+    assert [packet.data for packet in packets if packet.data] == [b"1", b"1"]
+
+
 def test_each_datagram_is_one(tmp_path: Path) -> None:
     """Also those that answer the same request."""
     path = tmp_path / "dns.pcap"

@@ -56,7 +56,7 @@ def report(pytester: pytest.Pytester, ran: dict[str, str]) -> Report:
             "not_reached",
             [
                 r"upstream tcp://\S+ could not be reached: Connection refused \(once\)",
-                r" +0\.\d+ tcp #1 +closed by the server \(RST\)",
+                r" +0\.\d+ tcp #1 +closed by the proxy \(RST\): the upstream could not be .*",
             ],
         ),
         (

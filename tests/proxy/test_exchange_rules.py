@@ -139,8 +139,12 @@ def test_what_needs_the_end_of_a_unit_needs_a_framing(kind: str, options: dict[s
 
 
 def test_a_framing_without_terminators_has_none_to_take() -> None:
-    with pytest.raises(FaultError, match="terminators"):
+    with pytest.raises(FaultError, match="terminators: framing 'fixed:4' has none"):
         place(proxy_state(fixed(4)), "no-terminator")
+    state = proxy_state(lines(), fixed(4))
+    with pytest.raises(FaultError, match="terminators: reply_framing 'fixed:4' has none"):
+        place(state, "no-terminator")
+    place(state, "no-terminator", to="server")  # what the client says has terminators
 
 
 def test_a_reply_shorter_than_the_offset_is_not_struck_and_the_reason_says_so() -> None:

@@ -10,9 +10,9 @@ import threading
 
 import pytest
 
-from esps_portal.proxy.circle import Link, Way, goes_round
+from esps_portal.journal.transcript import transcript
 from tests.proxy.struck import REQUEST, UNIT
-from tests.threaded_proxies import FIN, RST, Sending, Side, ThreadedProxy, threaded_proxy
+from tests.threaded_proxies import FIN, RST, Side, ThreadedProxy
 
 _MIB = 1 << 20
 
@@ -126,7 +126,11 @@ def test_an_upstream_that_refuses_resets_the_client_and_is_noted(proxy: Threaded
     assert client.rest() == (b"", RST)
     assert "refused" in str(proxy.state.unreachable)
     (connection,) = proxy.run(lambda: list(proxy.state.journal.connections))
-    assert (connection.closed_by, connection.how) == ("server", "rst")
+    assert (connection.closed_by, connection.how) == ("proxy", "rst")
+    shown = proxy.run(lambda: transcript(proxy.state.journal))
+    assert shown.endswith(
+        "closed by the proxy (RST): the upstream could not be reached: Connection refused"
+    )
 
 
 # ---- backpressure ------------------------------------------------------------------------------
@@ -161,58 +165,3 @@ def test_the_journal_keeps_64_kib_of_each_side(proxy: ThreadedProxy) -> None:
     sender.join()
     (exchange,) = proxy.run(lambda: list(proxy.state.journal.exchanges))
     assert (exchange.request_size, len(exchange.request)) == (len(data), 65536)
-
-
-# ---- proxies in a circle -----------------------------------------------------------------------
-
-
-def test_a_chain_of_proxies_passes(send: Sending) -> None:
-    behind = send.proxy
-    with threaded_proxy(upstream=behind.listeners.tcp[0]) as front:
-        client, server = front.dial(), behind.accept()
-        send(client, REQUEST)
-        assert server.read(len(REQUEST)) == REQUEST
-        send(server, UNIT)
-        assert client.read(len(UNIT)) == UNIT
-        for end in (client, server):
-            end.sock.shutdown(socket.SHUT_WR)
-        assert client.rest() == (b"", FIN)
-
-
-def test_two_proxies_that_point_at_each_other_refuse_it() -> None:
-    with threaded_proxy() as one, threaded_proxy(upstream=one.listeners.tcp[0]) as two:
-        one.listener.close()
-        one.redirect(two.listeners.tcp[0])
-        client = one.run(one.dial)  # the loop resets it after that
-        assert client.rest() == (b"", RST)
-        opened = 0
-        for proxy in (one, two):
-            proxy.until(lambda p=proxy: all(c.closed_by for c in p.state.journal.connections))  # type: ignore[misc]
-            opened += len(proxy.state.journal.connections)
-        assert opened < 20
-        assert "itself" in str([one.state.unreachable, two.state.unreachable])
-
-
-def test_two_proxies_that_point_at_each_other_send_no_datagram_round_and_round() -> None:
-    with threaded_proxy() as one, threaded_proxy(upstream=one.listeners.tcp[0]) as two:
-        one.datagrams.close()
-        one.redirect(two.listeners.tcp[0])
-        one.client_of_datagrams().send(UNIT)
-        one.until(lambda: bool(one.state.unreachable or two.state.unreachable))
-        for proxy in (one, two, one, two):
-            proxy.quiet()
-        assert one.state.clients + two.state.clients < 20
-        assert "itself" in str([one.state.unreachable, two.state.unreachable])
-
-
-def test_two_connections_to_different_servers_may_come_from_one_address(
-    proxy: ThreadedProxy,
-) -> None:
-    with socket.create_connection(proxy.listener.getsockname()) as connected:
-        came = Way("tcp", ("127.0.0.1", 1), ("127.0.0.1", 2))
-        link = Link.note(proxy.state, came, connected)
-        client = connected.getsockname()
-        assert goes_round(proxy.state, Way("tcp", client, proxy.listener.getsockname()))
-        assert not goes_round(proxy.state, Way("tcp", client, proxy.listeners.tcp[0]))
-        link.remove()
-        assert not goes_round(proxy.state, Way("tcp", client, proxy.listener.getsockname()))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from esps_portal.framings.framing import Framing
 from esps_portal.testing import (
     FaultError,
     ProxyController,
@@ -133,6 +135,20 @@ def test_a_side_that_is_cut_off_is_not_struck_again(proxy: ProxyController, kind
             second.sendall(b"hello\n")
             fault.wait_for(2)
     assert fault.happened == 2
+
+
+@pytest.mark.parametrize("framing", [None, lines()])
+def test_a_side_stays_cut_off_once_the_fault_is_removed(url: str, framing: Framing | None) -> None:
+    """The journal says so of all that it no longer sees, and not that it was answered."""
+    with proxy_in_thread(url, framing=framing) as proxy, connected(proxy) as client:
+        with proxy.fault("stall") as fault:
+            client.sendall(b"a\n")
+            fault.wait_for()
+        client.sendall(b"b\n")
+        deadline = time.monotonic() + _PATIENCE
+        while not (found := proxy.exchanges("b")) or not found[0].reply:
+            assert time.monotonic() < deadline
+        assert found[0].fault == "stall"
 
 
 def test_with_a_framing_only_what_a_fault_may_strike_waits_until_it_is_whole(url: str) -> None:

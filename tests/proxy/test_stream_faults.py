@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import random
 import socket
+import time
 from typing import Any
 
 import pytest
 
+from esps_portal.proxy import endpoint
 from tests.proxy.struck import REQUEST, UNIT, both_ways, place
 from tests.threaded_proxies import FIN, RST, Sending, ThreadedProxy
 
@@ -128,6 +130,41 @@ def test_deaf(proxy: ThreadedProxy, send: Sending, when: str) -> None:
     # Its RST ends the connection all the same.
     client.reset()
     assert server.rest() == (b"", RST)
+
+
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_deafness_ends_once_both_sides_have_sent_fin(proxy: ThreadedProxy, first: str) -> None:
+    fault = proxy.fault("deaf")
+    client, server = proxy.connect()
+    client.send(REQUEST)
+    assert server.read(len(REQUEST)) == REQUEST
+    server.send(UNIT)
+    assert client.read(len(UNIT)) == UNIT
+    client.send(b"never read")
+    for side in (client, server) if first == "client" else (server, client):
+        assert server.has_nothing()
+        side.sock.shutdown(socket.SHUT_WR)
+        proxy.quiet()
+    assert client.rest() == (b"", FIN)
+    assert server.rest() == (b"", FIN)
+    proxy.until(lambda: proxy.state.journal.connections[0].closed is not None)
+    assert fault.happened == 1
+
+
+def test_a_stalled_client_that_has_closed_its_socket_is_noticed(
+    proxy: ThreadedProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kernel forgets it a minute after its FIN, here a second, and then says so if asked."""
+    monkeypatch.setattr(endpoint, "KEEPALIVE", 1)
+    on = place(proxy, Sending(proxy, "whole"), "client", "stall")
+    on.named.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2, 1)
+    on.send_unit()
+    on.named.close()
+    assert on.other.rest() == (b"", FIN)
+    on.other.close()
+    deadline = time.monotonic() + 20
+    while proxy.run(lambda: proxy.state.journal.connections[0].closed) is None:
+        assert time.monotonic() < deadline
 
 
 @both_ways

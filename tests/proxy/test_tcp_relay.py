@@ -194,7 +194,7 @@ async def test_nobody_is_greeted_while_the_portal_is_down(caplog: pytest.LogCapt
         async with proxied(address) as front:
             client = await front.connect()
             assert await until_reset(client.stream) == b""
-            assert await front.closed() == [("portal", "rst")]
+            assert await front.closed() == [("proxy", "rst")]
             assert caplog.messages == [
                 f"cannot reach esps://127.0.0.1:{address[1]}: Connection refused"
             ]

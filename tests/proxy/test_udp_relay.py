@@ -10,9 +10,14 @@ import trio
 import trio.testing
 
 from esps_portal import Portal
+from esps_portal.cli.access_log import access_line
+from esps_portal.journal.journal_json import entry_to_values
+from esps_portal.journal.records import RecordedExchange
+from esps_portal.journal.transcript import transcript
 from esps_portal.proxy import udp_relay
 from tests.portals import DatagramPeer, running
 from tests.proxies import Proxied, a_free_port, proxied
+from tests.threaded_proxies import ThreadedProxy
 
 
 @pytest.fixture
@@ -145,6 +150,30 @@ async def test_nobody_answers_while_the_portal_is_down(caplog: pytest.LogCapture
             f"cannot reach esps://127.0.0.1:{address[1]}: Connection refused"
         ]
         assert [call.state for call in front.calls()] == ["aborted", "replayed"]
+
+
+def test_each_datagram_that_nobody_takes_is_noted_with_the_reason(proxy: ThreadedProxy) -> None:
+    proxy.datagrams.close()
+    client = proxy.client_of_datagrams()
+    for number in (1, 2, 3):
+        client.send(b"?")
+        proxy.until(lambda n=number: len(proxy.state.journal.exchanges) == n)  # type: ignore[misc]
+        proxy.until(lambda: all(found.ended for found in proxy.state.journal.exchanges))
+    found = proxy.run(lambda: list(proxy.state.journal.exchanges))
+    assert [exchange.unreachable for exchange in found] == ["Connection refused"] * 3
+    assert list(proxy.state.unreachable.values()) == [1]
+    last = proxy.run(lambda: transcript(proxy.state.journal)).splitlines()[-1]
+    assert last.endswith("no reply: the upstream could not be reached: Connection refused")
+    (entry,) = [
+        entry
+        for entry in proxy.run(proxy.state.journal.entries)[-1:]
+        if isinstance(entry.subject, RecordedExchange)
+    ]
+    assert entry_to_values(entry)["unreachable"] == "Connection refused"
+    assert "no reply" in access_line(entry, 80)
+    assert access_line(entry, 80).endswith(
+        " ms: the upstream could not be reached: Connection refused"
+    )
 
 
 async def test_a_host_that_there_is_not(caplog: pytest.LogCaptureFixture) -> None:

@@ -477,8 +477,10 @@ def test_a_port_that_is_taken(proxy: ProxyController, upstream: str) -> None:
     [
         ("tcp", {"framing": "lines"}, "a framing is an object"),
         ("tcp", {"reply_framing": lines()}, "reply_framing needs framing"),
-        ("esps", {"framing": lines()}, "has lines already"),
-        ("udp", {"framing": lines()}, "over UDP each datagram is a frame"),
+        ("esps", {"framing": lines()}, "has its own framing: leave it out"),
+        ("udp", {"framing": lines()}, "a framing is for TCP; for udp"),
+        ("tcp", {"framing": datagrams()}, "'datagrams' is no framing of a stream"),
+        ("tcp", {"framing": lines(), "reply_framing": datagrams()}, "is no framing of a stream"),
     ],
 )
 def test_a_framing_that_makes_no_sense(scheme: str, options: Any, text: str) -> None:  # noqa: ANN401 - wrong

@@ -1,0 +1,74 @@
+"""Which request a reply belongs to, of a protocol with framing.
+
+It is the oldest without a reply, or the one with the same key, such as a tag. Further replies, with
+no request waiting, belong to the last that had one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable
+
+from esps_portal.proxy.conversation import CLIENT, SERVER, Conversation, LiveExchange
+
+# Requests that wait for a reply on one connection; the oldest is given up.
+_MAX_WAITING = 4096
+
+#: Returns what pairs a reply with its request, from all bytes of either.
+KeyOf = Callable[[bytes], Hashable]
+
+
+class Pairing:
+    """The exchanges of one connection that go on.
+
+    Args:
+        conversation: begins and ends them.
+        key_of: ``None``: only their order pairs replies with requests.
+    """
+
+    def __init__(self, conversation: Conversation, key_of: KeyOf | None) -> None:
+        self._conversation = conversation
+        self._key_of = key_of
+        # Without a reply so far; and the last that had one.
+        self._waiting: deque[tuple[Hashable, LiveExchange]] = deque()
+        self._last: LiveExchange | None = None
+
+    def begin(self, request: bytes, now: float) -> LiveExchange:
+        """Begin the exchange of a request."""
+        exchange = self._conversation.begin(now, said_by=CLIENT)
+        key = self._key_of(request) if self._key_of is not None else None
+        self._waiting.append((key, exchange))
+        if len(self._waiting) > _MAX_WAITING:
+            _, oldest = self._waiting.popleft()
+            self._conversation.end(oldest, now, complete=False)
+        return exchange
+
+    def answered_by(self, reply: bytes, now: float) -> LiveExchange:
+        """Return the exchange that a reply belongs to; the one before has ended."""
+        position = self._position(reply)
+        if position is None and self._last is not None:
+            return self._last
+        if self._last is not None:
+            self._conversation.end(self._last, now, complete=True)
+        if position is None:
+            self._last = self._conversation.begin(now, said_by=SERVER)
+        else:
+            _, self._last = self._waiting[position]
+            del self._waiting[position]
+        return self._last
+
+    def closed(self, now: float, *, gracefully: bool) -> None:
+        """End the exchanges that go on; ``gracefully``: both sides have sent FIN."""
+        if self._last is not None:
+            self._conversation.end(self._last, now, complete=gracefully)
+        for _, exchange in self._waiting:
+            self._conversation.end(exchange, now, complete=False)
+
+    def _position(self, reply: bytes) -> int | None:
+        """Return which of the waiting requests a reply answers; ``None``: none of them."""
+        if not self._waiting:
+            return None
+        if self._key_of is None:
+            return 0
+        key = self._key_of(reply)
+        return next((n for n, (waiting, _) in enumerate(self._waiting) if waiting == key), None)

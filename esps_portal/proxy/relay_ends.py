@@ -1,0 +1,98 @@
+"""How the two sides of a relayed connection end: who was first, and what each one still gets."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+
+import attrs
+import trio
+
+from esps_portal.proxy.endpoint import Endpoint
+
+# Seconds for which a side's input is discarded after FIN, so that no RST overtakes the last bytes
+# (default of `Limits.linger`).
+_LINGER = 1.0
+#: Seconds for which the kernel goes on sending what an end has not acknowledged: the default of
+#: `Limits.stall`.
+CLOSE_TIMEOUT = 30.0
+#: Seconds for which a side that a fault keeps in the dark is kept open once nothing else happens:
+#: the default of `Limits.idle`. One that is stalled is to wait for what never comes, also after its
+#: FIN; where it has closed its socket its kernel says so within about a minute (tcp(7),
+#: tcp_fin_timeout), see `Endpoint.keep_alive`.
+IDLE = 300.0
+
+
+@attrs.define
+class FirstEnd:
+    """Who has closed first, and how, as the journal has it.
+
+    Attributes:
+        found: client, server or proxy, and ``fin`` or ``rst``; ``None``: nobody so far.
+    """
+
+    found: tuple[str, str] | None = None
+
+    def note(self, who: str, how: str) -> None:
+        """Note an end, unless there was one before."""
+        self.found = self.found or (who, how)
+
+
+@attrs.frozen
+class FaultEnd:
+    """A fault ends both sides: ``close`` (FIN) or ``reset`` (RST), first the side that it names."""
+
+    how: str
+    side: Endpoint
+
+    async def perform(self, sides: Iterable[Endpoint]) -> bool:
+        """End both sides; return whether that was with FIN, otherwise it is to be with RST."""
+        if self.how == "reset":
+            await self.side.until_sent(CLOSE_TIMEOUT)
+            return False
+        async with trio.open_nursery() as nursery:
+            for side in sides:
+                nursery.start_soon(end_with_fin, side)
+        return True
+
+
+async def end_with_fin(side: Endpoint) -> None:
+    """Send FIN, and discard what still comes, within a bound."""
+    with contextlib.suppress(trio.BrokenResourceError):
+        side.send_eof()
+        await discard(side)
+
+
+async def discard(side: Endpoint) -> None:
+    """Discard what a side still sends, until its FIN, within a bound."""
+    with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(_LINGER):
+        while await side.receive():
+            pass
+
+
+async def keep_in_the_dark(stalled: Endpoint) -> None:
+    """Keep a stalled side open though the other has gone, until it ends itself, in a bound."""
+    with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(IDLE):
+        while await stalled.receive():
+            pass
+        await stalled.until_broken()
+
+
+async def until_both_ended(deaf: Endpoint, other: Endpoint) -> None:
+    """Wait for a RST of a side that is not read, or until both have sent FIN, within a bound.
+
+    Then replies come no more, and the side has nothing more to say that anybody would hear.
+    """
+    with trio.move_on_after(IDLE):
+        await deaf.until_fin()
+        # Seen where the other one sends FIN after this.
+        deaf.has_ended = not deaf.is_broken
+        if not other.has_ended:
+            await deaf.until_broken()
+            deaf.has_ended = False
+
+
+async def until_reset(side: Endpoint) -> None:
+    """Wait for a RST of a side that sees nothing more, within a bound."""
+    with trio.move_on_after(IDLE):
+        await side.until_broken()

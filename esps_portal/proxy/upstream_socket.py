@@ -1,0 +1,47 @@
+"""The UDP socket of one client towards the upstream, on which each datagram leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+
+from esps_portal.net.datagram_socket import Sender
+from esps_portal.net.ttl import set_ttl
+
+
+class UpstreamSocket:
+    """The socket of one client towards the upstream, as a `DatagramFaultWriter` sends on it."""
+
+    def __init__(self, connected: socket.socket, on_refused: Callable[[OSError], None]) -> None:
+        self._socket = connected
+        self._on_refused = on_refused
+        # As it came with the last datagram; what is sent has one less.
+        self._ttl: int | None = None
+
+    def send(self, datagram: bytes, to: Sender) -> None:
+        """Send a datagram of that sender's; it may be lost on the way."""
+        if to.ttl != self._ttl:
+            self._lower_ttl(to.ttl)
+        try:
+            self._socket.send(datagram)
+        except BlockingIOError:
+            return  # as if lost on the way: the client sends it again
+        except OSError as error:
+            self._on_refused(error)
+
+    def _lower_ttl(self, ttl: int | None) -> None:
+        self._ttl = ttl
+        if ttl is not None:
+            set_ttl(self._socket, ttl - 1)
+
+    def send_from_other_port(self, datagram: bytes, to: Sender) -> None:
+        """Send it from another port, whose replies nobody gets."""
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(self._socket.family, socket.SOCK_DGRAM) as other,
+        ):
+            if to.ttl is not None:
+                set_ttl(other, to.ttl - 1)
+            other.connect(self._socket.getpeername())
+            other.send(datagram)
