@@ -73,17 +73,12 @@ class Reply:
 
     def encode(self) -> bytes:
         """Return the line."""
-        # Every reply of a portal is made here, so the common cases come first: no arguments, then
-        # arguments that are not empty and need no escape: without the plain bytes only SPs remain.
+        # Every reply of a portal is made here, so the common cases come first.
         args = self.args
         if not args:
             return b"%b %b\n" % (self.tag, self.kind)
-        joined = b" ".join(args)
-        if not self.plain and (
-            len(joined.translate(None, grammar.PLAIN)) >= len(args) or b"" in args
-        ):
-            joined = grammar.encode_args(args)
-        return b"%b %b %b\n" % (self.tag, self.kind, joined)
+        encoded = b" ".join(args) if self.plain else grammar.encode_args(args)
+        return b"%b %b %b\n" % (self.tag, self.kind, encoded)
 
     def without_text(self, machine_arguments: int = 0) -> Reply:
         """Return this error without its text for a person: the code and the machine arguments."""
