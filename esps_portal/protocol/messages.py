@@ -80,6 +80,11 @@ class Reply:
         encoded = b" ".join(args) if self.plain else grammar.encode_args(args)
         return b"%b %b %b\n" % (self.tag, self.kind, encoded)
 
+    @property
+    def size(self) -> int:
+        """The length of the line in bytes, without making it."""
+        return _size(self.tag, self.kind, self.args)
+
     def without_text(self, machine_arguments: int = 0) -> Reply:
         """Return this error without its text for a person: the code and the machine arguments."""
         return Reply(self.tag, self.kind, self.args[: 1 + machine_arguments])
@@ -95,6 +100,11 @@ class Notice:
     def encode(self) -> bytes:
         """Return the line."""
         return _join(b"*", self.word, self.args) + b"\n"
+
+    @property
+    def size(self) -> int:
+        """The length of the line in bytes, without making it."""
+        return _size(b"*", self.word, self.args)
 
     @property
     def tag_in_use(self) -> bytes | None:
@@ -114,6 +124,11 @@ def _join(first: bytes, second: bytes, args: tuple[bytes, ...]) -> bytes:
     if args:
         return b"%b %b %b" % (first, second, grammar.encode_args(args))
     return b"%b %b" % (first, second)
+
+
+def _size(first: bytes, second: bytes, args: tuple[bytes, ...]) -> int:
+    spaces = 2 if args else 1
+    return len(first) + len(second) + grammar.encoded_size(args) + spaces + len(b"\n")
 
 
 @overload

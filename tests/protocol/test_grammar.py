@@ -34,6 +34,7 @@ def test_arguments_are_canonical(given_args: tuple[bytes, ...]) -> None:
     tokens = encoded.split(b" ") if given_args else []
     assert len(tokens) == len(given_args)
     assert all(CANONICAL.fullmatch(token) for token in tokens)
+    assert grammar.encoded_size(given_args) == len(encoded)
 
 
 @pytest.mark.parametrize("byte", range(256))
