@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import math
 import sys
 import traceback
+from collections.abc import Sequence
+from itertools import takewhile
 
 import attrs
 
@@ -15,8 +18,9 @@ from esps_portal.mock.stub_registry import Mismatch, StubRegistry
 from esps_portal.protocol.escape import shorten
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Request, error_reply
+from esps_portal.protocol.received_lines import PlainRequest, plain_to_request
 from esps_portal.services.call import Caller
-from esps_portal.services.dispatch import Outcome, Portal
+from esps_portal.services.dispatch import Outcome, PlainAnswers, Portal
 from esps_portal.services.replies import result_error
 from esps_portal.services.service import CloseAfter, Service
 from esps_portal.services.statistics import Statistics
@@ -104,6 +108,19 @@ class ScriptedPortal:
         if answer.closes and caller.transport == "tcp":
             return CloseAfter(reply.encode())
         return reply
+
+    def answer_plain(
+        self, requests: Sequence[PlainRequest], caller: Caller, until: float = math.inf
+    ) -> PlainAnswers:
+        """Answer requests in order, many at once, but one alone that has a stub."""
+        stubbed = self._stubbed
+        if stubbed and requests:
+            if requests[0][1] in stubbed:
+                answers = PlainAnswers()
+                answers.add(self.answer(plain_to_request(requests[0]), caller))
+                return answers
+            requests = list(takewhile(lambda request: request[1] not in stubbed, requests))
+        return self.portal.answer_plain(requests, caller, until)
 
     def _note_failure(self, service: Service) -> None:
         if len(self.script.failures) < _MAX_FAILURES:

@@ -37,8 +37,8 @@ class EncodedReply:
     """All lines of a reply, and what replaces them where they do not fit.
 
     Attributes:
-        lines: the datagram; empty if it is longer than `Limits.max_datagram`.
-        size: length of all lines in bytes, even if they are not kept.
+        lines: the datagram; empty if it is longer than may be sent.
+        size: length of all lines in bytes, even if they are not made.
         error_without_text: the final line without its text; ``None``: it is not an error.
     """
 
@@ -48,12 +48,11 @@ class EncodedReply:
     error_without_text: bytes | None
 
     @classmethod
-    def encode(cls, replies: Sequence[Reply | Notice], tag: bytes, limits: Limits) -> EncodedReply:
-        """Encode and join lines; keep them only if they may ever be sent."""
-        lines = b"".join([reply.encode() for reply in replies])
-        size = len(lines)
-        kept = lines if size <= limits.max_datagram else b""
-        return cls(tag, kept, size, _error_without_text(replies[-1]))
+    def encode(cls, replies: Sequence[Reply | Notice], tag: bytes, max_size: int) -> EncodedReply:
+        """Encode and join lines, if together they are not longer than ``max_size``."""
+        size = sum([reply.size for reply in replies])
+        lines = b"".join([reply.encode() for reply in replies]) if size <= max_size else b""
+        return cls(tag, lines, size, _error_without_text(replies[-1]))
 
     def clamp(self, request_size: int, limits: Limits) -> bytes | None:
         """Return the datagram to send for a request of ``request_size`` bytes, if one may be."""
@@ -171,12 +170,10 @@ class DatagramServer:
             replies: the lines of the reply.
             request_size: of the request's datagram, in bytes.
         """
-        if len(replies) == 1:
-            line = replies[0].encode()
-            size = len(line)
-            if size <= self._max_datagram and size <= self._amplification * request_size:
-                return line
-        return EncodedReply.encode(replies, tag, self._limits).clamp(request_size, self._limits)
+        room = min(self._amplification * request_size, self._max_datagram)
+        if len(replies) == 1 and replies[0].size <= room:
+            return replies[0].encode()
+        return EncodedReply.encode(replies, tag, room).clamp(request_size, self._limits)
 
     def begin(
         self,
@@ -205,7 +202,7 @@ class DatagramServer:
     def finish(self, call: RememberedCall, replies: Sequence[Reply], now: float) -> bytes | None:
         """Note that a call has ended; return the datagram for its reply, if one may be sent."""
         del self._running[call.key]
-        reply = EncodedReply.encode(replies, call.request.tag, self._limits)
+        reply = EncodedReply.encode(replies, call.request.tag, self._max_datagram)
         if call.keep_reply and not _was_refused(replies):
             call.reply = reply
             call.expires = now + self._limits.window

@@ -8,6 +8,7 @@ This module knows bytes. It does not know what a verb does or which state a conn
 
 from __future__ import annotations
 
+import codecs
 import re
 
 # tag = 1*32(ALPHA / DIGIT / "-" / "." / "_")
@@ -27,14 +28,18 @@ _PADDING = rb"#++"
 TAG = re.compile(_TAG)
 VERB = re.compile(_VERB)
 NAME = re.compile(_NAME)
-# An argument that needs no escape and no decoding.
-PLAIN_ARG = re.compile(_PLAIN + rb"++")
 
 # request = tag SP verb *(SP arg) [SP padding]            followed by [CR]
 REQUEST = re.compile(rb"(%b) (%b)((?: %b)*+)(?: %b)?\r?" % (_TAG, _VERB, _ARG, _PADDING))
 # The same without arguments that need decoding: nearly every request.
 PLAIN_REQUEST = re.compile(
     rb"(%b) (%b)(?: (%b++(?: %b++)*+))?+(?: %b)?\r?" % (_TAG, _VERB, _PLAIN, _PLAIN, _PADDING)
+)
+# A line with its LF. Of a PING or a CALL whose arguments need no decoding, the groups are the tag,
+# the name of the service, and *(SP arg); of another line, the fourth is all of it, without the LF.
+# Empty lines that follow that are left out.
+FIND_PLAIN = re.compile(
+    rb"(%b) (?:PING|CALL (%b))((?: %b++)*+)\n|([^\n]*+)\n(?:\n++|\r\n)*+" % (_TAG, _NAME, _PLAIN)
 )
 # reply = tag SP ("OK" / "DATA") *(SP arg) / tag SP "ERR" SP name *(SP arg)   followed by [CR]
 REPLY = re.compile(rb"(%b) (OK|DATA|ERR(?= %b(?:[ \r]|\Z)))((?: %b)*+)\r?" % (_TAG, _NAME, _ARG))
@@ -54,32 +59,37 @@ HTTP_END = re.compile(rb" HTTP/[0-9]\.[0-9]\r?\Z")
 # The first byte of a TLS record that carries a handshake (RFC 8446 section 5.1).
 TLS_HANDSHAKE = 0x16
 
-_ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
-_UNSAFE = re.compile(rb"[^!$&-~]")
-_is_plain = PLAIN_ARG.fullmatch
+# All arguments of a line are coded at once, in C, as text in which a byte is the character of its
+# number. So two characters over %xFF can stand for the SP between arguments, and an empty argument.
+_SEPARATOR, _EMPTY = "\u0100", "\u0101"
+_ESCAPES = {byte: bytes((byte,)) if byte in PLAIN else b"%%%02X" % byte for byte in range(256)}
+_ESCAPES |= {ord(_SEPARATOR): b" ", ord(_EMPTY): b'""'}
 
 
 def decode_args(tokens: bytes) -> tuple[bytes, ...]:
     """Return the arguments in ``*(SP arg)``, which must match the grammar."""
-    return tuple(
-        b"" if token == b'""' else _ESCAPED.sub(_unescape, token)
-        for token in tokens.split(b" ")[1:]
-    )
+    # A quote is always half of an empty argument.
+    tokens = tokens.replace(b'""', b"")
+    if b"%" not in tokens:
+        return tuple(tokens.split(b" ")[1:])
+    # An escape is one of Python's, once its % is a \x and no other backslash looks like one.
+    tokens = tokens.replace(b"\\", rb"\\").replace(b" ", rb"\u0100").replace(b"%", rb"\x")
+    _, *args = tokens.decode("unicode_escape").split(_SEPARATOR)
+    return tuple([arg.encode("latin-1") for arg in args])
 
 
 def encode_args(args: tuple[bytes, ...]) -> bytes:
     """Return the canonical form of arguments: joined by single SP, upper-case hex."""
-    return b" ".join([arg if _is_plain(arg) else escape(arg) for arg in args])
+    # Without the plain bytes only SPs remain: most arguments need no escape.
+    joined = b" ".join(args)
+    if len(joined.translate(None, PLAIN)) < len(args) and b"" not in args:
+        return joined
+    text = _SEPARATOR.join([arg.decode("latin-1") or _EMPTY for arg in args])
+    return codecs.charmap_encode(text, "strict", _ESCAPES)[0]
 
 
-def escape(arg: bytes) -> bytes:
-    """Return the canonical form of one argument that is not plain."""
-    return _UNSAFE.sub(_escape_byte, arg) if arg else b'""'
-
-
-def _escape_byte(match: re.Match[bytes]) -> bytes:
-    return b"%%%02X" % match[0][0]
-
-
-def _unescape(match: re.Match[bytes]) -> bytes:
-    return bytes((int(match[1], 16),))
+def encoded_size(args: tuple[bytes, ...]) -> int:
+    """Return the length of `encode_args` in bytes, which is cheap even where that is long."""
+    joined = b" ".join(args)
+    escaped = len(joined.translate(None, PLAIN)) - max(0, len(args) - 1)
+    return len(joined) + 2 * (escaped + args.count(b""))

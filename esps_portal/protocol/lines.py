@@ -6,8 +6,6 @@ trimmed or folded here. A CR before the LF stays on the line: the grammar decide
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import attrs
 
 # An error needs the line's tag: at most 32 bytes (grammar) and the SP after it. With one byte more,
@@ -47,8 +45,10 @@ class Unterminated:
 #: Lines that are ignored on TCP (ESPS-LINE-10).
 EMPTY_LINES = (b"", b"\r")
 
+#: What happens to a line that is too long.
+LongLineEvent = TooLong | Skipped | Unterminated
 #: What a splitter reports: a line without its LF, or what happens to one that is too long.
-LineEvent = bytes | TooLong | Skipped | Unterminated
+LineEvent = bytes | LongLineEvent
 
 
 class LineSplitter:
@@ -59,14 +59,15 @@ class LineSplitter:
         max_unterminated: bytes without an LF after which `Unterminated` is reported, once.
     """
 
-    __slots__ = ("_buffer", "_max_line", "_max_unterminated", "_skipped", "_tail")
+    __slots__ = ("_buffer", "_is_skipping", "_max_line", "_max_unterminated", "_skipped", "_tail")
 
     def __init__(self, max_line: int, max_unterminated: int) -> None:
         self._max_line = max_line
         self._max_unterminated = max_unterminated
         # The unfinished line.
         self._buffer = b""
-        # Size of the over-long line so far; 0 while no line is being skipped.
+        # Whether that is too long. Then it is not held, only its size and its last bytes.
+        self._is_skipping = False
         self._skipped = 0
         self._tail = b""
 
@@ -83,54 +84,54 @@ class LineSplitter:
     @property
     def is_within_line(self) -> bool:
         """Whether a line has begun and not ended, even if it is being skipped."""
-        return bool(self._buffer or self._skipped)
+        return bool(self._buffer or self._is_skipping)
 
-    def feed(self, data: bytes) -> Sequence[LineEvent]:
+    def feed(self, data: bytes) -> list[LineEvent]:
         """Return what ``data`` completes, in order."""
-        if self._skipped:
-            return self._feed_measured(data)
-        lines = data.split(b"\n")
-        if self._buffer:
-            lines[0] = self._buffer + lines[0]
-        # If all bytes together are within the limit, so is each line.
-        total = len(self._buffer) + len(data)
-        if total > self._max_line and max(map(len, lines)) >= self._max_line:
-            return self._feed_measured(data)
-        self._buffer = lines.pop()
-        return lines
-
-    def _feed_measured(self, data: bytes) -> list[LineEvent]:
-        """Do what `feed` does where a line may be too long."""
         events: list[LineEvent] = []
-        *ended, unfinished = data.split(b"\n")
-        for part in ended:
-            self._extend(part, events)
-            if self._skipped:
-                self._skipped = 0
-                events.append(Skipped(self._tail))
-            elif len(self._buffer) < self._max_line:
-                events.append(self._buffer)
+        for block in self.feed_blocks(data):
+            if isinstance(block, bytes):
+                events += block[:-1].split(b"\n")
             else:
-                # The LF is the first byte over the limit.
-                head, tail = self._buffer[:_HEAD_SIZE], self._buffer[-_TAIL_SIZE:]
-                events += [TooLong(head), Skipped(tail)]
-            self._buffer = b""
-        self._extend(unfinished, events)
+                events.append(block)
         return events
 
-    def _extend(self, part: bytes, events: list[LineEvent]) -> None:
-        """Add to the unfinished line; once it is over the limit, only count its bytes."""
+    def feed_blocks(self, data: bytes) -> list[bytes | LongLineEvent]:
+        """Do what `feed` does, with lines that follow each other in one piece, each with its LF."""
+        if len(data) <= self._max_line and data[-1:] == b"\n" and not self.is_within_line:
+            return [data]  # nearly always
+        events: list[bytes | LongLineEvent] = []
+        while data:
+            data = self._skip(data, events) if self._is_skipping else self._take(data, events)
+        return events
+
+    def _take(self, data: bytes, events: list[bytes | LongLineEvent]) -> bytes:
+        """Take all lines up to one that is too long; return what is left, from that line on."""
+        data = self._buffer + data
+        start = 0
+        # All lines are short enough between a start and an LF that is near enough to it.
+        while end := data.rfind(b"\n", start, start + self._max_line) + 1:
+            start = end
+        if start:
+            events.append(data[:start])
+        unfinished = data[start:]
+        if len(unfinished) <= self._max_line:
+            self._buffer = unfinished
+            return b""
+        # The first byte over the limit may be the LF itself.
+        events.append(TooLong(unfinished[:_HEAD_SIZE]))
+        self._buffer, self._is_skipping = b"", True
+        return unfinished
+
+    def _skip(self, data: bytes, events: list[bytes | LongLineEvent]) -> bytes:
+        """Skip a line that is too long, up to its LF; return what follows it."""
+        part, lf, rest = data.partition(b"\n")
         skipped_before = self._skipped
-        if not skipped_before:
-            self._buffer += part
-            if len(self._buffer) <= self._max_line:
-                return
-            self._skipped = len(self._buffer)
-            events.append(TooLong(self._buffer[:_HEAD_SIZE]))
-            self._tail = self._buffer[-_TAIL_SIZE:]
-            self._buffer = b""
-        else:
-            self._skipped += len(part)
-            self._tail = (self._tail + part[-_TAIL_SIZE:])[-_TAIL_SIZE:]
+        self._skipped += len(part)
+        self._tail = (self._tail + part[-_TAIL_SIZE:])[-_TAIL_SIZE:]
         if skipped_before < self._max_unterminated <= self._skipped:
             events.append(Unterminated())
+        if lf:
+            events.append(Skipped(self._tail))
+            self._is_skipping, self._skipped, self._tail = False, 0, b""
+        return rest

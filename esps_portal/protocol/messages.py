@@ -73,17 +73,17 @@ class Reply:
 
     def encode(self) -> bytes:
         """Return the line."""
-        # Every reply of a portal is made here, so the common cases come first: no arguments, then
-        # arguments that are not empty and need no escape: without the plain bytes only SPs remain.
+        # Every reply of a portal is made here, so the common cases come first.
         args = self.args
         if not args:
             return b"%b %b\n" % (self.tag, self.kind)
-        joined = b" ".join(args)
-        if not self.plain and (
-            len(joined.translate(None, grammar.PLAIN)) >= len(args) or b"" in args
-        ):
-            joined = grammar.encode_args(args)
-        return b"%b %b %b\n" % (self.tag, self.kind, joined)
+        encoded = b" ".join(args) if self.plain else grammar.encode_args(args)
+        return b"%b %b %b\n" % (self.tag, self.kind, encoded)
+
+    @property
+    def size(self) -> int:
+        """The length of the line in bytes, without making it."""
+        return _size(self.tag, self.kind, self.args)
 
     def without_text(self, machine_arguments: int = 0) -> Reply:
         """Return this error without its text for a person: the code and the machine arguments."""
@@ -100,6 +100,11 @@ class Notice:
     def encode(self) -> bytes:
         """Return the line."""
         return _join(b"*", self.word, self.args) + b"\n"
+
+    @property
+    def size(self) -> int:
+        """The length of the line in bytes, without making it."""
+        return _size(b"*", self.word, self.args)
 
     @property
     def tag_in_use(self) -> bytes | None:
@@ -119,6 +124,11 @@ def _join(first: bytes, second: bytes, args: tuple[bytes, ...]) -> bytes:
     if args:
         return b"%b %b %b" % (first, second, grammar.encode_args(args))
     return b"%b %b" % (first, second)
+
+
+def _size(first: bytes, second: bytes, args: tuple[bytes, ...]) -> int:
+    spaces = 2 if args else 1
+    return len(first) + len(second) + grammar.encoded_size(args) + spaces + len(b"\n")
 
 
 @overload

@@ -8,6 +8,7 @@ bytes, and says when a timeout has expired.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 import attrs
 
@@ -34,6 +35,7 @@ from esps_portal.protocol.messages import (
     readable_tag,
 )
 from esps_portal.protocol.other_protocols import NO_HTTP, NO_TLS, is_http, is_long_http
+from esps_portal.protocol.received_lines import PlainRequest, ReceivedLines
 from esps_portal.protocol.registry import VERBS, argument_count_error, unknown_verb_text
 from esps_portal.protocol.states import (
     CONNECTION_TRANSITIONS,
@@ -82,6 +84,11 @@ class ServerConnection:
     Pass what was received to `receive`, then each of `lines` to `read`. What `read` returns says
     what to do: execute and answer a `Request`, send a `Reply` or `Notice`, carry out a `Cancel` or
     a `Quit`; `None`: nothing. A request that runs as a task is reported with `begin` and `finish`.
+    What `peek_plain` returns may be executed without `read`, many requests at once.
+
+    Attributes:
+        lines: received and not yet read. A reader that was interrupted continues here.
+        parsed: the request that was last read, even if it was rejected; `None`: it was none.
     """
 
     __slots__ = (
@@ -92,16 +99,19 @@ class ServerConnection:
         "_limits",
         "_no_input_yet",
         "_quit_tag",
+        "_received",
         "_running",
         "_splitter",
         "lines",
+        "parsed",
         "state",
     )
 
     def __init__(self, limits: Limits) -> None:
         self.state: State = State.OPEN
-        #: Received and not yet read. A reader that was interrupted continues here.
-        self.lines: Iterator[LineEvent] = iter(())
+        self._received = ReceivedLines()
+        self.lines: Iterator[LineEvent] = self._received
+        self.parsed: Request | None = None
         self._limits = limits
         self._splitter = LineSplitter(limits.max_line, limits.max_unterminated)
         # By tag in flight. A CANCEL that waits for its call is here too, as None.
@@ -118,37 +128,51 @@ class ServerConnection:
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether it is open, no call runs, and no part of a line has come."""
+        """Whether it is open, no call runs, and nothing has come that is not read."""
         return self.state is State.OPEN and not (
-            self._calls or self._running or self._splitter.is_within_line
+            self._calls or self._running or self._received or self._splitter.is_within_line
         )
 
     # -- input
 
     def receive(self, data: bytes) -> bool:
-        """Set `lines` to what ``data`` completes; return whether there is any.
+        """Add what ``data`` completes to `lines`; return whether there are any."""
+        if self._no_input_yet and data[0] == grammar.TLS_HANDSHAKE:
+            # A TLS handshake has no LF to wait for.
+            self._is_tls = True
+            data = data[:1] + b"\n"
+        self._no_input_yet = False
+        self._received.add(self._splitter.feed_blocks(data))
+        self.lines = self._received
+        return bool(self._received)
 
-        Call it only when all of `lines` has been read.
+    def peek_plain(self, limit: int) -> list[PlainRequest]:
+        """Return the next of `lines` that need no `read`, at most ``limit``; they stay unread.
+
+        The first line is never among them, nor any while the connection is not open, nor one whose
+        tag is in flight. Once one of them is begun as a call, ask again. See `skip`.
         """
-        if self._no_input_yet:
-            self._no_input_yet = False
-            if data[0] == grammar.TLS_HANDSHAKE:
-                # A TLS handshake has no LF to wait for.
-                self._is_tls = True
-                self.lines = iter((data[:1],))
-                return True
-        events = self._splitter.feed(data)
-        self.lines = iter(events)
-        return bool(events)
+        if self.state is not _OPEN or self._at_first_line:
+            return []
+        requests = self._received.peek_plain(limit)
+        if self._calls:
+            requests = list(takewhile(lambda request: request[0] not in self._calls, requests))
+        return requests
+
+    def skip(self, count: int) -> None:
+        """Take the first requests that `peek_plain` has returned as read."""
+        self._received.skip(count)
 
     def read(self, line: LineEvent) -> Request | Reply | Notice | Cancel | Quit | None:
         """Return what to do about the next of `lines`."""
         if type(line) is not bytes:
             return self._read_too_long(line)  # type: ignore[arg-type]  # mypy: type() is exact
         try:
-            request = parse_request_untrusted(line)
+            self.parsed = request = parse_request_untrusted(line)
         except ProtocolError as error:
-            return self._reject_malformed(line, error)
+            self.parsed = None
+            tag, is_empty = readable_tag(line), line in EMPTY_LINES
+            return None if is_empty else self._reject(line, tag, error.code, error.message)
         if self.state is not _OPEN or (self._calls and request.tag in self._calls):
             text = "not executed: the portal is closing"
             return self._reject(line, request.tag, "closing", text)
@@ -259,11 +283,6 @@ class ServerConnection:
         self._calls[request.tag] = None
         return Cancel(request.tag, call, error_reply(target, "cancelled"))
 
-    def _reject_malformed(self, line: bytes, error: ProtocolError) -> Reply | Notice | None:
-        if line in EMPTY_LINES:
-            return None
-        return self._reject(line, readable_tag(line), error.code, error.message)
-
     def _reject(
         self, line: bytes, tag: bytes | None, code: str, text: str
     ) -> Reply | Notice | None:
@@ -284,7 +303,7 @@ class ServerConnection:
             self._cancel_all()
 
     def _read_too_long(self, event: TooLong | Skipped | Unterminated) -> Reply | Notice | None:
-        is_first, self._at_first_line = self._at_first_line, False
+        is_first, self._at_first_line, self.parsed = self._at_first_line, False, None
         if isinstance(event, Unterminated):
             self._end_silently()
             return None

@@ -143,7 +143,7 @@ class DatagramCalls:
         async def collect(reply: Reply) -> None:
             nonlocal room
             replies.append(reply)
-            room -= len(reply.encode())
+            room -= reply.size
             if room < 0:
                 # It can never be sent: a small datagram must not cause much work.
                 raise too_large

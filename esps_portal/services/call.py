@@ -99,7 +99,7 @@ class Call:
             ValueError: the line would be longer than `max_line`.
         """
         reply = Reply(self.request.tag, DATA, data_to_args(args))
-        if len(reply.encode()) > self.max_line:
+        if reply.size > self.max_line:
             raise ValueError(f"a DATA line would be longer than {self.max_line} bytes")
         if self.send is not None:
             await self.send(reply)

@@ -7,8 +7,10 @@ line and of the connection's state come earlier, in `esps_portal.protocol`.
 from __future__ import annotations
 
 import logging
+import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from time import perf_counter
 from typing import Protocol
 
 import attrs
@@ -17,20 +19,17 @@ from esps_portal.exports import public_names
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import OK, Reply, Request, error_reply
+from esps_portal.protocol.received_lines import PlainRequest, plain_to_request
 from esps_portal.protocol.registry import VERSION, argument_count_error
 from esps_portal.services.call import Call, Caller
 from esps_portal.services.declaring import DeclaresServices
 from esps_portal.services.replies import (
-    first_error,
-    ok_reply,
     result_error,
     service_error_reply,
     sync_outcome,
 )
-from esps_portal.services.service import (
-    CloseAfter,
-    Service,
-)
+from esps_portal.services.service import CloseAfter, Service
+from esps_portal.services.service_call import ServiceCall
 from esps_portal.services.statistics import Statistics
 from esps_portal.tracebacks import hides_frame
 
@@ -39,43 +38,32 @@ __tracebackhide__ = hides_frame
 _log = logging.getLogger("esps_portal")
 
 
-@attrs.define(eq=False, kw_only=True)
-class ServiceCall(Call):
-    """A call of an async service."""
-
-    service: Service
-    portal: Portal
-
-    async def run(self) -> Reply:
-        """Execute the service, and return the final reply. Only `trio.Cancelled` leaves it."""
-        keywords = {"call": self} if self.service.wants_call else {}
-        try:
-            result = await self.service.function(*self.request.args[1:], **keywords)
-            return ok_reply(self.request.tag, result, self.max_line)
-        except ReplyError as error:
-            return self.portal.error_reply(self.request.tag, error, self.service)
-        except BaseExceptionGroup as group:
-            return self._reply_to_group(group)
-        except Exception:  # noqa: BLE001 - a service may raise anything; it is logged
-            return self.portal.failure_reply(self.request.tag, self.service)
-
-    def _reply_to_group(self, group: BaseExceptionGroup[BaseException]) -> Reply:
-        """Return the final reply for exceptions of a nursery that the service opened."""
-        failures, others = group.split(Exception)
-        if failures is None:
-            raise group
-        reply_errors, failures = failures.split(ReplyError)
-        if reply_errors is not None and failures is None:
-            error = first_error(reply_errors)
-            reply = self.portal.error_reply(self.request.tag, error, self.service)
-        else:
-            reply = self.portal.failure_reply(self.request.tag, self.service)
-        if others is not None:
-            raise others from None  # it was cancelled, and failed while it ended
-        return reply
-
-
 Outcome = Reply | Call | CloseAfter
+
+
+@attrs.define
+class PlainAnswers:
+    """What answers plain requests.
+
+    Attributes:
+        replies: a line for each of the first requests, in order.
+        last: what is to be done for the request after those, whose outcome is no reply.
+    """
+
+    replies: list[bytes] = attrs.field(factory=list)
+    last: Call | CloseAfter | None = None
+
+    @property
+    def count(self) -> int:
+        """How many requests were executed or begun; the others were not."""
+        return len(self.replies) + (self.last is not None)
+
+    def add(self, outcome: Outcome) -> None:
+        """Add the outcome of the next request."""
+        if isinstance(outcome, Reply):
+            self.replies.append(outcome.encode())
+        else:
+            self.last = outcome
 
 
 class Dispatcher(Protocol):
@@ -87,6 +75,18 @@ class Dispatcher(Protocol):
 
     def answer(self, request: Request, caller: Caller) -> Outcome:
         """Return the reply; or a `Call` to run, or a `CloseAfter` to carry out."""
+
+    def answer_plain(
+        self, requests: Sequence[PlainRequest], caller: Caller, until: float = math.inf
+    ) -> PlainAnswers:
+        """Answer the first of some requests, at least one, in order.
+
+        It ends with the first whose outcome is no reply, and may end before.
+
+        Args:
+            until: seconds on `time.perf_counter`. It ends too with the first call that has
+                returned later than that, unless what it returned are its arguments.
+        """
 
 
 class Portal(DeclaresServices):
@@ -148,9 +148,7 @@ class Portal(DeclaresServices):
     def _offer(self, service: Service) -> None:
         self.add(service)
 
-    def answer(  # noqa: PLR0911 - one for each way to be answered
-        self, request: Request, caller: Caller
-    ) -> Outcome:
+    def answer(self, request: Request, caller: Caller) -> Outcome:
         """Return the reply; or a `Call` to run, or a `CloseAfter` to carry out."""
         self.statistics.requests += 1
         if request.verb != b"CALL" or not request.args:
@@ -160,26 +158,67 @@ class Portal(DeclaresServices):
             self.on_unknown_service(request)
             return self._unknown(request)
         args = request.args[1:]
-        if not (service.is_always_admitted and service.min_args <= len(args) <= service.max_args):
+        if not (service.is_always_admitted and service.takes(len(args))):
             refusal = _refusal(request, service, caller)
             if refusal is not None:
                 return refusal
         if not service.is_sync:
             return self._call(request, service, caller)
-        try:
-            if service.wants_call:
-                call = self._call(request, service, caller)
-                result = service.function(*args, call=call)
+        call = self._call(request, service, caller) if service.wants_call else None
+        outcome = self._execute(service, request.tag, args, caller, call)
+        return Reply(request.tag, OK, args, request.plain) if outcome is None else outcome
+
+    def answer_plain(
+        self, requests: Sequence[PlainRequest], caller: Caller, until: float = math.inf
+    ) -> PlainAnswers:
+        """Answer the first of some requests; see `Dispatcher.answer_plain`."""
+        # Nearly every request comes here. A PING, or a call of a service that returns its
+        # arguments, is answered without a `Request` and a `Reply` being made.
+        services, statistics, answers = self._services, self.statistics, PlainAnswers()
+        append = answers.replies.append
+        for plain in requests:
+            tag, name, tokens, _ = plain
+            outcome: Outcome | None = None
+            if not name:
+                statistics.requests += 1
             else:
-                result = service.function(*args)
+                service = services.get(name)
+                args = tuple(tokens.split())
+                if (
+                    service is not None
+                    and service.is_plain
+                    and service.min_args <= len(args) <= service.max_args  # `takes`, inlined
+                ):
+                    statistics.requests += 1
+                    outcome = self._execute(service, tag, args, caller)
+                else:
+                    outcome = self.answer(plain_to_request(plain), caller)
+            if outcome is None:
+                append(b"%b OK%b\n" % (tag, tokens))
+                continue
+            answers.add(outcome)
+            if answers.last is not None or perf_counter() > until:
+                break
+        return answers
+
+    def _execute(
+        self,
+        service: Service,
+        tag: bytes,
+        args: tuple[bytes, ...],
+        caller: Caller,
+        call: Call | None = None,
+    ) -> Reply | CloseAfter | None:
+        """Call a sync service; return what answers it; `None`: its arguments do."""
+        try:
+            result = service.function(*args, call=call) if call else service.function(*args)
             if type(result) is tuple and result == args:
-                # echo: the arguments came in one line, so they fit one line.
-                return Reply(request.tag, OK, args, request.plain)
-            return sync_outcome(request.tag, result, self.limits.max_line, caller)
+                return None  # they came in one line, so they fit one line
+            return sync_outcome(tag, result, self.limits.max_line, caller)
         except ReplyError as error:
-            return self.error_reply(request.tag, error, service)
+            return self.error_reply(tag, error, service)
         except Exception:  # noqa: BLE001 - a service may raise anything; it is logged
-            return self.failure_reply(request.tag, service)
+            return self.failure_reply(tag, service)
 
     def _call(self, request: Request, service: Service, caller: Caller) -> ServiceCall:
         max_line = self.limits.max_line
@@ -246,7 +285,7 @@ def _refusal(request: Request, service: Service, caller: Caller) -> Reply | None
         idempotent=service.idempotent, is_async=not service.is_sync
     ):
         return error_reply(request.tag, "busy", "too many calls run: try again")
-    if not service.min_args <= len(request.args) - 1 <= service.max_args:
+    if not service.takes(len(request.args) - 1):
         usage = f"usage: CALL {service.name} {service.usage}".rstrip()
         return error_reply(request.tag, "bad-arguments", usage)
     return None

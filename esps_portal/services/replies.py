@@ -30,9 +30,9 @@ def ok_reply(tag: bytes, result: Result, max_line: int) -> Reply:
     """
     args = result_to_args(result)
     reply = Reply(tag, OK, args)
-    # Encoding costs time, and nearly every reply is short enough without it.
+    # Nearly every reply is short enough without being measured.
     if len(args) > _FEW_ARGS or sum(map(len, args)) > _FEW_BYTES:
-        size = len(reply.encode())
+        size = reply.size
         if size > max_line:
             raise ResultError(f"its reply would be {size} bytes long, over {max_line}")
     return reply
@@ -42,7 +42,7 @@ def service_error_reply(tag: bytes, error: ReplyError, max_line: int) -> Reply |
     """Return the final reply for an error of a service; ``None``: no line can carry it."""
     code = error.code.encode("utf-8", "replace")
     reply = Reply(tag, ERR, (code, *error.arguments))
-    if grammar.NAME.fullmatch(code) and len(reply.encode()) <= max_line:
+    if grammar.NAME.fullmatch(code) and reply.size <= max_line:
         return reply
     return None
 

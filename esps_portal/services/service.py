@@ -71,6 +71,7 @@ class Service:
         min_args, max_args: how many arguments it takes.
         is_always_admitted: a call needs no check but of its argument count, for it is sync,
             idempotent and offered over both transports.
+        is_plain: that, and its function takes nothing but the request's arguments.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Service:
     min_args: int
     max_args: int
     is_always_admitted: bool
+    is_plain: bool
 
     @classmethod
     def declare(
@@ -115,6 +117,7 @@ class Service:
         doc = inspect.getdoc(function) or ""
         min_args, max_args, wants_call = _arity(function)
         is_sync = not _is_async(function)
+        is_always_admitted = is_sync and idempotent and transports == {"tcp", "udp"}
         return cls(
             name=name,
             function=function,
@@ -126,8 +129,13 @@ class Service:
             wants_call=wants_call,
             min_args=min_args,
             max_args=max_args,
-            is_always_admitted=is_sync and idempotent and transports == {"tcp", "udp"},
+            is_always_admitted=is_always_admitted,
+            is_plain=is_always_admitted and not wants_call,
         )
+
+    def takes(self, count: int) -> bool:
+        """Whether it takes so many arguments."""
+        return self.min_args <= count <= self.max_args
 
     @property
     def flags(self) -> str:

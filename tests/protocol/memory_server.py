@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import OK, Notice, Reply, Request, error_reply
+from esps_portal.protocol.received_lines import plain_to_request
 from esps_portal.protocol.server_connection import Cancel, Quit, ServerConnection
 from esps_portal.protocol.states import CallState, RunningCall, State
 
@@ -24,7 +25,14 @@ def without_text(answer: Reply | Notice) -> bytes:
 
 
 class MemoryServer:
-    def __init__(self, limits: Limits = LIMITS) -> None:
+    """See the module.
+
+    Args:
+        bulk: how many plain requests are taken at a time; 0: each line is read alone.
+    """
+
+    def __init__(self, limits: Limits = LIMITS, bulk: int = 0) -> None:
+        self.bulk = bulk
         self.connection = ServerConnection(limits)
         #: All replies and notices, in order.
         self.sent: list[Reply | Notice] = []
@@ -53,7 +61,11 @@ class MemoryServer:
 
     def read_lines(self) -> None:
         """Read the lines that were received, up to a CANCEL."""
-        for line in self.connection.lines:
+        while True:
+            self.execute_plain()
+            line = next(self.connection.lines, None)
+            if line is None:
+                return
             outcome = self.connection.read(line)
             if isinstance(outcome, Request):
                 self._execute(outcome)
@@ -63,6 +75,15 @@ class MemoryServer:
                 return
             elif not isinstance(outcome, Quit):
                 self.send(outcome)
+
+    def execute_plain(self) -> None:
+        """Execute what needs no `read`, up to a call: that changes what may follow."""
+        while plain := self.connection.peek_plain(self.bulk):
+            for request in map(plain_to_request, plain):
+                self._execute(request)
+                self.connection.skip(1)
+                if request.verb == b"CALL":
+                    break
 
     def send(self, *answers: Reply | Notice | None) -> None:
         self.sent += [answer for answer in answers if answer is not None]
@@ -101,6 +122,6 @@ class MemoryServer:
             self.send(Reply(request.tag, OK, request.args))
 
 
-def server_after(chunks: Iterable[bytes], limits: Limits = LIMITS) -> MemoryServer:
+def server_after(chunks: Iterable[bytes], limits: Limits = LIMITS, bulk: int = 0) -> MemoryServer:
     """Return a server that has received ``chunks``."""
-    return MemoryServer(limits).feed(*chunks)
+    return MemoryServer(limits, bulk).feed(*chunks)

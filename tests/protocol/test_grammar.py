@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
 
 import pytest
 from hypothesis import given
@@ -30,6 +34,7 @@ def test_arguments_are_canonical(given_args: tuple[bytes, ...]) -> None:
     tokens = encoded.split(b" ") if given_args else []
     assert len(tokens) == len(given_args)
     assert all(CANONICAL.fullmatch(token) for token in tokens)
+    assert grammar.encoded_size(given_args) == len(encoded)
 
 
 @pytest.mark.parametrize("byte", range(256))
@@ -57,6 +62,7 @@ def test_an_empty_argument_has_a_form_of_its_own() -> None:
         (b" %41%7e", (b"A~",)),
         (b" %2541", (b"%41",)),
         (b" %22%22", (b'""',)),
+        (rb" \x41\u0100\ %5Cx41\%41", (rb"\x41\u0100" + b"\\", rb"\x41\A")),
     ],
 )
 def test_a_decoder_splits_first_and_takes_any_escape(
@@ -64,6 +70,33 @@ def test_a_decoder_splits_first_and_takes_any_escape(
 ) -> None:
     # ESPS-ARG-5, ESPS-ARG-6, ESPS-ARG-9
     assert grammar.decode_args(tokens) == expected
+
+
+def python_events(function: Callable[[], object]) -> int:
+    """Return how often functions of the grammar are entered and left, and call one of C."""
+    events = 0
+
+    def count(frame: FrameType, *_: object) -> None:
+        nonlocal events
+        events += frame.f_globals is vars(grammar)
+
+    sys.setprofile(count)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return events
+
+
+@pytest.mark.parametrize("arg", [b" ", b"\xff", b"a b", b"%", bytes(range(256))])
+def test_no_byte_of_an_argument_is_coded_by_a_call_of_its_own(arg: bytes) -> None:
+    for times in (1, 10):
+        short, long = (arg * 10,) * times, (arg * 1000,) * times
+        tokens = [b" " + grammar.encode_args(args) for args in (short, long)]
+        calls = [python_events(partial(grammar.encode_args, args)) for args in (short, long)]
+        assert calls[0] == calls[1]
+        calls = [python_events(partial(grammar.decode_args, token)) for token in tokens]
+        assert calls[0] == calls[1]
 
 
 @given(st.one_of(noise, st.binary(max_size=40)))

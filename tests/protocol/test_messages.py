@@ -42,6 +42,7 @@ def test_a_request_comes_back(request: Request, cr: bytes) -> None:
 def test_an_answer_comes_back(answer: Reply | Notice, cr: bytes) -> None:
     line = answer.encode()
     assert parse_answer_untrusted(line.removesuffix(b"\n") + cr) == answer
+    assert answer.size == len(line)
 
 
 @given(requests | replies | notices)

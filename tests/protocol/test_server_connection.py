@@ -22,11 +22,13 @@ MAX_LINE = LIMITS.max_line
 @example(b"\x16\x03\n1 PING\n", [1, 2, 3])
 @example(b"1 CALL a\n1 PING\n2 CANCEL 1\n3 QUIT\n4 PING\n", [])
 @example(b"x" * 1100 + b"\n1 PING\n", [513, 1024])
+@example(b"0 LIST\n1 CALL a\n1 PING\n2 CALL b\n\n2 CALL b\n3 CANCEL 2\n2 PING\n", [])
 def test_any_pieces_have_the_same_effects(data: bytes, at: list[int]) -> None:
     # ESPS-LINE-11
     whole = server_after([data] if data else [])
-    for pieces in (cut(data, at), byte_by_byte(data)):
-        other = server_after(pieces)
+    runs = [(pieces, n) for pieces in (cut(data, at), byte_by_byte(data)) for n in (0, 1, 1000)]
+    for pieces, bulk in runs:
+        other = server_after(pieces, bulk=bulk)
         assert (other.sent, other.executed, other.state) == (
             whole.sent,
             whole.executed,
@@ -71,6 +73,42 @@ def test_receive_returns_whether_a_line_was_completed() -> None:
     assert connection.receive(b"1 PI") is False
     assert connection.receive(b"NG\n2") is True
     assert [connection.read(piece) for piece in connection.lines] == [Request(b"1", b"PING")]
+
+
+def test_plain_requests_are_taken_in_bulk_where_they_need_no_check() -> None:
+    server = server_after([b"1 PING\n2 CALL a\n"])  # each is read alone
+    connection = server.connection
+    connection.receive(b"3 PING\n2 PING\n4 PING\n")
+    assert connection.peek_plain(9) == [(b"3", b"", b"", b"")]
+    connection.skip(1)
+    assert connection.peek_plain(9) == []  # its tag is in flight
+    server.read_lines()
+    assert server.lines[-2:] == [b"* ERR tag-in-use 2", b"4 OK"]
+    connection.receive(b"5 PING\n")
+    connection.shut_down()
+    assert connection.peek_plain(9) == []
+    fresh = MemoryServer().connection
+    fresh.receive(b"1 PING\n2 PING\n")
+    assert fresh.peek_plain(9) == []  # the first line tells which protocol it is
+    fresh.read(next(fresh.lines))
+    assert fresh.peek_plain(9) == [(b"2", b"", b"", b"")]
+
+
+def test_what_was_parsed_of_a_line_is_kept_even_if_that_is_rejected() -> None:
+    server = server_after([b"1 CALL a\n"])
+    connection, parsed = server.connection, []
+    connection.receive(b"1 PING x\n2 nonsense\n@\n3 QUIT\n" + b"x" * 600 + b"\n")
+    for line in connection.lines:
+        connection.read(line)
+        parsed.append(connection.parsed)
+    assert parsed == [
+        Request(b"1", b"PING", (b"x",)),
+        Request(b"2", b"nonsense"),
+        None,
+        Request(b"3", b"QUIT"),
+        None,
+        None,
+    ]
 
 
 def test_empty_lines_are_ignored() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from esps_portal.product import PRODUCT
 from esps_portal.protocol import grammar
 from esps_portal.protocol.client_connection import ClientConnection
-from esps_portal.protocol.datagram_server import EncodedReply
+from esps_portal.protocol.datagram_server import DatagramServer
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import (
@@ -144,8 +144,9 @@ def test_lines_of_a_fixed_form() -> None:
     assert matches("in-use", error_reply(None, "tag-in-use", b"a").encode()[:-1])
     assert matches("untagged-error", error_reply(None, "bad-line", "text").encode()[:-1])
     for size, room in ((60, 10), (5000, 100)):
-        answer = EncodedReply.encode([Reply(b"a", b"OK", (b"x" * size,))], b"a", Limits())
-        assert matches("too-large", (answer.clamp(room, Limits()) or b"")[:-1])
+        reply = Reply(b"a", b"OK", (b"x" * size,))
+        answer = DatagramServer(Limits()).clamp_reply([reply], b"a", room)
+        assert matches("too-large", (answer or b"")[:-1])
 
 
 def test_replies_to_hello_and_list() -> None:  # ESPS-VERB-1, ESPS-VERB-7, ESPS-VERB-10

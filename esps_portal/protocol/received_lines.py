@@ -1,0 +1,111 @@
+"""Lines that a client has sent and nobody has read: one at a time, or plain requests in bulk.
+
+A plain request is what nearly every line is: a PING or a CALL that needs no decoding and means the
+same in every connection that is open. One expression finds all of them in a piece of input at once,
+in C; the other lines it leaves to `messages.parse_request_untrusted`. Both ways take from here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import takewhile
+from operator import itemgetter
+
+from esps_portal.protocol import grammar
+from esps_portal.protocol.lines import LineEvent, LongLineEvent
+from esps_portal.protocol.messages import Request
+
+#: The tag of a PING or a CALL, the name of its service (empty: a PING), its arguments, each with
+#: the SP before it, and a fourth value that is always empty.
+PlainRequest = tuple[bytes, bytes, bytes, bytes]
+
+# A line as it is found: a plain request, or in the fourth place what is none, and has no tag.
+_FoundLine = tuple[bytes, bytes, bytes, LineEvent]
+_is_plain = itemgetter(0)
+_find_lines = grammar.FIND_PLAIN.findall
+
+# So many bytes are looked through at once, and on to the next LF. What is found takes more memory
+# than the bytes: about 90 KB for 1024 lines of one character.
+_PIECE_SIZE = 2048
+
+
+def plain_to_request(plain: PlainRequest) -> Request:
+    """Return the request that `messages.parse_request_untrusted` finds in the line."""
+    tag, name, tokens, _ = plain
+    args = tuple(tokens.split())
+    if not name:
+        return Request(tag, b"PING", args, plain=True)
+    return Request(tag, b"CALL", (name, *args), plain=True)
+
+
+def plain_to_line(plain: PlainRequest) -> bytes:
+    """Return the line without its LF."""
+    tag, name, tokens, _ = plain
+    return b"%b CALL %b%b" % (tag, name, tokens) if name else b"%b PING%b" % (tag, tokens)
+
+
+class ReceivedLines:
+    r"""An iterator over lines, of which each run of empty ones counts as part of the line before.
+
+    Example::
+
+        received.add([b"1 PING\n2 CALL echo hi\n3 LIST\n"])
+        requests = received.peek_plain(100)  # [(b"1", b"", b"", b""), (b"2", b"echo", b" hi", b"")]
+        received.skip(len(requests))
+        next(received)  # b"3 LIST"
+    """
+
+    __slots__ = ("_block", "_blocks", "_found", "_next", "_start")
+
+    def __init__(self) -> None:
+        # What is not looked through: the rest of this block from there on, then those.
+        self._block = b""
+        self._start = 0
+        self._blocks: deque[bytes | LongLineEvent] = deque()
+        # What was found in a piece of it, and where the lines begin that are not read.
+        self._found: list[_FoundLine] = []
+        self._next = 0
+
+    def add(self, blocks: list[bytes | LongLineEvent]) -> None:
+        """Add what `LineSplitter.feed_blocks` has returned."""
+        self._blocks += blocks
+
+    def __bool__(self) -> bool:
+        """Whether there is one to read."""
+        return self._next < len(self._found) or self._start < len(self._block) or bool(self._blocks)
+
+    def __iter__(self) -> ReceivedLines:
+        return self
+
+    def __next__(self) -> LineEvent:
+        if self._next == len(self._found) and not self._find_more():
+            raise StopIteration
+        found = self._found[self._next]
+        self._next += 1
+        return plain_to_line(found) if found[0] else found[3]  # type: ignore[arg-type]  # it has a tag
+
+    def peek_plain(self, limit: int) -> list[PlainRequest]:
+        """Return the plain requests that come next, at most ``limit``; they stay unread."""
+        if self._next == len(self._found) and not self._find_more():
+            return []
+        coming = self._found[self._next : self._next + limit]
+        return list(takewhile(_is_plain, coming))  # type: ignore[arg-type]  # with a tag, it is one
+
+    def skip(self, count: int) -> None:
+        """Take lines that `peek_plain` has returned as read."""
+        self._next += count
+
+    def _find_more(self) -> bool:
+        """Look through the next piece; return whether there is one."""
+        if self._start >= len(self._block):
+            if not self._blocks:
+                return False
+            block = self._blocks.popleft()
+            if not isinstance(block, bytes):
+                self._found, self._next = [(b"", b"", b"", block)], 0
+                return True
+            self._block, self._start = block, 0
+        end = self._block.find(b"\n", self._start + _PIECE_SIZE) + 1 or len(self._block)
+        self._found, self._next = _find_lines(self._block, self._start, end), 0
+        self._start = end
+        return True
