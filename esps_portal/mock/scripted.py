@@ -110,7 +110,7 @@ class ScriptedPortal:
         return reply
 
     def answer_plain(
-        self, requests: Sequence[PlainRequest], caller: Caller, until: float = math.inf
+        self, requests: Sequence[PlainRequest], caller: Caller, room: int, until: float = math.inf
     ) -> PlainAnswers:
         """Answer requests in order, many at once, but one alone that has a stub."""
         stubbed = self._stubbed
@@ -120,7 +120,7 @@ class ScriptedPortal:
                 answers.add(self.answer(plain_to_request(requests[0]), caller))
                 return answers
             requests = list(takewhile(lambda request: request[1] not in stubbed, requests))
-        return self.portal.answer_plain(requests, caller, until)
+        return self.portal.answer_plain(requests, caller, room, until)
 
     def _note_failure(self, service: Service) -> None:
         if len(self.script.failures) < _MAX_FAILURES:

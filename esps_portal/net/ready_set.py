@@ -28,7 +28,6 @@ import contextlib
 import enum
 import logging
 import select
-import time
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from functools import partial
@@ -37,6 +36,7 @@ from typing import Any, Protocol
 import attrs
 import trio
 
+from esps_portal.clock import monotonic
 from esps_portal.net.fork import close_poll, poll_closed_in_child
 
 _log = logging.getLogger("esps_portal")
@@ -45,10 +45,6 @@ _log = logging.getLogger("esps_portal")
 BATCH_SECONDS = 0.005
 # Events that are taken from the kernel at a time; it passes on the rest next time.
 _MAX_EVENTS = 256
-
-#: A clock that no test moves: a function of the standard library's would be replaced by one that
-#: freezes time. Seconds.
-monotonic: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
 
 
 class Turn(enum.Enum):

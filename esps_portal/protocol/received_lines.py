@@ -84,6 +84,10 @@ class ReceivedLines:
         self._next += 1
         return plain_to_line(found) if found[0] else found[3]  # type: ignore[arg-type]  # it has a tag
 
+    def unread(self, line: LineEvent) -> None:
+        """Put back the line that was taken last."""
+        self._found.insert(self._next, (b"", b"", b"", line))
+
     def peek_plain(self, limit: int) -> list[PlainRequest]:
         """Return the plain requests that come next, at most ``limit``; they stay unread."""
         if self._next == len(self._found) and not self._find_more():

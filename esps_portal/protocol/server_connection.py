@@ -7,7 +7,6 @@ bytes, and says when a timeout has expired.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import takewhile
 
 import attrs
@@ -99,7 +98,6 @@ class ServerConnection:
         "_limits",
         "_no_input_yet",
         "_quit_tag",
-        "_received",
         "_running",
         "_splitter",
         "lines",
@@ -109,8 +107,7 @@ class ServerConnection:
 
     def __init__(self, limits: Limits) -> None:
         self.state: State = State.OPEN
-        self._received = ReceivedLines()
-        self.lines: Iterator[LineEvent] = self._received
+        self.lines: ReceivedLines = ReceivedLines()
         self.parsed: Request | None = None
         self._limits = limits
         self._splitter = LineSplitter(limits.max_line, limits.max_unterminated)
@@ -130,7 +127,7 @@ class ServerConnection:
     def is_at_rest(self) -> bool:
         """Whether it is open, no call runs, and nothing has come that is not read."""
         return self.state is State.OPEN and not (
-            self._calls or self._running or self._received or self._splitter.is_within_line
+            self._calls or self._running or self.lines or self._splitter.is_within_line
         )
 
     # -- input
@@ -142,9 +139,8 @@ class ServerConnection:
             self._is_tls = True
             data = data[:1] + b"\n"
         self._no_input_yet = False
-        self._received.add(self._splitter.feed_blocks(data))
-        self.lines = self._received
-        return bool(self._received)
+        self.lines.add(self._splitter.feed_blocks(data))
+        return bool(self.lines)
 
     def peek_plain(self, limit: int) -> list[PlainRequest]:
         """Return the next of `lines` that need no `read`, at most ``limit``; they stay unread.
@@ -154,14 +150,14 @@ class ServerConnection:
         """
         if self.state is not _OPEN or self._at_first_line:
             return []
-        requests = self._received.peek_plain(limit)
+        requests = self.lines.peek_plain(limit)
         if self._calls:
             requests = list(takewhile(lambda request: request[0] not in self._calls, requests))
         return requests
 
     def skip(self, count: int) -> None:
         """Take the first requests that `peek_plain` has returned as read."""
-        self._received.skip(count)
+        self.lines.skip(count)
 
     def read(self, line: LineEvent) -> Request | Reply | Notice | Cancel | Quit | None:
         """Return what to do about the next of `lines`."""

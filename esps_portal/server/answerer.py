@@ -8,18 +8,19 @@ stream or knows how a connection ends.
 from __future__ import annotations
 
 import itertools
-import operator
 from collections.abc import Callable
 
 import trio
 
+from esps_portal.clock import monotonic
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.target import FaultTarget, Stage
 from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
-from esps_portal.net.ready_set import Turn, monotonic
+from esps_portal.net.ready_set import Turn
 from esps_portal.net.writer import HIGH_WATER
 from esps_portal.protocol.lines import EMPTY_LINES, LineEvent, Skipped, Unterminated
 from esps_portal.protocol.messages import Notice, Reply, Request, readable_request
+from esps_portal.protocol.received_lines import plain_to_line, plain_to_request
 from esps_portal.protocol.server_connection import Cancel, Quit, ServerConnection
 from esps_portal.protocol.states import State
 from esps_portal.server.call_tasks import CallTasks, ConnectionCaller
@@ -142,37 +143,55 @@ class Answerer:
         Args:
             now: seconds on trio's clock.
         """
-        read, answer, caller = self._protocol.read, self._portal.answer, self._caller
-        observer, outgoing = self._observer, self._writer.outgoing
-        until = monotonic() + TURN_SECONDS
-        for line in itertools.islice(self._protocol.lines, TURN_LINES):
-            found: object = read(line)
-            outcome: object = found
-            if type(outcome) is Request:
-                outcome = answer(outcome, caller)
-            if type(outcome) is Reply and type(line) is bytes:
-                # Nearly every request takes this path.
-                reply = outcome.encode()
-                outgoing += reply
-                if observer is not None:
-                    observer.answered(line, reply, now)
-            elif outcome is not None or observer is not None:
-                exchange = self._note(line, found)
-                if not self._carry_out_now(outcome, exchange):
-                    self._pending = outcome, exchange
-                    return Turn.NEEDS_TASK
-            if len(outgoing) > HIGH_WATER or monotonic() > until:
+        lines, outgoing = self._protocol.lines, self._writer.outgoing
+        left, until = TURN_LINES, monotonic() + TURN_SECONDS
+        while lines and left > 0 and len(outgoing) <= HIGH_WATER:
+            # Nearly every request is a plain one.
+            left -= self._answer_plain(left, until, now) or self._answer_next(next(lines), now)
+            if self._pending is not None:
+                return Turn.NEEDS_TASK
+            if monotonic() > until:
                 break
-        return Turn.MORE if self._has_lines else Turn.DONE
+        return Turn.MORE if lines else Turn.DONE
+
+    def _answer_plain(self, limit: int, until: float, now: float) -> int:
+        """Answer the plain requests that come next, if any do; return how many."""
+        requests = self._protocol.peek_plain(limit)
+        if not requests:
+            return 0
+        outgoing, observer = self._writer.outgoing, self._observer
+        room = HIGH_WATER - len(outgoing)
+        answers = self._portal.answer_plain(requests, self._caller, room, until)
+        self._protocol.skip(answers.count)
+        outgoing += b"".join(answers.replies)
+        if observer is not None:
+            for request, reply in zip(requests, answers.replies, strict=False):
+                observer.answered(plain_to_line(request), reply, now)
+        if answers.last is not None:
+            last = requests[answers.count - 1]
+            self._carry_out_soon(
+                answers.last, self._note(plain_to_line(last), plain_to_request(last))
+            )
+        return answers.count
+
+    def _answer_next(self, line: LineEvent, now: float) -> int:
+        """Answer any line; return 1."""
+        outcome: object = self._protocol.read(line)
+        if isinstance(outcome, Request):
+            outcome = self._portal.answer(outcome, self._caller)
+        if isinstance(outcome, Reply) and isinstance(line, bytes):
+            reply = outcome.encode()
+            self._writer.outgoing += reply
+            if self._observer is not None:
+                self._observer.answered(line, reply, now)
+        else:
+            self._carry_out_soon(outcome, self._note(line, self._protocol.parsed))
+        return 1
 
     @property
     def has_work(self) -> bool:
         """Whether something was received that is not answered yet."""
-        return self._pending is not None or self._has_lines
-
-    @property
-    def _has_lines(self) -> bool:
-        return operator.length_hint(self._protocol.lines) > 0
+        return self._pending is not None or bool(self._protocol.lines)
 
     @property
     def is_watched(self) -> bool:
@@ -191,13 +210,13 @@ class Answerer:
                 return Turn.MORE
             if len(self._writer.outgoing) > HIGH_WATER or monotonic() > until:
                 return Turn.MORE
-        return Turn.MORE if self._has_lines else Turn.DONE
+        return Turn.MORE if self._protocol.lines else Turn.DONE
 
     async def _answer_watched(self, line: LineEvent) -> None:
         """Answer a line that a fault may strike, or of which somebody is notified at once."""
         await self._take_turn_of_cancel(line)
         outcome: object = self._protocol.read(line)
-        exchange = self._note(line, outcome)
+        exchange = self._note(line, self._protocol.parsed)
         try:
             if isinstance(outcome, Request):
                 await self._strike(outcome, line if isinstance(line, bytes) else b"", exchange)
@@ -225,7 +244,7 @@ class Answerer:
         try:
             await self._replies.until_idle()
         except trio.Cancelled:
-            self._protocol.lines = iter([line, *self._protocol.lines])
+            self._protocol.lines.unread(line)
             raise
 
     async def _strike(self, request: Request, line: bytes, exchange: Exchange) -> None:
@@ -249,28 +268,26 @@ class Answerer:
             if plan.strikes_before:
                 await self._replies.perform(plan.before(), must_send=True)
 
-    def _note(self, line: LineEvent, found: object = None) -> Exchange:
+    def _note(self, line: LineEvent, request: Request | None) -> Exchange:
         is_noted = line not in EMPTY_LINES and not isinstance(line, Skipped | Unterminated)
         if self._observer is None or not is_noted:
             return Exchange()  # the one is ignored, the others are about a line that is noted
-        request = found if isinstance(found, Request) else None
         return self._observer.received(line, request)
 
     # -- outcomes
 
-    def _carry_out_now(self, outcome: object, exchange: Exchange) -> bool:
-        """Do what `_carry_out` does, if nothing has to be waited for; return whether it is done."""
-        if outcome is None:
-            exchange.end(ABORTED)  # it came too late to be answered
-        elif isinstance(outcome, Reply | Notice):
+    def _carry_out_soon(self, outcome: object, exchange: Exchange) -> None:
+        """Do what `_carry_out` does, or leave it to a task if something has to be waited for."""
+        if isinstance(outcome, Reply | Notice):
             line = outcome.encode()
             self._writer.outgoing += line
             exchange.end(REPLIED, line)
+        elif outcome is None:
+            exchange.end(ABORTED)  # it came too late to be answered
         elif isinstance(outcome, Call) and self._nursery and not self._in_order(outcome):
             self._calls.begin(outcome, exchange, self._nursery)
         else:
-            return False
-        return True
+            self._pending = outcome, exchange
 
     async def _carry_out(self, outcome: object, exchange: Exchange) -> None:
         """Send the answer to a request, or begin what will answer it."""
@@ -348,7 +365,8 @@ class Answerer:
     def note_unanswered(self) -> None:
         """Note what was received and is not answered: the client has gone."""
         for line in self._protocol.lines:
-            self._note(line).end(ABORTED)
+            request = readable_request(line) if isinstance(line, bytes) else None
+            self._note(line, request).end(ABORTED)
 
     def close(self) -> None:
         """Note that what waits is never answered; no fault strikes any more."""

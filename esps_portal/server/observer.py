@@ -95,8 +95,10 @@ class ConnectionObserver:
 
     def received(self, line: LineEvent, request: Request | None) -> Exchange:
         """A request has come whose answer takes its time, or a line that is no request."""
-        data = line if isinstance(line, bytes) else getattr(line, "head", b"") + _TOO_LONG
-        request = request or readable_request(data)
+        data = line
+        if not isinstance(data, bytes):
+            data = getattr(line, "head", b"") + _TOO_LONG
+            request = readable_request(data)
         now = trio.current_time()
         record = self._journal.received("tcp", self._remote, self.record, data, request, now)
         return Exchange(None, record, self._journal)

@@ -10,11 +10,11 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from time import perf_counter
 from typing import Protocol
 
 import attrs
 
+from esps_portal.clock import monotonic
 from esps_portal.exports import public_names
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
@@ -77,15 +77,16 @@ class Dispatcher(Protocol):
         """Return the reply; or a `Call` to run, or a `CloseAfter` to carry out."""
 
     def answer_plain(
-        self, requests: Sequence[PlainRequest], caller: Caller, until: float = math.inf
+        self, requests: Sequence[PlainRequest], caller: Caller, room: int, until: float = math.inf
     ) -> PlainAnswers:
         """Answer the first of some requests, at least one, in order.
 
         It ends with the first whose outcome is no reply, and may end before.
 
         Args:
-            until: seconds on `time.perf_counter`. It ends too with the first call that has
-                returned later than that, unless what it returned are its arguments.
+            room: bytes. It ends too with the call whose reply leaves none of them.
+            until: seconds on `clock.monotonic`, after which it ends too. Neither counts for what
+                is answered with its own arguments: that costs less than reading it.
         """
 
 
@@ -169,7 +170,7 @@ class Portal(DeclaresServices):
         return Reply(request.tag, OK, args, request.plain) if outcome is None else outcome
 
     def answer_plain(
-        self, requests: Sequence[PlainRequest], caller: Caller, until: float = math.inf
+        self, requests: Sequence[PlainRequest], caller: Caller, room: int, until: float = math.inf
     ) -> PlainAnswers:
         """Answer the first of some requests; see `Dispatcher.answer_plain`."""
         # Nearly every request comes here. A PING, or a call of a service that returns its
@@ -197,7 +198,10 @@ class Portal(DeclaresServices):
                 append(b"%b OK%b\n" % (tag, tokens))
                 continue
             answers.add(outcome)
-            if answers.last is not None or perf_counter() > until:
+            if answers.last is not None:
+                break
+            room -= len(answers.replies[-1])
+            if room <= 0 or monotonic() > until:
                 break
         return answers
 

@@ -52,12 +52,15 @@ FRAMING_IMPORTS = PROTOCOL_IMPORTS - {"esps_portal.protocol"} | {"esps_portal.fr
 PURE = ("services", "faults", "journal", "mock")
 PURE_IMPORTS = {
     "attrs",
+    "esps_portal.clock",
     *(f"esps_portal.{room}" for room in ("exports", "protocol", "framings", "tracebacks", *PURE)),
 } | (STANDARD_LIBRARY - IO_MODULES)
 # Modules that wait, with trio: built-in services, and a stub.
 WAITING_MODULES = {"builtin.py", "builtin_async.py", "stub_call.py"}
 # Modules that write a file.
 WRITING_MODULES = {"append_file.py", "pcap_file.py", "record_file.py"}
+# Modules that name the process.
+PROCESS_MODULES = {"statistics.py"}
 
 
 def imported(source: str, package: str) -> Iterator[str]:
@@ -91,6 +94,8 @@ def allowed_imports(module: Path) -> set[str]:
         return FRAMING_IMPORTS
     if below[-1] in WRITING_MODULES:
         return PURE_IMPORTS | IO_MODULES
+    if below[-1] in PROCESS_MODULES:
+        return PURE_IMPORTS | {"os"}
     return PURE_IMPORTS | {"trio"} if below[-1] in WAITING_MODULES else PURE_IMPORTS
 
 

@@ -16,8 +16,9 @@ import pytest
 import trio
 import trio.testing
 
+from esps_portal.clock import monotonic
 from esps_portal.net.fork import close_poll, poll_closed_in_child
-from esps_portal.net.ready_set import BATCH_SECONDS, ReadySet, Turn, monotonic
+from esps_portal.net.ready_set import BATCH_SECONDS, ReadySet, Turn
 
 
 @attrs.define(eq=False)

@@ -81,11 +81,14 @@ def plain(*lines: bytes) -> list[PlainRequest]:
     return found
 
 
+ROOM = 1 << 16
+
+
 def outcomes(portal: Dispatcher, requests: list[PlainRequest]) -> list[object]:
     """Answer all of them in bulk; return what each is answered with."""
     found: list[object] = []
     while len(found) < len(requests):
-        answers = portal.answer_plain(requests[len(found) :], Client())
+        answers = portal.answer_plain(requests[len(found) :], Client(), ROOM)
         assert answers.count > 0
         found += answers.replies
         if answers.last is not None:
@@ -133,5 +136,12 @@ def with_stubs(portal: Portal) -> ScriptedPortal:
 def test_it_ends_once_its_time_is_up() -> None:
     portal = new_portal()
     requests = plain(*[b"1 CALL echo a", b"1 CALL length a"] * 3)
-    assert portal.answer_plain(requests, Client(), -math.inf).count == 2
-    assert portal.answer_plain(requests, Client(), math.inf).count == 6
+    assert portal.answer_plain(requests, Client(), ROOM, -math.inf).count == 2
+    assert portal.answer_plain(requests, Client(), ROOM, math.inf).count == 6
+
+
+def test_it_ends_once_there_is_no_room_for_replies() -> None:
+    portal = new_portal()
+    requests = plain(*[b"1 CALL echo a", b"1 CALL length a"] * 3)
+    assert portal.answer_plain(requests, Client(), 1).count == 2
+    assert portal.answer_plain(requests, Client(), len(b"1 OK 1\n") + 1).count == 4
