@@ -39,7 +39,7 @@ class ProxiedServer:
 
     def start(self, now: float) -> None:
         """Start the journals; ``now``: in seconds on the clock of the server."""
-        from esps_portal.journal.capture_sink import CaptureSink  # noqa: PLC0415 - as above
+        from esps_portal.journal.capture_sink import CaptureSink  # noqa: PLC0415 - help must not wait
 
         state = self.state
         state.start_clock(now)

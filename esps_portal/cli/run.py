@@ -11,9 +11,10 @@ from esps_portal.cli.child_command import run_child
 from esps_portal.cli.completion import complete_file
 from esps_portal.cli.errors import exit_with_error, print_error
 from esps_portal.cli.run_proxies import NamedProxy, make_proxies, proxy_option
-from esps_portal.cli.script_options import ScriptedServer, ScriptOptions, script_options
+from esps_portal.cli.script_options import ScriptOptions, script_options
 
 if TYPE_CHECKING:
+    from esps_portal.cli.scripted_server import ScriptedServer
     from esps_portal.faults.fault import Fault
     from esps_portal.mock.planned_proxy import PlannedProxy
     from esps_portal.server.serving import Listeners

@@ -1,7 +1,7 @@
 """The options that script a served portal: --control, --scenario, --fault, --replay, --record.
 
 `serve` and `run` share them. The command gets them as one `ScriptOptions`, which makes the
-`ScriptedServer`: a scripted portal, with what SIGHUP reloads and the control port.
+`ScriptedServer`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +17,15 @@ import click
 
 from esps_portal.cli.fault_parameter import fault_option
 from esps_portal.cli.options import Option, add_options
-from esps_portal.cli.reloading import CannotReloadError, Reload, reopen
 from esps_portal.cli.script_files import ScriptFile, replay_option, scenario_option
+from esps_portal.cli.scripted_server import ScriptedServer
 from esps_portal.cli.written_files import open_record, written_file_option
 
 if TYPE_CHECKING:
-    import trio
-
     from esps_portal.faults.fault import Fault
-    from esps_portal.journal.record_file import RecordFile
     from esps_portal.journal.recording import RecordedAnswer
     from esps_portal.mock.scenario import PlannedFault, Scenario
     from esps_portal.mock.scripted import ScriptedPortal
-    from esps_portal.server.serving import Listeners
 
 _log = logging.getLogger("esps_portal")
 
@@ -132,7 +127,7 @@ class ScriptOptions:
         return ScriptedServer(portal, faults, control, self, file)
 
     def _place_given(self, portal: ScriptedPortal) -> list[Fault]:
-        from esps_portal.journal.recording import RecordingError  # noqa: PLC0415 - as above
+        from esps_portal.journal.recording import RecordingError  # noqa: PLC0415 - help must not wait
         from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - the same
 
         try:
@@ -169,81 +164,3 @@ class ScriptOptions:
         if recording is not None:
             replay(recording, portal)
         return placed
-
-
-@attrs.frozen
-class ScriptedServer:
-    """A scripted portal that is served, with what SIGHUP reloads and its control port.
-
-    Attributes:
-        faults: those that are in force from the start.
-        control: the control port; ``None`` for no control.
-        options: what the portal was made from.
-        record: the file that is recorded to.
-    """
-
-    portal: ScriptedPortal
-    faults: list[Fault]
-    control: int | None
-    options: ScriptOptions
-    record: RecordFile | None
-
-    def reloads(self, on_fault: Callable[[Fault], None]) -> list[Reload]:
-        """Return what SIGHUP reloads.
-
-        Args:
-            on_fault: called with each fault that a reload places.
-        """
-        reloads: list[Reload] = []
-        if self.options.files:
-            reloads.append(partial(self._reload_files, on_fault))
-        if self.record is not None:
-            reloads.append(partial(reopen, self.record, "recording"))
-        return reloads
-
-    def _reload_files(self, on_fault: Callable[[Fault], None]) -> str:
-        """Replace all stubs and faults by those of the files and options; on error keep all."""
-        from esps_portal.mock.scripted import ScriptedPortal  # noqa: PLC0415 - the same
-        from esps_portal.protocol.limits import Limits  # noqa: PLC0415 - the same
-        from esps_portal.services.dispatch import Portal  # noqa: PLC0415 - help must not wait for it
-
-        options = self.options
-        scenario = None if options.scenario is None else options.scenario.reread()
-        recording = None if options.replay is None else options.replay.reread()
-        limits = self.portal.limits
-        try:
-            options.place(ScriptedPortal(Portal(limits=limits)), scenario, recording)
-        except ValueError as error:  # a ScenarioError or a RecordingError
-            raise CannotReloadError(f"{options.files}: {error}") from error
-        if scenario and Limits(**scenario.limits) != limits:  # type: ignore[arg-type]  # each was checked
-            raise CannotReloadError(
-                f"{options.files}: limits cannot change after the portal has started"
-            )
-        self.portal.script.stubs.clear()
-        self.portal.script.faults.clear()
-        for fault in options.place(self.portal, scenario, recording):
-            on_fault(fault)
-        return f"reloaded {options.files}"
-
-    async def open_control(
-        self, nursery: trio.Nursery, listeners: Listeners, on_fault: Callable[[Fault], None]
-    ) -> tuple[str, int] | None:
-        """Open the control port and return its address; ``None`` if there is no control.
-
-        Args:
-            nursery: runs the control server.
-            listeners: the portal's listeners.
-            on_fault: called with each fault that is placed through control.
-
-        Raises:
-            CannotBindError: the port cannot be bound.
-        """
-        if self.control is None:
-            return None
-        from esps_portal.control.control import serve_control  # noqa: PLC0415 - help must not wait
-
-        serve = partial(
-            serve_control, self.portal, listeners.ports, port=self.control, on_fault=on_fault
-        )
-        address: tuple[str, int] = await nursery.start(serve)
-        return address

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import trio
 
     from esps_portal.cli.reports import Reports
-    from esps_portal.cli.script_options import ScriptedServer
+    from esps_portal.cli.scripted_server import ScriptedServer
     from esps_portal.net.bind import CannotBindError
     from esps_portal.server.serving import Listeners, ServerConfig
 

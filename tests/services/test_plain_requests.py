@@ -144,4 +144,4 @@ def test_it_ends_once_there_is_no_room_for_replies() -> None:
     portal = new_portal()
     requests = plain(*[b"1 CALL echo a", b"1 CALL length a"] * 3)
     assert portal.answer_plain(requests, Client(), 1).count == 2
-    assert portal.answer_plain(requests, Client(), len(b"1 OK 1\n") + 1).count == 4
+    assert portal.answer_plain(requests, Client(), len(b"1 OK 1%20bytes\n") + 1).count == 4

@@ -1,0 +1,98 @@
+"""A portal that the command serves: what SIGHUP reloads, and its control port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import attrs
+
+from esps_portal.cli.reloading import CannotReloadError, Reload, reopen
+
+if TYPE_CHECKING:
+    import trio
+
+    from esps_portal.cli.script_options import ScriptOptions
+    from esps_portal.faults.fault import Fault
+    from esps_portal.journal.record_file import RecordFile
+    from esps_portal.mock.scripted import ScriptedPortal
+    from esps_portal.server.serving import Listeners
+
+
+@attrs.frozen
+class ScriptedServer:
+    """A scripted portal that is served, with what SIGHUP reloads and its control port.
+
+    Attributes:
+        faults: those that are in force from the start.
+        control: the control port; ``None`` for no control.
+        options: what the portal was made from.
+        record: the file that is recorded to.
+    """
+
+    portal: ScriptedPortal
+    faults: list[Fault]
+    control: int | None
+    options: ScriptOptions
+    record: RecordFile | None
+
+    def reloads(self, on_fault: Callable[[Fault], None]) -> list[Reload]:
+        """Return what SIGHUP reloads.
+
+        Args:
+            on_fault: called with each fault that a reload places.
+        """
+        reloads: list[Reload] = []
+        if self.options.files:
+            reloads.append(partial(self._reload_files, on_fault))
+        if self.record is not None:
+            reloads.append(partial(reopen, self.record, "recording"))
+        return reloads
+
+    def _reload_files(self, on_fault: Callable[[Fault], None]) -> str:
+        """Replace all stubs and faults by those of the files and options; on error keep all."""
+        from esps_portal.mock.scripted import ScriptedPortal  # noqa: PLC0415 - help must not wait
+        from esps_portal.protocol.limits import Limits  # noqa: PLC0415 - the same
+        from esps_portal.services.dispatch import Portal  # noqa: PLC0415 - the same
+
+        options = self.options
+        scenario = None if options.scenario is None else options.scenario.reread()
+        recording = None if options.replay is None else options.replay.reread()
+        limits = self.portal.limits
+        try:
+            options.place(ScriptedPortal(Portal(limits=limits)), scenario, recording)
+        except ValueError as error:  # a ScenarioError or a RecordingError
+            raise CannotReloadError(f"{options.files}: {error}") from error
+        if scenario and Limits(**scenario.limits) != limits:  # type: ignore[arg-type]  # each was checked
+            raise CannotReloadError(
+                f"{options.files}: limits cannot change after the portal has started"
+            )
+        self.portal.script.stubs.clear()
+        self.portal.script.faults.clear()
+        for fault in options.place(self.portal, scenario, recording):
+            on_fault(fault)
+        return f"reloaded {options.files}"
+
+    async def open_control(
+        self, nursery: trio.Nursery, listeners: Listeners, on_fault: Callable[[Fault], None]
+    ) -> tuple[str, int] | None:
+        """Open the control port and return its address; ``None`` if there is no control.
+
+        Args:
+            nursery: runs the control server.
+            listeners: the portal's listeners.
+            on_fault: called with each fault that is placed through control.
+
+        Raises:
+            CannotBindError: the port cannot be bound.
+        """
+        if self.control is None:
+            return None
+        from esps_portal.control.control import serve_control  # noqa: PLC0415 - help must not wait
+
+        serve = partial(
+            serve_control, self.portal, listeners.ports, port=self.control, on_fault=on_fault
+        )
+        address: tuple[str, int] = await nursery.start(serve)
+        return address
