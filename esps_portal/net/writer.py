@@ -70,9 +70,10 @@ class Writer:
         """
         if self.is_sending:
             return False
-        if self.outgoing:
-            del self.outgoing[: self._stream.send_now(self.outgoing)]
-        return not self.outgoing
+        outgoing = self.outgoing
+        if outgoing:
+            del outgoing[: self._stream.send_now(outgoing)]
+        return not outgoing
 
     async def send_everything(self) -> None:
         """Return once nothing waits any more.

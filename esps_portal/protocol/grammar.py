@@ -35,11 +35,11 @@ REQUEST = re.compile(rb"(%b) (%b)((?: %b)*+)(?: %b)?\r?" % (_TAG, _VERB, _ARG, _
 PLAIN_REQUEST = re.compile(
     rb"(%b) (%b)(?: (%b++(?: %b++)*+))?+(?: %b)?\r?" % (_TAG, _VERB, _PLAIN, _PLAIN, _PADDING)
 )
-# A line with its LF. Of a PING or a CALL whose arguments need no decoding, the groups are the tag,
+# A line with its end. Of a PING or a CALL whose arguments need no decoding, the groups are the tag,
 # the name of the service, and *(SP arg); of another line, the fourth is all of it, without the LF.
 # Empty lines that follow that are left out.
 FIND_PLAIN = re.compile(
-    rb"(%b) (?:PING|CALL (%b))((?: %b++)*+)\n|([^\n]*+)\n(?:\n++|\r\n)*+" % (_TAG, _NAME, _PLAIN)
+    rb"(%b) (?:PING|CALL (%b))((?: %b++)*+)\r?\n|([^\n]*+)\n(?:\n++|\r\n)*+" % (_TAG, _NAME, _PLAIN)
 )
 # reply = tag SP ("OK" / "DATA") *(SP arg) / tag SP "ERR" SP name *(SP arg)   followed by [CR]
 REPLY = re.compile(rb"(%b) (OK|DATA|ERR(?= %b(?:[ \r]|\Z)))((?: %b)*+)\r?" % (_TAG, _NAME, _ARG))

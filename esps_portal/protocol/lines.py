@@ -98,7 +98,8 @@ class LineSplitter:
 
     def feed_blocks(self, data: bytes) -> list[bytes | LongLineEvent]:
         """Do what `feed` does, with lines that follow each other in one piece, each with its LF."""
-        if len(data) <= self._max_line and data[-1:] == b"\n" and not self.is_within_line:
+        is_whole = data[-1:] == b"\n" and len(data) <= self._max_line
+        if is_whole and not self._buffer and not self._is_skipping:
             return [data]  # nearly always
         events: list[bytes | LongLineEvent] = []
         while data:

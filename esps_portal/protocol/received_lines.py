@@ -39,7 +39,7 @@ def plain_to_request(plain: PlainRequest) -> Request:
 
 
 def plain_to_line(plain: PlainRequest) -> bytes:
-    """Return the line without its LF."""
+    """Return the line without its end."""
     tag, name, tokens, _ = plain
     return b"%b CALL %b%b" % (tag, name, tokens) if name else b"%b PING%b" % (tag, tokens)
 
@@ -62,26 +62,28 @@ class ReceivedLines:
         self._block = b""
         self._start = 0
         self._blocks: deque[bytes | LongLineEvent] = deque()
-        # What was found in a piece of it, and where the lines begin that are not read.
+        # What was found in a piece of it, and which line is read next. None: there is none.
         self._found: list[_FoundLine] = []
         self._next = 0
 
     def add(self, blocks: list[bytes | LongLineEvent]) -> None:
         """Add what `LineSplitter.feed_blocks` has returned."""
         self._blocks += blocks
+        if blocks and not self._found:
+            self._find_more()
 
     def __bool__(self) -> bool:
         """Whether there is one to read."""
-        return self._next < len(self._found) or self._start < len(self._block) or bool(self._blocks)
+        return bool(self._found)
 
     def __iter__(self) -> ReceivedLines:
         return self
 
     def __next__(self) -> LineEvent:
-        if self._next == len(self._found) and not self._find_more():
+        if not self._found:
             raise StopIteration
         found = self._found[self._next]
-        self._next += 1
+        self.skip(1)
         return plain_to_line(found) if found[0] else found[3]  # type: ignore[arg-type]  # it has a tag
 
     def unread(self, line: LineEvent) -> None:
@@ -90,26 +92,36 @@ class ReceivedLines:
 
     def peek_plain(self, limit: int) -> list[PlainRequest]:
         """Return the plain requests that come next, at most ``limit``; they stay unread."""
-        if self._next == len(self._found) and not self._find_more():
-            return []
         coming = self._found[self._next : self._next + limit]
-        return list(takewhile(_is_plain, coming))  # type: ignore[arg-type]  # with a tag, it is one
+        if not coming or not coming[0][0]:
+            return []
+        if len(coming) == 1:
+            return coming  # type: ignore[return-value]  # it has a tag, so it is one
+        return list(takewhile(_is_plain, coming))  # type: ignore[arg-type]  # the same
 
     def skip(self, count: int) -> None:
         """Take lines that `peek_plain` has returned as read."""
         self._next += count
+        if self._next == len(self._found):
+            if self._block or self._blocks:
+                self._find_more()
+            else:
+                self._found, self._next = [], 0
 
-    def _find_more(self) -> bool:
-        """Look through the next piece; return whether there is one."""
-        if self._start >= len(self._block):
-            if not self._blocks:
-                return False
+    def _find_more(self) -> None:
+        """Look through the next piece; there is one."""
+        self._next = 0
+        if not self._block:
             block = self._blocks.popleft()
             if not isinstance(block, bytes):
-                self._found, self._next = [(b"", b"", b"", block)], 0
-                return True
+                self._found = [(b"", b"", b"", block)]
+                return
+            if len(block) <= _PIECE_SIZE:
+                self._found = _find_lines(block)  # nearly always
+                return
             self._block, self._start = block, 0
         end = self._block.find(b"\n", self._start + _PIECE_SIZE) + 1 or len(self._block)
-        self._found, self._next = _find_lines(self._block, self._start, end), 0
+        self._found = _find_lines(self._block, self._start, end)
         self._start = end
-        return True
+        if end == len(self._block):
+            self._block = b""

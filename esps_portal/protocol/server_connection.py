@@ -146,7 +146,8 @@ class ServerConnection:
         """Return the next of `lines` that need no `read`, at most ``limit``; they stay unread.
 
         The first line is never among them, nor any while the connection is not open, nor one whose
-        tag is in flight. Once one of them is begun as a call, ask again. See `skip`.
+        tag is in flight. Once one of them is begun as a call, ask again. Take those that were
+        executed as read with `ReceivedLines.skip`.
         """
         if self.state is not _OPEN or self._at_first_line:
             return []
@@ -154,10 +155,6 @@ class ServerConnection:
         if self._calls:
             requests = list(takewhile(lambda request: request[0] not in self._calls, requests))
         return requests
-
-    def skip(self, count: int) -> None:
-        """Take the first requests that `peek_plain` has returned as read."""
-        self.lines.skip(count)
 
     def read(self, line: LineEvent) -> Request | Reply | Notice | Cancel | Quit | None:
         """Return what to do about the next of `lines`."""

@@ -145,14 +145,15 @@ class Answerer:
         """
         lines, outgoing = self._protocol.lines, self._writer.outgoing
         left, until = TURN_LINES, monotonic() + TURN_SECONDS
-        while lines and left > 0 and len(outgoing) <= HIGH_WATER:
+        while True:
             # Nearly every request is a plain one.
-            left -= self._answer_plain(left, until, now) or self._answer_next(next(lines), now)
+            left -= self._answer_plain(left, until, now) or self._answer_next(now)
             if self._pending is not None:
                 return Turn.NEEDS_TASK
-            if monotonic() > until:
-                break
-        return Turn.MORE if lines else Turn.DONE
+            if not lines:
+                return Turn.DONE
+            if left <= 0 or len(outgoing) > HIGH_WATER or monotonic() > until:
+                return Turn.MORE
 
     def _answer_plain(self, limit: int, until: float, now: float) -> int:
         """Answer the plain requests that come next, if any do; return how many."""
@@ -162,20 +163,24 @@ class Answerer:
         outgoing, observer = self._writer.outgoing, self._observer
         room = HIGH_WATER - len(outgoing)
         answers = self._portal.answer_plain(requests, self._caller, room, until)
-        self._protocol.skip(answers.count)
+        count = len(answers.replies) + (answers.last is not None)
+        self._protocol.lines.skip(count)
         outgoing += b"".join(answers.replies)
         if observer is not None:
             for request, reply in zip(requests, answers.replies, strict=False):
                 observer.answered(plain_to_line(request), reply, now)
         if answers.last is not None:
-            last = requests[answers.count - 1]
+            last = requests[count - 1]
             self._carry_out_soon(
                 answers.last, self._note(plain_to_line(last), plain_to_request(last))
             )
-        return answers.count
+        return count
 
-    def _answer_next(self, line: LineEvent, now: float) -> int:
-        """Answer any line; return 1."""
+    def _answer_next(self, now: float) -> int:
+        """Answer the line that comes next, if one does; return 1."""
+        line = next(self._protocol.lines, None)
+        if line is None:
+            return 1
         outcome: object = self._protocol.read(line)
         if isinstance(outcome, Request):
             outcome = self._portal.answer(outcome, self._caller)

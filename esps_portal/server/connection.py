@@ -37,6 +37,10 @@ from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.services.call import Call
 from esps_portal.services.dispatch import Dispatcher
 
+# Looking up a member of an enumeration takes as long as a call.
+_OPEN = State.OPEN
+_DONE, _MORE, _NEEDS_TASK = Turn.DONE, Turn.MORE, Turn.NEEDS_TASK
+
 
 class PortalConnection:
     """Serves one client. `run` is its whole life; the other methods may be called at any time.
@@ -59,6 +63,7 @@ class PortalConnection:
         "_has_greeted",
         "_is_receiving",
         "_is_refused",
+        "_is_scripted",
         "_limits",
         "_mute",
         "_nursery",
@@ -90,6 +95,7 @@ class PortalConnection:
         self._limits = portal.limits
         self._observer = observer
         self._faults = faults
+        self._is_scripted = not (observer is None and faults is None)
         self._ready = ready
         self._protocol = ServerConnection(portal.limits)
         self._replies = ReplyWriter(stream, self._on_end)
@@ -171,32 +177,29 @@ class PortalConnection:
 
     def take_turn(self, now: float) -> Turn:
         """Read once, unless something is left to answer, and answer what needs no waiting."""
-        if self._answerer.is_watched:
-            return Turn.NEEDS_TASK
+        if self._is_scripted and self._answerer.is_watched:
+            return _NEEDS_TASK
         try:
-            turn = None if self._answerer.has_work else self._read_now(now)
-            return turn or self._answer_now(now)
+            # Unless something was left by the turn before.
+            if not self._protocol.lines:
+                data = self._stream.receive_now()
+                if data is None or not self._received(data, now):
+                    return self._after_reading
+            turn = self._answerer.answer_now(now)
+            # What came in one read is answered with one write, however many turns it takes.
+            if turn is _MORE and len(self._writer.outgoing) <= HIGH_WATER:
+                return turn
+            if not self._writer.flush_now() or self._protocol.state is not _OPEN:
+                return _NEEDS_TASK
         except trio.BrokenResourceError:
             self._replies.end_for(EndReason.BROKEN)
-            return Turn.NEEDS_TASK
-
-    def _read_now(self, now: float) -> Turn | None:
-        """Read; return what that leaves where there is nothing to answer."""
-        data = self._stream.receive_now()
-        if data is None:
-            return Turn.NEEDS_TASK if self._stream.is_silent else Turn.DONE
-        if self._received(data, now):
-            return None
-        return Turn.DONE if data else Turn.NEEDS_TASK
-
-    def _answer_now(self, now: float) -> Turn:
-        turn = self._answerer.answer_now(now)
-        # What came in one read is answered with one write, however many turns it takes.
-        if turn is Turn.MORE and len(self._writer.outgoing) <= HIGH_WATER:
-            return turn
-        if not self._writer.flush_now() or self._protocol.state is not State.OPEN:
-            return Turn.NEEDS_TASK
+            return _NEEDS_TASK
         return turn
+
+    @property
+    def _after_reading(self) -> Turn:
+        """What is left by a read that brought no line."""
+        return _NEEDS_TASK if self._peer_has_ended or self._stream.is_silent else _DONE
 
     @property
     def _may_park(self) -> bool:

@@ -81,7 +81,7 @@ class MemoryServer:
         while plain := self.connection.peek_plain(self.bulk):
             for request in map(plain_to_request, plain):
                 self._execute(request)
-                self.connection.skip(1)
+                self.connection.lines.skip(1)
                 if request.verb == b"CALL":
                     break
 

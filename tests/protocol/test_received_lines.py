@@ -27,10 +27,15 @@ many_lines = st.lists(
 
 
 def split(pieces: list[bytes]) -> list[LineEvent]:
-    """Return what a splitter reports, but for empty lines."""
+    """Return what a splitter reports, but for empty lines, and the CR before an LF."""
     splitter = LineSplitter(MAX_LINE, 2 * MAX_LINE)
     events = [event for piece in pieces for event in splitter.feed(piece)]
-    return [event for event in events if event not in EMPTY_LINES]
+    return whole(events)
+
+
+def whole(events: list[LineEvent]) -> list[LineEvent]:
+    lines = [event for event in events if event not in EMPTY_LINES]
+    return [line.removesuffix(b"\r") if isinstance(line, bytes) else line for line in lines]
 
 
 def taken(pieces: list[bytes], limit: int) -> list[LineEvent]:
@@ -50,7 +55,7 @@ def taken(pieces: list[bytes], limit: int) -> list[LineEvent]:
             if not plain:
                 lines.append(next(received))
     assert next(received, None) is None
-    return [line for line in lines if line not in EMPTY_LINES]
+    return whole(lines)
 
 
 @given(many_lines, places, st.integers(0, 5) | st.just(1000))
@@ -75,12 +80,21 @@ def test_only_usual_requests_that_need_no_decoding_are_plain(lines: list[bytes])
         except ProtocolError:
             assert not plain
             continue
-        is_bare = request.plain and b"#" not in line and not line.endswith(b"\r")
+        is_bare = request.plain and b"#" not in line
         if plain:
             assert is_bare
             assert request.verb in (b"PING", b"CALL")
         elif is_bare:
             assert request.verb != b"PING"
+
+
+def test_a_request_may_end_in_cr_lf() -> None:
+    # ESPS-LINE-4
+    received = ReceivedLines()
+    received.add([b"1 PING\r\n2 CALL echo hi\r\n3 CALL echo hi\r\r\n"])
+    assert received.peek_plain(9) == [(b"1", b"", b"", b""), (b"2", b"echo", b" hi", b"")]
+    received.skip(2)
+    assert list(received) == [b"3 CALL echo hi\r\r"]
 
 
 def test_what_is_peeked_at_stays() -> None:

@@ -80,7 +80,7 @@ def test_plain_requests_are_taken_in_bulk_where_they_need_no_check() -> None:
     connection = server.connection
     connection.receive(b"3 PING\n2 PING\n4 PING\n")
     assert connection.peek_plain(9) == [(b"3", b"", b"", b"")]
-    connection.skip(1)
+    connection.lines.skip(1)
     assert connection.peek_plain(9) == []  # its tag is in flight
     server.read_lines()
     assert server.lines[-2:] == [b"* ERR tag-in-use 2", b"4 OK"]
