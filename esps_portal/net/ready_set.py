@@ -31,6 +31,7 @@ import select
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol
 
 import attrs
@@ -164,31 +165,28 @@ class ReadySet:
 
     def _take_turns(self) -> None:
         """Let those that are ready take their turns, as far as there is time."""
-        queue = self._queue
+        queue, places, again = self._queue, self._by_descriptor, []
         for descriptor, _ in self._poll.poll(0, _MAX_EVENTS):
             queue[descriptor] = None
-        again: dict[int, None] = {}
-        now = trio.current_time()
-        until = monotonic() + BATCH_SECONDS
+        now, until = trio.current_time(), monotonic() + BATCH_SECONDS
         left = iter(queue)
         for descriptor in left:
-            place = self._by_descriptor.get(descriptor)
+            place = places.get(descriptor)
             if place is None:
                 continue  # it has left since
-            connection = place.connection
             try:
-                turn = place.context.run(connection.take_turn, now)
+                turn = place.context.run(place.connection.take_turn, now)
             except Exception:  # noqa: BLE001 - what one has must not end the others; it is logged
                 _log.exception("a connection has failed, and is reset")
-                connection.abort()
+                place.connection.abort()
                 turn = _NEEDS_TASK
-            if turn is _NEEDS_TASK:
-                self.resume(connection)
-            elif turn is _MORE:
-                again[descriptor] = None
+            if turn is _MORE:
+                again.append(descriptor)
+            elif turn is _NEEDS_TASK:
+                self.resume(place.connection)
             if monotonic() >= until:
                 break
-        self._queue = dict.fromkeys(left) | again
+        self._queue = dict.fromkeys(chain(left, again))
 
     def _unpark(self, connection: Parkable) -> _Place:
         place = self._places.pop(connection)
