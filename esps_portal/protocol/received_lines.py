@@ -7,7 +7,6 @@ in C; the other lines it leaves to `messages.parse_request_untrusted`. Both ways
 
 from __future__ import annotations
 
-from collections import deque
 from itertools import takewhile
 from operator import itemgetter
 
@@ -61,7 +60,7 @@ class ReceivedLines:
         # What is not looked through: the rest of this block from there on, then those.
         self._block = b""
         self._start = 0
-        self._blocks: deque[bytes | LongLineEvent] = deque()
+        self._blocks: list[bytes | LongLineEvent] = []
         # What was found in a piece of it, and which line is read next. None: there is none.
         self._found: list[_FoundLine] = []
         self._next = 0
@@ -112,7 +111,7 @@ class ReceivedLines:
         """Look through the next piece; there is one."""
         self._next = 0
         if not self._block:
-            block = self._blocks.popleft()
+            block = self._blocks.pop(0)
             if not isinstance(block, bytes):
                 self._found = [(b"", b"", b"", block)]
                 return
