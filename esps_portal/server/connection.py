@@ -30,7 +30,7 @@ from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State
 from esps_portal.server.answerer import Answerer
 from esps_portal.server.call_tasks import CallTasks
-from esps_portal.server.drain import Drain
+from esps_portal.server.closing import Closing
 from esps_portal.server.endings import ENDINGS, EndReason, How
 from esps_portal.server.observer import ConnectionObserver, Exchange
 from esps_portal.server.reply_writer import ReplyWriter
@@ -57,15 +57,14 @@ class PortalConnection:
         "_active",
         "_answerer",
         "_calls",
-        "_deaf",
-        "_drain",
+        "_closing",
         "_faults",
         "_has_greeted",
         "_is_receiving",
         "_is_refused",
         "_is_scripted",
+        "_is_shut_down",
         "_limits",
-        "_mute",
         "_nursery",
         "_observer",
         "_opened",
@@ -119,19 +118,11 @@ class PortalConnection:
         self._peer_has_ended = False
         self._is_receiving = False
         self._has_greeted = False
-        # The three things that a connection waits in: an end interrupts the first, a final one the
-        # second too, and a shutdown the third.
+        # What it waits in while it reads; an end interrupts it.
         self._reading: trio.CancelScope | None = None
-        self._drain = Drain(
-            stream,
-            self._protocol,
-            self._replies,
-            calls=self._calls,
-            answerer=self._answerer,
-            seconds=portal.limits.drain,
-        )
-        self._deaf = trio.CancelScope()
-        self._mute = trio.CancelScope()
+        # Made once it ends.
+        self._closing: Closing | None = None
+        self._is_shut_down = False
         self._nursery: trio.Nursery | None = None
 
     async def run(self) -> None:
@@ -161,7 +152,7 @@ class PortalConnection:
             try:
                 if not await self._read_until_end():
                     return False
-                await self._end()
+                await self._end(self._nursery)
             except trio.BrokenResourceError:
                 self._replies.end_for(EndReason.BROKEN)
             if self._replies.end is EndReason.BROKEN:
@@ -257,9 +248,9 @@ class PortalConnection:
     def shut_down(self) -> None:
         """Shut down gracefully: notify the client, and let running calls end."""
         self._replies.end_for(EndReason.SHUTDOWN)
-        self._mute.cancel()
-        if self._replies.end is EndReason.DEAF:
-            self._deaf.deadline = trio.current_time() + self._limits.drain
+        self._is_shut_down = True
+        if self._closing is not None:
+            self._closing.shut_down()
 
     @property
     def deadline(self) -> float:
@@ -370,72 +361,26 @@ class PortalConnection:
             self._reading.cancel()
         if self._ready is not None:
             self._ready.resume(self)
-        if self._replies.is_final:
-            self._drain.cancel()
-            self._deaf.cancel()
+        if self._replies.is_final and self._closing is not None:
+            self._closing.cancel()
         if reason is EndReason.BROKEN:
             self._calls.cancel_all()
         elif reason in (EndReason.ABORTED, EndReason.UNREAD) and self._nursery is not None:
             self._nursery.cancel_scope.cancel()
 
-    async def _end(self) -> None:
-        """End as the table says (specification, section Ends)."""
-        if self._replies.end is EndReason.DEAF:
-            await self._stay_deaf()
-        elif not self._replies.is_final:
-            await self._say_last_lines()
-        self._calls.cancel_all()  # nothing of theirs would be sent
-        how = self._replies.ending.how  # a fault may have ended the drain
-        if how in (How.FIN, How.RST):
-            self._replies.release()
-        if how is not How.GONE:
-            await self._writer.send_everything()
-        if how is How.RST:
-            # The client has what comes before a RST, unless it does not read.
-            with trio.move_on_after(self._limits.stall):
-                await self._stream.wait_sent()
-        if how in (How.FIN, How.MUTE_AFTER_FIN):
-            self._send_eof()
-        if how is How.FIN:
-            with trio.move_on_after(self._limits.linger):
-                await self._discard_input()
-        elif how in (How.MUTE, How.MUTE_AFTER_FIN):
-            with self._mute, trio.move_on_after(self._limits.idle):
-                await self._discard_input()
-                self._peer_has_ended = True
-
-    async def _stay_deaf(self) -> None:
-        """Read nothing more. Send what runs or is held back, then nothing more either."""
-        with self._deaf:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._end_when_reset)
-                await self._calls.until_all_ended()
-                try:
-                    await self._replies.until_sent()
-                except trio.BrokenResourceError:
-                    self._replies.end_for(EndReason.BROKEN)
-                with self._mute, trio.move_on_after(self._limits.idle):
-                    await trio.sleep_forever()
-                nursery.cancel_scope.cancel()
-
-    async def _end_when_reset(self) -> None:
-        await self._stream.wait_reset()
-        self._replies.end_for(EndReason.BROKEN)
-
-    async def _say_last_lines(self) -> None:
-        protocol, replies = self._protocol, self._replies
-        replies.release()
-        if replies.end is EndReason.IDLE:
-            replies.append(protocol.idle_timeout().encode())
-        elif replies.end is EndReason.SHUTDOWN and (notice := protocol.shut_down()):
-            replies.append(notice.encode())
-        if replies.ending.drains and protocol.state is not State.ENDED:
-            assert self._nursery is not None  # noqa: S101 - `run` has opened it
-            await self._drain.run(self._nursery)
-
-    async def _discard_input(self) -> None:
-        while await self._stream.receive():
-            pass
+    async def _end(self, nursery: trio.Nursery) -> None:
+        self._closing = Closing(
+            self._stream,
+            self._protocol,
+            self._replies,
+            calls=self._calls,
+            answerer=self._answerer,
+            limits=self._limits,
+            on_fin=self._note_fin,
+            is_shut_down=self._is_shut_down,
+        )
+        if await self._closing.run(nursery):
+            self._peer_has_ended = True
 
     async def _note_unread(self) -> None:
         """Note what the client had sent before it reset the connection; none of it is executed."""
@@ -447,9 +392,7 @@ class PortalConnection:
                 self._protocol.receive(data)
                 self._answerer.note_unanswered()
 
-    def _send_eof(self) -> None:
-        """Send FIN: nothing more comes."""
-        self._stream.send_eof()
+    def _note_fin(self) -> None:
         if self._observer is not None:
             self._observer.sent_fin(*self._first_to_close())
 

@@ -1,0 +1,152 @@
+"""What a connection does once it ends, as `ENDINGS` says (specification, section Ends).
+
+Running calls get time, the last line is sent, then FIN or RST; and for how long what the client
+still sends is discarded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from esps_portal.net.streams import Stream
+from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.server_connection import ServerConnection
+from esps_portal.protocol.states import State
+from esps_portal.server.answerer import Answerer
+from esps_portal.server.call_tasks import CallTasks
+from esps_portal.server.drain import Drain
+from esps_portal.server.endings import EndReason, How
+from esps_portal.server.reply_writer import ReplyWriter
+
+
+class Closing:
+    """Ends one connection.
+
+    Args:
+        on_fin: called once FIN is sent: the client may stay open for long.
+        is_shut_down: whether the server shuts down already.
+    """
+
+    __slots__ = (
+        "_calls",
+        "_deaf",
+        "_drain",
+        "_limits",
+        "_mute",
+        "_on_fin",
+        "_protocol",
+        "_replies",
+        "_stream",
+    )
+
+    def __init__(  # noqa: PLR0913 - what it brings to an end
+        self,
+        stream: Stream,
+        protocol: ServerConnection,
+        replies: ReplyWriter,
+        *,
+        calls: CallTasks,
+        answerer: Answerer,
+        limits: Limits,
+        on_fin: Callable[[], None],
+        is_shut_down: bool,
+    ) -> None:
+        self._stream = stream
+        self._protocol = protocol
+        self._replies = replies
+        self._calls = calls
+        self._limits = limits
+        self._on_fin = on_fin
+        self._drain = Drain(
+            stream, protocol, replies, calls=calls, answerer=answerer, seconds=limits.drain
+        )
+        # What it waits in: a final end interrupts the first, a shutdown the second.
+        self._deaf = trio.CancelScope()
+        self._mute = trio.CancelScope()
+        if is_shut_down:
+            self.shut_down()
+
+    def shut_down(self) -> None:
+        """Stay open for nobody any more."""
+        self._mute.cancel()
+        if self._replies.end is EndReason.DEAF:
+            self._deaf.deadline = trio.current_time() + self._limits.drain
+
+    def cancel(self) -> None:
+        """Add no line any more: another end, a final one, is due."""
+        self._drain.cancel()
+        self._deaf.cancel()
+
+    async def run(self, nursery: trio.Nursery) -> bool:
+        """End it; return whether the client has finished while nothing was sent to it.
+
+        Args:
+            nursery: of the connection, for what may outlive the drain.
+
+        Raises:
+            trio.BrokenResourceError: the client has reset the connection.
+        """
+        replies = self._replies
+        if replies.end is EndReason.DEAF:
+            await self._stay_deaf()
+        elif not replies.is_final:
+            await self._say_last_lines(nursery)
+        self._calls.cancel_all()  # nothing of theirs would be sent
+        how = replies.ending.how  # a fault may have ended the drain
+        if how in (How.FIN, How.RST):
+            replies.release()
+        if how is not How.GONE:
+            await replies.writer.send_everything()
+        if how is How.RST:
+            # The client has what comes before a RST, unless it does not read.
+            with trio.move_on_after(self._limits.stall):
+                await self._stream.wait_sent()
+        if how in (How.FIN, How.MUTE_AFTER_FIN):
+            self._stream.send_eof()
+            self._on_fin()
+        return await self._discard_input(how)
+
+    async def _stay_deaf(self) -> None:
+        """Read nothing more. Send what runs or is held back, then nothing more either."""
+        with self._deaf:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._end_when_reset)
+                await self._calls.until_all_ended()
+                try:
+                    await self._replies.until_sent()
+                except trio.BrokenResourceError:
+                    self._replies.end_for(EndReason.BROKEN)
+                with self._mute, trio.move_on_after(self._limits.idle):
+                    await trio.sleep_forever()
+                nursery.cancel_scope.cancel()
+
+    async def _end_when_reset(self) -> None:
+        await self._stream.wait_reset()
+        self._replies.end_for(EndReason.BROKEN)
+
+    async def _say_last_lines(self, nursery: trio.Nursery) -> None:
+        protocol, replies = self._protocol, self._replies
+        replies.release()
+        if replies.end is EndReason.IDLE:
+            replies.append(protocol.idle_timeout().encode())
+        elif replies.end is EndReason.SHUTDOWN and (notice := protocol.shut_down()):
+            replies.append(notice.encode())
+        if replies.ending.drains and protocol.state is not State.ENDED:
+            await self._drain.run(nursery)
+
+    async def _discard_input(self, how: How) -> bool:
+        """Discard what the client sends, for as long as the table says."""
+        if how is How.FIN:
+            with trio.move_on_after(self._limits.linger):
+                await self._until_finished()
+        elif how in (How.MUTE, How.MUTE_AFTER_FIN):
+            with self._mute, trio.move_on_after(self._limits.idle):
+                await self._until_finished()
+                return True
+        return False
+
+    async def _until_finished(self) -> None:
+        while await self._stream.receive():
+            pass
