@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
@@ -64,6 +64,8 @@ class SenderWithTTL(Sender):
 
 #: Takes one datagram, its sender, and the time in seconds on trio's clock.
 Handler = Callable[[bytes, Sender, float], None]
+#: Takes some datagrams, the sender of each, and the time.
+BulkHandler = Callable[[list[bytes], list[Sender], float], Awaitable[None]]
 
 
 class DatagramSocket:
@@ -94,18 +96,34 @@ class DatagramSocket:
 
     async def run(self, handle: Handler) -> None:
         """Have each datagram handled until cancelled or closed."""
+
+        async def handle_each(datagrams: list[bytes], senders: list[Sender], now: float) -> None:
+            for datagram, sender in zip(datagrams, senders, strict=True):
+                handle(datagram, sender, now)
+
+        await self.run_in_bulk(handle_each)
+
+    async def run_in_bulk(self, handle: BulkHandler) -> None:
+        """Have the datagrams that wait handled, at most 64 at a time, until cancelled or closed."""
         try:
             with contextlib.suppress(trio.ClosedResourceError):
                 # It may have been closed while nothing waited on it.
-                while self._socket.fileno() >= 0:
+                while not self.is_closed:
                     await trio.lowlevel.wait_readable(self._socket)
-                    self._take_waiting(handle)
+                    datagrams, senders = self._read_waiting()
+                    if datagrams and not self._silence.is_on:
+                        await handle(datagrams, senders, trio.current_time())
         finally:
             self.close()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the socket has been closed."""
+        return self._socket.fileno() < 0
+
     def close(self) -> None:
         """Close the socket; `run` then returns."""
-        if self._socket.fileno() >= 0:
+        if not self.is_closed:
             trio.lowlevel.notify_closing(self._socket)
             close_socket(self._socket)
 
@@ -138,9 +156,10 @@ class DatagramSocket:
             sock.bind((self._socket.getsockname()[0], 0))
             sock.sendto(datagram, to.address)
 
-    def _take_waiting(self, handle: Handler) -> None:
-        now = trio.current_time()
+    def _read_waiting(self) -> tuple[list[bytes], list[Sender]]:
         sock, has_ancillary, make_sender = self._socket, self._has_ancillary, self._make_sender
+        datagrams: list[bytes] = []
+        senders: list[Sender] = []
         # Without its constructor, which is Python: for each datagram that is much.
         new = object.__new__
         for _ in range(_MAX_READS):
@@ -154,11 +173,12 @@ class DatagramSocket:
                     sender.address = address
                     sender.ancillary = ()
             except BlockingIOError:
-                return
+                break
             except OSError:
                 continue  # an ICMP error about a reply: not about what waits
-            if not self._silence.is_on:
-                handle(datagram, sender, now)
+            datagrams.append(datagram)
+            senders.append(sender)
+        return datagrams, senders
 
 
 _Ancillary = list[tuple[int, int, bytes]]

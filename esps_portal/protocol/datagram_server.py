@@ -12,10 +12,11 @@ is executed at most once (section 7.3).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import attrs
 
+from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import (
@@ -29,7 +30,10 @@ from esps_portal.protocol.messages import (
     parse_request_untrusted,
     readable_tag,
 )
+from esps_portal.protocol.received_lines import PlainRequest
 from esps_portal.protocol.registry import ERRORS, VERBS, ErrorCode, unknown_verb_text
+
+_match_plain = grammar.PLAIN_DATAGRAM.fullmatch
 
 
 @attrs.define
@@ -107,7 +111,8 @@ class DatagramServer:
     """Decides about each datagram of one server, and remembers calls.
 
     Pass a datagram to `receive_untrusted`. Of the `Request` that it may return, a call is reported
-    with `begin` and `finish`; the reply to any other is made with `clamp_reply`.
+    with `begin` and `finish`; the reply to any other is made with `clamp_reply`. What
+    `plain_requests` finds needs no `receive_untrusted`, many datagrams at once.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -115,6 +120,7 @@ class DatagramServer:
         # Read for every datagram.
         self._max_line = limits.max_line
         self._max_datagram, self._amplification = limits.max_datagram, limits.amplification
+        self._max_plain = min(limits.max_line, limits.max_datagram)
         self._running: dict[tuple[Hashable, bytes], RememberedCall] = {}
         # Ordered by expiry, since the window is the same for all.
         self._kept: OrderedDict[tuple[Hashable, bytes], RememberedCall] = OrderedDict()
@@ -154,6 +160,31 @@ class DatagramServer:
             if key in self._running or key in self._kept:
                 return self._repeat(key, request, len(datagram), now)
         return request if is_usual and not self.closing else self._check(request, datagram)
+
+    def plain_requests(
+        self, datagrams: Sequence[bytes], sources: Iterable[Hashable], now: float
+    ) -> list[PlainRequest]:
+        """Return the plain requests that the first of some datagrams are, up to any other.
+
+        They may be executed without `receive_untrusted`, unless they have to be remembered. A
+        reply that has the arguments of one fits a datagram, and is shorter than its request.
+        """
+        found: list[PlainRequest] = []
+        if self.closing:
+            return found
+        if self._kept:
+            self._forget_expired(now)
+        remembers = bool(self._running or self._kept)
+        for datagram, source in zip(datagrams, sources, strict=True):
+            match = _match_plain(datagram)
+            if match is None or len(datagram) > self._max_plain:
+                break
+            if remembers:
+                key = (source, match[1])
+                if key in self._running or key in self._kept:
+                    break
+            found.append(match.groups(b""))  # type: ignore[arg-type]  # it has four groups
+        return found
 
     def forget_all(self) -> None:
         """Forget the kept replies. Running calls stay remembered."""

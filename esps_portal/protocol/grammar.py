@@ -35,12 +35,14 @@ REQUEST = re.compile(rb"(%b) (%b)((?: %b)*+)(?: %b)?\r?" % (_TAG, _VERB, _ARG, _
 PLAIN_REQUEST = re.compile(
     rb"(%b) (%b)(?: (%b++(?: %b++)*+))?+(?: %b)?\r?" % (_TAG, _VERB, _PLAIN, _PLAIN, _PADDING)
 )
-# A line with its end. Of a PING or a CALL whose arguments need no decoding, the groups are the tag,
-# the name of the service, and *(SP arg); of another line, the fourth is all of it, without the LF.
-# Empty lines that follow that are left out.
-FIND_PLAIN = re.compile(
-    rb"(%b) (?:PING|CALL (%b))((?: %b++)*+)\r?\n|([^\n]*+)\n(?:\n++|\r\n)*+" % (_TAG, _NAME, _PLAIN)
-)
+# A PING or a CALL whose arguments need no decoding, and its end: the groups are the tag, the name
+# of the service, and *(SP arg).
+_PLAIN_LINE = rb"(%b) (?:PING|CALL (%b))((?: %b++)*+)\r?\n" % (_TAG, _NAME, _PLAIN)
+# Such a datagram; the fourth group is empty.
+PLAIN_DATAGRAM = re.compile(_PLAIN_LINE + rb"()")
+# Such a line among others, of which the fourth group is all, without the LF; empty lines that
+# follow such another one are left out.
+FIND_PLAIN = re.compile(_PLAIN_LINE + rb"|([^\n]*+)\n(?:\n++|\r\n)*+")
 # reply = tag SP ("OK" / "DATA") *(SP arg) / tag SP "ERR" SP name *(SP arg)   followed by [CR]
 REPLY = re.compile(rb"(%b) (OK|DATA|ERR(?= %b(?:[ \r]|\Z)))((?: %b)*+)\r?" % (_TAG, _NAME, _ARG))
 # notice = "*" SP ("ESPS/1" / "ERR" / "BYE") *(SP arg)    followed by [CR]

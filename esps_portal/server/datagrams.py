@@ -11,6 +11,7 @@ import socket
 
 import trio
 
+from esps_portal.clock import monotonic
 from esps_portal.faults.datagram_plan import pad_line
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.target import FaultTarget
@@ -20,10 +21,14 @@ from esps_portal.net.datagram_socket import DatagramSocket, Sender
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.protocol.datagram_server import DatagramServer, Repeat
 from esps_portal.protocol.messages import Reply, Request
+from esps_portal.protocol.received_lines import plain_to_request
 from esps_portal.server.datagram_calls import DatagramCaller, DatagramCalls
 from esps_portal.server.observer import DatagramObserver, Exchange
 from esps_portal.services.call import Call
 from esps_portal.services.dispatch import Dispatcher
+
+# Seconds of answering, after which others have their turn.
+_TURN = 0.002
 
 
 class PortalDatagrams:
@@ -64,7 +69,7 @@ class PortalDatagrams:
             self._writer = DatagramFaultWriter(self._socket, self._nursery)
             if self._faults is not None:
                 self._send = self._writer.send
-            await self._socket.run(self._handle)
+            await self._socket.run_in_bulk(self._handle_all)
             self._nursery.cancel_scope.cancel()
 
     def close(self) -> None:
@@ -90,20 +95,64 @@ class PortalDatagrams:
         await self._calls.abort()
         self._writer.forget()
 
+    # -- many datagrams
+
+    async def _handle_all(self, datagrams: list[bytes], senders: list[Sender], now: float) -> None:
+        """Answer each that is one that gets an answer; let others have their turn meanwhile."""
+        self._portal.statistics.datagrams += len(datagrams)
+        until = monotonic() + _TURN
+        done = 0
+        while done < len(datagrams):
+            answered = 0
+            if not self._is_watched:
+                answered = self._answer_plain(datagrams[done:], senders[done:], now)
+            if not answered:
+                self._handle(datagrams[done], senders[done], now)
+            done += answered or 1
+            if monotonic() > until:
+                await trio.lowlevel.checkpoint()
+                if self._socket.is_closed:
+                    return
+                now, until = trio.current_time(), monotonic() + _TURN
+
+    @property
+    def _is_watched(self) -> bool:
+        """Whether a fault may strike a request, or somebody is notified of each at once."""
+        faults, observer = self._faults, self._observer
+        return (faults is not None and bool(faults.in_force)) or (
+            observer is not None and observer.journal.has_listeners
+        )
+
+    def _answer_plain(self, datagrams: list[bytes], senders: list[Sender], now: float) -> int:
+        """Answer the first ones, as far as they are plain requests; return how many."""
+        sources = [sender.address for sender in senders]
+        requests = self._protocol.plain_requests(datagrams, sources, now)
+        if not requests:
+            return 0
+        answers = self._portal.answer_plain(requests, None, 0)
+        observer, send = self._observer, self._send
+        for reply, datagram, sender in zip(answers.replies, datagrams, senders, strict=False):
+            if observer is not None:
+                observer.answered(datagram, reply, sender, now)
+            send(reply, sender)
+        if isinstance(answers.last, Reply):
+            which = answers.count - 1
+            request, datagram = plain_to_request(requests[which]), datagrams[which]
+            caller = DatagramCaller(request, datagram, senders[which], self._protocol)
+            last = self._protocol.clamp_reply((answers.last,), request.tag, len(datagram))
+            self._deliver(last, caller, now)
+        return answers.count
+
     # -- one datagram
 
     def _handle(self, datagram: bytes, sender: Sender, now: float) -> None:
         """Answer one datagram, if it is one that gets an answer."""
-        self._portal.statistics.datagrams += 1
         request = self._protocol.receive_untrusted(datagram, sender.address, now)
         if not isinstance(request, Request):
             self._answer_unexecuted(datagram.removesuffix(b"\n"), request, sender, now)
             return
         caller = DatagramCaller(request, datagram, sender, self._protocol)
-        faults, observer = self._faults, self._observer
-        if (faults is not None and faults.in_force) or (
-            observer is not None and observer.journal.has_listeners
-        ):
+        if self._is_watched:
             self._execute_watched(caller, now)
         else:
             self._execute(caller, now)

@@ -47,11 +47,11 @@ class PlainAnswers:
 
     Attributes:
         replies: a line for each of the first requests, in order.
-        last: what is to be done for the request after those, whose outcome is no reply.
+        last: the outcome of the request after those, if it is none of them.
     """
 
     replies: list[bytes] = attrs.field(factory=list)
-    last: Call | CloseAfter | None = None
+    last: Outcome | None = None
 
     @property
     def count(self) -> int:
@@ -77,13 +77,20 @@ class Dispatcher(Protocol):
         """Return the reply; or a `Call` to run, or a `CloseAfter` to carry out."""
 
     def answer_plain(
-        self, requests: Sequence[PlainRequest], caller: Caller, room: int, until: float = math.inf
+        self,
+        requests: Sequence[PlainRequest],
+        caller: Caller | None,
+        room: int,
+        until: float = math.inf,
     ) -> PlainAnswers:
         """Answer the first of some requests, at least one, in order.
 
         It ends with the first whose outcome is no reply, and may end before.
 
         Args:
+            caller: `None`: one over UDP, who is made only where needed: it ends before a call that
+                needs a caller, even the first, and with the first that is not answered by its own
+                arguments, whose `Reply` is then `PlainAnswers.last`.
             room: bytes. It ends too with the call whose reply leaves none of them.
             until: seconds on `clock.monotonic`, after which it ends too. Neither counts for what
                 is answered with its own arguments: that costs less than reading it.
@@ -170,7 +177,11 @@ class Portal(DeclaresServices):
         return Reply(request.tag, OK, args, request.plain) if outcome is None else outcome
 
     def answer_plain(
-        self, requests: Sequence[PlainRequest], caller: Caller, room: int, until: float = math.inf
+        self,
+        requests: Sequence[PlainRequest],
+        caller: Caller | None,
+        room: int,
+        until: float = math.inf,
     ) -> PlainAnswers:
         """Answer the first of some requests; see `Dispatcher.answer_plain`."""
         # Nearly every request comes here. A PING, or a call of a service that returns its
@@ -192,11 +203,16 @@ class Portal(DeclaresServices):
                 ):
                     statistics.requests += 1
                     outcome = self._execute(service, tag, args, caller)
+                elif caller is None:
+                    break
                 else:
                     outcome = self.answer(plain_to_request(plain), caller)
             if outcome is None:
                 append(b"%b OK%b\n" % (tag, tokens))
                 continue
+            if caller is None:
+                answers.last = outcome
+                break
             answers.add(outcome)
             if answers.last is not None:
                 break
@@ -210,7 +226,7 @@ class Portal(DeclaresServices):
         service: Service,
         tag: bytes,
         args: tuple[bytes, ...],
-        caller: Caller,
+        caller: Caller | None,
         call: Call | None = None,
     ) -> Reply | CloseAfter | None:
         """Call a sync service; return what answers it; `None`: its arguments do."""

@@ -64,14 +64,19 @@ def result_error(error: BaseException | None) -> ResultError | None:
     return error if isinstance(error, ResultError) else None
 
 
-def sync_outcome(tag: bytes, result: Result, max_line: int, caller: Caller) -> Reply | CloseAfter:
+def sync_outcome(
+    tag: bytes, result: Result, max_line: int, caller: Caller | None
+) -> Reply | CloseAfter:
     """Return what a sync service's result makes the server do.
+
+    Args:
+        caller: `None`: a client over UDP.
 
     Raises:
         ResultError: as `ok_reply` does; or the connection cannot end, over UDP.
     """
     if not isinstance(result, CloseAfter):
         return ok_reply(tag, result, max_line)
-    if caller.transport == "udp":
+    if caller is None or caller.transport == "udp":
         raise ResultError("UDP has no connection to end: declare transports=['tcp']")
     return result

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from esps_portal.protocol.datagram_server import DatagramServer, Repeat
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Notice, Reply, Request, looks_like_answer
+from esps_portal.protocol.received_lines import plain_to_request
 from tests.protocol.strategies import args, errors, noise, tags
 
 SOURCE = ("192.0.2.1", 40000)
@@ -51,6 +52,55 @@ def test_verbs_that_are_offered(verb: bytes) -> None:
 )
 def test_silence(datagram: bytes) -> None:
     assert receive(datagram) is None
+
+
+# -- in bulk
+
+datagrams = (
+    st.builds(
+        lambda tag, rest: tag + b" " + rest,
+        st.sampled_from([b"1", b"2", b"3"]),
+        st.sampled_from([b"PING\n", b"CALL a b\n", b"PING %41\n", b"LIST\n", b"PING\r\n"]),
+    )
+    | noise
+    | st.sampled_from([b"1 PING " + b"x" * 191 + b"\n", b"1 PING " + b"x" * 192 + b"\n", b""])
+)
+
+
+@given(st.lists(datagrams, max_size=8), st.booleans())
+def test_plain_requests_are_those_that_may_be_executed(
+    datagrams: list[bytes],
+    closing: bool,
+) -> None:
+    server = DatagramServer(LIMITS)
+    for tag, is_async in ((b"2", True), (b"3", False)):  # the one runs, the other is kept
+        call = server.begin(
+            Request(tag, b"CALL", (b"a",)), SOURCE, 9, keep_reply=True, is_async=is_async
+        )
+        assert call is not None
+        if not is_async:
+            server.finish(call, [Reply(b"3", OK)], 0.0)
+    server.closing = closing
+    found = server.plain_requests(datagrams, [SOURCE] * len(datagrams), 1.0)
+    for plain, datagram in zip(found, datagrams, strict=False):
+        assert server.receive_untrusted(datagram, SOURCE, 1.0) == plain_to_request(plain)
+        assert len(datagram) <= LIMITS.max_datagram
+    if len(found) < len(datagrams) and not closing:
+        other = server.receive_untrusted(datagrams[len(found)], SOURCE, 1.0)
+        is_long = len(datagrams[len(found)]) > LIMITS.max_datagram
+        is_bare = isinstance(other, Request) and other.plain and other.verb == b"PING"
+        assert not is_bare or is_long or datagrams[len(found)].endswith((b"\r\n", b"#\n"))
+    assert not (closing and found)
+
+
+def test_a_plain_request_is_remembered_no_longer_than_any() -> None:
+    server = DatagramServer(LIMITS)
+    call = server.begin(Request(b"1", b"CALL", (b"a",)), SOURCE, 9, keep_reply=True, is_async=False)
+    assert call is not None
+    server.finish(call, [Reply(b"1", OK)], 0.0)
+    assert server.plain_requests([b"1 PING\n"], [SOURCE], LIMITS.window - 1) == []
+    assert server.plain_requests([b"1 PING\n"], [("192.0.2.2", 1)], 1.0) == [(b"1", b"", b"", b"")]
+    assert server.plain_requests([b"1 PING\n"], [SOURCE], LIMITS.window) == [(b"1", b"", b"", b"")]
 
 
 LONG = b"x" * 60

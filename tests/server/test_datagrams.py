@@ -6,12 +6,16 @@ real, and where time matters the portal's clock stands still until a test moves 
 
 from __future__ import annotations
 
+import itertools
+from functools import partial
+
 import pytest
 import trio
 import trio.testing
 
 from esps_portal import CallContext, Limits, Portal
 from esps_portal.protocol.messages import Request
+from esps_portal.server import datagrams as datagrams_module
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.service import CloseAfter
 from tests.portals import running
@@ -40,6 +44,54 @@ async def test_one_datagram_holds_the_whole_answer() -> None:  # ESPS-UDP-2, ESP
         assert (await peer.ask(b"b HELLO ESPS/1 %b\n" % (b"#" * 40))).startswith(b"b OK ESPS/1 ")
         assert (await peer.ask(b"c LIST echo %b\n" % (b"#" * 40))).startswith(b"c OK echo i ")
         await peer.assert_silence()
+
+
+async def test_many_at_once_are_each_answered_in_order() -> None:
+    names = [b"echo x", b"count", b"stats", b"no-such", b"echo", b"delay 0 x", b"echo %41"]
+    datagrams = [b"%d CALL %b %b\n" % (n, names[n % 7], b"#" * 99) for n in range(100)]
+    plain = [b"%d CALL %b\n" % (n, names[n % 7]) for n in range(100, 200)]
+    portal = builtin_portal("test/1")
+    async with running(portal) as server:
+        peer = server.udp()
+        for datagram in (*datagrams, *plain):
+            peer.send(datagram)
+        answers = [await peer.receive() for _ in range(200)]
+        # A call that runs is answered later, and counters are long: not all fit their request.
+        at_once = [int(a.split()[0]) for a in answers if int(a.split()[0]) % 7 != 5]
+        assert at_once == sorted(at_once)
+        assert sorted(int(answer.split()[0]) for answer in answers) == list(range(200))
+        counts = [a.split()[2] for a in answers if int(a.split()[0]) % 7 == 1]
+        assert counts == [b"%d" % (n + 1) for n in range(len(counts))]
+        assert portal.statistics.datagrams == 200
+
+
+async def test_others_have_their_turn_while_many_are_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Each look at the clock finds that a second has passed: the time of a turn is always up.
+    monkeypatch.setattr(datagrams_module, "monotonic", partial(next, itertools.count()))
+    turns_before: list[int] = []
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    portal = builtin_portal("test/1")
+    portal.service(name="note", idempotent=True)(lambda: turns_before.append(turns))
+    async with running(portal) as server, trio.open_nursery() as nursery:
+        peer = server.udp()
+        for number in range(20):
+            peer.send(b"%d CALL note\n" % number)
+        nursery.start_soon(take_turns)
+        for _ in range(20):
+            await peer.receive()
+        nursery.cancel_scope.cancel()
+    # In a round each task runs once, before the other or after it.
+    assert len(turns_before) == 20
+    assert len(set(turns_before)) >= 10
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,25 @@ def described(outcome: Outcome) -> object:
     return ("call", outcome.request) if isinstance(outcome, Call) else outcome
 
 
+class UDPClient(Client):
+    transport = "udp"
+
+
+def outcomes_over_udp(portal: Dispatcher, requests: list[PlainRequest]) -> list[object]:
+    """Answer all of them in bulk, but with a caller of its own each that needs one."""
+    found: list[object] = []
+    while len(found) < len(requests):
+        answers = portal.answer_plain(requests[len(found) :], None, ROOM)
+        found += answers.replies
+        if answers.last is not None:
+            assert isinstance(answers.last, Reply)
+            found.append(described(answers.last))
+        elif len(found) < len(requests):
+            request = plain_to_request(requests[len(found)])
+            found.append(described(portal.answer(request, UDPClient())))
+    return found
+
+
 names = ["echo", "length", "requests", "close", "tag", "counted", "later", "fails", "refuses", "no"]
 lines = st.builds(
     lambda verb, args: b" ".join([b"t", verb, *args]),
@@ -124,6 +143,19 @@ def test_in_bulk_and_one_by_one(scripted: bool, lines: list[bytes]) -> None:
     requests = plain(*lines)
     expected = [described(single.answer(plain_to_request(one), Client())) for one in requests]
     assert outcomes(bulk, requests) == expected
+    assert bulk.statistics == single.statistics
+
+
+@pytest.mark.parametrize("scripted", [False, True])
+@given(st.lists(lines, max_size=12))
+def test_over_udp(scripted: bool, lines: list[bytes]) -> None:
+    dispatchers: list[Dispatcher] = [new_portal(), new_portal()]
+    if scripted:
+        dispatchers = [with_stubs(portal) for portal in dispatchers]  # type: ignore[arg-type]
+    bulk, single = dispatchers
+    requests = plain(*lines)
+    expected = [described(single.answer(plain_to_request(one), UDPClient())) for one in requests]
+    assert outcomes_over_udp(bulk, requests) == expected
     assert bulk.statistics == single.statistics
 
 
