@@ -39,7 +39,7 @@ class Aim:
         figure = "-" if self.figure is None else f"{self.figure:.2f}"
         bound = f"{'at most' if self.is_limit else 'at least'} {self.aim:.2f}"
         return (
-            f"{self.what:<58}{figure:>7} {bound:>13} {self.unit:<3} {self.verdict:<7} {self.note}"
+            f"{self.what:<64}{figure:>7} {bound:>13} {self.unit:<3} {self.verdict:<7} {self.note}"
         ).rstrip()
 
 
