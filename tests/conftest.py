@@ -22,7 +22,7 @@ pytest_plugins = ["pytester"]  # the pytest plugin is tested on suites of its ow
 # takes `--hypothesis-profile=thorough`.
 settings.register_profile(
     "quick",
-    max_examples=25,
+    max_examples=15,
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -30,24 +30,26 @@ class StreamPeer:
     """A peer over TCP that reads lines."""
 
     stream: trio.SocketStream
-    _held: bytes = b""
+    _held: bytearray = attrs.field(factory=bytearray)
 
     async def line(self) -> bytes:
         """Return the next line without its LF; ``b""`` is the end."""
-        while b"\n" not in self._held:
+        while (end := self._held.find(b"\n")) < 0:
             data = await self.stream.receive_some(65536)
             if not data:
-                assert self._held == b"", "the connection ended inside a line"
+                assert not self._held, "the connection ended inside a line"
                 return b""
             self._held += data
-        line, _, self._held = self._held.partition(b"\n")
+        line = bytes(self._held[:end])
+        del self._held[: end + 1]
         return line
 
     async def rest(self) -> bytes:
         """Return all that comes until the end, terminated or not."""
         while data := await self.stream.receive_some(65536):
             self._held += data
-        rest, self._held = self._held, b""
+        rest = bytes(self._held)
+        self._held.clear()
         return rest
 
     async def send(self, data: bytes) -> None:

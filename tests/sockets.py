@@ -37,27 +37,23 @@ class Client:
     """A TCP connection, blocking."""
 
     socket: socket.socket
-    _held: bytes = b""
+    _held: bytearray = attrs.field(factory=bytearray)
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
     def receive(self) -> bytes:
         """Return what the next ``recv`` gives: a piece, ``b""`` for FIN; a RST raises."""
-        if self._held:
-            held, self._held = self._held, b""
-            return held
-        return self.socket.recv(65536)
+        return self._take(len(self._held)) or self.socket.recv(65536)
 
     def line(self) -> bytes:
         """Return the next line with its LF, or what there is of it before FIN."""
-        while b"\n" not in self._held:
+        while (end := self._held.find(b"\n")) < 0:
             data = self.socket.recv(65536)
             if not data:
                 break
             self._held += data
-        line, lf, self._held = self._held.partition(b"\n")
-        return line + lf
+        return self._take(end + 1 or len(self._held))
 
     def lines(self, count: int) -> list[bytes]:
         return [self.line() for _ in range(count)]
@@ -68,15 +64,19 @@ class Client:
             data = self.socket.recv(65536)
             assert data, self._held
             self._held += data
-        taken, self._held = self._held[:size], self._held[size:]
-        return taken
+        return self._take(size)
 
     def rest(self) -> bytes:
         """Return everything until FIN."""
         while data := self.socket.recv(65536):
             self._held += data
-        held, self._held = self._held, b""
-        return held
+        return self._take(len(self._held))
+
+    def _take(self, size: int) -> bytes:
+        """Return the first bytes that are held, and hold them no more."""
+        taken = bytes(self._held[:size])
+        del self._held[:size]
+        return taken
 
     def call(self, request: bytes) -> bytes:
         """Send a line and return the next one."""
@@ -90,7 +90,7 @@ class Client:
 
     def assert_silence(self) -> None:
         """Neither octets nor an end have come, and none come soon."""
-        assert self._held == b""
+        assert not self._held
         assert not select.select([self.socket], [], [], _A_WHILE)[0]
 
 

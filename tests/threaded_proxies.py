@@ -50,20 +50,20 @@ class Side:
 
     def read(self, size: int) -> bytes:
         """Return so many bytes, or fewer at the end."""
-        data = b""
+        data = bytearray()
         while len(data) < size and (more := self.sock.recv(size - len(data))):
             data += more
-        return data
+        return bytes(data)
 
     def rest(self) -> tuple[bytes, str]:
         """Return what comes until the end, and what that is: FIN or RST."""
-        data = b""
+        data = bytearray()
         try:
             while more := self.sock.recv(65536):
                 data += more
         except ConnectionResetError:
-            return data, RST
-        return data, RST if self._was_reset else FIN
+            return bytes(data), RST
+        return bytes(data), RST if self._was_reset else FIN
 
     def has_nothing(self) -> bool:
         """Whether nothing is there to read now, and neither FIN nor RST."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS
 from esps_portal.journal.values import ScenarioError, read_json
 from esps_portal.mock.scenario_reading import (
     read_fault,
@@ -281,7 +283,44 @@ keys = st.sampled_from(
 @given(json_values | st.dictionaries(keys, json_values, max_size=4))
 def test_any_value_is_read_or_refused(value: object) -> None:
     for read in (read_scenario, read_stub, read_fault):
-        try:
-            read(value)
-        except ScenarioError as error:
-            assert str(error)  # noqa: PT017 - no other exception may leave it
+        is_refused(read, value)
+
+
+# What is read, and the keys that it has besides.
+TABLES: list[tuple[Callable[[object], object], dict[str, object], Collection[str]]] = [
+    (read_scenario, {}, ["stubs", "faults", "limits", "proxies"]),
+    (read_stub, {"service": "a"}, ["args", "reply", "fail", "data", "delay", "times", "answers"]),
+    (read_fault, {"fault": "reset"}, [key for key in SELECTORS if key != "reply"]),
+]
+for kind, fault_type in FAULT_TYPES.items():
+    TABLES.append((read_fault, {"fault": kind}, fault_type.parameters))
+special_keys = st.sampled_from(["regex", "b64", "hex", "any", "delay"])
+one_value = json_values | st.sampled_from(["(", "\ud800", -1, 2**70])
+
+
+@given(one_value | st.dictionaries(special_keys, one_value, min_size=1, max_size=2))
+@example({"regex": "("})
+@example({"b64": "("})
+@example({"hex": "("})
+@example({"any": 1})
+@example({"delay": "a"})
+def test_any_value_of_a_known_key_is_read_or_refused(value: object) -> None:
+    for read, table, known in TABLES:
+        for key in known:
+            is_refused(read, {**table, key: value})
+            is_refused(read, {**table, key: [value]})
+
+
+def test_what_is_refused_is_no_other_error() -> None:
+    assert not is_refused(read_stub, {"service": "a"})
+    assert is_refused(read_stub, {"service": "A"})
+
+
+def is_refused(read: Callable[[object], object], value: object) -> bool:
+    """Whether a value is refused with a reason; no other exception may leave the reader."""
+    try:
+        read(value)
+    except ScenarioError as error:
+        assert str(error)  # noqa: PT017 - a reader may also accept the value
+        return True
+    return False

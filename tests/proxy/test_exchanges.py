@@ -6,6 +6,7 @@ Rules 1 to 7 of units, without any socket.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -58,16 +59,23 @@ FRAMED: list[dict[str, Any]] = [
 sizes = st.lists(st.integers(1, 9), min_size=1, max_size=6)
 
 
+def in_random_pieces(check: Callable[[Sequence[int]], None]) -> None:
+    """Check reads of random sizes; what is the same for all of them is done once, before."""
+    given(sizes)(check)()
+
+
 @pytest.mark.parametrize("framing", [None, lines("\r\n")])
-@settings(max_examples=15, deadline=None)
-@given(sizes=sizes)
-def test_exchanges_are_the_same_however_reads_fall(framing: Any, sizes: list[int]) -> None:  # noqa: ANN401 - a framing or none
+def test_exchanges_are_the_same_however_reads_fall(framing: Any) -> None:  # noqa: ANN401 - a framing or none
     whole = hold(proxy_state(framing), TURNS, WHOLE)
-    for steps in (BYTES, sizes):
-        again = hold(proxy_state(framing), TURNS, steps)
+    assert b"".join(data for side, data in TURNS if side == SERVER) == whole.came[CLIENT]
+
+    def check(sizes: Sequence[int]) -> None:
+        again = hold(proxy_state(framing), TURNS, sizes)
         assert again.said() == whole.said()
         assert again.came == whole.came
-    assert b"".join(data for side, data in TURNS if side == SERVER) == whole.came[CLIENT]
+
+    check(BYTES)
+    in_random_pieces(check)
 
 
 @pytest.mark.parametrize(
@@ -77,25 +85,26 @@ def test_exchanges_are_the_same_however_reads_fall(framing: Any, sizes: list[int
         *((lines("\r\n"), fault) for fault in FRAMED),
     ],
 )
-@settings(max_examples=15, deadline=None)
-@given(sizes=sizes)
 def test_a_fault_strikes_at_the_same_byte_however_reads_fall(
     framing: Any,  # noqa: ANN401 - a framing or none
     fault: dict[str, Any],
-    sizes: list[int],
 ) -> None:
     whole_state = proxy_state(framing)
     placed = place(whole_state, **fault)
     whole = hold(whole_state, TURNS, WHOLE)
     assert placed.happened, "the case is about a fault that strikes"
-    for steps in (BYTES, sizes):
+
+    def check(sizes: Sequence[int]) -> None:
         state = proxy_state(framing)
         again_placed = place(state, **fault)
-        again = hold(state, TURNS, steps)
+        again = hold(state, TURNS, sizes)
         assert again.came == whole.came
         assert again.happened == whole.happened
         assert again.said() == whole.said()
         assert again_placed.happened == placed.happened
+
+    check(BYTES)
+    in_random_pieces(check)
 
 
 @pytest.mark.parametrize("framing", [None, lines("\r\n")])
