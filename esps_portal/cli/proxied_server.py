@@ -47,8 +47,7 @@ class ProxiedServer:
             state.journal.sinks.append(self.record.write)
         if self.capture is not None:
             sink = CaptureSink(self.capture, state.journal, time.time() - now)
-            for journal in state.journals:
-                journal.sinks.append(sink.write)
+            sink.attach(*state.journals)
 
     def reloads(self, on_fault: Callable[[Fault], None]) -> list[Reload]:
         """Return what SIGHUP reloads.

@@ -1,4 +1,4 @@
-"""Writes what a journal notes into a capture; a journal calls it with each entry."""
+"""Writes what a journal notes into a capture, as it happens: so the packets are in time order."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Literal
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.pcap import Side
 from esps_portal.journal.pcap_file import CaptureFile
-from esps_portal.journal.records import Entry, RecordedConnection, RecordedUnit
+from esps_portal.journal.records import Entry, RecordedConnection, RecordedExchange
 
 
 class CaptureSink:
-    """A sink of a journal. Connections that are open already begin with it.
+    """Writes into a capture from `attach` to `detach`. Connections that are open begin with it.
 
     Example::
 
         sink = CaptureSink(file, journal, time.time() - trio.current_time())
-        journal.sinks.append(sink.write)
+        sink.attach(journal)
 
     Args:
         file: what is written.
@@ -30,32 +30,43 @@ class CaptureSink:
         self._file = file
         self._journal = journal
         self._epoch = epoch
-        for connection in journal.connections:
-            if connection.closed is None:
-                self._opened(connection, max(connection.opened, now - journal.start))
+        self._begun = now
+        self._attached: tuple[Journal, ...] = ()
 
-    def write(self, entry: Entry) -> None:
-        """Write an entry: a connection that was opened or has ended, bytes, or nothing."""
+    def attach(self, *journals: Journal) -> None:
+        """Write what these journals note from now on."""
+        self._attached = journals
+        for connection in self._journal.connections:
+            if connection.closed is None:
+                since = max(connection.opened, self._begun - self._journal.start)
+                self._opened(connection, since)
+        for journal in journals:
+            journal.sinks.append(self._note)
+            journal.readers.append(self._said)
+
+    def detach(self) -> None:
+        """Write no more."""
+        for journal in self._attached:
+            journal.remove_sink(self._note)
+            journal.readers.remove(self._said)
+
+    def _note(self, entry: Entry) -> None:
         subject = entry.subject
-        if isinstance(subject, RecordedUnit):
-            self._unit(subject, entry.at)
-        elif isinstance(subject, RecordedConnection):
+        if isinstance(subject, RecordedConnection):
             if entry.event == "closed":
                 self._closed(subject, entry.at)
             else:
                 self._opened(subject, entry.at)
 
+    def _said(self, exchange: RecordedExchange, sender: str, data: bytes, at: float) -> None:
+        side, unix_time = _side(sender), self._unix_time(at)
+        if exchange.transport == "udp":
+            self._file.datagram(exchange.remote, side, data, unix_time)
+        else:
+            self._file.unit(exchange.connection, exchange.remote, side, data, unix_time)
+
     def _opened(self, connection: RecordedConnection, at: float) -> None:
         self._file.opened(connection.number, connection.remote, self._unix_time(at))
-
-    def _unit(self, unit: RecordedUnit, at: float) -> None:
-        exchange, sender = unit.exchange, _side(unit.sender)
-        unix_time = self._unix_time(at)
-        if exchange.transport == "udp":
-            self._file.datagram(exchange.remote, sender, unit.data, unix_time)
-        else:
-            connection = exchange.connection
-            self._file.unit(connection, exchange.remote, sender, unit.data, unix_time)
 
     def _closed(self, connection: RecordedConnection, at: float) -> None:
         """Write the end: after the FIN of the side that closed first that of the other."""

@@ -34,6 +34,9 @@ MAX_KEPT_BYTES = 64 << 20
 
 #: Called with each entry as it happens.
 Sink = Callable[[Entry], None]
+#: Called with what a side has said, as it is read: the exchange, client or server, the bytes, and
+#: the time in seconds since the start.
+Reader = Callable[[RecordedExchange, str, bytes, float], None]
 
 
 class Journal:
@@ -48,7 +51,8 @@ class Journal:
     Attributes:
         connections: the connections that are kept.
         start: when the portal started, in seconds of the server's clock.
-        sinks: each is called with each entry as it happens.
+        sinks: each is called with each entry as it happens, a unit once its end is known.
+        readers: each is called with all that is said in exchanges, as it is read.
         waiters: those who wait for calls; the subject is the service.
         exchanges: the exchanges of any protocol that are kept.
         exchange_waiters: those who wait for exchanges; the subject is a predicate.
@@ -66,6 +70,7 @@ class Journal:
         self.connections: deque[RecordedConnection] = deque(maxlen=max_calls)
         self.start: float = 0.0
         self.sinks: list[Sink] = []
+        self.readers: list[Reader] = []
         self.waiters: Waiters = Waiters()
         self._kept = KeptExchanges(max_calls, max_bytes)
         self.exchanges: deque[RecordedExchange] = self._kept.exchanges
@@ -260,6 +265,8 @@ class Journal:
                 self._order += 1
                 exchange.order_answered = self._order
         self._kept.grown(exchange, size)
+        for read in self.readers:
+            read(exchange, sender, data, now - self.start)
         if self.sinks:
             add = self._units.add_whole if is_whole else self._units.add
             add(exchange, sender, data, now - self.start)

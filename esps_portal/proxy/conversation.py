@@ -132,7 +132,8 @@ class Conversation:
         """Whether no fault can strike what goes to a side, and none has cut it off."""
         if self._parts[side] or side in self.cut_off:
             return False
-        return not any(_is_about(fault, side) for fault in self.faults.in_force)
+        in_force = self.faults.in_force
+        return not in_force or not any(_is_about(fault, side) for fault in in_force)
 
     def look_for_faults(self, current: LiveExchange | None, now: float) -> None:
         """See which faults there are now, if they have changed, or strike at an age.

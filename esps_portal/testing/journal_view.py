@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
 
-from esps_portal.journal.journal import Journal, Sink
+from esps_portal.journal.journal import Journal
 from esps_portal.journal.record_file import RecordFile
 from esps_portal.journal.records import Entry, RecordedConnection
 from esps_portal.journal.transcript import transcript
@@ -50,37 +50,11 @@ class JournalView:
         Raises:
             CannotRecordError: the file cannot be written, or is not a recording.
         """
-        with (
-            RecordFile(Path(path), product) as file,
-            notifying(self._loop, lambda: file.write, self._journal),
-        ):
-            yield
-
-
-@contextmanager
-def notifying(
-    loop: FunctionRunner, make_sink: Callable[[], Sink], *journals: Journal
-) -> Iterator[None]:
-    """Call a sink with each entry of some journals, until the ``with`` block ends.
-
-    Args:
-        loop: the loop that writes the journals.
-        make_sink: makes the sink, in the loop: nothing happens between that and the first entry.
-    """
-
-    def begin() -> Sink:
-        sink = make_sink()
-        for journal in journals:
-            journal.add_sink(sink)
-        return sink
-
-    def end() -> None:
-        for journal in journals:
-            journal.remove_sink(sink)
-
-    sink = loop.run(begin)
-    try:
-        yield
-    finally:
-        with suppress(PortalEndedError):
-            loop.run(end)
+        journal = self._journal
+        with RecordFile(Path(path), product) as file:
+            self._loop.run(lambda: journal.add_sink(file.write))
+            try:
+                yield
+            finally:
+                with suppress(PortalEndedError):
+                    self._loop.run(lambda: journal.remove_sink(file.write))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from esps_portal.exports import public_names
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.matching import Match, Matchable
 from esps_portal.journal.capture_sink import CaptureSink
-from esps_portal.journal.journal import Sink
 from esps_portal.journal.pcap_file import CaptureFile
 from esps_portal.journal.records import (
     Entry,
@@ -34,8 +33,7 @@ from esps_portal.testing import waiting
 from esps_portal.testing.exchange_wait import ExchangeWait, exchanges_of
 from esps_portal.testing.fault_overloads import PlacesFaults
 from esps_portal.testing.handles import Outage, PlacedFault
-from esps_portal.testing.journal_view import notifying
-from esps_portal.testing.portal_loop import PortalLoop
+from esps_portal.testing.portal_loop import PortalEndedError, PortalLoop
 from esps_portal.testing.portal_repr import address_text, proxy_repr
 from esps_portal.testing.review import Review
 from esps_portal.testing.server_controls import ServerControls
@@ -197,15 +195,19 @@ class ProxyController(PlacesFaults):
             CannotRecordError: the file cannot be written, or is not a capture of ours.
         """
         upstream = self._state.upstream
-        with (
-            CaptureFile(Path(path), (upstream.host, upstream.port)) as file,
-            notifying(self._loop, lambda: self._sink_of(file), *self._state.journals),
-        ):
-            yield
+        with CaptureFile(Path(path), (upstream.host, upstream.port)) as file:
+            sink = self._loop.run(lambda: self._capture(file))
+            try:
+                yield
+            finally:
+                with suppress(PortalEndedError):
+                    self._loop.run(sink.detach)
 
-    def _sink_of(self, capture: CaptureFile) -> Sink:
+    def _capture(self, file: CaptureFile) -> CaptureSink:
         now = trio.current_time()
-        return CaptureSink(capture, self._state.journal, time.time() - now, now).write
+        sink = CaptureSink(file, self._state.journal, time.time() - now, now)
+        sink.attach(*self._state.journals)
+        return sink
 
     # -- the end of a test
 

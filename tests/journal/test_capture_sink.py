@@ -45,7 +45,7 @@ def test_a_connection(tmp_path: Path, ends: tuple[str, str], seen: list[tuple[st
     journal.start = CLOCK
     reply = bytes(2 * MAX_SIDE + 1)
     with CaptureFile(path, UPSTREAM) as file:
-        journal.sinks.append(CaptureSink(file, journal, STARTED - CLOCK).write)
+        CaptureSink(file, journal, STARTED - CLOCK).attach(journal)
         note(journal, "tcp", ("client", b"PING\r\n"), ("server", reply), ends=ends)
     packets = read_capture(path.read_bytes())
     (stream,) = read_streams(packets)
@@ -65,12 +65,11 @@ def test_connections_that_are_open_begin_with_it_and_nothing_is_earlier(tmp_path
     exchange = journal.began("tcp", REMOTE, connection, 1, CLOCK + 1)
     for begins in (CLOCK + 10, CLOCK + 20):
         with CaptureFile(path, UPSTREAM) as file:
-            sink = CaptureSink(file, journal, STARTED - CLOCK, begins).write
-            journal.sinks.append(lambda _: None)
+            sink = CaptureSink(file, journal, STARTED - CLOCK, begins)
             journal.said(exchange, "client", b"before it began", begins - 1)
-            journal.add_sink(sink)
+            sink.attach(journal)
             journal.said(exchange, "client", b"1", begins + 1)
-            journal.remove_sink(sink)
+            sink.detach()
     packets = read_capture(path.read_bytes())
     seconds = [packet.seconds - STARTED for packet in packets]
     assert seconds == sorted(seconds)
@@ -78,12 +77,30 @@ def test_connections_that_are_open_begin_with_it_and_nothing_is_earlier(tmp_path
     assert [packet.data for packet in packets if packet.data] == [b"1", b"1"]
 
 
+def test_what_several_connections_say_is_in_time_order(tmp_path: Path) -> None:
+    """Though of a unit nobody knows yet that it has ended."""
+    path = tmp_path / "redis.pcap"
+    journal = Journal()
+    with CaptureFile(path, UPSTREAM) as file:
+        CaptureSink(file, journal, STARTED).attach(journal)
+        one, other = (journal.opened((REMOTE[0], port), 0.0) for port in (50_001, 50_002))
+        first = journal.began("tcp", one.remote, one, 1, 1.0)
+        second = journal.began("tcp", other.remote, other, 1, 2.0)
+        said = [(first, b"1"), (second, b"2"), (first, b"3"), (second, b"4")]
+        for number, (exchange, data) in enumerate(said, 1):
+            journal.said(exchange, "client", data, float(number))
+        journal.closed(other, "client", "fin", 5.0)
+        journal.said(first, "server", b"5", 6.0)
+    found = [(p.seconds - STARTED, p.data) for p in read_capture(path.read_bytes()) if p.data]
+    assert found == [(1, b"1"), (2, b"2"), (3, b"3"), (4, b"4"), (6, b"5")]
+
+
 def test_each_datagram_is_one(tmp_path: Path) -> None:
     """Also those that answer the same request."""
     path = tmp_path / "dns.pcap"
     journal = Journal()
     with CaptureFile(path, UPSTREAM) as file:
-        journal.sinks.append(CaptureSink(file, journal, STARTED).write)
+        CaptureSink(file, journal, STARTED).attach(journal)
         note(journal, "udp", ("client", b"q"), ("server", b"a"), ("server", b""), ends=("", ""))
     datagrams = [packet for packet in read_capture(path.read_bytes()) if packet.protocol == "udp"]
     assert [(packet.source, packet.data) for packet in datagrams] == [
@@ -97,7 +114,7 @@ def test_calls_of_a_portal_are_not_in_it(tmp_path: Path) -> None:
     path = tmp_path / "calls.pcap"
     journal = Journal()
     with CaptureFile(path, UPSTREAM) as file:
-        journal.sinks.append(CaptureSink(file, journal, STARTED).write)
+        CaptureSink(file, journal, STARTED).attach(journal)
         journal.ended(journal.received("tcp", REMOTE, None, b"a", None, 1), REPLIED, b"b", 2)
     assert read_capture(path.read_bytes()) == []
 
@@ -106,7 +123,7 @@ def test_a_renamed_file_is_continued_in_a_new_one(tmp_path: Path) -> None:
     path, old = tmp_path / "redis.pcap", tmp_path / "redis.pcap.1"
     journal = Journal()
     with CaptureFile(path, UPSTREAM) as file:
-        journal.sinks.append(CaptureSink(file, journal, STARTED).write)
+        CaptureSink(file, journal, STARTED).attach(journal)
         note(journal, "tcp", ("client", b"1"), ends=("client", "fin"))
         path.rename(old)
         file.reopen()

@@ -50,3 +50,15 @@ def test_a_later_sink_gets_nothing_from_before() -> None:
     journal.exchange_ended(exchange, "aborted", 4, complete=False)
     assert units.got == [("client", b"GET", True)]
     assert later.got == [("client", b" n\n", False)]
+
+
+def test_nor_does_one_that_is_added_beside_another() -> None:
+    journal, units, later = Journal(), Units(), Units()
+    journal.sinks.append(units.write)
+    exchange = begun(journal)
+    journal.said(exchange, "client", b"GET", 1)
+    journal.add_sink(later.write)
+    journal.said(exchange, "client", b" n\n", 2)
+    journal.exchange_ended(exchange, "aborted", 3, complete=False)
+    assert units.got == [("client", b"GET", True), ("client", b" n\n", False)]
+    assert later.got == [("client", b" n\n", False)]
