@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from esps_portal.net import ttl
+from esps_portal.net.bind import is_own_address
 from esps_portal.proxy import serving
 from esps_portal.proxy.circle import Link, Way, goes_round
 from tests.processes import RunningServer, running_server
@@ -61,6 +62,8 @@ def events(proxy: RunningServer) -> list[dict[str, object]]:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0"])
 def test_a_datagram_does_not_go_round_two_processes_for_ever(host: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if not is_own_address(host):
+        pytest.skip("this machine has no IPv6")
     with two_processes("udp", host) as both, socket.socket(family, socket.SOCK_DGRAM) as client:
         one, two = both
         client.connect((host, one.port))
