@@ -69,7 +69,7 @@ def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
 
 
 def _keep_bytecode(config: pytest.Config) -> None:
-    """Compile what the tests use once, and not in each of the 200 processes that they start.
+    """Compile what the tests use once, and not in each of the processes that they start.
 
     If Python must not write bytecode beside the sources (as in many containers), it writes to
     pytest's cache, and the next run finds it there; without that cache, to a temporary folder. The
