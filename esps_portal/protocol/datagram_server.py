@@ -112,7 +112,7 @@ class DatagramServer:
 
     Pass a datagram to `receive_untrusted`. Of the `Request` that it may return, a call is reported
     with `begin` and `finish`; the reply to any other is made with `clamp_reply`. What
-    `plain_requests` finds needs no `receive_untrusted`, many datagrams at once.
+    `plain_requests` finds needs none of that, if `new_requests` has nothing against it.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -161,29 +161,35 @@ class DatagramServer:
                 return self._repeat(key, request, len(datagram), now)
         return request if is_usual and not self.closing else self._check(request, datagram)
 
-    def plain_requests(
-        self, datagrams: Sequence[bytes], sources: Iterable[Hashable], now: float
-    ) -> list[PlainRequest]:
-        """Return the plain requests that the first of some datagrams are, up to any other.
+    def plain_requests(self, datagrams: Sequence[bytes]) -> list[PlainRequest | None]:
+        """Return, of each datagram, the plain request that it is, if it is one.
 
-        They may be executed without `receive_untrusted`, unless they have to be remembered. A
-        reply that has the arguments of one fits a datagram, and is shorter than its request.
+        A reply that has the arguments of one fits a datagram, and is shorter than its request.
         """
-        found: list[PlainRequest] = []
-        if self.closing:
-            return found
+        return [
+            match.groups(b"") if match and len(datagram) <= self._max_plain else None  # type: ignore[misc]  # there are four
+            for datagram, match in zip(datagrams, map(_match_plain, datagrams), strict=True)
+        ]
+
+    def new_requests(
+        self, requests: Sequence[PlainRequest | None], sources: Iterable[Hashable], now: float
+    ) -> list[PlainRequest]:
+        """Return the first ones, as far as they may be executed without `receive_untrusted`.
+
+        Ask again once a call has begun.
+        """
         if self._kept:
             self._forget_expired(now)
+        found: list[PlainRequest] = []
         remembers = bool(self._running or self._kept)
-        for datagram, source in zip(datagrams, sources, strict=True):
-            match = _match_plain(datagram)
-            if match is None or len(datagram) > self._max_plain:
+        for request, source in zip(requests, sources, strict=True):
+            if request is None or self.closing:
                 break
             if remembers:
-                key = (source, match[1])
+                key = (source, request[0])
                 if key in self._running or key in self._kept:
                     break
-            found.append(match.groups(b""))  # type: ignore[arg-type]  # it has four groups
+            found.append(request)
         return found
 
     def forget_all(self) -> None:
@@ -202,8 +208,6 @@ class DatagramServer:
             request_size: of the request's datagram, in bytes.
         """
         room = min(self._amplification * request_size, self._max_datagram)
-        if len(replies) == 1 and replies[0].size <= room:
-            return replies[0].encode()
         return EncodedReply.encode(replies, tag, room).clamp(request_size, self._limits)
 
     def begin(

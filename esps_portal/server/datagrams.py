@@ -21,7 +21,7 @@ from esps_portal.net.datagram_socket import DatagramSocket, Sender
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.protocol.datagram_server import DatagramServer, Repeat
 from esps_portal.protocol.messages import Reply, Request
-from esps_portal.protocol.received_lines import plain_to_request
+from esps_portal.protocol.received_lines import PlainRequest, plain_to_request
 from esps_portal.server.datagram_calls import DatagramCaller, DatagramCalls
 from esps_portal.server.observer import DatagramObserver, Exchange
 from esps_portal.services.call import Call
@@ -29,6 +29,8 @@ from esps_portal.services.dispatch import Dispatcher
 
 # Seconds of answering, after which others have their turn.
 _TURN = 0.002
+# Datagrams that are answered in one go, or looked at in vain if the first one ends it.
+_LOOK_AHEAD = 16
 
 
 class PortalDatagrams:
@@ -100,12 +102,16 @@ class PortalDatagrams:
     async def _handle_all(self, datagrams: list[bytes], senders: list[Sender], now: float) -> None:
         """Answer each that is one that gets an answer; let others have their turn meanwhile."""
         self._portal.statistics.datagrams += len(datagrams)
+        requests = self._protocol.plain_requests(datagrams)
         until = monotonic() + _TURN
         done = 0
         while done < len(datagrams):
             answered = 0
             if not self._is_watched:
-                answered = self._answer_plain(datagrams[done:], senders[done:], now)
+                next_ones = slice(done, done + _LOOK_AHEAD)
+                answered = self._answer_plain(
+                    requests[next_ones], datagrams[next_ones], senders[next_ones], now
+                )
             if not answered:
                 self._handle(datagrams[done], senders[done], now)
             done += answered or 1
@@ -123,10 +129,16 @@ class PortalDatagrams:
             observer is not None and observer.journal.has_listeners
         )
 
-    def _answer_plain(self, datagrams: list[bytes], senders: list[Sender], now: float) -> int:
+    def _answer_plain(
+        self,
+        found: list[PlainRequest | None],
+        datagrams: list[bytes],
+        senders: list[Sender],
+        now: float,
+    ) -> int:
         """Answer the first ones, as far as they are plain requests; return how many."""
         sources = [sender.address for sender in senders]
-        requests = self._protocol.plain_requests(datagrams, sources, now)
+        requests = self._protocol.new_requests(found, sources, now)
         if not requests:
             return 0
         answers = self._portal.answer_plain(requests, None, 0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from esps_portal.protocol.datagram_server import DatagramServer, Repeat
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Notice, Reply, Request, looks_like_answer
-from esps_portal.protocol.received_lines import plain_to_request
+from esps_portal.protocol.received_lines import PlainRequest, plain_to_request
 from tests.protocol.strategies import args, errors, noise, tags
 
 SOURCE = ("192.0.2.1", 40000)
@@ -67,6 +67,14 @@ datagrams = (
 )
 
 
+def new_requests(
+    server: DatagramServer, datagrams: list[bytes], source: tuple[str, int], now: float
+) -> list[PlainRequest]:
+    """Return what may be executed at once of datagrams from one source."""
+    requests = server.plain_requests(datagrams)
+    return server.new_requests(requests, [source] * len(datagrams), now)
+
+
 @given(st.lists(datagrams, max_size=8), st.booleans())
 def test_plain_requests_are_those_that_may_be_executed(
     datagrams: list[bytes],
@@ -81,7 +89,7 @@ def test_plain_requests_are_those_that_may_be_executed(
         if not is_async:
             server.finish(call, [Reply(b"3", OK)], 0.0)
     server.closing = closing
-    found = server.plain_requests(datagrams, [SOURCE] * len(datagrams), 1.0)
+    found = new_requests(server, datagrams, SOURCE, 1.0)
     for plain, datagram in zip(found, datagrams, strict=False):
         assert server.receive_untrusted(datagram, SOURCE, 1.0) == plain_to_request(plain)
         assert len(datagram) <= LIMITS.max_datagram
@@ -98,9 +106,10 @@ def test_a_plain_request_is_remembered_no_longer_than_any() -> None:
     call = server.begin(Request(b"1", b"CALL", (b"a",)), SOURCE, 9, keep_reply=True, is_async=False)
     assert call is not None
     server.finish(call, [Reply(b"1", OK)], 0.0)
-    assert server.plain_requests([b"1 PING\n"], [SOURCE], LIMITS.window - 1) == []
-    assert server.plain_requests([b"1 PING\n"], [("192.0.2.2", 1)], 1.0) == [(b"1", b"", b"", b"")]
-    assert server.plain_requests([b"1 PING\n"], [SOURCE], LIMITS.window) == [(b"1", b"", b"", b"")]
+    ping, other_source = (b"1", b"", b"", b""), ("192.0.2.2", 1)
+    assert new_requests(server, [b"1 PING\n"], SOURCE, LIMITS.window - 1) == []
+    assert new_requests(server, [b"1 PING\n"], other_source, 1.0) == [ping]
+    assert new_requests(server, [b"1 PING\n"], SOURCE, LIMITS.window) == [ping]
 
 
 LONG = b"x" * 60
