@@ -104,7 +104,16 @@ class PortControl:
         self._serve()
 
     def stop_accepting(self) -> None:
-        """Take no more connections; what is in the accept queue is reset by the kernel."""
+        """Take no more connections, beside those that wait to be accepted: they are told the end.
+
+        Closing the listener would reset them, though another process may share the port.
+        """
+        for listener in self._sockets.tcp if self._outage is None else ():
+            self._connections.accept_waiting(listener)
+        self._close_listeners()
+
+    def _close_listeners(self) -> None:
+        """Have the kernel reset what waits in their queues."""
         for scope in self._accepting:
             scope.cancel()
 
@@ -140,7 +149,7 @@ class PortControl:
 
     def _refuse(self) -> None:
         self._outage = "refuse"
-        self.stop_accepting()
+        self._close_listeners()
         for listener in self._sockets.tcp:
             # A child that a fork in C has made keeps it open, but then it does not listen.
             listener.shutdown(socket.SHUT_RD)

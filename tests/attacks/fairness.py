@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,9 @@ from tests.bench.machine import (
 #: soon a server hears SIGTERM under each load.
 MEDIAN_AIM, MAXIMUM_AIM, SIGTERM_AIM = 0.005, 0.25, 0.1
 
-_UNTIL_LOADED = 0.1  # seconds
+_UNTIL_LOADED = 0.1  # seconds, at least
+
+Process = subprocess.Popen[str]
 
 HERE = Path(__file__).resolve().parent
 
@@ -91,7 +94,8 @@ class Figures:
         median, p99, maximum: seconds that an answer to the polite client took.
         anew: seconds that the answer to a new connection took.
         sigterm: seconds until an idle connection got BYE, or was closed.
-        cpu: share of its core that the server took.
+        cpu: share of its core that the server took, before the polite client had begun; of what is
+            sent once, with it.
         memory: MB that the server grew by, at most.
     """
 
@@ -137,24 +141,35 @@ def measure(
         first_line(client)
         hostile = stack.enter_context(child(*attack, core=LOAD_CORE))
         first_line(hostile)
-        began, used = time.perf_counter(), cpu_seconds(victim.pid)
-        if load.kind == "once":
-            # Its beginning counts as well.
-            say(client)
-            say(hostile)
-        else:
-            # What is answered before the load is there would hide that nothing is under it.
-            say(hostile)
-            time.sleep(_UNTIL_LOADED)
-            say(client)
-        answer = first_line(client).split()
-        cpu = (cpu_seconds(victim.pid) - used) / (time.perf_counter() - began)
+        answer, cpu = _run(victim.pid, load, client, hostile, seconds)
         grown = memory(victim.pid, "VmHWM") - before
         sigterm = _sigterm(victim, idle, lambda: say(hostile), timeout)
         if not answer:
             raise ConnectionError(victim.name)
     median, p99, maximum, _, anew = (float(figure) for figure in answer)
     return Figures(median, p99, maximum, anew, sigterm, cpu, grown / 1000)
+
+
+def _run(
+    pid: int, load: Load, client: Process, hostile: Process, seconds: float
+) -> tuple[list[str], float]:
+    """Have both begin; return what the polite client prints, and the server's share of its core."""
+    began, used = time.perf_counter(), cpu_seconds(pid)
+
+    def share() -> float:
+        return (cpu_seconds(pid) - used) / (time.perf_counter() - began)
+
+    if load.kind == "once":
+        say(client)  # the beginning of the load counts as well
+        say(hostile)
+        answer = first_line(client).split()
+        return answer, share()
+    # What is answered before the load is there would hide that nothing is under it.
+    say(hostile)
+    time.sleep(max(_UNTIL_LOADED, seconds / 3))
+    cpu = share()
+    say(client)
+    return first_line(client).split(), cpu
 
 
 def _sigterm(victim: Victim, idle: socket.socket, again: Callable[[], None], limit: float) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+
 import pytest
 import trio
 import trio.testing
@@ -10,7 +13,7 @@ from esps_portal import Limits, Portal
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.product import PRODUCT
 from esps_portal.services.builtin_portal import builtin_portal
-from tests.portals import running
+from tests.portals import StreamPeer, running
 
 
 class Reluctant:
@@ -99,3 +102,20 @@ async def test_the_journal_has_what_a_call_was_refused_with_at_the_end_of_the_dr
     call, quit_ = portal.script.journal.calls
     assert (call.state, call.sent.split()[:3]) == ("aborted", [b"a", b"ERR", b"closing"])
     assert (quit_.state, quit_.sent) == ("replied", b"b OK\n")
+
+
+async def test_all_who_wait_to_be_accepted_are_told_that_the_portal_ends() -> None:  # ESPS-END-5
+    async with running() as listening, contextlib.AsyncExitStack() as stack:
+        clients = []
+        # Nothing is awaited: the kernel has connected them, and the portal has seen none. They are
+        # more than it accepts in a row.
+        for _ in range(100):
+            connected = socket.create_connection(listening.listeners.tcp[0])
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(connected))
+            stack.push_async_callback(trio.aclose_forcefully, stream)
+            clients.append(StreamPeer(stream))
+        listening.shut_down()
+        for client in clients:
+            assert (await client.line()).startswith(b"* ESPS/1 ")
+            assert await client.line() == b"* BYE closing"
+            assert await client.line() == b""
