@@ -145,7 +145,8 @@ def _check_unit(options: Mapping[str, object], given: set[str]) -> None:
 
 def _check_greeting(options: Mapping[str, object], given: set[str]) -> None:
     reply = options.get("reply")
-    if reply != 0 and not (isinstance(reply, Collection) and 0 in reply):
+    numbers = reply if isinstance(reply, Collection) and not isinstance(reply, str) else [reply]
+    if 0 not in numbers:
         return
     for key in ("service", "request", "match"):
         if key in given:

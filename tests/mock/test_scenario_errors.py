@@ -290,7 +290,7 @@ def test_any_value_is_read_or_refused(value: object) -> None:
 TABLES: list[tuple[Callable[[object], object], dict[str, object], Collection[str]]] = [
     (read_scenario, {}, ["stubs", "faults", "limits", "proxies"]),
     (read_stub, {"service": "a"}, ["args", "reply", "fail", "data", "delay", "times", "answers"]),
-    (read_fault, {"fault": "reset"}, [key for key in SELECTORS if key != "reply"]),
+    (read_fault, {"fault": "reset"}, SELECTORS),
 ]
 for kind, fault_type in FAULT_TYPES.items():
     TABLES.append((read_fault, {"fault": kind}, fault_type.parameters))
