@@ -3,13 +3,16 @@
 Everything that a program needs is here; it is imported when it is first used, so that a command
 that needs no network does not wait for one.
 
-**The way of a request, over TCP.** `net.accept` accepts, and `server.connection` reads bytes. Its
-protocol, `protocol.server_connection`, makes them lines, and a line a request. `server.answerer`
-has it answered by `services.dispatch`, or by a stub before that (`mock.scripted`). What comes back
-is a reply, a call that runs (`server.call_tasks`), or an end. `server.reply_writer` writes the
-reply; where a fault strikes, `faults.plan` makes it a list of actions that `net.fault_writer`
-performs. `server.observer` notes all of it in the journal, if there is one. `server.endings` is the
-table of what a connection does when it ends; `server.drain` lets its calls end first.
+**The way of a request, over TCP.** `net.accept` accepts, and runs `server.connection` in a task. As
+soon as that has only to answer what comes it needs none: `net.ready_set` gives it a turn when there
+is something to read. Its protocol, `protocol.server_connection`, makes lines of the bytes, and a
+line a request; `protocol.received_lines` finds the plain ones of a whole read at once.
+`server.answerer` has them answered by `services.dispatch`, or by a stub before that
+(`mock.scripted`). What comes back is a reply, which goes into `net.writer`, a call that runs
+(`server.call_tasks`), or an end. Where a fault strikes, `faults.plan` makes the reply a list of
+actions, for which `server.reply_writer` has a `net.fault_writer`. `server.observer` notes all of it
+in the journal, if there is one. `server.endings` is the table of what a connection does when it
+ends, and `server.closing` does it; `server.drain` lets its calls end first.
 
 **Over UDP.** `net.datagram_socket`, `server.datagrams`, `protocol.datagram_server`, dispatch, and
 back; a call runs in `server.datagram_calls`; `net.datagram_fault_writer` performs faults.

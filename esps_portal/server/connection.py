@@ -1,9 +1,12 @@
 """One TCP connection: reads, has the portal answer, writes, and ends as `ENDINGS` says.
 
-Three kinds of task meet here: the reader, whose lines an `Answerer` answers in order; a task for
-each running call (`CallTasks`); and the server's watch, which ends what is idle or unread. They
-all write through one `ReplyWriter`. `PortalConnection` reads top down: it reads lines until an end
-is due, then ends. An observer, if there is one, notes what happens.
+It has two ways of life. Where all that comes is answered at once it needs no task: it is parked in
+the server's `ReadySet`, and takes a turn when there is something to read (`take_turn`). Whatever
+has to be waited for is the work of its task (`run`): room to send, the end of a call, a fault, its
+own end. That reads top down: it reads lines until an end is due, unless it can be parked again,
+then ends. An `Answerer` answers the lines either way, in order; each running call has a task of its
+own (`CallTasks`); and the server's watch ends what is idle or unread. They all write through one
+`ReplyWriter`. An observer, if there is one, notes what happens.
 """
 
 from __future__ import annotations
