@@ -86,6 +86,11 @@ class LineSplitter:
         """Whether a line has begun and not ended, even if it is being skipped."""
         return bool(self._buffer or self._is_skipping)
 
+    def is_whole(self, data: bytes) -> bool:
+        """Whether ``data`` is nothing but whole lines, each short enough."""
+        is_between = not self._buffer and not self._is_skipping
+        return is_between and data[-1:] == b"\n" and len(data) <= self._max_line
+
     def feed(self, data: bytes) -> list[LineEvent]:
         """Return what ``data`` completes, in order."""
         events: list[LineEvent] = []
@@ -98,9 +103,8 @@ class LineSplitter:
 
     def feed_blocks(self, data: bytes) -> list[bytes | LongLineEvent]:
         """Do what `feed` does, with lines that follow each other in one piece, each with its LF."""
-        is_whole = data[-1:] == b"\n" and len(data) <= self._max_line
-        if is_whole and not self._buffer and not self._is_skipping:
-            return [data]  # nearly always
+        if self.is_whole(data):
+            return [data]
         events: list[bytes | LongLineEvent] = []
         while data:
             data = self._skip(data, events) if self._is_skipping else self._take(data, events)

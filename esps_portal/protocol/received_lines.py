@@ -71,6 +71,14 @@ class ReceivedLines:
         if blocks and not self._found:
             self._find_more()
 
+    def add_block(self, block: bytes) -> None:
+        """Add whole lines, each with its LF, where there is nothing to read."""
+        if len(block) <= _PIECE_SIZE:
+            self._found = _find_lines(block)
+        else:
+            self._block, self._start = block, 0
+            self._find_more()
+
     def __bool__(self) -> bool:
         """Whether there is one to read."""
         return bool(self._found)
@@ -114,9 +122,6 @@ class ReceivedLines:
             block = self._blocks.pop(0)
             if not isinstance(block, bytes):
                 self._found = [(b"", b"", b"", block)]
-                return
-            if len(block) <= _PIECE_SIZE:
-                self._found = _find_lines(block)  # nearly always
                 return
             self._block, self._start = block, 0
         end = self._block.find(b"\n", self._start + _PIECE_SIZE) + 1 or len(self._block)

@@ -139,8 +139,12 @@ class ServerConnection:
             self._is_tls = True
             data = data[:1] + b"\n"
         self._no_input_yet = False
-        self.lines.add(self._splitter.feed_blocks(data))
-        return bool(self.lines)
+        lines, splitter = self.lines, self._splitter
+        if not lines and splitter.is_whole(data):
+            lines.add_block(data)  # nearly always
+            return True
+        lines.add(splitter.feed_blocks(data))
+        return bool(lines)
 
     def peek_plain(self, limit: int) -> list[PlainRequest]:
         """Return the next of `lines` that need no `read`, at most ``limit``; they stay unread.
@@ -152,7 +156,7 @@ class ServerConnection:
         if self.state is not _OPEN or self._at_first_line:
             return []
         requests = self.lines.peek_plain(limit)
-        if self._calls:
+        if requests and self._calls:
             requests = list(takewhile(lambda request: request[0] not in self._calls, requests))
         return requests
 

@@ -20,7 +20,11 @@ from esps_portal.net.ready_set import Turn
 from esps_portal.net.writer import HIGH_WATER
 from esps_portal.protocol.lines import EMPTY_LINES, LineEvent, Skipped, Unterminated
 from esps_portal.protocol.messages import Notice, Reply, Request, readable_request
-from esps_portal.protocol.received_lines import plain_to_line, plain_to_request
+from esps_portal.protocol.received_lines import (
+    PlainRequest,
+    plain_to_line,
+    plain_to_request,
+)
 from esps_portal.protocol.server_connection import Cancel, Quit, ServerConnection
 from esps_portal.protocol.states import State
 from esps_portal.server.call_tasks import CallTasks, ConnectionCaller
@@ -143,11 +147,15 @@ class Answerer:
         Args:
             now: seconds on trio's clock.
         """
-        lines, outgoing = self._protocol.lines, self._writer.outgoing
-        left, until = TURN_LINES, monotonic() + TURN_SECONDS
+        protocol, outgoing = self._protocol, self._writer.outgoing
+        lines, left, until = protocol.lines, TURN_LINES, monotonic() + TURN_SECONDS
         while True:
-            # Nearly every request is a plain one.
-            left -= self._answer_plain(left, until, now) or self._answer_next(now)
+            requests = protocol.peek_plain(left)
+            if requests:
+                left -= self._answer_plain(requests, until, now)
+            else:
+                left -= 1
+                self._answer_next(now)
             if self._pending is not None:
                 return Turn.NEEDS_TASK
             if not lines:
@@ -155,32 +163,30 @@ class Answerer:
             if left <= 0 or len(outgoing) > HIGH_WATER or monotonic() > until:
                 return Turn.MORE
 
-    def _answer_plain(self, limit: int, until: float, now: float) -> int:
-        """Answer the plain requests that come next, if any do; return how many."""
-        requests = self._protocol.peek_plain(limit)
-        if not requests:
-            return 0
+    def _answer_plain(self, requests: list[PlainRequest], until: float, now: float) -> int:
+        """Answer the first of these requests; return how many."""
         outgoing, observer = self._writer.outgoing, self._observer
         room = HIGH_WATER - len(outgoing)
         answers = self._portal.answer_plain(requests, self._caller, room, until)
-        count = len(answers.replies) + (answers.last is not None)
+        replies, last = answers.replies, answers.last
+        count = len(replies) + (last is not None)
         self._protocol.lines.skip(count)
-        outgoing += b"".join(answers.replies)
+        outgoing += replies[0] if count == 1 and replies else b"".join(replies)
         if observer is not None:
-            for request, reply in zip(requests, answers.replies, strict=False):
+            for request, reply in zip(requests, replies, strict=False):
                 observer.answered(plain_to_line(request), reply, now)
-        if answers.last is not None:
-            last = requests[count - 1]
+        if last is not None:
+            request = requests[count - 1]
             self._carry_out_soon(
-                answers.last, self._note(plain_to_line(last), plain_to_request(last))
+                last, self._note(plain_to_line(request), plain_to_request(request))
             )
         return count
 
-    def _answer_next(self, now: float) -> int:
-        """Answer the line that comes next, if one does; return 1."""
+    def _answer_next(self, now: float) -> None:
+        """Answer the line that comes next, if one does."""
         line = next(self._protocol.lines, None)
         if line is None:
-            return 1
+            return
         outcome: object = self._protocol.read(line)
         if isinstance(outcome, Request):
             outcome = self._portal.answer(outcome, self._caller)
@@ -191,7 +197,6 @@ class Answerer:
                 self._observer.answered(line, reply, now)
         else:
             self._carry_out_soon(outcome, self._note(line, self._protocol.parsed))
-        return 1
 
     @property
     def has_work(self) -> bool:
