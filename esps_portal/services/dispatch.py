@@ -10,7 +10,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -34,6 +34,9 @@ from esps_portal.services.statistics import Statistics
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
+
+# What stands for a service that is not plain: it takes no number of arguments.
+_NOT_PLAIN = (lambda: None, 1, 0)
 
 _log = logging.getLogger("esps_portal")
 
@@ -130,6 +133,8 @@ class Portal(DeclaresServices):
         #: Called with each service that fails, while its exception is handled.
         self.on_service_failure: Callable[[Service], None] = lambda _: None
         self._services: dict[bytes, Service] = {}
+        # Of those that are plain: the function, and how many arguments it takes.
+        self._plain_services: dict[bytes, tuple[Callable[..., Any], int, int]] = {}
         for service in services:
             self.add(service)
 
@@ -147,16 +152,26 @@ class Portal(DeclaresServices):
 
     @services.setter
     def services(self, services: Iterable[Service]) -> None:
-        self._services = {service.name.encode(): service for service in services}
+        self._services.clear()
+        self._plain_services.clear()
+        for service in services:
+            self.add(service)
 
     def add(self, service: Service) -> None:
         """Offer ``service``; it replaces one of the same name."""
-        self._services[service.name.encode()] = service
+        name = service.name.encode()
+        self._services[name] = service
+        self._plain_services.pop(name, None)
+        if service.is_plain:
+            bounds = service.min_args, service.max_args
+            self._plain_services[name] = (service.function, *bounds)
 
     def _offer(self, service: Service) -> None:
         self.add(service)
 
-    def answer(self, request: Request, caller: Caller) -> Outcome:
+    def answer(  # noqa: PLR0911 - one for each way to be answered
+        self, request: Request, caller: Caller
+    ) -> Outcome:
         """Return the reply; or a `Call` to run, or a `CloseAfter` to carry out."""
         self.statistics.requests += 1
         if request.verb != b"CALL" or not request.args:
@@ -172,9 +187,18 @@ class Portal(DeclaresServices):
                 return refusal
         if not service.is_sync:
             return self._call(request, service, caller)
-        call = self._call(request, service, caller) if service.wants_call else None
-        outcome = self._execute(service, request.tag, args, caller, call)
-        return Reply(request.tag, OK, args, request.plain) if outcome is None else outcome
+        try:
+            if service.wants_call:
+                call = self._call(request, service, caller)
+                result = service.function(*args, call=call)
+            else:
+                result = service.function(*args)
+            if type(result) is tuple and result == args:
+                # They came in one line, so they fit one line.
+                return Reply(request.tag, OK, args, request.plain)
+            return sync_outcome(request.tag, result, self.limits.max_line, caller)
+        except Exception as error:  # noqa: BLE001 - a service may raise anything; it is logged
+            return self._reply_to(error, request.tag, service)
 
     def answer_plain(
         self,
@@ -185,31 +209,32 @@ class Portal(DeclaresServices):
     ) -> PlainAnswers:
         """Answer the first of some requests; see `Dispatcher.answer_plain`."""
         # Nearly every request comes here. A PING, or a call of a service that returns its
-        # arguments, is answered without a `Request` and a `Reply` being made.
-        services, statistics, answers = self._services, self.statistics, PlainAnswers()
-        append = answers.replies.append
+        # arguments, is answered without a `Request` and a `Reply` being made; each attribute that
+        # is not looked up, and each function that is not called, is a part of what that costs.
+        plain_services, statistics, answers = self._plain_services, self.statistics, PlainAnswers()
+        append, max_line = answers.replies.append, self.limits.max_line
         for plain in requests:
             tag, name, tokens, _ = plain
-            outcome: Outcome | None = None
             if not name:
                 statistics.requests += 1
-            else:
-                service = services.get(name)
-                args = tuple(tokens.split())
-                if (
-                    service is not None
-                    and service.is_plain
-                    and service.min_args <= len(args) <= service.max_args  # `takes`, inlined
-                ):
-                    statistics.requests += 1
-                    outcome = self._execute(service, tag, args, caller)
-                elif caller is None:
-                    break
-                else:
-                    outcome = self.answer(plain_to_request(plain), caller)
-            if outcome is None:
-                append(b"%b OK%b\n" % (tag, tokens))
+                append(b"".join((tag, b" OK", tokens, b"\n")))
                 continue
+            args = tuple(tokens.split())
+            function, min_args, max_args = plain_services.get(name, _NOT_PLAIN)
+            if min_args <= len(args) <= max_args:
+                statistics.requests += 1
+                try:
+                    result = function(*args)
+                    if type(result) is tuple and result == args:
+                        append(b"".join((tag, b" OK", tokens, b"\n")))
+                        continue
+                    outcome: Outcome = sync_outcome(tag, result, max_line, caller)
+                except Exception as error:  # noqa: BLE001 - as in `answer`
+                    outcome = self._reply_to(error, tag, self._services[name])
+            elif caller is None:
+                break
+            else:
+                outcome = self.answer(plain_to_request(plain), caller)
             if caller is None:
                 answers.last = outcome
                 break
@@ -221,24 +246,11 @@ class Portal(DeclaresServices):
                 break
         return answers
 
-    def _execute(
-        self,
-        service: Service,
-        tag: bytes,
-        args: tuple[bytes, ...],
-        caller: Caller | None,
-        call: Call | None = None,
-    ) -> Reply | CloseAfter | None:
-        """Call a sync service; return what answers it; `None`: its arguments do."""
-        try:
-            result = service.function(*args, call=call) if call else service.function(*args)
-            if type(result) is tuple and result == args:
-                return None  # they came in one line, so they fit one line
-            return sync_outcome(tag, result, self.limits.max_line, caller)
-        except ReplyError as error:
+    def _reply_to(self, error: Exception, tag: bytes, service: Service) -> Reply:
+        """Return the reply for what a sync service has raised, which is being handled."""
+        if isinstance(error, ReplyError):
             return self.error_reply(tag, error, service)
-        except Exception:  # noqa: BLE001 - a service may raise anything; it is logged
-            return self.failure_reply(tag, service)
+        return self.failure_reply(tag, service)
 
     def _call(self, request: Request, service: Service, caller: Caller) -> ServiceCall:
         max_line = self.limits.max_line

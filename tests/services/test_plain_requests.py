@@ -180,3 +180,21 @@ def test_it_ends_once_there_is_no_room_for_replies() -> None:
     requests = plain(*[b"1 CALL echo a", b"1 CALL length a"] * 3)
     assert portal.answer_plain(requests, Client(), 1).count == 2
     assert portal.answer_plain(requests, Client(), len(b"1 OK 1%20bytes\n") + 1).count == 4
+
+
+def test_a_service_that_replaces_another_is_called() -> None:
+    portal = new_portal()
+    offered = portal.services
+    request = plain(b"1 CALL echo a")
+
+    @portal.service(name="echo")
+    def other() -> str:
+        return "other"
+
+    usage = portal.answer_plain(request, Client(), ROOM)
+    assert usage.replies[0].startswith(b"1 ERR bad-arguments ")
+    portal.services = offered
+    assert portal.answer_plain(request, Client(), ROOM).replies == [b"1 OK a\n"]
+    portal.services = []
+    unknown = portal.answer_plain(request, Client(), ROOM)
+    assert unknown.replies[0].startswith(b"1 ERR unknown-service ")
