@@ -95,8 +95,9 @@ class Dispatcher(Protocol):
                 needs a caller, even the first, and with the first that is not answered by its own
                 arguments, whose `Reply` is then `PlainAnswers.last`.
             room: bytes. It ends too with the call whose reply leaves none of them.
-            until: seconds on `clock.monotonic`, after which it ends too. Neither counts for what
-                is answered with its own arguments: that costs less than reading it.
+                What is answered with its own arguments takes none: it came in one read.
+            until: seconds on `clock.monotonic`. It ends too with the first call that has returned
+                later than that.
         """
 
 
@@ -227,6 +228,8 @@ class Portal(DeclaresServices):
                     result = function(*args)
                     if type(result) is tuple and result == args:
                         append(b"".join((tag, b" OK", tokens, b"\n")))
+                        if monotonic() > until:
+                            break
                         continue
                     outcome: Outcome = sync_outcome(tag, result, max_line, caller)
                 except Exception as error:  # noqa: BLE001 - as in `answer`
