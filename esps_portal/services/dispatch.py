@@ -96,8 +96,7 @@ class Dispatcher(Protocol):
                 arguments, whose `Reply` is then `PlainAnswers.last`.
             room: bytes. It ends too with the call whose reply leaves none of them.
                 What is answered with its own arguments takes none: it came in one read.
-            until: seconds on `clock.monotonic`. It ends too with the first call that has returned
-                later than that.
+            until: seconds on `clock.monotonic`, after which it ends too.
         """
 
 
@@ -201,7 +200,7 @@ class Portal(DeclaresServices):
         except Exception as error:  # noqa: BLE001 - a service may raise anything; it is logged
             return self._reply_to(error, request.tag, service)
 
-    def answer_plain(
+    def answer_plain(  # noqa: C901 - each way is inlined, as said below
         self,
         requests: Sequence[PlainRequest],
         caller: Caller | None,
@@ -215,6 +214,8 @@ class Portal(DeclaresServices):
         plain_services, statistics, answers = self._plain_services, self.statistics, PlainAnswers()
         append, max_line = answers.replies.append, self.limits.max_line
         for plain in requests:
+            if monotonic() > until and answers.replies:
+                break
             tag, name, tokens, _ = plain
             if not name:
                 statistics.requests += 1
@@ -228,8 +229,6 @@ class Portal(DeclaresServices):
                     result = function(*args)
                     if type(result) is tuple and result == args:
                         append(b"".join((tag, b" OK", tokens, b"\n")))
-                        if monotonic() > until:
-                            break
                         continue
                     outcome: Outcome = sync_outcome(tag, result, max_line, caller)
                 except Exception as error:  # noqa: BLE001 - as in `answer`
@@ -245,7 +244,7 @@ class Portal(DeclaresServices):
             if answers.last is not None:
                 break
             room -= len(answers.replies[-1])
-            if room <= 0 or monotonic() > until:
+            if room <= 0:
                 break
         return answers
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -50,16 +51,17 @@ def daemon(*options: str) -> Iterator[RunningServer]:
 def ask(front: RunningServer, line: bytes) -> bytes:
     """Send a line on a connection of its own; return all that comes before FIN or RST."""
     seen = b""
-    with socket.create_connection(("127.0.0.1", front.port), 30) as peer:
-        try:
+    try:
+        with socket.create_connection(("127.0.0.1", front.port), 30) as peer:
             peer.sendall(line)
             peer.shutdown(socket.SHUT_WR)
             while data := peer.recv(1000):
                 seen += data
-        except TimeoutError:
+    except (ConnectionResetError, BrokenPipeError):
+        pass  # a RST, met by whichever of them comes first
+    except OSError as error:
+        if error.errno != errno.ENOTCONN:  # the same, met by shutdown
             raise
-        except OSError:  # a RST, met by whichever of them comes first
-            pass
     return seen
 
 

@@ -27,7 +27,7 @@ class Calls:
         self.portal = Portal(limits=Limits())
         self.seen: list[bytes] = []
 
-        @self.portal.service
+        @self.portal.service(idempotent=True)
         def note(*args: bytes) -> tuple[bytes, ...]:
             self.seen.append(args[0])
             act()
