@@ -19,7 +19,8 @@ What the kernel makes of it (epoll(7)):
 - It is unregistered before it is closed. A child of a fork that still holds the descriptor would
   go on making events that nobody can end.
 
-Nothing here knows what is spoken, or how a connection reads and writes.
+Where there is no epoll each connection keeps its task (`is_supported`). Nothing here knows what is
+spoken, or how a connection reads and writes.
 """
 
 from __future__ import annotations
@@ -46,6 +47,11 @@ _log = logging.getLogger("esps_portal")
 BATCH_SECONDS = 0.005
 # Events that are taken from the kernel at a time; it passes on the rest next time.
 _MAX_EVENTS = 256
+
+
+def is_supported() -> bool:
+    """Whether this system has what a `ReadySet` waits with."""
+    return hasattr(select, "epoll")
 
 
 class Turn(enum.Enum):

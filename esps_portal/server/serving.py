@@ -14,7 +14,7 @@ from esps_portal.net.age_watch import AgeWatch
 from esps_portal.net.bind import Sockets, bind
 from esps_portal.net.input_limit import InputLimit
 from esps_portal.net.port_control import PortControl
-from esps_portal.net.ready_set import ReadySet
+from esps_portal.net.ready_set import ReadySet, is_supported
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.streams import Stream
 from esps_portal.product import PRODUCT
@@ -124,10 +124,11 @@ async def serve(
 def _ports(sockets: Sockets, portal: Dispatcher, nursery: trio.Nursery) -> PortControl:
     """Compose what serves a portal on bound sockets."""
     protocol = DatagramServer(portal.limits)
-    ready = ReadySet()
+    ready = ReadySet() if is_supported() else None
     handler = partial(portal_connection, portal, ready=ready)
     connections = ConnectionServer(handler, accept_policy(portal.limits), nursery, ready=ready)
-    nursery.start_soon(ready.run)
+    if ready is not None:
+        nursery.start_soon(ready.run)
     datagrams = partial(portal_datagrams, portal, protocol, silence=connections.silence)
     if isinstance(portal, ScriptedPortal):
         nursery.start_soon(InputLimit(portal.script.faults, connections).run)

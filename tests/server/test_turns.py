@@ -150,6 +150,24 @@ async def test_a_connection_that_only_waits_has_no_task() -> None:
         assert trio.lowlevel.current_statistics().tasks_living == before
 
 
+async def test_where_there_is_no_epoll_each_connection_has_its_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("esps_portal.server.serving.is_supported", lambda: False)
+    async with running() as server:
+        peers = [await server.tcp() for _ in range(5)]
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        for peer in peers:
+            await peer.send(b"a CALL echo x\n" * 300)
+            assert [await peer.line() for _ in range(300)] == [b"a OK x"] * 300
+        await trio.testing.wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().tasks_living == tasks
+        before = tasks
+        await peers[0].stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().tasks_living == before - 1
+
+
 async def test_it_has_none_again_once_its_call_has_ended_and_it_has_said_more() -> None:
     async with running() as server:
         peer = await server.tcp()
