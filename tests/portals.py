@@ -14,11 +14,13 @@ import trio.testing
 
 from esps_portal import Limits, ServerConfig, serve
 from esps_portal.net.accept import ConnectionServer
+from esps_portal.net.ready_set import ReadySet
 from esps_portal.product import PRODUCT
 from esps_portal.proxy.serving import ProxyListeners
 from esps_portal.server.serving import Listeners, accept_policy, portal_connection
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.dispatch import Dispatcher
+from esps_portal.testing.pipe_poller import PipePoller
 from esps_portal.testing.pipes import MemoryStream, ServerEnd, memory_pair
 
 _PATIENCE = 30  # seconds of the wall clock
@@ -164,8 +166,10 @@ async def in_memory(portal: Dispatcher) -> AsyncIterator[InMemory]:
     """Serve one connection in memory; cancelled at the end."""
     client, stream = memory_pair()
     async with trio.open_nursery() as nursery:
-        handler = functools.partial(portal_connection, portal)
-        server = ConnectionServer(handler, accept_policy(portal.limits), nursery)
+        ready = ReadySet(PipePoller())
+        handler = functools.partial(portal_connection, portal, ready=ready)
+        server = ConnectionServer(handler, accept_policy(portal.limits), nursery, ready=ready)
+        nursery.start_soon(ready.run)
         found = InMemory(client, stream, server)
 
         async def serve() -> None:

@@ -205,7 +205,9 @@ class ConnectionServer:
 
     async def serve(self, stream: Stream, remote: tuple[str, int]) -> None:
         """Serve one connection until it has ended."""
-        await self._run(self._open(stream, remote))
+        connection = self._open(stream, remote)
+        await self._run(connection)
+        await self._until_ended({connection})
 
     def _open(self, stream: Stream, remote: tuple[str, int]) -> ConnectionHandler:
         connection = self._handler(stream, remote)

@@ -2,33 +2,21 @@
 
 A task for each connection costs, for each request, a switch of tasks and a re-armed poll. So a
 connection that only answers what comes is *parked* here. One task waits for all of them with one
-epoll, which is nested in trio's, and lets each that is readable take a turn: it reads and answers
-a bounded amount, without waiting. When it has to wait for something, for room to send or for the
-end of a call, say, it leaves the set, and goes on in its own task until it can be parked again.
+`Poller`, and lets each that is readable take a turn: it reads and answers a bounded amount, without
+waiting. When it has to wait for something, for room to send or for the end of a call, say, it
+leaves the set, and goes on in its own task until it can be parked again.
 
 Nobody can hold the loop. A turn is bounded by whoever takes it; one that has more to do goes to
 the back of the queue; and a batch of turns ends after `BATCH_SECONDS`, whatever is left of it, so
 that accepting, UDP, control and signals have theirs.
 
-What the kernel makes of it (epoll(7)):
-
-- An event is a hint. Reading decides: a descriptor may be closed and taken again within a batch,
-  and what an event says beyond that (hang-up, error) is found by reading too.
-- Whoever is not to be read is unregistered. With an empty mask epoll still reports a hang-up, at
-  once and each time.
-- It is unregistered before it is closed. A child of a fork that still holds the descriptor would
-  go on making events that nobody can end.
-
-Where there is no epoll each connection keeps its task (`is_supported`). Nothing here knows what is
-spoken, or how a connection reads and writes.
+Nothing here knows what is spoken, or how a connection reads and writes.
 """
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import logging
-import select
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from functools import partial
@@ -39,19 +27,12 @@ import attrs
 import trio
 
 from esps_portal.clock import monotonic
-from esps_portal.net.fork import close_poll, poll_closed_in_child
+from esps_portal.net.poller import Poller, Readable
 
 _log = logging.getLogger("esps_portal")
 
 #: Seconds after which other tasks get a turn.
 BATCH_SECONDS = 0.005
-# Events that are taken from the kernel at a time; it passes on the rest next time.
-_MAX_EVENTS = 256
-
-
-def is_supported() -> bool:
-    """Whether this system has what a `ReadySet` waits with."""
-    return hasattr(select, "epoll")
 
 
 class Turn(enum.Enum):
@@ -68,8 +49,9 @@ _MORE, _NEEDS_TASK = Turn.MORE, Turn.NEEDS_TASK
 class Parkable(Protocol):
     """A connection that can do without a task."""
 
-    def fileno(self) -> int:
-        """Return the descriptor of its socket."""
+    @property
+    def stream(self) -> Readable:
+        """What it reads."""
 
     def take_turn(self, now: float) -> Turn:
         """Read and answer a bounded amount, without waiting.
@@ -87,7 +69,7 @@ class _Place:
     """One parked connection."""
 
     connection: Parkable
-    descriptor: int
+    number: int
     resume: Callable[[], None]
     # A copy of its task's: what a service sets in it stays within this connection.
     context: Context
@@ -96,23 +78,26 @@ class _Place:
 class ReadySet:
     """Parked connections; `run` serves them.
 
+    Args:
+        poller: waits for what they read; it is closed at the end.
+
     Attributes:
         start: starts the task of a connection that needs one again.
 
     Example::
 
-        ready = ReadySet()
+        ready = ReadySet(EpollPoller())
         ready.start = lambda connection: nursery.start_soon(connection.run)
         nursery.start_soon(ready.run)
         ready.park(connection)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, poller: Poller) -> None:
         self.start: Callable[[Any], None] = lambda _: None
-        self._poll = poll_closed_in_child()
+        self._poller = poller
         self._places: dict[object, _Place] = {}
-        self._by_descriptor: dict[int, _Place] = {}
-        # The descriptors of those that may have something to do, in the order of their turns.
+        self._by_number: dict[int, _Place] = {}
+        # The numbers of those that may have something to do, in the order of their turns.
         self._queue: dict[int, None] = {}
 
     def __contains__(self, connection: object) -> bool:
@@ -121,7 +106,7 @@ class ReadySet:
     @property
     def is_open(self) -> bool:
         """Whether connections can be parked."""
-        return not self._poll.closed
+        return self._poller.is_open
 
     def park(self, connection: Parkable, resume: Callable[[], None] | None = None) -> None:
         """Serve a connection from now on, until it needs its task again.
@@ -129,13 +114,12 @@ class ReadySet:
         Args:
             resume: lets its task go on; `None`: it has none, and one is started.
         """
-        descriptor = connection.fileno()
         if resume is None:
             resume = partial(self.start, connection)
-        place = _Place(connection, descriptor, resume, copy_context())
+        number = self._poller.add(connection.stream)
+        place = _Place(connection, number, resume, copy_context())
         # What is still there under that number was closed by another thread.
-        self._places[connection] = self._by_descriptor[descriptor] = place
-        self._poll.register(descriptor, select.EPOLLIN)
+        self._places[connection] = self._by_number[number] = place
 
     def resume(self, connection: Parkable) -> None:
         """Let a connection go on in its task, if it is parked."""
@@ -162,22 +146,22 @@ class ReadySet:
                 if self._queue:
                     await trio.lowlevel.checkpoint()
                 else:
-                    await trio.lowlevel.wait_readable(self._poll.fileno())
+                    await self._poller.wait()
                 self._take_turns()
         finally:
             for place in list(self._places.values()):
                 self.resume(place.connection)
-            close_poll(self._poll)
+            self._poller.close()
 
     def _take_turns(self) -> None:
         """Let those that are ready take their turns, as far as there is time."""
-        queue, places, again = self._queue, self._by_descriptor, []
-        for descriptor, _ in self._poll.poll(0, _MAX_EVENTS):
-            queue[descriptor] = None
+        queue, places, again = self._queue, self._by_number, []
+        for number in self._poller.ready():
+            queue[number] = None
         now, until = trio.current_time(), monotonic() + BATCH_SECONDS
         left = iter(queue)
-        for descriptor in left:
-            place = places.get(descriptor)
+        for number in left:
+            place = places.get(number)
             if place is None:
                 continue  # it has left since
             try:
@@ -187,7 +171,7 @@ class ReadySet:
                 place.connection.abort()
                 turn = _NEEDS_TASK
             if turn is _MORE:
-                again.append(descriptor)
+                again.append(number)
             elif turn is _NEEDS_TASK:
                 self.resume(place.connection)
             if monotonic() >= until:
@@ -196,8 +180,7 @@ class ReadySet:
 
     def _unpark(self, connection: Parkable) -> _Place:
         place = self._places.pop(connection)
-        if self._by_descriptor.get(place.descriptor) is place:
-            del self._by_descriptor[place.descriptor]
-            with contextlib.suppress(OSError):  # another thread has closed it
-                self._poll.unregister(place.descriptor)
+        if self._by_number.get(place.number) is place:
+            del self._by_number[place.number]
+            self._poller.remove(place.number)
         return place

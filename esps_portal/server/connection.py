@@ -165,9 +165,10 @@ class PortalConnection:
 
     # -- without a task
 
-    def fileno(self) -> int:
-        """Return the descriptor of the socket; -1: it was closed."""
-        return self._stream.fileno()
+    @property
+    def stream(self) -> Stream:
+        """What it reads."""
+        return self._stream
 
     def take_turn(self, now: float) -> Turn:
         """Read once, unless something is left to answer, and answer what needs no waiting."""
@@ -285,6 +286,11 @@ class PortalConnection:
         with trio.CancelScope() as self._reading:
             if self._replies.end is not None:  # since before this task began
                 self._reading.cancel()
+            if self._replies.end is EndReason.SHUTDOWN and self._has_greeted:
+                # What has come until then is answered.
+                data = self._stream.receive_now()
+                if data is not None:
+                    self._received(data, trio.current_time())
             await self._greet()
             if await self._read_lines():
                 return False

@@ -13,8 +13,9 @@ from esps_portal.net.accept import AcceptPolicy, ConnectionServer
 from esps_portal.net.age_watch import AgeWatch
 from esps_portal.net.bind import Sockets, bind
 from esps_portal.net.input_limit import InputLimit
+from esps_portal.net.poller import new_poller
 from esps_portal.net.port_control import PortControl
-from esps_portal.net.ready_set import ReadySet, is_supported
+from esps_portal.net.ready_set import ReadySet
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.streams import Stream
 from esps_portal.product import PRODUCT
@@ -124,7 +125,8 @@ async def serve(
 def _ports(sockets: Sockets, portal: Dispatcher, nursery: trio.Nursery) -> PortControl:
     """Compose what serves a portal on bound sockets."""
     protocol = DatagramServer(portal.limits)
-    ready = ReadySet() if is_supported() else None
+    poller = new_poller()
+    ready = None if poller is None else ReadySet(poller)
     handler = partial(portal_connection, portal, ready=ready)
     connections = ConnectionServer(handler, accept_policy(portal.limits), nursery, ready=ready)
     if ready is not None:

@@ -18,11 +18,13 @@ import trio
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.net.port_control import OutageKind
+from esps_portal.net.ready_set import ReadySet
 from esps_portal.protocol.limits import Limits
 from esps_portal.server.serving import accept_policy, portal_connection, watch_age
 from esps_portal.testing.controller import PortalController
 from esps_portal.testing.current_loop import CurrentLoop
 from esps_portal.testing.options import scripted_portal
+from esps_portal.testing.pipe_poller import PipePoller
 from esps_portal.testing.pipes import MemoryStream, ServerEnd, memory_pair
 from esps_portal.tracebacks import hides_frame
 
@@ -100,9 +102,11 @@ async def open_memory_portal(*, limits: Limits | None = None) -> AsyncIterator[M
     """
     portal = scripted_portal({"limits": limits} if limits else {})
     async with trio.open_nursery() as nursery:
-        handler = partial(portal_connection, portal)
-        connections = ConnectionServer(handler, accept_policy(portal.limits), nursery)
+        ready = ReadySet(PipePoller())
+        handler = partial(portal_connection, portal, ready=ready)
+        connections = ConnectionServer(handler, accept_policy(portal.limits), nursery, ready=ready)
         nursery.start_soon(connections.watch)
+        nursery.start_soon(ready.run)
         watch_age(portal, connections, nursery)
         portal.script.journal.start = trio.current_time()
         port = _MemoryPort(connections, nursery)

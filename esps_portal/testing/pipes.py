@@ -24,6 +24,13 @@ class Pipe:
         self._ended = False  # the writer sends no more: FIN
         self._broken = False  # reset by either end, or closed by the reader
         self._changed = trio.lowlevel.ParkingLot()
+        #: Called at each change.
+        self.on_change: Callable[[], None] | None = None
+
+    def _notify(self) -> None:
+        self._changed.unpark_all()
+        if self.on_change is not None:
+            self.on_change()
 
     @property
     def held(self) -> int:
@@ -52,7 +59,7 @@ class Pipe:
             raise trio.BrokenResourceError("the connection was reset")
         data = bytes(self._held[:size])
         del self._held[:size]
-        self._changed.unpark_all()
+        self._notify()
         return data
 
     def write_now(self, data: bytes | bytearray | memoryview) -> int:
@@ -61,7 +68,7 @@ class Pipe:
             raise trio.BrokenResourceError("the connection is gone")
         room = CAPACITY - len(self._held)
         self._held += data[:room]
-        self._changed.unpark_all()
+        self._notify()
         return min(room, len(data))
 
     async def wait_for_room(self) -> None:
@@ -84,13 +91,13 @@ class Pipe:
     def end(self) -> None:
         """End the direction: the writer sends no more."""
         self._ended = True
-        self._changed.unpark_all()
+        self._notify()
 
     def reset(self) -> None:
         """Reset: bytes that were not read are lost."""
         self._broken = True
         self._held.clear()
-        self._changed.unpark_all()
+        self._notify()
 
 
 class ServerEnd:
@@ -104,6 +111,15 @@ class ServerEnd:
         self._incoming = incoming
         self._outgoing = outgoing
         self._silence = silence
+
+    @property
+    def on_input(self) -> Callable[[], None] | None:
+        """Called when something may have come."""
+        return self._incoming.on_change
+
+    @on_input.setter
+    def on_input(self, call: Callable[[], None] | None) -> None:
+        self._incoming.on_change = call
 
     async def receive(self) -> bytes:
         """Wait for bytes; ``b""`` is the client's FIN."""

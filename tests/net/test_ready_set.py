@@ -18,6 +18,7 @@ import trio.testing
 
 from esps_portal.clock import monotonic
 from esps_portal.net.fork import close_poll, poll_closed_in_child
+from esps_portal.net.poller import EpollPoller
 from esps_portal.net.ready_set import BATCH_SECONDS, ReadySet, Turn
 
 
@@ -31,8 +32,15 @@ class Echo:
     started: int = 0
     aborted: bool = False
 
+    @property
+    def stream(self) -> Echo:
+        return self
+
     def fileno(self) -> int:
         return self.sock.fileno()
+
+    def has_input(self) -> bool:
+        raise NotImplementedError
 
     def take_turn(self, _: float) -> Turn:
         self.turns += 1
@@ -79,7 +87,7 @@ class Parked:
 @asynccontextmanager
 async def running() -> AsyncIterator[Parked]:
     """Run a ready set; what it starts is counted, and not run."""
-    ready = ReadySet()
+    ready = ReadySet(EpollPoller())
     parked = Parked(ready)
 
     def start(connection: Echo) -> None:

@@ -32,6 +32,21 @@ async def test_a_line_and_the_deadline(  # ESPS-END-8
             assert await client.line() == b"* BYE idle"
 
 
+async def test_lines_and_a_shutdown() -> None:  # ESPS-END-5
+    """What has come until then is answered."""
+    async with running() as portal:
+        clients = [await portal.tcp() for _ in range(20)]
+        for client in clients:
+            os.write(client.stream.socket.fileno(), b"a PING x\nb CALL echo y\n")
+        portal.shut_down()
+        for client in clients:
+            assert [await client.line() for _ in range(3)] == [
+                b"a OK x",
+                b"b OK y",
+                b"* BYE closing",
+            ]
+
+
 async def test_more_clients_than_there_is_room_for() -> None:  # ESPS-TCP-2
     async with running(max_connections=2) as portal, contextlib.AsyncExitStack() as stack:
         address = portal.listeners.tcp[0]

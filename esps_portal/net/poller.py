@@ -1,0 +1,101 @@
+"""What a `ReadySet` waits with: the streams that can be read, of many.
+
+What the kernel makes of it (epoll(7)):
+
+- An event is a hint. Reading decides: a descriptor may be closed and taken again within a batch,
+  and what an event says beyond that (hang-up, error) is found by reading too.
+- Whoever is not to be read is unregistered. With an empty mask epoll still reports a hang-up, at
+  once and each time.
+- It is unregistered before it is closed. A child of a fork that still holds the descriptor would
+  go on making events that nobody can end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+from collections.abc import Iterable
+from typing import Protocol
+
+import trio
+
+from esps_portal.net.fork import close_poll, poll_closed_in_child
+
+# Events that are taken from the kernel at a time; it passes on the rest next time.
+_MAX_EVENTS = 256
+
+
+class Readable(Protocol):
+    """What can be waited for: a stream."""
+
+    def fileno(self) -> int:
+        """Return its descriptor; -1: it has none (any more)."""
+
+    def has_input(self) -> bool:
+        """Whether something has come that was not received."""
+
+
+class Poller(Protocol):
+    """Waits for many streams at once; each is known by a number.
+
+    As long as something has come on a stream and was not received, `ready` tells it, each time.
+    """
+
+    @property
+    def is_open(self) -> bool:
+        """Whether streams can be added."""
+
+    def add(self, stream: Readable) -> int:
+        """Wait for a stream too; return its number."""
+
+    def remove(self, number: int) -> None:
+        """Wait for it no more."""
+
+    async def wait(self) -> None:
+        """Wait until something has come on any of them."""
+
+    def ready(self) -> Iterable[int]:
+        """Return the numbers of those on which something may have come."""
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+
+
+class EpollPoller:
+    """Waits for sockets with an epoll of its own, which is nested in trio's."""
+
+    def __init__(self) -> None:
+        self._poll = poll_closed_in_child()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether sockets can be added."""
+        return not self._poll.closed
+
+    def add(self, stream: Readable) -> int:
+        """Wait for a socket too; return its descriptor."""
+        descriptor = stream.fileno()
+        self._poll.register(descriptor, select.EPOLLIN)
+        return descriptor
+
+    def remove(self, number: int) -> None:
+        """Wait for it no more."""
+        with contextlib.suppress(OSError):  # another thread has closed it
+            self._poll.unregister(number)
+
+    async def wait(self) -> None:
+        """Wait until something has come on any of them."""
+        await trio.lowlevel.wait_readable(self._poll.fileno())
+
+    def ready(self) -> list[int]:
+        """Return the descriptors of those on which something may have come."""
+        return [descriptor for descriptor, _ in self._poll.poll(0, _MAX_EVENTS)]
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        close_poll(self._poll)
+
+
+def new_poller() -> Poller | None:
+    """Return what waits for sockets on this system; `None`: each needs a task that waits for it."""
+    return EpollPoller() if hasattr(select, "epoll") else None
