@@ -91,9 +91,9 @@ class Dispatcher(Protocol):
             caller: `None`: one over UDP, who is made only where needed: it ends before a call that
                 needs a caller, even the first, and with the first that is not answered by its own
                 arguments, whose `Reply` is then `PlainAnswers.last`.
-            room: bytes. It ends too with the call whose reply leaves none of them.
-            until: seconds on `clock.monotonic`, after which it ends too. Neither counts for what
-                is answered with its own arguments: that costs less than reading it.
+            room: bytes. It ends too with the call whose reply leaves none of them. What is answered
+                with its own arguments does not count: it was as long when it was read.
+            until: seconds on `clock.monotonic`, after which it ends with the next call.
         """
 
 
@@ -209,6 +209,9 @@ class Portal(DeclaresServices):
                     outcome = self.answer(plain_to_request(plain), caller)
             if outcome is None:
                 append(b"%b OK%b\n" % (tag, tokens))
+                # A PING takes no time, but a service may, whatever it returns.
+                if name and monotonic() > until:
+                    break
                 continue
             if caller is None:
                 answers.last = outcome
