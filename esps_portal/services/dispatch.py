@@ -189,7 +189,7 @@ class Portal(DeclaresServices):
         services, statistics, answers = self._services, self.statistics, PlainAnswers()
         append = answers.replies.append
         for plain in requests:
-            tag, name, tokens, _ = plain
+            tag, name, tokens, _, _ = plain
             outcome: Outcome | None = None
             if not name:
                 statistics.requests += 1
