@@ -19,7 +19,6 @@ import enum
 import logging
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from functools import partial
 from itertools import chain
 from typing import Any, Protocol
 
@@ -71,7 +70,8 @@ class _Place:
     connection: Parkable
     number: int
     resume: Callable[[], None]
-    # A copy of its task's: what a service sets in it stays within this connection.
+    # Its task's, in which its turns are taken too: what a service sets there stays, and stays
+    # within this connection.
     context: Context
 
 
@@ -108,16 +108,16 @@ class ReadySet:
         """Whether connections can be parked."""
         return self._poller.is_open
 
-    def park(self, connection: Parkable, resume: Callable[[], None] | None = None) -> None:
-        """Serve a connection from now on, until it needs its task again.
+    def park(self, connection: Parkable) -> None:
+        """Serve a connection from now on, until it needs a task again: one is then started."""
+        context = copy_context()
+        # A task begins with a copy of the context in which it is started. That may be the turn of
+        # another connection; and to enter the one of this connection's own turn again is an error.
+        self._park(connection, lambda: context.copy().run(self.start, connection), context)
 
-        Args:
-            resume: lets its task go on; `None`: it has none, and one is started.
-        """
-        if resume is None:
-            resume = partial(self.start, connection)
+    def _park(self, connection: Parkable, resume: Callable[[], None], context: Context) -> None:
         number = self._poller.add(connection.stream)
-        place = _Place(connection, number, resume, copy_context())
+        place = _Place(connection, number, resume, context)
         # What is still there under that number was closed by another thread.
         self._places[connection] = self._by_number[number] = place
 
@@ -132,7 +132,7 @@ class ReadySet:
         Cancellation takes it out of the set.
         """
         needed = trio.Event()
-        self.park(connection, needed.set)
+        self._park(connection, needed.set, trio.lowlevel.current_task().context)
         try:
             await needed.wait()
         finally:

@@ -167,7 +167,7 @@ class DatagramServer:
         A reply that has the arguments of one fits a datagram, and is shorter than its request.
         """
         return [
-            match.groups(b"") if match and len(datagram) <= self._max_plain else None  # type: ignore[misc]  # there are four
+            match.groups(b"") if match and len(datagram) <= self._max_plain else None  # type: ignore[misc]  # there are five
             for datagram, match in zip(datagrams, map(_match_plain, datagrams), strict=True)
         ]
 

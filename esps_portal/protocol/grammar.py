@@ -36,11 +36,11 @@ PLAIN_REQUEST = re.compile(
     rb"(%b) (%b)(?: (%b++(?: %b++)*+))?+(?: %b)?\r?" % (_TAG, _VERB, _PLAIN, _PLAIN, _PADDING)
 )
 # A PING or a CALL whose arguments need no decoding, and its end: the groups are the tag, the name
-# of the service, and *(SP arg).
-_PLAIN_LINE = rb"(%b) (?:PING|CALL (%b))((?: %b++)*+)\r?\n" % (_TAG, _NAME, _PLAIN)
-# Such a datagram; the fourth group is empty.
+# of the service, *(SP arg), and [CR].
+_PLAIN_LINE = rb"(%b) (?:PING|CALL (%b))((?: %b++)*+)(\r?)\n" % (_TAG, _NAME, _PLAIN)
+# Such a datagram; the fifth group is empty.
 PLAIN_DATAGRAM = re.compile(_PLAIN_LINE + rb"()")
-# Such a line among others, of which the fourth group is all, without the LF; empty lines that
+# Such a line among others, of which the fifth group is all, without the LF; empty lines that
 # follow such another one are left out.
 FIND_PLAIN = re.compile(_PLAIN_LINE + rb"|([^\n]*+)\n(?:\n++|\r\n)*+")
 # reply = tag SP ("OK" / "DATA") *(SP arg) / tag SP "ERR" SP name *(SP arg)   followed by [CR]

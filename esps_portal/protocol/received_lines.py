@@ -15,11 +15,11 @@ from esps_portal.protocol.lines import LineEvent, LongLineEvent
 from esps_portal.protocol.messages import Request
 
 #: The tag of a PING or a CALL, the name of its service (empty: a PING), its arguments, each with
-#: the SP before it, and a fourth value that is always empty.
-PlainRequest = tuple[bytes, bytes, bytes, bytes]
+#: the SP before it, the CR before its LF, if it has one, and a fifth value that is always empty.
+PlainRequest = tuple[bytes, bytes, bytes, bytes, bytes]
 
-# A line as it is found: a plain request, or in the fourth place what is none, and has no tag.
-_FoundLine = tuple[bytes, bytes, bytes, LineEvent]
+# A line as it is found: a plain request, or in the fifth place what is none, and has no tag.
+_FoundLine = tuple[bytes, bytes, bytes, bytes, LineEvent]
 _is_plain = itemgetter(0)
 _find_lines = grammar.FIND_PLAIN.findall
 
@@ -30,7 +30,7 @@ _PIECE_SIZE = 2048
 
 def plain_to_request(plain: PlainRequest) -> Request:
     """Return the request that `messages.parse_request_untrusted` finds in the line."""
-    tag, name, tokens, _ = plain
+    tag, name, tokens, _, _ = plain
     args = tuple(tokens.split())
     if not name:
         return Request(tag, b"PING", args, plain=True)
@@ -38,9 +38,11 @@ def plain_to_request(plain: PlainRequest) -> Request:
 
 
 def plain_to_line(plain: PlainRequest) -> bytes:
-    """Return the line without its end."""
-    tag, name, tokens, _ = plain
-    return b"%b CALL %b%b" % (tag, name, tokens) if name else b"%b PING%b" % (tag, tokens)
+    """Return the line as it came, without its LF."""
+    tag, name, tokens, cr, _ = plain
+    if name:
+        return b"%b CALL %b%b%b" % (tag, name, tokens, cr)
+    return b"%b PING%b%b" % (tag, tokens, cr)
 
 
 class ReceivedLines:
@@ -49,7 +51,8 @@ class ReceivedLines:
     Example::
 
         received.add([b"1 PING\n2 CALL echo hi\n3 LIST\n"])
-        requests = received.peek_plain(100)  # [(b"1", b"", b"", b""), (b"2", b"echo", b" hi", b"")]
+        requests = received.peek_plain(100)
+        # [(b"1", b"", b"", b"", b""), (b"2", b"echo", b" hi", b"", b"")]
         received.skip(len(requests))
         next(received)  # b"3 LIST"
     """
@@ -91,11 +94,11 @@ class ReceivedLines:
             raise StopIteration
         found = self._found[self._next]
         self.skip(1)
-        return plain_to_line(found) if found[0] else found[3]  # type: ignore[arg-type]  # it has a tag
+        return plain_to_line(found) if found[0] else found[4]  # type: ignore[arg-type]  # it has a tag
 
     def unread(self, line: LineEvent) -> None:
         """Put back the line that was taken last."""
-        self._found.insert(self._next, (b"", b"", b"", line))
+        self._found.insert(self._next, (b"", b"", b"", b"", line))
 
     def peek_plain(self, limit: int) -> list[PlainRequest]:
         """Return the plain requests that come next, at most ``limit``; they stay unread."""
@@ -121,7 +124,7 @@ class ReceivedLines:
         if not self._block:
             block = self._blocks.pop(0)
             if not isinstance(block, bytes):
-                self._found = [(b"", b"", b"", block)]
+                self._found = [(b"", b"", b"", b"", block)]
                 return
             self._block, self._start = block, 0
         end = self._block.find(b"\n", self._start + _PIECE_SIZE) + 1 or len(self._block)

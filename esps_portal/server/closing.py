@@ -26,6 +26,7 @@ class Closing:
 
     Args:
         on_fin: called once FIN is sent: the client may stay open for long.
+        on_discarded: called with what the client still sends after that.
         is_shut_down: whether the server shuts down already.
     """
 
@@ -35,6 +36,7 @@ class Closing:
         "_drain",
         "_limits",
         "_mute",
+        "_on_discarded",
         "_on_fin",
         "_protocol",
         "_replies",
@@ -51,6 +53,7 @@ class Closing:
         answerer: Answerer,
         limits: Limits,
         on_fin: Callable[[], None],
+        on_discarded: Callable[[bytes], None],
         is_shut_down: bool,
     ) -> None:
         self._stream = stream
@@ -59,6 +62,7 @@ class Closing:
         self._calls = calls
         self._limits = limits
         self._on_fin = on_fin
+        self._on_discarded = on_discarded
         self._drain = Drain(
             stream, protocol, replies, calls=calls, answerer=answerer, seconds=limits.drain
         )
@@ -148,5 +152,5 @@ class Closing:
         return False
 
     async def _until_finished(self) -> None:
-        while await self._stream.receive():
-            pass
+        while data := await self._stream.receive():
+            self._on_discarded(data)

@@ -386,10 +386,12 @@ class PortalConnection:
             answerer=self._answerer,
             limits=self._limits,
             on_fin=self._note_fin,
+            on_discarded=self._note_ignored,
             is_shut_down=self._is_shut_down,
         )
         if await self._closing.run(nursery):
             self._peer_has_ended = True
+        self._note_ignored()
 
     async def _note_unread(self) -> None:
         """Note what the client had sent before it reset the connection; none of it is executed."""
@@ -400,6 +402,14 @@ class PortalConnection:
             while self._stream.has_input() and (data := await self._stream.receive()):
                 self._protocol.receive(data)
                 self._answerer.note_unanswered()
+
+    def _note_ignored(self, data: bytes = b"") -> None:
+        """Note what follows a QUIT or a fatal line, whether it came with that or later."""
+        if self._observer is None or self._replies.end not in (None, EndReason.FATAL):
+            return
+        if data:
+            self._protocol.receive(data)
+        self._answerer.note_unanswered()
 
     def _note_fin(self) -> None:
         if self._observer is not None:

@@ -110,7 +110,7 @@ class PortalDatagrams:
             if not self._is_watched:
                 next_ones = slice(done, done + _LOOK_AHEAD)
                 answered = self._answer_plain(
-                    requests[next_ones], datagrams[next_ones], senders[next_ones], now
+                    requests[next_ones], datagrams[next_ones], senders[next_ones], now, until
                 )
             if not answered:
                 self._handle(datagrams[done], senders[done], now)
@@ -135,13 +135,14 @@ class PortalDatagrams:
         datagrams: list[bytes],
         senders: list[Sender],
         now: float,
+        until: float,
     ) -> int:
         """Answer the first ones, as far as they are plain requests; return how many."""
         sources = [sender.address for sender in senders]
         requests = self._protocol.new_requests(found, sources, now)
         if not requests:
             return 0
-        answers = self._portal.answer_plain(requests, None, 0)
+        answers = self._portal.answer_plain(requests, None, 0, until)
         observer, send = self._observer, self._send
         for reply, datagram, sender in zip(answers.replies, datagrams, senders, strict=False):
             if observer is not None:

@@ -94,9 +94,9 @@ class Dispatcher(Protocol):
             caller: `None`: one over UDP, who is made only where needed: it ends before a call that
                 needs a caller, even the first, and with the first that is not answered by its own
                 arguments, whose `Reply` is then `PlainAnswers.last`.
-            room: bytes. It ends too with the call whose reply leaves none of them.
-                What is answered with its own arguments takes none: it came in one read.
-            until: seconds on `clock.monotonic`, after which it ends too.
+            room: bytes. It ends too with the call whose reply leaves none of them. What is answered
+                with its own arguments does not count: it was as long when it was read.
+            until: seconds on `clock.monotonic`, after which it ends with the next call.
         """
 
 
@@ -214,9 +214,7 @@ class Portal(DeclaresServices):
         plain_services, statistics, answers = self._plain_services, self.statistics, PlainAnswers()
         append, max_line = answers.replies.append, self.limits.max_line
         for plain in requests:
-            if monotonic() > until and answers.replies:
-                break
-            tag, name, tokens, _ = plain
+            tag, name, tokens, _, _ = plain
             if not name:
                 statistics.requests += 1
                 append(b"".join((tag, b" OK", tokens, b"\n")))
@@ -229,6 +227,9 @@ class Portal(DeclaresServices):
                     result = function(*args)
                     if type(result) is tuple and result == args:
                         append(b"".join((tag, b" OK", tokens, b"\n")))
+                        # A PING takes no time, but a service may, whatever it returns.
+                        if monotonic() > until:
+                            break
                         continue
                     outcome: Outcome = sync_outcome(tag, result, max_line, caller)
                 except Exception as error:  # noqa: BLE001 - as in `answer`
@@ -244,7 +245,7 @@ class Portal(DeclaresServices):
             if answers.last is not None:
                 break
             room -= len(answers.replies[-1])
-            if room <= 0:
+            if room <= 0 or monotonic() > until:
                 break
         return answers
 

@@ -320,6 +320,40 @@ async def test_context_variables_stay_within_a_connection() -> None:
     assert variable.get() == ""
 
 
+async def test_context_variables_stay_when_a_connection_needs_its_task() -> None:
+    variable = contextvars.ContextVar[str]("variable", default="")
+    seen: list[str] = []
+
+    def act(connection: Echo) -> Turn:
+        seen.append(variable.get())
+        variable.set(f"set by {parked.connections.index(connection)}")
+        # In the turn of the first, the other one needs its task too.
+        parked.ready.resume(other)
+        return Turn.NEEDS_TASK
+
+    async with running() as parked:
+        client, _ = parked.park(act)
+        _, other = parked.park(act)
+        parked.ready.start = lambda _: seen.append(variable.get())
+        client.send(b"x")
+        await blocked()
+    assert seen == ["", "", "set by 0"]
+
+
+async def test_context_variables_stay_in_a_task_that_has_waited() -> None:
+    variable = contextvars.ContextVar[str]("variable", default="")
+
+    def set_it(_: Echo) -> Turn:
+        variable.set("set in a turn")
+        return Turn.NEEDS_TASK
+
+    async with running() as parked:
+        client, connection = parked.connect(set_it)
+        client.send(b"x")
+        await parked.ready.wait(connection)
+        assert variable.get() == "set in a turn"
+
+
 async def test_one_that_fails_is_reset_alone(caplog: pytest.LogCaptureFixture) -> None:
     def fail(_: Echo) -> Turn:
         raise RuntimeError("not foreseen")

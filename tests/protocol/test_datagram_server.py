@@ -106,7 +106,7 @@ def test_a_plain_request_is_remembered_no_longer_than_any() -> None:
     call = server.begin(Request(b"1", b"CALL", (b"a",)), SOURCE, 9, keep_reply=True, is_async=False)
     assert call is not None
     server.finish(call, [Reply(b"1", OK)], 0.0)
-    ping, other_source = (b"1", b"", b"", b""), ("192.0.2.2", 1)
+    ping, other_source = (b"1", b"", b"", b"", b""), ("192.0.2.2", 1)
     assert new_requests(server, [b"1 PING\n"], SOURCE, LIMITS.window - 1) == []
     assert new_requests(server, [b"1 PING\n"], other_source, 1.0) == [ping]
     assert new_requests(server, [b"1 PING\n"], SOURCE, LIMITS.window) == [ping]

@@ -79,7 +79,7 @@ def test_plain_requests_are_taken_in_bulk_where_they_need_no_check() -> None:
     server = server_after([b"1 PING\n2 CALL a\n"])  # each is read alone
     connection = server.connection
     connection.receive(b"3 PING\n2 PING\n4 PING\n")
-    assert connection.peek_plain(9) == [(b"3", b"", b"", b"")]
+    assert connection.peek_plain(9) == [(b"3", b"", b"", b"", b"")]
     connection.lines.skip(1)
     assert connection.peek_plain(9) == []  # its tag is in flight
     server.read_lines()
@@ -91,7 +91,7 @@ def test_plain_requests_are_taken_in_bulk_where_they_need_no_check() -> None:
     fresh.receive(b"1 PING\n2 PING\n")
     assert fresh.peek_plain(9) == []  # the first line tells which protocol it is
     fresh.read(next(fresh.lines))
-    assert fresh.peek_plain(9) == [(b"2", b"", b"", b"")]
+    assert fresh.peek_plain(9) == [(b"2", b"", b"", b"", b"")]
 
 
 def test_what_was_parsed_of_a_line_is_kept_even_if_that_is_rejected() -> None:

@@ -65,8 +65,9 @@ async def test_many_at_once_are_each_answered_in_order() -> None:
         assert portal.statistics.datagrams == 200
 
 
+@pytest.mark.parametrize("result", ["text", ()])  # of which the second is its arguments
 async def test_others_have_their_turn_while_many_are_answered(
-    monkeypatch: pytest.MonkeyPatch,
+    result: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Each look at the clock finds that a second has passed: the time of a turn is always up.
     monkeypatch.setattr(datagrams_module, "monotonic", partial(next, itertools.count()))
@@ -80,7 +81,12 @@ async def test_others_have_their_turn_while_many_are_answered(
             await trio.lowlevel.checkpoint()
 
     portal = builtin_portal("test/1")
-    portal.service(name="note", idempotent=True)(lambda: turns_before.append(turns))
+
+    @portal.service(idempotent=True)
+    def note() -> object:
+        turns_before.append(turns)
+        return result
+
     async with running(portal) as server, trio.open_nursery() as nursery:
         peer = server.udp()
         for number in range(20):

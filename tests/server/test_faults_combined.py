@@ -225,15 +225,31 @@ def test_quit_waits_for_what_is_slow(
     assert (connection.closed_by, connection.how) == ("portal", "fin")
 
 
-def test_quit_in_the_journal(portal: PortalController) -> None:
+@pytest.mark.parametrize(("first", "later"), [(b"b CALL count\n", b""), (b"", b"b CALL count\n")])
+def test_quit_in_the_journal(portal: PortalController, first: bytes, later: bytes) -> None:
+    """What follows it is there, whether it came with it or after the answer."""
     with connected(portal) as client:
-        client.send(b"a QUIT\nb CALL count\n")
+        client.send(b"a QUIT\n" + first)
         assert client.rest() == b"a OK\n"
+        client.send(later)
     closed(portal)
     quit_, thrown_away = (e.subject for e in portal.journal() if e.event == "received")
     assert [(call.verb, call.state, call.sent) for call in (quit_, thrown_away)] == [  # type: ignore[union-attr]
         ("QUIT", "replied", b"a OK\n"),
         ("CALL", "aborted", b""),
+    ]
+
+
+def test_what_follows_a_fatal_line_is_in_the_journal(portal: PortalController) -> None:
+    with connected(portal) as client:
+        client.send(b"GET / HTTP/1.1\r\n")
+        client.rest()
+        client.send(b"Host: x\r\n\r\n")
+    closed(portal)
+    fatal, ignored = (e.subject for e in portal.journal() if e.event == "received")
+    assert [(line.data, line.state) for line in (fatal, ignored)] == [  # type: ignore[union-attr]
+        (b"GET / HTTP/1.1\r", "replied"),
+        (b"Host: x\r", "aborted"),
     ]
 
 
