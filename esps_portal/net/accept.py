@@ -113,7 +113,7 @@ class ConnectionServer:
         self._nursery = nursery
         self._ready = ready
         if ready is not None:
-            ready.start = self.start
+            ready.start, ready.on_end = self.start, self._forget
         self._refusing = 0
         self._closing = False
         self._exhausted = False

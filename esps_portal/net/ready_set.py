@@ -40,9 +40,10 @@ class Turn(enum.Enum):
     DONE = "nothing, until more comes"
     MORE = "more to do, after the others"
     NEEDS_TASK = "something to wait for"
+    ENDED = "nothing: the connection has left the set, and is closed"
 
 
-_MORE, _NEEDS_TASK = Turn.MORE, Turn.NEEDS_TASK
+_DONE, _MORE, _NEEDS_TASK = Turn.DONE, Turn.MORE, Turn.NEEDS_TASK
 
 
 class Parkable(Protocol):
@@ -83,6 +84,7 @@ class ReadySet:
 
     Attributes:
         start: starts the task of a connection that needs one again.
+        on_end: called with a connection that has ended in its turn.
 
     Example::
 
@@ -94,6 +96,7 @@ class ReadySet:
 
     def __init__(self, poller: Poller) -> None:
         self.start: Callable[[Any], None] = lambda _: None
+        self.on_end: Callable[[Any], None] = lambda _: None
         self._poller = poller
         self._places: dict[object, _Place] = {}
         self._by_number: dict[int, _Place] = {}
@@ -126,6 +129,11 @@ class ReadySet:
         if connection in self._places:
             self._unpark(connection).resume()
 
+    def leave(self, connection: Parkable) -> None:
+        """Serve a connection no more: it ends."""
+        if connection in self._places:
+            self._unpark(connection)
+
     async def wait(self, connection: Parkable) -> None:
         """Park a connection whose task has other work, until it needs the task.
 
@@ -136,8 +144,7 @@ class ReadySet:
         try:
             await needed.wait()
         finally:
-            if connection in self._places:
-                self._unpark(connection)
+            self.leave(connection)
 
     async def run(self) -> None:
         """Serve what is parked, until cancelled. Then everything goes on in its own task."""
@@ -174,6 +181,8 @@ class ReadySet:
                 again.append(number)
             elif turn is _NEEDS_TASK:
                 self.resume(place.connection)
+            elif turn is not _DONE:
+                self.on_end(place.connection)
             if monotonic() >= until:
                 break
         self._queue = dict.fromkeys(chain(left, again))

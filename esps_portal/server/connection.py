@@ -179,7 +179,7 @@ class PortalConnection:
             if not self._protocol.lines:
                 data = self._stream.receive_now()
                 if data is None or not self._received(data, now):
-                    return self._after_reading
+                    return self._after_reading()
             turn = self._answerer.answer_now(now)
             # What came in one read is answered with one write, however many turns it takes.
             if turn is _MORE and len(self._writer.outgoing) <= HIGH_WATER:
@@ -191,10 +191,18 @@ class PortalConnection:
             return _NEEDS_TASK
         return turn
 
-    @property
     def _after_reading(self) -> Turn:
-        """What is left by a read that brought no line."""
-        return _NEEDS_TASK if self._peer_has_ended or self._stream.is_silent else _DONE
+        """Return what is left by a read that brought no line; end if that was all."""
+        if not self._peer_has_ended:
+            return _NEEDS_TASK if self._stream.is_silent else _DONE
+        if self._nursery is not None or self._replies.has_work:
+            return _NEEDS_TASK
+        # Nothing runs and nothing waits: there is nothing to drain, and nobody to linger for.
+        self._answerer.end_drain()
+        if self._ready is not None:
+            self._ready.leave(self)
+        self._close()
+        return Turn.ENDED
 
     @property
     def _may_park(self) -> bool:
