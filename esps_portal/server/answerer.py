@@ -235,6 +235,8 @@ class Answerer:
                     exchange.end(FAULTED)
                     return
                 outcome = self._portal.answer(outcome, self._caller)
+            if isinstance(outcome, Cancel):
+                self._begin_cancel(outcome, exchange)
             await self._carry_out(outcome, exchange)
         except (trio.Cancelled, trio.BrokenResourceError):
             if not self._is_answered_later(exchange):
@@ -297,17 +299,20 @@ class Answerer:
         elif isinstance(outcome, Call) and self._nursery and not self._in_order(outcome):
             self._calls.begin(outcome, exchange, self._nursery)
         else:
+            if isinstance(outcome, Cancel):
+                self._begin_cancel(outcome, exchange)
             self._pending = outcome, exchange
 
     async def _carry_out(self, outcome: object, exchange: Exchange) -> None:
-        """Send the answer to a request, or begin what will answer it."""
+        """Send the answer to a request, or begin what answers it, or wait for what has begun."""
         if isinstance(outcome, Call):
             assert self._nursery is not None  # noqa: S101 - a task carries it out
             running = self._calls.begin(outcome, exchange, self._nursery)
             if self._in_order(outcome):
                 await self._calls.until_ended(running)
         elif isinstance(outcome, Cancel):
-            await self._begin_cancel(outcome, exchange)
+            await self._writer.flush()
+            await self.await_cancelled()
         elif isinstance(outcome, Quit):
             self._quit = exchange
         elif isinstance(outcome, Reply | Notice):
@@ -329,13 +334,12 @@ class Answerer:
             else:
                 exchange.end(ABORTED)
 
-    async def _begin_cancel(self, cancel: Cancel, exchange: Exchange) -> None:
+    def _begin_cancel(self, cancel: Cancel, exchange: Exchange) -> None:
+        """Cancel a call, as soon as the CANCEL is read: it may end by itself at any moment."""
         reply = cancel.final_reply.encode()
         self._replies.append(reply)
         self._calls.cancel(cancel.call, reply)
         self._cancelling = cancel, exchange
-        await self._writer.flush()
-        await self.await_cancelled()
 
     async def await_cancelled(self) -> None:
         """Wait until the cancelled call, if any, has ended, and answer its CANCEL."""

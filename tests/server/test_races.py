@@ -78,6 +78,31 @@ async def test_the_portals_reset_and_bytes_for_it() -> None:
             assert await front.closed() == [("portal", "rst")]
 
 
+async def test_a_cancel_and_the_end_of_its_call() -> None:  # ESPS-VERB-18
+    """Read without a task, it is carried out before any task may end."""
+    portal = builtin_portal("test/1")
+    events: list[trio.Event] = []
+
+    @portal.service
+    async def hold() -> None:
+        events.append(trio.Event())
+        await events[-1].wait()
+
+    @portal.service
+    def release() -> None:
+        events[-1].set()
+
+    async with running(portal) as server:
+        peer = await server.tcp()
+        for _ in range(20):  # the two tasks have their turns in any order
+            await peer.send(b"a CALL hold\nb PING\n")
+            assert await peer.line() == b"b OK"
+            await trio.testing.wait_all_tasks_blocked()
+            await peer.send(b"c CALL release\nd CANCEL a\ne PING\n")
+            answers = [await peer.line() for _ in range(4)]
+            assert answers == [b"c OK", b"a ERR cancelled", b"d OK", b"e OK"]
+
+
 async def test_a_shutdown_and_a_cancel_whose_reply_cannot_be_sent_yet() -> None:
     # ESPS-VERB-18, ESPS-VERB-21
     portal = builtin_portal("test/1", Limits(drain=1000))
