@@ -129,6 +129,9 @@ class CallTasks:
         finally:
             exchange.end(FAULTED if exchange.plan and exchange.plan.has_begun else ABORTED)
             self.last_ended = trio.current_time()
+            if running.state is not CallState.ENDED:
+                # Its connection ends. A CANCEL that has come already must not look for the task.
+                self._protocol.finish(running)
             del self._tasks[running]
             if self._one_ended is not None:
                 self._one_ended.set()

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from esps_portal import CallContext, Limits, Portal
-from esps_portal.protocol.messages import Request
+from esps_portal.protocol.messages import Reply, Request
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import RunningCall
 from esps_portal.server.call_tasks import CallTasks, ConnectionCaller
@@ -186,3 +186,6 @@ async def test_a_reset_before_its_last_line_ends_the_connection() -> None:
         await t.begin(b"a")
         await t.calls.until_all_ended()
         assert t.ends == [EndReason.BROKEN]
+        # A CANCEL that had come before finds no call.
+        assert t.protocol.running == 0
+        assert isinstance(t.protocol.read(b"b CANCEL a"), Reply)
