@@ -197,7 +197,9 @@ class ConnectionServer:
             close_socket(connected)  # it was reset before we could look
             return
         # Tasks begin in any order; connections are numbered in the order of accepting.
-        self.start(self._open(stream, address[:2]))
+        connection = self._open(stream, address[:2])
+        if self._ready is None or not self._ready.admit(connection):
+            self.start(connection)
 
     def start(self, connection: ConnectionHandler) -> None:
         """Start the task of a connection."""
@@ -206,7 +208,8 @@ class ConnectionServer:
     async def serve(self, stream: Stream, remote: tuple[str, int]) -> None:
         """Serve one connection until it has ended."""
         connection = self._open(stream, remote)
-        await self._run(connection)
+        if self._ready is None or not self._ready.admit(connection):
+            await self._run(connection)
         await self._until_ended({connection})
 
     def _open(self, stream: Stream, remote: tuple[str, int]) -> ConnectionHandler:

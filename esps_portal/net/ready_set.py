@@ -53,6 +53,9 @@ class Parkable(Protocol):
     def stream(self) -> Readable:
         """What it reads."""
 
+    def begin(self) -> bool:
+        """Do what comes before the first turn; return whether it can do without a task."""
+
     def take_turn(self, now: float) -> Turn:
         """Read and answer a bounded amount, without waiting.
 
@@ -110,6 +113,13 @@ class ReadySet:
     def is_open(self) -> bool:
         """Whether connections can be parked."""
         return self._poller.is_open
+
+    def admit(self, connection: Any) -> bool:  # noqa: ANN401 - a handler, which is `Parkable`
+        """Park a new connection, if it can do without a task from the start; return that."""
+        if not connection.begin():
+            return False
+        self.park(connection)
+        return True
 
     def park(self, connection: Parkable) -> None:
         """Serve a connection from now on, until it needs a task again: one is then started."""

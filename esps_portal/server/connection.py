@@ -170,6 +170,18 @@ class PortalConnection:
         """What it reads."""
         return self._stream
 
+    def begin(self) -> bool:
+        """Greet the client; return whether the connection can do without a task from then on."""
+        if self._is_refused or not self._may_park:
+            return False
+        self._has_greeted = True
+        self._replies.append(self._greeting)
+        try:
+            return self._writer.flush_now()
+        except trio.BrokenResourceError:
+            self._replies.end_for(EndReason.BROKEN)
+            return False
+
     def take_turn(self, now: float) -> Turn:
         """Read once, unless something is left to answer, and answer what needs no waiting."""
         if self._is_scripted and self._answerer.is_watched:
@@ -309,7 +321,7 @@ class PortalConnection:
         if self._has_greeted:
             return
         self._has_greeted = True
-        greeting = Notice(VERSION, (self._portal.product.encode(),)).encode()
+        greeting = self._greeting
         if self._faults is None or not self._faults.in_force:
             self._replies.append(greeting)
             return
@@ -319,6 +331,10 @@ class PortalConnection:
         assert self._nursery is not None  # noqa: S101 - `run` has opened it
         self._replies.expect_fault(self._nursery)
         await self._replies.write(greeting, exchange, final=True, must_send=True)
+
+    @property
+    def _greeting(self) -> bytes:
+        return Notice(VERSION, (self._portal.product.encode(),)).encode()
 
     def _as_target(self, stage: Stage = Stage.CONNECTION) -> FaultTarget:
         """Return the connection as faults select it; as a whole it is its greeting."""

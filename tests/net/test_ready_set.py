@@ -31,6 +31,7 @@ class Echo:
     turns: int = 0
     started: int = 0
     aborted: bool = False
+    can_be_parked: bool = True
 
     @property
     def stream(self) -> Echo:
@@ -41,6 +42,9 @@ class Echo:
 
     def has_input(self) -> bool:
         raise NotImplementedError
+
+    def begin(self) -> bool:
+        return self.can_be_parked
 
     def take_turn(self, _: float) -> Turn:
         self.turns += 1
@@ -118,6 +122,20 @@ async def test_it_answers_all_that_are_ready() -> None:
         await blocked()
         assert [client.recv(10) for client in clients] == [b"x"] * 300
         assert [each.started for each in parked.connections] == [0] * 300
+
+
+async def test_a_new_one_is_parked_if_it_can_be() -> None:
+    async with running() as parked:
+        client, connection = parked.connect()
+        assert parked.ready.admit(connection)
+        _, other = parked.connect()
+        other.can_be_parked = False
+        assert not parked.ready.admit(other)
+        client.send(b"x")
+        await blocked()
+        assert client.recv(10) == b"x"
+        assert connection in parked.ready
+        assert other not in parked.ready
 
 
 async def test_one_that_needs_its_task_leaves_the_set() -> None:
