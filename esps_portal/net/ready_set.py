@@ -103,8 +103,8 @@ class ReadySet:
         self._poller = poller
         self._places: dict[object, _Place] = {}
         self._by_number: dict[int, _Place] = {}
-        # The numbers of those that may have something to do, in the order of their turns.
-        self._queue: dict[int, None] = {}
+        # The numbers of those that have something left to do, in the order of their turns.
+        self._queue: list[int] = []
 
     def __contains__(self, connection: object) -> bool:
         return connection in self._places
@@ -172,11 +172,11 @@ class ReadySet:
 
     def _take_turns(self) -> None:
         """Let those that are ready take their turns, as far as there is time."""
-        queue, places, again = self._queue, self._by_number, []
-        for number in self._poller.ready():
-            queue[number] = None
+        places, again, numbers = self._by_number, [], self._poller.ready()
+        if self._queue:
+            numbers = dict.fromkeys(chain(self._queue, numbers))
         now, until = trio.current_time(), monotonic() + BATCH_SECONDS
-        left = iter(queue)
+        left = iter(numbers)
         for number in left:
             place = places.get(number)
             if place is None:
@@ -195,7 +195,7 @@ class ReadySet:
                 self.on_end(place.connection)
             if monotonic() >= until:
                 break
-        self._queue = dict.fromkeys(chain(left, again))
+        self._queue = [*left, *again]
 
     def _unpark(self, connection: Parkable) -> _Place:
         place = self._places.pop(connection)
