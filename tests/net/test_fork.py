@@ -37,17 +37,26 @@ def raises(kind, match=""):
     else:
         raise AssertionError(f"no {kind}")
 
+def live(begun):
+    os.write(begun, b"!")
+    time.sleep(2 * PATIENCE)
+
 @contextlib.contextmanager
 def forked():
+    # Until the child has run for the first time it has a copy of everything.
+    has_begun, begun = os.pipe()
     if WAY == "os.fork":
         pid = os.fork()
         if not pid:
-            time.sleep(2 * PATIENCE)
+            live(begun)
             os._exit(1)
     else:
-        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=[2 * PATIENCE])
+        child = multiprocessing.get_context("fork").Process(target=live, args=[begun])
         child.start()
         pid = child.pid
+    os.read(has_begun, 1)
+    os.close(has_begun)
+    os.close(begun)
     try:
         yield pid
     finally:
