@@ -223,6 +223,8 @@ class ConnectionServer:
     async def _run(self, connection: ConnectionHandler) -> None:
         try:
             await connection.run()
+        except Exception:  # noqa: BLE001 - what one has must not end the others; it is logged
+            _log.exception("a connection has failed, and is closed")
         finally:
             if self._ready is None or connection not in self._ready:
                 self._forget(connection)

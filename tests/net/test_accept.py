@@ -90,6 +90,28 @@ async def test_one_that_broke_at_once_is_closed_and_the_next_is_served() -> None
         assert len(server.connections) == 1
 
 
+async def test_one_that_fails_ends_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, failures = Handler.run, iter([KeyError("a defect")])
+
+    async def fail_once(handler: Handler) -> None:
+        await run(handler)
+        for failure in failures:
+            raise failure
+
+    monkeypatch.setattr(Handler, "run", fail_once)
+    async with accepting(2) as (server, connect):
+        failing, other = connect(), connect()
+        assert [await received(failing), await received(other)] == [b"hello", b"hello"]
+        failing.close()
+        while len(server.connections) == 2:
+            await trio.lowlevel.checkpoint()
+        assert await received(connect()) == b"hello"
+        assert len(server.connections) == 2
+    assert "a defect" in caplog.text
+
+
 async def test_a_refused_one_that_broke_at_once_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     def stream(*_: object) -> Stream:
         raise OSError
