@@ -12,7 +12,6 @@ A client belongs to one thread at a time. Every wait ends at a timeout in second
 from __future__ import annotations
 
 import socket
-import time
 from contextlib import AbstractContextManager
 
 from esps_portal.client.blocking_client import BlockingClient
@@ -22,6 +21,7 @@ from esps_portal.client.connect_errors import connect_error, parse_url
 from esps_portal.client.deadline import check_timeout, socket_timeout
 from esps_portal.client.host_socket import HostSocket
 from esps_portal.client.with_block import WithBlock
+from esps_portal.clock import monotonic
 from esps_portal.protocol.errors import TimedOutError
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
@@ -55,7 +55,7 @@ def connect(
 
 def _connect(url: str, timeout: float) -> BlockingClient:
     parsed = parse_url(url)
-    deadline = time.monotonic() + check_timeout(timeout)
+    deadline = monotonic() + check_timeout(timeout)
     try:
         if parsed.transport == "udp":
             return _connect_udp(parsed, timeout)

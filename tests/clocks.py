@@ -26,7 +26,12 @@ class PortalClock:
         """Let `trio.run` have this clock for the length of a test."""
         patch.setattr(trio, "run", functools.partial(self._run, trio.run))
 
-    def _run(self, run: Callable[..., object], function: Callable[[], Awaitable[object]]) -> object:
+    def _run(
+        self,
+        run: Callable[..., object],
+        function: Callable[[], Awaitable[object]],
+        clock: trio.abc.Clock,  # noqa: ARG002 - this one is in its place
+    ) -> object:
         async def main() -> object:
             self._token = trio.lowlevel.current_trio_token()
             return await function()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -10,6 +9,7 @@ from typing import Self
 
 from esps_portal.client.deadline import check_timeout
 from esps_portal.client.with_block import WithBlock
+from esps_portal.clock import monotonic
 from esps_portal.exports import public_names
 from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
 from esps_portal.protocol.urls import PortalURL
@@ -144,7 +144,7 @@ class BlockingClient(ABC):
         return pending
 
     def _deadline(self, timeout: float | None) -> float:
-        return time.monotonic() + (self._timeout if timeout is None else check_timeout(timeout))
+        return monotonic() + (self._timeout if timeout is None else check_timeout(timeout))
 
     @abstractmethod
     def _transmit(self, pending: PendingRequest, deadline: float) -> None:

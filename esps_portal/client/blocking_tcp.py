@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 
 from esps_portal.client.blocking_client import BlockingClient
 from esps_portal.client.deadline import now_before, socket_timeout
@@ -16,6 +15,7 @@ from esps_portal.client.tcp_session import (
     READ_SIZE,
     TCPSession,
 )
+from esps_portal.clock import monotonic
 from esps_portal.protocol.client_connection import PendingRequest
 from esps_portal.protocol.errors import EspsError, PeerError, TimedOutError
 from esps_portal.protocol.urls import PortalURL
@@ -38,7 +38,7 @@ class BlockingTCPClient(BlockingClient):
         Raises:
             TimedOutError, ClosedError, PeerError: none came.
         """
-        due = min(deadline, time.monotonic() + HELLO_DELAY)
+        due = min(deadline, monotonic() + HELLO_DELAY)
         try:
             self._read_greeting(due)
         except TimedOutError:
@@ -97,7 +97,7 @@ class BlockingTCPClient(BlockingClient):
         """Send a line that needs no answer, if that is still possible."""
         if self._session.lost is None:
             with contextlib.suppress(EspsError):
-                self._send_line(line, time.monotonic() + CLEANUP_TIMEOUT)
+                self._send_line(line, monotonic() + CLEANUP_TIMEOUT)
 
     def close(self) -> None:
         """Send QUIT, and close."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 from esps_portal.client.blocking_client import BlockingClient
 from esps_portal.client.deadline import now_before, socket_timeout
 from esps_portal.client.host_socket import HostSocket
 from esps_portal.client.transmission import Transmission, udp_requests
+from esps_portal.clock import monotonic
 from esps_portal.protocol.client_connection import PendingRequest
 from esps_portal.protocol.retransmission import Retransmission, padded_length
 from esps_portal.protocol.urls import PortalURL
@@ -29,7 +28,7 @@ class BlockingUDPClient(BlockingClient):
         self._send_datagram(pending, pending.line)
 
     def _send_datagram(self, pending: PendingRequest, datagram: bytes) -> None:
-        sent = Transmission(datagram, self._schedule, time.monotonic())
+        sent = Transmission(datagram, self._schedule, monotonic())
         self._socket.send(datagram)
         self._transmissions[pending] = sent
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 
+from esps_portal.clock import monotonic
 from esps_portal.protocol.errors import TimedOutError
 from esps_portal.tracebacks import hides_frame
 
@@ -41,7 +41,7 @@ def now_before(deadline: float, received: bytes = b"") -> float:
     Raises:
         TimedOutError: the deadline has passed; the error carries ``received``.
     """
-    now = time.monotonic()
+    now = monotonic()
     if now >= deadline:
         raise TimedOutError("no reply in time", received)
     return now

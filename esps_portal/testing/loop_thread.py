@@ -21,6 +21,7 @@ import trio
 
 from esps_portal.net.fork import loop_closed_in_child
 from esps_portal.testing.portal_loop import PortalEndedError
+from esps_portal.testing.steady_clock import SteadyClock
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -191,7 +192,7 @@ class LoopThread:
 
     def _run(self) -> None:
         try:
-            trio.run(self._run_main)
+            trio.run(self._run_main, clock=SteadyClock())
         except BaseException as error:  # noqa: BLE001 - whatever it was, the test gets it
             self._death = _unwrapped(error)
         finally:
