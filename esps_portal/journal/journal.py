@@ -8,7 +8,9 @@ keeping a journal costs each request little.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count, repeat
+from typing import Any
 
 from esps_portal.journal.entries import entries_of, opening_event
 from esps_portal.journal.kept_exchanges import KeptExchanges
@@ -26,6 +28,7 @@ from esps_portal.journal.records import (
 from esps_portal.journal.units import UnitCollector
 from esps_portal.journal.waiters import MatchWaiters, Waiter, Waiters
 from esps_portal.protocol.messages import Request
+from esps_portal.protocol.received_lines import PlainRequest
 
 #: So many requests, and connections, are kept; older ones are forgotten, and counted.
 MAX_KEPT = 10_000
@@ -183,10 +186,32 @@ class Journal:
         self._requests += 1
         self._calls.append((order, now - self.start, remote, connection, line, sent))
 
+    def answered_plain(
+        self,
+        remotes: Iterable[tuple[Any, ...]],
+        connection: int,
+        requests: Sequence[PlainRequest],
+        replies: Sequence[bytes],
+        now: float,
+    ) -> None:
+        """Do what `answered` does, for as many of some plain requests as there are replies.
+
+        Nearly every request of a test passes here. No line is made until somebody asks for it, and
+        for many at once no Python is run for each of them.
+
+        Args:
+            remotes: the address of each client; over IPv6 it may have two numbers more.
+        """
+        order, at = self._order + 1, now - self.start
+        self._order += 2 * len(replies)
+        self._requests += len(replies)
+        rest = remotes, repeat(connection), requests, replies
+        self._calls.extend(zip(count(order, 2), repeat(at), *rest, strict=False))
+
     def answers_on(self, connection: RecordedConnection) -> Callable[[bytes, bytes, float], None]:
         """Return what does the same for one connection, and counts its requests.
 
-        Nearly every request of a test passes there, so it is one call with little to look up.
+        It is one call with little to look up.
         """
         remote, number, append = connection.remote, connection.number, self._calls.append
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from esps_portal.protocol.escape import printable
 from esps_portal.protocol.messages import Request, readable_request, readable_tag
+from esps_portal.protocol.received_lines import PlainRequest, plain_to_line
 
 RECEIVED, REPLIED, FAULTED, ABORTED, REPLAYED = (
     "received",
@@ -16,9 +19,10 @@ RECEIVED, REPLIED, FAULTED, ABORTED, REPLAYED = (
 )
 
 #: A request that was answered at once: its order, its time in seconds, the client's address and
-#: port, the number of its connection (0 over UDP), its line, and its reply. A tuple costs a
-#: fraction of a record, and the garbage collector need not follow it.
-Answered = tuple[int, float, tuple[str, int], int, bytes, bytes]
+#: port (over IPv6 maybe two numbers more), the number of its connection (0 over UDP), its line, or
+#: what was found in it, and its reply. A tuple costs a fraction of a record, and the garbage
+#: collector need not follow it.
+Answered = tuple[int, float, tuple[Any, ...], int, bytes | PlainRequest, bytes]
 
 
 @attrs.define(eq=False)
@@ -147,10 +151,11 @@ class RecordedCall:
 
 def call_of(answered: Answered) -> RecordedCall:
     """Return the record of a request that was answered at once."""
-    order, at, remote, connection, line, sent = answered
+    order, at, remote, connection, found, sent = answered
+    line = found if isinstance(found, bytes) else plain_to_line(found)
     return RecordedCall(
         transport="tcp" if connection else "udp",
-        remote=remote,
+        remote=(remote[0], remote[1]),
         connection=connection,
         data=line,
         request=readable_request(line),

@@ -173,8 +173,7 @@ class Answerer:
         self._protocol.lines.skip(count)
         outgoing += replies[0] if count == 1 and replies else b"".join(replies)
         if observer is not None:
-            for request, reply in zip(requests, replies, strict=False):
-                observer.answered(plain_to_line(request), reply, now)
+            observer.answered_plain(requests, replies, now)
         if last is not None:
             request = requests[count - 1]
             self._carry_out_soon(

@@ -143,10 +143,10 @@ class PortalDatagrams:
         if not requests:
             return 0
         answers = self._portal.answer_plain(requests, None, 0, until)
-        observer, send = self._observer, self._send
-        for reply, datagram, sender in zip(answers.replies, datagrams, senders, strict=False):
-            if observer is not None:
-                observer.answered(datagram, reply, sender, now)
+        if self._observer is not None:
+            self._observer.answered_plain(requests, answers.replies, sources, now)
+        send = self._send
+        for reply, sender in zip(answers.replies, senders, strict=False):
             send(reply, sender)
         if isinstance(answers.last, Reply):
             which = answers.count - 1

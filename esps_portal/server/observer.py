@@ -6,7 +6,9 @@ A request that is answered at once is noted with its answer, as one tuple. Any o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from typing import Any
 
 import attrs
 import trio
@@ -17,6 +19,7 @@ from esps_portal.journal.records import FAULTED, REPLIED, RecordedCall, Recorded
 from esps_portal.net.datagram_socket import Sender
 from esps_portal.protocol.lines import LineEvent
 from esps_portal.protocol.messages import Request, readable_request
+from esps_portal.protocol.received_lines import PlainRequest
 
 # An over-long line is not kept: the journal has this much of it, and says why it is cut.
 _TOO_LONG = b"(too long)"
@@ -83,6 +86,14 @@ class ConnectionObserver:
         self.record: RecordedConnection = journal.opened(remote, self._opened)
         self.answered: Callable[[bytes, bytes, float], None] = journal.answers_on(self.record)
 
+    def answered_plain(
+        self, requests: Sequence[PlainRequest], replies: Sequence[bytes], now: float
+    ) -> None:
+        """Note as many of some plain requests as there are replies."""
+        record = self.record
+        record.requests += len(replies)
+        self._journal.answered_plain(repeat(self._remote), record.number, requests, replies, now)
+
     @property
     def has_listeners(self) -> bool:
         """Whether somebody is notified of each request as it comes."""
@@ -123,8 +134,18 @@ class DatagramObserver:
         self.journal: Journal = journal
 
     def answered(self, datagram: bytes, reply: bytes, sender: Sender, now: float) -> None:
-        """A request was answered at once. Nearly every request passes here."""
-        self.journal.answered(sender.address[:2], 0, datagram[:-1], reply, now)
+        """A request was answered at once."""
+        self.journal.answered(sender.remote, 0, datagram[:-1], reply, now)
+
+    def answered_plain(
+        self,
+        requests: Sequence[PlainRequest],
+        replies: Sequence[bytes],
+        sources: Sequence[tuple[Any, ...]],
+        now: float,
+    ) -> None:
+        """Note as many of some plain requests as there are replies. Nearly all pass here."""
+        self.journal.answered_plain(sources, 0, requests, replies, now)
 
     def received(
         self, line: bytes, request: Request | None, remote: tuple[str, int], now: float
