@@ -205,6 +205,10 @@ class Journal:
         order, at = self._order + 1, now - self.start
         self._order += 2 * len(replies)
         self._requests += len(replies)
+        if len(replies) == 1:  # nearly always, where a client waits for each
+            remote = next(iter(remotes))
+            self._calls.append((order, at, remote, connection, requests[0], replies[0]))
+            return
         rest = remotes, repeat(connection), requests, replies
         self._calls.extend(zip(count(order, 2), repeat(at), *rest, strict=False))
 
