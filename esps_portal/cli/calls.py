@@ -193,7 +193,7 @@ def _check_size(service: str, args: list[bytes], *, at_least: bool) -> None:
         args: the arguments.
         at_least: whether standard input may have had more.
     """
-    size = len(Request(b"c1", b"CALL", (service.encode(), *args)).encode())
+    size = Request(b"c1", b"CALL", (service.encode(), *args)).size
     max_line = Limits().max_line
     if size > max_line:
         raise click.UsageError(

@@ -55,6 +55,11 @@ class Request:
             return line + b" " + b"#" * max(1, missing - 1) + b"\n"
         return line + b"\n"
 
+    @property
+    def size(self) -> int:
+        """The length of the line without padding, in bytes, without making it."""
+        return _size(self.tag, self.verb, self.args)
+
 
 @attrs.define
 class Reply:

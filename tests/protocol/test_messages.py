@@ -36,6 +36,7 @@ def test_a_request_comes_back(request: Request, cr: bytes) -> None:
     # ESPS-LINE-4: the one CR is no part of the message
     line = request.encode()
     assert parse_request_untrusted(line.removesuffix(b"\n") + cr) == request
+    assert request.size == len(line)
 
 
 @given(replies | notices, st.sampled_from([b"", b"\r"]))
