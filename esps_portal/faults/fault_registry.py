@@ -57,10 +57,22 @@ class FaultRegistry:
         if fault not in self.in_force:
             return
         self.in_force.remove(fault)
+        self._keep(fault)
+        self._note_change()
+
+    def remove_all(self) -> None:
+        """Do that to all faults in force, at once."""
+        removed = self.in_force[:]
+        self.in_force.clear()
+        for fault in removed:
+            self._keep(fault)
+        self._note_change()
+
+    def _keep(self, fault: Fault) -> None:
+        """Keep a removed fault if a report may need it."""
         if fault.failure or fault.chance is not None or (fault.must_strike and not fault.happened):
             self._removed.append(fault)
             del self._removed[:-_MAX_REMOVED]
-        self._note_change()
 
     def clear(self) -> None:
         """End all faults, and forget them."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from esps_portal.journal.values import ScenarioError as ScenarioError
     from esps_portal.mock.matching import ANY as ANY
     from esps_portal.mock.matching import ANY_ARGS as ANY_ARGS
+    from esps_portal.mock.scenario import PlannedFault as PlannedFault
     from esps_portal.mock.stubs import Stub as Stub
     from esps_portal.mock.stubs import StubError as StubError
     from esps_portal.net.bind import CannotBindError as CannotBindError
@@ -76,6 +77,7 @@ else:
             "Outage": "testing.handles",
             "OwnUpstreamError": "proxy.serving",
             "PlacedFault": "testing.handles",
+            "PlannedFault": "mock.scenario",
             "PortalAddress": "testing.session_portal",
             "PortalController": "testing.controller",
             "PortalEndedError": "testing.portal_loop",

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 from esps_portal.exports import public_names
-from esps_portal.faults.fault import Fault
 from esps_portal.journal.recording import read_recording
 from esps_portal.journal.records import Entry, RecordedCall, RecordedConnection
 from esps_portal.mock.matching import Matcher
@@ -30,7 +29,7 @@ from esps_portal.services.service import Service
 from esps_portal.testing import waiting
 from esps_portal.testing.call_wait import CallWait
 from esps_portal.testing.fault_overloads import PlacesFaults
-from esps_portal.testing.handles import Outage, PlacedFault
+from esps_portal.testing.handles import Outage
 from esps_portal.testing.portal_loop import PortalLoop
 from esps_portal.testing.portal_repr import address_text, portal_repr
 from esps_portal.testing.review import Review
@@ -47,6 +46,8 @@ class PortalController(DeclaresServices, PlacesFaults):
         host: a literal address, never a name.
         port: the port number, of TCP and UDP; 0 where there are no sockets.
     """
+
+    _usual_name = "portal"
 
     def __init__(
         self,
@@ -106,9 +107,6 @@ class PortalController(DeclaresServices, PlacesFaults):
         """
         stub = Stub(service, args, max_line=self._portal.limits.max_line)
         return self._loop.run(lambda: self._script.stubs.place(stub))
-
-    def _place(self, fault: Fault) -> PlacedFault:
-        return self._controls.place(fault)
 
     def down(self, how: OutageKind = "refuse") -> Outage:
         """Take the portal out of service, from now until the ``with`` block ends.

@@ -1,4 +1,4 @@
-"""The method `fault` as editors and type checkers see it: an overload for each fault.
+"""What places faults: `fault`, an overload for each as editors and type checkers see it; schedules.
 
 At run time `esps_portal.faults.fault_types` decides; a test compares the two. The overloads say
 what types can say: which parameters a fault takes, with their types and defaults.
@@ -6,10 +6,13 @@ what types can say: which parameters a fault takes, with their types and default
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Any, Literal, Unpack, overload
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal, Unpack, overload
 
 from esps_portal.faults.fault import Fault
+from esps_portal.mock.fault_lines import lines_that_place
+from esps_portal.mock.scenario import PlannedFault
 from esps_portal.testing.fault_selectors import (
     ConnectionSelectors,
     DatagramSelectors,
@@ -17,17 +20,18 @@ from esps_portal.testing.fault_selectors import (
     StreamSelectors,
 )
 from esps_portal.testing.handles import PlacedFault
+from esps_portal.testing.server_controls import ServerControls
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
 
-class PlacesFaults(ABC):
-    """What has the method `fault`."""
+class PlacesFaults:
+    """What has faults: a portal, a proxy. It has its `ServerControls` in ``_controls``."""
 
-    @abstractmethod
-    def _place(self, fault: Fault) -> PlacedFault:
-        """Put a fault in force, and return its handle."""
+    _controls: ServerControls
+    # What the examples call it, and so the lines that place its faults again.
+    _usual_name: ClassVar[str]
 
     @overload
     def fault(
@@ -326,4 +330,51 @@ class PlacesFaults(ABC):
         Raises:
             FaultError: the fault or a parameter is unknown, or a value is not valid.
         """
-        return self._place(Fault.create(kind, **selectors_and_parameters))
+        return self._controls.place(Fault.create(kind, **selectors_and_parameters))
+
+    @contextmanager
+    def faults(self, schedule: Iterable[PlannedFault]) -> Iterator[list[PlacedFault]]:
+        """Place the faults of a schedule until the ``with`` block ends; none of them has to strike.
+
+        If the block raises, a note of the exception has the lines that place them again, in Python,
+        on the command line and in a scenario file::
+
+            @given(schedule=strategies.faults("close", "reset", requests=2))
+            def test_retries(schedule):
+                with proxy.faults(schedule):
+                    shop.buy("sku-1")
+
+        Args:
+            schedule: as `esps_portal.testing.strategies.faults` draws it.
+
+        Raises:
+            FaultError: a fault makes no sense here. None is in force then.
+        """
+        planned = list(schedule)
+        made = [Fault.create(each.kind, **each.options) for each in planned]
+        for fault in made:
+            fault.is_optional = True
+        placed = self._controls.place_all(made)
+        try:
+            yield placed
+        except BaseException as error:
+            if planned:
+                again = lines_that_place(planned, self._usual_name)
+                error.add_note(f"The faults in force, as they can be placed again\n{again}")
+            raise
+        finally:
+            for each in placed:
+                each.remove()
+
+    def heal(self) -> None:
+        """End all faults and outages at once, so that a test can assert recovery within a time.
+
+        What a fault has already struck stays as it is: a stalled connection stays stalled, and a
+        reply that is held comes late. New requests and connections meet no fault::
+
+            with proxy.faults(schedule):
+                use(client)
+                proxy.heal()
+                client.wait_until_connected(timeout=2)
+        """
+        self._controls.heal()

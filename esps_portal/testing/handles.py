@@ -126,15 +126,16 @@ class Outage:
 
     Attributes:
         how: ``refuse`` or ``silent``; see `PortalController.down`.
+        is_over: whether it has ended.
     """
 
     how: OutageKind
     _end: Callable[[Outage], None]
-    _is_over: bool = False
+    is_over: bool = False
 
     def up(self) -> None:
         """End it. The portal is up again when its last outage has ended."""
-        self._is_over = True
+        self.is_over = True
         self._end(self)
 
     def __enter__(self) -> Self:
@@ -144,7 +145,7 @@ class Outage:
         self.up()
 
     def __repr__(self) -> str:
-        return f"<{self.how} outage, {'over' if self._is_over else 'in force'}>"
+        return f"<{self.how} outage, {'over' if self.is_over else 'in force'}>"
 
     def __dir__(self) -> list[str]:
         return public_names(self)
@@ -178,8 +179,16 @@ class Outages:
         self._in_force.append(outage)
         return outage
 
+    def end_all(self) -> None:
+        """End all of them: the portal is up."""
+        if self._in_force:
+            self.clear()
+            self._loop.up()
+
     def clear(self) -> None:
         """Forget all of them: a reset has ended them."""
+        for outage in self._in_force:
+            outage.is_over = True
         self._in_force.clear()
 
     def _end(self, outage: Outage) -> None:

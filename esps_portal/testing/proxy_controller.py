@@ -15,7 +15,6 @@ from pathlib import Path
 import trio
 
 from esps_portal.exports import public_names
-from esps_portal.faults.fault import Fault
 from esps_portal.faults.matching import Match, Matchable
 from esps_portal.journal.capture_sink import CaptureSink
 from esps_portal.journal.pcap_file import CaptureFile
@@ -32,7 +31,7 @@ from esps_portal.proxy.verification import find_problems, problem_report
 from esps_portal.testing import waiting
 from esps_portal.testing.exchange_wait import ExchangeWait, exchanges_of
 from esps_portal.testing.fault_overloads import PlacesFaults
-from esps_portal.testing.handles import Outage, PlacedFault
+from esps_portal.testing.handles import Outage
 from esps_portal.testing.portal_loop import PortalEndedError, PortalLoop
 from esps_portal.testing.portal_repr import address_text, proxy_repr
 from esps_portal.testing.review import Review
@@ -50,6 +49,8 @@ class ProxyController(PlacesFaults):
         port: the port number, the same for TCP and UDP.
         upstream: the server behind it, such as ``tcp://127.0.0.1:6379``.
     """
+
+    _usual_name = "proxy"
 
     def __init__(
         self,
@@ -75,9 +76,6 @@ class ProxyController(PlacesFaults):
         )
 
     # -- faults
-
-    def _place(self, fault: Fault) -> PlacedFault:
-        return self._controls.place(fault)
 
     def down(self, how: OutageKind = "refuse") -> Outage:
         """Take the proxy out of service, from now until the ``with`` block ends.

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
@@ -55,8 +55,31 @@ class ServerControls:
         Raises:
             FaultError: it makes no sense there.
         """
-        self._loop.run(lambda: self._faults.place(fault))
-        return PlacedFault(fault, self._faults, self._loop, self.view.short_transcript)
+        (placed,) = self.place_all([fault])
+        return placed
+
+    def place_all(self, faults: Iterable[Fault]) -> list[PlacedFault]:
+        """Put faults in force at once, in this order; return their handles.
+
+        Raises:
+            FaultError: one makes no sense there. None is in force then.
+        """
+        faults = list(faults)
+
+        def place() -> None:
+            for fault in faults:
+                self._faults.where.check(fault)
+            for fault in faults:
+                self._faults.place(fault)
+
+        self._loop.run(place)
+        happened = self.view.short_transcript
+        return [PlacedFault(fault, self._faults, self._loop, happened) for fault in faults]
+
+    def heal(self) -> None:
+        """End all faults and outages that are in force; see `PlacesFaults.heal`."""
+        self._loop.run(self._faults.remove_all)
+        self._outages.end_all()
 
     def down(self, how: OutageKind) -> Outage:
         """Take the server out of service; see `PortalController.down`."""

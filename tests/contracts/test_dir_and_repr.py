@@ -26,6 +26,7 @@ def test_a_proxy(esps_portal: PortalController, esps_proxy: ProxyFactory) -> Non
     proxy = esps_proxy(esps_portal.url)
     shared = {"host", "port", "fault", "down", "connections", "journal", "wait_for", "transcript"}
     shared |= {"wait_for_async", "verify", "problems", "review", "reset", "record", "calls"}
+    shared |= {"faults", "heal"}
     check_names(proxy, *shared, "upstream", "exchanges", "pcap")
     assert set(dir(proxy)) == {*shared, "upstream", "exchanges", "pcap"}
     assert shared < set(dir(esps_portal))

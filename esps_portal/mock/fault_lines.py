@@ -1,0 +1,78 @@
+"""A fault as the lines that place it again: in Python, on the command line, in a scenario file."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from esps_portal.mock.scenario import PlannedFault, Scenario
+from esps_portal.mock.scenario_writing import scenario_to_toml, scenario_to_values
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+# What a text would mean on the command line if it began so.
+_PREFIXES = ("re:", "hex:")
+
+
+def lines_that_place(faults: Sequence[PlannedFault], server: str) -> str:
+    """Return the lines that place faults again, in each of the three ways.
+
+    Args:
+        server: what Python calls the portal, proxy or peer.
+
+    Raises:
+        ScenarioError: a fault has a predicate, which cannot be written.
+    """
+    # As it would be dumped: without what is a default, an offset of 0 for one.
+    faults = [attrs.evolve(PlannedFault.of(each.make()), optional=each.optional) for each in faults]
+    scenario = Scenario(faults=tuple(faults))
+    values: list[dict[str, Any]] = scenario_to_values(scenario).get("faults", [])
+    options = [shlex.quote(_command_line(value)) for value in values]
+    blocks = {
+        "in Python": [f"{server}.fault({_python_arguments(fault)})" for fault in faults],
+        "on the command line": [f"--fault {option}" for option in options],
+        "in a scenario file": scenario_to_toml(scenario).splitlines(),
+    }
+    return "\n".join(
+        "\n".join([f"{title}:", *(f"    {line}".rstrip() for line in lines)])
+        for title, lines in blocks.items()
+    )
+
+
+def _python_arguments(fault: PlannedFault) -> str:
+    given = [f"{key}={_one_or_all(value)!r}" for key, value in fault.options.items()]
+    return ", ".join([f'"{fault.kind}"', *given])
+
+
+def _one_or_all(value: object) -> object:
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _command_line(values: Mapping[str, Any]) -> str:
+    kind, *pairs = values.items()
+    return " ".join([kind[1], *(f"{key}={_quoted(_value(key, value))}" for key, value in pairs)])
+
+
+def _value(key: str, value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    if isinstance(value, Mapping):
+        ((form, text),) = value.items()
+        return f"{'re' if form == 'regex' else form}:{text}"
+    text = str(value)
+    if key in ("match", "reply_match") and text.startswith(_PREFIXES):
+        return f"hex:{text.encode().hex()}"
+    return text
+
+
+def _quoted(text: str) -> str:
+    """Quote a value within the text of a fault, where a backslash escapes nothing."""
+    if not any(character in text for character in " \t\r\n'\""):
+        return text
+    return f"'{text}'" if "'" not in text else f'"{text}"'
