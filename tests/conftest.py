@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from esps_portal.log import rate_limit
 from tests.clocks import PortalClock
 
 pytest_plugins = ["pytester"]  # the pytest plugin is tested on suites of its own
@@ -42,6 +43,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: None)
     _keep_bytecode(config)
+
+
+@pytest.fixture(autouse=True)
+def _unlimited_log() -> None:
+    """Let each test log as if it were the first: the log leaves out what comes too often."""
+    rate_limit.forget()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from esps_portal.cli.reloading import CannotReloadError, Reload, reopen
+from esps_portal.cli.written_files import exit_code
 
 if TYPE_CHECKING:
     from esps_portal.cli.proxy_options import ProxyOptions
@@ -36,6 +37,11 @@ class ProxiedServer:
     options: ProxyOptions
     record: RecordFile | None
     capture: CaptureFile | None
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code at its end: 1 if a file is not complete."""
+        return exit_code(self.record, self.capture)
 
     def start(self, now: float) -> None:
         """Start the journals; ``now``: in seconds on the clock of the server."""

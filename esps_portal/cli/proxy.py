@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from esps_portal.cli.server_runner import (
     run_server,
     serve_until_signalled,
 )
+from esps_portal.log import log
 from esps_portal.protocol.escape import visible
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 # Between two times that what was said is written.
 _FLUSH_SECONDS = 0.25
 
-_log = logging.getLogger("esps_portal")
 
 # click keeps the lines of a block after a \b; it joins all others.
 _HELP = """\
@@ -148,7 +147,7 @@ async def _proxy(config: ProxyConfig, proxied: ProxiedServer, reports: Reports) 
         upstream=str(config.state.upstream),
     )
     _log_never_struck(config.state.faults)
-    return status
+    return status or proxied.exit_code
 
 
 async def _flush_units(journal: Journal) -> None:
@@ -169,4 +168,4 @@ def _log_never_struck(faults: FaultRegistry) -> None:
 
     for fault in faults.never_struck:
         why = why_never_struck(fault, in_force=True, has_server=True)
-        _log.info("fault never struck: %s: %s", visible(str(fault)), visible(why))
+        log.info("fault never struck: %s: %s", visible(str(fault)), visible(why))

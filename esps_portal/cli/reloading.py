@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from esps_portal.log import log
 from esps_portal.protocol.escape import visible
 
 if TYPE_CHECKING:
     from esps_portal.cli.events import Events
     from esps_portal.journal.pcap_file import CaptureFile
     from esps_portal.journal.record_file import RecordFile
-
-_log = logging.getLogger("esps_portal")
 
 
 class CannotReloadError(Exception):
@@ -27,14 +25,14 @@ Reload = Callable[[], str]
 def reload_all(reloads: Sequence[Reload], events: Events | None) -> None:
     """Call each of ``reloads``, and report each result in the log and as an event."""
     if not reloads:
-        _log.info("SIGHUP: nothing to reload: no file was given")
+        log.info("SIGHUP: nothing to reload: no file was given")
     for reload in reloads:
         error = None
         try:
-            _log.info("SIGHUP: %s", visible(reload()))
+            log.info("SIGHUP: %s", visible(reload()))
         except CannotReloadError as failure:
             error = visible(str(failure))
-            _log.error("SIGHUP: not reloaded: %s", error)
+            log.error("SIGHUP: not reloaded: %s", error)
         if events is not None:
             events.put({"event": "reloaded", "error": error})
 

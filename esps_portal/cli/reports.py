@@ -21,8 +21,17 @@ from esps_portal.cli.line_writer import LineWriter
 from esps_portal.faults.fault import Fault
 from esps_portal.journal.journal import Journal, Sink
 from esps_portal.journal.journal_json import entry_to_values
+from esps_portal.log import log
+from esps_portal.protocol.escape import visible_lines
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class _VisibleFormatter(logging.Formatter):
+    """Escapes what a terminal would not show: the error of a service may quote its client."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible_lines(super().format(record))
 
 
 class ErrorLog(logging.Handler):
@@ -32,7 +41,7 @@ class ErrorLog(logging.Handler):
         super().__init__()
         self.writer: LineWriter | None = None
         self._direct = logging.StreamHandler()
-        self.setFormatter(logging.Formatter(_FORMAT))
+        self.setFormatter(_VisibleFormatter(_FORMAT))
         self._direct.setFormatter(self.formatter)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -108,7 +117,7 @@ class Reports:
         if fault.seed is None:
             return
         if self.events is None:
-            logging.getLogger("esps_portal").info("random fault: %s", fault)
+            log.info("random fault: %s", fault)
         else:
             self.events.put({"event": "fault", "fault": str(fault), "seed": fault.seed})
 

@@ -170,6 +170,7 @@ def run_command(
         exit_with_error(str(group.exceptions[0]))
     if strict:
         _verify(scripted, named, status)
+    status = status or scripted.exit_code
     raise click.exceptions.Exit(status)
 
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,14 +19,13 @@ from esps_portal.cli.options import Option, add_options
 from esps_portal.cli.script_files import ScriptFile, replay_option, scenario_option
 from esps_portal.cli.scripted_server import ScriptedServer
 from esps_portal.cli.written_files import open_record, written_file_option
+from esps_portal.log import log
 
 if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
     from esps_portal.journal.recording import RecordedAnswer
     from esps_portal.mock.scenario import PlannedFault, Scenario
     from esps_portal.mock.scripted import ScriptedPortal
-
-_log = logging.getLogger("esps_portal")
 
 
 control_option: Option = click.option(
@@ -143,7 +141,7 @@ class ScriptOptions:
             assert self.replay is not None  # noqa: S101 - without a recording there is no such error
             raise self.replay.usage_error("--replay", error) from error
         if self.replay is not None:
-            _log.info("replaying %d answers of %s", len(self.replay.content), self.replay.path)
+            log.info("replaying %d answers of %s", len(self.replay.content), self.replay.path)
         return faults
 
     def place(

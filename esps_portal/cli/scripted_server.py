@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from esps_portal.cli.reloading import CannotReloadError, Reload, reopen
+from esps_portal.cli.written_files import exit_code
 
 if TYPE_CHECKING:
     import trio
@@ -36,6 +37,11 @@ class ScriptedServer:
     control: int | None
     options: ScriptOptions
     record: RecordFile | None
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code at its end: 1 if the recording is not complete."""
+        return exit_code(self.record)
 
     def reloads(self, on_fault: Callable[[Fault], None]) -> list[Reload]:
         """Return what SIGHUP reloads.

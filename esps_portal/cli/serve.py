@@ -154,10 +154,11 @@ async def _serve(config: ServerConfig, scripted: ScriptedServer | None, reports:
             on_fault(fault)
         return control
 
-    return await serve_until_signalled(
+    status = await serve_until_signalled(
         partial(serve, config),
         open_control,
         reports,
         scripted.reloads(on_fault) if scripted is not None else (),
         dual_stack=config.sockets is not None and config.sockets.take_ipv4_on_ipv6,
     )
+    return status or (0 if scripted is None else scripted.exit_code)

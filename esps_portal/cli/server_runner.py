@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -20,6 +19,7 @@ from esps_portal.cli.errors import INTERRUPTED, exit_with_error
 from esps_portal.cli.options import HostType, Option, add_options
 from esps_portal.cli.ready import Listeners, print_ready
 from esps_portal.cli.reloading import Reload, reload_all
+from esps_portal.log import log
 from esps_portal.protocol.registry import PORT
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from esps_portal.cli.reports import Reports
     from esps_portal.net.bind import CannotBindError
 
-_log = logging.getLogger("esps_portal")
 
 _HOST_OPTION: Option = click.option(
     "--host",
@@ -245,7 +244,7 @@ async def _handle_signals(
         if closing:
             return number
         closing = True
-        _log.info("%s: closing", signal.Signals(number).name)
+        log.info("%s: closing", signal.Signals(number).name)
         notify(os.environ, "STOPPING=1")
         shut_down()
     raise AssertionError  # pragma: no cover - signals do not end

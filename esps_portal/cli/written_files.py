@@ -45,6 +45,11 @@ def open_capture(path: Path, upstream: tuple[str, int]) -> CaptureFile:
     return _open(lambda: CaptureFile(path, upstream))
 
 
+def exit_code(*files: RecordFile | CaptureFile | None) -> int:
+    """Return 1 if a file is not complete, which was logged when it happened; otherwise 0."""
+    return int(any(file is not None and file.failure for file in files))
+
+
 def _open(make: Callable[[], _File]) -> _File:
     from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415 - help must not wait
 

@@ -89,7 +89,9 @@ class BlockingClient(ABC):
 
     def services(self, *, timeout: float | None = None) -> list[str]:
         """Return the names of the services that are offered."""
-        return [name.decode() for name in self._ask(b"LIST", (), timeout)]
+        return [
+            name.decode("utf-8", "backslashreplace") for name in self._ask(b"LIST", (), timeout)
+        ]
 
     def describe(self, service: str, *, timeout: float | None = None) -> tuple[bytes, ...]:
         """Return what LIST says of a service: name, flags, usage, summary."""

@@ -84,7 +84,7 @@ class PortalClient(ABC):
 
     async def services(self) -> list[str]:
         """Return the names of the services that are offered."""
-        return [name.decode() for name in await self._ask(b"LIST", ())]
+        return [name.decode("utf-8", "backslashreplace") for name in await self._ask(b"LIST", ())]
 
     async def describe(self, service: str) -> tuple[bytes, ...]:
         """Return what LIST says of a service: name, flags, usage, summary."""

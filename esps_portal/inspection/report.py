@@ -13,6 +13,7 @@ from esps_portal.inspection.facts import PortFacts, look_up
 from esps_portal.inspection.probe import ProbeResult, ProbeTarget
 from esps_portal.inspection.sockets import CONNECTED, WILDCARDS, OpenSocket, SocketScan, scan
 from esps_portal.inspection.tool_tables import ToolTable, tool_tables
+from esps_portal.net.addresses import literal
 from esps_portal.net.bind import is_own_address
 
 
@@ -146,7 +147,7 @@ def _resolve(host: str) -> list[str]:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnknownHostError(f"cannot resolve {host!r}: {reason}") from error
-    addresses = dict.fromkeys(str(address[0]) for *_, address in found)
+    addresses = dict.fromkeys(literal(address)[0] for *_, address in found)
     return [WILDCARDS.get(address, address) for address in addresses]
 
 

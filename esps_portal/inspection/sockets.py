@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import attrs
 
 from esps_portal.inspection.proc_net import socket_user
+from esps_portal.protocol.escape import visible
 
 _T = TypeVar("_T")
 
@@ -88,8 +89,7 @@ def _all_entries() -> tuple[list[Any], list[str]]:
 
     try:
         return list(psutil.net_connections(kind="inet")), []
-    # KeyError and RuntimeError: a kernel whose table psutil does not know.
-    except (psutil.Error, OSError, RuntimeError, KeyError):
+    except Exception:  # noqa: BLE001 - see _or_none
         return _entries_by_process()
 
 
@@ -101,14 +101,15 @@ def _entries_by_process() -> tuple[list[Any], list[str]]:
     denied = 0
     try:
         processes = list(psutil.process_iter())
-    except (psutil.Error, OSError) as error:
-        return [], [f"all processes: {error}"]
+    except Exception as error:  # noqa: BLE001 - see _or_none
+        why = str(error) if isinstance(error, OSError) else "this system shows no table of them"
+        return [], [f"all sockets and processes: {visible(why)}"]
     for process in processes:
         try:
             own = process.net_connections(kind="inet")
         except psutil.NoSuchProcess:
             continue
-        except (psutil.Error, OSError, RuntimeError, KeyError):
+        except Exception:  # noqa: BLE001 - see _or_none
             denied += 1
             continue
         found += [_Entry.of(process.pid, entry) for entry in own]
@@ -162,35 +163,30 @@ def _in_each_process(entry: Any) -> Iterator[OpenSocket]:  # noqa: ANN401 - as a
 def _relatives(pid: int) -> set[int]:
     import psutil  # noqa: PLC0415 - as above
 
-    try:
+    def family() -> list[psutil.Process]:
         process = psutil.Process(pid)
         parents = process.parents()
         # Every process descends from process 1: its other children are not related.
         siblings = parents[0].children() if parents and parents[0].pid != 1 else []
-        family = [*parents, *siblings, *process.children(recursive=True)]
-    except (psutil.Error, OSError):
-        return set()
-    return {relative.pid for relative in family} - {pid}
+        return [*parents, *siblings, *process.children(recursive=True)]
+
+    return {relative.pid for relative in _or_none(family) or ()} - {pid}
 
 
 def _shared_fd(pid: int, entry: Any) -> int | None:  # noqa: ANN401 - as above
     import psutil  # noqa: PLC0415 - as above
 
     expected = (entry.family, entry.type, entry.laddr, entry.raddr, entry.status)
-    try:
-        own = psutil.Process(pid).net_connections(kind="inet")
-    except (psutil.Error, OSError, RuntimeError, KeyError):
-        return None
-    same = [s.fd for s in own if (s.family, s.type, s.laddr, s.raddr, s.status) == expected]
+    own = _or_none(lambda: psutil.Process(pid).net_connections(kind="inet"))
+    same = [s.fd for s in own or () if (s.family, s.type, s.laddr, s.raddr, s.status) == expected]
     return same[0] if same else None
 
 
 def _with_process(bare: OpenSocket, pid: int, fd: int) -> OpenSocket:
     import psutil  # noqa: PLC0415 - as above
 
-    try:
-        process = psutil.Process(pid)
-    except (psutil.Error, OSError):
+    process = _or_none(lambda: psutil.Process(pid))
+    if process is None:
         return attrs.evolve(bare, pid=pid)
     command = _or_none(process.cmdline)
     return attrs.evolve(
@@ -204,11 +200,14 @@ def _with_process(bare: OpenSocket, pid: int, fd: int) -> OpenSocket:
 
 
 def _or_none(read: Callable[[], _T]) -> _T | None:
-    import psutil  # noqa: PLC0415 - as above
+    """Return what psutil reads; `None`: it cannot.
 
+    A table that is empty, in an odd format or half hidden makes psutil raise whatever its parser
+    stumbles over (IndexError for an empty /proc, for one), not only its own errors.
+    """
     try:
         return read()
-    except (psutil.Error, OSError):
+    except Exception:  # noqa: BLE001 - see above
         return None
 
 

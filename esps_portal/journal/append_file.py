@@ -11,17 +11,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import logging
 import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from esps_portal.log import log
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
-
-_log = logging.getLogger("esps_portal")
 
 
 class CannotRecordError(OSError):
@@ -68,13 +66,15 @@ class AppendFile:
         self.path = path
         self._kind = kind
         self._prepare = prepare
+        #: Why some of it could not be written; empty: it is complete so far.
+        self.failure: str = ""
         self._file = self._open()
 
     def _open(self) -> int:
-        # Non-blocking: opening a pipe without a reader would hang.
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            file = os.open(self.path, flags, 0o600)
+            file = _open_or_create(self.path)
+        except CannotRecordError:
+            raise
         except OSError as error:
             raise CannotRecordError(self.path, _reason(error)) from error
         try:
@@ -134,7 +134,8 @@ class AppendFile:
         try:
             _write(self._file, data)
         except OSError as error:
-            _log.error("the %s to %s has ended: %s", self._kind, self.path, _reason(error))
+            self.failure = _reason(error)
+            log.error("the %s to %s has ended: %s", self._kind, self.path, self.failure)
             self.close()
 
     def close(self) -> None:
@@ -142,6 +143,24 @@ class AppendFile:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def _open_or_create(path: Path) -> int:
+    """Open a file for appending, a new one for its owner alone.
+
+    A symbolic link is followed to what exists, but nothing is created where it leads: in a folder
+    that others may write to, they would choose where.
+    """
+    # Non-blocking: opening a pipe without a reader would hang.
+    flags = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, flags)
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        if path.is_symlink():
+            raise CannotRecordError(path, "it is a link to a file that does not exist") from None
+        return os.open(path, flags)  # another process has created it in between
 
 
 def _size(file: int) -> int:

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Literal, Self
 
-from esps_portal.journal.append_file import AppendFile, UnsuitableFileError
+from esps_portal.journal.append_file import AppendFile, CannotRecordError, UnsuitableFileError
 from esps_portal.journal.pcap import (
     HEADER_SIZE,
     MAX_PACKET,
@@ -109,6 +109,11 @@ class CaptureFile:
         if self._file.is_open:
             self._file.write(self._capture.datagram(remote, sender, data, at))
 
+    @property
+    def failure(self) -> str:
+        """Why some of it could not be written; empty: it is complete so far."""
+        return self._file.failure
+
     def close(self) -> None:
         """End the capture; later events are not written."""
         self._file.close()
@@ -116,8 +121,10 @@ class CaptureFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self.close()
+        if self.failure and kind is None:
+            raise CannotRecordError(self.path, f"the capture is not complete: {self.failure}")
 
 
 def _cut_off_incomplete_record(file: int, size: int) -> None:

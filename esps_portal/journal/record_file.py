@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Self
 
-from esps_portal.journal.append_file import AppendFile, UnsuitableFileError
+from esps_portal.journal.append_file import AppendFile, CannotRecordError, UnsuitableFileError
 from esps_portal.journal.recording import began_line, entry_line, is_recording
 from esps_portal.journal.records import Entry
 from esps_portal.tracebacks import hides_frame
@@ -72,6 +72,11 @@ class RecordFile:
         if self._file.is_open:
             self._file.write(entry_line(entry))
 
+    @property
+    def failure(self) -> str:
+        """Why some of it could not be written; empty: it is complete so far."""
+        return self._file.failure
+
     def close(self) -> None:
         """End the recording."""
         self._file.close()
@@ -79,8 +84,10 @@ class RecordFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self.close()
+        if self.failure and kind is None:
+            raise CannotRecordError(self.path, f"the recording is not complete: {self.failure}")
 
 
 def _check_and_repair(file: int, size: int) -> None:

@@ -7,13 +7,13 @@ find ends as aborted.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 
 import attrs
 
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import ABORTED, REPLAYED, REPLIED, RecordedCall, RecordedConnection
+from esps_portal.log import log
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.lines import EMPTY_LINES, LineSplitter, TooLong
 from esps_portal.protocol.messages import (
@@ -26,8 +26,6 @@ from esps_portal.protocol.messages import (
     readable_request,
     readable_tag,
 )
-
-_log = logging.getLogger("esps_portal")
 
 # The portal limits its lines; this bounds the memory for one line, in bytes.
 _MAX_LINE = 1 << 20
@@ -157,7 +155,7 @@ class StreamTap:
         self._held += size
         if self._held > _MAX_HELD:
             self._has_given_up = True
-            _log.warning(
+            log.warning(
                 "connection %d: too many requests wait for replies; it is no longer recorded",
                 self.connection.number,
             )

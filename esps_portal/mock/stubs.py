@@ -21,6 +21,7 @@ import attrs
 
 from esps_portal.mock.matching import ArgsMatcher, Matcher, describe_argument
 from esps_portal.protocol import grammar
+from esps_portal.protocol.escape import visible
 from esps_portal.protocol.messages import DATA, ERR, OK, Reply
 from esps_portal.services.service import as_bytes
 from esps_portal.tracebacks import hides_frame
@@ -280,4 +281,5 @@ def describe_stub(stub: Stub) -> str:
 
 def describe_call(service: bytes, args: Sequence[bytes]) -> str:
     """Return a call for a report: the service, then its arguments."""
-    return " ".join([service.decode("utf-8", "backslashreplace"), *map(describe_argument, args)])
+    name = visible(service.decode("utf-8", "backslashreplace"))
+    return " ".join([name, *map(describe_argument, args)])

@@ -9,6 +9,7 @@ from esps_portal.journal.transcript import transcript
 from esps_portal.mock.never_struck import describe_never_struck
 from esps_portal.mock.scripted import Script
 from esps_portal.mock.stubs import describe_call, describe_stub
+from esps_portal.protocol.escape import visible, visible_lines
 
 #: Lines of the transcript in a report.
 MAX_LINES = 120
@@ -21,7 +22,9 @@ def find_problems(script: Script) -> list[str]:
         for request, why in script.unexpected
     ]
     for service, trace in script.failures:
-        found.append(f"service {service} failed:\n{textwrap.indent(trace.rstrip(), '    ')}")
+        found.append(
+            f"service {service} failed:\n{textwrap.indent(visible_lines(trace.rstrip()), '    ')}"
+        )
     for stub in script.stubs.unused():
         shadow = script.stubs.shadow_of(stub)
         why = f"\n    an earlier stub answers its calls: {describe_stub(shadow)}" if shadow else ""
@@ -47,7 +50,7 @@ def problem_report(script: Script, problems: list[str]) -> str:
 
 def describe_failed(faults: FaultRegistry) -> list[str]:
     """Return a problem for each fault whose predicate has raised: it then matches nothing."""
-    return [f"the predicate of fault {f} raised {f.failure}" for f in faults.failed]
+    return [f"the predicate of fault {f} raised {visible(f.failure)}" for f in faults.failed]
 
 
 def describe_by_chance(faults: FaultRegistry) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import socket
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
@@ -18,13 +17,13 @@ from typing import Any, Protocol
 import attrs
 import trio
 
+from esps_portal.log import log
+from esps_portal.net.addresses import literal
 from esps_portal.net.bind import BACKLOG
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
 from esps_portal.net.ready_set import ReadySet
 from esps_portal.net.silence import Silence
 from esps_portal.net.streams import SocketStream, Stream
-
-_log = logging.getLogger("esps_portal")
 
 # The process or the machine has run out of something that may become free again
 # (the list of trio.serve_listeners).
@@ -163,7 +162,7 @@ class ConnectionServer:
                 # Anything else is about the connection that was not made (accept(2)).
                 if error.errno in _OUT_OF_RESOURCES:
                     if not self._exhausted:
-                        _log.warning("cannot accept connections: %s", error.strerror)
+                        log.warning("cannot accept connections: %s", error.strerror)
                     self._exhausted = True
                     await trio.sleep(_RETRY_AFTER)
                     return
@@ -197,7 +196,7 @@ class ConnectionServer:
             close_socket(connected)  # it was reset before we could look
             return
         # Tasks begin in any order; connections are numbered in the order of accepting.
-        connection = self._open(stream, address[:2])
+        connection = self._open(stream, literal(address))
         if self._ready is None or not self._ready.admit(connection):
             self.start(connection)
 
@@ -224,7 +223,7 @@ class ConnectionServer:
         try:
             await connection.run()
         except Exception:  # noqa: BLE001 - what one has must not end the others; it is logged
-            _log.exception("a connection has failed, and is closed")
+            log.exception("a connection has failed, and is closed")
         finally:
             if self._ready is None or connection not in self._ready:
                 self._forget(connection)

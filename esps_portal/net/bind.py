@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
+from esps_portal.net.addresses import literal, socket_address
 from esps_portal.net.fork import close_socket
 from esps_portal.tracebacks import hides_frame
 
@@ -39,12 +40,12 @@ class Sockets:
     @property
     def tcp_addresses(self) -> tuple[tuple[str, int], ...]:
         """Where the TCP sockets listen, as (host, port), literal."""
-        return tuple(sock.getsockname()[:2] for sock in self.tcp)
+        return tuple(literal(sock.getsockname()) for sock in self.tcp)
 
     @property
     def udp_addresses(self) -> tuple[tuple[str, int], ...]:
         """Where the UDP sockets are bound, as (host, port), literal."""
-        return tuple(sock.getsockname()[:2] for sock in self.udp)
+        return tuple(literal(sock.getsockname()) for sock in self.udp)
 
     @property
     def take_ipv4_on_ipv6(self) -> bool:
@@ -155,7 +156,7 @@ def _resolve(hosts: Iterable[str], port: int) -> list[_Address]:
             infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise CannotBindError(error, host, port, "tcp and udp") from error
-        addresses = [(f, str(a[0])) for f, *_, a in infos if f in WILDCARDS]
+        addresses = [(f, literal(a)[0]) for f, *_, a in infos if f in WILDCARDS]
         own = [address for address in addresses if is_own_address(address[1])]
         found |= dict.fromkeys(own or addresses)
     for family, host in found:
@@ -170,7 +171,7 @@ def is_own_address(address: str) -> bool:
     """Whether a literal address is this machine's: only those can be bound."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.bind((address, 0))
+        probe.bind(socket_address(family, address, 0))
         return True
     return False
 
@@ -194,7 +195,7 @@ def _bind_all(addresses: list[_Address], port: int, wanted: _Wanted) -> Sockets:
                 sockets.udp.append(bound(family, socket.SOCK_DGRAM, host, port, reuse_port=reuse))
                 port = port or sockets.udp[0].getsockname()[1]
         for sock in sockets.tcp:
-            with _translated(sock.getsockname()[0], port, "tcp"):
+            with _translated(literal(sock.getsockname())[0], port, "tcp"):
                 sock.listen(BACKLOG)
     except BaseException:
         sockets.close()
@@ -228,7 +229,7 @@ def bound(  # noqa: PLR0913 - each says what to bind
             if family == socket.AF_INET6:
                 # 0.0.0.0 and :: are two hosts here, whatever the system's default.
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind((host, port))
+            sock.bind(socket_address(family, host, port))
             sock.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     except CannotBindError:
         close_socket(sock)

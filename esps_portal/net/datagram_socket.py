@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 import trio
 
+from esps_portal.net.addresses import literal
 from esps_portal.net.fork import close_socket, closed_in_child
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.ttl import ask_for_ttl, ttl_in
@@ -47,7 +48,7 @@ class Sender:
     @property
     def remote(self) -> tuple[str, int]:
         """Host and port."""
-        return self.address[0], self.address[1]
+        return literal(self.address)
 
     @property
     def ttl(self) -> int | None:
@@ -153,7 +154,8 @@ class DatagramSocket:
             contextlib.suppress(OSError),
             socket.socket(self._socket.family, socket.SOCK_DGRAM) as sock,
         ):
-            sock.bind((self._socket.getsockname()[0], 0))
+            host, _, *rest = self._socket.getsockname()
+            sock.bind((host, 0, *rest))
             sock.sendto(datagram, to.address)
 
     def _read_waiting(self) -> tuple[list[bytes], list[Sender]]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import trio
 
+from esps_portal.net.addresses import literal
 from esps_portal.net.bind import BACKLOG, WILDCARDS, bound
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
 
@@ -41,8 +42,7 @@ def share(sock: socket.socket, *, allowed: bool) -> None:
 
 def address_of(sock: socket.socket) -> tuple[str, int]:
     """Return host and port of a bound socket."""
-    host, port = sock.getsockname()[:2]
-    return host, port
+    return literal(sock.getsockname())
 
 
 def another(sock: socket.socket, address: tuple[str, int]) -> socket.socket:

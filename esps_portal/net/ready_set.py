@@ -16,7 +16,6 @@ Nothing here knows what is spoken, or how a connection reads and writes.
 from __future__ import annotations
 
 import enum
-import logging
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from itertools import chain
@@ -26,9 +25,8 @@ import attrs
 import trio
 
 from esps_portal.clock import monotonic
+from esps_portal.log import log
 from esps_portal.net.poller import Poller, Readable
-
-_log = logging.getLogger("esps_portal")
 
 #: Seconds after which other tasks get a turn.
 BATCH_SECONDS = 0.005
@@ -184,7 +182,7 @@ class ReadySet:
             try:
                 turn = place.context.run(place.connection.take_turn, now)
             except Exception:  # noqa: BLE001 - what one has must not end the others; it is logged
-                _log.exception("a connection has failed, and is reset")
+                log.exception("a connection has failed, and is reset")
                 place.connection.abort()
                 turn = _NEEDS_TASK
             if turn is _MORE:

@@ -23,6 +23,11 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def visible_lines(text: str) -> str:
+    """Do that to each line of a text, and keep the ends of its lines."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
 def shorten(text: str, max_length: int) -> str:
     """Return ``text``, or its start and ``...`` if it has more than ``max_length`` characters."""
     return text if len(text) <= max_length else text[: max_length - 3] + "..."

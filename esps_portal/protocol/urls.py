@@ -19,6 +19,8 @@ __tracebackhide__ = hides_frame
 
 _TRANSPORTS = {"esps": "tcp", "esps+tls": "tls", "esps+udp": "udp"}
 _MAX_PORT = 65535
+# What is before a zone, as in [fe80::1%25eth0]: a % has to be escaped in a URL (RFC 6874).
+_ZONE_SIGN = "%25"
 # How much of a wrong address an error repeats.
 _MAX_SHOWN = 80
 _FORMS = "HOST, HOST:PORT, [IPV6]:PORT, or esps://HOST:PORT (TCP), esps+udp://HOST:PORT (UDP)"
@@ -63,7 +65,8 @@ class PortalURL:
             raise TypeError(_not_text(text))
         try:
             transport, rest = _split(text)
-            host, port = _host_and_port(rest, bare="://" not in text)
+            is_bare = "://" not in text
+            host, port = _host_and_port(rest if is_bare else _with_zone(rest), bare=is_bare)
         except _MalformedError as error:
             shown = shorten(text, _MAX_SHOWN)
             message = f"{shown!r} is not the address of a portal: {error}; write {error.instead}"
@@ -72,7 +75,7 @@ class PortalURL:
 
     def __str__(self) -> str:
         scheme = next(scheme for scheme, name in _TRANSPORTS.items() if name == self.transport)
-        return f"{scheme}://{host_port(self.host, self.port)}"
+        return f"{scheme}://{host_port(self.host, self.port).replace('%', _ZONE_SIGN)}"
 
 
 def host_port(host: str, port: int) -> str:
@@ -111,6 +114,12 @@ def _split(text: str) -> tuple[str, str]:
         instead = f"esps://{rest} (TCP) or esps+udp://{rest} (UDP)"
         raise _MalformedError(f"unknown scheme {scheme!r}", instead)
     return transport, rest
+
+
+def _with_zone(text: str) -> str:
+    """Return a host of a URL, perhaps with a port, with its zone after a bare %."""
+    address, sign, zone = text.partition(_ZONE_SIGN)
+    return f"{address}%{zone}" if sign and zone[:1] not in ("", "]") else text
 
 
 def _host_and_port(text: str, *, bare: bool) -> tuple[str, int]:

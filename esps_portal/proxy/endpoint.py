@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import select
 import socket
 from collections.abc import Awaitable, Callable
 
 import trio
 
+from esps_portal.log import log
+from esps_portal.net.addresses import literal
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.streams import SocketStream
-
-_log = logging.getLogger("esps_portal")
 
 # Seconds for which what was passed on may still leave before a RST.
 _LINGER = 1.0
@@ -47,8 +46,7 @@ class Endpoint(SocketStream):
     @property
     def own_address(self) -> tuple[str, int]:
         """Our address and port."""
-        host, port = self._socket.getsockname()[:2]
-        return host, port
+        return literal(self._socket.getsockname())
 
     async def receive(self) -> bytes:
         """Wait for bytes; ``b""`` is FIN."""
@@ -144,7 +142,7 @@ class Endpoint(SocketStream):
                 self._errors.modify(self._socket.fileno(), mask)
         except OSError as error:
             # No descriptor is left: end the connection rather than never notice.
-            _log.warning("a connection is reset: %s", error.strerror)
+            log.warning("a connection is reset: %s", error.strerror)
             self.is_broken = True
         while self._errors is not None and not self.is_broken:
             await trio.lowlevel.wait_readable(self._errors.fileno())

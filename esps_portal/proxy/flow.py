@@ -12,7 +12,6 @@ has come, each of which is younger than the one before, and ends at the client o
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from esps_portal.faults.plan import FaultPlan
 from esps_portal.faults.target import Stage
 from esps_portal.journal.records import RecordedConnection
 from esps_portal.journal.tap import DatagramTap
+from esps_portal.log import log
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import Sender
 from esps_portal.net.dial import DialError, dial
@@ -33,8 +33,6 @@ from esps_portal.proxy.circle import REASON, Link, Way, goes_round
 from esps_portal.proxy.conversation import CLIENT, SERVER, Conversation, LiveExchange
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.upstream_socket import UpstreamSocket
-
-_log = logging.getLogger("esps_portal")
 
 # Read in a row, before other tasks get a turn.
 _MAX_READS = 64
@@ -246,7 +244,7 @@ class Flow:
         """Note that a datagram does not reach the upstream: once, until that is heard."""
         state = self._state
         if not self._is_refused:
-            _log.warning("cannot reach %s: %s", state.upstream, reason)
+            log.warning("cannot reach %s: %s", state.upstream, reason)
             state.note_unreachable(reason)
         self._is_refused = True
         exchange = self._current

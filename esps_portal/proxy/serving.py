@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 
 import attrs
@@ -15,6 +14,7 @@ from esps_portal.faults.target import FaultTarget, Stage
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedConnection
 from esps_portal.journal.tap import StreamTap
+from esps_portal.log import log
 from esps_portal.net.accept import AcceptPolicy, ConnectionServer
 from esps_portal.net.age_watch import AgeWatch
 from esps_portal.net.bind import WILDCARDS, Sockets, bind, is_own_address
@@ -35,8 +35,6 @@ from esps_portal.proxy.udp_relay import DatagramProxy
 from esps_portal.proxy.unframed import Unframed
 from esps_portal.proxy.unit_reader import RelayObserver
 from esps_portal.proxy.upstream import Upstream
-
-_log = logging.getLogger("esps_portal")
 
 # Seconds that ending all connections may take beyond the drain and linger of each.
 _GRACE = 0.5
@@ -246,7 +244,7 @@ async def _connect(
         reason = str(error)
     finally:
         state.connecting -= 1
-    _log.warning("cannot reach %s: %s", state.upstream, reason)
+    log.warning("cannot reach %s: %s", state.upstream, reason)
     state.note_unreachable(reason)
     connection.unreachable = reason
     return None
@@ -281,7 +279,7 @@ async def refuse_to_loop(upstream: Upstream, sockets: Sockets) -> None:
         found = await trio.socket.getaddrinfo(upstream.host, upstream.port)
     except OSError as error:
         # Each connect then fails, and notes why; the name may be known by then.
-        _log.warning("cannot resolve %s so far: %s", upstream.host, error.strerror)
+        log.warning("cannot resolve %s so far: %s", upstream.host, error.strerror)
         return
     addresses = {str(address[0]) for *_, address in found}
     for host, port in (*sockets.tcp_addresses, *sockets.udp_addresses):

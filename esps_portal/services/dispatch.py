@@ -6,7 +6,6 @@ line and of the connection's state come earlier, in `esps_portal.protocol`.
 
 from __future__ import annotations
 
-import logging
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +15,7 @@ import attrs
 
 from esps_portal.clock import monotonic
 from esps_portal.exports import public_names
+from esps_portal.log import log
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import OK, Reply, Request, error_reply
@@ -37,8 +37,6 @@ __tracebackhide__ = hides_frame
 
 # What stands for a service that is not plain: it takes no number of arguments.
 _NOT_PLAIN = (lambda: None, 1, 0)
-
-_log = logging.getLogger("esps_portal")
 
 
 Outcome = Reply | Call | CloseAfter
@@ -271,9 +269,9 @@ class Portal(DeclaresServices):
         self.on_service_failure(service)
         error = result_error(sys.exception())
         if error is not None:  # its traceback shows our code, not the service's
-            _log.error("service %s failed: %s", service.name, error)
+            log.error("service %s failed: %s", service.name, error)
         else:
-            _log.exception("service %s failed", service.name)
+            log.exception("service %s failed", service.name)
         return error_reply(tag, "failed", "the service failed; the server's log says why")
 
     def _answer_verb(self, request: Request) -> Reply:

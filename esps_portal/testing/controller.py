@@ -175,7 +175,8 @@ class PortalController(DeclaresServices, PlacesFaults):
         ``with portal.record("calls.jsonl"): ...``
 
         Raises:
-            CannotRecordError: the file cannot be written, or is not a recording.
+            CannotRecordError: the file cannot be opened, or is not a recording; at the end of the
+                block: some of it could not be written.
         """
         with self._controls.view.record(path, self._portal.product):
             yield

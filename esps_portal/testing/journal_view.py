@@ -48,7 +48,8 @@ class JournalView:
         """Add to a recording what happens from now until the ``with`` block ends.
 
         Raises:
-            CannotRecordError: the file cannot be written, or is not a recording.
+            CannotRecordError: the file cannot be opened, or is not a recording; at the end of the
+                block: some of it could not be written.
         """
         journal = self._journal
         with RecordFile(Path(path), product) as file:

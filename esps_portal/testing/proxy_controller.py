@@ -176,7 +176,8 @@ class ProxyController(PlacesFaults):
         ``with proxy.record("redis.jsonl"): ...``
 
         Raises:
-            CannotRecordError: the file cannot be written, or is not a recording.
+            CannotRecordError: the file cannot be opened, or is not a recording; at the end of the
+                block: some of it could not be written.
         """
         with self._controls.view.record(path, PRODUCT):
             yield
@@ -190,7 +191,8 @@ class ProxyController(PlacesFaults):
         loss. Connections that are open already begin with it.
 
         Raises:
-            CannotRecordError: the file cannot be written, or is not a capture of ours.
+            CannotRecordError: the file cannot be opened, or is not a capture of ours; at the end of
+                the block: some of it could not be written.
         """
         upstream = self._state.upstream
         with CaptureFile(Path(path), (upstream.host, upstream.port)) as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -168,6 +169,16 @@ def test_a_file_that_cannot_be_recorded_to(tmp_path: Path) -> None:
     status, message = run_failing("serve", "--port", "0", "--record", str(notes))
     assert (status, notes.read_text()) == (1, "mine\n")
     assert message.endswith("the file exists and is not a recording")
+
+
+def test_a_recording_that_is_not_complete_is_an_error_at_the_end(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with running_server("--record", str(pipe)) as running:
+        with blocking.connect(running.url) as portal:
+            for _ in range(30):  # nobody reads the pipe: it is full, as a disk may be
+                portal.call("echo", "x" * 4000)
+        assert running.stop() == 1
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import threading
+from functools import partial
 
 import pytest
 import trio
@@ -52,6 +53,27 @@ async def test_the_error_has_what_the_server_sent(ask: Ask, greeting: bytes) -> 
         error = await failing(ask, tcp_url(server))
     assert isinstance(error, PeerError)
     assert error.received == greeting
+
+
+async def test_names_that_are_no_text() -> None:
+    async def serve(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.send_all(GREETING)
+            async for data in stream:
+                tag = data.partition(b" ")[0]
+                await stream.send_all(tag + b" OK echo %FF%1B\n")
+
+    def ask(url: str) -> list[str]:
+        with blocking.connect(url, timeout=30) as portal:
+            return portal.services()
+
+    async with listener() as server, trio.open_nursery() as nursery:
+        nursery.start_soon(partial(trio.serve_listeners, serve, [server]))
+        async with connect(tcp_url(server)) as portal:
+            names = await portal.services()
+        assert await trio.to_thread.run_sync(ask, tcp_url(server)) == names
+        assert names == ["echo", "\\xff\x1b"]
+        nursery.cancel_scope.cancel()
 
 
 @both_clients

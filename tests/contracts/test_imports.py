@@ -53,6 +53,7 @@ PURE = ("services", "faults", "journal", "mock")
 PURE_IMPORTS = {
     "attrs",
     "esps_portal.clock",
+    "esps_portal.log",
     *(f"esps_portal.{room}" for room in ("exports", "protocol", "framings", "tracebacks", *PURE)),
 } | (STANDARD_LIBRARY - IO_MODULES)
 # Modules that wait, with trio: built-in services, and a stub.

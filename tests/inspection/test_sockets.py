@@ -141,7 +141,8 @@ def test_a_hidden_process_is_reported(
 
 
 @pytest.mark.parametrize(
-    "error", [psutil.AccessDenied(), PermissionError(), RuntimeError(), KeyError("0D")]
+    "error",
+    [psutil.AccessDenied(), PermissionError(), RuntimeError(), KeyError("0D"), ValueError("0x")],
 )
 def test_without_the_table_each_process_is_asked(
     monkeypatch: pytest.MonkeyPatch, error: Exception
@@ -176,7 +177,17 @@ def test_a_machine_without_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(psutil, "net_connections", missing)
     monkeypatch.setattr(psutil, "process_iter", missing)
-    assert scan(2867) == SocketScan((), {}, ("all processes: /proc",))
+    assert scan(2867) == SocketScan((), {}, ("all sockets and processes: /proc",))
+
+
+def test_an_empty_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(**_: object) -> None:
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr(psutil, "net_connections", stumble)
+    monkeypatch.setattr(psutil, "process_iter", stumble)
+    (hidden,) = scan(2867).hidden
+    assert hidden == "all sockets and processes: this system shows no table of them"
 
 
 def test_a_process_that_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,7 +168,8 @@ def test_a_full_disk_ends_the_capture_only(
 ) -> None:
     path = tmp_path / "redis.pcap"
     units = [b"%d" % number for number in range(100)]
-    with caplog.at_level(logging.ERROR), largest_file(1000):
+    incomplete = pytest.raises(CannotRecordError, match="the capture is not complete")
+    with caplog.at_level(logging.ERROR), largest_file(1000), incomplete:
         capture(path, *units)
     assert caplog.messages == [f"the capture to {path} has ended: File too large"]
     assert path.stat().st_size == 1000

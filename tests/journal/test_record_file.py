@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -26,6 +27,11 @@ def record(path: Path, *answers: bytes) -> None:
         journal.sinks.append(file.write)
         for answer in answers:
             note(journal, answer)
+
+
+def incomplete() -> contextlib.AbstractContextManager[object]:
+    """Expect that a recording says at its end that something could not be written."""
+    return pytest.raises(CannotRecordError, match="the recording is not complete")
 
 
 def note(journal: Journal, answer: bytes) -> None:
@@ -117,7 +123,7 @@ def test_a_full_disk_ends_the_recording_only(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "calls.jsonl"
-    with caplog.at_level(logging.ERROR), largest_file(1000):
+    with caplog.at_level(logging.ERROR), largest_file(1000), incomplete():
         record(path, *[b"%d" % number for number in range(100)])
     assert caplog.messages == [f"the recording to {path} has ended: File too large"]
     assert path.stat().st_size <= 1000
@@ -129,9 +135,43 @@ def test_a_full_disk_ends_the_recording_only(
 def test_a_full_pipe_ends_the_recording(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.ERROR), incomplete():
         record(path, *[b"x" * 4000] * 100)
     assert len(caplog.messages) == 1
+
+
+def test_who_records_is_told_that_it_is_not_complete(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    answers = [b"%d" % number for number in range(100)]
+    with pytest.raises(CannotRecordError, match="not complete: File too large"), largest_file(1000):
+        record(path, *answers)
+    record(tmp_path / "short.jsonl", b"1")
+
+
+def test_what_fails_in_the_block_is_not_hidden(tmp_path: Path) -> None:
+    journal = Journal()
+    path = tmp_path / "calls.jsonl"
+
+    def fill_and_fail() -> None:
+        with largest_file(1000), RecordFile(path, "test/1") as file:
+            journal.sinks.append(file.write)
+            while file.is_recording:
+                note(journal, b"x" * 100)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fill_and_fail()
+
+
+def test_nothing_is_created_where_a_link_leads(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    link.symlink_to(target)
+    with pytest.raises(CannotRecordError, match="a link to a file that does not exist"):
+        RecordFile(link, "test/1")
+    assert not target.exists()
+    target.touch()
+    record(link, b"1")
+    assert answers(target) == [b"1"]
 
 
 # ---- reopened ----------------------------------------------------------------------------------
@@ -184,7 +224,7 @@ def test_if_reopening_fails_the_old_file_is_continued(tmp_path: Path) -> None:
 def test_a_recording_that_ended_restarts(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl"
     journal = Journal()
-    with largest_file(1000), RecordFile(path, "test/1") as file:
+    with largest_file(1000), incomplete(), RecordFile(path, "test/1") as file:
         journal.sinks.append(file.write)
         while file.is_recording:
             note(journal, b"x" * 100)

@@ -1,0 +1,66 @@
+"""The log of this package, named ``esps_portal``, with a limit on how often it says the same.
+
+What a stranger can cause again and again, a service that fails for one, must not fill a disk.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import attrs
+
+from esps_portal.clock import monotonic
+
+# So many records of one kind in so many seconds (own choice: a person reads no more).
+_BURST = 20
+_PERIOD = 10.0
+# A program may log here too, with texts of its own: so many kinds are remembered.
+_MAX_KINDS = 1000
+
+
+@attrs.define
+class _Kind:
+    """Records with the same text before their arguments, in one period."""
+
+    began: float
+    count: int = 0
+
+
+class RateLimit(logging.Filter):
+    """Lets through 20 records of a kind in 10 seconds; the next one says how many were left out.
+
+    Records of a kind have the same text, before their arguments are put in. Information for an
+    operator, below a warning, is not limited.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kinds: dict[str, _Kind] = {}
+
+    def forget(self) -> None:
+        """Begin anew: nothing has been logged or left out so far."""
+        self._kinds.clear()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log a record; add to it what it has to say of others."""
+        if record.levelno < logging.WARNING:
+            return True
+        now = monotonic()
+        if len(self._kinds) > _MAX_KINDS:
+            self._kinds.clear()
+        kind = self._kinds.setdefault(str(record.msg), _Kind(now))
+        left_out = 0
+        if not 0 <= now - kind.began < _PERIOD:
+            left_out = max(0, kind.count - _BURST)
+            kind.began, kind.count = now, 0
+        kind.count += 1
+        if left_out:
+            record.msg = f"{record.msg} ({left_out} others like it were left out)"
+        elif kind.count == _BURST:
+            record.msg = f"{record.msg} (others like it are left out for up to {_PERIOD:g} s)"
+        return kind.count <= _BURST
+
+
+rate_limit = RateLimit()
+log = logging.getLogger("esps_portal")
+log.addFilter(rate_limit)

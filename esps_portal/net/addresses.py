@@ -1,0 +1,42 @@
+"""Socket addresses as literal hosts, and back.
+
+A link-local address of IPv6 means something on one interface only, its zone, which a socket
+address has as a number of its own: as text it is ``fe80::1%eth0`` (RFC 4007, section 11).
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+# A socket address of IPv6: host, port, flow information, number of the zone.
+_ZONE = 3
+
+
+def literal(address: tuple[Any, ...]) -> tuple[str, int]:
+    """Return host and port of a socket address, the host with its zone if it has one.
+
+    ``literal(("fe80::1", 9, 0, 2)) == ("fe80::1%eth0", 9)``
+    """
+    if len(address) <= _ZONE or not address[_ZONE]:
+        return address[0], address[1]
+    numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+    return socket.getnameinfo(address, numeric)[0], address[1]
+
+
+def socket_address(family: int, host: str, port: int) -> tuple[Any, ...]:
+    """Return the address to bind or to connect to, for a literal host.
+
+    Raises:
+        OSError: the host is none of that family, or this machine has no such zone.
+    """
+    if "%" not in host:
+        return host, port
+    (info,) = socket.getaddrinfo(
+        host, port, family, socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+    )
+    return info[4]
