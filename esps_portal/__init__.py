@@ -38,6 +38,8 @@ The rooms, from the ground up; none imports from above:
 - `framings`: bytes of any protocol to frames and back. No clock, no socket, no trio.
 - `net`: bytes and datagrams over trio. Knows no ESPS/1.
 - `server`, `proxy`, `client`: built on both, without knowing each other; `control`, `inspection`.
+- `conformance`: judges any implementation from outside; uses none of the rooms above but a file
+  format of `journal`.
 - `testing`, `cli`: the pytest plugin and the portals of tests; the command.
 """
 

@@ -1,0 +1,155 @@
+"""The steps of a vector, and the vector itself, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+import attrs
+
+#: The connection, or the UDP socket, of a step that names none.
+FIRST = "1"
+
+
+@attrs.frozen
+class Open:
+    """Open a connection, and read its greeting.
+
+    Attributes:
+        on: its name.
+        greeting: the pattern of the first line.
+        hello: then say HELLO, and read the reply.
+    """
+
+    on: str
+    greeting: str = "* ESPS/1 {/[^/]+/[^/]+/} {text}"
+    hello: bool = True
+
+
+@attrs.frozen
+class Send:
+    """Send bytes: over UDP, one datagram.
+
+    Attributes:
+        data: a template.
+        repeat: how often; the name of a limit is that many times.
+    """
+
+    on: str
+    data: str
+    repeat: int | str = 1
+
+
+@attrs.frozen
+class ExpectedLine:
+    """A line that must come.
+
+    Attributes:
+        pattern: its tokens.
+        contains: patterns of arguments that must be among those of the ``{text}`` at its end.
+    """
+
+    pattern: str
+    contains: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Expect:
+    """Wait for lines: over UDP, those of one datagram.
+
+    Attributes:
+        in_order: they come in this order; else in this order for each tag.
+        at_least: seconds since the step before; none may come earlier.
+        at_most: seconds since the step before; all come by then.
+    """
+
+    on: str
+    lines: tuple[ExpectedLine, ...]
+    in_order: bool = False
+    at_least: float = 0
+    at_most: float | None = None
+    repeat: int | str = 1
+
+
+@attrs.frozen
+class Silence:
+    """Nothing comes.
+
+    Attributes:
+        seconds: for so long; ``None``: before the reply to a PING that is sent now.
+    """
+
+    on: str
+    seconds: float | None = None
+
+
+@attrs.frozen
+class End:
+    """Nothing more comes, and the server ends the connection.
+
+    Attributes:
+        how: with a FIN, a RST, or either.
+        discard: lines may come before, which are not judged.
+        fragment: the pattern of what comes without LF before the end.
+        at_least, at_most: seconds since the step before.
+    """
+
+    on: str
+    how: Literal["fin", "rst", "any"]
+    discard: bool = False
+    fragment: str = ""
+    at_least: float = 0
+    at_most: float | None = None
+
+
+@attrs.frozen
+class Fin:
+    """Shut down writing."""
+
+    on: str
+
+
+@attrs.frozen
+class Rst:
+    """Reset the connection."""
+
+    on: str
+
+
+@attrs.frozen
+class Pause:
+    """Do nothing for some seconds: only where a requirement is about time."""
+
+    seconds: float
+
+
+@attrs.frozen
+class Shutdown:
+    """Tell the server to end, with SIGTERM. The vector needs a server that the runner started."""
+
+
+Step: TypeAlias = Open | Send | Expect | Silence | End | Fin | Rst | Pause | Shutdown
+
+
+@attrs.frozen
+class Vector:
+    """One conversation with a server.
+
+    Attributes:
+        id: its name.
+        requirements: identifiers of the specification that it tests.
+        level: ``must``, ``should`` or ``may``.
+        transport: ``tcp`` or ``udp``.
+        limits: what the server must have been configured with, by the names of section 10.
+        bytewise: it runs a second time, sent byte by byte.
+        alone: it may not run beside others.
+    """
+
+    id: str
+    requirements: tuple[str, ...]
+    level: str
+    transport: Literal["tcp", "udp"]
+    steps: tuple[Step, ...]
+    limits: Mapping[str, float] = attrs.field(factory=dict)
+    bytewise: bool = True
+    alone: bool = False

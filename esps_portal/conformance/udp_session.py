@@ -1,0 +1,149 @@
+"""The steps of a vector, carried out over UDP."""
+
+from __future__ import annotations
+
+import socket
+
+import attrs
+import trio
+
+from esps_portal.conformance.outcome import MismatchError
+from esps_portal.conformance.reading import Expectation, judge_form
+from esps_portal.conformance.steps import Expect, ExpectedLine, Send, Silence, Step
+from esps_portal.conformance.target import SocketAddress, Target
+from esps_portal.conformance.template import Run
+from esps_portal.conformance.traffic import Traffic
+
+# A reply that should not be there may come after that of a later request.
+_GRACE = 0.02
+
+
+@attrs.define(eq=False)
+class Source:
+    """A UDP socket with a port of its own.
+
+    Attributes:
+        sent: the length of the last datagram that was sent.
+    """
+
+    name: str
+    socket: trio.socket.SocketType
+    sent: int = 0
+
+    @property
+    def local(self) -> tuple[str, int]:
+        """Its address and port."""
+        host, port, *_ = self.socket.getsockname()
+        return str(host), int(port)
+
+
+@attrs.define(eq=False)
+class UdpSession:
+    """Carries out steps on named sockets.
+
+    Attributes:
+        patience: seconds to wait for what must come.
+    """
+
+    target: Target
+    run: Run
+    traffic: Traffic
+    patience: float
+    sources: dict[str, Source] = attrs.field(factory=dict)
+
+    async def carry_out(self, step: Step) -> None:
+        """Carry out a step.
+
+        Raises:
+            MismatchError: the server does something else than it allows.
+            OSError: the datagram cannot be sent.
+        """
+        match step:
+            case Send():
+                for number in range(1, self.run.count(step.repeat) + 1):
+                    await self._send(step.on, self.run.fill(step.data, number).encode("latin-1"))
+            case Expect():
+                await self._expect(step)
+            case Silence():
+                await self._silence(step)
+
+    async def finish(self) -> None:
+        """Check that nothing more has come."""
+        for source in list(self.sources.values()):
+            await self._silence(Silence(source.name))
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for source in self.sources.values():
+            source.socket.close()
+
+    def closed(self) -> dict[str, str]:
+        """Return how the server ended the connections: there are none."""
+        return {}
+
+    async def _source(self, name: str) -> Source:
+        if name not in self.sources:
+            sock = trio.socket.socket(self.target.family, socket.SOCK_DGRAM)
+            self.sources[name] = Source(name, sock)
+            await sock.bind(("", 0))
+        return self.sources[name]
+
+    async def _send(self, on: str, data: bytes) -> None:
+        source = await self._source(on)
+        await source.socket.sendto(data, self.target.address)
+        source.sent = len(data)
+        self.traffic.note(on, source.local, "data", "client", data)
+
+    async def _receive(self, source: Source) -> bytes:
+        data, address = await source.socket.recvfrom(65536)
+        self.traffic.note(source.name, source.local, "data", "server", data)
+        self._judge_size(source, data)
+        if not _same(address, self.target.address):
+            raise MismatchError(
+                "source", f"a datagram from {_shown(self.target.address)}", data, _shown(address)
+            )
+        return data
+
+    def _judge_size(self, source: Source, data: bytes) -> None:
+        limits = self.target.limits
+        allowed = min(limits["amplification"] * source.sent, limits["max-datagram"])
+        if len(data) > allowed:
+            raise MismatchError("size", f"at most {allowed:g} bytes (ESPS-UDP-12)", data)
+
+    async def _expect(self, step: Expect) -> None:
+        source = await self._source(step.on)
+        expectation = Expectation(step, self.run)
+        limit = self.patience if step.at_most is None else step.at_most
+        started = trio.current_time()
+        with trio.move_on_after(limit):
+            # A repeated step expects as many datagrams.
+            for _ in range(self.run.count(step.repeat)):
+                data = await self._receive(source)
+                taken = trio.current_time() - started
+                if not data.endswith(b"\n"):
+                    raise MismatchError("form", "a line that ends in LF (ESPS-LINE-1)", data)
+                for line in data[:-1].split(b"\n"):
+                    judge_form(line)
+                    if expectation.is_met:
+                        raise MismatchError("line", "no further line", data)
+                    expectation.take(line, taken)
+        if not expectation.is_met:
+            raise expectation.too_late(limit, b"")
+
+    async def _silence(self, step: Silence) -> None:
+        source = await self._source(step.on)
+        if step.seconds is None:
+            tag = self.run.name(f"z{len(self.run.names)}")
+            await self._send(step.on, f"{tag} PING\n".encode())
+            await self._expect(Expect(step.on, (ExpectedLine(f"{tag} OK"),)))
+        with trio.move_on_after(_GRACE if step.seconds is None else step.seconds):
+            data = await self._receive(source)
+            raise MismatchError("silence", "nothing", data)
+
+
+def _same(address: SocketAddress, other: SocketAddress) -> bool:
+    return address[:2] == other[:2]
+
+
+def _shown(address: SocketAddress) -> str:
+    return f"{address[0]} port {address[1]}"
