@@ -19,8 +19,8 @@ back; a call runs in `server.datagram_calls`; `net.datagram_fault_writer` perfor
 
 **Any protocol, through a proxy.** `proxy.serving` accepts and connects, `proxy.tcp_relay` reads
 both sides. For `proxy.unit_reader`, `proxy.unframed` or `proxy.framed` cuts what they say into
-exchanges; both are built on `proxy.conversation`, which keeps the journal and asks the faults. A
-`proxy.lane` to each side sends it on, at once or as `net.fault_writer` performs it. Over UDP
+exchanges; both are built on `exchanges.conversation`, which keeps the journal and asks the faults.
+A `net.lane` to each side sends it on, at once or as `net.fault_writer` performs it. Over UDP
 `proxy.udp_relay` has a `proxy.flow` for each client, built on the conversation too.
 
 **A fault of a test.** `testing.controller` hands it to the portal's thread (`testing.loop_thread`);
@@ -36,6 +36,7 @@ The rooms, from the ground up; none imports from above:
 - `services`, `journal`, `faults`, `mock`: what answers, what happened, what goes wrong, what a test
   scripts. They decide, and perform nothing.
 - `framings`: bytes of any protocol to frames and back. No clock, no socket, no trio.
+- `exchanges`: what both sides of a connection say, in the journal and under faults.
 - `net`: bytes and datagrams over trio. Knows no ESPS/1.
 - `server`, `proxy`, `client`: built on both, without knowing each other; `control`, `inspection`.
 - `conformance`: judges any implementation from outside; uses none of the rooms above but a file

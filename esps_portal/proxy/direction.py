@@ -8,10 +8,10 @@ import enum
 import attrs
 import trio
 
-from esps_portal.proxy.conversation import CLIENT
-from esps_portal.proxy.endpoint import Endpoint
-from esps_portal.proxy.lane import Lane
-from esps_portal.proxy.relay_ends import CLOSE_TIMEOUT
+from esps_portal.exchanges.conversation import CLIENT
+from esps_portal.net.endpoint import Endpoint
+from esps_portal.net.lane import Lane
+from esps_portal.net.stream_ends import CLOSE_TIMEOUT
 
 
 class Ended(enum.Enum):

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 
 import trio
 
+from esps_portal.exchanges.conversation import CLIENT, SERVER, LiveExchange
 from esps_portal.faults.datagram_plan import DatagramPlan, pad_bytes, pad_line
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.faults.target import Stage
@@ -30,7 +31,6 @@ from esps_portal.net.dial import DialError, dial
 from esps_portal.net.fork import closed_at_end
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.proxy.circle import REASON, Link, Way, goes_round
-from esps_portal.proxy.conversation import CLIENT, SERVER, Conversation, LiveExchange
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.upstream_socket import UpstreamSocket
 
@@ -74,7 +74,7 @@ class Flow:
         self._on_reply = on_reply
         self._silence = silence
         client = RecordedConnection(number, sender.remote, now - state.exchanges.start)
-        self._conversation = Conversation(state, client, now, "udp")
+        self._conversation = state.conversation(client, now, "udp")
         self._current: LiveExchange | None = None
         self._to_server: DatagramFaultWriter | None = None
         self._connected: socket.socket | None = None

@@ -11,20 +11,20 @@ from collections.abc import Callable
 
 import attrs
 
-from esps_portal.faults.actions import End, Send
-from esps_portal.faults.effects import Piece
-from esps_portal.faults.plan import FaultPlan
-from esps_portal.faults.target import Stage
-from esps_portal.framings.framing import Frame, Framing, FramingError
-from esps_portal.framings.splitter import FrameSplitter
-from esps_portal.protocol.escape import printable
-from esps_portal.proxy.conversation import (
+from esps_portal.exchanges.conversation import (
     CLIENT,
     SERVER,
     Conversation,
     LiveExchange,
     Step,
 )
+from esps_portal.exchanges.frame_piece import piece_of
+from esps_portal.faults.actions import End, Send
+from esps_portal.faults.plan import FaultPlan
+from esps_portal.faults.target import Stage
+from esps_portal.framings.framing import Frame, Framing, FramingError
+from esps_portal.framings.splitter import FrameSplitter
+from esps_portal.protocol.escape import printable
 from esps_portal.proxy.pairing import KeyOf, Pairing
 
 
@@ -224,7 +224,7 @@ class Framed:
         """Return what faults make of a whole frame of one side."""
         if plan is None:
             return [_send(side, frame.wire)]
-        found = self._conversation.feed(plan, _piece(frame), exchange, to=_other(side))
+        found = self._conversation.feed(plan, piece_of(frame), exchange, to=_other(side))
         plan.finish()
         return found
 
@@ -239,14 +239,3 @@ def _ends_both(step: Step) -> bool:
 
 def _send(side: _Side, data: bytes) -> Step:
     return Step(_other(side), [Send(data)] if data else [])
-
-
-def _piece(frame: Frame) -> Piece:
-    has_terminator = frame.wire.startswith(frame.payload)
-    return Piece(
-        frame.wire,
-        is_frame=True,
-        ends_frame=True,
-        ends_unit=True,
-        terminator=len(frame.wire) - len(frame.payload) if has_terminator else 0,
-    )

@@ -10,7 +10,8 @@ from functools import partial
 import attrs
 import trio
 
-from esps_portal.faults.target import FaultTarget, Stage
+from esps_portal.exchanges.conversation import SERVER, Conversation
+from esps_portal.faults.target import Stage
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedConnection
 from esps_portal.journal.tap import StreamTap
@@ -19,6 +20,7 @@ from esps_portal.net.accept import AcceptPolicy, ConnectionServer
 from esps_portal.net.age_watch import AgeWatch
 from esps_portal.net.bind import WILDCARDS, Sockets, bind, is_own_address
 from esps_portal.net.dial import DialError, dial
+from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.input_limit import InputLimit
 from esps_portal.net.port_control import PortControl
 from esps_portal.net.silence import Silence
@@ -26,14 +28,13 @@ from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import BYE_BUSY, readable_tag
 from esps_portal.protocol.registry import PORT
 from esps_portal.proxy.circle import REASON, Link, Way, goes_round
-from esps_portal.proxy.conversation import SERVER, Conversation, Units
-from esps_portal.proxy.endpoint import Endpoint
 from esps_portal.proxy.framed import Framed
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.tcp_relay import Relay
 from esps_portal.proxy.udp_relay import DatagramProxy
 from esps_portal.proxy.unframed import Unframed
 from esps_portal.proxy.unit_reader import RelayObserver
+from esps_portal.proxy.units import Units
 from esps_portal.proxy.upstream import Upstream
 
 # Seconds that ending all connections may take beyond the drain and linger of each.
@@ -178,7 +179,7 @@ def _relay(state: ProxyState, silence: Silence, client: Endpoint, remote: tuple[
     else:
         connection = state.journal.opened(remote, now)
         observer = _EndNoted(state.journal, connection)
-    conversation = Conversation(state, connection, now)
+    conversation = state.conversation(connection, now)
     units = _units(state, conversation)
     state.live.add(units.explain)
     return Relay(
@@ -187,7 +188,7 @@ def _relay(state: ProxyState, silence: Silence, client: Endpoint, remote: tuple[
         units,
         observer,
         on_closed=partial(state.live.discard, units.explain),
-        is_refused=_is_refused(state, connection),
+        is_refused=conversation.is_refused(),
         server_name="portal" if state.upstream.is_esps else SERVER,
         as_aged=partial(conversation.as_target, Stage.AGE),
     )
@@ -202,17 +203,6 @@ def _units(state: ProxyState, conversation: Conversation) -> Units:
         return Unframed(conversation)
     key_of = readable_tag if state.upstream.is_esps else None
     return Framed(conversation, state.framing, state.reply_framing, state.note_leftover, key_of)
-
-
-def _is_refused(state: ProxyState, connection: RecordedConnection) -> bool:
-    """Whether a fault closes a connection as it is accepted."""
-    if not state.faults.in_force:
-        return False
-    target = FaultTarget("tcp", connection, record=connection, stage=Stage.CONNECTION)
-    fault = state.faults.strike_connection(target)
-    if fault is not None:
-        connection.fault = str(fault)
-    return fault is not None
 
 
 @attrs.frozen

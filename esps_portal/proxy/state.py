@@ -6,11 +6,14 @@ from collections.abc import Callable
 
 import attrs
 
+from esps_portal.exchanges.conversation import Conversation
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.place import Place
 from esps_portal.framings.delimiters import lines
 from esps_portal.framings.framing import Framing, framing_name
 from esps_portal.journal.journal import Journal
+from esps_portal.journal.records import RecordedConnection
+from esps_portal.protocol.messages import readable_request
 from esps_portal.proxy.upstream import Upstream
 
 # The first problems of each kind are enough for a report.
@@ -66,6 +69,13 @@ class ProxyState:
         """Whether a connect to the upstream goes on: only then are its client's bytes read."""
         return self.connecting > 0
 
+    def conversation(
+        self, connection: RecordedConnection, now: float, transport: str = "tcp"
+    ) -> Conversation:
+        """Return the conversation of a new connection, or of a new client over UDP."""
+        service_of = _service_of if self.upstream.is_esps else None
+        return Conversation(self.faults, self.exchanges, connection, now, transport, service_of)
+
     def start_clock(self, now: float) -> None:
         """Count the times of all journals from now."""
         for journal in self.journals:
@@ -114,3 +124,9 @@ class ProxyState:
         """Note bytes at the end of a connection that are no whole frame."""
         if len(self.leftovers) < _MAX_KEPT:
             self.leftovers.append(text)
+
+
+def _service_of(line: bytes) -> bytes | None:
+    """Return the service that a line of ESPS/1 calls; ``None``: it calls none."""
+    request = readable_request(line.rstrip(b"\n"))
+    return request.args[0] if request and request.verb == b"CALL" and request.args else None

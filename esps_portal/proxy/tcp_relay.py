@@ -13,15 +13,14 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from esps_portal.exchanges.conversation import CLIENT, SERVER
 from esps_portal.faults.actions import End, Send
 from esps_portal.faults.effects import Piece, effect_of
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.target import FaultTarget
-from esps_portal.proxy.conversation import CLIENT, SERVER, Units
-from esps_portal.proxy.direction import BothWays, Direction, Ended
-from esps_portal.proxy.endpoint import Endpoint
-from esps_portal.proxy.lane import Lane
-from esps_portal.proxy.relay_ends import (
+from esps_portal.net.endpoint import Endpoint
+from esps_portal.net.lane import Lane
+from esps_portal.net.stream_ends import (
     CLOSE_TIMEOUT,
     IDLE,
     FaultEnd,
@@ -32,7 +31,9 @@ from esps_portal.proxy.relay_ends import (
     until_both_ended,
     until_reset,
 )
+from esps_portal.proxy.direction import BothWays, Direction, Ended
 from esps_portal.proxy.unit_reader import RelayObserver, UnitReader
+from esps_portal.proxy.units import Units
 
 
 class Relay:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from esps_portal.faults.effects import Piece
-from esps_portal.faults.fault import Fault
-from esps_portal.faults.plan_part import Gate, PlanPart, part_of
-from esps_portal.faults.target import MissReason, Stage
-from esps_portal.proxy.conversation import (
+from esps_portal.exchanges.conversation import (
     CLIENT,
     SERVER,
     Conversation,
     LiveExchange,
     Step,
 )
+from esps_portal.faults.effects import Piece
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.plan_part import Gate, PlanPart, part_of
+from esps_portal.faults.target import MissReason, Stage
 
 
 class Unframed:

@@ -10,9 +10,10 @@ from typing import Protocol
 
 import trio
 
+from esps_portal.exchanges.conversation import CLIENT, Step
 from esps_portal.faults.actions import Send
-from esps_portal.proxy.conversation import CLIENT, Step, Units
 from esps_portal.proxy.direction import BothWays, Direction
+from esps_portal.proxy.units import Units
 
 
 class RelayObserver(Protocol):

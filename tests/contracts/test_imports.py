@@ -49,7 +49,7 @@ PROTOCOL_IMPORTS = {"attrs", "esps_portal.protocol", "esps_portal.tracebacks"} |
 )
 FRAMING_IMPORTS = PROTOCOL_IMPORTS - {"esps_portal.protocol"} | {"esps_portal.framings"}
 # Which of these may import which others is in the layers' contract.
-PURE = ("services", "faults", "journal", "mock")
+PURE = ("services", "exchanges", "faults", "journal", "mock")
 PURE_IMPORTS = {
     "attrs",
     "esps_portal.clock",

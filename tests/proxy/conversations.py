@@ -7,14 +7,15 @@ from typing import Any
 
 import attrs
 
+from esps_portal.exchanges.conversation import CLIENT, SERVER, Step
 from esps_portal.faults.actions import Action, End, Hold, Pause, Send
 from esps_portal.faults.fault import Fault
 from esps_portal.framings.framing import Framing
 from esps_portal.journal.records import RecordedExchange
-from esps_portal.proxy.conversation import CLIENT, SERVER, Conversation, Step, Units
 from esps_portal.proxy.framed import Framed
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.unframed import Unframed
+from esps_portal.proxy.units import Units
 from esps_portal.proxy.upstream import Upstream
 
 #: What one side says, all of it before the other speaks again.
@@ -116,7 +117,7 @@ def place(state: ProxyState, kind: str, **options: Any) -> Fault:  # noqa: ANN40
 def open_connection(state: ProxyState) -> Spoken:
     """Open a connection through a proxy."""
     connection = state.journal.opened(("127.0.0.1", 1), 0.0)
-    conversation = Conversation(state, connection, 0.0)
+    conversation = state.conversation(connection, 0.0)
     if state.framing is None or state.reply_framing is None:
         return Spoken(state, Unframed(conversation))
     framed = Framed(conversation, state.framing, state.reply_framing, state.note_leftover)

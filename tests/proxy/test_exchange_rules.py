@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from esps_portal.exchanges.conversation import CLIENT, SERVER
 from esps_portal.faults.parameters import FaultError
 from esps_portal.faults.target import MissReason
 from esps_portal.framings.delimiters import lines
 from esps_portal.framings.sizes import fixed
-from esps_portal.proxy.conversation import CLIENT, SERVER
 from tests.proxy.conversations import BYTES, TURNS, WHOLE, hold, open_connection, place, proxy_state
 
 # ---- the rules, one by one ---------------------------------------------------------------------

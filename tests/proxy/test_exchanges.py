@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from esps_portal.exchanges.conversation import CLIENT, SERVER
 from esps_portal.framings.delimiters import lines
-from esps_portal.proxy.conversation import CLIENT, SERVER
 from tests.proxy.conversations import BYTES, TURNS, WHOLE, hold, place, proxy_state
 
 UNFRAMED: list[dict[str, Any]] = [

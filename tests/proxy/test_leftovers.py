@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from esps_portal.exchanges.conversation import CLIENT, SERVER
 from esps_portal.framings.delimiters import lines
 from esps_portal.journal.records import Entry, RecordedUnit
-from esps_portal.proxy.conversation import CLIENT, SERVER
 from esps_portal.proxy.state import ProxyState
 from tests.proxy.conversations import WHOLE, hold, place, proxy_state
 from tests.threaded_proxies import threaded_proxy

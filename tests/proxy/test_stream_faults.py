@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from esps_portal.proxy import endpoint
+from esps_portal.net import endpoint
 from tests.proxy.struck import REQUEST, UNIT, both_ways, place
 from tests.threaded_proxies import FIN, RST, Sending, ThreadedProxy
 

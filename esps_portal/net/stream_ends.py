@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import attrs
 import trio
 
-from esps_portal.proxy.endpoint import Endpoint
+from esps_portal.net.endpoint import Endpoint
 
 # Seconds for which a side's input is discarded after FIN, so that no RST overtakes the last bytes
 # (default of `Limits.linger`).

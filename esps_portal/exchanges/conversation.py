@@ -1,16 +1,15 @@
 """What both sides of a connection say, as exchanges, and what faults make of it. Sans-I/O.
 
 Whoever reads the connection hands over what has come and performs the steps that come back. How
-bytes become units is decided by `esps_portal.proxy.unframed` and `esps_portal.proxy.framed`; over
-UDP a datagram is one (`esps_portal.proxy.flow`). All are built on the `Conversation`, which keeps
-the journal and asks the faults.
+bytes become units is theirs to decide: a proxy's (`esps_portal.proxy.unframed` and
+`esps_portal.proxy.framed`), or a peer's. All are built on the `Conversation`, which keeps the
+journal and asks the faults.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Protocol
 
 import attrs
 
@@ -29,8 +28,6 @@ from esps_portal.journal.records import (
     RecordedConnection,
     RecordedExchange,
 )
-from esps_portal.protocol.messages import readable_request
-from esps_portal.proxy.state import ProxyState
 
 CLIENT, SERVER = "client", "server"
 
@@ -73,51 +70,34 @@ class LiveExchange:
     is_whole: bool = True
 
 
-class Units(Protocol):
-    """Cuts what both sides say into units, and has faults act on them.
-
-    Each method returns what to do in place of passing the bytes on; ``None``: pass them on.
-    """
-
-    def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[Step] | None:
-        """Take what the client has said; ``is_early``: a reply was still under way."""
-
-    def from_server(self, data: bytes, now: float) -> list[Step] | None:
-        """Take what the server has said."""
-
-    def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[Step]:
-        """One side says nothing more; ``is_cut``: or it does, and is not read any more."""
-
-    def explain(self) -> None:
-        """Have faults note why they have not struck so far what still goes on."""
-
-    def closed(self, now: float, *, gracefully: bool) -> None:
-        """The connection has ended; ``gracefully``: both sides have sent FIN."""
-
-
 class Conversation:
     """The exchanges of one connection, or of one client over UDP, in the journal and under faults.
 
     Args:
-        state: of the proxy.
+        faults: those that strike.
+        journal: has the exchanges.
         connection: what the journal has of the connection, or its record of the client.
         now: when it was accepted, in seconds; as everywhere on the clock of the journal.
         transport: ``tcp`` or ``udp``.
+        service_of: returns the service that a request calls, from its bytes; ``None``: the protocol
+            has none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what is composed
         self,
-        state: ProxyState,
+        faults: FaultRegistry,
+        journal: Journal,
         connection: RecordedConnection,
         now: float,
         transport: str = "tcp",
+        service_of: Callable[[bytes], bytes | None] | None = None,
     ) -> None:
         self._transport = transport
-        self.faults: FaultRegistry = state.faults
-        self.journal: Journal = state.exchanges
+        self.faults: FaultRegistry = faults
+        self.journal: Journal = journal
         self.connection: RecordedConnection = connection
         self.opened: float = now
-        self._is_esps = state.upstream.is_esps
+        self._service_of = service_of
         self._number = 0
         self._known: set[Fault] = set()
         self._version = -1
@@ -157,6 +137,15 @@ class Conversation:
         if new and current is not None:
             current.request = self.plan(SERVER, current.request_parts, current)
             current.reply = self.plan(CLIENT, current.reply_parts, current)
+
+    def is_refused(self) -> bool:
+        """Whether a fault closes the connection as it is accepted, which the journal then has."""
+        if not self.faults.in_force:
+            return False
+        fault = self.faults.strike_connection(self.as_target(Stage.CONNECTION, 0.0))
+        if fault is not None:
+            self.connection.fault = str(fault)
+        return fault is not None
 
     def as_target(self, stage: Stage, age: float) -> FaultTarget:
         """Return the connection as faults select it; ``age`` in seconds."""
@@ -230,7 +219,7 @@ class Conversation:
         return FaultTarget(
             self._transport,
             self.connection,
-            service=service_of(record.request) if self._is_esps else None,
+            service=None if self._service_of is None else self._service_of(record.request),
             record=record,
             stage=stage,
             said=record.request if said is None else said,
@@ -284,12 +273,6 @@ class Conversation:
         """Return what faults make of the bytes towards a side, those of the connection too."""
         all_parts = [*self._parts[to], *parts]
         return FaultPlan(all_parts, exchange.record) if all_parts else None
-
-
-def service_of(line: bytes) -> bytes | None:
-    """Return the service that a line of ESPS/1 calls; ``None``: it calls none."""
-    request = readable_request(line.rstrip(b"\n"))
-    return request.args[0] if request and request.verb == b"CALL" and request.args else None
 
 
 def _is_about(fault: Fault, side: str) -> bool:

@@ -13,9 +13,9 @@ import attrs
 import trio
 
 from esps_portal.faults.actions import Action, End, Hold, Note, Pause, Send
+from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.fault_writer import FaultWriter
 from esps_portal.net.writer import Writer
-from esps_portal.proxy.endpoint import Endpoint
 
 # Bytes that may wait for one side; then the other side is not read (design: 64 KiB each).
 _MAX_WAITING = 65536

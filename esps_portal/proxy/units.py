@@ -1,0 +1,29 @@
+"""What cuts the bytes of a relayed connection into units; `unframed` and `framed` do it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from esps_portal.exchanges.conversation import Step
+
+
+class Units(Protocol):
+    """Cuts what both sides say into units, and has faults act on them.
+
+    Each method returns what to do in place of passing the bytes on; ``None``: pass them on.
+    """
+
+    def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[Step] | None:
+        """Take what the client has said; ``is_early``: a reply was still under way."""
+
+    def from_server(self, data: bytes, now: float) -> list[Step] | None:
+        """Take what the server has said."""
+
+    def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[Step]:
+        """One side says nothing more; ``is_cut``: or it does, and is not read any more."""
+
+    def explain(self) -> None:
+        """Have faults note why they have not struck so far what still goes on."""
+
+    def closed(self, now: float, *, gracefully: bool) -> None:
+        """The connection has ended; ``gracefully``: both sides have sent FIN."""
