@@ -47,8 +47,6 @@ class PortalController(DeclaresServices, PlacesFaults):
         port: the port number, of TCP and UDP; 0 where there are no sockets.
     """
 
-    _usual_name = "portal"
-
     def __init__(
         self,
         portal: ScriptedPortal,
@@ -56,6 +54,7 @@ class PortalController(DeclaresServices, PlacesFaults):
         address: tuple[str, int] = ("memory", 0),
         transports: Collection[str] = (),
     ) -> None:
+        self._name = "portal"
         self.host: str = address[0]
         self.port: int = address[1]
         self._transports = transports

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
 from esps_portal.faults.fault import Fault
 from esps_portal.mock.fault_lines import lines_that_place
@@ -31,7 +31,7 @@ class PlacesFaults:
 
     _controls: ServerControls
     # What the examples call it, and so the lines that place its faults again.
-    _usual_name: ClassVar[str]
+    _name: str
 
     @overload
     def fault(
@@ -359,7 +359,7 @@ class PlacesFaults:
             yield placed
         except BaseException as error:
             if planned:
-                again = lines_that_place(planned, self._usual_name)
+                again = lines_that_place(planned, self._name)
                 error.add_note(f"The faults in force, as they can be placed again\n{again}")
             raise
         finally:
