@@ -19,9 +19,10 @@ from esps_portal.faults.matching import Match
 from esps_portal.faults.parameters import FaultError
 from esps_portal.faults.place import Place
 from esps_portal.journal.values import ScenarioError
+from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.matching import ANY_ARGS, Matcher
 from esps_portal.mock.planned_proxy import PlannedProxy
-from esps_portal.mock.stubs import Stub, StubAnswer, StubError
+from esps_portal.mock.stubs import Stub, StubAnswer
 from esps_portal.protocol.escape import shorten
 from esps_portal.protocol.limits import Limits
 from esps_portal.tracebacks import hides_frame

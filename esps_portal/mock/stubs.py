@@ -12,13 +12,11 @@ repeated indefinitely, unless ``times`` says how often.
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Sequence
 
 import attrs
 
+from esps_portal.mock.answer_chain import AnswerChain, StubError, chain_method
 from esps_portal.mock.matching import ArgsMatcher, Matcher, describe_argument
 from esps_portal.protocol import grammar
 from esps_portal.protocol.escape import visible
@@ -33,12 +31,6 @@ StubStep = float | tuple[bytes, ...]
 
 #: The longest tag of a request (spec, Grammar): an answer must fit a line with any tag.
 LONGEST_TAG = b"t" * 32
-
-_ChainMethod = TypeVar("_ChainMethod", bound=Callable[..., Any])
-
-
-class StubError(ValueError):
-    """A stub cannot give such an answer: a wrong name, a wrong number, or a line too long."""
 
 
 @attrs.define
@@ -65,29 +57,16 @@ class StubAnswer:
         """Whether it is a single line, without a wait."""
         return not self.steps
 
+    def add_delay(self, seconds: float) -> None:
+        """Wait for so many seconds before what follows."""
+        self.steps.append(seconds)
+
     def final(self, tag: bytes) -> Reply:
         """Return the final reply to the call with a tag."""
         return Reply(tag, self.kind, self.args)
 
 
-def _chain_method(method: _ChainMethod) -> _ChainMethod:
-    """Make a method of the chain mark its stub as broken if it raises: such a stub answers nothing.
-
-    Otherwise a test that catches the error and goes on would get the first half of the chain.
-    """
-
-    @functools.wraps(method)
-    def wrapped(stub: Stub, *args: Any, **keywords: Any) -> Any:  # noqa: ANN401 - of any method
-        try:
-            return method(stub, *args, **keywords)
-        except (TypeError, ValueError):
-            stub.is_broken = True
-            raise
-
-    return cast("_ChainMethod", wrapped)
-
-
-class Stub:
+class Stub(AnswerChain[StubAnswer]):
     """The answers for one service and certain arguments. Each method of the chain returns the stub.
 
     Attributes:
@@ -99,17 +78,14 @@ class Stub:
     def __init__(self, service: str, args: Sequence[Matcher], *, max_line: int) -> None:
         if not _is_name(service):
             raise StubError(f"{service!r} is not a name: a-z, then up to 63 of a-z 0-9 - . _")
+        super().__init__(StubAnswer)
         self.service = service
         self.args_matcher: ArgsMatcher = ArgsMatcher.of(args)
-        self.answers: list[StubAnswer] = []
-        self.used: int = 0
-        self.is_optional: bool = False
-        self.is_broken = False
         self._max_line = max_line
 
     # -- the chain
 
-    @_chain_method
+    @chain_method
     def reply(self, *args: str | bytes) -> Stub:
         """Reply ``OK`` with these arguments; text is sent as UTF-8.
 
@@ -118,7 +94,7 @@ class Stub:
         """
         return self._finish(OK, tuple(map(as_bytes, args)))
 
-    @_chain_method
+    @chain_method
     def fail(self, code: str, *text: str | bytes) -> Stub:
         """Reply ``ERR`` with an error code (of the registry, or ``x-...``) and a text.
 
@@ -129,7 +105,7 @@ class Stub:
             raise StubError(f"{code!r} is not an error code: a-z, then up to 63 of a-z 0-9 - . _")
         return self._finish(ERR, (code.encode(), *map(as_bytes, text)))
 
-    @_chain_method
+    @chain_method
     def data(self, *args: str | bytes) -> Stub:
         """Send a DATA line with these arguments, before the final reply.
 
@@ -141,42 +117,9 @@ class Stub:
         self._open_answer().steps.append(line)
         return self
 
-    @_chain_method
-    def delay(self, seconds: float) -> Stub:
-        """Wait for so many seconds before what follows; after ``reply`` or ``fail``, before that.
-
-        ``.reply("x").delay(1)`` and ``.delay(1).reply("x")`` are the same.
-
-        Raises:
-            StubError: it is not a number of at least 0.
-        """
-        if not _is_time(seconds):
-            raise StubError(f"delay must be seconds, 0 or more, got {seconds!r}")
-        self._last_answer().steps.append(float(seconds))
-        return self
-
     def then_close(self) -> Stub:
         """End the connection (FIN) after this answer. It has no effect over UDP."""
         self._last_answer().closes = True
-        return self
-
-    @_chain_method
-    def times(self, count: int) -> Stub:
-        """Give this answer ``count`` times, then the next; after the last, the stub is used up.
-
-        Raises:
-            StubError: it is not a positive integer, or there is no answer to count.
-        """
-        if type(count) is not int or count < 1:
-            raise StubError(f"times must be a positive integer, got {count!r}")
-        if not self.answers:
-            raise StubError("times must follow the answer that it counts: .reply(...).times(n)")
-        self.answers[-1].times = count
-        return self
-
-    def optional(self) -> Stub:
-        """Do not fail a strict test if this stub is not used up."""
-        self.is_optional = True
         return self
 
     def add(self, answer: StubAnswer) -> Stub:
@@ -195,44 +138,9 @@ class Stub:
     # -- its use
 
     @property
-    def expected_uses(self) -> int:
-        """How many calls use up all of its answers; of an endless last one, the first."""
-        return sum(answer.times or 1 for answer in self.answers) or 1
-
-    @property
-    def is_exhausted(self) -> bool:
-        """Whether it has no answer left: the last one has a limit, and has reached it."""
-        ends = bool(self.answers) and self.answers[-1].times is not None
-        return ends and self.used >= self.expected_uses
-
-    @property
-    def can_answer(self) -> bool:
-        """Whether it is not broken, and has an answer left."""
-        return not (self.is_broken or self.is_exhausted)
-
-    @property
-    def is_satisfied(self) -> bool:
-        """Whether each answer was given, or it is optional."""
-        return self.is_optional or self.used >= self.expected_uses
-
-    @property
     def is_next_immediate(self) -> bool:
         """Whether its next answer is a single line, without a wait."""
         return self._next().is_immediate
-
-    def take(self) -> StubAnswer:
-        """Count one use; return the next answer."""
-        answer = self._next()
-        self.used += 1
-        return answer
-
-    def _next(self) -> StubAnswer:
-        number = self.used
-        for answer in self.answers:
-            number -= answer.times or 1
-            if number < 0:
-                return answer
-        return self.answers[-1] if self.answers else StubAnswer()
 
     def __str__(self) -> str:
         return f"{self.service} {self.args_matcher}".rstrip()
@@ -241,15 +149,6 @@ class Stub:
         return f"<stub {self}, used {self.used} of {self.expected_uses}>"
 
     # -- inside
-
-    def _last_answer(self) -> StubAnswer:
-        return self.answers[-1] if self.answers else self._open_answer()
-
-    def _open_answer(self) -> StubAnswer:
-        """Return the answer that has no final reply yet; a new one if there is none."""
-        if not self.answers or self.answers[-1].done:
-            self.answers.append(StubAnswer())
-        return self.answers[-1]
 
     def _finish(self, kind: bytes, args: tuple[bytes, ...]) -> Stub:
         self._check_length(kind, args)
@@ -267,10 +166,6 @@ class Stub:
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and grammar.NAME.fullmatch(value.encode()) is not None
-
-
-def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and 0 <= value < math.inf
 
 
 def describe_stub(stub: Stub) -> str:

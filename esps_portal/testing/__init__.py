@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from esps_portal.journal.records import RecordedConnection as RecordedConnection
     from esps_portal.journal.records import RecordedExchange as RecordedExchange
     from esps_portal.journal.values import ScenarioError as ScenarioError
+    from esps_portal.mock.answer_chain import StubError as StubError
     from esps_portal.mock.matching import ANY as ANY
     from esps_portal.mock.matching import ANY_ARGS as ANY_ARGS
     from esps_portal.mock.scenario import PlannedFault as PlannedFault
     from esps_portal.mock.stubs import Stub as Stub
-    from esps_portal.mock.stubs import StubError as StubError
     from esps_portal.net.bind import CannotBindError as CannotBindError
     from esps_portal.proxy.serving import OwnUpstreamError as OwnUpstreamError
     from esps_portal.proxy.upstream import UpstreamError as UpstreamError
@@ -92,7 +92,7 @@ else:
             "RecordingError": "journal.recording",
             "ScenarioError": "journal.values",
             "Stub": "mock.stubs",
-            "StubError": "mock.stubs",
+            "StubError": "mock.answer_chain",
             "UpstreamError": "proxy.upstream",
             "VerificationError": "testing.review",
             "datagrams": "framings.transport_ends",

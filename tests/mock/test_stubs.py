@@ -7,14 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.matching import ANY_ARGS, Matcher
 from esps_portal.mock.stub_registry import Mismatch, StubRegistry
-from esps_portal.mock.stubs import (
-    Stub,
-    StubError,
-    describe_call,
-    describe_stub,
-)
+from esps_portal.mock.stubs import Stub, describe_call, describe_stub
 
 
 def stub(service: str = "price", *args: Matcher) -> Stub:

@@ -1,0 +1,165 @@
+"""The chain of a stub's answers: what stubs of ESPS/1 and of frames have in common.
+
+One answer is given after the other; the last is repeated indefinitely, unless ``times`` says how
+often.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, Self, TypeVar, cast
+
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+
+class StubError(ValueError):
+    """A stub cannot give such an answer: a wrong name, a wrong number, or a line too long."""
+
+
+class ChainedAnswer(Protocol):
+    """One answer of a chain.
+
+    Attributes:
+        times: how often it is given; ``None``: once, or indefinitely if it is the last.
+        done: it has all that ends it; what comes next in the chain begins another.
+    """
+
+    times: int | None
+    done: bool
+
+    def add_delay(self, seconds: float) -> None:
+        """Wait for so many seconds before what follows."""
+
+
+_Answer = TypeVar("_Answer", bound=ChainedAnswer)
+_ChainMethod = TypeVar("_ChainMethod", bound=Callable[..., Any])
+
+
+def chain_method(method: _ChainMethod) -> _ChainMethod:
+    """Make a method of the chain mark its stub as broken if it raises: such a stub answers nothing.
+
+    Otherwise a test that catches the error and goes on would get the first half of the chain.
+    """
+
+    @functools.wraps(method)
+    def wrapped(stub: AnswerChain[Any], *args: Any, **keywords: Any) -> Any:  # noqa: ANN401 - of any method
+        try:
+            return method(stub, *args, **keywords)
+        except (TypeError, ValueError):
+            stub.is_broken = True
+            raise
+
+    return cast("_ChainMethod", wrapped)
+
+
+class AnswerChain(Generic[_Answer]):
+    """The answers of a stub, and how they are used. Each method of the chain returns the stub.
+
+    Args:
+        new_answer: makes an answer that has nothing yet.
+
+    Attributes:
+        answers: in order.
+        used: how often it has answered.
+        is_optional: a strict test does not fail if it is unused.
+        is_broken: a method of the chain raised: it answers nothing.
+    """
+
+    def __init__(self, new_answer: Callable[[], _Answer]) -> None:
+        self._new_answer = new_answer
+        self.answers: list[_Answer] = []
+        self.used: int = 0
+        self.is_optional: bool = False
+        self.is_broken: bool = False
+
+    # -- the chain
+
+    @chain_method
+    def delay(self, seconds: float) -> Self:
+        """Wait for so many seconds before what follows; after ``reply``, before that.
+
+        ``.reply("x").delay(1)`` and ``.delay(1).reply("x")`` are the same.
+
+        Raises:
+            StubError: it is not a number of at least 0.
+        """
+        if not is_time(seconds):
+            raise StubError(f"delay must be seconds, 0 or more, got {seconds!r}")
+        self._last_answer().add_delay(float(seconds))
+        return self
+
+    @chain_method
+    def times(self, count: int) -> Self:
+        """Give this answer ``count`` times, then the next; after the last, the stub is used up.
+
+        Raises:
+            StubError: it is not a positive integer, or there is no answer to count.
+        """
+        if type(count) is not int or count < 1:
+            raise StubError(f"times must be a positive integer, got {count!r}")
+        if not self.answers:
+            raise StubError("times must follow the answer that it counts: .reply(...).times(n)")
+        self.answers[-1].times = count
+        return self
+
+    def optional(self) -> Self:
+        """Do not fail a strict test if this stub is not used up."""
+        self.is_optional = True
+        return self
+
+    # -- its use
+
+    @property
+    def expected_uses(self) -> int:
+        """How many calls use up all of its answers; of an endless last one, the first."""
+        return sum(answer.times or 1 for answer in self.answers) or 1
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether it has no answer left: the last one has a limit, and has reached it."""
+        ends = bool(self.answers) and self.answers[-1].times is not None
+        return ends and self.used >= self.expected_uses
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether it is not broken, and has an answer left."""
+        return not (self.is_broken or self.is_exhausted)
+
+    @property
+    def is_satisfied(self) -> bool:
+        """Whether each answer was given, or it is optional."""
+        return self.is_optional or self.used >= self.expected_uses
+
+    def take(self) -> _Answer:
+        """Count one use; return the next answer."""
+        answer = self._next()
+        self.used += 1
+        return answer
+
+    def _next(self) -> _Answer:
+        number = self.used
+        for answer in self.answers:
+            number -= answer.times or 1
+            if number < 0:
+                return answer
+        return self.answers[-1] if self.answers else self._new_answer()
+
+    # -- inside
+
+    def _last_answer(self) -> _Answer:
+        return self.answers[-1] if self.answers else self._open_answer()
+
+    def _open_answer(self) -> _Answer:
+        """Return the answer that is not complete yet; a new one if there is none."""
+        if not self.answers or self.answers[-1].done:
+            self.answers.append(self._new_answer())
+        return self.answers[-1]
+
+
+def is_time(value: object) -> bool:
+    """Whether something is a number of seconds, 0 or more."""
+    return isinstance(value, int | float) and 0 <= value < math.inf
