@@ -15,8 +15,8 @@ import trio.testing
 from esps_portal import Limits, ServerConfig, serve
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.net.ready_set import ReadySet
+from esps_portal.net.serving import OpenPorts
 from esps_portal.product import PRODUCT
-from esps_portal.proxy.serving import ProxyListeners
 from esps_portal.server.serving import Listeners, accept_policy, portal_connection
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.dispatch import Dispatcher
@@ -93,7 +93,7 @@ class DatagramPeer:
 class Running:
     """A running portal or proxy, and the peers that a test connected to it."""
 
-    listeners: Listeners | ProxyListeners
+    listeners: Listeners | OpenPorts
     _open: contextlib.AsyncExitStack
 
     def shut_down(self) -> None:

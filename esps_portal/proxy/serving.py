@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
 import attrs
@@ -16,13 +17,11 @@ from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedConnection
 from esps_portal.journal.tap import StreamTap
 from esps_portal.log import log
-from esps_portal.net.accept import AcceptPolicy, ConnectionServer
-from esps_portal.net.age_watch import AgeWatch
+from esps_portal.net.accept import AcceptPolicy, ConnectionHandler
 from esps_portal.net.bind import WILDCARDS, Sockets, bind, is_own_address
 from esps_portal.net.dial import DialError, dial
 from esps_portal.net.endpoint import Endpoint
-from esps_portal.net.input_limit import InputLimit
-from esps_portal.net.port_control import PortControl
+from esps_portal.net.serving import OpenPorts, PortService, serve_ports
 from esps_portal.net.silence import Silence
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import BYE_BUSY, readable_tag
@@ -36,9 +35,6 @@ from esps_portal.proxy.unframed import Unframed
 from esps_portal.proxy.unit_reader import RelayObserver
 from esps_portal.proxy.units import Units
 from esps_portal.proxy.upstream import Upstream
-
-# Seconds that ending all connections may take beyond the drain and linger of each.
-_GRACE = 0.5
 
 
 class OwnUpstreamError(ValueError):
@@ -82,31 +78,12 @@ class ProxyConfig:
         return self.state.upstream.transports & wanted
 
 
-@attrs.frozen
-class ProxyListeners:
-    """A proxy that listens: where, and how to end it gracefully.
-
-    Attributes:
-        tcp, udp: the addresses, as (host, port), literal.
-        ports: takes the ports out of service and back; needs `ProxyConfig.reserve_port`.
-    """
-
-    tcp: tuple[tuple[str, int], ...]
-    udp: tuple[tuple[str, int], ...]
-    ports: PortControl = attrs.field(repr=False)
-    _shutdown: trio.Event = attrs.field(repr=False)
-
-    def shut_down(self) -> None:
-        """Let running calls end, within the limits; `serve_proxy` then returns."""
-        self._shutdown.set()
-
-
 async def serve_proxy(
     config: ProxyConfig,
     *,
-    task_status: trio.TaskStatus[ProxyListeners] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[OpenPorts] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Relay until it is shut down or cancelled. Reports a `ProxyListeners` once it listens.
+    """Relay until it is shut down or cancelled. Reports an `OpenPorts` once it listens.
 
     Raises:
         CannotBindError: an address cannot be bound; raised before anything is served.
@@ -121,52 +98,25 @@ async def serve_proxy(
     )
     try:
         await refuse_to_loop(config.state.upstream, sockets)
-        await _serve(config, sockets, task_status)
+        await serve_ports(_service(config), sockets, task_status)
     finally:
         sockets.close()
 
 
-async def _serve(
-    config: ProxyConfig, sockets: Sockets, task_status: trio.TaskStatus[ProxyListeners]
-) -> None:
+def _service(config: ProxyConfig) -> PortService:
     limits, state = config.limits, config.state
-    shutdown = trio.Event()
-    async with trio.open_nursery() as nursery:
-        policy = AcceptPolicy(
+    return PortService(
+        faults=state.faults,
+        connection=partial(_relay, state),
+        aging=_relays,
+        datagrams=lambda sock, silence: DatagramProxy(sock, limits, state, silence),
+        policy=AcceptPolicy(
             max_connections=limits.max_connections,
             refusal=BYE_BUSY.encode() if state.upstream.is_esps else b"",
             linger=limits.linger,
-        )
-        silence = Silence()
-        connections = ConnectionServer(
-            partial(_relay, state, silence),
-            policy,
-            nursery,
-            stream=partial(Endpoint, silence=silence),
-            silence=silence,
-        )
-        watch = AgeWatch(state.faults, lambda: _relays(connections))
-        connections.on_open = watch.opened
-        nursery.start_soon(watch.run)
-        nursery.start_soon(InputLimit(state.faults, connections).run)
-        ports = PortControl(
-            sockets,
-            connections,
-            lambda sock: DatagramProxy(sock, limits, state, silence),
-            lambda: None,
-            nursery,
-        )
-        addresses = sockets.tcp_addresses, sockets.udp_addresses
-        try:
-            ports.begin()
-            task_status.started(ProxyListeners(*addresses, ports, shutdown))
-            await shutdown.wait()
-            ports.stop_accepting()
-            with trio.move_on_after(limits.drain + limits.linger + _GRACE):
-                await ports.shut_down()
-            nursery.cancel_scope.cancel()
-        finally:
-            ports.close()
+        ),
+        drain=limits.drain,
+    )
 
 
 def _relay(state: ProxyState, silence: Silence, client: Endpoint, remote: tuple[str, int]) -> Relay:
@@ -194,8 +144,8 @@ def _relay(state: ProxyState, silence: Silence, client: Endpoint, remote: tuple[
     )
 
 
-def _relays(server: ConnectionServer) -> list[Relay]:
-    return [relay for relay in server.connections if isinstance(relay, Relay)]
+def _relays(connections: Iterable[ConnectionHandler]) -> list[Relay]:
+    return [relay for relay in connections if isinstance(relay, Relay)]
 
 
 def _units(state: ProxyState, conversation: Conversation) -> Units:
