@@ -1,4 +1,4 @@
-"""A real TCP and UDP peer for tests: a portal of ESPS/1, and a proxy before any other server.
+"""A real TCP and UDP peer for tests: a portal of ESPS/1, and any other server, real or played.
 
 Everything that a program needs is here; it is imported when it is first used, so that a command
 that needs no network does not wait for one.
@@ -23,6 +23,11 @@ exchanges; both are built on `exchanges.conversation`, which keeps the journal a
 A `net.lane` to each side sends it on, at once or as `net.fault_writer` performs it. Over UDP
 `proxy.udp_relay` has a `proxy.flow` for each client, built on the conversation too.
 
+**Any protocol, played by a peer.** `peer.serving` accepts; `peer.connection` reads frames, has
+each answered by `mock.frame_script` (a conversation, a stub, or the handler of a test), and sends
+what `peer.units`, built on the same conversation, says that faults make of it. Over UDP
+`peer.datagrams` does.
+
 **A fault of a test.** `testing.controller` hands it to the portal's thread (`testing.loop_thread`);
 `faults.fault_registry` is asked about each request, and the plan goes the way above. What strikes
 a connection at an age does so through `net.age_watch`.
@@ -38,9 +43,7 @@ The rooms, from the ground up; none imports from above:
 - `framings`: bytes of any protocol to frames and back. No clock, no socket, no trio.
 - `exchanges`: what both sides of a connection say, in the journal and under faults.
 - `net`: bytes and datagrams over trio. Knows no ESPS/1.
-- `server`, `proxy`, `client`: built on both, without knowing each other; `control`, `inspection`.
-- `conformance`: judges any implementation from outside; uses none of the rooms above but a file
-  format of `journal`.
+- `server`, `proxy`, `peer`, `client`: built on both, without knowing each other; `control`, `inspection`.
 - `testing`, `cli`: the pytest plugin and the portals of tests; the command.
 """
 

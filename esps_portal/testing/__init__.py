@@ -1,4 +1,4 @@
-"""Portals and proxies for test suites: in a thread, inside trio, in memory; the pytest plugin.
+"""Portals, proxies and peers for tests: in a thread, inside trio, in memory; the pytest plugin.
 
 Each name is imported when it is first used, so that a suite that has the plugin and does not use
 it does not wait for trio.
@@ -27,9 +27,17 @@ if TYPE_CHECKING:
     from esps_portal.journal.records import RecordedExchange as RecordedExchange
     from esps_portal.journal.values import ScenarioError as ScenarioError
     from esps_portal.mock.answer_chain import StubError as StubError
+    from esps_portal.mock.frame_stubs import FrameStub as FrameStub
     from esps_portal.mock.matching import ANY as ANY
     from esps_portal.mock.matching import ANY_ARGS as ANY_ARGS
+    from esps_portal.mock.peer_connection import PeerConnection as PeerConnection
+    from esps_portal.mock.peer_steps import close as close
+    from esps_portal.mock.peer_steps import expect as expect
+    from esps_portal.mock.peer_steps import reset as reset
+    from esps_portal.mock.peer_steps import send as send
+    from esps_portal.mock.peer_steps import wait as wait
     from esps_portal.mock.scenario import PlannedFault as PlannedFault
+    from esps_portal.mock.scripted_conversation import ScriptedConversation as ScriptedConversation
     from esps_portal.mock.stubs import Stub as Stub
     from esps_portal.net.bind import CannotBindError as CannotBindError
     from esps_portal.proxy.serving import OwnUpstreamError as OwnUpstreamError
@@ -45,6 +53,9 @@ if TYPE_CHECKING:
     from esps_portal.testing.memory import open_memory_portal as open_memory_portal
     from esps_portal.testing.options import PortalFactory as PortalFactory
     from esps_portal.testing.options import PortalOptions as PortalOptions
+    from esps_portal.testing.peer_controller import PeerController as PeerController
+    from esps_portal.testing.peer_options import PeerFactory as PeerFactory
+    from esps_portal.testing.peer_options import PeerOptions as PeerOptions
     from esps_portal.testing.portal_loop import PortalEndedError as PortalEndedError
     from esps_portal.testing.proxy_controller import ProxyController as ProxyController
     from esps_portal.testing.proxy_options import ProxyFactory as ProxyFactory
@@ -52,7 +63,9 @@ if TYPE_CHECKING:
     from esps_portal.testing.review import VerificationError as VerificationError
     from esps_portal.testing.session_portal import PortalAddress as PortalAddress
     from esps_portal.testing.threaded import serve_in_thread as serve_in_thread
+    from esps_portal.testing.threaded_peer import peer_in_thread as peer_in_thread
     from esps_portal.testing.threaded_proxy import proxy_in_thread as proxy_in_thread
+    from esps_portal.testing.trio_peer import open_peer as open_peer
     from esps_portal.testing.trio_portal import open_portal as open_portal
     from esps_portal.testing.trio_proxy import open_proxy as open_proxy
 else:
@@ -68,6 +81,7 @@ else:
             "Entry": "journal.records",
             "FaultError": "faults.parameters",
             "FaultName": "testing.fault_selectors",
+            "FrameStub": "mock.frame_stubs",
             "Framing": "framings.framing",
             "FramingError": "framings.framing",
             "MemoryPortal": "testing.memory",
@@ -76,6 +90,10 @@ else:
             "NotStruckError": "testing.handles",
             "Outage": "testing.handles",
             "OwnUpstreamError": "proxy.serving",
+            "PeerConnection": "mock.peer_connection",
+            "PeerController": "testing.peer_controller",
+            "PeerFactory": "testing.peer_options",
+            "PeerOptions": "testing.peer_options",
             "PlacedFault": "testing.handles",
             "PlannedFault": "mock.scenario",
             "PortalAddress": "testing.session_portal",
@@ -91,21 +109,29 @@ else:
             "RecordedExchange": "journal.records",
             "RecordingError": "journal.recording",
             "ScenarioError": "journal.values",
+            "ScriptedConversation": "mock.scripted_conversation",
             "Stub": "mock.stubs",
             "StubError": "mock.answer_chain",
             "UpstreamError": "proxy.upstream",
             "VerificationError": "testing.review",
+            "close": "mock.peer_steps",
             "datagrams": "framings.transport_ends",
             "delimited": "framings.delimiters",
+            "expect": "mock.peer_steps",
             "fixed": "framings.sizes",
             "length_prefixed": "framings.sizes",
             "lines": "framings.delimiters",
             "matching": "framings.patterns",
             "open_memory_portal": "testing.memory",
+            "open_peer": "testing.trio_peer",
             "open_portal": "testing.trio_portal",
             "open_proxy": "testing.trio_proxy",
+            "peer_in_thread": "testing.threaded_peer",
             "proxy_in_thread": "testing.threaded_proxy",
+            "reset": "mock.peer_steps",
+            "send": "mock.peer_steps",
             "serve_in_thread": "testing.threaded",
             "until_close": "framings.transport_ends",
+            "wait": "mock.peer_steps",
         },
     )

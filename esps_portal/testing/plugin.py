@@ -36,8 +36,11 @@ from esps_portal.tracebacks import hide_causes, hides_frame
 if TYPE_CHECKING:
     import pluggy
 
+    from esps_portal.framings.framing import Framing
     from esps_portal.testing.controller import PortalController
     from esps_portal.testing.options import PortalFactory, PortalOptions
+    from esps_portal.testing.peer_controller import PeerController
+    from esps_portal.testing.peer_options import PeerFactory, PeerOptions
     from esps_portal.testing.proxy_controller import ProxyController
     from esps_portal.testing.proxy_options import ProxyFactory, ProxyOptions
     from esps_portal.testing.session_portal import PortalAddress, SessionPortal
@@ -270,6 +273,30 @@ def esps_proxy(request: pytest.FixtureRequest) -> Iterator[ProxyFactory]:
         proxy = started.start(lambda: ThreadedProxy.start(upstream, **options), strict=strict)
         started.portals.at_end.append(proxy.note_end_of_test)
         return proxy
+
+    yield start
+    started.end()
+
+
+@pytest.fixture
+def esps_peer(request: pytest.FixtureRequest) -> Iterator[PeerFactory]:
+    r"""Start peers that play servers of any protocol: ``esps_peer(lines("\r\n"))``.
+
+    They end with the test: each frame must have been expected, each stub and conversation used up,
+    each fault must have struck, and no bytes may be left that are no frame.
+    """
+    from esps_portal.testing.peer_options import check_peer_options
+    from esps_portal.testing.threaded_peer import ThreadedPeer
+
+    host = request.config.stash[SETTINGS].host
+    started: StartedByTest[ThreadedPeer] = StartedByTest(portals_of_test(request))
+
+    def start(
+        framing: Framing, *, strict: bool | None = None, **options: Unpack[PeerOptions]
+    ) -> PeerController:
+        check_peer_options(options, also="strict")
+        options.setdefault("host", host)
+        return started.start(lambda: ThreadedPeer.start(framing, **options), strict=strict)
 
     yield start
     started.end()

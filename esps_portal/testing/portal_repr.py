@@ -1,10 +1,12 @@
-"""The repr of a portal or a proxy, for a REPL, a failed assertion, a debugger: one line."""
+"""The repr of a portal, a proxy or a peer, for a REPL, a failed assertion, a debugger: one line."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
+from esps_portal.framings.framing import framing_name
 from esps_portal.mock.scripted import Script
+from esps_portal.peer.state import PeerState
 from esps_portal.proxy.state import ProxyState
 
 # Stubs, and faults, that are shown (own choice); for the others a person needs the count only.
@@ -46,6 +48,22 @@ def proxy_repr(where: str, state: ProxyState, *, is_down: bool) -> str:
     parts = [
         f"proxy {where}",
         f"upstream {state.upstream}",
+        *_list("fault", "faults", list(state.faults.in_force)),
+        *(["down"] if is_down else []),
+    ]
+    return f"<{'; '.join(parts)}>"
+
+
+def peer_repr(where: str, state: PeerState, *, is_down: bool) -> str:
+    """Return where a peer is, and what is placed in it.
+
+    Args:
+        where: see `address_text`.
+    """
+    parts = [
+        f"peer {where}",
+        f"framing {framing_name(state.framing)}",
+        *_list("stub", "stubs", list(state.script.stubs)),
         *_list("fault", "faults", list(state.faults.in_force)),
         *(["down"] if is_down else []),
     ]

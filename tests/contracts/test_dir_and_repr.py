@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from esps_portal import Portal, blocking, connect
-from esps_portal.testing import PortalAddress, PortalController, ProxyFactory
+from esps_portal.testing import PeerFactory, PortalAddress, PortalController, ProxyFactory, lines
 
 
 def check_names(value: object, *expected: str) -> None:
@@ -34,6 +34,19 @@ def test_a_proxy(esps_portal: PortalController, esps_proxy: ProxyFactory) -> Non
     assert repr(proxy) == f"<{where}>"
     with proxy.fault("latency", seconds=1).optional(), proxy.down():
         assert repr(proxy) == f"<{where}; 1 fault: latency seconds=1 jitter=0.0; down>"
+
+
+def test_a_peer(esps_peer: PeerFactory) -> None:
+    peer = esps_peer(lines("\r\n"))
+    shared = {"host", "port", "fault", "down", "connections", "journal", "wait_for", "transcript"}
+    shared |= {"wait_for_async", "verify", "problems", "review", "reset", "record", "pcap"}
+    assert set(dir(peer)) == {*shared, "exchanges", "stub", "conversation", "handler"}
+    where = f"peer at 127.0.0.1 port {peer.port} (TCP); framing lines:crlf"
+    assert repr(peer) == f"<{where}>"
+    stub = peer.stub("PING").reply("PONG").optional()
+    assert repr(stub) == "<stub 'PING', used 0 of 1>"
+    with peer.down():
+        assert repr(peer) == f"<{where}; 1 stub: 'PING'; down>"
 
 
 def test_blocking_clients(esps_portal: PortalController) -> None:

@@ -1,0 +1,110 @@
+"""Which frames a stub of a peer answers, and how a frame that it does not answer differs.
+
+Text or bytes must equal the frame; a compiled regular expression is searched in it, and a predicate
+gets it and decides.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import attrs
+
+from esps_portal.faults.matching import Match, Matchable
+from esps_portal.journal.shown_bytes import shown_in_line
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+
+@attrs.frozen
+class FrameMatcher:
+    """What a stub, or a step of a conversation, is about.
+
+    Attributes:
+        given: text, bytes, a compiled regular expression or a predicate.
+    """
+
+    given: Matchable
+    _exact: bytes | None
+    _search: Match | None
+
+    @classmethod
+    def of(cls, given: object) -> FrameMatcher:
+        """Return a matcher, checked.
+
+        Raises:
+            TypeError: it is nothing that a frame can match.
+        """
+        if isinstance(given, str):
+            return cls(given, given.encode(), None)
+        if isinstance(given, bytes | bytearray | memoryview):
+            return cls(bytes(given), bytes(given), None)
+        if inspect.iscoroutinefunction(given):
+            raise TypeError(
+                "a predicate must be a sync function: what an async one returns is true"
+            )
+        try:
+            match = Match.of("match", given)
+        except ValueError as error:
+            raise TypeError(
+                "a frame is matched by str, bytes, a compiled regular expression or a predicate,"
+                f" got {type(given).__name__}"
+            ) from error
+        return cls(match.given, None, match)
+
+    @property
+    def exact(self) -> bytes | None:
+        """The only frame that matches; ``None``: others may."""
+        return self._exact
+
+    def difference(self, frame: bytes) -> str:
+        """Return how a frame differs from what matches; empty if it matches."""
+        if self._exact is not None:
+            return _difference(frame, self._exact) if frame != self._exact else ""
+        assert self._search is not None  # noqa: S101 - the one or the other
+        try:
+            if self._search.matches(frame):
+                return ""
+        except Exception as error:  # noqa: BLE001 - a test's own predicate may raise anything
+            return f"it raised {type(error).__name__}: {error}"
+        return "it is not found in the frame" if self._is_pattern else "it returned a false value"
+
+    def nearness(self, frame: bytes) -> int:
+        """Return how near a frame is that does not match: the bytes that are the same before."""
+        return _first_difference(frame, self._exact) if self._exact is not None else 0
+
+    @property
+    def _is_pattern(self) -> bool:
+        return hasattr(self.given, "pattern")
+
+    def __str__(self) -> str:
+        if self._exact is not None:
+            return f"'{shown_in_line(self._exact)}'"
+        return str(self._search) if self._is_pattern else f"<{self._search}>"
+
+
+def _first_difference(frame: bytes, expected: bytes) -> int:
+    pairs = enumerate(zip(frame, expected, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(frame), len(expected)))
+
+
+def _difference(frame: bytes, expected: bytes) -> str:
+    """Return the first byte that differs, counted from 0."""
+    place = _first_difference(frame, expected)
+    if place == len(frame):
+        return f"it ends after {_count(place)}; expected '{shown_in_line(expected[place:])}' more"
+    if place == len(expected):
+        return f"it goes on after {_count(place)}, with '{shown_in_line(frame[place:])}'"
+    got, wanted = frame[place : place + 1], expected[place : place + 1]
+    return f"byte {place} is {_byte(got)}, not {_byte(wanted)}"
+
+
+def _byte(byte: bytes) -> str:
+    char = byte.decode("latin-1")
+    is_visible = byte.isascii() and char.isprintable()
+    return f"{byte[0]:#04x} '{char}'" if is_visible else f"{byte[0]:#04x}"
+
+
+def _count(size: int) -> str:
+    return "1 byte" if size == 1 else f"{size} bytes"

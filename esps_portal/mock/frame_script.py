@@ -1,0 +1,172 @@
+"""What a peer is to do: stubs, conversations, a handler; and the frames that nobody expected.
+
+A frame is answered by the conversation of its connection if that expects it, else by the first stub
+that matches, else by the handler. A frame that none of them takes was not expected.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Any
+
+import attrs
+
+from esps_portal.mock.frame_stubs import FrameStub
+from esps_portal.mock.peer_connection import PeerConnection
+from esps_portal.mock.peer_steps import Action, SendFrames
+from esps_portal.mock.scripted_conversation import ScriptedConversation
+
+# The first problems of each kind are enough for a report.
+_MAX_UNEXPECTED = 100
+_MAX_FAILURES = 10
+
+#: What a handler may return: a frame, several, or ``None`` for nothing.
+HandlerResult = str | bytes | Sequence[str | bytes] | None
+#: Answers what no stub does: gets the frame and its connection; sync, or async with trio.
+FrameHandler = Callable[[bytes, PeerConnection], HandlerResult | Awaitable[HandlerResult]]
+
+
+@attrs.frozen
+class UnexpectedFrame:
+    """A frame that was not expected.
+
+    Attributes:
+        where: the connection it came on, as text.
+        why: the nearest stub, and how the frame differs.
+    """
+
+    frame: bytes
+    where: str
+    why: str
+
+
+@attrs.define(eq=False)
+class FrameScript:
+    """What a peer is to do, and what was not expected.
+
+    Attributes:
+        stubs: those of a test, in the order of placing.
+        lasting: those that `clear` keeps; they come after all others.
+        conversations: in the order of placing.
+        handler: answers what no stub does; ``None``: there is none.
+        unexpected: the first frames that nobody expected.
+        failures: what handlers, or replies that are no frames, have raised: the first ones.
+    """
+
+    stubs: list[FrameStub] = attrs.field(factory=list)
+    lasting: list[FrameStub] = attrs.field(factory=list)
+    conversations: list[ScriptedConversation] = attrs.field(factory=list)
+    handler: FrameHandler | None = None
+    unexpected: list[UnexpectedFrame] = attrs.field(factory=list)
+    failures: list[tuple[str, str]] = attrs.field(factory=list)
+    _running: dict[Hashable, ScriptedConversation] = attrs.field(factory=dict)
+
+    def clear(self) -> None:
+        """Forget all of it but the lasting stubs, which start again with their first answer."""
+        self.stubs.clear()
+        self.conversations.clear()
+        self.handler = None
+        self.unexpected.clear()
+        self.failures.clear()
+        self._running.clear()
+        for stub in self.lasting:
+            stub.used = 0
+
+    # -- what is to be done
+
+    def opening(self, connection: Hashable) -> list[Action]:
+        """Return what a conversation does as a connection is accepted; nothing without one."""
+        for conversation in self.conversations:
+            if not conversation.has_begun and conversation.expected is None:
+                return self._begin(conversation, connection)
+        return []
+
+    def answer(self, connection: Hashable, frame: bytes) -> list[Action] | None:
+        """Return what to do about a frame; ``None``: no conversation and no stub answers it."""
+        for conversation in self._asked(connection):
+            expected = conversation.expected
+            if expected is not None and not expected.matcher.difference(frame):
+                conversation.done += 1
+                return self._begin(conversation, connection)
+        for stub in (*self.stubs, *self.lasting):
+            if stub.can_answer and not stub.matcher.difference(frame):
+                return stub.take().steps(frame)
+        return None
+
+    def closed(self, connection: Hashable) -> None:
+        """A connection has ended, and its conversation with it."""
+        self._running.pop(connection, None)
+
+    def _asked(self, connection: Hashable) -> list[ScriptedConversation]:
+        """Return the conversations that may take a frame: the one that runs, or a new one."""
+        running = self._running.get(connection)
+        if running is not None and not running.is_over:
+            return [running]
+        return [each for each in self.conversations if not each.has_begun]
+
+    def _begin(self, conversation: ScriptedConversation, connection: Hashable) -> list[Action]:
+        self._running[connection] = conversation
+        return conversation.take_actions()
+
+    # -- what was not expected
+
+    def note_unexpected(self, connection: Hashable, frame: bytes, where: str) -> None:
+        """Note a frame that nobody has expected; only the first ones are kept."""
+        if len(self.unexpected) < _MAX_UNEXPECTED:
+            why = self._why_unexpected(connection, frame)
+            self.unexpected.append(UnexpectedFrame(frame, where, why))
+
+    def note_failure(self, what: str, error: BaseException) -> None:
+        """Note what a handler, or a reply that is no frame, has raised."""
+        if len(self.failures) < _MAX_FAILURES:
+            self.failures.append((what, "".join(traceback.format_exception(error))))
+
+    def _why_unexpected(self, connection: Hashable, frame: bytes) -> str:
+        """Return the nearest stub, or the step of the conversation, and how the frame differs."""
+        running = self._running.get(connection)
+        if running is not None and running.expected is not None:
+            matcher = running.expected.matcher
+            return f"the conversation expects {matcher}: {matcher.difference(frame)}"
+        stubs = [*self.stubs, *self.lasting]
+        if not stubs:
+            return "there is no stub"
+        matching = [stub for stub in stubs if not stub.matcher.difference(frame)]
+        if matching:
+            return f"nearest stub: {matching[0]}: {_why_not(matching[0])}"
+        nearest = max(stubs, key=lambda stub: stub.matcher.nearness(frame))
+        return f"nearest stub: {nearest}: {nearest.matcher.difference(frame)}"
+
+    def unused(self) -> list[FrameStub]:
+        """Return the stubs that a strict test expects to be used, and that are not used up."""
+        return [stub for stub in self.stubs if not (stub.is_broken or stub.is_satisfied)]
+
+    def unfinished(self) -> list[ScriptedConversation]:
+        """Return the conversations that a strict test expects to end, and that have not."""
+        return [each for each in self.conversations if not (each.is_over or each.is_optional)]
+
+
+def _why_not(stub: FrameStub) -> str:
+    if stub.is_broken:
+        return "it is broken: one of its methods raised"
+    count = stub.expected_uses
+    return f"it was for {'1 frame' if count == 1 else f'{count} frames'}, and is used up"
+
+
+def frames_of(result: Any) -> list[Action]:  # noqa: ANN401 - whatever a handler returns
+    """Return the step that sends what a handler has returned.
+
+    Raises:
+        TypeError: it is neither a frame, nor several, nor ``None``.
+    """
+    if result is None:
+        return []
+    frames = [result] if isinstance(result, str | bytes | bytearray | memoryview) else result
+    if not isinstance(frames, list | tuple):
+        raise TypeError(f"a handler returns bytes, text, a list of them or None, got {result!r}")
+    found = []
+    for frame in frames:
+        if not isinstance(frame, str | bytes | bytearray | memoryview):
+            raise TypeError(f"a handler returns bytes or text, got {frame!r} among its frames")
+        found.append(frame.encode() if isinstance(frame, str) else bytes(frame))
+    return [SendFrames(tuple(found))] if found else []

@@ -1,0 +1,199 @@
+"""Stubs of a peer: answers to frames of any protocol, in the chain of the portal's stubs.
+
+::
+
+    stub("PING").reply("+PONG")
+    stub(re.compile(b"^rcpt")).reply("450 later").times(2).reply("250 ok")
+    stub(b"...").raw(b"half a fra").delay(0.2).then_reset()
+
+``reply`` and ``raw`` end one answer; what follows them belongs to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import attrs
+
+from esps_portal.faults.matching import Matchable
+from esps_portal.framings.framing import Framing
+from esps_portal.mock.answer_chain import AnswerChain, StubError, chain_method
+from esps_portal.mock.frame_matching import FrameMatcher
+from esps_portal.mock.peer_steps import Action, End, SendFrames, Wait
+from esps_portal.services.service import as_bytes
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+#: From which byte of the request up to before which one is copied into the reply.
+Echo = tuple[int, int]
+
+
+@attrs.define
+class FrameAnswer:
+    """The answer to one frame.
+
+    Attributes:
+        frames: what is sent; empty: nothing.
+        is_raw: they are sent as they are, whole frames or not.
+        echoes: the bytes of the request that are copied into each of them.
+        delay: seconds before that.
+        end: ``close`` or ``reset`` after it; empty: the connection goes on.
+        times: how often it is given; ``None``: once, or indefinitely if it is the last.
+        done: it has its frames; the next ``reply`` or ``raw`` begins another.
+    """
+
+    frames: tuple[bytes, ...] = ()
+    is_raw: bool = False
+    echoes: tuple[Echo, ...] = ()
+    delay: float = 0.0
+    end: str = ""
+    times: int | None = None
+    done: bool = False
+
+    def add_delay(self, seconds: float) -> None:
+        """Wait for so many seconds more before the frames."""
+        self.delay += seconds
+
+    def steps(self, request: bytes) -> list[Action]:
+        """Return what to do about a request."""
+        steps: list[Action] = [Wait(self.delay)] if self.delay else []
+        if self.frames:
+            steps.append(
+                SendFrames(tuple(self._echoed(f, request) for f in self.frames), self.is_raw)
+            )
+        return [*steps, End(self.end)] if self.end else steps
+
+    def _echoed(self, frame: bytes, request: bytes) -> bytes:
+        for start, stop in self.echoes:
+            copied = request[start:stop]
+            frame = frame[:start] + copied + frame[start + len(copied) :]
+        return frame
+
+
+class FrameStub(AnswerChain[FrameAnswer]):
+    """The answers to the frames that match. Each method of the chain returns the stub.
+
+    Args:
+        match: text or bytes that the frame must equal, a compiled regular expression that is
+            searched in it, or a function of bytes that decides.
+        framings: replies must be frames of each of these.
+
+    Attributes:
+        used: how many frames it has answered.
+        is_optional: a strict test does not fail if it is unused.
+        is_broken: a method of the chain raised: it answers nothing.
+    """
+
+    def __init__(self, match: Matchable, framings: Sequence[Framing]) -> None:
+        super().__init__(FrameAnswer)
+        self.matcher: FrameMatcher = FrameMatcher.of(match)
+        self._framings = framings
+
+    # -- the chain
+
+    @chain_method
+    def reply(self, *frames: str | bytes, echo: Echo | Sequence[Echo] | None = None) -> Self:
+        """Reply with frames, text as UTF-8; with none, send nothing.
+
+        ``.reply(answer, echo=(0, 2))`` copies the id of a DNS query.
+
+        Args:
+            frames: without what ends a line, or the length before a payload: the framing adds it.
+            echo: ``(from, to)``, or several: these bytes of the request, counted from 0 and without
+                that at ``to``, are copied into each frame at the same place.
+
+        Raises:
+            FramingError: a frame cannot be said with this framing.
+            StubError: an echo is no such pair, or ends after the end of a frame.
+        """
+        payloads = tuple(map(as_bytes, frames))
+        for framing in self._framings:
+            for payload in payloads:
+                framing.join(payload)
+        return self._finish(payloads, echo, is_raw=False)
+
+    @chain_method
+    def raw(self, data: bytes, *, echo: Echo | Sequence[Echo] | None = None) -> Self:
+        """Send bytes as they are, whole frames or not: half a frame, two in one segment, garbage.
+
+        Args:
+            echo: as that of `reply`.
+
+        Raises:
+            StubError: an echo is no such pair, or ends after the end of the bytes.
+        """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(f"raw takes bytes, got {type(data).__name__}")
+        return self._finish((bytes(data),), echo, is_raw=True)
+
+    def then_close(self) -> Self:
+        """End the connection (FIN) after this answer. It has no effect over UDP."""
+        self._last_answer().end = "close"
+        return self
+
+    def then_reset(self) -> Self:
+        """End the connection with RST after this answer. It has no effect over UDP."""
+        self._last_answer().end = "reset"
+        return self
+
+    def add(self, answer: FrameAnswer) -> Self:
+        """Add a complete answer.
+
+        Raises:
+            FramingError, StubError: as `reply` does.
+        """
+        if answer.is_raw:
+            self._finish(answer.frames, answer.echoes, is_raw=True)
+        else:
+            self.reply(*answer.frames, echo=answer.echoes)
+        self.answers[-1] = attrs.evolve(answer, done=True)
+        return self
+
+    # -- its use
+
+    def __str__(self) -> str:
+        return str(self.matcher)
+
+    def __repr__(self) -> str:
+        return f"<stub {self}, used {self.used} of {self.expected_uses}>"
+
+    # -- inside
+
+    def _finish(
+        self, frames: tuple[bytes, ...], echo: Echo | Sequence[Echo] | None, *, is_raw: bool
+    ) -> Self:
+        echoes = _checked_echoes(echo, frames)
+        answer = self._open_answer()
+        answer.frames, answer.echoes, answer.is_raw, answer.done = frames, echoes, is_raw, True
+        return self
+
+
+def _checked_echoes(echo: object, frames: Sequence[bytes]) -> tuple[Echo, ...]:
+    if echo is None:
+        return ()
+    pairs = [echo] if _is_echo(echo) else echo
+    if not isinstance(pairs, list | tuple) or not all(map(_is_echo, pairs)):
+        raise StubError(f"echo must be (from, to), two places in the request, got {echo!r}")
+    for _, stop in pairs:
+        for frame in frames:
+            if stop > len(frame):
+                raise StubError(
+                    f"echo ends at {stop}, and a frame of the reply has {len(frame)} bytes"
+                )
+    return tuple((start, stop) for start, stop in pairs)
+
+
+def _is_echo(value: object) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and [type(place) for place in value] == [int, int]
+        and 0 <= value[0] < value[1]
+    )
+
+
+def describe_frame_stub(stub: FrameStub) -> str:
+    """Return a stub for a report: what it answers, and how often it was used."""
+    used = f"used {stub.used} of {stub.expected_uses} times" if stub.used else "never used"
+    return f"{stub}: {used}"

@@ -1,0 +1,106 @@
+"""What a peer does on a connection, step by step: expect, send, wait, close, reset.
+
+Stubs, handlers and conversations all come down to these; who serves the connection performs them.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from esps_portal.faults.matching import Matchable
+from esps_portal.mock.answer_chain import StubError, is_time
+from esps_portal.mock.frame_matching import FrameMatcher
+from esps_portal.services.service import as_bytes
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+
+@attrs.frozen
+class Expect:
+    """Wait for a frame that matches."""
+
+    matcher: FrameMatcher
+
+    def __str__(self) -> str:
+        return f"expect {self.matcher}"
+
+
+@attrs.frozen
+class SendFrames:
+    """Send frames.
+
+    Attributes:
+        frames: as the framing's ``join`` takes them.
+        is_raw: they are sent as they are, whole frames or not.
+    """
+
+    frames: tuple[bytes, ...]
+    is_raw: bool = False
+
+    def __str__(self) -> str:
+        return "send"
+
+
+@attrs.frozen
+class Wait:
+    """Wait for so many seconds."""
+
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"wait {self.seconds:g} s"
+
+
+@attrs.frozen
+class End:
+    """End the connection: ``close`` (FIN) or ``reset`` (RST), once what was sent has left."""
+
+    how: str
+
+    def __str__(self) -> str:
+        return self.how
+
+
+#: A step that needs no frame of the client's.
+Action = SendFrames | Wait | End
+Step = Expect | Action
+
+
+def expect(match: Matchable) -> Expect:
+    """Wait for the next frame, which must match: a step of `PeerController.conversation`.
+
+    Args:
+        match: text (as UTF-8) or bytes that the frame must equal, a compiled regular expression
+            that is searched in it, or a function of bytes that decides.
+
+    Raises:
+        TypeError: it is none of these.
+    """
+    return Expect(FrameMatcher.of(match))
+
+
+def send(*frames: str | bytes) -> SendFrames:
+    """Send frames, text as UTF-8: a step of `PeerController.conversation`."""
+    return SendFrames(tuple(map(as_bytes, frames)))
+
+
+def close() -> End:
+    """Close the connection with FIN: a step of `PeerController.conversation`."""
+    return End("close")
+
+
+def reset() -> End:
+    """Close the connection with RST: a step of `PeerController.conversation`."""
+    return End("reset")
+
+
+def wait(seconds: float) -> Wait:
+    """Wait: a step of `PeerController.conversation`.
+
+    Raises:
+        StubError: it is not a number of seconds of at least 0.
+    """
+    if not is_time(seconds):
+        raise StubError(f"wait must be seconds, 0 or more, got {seconds!r}")
+    return Wait(float(seconds))

@@ -1,0 +1,85 @@
+"""A conversation that a test scripts: steps whose order matters, on one connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from esps_portal.framings.framing import Framing
+from esps_portal.mock.answer_chain import StubError
+from esps_portal.mock.peer_steps import Action, End, Expect, SendFrames, Step, Wait
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+
+class ScriptedConversation:
+    """Steps, and how far they have come.
+
+    It begins on the connection on which its first step can be done: where that is `Expect`, with
+    the first frame that matches; otherwise as a connection is accepted.
+
+    Args:
+        steps: in order.
+        framings: what is sent must be frames of each of these.
+
+    Attributes:
+        has_begun: on a connection, which no other conversation then has until its end.
+        done: how many steps have been done, or have begun.
+        is_optional: a strict test does not fail if it is not done to its end.
+
+    Raises:
+        FramingError: what is to be sent is no frame.
+        StubError: there are no steps, or some can never be done.
+        TypeError: something is no step.
+    """
+
+    def __init__(self, steps: Sequence[Step], framings: Sequence[Framing]) -> None:
+        if not steps:
+            raise StubError("a conversation needs steps: expect(...), send(...), close()")
+        for number, step in enumerate(steps, 1):
+            if not isinstance(step, Expect | SendFrames | Wait | End):
+                raise TypeError(
+                    f"step {number} of a conversation must be expect(...), send(...), wait(...),"
+                    f" close() or reset(), got {step!r}"
+                )
+            if isinstance(step, End) and number < len(steps):
+                raise StubError(f"no step can follow {step}(), which ends the connection")
+            if isinstance(step, SendFrames):
+                for framing in framings:
+                    for frame in step.frames:
+                        framing.join(frame)
+        self.steps: tuple[Step, ...] = tuple(steps)
+        self.done: int = 0
+        self.has_begun: bool = False
+        self.is_optional: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every step has been done."""
+        return self.done == len(self.steps)
+
+    @property
+    def expected(self) -> Expect | None:
+        """The frame that comes next; ``None``: none is expected now."""
+        step = None if self.is_over else self.steps[self.done]
+        return step if isinstance(step, Expect) else None
+
+    def take_actions(self) -> list[Action]:
+        """Return what is to be done before the next frame is expected; that counts as done."""
+        self.has_begun = True
+        found: list[Action] = []
+        while not self.is_over and not isinstance(step := self.steps[self.done], Expect):
+            found.append(step)
+            self.done += 1
+        return found
+
+    def optional(self) -> ScriptedConversation:
+        """Do not fail a strict test if it is not done to its end."""
+        self.is_optional = True
+        return self
+
+    def __str__(self) -> str:
+        return f"conversation ({'; '.join(map(str, self.steps))})"
+
+    def __repr__(self) -> str:
+        return f"<{self}, {self.done} of {len(self.steps)} steps done>"

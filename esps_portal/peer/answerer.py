@@ -1,0 +1,73 @@
+"""Finds out what to do about a frame: by the script, or else by the handler of the test."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable
+
+import attrs
+
+from esps_portal.journal.shown_bytes import shown_in_line
+from esps_portal.mock.frame_script import FrameScript, HandlerResult, frames_of
+from esps_portal.mock.peer_connection import PeerConnection
+from esps_portal.mock.peer_steps import Action, End
+
+
+@attrs.frozen
+class Answerer:
+    """Answers the frames of one connection, or of one client over UDP.
+
+    Attributes:
+        script: has the stubs and the handler.
+        connection: as a handler sees it.
+        where: the connection, as a report shows it.
+    """
+
+    script: FrameScript
+    connection: PeerConnection
+    where: str
+
+    def opening(self) -> list[Action]:
+        """Return what a conversation does as the connection is accepted."""
+        return self.script.opening(self.connection)
+
+    def answer(self, frame: bytes) -> list[Action] | Awaitable[HandlerResult]:
+        """Return what to do about a frame, or what has to be awaited first; see `result_of`."""
+        found = self.script.answer(self.connection, frame)
+        if found is not None:
+            return found
+        handler = self.script.handler
+        if handler is None:
+            self.script.note_unexpected(self.connection, frame, self.where)
+            # Nobody can tell how the protocol refuses: a client that waits for a reply sees FIN.
+            return [End("close")]
+        try:
+            result = handler(frame, self.connection)
+            return result if inspect.isawaitable(result) else self._steps(result)
+        except Exception as error:  # noqa: BLE001 - the test's own function; it is reported
+            return self._failed(frame, error)
+
+    async def result_of(self, frame: bytes, running: Awaitable[HandlerResult]) -> list[Action]:
+        """Wait for an async handler; return what to do then."""
+        try:
+            return self._steps(await running)
+        except Exception as error:  # noqa: BLE001 - the test's own function; it is reported
+            return self._failed(frame, error)
+
+    def failed_to_send(self, error: Exception) -> list[Action]:
+        """Note that a reply is no frame; return what to do then."""
+        self.script.note_failure(f"a reply ({self.where}) is no frame", error)
+        return [End("reset")]
+
+    def closed(self) -> None:
+        """The connection has ended."""
+        self.script.closed(self.connection)
+
+    def _steps(self, result: object) -> list[Action]:
+        found, end = frames_of(result), self.connection.take_end()
+        return [*found, End(end)] if end else found
+
+    def _failed(self, frame: bytes, error: Exception) -> list[Action]:
+        shown = shown_in_line(frame)
+        self.script.note_failure(f"the handler failed for '{shown}' ({self.where})", error)
+        return [End("reset")]

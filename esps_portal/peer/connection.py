@@ -1,0 +1,329 @@
+"""One TCP connection to a peer: frames are read, answered one after the other, and noted.
+
+One task reads, so that a FIN or RST is noticed, and the journal has what has come, while an answer
+takes its time; another one answers. A `Lane` sends what faults make of the answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable
+
+import trio
+
+from esps_portal.exchanges.conversation import CLIENT, LiveExchange, Step
+from esps_portal.faults.actions import End as FaultAction
+from esps_portal.faults.actions import Pause, Send, merge_sends
+from esps_portal.faults.effects import Piece, effect_of
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.target import FaultTarget
+from esps_portal.framings.framing import Frame, Framing, FramingError
+from esps_portal.mock.peer_steps import Action, End, SendFrames, Wait
+from esps_portal.net.endpoint import Endpoint
+from esps_portal.net.lane import Lane
+from esps_portal.net.stream_ends import (
+    CLOSE_TIMEOUT,
+    IDLE,
+    FaultEnd,
+    FirstEnd,
+    end_with_fin,
+    until_reset,
+)
+from esps_portal.peer.answerer import Answerer
+from esps_portal.peer.incoming import Incoming, IncomingFrame
+from esps_portal.peer.units import PeerUnits, ends_connection
+
+_PEER = "peer"
+
+
+class PeerHandler:
+    """Serves one client's connection. `run` is its whole life.
+
+    Args:
+        units: the journal and the faults.
+        answerer: says what to do about a frame.
+        framing: of the replies.
+        greeting: the frames that are said first.
+        as_aged: returns the connection, at an age in seconds, as faults select it.
+        on_closed: called once it has ended: who closed first, how, and when.
+        is_refused: a fault refuses the connection before anything is said.
+    """
+
+    def __init__(  # noqa: PLR0913 - what is composed
+        self,
+        client: Endpoint,
+        units: PeerUnits,
+        answerer: Answerer,
+        framing: Framing,
+        *,
+        greeting: Iterable[bytes] = (),
+        ends_after_greeting: bool = False,
+        as_aged: Callable[[float], FaultTarget],
+        on_closed: Callable[[str, str, float], None],
+        is_refused: bool = False,
+    ) -> None:
+        self._client = client
+        self._units = units
+        self._answerer = answerer
+        self._framing = framing
+        self._greeting = tuple(greeting)
+        self._ends_after_greeting = ends_after_greeting
+        self._as_aged = as_aged
+        self._on_closed = on_closed
+        self._is_refused = is_refused
+        #: When it was accepted; seconds on trio's clock.
+        self.opened: float = trio.current_time()
+        self._due: list[Fault] = []
+        self._scope = trio.CancelScope()
+        self._serving = trio.CancelScope()
+        self._reading = trio.CancelScope()
+        self._incoming = Incoming()
+        self._lane: Lane | None = None
+        self._ending: FaultEnd | None = None
+        self._first = FirstEnd()
+        self._is_stalled = self._is_deaf = False
+
+    # -- what a `ConnectionHandler` has
+
+    @property
+    def deadline(self) -> float:
+        """Never: a client may be silent for as long as it likes."""
+        return math.inf
+
+    def expire(self) -> None:
+        """Nothing: there is no deadline."""
+
+    def abort(self) -> None:
+        """End at once, with RST."""
+        self._scope.cancel()
+
+    def sever(self) -> None:
+        """Send RST from another thread, for a loop that is stuck."""
+        self._client.sever()
+
+    @property
+    def is_idle(self) -> bool:
+        """Never: what a client waits for only the protocol says."""
+        return False
+
+    def begin_anew(self) -> None:
+        """Nothing: a peer's journal is emptied with its connections."""
+
+    def shut_down(self) -> None:
+        """Read nothing more; what has come is answered, and FIN follows."""
+        self._first.note(_PEER, "fin")
+        self._reading.cancel()
+
+    async def run(self) -> None:
+        """Serve until the connection has ended. Raises nothing but cancellation."""
+        is_graceful = False
+        try:
+            with self._scope:
+                if self._is_refused:
+                    self._first.note(_PEER, "fin")
+                    await end_with_fin(self._client)
+                    is_graceful = True
+                else:
+                    is_graceful = await self._serve()
+        finally:
+            if is_graceful:
+                self._client.close(CLOSE_TIMEOUT)
+            else:
+                self._client.abort()
+            now = trio.current_time()
+            self._units.closed(now)
+            self._answerer.closed()
+            self._on_closed(*(self._first.found or (_PEER, "rst")), now)
+
+    # -- age
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it ends already."""
+        return self._ending is not None
+
+    def as_aged(self, age: float) -> FaultTarget:
+        """Return it as faults select it that strike at an age."""
+        return self._as_aged(age)
+
+    def strike(self, fault: Fault) -> None:
+        """End at once as a fault says that strikes at an age, whatever waits."""
+        if self._lane is None:
+            self._due.append(fault)
+            return
+        for action in effect_of(fault).feed(Piece(b"")):
+            if isinstance(action, Send):
+                with contextlib.suppress(trio.BrokenResourceError):
+                    self._client.send_now(action.data)
+            elif isinstance(action, FaultAction):
+                self._end(action.how)
+
+    # -- its two tasks
+
+    async def _serve(self) -> bool:
+        """Read and answer; return whether the connection ends with FIN, otherwise with RST."""
+        with self._serving:
+            async with trio.open_nursery() as nursery:
+                self._lane = Lane(self._client, nursery, self._end, self._note_broken)
+                for fault in self._due:
+                    self.strike(fault)
+                nursery.start_soon(self._read)
+                try:
+                    await self._answer_all(self._lane)
+                except trio.BrokenResourceError:
+                    self._note_broken()
+                self._serving.cancel()
+        if self._ending is not None:
+            return await self._ending.perform((self._client,))
+        return not self._client.is_broken
+
+    async def _read(self) -> None:
+        """Read frames until the client ends, or is not to be read any more."""
+        try:
+            with self._reading:
+                await self._read_frames()
+            if self._is_deaf:
+                with trio.move_on_after(IDLE):
+                    await self._client.until_fin()
+                if not self._client.is_broken:
+                    self._first.note(CLIENT, "fin")
+            self._incoming.end()
+            await self._client.until_broken()
+        except trio.BrokenResourceError:
+            self._client.is_broken = True
+        self._note_broken()
+
+    async def _read_frames(self) -> None:
+        while data := await self._client.receive():
+            now = trio.current_time()
+            frames, may_go_on = self._units.read(data, now)
+            self._put(frames, now)
+            if not may_go_on:
+                self._first.note(_PEER, "fin")
+                return
+            if not self._incoming.has_room:
+                await self._client.while_unbroken(self._incoming.until_room)
+        self._first.note(CLIENT, "fin")
+        self._client.has_ended = True
+        now = trio.current_time()
+        self._put(self._units.finish(now), now)
+
+    def _put(self, frames: Iterable[tuple[Frame, LiveExchange]], now: float) -> None:
+        for frame, exchange in frames:
+            self._incoming.put(IncomingFrame(frame, exchange, now))
+
+    async def _answer_all(self, lane: Lane) -> None:
+        """Say what comes first, then answer frames until there are no more, or an end."""
+        await self._open(lane)
+        while not self.is_ending and (incoming := await self._incoming.take()) is not None:
+            await self._answer(incoming, lane)
+            self._units.end(incoming.exchange, trio.current_time())
+        if self.is_ending:
+            return
+        if self._is_stalled:
+            # It is to wait for what never comes, also after its FIN.
+            await until_reset(self._client)
+            return
+        await lane.until_clear()
+        self._ending = FaultEnd("close", self._client)
+
+    async def _open(self, lane: Lane) -> None:
+        steps = self._answerer.opening()
+        if not (self._greeting or steps):
+            return
+        exchange = self._units.greet(trio.current_time())
+        first: list[Action] = [SendFrames(self._greeting)] if self._greeting else []
+        await self._perform([*first, *steps], exchange, lane)
+        if self._ends_after_greeting and not self.is_ending:
+            await self._perform([End("close")], exchange, lane)
+        self._units.end(exchange, trio.current_time())
+
+    async def _answer(self, incoming: IncomingFrame, lane: Lane) -> None:
+        steps = self._units.request(incoming.frame, incoming.exchange, incoming.came)
+        if steps is not None and not await self._passes(steps, incoming.came, lane):
+            return
+        payload = incoming.frame.payload
+        found = self._answerer.answer(payload)
+        if not isinstance(found, list):
+            found = await self._answerer.result_of(payload, found)
+        await self._perform(found, incoming.exchange, lane)
+
+    async def _passes(self, steps: Iterable[Step], came: float, lane: Lane) -> bool:
+        """Do what faults do before a frame is answered; return whether it is to be."""
+        passes = False
+        for step in steps:
+            if step.to == CLIENT:
+                lane.put(step.actions)
+                continue
+            for action in step.actions:
+                if isinstance(action, Pause):
+                    since = came if action.since_arrival else trio.current_time()
+                    await trio.sleep(max(0.0, since + action.seconds - trio.current_time()))
+                passes = passes or isinstance(action, Send)
+        return passes and not self.is_ending
+
+    async def _perform(self, steps: Iterable[Action], exchange: LiveExchange, lane: Lane) -> None:
+        for step in steps:
+            if self.is_ending:
+                return
+            if isinstance(step, Wait):
+                await trio.sleep(step.seconds)
+            elif isinstance(step, SendFrames):
+                try:
+                    frames = self._frames(step)
+                except FramingError as error:
+                    await self._perform(self._answerer.failed_to_send(error), exchange, lane)
+                    return
+                await self._send(frames, exchange, lane)
+            else:
+                await lane.until_clear()
+                self._first.note(_PEER, "fin" if step.how == "close" else "rst")
+                self._ending = self._ending or FaultEnd(step.how, self._client)
+
+    def _frames(self, step: SendFrames) -> list[Frame]:
+        if step.is_raw:
+            return [Frame(frame, frame) for frame in step.frames]
+        return [Frame(frame, self._framing.join(frame)) for frame in step.frames]
+
+    async def _send(self, frames: Iterable[Frame], exchange: LiveExchange, lane: Lane) -> None:
+        """Send frames together, as faults change them."""
+        found: list[Step] = []
+        for frame in frames:
+            found += self._units.reply(frame, exchange, trio.current_time())
+            if any(map(ends_connection, found)):
+                break
+        await lane.perform(merge_sends([a for step in found for a in step.actions]), self._client)
+
+    # -- ends
+
+    def _end(self, how: str) -> None:
+        """End as a fault says; what comes before that has left."""
+        if how in ("close", "reset"):
+            self._first.note(_PEER, "fin" if how == "close" else "rst")
+            self._ending = self._ending or FaultEnd(how, self._client)
+            self._discard()
+            self._serving.cancel()
+        elif how == "half-close":
+            self._first.note(_PEER, "fin")
+            self._discard()
+            with contextlib.suppress(trio.BrokenResourceError):
+                self._client.send_eof()
+        elif how == "stall":
+            self._discard()
+            self._is_stalled = True
+            self._client.keep_alive()
+        else:
+            assert how == "deaf", how  # noqa: S101 - every other end is handled above
+            self._is_deaf = True
+            self._reading.cancel()
+
+    def _discard(self) -> None:
+        if self._lane is not None:
+            self._lane.discard()
+
+    def _note_broken(self) -> None:
+        """End, for the client has reset the connection."""
+        self._first.note(CLIENT, "rst")
+        self._client.is_broken = True
+        self._serving.cancel()

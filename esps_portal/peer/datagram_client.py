@@ -1,0 +1,99 @@
+"""One client of a peer over UDP: what it says and is told, in the journal and under faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from esps_portal.exchanges.conversation import CLIENT, SERVER, Conversation, LiveExchange
+from esps_portal.faults.datagram_plan import pad_bytes
+from esps_portal.faults.target import Stage
+from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
+from esps_portal.net.datagram_socket import Sender
+from esps_portal.peer.answerer import Answerer
+
+
+@attrs.frozen(eq=False)
+class DatagramExchange:
+    """A datagram of the client's, and its exchange in the journal."""
+
+    request: bytes
+    live: LiveExchange
+
+
+class DatagramClient:
+    """One client; see the module.
+
+    Args:
+        sender: where replies go.
+        conversation: the journal and the faults.
+        answerer: says what to do about a datagram.
+
+    Attributes:
+        on_closed: called when it is forgotten.
+    """
+
+    def __init__(self, sender: Sender, conversation: Conversation, answerer: Answerer) -> None:
+        self.answerer: Answerer = answerer
+        self.on_closed: Callable[[], None] = lambda: None
+        self._sender = sender
+        self._talk = conversation
+        self._open: set[DatagramExchange] = set()
+
+    def request(self, datagram: bytes, now: float) -> tuple[DatagramExchange, float | None]:
+        """Take a datagram; return its exchange, and how late it is, ``None``: it is lost."""
+        talk = self._talk
+        live = talk.begin(now, said_by=CLIENT)
+        live.said = datagram
+        exchange = DatagramExchange(datagram, live)
+        self._open.add(exchange)
+        talk.journal.said(live.record, CLIENT, datagram, now, is_whole=True)
+        if talk.is_plain_towards(SERVER):
+            return exchange, 0.0
+        plan = talk.plan(SERVER, talk.parts(live, Stage.REQUEST, now=now), live)
+        if plan is None:
+            return exchange, 0.0
+        delay = plan.delay_before()
+        plan.finish()
+        return exchange, delay
+
+    def reply(
+        self, datagram: bytes, exchange: DatagramExchange, writer: DatagramFaultWriter
+    ) -> None:
+        """Send a datagram, or what faults make of it."""
+        talk, live, now = self._talk, exchange.live, trio.current_time()
+        talk.journal.said(live.record, SERVER, datagram, now, is_whole=True)
+        plan = None
+        if not talk.is_plain_towards(CLIENT):
+            plan = talk.plan(CLIENT, talk.parts(live, Stage.REPLY, live.said, now=now), live)
+        if plan is None:
+            writer.send(datagram, self._sender)
+        else:
+            changed = plan.datagram(datagram, pad_bytes)
+            record = live.record
+            writer.perform(
+                changed,
+                self._sender,
+                lambda: talk.journal.delivered(record, trio.current_time()),
+            )
+        live.record.note_reply()
+
+    def end(self, exchange: DatagramExchange, now: float) -> None:
+        """End an exchange: nothing more is said about its datagram."""
+        if exchange in self._open:
+            self._open.remove(exchange)
+            self._talk.end(exchange.live, now, complete=exchange.live.record.reply_size > 0)
+
+    def explain(self) -> None:
+        """Have faults note why they have not struck so far what still goes on."""
+        self._talk.explain()
+
+    def closed(self, now: float) -> None:
+        """Forget it."""
+        for exchange in sorted(self._open, key=lambda each: each.live.record.number):
+            self.end(exchange, now)
+        self._talk.closed()
+        self.answerer.closed()
+        self.on_closed()

@@ -1,0 +1,116 @@
+"""A peer on its ports: it accepts connections and datagrams of any protocol, and answers them.
+
+``await nursery.start(serve_peer, PeerConfig(...))`` reports when it listens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+import attrs
+import trio
+
+from esps_portal.faults.target import Stage
+from esps_portal.framings.transport_ends import UntilClose
+from esps_portal.mock.peer_connection import PeerConnection
+from esps_portal.net.accept import AcceptPolicy, ConnectionHandler
+from esps_portal.net.bind import bind
+from esps_portal.net.endpoint import Endpoint
+from esps_portal.net.serving import OpenPorts, PortService, serve_ports
+from esps_portal.net.silence import Silence
+from esps_portal.peer.answerer import Answerer
+from esps_portal.peer.connection import PeerHandler
+from esps_portal.peer.datagrams import DatagramPeer
+from esps_portal.peer.state import PeerState
+from esps_portal.peer.units import PeerUnits
+from esps_portal.protocol.limits import Limits
+
+
+@attrs.frozen(kw_only=True)
+class PeerConfig:
+    """What is served, and where.
+
+    Attributes:
+        state: the framing, the script, the faults, and the journal, whose sinks are notified at
+            once.
+        hosts: names or addresses to listen on; loopback by default.
+        port: the number for both transports; 0, the default, takes a free one.
+        reserve_port: be able to take the ports out of service without giving them away
+            (`PortControl`).
+        limits: only ``max_connections``, ``linger`` and ``drain`` apply.
+    """
+
+    state: PeerState
+    hosts: tuple[str, ...] = ("127.0.0.1",)
+    port: int = attrs.field(
+        default=0, validator=[attrs.validators.ge(0), attrs.validators.le(65535)]
+    )
+    reserve_port: bool = False
+    limits: Limits = attrs.field(factory=Limits)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.hosts:
+            raise ValueError("a peer needs a host")
+
+
+async def serve_peer(
+    config: PeerConfig, *, task_status: trio.TaskStatus[OpenPorts] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve until it is shut down or cancelled. Reports an `OpenPorts` once it listens.
+
+    Raises:
+        CannotBindError: an address cannot be bound; raised before anything is served.
+    """
+    state, limits = config.state, config.limits
+    sockets = bind(
+        config.hosts,
+        config.port,
+        tcp="tcp" in state.transports,
+        udp="udp" in state.transports,
+        reserve_port=config.reserve_port,
+    )
+    service = PortService(
+        faults=state.faults,
+        connection=partial(_handler, state),
+        aging=_aging,
+        datagrams=lambda sock, silence: DatagramPeer(sock, state, limits.drain, silence),
+        policy=AcceptPolicy(max_connections=limits.max_connections, linger=limits.linger),
+        drain=limits.drain,
+    )
+    try:
+        await serve_ports(service, sockets, task_status)
+    finally:
+        sockets.close()
+
+
+def _handler(
+    state: PeerState, _: Silence, client: Endpoint, remote: tuple[str, int]
+) -> PeerHandler:
+    """Return what serves one client's connection."""
+    now = trio.current_time()
+    record = state.journal.opened(remote, now)
+    conversation = state.conversation(record, now)
+    units = PeerUnits(conversation, state.new_splitter(), state.note_leftover)
+    connection = PeerConnection(record.number, remote, "tcp")
+    state.live.add(units.explain)
+
+    def closed(by: str, how: str, at: float) -> None:
+        state.live.discard(units.explain)
+        state.journal.closed(record, by, how, at)
+
+    return PeerHandler(
+        client,
+        units,
+        Answerer(state.script, connection, f"tcp #{record.number}"),
+        state.framing,
+        greeting=state.greeting,
+        ends_after_greeting=isinstance(state.framing, UntilClose),
+        as_aged=partial(conversation.as_target, Stage.AGE),
+        on_closed=closed,
+        is_refused=conversation.is_refused(),
+    )
+
+
+def _aging(connections: Iterable[ConnectionHandler]) -> list[PeerHandler]:
+    return [found for found in connections if isinstance(found, PeerHandler)]

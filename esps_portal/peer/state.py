@@ -1,0 +1,124 @@
+"""What a test has of a peer: its script, its faults, its journal, and what was left over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from esps_portal.exchanges.conversation import Conversation
+from esps_portal.faults.fault_registry import FaultRegistry
+from esps_portal.faults.fault_types import BOTH, TCP, UDP
+from esps_portal.faults.place import Place
+from esps_portal.framings.framing import Framing, FramingError, framing_name
+from esps_portal.framings.splitter import FrameSplitter
+from esps_portal.framings.transport_ends import Datagrams, datagrams
+from esps_portal.journal.journal import Journal
+from esps_portal.journal.records import RecordedConnection
+from esps_portal.mock.frame_script import FrameScript
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+# The first problems of each kind are enough for a report.
+_MAX_KEPT = 20
+
+
+@attrs.define(eq=False)
+class PeerState:
+    """What a peer is to do to its connections, and what has happened.
+
+    Attributes:
+        framing: how a stream is cut into frames; `datagrams`: there is no stream, only UDP.
+        greeting: the frames that it says first on each connection.
+        udp: it is served over UDP too, on the same number.
+        script: what it answers.
+        live: asks the faults of each open connection why they have not struck so far.
+        clients: how many UDP clients there have been.
+        leftovers: what came at the end of a connection and is no whole frame.
+
+    Raises:
+        FramingError: a greeting cannot be said with this framing, or over UDP alone.
+    """
+
+    framing: Framing
+    greeting: tuple[bytes, ...] = ()
+    udp: bool = False
+    faults: FaultRegistry = attrs.field(init=False)
+    journal: Journal = attrs.field(factory=Journal)
+    script: FrameScript = attrs.field(factory=FrameScript)
+    live: set[Callable[[], None]] = attrs.field(factory=set)
+    clients: int = 0
+    leftovers: list[str] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        if self.greeting and self.transports == UDP:
+            raise FramingError("a greeting is for connections: over UDP the client speaks first")
+        for frame in self.greeting:
+            self.framing.join(frame)
+        self.faults = FaultRegistry(self._place())
+
+    @property
+    def transports(self) -> frozenset[str]:
+        """What it is served over."""
+        if isinstance(self.framing, Datagrams):
+            return UDP
+        return BOTH if self.udp else TCP
+
+    @property
+    def framings(self) -> tuple[Framing, ...]:
+        """What a reply must be a frame of: that of the stream; a datagram may be anything."""
+        return (self.framing,)
+
+    @property
+    def exchanges(self) -> Journal:
+        """The journal of exchanges."""
+        return self.journal
+
+    def new_splitter(self) -> FrameSplitter:
+        """Return what cuts a stream into frames."""
+        return FrameSplitter(self.framing)
+
+    def framing_over(self, transport: str) -> Framing:
+        """Return the framing of replies: each datagram is one as it is."""
+        return self.framing if transport == "tcp" else datagrams()
+
+    def conversation(
+        self, connection: RecordedConnection, now: float, transport: str = "tcp"
+    ) -> Conversation:
+        """Return the conversation of a new connection, or of a new client over UDP."""
+        return Conversation(self.faults, self.journal, connection, now, transport)
+
+    def start_clock(self, now: float) -> None:
+        """Count the times of the journal from now."""
+        self.journal.start = now
+
+    def _place(self) -> Place:
+        framing = self.framing
+        is_unterminated = not hasattr(framing, "terminator")
+        text = f"framing {framing_name(framing)!r}"
+        return Place(
+            name="peer",
+            transports=self.transports,
+            has_server=False,
+            has_frames=True,
+            unterminated={"client": text} if is_unterminated else {},
+        )
+
+    def clear(self) -> None:
+        """Forget all of it but what the peer was started with."""
+        self.faults.clear()
+        self.journal.clear()
+        self.script.clear()
+        self.clients = 0
+        self.leftovers.clear()
+
+    def end(self) -> None:
+        """Notify those who wait that nothing more will happen."""
+        self.journal.end()
+        self.faults.waiters.end()
+
+    def note_leftover(self, text: str) -> None:
+        """Note bytes at the end of a connection that are no whole frame."""
+        if len(self.leftovers) < _MAX_KEPT:
+            self.leftovers.append(text)

@@ -1,0 +1,142 @@
+"""The exchanges of one connection to a peer: a frame of the client's, and those that answer it.
+
+Nothing here reads, waits or sends: it keeps the journal, and asks the faults what they make of each
+frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from esps_portal.exchanges.conversation import CLIENT, SERVER, Conversation, LiveExchange, Step
+from esps_portal.exchanges.frame_piece import piece_of
+from esps_portal.faults.actions import End, Send
+from esps_portal.faults.target import Stage
+from esps_portal.framings.framing import Frame, FramingError
+from esps_portal.framings.splitter import FrameSplitter
+from esps_portal.journal.shown_bytes import shown_in_line
+
+
+class PeerUnits:
+    """The units of one connection; see the module.
+
+    Args:
+        note_leftover: called with what is no whole frame, as text.
+    """
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        splitter: FrameSplitter,
+        note_leftover: Callable[[str], None],
+    ) -> None:
+        self._talk = conversation
+        self._splitter = splitter
+        self._note_leftover = note_leftover
+        self._open: set[LiveExchange] = set()
+        self._has_noted_rest = False
+
+    # -- what the client says
+
+    def read(self, data: bytes, now: float) -> tuple[list[tuple[Frame, LiveExchange]], bool]:
+        """Take what the client has said; return the frames, and whether more may come."""
+        try:
+            frames = self._splitter.feed(data)
+        except FramingError:
+            frames = []
+        found = [(frame, self._begin(frame, now)) for frame in frames]
+        if self._splitter.error is None:
+            return found, True
+        self._leave(f"sent what is no frame: {self._splitter.error}")
+        self._note_rest(now)
+        return found, False
+
+    def finish(self, now: float) -> list[tuple[Frame, LiveExchange]]:
+        """Take the client's FIN; return the frame that it ends. What is none is a finding."""
+        found = [(frame, self._begin(frame, now)) for frame in self._splitter.finish()]
+        if self._splitter.rest:
+            shown = shown_in_line(self._splitter.rest)
+            self._leave(f"sent '{shown}' at its end, which is no whole frame")
+            self._note_rest(now)
+        return found
+
+    def greet(self, now: float) -> LiveExchange:
+        """Begin the exchange of what is said before the client: number 0."""
+        exchange = self._talk.begin(now, said_by=SERVER)
+        self._open.add(exchange)
+        return exchange
+
+    def _begin(self, frame: Frame, now: float) -> LiveExchange:
+        exchange = self._talk.begin(now, said_by=CLIENT)
+        self._open.add(exchange)
+        exchange.said = frame.payload
+        self._talk.journal.said(exchange.record, CLIENT, frame.wire, now, is_whole=True)
+        return exchange
+
+    def _leave(self, text: str) -> None:
+        self._note_leftover(f"connection {self._talk.connection.number}: the client {text}")
+
+    def _note_rest(self, now: float) -> None:
+        """Have the journal, a recording and a capture have the bytes that are no frame."""
+        rest = self._splitter.rest
+        if rest and not self._has_noted_rest:
+            self._has_noted_rest = True
+            exchange = self._talk.begin(now, said_by=CLIENT)
+            exchange.is_whole = False
+            self._talk.journal.said(exchange.record, CLIENT, rest, now)
+            self._talk.end(exchange, now, complete=False)
+
+    # -- what faults make of it
+
+    def request(self, frame: Frame, exchange: LiveExchange, came: float) -> list[Step] | None:
+        """Return what faults make of a frame of the client's; ``None``: it is to be answered."""
+        talk = self._talk
+        talk.look_for_faults(None, came)
+        if talk.is_plain_towards(SERVER):
+            return None
+        parts = talk.parts(exchange, Stage.REQUEST, frame.payload, now=came)
+        plan = talk.plan(SERVER, parts, exchange)
+        if plan is None:
+            return None
+        found = talk.feed(plan, piece_of(frame), exchange, to=SERVER)
+        plan.finish()
+        return found
+
+    def reply(self, frame: Frame, exchange: LiveExchange, now: float) -> list[Step]:
+        """Return what to do in place of sending a frame."""
+        talk = self._talk
+        talk.look_for_faults(None, now)
+        talk.journal.said(exchange.record, SERVER, frame.wire, now, is_whole=True)
+        found = [Step(CLIENT, [Send(frame.wire)])]
+        if not talk.is_plain_towards(CLIENT):
+            parts = talk.parts(exchange, Stage.REPLY, exchange.said)
+            plan = talk.plan(CLIENT, parts, exchange)
+            if plan is not None:
+                found = talk.feed(plan, piece_of(frame), exchange, to=CLIENT)
+                plan.finish()
+        exchange.record.note_reply()
+        return found
+
+    def end(self, exchange: LiveExchange, now: float, *, complete: bool = True) -> None:
+        """End an exchange: nothing more is said about its frame."""
+        if exchange in self._open:
+            self._open.remove(exchange)
+            has_reply = exchange.record.reply_size > 0
+            self._talk.end(exchange, now, complete=complete and has_reply)
+
+    def explain(self) -> None:
+        """Have faults note why they have not struck so far what still goes on."""
+        self._talk.explain()
+
+    def closed(self, now: float) -> None:
+        """The connection has ended."""
+        if self._splitter.error is None:
+            self._note_rest(now)  # it was reset within a frame, or not read to its end
+        for exchange in sorted(self._open, key=lambda each: each.record.number):
+            self.end(exchange, now, complete=False)
+        self._talk.closed()
+
+
+def ends_connection(step: Step) -> bool:
+    """Whether a fault ends the connection with it."""
+    return any(isinstance(a, End) and a.how in {"close", "reset"} for a in step.actions)

@@ -1,0 +1,75 @@
+"""What makes a strict test fail for a peer, and the report of what happened there."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from esps_portal.journal.shown_bytes import shown
+from esps_portal.journal.transcript import transcript
+from esps_portal.mock.frame_script import UnexpectedFrame
+from esps_portal.mock.frame_stubs import describe_frame_stub
+from esps_portal.mock.never_struck import describe_never_struck
+from esps_portal.mock.scripted_conversation import ScriptedConversation
+from esps_portal.mock.verification import MAX_LINES, describe_by_chance, describe_failed
+from esps_portal.peer.state import PeerState
+
+# Bytes of a frame that is shown.
+_MAX_FRAME = 256
+
+
+def find_problems(state: PeerState) -> list[str]:
+    """Return a text for each problem; empty if there is none."""
+    for explain in state.live:
+        explain()
+    script, faults = state.script, state.faults
+    return [
+        *map(_describe_unexpected, script.unexpected),
+        *(f"{what}:\n{_indented(trace.rstrip())}" for what, trace in script.failures),
+        *(f"unused stub: {describe_frame_stub(stub)}" for stub in script.unused()),
+        *map(_describe_unfinished, script.unfinished()),
+        *describe_failed(faults),
+        *(
+            describe_never_struck(fault, in_force=fault in faults.in_force)
+            for fault in faults.never_struck
+        ),
+        *(f"bytes that are no frame: {text}" for text in state.leftovers),
+    ]
+
+
+def problem_report(state: PeerState, problems: list[str]) -> str:
+    """Return the problems and the transcript, as a text for a person."""
+    parts = [
+        *problems,
+        *describe_by_chance(state.faults),
+        "what happened (seconds, where, what):",
+        transcript(state.journal, max_lines=MAX_LINES),
+    ]
+    return "\n".join(parts)
+
+
+def _describe_unexpected(unexpected: UnexpectedFrame) -> str:
+    lines = list(_shown_frame(unexpected.frame))
+    if len(lines) == 1:
+        head = f"unexpected frame ({unexpected.where}): {lines[0]}"
+    else:
+        head = "\n".join([f"unexpected frame ({unexpected.where}):", *map(_indented, lines)])
+    return f"{head}\n{_indented(unexpected.why)}"
+
+
+def _shown_frame(frame: bytes) -> Iterator[str]:
+    if not frame:
+        yield "(empty)"
+    yield from shown(frame, _MAX_FRAME)
+
+
+def _describe_unfinished(conversation: ScriptedConversation) -> str:
+    count = f"{conversation.done} of {len(conversation.steps)} steps done"
+    if not conversation.has_begun:
+        return f"unused {conversation}: never begun"
+    next_step = conversation.steps[conversation.done]
+    return f"unfinished {conversation}: {count}; next: {next_step}"
+
+
+def _indented(text: str) -> str:
+    return textwrap.indent(text, "    ")

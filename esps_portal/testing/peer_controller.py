@@ -1,0 +1,125 @@
+"""A test's control over a running peer: stubs, conversations, a handler."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import partial
+from typing import TypeVar
+
+from esps_portal.faults.matching import Matchable
+from esps_portal.mock.frame_script import FrameHandler
+from esps_portal.mock.frame_stubs import FrameStub
+from esps_portal.mock.peer_steps import Step
+from esps_portal.mock.scripted_conversation import ScriptedConversation
+from esps_portal.peer.state import PeerState
+from esps_portal.peer.verification import find_problems, problem_report
+from esps_portal.testing.exchange_controller import ExchangeController
+from esps_portal.testing.portal_loop import PortalLoop
+from esps_portal.testing.portal_repr import address_text, peer_repr
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+_Handler = TypeVar("_Handler", bound=FrameHandler)
+
+
+class PeerController(ExchangeController):
+    """A peer for a test: it plays the server of any protocol.
+
+    It was used as expected if each frame was, each stub and conversation was used up, each fault
+    has struck, and no bytes were left that are no frame.
+
+    Attributes:
+        host: a literal address, never a name.
+        port: the port number, the same for TCP and UDP.
+    """
+
+    def __init__(
+        self,
+        state: PeerState,
+        loop: PortalLoop,
+        address: tuple[str, int],
+        transports: Collection[str],
+    ) -> None:
+        super().__init__(
+            "peer",
+            state,
+            loop,
+            address,
+            partial(find_problems, state),
+            partial(problem_report, state),
+        )
+        self._transports = transports
+        self._state = state
+
+    def stub(self, match: Matchable) -> FrameStub:
+        """Answer the frames that match; what comes next says how.
+
+        ``peer.stub("PING").reply("+PONG")``. The first stub that matches, and is not used up,
+        answers. A strict test fails if it is not used up; ``.optional()`` relaxes that.
+
+        Args:
+            match: text (as UTF-8) or bytes that the frame must equal, a compiled regular expression
+                that is searched in it, or a function of bytes that decides, called in the peer's
+                thread. A frame comes without what ends a line, and without a length before it; with
+                a framing by length with ``at`` or ``extra`` it is the whole frame.
+
+        Raises:
+            TypeError: it is none of these.
+        """
+        stub = FrameStub(match, self._state.framings)
+        self._loop.run(lambda: self._state.script.stubs.append(stub))
+        return stub
+
+    def conversation(self, *steps: Step) -> ScriptedConversation:
+        """Play these steps in order on one connection, where order matters.
+
+        ``peer.conversation(expect("USER x"), send("331"), expect("PASS y"), send("230"), close())``
+
+        One that begins with ``expect`` begins with the first frame that matches; any other as a
+        connection is accepted, after the greeting. Frames that it does not expect at the moment are
+        answered by stubs, or the handler. A strict test fails if it does not come to its end;
+        ``.optional()`` relaxes that.
+
+        Args:
+            steps: `expect`, `send`, `wait`, `close` and `reset`, all of `esps_portal.testing`.
+
+        Raises:
+            FramingError: what is to be sent is no frame.
+            StubError: there are no steps, or some come after an end.
+            TypeError: something is no step.
+        """
+        placed = ScriptedConversation(steps, self._state.framings)
+        self._loop.run(lambda: self._state.script.conversations.append(placed))
+        return placed
+
+    def handler(self, function: _Handler) -> _Handler:
+        """Have a function answer what no stub and no conversation does: a decorator.
+
+        ::
+
+            @peer.handler
+            def answer(frame, connection):
+                count = connection.state["count"] = connection.state.get("count", 0) + 1
+                return f"{count}: {frame.decode()}"
+
+        It gets the frame as bytes, and its connection (``number``, ``remote``, ``transport``, a
+        dict ``state``, ``close()``, ``reset()``), and returns a frame, several, or ``None`` for
+        nothing. It runs in the peer's thread; an async one runs in trio there. What it raises is a
+        problem, and resets the connection.
+
+        Raises:
+            TypeError: it is no function.
+        """
+        if not callable(function):
+            raise TypeError(f"a handler must be a function, got {function!r}")
+
+        def place() -> None:
+            self._state.script.handler = function
+
+        self._loop.run(place)
+        return function
+
+    def __repr__(self) -> str:
+        where = address_text(self.host, self.port, self._transports)
+        return peer_repr(where, self._state, is_down=self._controls.outage is not None)

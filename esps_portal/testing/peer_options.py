@@ -1,0 +1,111 @@
+"""The options of a peer for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
+
+from esps_portal.framings.custom import checked_framing
+from esps_portal.framings.framing import Framing
+from esps_portal.peer.serving import PeerConfig
+from esps_portal.peer.state import PeerState
+from esps_portal.protocol.limits import Limits
+from esps_portal.services.service import as_bytes
+from esps_portal.testing.options import check_types
+from esps_portal.tracebacks import hides_frame
+
+if TYPE_CHECKING:
+    from esps_portal.testing.peer_controller import PeerController
+
+__tracebackhide__ = hides_frame
+
+_GREETING = "text, bytes, or several of them"
+_TYPES: dict[str, tuple[type, str]] = {
+    "greeting": (object, _GREETING),
+    "udp": (bool, "True or False"),
+    "host": (str, "a name or an address"),
+    "port": (int, "a number from 0 to 65535"),
+    "limits": (Limits, "esps_portal.Limits"),
+}
+
+
+class PeerOptions(TypedDict, total=False):
+    """Options of a peer for tests; each has a default."""
+
+    #: What it says first on each connection: a frame, or several; text as UTF-8. By default it
+    #: waits for the client.
+    greeting: str | bytes | Sequence[str | bytes] | None
+    #: Serve UDP too, on the same number; a datagram is a frame as it is. By default false, and with
+    #: ``datagrams()`` there is UDP alone.
+    udp: bool
+    #: A name or an address; by default 127.0.0.1. ``::1`` is IPv6.
+    host: str
+    #: By default 0, a free one.
+    port: int
+    #: Only ``max_connections``, ``linger`` and ``drain`` apply; by default those of `Limits`.
+    limits: Limits | None
+
+
+class PeerFactory(Protocol):
+    """The type of the fixture `esps_peer`."""
+
+    def __call__(
+        self, framing: Framing, *, strict: bool | None = None, **options: Unpack[PeerOptions]
+    ) -> PeerController:
+        r"""Start a peer in a thread of its own; it ends with the test.
+
+        Args:
+            framing: how a stream is cut into frames, such as ``lines("\r\n")``; ``datagrams()``
+                for UDP.
+            strict: overrides the marker and the configuration.
+            options: see `PeerOptions`.
+
+        Raises:
+            FramingError: the framing is none, or a greeting cannot be said with it.
+            CannotBindError: an address cannot be bound.
+            TypeError, ValueError: an option is unknown, or not what it must be.
+        """
+
+
+def check_peer_options(options: PeerOptions, also: str = "") -> None:
+    """Check the names and types of options.
+
+    Args:
+        also: a further option, for the message: the caller handles it itself.
+
+    Raises:
+        TypeError, ValueError: an option is unknown, or not what it must be.
+    """
+    check_types({key: value for key, value in options.items() if value is not None}, _TYPES, also)
+
+
+def peer_config(framing: Framing, options: PeerOptions) -> PeerConfig:
+    """Return how a peer is served: on reserved ports, which may be taken out of service.
+
+    Raises:
+        FramingError: the framing is none, or a greeting cannot be said with it.
+        TypeError, ValueError: an option is unknown, or not what it must be.
+    """
+    check_peer_options(options)
+    state = PeerState(
+        checked_framing(framing),
+        _greeting(options.get("greeting")),
+        udp=options.get("udp", False),
+    )
+    return PeerConfig(
+        state=state,
+        hosts=(options.get("host", "127.0.0.1"),),
+        port=options.get("port", 0),
+        reserve_port=True,
+        limits=options.get("limits") or Limits(),
+    )
+
+
+def _greeting(greeting: object) -> tuple[bytes, ...]:
+    if greeting is None:
+        return ()
+    given = [greeting] if isinstance(greeting, str | bytes | bytearray | memoryview) else greeting
+    try:
+        return tuple(map(as_bytes, given))  # type: ignore[call-overload]
+    except TypeError:
+        raise TypeError(f"greeting must be {_GREETING}, got {greeting!r}") from None

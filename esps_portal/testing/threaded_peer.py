@@ -1,0 +1,86 @@
+"""A peer in a thread of its own, with its own ``trio.run``: for tests of every style."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self, Unpack
+
+from esps_portal.exports import public_names
+from esps_portal.framings.framing import Framing
+from esps_portal.peer.state import PeerState
+from esps_portal.testing.peer_controller import PeerController
+from esps_portal.testing.peer_options import PeerOptions, peer_config
+from esps_portal.testing.review import Review
+from esps_portal.testing.served import PortListeners, address_and_transports
+from esps_portal.testing.served_peer import ServedPeer
+from esps_portal.testing.server_thread import ServerThread
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+
+class ThreadedPeer(PeerController):
+    """A peer in a thread of its own."""
+
+    def __init__(self, state: PeerState, thread: ServerThread, listeners: PortListeners) -> None:
+        super().__init__(state, thread, *address_and_transports(listeners))
+        self._thread = thread
+
+    @classmethod
+    def start(cls, framing: Framing, **options: Unpack[PeerOptions]) -> Self:
+        """Start one; see `peer_in_thread`, which also ends it."""
+        config = peer_config(framing, options)
+        thread = ServerThread(ServedPeer(config))
+        return cls(config.state, thread, thread.start())
+
+    def stop(self) -> None:
+        """End it at once. Returns once nothing of it is left."""
+        self._thread.stop()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was neither stopped nor has died, and is not stuck."""
+        return self._thread.is_running
+
+    @property
+    def where(self) -> str:
+        """What it is and where, for a report."""
+        return f"peer at {self.host} port {self.port}"
+
+    def release(self) -> Review:
+        """Do `review` and `reset` in one step. After that no test can use it.
+
+        Raises:
+            PortalEndedError: the peer has ended, so that neither is possible.
+        """
+        return self._controls.release(self._thread)
+
+    def __dir__(self) -> list[str]:
+        # Lending it to a test is for the plugin only.
+        return public_names(self, PeerController)
+
+
+@contextmanager
+def peer_in_thread(framing: Framing, **options: Unpack[PeerOptions]) -> Iterator[ThreadedPeer]:
+    r"""Serve a peer for the length of a ``with`` block, whatever runs in this thread.
+
+    ``with peer_in_thread(lines("\r\n")) as mail: mail.stub("QUIT").reply("221 bye")``
+    Leaving the block ends it at once: connections are reset. Nothing is judged unless the test
+    calls `verify`.
+
+    Args:
+        framing: how a stream is cut into frames, such as ``lines("\r\n")``; ``datagrams()`` for
+            UDP.
+        options: see `PeerOptions`.
+
+    Raises:
+        FramingError: the framing is none, or a greeting cannot be said with it.
+        CannotBindError: an address cannot be bound.
+        TypeError, ValueError: an option is unknown, or not what it must be.
+    """
+    peer = ThreadedPeer.start(framing, **options)
+    try:
+        yield peer
+    finally:
+        peer.stop()

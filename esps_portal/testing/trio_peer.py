@@ -1,0 +1,38 @@
+"""A peer inside a test's own trio loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Unpack
+
+from esps_portal.framings.framing import Framing
+from esps_portal.testing.current_loop import serve_here
+from esps_portal.testing.peer_controller import PeerController
+from esps_portal.testing.peer_options import PeerOptions, peer_config
+from esps_portal.testing.served import address_and_transports
+from esps_portal.testing.served_peer import ServedPeer
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+
+@asynccontextmanager
+async def open_peer(
+    framing: Framing, **options: Unpack[PeerOptions]
+) -> AsyncIterator[PeerController]:
+    """Serve a peer for the length of an ``async with`` block.
+
+    ``async with open_peer(lines()) as peer: peer.stub("PING").reply("PONG")``
+    Leaving the block ends it at once: connections are reset.
+
+    Args:
+        framing: as that of `peer_in_thread`.
+        options: see `PeerOptions`.
+
+    Raises:
+        FramingError, CannotBindError, TypeError, ValueError: as `peer_in_thread` does.
+    """
+    config = peer_config(framing, options)
+    async with serve_here(ServedPeer(config)) as (loop, listeners):
+        yield PeerController(config.state, loop, *address_and_transports(listeners))

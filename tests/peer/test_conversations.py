@@ -1,0 +1,209 @@
+"""Conversations, where the order of frames matters, and handlers, with the connection's state."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import pytest
+import trio
+import trio.lowlevel
+
+from esps_portal.testing import (
+    FramingError,
+    PeerConnection,
+    StubError,
+    close,
+    datagrams,
+    expect,
+    fixed,
+    lines,
+    open_peer,
+    reset,
+    send,
+    wait,
+)
+from tests.peer.conftest import Peers
+from tests.threaded_proxies import FIN, RST
+
+
+def test_steps_in_order(peers: Peers) -> None:
+    peer = peers.start(lines(), greeting="hello")
+    talk = peer.conversation(
+        expect(re.compile(b"^USER")), send("331"), expect("PASS x"), send("230", "ok"), close()
+    )
+    client = peers.dial(peer)
+    client.send(b"USER me\nPASS x\n")
+    assert client.rest() == (b"hello\n331\n230\nok\n", FIN)
+    assert talk.is_over
+    peer.verify()
+
+
+def test_it_may_begin_with_what_the_peer_says(peers: Peers) -> None:
+    peer = peers.start(lines(), greeting="hello")
+    peer.conversation(send("first"), expect("a"), wait(0.05), reset())
+    first, second = peers.dial(peer), peers.dial(peer)
+    assert first.read(12) == b"hello\nfirst\n"
+    assert second.read(6) == b"hello\n"
+    begun = time.monotonic()
+    first.send(b"a\n")
+    assert first.rest() == (b"", RST)
+    assert time.monotonic() - begun >= 0.05
+    peer.verify()
+
+
+def test_each_connection_has_its_own(peers: Peers) -> None:
+    peer = peers.start(lines())
+    peer.conversation(expect("a"), send("a1"), expect("b"), send("a2"))
+    peer.conversation(expect("a"), send("b1"), expect("b"), send("b2"))
+    first, second = peers.dial(peer), peers.dial(peer)
+    first.send(b"a\n")
+    assert first.read(3) == b"a1\n"
+    second.send(b"a\nb\n")
+    assert second.read(6) == b"b1\nb2\n"
+    first.send(b"b\n")
+    assert first.read(3) == b"a2\n"
+    peer.verify()
+
+
+def test_what_it_does_not_expect_stubs_answer(peers: Peers) -> None:
+    peer = peers.start(lines())
+    peer.stub("NOOP").reply("ok")
+    peer.conversation(expect("a"), send("1"), expect("b"), send("2"))
+    client = peers.dial(peer)
+    client.send(b"NOOP\na\nNOOP\nb\nNOOP\n")
+    assert client.read(13) == b"ok\n1\nok\n2\nok\n"
+    peer.verify()
+
+
+def test_one_that_does_not_come_to_its_end(peers: Peers) -> None:
+    peer = peers.start(lines())
+    peer.conversation(expect("a"), send("1"), expect("b"), close())
+    peer.conversation(expect("never"))
+    peer.conversation(expect("never")).optional()
+    client = peers.dial(peer)
+    client.send(b"a\nbb\n")
+    assert client.rest() == (b"1\n", FIN)
+    frame, unfinished, unused = peer.problems()
+    assert frame.splitlines() == [
+        "unexpected frame (tcp #1): bb",
+        "    the conversation expects 'b': it goes on after 1 byte, with 'b'",
+    ]
+    talk = "(expect 'a'; send; expect 'b'; close)"
+    assert unfinished == f"unfinished conversation {talk}: 2 of 4 steps done; next: expect 'b'"
+    assert unused == "unused conversation (expect 'never'): never begun"
+
+
+@pytest.mark.parametrize(
+    ("steps", "error", "message"),
+    [
+        ([], StubError, "a conversation needs steps"),
+        ([close(), send("x")], StubError, "no step can follow close"),
+        (["x"], TypeError, "step 1 of a conversation must be expect"),
+        ([send("too long")], FramingError, "a frame has 2 bytes, got 8"),
+    ],
+)
+def test_steps_that_cannot_be(
+    peers: Peers, steps: list[Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        peers.start(fixed(2)).conversation(*steps)
+
+
+@pytest.mark.parametrize("seconds", [-1, "1", float("inf")])
+def test_a_wait_that_cannot_be(seconds: Any) -> None:  # noqa: ANN401 - wrong
+    with pytest.raises(StubError, match="wait must be seconds, 0 or more"):
+        wait(seconds)
+
+
+# ---- handlers ----------------------------------------------------------------------------------
+
+
+def test_a_handler_answers_what_no_stub_does(peers: Peers) -> None:
+    peer = peers.start(lines())
+    peer.stub("PING").reply("PONG")
+
+    @peer.handler
+    def count(frame: bytes, connection: PeerConnection) -> list[str | bytes] | str | None:
+        number = connection.state["n"] = connection.state.get("n", 0) + 1
+        if frame == b"quiet":
+            return None
+        if frame == b"bye":
+            connection.close()
+            return "bye"
+        return [f"{connection.transport} {connection.number} {number}", frame]
+
+    first, second = peers.dial(peer), peers.dial(peer)
+    first.send(b"PING\na\nquiet\nbye\n")
+    assert first.rest() == (b"PONG\ntcp 1 1\na\nbye\n", FIN)
+    second.send(b"a\n")
+    assert second.read(10) == b"tcp 2 1\na\n"
+    peer.verify()
+
+
+async def test_an_async_handler() -> None:
+    async with open_peer(lines()) as peer:
+
+        @peer.handler
+        async def answer(frame: bytes, connection: PeerConnection) -> bytes:
+            await trio.lowlevel.checkpoint()
+            return frame.upper()
+
+        stream = await trio.open_tcp_stream(peer.host, peer.port)
+        async with stream:
+            await stream.send_all(b"hello\nyou\n")
+            seen = b""
+            while len(seen) < 10:
+                seen += await stream.receive_some()
+        assert seen == b"HELLO\nYOU\n"
+        await peer.wait_for_async("you")
+        peer.verify()
+
+
+def test_an_async_handler_over_udp(peers: Peers) -> None:
+    peer = peers.start(datagrams())
+
+    @peer.handler
+    async def answer(frame: bytes, connection: PeerConnection) -> bytes:
+        await trio.sleep(0.05 if frame == b"late" else 0)
+        return frame
+
+    client = peers.datagrams(peer)
+    client.send(b"late")
+    client.send(b"soon")
+    assert [client.recv(100), client.recv(100)] == [b"soon", b"late"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_a_handler_raises_is_a_problem(peers: Peers, *, is_async: bool) -> None:
+    peer = peers.start(lines())
+
+    def fail(frame: bytes, connection: PeerConnection) -> None:
+        raise LookupError("nothing there")
+
+    async def fail_later(frame: bytes, connection: PeerConnection) -> None:
+        raise LookupError("nothing there")
+
+    peer.handler(fail_later if is_async else fail)
+    client = peers.dial(peer)
+    client.send(b"x\x1b[31m\n")
+    assert client.rest() == (b"", RST)
+    (problem,) = peer.problems()
+    assert problem.startswith("the handler failed for '78 1b 5b 33 31 6d' (tcp #1):\n")
+    assert problem.endswith("LookupError: nothing there")
+
+
+@pytest.mark.parametrize("wrong", [3, [b"x", 3], {"a"}])
+def test_what_a_handler_cannot_return(peers: Peers, wrong: Any) -> None:  # noqa: ANN401 - wrong
+    peer = peers.start(lines())
+    peer.handler(lambda _, __: wrong)
+    client = peers.dial(peer)
+    client.send(b"x\n")
+    assert client.rest() == (b"", RST)
+    assert "a handler returns bytes" in peer.problems()[0]
+
+
+def test_no_handler(peers: Peers) -> None:
+    with pytest.raises(TypeError, match="a handler must be a function, got 'x'"):
+        peers.start(lines()).handler("x")  # type: ignore[type-var]

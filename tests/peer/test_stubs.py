@@ -1,0 +1,276 @@
+"""What a peer answers: stubs on frames, however they come, and what each step of a chain sends."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import pytest
+
+from esps_portal.testing import (
+    Framing,
+    FramingError,
+    StubError,
+    datagrams,
+    delimited,
+    fixed,
+    length_prefixed,
+    lines,
+    matching,
+    until_close,
+)
+from tests.peer.conftest import Peers
+from tests.sockets import closed
+from tests.threaded_proxies import DELIVERIES, FIN, RST, pieces
+
+FRAMINGS: list[tuple[Framing, bytes, bytes, bytes, bytes]] = [
+    # The framing; a request as a stub sees it and as it is sent; the same of a reply.
+    (lines("\r\n"), b"PING", b"PING\r\n", b"PONG", b"PONG\r\n"),
+    (lines(), b"PING", b"PING\n", b"PONG", b"PONG\n"),
+    (delimited(b"\0"), b"ping", b"ping\0", b"pong", b"pong\0"),
+    (length_prefixed(2), b"ping", b"\0\4ping", b"pong!", b"\0\5pong!"),
+    (length_prefixed(2, order="little"), b"ping", b"\4\0ping", b"pong", b"\4\0pong"),
+    (length_prefixed(1, at=1), b"a\2hi", b"a\2hi", b"b\3you", b"b\3you"),
+    (fixed(4), b"ping", b"ping", b"pong", b"pong"),
+    (matching(b";"), b"ping;", b"ping;", b"pong;", b"pong;"),
+]
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+@pytest.mark.parametrize(("framing", "seen", "sent", "reply", "replied"), FRAMINGS, ids=str)
+def test_a_frame_and_its_reply(  # noqa: PLR0917 - a case
+    peers: Peers,
+    framing: Framing,
+    seen: bytes,
+    sent: bytes,
+    reply: bytes,
+    replied: bytes,
+    delivery: str,
+) -> None:
+    peer = peers.start(framing)
+    stub = peer.stub(seen).reply(reply)
+    client = peers.dial(peer)
+    for piece in pieces(sent, delivery):
+        client.send(piece)
+    assert client.read(len(replied)) == replied
+    assert stub.used == 1
+    assert peer.exchanges()[0].request == sent
+    assert peer.exchanges()[0].reply == replied
+
+
+def test_until_close(peers: Peers) -> None:
+    peer = peers.start(until_close())
+    peer.stub("who is it?").reply("nobody")
+    client = peers.dial(peer)
+    client.send(b"who is ")
+    client.send(b"it?")
+    client.sock.shutdown(1)
+    assert client.rest() == (b"nobody", FIN)
+    peer.verify()
+
+
+def test_what_matches(peers: Peers) -> None:
+    peer = peers.start(lines())
+    peer.stub("text é").reply("1")
+    peer.stub(b"bytes").reply("2")
+    peer.stub(re.compile(rb"(?i)^re")).reply("3")
+    peer.stub(re.compile("gex$")).reply("4")
+    peer.stub(lambda frame: len(frame) == 2).reply("5")
+    client = peers.dial(peer)
+    client.send("text é\nbytes\nREAD\na gex\nxx\n".encode())
+    assert client.read(10) == b"1\n2\n3\n4\n5\n"
+    peer.verify()
+
+
+def test_text_must_equal_the_frame(peers: Peers) -> None:
+    peer = peers.start(lines())
+    peer.stub("PING").reply("no").optional()
+    peer.stub("PING 1").reply("yes")
+    client = peers.dial(peer)
+    client.send(b"PING 1\n")
+    assert client.read(4) == b"yes\n"
+    peer.verify()
+
+
+def test_the_chain(peers: Peers) -> None:
+    peer = peers.start(lines())
+    stub = peer.stub("n").reply("1").times(2).reply("2", "3").reply().reply("4")
+    client = peers.dial(peer)
+    client.send(b"n\n" * 6)
+    assert client.read(12) == b"1\n1\n2\n3\n4\n4\n"
+    assert stub.used == 6
+    peer.verify()
+
+
+def test_the_frames_of_a_reply_come_in_one_segment(peers: Peers) -> None:
+    peer = peers.start(length_prefixed(2))
+    peer.stub("two").reply("a", "bc")
+    client = peers.dial(peer)
+    client.send(b"\0\3two")
+    assert client.sock.recv(100) == b"\0\1a\0\2bc"
+
+
+def test_a_delay_holds_up_what_comes_after_it(peers: Peers) -> None:
+    peer = peers.start(lines())
+    peer.stub("late").delay(0.1).reply("1")
+    peer.stub("soon").reply("2")
+    client = peers.dial(peer)
+    begun = time.monotonic()
+    client.send(b"late\nsoon\n")
+    # The journal has what has come.
+    assert len(peer.wait_for(count=2)) == 2
+    assert client.read(4) == b"1\n2\n"
+    assert 0.1 <= time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize(("end", "how"), [("then_close", FIN), ("then_reset", RST)])
+def test_an_end_after_an_answer(peers: Peers, end: str, how: str) -> None:
+    peer = peers.start(lines())
+    stub = peer.stub("bye").reply("so long")
+    getattr(stub, end)()
+    client = peers.dial(peer)
+    client.send(b"bye\nnever answered\n")
+    assert client.rest() == (b"so long\n", how)
+    peer.verify()
+    client.close()
+    (connection,) = closed(peer)
+    assert (connection.closed_by, connection.how) == ("peer", how.lower())
+
+
+def test_raw_bytes(peers: Peers) -> None:
+    peer = peers.start(length_prefixed(2))
+    peer.stub("short").raw(b"\0\x10abc").then_close()
+    client = peers.dial(peer)
+    client.send(b"\0\5short")
+    assert client.rest() == (b"\0\x10abc", FIN)
+
+
+@pytest.mark.parametrize("greeting", ["220 ready", b"220 ready", ["220-a", b"220 b"]])
+def test_a_greeting(peers: Peers, greeting: Any) -> None:  # noqa: ANN401 - text, bytes or several
+    peer = peers.start(lines("\r\n"), greeting=greeting)
+    frames = greeting if isinstance(greeting, list) else [greeting]
+    expected = b"".join((f if isinstance(f, bytes) else f.encode()) + b"\r\n" for f in frames)
+    for _ in range(2):
+        assert peers.dial(peer).read(len(expected)) == expected
+    peer.verify()
+
+
+def test_a_greeting_until_close(peers: Peers) -> None:
+    assert peers.dial(peers.start(until_close(), greeting="noon")).rest() == (b"noon", FIN)
+
+
+@pytest.mark.parametrize(
+    ("echo", "expected"),
+    [((0, 2), b"12llo"), ((3, 5), b"hel45"), ([(0, 1), (4, 5)], b"1ell5")],
+)
+def test_an_echo_copies_bytes_of_the_request(peers: Peers, echo: Any, expected: bytes) -> None:  # noqa: ANN401 - one or several
+    peer = peers.start(lines())
+    peer.stub(re.compile(b"^12")).reply("hello", echo=echo)
+    client = peers.dial(peer)
+    client.send(b"12345\n")
+    assert client.read(6) == expected + b"\n"
+
+
+def test_an_echo_of_a_short_request(peers: Peers) -> None:
+    peer = peers.start(lines())
+    peer.stub("1").reply("hello", echo=(0, 4))
+    client = peers.dial(peer)
+    client.send(b"1\n")
+    assert client.read(6) == b"1ello\n"
+
+
+@pytest.mark.parametrize(
+    ("echo", "message"),
+    [
+        ((0, 6), "echo ends at 6, and a frame of the reply has 5 bytes"),
+        ((2, 2), r"echo must be \(from, to\)"),
+        ((-1, 2), r"echo must be \(from, to\)"),
+        (2, r"echo must be \(from, to\)"),
+        ([(0, 1), "x"], r"echo must be \(from, to\)"),
+    ],
+)
+def test_an_echo_that_cannot_be(peers: Peers, echo: Any, message: str) -> None:  # noqa: ANN401 - wrong
+    peer = peers.start(lines())
+    stub = peer.stub("x")
+    with pytest.raises(StubError, match=message):
+        stub.reply("hello", echo=echo)
+    # Half a chain answers nothing, and is not missed.
+    client = peers.dial(peer)
+    client.send(b"x\n")
+    assert client.rest() == (b"", FIN)
+    assert "it is broken: one of its methods raised" in peer.problems()[0]
+    assert len(peer.problems()) == 1
+
+
+def test_a_reply_that_is_no_frame_is_an_error_at_once(peers: Peers) -> None:
+    with pytest.raises(FramingError):
+        peers.start(fixed(2)).stub("ab").reply("abc")
+
+
+def test_a_reply_that_an_echo_breaks_is_a_problem(peers: Peers) -> None:
+    peer = peers.start(length_prefixed(1, at=1))
+    peer.stub(re.compile(b"^a")).reply(b"b\2hi", echo=(1, 2))
+    client = peers.dial(peer)
+    client.send(b"a\3you")
+    assert client.rest() == (b"", RST)
+    (problem,) = peer.problems()
+    assert problem.startswith("a reply (tcp #1) is no frame:\n")
+    assert "the length field says that the frame has 5 bytes" in problem
+
+
+@pytest.mark.parametrize("wrong", [None, 3, ["x"]])
+def test_what_no_frame_can_match(peers: Peers, wrong: Any) -> None:  # noqa: ANN401 - wrong
+    with pytest.raises(TypeError, match="a frame is matched by str, bytes, a compiled"):
+        peers.start(lines()).stub(wrong)
+
+
+def test_an_async_predicate_is_none(peers: Peers) -> None:
+    async def predicate(frame: bytes) -> bool:
+        return True
+
+    with pytest.raises(TypeError, match="a predicate must be a sync function"):
+        peers.start(lines()).stub(predicate)
+
+
+def test_both_transports_on_one_number(peers: Peers) -> None:
+    """As DNS: over TCP a length comes before each message, and over UDP it is the datagram."""
+    peer = peers.start(length_prefixed(2), udp=True)
+    peer.stub("query").reply("reply")
+    stream, datagram = peers.dial(peer), peers.datagrams(peer)
+    datagram.send(b"query")
+    stream.send(b"\0\5query")
+    assert datagram.recv(100) == b"reply"
+    assert stream.read(7) == b"\0\5reply"
+    assert sorted(exchange.transport for exchange in peer.exchanges()) == ["tcp", "udp"]
+
+
+def test_over_udp_alone(peers: Peers) -> None:
+    peer = peers.start(datagrams())
+    peer.stub(b"").reply(b"empty", b"two")
+    peer.stub("late").delay(0.05).reply("1").then_close()
+    peer.stub("soon").reply("2")
+    client = peers.datagrams(peer)
+    for datagram in (b"", b"late", b"soon"):
+        client.send(datagram)
+    assert [client.recv(100) for _ in range(4)] == [b"empty", b"two", b"2", b"1"]
+    peer.verify()
+    with pytest.raises(FramingError, match="a greeting is for connections"):
+        peers.start(datagrams(), greeting="hello")
+
+
+def test_frames_that_wait_for_their_answers_are_bounded(peers: Peers) -> None:
+    """A client that sends on while an answer takes its time is read no more at some point."""
+    peer = peers.start(lines())
+    peer.stub("first").delay(30).reply("late")
+    peer.stub(re.compile(b"^x")).reply("y").optional()
+    client = peers.dial(peer)
+    client.send(b"first\n")
+    line = b"x" * 1000 + b"\n"
+    client.sock.settimeout(0.5)
+    with pytest.raises(TimeoutError):
+        client.sock.sendall(line * 65536)
+    waiting = sum(len(exchange.request) for exchange in peer.exchanges())
+    assert waiting < 1 << 20
+    client.reset()
+    assert closed(peer)[0].closed_by == "client"
