@@ -33,8 +33,8 @@ Serve a portal with all built-in services.
 
 The default port, 2867, needs no root. The wildcard :: accepts IPv6 only;
 for both use --host :: --host 0.0.0.0. Sockets from systemd (LISTEN_FDS)
-replace --host and --port, and NOTIFY_SOCKET is notified when the portal
-listens.
+replace --host and --port; NOTIFY_SOCKET is notified when the portal
+listens, reloads and stops, and as often as WATCHDOG_USEC asks for.
 
 Processes of one user share a port if each has --reuse-port. The kernel
 gives each connection to one of them, and over UDP each client, which moves

@@ -187,9 +187,13 @@ async def serve_until_signalled(  # noqa: PLR0913 - what is composed
     """
     import trio  # noqa: PLC0415 - help must not wait for it
 
-    from esps_portal.net.systemd import notify  # noqa: PLC0415 - the same
+    from esps_portal.net.systemd import (  # noqa: PLC0415 - the same
+        feed_watchdog,
+        notify,
+        watchdog_seconds,
+    )
 
-    status = 0
+    status, watchdog = 0, watchdog_seconds(os.environ)
     with trio.open_signal_receiver(*_handled_signals()) as signals:
         async with trio.open_nursery() as nursery:
             ended = trio.Event()
@@ -209,6 +213,8 @@ async def serve_until_signalled(  # noqa: PLR0913 - what is composed
             print_ready(reports, listeners, control, upstream, dual_stack=dual_stack)
             nursery.start_soon(reports.run)
             notify(os.environ, "READY=1")
+            if watchdog is not None:
+                nursery.start_soon(feed_watchdog, os.environ, watchdog)
             nursery.start_soon(end_at_second_signal)
             await ended.wait()
             await reports.finish()

@@ -1,8 +1,9 @@
-"""systemd's two small protocols for a service: sockets handed over, and readiness notified.
+"""systemd's small protocols for a service: sockets handed over, states notified, a watchdog fed.
 
 Sockets: sd_listen_fds(3): ``LISTEN_FDS`` descriptors from 3 on are ours if ``LISTEN_PID`` is our
-process id. Readiness: sd_notify(3): one datagram to the Unix socket in ``NOTIFY_SOCKET``. Where
-the variables are absent nothing happens.
+process id. States: sd_notify(3): one datagram to the Unix socket in ``NOTIFY_SOCKET``. Watchdog:
+sd_watchdog_enabled(3): a state each ``WATCHDOG_USEC`` microseconds, or the service is restarted.
+Where the variables are absent nothing happens.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import os
 import socket
 import time
 from collections.abc import MutableMapping
+
+import trio
 
 from esps_portal.net.bind import Sockets
 
@@ -76,3 +79,30 @@ def notify_reloading(environment: MutableMapping[str, str]) -> None:
     """Notify the service manager that files are read again (``Type=notify-reload``)."""
     now = time.monotonic_ns() // 1000
     notify(environment, f"RELOADING=1\nMONOTONIC_USEC={now}")
+
+
+def watchdog_seconds(environment: MutableMapping[str, str]) -> float | None:
+    """Return how often, in seconds, the service manager wants a sign of life; ``None``: never.
+
+    The variables are removed, so that no child of ours answers for us.
+    """
+    microseconds = environment.pop("WATCHDOG_USEC", "")
+    pid = environment.pop("WATCHDOG_PID", str(os.getpid()))
+    if pid != str(os.getpid()) or not microseconds.isdecimal() or int(microseconds) == 0:
+        return None
+    return int(microseconds) / 1_000_000
+
+
+async def feed_watchdog(environment: MutableMapping[str, str], seconds: float) -> None:
+    """Give the service manager a sign of life until cancelled.
+
+    It is a task like any other: where something holds the loop none is given, and the service is
+    restarted.
+
+    Args:
+        environment: has ``NOTIFY_SOCKET``.
+        seconds: the time limit; a sign is given in half of it, as sd_watchdog_enabled(3) advises.
+    """
+    while True:
+        notify(environment, "WATCHDOG=1")
+        await trio.sleep(seconds / 2)

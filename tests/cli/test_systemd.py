@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,9 +12,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import trio
 
 from esps_portal import blocking
-from esps_portal.net.systemd import inherited_sockets
+from esps_portal.net.systemd import feed_watchdog, inherited_sockets, watchdog_seconds
 
 # What systemd does between fork and exec: it duplicates the sockets to descriptors 3, 4, ... and
 # sets LISTEN_PID to the process that gets them.
@@ -107,3 +109,44 @@ def test_a_socket_that_cannot_be_served_is_one_line() -> None:
 def test_variables_for_another_process_are_ignored(environment: dict[str, str]) -> None:
     assert inherited_sockets(environment) is None
     assert not environment, "or a child would use them"
+
+
+# ---- the watchdog ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environment", "seconds"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "20000000"}, 20),
+        ({"WATCHDOG_USEC": "500", "WATCHDOG_PID": str(os.getpid())}, 0.0005),
+        ({"WATCHDOG_USEC": "500", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_how_often_a_sign_of_life_is_wanted(
+    environment: dict[str, str], seconds: float | None
+) -> None:
+    assert watchdog_seconds(environment) == seconds
+    assert not environment, "or a child would answer for the service"
+
+
+async def test_a_loop_that_is_held_gives_no_sign_of_life(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(feed_watchdog, environment, 0.02)
+            for _ in range(3):
+                await trio.lowlevel.wait_readable(manager)
+                assert manager.recv(100) == b"WATCHDOG=1"
+            manager.settimeout(0)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    manager.recv(100)
+            manager.settimeout(0.2)
+            with pytest.raises(TimeoutError):  # to wait here, outside of trio, holds the loop
+                manager.recv(100)
+            await trio.lowlevel.wait_readable(manager)
+            nursery.cancel_scope.cancel()
