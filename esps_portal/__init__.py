@@ -43,7 +43,8 @@ The rooms, from the ground up; none imports from above:
 - `framings`: bytes of any protocol to frames and back. No clock, no socket, no trio.
 - `exchanges`: what both sides of a connection say, in the journal and under faults.
 - `net`: bytes and datagrams over trio. Knows no ESPS/1.
-- `server`, `proxy`, `peer`, `client`: built on both, without knowing each other; `control`, `inspection`.
+- `server`, `proxy`, `peer`, `client`: built on both, without knowing each other; `control`,
+  `inspection`.
 - `testing`, `cli`: the pytest plugin and the portals of tests; the command.
 """
 

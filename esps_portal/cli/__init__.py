@@ -32,6 +32,7 @@ _COMMANDS = {
     "list": ("calls", "list_command"),
     "call": ("calls", "call_command"),
     "inspect": ("inspect", "inspect_command"),
+    "deploy": ("deploy", "deploy_command"),
     "spec": ("spec", "spec_command"),
 }
 
@@ -44,6 +45,7 @@ _SUMMARIES = {
     "list": "Show the services of a portal, or describe one SERVICE.",
     "call": "Call SERVICE with ARGS and print the reply.",
     "inspect": "Show who uses a port, and whether it speaks ESPS/1.",
+    "deploy": "Print the files to run a portal with, or write them.",
     "spec": "Print the specification of ESPS/1: its text, grammar or registry.",
 }
 

@@ -91,7 +91,8 @@ def test_a_host_with_a_port_has_a_hint(command: str, host: str, instead: str) ->
 
 
 @pytest.mark.parametrize(
-    "command", ["", "serve", "run", "proxy", "ping", "list", "call", "inspect", "spec"]
+    "command",
+    ["", "serve", "run", "proxy", "ping", "list", "call", "inspect", "deploy", "spec"],
 )
 def test_tls_is_not_advertised_before_it_works(command: str) -> None:
     code, out, _ = run(*command.split(), "--help")

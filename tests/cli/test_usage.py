@@ -22,7 +22,8 @@ def test_the_version_is_the_same_everywhere() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "serve", "run", "proxy", "ping", "list", "call", "inspect", "spec"]
+    "command",
+    ["", "serve", "run", "proxy", "ping", "list", "call", "inspect", "deploy", "spec"],
 )
 def test_help_fits_the_terminal(command: str) -> None:
     code, out, _ = run(*command.split(), "--help")
