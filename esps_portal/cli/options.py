@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from typing import Any, NoReturn, Protocol, TypeVar
 
+import attrs
 import click
 from click.core import ParameterSource
 
@@ -15,6 +16,7 @@ from esps_portal.protocol.urls import PortalURL
 DEFAULT_URL = "esps://127.0.0.1:2867"
 #: Seconds to connect, for every command.
 CONNECT_TIMEOUT = 10.0
+_MAX_PORT = 65535
 
 
 class TargetType(click.ParamType[PortalURL]):
@@ -76,6 +78,41 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+@attrs.frozen
+class ListenAddress:
+    """Where to listen beside the portal's own port.
+
+    Attributes:
+        port: 0 for a free one.
+    """
+
+    host: str
+    port: int
+
+
+class ListenAddressType(click.ParamType[ListenAddress]):
+    """PORT, on loopback, or HOST:PORT."""
+
+    name = "address"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None, /
+    ) -> ListenAddress:
+        """Return the address."""
+        if isinstance(value, ListenAddress):
+            return value
+        host, colon, port = str(value).rpartition(":")
+        if not colon:
+            host = "127.0.0.1"
+        elif host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            self.fail(f"put an IPv6 address in brackets, as in [::1]:{port or 'PORT'}", param, ctx)
+        if not (port.isascii() and port.isdecimal() and int(port) <= _MAX_PORT):
+            self.fail(f"{value!r} is not an address: write PORT or HOST:PORT", param, ctx)
+        return ListenAddress(HostType().convert(host, param, ctx), int(port))
 
 
 class Seconds(click.FloatRange):

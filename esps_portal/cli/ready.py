@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol
 
+import attrs
 import click
 
 from esps_portal.cli.output import print_json
@@ -30,31 +31,38 @@ class Listeners(Protocol):
         """Shut down gracefully: let running calls end."""
 
 
+@attrs.frozen
+class OtherAddresses:
+    """What a server reports beside its listeners.
+
+    Attributes:
+        control: the address of the control port; ``None``: there is none.
+        upstream: what a proxy relays to; empty for a portal.
+        metrics: the URL of the metrics; empty: there are none.
+    """
+
+    control: tuple[str, int] | None
+    upstream: str
+    metrics: str
+
+
 def print_ready(
-    reports: Reports,
-    listeners: Listeners,
-    control: tuple[str, int] | None,
-    upstream: str,
-    *,
-    dual_stack: bool,
+    reports: Reports, listeners: Listeners, others: OtherAddresses, *, dual_stack: bool
 ) -> None:
     """Print where a server listens.
 
     Args:
         reports: says for whom.
-        control: the address of the control port; ``None``: there is none.
-        upstream: what a proxy relays to; empty for a portal.
         dual_stack: whether the sockets on :: also accept IPv4.
     """
     if reports.events is None:
-        click.echo("\n".join(_ready_lines(listeners, control, upstream, dual_stack=dual_stack)))
+        click.echo("\n".join(_ready_lines(listeners, others, dual_stack=dual_stack)))
     else:
-        print_json(_ready_event(listeners, control, upstream))
+        print_json(_ready_event(listeners, others))
 
 
-def _ready_event(
-    listeners: Listeners, control: tuple[str, int] | None, upstream: str
-) -> dict[str, object]:
+def _ready_event(listeners: Listeners, others: OtherAddresses) -> dict[str, object]:
+    control = others.control
     event: dict[str, object] = {
         "event": "ready",
         "tcp": [list(address) for address in listeners.tcp],
@@ -62,12 +70,11 @@ def _ready_event(
         "control": control and list(control),
         "pid": os.getpid(),
     }
-    return event | {"upstream": upstream} if upstream else event
+    given = {"upstream": others.upstream, "metrics": others.metrics}
+    return event | {name: value for name, value in given.items() if value}
 
 
-def _ready_lines(
-    listeners: Listeners, control: tuple[str, int] | None, upstream: str, *, dual_stack: bool
-) -> list[str]:
+def _ready_lines(listeners: Listeners, others: OtherAddresses, *, dual_stack: bool) -> list[str]:
     lines = [
         f"listening on {host} port {port} ({transport})"
         for transport, addresses in (("TCP", listeners.tcp), ("UDP", listeners.udp))
@@ -78,8 +85,10 @@ def _ready_lines(
         lines.append(":: accepts IPv4 as well.")
     elif "::" in hosts and "0.0.0.0" not in hosts:  # noqa: S104 - compared, not bound
         lines.append(":: accepts IPv6 only; for IPv4 add --host 0.0.0.0.")
-    if upstream:
-        lines.append(f"relaying to {upstream}")
-    if control is not None:
-        lines.append("control on {} port {}".format(*control))
+    if others.upstream:
+        lines.append(f"relaying to {others.upstream}")
+    if others.control is not None:
+        lines.append("control on {} port {}".format(*others.control))
+    if others.metrics:
+        lines.append(f"metrics on {others.metrics}")
     return [*lines, "Press Ctrl-C to stop."]

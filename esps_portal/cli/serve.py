@@ -10,7 +10,8 @@ import attrs
 import click
 
 from esps_portal.cli.errors import exit_with_error
-from esps_portal.cli.options import ServerCommand
+from esps_portal.cli.metrics import ServedMetrics, metrics_option
+from esps_portal.cli.options import ListenAddress, ServerCommand
 from esps_portal.cli.script_options import ScriptOptions, control_option, script_options
 from esps_portal.cli.server_runner import (
     ListenOptions,
@@ -65,6 +66,9 @@ the request: TEXT, re:REGEX or hex:DIGITS) and reply_match, offset (bytes
 that pass first), unit=connection, age (seconds), when, times, chance and
 seed. A value with spaces is quoted.
 
+With --metrics each request is observed, which costs some speed. Metrics
+are esps_portal_* and process_*; /healthz is 200, and 503 while it closes.
+
 It goes on where the reader of its output has gone: a launcher may close
 the pipe once it has read the first line.
 
@@ -75,6 +79,7 @@ Examples:
   esps-portal serve --fault "reset service=echo when=before times=2"
   esps-portal serve --fault "reset match=INCR offset=2"
   esps-portal serve --fault "close age=60 chance=0.5 seed=3"
+  esps-portal serve --metrics 9867
   esps-portal serve --record calls.jsonl
   esps-portal serve --replay calls.jsonl
 """
@@ -88,9 +93,15 @@ Examples:
     help="Share the port with other processes that do the same, to use more than one core.",
 )
 @control_option
+@metrics_option
 @script_options
 def serve_command(
-    *, listen: ListenOptions, reuse_port: bool, control: int | None, script: ScriptOptions
+    *,
+    listen: ListenOptions,
+    reuse_port: bool,
+    control: int | None,
+    metrics: ListenAddress | None,
+    script: ScriptOptions,
 ) -> None:
     """Serve a portal with all built-in services."""
     if not (listen.tcp or listen.udp):
@@ -101,19 +112,24 @@ def serve_command(
         )
     reports = listen.start_reports()
     config = _config(listen, reuse_port=reuse_port)
-    scripted = None
-    if reports.needs_journal or control is not None or script.are_given:
+    scripted, served_metrics = None, None
+    if reports.needs_journal or control is not None or metrics is not None or script.are_given:
         if control is not None and config.sockets is not None:
             exit_with_error(
                 "--control needs ports that it can close and open again, not inherited sockets"
             )
         scripted = script.make_server(control)
         config = attrs.evolve(config, portal=scripted.portal, reserve_port=control is not None)
+        if metrics is not None:
+            served_metrics = ServedMetrics.of(scripted.portal, metrics)
 
     def option_of(error: CannotBindError) -> str:
+        is_own = error.host in listen.hosts and error.port == listen.port
+        if metrics is not None and error.port == metrics.port and not is_own:
+            return "--metrics"
         return "--control" if error.port == control else "--port"
 
-    run_server(partial(_serve, config, scripted, reports), option_of)
+    run_server(partial(_serve, config, scripted, reports, served_metrics), option_of)
 
 
 def _config(listen: ListenOptions, *, reuse_port: bool) -> ServerConfig:
@@ -139,7 +155,12 @@ def _config(listen: ListenOptions, *, reuse_port: bool) -> ServerConfig:
     )
 
 
-async def _serve(config: ServerConfig, scripted: ScriptedServer | None, reports: Reports) -> int:
+async def _serve(
+    config: ServerConfig,
+    scripted: ScriptedServer | None,
+    reports: Reports,
+    metrics: ServedMetrics | None,
+) -> int:
     from esps_portal.server.serving import serve  # noqa: PLC0415 - help must not wait for it
 
     on_fault = reports.report_seed
@@ -160,5 +181,6 @@ async def _serve(config: ServerConfig, scripted: ScriptedServer | None, reports:
         reports,
         scripted.reloads(on_fault) if scripted is not None else (),
         dual_stack=config.sockets is not None and config.sockets.take_ipv4_on_ipv6,
+        open_metrics=None if metrics is None else metrics.open,
     )
     return status or (0 if scripted is None else scripted.exit_code)

@@ -17,7 +17,7 @@ import click
 
 from esps_portal.cli.errors import INTERRUPTED, exit_with_error
 from esps_portal.cli.options import HostType, Option, add_options
-from esps_portal.cli.ready import Listeners, print_ready
+from esps_portal.cli.ready import Listeners, OtherAddresses, print_ready
 from esps_portal.cli.reloading import Reload, reload_all
 from esps_portal.log import log
 from esps_portal.protocol.registry import PORT
@@ -170,6 +170,7 @@ async def serve_until_signalled(  # noqa: PLR0913 - what is composed
     *,
     dual_stack: bool = False,
     upstream: str = "",
+    open_metrics: Callable[[trio.Nursery, Any], Awaitable[str]] | None = None,
 ) -> int:
     """Serve, print the addresses, and handle signals until one, or the server itself, ends it.
 
@@ -181,6 +182,7 @@ async def serve_until_signalled(  # noqa: PLR0913 - what is composed
         reloads: what SIGHUP reloads if there is no terminal.
         dual_stack: whether the sockets on :: also accept IPv4.
         upstream: what a proxy relays to.
+        open_metrics: called as ``open_control`` is; returns the URL of the metrics.
 
     Returns:
         The exit code: 0, or 128 plus the number of the second signal, which ended it at once.
@@ -210,7 +212,9 @@ async def serve_until_signalled(  # noqa: PLR0913 - what is composed
 
             listeners: Listeners = await nursery.start(serve_to_the_end)
             control = await open_control(nursery, listeners)
-            print_ready(reports, listeners, control, upstream, dual_stack=dual_stack)
+            metrics = "" if open_metrics is None else await open_metrics(nursery, listeners)
+            others = OtherAddresses(control, upstream, metrics)
+            print_ready(reports, listeners, others, dual_stack=dual_stack)
             nursery.start_soon(reports.run)
             notify(os.environ, "READY=1")
             if watchdog is not None:

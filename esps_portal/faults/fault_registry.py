@@ -37,6 +37,8 @@ class FaultRegistry:
         self._removed: list[Fault] = []
         #: Those who wait for a fault to strike; the subject is the fault.
         self.waiters: Waiters = Waiters()
+        #: Each is called with a fault that has struck.
+        self.on_strike: list[Callable[[Fault], None]] = []
 
     def place(self, fault: Fault) -> Fault:
         """Put a fault in force.
@@ -45,7 +47,7 @@ class FaultRegistry:
             FaultError: it makes no sense here.
         """
         self.where.check(fault)
-        fault.on_strike = self.waiters.notify
+        fault.on_strike = self._note_strike
         self._placed += 1
         fault.number = self._placed
         self.in_force.append(fault)
@@ -79,6 +81,11 @@ class FaultRegistry:
         self.in_force.clear()
         self._removed.clear()
         self._note_change()
+
+    def _note_strike(self, fault: Fault) -> None:
+        self.waiters.notify(fault)
+        for call in self.on_strike:
+            call(fault)
 
     def _note_change(self) -> None:
         self.version += 1

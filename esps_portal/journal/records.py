@@ -78,6 +78,7 @@ class RecordedCall:
         sent: the lines of the reply, as bytes; a fault may have dropped or changed them.
         fault: the fault that struck it, as text; empty for none.
         keeps_all_lines: ``sent`` has all lines of the reply; otherwise only the last.
+        sent_size: bytes of all lines of the reply.
     """
 
     transport: str
@@ -94,9 +95,11 @@ class RecordedCall:
     fault: str = ""
     order_ended: int = 0
     keeps_all_lines: bool = True
+    sent_size: int = 0
 
     def add(self, lines: bytes) -> None:
         """Add lines of the reply."""
+        self.sent_size += len(lines)
         if not self.keeps_all_lines:
             self._sent.clear()
         self._sent.extend(lines)
@@ -164,6 +167,7 @@ def call_of(answered: Answered) -> RecordedCall:
         state=REPLIED,
         ended=at,
         sent=sent,
+        sent_size=len(sent),
         order_ended=order + 1,
     )
 

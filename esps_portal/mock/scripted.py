@@ -86,6 +86,10 @@ class ScriptedPortal:
         self.statistics.clear()
         self.portal.services = self._services
 
+    def offers(self, name: str) -> bool:
+        """Whether it has a stub or a service of that name."""
+        return name.encode() in self._stubbed or self.portal.offers(name)
+
     def answer(self, request: Request, caller: Caller) -> Outcome:
         """Answer a request, with a stub if its service has one."""
         stubbed = self._stubbed

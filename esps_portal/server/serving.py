@@ -82,6 +82,11 @@ class Listeners:
     ports: PortControl = attrs.field(repr=False)
     _shutdown: trio.Event = attrs.field(repr=False)
 
+    @property
+    def is_shutting_down(self) -> bool:
+        """Whether it was asked to end, and takes no more connections."""
+        return self._shutdown.is_set()
+
     def shut_down(self) -> None:
         """Let what runs end, within the limits; `serve` then returns."""
         self._shutdown.set()

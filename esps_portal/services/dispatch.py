@@ -164,6 +164,10 @@ class Portal(DeclaresServices):
             bounds = service.min_args, service.max_args
             self._plain_services[name] = (service.function, *bounds)
 
+    def offers(self, name: str) -> bool:
+        """Whether it has a service of that name."""
+        return name.encode() in self._services
+
     def _offer(self, service: Service) -> None:
         self.add(service)
 
