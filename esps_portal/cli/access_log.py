@@ -29,6 +29,7 @@ from esps_portal.journal.records import (
     RecordedConnection,
     RecordedExchange,
     RecordedUnit,
+    Subject,
 )
 from esps_portal.journal.transcript import unreachable_text
 from esps_portal.protocol.escape import printable, shorten
@@ -62,6 +63,37 @@ class AccessLog:
             self._write_line(f"{now} {line}\n".encode("ascii", "backslashreplace"))
 
 
+def has_access_line(entry: Entry) -> bool:
+    """Whether it is the end of a request, or of a connection that its requests do not tell of."""
+    subject = entry.subject
+    if isinstance(subject, RecordedConnection):
+        is_told = bool(subject.requests) and not subject.fault
+        return subject.closed is not None and not is_told
+    return not isinstance(subject, RecordedUnit) and entry.event != RECEIVED
+
+
+def duration_of(subject: Subject) -> float:
+    """Return how long a request has taken, or a connection, in seconds."""
+    if isinstance(subject, RecordedCall):
+        return (subject.ended or subject.received) - subject.received
+    if isinstance(subject, RecordedConnection):
+        return (subject.closed or 0) - subject.opened
+    exchange = subject.exchange if isinstance(subject, RecordedUnit) else subject
+    # It ends only when the client speaks again, or goes.
+    last = exchange.answered or exchange.ended or exchange.started
+    return max(last, exchange.delivered or last) - exchange.started
+
+
+def request_text(subject: Subject, max_length: int = _MAX_REQUEST) -> str:
+    """Return what the client said, escaped and shortened; empty for a connection."""
+    if isinstance(subject, RecordedConnection):
+        return ""
+    if isinstance(subject, RecordedCall):
+        return _escaped(_said(subject), max_length)
+    exchange = subject.exchange if isinstance(subject, RecordedUnit) else subject
+    return _escaped(exchange.request, max_length)
+
+
 def access_line(entry: Entry, max_request: int) -> str:
     """Return the line for an entry, without the time; empty if the entry has none.
 
@@ -70,19 +102,17 @@ def access_line(entry: Entry, max_request: int) -> str:
         max_request: the maximum length of the request, in characters; a longer one is shortened.
     """
     subject = entry.subject
-    if isinstance(subject, RecordedCall):
-        return "" if entry.event == RECEIVED else _request_line(subject, max_request)
-    if isinstance(subject, RecordedUnit):
+    if not has_access_line(entry) or isinstance(subject, RecordedUnit):
         return ""
+    if isinstance(subject, RecordedCall):
+        return _request_line(subject, max_request)
     if isinstance(subject, RecordedExchange):
-        return "" if entry.event == RECEIVED else _exchange_line(subject, max_request)
-    if subject.closed is None or (subject.requests and not subject.fault):
-        return ""  # its requests have lines
+        return _exchange_line(subject, max_request)
     return _connection_line(subject)
 
 
 def _request_line(call: RecordedCall, max_request: int) -> str:
-    duration = (call.ended or call.received) - call.received
+    duration = duration_of(call)
     request = f"{host_port(*call.remote)} {call.transport} {_request(call, max_request)}"
     # A fault of the reply has not struck if the call ended without a reply.
     fault = "" if call.state == ABORTED else call.fault
@@ -90,10 +120,8 @@ def _request_line(call: RecordedCall, max_request: int) -> str:
 
 
 def _exchange_line(exchange: RecordedExchange, max_request: int) -> str:
-    # It ends only when the client speaks again, or goes.
-    last = exchange.answered or exchange.ended or exchange.started
-    duration = max(last, exchange.delivered or last) - exchange.started
-    said = f'"{_escaped(exchange.request, max_request)}"' if exchange.number else "(greeting)"
+    duration = duration_of(exchange)
+    said = f'"{request_text(exchange, max_request)}"' if exchange.number else "(greeting)"
     start = f"{host_port(*exchange.remote)} {exchange.transport} {said}"
     result = f"{exchange.reply_size} bytes" if exchange.reply_size else "no reply"
     if exchange.state == FAULTED:
@@ -105,7 +133,7 @@ def _exchange_line(exchange: RecordedExchange, max_request: int) -> str:
 def _connection_line(connection: RecordedConnection) -> str:
     requests = f"({connection.requests or 'no'} request{'s' * (connection.requests > 1)})"
     result = f"closed by {connection.closed_by} ({connection.how.upper()})"
-    duration = (connection.closed or 0) - connection.opened
+    duration = duration_of(connection)
     start = f"{host_port(*connection.remote)} tcp {requests}"
     why = f"{unreachable_text(connection)}{_fault(connection.fault)}"
     return f"{start} -> {result} {duration * 1000:.1f} ms{why}"
@@ -113,12 +141,18 @@ def _connection_line(connection: RecordedConnection) -> str:
 
 def _request(call: RecordedCall, max_length: int) -> str:
     """Return the request as it was sent, without its tag; in quotes if it is not a valid one."""
+    text = request_text(call, max_length)
+    return f'"{text}"' if call.request is None else text
+
+
+def _said(call: RecordedCall) -> bytes:
+    """Return the line without tag and padding; the whole line if it is no request."""
     if call.request is None:
-        return f'"{_escaped(call.data, max_length)}"'
+        return call.data
     _, *parts = call.data.removesuffix(b"\r").split(b" ")
     if parts and parts[-1].startswith(b"#"):  # padding; no argument begins with #
         parts.pop()
-    return _escaped(b" ".join(parts), max_length)
+    return b" ".join(parts)
 
 
 def _result(call: RecordedCall) -> str:

@@ -15,33 +15,28 @@ from functools import partial
 import attrs
 import trio
 
-from esps_portal.cli.access_log import AccessLog
 from esps_portal.cli.events import Events
 from esps_portal.cli.line_writer import LineWriter
+from esps_portal.cli.log_format import LOG_FORMATS, LogFormat, with_values
 from esps_portal.faults.fault import Fault
 from esps_portal.journal.journal import Journal, Sink
 from esps_portal.journal.journal_json import entry_to_values
 from esps_portal.log import log
-from esps_portal.protocol.escape import visible_lines
-
-_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-
-
-class _VisibleFormatter(logging.Formatter):
-    """Escapes what a terminal would not show: the error of a service may quote its client."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return visible_lines(super().format(record))
 
 
 class ErrorLog(logging.Handler):
-    """Logs on standard error: through ``writer`` if there is one, otherwise directly."""
+    """Logs on standard error: through ``writer`` if there is one, otherwise directly.
 
-    def __init__(self) -> None:
+    Args:
+        log_format: of the lines, also of the access log beside it.
+    """
+
+    def __init__(self, log_format: LogFormat) -> None:
         super().__init__()
         self.writer: LineWriter | None = None
+        self.log_format = log_format
         self._direct = logging.StreamHandler()
-        self.setFormatter(_VisibleFormatter(_FORMAT))
+        self.setFormatter(log_format.formatter)
         self._direct.setFormatter(self.formatter)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -52,9 +47,9 @@ class ErrorLog(logging.Handler):
             self.writer.put(self.format(record).encode("utf-8", "backslashreplace") + b"\n")
 
 
-def start_logging(level: str) -> ErrorLog:
-    """Log on standard error, at this level and above."""
-    handler = ErrorLog()
+def start_logging(level: str, log_format: str) -> ErrorLog:
+    """Log on standard error, at this level and above, in one of `LOG_FORMATS`."""
+    handler = ErrorLog(LOG_FORMATS[log_format]())
     logging.basicConfig(level=level.upper(), handlers=[handler])
     return handler
 
@@ -88,7 +83,7 @@ class Reports:
                 event, and in the log if standard error is a terminal.
         """
         for_person = not as_json and _is_terminal()
-        errors = LineWriter(_stderr_fd(), lambda count: f"({count} lines dropped)\n".encode())
+        errors = LineWriter(_stderr_fd(), log.log_format.dropped)
         return cls(
             events=Events() if as_json else None,
             has_request_events=as_json and access_log is not False,
@@ -109,17 +104,19 @@ class Reports:
             put = self.events.put
             self._add_sink(journal, lambda entry: put(entry_to_values(entry)), self.events)
         if self.has_access_log:
-            access_log = AccessLog(self._errors.put, _terminal_width())
-            self._add_sink(journal, access_log.write, self._errors)
+            write = self._log.log_format.access_log(self._errors.put, _terminal_width())
+            self._add_sink(journal, write, self._errors)
 
     def report_seed(self, fault: Fault) -> None:
         """Report the seed of a random fault, which is needed to reproduce it."""
         if fault.seed is None:
             return
+        event: dict[str, object] = {"event": "fault", "fault": str(fault), "seed": fault.seed}
         if self.events is None:
-            log.info("random fault: %s", fault)
+            extra = with_values(**event)
+            log.info("random fault: %s", fault, extra=extra)
         else:
-            self.events.put({"event": "fault", "fault": str(fault), "seed": fault.seed})
+            self.events.put(event)
 
     def _add_sink(self, journal: Journal, sink: Sink, writer: Events | LineWriter) -> None:
         journal.sinks.append(sink)

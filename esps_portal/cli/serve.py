@@ -46,7 +46,8 @@ free port; give the others its number.
 If standard error is a terminal, each request is logged there when it has
 ended; --access-log does the same elsewhere. With --json the first line is
 the event "ready", with the addresses; then each connection, request and
-reply is an event, unless --no-access-log is given.
+reply is an event, unless --no-access-log is given. --log-format json makes
+each line of standard error an object, with the same keys.
 
 \b
 Signals:

@@ -67,6 +67,13 @@ _OTHER_OPTIONS: tuple[Option, ...] = (
         show_default=True,
         help="How much to log on standard error.",
     ),
+    click.option(
+        "--log-format",
+        type=click.Choice(("text", "json")),
+        default="text",
+        show_default=True,
+        help="How standard error looks, the access log included; json: an object in each line.",
+    ),
 )
 
 
@@ -81,6 +88,7 @@ class ListenOptions:
         as_json: events on standard output, for a program.
         access_log: log each request; ``None`` if neither form of the option was given.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
+        log_format: ``text`` or ``json``.
     """
 
     hosts: tuple[str, ...]
@@ -90,6 +98,7 @@ class ListenOptions:
     as_json: bool
     access_log: bool | None
     log_level: str
+    log_format: str
 
     def start_reports(self) -> Reports:
         """Start logging, and return what reports as these options say."""
@@ -98,7 +107,7 @@ class ListenOptions:
             start_logging,
         )
 
-        log = start_logging(self.log_level)
+        log = start_logging(self.log_level, self.log_format)
         return Reports.of(log, as_json=self.as_json, access_log=self.access_log)
 
 
@@ -127,9 +136,12 @@ def _add_listen_options(
         as_json: bool,
         access_log: bool | None,
         log_level: str,
+        log_format: str,
         **others: Any,  # noqa: ANN401 - the command's other options
     ) -> None:
-        listen = ListenOptions(hosts, port, not no_tcp, not no_udp, as_json, access_log, log_level)
+        listen = ListenOptions(
+            hosts, port, not no_tcp, not no_udp, as_json, access_log, log_level, log_format
+        )
         command(listen=listen, **others)
 
     return add_options(wrapper, options)

@@ -17,6 +17,7 @@ import trio
 
 from esps_portal import blocking
 from esps_portal.cli.access_log import AccessLog, access_line
+from esps_portal.cli.log_format import TextLog
 from esps_portal.cli.reports import ErrorLog, Reports
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import ABORTED, FAULTED, REPLAYED, REPLIED
@@ -255,7 +256,9 @@ async def test_without_a_reader_nothing_is_formatted(monkeypatch: pytest.MonkeyP
         reading, writing = os.pipe()
         with os.fdopen(writing, "w") as output:
             monkeypatch.setattr(sys, name, output)
-            reports = Reports.of(ErrorLog(), as_json=as_json, access_log=not as_json or None)
+            reports = Reports.of(
+                ErrorLog(TextLog()), as_json=as_json, access_log=not as_json or None
+            )
             journal = Journal()
             reports.watch(journal)
             with trio.fail_after(30):
