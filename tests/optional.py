@@ -1,4 +1,4 @@
-"""Packages that only some tests need: the clients and servers of other protocols."""
+"""Packages that only some tests need: clients of other protocols, validators of files."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from tests.conftest import REQUIRE_TOOLS
 
 
-def package(name: str) -> Any:  # noqa: ANN401 - a module, typed or not
-    """Return a module of the extra ``clients``; without it the module that asks is skipped.
+def package(name: str, extra: str = "clients") -> Any:  # noqa: ANN401 - a module, typed or not
+    """Return a module of an extra; without it the module that asks is skipped.
 
     Where `REQUIRE_TOOLS` is set that is an error, so that continuous integration skips none.
     """
@@ -21,4 +21,4 @@ def package(name: str) -> Any:  # noqa: ANN401 - a module, typed or not
     except ModuleNotFoundError:
         if os.environ.get(REQUIRE_TOOLS):
             raise
-        pytest.skip(f"{name} is not installed: pip install '.[clients]'", allow_module_level=True)
+        pytest.skip(f"{name} is not installed: pip install '.[{extra}]'", allow_module_level=True)

@@ -46,5 +46,20 @@ KINDS: dict[str, Kind] = {
                 "esps-portal.default",
             ),
         ),
+        Kind(
+            "container",
+            "a small container, not root and read-only, and a Compose file",
+            ("Containerfile", "compose.yaml"),
+        ),
+        Kind(
+            "kubernetes",
+            "two portals, a service of both transports, and a disruption budget",
+            ("deployment.yaml", "service.yaml", "disruption-budget.yaml"),
+        ),
+        Kind(
+            "firewall",
+            "nftables: who may reach the port, and how often over UDP",
+            ("esps-portal.nft",),
+        ),
     )
 }
