@@ -29,8 +29,14 @@ Reader = Callable[[object, str], _Value]
 BASE64 = "b64"
 #: A key of TOML that needs no quotes.
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-# Characters of a value that an error quotes: it must fit one line.
+# Characters of a value, or of an unknown key, that an error quotes: it must fit one line.
 _MAX_QUOTED = 60
+# Tables and lists inside each other. A scenario needs five; Python's own limit is near 1000, and
+# whatever walks over a value, such as its repr, would meet it.
+_MAX_NESTING = 64
+# Digits of an integer: the largest float has as many. Python refuses more than 4300, in words of
+# its own, since the time that they take grows with the square.
+_MAX_DIGITS = 309
 
 
 class ScenarioError(ValueError):
@@ -97,18 +103,66 @@ def read_json(text: str | bytes) -> object:
         ScenarioError: it is not JSON, or an object has a key twice; the message says where.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:
+        value = _DECODER.decode(text if isinstance(text, str) else text.decode())
+    except UnicodeDecodeError as error:
+        raise ScenarioError("", f"not JSON: not UTF-8 at byte {error.start}") from error
+    except ValueError as error:
         raise ScenarioError("", f"not JSON: {error}") from error
+    except RecursionError as error:
+        raise _nested_too_deep() from error
+    check_nesting(value)
+    return value
+
+
+def check_nesting(value: object) -> None:
+    """Check that tables and lists are not nested too deep to be walked over.
+
+    Raises:
+        ScenarioError: they are.
+    """
+    level = [value]
+    for _ in range(_MAX_NESTING + 1):
+        inner: list[object] = []
+        for each in level:
+            if isinstance(each, dict):
+                inner += each.values()
+            elif isinstance(each, list):
+                inner += each
+        if not inner:
+            return
+        level = inner
+    raise _nested_too_deep()
+
+
+def _nested_too_deep() -> ScenarioError:
+    return ScenarioError("", f"tables and lists are nested deeper than {_MAX_NESTING}")
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found: dict[str, object] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"duplicate key {json.dumps(key)}")
+            raise ValueError(f"duplicate key {quote_key(key)}")
         found[key] = value
     return found
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"an integer of {len(digits)} digits; at most {_MAX_DIGITS} are taken")
+    return int(digits)
+
+
+def _constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=_constant)
+
+
+def quote_key(key: str) -> str:
+    """Return a key in quotes, as in JSON; shortened, for it may be as long as a whole file."""
+    return json.dumps(shorten(key, _MAX_QUOTED))
 
 
 # ---- tables ------------------------------------------------------------------------------------
@@ -154,7 +208,8 @@ class ValueTable:
 
     def path_of(self, key: str) -> str:
         """Return the path of a key."""
-        quoted = key if BARE_KEY.fullmatch(key) else json.dumps(key)
+        is_short = len(key) <= _MAX_QUOTED and BARE_KEY.fullmatch(key)
+        quoted = key if is_short else quote_key(key)
         return f"{self.path}.{quoted}" if self.path else quoted
 
     def error(self, key: str, message: str) -> ScenarioError:

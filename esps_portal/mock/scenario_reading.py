@@ -17,6 +17,7 @@ from esps_portal.journal.values import (
     BASE64,
     ScenarioError,
     ValueTable,
+    check_nesting,
     read_bool,
     read_bytes,
     read_list,
@@ -36,6 +37,22 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
+# Parts of a key of TOML, as in a.b.c; a scenario needs two.
+_MAX_PARTS = 32
+# Nothing is tried twice: a hostile text costs time by its length only.
+_DOTTED_KEY = re.compile(rf"(?<![\w-])[\w-]++(?:[ \t]*+\.[ \t]*+[\w-]++){{{_MAX_PARTS}}}")
+# What is no bare key: strings, which may be parts of a key, and comments.
+_NO_KEY = re.compile(
+    r"""
+    \"{3} (?:\\.|[^\\])*? \"{3}
+    | \'{3} .*? \'{3}
+    | " (?:\\.|[^"\\\n])* "
+    | ' [^'\n]* '
+    | \# [^\n]*
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+
 _ANSWER_KEYS = ("reply", "fail", "data", "delay", "then_close", "times")
 #: What a fault finds in what is said.
 _MATCHES = {"match", "reply_match"}
@@ -48,11 +65,23 @@ def read_scenario_toml(text: str) -> Scenario:
     Raises:
         ScenarioError: it is not TOML, or not a scenario; the message says where.
     """
+    _check_dotted_keys(text)
     try:
         value = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # an integer of 5000 digits is a ValueError
         raise ScenarioError("", f"not TOML: {error}") from error
+    check_nesting(value)
     return read_scenario(value)
+
+
+def _check_dotted_keys(text: str) -> None:
+    """Check that no key of TOML has too many parts: the parser takes memory by their square.
+
+    Raises:
+        ScenarioError: one has.
+    """
+    if _DOTTED_KEY.search(_NO_KEY.sub("_", text)):
+        raise ScenarioError("", f"not TOML: a key of more than {_MAX_PARTS} parts")
 
 
 def read_scenario(value: object, path: str = "") -> Scenario:

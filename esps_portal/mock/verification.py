@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.journal.transcript import transcript
@@ -13,6 +14,8 @@ from esps_portal.protocol.escape import visible, visible_lines
 
 #: Lines of the transcript in a report.
 MAX_LINES = 120
+# Unused stubs that a report names: to look for what shadows each goes through all before it.
+_MAX_UNUSED = 100
 
 
 def find_problems(script: Script) -> list[str]:
@@ -22,19 +25,26 @@ def find_problems(script: Script) -> list[str]:
         for request, why in script.unexpected
     ]
     for service, trace in script.failures:
-        found.append(
-            f"service {service} failed:\n{textwrap.indent(visible_lines(trace.rstrip()), '    ')}"
-        )
-    for stub in script.stubs.unused():
-        shadow = script.stubs.shadow_of(stub)
-        why = f"\n    an earlier stub answers its calls: {describe_stub(shadow)}" if shadow else ""
-        found.append(f"unused stub: {describe_stub(stub)}{why}")
+        shown = textwrap.indent(visible_lines(trace.rstrip()), "    ")
+        found.append(f"service {service} failed:\n{shown}")
+    found += _describe_unused(script)
     found += describe_failed(script.faults)
     found += [
         describe_never_struck(fault, in_force=fault in script.faults.in_force)
         for fault in script.faults.never_struck
     ]
     return found
+
+
+def _describe_unused(script: Script) -> Iterator[str]:
+    """Yield a problem for each of the first unused stubs, and one for all others."""
+    unused = script.stubs.unused()
+    for stub in unused[:_MAX_UNUSED]:
+        shadow = script.stubs.shadow_of(stub)
+        why = f"\n    an earlier stub answers its calls: {describe_stub(shadow)}" if shadow else ""
+        yield f"unused stub: {describe_stub(stub)}{why}"
+    if len(unused) > _MAX_UNUSED:
+        yield f"unused stubs: {len(unused) - _MAX_UNUSED} more"
 
 
 def problem_report(script: Script, problems: list[str]) -> str:

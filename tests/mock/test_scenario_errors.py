@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable, Collection, Iterator
 
 import pytest
 from hypothesis import example, given
@@ -17,6 +20,18 @@ from esps_portal.mock.scenario_reading import (
     read_scenario_toml,
     read_stub,
 )
+
+LONG_KEY = "k" * 9999
+MANY_KEYS = json.dumps({str(n): 0 for n in range(60_000)})
+
+
+@contextlib.contextmanager
+def in_no_time() -> Iterator[None]:
+    """Fail where the block takes seconds; it should take milliseconds."""
+    before = time.process_time()
+    yield
+    assert time.process_time() - before < 2
+
 
 CASES = [
     ("stub = []", "stub: unknown key; choose from stubs, faults, limits, proxies"),
@@ -201,15 +216,66 @@ def test_an_error_names_its_key(toml: str, says: str) -> None:
     ("text", "says"),
     [
         ("{", "not JSON: "),
-        ("1" * 5000, "not JSON: "),
-        ("[" * 100_000, "not JSON: "),
-        (b"\xff", "not JSON: "),
+        ("1" * 5000, "not JSON: an integer of 5000 digits; at most 309 are taken"),
+        ("-" + "1" * 310, "not JSON: an integer of 311 digits"),
+        ("[NaN]", "not JSON: NaN is no number of JSON"),
+        ("-Infinity", "not JSON: -Infinity is no number of JSON"),
+        ("[" * 100_000, "tables and lists are nested deeper than 64"),
+        ('{"a":' * 66 + "1" + "}" * 66, "tables and lists are nested deeper than 64"),
+        (b'{"a": "\xff"}', "not JSON: not UTF-8 at byte 7"),
         ('{"a": 1, "b": {"c": 1, "c": 2}}', 'not JSON: duplicate key "c"'),
+        (f'{{"{LONG_KEY}": 1, "{LONG_KEY}": 2}}', 'not JSON: duplicate key "kkkkkk'),
+        (MANY_KEYS.replace("}", ', "0": 1}'), 'not JSON: duplicate key "0"'),
     ],
+    ids=lambda text: repr(text)[:40],
 )
 def test_text_that_is_not_json(text: str | bytes, says: str) -> None:
-    with pytest.raises(ScenarioError, match=re.escape(says)):
+    with in_no_time(), pytest.raises(ScenarioError, match=re.escape(says)) as caught:
         read_json(text)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("depth", [*range(60, 70), *range(950, 1010), 5000])
+def test_deep_nesting_is_no_error_of_python(depth: int) -> None:
+    """Near Python's own limit a value can be read, and its repr cannot be made."""
+    value = "[" * depth + "]" * depth
+    with pytest.raises(ScenarioError):
+        read_fault(read_json(f'{{"fault": "reset", "times": {value}}}'))
+    with pytest.raises(ScenarioError):
+        read_scenario_toml(f'[[faults]]\nfault = "reset"\ntimes = {value}')
+
+
+@pytest.mark.parametrize(
+    ("toml", "says"),
+    [
+        ("a" + ".a" * 100_000 + " = 1", "not TOML: a key of more than 32 parts"),
+        ("[a" + " . a-1" * 40 + "]", "not TOML: a key of more than 32 parts"),
+        ("a" + '."b.c"' * 40 + " = 1", "not TOML: a key of more than 32 parts"),
+        ("a" * 1_000_000, "not TOML: "),
+        ('"' * 1_000_000, "not TOML: "),
+        ("a = " + "1" * 5000, "not TOML: "),
+        ("\n".join(f"k{n} = 0" for n in range(5000)) + "\nk0 = 1", "not TOML: "),
+        (f"{'k' * 9999} = 1", '"kkkkkk'),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_text_that_is_not_toml(toml: str, says: str) -> None:
+    with in_no_time(), pytest.raises(ScenarioError) as caught:
+        read_scenario_toml(toml)
+    assert str(caught.value).startswith(says)
+    assert len(str(caught.value)) < 400
+
+
+def test_dots_in_text_make_no_key() -> None:
+    name = ".".join("1234567890abcdef" * 4)
+    long, literal = '"' * 3, "'" * 3
+    scenario = read_scenario_toml(
+        f"# {name}\n[[stubs]]  # {name} \"\nservice = 'ptr'\n"
+        f'args = ["{name}", \'{name}\', {literal}\n {name}{literal}, "\\"{name}\\\\"]\n'
+        f"reply = {long}{name}{long}"
+    )
+    assert scenario.stubs[0].args[0] == name.encode()
+    assert len(scenario.stubs[0].args) == 4
 
 
 PROXY = "name = 'a', upstream = 'tcp://a:1'"
@@ -309,6 +375,26 @@ def test_any_value_of_a_known_key_is_read_or_refused(value: object) -> None:
         for key in known:
             is_refused(read, {**table, key: value})
             is_refused(read, {**table, key: [value]})
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        read_scenario,
+        read_stub,
+        read_fault,
+        lambda value: read_fault({"fault": "reset", **value}),
+        lambda value: read_fault({"fault": "reset", "match": value}),
+        lambda value: read_fault({"fault": "reset", "times": value}),
+        lambda value: read_stub({"service": "a", "args": [value]}),
+        lambda value: read_scenario({"limits": value}),
+    ],
+)
+def test_a_table_of_many_keys_costs_no_time(read: Callable[..., object]) -> None:
+    value = read_json(MANY_KEYS)
+    with in_no_time(), pytest.raises(ScenarioError) as caught:
+        read(value)
+    assert len(str(caught.value)) < 400
 
 
 def test_what_is_refused_is_no_other_error() -> None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 
 import pytest
 
 from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.matching import ANY_ARGS, Matcher
+from esps_portal.mock.scripted import Script
 from esps_portal.mock.stub_registry import Mismatch, StubRegistry
-from esps_portal.mock.stubs import Stub, describe_call, describe_stub
+from esps_portal.mock.stubs import (
+    Stub,
+    describe_call,
+    describe_stub,
+)
+from esps_portal.mock.verification import find_problems
 
 
 def stub(service: str = "price", *args: Matcher) -> Stub:
@@ -203,6 +210,27 @@ def test_unused_stubs_until_clear() -> None:
     assert len(stubs.all) == 4
     stubs.clear()
     assert stubs.all == []
+
+
+def test_many_stubs_of_one_service_are_placed_in_no_time() -> None:
+    """As those of a recording. To go through all before each took a minute and a half."""
+    registry = StubRegistry()
+    last = registry.place_permanent(Stub("x", (), max_line=512))
+    before = time.process_time()
+    stubs = [Stub("x", (b"%d" % number,), max_line=512) for number in range(30_000)]
+    for stub in stubs:
+        registry.place(stub)
+    assert registry.by_name[b"x"] == [*stubs, last]
+    assert time.process_time() - before < 5
+
+
+def test_the_unused_stubs_of_a_report_are_bounded() -> None:
+    script = Script()
+    for number in range(1000):
+        script.stubs.place(Stub("x", (b"%d" % number,), max_line=512))
+    problems = find_problems(script)
+    assert len(problems) == 101
+    assert problems[-1] == "unused stubs: 900 more"
 
 
 def test_a_call_as_text() -> None:
