@@ -45,7 +45,8 @@ The rooms, from the ground up; none imports from above:
 - `net`: bytes and datagrams over trio. Knows no ESPS/1.
 - `server`, `proxy`, `peer`, `client`: built on both, without knowing each other; `control`,
   `inspection`.
-- `testing`, `cli`: the pytest plugin and the portals of tests; the command.
+- `testing`, `cli`: the pytest plugin and the portals of tests; the command. `signatures` are the
+  files by which other tools recognise ESPS/1; they are printed, and import nothing.
 """
 
 from __future__ import annotations

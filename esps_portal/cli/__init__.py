@@ -23,8 +23,8 @@ from esps_portal.cli.output import CannotWriteError, guard_stdout
 # Set by a shell that asks for a completion.
 _COMPLETION = "_ESPS_PORTAL_COMPLETE"
 
-# The module and attribute of each command, in the order of --help.
-_COMMANDS = {
+#: The module and attribute of each command, in the order of --help.
+COMMANDS = {
     "serve": ("serve", "serve_command"),
     "run": ("run", "run_command"),
     "proxy": ("proxy", "proxy_command"),
@@ -33,6 +33,7 @@ _COMMANDS = {
     "call": ("calls", "call_command"),
     "inspect": ("inspect", "inspect_command"),
     "deploy": ("deploy", "deploy_command"),
+    "signature": ("signature", "signature_command"),
     "spec": ("spec", "spec_command"),
 }
 
@@ -46,6 +47,7 @@ _SUMMARIES = {
     "call": "Call SERVICE with ARGS and print the reply.",
     "inspect": "Show who uses a port, and whether it speaks ESPS/1.",
     "deploy": "Print the files to run a portal with, or write them.",
+    "signature": "Print a signature of ESPS/1 for another tool.",
     "spec": "Print the specification of ESPS/1: its text, grammar or registry.",
 }
 
@@ -106,7 +108,7 @@ class _LazyGroup(click.Group):
             raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def format_commands(
         self,
@@ -118,12 +120,12 @@ class _LazyGroup(click.Group):
             formatter.write_dl(list(_SUMMARIES.items()))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             if cmd_name.startswith("-") or ctx.resilient_parsing:
                 return None  # an option, or a word to complete
-            suggestion = did_you_mean(difflib.get_close_matches(cmd_name, _COMMANDS))
+            suggestion = did_you_mean(difflib.get_close_matches(cmd_name, COMMANDS))
             raise click.UsageError(f"No such command {cmd_name!r}{suggestion}", ctx)
-        module, attribute = _COMMANDS[cmd_name]
+        module, attribute = COMMANDS[cmd_name]
         command = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - for the type checker
         return command

@@ -43,6 +43,7 @@ def test_commands_options_and_choices() -> None:
     assert completed("se") == ["plain,serve"]
     assert completed("ping --cou") == ["plain,--count"]
     assert completed("spec ab") == ["plain,abnf"]
+    assert completed("signature nm") == ["plain,nmap"]
     assert completed("nonsense --u") == []
 
 

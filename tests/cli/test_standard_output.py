@@ -32,7 +32,15 @@ def test_standard_output_is_closed_and_nothing_was_called(portal: ThreadedPortal
 
 @pytest.mark.parametrize(
     "args",
-    ["spec", "list", "ping -c 1", "ping --json -c 1", "inspect", "serve --port 0 --json"],
+    [
+        "spec",
+        "signature nmap",
+        "list",
+        "ping -c 1",
+        "ping --json -c 1",
+        "inspect",
+        "serve --port 0 --json",
+    ],
 )
 def test_standard_output_is_closed(portal: ThreadedPortal, args: str) -> None:
     message = "esps-portal: cannot write: standard output is closed\n"

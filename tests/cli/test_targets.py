@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from esps_portal import blocking, connect
+from esps_portal.cli import COMMANDS
 from esps_portal.testing.threaded import ThreadedPortal
 from tests.commands import run
 
@@ -90,10 +91,7 @@ def test_a_host_with_a_port_has_a_hint(command: str, host: str, instead: str) ->
     assert f": expected only a host, got {host!r}; write {instead}; see " in err
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["", "serve", "run", "proxy", "ping", "list", "call", "inspect", "deploy", "spec"],
-)
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_tls_is_not_advertised_before_it_works(command: str) -> None:
     code, out, _ = run(*command.split(), "--help")
     assert code == 0

@@ -9,7 +9,7 @@ import click
 import pytest
 
 import esps_portal
-from esps_portal.cli import main
+from esps_portal.cli import COMMANDS, main
 from esps_portal.product import PRODUCT
 from tests.commands import COMMAND, run
 
@@ -21,10 +21,7 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert f"esps-portal/{esps_portal.__version__}" == PRODUCT
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["", "serve", "run", "proxy", "ping", "list", "call", "inspect", "deploy", "spec"],
-)
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_fits_the_terminal(command: str) -> None:
     code, out, _ = run(*command.split(), "--help")
     assert code == 0
