@@ -40,6 +40,7 @@ def test_a_peer(esps_peer: PeerFactory) -> None:
     peer = esps_peer(lines("\r\n"))
     shared = {"host", "port", "fault", "down", "connections", "journal", "wait_for", "transcript"}
     shared |= {"wait_for_async", "verify", "problems", "review", "reset", "record", "pcap"}
+    shared |= {"faults", "heal"}
     assert set(dir(peer)) == {*shared, "exchanges", "stub", "conversation", "handler"}
     where = f"peer at 127.0.0.1 port {peer.port} (TCP); framing lines:crlf"
     assert repr(peer) == f"<{where}>"
