@@ -6,6 +6,9 @@ What a stranger can cause again and again, a service that fails for one, must no
 from __future__ import annotations
 
 import logging
+import sys
+import traceback
+from typing import Any
 
 import attrs
 
@@ -61,6 +64,21 @@ class RateLimit(logging.Filter):
         return kind.count <= _BURST
 
 
+class _Log(logging.LoggerAdapter[logging.Logger]):
+    """The logger, for code that goes on whatever a handler of the program makes of a record."""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:  # noqa: ANN401 - the adapter's own signature
+        """Log a record; what a handler raises is printed, as `logging` prints its own errors."""
+        try:
+            super().log(level, msg, *args, **kwargs)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - pytest.fail() too: it must not end a server
+            if logging.raiseExceptions and sys.stderr is not None:
+                traceback.print_exc()
+
+
 rate_limit = RateLimit()
-log = logging.getLogger("esps_portal")
-log.addFilter(rate_limit)
+logger = logging.getLogger("esps_portal")
+logger.addFilter(rate_limit)
+log = _Log(logger)

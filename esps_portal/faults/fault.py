@@ -90,7 +90,7 @@ class Fault:
         if self.reply_match is not None:
             self.reply_match = self.reply_match.guarded(self._note_failure)
 
-    def _note_failure(self, error: Exception) -> None:
+    def _note_failure(self, error: BaseException) -> None:
         self.failure = self.failure or f"{type(error).__name__}: {error}"
 
     @classmethod

@@ -57,13 +57,15 @@ class Match:
             f" got {given!r}"
         )
 
-    def guarded(self, on_error: Callable[[Exception], None]) -> Match:
+    def guarded(self, on_error: Callable[[BaseException], None]) -> Match:
         """Return the same selector; a predicate that raises is noted, and matches nothing."""
 
         def search(unit: bytes) -> object:
             try:
                 return self._search(unit)
-            except Exception as error:  # noqa: BLE001 - it is the test's own function
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - a test's own: pytest.fail() too
                 on_error(error)
                 return None
 

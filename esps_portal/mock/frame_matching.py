@@ -66,7 +66,9 @@ class FrameMatcher:
         try:
             if self._search.matches(frame):
                 return ""
-        except Exception as error:  # noqa: BLE001 - a test's own predicate may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a test's own: pytest.fail() too
             return f"it raised {type(error).__name__}: {error}"
         return "it is not found in the frame" if self._is_pattern else "it returned a false value"
 

@@ -85,7 +85,9 @@ class ArgsMatcher:
                 if _matches(matcher, arg):
                     continue
                 why = ""
-            except Exception as error:  # noqa: BLE001 - a test's own predicate may raise anything
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - a test's own: pytest.fail() too
                 message = str(error).encode("utf-8", "backslashreplace").decode()
                 why = f" ({type(error).__name__}: {message})"
             got, expected = describe_argument(arg), describe_argument(matcher)

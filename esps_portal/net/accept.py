@@ -21,6 +21,7 @@ from esps_portal.log import log
 from esps_portal.net.addresses import literal
 from esps_portal.net.bind import BACKLOG
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
+from esps_portal.net.listening import accepted
 from esps_portal.net.ready_set import ReadySet
 from esps_portal.net.silence import Silence
 from esps_portal.net.streams import SocketStream, Stream
@@ -182,12 +183,16 @@ class ConnectionServer:
 
     def _accept_one(self, listener: socket.socket) -> None:
         with unforked:
-            connected, address = listener.accept()
+            connected, address = accepted(listener)
             closed_in_child(connected)
-        if self.is_full:
-            self._refuse_soon(connected)
-        else:
-            self._serve_soon(connected, address)
+        try:
+            if self.is_full:
+                self._refuse_soon(connected)
+            else:
+                self._serve_soon(connected, address)
+        except Exception:  # noqa: BLE001 - what one has must not end the others; it is logged
+            log.exception("a connection cannot be served, and is closed")
+            close_socket(connected)
 
     def _serve_soon(self, connected: socket.socket, address: tuple[str, int]) -> None:
         try:

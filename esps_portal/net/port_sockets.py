@@ -13,6 +13,7 @@ import trio
 from esps_portal.net.addresses import literal
 from esps_portal.net.bind import BACKLOG, WILDCARDS, bound
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
+from esps_portal.net.listening import accepted
 
 # A client that connects in this very moment may take the place of our connection. After so many of
 # them the last one keeps it: the queue is full as well, but that client is reset in the end.
@@ -55,7 +56,7 @@ def refuse_waiting(listener: socket.socket) -> None:
     """Reset the connections that nobody has accepted yet."""
     with contextlib.suppress(OSError):
         while True:
-            connected, _ = listener.accept()
+            connected, _ = accepted(listener)
             on, no_time = 1, 0
             connected.setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, no_time)

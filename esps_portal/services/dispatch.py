@@ -199,7 +199,9 @@ class Portal(DeclaresServices):
                 # They came in one line, so they fit one line.
                 return Reply(request.tag, OK, args, request.plain)
             return sync_outcome(request.tag, result, self.limits.max_line, caller)
-        except Exception as error:  # noqa: BLE001 - a service may raise anything; it is logged
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - sys.exit() and pytest.fail() too; it is logged
             return self._reply_to(error, request.tag, service)
 
     def answer_plain(  # noqa: C901 - each way is inlined, as said below
@@ -234,7 +236,9 @@ class Portal(DeclaresServices):
                             break
                         continue
                     outcome: Outcome = sync_outcome(tag, result, max_line, caller)
-                except Exception as error:  # noqa: BLE001 - as in `answer`
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:  # noqa: BLE001 - as in `answer`
                     outcome = self._reply_to(error, tag, self._services[name])
             elif caller is None:
                 break
@@ -251,7 +255,7 @@ class Portal(DeclaresServices):
                 break
         return answers
 
-    def _reply_to(self, error: Exception, tag: bytes, service: Service) -> Reply:
+    def _reply_to(self, error: BaseException, tag: bytes, service: Service) -> Reply:
         """Return the reply for what a sync service has raised, which is being handled."""
         if isinstance(error, ReplyError):
             return self.error_reply(tag, error, service)

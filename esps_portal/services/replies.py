@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import trio
+
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.messages import ERR, OK, Reply
@@ -13,7 +15,7 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-_Error = TypeVar("_Error", bound=Exception)
+_Error = TypeVar("_Error", bound=BaseException)
 
 # So few arguments of so many bytes fit the smallest max_line, 512, even with every byte escaped.
 _FEW_ARGS, _FEW_BYTES = 16, 128
@@ -58,9 +60,10 @@ def first_error(group: BaseExceptionGroup[_Error]) -> _Error:
 def result_error(error: BaseException | None) -> ResultError | None:
     """Return the `ResultError` that an exception is, or the first one if it is a group of them."""
     if isinstance(error, BaseExceptionGroup):
-        failures = error.subgroup(Exception)  # beside them a nursery may have been cancelled
-        found, others = failures.split(ResultError) if failures is not None else (None, None)
-        return first_error(found) if found is not None and others is None else None
+        found, others = error.split(ResultError)
+        # Beside it a nursery may have been cancelled.
+        failures = None if others is None else others.split(trio.Cancelled)[1]
+        return first_error(found) if found is not None and failures is None else None
     return error if isinstance(error, ResultError) else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import attrs
+import trio
 
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.messages import Reply
@@ -34,7 +35,10 @@ class ServiceCall(Call):
     portal: RepliesToErrors
 
     async def run(self) -> Reply:
-        """Execute the service, and return the final reply. Only `trio.Cancelled` leaves it."""
+        """Execute the service, and return the final reply.
+
+        Only a cancellation leaves it, or Ctrl-C.
+        """
         keywords = {"call": self} if self.service.wants_call else {}
         try:
             result = await self.service.function(*self.request.args[1:], **keywords)
@@ -43,12 +47,14 @@ class ServiceCall(Call):
             return self.portal.error_reply(self.request.tag, error, self.service)
         except BaseExceptionGroup as group:
             return self._reply_to_group(group)
-        except Exception:  # noqa: BLE001 - a service may raise anything; it is logged
+        except (trio.Cancelled, KeyboardInterrupt):
+            raise
+        except BaseException:  # noqa: BLE001 - sys.exit() and pytest.fail() too; it is logged
             return self.portal.failure_reply(self.request.tag, self.service)
 
     def _reply_to_group(self, group: BaseExceptionGroup[BaseException]) -> Reply:
         """Return the final reply for exceptions of a nursery that the service opened."""
-        failures, others = group.split(Exception)
+        others, failures = group.split((trio.Cancelled, KeyboardInterrupt))
         if failures is None:
             raise group
         reply_errors, failures = failures.split(ReplyError)

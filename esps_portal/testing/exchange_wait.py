@@ -47,7 +47,7 @@ class ExchangeWait:
     count: int
     timeout: float
     # What a test's own predicate has raised: the test gets it, not the proxy.
-    _failure: Exception | None = attrs.field(default=None, init=False)
+    _failure: BaseException | None = attrs.field(default=None, init=False)
     _is_over: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -78,7 +78,9 @@ class ExchangeWait:
             def counts(thing: object) -> bool:
                 try:
                     return isinstance(thing, RecordedExchange) and is_asked_for(thing, self.match)
-                except Exception as error:  # noqa: BLE001 - a test's predicate may raise anything
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:  # noqa: BLE001 - a test's own: pytest.fail() too
                     self._failure = error
                     end()
                     return False

@@ -56,8 +56,14 @@ PURE_IMPORTS = {
     "esps_portal.log",
     *(f"esps_portal.{room}" for room in ("exports", "protocol", "framings", "tracebacks", *PURE)),
 } | (STANDARD_LIBRARY - IO_MODULES)
-# Modules that wait, with trio: built-in services, and a stub.
-WAITING_MODULES = {"builtin.py", "builtin_async.py", "stub_call.py"}
+# Modules that wait, with trio: built-in services, and a stub; or that let its cancellation pass.
+WAITING_MODULES = {
+    "builtin.py",
+    "builtin_async.py",
+    "replies.py",
+    "service_call.py",
+    "stub_call.py",
+}
 # Modules that write a file.
 WRITING_MODULES = {"append_file.py", "pcap_file.py", "record_file.py"}
 # Modules that name the process.
