@@ -28,7 +28,6 @@ from esps_portal.net.stream_ends import (
     FaultEnd,
     FirstEnd,
     end_with_fin,
-    until_reset,
 )
 from esps_portal.peer.answerer import Answerer
 from esps_portal.peer.incoming import Incoming, IncomingFrame
@@ -222,8 +221,8 @@ class PeerHandler:
         if self.is_ending:
             return
         if self._is_stalled:
-            # It is to wait for what never comes, also after its FIN.
-            await until_reset(self._client)
+            # It is to wait for what never comes, also after its FIN; a RST is waited for already.
+            await trio.sleep(IDLE)
             return
         await lane.until_clear()
         self._ending = FaultEnd("close", self._client)
