@@ -26,11 +26,15 @@ def is_text(data: bytes) -> bool:
 
 
 def shown_in_line(data: bytes, max_bytes: int = _MAX_SHOWN) -> str:
-    """Return the first bytes as text, or as hex, in one line."""
-    if data.isascii() or not is_text(data[:max_bytes]):
-        is_ascii_text = is_text(data[:max_bytes])
-        return printable(data, max_bytes) if is_ascii_text else _hex(data, max_bytes)
-    return shorten(visible(data.decode("utf-8", "replace")), max_bytes)
+    """Return the first bytes in one line: as text, with escapes where most of it is, or as hex."""
+    kept = data[:max_bytes]
+    if is_text(kept) and not kept.isascii():
+        return shorten(visible(data.decode("utf-8", "replace")), max_bytes)
+    visible_bytes = sum(0x20 <= byte < 0x7F for byte in kept)  # noqa: PLR2004 - ASCII
+    if is_text(kept) or 2 * visible_bytes > len(kept):
+        return printable(data, max_bytes)
+    text = kept.hex(" ")
+    return f"{text} ..." if len(data) > max_bytes else text
 
 
 def shown(data: bytes, max_bytes: int = _MAX_SHOWN) -> list[str]:
@@ -47,8 +51,3 @@ def _hex_line(data: bytes) -> str:
     first, second = data[:8].hex(" "), data[8:].hex(" ")
     column = "".join(c if c.isascii() and c.isprintable() else "." for c in data.decode("latin-1"))
     return f"{first:<23}  {second:<23}  |{column}|"
-
-
-def _hex(data: bytes, max_bytes: int) -> str:
-    text = data[:max_bytes].hex(" ")
-    return f"{text} ..." if len(data) > max_bytes else text

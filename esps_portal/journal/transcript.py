@@ -17,7 +17,8 @@ from esps_portal.journal.records import (
     RecordedExchange,
     RecordedUnit,
 )
-from esps_portal.protocol.escape import printable, shorten, visible
+from esps_portal.journal.shown_bytes import shown, shown_in_line
+from esps_portal.protocol.escape import shorten, visible
 from esps_portal.protocol.urls import host_port
 
 # Characters of a line of the protocol.
@@ -66,14 +67,14 @@ def where(subject: RecordedCall | RecordedExchange) -> str:
 def describe_exchange(exchange: RecordedExchange) -> str:
     """Return what the client said, in a line, and where; 0 is what the server says first."""
     if not exchange.number:
-        return f"{_visible_bytes(exchange.reply, exchange.reply_size)} ({where(exchange)})"
-    return f"{_visible_bytes(exchange.request, exchange.request_size)} ({where(exchange)})"
+        return f"{_in_line(exchange.reply, exchange.reply_size)} ({where(exchange)})"
+    return f"{_in_line(exchange.request, exchange.request_size)} ({where(exchange)})"
 
 
 def _about_exchange(entry: Entry, exchange: RecordedExchange) -> list[str]:
     if entry.event == RECEIVED:
-        said = _visible_bytes(exchange.request, exchange.request_size)
-        lines = [f"--> {said}"] if exchange.number else []
+        said = _shown_bytes("-->", exchange.request, exchange.request_size)
+        lines = said if exchange.number else []
         has_row = exchange.ended is not None or exchange.answered is not None
         return lines if has_row else lines + _about_reply(entry, exchange)
     return _about_reply(entry, exchange)
@@ -83,7 +84,7 @@ def _about_reply(entry: Entry, exchange: RecordedExchange) -> list[str]:
     arrow = "<~~" if exchange.fault else "<--"
     lines = []
     if exchange.reply_size:
-        lines.append(f"{arrow} {_visible_bytes(exchange.reply, exchange.reply_size)}")
+        lines += _shown_bytes(arrow, exchange.reply, exchange.reply_size)
     elif entry.event == ABORTED:
         lines.append(f"    no reply{unreachable_text(exchange)}")
     if exchange.fault:
@@ -93,9 +94,18 @@ def _about_reply(entry: Entry, exchange: RecordedExchange) -> list[str]:
     return lines
 
 
-def _visible_bytes(data: bytes, size: int) -> str:
-    shown = printable(data, _MAX_LINE)
-    return f"{shown} ({size} bytes)" if size > _MAX_LINE else shown
+def _shown_bytes(arrow: str, data: bytes, size: int) -> list[str]:
+    """Return bytes as text in a line, or else as lines of hex; a long one says its size."""
+    first, *others = shown(data, _MAX_LINE) or [""]
+    lines = [f"{arrow} {first}", *(f"    {line}" for line in others)]
+    if size > _MAX_LINE:
+        lines[-1] += f" ({size} bytes)"
+    return lines
+
+
+def _in_line(data: bytes, size: int) -> str:
+    text = shown_in_line(data, _MAX_LINE)
+    return f"{text} ({size} bytes)" if size > _MAX_LINE else text
 
 
 def _row(entry: Entry, place: str, what: str) -> str:

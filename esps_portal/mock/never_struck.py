@@ -12,10 +12,10 @@ from esps_portal.faults.fault_types import FAULT_TYPES
 from esps_portal.faults.selectors import works_over
 from esps_portal.faults.target import FaultTarget, MissReason, NearMiss
 from esps_portal.journal.records import RecordedConnection, RecordedExchange
+from esps_portal.journal.shown_bytes import shown_in_line
 from esps_portal.journal.transcript import describe_exchange, where
 from esps_portal.mock.matching import describe_argument
 from esps_portal.mock.stubs import describe_call
-from esps_portal.protocol.escape import printable
 
 
 def describe_never_struck(fault: Fault, *, in_force: bool, has_server: bool = False) -> str:
@@ -110,7 +110,7 @@ def _reason(  # noqa: C901, PLR0911 - one for each reason
     if miss.reason is MissReason.REPLY:
         return _no_such_reply(fault, target)
     if miss.reason is MissReason.MATCH:
-        return f"'{printable(target.said)}' does not match {fault.match}"
+        return f"'{shown_in_line(target.said)}' does not match {fault.match}"
     if miss.reason is MissReason.AGE:
         return f"the connection was {target.age:.3f} s old, not {fault.age:g} s"
     if miss.reason is MissReason.REPLY_MATCH:

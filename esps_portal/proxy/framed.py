@@ -24,7 +24,7 @@ from esps_portal.faults.plan import FaultPlan
 from esps_portal.faults.target import Stage
 from esps_portal.framings.framing import Frame, Framing, FramingError
 from esps_portal.framings.splitter import FrameSplitter
-from esps_portal.protocol.escape import printable
+from esps_portal.journal.shown_bytes import shown_in_line
 from esps_portal.proxy.pairing import KeyOf, Pairing
 
 
@@ -163,7 +163,7 @@ class Framed:
         for frame in side.splitter.finish():
             found += self._whole(side, frame, now, decide)
         if side.splitter.rest:
-            shown = printable(side.splitter.rest)
+            shown = shown_in_line(side.splitter.rest)
             self._leave(f"the {side.name} sent '{shown}' at its end, which is no whole frame")
             self._note_rest(side, now)
             found += self._pass_rest(side)

@@ -190,7 +190,7 @@ def test_what_a_handler_raises_is_a_problem(peers: Peers, *, is_async: bool) -> 
     client.send(b"x\x1b[31m\n")
     assert client.rest() == (b"", RST)
     (problem,) = peer.problems()
-    assert problem.startswith("the handler failed for '78 1b 5b 33 31 6d' (tcp #1):\n")
+    assert problem.startswith("the handler failed for 'x\\x1b[31m' (tcp #1):\n")
     assert problem.endswith("LookupError: nothing there")
 
 
