@@ -71,6 +71,8 @@ class PeerHandler:
         self._as_aged = as_aged
         self._on_closed = on_closed
         self._is_refused = is_refused
+        # Now: connections are accepted in order, and their tasks begin in any.
+        self._opening = [] if is_refused else answerer.opening()
         #: When it was accepted; seconds on trio's clock.
         self.opened: float = trio.current_time()
         self._due: list[Fault] = []
@@ -228,12 +230,11 @@ class PeerHandler:
         self._ending = FaultEnd("close", self._client)
 
     async def _open(self, lane: Lane) -> None:
-        steps = self._answerer.opening()
-        if not (self._greeting or steps):
+        if not (self._greeting or self._opening):
             return
         exchange = self._units.greet(trio.current_time())
         first: list[Action] = [SendFrames(self._greeting)] if self._greeting else []
-        await self._perform([*first, *steps], exchange, lane)
+        await self._perform([*first, *self._opening], exchange, lane)
         if self._ends_after_greeting and not self.is_ending:
             await self._perform([End("close")], exchange, lane)
         self._units.end(exchange, trio.current_time())
