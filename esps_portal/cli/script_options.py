@@ -1,4 +1,4 @@
-"""The options that script a served portal: --control, --scenario, --fault, --replay, --record.
+"""What scripts a served portal: --control, --scenario, --limit, --fault, --replay, --record.
 
 `serve` and `run` share them. The command gets them as one `ScriptOptions`, which makes the
 `ScriptedServer`.
@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import attrs
 import click
 
 from esps_portal.cli.fault_parameter import fault_option
+from esps_portal.cli.limit_parameter import limit_option, make_limits
 from esps_portal.cli.options import Option, add_options
 from esps_portal.cli.script_files import ScriptFile, replay_option, scenario_option
 from esps_portal.cli.scripted_server import ScriptedServer
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from esps_portal.journal.recording import RecordedAnswer
     from esps_portal.mock.scenario import PlannedFault, Scenario
     from esps_portal.mock.scripted import ScriptedPortal
+    from esps_portal.protocol.limits import Limits
 
 
 control_option: Option = click.option(
@@ -39,6 +41,7 @@ control_option: Option = click.option(
 )
 _SCRIPT_OPTIONS: tuple[Option, ...] = (
     scenario_option(text="Place the stubs and faults of a TOML file, and use its limits."),
+    limit_option,
     fault_option(),
     replay_option(text="Answer calls as in a recording, in its order."),
     written_file_option(
@@ -54,12 +57,13 @@ def script_options(command: Callable[..., None]) -> Callable[..., None]:
     def wrapper(
         *,
         scenario: ScriptFile[Scenario] | None,
+        limits: tuple[tuple[str, float], ...],
         faults: tuple[PlannedFault, ...],
         replay: ScriptFile[list[RecordedAnswer]] | None,
         record: Path | None,
         **others: Any,  # noqa: ANN401 - the command's other options
     ) -> None:
-        command(script=ScriptOptions(scenario, faults, replay, record), **others)
+        command(script=ScriptOptions(scenario, dict(limits), faults, replay, record), **others)
 
     return add_options(wrapper, _SCRIPT_OPTIONS)
 
@@ -70,19 +74,21 @@ class ScriptOptions:
 
     Attributes:
         scenario: the file of --scenario.
+        limits: those of --limit, by their names in `Limits`.
         faults: those of --fault.
         replay: the recording of --replay.
         record: the path of --record.
     """
 
     scenario: ScriptFile[Scenario] | None
+    limits: Mapping[str, float]
     faults: tuple[PlannedFault, ...]
     replay: ScriptFile[list[RecordedAnswer]] | None
     record: Path | None
 
     @property
     def are_given(self) -> bool:
-        """Whether any of the options was given."""
+        """Whether any option was given that needs more than limits."""
         return bool(self.scenario or self.faults or self.replay or self.record)
 
     @property
@@ -97,6 +103,14 @@ class ScriptOptions:
         content = attrs.evolve(self.scenario.content, proxies=())
         return attrs.evolve(self, scenario=attrs.evolve(self.scenario, content=content))
 
+    def make_limits(self) -> Limits:
+        """Return the limits of the portal.
+
+        Raises:
+            click.UsageError: they are out of range, or given twice.
+        """
+        return make_limits(self.limits, self.scenario.content.limits if self.scenario else {})
+
     def make_server(self, control: int | None) -> ScriptedServer:
         """Make the portal, place stubs and faults, and open the file to record to.
 
@@ -104,17 +118,15 @@ class ScriptOptions:
             control: the control port; 0 for a free one, ``None`` for no control.
 
         Raises:
-            click.UsageError: the scenario, or the recording, does not fit the limits.
+            click.UsageError: the limits are wrong, or the scenario or recording does not fit them.
             click.exceptions.Exit: the record file cannot be opened, which was reported.
         """
         from esps_portal.journal.journal import Journal  # noqa: PLC0415 - help must not wait for it
         from esps_portal.mock.scripted import ScriptedPortal  # noqa: PLC0415 - the same
         from esps_portal.product import PRODUCT  # noqa: PLC0415 - the same
-        from esps_portal.protocol.limits import Limits  # noqa: PLC0415 - the same
         from esps_portal.services.builtin_portal import builtin_portal  # noqa: PLC0415 - the same
 
-        limits = Limits(**self.scenario.content.limits) if self.scenario else Limits()  # type: ignore[arg-type]  # each was checked
-        portal = ScriptedPortal(builtin_portal(PRODUCT, limits))
+        portal = ScriptedPortal(builtin_portal(PRODUCT, self.make_limits()))
         if control is None:  # nobody queries the journal later: only its sinks need the entries
             portal.script.journal = Journal(max_calls=1, keep_all_lines=self.record is not None)
         faults = self._place_given(portal)

@@ -70,7 +70,7 @@ class ScriptedServer:
             options.place(ScriptedPortal(Portal(limits=limits)), scenario, recording)
         except ValueError as error:  # a ScenarioError or a RecordingError
             raise CannotReloadError(f"{options.files}: {error}") from error
-        if scenario and Limits(**scenario.limits) != limits:  # type: ignore[arg-type]  # each was checked
+        if scenario and Limits(**{**scenario.limits, **options.limits}) != limits:  # type: ignore[arg-type]  # each was checked
             raise CannotReloadError(
                 f"{options.files}: limits cannot change after the portal has started"
             )

@@ -112,7 +112,7 @@ def serve_command(
             "--control reaches one process: with --reuse-port a client may reach another"
         )
     reports = listen.start_reports()
-    config = _config(listen, reuse_port=reuse_port)
+    config = _config(listen, script, reuse_port=reuse_port)
     scripted, served_metrics = None, None
     if reports.needs_journal or control is not None or metrics is not None or script.are_given:
         if control is not None and config.sockets is not None:
@@ -133,10 +133,12 @@ def serve_command(
     run_server(partial(_serve, config, scripted, reports, served_metrics), option_of)
 
 
-def _config(listen: ListenOptions, *, reuse_port: bool) -> ServerConfig:
+def _config(listen: ListenOptions, script: ScriptOptions, *, reuse_port: bool) -> ServerConfig:
     """Return what to serve, on sockets of a service manager if there are any."""
     from esps_portal.net.systemd import inherited_sockets  # noqa: PLC0415 - help must not wait
+    from esps_portal.product import PRODUCT  # noqa: PLC0415 - the same
     from esps_portal.server.serving import ServerConfig  # noqa: PLC0415 - the same
+    from esps_portal.services.builtin_portal import builtin_portal  # noqa: PLC0415 - the same
 
     try:
         sockets = inherited_sockets(os.environ)
@@ -147,6 +149,7 @@ def _config(listen: ListenOptions, *, reuse_port: bool) -> ServerConfig:
             "--reuse-port is not for inherited sockets: set ReusePort=yes in the socket unit"
         )
     return ServerConfig(
+        portal=builtin_portal(PRODUCT, script.make_limits()),
         hosts=listen.hosts,
         port=listen.port,
         tcp=listen.tcp,
