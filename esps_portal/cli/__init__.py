@@ -32,6 +32,7 @@ COMMANDS = {
     "list": ("calls", "list_command"),
     "call": ("calls", "call_command"),
     "inspect": ("inspect", "inspect_command"),
+    "conformance": ("conformance", "conformance_command"),
     "deploy": ("deploy", "deploy_command"),
     "signature": ("signature", "signature_command"),
     "spec": ("spec", "spec_command"),
@@ -46,9 +47,10 @@ _SUMMARIES = {
     "list": "Show the services of a portal, or describe one SERVICE.",
     "call": "Call SERVICE with ARGS and print the reply.",
     "inspect": "Show who uses a port, and whether it speaks ESPS/1.",
+    "conformance": "Check that servers keep the specification of ESPS/1.",
     "deploy": "Print the files to run a portal with, or write them.",
     "signature": "Print a signature of ESPS/1 for another tool.",
-    "spec": "Print the specification of ESPS/1: its text, grammar or registry.",
+    "spec": "Print the specification of ESPS/1: text, grammar, registry.",
 }
 
 

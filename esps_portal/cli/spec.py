@@ -35,7 +35,7 @@ def spec_folder() -> Traversable:
     "--path", is_flag=True, help="Print the folder of the files, which has the test vectors too."
 )
 def spec_command(part: str, *, path: bool) -> None:
-    """Print the specification of ESPS/1: its text, grammar or registry."""
+    """Print the specification of ESPS/1: text, grammar, registry."""
     require_stdout()
     folder = spec_folder()
     if not path:

@@ -5,7 +5,8 @@ A token of a pattern is literal, or
 - ``{arg}``: any one argument; ``{number}``: decimal digits. ``{arg:x}`` and ``{number:x}`` keep it
   as the value ``x``, for later templates.
 - ``{/REGEX/}``: the whole token matches; ``{/REGEX/...}``, at the end: so does each of those.
-- ``{text}``, at the end: zero or more arguments of any kind, such as text for a person.
+- ``{text}``, at the end: zero or more arguments of any kind, such as text for a person; kept by
+  ``{text:x}``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from esps_portal.conformance.steps import ExpectedLine
 from esps_portal.conformance.template import Run
 
 _KEPT = re.compile(r"\{(arg|number)(?::([a-z-]+))?\}")
+_TEXT = re.compile(r"\{text(?::([a-z-]+))?\}")
 _REGEX = re.compile(r"\{/(.*)/(\.\.\.)?\}", re.DOTALL)
 _DIGITS = re.compile(r"[0-9]+")
 
@@ -59,8 +61,8 @@ def _match_tokens(
 ) -> Sequence[str] | None:
     """Return the tokens that the end of the pattern stands for; ``None``: no match."""
     last = wanted[-1]
-    repeated = _REGEX.fullmatch(last)
-    if last != "{text}" and not (repeated and repeated[2]):
+    repeated, text = _REGEX.fullmatch(last), _TEXT.fullmatch(last)
+    if not text and not (repeated and repeated[2]):
         same = len(tokens) == len(wanted)
         return () if same and _all_match(tokens, wanted, kept) else None
     before = len(wanted) - 1
@@ -69,6 +71,8 @@ def _match_tokens(
         return None
     if repeated and not all(re.fullmatch(repeated[1], token) for token in rest):
         return None
+    if text and text[1]:
+        kept[text[1]] = " ".join(rest)
     return rest
 
 

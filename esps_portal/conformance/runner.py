@@ -1,12 +1,14 @@
-"""Runs vectors against a server."""
+"""Runs vectors against a server: those that bear it at the same time."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import trio
 
 from esps_portal.conformance.outcome import MismatchError, Outcome, UnsupportedError, Verdict
+from esps_portal.conformance.plan import Case
 from esps_portal.conformance.steps import End, Pause, Vector
 from esps_portal.conformance.target import Target
 from esps_portal.conformance.tcp_session import TcpSession
@@ -16,6 +18,38 @@ from esps_portal.conformance.udp_session import UdpSession
 
 #: Seconds to wait for what must come.
 PATIENCE = 5.0
+#: Vectors that run at the same time: few enough for a slow server to answer each in time.
+PARALLEL = 16
+
+
+async def run_cases(
+    chosen: Sequence[Case], target: Target, on_outcome: Callable[[Outcome], None], patience: float
+) -> None:
+    """Run vectors, and report the outcome of each as soon as it is known.
+
+    Args:
+        chosen: the vectors; none that the server does not support.
+        target: the server.
+        on_outcome: gets each outcome.
+        patience: seconds to wait for each thing that must come.
+    """
+    beside = trio.CapacityLimiter(PARALLEL)
+
+    async def run(case: Case) -> None:
+        bytewise = case.form == "bytewise"
+        on_outcome(await run_vector(case.vector, target, bytewise=bytewise, patience=patience))
+
+    async def run_beside(case: Case) -> None:
+        async with beside:
+            await run(case)
+
+    async with trio.open_nursery() as nursery:
+        for case in chosen:
+            if not case.vector.alone:
+                nursery.start_soon(run_beside, case)
+    for case in chosen:
+        if case.vector.alone:
+            await run(case)
 
 
 async def run_vector(
@@ -29,7 +63,7 @@ async def run_vector(
         bytewise: send each byte alone (TCP).
         patience: seconds to wait for each thing that must come.
     """
-    traffic, run = Traffic(vector.transport), Run(target.limits)
+    traffic, run = Traffic(vector.transport, target.address[:2]), Run(target.limits)
     session: TcpSession | UdpSession
     if vector.transport == "tcp":
         session = TcpSession(target, run, traffic, patience, bytewise)

@@ -13,17 +13,19 @@ FIRST = "1"
 
 @attrs.frozen
 class Open:
-    """Open a connection, and read its greeting.
+    """Open a connection, and read its greeting; or a UDP socket.
 
     Attributes:
         on: its name.
-        greeting: the pattern of the first line.
-        hello: then say HELLO, and read the reply.
+        greeting: the pattern of the first line (TCP).
+        hello: then say HELLO, and read the reply (TCP).
+        below_1024: its port is below 1024, which may need a privilege (UDP).
     """
 
     on: str
     greeting: str = "* ESPS/1 {/[^/]+/[^/]+/} {text}"
     hello: bool = True
+    below_1024: bool = False
 
 
 @attrs.frozen

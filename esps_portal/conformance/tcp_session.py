@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import struct
 
@@ -18,6 +20,7 @@ from esps_portal.conformance.steps import (
     Open,
     Rst,
     Send,
+    Shutdown,
     Silence,
     Step,
 )
@@ -141,7 +144,7 @@ class TcpSession:
             case Send():
                 for number in range(1, self.run.count(step.repeat) + 1):
                     data = self.run.fill(step.data, number).encode("latin-1")
-                    await self.connections[step.on].send(data, bytewise=self.bytewise)
+                    await self._send(self.connections[step.on], data)
             case Expect():
                 await self._expect(step)
             case Silence():
@@ -154,6 +157,8 @@ class TcpSession:
             case Rst():
                 self.connections[step.on].reset()
                 self.connections[step.on].probed = False
+            case Shutdown():
+                os.kill(self.target.process, signal.SIGTERM)
 
     async def finish(self) -> None:
         """Check that nothing more has come on any open connection, and that it still answers."""
@@ -185,6 +190,13 @@ class TcpSession:
         await self._expect(Expect(step.on, (ExpectedLine(step.greeting),)))
         if step.hello:
             await self._ask(connection, "HELLO ESPS/1", "OK ESPS/1 {text}")
+
+    async def _send(self, connection: Connection, data: bytes) -> None:
+        with trio.move_on_after(self.patience) as waiting:
+            await connection.send(data, bytewise=self.bytewise)
+        if waiting.cancelled_caught:
+            allowed = f"what is sent is read within {self.patience:g} s"
+            raise MismatchError("time", allowed, came_text="it is not read")
 
     async def _probe(self, connection: Connection) -> None:
         await self._ask(connection, "PING", "OK")

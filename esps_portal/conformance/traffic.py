@@ -11,6 +11,8 @@ import attrs
 What: TypeAlias = Literal["opened", "data", "fin", "rst"]
 Side: TypeAlias = Literal["client", "server"]
 
+_MAX_KEPT = 1 << 20
+
 
 @attrs.frozen
 class Event:
@@ -33,10 +35,17 @@ class Event:
 
 @attrs.define
 class Traffic:
-    """The events of one run, and its transport."""
+    """The events of one run; of their bytes the first megabyte.
+
+    Attributes:
+        transport: ``tcp`` or ``udp``.
+        server: the server's numeric address and port.
+    """
 
     transport: Literal["tcp", "udp"]
+    server: tuple[str, int]
     events: list[Event] = attrs.field(factory=list)
+    _kept: int = 0
 
     def note(
         self,
@@ -47,6 +56,9 @@ class Traffic:
         data: bytes = b"",
     ) -> None:
         """Note what just happened; bytes join those before them, if they are of one direction."""
+        self._kept += len(data)
+        if self._kept > _MAX_KEPT:
+            return
         last = self.events[-1] if self.events else None
         if what == "data" and self.transport == "tcp" and last and _continues(last, on, by):
             self.events[-1] = attrs.evolve(last, data=last.data + data)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+from collections.abc import Iterable
 
 import attrs
 import trio
 
-from esps_portal.conformance.outcome import MismatchError
+from esps_portal.conformance.outcome import MismatchError, UnsupportedError
 from esps_portal.conformance.reading import Expectation, judge_form
-from esps_portal.conformance.steps import Expect, ExpectedLine, Send, Silence, Step
+from esps_portal.conformance.steps import Expect, ExpectedLine, Open, Send, Silence, Step
 from esps_portal.conformance.target import SocketAddress, Target
 from esps_portal.conformance.template import Run
 from esps_portal.conformance.traffic import Traffic
@@ -23,18 +25,14 @@ class Source:
     """A UDP socket with a port of its own.
 
     Attributes:
+        local: its address and port.
         sent: the length of the last datagram that was sent.
     """
 
     name: str
     socket: trio.socket.SocketType
+    local: tuple[str, int]
     sent: int = 0
-
-    @property
-    def local(self) -> tuple[str, int]:
-        """Its address and port."""
-        host, port, *_ = self.socket.getsockname()
-        return str(host), int(port)
 
 
 @attrs.define(eq=False)
@@ -59,6 +57,8 @@ class UdpSession:
             OSError: the datagram cannot be sent.
         """
         match step:
+            case Open():
+                await self._open(step)
             case Send():
                 for number in range(1, self.run.count(step.repeat) + 1):
                     await self._send(step.on, self.run.fill(step.data, number).encode("latin-1"))
@@ -83,10 +83,25 @@ class UdpSession:
 
     async def _source(self, name: str) -> Source:
         if name not in self.sources:
-            sock = trio.socket.socket(self.target.family, socket.SOCK_DGRAM)
-            self.sources[name] = Source(name, sock)
-            await sock.bind(("", 0))
+            await self._open(Open(name))
         return self.sources[name]
+
+    async def _open(self, step: Open) -> None:
+        sock = trio.socket.socket(self.target.family, socket.SOCK_DGRAM)
+        try:
+            # Not connected: a reply from a wrong address is to be seen.
+            host = await self._own_address()
+            await _bind(sock, host, range(1023, 599, -1) if step.below_1024 else (0,))
+        except BaseException:
+            sock.close()
+            raise
+        self.sources[step.on] = Source(step.on, sock, sock.getsockname()[:2])
+
+    async def _own_address(self) -> str:
+        """Return the address of this machine from which datagrams go to the server."""
+        with trio.socket.socket(self.target.family, socket.SOCK_DGRAM) as probe:
+            await probe.connect(self.target.address)
+            return str(probe.getsockname()[0])
 
     async def _send(self, on: str, data: bytes) -> None:
         source = await self._source(on)
@@ -147,3 +162,22 @@ def _same(address: SocketAddress, other: SocketAddress) -> bool:
 
 def _shown(address: SocketAddress) -> str:
     return f"{address[0]} port {address[1]}"
+
+
+async def _bind(sock: trio.socket.SocketType, host: str, ports: Iterable[int]) -> None:
+    """Bind a socket to the first port that is free.
+
+    Raises:
+        UnsupportedError: none is, or this user may not bind it.
+    """
+    for port in ports:
+        try:
+            await sock.bind((host, port))
+        except PermissionError as error:
+            raise UnsupportedError("needs the right to bind a port below 1024") from error
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return
+    raise UnsupportedError("no port below 1024 is free")

@@ -80,7 +80,7 @@ def _step(table: Mapping[str, Any], *, hello: bool) -> Step:
         if key in table:
             return make(on, table)
     assert table["open"]  # noqa: S101 - by the schema
-    return Open(on, **{"hello": hello, **_only(table, "greeting hello")})
+    return Open(on, **{"hello": hello, **_only(table, "greeting hello below_1024")})
 
 
 def _send(on: str, table: Mapping[str, Any]) -> Send:

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from esps_portal.conformance.outcome import Verdict
+from esps_portal.conformance.registry import load_registry
 from esps_portal.conformance.runner import run_vector
 from esps_portal.conformance.steps import Vector
 from esps_portal.conformance.target import resolve
@@ -62,6 +63,7 @@ async def test_our_server(
 ) -> None:  # ESPS-LINE-11
     if bytewise and not vector.bytewise:
         return
-    target = await resolve("", "127.0.0.1", portal.port, frozenset({vector.transport}), {})
+    transports = frozenset({vector.transport})
+    target = await resolve("127.0.0.1", portal.port, transports, load_registry(SPEC).limits)
     outcome = await run_vector(vector, target, bytewise=bytewise)
     assert outcome.verdict is Verdict.PASS, outcome

@@ -1,0 +1,246 @@
+"""``esps-portal conformance``: whether an implementation keeps what ESPS/1 requires."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from esps_portal.cli.conformance_options import (
+    ServerAddress,
+    choose,
+    conformance_options,
+    read_known_failing,
+    read_limits,
+)
+from esps_portal.cli.errors import exit_with_error
+from esps_portal.cli.output import print_json, require_stdout
+from esps_portal.cli.session import run_client
+from esps_portal.cli.spec import spec_folder
+
+if TYPE_CHECKING:
+    from esps_portal.conformance.judged import Judged, Texts
+    from esps_portal.conformance.judging import Judge
+    from esps_portal.conformance.plan import Case
+    from esps_portal.conformance.registry import Registry
+    from esps_portal.conformance.server_process import ServerCommand
+
+_HELP = """\
+Check that servers keep the specification of ESPS/1.
+
+TARGET is HOST, HOST:PORT, [::1]:PORT (both tested over TCP and UDP), or a
+URL, whose scheme names one of them: esps://HOST:PORT (TCP),
+esps+udp://HOST:PORT. Without one it is ESPS_PORTAL_URL, else
+127.0.0.1:2867.
+
+With --server it starts CMD itself, once for each group of vectors that need
+the same limits, and ends it with SIGTERM: so shutdown and small limits are
+tested too. In CMD {port} is the port to use, over TCP and UDP; an argument
+{limits} becomes --limit NAME=VALUE for each limit that is not default, and
+{max-line} the value of one. The same is in ESPS_CONFORMANCE_LIMITS, as
+NAME=VALUE with spaces between; say --limits-env if CMD reads it there.
+
+A verdict is pass, fail, warn (it is only a SHOULD), unsupported (the server
+lacks a service, a limit or a transport), or error (the vector could not be
+run). The exit code is 1 after a fail or an error.
+
+\b
+Examples:
+  esps-portal conformance 127.0.0.1:2867
+  esps-portal conformance esps://a:2867 esps://b:2867 --report matrix.html
+  esps-portal conformance --section 6.5 --json localhost
+  esps-portal conformance --server -- my-server --port {port}
+  esps-portal conformance --server -- esps-portal serve --port {port} {limits}
+"""
+
+
+@click.command("conformance", help=_HELP)
+@click.argument("arguments", nargs=-1, metavar="[TARGET]... | -- CMD...")
+@conformance_options
+def conformance_command(  # noqa: PLR0913 - click passes each option
+    *,
+    arguments: tuple[str, ...],
+    server: bool,
+    limits_env: bool,
+    limits_file: Path | None,
+    section: str | None,
+    level: str | None,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    known_failing: Path | None,
+    timeout: float,
+    list_only: bool,
+    as_json: bool,
+    junit: Path | None,
+    report: Path | None,
+    pcap: Path | None,
+) -> None:
+    """Check that servers keep the specification of ESPS/1."""
+    from esps_portal.conformance.judging import Judge  # noqa: PLC0415 - help must not wait for it
+    from esps_portal.conformance.registry import load_registry  # noqa: PLC0415 - the same
+
+    require_stdout()
+    texts, registry = _texts(), load_registry(spec_folder())
+    chosen = choose(texts, section=section, level=level, only=only, skip=skip)
+    known = read_known_failing(known_failing, texts.vectors)
+    limits = read_limits(limits_file, registry.limits)
+    if list_only:
+        _print_list(chosen, texts, as_json=as_json)
+        return
+    for path in filter(None, (junit, report, pcap)):
+        _write(path, b"")  # an error now, and not after the run
+    judge = Judge(registry, timeout)
+    if server:
+        command = _server_command(registry, arguments, takes_environment=limits_env)
+        judges = [partial(_judge_command, judge, command, chosen)]
+    else:
+        judges = [
+            partial(_judge_address, judge, address, chosen, limits, limits_file)
+            for address in _addresses(arguments)
+        ]
+    all_judged: list[Judged] = []
+    for judge_one in judges:
+        all_judged.append(judge_one(known))
+        _print_report(all_judged[-1], texts, as_json=as_json)
+    _write_files(all_judged, texts, junit, report, pcap)
+    if any(one.failed for one in all_judged):
+        raise click.exceptions.Exit(1)
+
+
+def _texts() -> Texts:
+    from esps_portal.conformance.judged import Texts  # noqa: PLC0415 - help must not wait for it
+    from esps_portal.conformance.requirements import load_requirements  # noqa: PLC0415 - the same
+    from esps_portal.conformance.vectors import load_vectors  # noqa: PLC0415 - the same
+
+    folder = spec_folder()
+    vectors = {vector.id: vector for vector in load_vectors(folder)}
+    return Texts(vectors, load_requirements(folder))
+
+
+def _addresses(arguments: Sequence[str]) -> list[ServerAddress]:
+    default = os.environ.get("ESPS_PORTAL_URL") or "127.0.0.1:2867"
+    return [ServerAddress.parse(text) for text in arguments or (default,)]
+
+
+def _server_command(
+    registry: Registry, command: tuple[str, ...], *, takes_environment: bool
+) -> ServerCommand:
+    from esps_portal.conformance.server_process import ServerCommand  # noqa: PLC0415 - help must not wait
+
+    if not any("{port}" in word for word in command):
+        raise click.UsageError("--server needs CMD, with {port} where the port belongs")
+    return ServerCommand(command, registry.limits, takes_environment)
+
+
+def _judge_address(  # noqa: PLR0913, PLR0917 - the last is given where it is called
+    judge: Judge,
+    address: ServerAddress,
+    chosen: Sequence[Case],
+    limits: Mapping[str, float],
+    limits_file: Path | None,
+    known_failing: frozenset[str],
+) -> Judged:
+    from esps_portal.conformance.judged import Judged  # noqa: PLC0415 - help must not wait for it
+    from esps_portal.conformance.target import resolve  # noqa: PLC0415 - the same
+
+    given = ("--limits", str(limits_file)) if limits_file else ()
+    judged = Judged(address.text, (*given, address.text), known_failing)
+
+    async def judge_it() -> str:
+        url, all_limits = address.url, {**judge.registry.limits, **limits}
+        try:
+            target = await resolve(url.host, url.port, address.transports, all_limits)
+        except OSError as error:
+            exit_with_error(f"cannot find {address.text}: {error.strerror or error}")
+        return await judge.judge(target, chosen, limits, judged.outcomes.append)
+
+    _run(judged, judge_it, chosen)
+    return judged
+
+
+def _judge_command(
+    judge: Judge, server: ServerCommand, chosen: Sequence[Case], known_failing: frozenset[str]
+) -> Judged:
+    from esps_portal.conformance.judged import Judged  # noqa: PLC0415 - help must not wait for it
+
+    environment = ("--limits-env",) if server.takes_environment else ()
+    again = ("--server", *environment, "--", *server.command)
+    judged = Judged(shlex.join(server.command), again, known_failing)
+    _run(judged, partial(judge.judge_command, server, chosen, judged.outcomes.append), chosen)
+    return judged
+
+
+def _run(judged: Judged, judge_it: Callable[[], Awaitable[str]], chosen: Sequence[Case]) -> None:
+    """Judge, and put the outcomes in the order of the vectors."""
+    started = time.monotonic()
+
+    async def run() -> None:
+        judged.product = await judge_it()
+
+    run_client(run)
+    judged.seconds = time.monotonic() - started
+    order = {(case.vector.id, case.form): place for place, case in enumerate(chosen)}
+    judged.outcomes.sort(key=lambda outcome: order[outcome.vector, outcome.form])
+
+
+def _print_list(chosen: Sequence[Case], texts: Texts, *, as_json: bool) -> None:
+    for vector in {case.vector.id: case.vector for case in chosen}.values():
+        sections = sorted({requirement.section for requirement in texts.cited_by(vector.id)})
+        if as_json:
+            print_json(
+                {
+                    "vector": vector.id,
+                    "level": vector.level,
+                    "transport": vector.transport,
+                    "sections": sections,
+                    "requirements": vector.requirements,
+                    "limits": dict(vector.limits),
+                }
+            )
+        else:
+            click.echo(f"{vector.id}  {vector.level}  {' '.join(vector.requirements)}")
+
+
+def _print_report(judged: Judged, texts: Texts, *, as_json: bool) -> None:
+    from esps_portal.conformance.json_report import report_values  # noqa: PLC0415 - help must not wait
+    from esps_portal.conformance.text_report import report_lines  # noqa: PLC0415 - the same
+
+    if as_json:
+        for value in report_values(judged, texts):
+            print_json(value)
+    else:
+        for line in report_lines(judged, texts):
+            click.echo(line)
+
+
+def _write_files(
+    all_judged: Sequence[Judged],
+    texts: Texts,
+    junit: Path | None,
+    report: Path | None,
+    pcap: Path | None,
+) -> None:
+    from esps_portal.conformance.capture import capture_of  # noqa: PLC0415 - help must not wait for it
+    from esps_portal.conformance.html_report import html_report  # noqa: PLC0415 - the same
+    from esps_portal.conformance.junit import junit_report  # noqa: PLC0415 - the same
+
+    if junit:
+        _write(junit, junit_report(all_judged, texts))
+    if report:
+        _write(report, html_report(all_judged, texts).encode())
+    if pcap:
+        outcomes = [outcome for judged in all_judged for outcome in judged.outcomes]
+        _write(pcap, capture_of(outcomes))
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        exit_with_error(f"cannot write {path}: {error.strerror}")

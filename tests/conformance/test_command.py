@@ -1,0 +1,261 @@
+"""``esps-portal conformance`` against our own server, and against small broken ones."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import struct
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+import xmlschema
+
+from esps_portal.journal.pcap import HEADER_SIZE, is_own_header
+from tests.commands import run, run_failing
+from tests.conformance.broken_servers import tiny_server
+from tests.processes import running_server
+
+XSD = Path(__file__).with_name("junit.xsd")
+BYTES_OF_A_SCRIPT = b"<script>&\x1b[2J"
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with running_server() as server:
+        yield f"127.0.0.1:{server.port}"
+
+
+def outcomes(text: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    *found, summary = map(json.loads, text.splitlines())
+    return found, summary
+
+
+def test_our_server_passes_twice_in_a_row(address: str) -> None:
+    for _ in range(2):
+        code, out, err = run("conformance", "--json", address)
+        found, summary = outcomes(out)
+        assert (code, err) == (0, "")
+        assert {o["verdict"] for o in found} <= {"pass", "unsupported"}
+        assert summary["product"] == "esps-portal/0.1.0"
+        assert summary["pass"] > 200
+
+
+def test_a_url_names_the_transport(address: str) -> None:
+    code, out, _ = run("conformance", "--json", f"esps+udp://{address}")
+    found, _ = outcomes(out)
+    assert code == 0
+    for outcome in found:
+        over_udp = outcome["vector"].startswith("udp-") or outcome["vector"].endswith("-udp")
+        assert over_udp or outcome["verdict"] == "unsupported"
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (b'TAG OK x A "" junk\n', "line"),
+        (b"TAG OK x A\n", "line"),
+        (b'TAG OK x %41 ""\n', "form"),
+        (b'TAG OK x A ""\r\n', "form"),
+        (b'other OK x A ""\n', "line"),
+        (b"", "time"),
+        (b'TAG OK x A ""\nTAG OK\n', "line"),
+    ],
+)
+def test_a_wrong_reply_fails(reply: bytes, kind: str) -> None:
+    def change(line: bytes) -> bytes:
+        return reply.replace(b"TAG", line.split()[0]) if line.endswith(b'%41 ""\n') else line
+
+    with tiny_server(change) as url:
+        code, out, _ = run("conformance", "--json", "-W", "0.5", "--only", "tcp-ping", url)
+    found, summary = outcomes(out)
+    assert code == 1
+    assert [(o["verdict"], o["mismatch"]["kind"]) for o in found] == [("fail", kind)] * 2
+    assert summary["failed"]
+
+
+def test_a_failure_says_what_was_required_allowed_and_seen() -> None:
+    with tiny_server(lambda line: line.replace(b"OK x", b"OK x\x1b[2J")) as url:
+        code, out, _ = run("conformance", "--only", "tcp-ping", url)
+        assert code == 1
+        assert "FAIL tcp-ping" in out
+        assert re.search(r"ESPS-ARG-2 \(4\.1\): An encoder MUST escape every octet", out)
+        assert "allowed: " in out
+        assert r"x\x1b[2J" in out
+        assert "1b 5b 32 4a" in out
+        assert "\x1b" not in out
+        again = re.search(r"again: esps-portal (.*)", out)
+        assert again is not None
+        assert run(*shlex.split(again[1]))[0] == 1
+
+
+def test_a_service_that_is_not_there_is_no_failure() -> None:
+    with tiny_server() as url:
+        _, out, _ = run("conformance", "--json", "--only", "tcp-echo", url)
+    found, _ = outcomes(out)
+    assert {(o["verdict"], o["reason"]) for o in found} == {
+        ("unsupported", "needs the service echo")
+    }
+
+
+def test_a_wrong_greeting_fails() -> None:
+    with tiny_server(greeting=b"220 ready\n") as url:
+        code, out, _ = run("conformance", "--only", "tcp-ping", url)
+    assert code == 1
+    assert "came: 220 ready" in out
+
+
+def test_nobody_there() -> None:
+    with tiny_server() as url:
+        pass
+    code, out, _ = run("conformance", "--json", "-W", "0.3", url)
+    found, summary = outcomes(out)
+    assert code == 1
+    assert {o["reason"] for o in found if o["verdict"] == "error"} == {
+        "over TCP: connection refused"
+    }
+    assert summary["error"] > 100
+
+
+# ---- what to run -------------------------------------------------------------------------------
+
+
+def listed(*options: str) -> list[dict[str, Any]]:
+    code, out, _ = run("conformance", "--list", "--json", *options)
+    assert code == 0
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_a_section() -> None:
+    ends = listed("--section", "6.5")
+    assert "tcp-quit" in {vector["vector"] for vector in ends}
+    assert all("6.5" in vector["sections"] for vector in ends)
+    assert len(ends) < len(listed("--section", "6")) < len(listed())
+
+
+def test_skip_and_level() -> None:
+    names = {vector["vector"] for vector in listed("--skip", "tcp-quit", "--level", "must")}
+    assert "tcp-quit" not in names
+    assert "tcp-ping" in names
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--section", "99"], "no requirement in '99'"),
+        (["--only", "tcp-quitt"], "no vector 'tcp-quitt' (did you mean 'tcp-quit'"),
+        (["--skip", "x"], "--skip: there is no vector 'x'"),
+        (["--only", "tcp-quit", "--skip", "tcp-quit"], "no vector is left"),
+        (["not a target"], "is not the address of a portal"),
+        (["--server"], "--server needs CMD, with {port}"),
+        (["--server", "--", "true"], "--server needs CMD, with {port}"),
+    ],
+)
+def test_bad_usage(options: list[str], message: str) -> None:
+    code, line = run_failing("conformance", *options)
+    assert code == 2
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("max-lines = 3", "there is no limit 'max-lines' (did you mean 'max-line'"),
+        ("idle = 'x'", "idle must be a positive number"),
+        ("idle = 0", "idle must be a positive number"),
+        ("idle = true", "idle must be a positive number"),
+        ("idle", "limits.toml"),
+    ],
+)
+def test_a_wrong_file_of_limits(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "limits.toml").write_text(text)
+    code, line = run_failing("conformance", "--limits", str(tmp_path / "limits.toml"), "localhost")
+    assert code == 2
+    assert message in line
+
+
+def test_known_failing(tmp_path: Path) -> None:
+    known = tmp_path / "known"
+    known.write_text("tcp-ping  # it shouts\n\ntcp-padding-ignored\n")
+    options = ["--only", "tcp-ping", "--only", "tcp-padding-ignored", "--known-failing", str(known)]
+    with tiny_server(lambda line: line.replace(b"x A", b"X A").replace(b" ######", b"")) as url:
+        code, out, _ = run("conformance", *options, url)
+        assert code == 0
+        assert "FAIL tcp-ping (known to fail)" in out
+        assert "tcp-padding-ignored passes now" in out
+        _, out, _ = run("conformance", "--json", *options, url)
+        assert outcomes(out)[1]["pass_unexpectedly"] == ["tcp-padding-ignored"]
+        known.write_text("tcp-pong")
+        assert run("conformance", *options, url)[0] == 2
+
+
+# ---- files -------------------------------------------------------------------------------------
+
+
+def broken_and_whole(address: str, *options: str) -> None:
+    """Judge our server and a broken one."""
+    with tiny_server(lambda line: line.replace(b"OK x", b"OK x" + BYTES_OF_A_SCRIPT)) as url:
+        names = ["tcp-ping", "tcp-echo", "tcp-padding-ignored"]
+        only = [part for name in names for part in ("--only", name)]
+        assert run("conformance", *only, *options, address, url)[0] == 1
+
+
+def test_junit(address: str, tmp_path: Path) -> None:
+    file = tmp_path / "junit.xml"
+    broken_and_whole(address, "--junit", str(file))
+    xmlschema.XMLSchema(str(XSD)).validate(str(file))
+    whole, broken = ET.parse(file).getroot()  # noqa: S314 - it is our own
+    assert (whole.get("tests"), whole.get("failures")) == ("6", "0")
+    assert (broken.get("failures"), broken.get("skipped")) == ("4", "2")
+    (failure, *_) = broken.iter("failure")
+    assert "An encoder MUST escape every octet" in str(failure.text)
+
+
+class Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+def test_a_page(address: str, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    broken_and_whole(address, "--report", str(file))
+    text = file.read_text()
+    page = Page(text)
+    assert page.tags.isdisjoint({"script", "link", "img", "iframe"})
+    assert page.attributes <= {"lang", "charset", "class", "id"}
+    assert "&lt;script&gt;&amp;" in text
+    assert f"<th>{address}</th>" in text
+    assert "ESPS-LINE-3<br>" in text
+    assert "A receiver MUST accept only LF as the end of a line." in text
+
+
+def test_a_capture(address: str, tmp_path: Path) -> None:
+    file = tmp_path / "run.pcap"
+    assert run("conformance", "--pcap", str(file), address)[0] == 0
+    data = file.read_bytes()
+    assert is_own_header(data[:HEADER_SIZE])
+    place, protocols = HEADER_SIZE, set()
+    while place < len(data):
+        _, _, kept, whole = struct.unpack("<IIII", data[place : place + 16])
+        assert kept == whole
+        protocols.add(data[place + 16 + 9])
+        place += 16 + kept
+    assert place == len(data)
+    assert protocols == {6, 17}  # TCP and UDP
+
+
+def test_a_file_that_cannot_be_written(address: str, tmp_path: Path) -> None:
+    code, line = run_failing("conformance", "--report", str(tmp_path / "no" / "x.html"), address)
+    assert code == 1
+    assert "cannot write" in line
