@@ -10,12 +10,16 @@ import signal
 import tempfile
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from esps_portal.log import rate_limit
 from tests.clocks import PortalClock
+
+if TYPE_CHECKING:
+    from tests.certificates import Certificates
 
 pytest_plugins = ["pytester"]  # the pytest plugin is tested on suites of its own
 
@@ -101,6 +105,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> PortalClock:
     clock = PortalClock()
     clock.use(monkeypatch)
     return clock
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Return certificates, keys and CAs, in files."""
+    from tests.certificates import make_certificates  # noqa: PLC0415 - few tests wait for it
+
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from esps_portal.client.tcp_session import (
     TCPSession,
 )
 from esps_portal.clock import monotonic
+from esps_portal.net.tls import TLSSocket
 from esps_portal.protocol.client_connection import PendingRequest
 from esps_portal.protocol.errors import EspsError, PeerError, TimedOutError
 from esps_portal.protocol.urls import PortalURL
@@ -25,9 +26,11 @@ __tracebackhide__ = hides_frame
 
 
 class BlockingTCPClient(BlockingClient):
-    """A portal over a connected TCP socket, which the client owns."""
+    """A portal over a connected TCP socket, or TLS on one, which the client owns."""
 
-    def __init__(self, connected: socket.socket, timeout: float, url: PortalURL) -> None:
+    def __init__(
+        self, connected: socket.socket | TLSSocket, timeout: float, url: PortalURL
+    ) -> None:
         self._session = TCPSession()
         self._socket = connected
         super().__init__(self._session.requests, timeout, url)

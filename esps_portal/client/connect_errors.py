@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import socket
 
+import attrs
+
+from esps_portal.net.tls import TLSError
 from esps_portal.protocol.errors import EspsError, PeerError, UnreachableError
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
@@ -12,21 +15,13 @@ from esps_portal.tracebacks import hides_frame
 __tracebackhide__ = hides_frame
 
 
-def parse_url(url: str) -> PortalURL:
-    """Return the parts of a portal's URL.
-
-    Raises:
-        ValueError: the URL is malformed.
-        UnreachableError: it asks for TLS, which no client offers yet.
-    """
-    parsed = PortalURL.parse(url)
-    if parsed.transport == "tls":
-        raise UnreachableError("esps+tls:// is not available in this release: use esps://")
-    return parsed
-
-
 def connect_error(error: OSError, url: PortalURL) -> EspsError:
-    """Return the exception for a connect that failed with ``error``."""
+    """Return the exception for a connect, or a handshake of TLS, that failed with ``error``."""
+    if isinstance(error, TLSError):
+        hint = ""
+        if error.is_plain:
+            hint = f"; for plain TCP use {attrs.evolve(url, transport='tcp')}"
+        return UnreachableError(f"cannot connect to {url}: {error.strerror}{hint}")
     if isinstance(error, ConnectionResetError):
         # The portal accepted and reset so fast that connecting had not returned.
         return PeerError(f"the portal reset: {_reason(error)}")

@@ -16,6 +16,7 @@ from esps_portal.client.tcp_session import (
     READ_SIZE,
     TCPSession,
 )
+from esps_portal.net.tls import TLSSocket
 from esps_portal.protocol.client_connection import PendingRequest
 from esps_portal.protocol.errors import EspsError
 from esps_portal.protocol.urls import PortalURL
@@ -25,9 +26,9 @@ __tracebackhide__ = hides_frame
 
 
 class TCPClient(PortalClient):
-    """A portal over a connected, non-blocking TCP socket, which it owns."""
+    """A portal over a connected, non-blocking TCP socket, or TLS on one, which it owns."""
 
-    def __init__(self, connected: socket.socket, url: PortalURL) -> None:
+    def __init__(self, connected: socket.socket | TLSSocket, url: PortalURL) -> None:
         self._url = url
         self._socket = connected
         self._session = TCPSession()

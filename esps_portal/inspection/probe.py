@@ -17,6 +17,7 @@ import attrs
 
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.escape import printable
+from esps_portal.protocol.grammar import TLS_ALERT
 from esps_portal.protocol.messages import (
     BYE_BUSY,
     BYE_CLOSING,
@@ -32,7 +33,6 @@ _ABORTED = "it aborts the connection"
 _TCP_TAG = b"inspect"
 # What a portal may send in place of a greeting. IMAP has a BYE too (RFC 9051 section 7.1.5).
 _REFUSALS = (BYE_BUSY, BYE_CLOSING)
-_TLS_ALERT = b"\x15\x03"  # RFC 8446 section 5.1: type 21, and a version that begins with 3
 _PING = _TCP_TAG + b" PING x\n"
 
 ESPS = "esps-1"
@@ -192,7 +192,7 @@ def _judge_reply(
 
 
 def _judge_other(blank: ProbeResult, lines: _LineReader) -> ProbeResult:
-    if lines.received.startswith(_TLS_ALERT):
+    if lines.received.startswith(TLS_ALERT):
         return attrs.evolve(blank, verdict=OTHER, message="it seems to expect TLS")
     if lines.received:
         return attrs.evolve(blank, verdict=OTHER, excerpt=printable(lines.received))

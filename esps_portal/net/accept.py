@@ -24,7 +24,7 @@ from esps_portal.net.fork import close_socket, closed_in_child, unforked
 from esps_portal.net.listening import accepted
 from esps_portal.net.ready_set import ReadySet
 from esps_portal.net.silence import Silence
-from esps_portal.net.streams import SocketStream, Stream
+from esps_portal.net.streams import SocketStream, Stream, end_with_fin
 
 # The process or the machine has run out of something that may become free again
 # (the list of trio.serve_listeners).
@@ -74,12 +74,14 @@ class AcceptPolicy:
         max_connections: at a time; more are refused.
         refusal: what a refused one is sent before its FIN.
         linger: seconds for which its input is then discarded.
+        handshake: seconds that its handshake of TLS may take, if there is one.
         watch: seconds; no handler's deadline is less far away when it is set.
     """
 
     max_connections: int
     refusal: bytes = b""
     linger: float = 1.0
+    handshake: float = 10.0
     watch: float = 60.0
 
 
@@ -241,7 +243,7 @@ class ConnectionServer:
 
     def _refuse_soon(self, connected: socket.socket) -> None:
         try:
-            stream = SocketStream(connected, self.silence)
+            stream = self._stream(connected)
         except OSError:
             close_socket(connected)
             return
@@ -252,7 +254,8 @@ class ConnectionServer:
             # A flood. Each gets the refusal, unless it has sent something already: to end each
             # gracefully would keep the next ones waiting.
             with contextlib.suppress(trio.BrokenResourceError):
-                stream.send_now(self._policy.refusal)
+                if not stream.needs_handshake:
+                    stream.send_now(self._policy.refusal)
             stream.close()
 
     async def _refuse(self, stream: Stream) -> None:
@@ -265,12 +268,12 @@ class ConnectionServer:
         """Send the refusal, and end gracefully."""
         try:
             await self.silence.until_over()
+            if stream.needs_handshake:
+                with trio.fail_after(self._policy.handshake):
+                    await stream.shake_hands()
             stream.send_now(self._policy.refusal)
-            stream.send_eof()
-            with trio.move_on_after(self._policy.linger):
-                while await stream.receive():
-                    pass
-        except trio.BrokenResourceError:
+            await end_with_fin(stream, self._policy.linger)
+        except (trio.BrokenResourceError, trio.TooSlowError):
             pass
         finally:
             stream.close()

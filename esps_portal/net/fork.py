@@ -17,6 +17,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 from weakref import WeakSet
 
 _sockets: WeakSet[socket.socket] = WeakSet()
@@ -33,7 +34,14 @@ def closed_in_child(sock: socket.socket) -> socket.socket:
     return sock
 
 
-def close_socket(sock: socket.socket) -> None:
+class Closable(Protocol):
+    """A socket, or what has taken one over."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+def close_socket(sock: Closable) -> None:
     """Close a socket; no child that is forked meanwhile keeps its descriptor."""
     with unforked:
         sock.close()

@@ -1,5 +1,8 @@
 """A connected socket as a connection needs it: the narrow interface that each transport fills.
 
+Over TLS it is the same stream: a `net.tls.TLSSocket` reads and writes in place of the socket, once
+the handshake is done.
+
 A socket is read only once the kernel says that it is readable, and written at once: at one
 request for each read that saves a system call and two passes through the scheduler.
 """
@@ -9,6 +12,7 @@ from __future__ import annotations
 import array
 import contextlib
 import fcntl
+import logging
 import select
 import socket
 import struct
@@ -18,8 +22,13 @@ from typing import Protocol
 
 import trio
 
-from esps_portal.net.fork import close_socket
+from esps_portal.net.fork import close_socket, closed_in_child, unforked
+from esps_portal.net.handshake import shake_hands
 from esps_portal.net.silence import NEVER_SILENT, Silence
+from esps_portal.net.tls import TLSError, TLSSocket
+from esps_portal.net.tls_server import ServerTLS
+
+_log = logging.getLogger("esps_portal")
 
 # Bytes. What one read brings has to be dealt with before others have their turn.
 _READ_SIZE = 16384
@@ -27,6 +36,17 @@ _READ_SIZE = 16384
 
 class Stream(Protocol):
     """What a connection needs of its transport; see `SocketStream` for what each means."""
+
+    @property
+    def needs_handshake(self) -> bool:
+        """Whether `shake_hands` has to come before anything is received or sent."""
+
+    async def shake_hands(self, problem: str = "") -> None:
+        """Do the handshake of TLS."""
+
+    @property
+    def half_closes(self) -> bool:
+        """Whether a peer that has sent FIN may go on reading; over TLS it may not."""
 
     async def receive(self) -> bytes:
         """Wait for bytes; ``b""`` is the peer's FIN."""
@@ -78,17 +98,63 @@ class SocketStream:
     Args:
         silence: as long as it is on nothing is read or written, and an end is postponed; by default
             it never is.
+        tls: what is needed for TLS, whose handshake comes first; `None`: there is no TLS.
     """
 
-    __slots__ = ("_silence", "_socket")
+    __slots__ = ("_silence", "_socket", "_tls", "_transport")
 
-    def __init__(self, connected: socket.socket, silence: Silence = NEVER_SILENT) -> None:
+    def __init__(
+        self,
+        connected: socket.socket,
+        silence: Silence = NEVER_SILENT,
+        tls: ServerTLS | None = None,
+    ) -> None:
         connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Finds a peer that vanished during a silent call, after the kernel's own interval.
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket = connected
         self._silence = silence
+        self._tls = tls
+        # What reads and writes: the socket itself, or TLS on it.
+        self._transport: socket.socket | TLSSocket = connected
+
+    @property
+    def needs_handshake(self) -> bool:
+        """Whether `shake_hands` has to come before anything is received or sent."""
+        return self._tls is not None and self._transport is self._socket
+
+    @property
+    def half_closes(self) -> bool:
+        """Whether a peer that has sent FIN may go on reading; over TLS it may not."""
+        return self._tls is None
+
+    async def shake_hands(self, problem: str = "") -> None:
+        """Do the handshake of TLS as the server. Whoever calls this bounds its time.
+
+        Args:
+            problem: what is to be wrong with the certificate; empty: nothing.
+
+        Raises:
+            trio.BrokenResourceError: it has failed, which is logged.
+        """
+        assert self._tls is not None  # noqa: S101 - only `needs_handshake` leads here
+        remote = None
+        try:
+            remote = self._socket.getpeername()
+            with unforked:
+                tls = self._tls.wrap(self._socket, problem)
+                self._socket = closed_in_child(tls.raw)
+            self._transport = tls
+            await shake_hands(tls, self._silence)
+        except OSError as error:
+            if remote is not None:
+                reason = error.strerror or "the connection was reset"
+                _log.info("TLS handshake with %s port %d failed: %s", *remote[:2], reason)
+            if isinstance(error, TLSError) and error.is_plain:
+                with contextlib.suppress(OSError):
+                    socket.socket.send(self._socket, self._tls.to_plain)
+            raise trio.BrokenResourceError from error
 
     async def receive(self) -> bytes:
         """Wait for bytes; ``b""`` is the peer's FIN."""
@@ -104,7 +170,7 @@ class SocketStream:
         if self._silence.is_on:
             return None
         try:
-            return self._socket.recv(_READ_SIZE)
+            return self._transport.recv(_READ_SIZE)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -124,7 +190,7 @@ class SocketStream:
         if self._silence.is_on:
             return 0
         try:
-            return self._socket.send(data)
+            return self._transport.send(data)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -167,12 +233,12 @@ class SocketStream:
             raise trio.ClosedResourceError
 
     def send_eof(self) -> None:
-        """Send FIN."""
+        """Send FIN; over TLS close_notify first."""
         if self._silence.is_on:
             self._silence.soon(self._send_eof_late)
             return
         try:
-            self._socket.shutdown(socket.SHUT_WR)
+            self._transport.shutdown(socket.SHUT_WR)
         except OSError as error:
             raise trio.BrokenResourceError from error
 
@@ -185,6 +251,7 @@ class SocketStream:
         """Send RST, and discard what the kernel still holds."""
         with contextlib.suppress(OSError):
             self._reset_at_close()
+        self._transport = self._socket  # TLS sends no close_notify before a RST
         self.close()
 
     def has_input(self) -> bool:
@@ -233,4 +300,19 @@ class SocketStream:
                         socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds
                     )
             trio.lowlevel.notify_closing(self._socket)
-            close_socket(self._socket)
+            close_socket(self._transport)
+
+
+async def end_with_fin(stream: Stream, linger: float) -> None:
+    """Send FIN, and discard what still comes until the peer's: else it would make the end a RST.
+
+    Args:
+        linger: seconds for which that goes on at most.
+
+    Raises:
+        trio.BrokenResourceError: the peer has reset the connection.
+    """
+    stream.send_eof()
+    with trio.move_on_after(linger):
+        while await stream.receive():
+            pass

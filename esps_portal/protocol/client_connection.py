@@ -20,9 +20,18 @@ from esps_portal.protocol.errors import (
     ReplyError,
     SlowConsumerError,
 )
+from esps_portal.protocol.grammar import TLS_ALERT
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.lines import EMPTY_LINES, LineSplitter, TooLong
-from esps_portal.protocol.messages import DATA, ERR, Notice, Reply, Request, parse_answer_untrusted
+from esps_portal.protocol.messages import (
+    DATA,
+    ERR,
+    EXPECTS_TLS,
+    Notice,
+    Reply,
+    Request,
+    parse_answer_untrusted,
+)
 from esps_portal.protocol.registry import VERSION
 from esps_portal.tracebacks import hides_frame
 
@@ -37,6 +46,7 @@ _LINE_OVERHEAD = 100
 _GREETING_START = b"* "
 # How much is kept of what is not ESPS/1, for the error.
 _MAX_QUOTED = 1024
+_EXPECTS_TLS = EXPECTS_TLS.encode()
 
 
 @attrs.define(eq=False)
@@ -204,7 +214,7 @@ class ClientConnection:
     def peer_error(self, error: ProtocolError) -> PeerError:
         """Return the error to raise after `receive_stream_untrusted` has raised ``error``."""
         if self.product is None:
-            return PeerError("the peer does not speak ESPS/1", self.rejected)
+            return _not_greeted("the peer does not speak ESPS/1", self.rejected)
         return PeerError(f"the peer violates ESPS/1: {error.message}", self.rejected)
 
     def ended(self) -> EspsError:
@@ -212,8 +222,9 @@ class ClientConnection:
         opening = self._opening.lstrip(b"\r\n")
         if self.product is None and opening:
             if b"\n" in opening:
-                return PeerError("the peer does not speak ESPS/1", self._opening)
-            return PeerError("the peer ended the connection within its first line", self._opening)
+                return _not_greeted("the peer does not speak ESPS/1", self._opening)
+            ended = "the peer ended the connection within its first line"
+            return _not_greeted(ended, self._opening)
         greeted = self.product is not None
         return ClosedError(self.bye_reason, greeted=greeted, unfinished=self.unfinished)
 
@@ -275,6 +286,13 @@ def _parse_datagram_untrusted(datagram: bytes) -> list[Reply | Notice]:
     if not datagram.endswith(b"\n"):
         raise ProtocolError("bad-line", "a datagram must end with an LF")
     return [parse_answer_untrusted(line) for line in datagram[:-1].split(b"\n")]
+
+
+def _not_greeted(message: str, received: bytes) -> PeerError:
+    """Return the error for what has come in place of a greeting."""
+    if received.startswith((TLS_ALERT, _EXPECTS_TLS)):
+        return PeerError("the peer expects TLS: use esps+tls://", received)
+    return PeerError(message, received)
 
 
 def _size(row: tuple[bytes, ...]) -> int:

@@ -60,6 +60,8 @@ HTTP_VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 HTTP_END = re.compile(rb" HTTP/[0-9]\.[0-9]\r?\Z")
 # The first byte of a TLS record that carries a handshake (RFC 8446 section 5.1).
 TLS_HANDSHAKE = 0x16
+# How a record begins that carries an alert: its type, and a version that begins with 3.
+TLS_ALERT = b"\x15\x03"
 
 # All arguments of a line are coded at once, in C, as text in which a byte is the character of its
 # number. So two characters over %xFF can stand for the SP between arguments, and an empty argument.

@@ -123,6 +123,8 @@ class Notice:
 BYE_BUSY = Notice(b"BYE", (b"busy",))
 BYE_CLOSING = Notice(b"BYE", (b"closing",))
 BYE_IDLE = Notice(b"BYE", (b"idle",))
+#: What a server with TLS says, without it, to a client that speaks none.
+EXPECTS_TLS = Notice(ERR, (b"bad-line", b"this listener expects TLS"))
 
 
 def _join(first: bytes, second: bytes, args: tuple[bytes, ...]) -> bytes:

@@ -10,6 +10,8 @@ import attrs
 VERSION = b"ESPS/1"
 #: The port that IANA lists as ``esps-portal``, TCP and UDP. This project is not its registrant.
 PORT = 2867
+#: The name of the protocol in the handshake of TLS (RFC 7301); it is not registered.
+ALPN = "esps/1"
 
 
 @attrs.frozen

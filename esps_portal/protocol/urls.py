@@ -1,4 +1,4 @@
-"""The address of a portal: a URL, ``esps://host:port`` (TCP) or ``esps+udp://host:port``, or short.
+"""The address of a portal: a URL, ``esps://host:port`` (TCP), ``esps+tls://`` or ``esps+udp://``.
 
 Without a scheme it means TCP: ``HOST``, ``HOST:PORT``, ``[::1]:PORT``, or ``::1`` if no part of it
 could be a port. The default port is 2867. The command line, the environment and both clients all
@@ -23,7 +23,10 @@ _MAX_PORT = 65535
 _ZONE_SIGN = "%25"
 # How much of a wrong address an error repeats.
 _MAX_SHOWN = 80
-_FORMS = "HOST, HOST:PORT, [IPV6]:PORT, or esps://HOST:PORT (TCP), esps+udp://HOST:PORT (UDP)"
+_FORMS = (
+    "HOST, HOST:PORT, [IPV6]:PORT, or esps://HOST:PORT (TCP), esps+tls://HOST:PORT (TLS),"
+    " esps+udp://HOST:PORT (UDP)"
+)
 
 
 class _MalformedError(ValueError):
@@ -111,7 +114,7 @@ def _split(text: str) -> tuple[str, str]:
     transport = _TRANSPORTS.get(scheme.lower())
     if transport is None:
         rest = rest or "HOST"
-        instead = f"esps://{rest} (TCP) or esps+udp://{rest} (UDP)"
+        instead = f"esps://{rest} (TCP), esps+tls://{rest} (TLS) or esps+udp://{rest} (UDP)"
         raise _MalformedError(f"unknown scheme {scheme!r}", instead)
     return transport, rest
 
@@ -137,7 +140,7 @@ def _host_and_port(text: str, *, bare: bool) -> tuple[str, int]:
         )
     if not colon:
         return _name(host), PORT
-    if bare and host.lower() in ("esps", "esps+udp") and _port(port) is None:
+    if bare and host.lower() in _TRANSPORTS and _port(port) is None:
         raise _MalformedError("'://' must follow a scheme", f"{host}://{port or 'HOST'}")
     return _name(host), _required_port(port, host)
 

@@ -25,7 +25,7 @@ from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.faults.target import FaultTarget, Stage
 from esps_portal.net.ready_set import ReadySet, Turn
-from esps_portal.net.streams import Stream
+from esps_portal.net.streams import Stream, end_with_fin
 from esps_portal.net.writer import HIGH_WATER
 from esps_portal.protocol.messages import BYE_CLOSING, Notice
 from esps_portal.protocol.registry import VERSION
@@ -135,7 +135,8 @@ class PortalConnection:
         """
         is_parked = False
         try:
-            while not is_parked and not await self._run_in_nursery():
+            has_ended = not await self._shake_hands()
+            while not (is_parked or has_ended) and not await self._run_in_nursery():
                 is_parked = self._may_park  # still, since its nursery was left
         finally:
             self._nursery, self._reading = None, None
@@ -144,6 +145,22 @@ class PortalConnection:
                 self._ready.park(self)
             else:
                 self._close()
+
+    async def _shake_hands(self) -> bool:
+        """Do the handshake of TLS, if one is due, within a bound; return whether to go on."""
+        if self._is_refused or not self._stream.needs_handshake:
+            return True
+        with trio.move_on_after(self._limits.stall) as self._reading:
+            try:
+                if self._replies.end is None:
+                    await self._stream.shake_hands()
+                    return True
+            except trio.BrokenResourceError:
+                # It may still read why: TLS has an alert for that.
+                with contextlib.suppress(trio.BrokenResourceError):
+                    await end_with_fin(self._stream, self._limits.linger)
+        self._replies.end_for(EndReason.BROKEN)
+        return False
 
     async def _run_in_nursery(self) -> bool:
         """Serve with tasks; return whether the connection has ended."""
@@ -219,7 +236,9 @@ class PortalConnection:
     @property
     def _may_park(self) -> bool:
         """Whether all that comes can be answered without waiting, for the time being."""
-        if self._ready is None or not self._ready.is_open or self._stream.is_silent:
+        if self._ready is None or not self._ready.is_open:
+            return False
+        if self._stream.is_silent or self._stream.needs_handshake:
             return False
         if self._replies.has_work or self._answerer.has_work or self._answerer.is_watched:
             return False
@@ -379,6 +398,9 @@ class PortalConnection:
         if not data:
             self._peer_has_ended = True
             self._protocol.end_of_input()
+            # Parked without a task nothing runs that could go on.
+            if self._nursery is not None and not self._stream.half_closes:
+                self._replies.end_for(EndReason.HANGUP)
             return False
         if b"\n" in data:
             self._active = now

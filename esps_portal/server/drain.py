@@ -86,6 +86,8 @@ class Drain:
                 if protocol.state is State.ENDED:
                     break
             protocol.end_of_input()
+            if not self._stream.half_closes:
+                self._replies.end_for(EndReason.HANGUP)
             if protocol.state is State.ENDED:
                 self._calls.cancel_all()  # nothing of theirs would be sent
         except trio.BrokenResourceError:

@@ -20,6 +20,7 @@ class EndReason(enum.Enum):
     SHUTDOWN = "the server shuts down"
     STALL = "a fault: nothing more is sent"
     DEAF = "a fault: nothing more is read"
+    HANGUP = "the client has closed TLS, and may not read any more"
     BROKEN = "the client has reset the connection"
     CLOSE = "a service, a stub or a fault: FIN in place of what would follow"
     RESET = "a service or a fault: RST in place of what would follow"
@@ -70,6 +71,7 @@ ENDINGS = {
     EndReason.SHUTDOWN: Ending(1, How.FIN, drains=True),
     EndReason.DEAF: Ending(1, How.DEAF, ("portal", "rst")),
     EndReason.STALL: Ending(2, How.MUTE),
+    EndReason.HANGUP: Ending(3, How.FIN, ("client", "fin")),
     EndReason.BROKEN: Ending(3, How.GONE),
     EndReason.CLOSE: Ending(3, How.FIN, ("portal", "fin")),
     EndReason.RESET: Ending(3, How.RST, ("portal", "rst")),

@@ -17,7 +17,8 @@ from esps_portal.net.poller import new_poller
 from esps_portal.net.port_control import PortControl
 from esps_portal.net.ready_set import ReadySet
 from esps_portal.net.silence import NEVER_SILENT, Silence
-from esps_portal.net.streams import Stream
+from esps_portal.net.streams import SocketStream, Stream
+from esps_portal.net.tls_server import ServerTLS
 from esps_portal.product import PRODUCT
 from esps_portal.protocol.datagram_server import DatagramServer
 from esps_portal.protocol.limits import Limits
@@ -47,6 +48,7 @@ class ServerConfig:
             (`PortControl`).
         reuse_port: share the number with other processes of this user that do the same: to clients
             they are one server, of which each has its own state. Only without the two above.
+        tls: what each TCP connection needs for TLS; `None`: TCP is plain. UDP always is.
     """
 
     portal: Dispatcher = attrs.field(factory=lambda: builtin_portal(PRODUCT))
@@ -59,6 +61,7 @@ class ServerConfig:
     sockets: Sockets | None = None
     reserve_port: bool = False
     reuse_port: bool = False
+    tls: ServerTLS | None = None
 
     def __attrs_post_init__(self) -> None:
         if not (self.tcp or self.udp) or not self.hosts:
@@ -113,7 +116,7 @@ async def serve(
     shutdown = trio.Event()
     limits = config.portal.limits
     async with trio.open_nursery() as nursery:
-        ports = _ports(sockets, config.portal, nursery)
+        ports = _ports(sockets, config, nursery)
         try:
             addresses = sockets.tcp_addresses, sockets.udp_addresses
             ports.begin()
@@ -127,16 +130,24 @@ async def serve(
             ports.close()
 
 
-def _ports(sockets: Sockets, portal: Dispatcher, nursery: trio.Nursery) -> PortControl:
+def _ports(sockets: Sockets, config: ServerConfig, nursery: trio.Nursery) -> PortControl:
     """Compose what serves a portal on bound sockets."""
+    portal, silence = config.portal, Silence()
     protocol = DatagramServer(portal.limits)
     poller = new_poller()
     ready = None if poller is None else ReadySet(poller)
     handler = partial(portal_connection, portal, ready=ready)
-    connections = ConnectionServer(handler, accept_policy(portal.limits), nursery, ready=ready)
+    connections = ConnectionServer(
+        handler,
+        accept_policy(portal.limits),
+        nursery,
+        stream=partial(SocketStream, silence=silence, tls=config.tls),
+        silence=silence,
+        ready=ready,
+    )
     if ready is not None:
         nursery.start_soon(ready.run)
-    datagrams = partial(portal_datagrams, portal, protocol, silence=connections.silence)
+    datagrams = partial(portal_datagrams, portal, protocol, silence=silence)
     if isinstance(portal, ScriptedPortal):
         nursery.start_soon(InputLimit(portal.script.faults, connections).run)
         watch_age(portal, connections, nursery)

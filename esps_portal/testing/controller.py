@@ -23,6 +23,7 @@ from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.mock.stubs import Stub
 from esps_portal.mock.verification import find_problems, problem_report
 from esps_portal.net.port_control import OutageKind
+from esps_portal.net.tls_server import ServerTLS
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.services.declaring import DeclaresServices
 from esps_portal.services.service import Service
@@ -45,6 +46,9 @@ class PortalController(DeclaresServices, PlacesFaults):
     Attributes:
         host: a literal address, never a name.
         port: the port number, of TCP and UDP; 0 where there are no sockets.
+        tls_ca: the path of a PEM file with the CA that a client has to trust, as in
+            ``connect(portal.url, cafile=portal.tls_ca)``; `None`: the portal has no TLS with a
+            certificate of its own.
     """
 
     def __init__(
@@ -53,10 +57,12 @@ class PortalController(DeclaresServices, PlacesFaults):
         loop: PortalLoop,
         address: tuple[str, int] = ("memory", 0),
         transports: Collection[str] = (),
+        tls: ServerTLS | None = None,
     ) -> None:
         self._name = "portal"
         self.host: str = address[0]
         self.port: int = address[1]
+        self.tls_ca: str | None = None if tls is None else tls.ca_file
         self._transports = transports
         self._portal = portal
         self._script = portal.script
@@ -71,8 +77,8 @@ class PortalController(DeclaresServices, PlacesFaults):
 
     @property
     def url(self) -> str:
-        """The URL for TCP. Raises `RuntimeError` if the portal is not served over TCP."""
-        return self._url("tcp")
+        """The URL for TCP, or TLS. Raises `RuntimeError` if the portal is not served over TCP."""
+        return self._url("tls" if "tls" in self._transports else "tcp")
 
     @property
     def udp_url(self) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
+from types import UnionType
 from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
 
 from esps_portal.mock.scripted import ScriptedPortal
+from esps_portal.net.tls_server import ServerTLS
 from esps_portal.product import PRODUCT
 from esps_portal.protocol.limits import Limits
+from esps_portal.server.portal_tls import own_portal_tls, portal_tls
 from esps_portal.server.serving import ServerConfig
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.tracebacks import hides_frame
@@ -18,12 +22,13 @@ if TYPE_CHECKING:
 __tracebackhide__ = hides_frame
 
 # The type of each option, and how an error describes it.
-_TYPES = {
+_TYPES: dict[str, tuple[type | UnionType, str]] = {
     "host": (str, "a name or an address"),
     "port": (int, "a number from 0 to 65535"),
     "limits": (Limits, "esps_portal.Limits"),
     "tcp": (bool, "True or False"),
     "udp": (bool, "True or False"),
+    "tls": (bool | ssl.SSLContext, "True, False or an ssl.SSLContext"),
 }
 
 
@@ -36,9 +41,14 @@ class PortalOptions(TypedDict, total=False):
     port: int
     #: By default those of `Limits`.
     limits: Limits
-    #: By default both true.
+    #: By default true.
     tcp: bool
+    #: By default true, except beside TLS: UDP is plain in any case.
     udp: bool
+    #: By default false: TCP is plain. True: TLS, with a certificate of a CA of the portal's own,
+    #: whose file is `PortalController.tls_ca`; that needs the extra ``tls``. A context of your own,
+    #: with ``load_cert_chain``, for another certificate.
+    tls: bool | ssl.SSLContext
 
 
 class PortalFactory(Protocol):
@@ -55,6 +65,7 @@ class PortalFactory(Protocol):
 
         Raises:
             CannotBindError: an address cannot be bound.
+            MissingExtraError: ``tls`` is true, and trustme is not installed.
             TypeError: an option is unknown, or not what it must be.
         """
 
@@ -72,7 +83,7 @@ def check_options(options: PortalOptions, also: str = "") -> None:
 
 
 def check_types(
-    options: Mapping[str, object], types: Mapping[str, tuple[type, str]], also: str = ""
+    options: Mapping[str, object], types: Mapping[str, tuple[type | UnionType, str]], also: str = ""
 ) -> None:
     """Check the names and types of options; see `check_options`.
 
@@ -103,12 +114,25 @@ def scripted_portal(options: PortalOptions) -> ScriptedPortal:
 
 
 def server_config(portal: ScriptedPortal, options: PortalOptions) -> ServerConfig:
-    """Return how a portal is served: on reserved ports, which may be taken out of service."""
+    """Return how a portal is served: on reserved ports, which may be taken out of service.
+
+    Raises:
+        MissingExtraError: it is to have TLS, and trustme is not installed.
+    """
+    tls = _server_tls(options)
     return ServerConfig(
         portal=portal,
         hosts=(options.get("host", "127.0.0.1"),),
         port=options.get("port", 0),
         tcp=options.get("tcp", True),
-        udp=options.get("udp", True),
+        udp=options.get("udp", tls is None),
         reserve_port=True,
+        tls=tls,
     )
+
+
+def _server_tls(options: PortalOptions) -> ServerTLS | None:
+    tls = options.get("tls", False)
+    if isinstance(tls, ssl.SSLContext):
+        return portal_tls(tls)
+    return own_portal_tls([options.get("host", "127.0.0.1")]) if tls else None

@@ -121,6 +121,19 @@ class ServerEnd:
     def on_input(self, call: Callable[[], None] | None) -> None:
         self._incoming.on_change = call
 
+    @property
+    def needs_handshake(self) -> bool:
+        """Never: there is no TLS in memory."""
+        return False
+
+    async def shake_hands(self, problem: str = "") -> None:
+        """Nothing: there is no TLS in memory."""
+
+    @property
+    def half_closes(self) -> bool:
+        """Always: a client that sends no more may go on reading."""
+        return True
+
     async def receive(self) -> bytes:
         """Wait for bytes; ``b""`` is the client's FIN."""
         await self._incoming.until_news()

@@ -58,8 +58,10 @@ class Served(Protocol):
         """Notify those who wait that nothing more will happen."""
 
 
-def address_and_transports(listeners: PortListeners) -> tuple[tuple[str, int], list[str]]:
-    """Return the literal address that clients connect to, and which of tcp and udp is served."""
-    served = {"tcp": listeners.tcp, "udp": listeners.udp}
+def address_and_transports(
+    listeners: PortListeners, *, is_tls: bool = False
+) -> tuple[tuple[str, int], list[str]]:
+    """Return the literal address that clients connect to, and what is served: tcp or tls, udp."""
+    served = {"tls" if is_tls else "tcp": listeners.tcp, "udp": listeners.udp}
     host, port = (listeners.tcp or listeners.udp)[0]
     return (host, port), [transport for transport, addresses in served.items() if addresses]

@@ -45,3 +45,5 @@ class ServedPortal:
     def end(self) -> None:
         """Notify those who wait that nothing more will happen."""
         self._portal.script.end()
+        if self._config.tls is not None:
+            self._config.tls.close()

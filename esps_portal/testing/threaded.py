@@ -10,6 +10,7 @@ from esps_portal.exports import public_names
 from esps_portal.mock.matching import Matcher
 from esps_portal.mock.scripted import Script, ScriptedPortal
 from esps_portal.mock.stubs import Stub
+from esps_portal.net.tls_server import ServerTLS
 from esps_portal.testing.controller import PortalController
 from esps_portal.testing.options import PortalOptions, scripted_portal, server_config
 from esps_portal.testing.review import Review
@@ -27,9 +28,14 @@ class ThreadedPortal(PortalController):
     """A portal in a thread of its own."""
 
     def __init__(
-        self, portal: ScriptedPortal, thread: ServerThread, listeners: PortListeners
+        self,
+        portal: ScriptedPortal,
+        thread: ServerThread,
+        listeners: PortListeners,
+        tls: ServerTLS | None = None,
     ) -> None:
-        super().__init__(portal, thread, *address_and_transports(listeners))
+        where = address_and_transports(listeners, is_tls=tls is not None)
+        super().__init__(portal, thread, *where, tls)
         self._thread = thread
 
     @classmethod
@@ -50,9 +56,9 @@ class ThreadedPortal(PortalController):
         portal = scripted_portal(options)
         for stub in permanent:
             portal.script.stubs.place_permanent(stub)
-        served = ServedPortal(portal, server_config(portal, options))
-        thread = ServerThread(served, keep_idle=keep_idle)
-        return cls(portal, thread, thread.start())
+        config = server_config(portal, options)
+        thread = ServerThread(ServedPortal(portal, config), keep_idle=keep_idle)
+        return cls(portal, thread, thread.start(), config.tls)
 
     def stop(self) -> None:
         """End it at once. Returns once nothing of it is left."""
@@ -114,6 +120,7 @@ def serve_in_thread(**options: Unpack[PortalOptions]) -> Iterator[ThreadedPortal
 
     Raises:
         CannotBindError: an address cannot be bound.
+        MissingExtraError: ``tls`` is true, and trustme is not installed.
         TypeError: an option is unknown, or not what it must be.
     """
     portal = ThreadedPortal.start(**options)

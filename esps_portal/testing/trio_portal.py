@@ -28,9 +28,16 @@ async def open_portal(**options: Unpack[PortalOptions]) -> AsyncIterator[PortalC
 
     Raises:
         CannotBindError: an address cannot be bound.
+        MissingExtraError: ``tls`` is true, and trustme is not installed.
         TypeError: an option is unknown, or not what it must be.
     """
     portal = scripted_portal(options)
-    served = ServedPortal(portal, server_config(portal, options))
-    async with serve_here(served) as (loop, listeners):
-        yield PortalController(portal, loop, *address_and_transports(listeners))
+    config = server_config(portal, options)
+    served = ServedPortal(portal, config)
+    try:
+        async with serve_here(served) as (loop, listeners):
+            where = address_and_transports(listeners, is_tls=config.tls is not None)
+            yield PortalController(portal, loop, *where, config.tls)
+    finally:
+        if config.tls is not None:
+            config.tls.close()

@@ -43,7 +43,8 @@ def hint(url: str) -> str:
 def test_what_it_sent_is_quoted(command: list[str], sent: bytes, quoted: str) -> None:
     with tcp_server(sent) as url:
         code, _, err = run(*command, "--url", url)
-    message = f'the peer does not speak ESPS/1; it sent "{quoted}"'
+    kind = "expects TLS: use esps+tls://" if sent[:2] == b"\x15\x03" else "does not speak ESPS/1"
+    message = f'the peer {kind}; it sent "{quoted}"'
     assert (code, err) == (1, f"esps-portal: {message}{hint(url)}")
 
 

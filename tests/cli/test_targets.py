@@ -62,7 +62,7 @@ def test_the_argument_comes_before_the_environment(portal: ThreadedPortal) -> No
     ("target", "instead"),
     [
         ("localhost:", "localhost or localhost:PORT"),
-        ("http://x", "esps://x (TCP) or esps+udp://x (UDP)"),
+        ("http://x", "esps://x (TCP), esps+tls://x (TLS) or esps+udp://x (UDP)"),
         ("[::1", "[IPV6] or [IPV6]:PORT"),
         ("host:99999", "host:PORT"),
         ("::1:9", "[::1]:9, or [::1:9] if it has no port"),

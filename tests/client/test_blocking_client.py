@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import threading
 from collections.abc import Callable
@@ -18,9 +17,7 @@ from esps_portal import (
     ReplyError,
     ServerConfig,
     TimedOutError,
-    UnreachableError,
     blocking,
-    connect,
     serve,
 )
 from esps_portal.services.builtin_portal import builtin_portal
@@ -106,19 +103,6 @@ async def test_a_portal_that_ends_the_connection(
                 portal.ping()
 
     await in_thread(session)
-
-
-async def test_tls_is_not_available() -> None:
-    with pytest.raises(UnreachableError, match="not available"):
-        async with connect("esps+tls://127.0.0.1"):
-            pass
-    with pytest.raises(UnreachableError, match="not available"):
-        await in_thread(functools.partial(_enter, "esps+tls://127.0.0.1"))
-
-
-def _enter(url: str) -> None:
-    with blocking.connect(url):
-        pass
 
 
 def test_connecting_leaves_no_thread() -> None:

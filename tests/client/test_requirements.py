@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from esps_portal import ClosedError, EspsError, ReplyError, UnreachableError, connect
+from esps_portal.protocol.grammar import TLS_HANDSHAKE
 from tests.client.bare_server import (
     GREETING,
     Ask,
@@ -112,8 +113,17 @@ async def test_no_line_is_longer_than_a_portal_takes() -> None:  # ESPS-LINE-19
 
 @both_clients
 async def test_tls_is_never_replaced_by_plain_tcp(ask: Ask) -> None:  # ESPS-URL-2
-    async with listener() as server:
-        with pytest.raises(UnreachableError):
+    async with listener() as server, trio.open_nursery() as nursery:
+
+        async def serve() -> None:
+            stream = await server.accept()
+            await stream.send_all(GREETING)
+            begun = await stream.receive_some(1)
+            assert begun[0] == TLS_HANDSHAKE
+            await stream.aclose()
+
+        nursery.start_soon(serve)
+        with pytest.raises(UnreachableError, match="it does not speak TLS; for plain TCP use esps"):
             await ask(tcp_url(server, "esps+tls"))
         with trio.move_on_after(0.02) as nobody:
             await server.accept()

@@ -119,7 +119,7 @@ async def test_a_refused_one_that_broke_at_once_is_closed(monkeypatch: pytest.Mo
     async with accepting(1) as (server, connect):
         assert await received(connect()) == b"hello"
         with monkeypatch.context() as patch:
-            patch.setattr("esps_portal.net.accept.SocketStream", stream)
+            patch.setattr(server, "_stream", stream)
             assert await received(connect()) == b""
         assert await received(connect()) == b"full"
         assert len(server.connections) == 1

@@ -15,7 +15,13 @@ RANKS = (
     {EndReason.IDLE},
     {EndReason.FINISHED, EndReason.FATAL, EndReason.SHUTDOWN, EndReason.DEAF},
     {EndReason.STALL},
-    {EndReason.BROKEN, EndReason.CLOSE, EndReason.RESET, EndReason.HALF_CLOSE},
+    {
+        EndReason.HANGUP,
+        EndReason.BROKEN,
+        EndReason.CLOSE,
+        EndReason.RESET,
+        EndReason.HALF_CLOSE,
+    },
     {EndReason.UNREAD, EndReason.ABORTED},
 )
 
@@ -43,6 +49,8 @@ def test_every_reason_has_its_ending(reason: EndReason) -> None:
     # What a journal has without asking the client is what the portal does.
     if ending.how in (How.RST, How.RST_AT_ONCE, How.DEAF):
         assert ending.first == ("portal", "rst")
+    elif reason is EndReason.HANGUP:
+        assert ending.first == ("client", "fin")
     else:
         assert ending.first in (None, ("portal", "fin"))
 

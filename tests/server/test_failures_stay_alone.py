@@ -128,7 +128,9 @@ def test_a_predicate_of_a_fault(
         failure()
         return True
 
-    portal.fault("delay" if "udp" in repr(client) else "latency", seconds=1, match=refuses).optional()
+    portal.fault(
+        "delay" if "udp" in repr(client) else "latency", seconds=1, match=refuses
+    ).optional()
     assert client.call("echo", "x") == (b"x",)
     assert "the predicate of fault" in portal.problems()[0]
 

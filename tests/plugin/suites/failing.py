@@ -87,7 +87,7 @@ def test_stream(esps_portal: PortalController) -> None:
 
 
 def test_connect() -> None:
-    with blocking.connect("esps+tls://127.0.0.1"):  # HERE
+    with blocking.connect("esps+tls://127.0.0.1:1"):  # HERE
         pass
 
 

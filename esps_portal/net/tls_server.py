@@ -1,0 +1,54 @@
+"""The TLS of a listener: which certificate each connection is shown."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+from esps_portal.net.authority import Authority
+from esps_portal.net.tls import TLSSocket
+
+
+class ServerTLS:
+    """What a server needs for TLS; its connections share it.
+
+    Args:
+        context: with the certificate that clients are shown.
+        authority: the CA of the server's own that has signed it; `None`: it is somebody else's, and
+            there are no certificates with problems.
+        to_plain: what a client is sent that does not speak TLS, as plain text; then comes FIN.
+
+    Attributes:
+        context: for connections that are accepted from now on; replace it to reload certificates.
+    """
+
+    def __init__(
+        self, context: ssl.SSLContext, authority: Authority | None = None, *, to_plain: bytes = b""
+    ) -> None:
+        self.context: ssl.SSLContext = context
+        self.to_plain: bytes = to_plain
+        self._authority = authority
+
+    @property
+    def ca_file(self) -> str | None:
+        """The path of the server's own CA, for clients to trust; `None`: it has none."""
+        return None if self._authority is None else self._authority.ca_file
+
+    def wrap(self, connected: socket.socket, problem: str = "") -> TLSSocket:
+        """Return TLS on an accepted socket.
+
+        Args:
+            problem: what is wrong with its certificate, by name; empty: nothing.
+
+        Raises:
+            OSError: it is connected no more.
+        """
+        if not problem:
+            return TLSSocket(connected, self.context)
+        assert self._authority is not None  # noqa: S101 - the fault is refused where there is none
+        return TLSSocket(connected, self._authority.faulty(problem))
+
+    def close(self) -> None:
+        """Remove the file of the CA, if there is one."""
+        if self._authority is not None:
+            self._authority.close()

@@ -1,0 +1,29 @@
+"""The TLS of a portal: with certificates of its administrator, or with some of its own."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+
+from esps_portal.net.authority import Authority
+from esps_portal.net.tls_server import ServerTLS
+from esps_portal.protocol.messages import EXPECTS_TLS
+from esps_portal.protocol.registry import ALPN
+
+
+def portal_tls(context: ssl.SSLContext) -> ServerTLS:
+    """Return what a portal needs for TLS; a client that speaks none is told so in plain text."""
+    return ServerTLS(context, to_plain=EXPECTS_TLS.encode())
+
+
+def own_portal_tls(hosts: Iterable[str] = ()) -> ServerTLS:
+    """Return the same with a certificate of a CA of the portal's own, for tests.
+
+    Args:
+        hosts: names and addresses of the portal, beside those of this machine.
+
+    Raises:
+        MissingExtraError: trustme is not installed.
+    """
+    authority = Authority(hosts, ALPN)
+    return ServerTLS(authority.context(), authority, to_plain=EXPECTS_TLS.encode())
