@@ -22,6 +22,7 @@ from esps_portal.cli.options import (
 )
 from esps_portal.cli.output import escaped, is_terminal, print_json, require_stdout, terminal_width
 from esps_portal.cli.session import Session
+from esps_portal.cli.tls_options import ClientTLSOptions, client_tls_options
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Request
 from esps_portal.protocol.urls import PortalURL
@@ -58,9 +59,12 @@ class ServiceType(click.ParamType[str]):
 @click.command("list")
 @click.argument("service", required=False, type=ServiceType(), shell_complete=complete_service)
 @url_option
+@client_tls_options
 @timeout_option
 @json_option
-def list_command(service: str | None, url: PortalURL, timeout: float, *, as_json: bool) -> None:
+def list_command(
+    service: str | None, url: PortalURL, timeout: float, *, tls: ClientTLSOptions, as_json: bool
+) -> None:
     """Show the services of a portal, or describe one SERVICE.
 
     Flags: a async, i idempotent, t TCP only, - none.
@@ -77,7 +81,7 @@ def list_command(service: str | None, url: PortalURL, timeout: float, *, as_json
                 for line in _description_lines(*(*description, "", "", "", "")[:4]):
                     click.echo(line)
 
-    Session(url, timeout, as_json=as_json).run(print_services)
+    Session(url, timeout, as_json=as_json, tls=tls).run(print_services)
 
 
 def _description_lines(name: str, flags: str, usage: str, summary: str) -> list[str]:
@@ -112,6 +116,7 @@ def _wrapped(text: str, width: int, first: str, others: str) -> list[str]:
 
 @click.command("call")
 @url_option
+@client_tls_options
 @click.option(
     "-W",
     "--timeout",
@@ -134,6 +139,7 @@ def call_command(  # noqa: PLR0913 - click hands every option over as a paramete
     url: PortalURL,
     timeout: float | None,
     *,
+    tls: ClientTLSOptions,
     raw: bool,
     keep_newline: bool,
     as_json: bool,
@@ -169,6 +175,7 @@ def call_command(  # noqa: PLR0913 - click hands every option over as a paramete
         CONNECT_TIMEOUT if timeout is None else timeout,
         timeout_covers_all=timeout is not None,
         as_json=as_json,
+        tls=tls,
     ).run(call)
 
 

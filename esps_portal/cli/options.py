@@ -29,13 +29,9 @@ class TargetType(click.ParamType[PortalURL]):
     ) -> PortalURL:
         """Return the URL."""
         try:
-            url = PortalURL.parse(str(value))
+            return PortalURL.parse(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        if url.transport == "tls":
-            without_tls = PortalURL("tcp", url.host, url.port)
-            self.fail(f"TLS is not available in this release; write {without_tls}", param, ctx)
-        return url
 
 
 class HostType(click.ParamType[str]):
@@ -156,7 +152,8 @@ url_option: Option = click.option(
     default=DEFAULT_URL,
     show_default=True,
     show_envvar=True,
-    help="The portal: HOST, HOST:PORT, [::1]:PORT, esps://HOST:PORT (TCP), esps+udp://HOST:PORT.",
+    help="The portal: HOST, HOST:PORT, [::1]:PORT, esps://HOST:PORT (TCP), esps+tls://HOST:PORT"
+    " (TLS), esps+udp://HOST:PORT.",
 )
 target_argument: Option = click.argument("target", required=False, type=TargetType())
 json_option: Option = click.option(

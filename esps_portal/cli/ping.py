@@ -21,11 +21,20 @@ from esps_portal.cli.options import (
     url_option,
 )
 from esps_portal.cli.output import escaped, print_json, require_stdout
-from esps_portal.cli.session import Problem, is_unknown_host, run_client, timed_out
+from esps_portal.cli.session import (
+    Problem,
+    is_refused_by_tls,
+    is_unknown_host,
+    run_client,
+    timed_out,
+)
+from esps_portal.cli.tls_options import ClientTLSOptions, client_tls_options
 from esps_portal.protocol.errors import EspsError, PeerError
 from esps_portal.protocol.urls import PortalURL
 
 if TYPE_CHECKING:
+    import ssl
+
     from esps_portal.client.portal_client import PortalClient
 
 
@@ -80,6 +89,7 @@ class PingRun:
 
     Attributes:
         url: the portal's.
+        context: what is trusted, if the URL asks for TLS.
         named_by: the parameter that named it, for a hint.
         count: the number of pings; ``None``: until a signal.
         interval: seconds between the starts of two pings; at most one is running.
@@ -91,6 +101,7 @@ class PingRun:
     """
 
     url: PortalURL
+    context: ssl.SSLContext | None
     named_by: str
     count: int | None
     interval: float
@@ -149,7 +160,8 @@ class PingRun:
 
         with trio.move_on_after(self.timeout):
             if self._portal is None:
-                self._portal = await self._connection.enter_async_context(connect(str(self.url)))
+                connecting = connect(str(self.url), ssl_context=self.context)
+                self._portal = await self._connection.enter_async_context(connecting)
                 self._was_connected = True
             start = time.perf_counter()
             await self._portal.ping(str(self.statistics.sent))
@@ -163,9 +175,11 @@ class PingRun:
         self._print_loss(self.problem)
         await self._disconnect()
         # As in ping(8), a host that is down may come up, but an unknown name ends the run; and so
-        # does a peer that is not a portal. A portal that was connected once may come back.
+        # does a peer that is not a portal, or not the one that was meant, by its certificate. A
+        # portal that was connected once may come back.
         not_a_portal = isinstance(error, PeerError) and bool(error.received)
-        return self._was_connected or not (not_a_portal or is_unknown_host(error))
+        is_wrong = not_a_portal or is_unknown_host(error) or is_refused_by_tls(error)
+        return self._was_connected or not is_wrong
 
     async def _watch_connection(self) -> None:
         """Wait to be cancelled. If the portal closes the connection meanwhile, no ping is lost."""
@@ -211,6 +225,7 @@ class PingRun:
 @click.command("ping")
 @target_argument
 @url_option
+@client_tls_options
 @click.option(
     "-c", "--count", type=click.IntRange(min=1), default=None, help="Stop after this many pings."
 )
@@ -232,6 +247,7 @@ def ping_command(  # noqa: PLR0913 - click hands every option over as a paramete
     interval: float,
     timeout: float,
     *,
+    tls: ClientTLSOptions,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -254,7 +270,10 @@ def ping_command(  # noqa: PLR0913 - click hands every option over as a paramete
     require_stdout()
     named_by = "--url" if target is None else "TARGET"
     url = resolve_target(target, url)
-    pings = PingRun(url, named_by, count, interval, timeout, quiet, as_json, Statistics(url))
+    context = tls.context(url)
+    pings = PingRun(
+        url, context, named_by, count, interval, timeout, quiet, as_json, Statistics(url)
+    )
     with contextlib.suppress(click.exceptions.Exit):  # Ctrl-C before its handler was installed
         run_client(pings.until_signalled)
     pings.print_statistics()

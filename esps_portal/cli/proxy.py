@@ -108,7 +108,7 @@ def proxy_command(*, options: ProxyOptions, listen: ListenOptions) -> None:
             hosts=listen.hosts,
             port=_port(listen, proxied),
             tcp=listen.tcp,
-            udp=listen.udp,
+            udp=listen.udp is not False,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error

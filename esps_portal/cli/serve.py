@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,12 @@ from esps_portal.cli.server_runner import (
     run_server,
     serve_until_signalled,
 )
+from esps_portal.cli.tls_options import ServerTLSOptions, server_tls_options
 
 if TYPE_CHECKING:
     import trio
 
+    from esps_portal.cli.reloading import Reload
     from esps_portal.cli.reports import Reports
     from esps_portal.cli.scripted_server import ScriptedServer
     from esps_portal.net.bind import CannotBindError
@@ -36,6 +39,9 @@ The default port, 2867, needs no root. The wildcard :: accepts IPv6 only;
 for both use --host :: --host 0.0.0.0. Sockets from systemd (LISTEN_FDS)
 replace --host and --port; NOTIFY_SOCKET is notified when the portal
 listens, reloads and stops, and as often as WATCHDOG_USEC asks for.
+
+With --tls-cert and --tls-key TCP is TLS, from its first byte, and UDP is not
+served unless --udp says so: it stays plain. Clients use esps+tls://HOST.
 
 Processes of one user share a port if each has --reuse-port. The kernel
 gives each connection to one of them, and over UDP each client, which moves
@@ -56,7 +62,8 @@ Signals:
   SIGHUP with a terminal    the same: the terminal has closed
   SIGHUP without one        read --scenario and --replay again: their stubs
                             and faults, and --fault, replace the old ones;
-                            connections stay open. Create the --record
+                            connections stay open. Read the files of TLS
+                            again, for new connections. Create the --record
                             file again if it was renamed. After an error
                             in a file nothing changes.
   SIGHUP under nohup        ignored
@@ -81,6 +88,7 @@ Examples:
   esps-portal serve --fault "reset match=INCR offset=2"
   esps-portal serve --fault "close age=60 chance=0.5 seed=3"
   esps-portal serve --metrics 9867
+  esps-portal serve --tls-cert cert.pem --tls-key key.pem
   esps-portal serve --record calls.jsonl
   esps-portal serve --replay calls.jsonl
 """
@@ -95,24 +103,26 @@ Examples:
 )
 @control_option
 @metrics_option
+@server_tls_options
 @script_options
-def serve_command(
+def serve_command(  # noqa: PLR0913 - click passes each option as a parameter
     *,
     listen: ListenOptions,
     reuse_port: bool,
     control: int | None,
     metrics: ListenAddress | None,
+    tls: ServerTLSOptions,
     script: ScriptOptions,
 ) -> None:
     """Serve a portal with all built-in services."""
-    if not (listen.tcp or listen.udp):
+    if not listen.tcp and listen.udp is False:
         raise click.UsageError("--no-tcp and --no-udp leave nothing to serve")
     if reuse_port and control is not None:
         raise click.UsageError(
             "--control reaches one process: with --reuse-port a client may reach another"
         )
     reports = listen.start_reports()
-    config = _config(listen, script, reuse_port=reuse_port)
+    config = _config(listen, script, tls, reuse_port=reuse_port)
     scripted, served_metrics = None, None
     if reports.needs_journal or control is not None or metrics is not None or script.are_given:
         if control is not None and config.sockets is not None:
@@ -130,10 +140,13 @@ def serve_command(
             return "--metrics"
         return "--control" if error.port == control else "--port"
 
-    run_server(partial(_serve, config, scripted, reports, served_metrics), option_of)
+    reloads = [] if config.tls is None else [partial(tls.reload, config.tls)]
+    run_server(partial(_serve, config, scripted, reports, served_metrics, reloads), option_of)
 
 
-def _config(listen: ListenOptions, script: ScriptOptions, *, reuse_port: bool) -> ServerConfig:
+def _config(
+    listen: ListenOptions, script: ScriptOptions, tls: ServerTLSOptions, *, reuse_port: bool
+) -> ServerConfig:
     """Return what to serve, on sockets of a service manager if there are any."""
     from esps_portal.net.systemd import inherited_sockets  # noqa: PLC0415 - help must not wait
     from esps_portal.product import PRODUCT  # noqa: PLC0415 - the same
@@ -148,14 +161,19 @@ def _config(listen: ListenOptions, script: ScriptOptions, *, reuse_port: bool) -
         exit_with_error(
             "--reuse-port is not for inherited sockets: set ReusePort=yes in the socket unit"
         )
+    made = tls.make()
+    if made is not None and not listen.tcp:
+        raise click.UsageError("TLS needs TCP: leave out --no-tcp")
     return ServerConfig(
         portal=builtin_portal(PRODUCT, script.make_limits()),
         hosts=listen.hosts,
         port=listen.port,
         tcp=listen.tcp,
-        udp=listen.udp,
+        # Who asks for TLS does not expect that the port answers in the clear as well.
+        udp=made is None if listen.udp is None else listen.udp,
         sockets=sockets,
         reuse_port=reuse_port,
+        tls=made,
     )
 
 
@@ -164,6 +182,7 @@ async def _serve(
     scripted: ScriptedServer | None,
     reports: Reports,
     metrics: ServedMetrics | None,
+    reloads: Sequence[Reload],
 ) -> int:
     from esps_portal.server.serving import serve  # noqa: PLC0415 - help must not wait for it
 
@@ -183,7 +202,7 @@ async def _serve(
         partial(serve, config),
         open_control,
         reports,
-        scripted.reloads(on_fault) if scripted is not None else (),
+        [*reloads, *(scripted.reloads(on_fault) if scripted is not None else ())],
         dual_stack=config.sockets is not None and config.sockets.take_ipv4_on_ipv6,
         open_metrics=None if metrics is None else metrics.open,
     )

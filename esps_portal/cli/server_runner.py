@@ -53,7 +53,9 @@ def _port_option(*, show_default: str | bool) -> Option:
 
 _OTHER_OPTIONS: tuple[Option, ...] = (
     click.option("--no-tcp", is_flag=True, help="Do not listen on TCP."),
-    click.option("--no-udp", is_flag=True, help="Do not listen on UDP."),
+    click.option(
+        "--udp/--no-udp", default=None, help="Listen on UDP; the default, except beside TLS."
+    ),
     click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines."),
     click.option(
         "--access-log/--no-access-log",
@@ -84,7 +86,8 @@ class ListenOptions:
     Attributes:
         hosts: names and addresses.
         port: for TCP and UDP; 0 for a free one.
-        tcp, udp: whether to listen on that transport.
+        tcp: whether to listen on TCP.
+        udp: the same for UDP; ``None`` if neither form of the option was given.
         as_json: events on standard output, for a program.
         access_log: log each request; ``None`` if neither form of the option was given.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
@@ -94,7 +97,7 @@ class ListenOptions:
     hosts: tuple[str, ...]
     port: int
     tcp: bool
-    udp: bool
+    udp: bool | None
     as_json: bool
     access_log: bool | None
     log_level: str
@@ -132,7 +135,7 @@ def _add_listen_options(
         hosts: tuple[str, ...],
         port: int,
         no_tcp: bool,
-        no_udp: bool,
+        udp: bool | None,
         as_json: bool,
         access_log: bool | None,
         log_level: str,
@@ -140,7 +143,7 @@ def _add_listen_options(
         **others: Any,  # noqa: ANN401 - the command's other options
     ) -> None:
         listen = ListenOptions(
-            hosts, port, not no_tcp, not no_udp, as_json, access_log, log_level, log_format
+            hosts, port, not no_tcp, udp, as_json, access_log, log_level, log_format
         )
         command(listen=listen, **others)
 

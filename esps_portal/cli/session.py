@@ -15,6 +15,8 @@ import click
 
 from esps_portal.cli.errors import INTERRUPTED, print_error
 from esps_portal.cli.output import escaped, print_json, require_stdout
+from esps_portal.cli.tls_options import ClientTLSOptions
+from esps_portal.net.tls import TLSError
 from esps_portal.protocol.errors import (
     ClosedError,
     EspsError,
@@ -27,6 +29,8 @@ from esps_portal.protocol.registry import PORT
 from esps_portal.protocol.urls import PortalURL
 
 if TYPE_CHECKING:
+    import ssl
+
     from esps_portal.client.portal_client import PortalClient
 
 # The codes of errors that are no error replies, for a program.
@@ -89,19 +93,22 @@ class Session:
         timeout: in seconds.
         timeout_covers_all: whether it applies to everything, or (``False``) to connecting only.
         as_json: whether to print a problem on standard output too, as JSON.
+        tls: what is trusted, if the URL asks for TLS.
     """
 
     url: PortalURL
     timeout: float
     timeout_covers_all: bool = True
     as_json: bool = False
+    tls: ClientTLSOptions = attrs.field(factory=ClientTLSOptions)
     _portal: PortalClient | None = None
 
     def run(self, use_portal: Callable[[PortalClient], Awaitable[None]]) -> None:
         """Connect, and call ``use_portal`` with the client; an error is one line and exit 1."""
         require_stdout()
+        context = self.tls.context(self.url)
         try:
-            run_client(partial(self._run, use_portal))
+            run_client(partial(self._run, use_portal, context))
         except EspsError as error:
             problem = Problem.of(error, self.url, greeted=self._portal is not None)
             if self.as_json:
@@ -111,14 +118,18 @@ class Session:
         except ValueError as error:
             raise click.UsageError(str(error)) from error
 
-    async def _run(self, use_portal: Callable[[PortalClient], Awaitable[None]]) -> None:
+    async def _run(
+        self,
+        use_portal: Callable[[PortalClient], Awaitable[None]],
+        context: ssl.SSLContext | None,
+    ) -> None:
         import trio  # noqa: PLC0415 - help must not wait for it
 
         from esps_portal import connect  # noqa: PLC0415 - the same
 
         try:
             with trio.fail_after(self.timeout) as scope:
-                async with connect(str(self.url)) as self._portal:
+                async with connect(str(self.url), ssl_context=context) as self._portal:
                     if not self.timeout_covers_all:
                         scope.deadline = math.inf
                     await use_portal(self._portal)
@@ -155,10 +166,17 @@ def is_unknown_host(error: EspsError) -> bool:
     return isinstance(error, UnreachableError) and isinstance(error.__cause__, socket.gaierror)
 
 
+def is_refused_by_tls(error: EspsError) -> bool:
+    """Whether the handshake of TLS has failed: its certificate is not valid, say."""
+    return isinstance(error, UnreachableError) and isinstance(error.__cause__, TLSError)
+
+
 def _unreachable_hint(error: EspsError, url: PortalURL, named_by: str) -> str:
     """Return a hint for a portal that cannot be reached."""
     if not isinstance(error, UnreachableError) or error.__cause__ is None:
         return ""
+    if isinstance(error.__cause__, TLSError):
+        return "; trust it with --cafile FILE" if error.__cause__.is_untrusted else ""
     use_another = f"use another {named_by}"
     if named_by.startswith("-"):
         host = " host" if is_unknown_host(error) else ""
@@ -184,7 +202,7 @@ def _inspect_hint(error: EspsError, url: PortalURL, *, greeted: bool) -> str:
     if isinstance(error, ClosedError) and error.reason:
         return ""  # only a portal gives a reason
     received = getattr(error, "received", b"")
-    if greeted and not received:
+    if is_refused_by_tls(error) or (greeted and not received):
         return ""
     inspect = f"esps-portal inspect --host {url.host} --port {url.port}"
     # A TLS server is silent, closes or resets when it gets a HELLO of ours.

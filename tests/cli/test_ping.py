@@ -174,7 +174,7 @@ def test_a_connection_that_ends_between_two_pings_has_lost_none(
             raise ClosedError("idle")
 
     @contextlib.asynccontextmanager
-    async def connect(_: str) -> AsyncIterator[Ending]:
+    async def connect(_: str, **__: object) -> AsyncIterator[Ending]:
         yield Ending()
 
     connections: list[Ending] = []

@@ -8,7 +8,6 @@ import pytest
 import trio
 
 from esps_portal import blocking, connect
-from esps_portal.cli import COMMANDS
 from esps_portal.testing.threaded import ThreadedPortal
 from tests.commands import run
 
@@ -67,7 +66,7 @@ def test_the_argument_comes_before_the_environment(portal: ThreadedPortal) -> No
         ("host:99999", "host:PORT"),
         ("::1:9", "[::1]:9, or [::1:9] if it has no port"),
         ("2867", "localhost:2867"),
-        ("esps+tls://h", "esps://h:2867"),
+        ("esps+tls:h", "esps+tls://h"),
     ],
 )
 def test_a_near_miss_is_one_line(target: str, instead: str) -> None:
@@ -89,13 +88,6 @@ def test_a_host_with_a_port_has_a_hint(command: str, host: str, instead: str) ->
     code, _, err = run(command, "--host", host)
     assert (code, err.count("\n")) == (2, 1)
     assert f": expected only a host, got {host!r}; write {instead}; see " in err
-
-
-@pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_tls_is_not_advertised_before_it_works(command: str) -> None:
-    code, out, _ = run(*command.split(), "--help")
-    assert code == 0
-    assert "tls" not in out.lower()
 
 
 def test_localhost_is_two_addresses(

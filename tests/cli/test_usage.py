@@ -27,7 +27,6 @@ def test_help_fits_the_terminal(command: str) -> None:
     assert code == 0
     assert out.startswith("Usage: ")
     assert max(map(len, out.splitlines())) <= 80
-    assert "esps+tls" not in out, "it does not work yet"
 
 
 def test_help_says_of_each_command_what_its_own_help_begins_with() -> None:

@@ -1,0 +1,179 @@
+"""The options of TLS: what a server shows to its clients, and what a client trusts.
+
+A server gets them as one `ServerTLSOptions`, a command that calls a portal as one
+`ClientTLSOptions`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from esps_portal.cli.completion import complete_file
+from esps_portal.cli.errors import exit_with_error
+from esps_portal.cli.options import Option, add_options
+from esps_portal.cli.reloading import CannotReloadError
+
+if TYPE_CHECKING:
+    import ssl
+
+    from esps_portal.net.tls_server import ServerTLS
+    from esps_portal.protocol.urls import PortalURL
+
+
+def _file_option(name: str, text: str) -> Option:
+    option: Option = click.option(
+        f"--{name}", metavar="FILE", shell_complete=complete_file, help=text
+    )
+    return option
+
+
+# ---- a server ----------------------------------------------------------------------------------
+
+_SERVER_OPTIONS: tuple[Option, ...] = (
+    _file_option("tls-cert", "Serve TCP as TLS, with the certificate in this PEM file."),
+    _file_option("tls-key", "The private key of --tls-cert, in PEM, not encrypted."),
+    _file_option("tls-client-ca", "Require of each client a certificate of a CA in this PEM file."),
+)
+
+
+def server_tls_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of `ServerTLSOptions`; the command gets them as ``tls``."""
+
+    @functools.wraps(command)
+    def wrapper(
+        *,
+        tls_cert: str | None,
+        tls_key: str | None,
+        tls_client_ca: str | None,
+        **others: Any,  # noqa: ANN401 - the command's other options
+    ) -> None:
+        command(tls=ServerTLSOptions(tls_cert, tls_key, tls_client_ca), **others)
+
+    return add_options(wrapper, _SERVER_OPTIONS)
+
+
+@attrs.frozen
+class ServerTLSOptions:
+    """What was given for the TLS of a server.
+
+    Attributes:
+        cert, key, client_ca: the files.
+    """
+
+    cert: str | None
+    key: str | None
+    client_ca: str | None
+
+    def make(self) -> ServerTLS | None:
+        """Return what the server needs; `None` if it is to be plain.
+
+        Raises:
+            click.UsageError: the options do not go together.
+            click.exceptions.Exit: a file cannot be used, which was reported.
+        """
+        if self.cert is None:
+            if self.key is not None or self.client_ca is not None:
+                given = "--tls-client-ca" if self.key is None else "--tls-key"
+                raise click.UsageError(f"{given} needs --tls-cert")
+            return None
+        if self.key is None:
+            raise click.UsageError("--tls-cert needs --tls-key")
+        from esps_portal.net.tls_contexts import TLSFileError  # noqa: PLC0415 - help must not wait
+        from esps_portal.server.portal_tls import portal_tls  # noqa: PLC0415 - the same
+
+        try:
+            return portal_tls(self._context())
+        except TLSFileError as error:
+            exit_with_error(str(error))
+
+    def _context(self) -> ssl.SSLContext:
+        from esps_portal.net.tls_contexts import server_context  # noqa: PLC0415 - help must not wait
+        from esps_portal.protocol.registry import ALPN  # noqa: PLC0415 - the same
+
+        assert self.cert is not None  # noqa: S101 - `make` has checked it
+        assert self.key is not None  # noqa: S101 - the same
+        return server_context(self.cert, self.key, self.client_ca, ALPN)
+
+    def reload(self, tls: ServerTLS) -> str:
+        """Have new connections get what is in the files now.
+
+        Raises:
+            CannotReloadError: a file cannot be used; nothing was changed.
+        """
+        from esps_portal.net.tls_contexts import TLSFileError  # noqa: PLC0415 - help must not wait
+
+        try:
+            tls.context = self._context()
+        except TLSFileError as error:
+            raise CannotReloadError(str(error)) from error
+        return f"reloaded the certificate {self.cert}"
+
+
+# ---- a client ----------------------------------------------------------------------------------
+
+_CLIENT_OPTIONS: tuple[Option, ...] = (
+    _file_option("cafile", "For esps+tls://: trust the CAs in this PEM file, not the system's."),
+    _file_option("cert", "For esps+tls://: this client's certificate, in PEM."),
+    _file_option("key", "The private key of --cert; by default it is in the same file."),
+)
+
+
+def client_tls_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of `ClientTLSOptions`; the command gets them as ``tls``."""
+
+    @functools.wraps(command)
+    def wrapper(
+        *,
+        cafile: str | None,
+        cert: str | None,
+        key: str | None,
+        **others: Any,  # noqa: ANN401 - the command's other options
+    ) -> None:
+        command(tls=ClientTLSOptions(cafile, cert, key), **others)
+
+    return add_options(wrapper, _CLIENT_OPTIONS)
+
+
+@attrs.frozen
+class ClientTLSOptions:
+    """What was given for the TLS of a client.
+
+    Attributes:
+        cafile, cert, key: the files.
+    """
+
+    cafile: str | None = None
+    cert: str | None = None
+    key: str | None = None
+
+    def context(self, url: PortalURL) -> ssl.SSLContext | None:
+        """Return what is trusted; `None` if the portal is not reached over TLS.
+
+        Raises:
+            click.UsageError: the options do not go with the URL, or with each other.
+            click.exceptions.Exit: a file cannot be used, which was reported.
+        """
+        given = {"--cafile": self.cafile, "--cert": self.cert, "--key": self.key}
+        if url.transport != "tls":
+            for option, file in given.items():
+                if file is not None:
+                    tls = attrs.evolve(url, transport="tls")
+                    raise click.UsageError(f"{option} is for TLS: use it with --url {tls}")
+            return None
+        if self.key is not None and self.cert is None:
+            raise click.UsageError("--key needs --cert")
+        from esps_portal.net.tls_contexts import (  # noqa: PLC0415 - help must not wait
+            TLSFileError,
+            client_context,
+        )
+        from esps_portal.protocol.registry import ALPN  # noqa: PLC0415 - the same
+
+        try:
+            return client_context(self.cafile, self.cert, self.key, ALPN)
+        except TLSFileError as error:
+            exit_with_error(str(error))
