@@ -12,6 +12,7 @@ from esps_portal.cli.output import print_json
 
 if TYPE_CHECKING:
     from esps_portal.cli.reports import Reports
+    from esps_portal.net.tls_server import ServerTLS
 
 Addresses = tuple[tuple[str, int], ...]
 
@@ -39,11 +40,13 @@ class OtherAddresses:
         control: the address of the control port; ``None``: there is none.
         upstream: what a proxy relays to; empty for a portal.
         metrics: the URL of the metrics; empty: there are none.
+        tls: that of the TCP sockets; ``None``: they are plain.
     """
 
     control: tuple[str, int] | None
     upstream: str
     metrics: str
+    tls: ServerTLS | None
 
 
 def print_ready(
@@ -70,6 +73,8 @@ def _ready_event(listeners: Listeners, others: OtherAddresses) -> dict[str, obje
         "control": control and list(control),
         "pid": os.getpid(),
     }
+    if others.tls is not None:
+        event |= {"tls": True, "tls_ca": others.tls.ca_file}
     given = {"upstream": others.upstream, "metrics": others.metrics}
     return event | {name: value for name, value in given.items() if value}
 
@@ -77,7 +82,10 @@ def _ready_event(listeners: Listeners, others: OtherAddresses) -> dict[str, obje
 def _ready_lines(listeners: Listeners, others: OtherAddresses, *, dual_stack: bool) -> list[str]:
     lines = [
         f"listening on {host} port {port} ({transport})"
-        for transport, addresses in (("TCP", listeners.tcp), ("UDP", listeners.udp))
+        for transport, addresses in (
+            ("TCP" if others.tls is None else "TLS", listeners.tcp),
+            ("UDP", listeners.udp),
+        )
         for host, port in addresses
     ]
     hosts = {host for host, _ in (*listeners.tcp, *listeners.udp)}
@@ -87,6 +95,8 @@ def _ready_lines(listeners: Listeners, others: OtherAddresses, *, dual_stack: bo
         lines.append(":: accepts IPv6 only; for IPv4 add --host 0.0.0.0.")
     if others.upstream:
         lines.append(f"relaying to {others.upstream}")
+    if others.tls is not None and others.tls.ca_file is not None:
+        lines.append(f"clients trust --cafile {others.tls.ca_file}")
     if others.control is not None:
         lines.append("control on {} port {}".format(*others.control))
     if others.metrics:

@@ -41,7 +41,9 @@ replace --host and --port; NOTIFY_SOCKET is notified when the portal
 listens, reloads and stops, and as often as WATCHDOG_USEC asks for.
 
 With --tls-cert and --tls-key TCP is TLS, from its first byte, and UDP is not
-served unless --udp says so: it stays plain. Clients use esps+tls://HOST.
+served unless --udp says so: it stays plain. Clients use esps+tls://HOST. For
+tests --tls-self-signed makes a CA and a certificate that end with the portal;
+clients trust the CA's file, which is printed (in "ready": "tls_ca").
 
 Processes of one user share a port if each has --reuse-port. The kernel
 gives each connection to one of them, and over UDP each client, which moves
@@ -89,6 +91,7 @@ Examples:
   esps-portal serve --fault "close age=60 chance=0.5 seed=3"
   esps-portal serve --metrics 9867
   esps-portal serve --tls-cert cert.pem --tls-key key.pem
+  esps-portal serve --tls-self-signed --port 0 --json
   esps-portal serve --record calls.jsonl
   esps-portal serve --replay calls.jsonl
 """
@@ -140,8 +143,12 @@ def serve_command(  # noqa: PLR0913 - click passes each option as a parameter
             return "--metrics"
         return "--control" if error.port == control else "--port"
 
-    reloads = [] if config.tls is None else [partial(tls.reload, config.tls)]
-    run_server(partial(_serve, config, scripted, reports, served_metrics, reloads), option_of)
+    reloads = tls.reloads(config.tls)
+    try:
+        run_server(partial(_serve, config, scripted, reports, served_metrics, reloads), option_of)
+    finally:
+        if config.tls is not None:
+            config.tls.close()
 
 
 def _config(
@@ -161,9 +168,9 @@ def _config(
         exit_with_error(
             "--reuse-port is not for inherited sockets: set ReusePort=yes in the socket unit"
         )
-    made = tls.make()
-    if made is not None and not listen.tcp:
+    if tls.are_given and not listen.tcp:
         raise click.UsageError("TLS needs TCP: leave out --no-tcp")
+    made = tls.make(listen.hosts)
     return ServerConfig(
         portal=builtin_portal(PRODUCT, script.make_limits()),
         hosts=listen.hosts,
@@ -205,5 +212,6 @@ async def _serve(
         [*reloads, *(scripted.reloads(on_fault) if scripted is not None else ())],
         dual_stack=config.sockets is not None and config.sockets.take_ipv4_on_ipv6,
         open_metrics=None if metrics is None else metrics.open,
+        tls=config.tls,
     )
     return status or (0 if scripted is None else scripted.exit_code)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from esps_portal.cli.reports import Reports
     from esps_portal.net.bind import CannotBindError
+    from esps_portal.net.tls_server import ServerTLS
 
 
 _HOST_OPTION: Option = click.option(
@@ -186,6 +187,7 @@ async def serve_until_signalled(  # noqa: PLR0913 - what is composed
     dual_stack: bool = False,
     upstream: str = "",
     open_metrics: Callable[[trio.Nursery, Any], Awaitable[str]] | None = None,
+    tls: ServerTLS | None = None,
 ) -> int:
     """Serve, print the addresses, and handle signals until one, or the server itself, ends it.
 
@@ -198,6 +200,7 @@ async def serve_until_signalled(  # noqa: PLR0913 - what is composed
         dual_stack: whether the sockets on :: also accept IPv4.
         upstream: what a proxy relays to.
         open_metrics: called as ``open_control`` is; returns the URL of the metrics.
+        tls: that of the TCP sockets; ``None``: they are plain.
 
     Returns:
         The exit code: 0, or 128 plus the number of the second signal, which ended it at once.
@@ -228,7 +231,7 @@ async def serve_until_signalled(  # noqa: PLR0913 - what is composed
             listeners: Listeners = await nursery.start(serve_to_the_end)
             control = await open_control(nursery, listeners)
             metrics = "" if open_metrics is None else await open_metrics(nursery, listeners)
-            others = OtherAddresses(control, upstream, metrics)
+            others = OtherAddresses(control, upstream, metrics, tls)
             print_ready(reports, listeners, others, dual_stack=dual_stack)
             nursery.start_soon(reports.run)
             notify(os.environ, "READY=1")

@@ -7,7 +7,8 @@ A server gets them as one `ServerTLSOptions`, a command that calls a portal as o
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -16,7 +17,7 @@ import click
 from esps_portal.cli.completion import complete_file
 from esps_portal.cli.errors import exit_with_error
 from esps_portal.cli.options import Option, add_options
-from esps_portal.cli.reloading import CannotReloadError
+from esps_portal.cli.reloading import CannotReloadError, Reload
 
 if TYPE_CHECKING:
     import ssl
@@ -38,6 +39,11 @@ _SERVER_OPTIONS: tuple[Option, ...] = (
     _file_option("tls-cert", "Serve TCP as TLS, with the certificate in this PEM file."),
     _file_option("tls-key", "The private key of --tls-cert, in PEM, not encrypted."),
     _file_option("tls-client-ca", "Require of each client a certificate of a CA in this PEM file."),
+    click.option(
+        "--tls-self-signed",
+        is_flag=True,
+        help="Serve TCP as TLS, with a certificate of a new CA; its file is printed. For tests.",
+    ),
 )
 
 
@@ -50,9 +56,11 @@ def server_tls_options(command: Callable[..., None]) -> Callable[..., None]:
         tls_cert: str | None,
         tls_key: str | None,
         tls_client_ca: str | None,
+        tls_self_signed: bool,
         **others: Any,  # noqa: ANN401 - the command's other options
     ) -> None:
-        command(tls=ServerTLSOptions(tls_cert, tls_key, tls_client_ca), **others)
+        tls = ServerTLSOptions(tls_cert, tls_key, tls_client_ca, tls_self_signed)
+        command(tls=tls, **others)
 
     return add_options(wrapper, _SERVER_OPTIONS)
 
@@ -63,19 +71,31 @@ class ServerTLSOptions:
 
     Attributes:
         cert, key, client_ca: the files.
+        is_own: the server makes a certificate of its own.
     """
 
     cert: str | None
     key: str | None
     client_ca: str | None
+    is_own: bool
 
-    def make(self) -> ServerTLS | None:
+    @property
+    def are_given(self) -> bool:
+        """Whether any of the options was given."""
+        return self.is_own or (self.cert, self.key, self.client_ca) != (None, None, None)
+
+    def make(self, hosts: Iterable[str]) -> ServerTLS | None:
         """Return what the server needs; `None` if it is to be plain.
+
+        Args:
+            hosts: names and addresses of the server.
 
         Raises:
             click.UsageError: the options do not go together.
             click.exceptions.Exit: a file cannot be used, which was reported.
         """
+        if self.is_own:
+            return self._make_own(hosts)
         if self.cert is None:
             if self.key is not None or self.client_ca is not None:
                 given = "--tls-client-ca" if self.key is None else "--tls-key"
@@ -91,6 +111,21 @@ class ServerTLSOptions:
         except TLSFileError as error:
             exit_with_error(str(error))
 
+    def _make_own(self, hosts: Iterable[str]) -> ServerTLS:
+        if self.cert or self.key or self.client_ca:
+            raise click.UsageError("give --tls-self-signed or the files of a certificate, not both")
+        from esps_portal.net.authority import MissingExtraError  # noqa: PLC0415 - help must not wait
+        from esps_portal.server.portal_tls import own_portal_tls  # noqa: PLC0415 - the same
+
+        try:
+            return own_portal_tls(hosts)
+        except MissingExtraError as error:
+            exit_with_error(str(error))
+
+    def reloads(self, tls: ServerTLS | None) -> list[Reload]:
+        """Return what SIGHUP reloads."""
+        return [] if tls is None or self.is_own else [partial(self._reload, tls)]
+
     def _context(self) -> ssl.SSLContext:
         from esps_portal.net.tls_contexts import server_context  # noqa: PLC0415 - help must not wait
         from esps_portal.protocol.registry import ALPN  # noqa: PLC0415 - the same
@@ -99,7 +134,7 @@ class ServerTLSOptions:
         assert self.key is not None  # noqa: S101 - the same
         return server_context(self.cert, self.key, self.client_ca, ALPN)
 
-    def reload(self, tls: ServerTLS) -> str:
+    def _reload(self, tls: ServerTLS) -> str:
         """Have new connections get what is in the files now.
 
         Raises:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from esps_portal.net.authority import MissingExtraError
+from esps_portal.testing.threaded import ThreadedPortal
 from tests.certificates import Certificates
 from tests.cli.test_sighup import daemon, hang_up, log_of
 from tests.commands import run, run_failing
@@ -202,3 +206,42 @@ def test_s_client(
     assert b"* ESPS/1 " in ran.stdout
     assert b"\na OK\nq OK\nclosed\n" in ran.stdout.replace(b"\r", b"")
     assert b"ALPN protocol: esps/1\n" in ran.stdout
+
+
+# ---- a certificate of its own ------------------------------------------------------------------
+
+
+def test_a_certificate_of_its_own() -> None:
+    with running_server("--tls-self-signed") as server:
+        ca = server.ready["tls_ca"]
+        assert isinstance(ca, str)
+        assert server.ready["tls"] is True
+        for host in ("127.0.0.1", "localhost"):
+            url = tls_url(server, host)
+            assert run("call", "--url", url, "--cafile", ca, "echo", "x") == (0, "x\n", "")
+        server.stop()
+        assert not Path(ca).exists()
+
+
+def test_what_a_person_reads() -> None:
+    with running_server("--tls-self-signed", json_lines=False) as server:
+        first, second = server.first_lines(2).splitlines()
+        assert first == f"listening on 127.0.0.1 port {server.port} (TLS)"
+        call = ["call", "--url", tls_url(server), *second.split()[-2:], "echo", "x"]
+        assert second.startswith("clients trust --cafile /")
+        assert run(*call)[:2] == (0, "x\n")
+
+
+def test_of_its_own_or_from_files() -> None:
+    code, err = run_failing("serve", "--tls-self-signed", "--tls-cert", "x")
+    assert code == 2
+    assert "give --tls-self-signed or the files of a certificate, not both" in err
+
+
+def test_a_certificate_of_its_own_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trustme", None)
+    code, out, err = run("serve", "--tls-self-signed")
+    needs = "a certificate of its own needs trustme: pip install 'esps-portal[tls]'"
+    assert (code, out, err) == (1, "", f"esps-portal: {needs}\n")
+    with pytest.raises(MissingExtraError, match=re.escape(needs)):
+        ThreadedPortal.start(tls=True)
