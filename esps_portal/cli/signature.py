@@ -28,6 +28,8 @@ def signature_command(tool: str | None, merge: Path | None) -> None:
     Examples:
       esps-portal signature nmap > esps-portal.probes
       nmap -sV --versiondb esps-portal.probes -p 2867 192.0.2.7
+      esps-portal signature wireshark > esps.lua
+      tshark -X lua_script:esps.lua -r capture.pcap -Y esps
     """  # noqa: D301 - click needs the character itself before a block that keeps its lines
     require_stdout()
     if merge is not None:

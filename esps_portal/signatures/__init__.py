@@ -34,5 +34,6 @@ class Signature:
 #: By the name of the tool.
 SIGNATURES = {
     "nmap": Signature("esps-portal.probes", "probes and matches for nmap -sV, TCP and UDP"),
+    "wireshark": Signature("esps.lua", "a dissector for Wireshark and tshark, in Lua"),
     "recog": Signature("esps-portal.xml", "fingerprints with examples, in the form of recog"),
 }

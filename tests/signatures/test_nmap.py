@@ -39,6 +39,8 @@ def scan(tool: Callable[[str], str], tmp_path: Path) -> Scan:
             pytest.skip("nmap -sU needs root")
         file = tmp_path / "probes"
         file.write_bytes(probes if isinstance(probes, bytes) else probes.encode())
+        # Scripts of nmap's look at what no probe has recognised, for many seconds.
+        options = ("--script-timeout", "1s", *options)
         scanned = [*options, "-sV", "-n", "-Pn", "--max-retries", "0", "-p", ports, "127.0.0.1"]
         ran = subprocess.run(
             [nmap, "--versiondb", str(file), *scanned, "-oX", "-"],
