@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING
 import click
 
 from esps_portal.cli.errors import exit_with_error
-from esps_portal.cli.output import require_stdout
+from esps_portal.cli.output import is_terminal, require_stdout
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-_PARTS = {"text": "esps-1.md", "abnf": "esps-1.abnf", "registry": "registry.toml"}
+_PARTS = {
+    "text": "esps-1.md",
+    "abnf": "esps-1.abnf",
+    "registry": "registry.toml",
+    "capture": "sample.pcap",
+}
+_BINARY = "capture"
 
 
 def spec_folder() -> Traversable:
@@ -29,21 +35,29 @@ def spec_folder() -> Traversable:
     return shipped
 
 
-@click.command("spec")
+@click.command(
+    "spec", short_help="Print the specification of ESPS/1: its text, grammar or registry."
+)
 @click.argument("part", type=click.Choice(list(_PARTS)), default="text")
 @click.option(
     "--path", is_flag=True, help="Print the folder of the files, which has the test vectors too."
 )
 def spec_command(part: str, *, path: bool) -> None:
-    """Print the specification of ESPS/1: text, grammar, registry."""
+    """Print the specification of ESPS/1: its text, grammar or registry.
+
+    "capture" is a sample of TCP and UDP packets, for Wireshark:
+    esps-portal spec capture > sample.pcap
+    """
     require_stdout()
     folder = spec_folder()
     if not path:
-        click.echo((folder / _PARTS[part]).read_text(encoding="utf-8"), nl=False)
+        if part == _BINARY and is_terminal():
+            exit_with_error("a capture is binary: esps-portal spec capture > sample.pcap")
+        click.echo((folder / _PARTS[part]).read_bytes(), nl=False)
     elif isinstance(folder, Path):
         click.echo(str(folder))
     else:
         exit_with_error(
             f"the files are inside an archive, {folder}: unpack it (python -m zipfile"
-            " -e), or print a part with esps-portal spec text, abnf or registry"
+            " -e), or print a part with esps-portal spec text, abnf, registry or capture"
         )

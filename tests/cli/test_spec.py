@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
 from pathlib import Path
 
-from tests.commands import run
+from tests.commands import COMMAND, run, start
+
+
+def test_the_sample_capture() -> None:
+    folder = Path(run("spec", "--path")[1].strip())
+    ran = subprocess.run([COMMAND, "spec", "capture"], capture_output=True, check=True)
+    assert (ran.stdout, ran.stderr) == ((folder / "sample.pcap").read_bytes(), b"")
+
+
+def test_a_terminal_gets_no_packets() -> None:
+    ours, theirs = pty.openpty()
+    with start("spec", "capture", stdout=theirs) as process:
+        os.close(theirs)
+        assert process.wait(60) == 1
+        assert process.stderr is not None
+        assert process.stderr.read() == (
+            "esps-portal: a capture is binary: esps-portal spec capture > sample.pcap\n"
+        )
+    os.close(ours)
 
 
 def test_spec() -> None:

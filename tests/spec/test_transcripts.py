@@ -82,7 +82,7 @@ def clock() -> trio.testing.MockClock:
 def test_all_are_found() -> None:
     names = [transcript.name for transcript in TRANSCRIPTS if transcript.name.startswith("15.")]
     assert names == [f"15.{n}" for n in range(1, 1 + TEXT.count("```transcript"))]
-    assert [t.name for t in TRANSCRIPTS if t.datagrams] == ["udp-exchange", "15.4"]
+    assert [t.name for t in TRANSCRIPTS if t.datagrams] == [*("udp-exchange", "udp-sample", "15.4")]
 
 
 @of_stream
