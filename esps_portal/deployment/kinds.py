@@ -57,6 +57,11 @@ KINDS: dict[str, Kind] = {
             ("deployment.yaml", "service.yaml", "disruption-budget.yaml"),
         ),
         Kind(
+            "haproxy",
+            "HAProxy before two portals, over TCP, with and without the PROXY protocol",
+            ("haproxy.cfg", "haproxy-proxy-v2.cfg"),
+        ),
+        Kind(
             "firewall",
             "nftables: who may reach the port, and how often over UDP",
             ("esps-portal.nft",),
