@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from collections.abc import MutableMapping
 from typing import Any
 
 import attrs
@@ -66,6 +67,12 @@ class RateLimit(logging.Filter):
 
 class _Log(logging.LoggerAdapter[logging.Logger]):
     """The logger, for code that goes on whatever a handler of the program makes of a record."""
+
+    def process(
+        self, msg: object, kwargs: MutableMapping[str, Any]
+    ) -> tuple[object, MutableMapping[str, Any]]:
+        """Change nothing: the adapter's own would drop what a record has as ``extra``."""
+        return msg, kwargs
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:  # noqa: ANN401 - the adapter's own signature
         """Log a record; what a handler raises is printed, as `logging` prints its own errors."""

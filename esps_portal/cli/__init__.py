@@ -50,7 +50,7 @@ _SUMMARIES = {
     "conformance": "Check that servers keep the specification of ESPS/1.",
     "deploy": "Print the files to run a portal with, or write them.",
     "signature": "Print a signature of ESPS/1 for another tool.",
-    "spec": "Print the specification of ESPS/1: text, grammar, registry.",
+    "spec": "Print the specification of ESPS/1, and what belongs to it.",
 }
 
 

@@ -35,15 +35,13 @@ def spec_folder() -> Traversable:
     return shipped
 
 
-@click.command(
-    "spec", short_help="Print the specification of ESPS/1: its text, grammar or registry."
-)
+@click.command("spec", short_help="Print the specification of ESPS/1, and what belongs to it.")
 @click.argument("part", type=click.Choice(list(_PARTS)), default="text")
 @click.option(
     "--path", is_flag=True, help="Print the folder of the files, which has the test vectors too."
 )
 def spec_command(part: str, *, path: bool) -> None:
-    """Print the specification of ESPS/1: its text, grammar or registry.
+    """Print the specification of ESPS/1, and what belongs to it.
 
     "capture" is a sample of TCP and UDP packets, for Wireshark:
     esps-portal spec capture > sample.pcap
