@@ -121,7 +121,11 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    portal: Dispatcher | None = None, *, reserve_port: bool = False, **limits: float
+    portal: Dispatcher | None = None,
+    *,
+    reserve_port: bool = False,
+    proxy_protocol: bool = False,
+    **limits: float,
 ) -> AsyncIterator[Running]:
     """A portal on a free port, with every built-in service if none is given; cancelled at the end.
 
@@ -130,9 +134,10 @@ async def running(
     if portal is None:
         portal = builtin_portal(PRODUCT, Limits(**limits))  # type: ignore[arg-type]
     async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(
-            serve, ServerConfig(portal=portal, port=0, reserve_port=reserve_port)
+        config = ServerConfig(
+            portal=portal, port=0, reserve_port=reserve_port, proxy_protocol=proxy_protocol
         )
+        listeners = await nursery.start(serve, config)
         async with contextlib.AsyncExitStack() as stack:
             with trio.fail_after(_BEYOND_ALL_JUMPS if _is_moved() else _PATIENCE):
                 yield Running(listeners, stack)

@@ -104,6 +104,16 @@ Examples:
     is_flag=True,
     help="Share the port with other processes that do the same, to use more than one core.",
 )
+@click.option(
+    "--require-hello",
+    is_flag=True,
+    help="End a TCP connection whose first line is not HELLO ESPS/1.",
+)
+@click.option(
+    "--proxy-protocol",
+    is_flag=True,
+    help="Expect the PROXY header (v1 or v2) of a load balancer on each TCP connection.",
+)
 @control_option
 @metrics_option
 @server_tls_options
@@ -112,6 +122,8 @@ def serve_command(  # noqa: PLR0913 - click passes each option as a parameter
     *,
     listen: ListenOptions,
     reuse_port: bool,
+    require_hello: bool,
+    proxy_protocol: bool,
     control: int | None,
     metrics: ListenAddress | None,
     tls: ServerTLSOptions,
@@ -126,6 +138,7 @@ def serve_command(  # noqa: PLR0913 - click passes each option as a parameter
         )
     reports = listen.start_reports()
     config = _config(listen, script, tls, reuse_port=reuse_port)
+    config = attrs.evolve(config, require_hello=require_hello, proxy_protocol=proxy_protocol)
     scripted, served_metrics = None, None
     if reports.needs_journal or control is not None or metrics is not None or script.are_given:
         if control is not None and config.sockets is not None:

@@ -131,6 +131,10 @@ class ScriptedPortal:
             requests = list(takewhile(lambda request: request[1] not in stubbed, requests))
         return self.portal.answer_plain(requests, caller, room, until)
 
+    def note_rejected(self, request: Request) -> None:
+        """Note a CALL that the connection refused; see `Dispatcher.note_rejected`."""
+        self.portal.note_rejected(request)
+
     def _note_failure(self, service: Service) -> None:
         if len(self.script.failures) < _MAX_FAILURES:
             error = result_error(sys.exception())

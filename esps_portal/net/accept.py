@@ -19,6 +19,7 @@ import trio
 
 from esps_portal.log import log
 from esps_portal.net.addresses import literal
+from esps_portal.net.announced import AnnouncedClients
 from esps_portal.net.bind import BACKLOG
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
 from esps_portal.net.listening import accepted
@@ -76,6 +77,7 @@ class AcceptPolicy:
         linger: seconds for which its input is then discarded.
         handshake: seconds that its handshake of TLS may take, if there is one.
         watch: seconds; no handler's deadline is less far away when it is set.
+        reads_proxy_header: whether each begins with a PROXY header, which names the client.
     """
 
     max_connections: int
@@ -83,6 +85,7 @@ class AcceptPolicy:
     linger: float = 1.0
     handshake: float = 10.0
     watch: float = 60.0
+    reads_proxy_header: bool = False
 
 
 class ConnectionServer:
@@ -122,6 +125,7 @@ class ConnectionServer:
         self._one_ended: trio.Event | None = None
         self.silence: Silence = silence or Silence()
         self._stream = stream or partial(SocketStream, silence=self.silence)
+        self._announced = AnnouncedClients(nursery, self.silence, self._serve_soon)
         self.connections: dict[ConnectionHandler, None] = {}
         #: Called after a connection was added to them.
         self.on_open: Callable[[], None] = lambda: None
@@ -133,7 +137,7 @@ class ConnectionServer:
     @property
     def is_full(self) -> bool:
         """Whether as many connections are open as may be."""
-        return len(self.connections) >= self._policy.max_connections
+        return len(self.connections) + len(self._announced) >= self._policy.max_connections
 
     async def accept(self, listener: socket.socket) -> None:
         """Accept from one listening socket until cancelled, or until it is closed."""
@@ -190,6 +194,8 @@ class ConnectionServer:
         try:
             if self.is_full:
                 self._refuse_soon(connected)
+            elif self._policy.reads_proxy_header:
+                self._announced.begin(connected, address)
             else:
                 self._serve_soon(connected, address)
         except Exception:  # noqa: BLE001 - what one has must not end the others; it is logged
@@ -311,6 +317,7 @@ class ConnectionServer:
         """Reset every connection, or every one that is not idle; return how many, once ended."""
         # Not those that come meanwhile, of which there may be no end.
         aborted = {c for c in self.connections if not (keep_idle and c.is_idle)}
+        self._announced.abort()
         for connection in aborted:
             connection.abort()
         await self._until_ended(aborted)
@@ -318,6 +325,7 @@ class ConnectionServer:
 
     def abort_soon(self, *, keep_idle: bool = False) -> None:
         """Reset every connection, or every one that is not idle."""
+        self._announced.abort()
         for connection in self.connections:
             if not (keep_idle and connection.is_idle):
                 connection.abort()

@@ -28,6 +28,8 @@ _PADDING = rb"#++"
 TAG = re.compile(_TAG)
 VERB = re.compile(_VERB)
 NAME = re.compile(_NAME)
+# version = %s"ESPS/" 1*DIGIT
+VERSION = re.compile(rb"ESPS/[0-9]++")
 
 # request = tag SP verb *(SP arg) [SP padding]            followed by [CR]
 REQUEST = re.compile(rb"(%b) (%b)((?: %b)*+)(?: %b)?\r?" % (_TAG, _VERB, _ARG, _PADDING))
@@ -54,10 +56,8 @@ ANSWER_START = re.compile(rb"\*|[^ ]* (?:OK|DATA|ERR)(?:[ \r\n]|\Z)")
 
 # What a rejected line must begin with to be answered with its tag.
 TAGGED = re.compile(rb"(%b)(?: |\r?\Z)" % _TAG)
-# The last token of an HTTP request line (RFC 9112 section 2.3).
-HTTP_VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
-# The end of an HTTP request line.
-HTTP_END = re.compile(rb" HTTP/[0-9]\.[0-9]\r?\Z")
+# What a connection may begin with: a tag, or an empty line.
+FIRST_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._\r\n")
 # The first byte of a TLS record that carries a handshake (RFC 8446 section 5.1).
 TLS_HANDSHAKE = 0x16
 # How a record begins that carries an alert: its type, and a version that begins with 3.

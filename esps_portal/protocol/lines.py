@@ -11,8 +11,6 @@ import attrs
 # An error needs the line's tag: at most 32 bytes (grammar) and the SP after it. With one byte more,
 # a CR after the tag does not look like the end of the line.
 _HEAD_SIZE = 34
-# SP, an HTTP version and a CR.
-_TAIL_SIZE = len(b" HTTP/1.1\r")
 
 
 @attrs.frozen
@@ -27,17 +25,6 @@ class TooLong:
 
 
 @attrs.frozen
-class Skipped:
-    """The LF of an over-long line has come. Reported after its `TooLong`.
-
-    Attributes:
-        tail: the last bytes of the line, enough to recognise an HTTP version.
-    """
-
-    tail: bytes
-
-
-@attrs.frozen
 class Unterminated:
     """More bytes have come without an LF than are allowed: the connection ends."""
 
@@ -46,7 +33,7 @@ class Unterminated:
 EMPTY_LINES = (b"", b"\r")
 
 #: What happens to a line that is too long.
-LongLineEvent = TooLong | Skipped | Unterminated
+LongLineEvent = TooLong | Unterminated
 #: What a splitter reports: a line without its LF, or what happens to one that is too long.
 LineEvent = bytes | LongLineEvent
 
@@ -59,17 +46,16 @@ class LineSplitter:
         max_unterminated: bytes without an LF after which `Unterminated` is reported, once.
     """
 
-    __slots__ = ("_buffer", "_is_skipping", "_max_line", "_max_unterminated", "_skipped", "_tail")
+    __slots__ = ("_buffer", "_is_skipping", "_max_line", "_max_unterminated", "_skipped")
 
     def __init__(self, max_line: int, max_unterminated: int) -> None:
         self._max_line = max_line
         self._max_unterminated = max_unterminated
         # The unfinished line.
         self._buffer = b""
-        # Whether that is too long. Then it is not held, only its size and its last bytes.
+        # Whether that is too long. Then it is not held, only its size.
         self._is_skipping = False
         self._skipped = 0
-        self._tail = b""
 
     @property
     def buffered(self) -> int:
@@ -133,10 +119,8 @@ class LineSplitter:
         part, lf, rest = data.partition(b"\n")
         skipped_before = self._skipped
         self._skipped += len(part)
-        self._tail = (self._tail + part[-_TAIL_SIZE:])[-_TAIL_SIZE:]
         if skipped_before < self._max_unterminated <= self._skipped:
             events.append(Unterminated())
         if lf:
-            events.append(Skipped(self._tail))
-            self._is_skipping, self._skipped, self._tail = False, 0, b""
+            self._is_skipping, self._skipped = False, 0
         return rest

@@ -89,17 +89,3 @@ def unknown_verb_text(verb: bytes) -> str:
     if verb.upper() in VERBS:
         return f"verbs are case-sensitive: {verb.upper().decode()}"
     return "the verbs are " + " ".join(name.decode() for name in VERBS)
-
-
-def argument_count_error(verb: bytes, args: tuple[bytes, ...]) -> str:
-    """Return the text of a ``bad-arguments`` if a verb has too few or too many, else ``""``."""
-    entry = VERBS[verb]
-    if len(args) < entry.min_args:
-        return f"{verb.decode()} needs {_arguments(entry.min_args)}"
-    if entry.max_args is not None and len(args) > entry.max_args:
-        return f"{verb.decode()} takes at most {_arguments(entry.max_args)}"
-    return ""
-
-
-def _arguments(count: int) -> str:
-    return f"{count} argument{'s' * (count != 1)}"

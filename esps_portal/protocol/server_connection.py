@@ -18,7 +18,6 @@ from esps_portal.protocol.lines import (
     EMPTY_LINES,
     LineEvent,
     LineSplitter,
-    Skipped,
     TooLong,
     Unterminated,
 )
@@ -33,9 +32,8 @@ from esps_portal.protocol.messages import (
     parse_request_untrusted,
     readable_tag,
 )
-from esps_portal.protocol.other_protocols import NO_HTTP, NO_TLS, is_http, is_long_http
 from esps_portal.protocol.received_lines import PlainRequest, ReceivedLines
-from esps_portal.protocol.registry import VERBS, argument_count_error, unknown_verb_text
+from esps_portal.protocol.registry import VERBS, VERSION, unknown_verb_text
 from esps_portal.protocol.states import (
     CONNECTION_TRANSITIONS,
     CallState,
@@ -43,6 +41,7 @@ from esps_portal.protocol.states import (
     Signal,
     State,
 )
+from esps_portal.protocol.verb_arguments import argument_error
 
 # Looking up a member of an enumeration costs more than everything else that `read` does.
 _OPEN = State.OPEN
@@ -50,6 +49,9 @@ _OPEN = State.OPEN
 _IGNORES_INPUT = frozenset({State.QUITTING, State.ENDED})
 # The verbs that act on the connection itself: CANCEL and QUIT.
 _CONNECTION_VERBS = frozenset(name for name, verb in VERBS.items() if not verb.udp)
+# What ends the connection if it answers the first line: a client that speaks another protocol must
+# not have what it sends next executed.
+_FATAL_AT_FIRST = frozenset({"bad-line", "too-long", "unknown-verb", "bad-arguments"})
 
 
 @attrs.frozen
@@ -85,6 +87,9 @@ class ServerConnection:
     a `Quit`; `None`: nothing. A request that runs as a task is reported with `begin` and `finish`.
     What `peek_plain` returns may be executed without `read`, many requests at once.
 
+    Args:
+        requires_hello: the first line must be a HELLO that offers `VERSION`.
+
     Attributes:
         lines: received and not yet read. A reader that was interrupted continues here.
         parsed: the request that was last read, even if it was rejected; `None`: it was none.
@@ -93,11 +98,10 @@ class ServerConnection:
     __slots__ = (
         "_at_first_line",
         "_calls",
-        "_first_line_head",
-        "_is_tls",
         "_limits",
         "_no_input_yet",
         "_quit_tag",
+        "_requires_hello",
         "_running",
         "_splitter",
         "lines",
@@ -105,11 +109,12 @@ class ServerConnection:
         "state",
     )
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, requires_hello: bool = False) -> None:
         self.state: State = State.OPEN
         self.lines: ReceivedLines = ReceivedLines()
         self.parsed: Request | None = None
         self._limits = limits
+        self._requires_hello = requires_hello
         self._splitter = LineSplitter(limits.max_line, limits.max_unterminated)
         # By tag in flight. A CANCEL that waits for its call is here too, as None.
         self._calls: dict[bytes, RunningCall | None] = {}
@@ -119,9 +124,6 @@ class ServerConnection:
         self._no_input_yet = True
         # Whether all lines so far were empty.
         self._at_first_line = True
-        self._is_tls = False
-        # The start of an over-long first line, until its LF.
-        self._first_line_head = b""
 
     @property
     def is_at_rest(self) -> bool:
@@ -134,11 +136,11 @@ class ServerConnection:
 
     def receive(self, data: bytes) -> bool:
         """Add what ``data`` completes to `lines`; return whether there are any."""
-        if self._no_input_yet and data[0] == grammar.TLS_HANDSHAKE:
-            # A TLS handshake has no LF to wait for.
-            self._is_tls = True
-            data = data[:1] + b"\n"
-        self._no_input_yet = False
+        if self._no_input_yet:
+            self._no_input_yet = False
+            if data[0] not in grammar.FIRST_BYTES:
+                # What comes may have no LF to wait for, such as a TLS handshake.
+                data = data.partition(b"\n")[0][: self._limits.max_line - 1] + b"\n"
         lines, splitter = self.lines, self._splitter
         if not lines and splitter.is_whole(data):
             lines.add_block(data)  # nearly always
@@ -168,21 +170,22 @@ class ServerConnection:
             self.parsed = request = parse_request_untrusted(line)
         except ProtocolError as error:
             self.parsed = None
-            tag, is_empty = readable_tag(line), line in EMPTY_LINES
-            return None if is_empty else self._reject(line, tag, error.code, error.message)
+            if line in EMPTY_LINES:
+                return None
+            text = error.message
+            if self._at_first_line and line[0] not in grammar.FIRST_BYTES:
+                text = "a request begins with a tag"  # however much of the line has come
+            return self._reject(readable_tag(line), error.code, text)
         if self.state is not _OPEN or (self._calls and request.tag in self._calls):
             text = "not executed: the portal is closing"
-            return self._reject(line, request.tag, "closing", text)
-        verb = request.verb
+            return self._reject(request.tag, "closing", text)
+        if self._at_first_line:
+            wrong = self._first_line_error(request)
+            if wrong is not None:
+                return self._reject(request.tag, *wrong)
+            self._at_first_line = False
         # Most are calls, and comparing is cheaper than a lookup: the hash of bytes is not cached.
-        if verb != b"CALL":
-            if verb not in VERBS:
-                return self._reject(line, request.tag, "unknown-verb", unknown_verb_text(verb))
-            if verb in _CONNECTION_VERBS:
-                self._at_first_line = False
-                return self._cancel_or_quit(request)
-        self._at_first_line = False
-        return request
+        return request if request.verb == b"CALL" else self._read_verb(request)
 
     def end_of_input(self) -> None:
         """Note the client's FIN. An unfinished line is not executed."""
@@ -262,8 +265,14 @@ class ServerConnection:
         for call in [call for call in self._calls.values() if call is not None]:
             self._cancel(call)
 
+    def _read_verb(self, request: Request) -> Request | Reply | Notice | Cancel | Quit | None:
+        verb = request.verb
+        if verb not in VERBS:
+            return self._reject(request.tag, "unknown-verb", unknown_verb_text(verb))
+        return self._cancel_or_quit(request) if verb in _CONNECTION_VERBS else request
+
     def _cancel_or_quit(self, request: Request) -> Reply | Notice | Cancel | Quit:
-        error = argument_count_error(request.verb, request.args)
+        error = argument_error(request.verb, request.args)
         if error:
             return error_reply(request.tag, "bad-arguments", error)
         if request.verb == b"QUIT":
@@ -271,8 +280,6 @@ class ServerConnection:
             self._signal(Signal.QUIT)
             return Quit(request.tag)
         (target,) = request.args
-        if not grammar.TAG.fullmatch(target):
-            return error_reply(request.tag, "bad-arguments", "CANCEL needs a tag")
         call = self._calls.get(target)
         if call is None:
             return error_reply(request.tag, "not-in-flight", "no call runs under that tag")
@@ -280,17 +287,26 @@ class ServerConnection:
         self._calls[request.tag] = None
         return Cancel(request.tag, call, error_reply(target, "cancelled"))
 
-    def _reject(
-        self, line: bytes, tag: bytes | None, code: str, text: str
-    ) -> Reply | Notice | None:
+    def _first_line_error(self, request: Request) -> tuple[str, str] | None:
+        """Return the code and the text of what is wrong with a request as the first line."""
+        verb, args = request.verb, request.args
+        if verb not in VERBS:
+            code, text = "unknown-verb", unknown_verb_text(verb)
+        else:
+            code, text = "bad-arguments", argument_error(verb, args)
+        if self._requires_hello and (verb != b"HELLO" or VERSION not in args or text):
+            return "bad-line", f"this server needs HELLO {VERSION.decode()} first"
+        return (code, text) if text else None
+
+    def _reject(self, tag: bytes | None, code: str, text: str) -> Reply | Notice | None:
         is_first, self._at_first_line = self._at_first_line, False
         if self.state in _IGNORES_INPUT:
             return None
         if tag is not None and tag in self._calls:
             return error_reply(None, "tag-in-use", tag)
-        if is_first and (self._is_tls or is_http(line)):
+        if is_first and code in _FATAL_AT_FIRST:
             self._signal(Signal.FATAL)
-            return error_reply(None, "bad-line", NO_TLS if self._is_tls else NO_HTTP)
+            text += "; the connection closes, since its first line must be a good request"
         return error_reply(tag, code, text)
 
     def _end_silently(self) -> None:
@@ -299,17 +315,10 @@ class ServerConnection:
             self._signal(Signal.FATAL)
             self._cancel_all()
 
-    def _read_too_long(self, event: TooLong | Skipped | Unterminated) -> Reply | Notice | None:
-        is_first, self._at_first_line, self.parsed = self._at_first_line, False, None
+    def _read_too_long(self, event: TooLong | Unterminated) -> Reply | Notice | None:
+        self.parsed = None
         if isinstance(event, Unterminated):
             self._end_silently()
             return None
-        if isinstance(event, Skipped):
-            # The too-long was sent before the end of the line was known.
-            if is_long_http(self._first_line_head, event.tail):
-                self._end_silently()
-            self._first_line_head = b""
-            return None
-        self._first_line_head = event.head if is_first else b""
         text = f"a line may have {self._limits.max_line} bytes, including its LF"
-        return self._reject(event.head, readable_tag(event.head), "too-long", text)
+        return self._reject(readable_tag(event.head), "too-long", text)

@@ -18,7 +18,7 @@ from esps_portal.faults.target import FaultTarget, Stage
 from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
 from esps_portal.net.ready_set import Turn
 from esps_portal.net.writer import HIGH_WATER
-from esps_portal.protocol.lines import EMPTY_LINES, LineEvent, Skipped, Unterminated
+from esps_portal.protocol.lines import EMPTY_LINES, LineEvent, Unterminated
 from esps_portal.protocol.messages import Notice, Reply, Request, readable_request
 from esps_portal.protocol.received_lines import (
     PlainRequest,
@@ -186,7 +186,7 @@ class Answerer:
         line = next(self._protocol.lines, None)
         if line is None:
             return
-        outcome: object = self._protocol.read(line)
+        outcome = self._read(line)
         if isinstance(outcome, Request):
             outcome = self._portal.answer(outcome, self._caller)
         if isinstance(outcome, Reply) and isinstance(line, bytes):
@@ -196,6 +196,14 @@ class Answerer:
                 self._observer.answered(line, reply, now)
         else:
             self._carry_out_soon(outcome, self._note(line, self._protocol.parsed))
+
+    def _read(self, line: LineEvent) -> object:
+        """Have the protocol say what to do about a line."""
+        outcome = self._protocol.read(line)
+        request = self._protocol.parsed
+        if not isinstance(outcome, Request) and request is not None and request.verb == b"CALL":
+            self._portal.note_rejected(request)
+        return outcome
 
     @property
     def has_work(self) -> bool:
@@ -224,7 +232,7 @@ class Answerer:
     async def _answer_watched(self, line: LineEvent) -> None:
         """Answer a line that a fault may strike, or of which somebody is notified at once."""
         await self._take_turn_of_cancel(line)
-        outcome: object = self._protocol.read(line)
+        outcome = self._read(line)
         exchange = self._note(line, self._protocol.parsed)
         try:
             if isinstance(outcome, Request):
@@ -280,7 +288,7 @@ class Answerer:
                 await self._replies.perform(plan.before(), must_send=True)
 
     def _note(self, line: LineEvent, request: Request | None) -> Exchange:
-        is_noted = line not in EMPTY_LINES and not isinstance(line, Skipped | Unterminated)
+        is_noted = line not in EMPTY_LINES and not isinstance(line, Unterminated)
         if self._observer is None or not is_noted:
             return Exchange()  # the one is ignored, the others are about a line that is noted
         return self._observer.received(line, request)

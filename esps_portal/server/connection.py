@@ -54,6 +54,7 @@ class PortalConnection:
         faults: are asked about each request; `None`: there never are any.
         ready: serves it while it needs no task; `None`: it always has one.
         in_order: whether what follows a call waits until that call has ended.
+        requires_hello: whether the first line must be a HELLO.
     """
 
     __slots__ = (
@@ -91,6 +92,7 @@ class PortalConnection:
         faults: FaultRegistry | None = None,
         ready: ReadySet | None = None,
         in_order: Callable[[Call], bool] = lambda _: False,
+        requires_hello: bool = False,
     ) -> None:
         self._stream = stream
         self._portal = portal
@@ -99,7 +101,7 @@ class PortalConnection:
         self._faults = faults
         self._is_scripted = not (observer is None and faults is None)
         self._ready = ready
-        self._protocol = ServerConnection(portal.limits)
+        self._protocol = ServerConnection(portal.limits, requires_hello=requires_hello)
         self._replies = ReplyWriter(stream, self._on_end)
         self._writer = self._replies.writer
         self._calls = CallTasks(self._protocol, self._replies)

@@ -49,6 +49,10 @@ class ServerConfig:
         reuse_port: share the number with other processes of this user that do the same: to clients
             they are one server, of which each has its own state. Only without the two above.
         tls: what each TCP connection needs for TLS; `None`: TCP is plain. UDP always is.
+        require_hello: over TCP, end a connection whose first line is not a HELLO that offers
+            ESPS/1: so nothing that a client of another protocol sends is ever executed.
+        proxy_protocol: over TCP, read the header of a balancer first (PROXY protocol, version 1 or
+            2): the client is the one that it names. A connection without a valid one is closed.
     """
 
     portal: Dispatcher = attrs.field(factory=lambda: builtin_portal(PRODUCT))
@@ -62,6 +66,8 @@ class ServerConfig:
     reserve_port: bool = False
     reuse_port: bool = False
     tls: ServerTLS | None = None
+    require_hello: bool = False
+    proxy_protocol: bool = False
 
     def __attrs_post_init__(self) -> None:
         if not (self.tcp or self.udp) or not self.hosts:
@@ -136,10 +142,10 @@ def _ports(sockets: Sockets, config: ServerConfig, nursery: trio.Nursery) -> Por
     protocol = DatagramServer(portal.limits)
     poller = new_poller()
     ready = None if poller is None else ReadySet(poller)
-    handler = partial(portal_connection, portal, ready=ready)
+    handler = partial(portal_connection, portal, ready=ready, requires_hello=config.require_hello)
     connections = ConnectionServer(
         handler,
-        accept_policy(portal.limits),
+        attrs.evolve(accept_policy(portal.limits), reads_proxy_header=config.proxy_protocol),
         nursery,
         stream=partial(SocketStream, silence=silence, tls=config.tls),
         silence=silence,
@@ -155,16 +161,27 @@ def _ports(sockets: Sockets, config: ServerConfig, nursery: trio.Nursery) -> Por
 
 
 def portal_connection(
-    portal: Dispatcher, stream: Stream, remote: tuple[str, int], *, ready: ReadySet | None = None
+    portal: Dispatcher,
+    stream: Stream,
+    remote: tuple[str, int],
+    *,
+    ready: ReadySet | None = None,
+    requires_hello: bool = False,
 ) -> PortalConnection:
     """Return what serves one client of a portal; a scripted one is observed, and has faults."""
     portal.statistics.connections += 1
     if not isinstance(portal, ScriptedPortal):
-        return PortalConnection(stream, remote, portal, ready=ready)
+        return PortalConnection(stream, remote, portal, ready=ready, requires_hello=requires_hello)
     script = portal.script
     observer = ConnectionObserver(script.journal, remote)
     return PortalConnection(
-        stream, remote, portal, observer=observer, faults=script.faults, ready=ready
+        stream,
+        remote,
+        portal,
+        observer=observer,
+        faults=script.faults,
+        ready=ready,
+        requires_hello=requires_hello,
     )
 
 

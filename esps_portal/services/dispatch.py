@@ -16,11 +16,13 @@ import attrs
 from esps_portal.clock import monotonic
 from esps_portal.exports import public_names
 from esps_portal.log import log
+from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import OK, Reply, Request, error_reply
 from esps_portal.protocol.received_lines import PlainRequest, plain_to_request
-from esps_portal.protocol.registry import VERSION, argument_count_error
+from esps_portal.protocol.registry import VERSION
+from esps_portal.protocol.verb_arguments import argument_error
 from esps_portal.services.call import Call, Caller
 from esps_portal.services.declaring import DeclaresServices
 from esps_portal.services.replies import (
@@ -96,6 +98,9 @@ class Dispatcher(Protocol):
                 with its own arguments does not count: it was as long when it was read.
             until: seconds on `clock.monotonic`, after which it ends with the next call.
         """
+
+    def note_rejected(self, request: Request) -> None:
+        """Note a CALL that the connection refused before it could be answered."""
 
 
 class Portal(DeclaresServices):
@@ -255,6 +260,11 @@ class Portal(DeclaresServices):
                 break
         return answers
 
+    def note_rejected(self, request: Request) -> None:
+        """Note a CALL that the connection refused; see `Dispatcher.note_rejected`."""
+        if request.args and not grammar.NAME.fullmatch(request.args[0]):
+            self.on_unknown_service(request)
+
     def _reply_to(self, error: BaseException, tag: bytes, service: Service) -> Reply:
         """Return the reply for what a sync service has raised, which is being handled."""
         if isinstance(error, ReplyError):
@@ -285,16 +295,12 @@ class Portal(DeclaresServices):
     def _answer_verb(self, request: Request) -> Reply:
         if request.verb == b"PING":
             return Reply(request.tag, OK, request.args, request.plain)
-        wrong = argument_count_error(request.verb, request.args)
+        wrong = argument_error(request.verb, request.args)
         if wrong:
             return error_reply(request.tag, "bad-arguments", wrong)
         return self._hello(request) if request.verb == b"HELLO" else self._list(request)
 
     def _hello(self, request: Request) -> Reply:
-        for version in request.args:
-            name, _, digits = version.partition(b"/")
-            if name != b"ESPS" or not digits.isdigit():
-                return error_reply(request.tag, "bad-arguments", "HELLO needs versions: ESPS/1")
         if VERSION not in request.args:
             return error_reply(request.tag, "unsupported-version", "this is ESPS/1")
         announced = (VERSION, self.product.encode(), *self.limits.announced())
@@ -310,8 +316,13 @@ class Portal(DeclaresServices):
 
     def _unknown(self, request: Request) -> Reply:
         name = request.args[0]
-        known = name.lower() in self._services
-        hint = f"names are case-sensitive: {name.lower().decode()}" if known else "LIST names them"
+        if name.lower() in self._services:
+            hint = f"names are case-sensitive: {name.lower().decode()}"
+        else:
+            hint = "LIST names them"
+        wrong = argument_error(request.verb, request.args)
+        if wrong:
+            return error_reply(request.tag, "bad-arguments", f"{wrong}; {hint}")
         return error_reply(request.tag, "unknown-service", hint)
 
 

@@ -169,8 +169,8 @@ def test_an_address_without_its_options_has_a_hint(command: str, args: str, hint
 @pytest.mark.parametrize(
     ("args", "suggested"),
     [
-        ("serve -p 3000", "'--port'"),
-        ("serve -p3000", "'--port'"),
+        ("serve -p 3000", "'--port' or '--proxy-protocol'"),
+        ("serve -p3000", "'--port' or '--proxy-protocol'"),
         ("serve -H ::", "'--host'"),
         ("proxy -p 3000", "'--pcap' or '--port'"),
         ("inspect -p 3000", "'--port'"),

@@ -35,7 +35,7 @@ async def test_calls_are_told() -> None:
     async with controlled() as it:
         control, peer, udp = await it.controller(), await it.tcp(), it.udp()
         assert await control.do("calls") == []
-        await peer.send(b"a CALL echo \xff\nb CALL echo x %FF\nc CALL nope\nd PING\n")
+        await peer.send(b"b CALL echo x %FF\na CALL echo \xff\nc CALL nope\nd PING\n")
         assert [await peer.line() for _ in range(4)]
         await udp.ask(b"e CALL fail busy now\n")
         echo, nope, fail = await control.do("calls")

@@ -31,9 +31,11 @@ class MemoryServer:
         bulk: how many plain requests are taken at a time; 0: each line is read alone.
     """
 
-    def __init__(self, limits: Limits = LIMITS, bulk: int = 0) -> None:
+    def __init__(
+        self, limits: Limits = LIMITS, bulk: int = 0, *, requires_hello: bool = False
+    ) -> None:
         self.bulk = bulk
-        self.connection = ServerConnection(limits)
+        self.connection = ServerConnection(limits, requires_hello=requires_hello)
         #: All replies and notices, in order.
         self.sent: list[Reply | Notice] = []
         #: All requests that were executed, in order.

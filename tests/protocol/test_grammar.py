@@ -116,7 +116,7 @@ def test_the_quick_expression_agrees_with_the_full_one(line: bytes) -> None:
         (grammar.TAG, [b"a", b"-", b"0._-Z", b"t" * 32], [b"", b"t" * 33, b"*", b"a b", b"a\n"]),
         (grammar.VERB, [b"A", b"z", b"V" * 16], [b"", b"V" * 17, b"V1", b"V-", b"V\n"]),
         (grammar.NAME, [b"a", b"a.b-c_9", b"n" * 64], [b"", b"n" * 65, b"9", b"A", b"-a", b"a\n"]),
-        (grammar.HTTP_VERSION, [b"HTTP/1.1", b"HTTP/0.9"], [b"HTTP/2", b"http/1.1", b"HTTP/1.10"]),
+        (grammar.VERSION, [b"ESPS/1", b"ESPS/10"], [b"ESPS/", b"esps/1", b"ESPS/1.1", b"ESPS/1\n"]),
     ],
 )
 def test_productions(production: re.Pattern[bytes], good: list[bytes], bad: list[bytes]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esps_portal.protocol.lines import LineEvent, LineSplitter, Skipped, TooLong, Unterminated
+from esps_portal.protocol.lines import LineEvent, LineSplitter, TooLong, Unterminated
 from tests.protocol.strategies import byte_by_byte, cut, places
 
 Cutter = Callable[[bytes], list[bytes]]
@@ -21,8 +21,7 @@ HEAD = 34
 lengths = st.sampled_from([0, 1, 5, 38, 39, 40, 41, 59, 60, 61, 99, 100, 101, 150])
 runs = st.builds(lambda byte, n: byte * n, st.sampled_from([b"a", b"\r", b" "]), lengths)
 data_with_runs = st.lists(runs | st.just(b"\n") | st.binary(max_size=50), max_size=10).map(b"".join)
-TAIL = 10  # SP, an HTTP version, CR
-LONG: list[LineEvent] = [TooLong(b"a" * HEAD), Skipped(b"a" * TAIL)]
+LONG: list[LineEvent] = [TooLong(b"a" * HEAD)]
 
 
 def whole(data: bytes) -> list[bytes]:
@@ -43,7 +42,7 @@ def expected_events(data: bytes) -> list[LineEvent]:
         if size == MAX_LINE + 1:
             events.append(TooLong((line + byte)[:HEAD]))
         if byte == b"\n":
-            events += [line] if size <= MAX_LINE else [Skipped(line[-TAIL:])]
+            events += [line] if size <= MAX_LINE else []
             line = b""
             continue
         line += byte
@@ -106,14 +105,7 @@ class TestLimits:
         endless = b"a" * MAX_UNTERMINATED * 3
         expected = [TooLong(b"a" * HEAD), Unterminated()]
         assert split(pieces(endless)) == expected
-        ended = Skipped(b"a" * TAIL)
-        assert split(pieces(endless + b"\n" + endless)) == [*expected, ended, *expected]
-
-    def test_the_end_of_a_long_line_is_reported(self, pieces: Cutter) -> None:
-        # ESPS-LINE-21
-        line = b"GET /" + b"a" * MAX_LINE + b" HTTP/1.1\r"
-        events = split(pieces(line + b"\n"))
-        assert events == [TooLong(line[:HEAD]), Skipped(b" HTTP/1.1\r")]
+        assert split(pieces(endless + b"\n" + endless)) == [*expected, *expected]
 
 
 def test_the_size_of_an_unfinished_line() -> None:

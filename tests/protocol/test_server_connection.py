@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from esps_portal.protocol import grammar
 from esps_portal.protocol.messages import Reply, Request
 from esps_portal.protocol.states import State
 from tests.protocol.memory_server import LIMITS, MemoryServer, server_after
@@ -46,6 +47,7 @@ AFTER_THE_TAG = [
 @given(st.lists(st.sampled_from(AFTER_THE_TAG), max_size=12), places)
 def test_each_request_has_exactly_one_final_line(rests: list[bytes], at: list[int]) -> None:
     # ESPS-MSG-2, ESPS-MSG-4, ESPS-MSG-5
+    rests = [b"PING", *rests]  # a good first line
     data = b"".join(b"%d %b\n" % numbered for numbered in enumerate(rests))
     server = server_after(cut(data, at))
     server.connection.end_of_input()
@@ -107,7 +109,6 @@ def test_what_was_parsed_of_a_line_is_kept_even_if_that_is_rejected() -> None:
         None,
         Request(b"3", b"QUIT"),
         None,
-        None,
     ]
 
 
@@ -135,9 +136,9 @@ def test_a_running_call_delays_nothing_else() -> None:
 
 
 def test_the_number_of_running_calls_is_limited() -> None:
-    server = server_after([b"1 CALL\n2 CALL\n"])
+    server = server_after([b"1 CALL a\n2 CALL a\n"])
     assert not server.connection.is_full
-    server.feed(b"3 CALL\n4 CALL\n")
+    server.feed(b"3 CALL a\n4 CALL a\n")
     assert server.connection.is_full
     assert server.lines == [b"4 ERR busy"]
     assert server.calls.keys() == {b"1", b"2", b"3"}
@@ -171,10 +172,11 @@ REJECTED = [
 @pytest.mark.parametrize(("line", "answer"), REJECTED)
 def test_a_rejected_line_is_answered_and_reading_goes_on(line: bytes, answer: bytes) -> None:
     # ESPS-CHK-1, ESPS-CHK-2, ESPS-CHK-6
-    for pieces in ([line + b"\nz PING\n"], byte_by_byte(line + b"\nz PING\n")):
+    data = b"y PING\n" + line + b"\nz PING\n"
+    for pieces in ([data], byte_by_byte(data)):
         server = server_after(pieces)
-        assert server.lines == [answer, b"z OK"]
-        assert [request.tag for request in server.executed] == [b"z"]
+        assert server.lines == [b"y OK", answer, b"z OK"]
+        assert [request.tag for request in server.executed] == [b"y", b"z"]
 
 
 @pytest.mark.parametrize(
@@ -222,70 +224,115 @@ def test_a_line_of_just_the_limit_is_read() -> None:
     line = b"1 PING #".ljust(MAX_LINE - 1, b"#") + b"\n"
     assert len(line) == MAX_LINE
     assert server_after([line]).lines == [b"1 OK"]
-    assert server_after([b"1 PING \r\n".rjust(MAX_LINE + 1, b"1")]).lines == [b"* ERR too-long"]
+    longer = b"1 PING \r\n".rjust(MAX_LINE + 1, b"1")
+    assert server_after([line + longer]).lines == [b"1 OK", b"* ERR too-long"]
 
 
 def test_too_long_is_sent_once_and_before_the_lf() -> None:
     # ESPS-LINE-14, ESPS-LINE-15, ESPS-LINE-16
-    server = server_after([b"1 PING ".ljust(MAX_LINE, b"x")])
-    assert server.lines == []
+    server = server_after([b"0 PING\n", b"1 PING ".ljust(MAX_LINE, b"x")])
+    assert server.lines == [b"0 OK"]
     server.feed(b"x")
-    assert server.lines == [b"1 ERR too-long"]
+    assert server.lines == [b"0 OK", b"1 ERR too-long"]
     server.feed(b"x" * 400, b"\n2 PING\n")
-    assert server.lines == [b"1 ERR too-long", b"2 OK"]
+    assert server.lines == [b"0 OK", b"1 ERR too-long", b"2 OK"]
 
 
-# -- other protocols
+# -- the first line decides
+
+REQUIRES_HELLO = b"this server needs HELLO ESPS/1 first"
 
 
-def test_a_handshake_of_tls_needs_no_lf() -> None:
+@pytest.mark.parametrize("first", sorted(set(range(256)) - set(grammar.FIRST_BYTES)))
+def test_a_first_byte_that_begins_no_request_needs_no_lf(first: int) -> None:
     # ESPS-LINE-20, ESPS-SEC-1
-    server = server_after([b"\x16", b"\x03\x01\n1 CALL a\n"])
+    server = server_after([bytes((first,)), b"\n1 CALL a\n"])
     assert server.lines == [b"* ERR bad-line"]
     assert (server.state, server.executed) == (State.ENDED, [])
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        *(b"GET / HTTP/1.1", b"GET x HTTP/1.0", b"OPTIONS * HTTP/1.1", b"a:b HTTP/1.1"),
-        *(b"POST /CALL HTTP/0.9", b"PRI * HTTP/2.0", b" HTTP/1.1", b"PING HTTP/1.1"),
-    ],
-)
-@pytest.mark.parametrize("closing", [False, True])
-def test_http_gets_one_error_and_the_end(line: bytes, *, closing: bool) -> None:
-    # ESPS-LINE-21, ESPS-SEC-1
-    server = MemoryServer()
-    if closing:
-        server.connection.shut_down()
-    server.feed(b"\r\n" + line + b"\r\nHost: x\r\n1 CALL a\n")
-    assert server.lines == [b"* ERR bad-line"]
-    assert (server.state, server.executed) == (State.ENDED, [])
+BAD_FIRST_LINES = [
+    (b"GET / HTTP/1.1", b"GET ERR bad-line"),
+    (b"1", b"1 ERR bad-line"),
+    (b"1 PING  x", b"1 ERR bad-line"),
+    (b"M" * 40 + b" /", b"* ERR bad-line"),
+    (b"\r ", b"* ERR bad-line"),
+    (b"HELO x", b"HELO ERR unknown-verb"),
+    (b"1 ping", b"1 ERR unknown-verb"),
+    (b"1 HELLO", b"1 ERR bad-arguments"),
+    (b"1 HELLO ESPS", b"1 ERR bad-arguments"),
+    (b"1 LIST a b", b"1 ERR bad-arguments"),
+    (b"1 CALL", b"1 ERR bad-arguments"),
+    (b"1 CALL /a", b"1 ERR bad-arguments"),
+    (b"1 CALL A", b"1 ERR bad-arguments"),
+    (b"1 CANCEL", b"1 ERR bad-arguments"),
+    (b"1 CANCEL %20", b"1 ERR bad-arguments"),
+    (b"1 QUIT now", b"1 ERR bad-arguments"),
+    (b"1 PING " + b"x" * MAX_LINE, b"1 ERR too-long"),
+    (b"1 CALL a " + b"x" * (MAX_LINE + 100), b"1 ERR too-long"),
+]
+
+
+@pytest.mark.parametrize("bulk", [0, 100])
+@pytest.mark.parametrize("before", [b"", b"\n", b"\r\n\r\n"])
+@pytest.mark.parametrize(("line", "answer"), BAD_FIRST_LINES)
+def test_nothing_follows_a_bad_first_line(
+    line: bytes, answer: bytes, before: bytes, bulk: int
+) -> None:
+    # ESPS-LINE-21, ESPS-LINE-22, ESPS-SEC-1
+    data = before + line + b"\r\n1 CALL a\n1 PING\n"
+    for pieces in ([data], byte_by_byte(data)):
+        server = MemoryServer(bulk=bulk).feed(*pieces)
+        assert server.lines == [answer]
+        (sent,) = server.sent
+        assert (
+            b"the connection closes, since its first line must be a good request" in sent.args[-1]
+        )
+        assert (server.state, server.executed) == (State.ENDED, [])
 
 
 @pytest.mark.parametrize(
-    "data",
+    "first",
     [
-        b"1 PING HTTP/1.1\n",
-        b"1 PING\nGET / HTTP/1.1\n",
-        b"1\nGET / HTTP/1.1\n",
-        b"GET / HTTP/2\n",
-        b"GET / http/1.1\n",
-        b"GET /HTTP/1.1\n",
-        b"1 PING\n\x16\x03\n",
-        # Only the head of this over-long line looks like HTTP; the next line is not the first.
-        b"x" * 21 + b" / x HTTP/1.1" + b"x" * 600 + b"\nGET / HTTP/1.1\n",
+        *(b"1 PING HTTP/1.1", b"1 LIST nosuch", b"1 CALL nosuch", b"1 CANCEL a"),
+        *(b"GET PING HTTP/1.1", b"HELLO HELLO ESPS/1"),
     ],
 )
-def test_what_is_not_the_first_line_or_not_http_ends_nothing(data: bytes) -> None:
-    server = server_after([data, b"z PING\n"])
+@pytest.mark.parametrize("bad", [line for line, _ in BAD_FIRST_LINES])
+def test_a_later_bad_line_ends_nothing(first: bytes, bad: bytes) -> None:
+    # ESPS-LINE-21, ESPS-CHK-6
+    server = server_after([first + b"\n0 PING\n" + bad + b"\n", b"\x16\nz PING\n"])
     assert server.lines[-1] == b"z OK"
     assert server.state is State.OPEN
+    assert all(b"closes" not in sent.args[-1] for sent in server.sent if sent.args)
 
 
-def test_while_closing_the_second_line_is_no_first_line_either() -> None:
+def test_while_closing_a_good_first_line_is_refused_and_ends_nothing() -> None:
     server = MemoryServer()
     server.connection.shut_down()
     server.feed(b"1 PING\nGET / HTTP/1.1\n")
     assert server.lines == [b"1 ERR closing", b"GET ERR bad-line"]
     assert server.state is State.CLOSING
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"1 PING", b"1 CALL a", b"1 LIST", b"1 QUIT", b"GET PING HTTP/1.1", b"1 nosuch"),
+        *(b"1 HELLO ESPS/2", b"1 HELLO", b"1 HELLO ESPS/1 x"),
+    ],
+)
+@pytest.mark.parametrize("bulk", [0, 100])
+def test_what_is_no_hello_where_one_is_required(line: bytes, bulk: int) -> None:  # ESPS-LINE-23
+    server = MemoryServer(bulk=bulk, requires_hello=True)
+    server.feed(b"\n" + line + b"\n1 CALL a\n")
+    (sent,) = server.sent
+    assert sent.args[0] == b"bad-line"
+    assert sent.args[1].startswith(REQUIRES_HELLO)
+    assert (server.state, server.executed) == (State.ENDED, [])
+
+
+def test_after_a_hello_that_is_required_all_is_as_usual() -> None:  # ESPS-LINE-23
+    server = MemoryServer(requires_hello=True)
+    server.feed(b"1 HELLO ESPS/2 ESPS/1\n2 PING\n3 nosuch\n4 PING\n")
+    assert server.lines == [b"1 OK ESPS/2 ESPS/1", b"2 OK", b"3 ERR unknown-verb", b"4 OK"]

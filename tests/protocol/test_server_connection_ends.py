@@ -86,7 +86,7 @@ def test_quit_is_answered_last() -> None:
 
 def test_quit_with_arguments_ends_nothing() -> None:
     # ESPS-VERB-24
-    server = server_after([b"1 QUIT now\n2 PING\n"])
+    server = server_after([b"0 PING\n1 QUIT now\n2 PING\n"])
     assert server.lines[-1] == b"2 OK"
     assert server.state is State.OPEN
 

@@ -420,7 +420,7 @@ async def test_an_over_long_line_is_one_request() -> None:
     portal = ScriptedPortal(builtin_portal("test/1"))
     async with running(portal) as listening:
         client = await listening.tcp()
-        await client.send(b"a PING " + b"x" * 9000 + b"\nb QUIT\n")
+        await client.send(b"0 PING\na PING " + b"x" * 9000 + b"\nb QUIT\n")
         await client.rest()
-    assert [call.state for call in portal.script.journal.calls] == ["replied", "replied"]
-    assert portal.script.journal.connections[0].requests == 2
+    assert [call.state for call in portal.script.journal.calls] == ["replied"] * 3
+    assert portal.script.journal.connections[0].requests == 3
