@@ -17,6 +17,7 @@ from collections.abc import Hashable, Iterable, Sequence
 import attrs
 
 from esps_portal.protocol import grammar
+from esps_portal.protocol.encoded_reply import EncodedReply, known_error
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import (
@@ -31,50 +32,9 @@ from esps_portal.protocol.messages import (
     readable_tag,
 )
 from esps_portal.protocol.received_lines import PlainRequest
-from esps_portal.protocol.registry import ERRORS, VERBS, ErrorCode, unknown_verb_text
+from esps_portal.protocol.registry import VERBS, unknown_verb_text
 
 _match_plain = grammar.PLAIN_DATAGRAM.fullmatch
-
-
-@attrs.define
-class EncodedReply:
-    """All lines of a reply, and what replaces them where they do not fit.
-
-    Attributes:
-        lines: the datagram; empty if it is longer than may be sent.
-        size: length of all lines in bytes, even if they are not made.
-        error_without_text: the final line without its text; ``None``: it is not an error.
-    """
-
-    tag: bytes
-    lines: bytes
-    size: int
-    error_without_text: bytes | None
-
-    @classmethod
-    def encode(cls, replies: Sequence[Reply | Notice], tag: bytes, max_size: int) -> EncodedReply:
-        """Encode and join lines, if together they are not longer than ``max_size``."""
-        size = sum([reply.size for reply in replies])
-        lines = b"".join([reply.encode() for reply in replies]) if size <= max_size else b""
-        return cls(tag, lines, size, _error_without_text(replies[-1]))
-
-    def clamp(self, request_size: int, limits: Limits) -> bytes | None:
-        """Return the datagram to send for a request of ``request_size`` bytes, if one may be."""
-        room = min(limits.amplification * request_size, limits.max_datagram)
-        if self.size <= room:
-            return self.lines
-        if self.error_without_text is not None:
-            candidates = [self.error_without_text]
-        else:
-            too_large = self._too_large(limits)
-            candidates = [too_large.encode(), too_large.without_text(1).encode()]
-        return next((line for line in candidates if len(line) <= room), None)
-
-    def _too_large(self, limits: Limits) -> Reply:
-        if self.size > limits.max_datagram:
-            return error_reply(self.tag, "too-large", "0", "use-tcp")
-        needed = -(-self.size // limits.amplification)  # rounded up
-        return error_reply(self.tag, "too-large", str(needed), "pad the request to that")
 
 
 @attrs.define(eq=False)
@@ -296,24 +256,10 @@ class DatagramServer:
             self._kept.popitem(last=False)
 
 
-def _error_without_text(line: Reply | Notice) -> bytes | None:
-    """Return an error without its text; the one notice that UDP has is sent without text."""
-    if isinstance(line, Notice):
-        return line.encode()
-    if line.kind != ERR:
-        return None
-    known = _known_error(line)
-    return line.without_text(known.machine_arguments if known else 0).encode()
-
-
-def _known_error(error: Reply) -> ErrorCode | None:
-    return ERRORS.get(error.args[0].decode("ascii", "replace"))
-
-
 def _was_refused(replies: Sequence[Reply]) -> bool:
     """Whether a reply is an error that came before execution."""
     last = replies[-1]
     if last.kind != ERR or len(replies) > 1:  # after DATA it was executed, whatever the error
         return False
-    known = _known_error(last)
+    known = known_error(last)
     return known is not None and known.executed == "no"
