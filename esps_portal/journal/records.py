@@ -10,12 +10,13 @@ from esps_portal.protocol.escape import printable
 from esps_portal.protocol.messages import Request, readable_request, readable_tag
 from esps_portal.protocol.received_lines import PlainRequest, plain_to_line
 
-RECEIVED, REPLIED, FAULTED, ABORTED, REPLAYED = (
+RECEIVED, REPLIED, FAULTED, ABORTED, REPLAYED, IGNORED = (
     "received",
     "replied",
     "faulted",
     "aborted",
     "replayed",
+    "ignored",
 )
 
 #: A request that was answered at once: its order, its time in seconds, the client's address and
@@ -74,7 +75,8 @@ class RecordedCall:
         data: the line as it came, without its LF.
         request: the parsed line; ``None`` if it is no request.
         received, ended: seconds since the portal started or was reset; ``None``: not ended.
-        state: ``received``, ``replied``, ``faulted``, ``aborted``, ``replayed``.
+        state: ``received``, ``replied``, ``faulted``, ``aborted``, ``replayed`` or, over UDP,
+            ``ignored``: what came gets no answer, by the rules against loops.
         sent: the lines of the reply, as bytes; a fault may have dropped or changed them.
         fault: the fault that struck it, as text; empty for none.
         keeps_all_lines: ``sent`` has all lines of the reply; otherwise only the last.
@@ -130,7 +132,7 @@ class RecordedCall:
     @property
     def is_call(self) -> bool:
         """Whether it is a call of a service, and no repeat of one over UDP."""
-        return bool(self.service) and self.state != REPLAYED
+        return bool(self.service) and self.state not in (REPLAYED, IGNORED)
 
     @property
     def args(self) -> tuple[bytes, ...]:

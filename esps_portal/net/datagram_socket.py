@@ -8,9 +8,11 @@ TTL as well (`esps_portal.net.ttl`).
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
 from typing import Any
 
 import attrs
@@ -29,6 +31,10 @@ _IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
 _IN_PKTINFO = struct.Struct("=I4s4s")
 # <linux/in6.h>: struct in6_pktinfo { struct in6_addr addr; unsigned int ifindex; }
 _IN6_PKTINFO = struct.Struct("=16sI")
+# The first byte of a multicast address: 224.0.0.0/4 (RFC 5771), and ff00::/8 (RFC 4291).
+_FIRST_MULTICAST, _LAST_MULTICAST = 224, 239
+_IPV6_MULTICAST = 0xFF
+_IPV4 = 4
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to recognise them, not to bind them
 
 
@@ -51,9 +57,24 @@ class Sender:
         return literal(self.address)
 
     @property
+    def is_to_group(self) -> bool:
+        """Whether the datagram was sent to a broadcast or multicast address."""
+        return False
+
+    @property
     def ttl(self) -> int | None:
         """The TTL of the datagram as it came; ``None``: nobody has asked for it, or can know."""
         return None
+
+
+@attrs.define(unsafe_hash=True, weakref_slot=False)
+class SenderToGroup(Sender):
+    """Who has sent a datagram to a broadcast or multicast address."""
+
+    @property
+    def is_to_group(self) -> bool:
+        """Whether it was: yes."""
+        return True
 
 
 @attrs.define(unsafe_hash=True, weakref_slot=False)
@@ -86,13 +107,16 @@ class DatagramSocket:
     ) -> None:
         self._socket = closed_in_child(sock)
         self._silence = silence
-        is_wildcard = sock.getsockname()[0] in _WILDCARDS
-        if is_wildcard:
+        address = sock.getsockname()[0]
+        is_wildcard = address in _WILDCARDS
+        #: Whether what is sent to a broadcast or multicast address may come here.
+        self.takes_groups: bool = is_wildcard or _is_group(address)
+        if self.takes_groups:
             _ask_for_destination(sock)
         if wants_ttl:
             ask_for_ttl(sock)
         # Only then is there anything to read beside the datagram.
-        self._has_ancillary = is_wildcard or wants_ttl
+        self._has_ancillary = self.takes_groups or wants_ttl
         self._make_sender = _sender_with_ttl if wants_ttl else _sender
 
     async def run(self, handle: Handler) -> None:
@@ -187,7 +211,8 @@ _Ancillary = list[tuple[int, int, bytes]]
 
 
 def _sender(address: tuple[Any, ...], found: _Ancillary) -> Sender:
-    return Sender(address, _answer_from_there(found))
+    sender = SenderToGroup if _names_group(found) else Sender
+    return sender(address, _answer_from_there(found))
 
 
 def _sender_with_ttl(address: tuple[Any, ...], found: _Ancillary) -> Sender:
@@ -201,6 +226,33 @@ def _ask_for_destination(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     else:
         sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+
+
+def _is_group(address: str) -> bool:
+    """Whether an address is a multicast one, or one to which broadcasts go."""
+    host = ip_address(address.partition("%")[0])
+    if host.is_multicast or host.version != _IPV4:
+        return host.is_multicast
+    # Whether it is depends on the network's mask. Without SO_BROADCAST the kernel refuses those.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 9))
+        except OSError as error:
+            return error.errno == errno.EACCES
+    return False
+
+
+def _names_group(found: _Ancillary) -> bool:
+    """Whether a datagram was not sent to an address of this machine alone."""
+    for level, kind, data in found:
+        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+            # The local address, and that in the datagram's header (ip(7)).
+            _, local, destination = _IN_PKTINFO.unpack(data)
+            is_multicast = _FIRST_MULTICAST <= destination[0] <= _LAST_MULTICAST
+            return bool(is_multicast or local != destination)
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+            return bool(data[0] == _IPV6_MULTICAST)
+    return False
 
 
 def _answer_from_there(found: _Ancillary) -> tuple[tuple[int, int, bytes], ...]:

@@ -1,27 +1,28 @@
 """The server's side of UDP: what is answered, how long a reply may be, what is remembered.
 
 One datagram is one request; its reply is one datagram. Nothing here knows a socket or a clock:
-a source is any hashable value, a time is in seconds on the clock of the caller.
+a source is a value, a time is in seconds on the clock of the caller.
 
 Two bounds keep a portal from amplifying traffic (specification, section 7.2): a reply is at most
 `Limits.amplification` times as long as its request, and at most `Limits.max_datagram` bytes.
 Running calls are remembered, and so are the replies of calls that are not idempotent: so each call
-is executed at most once (section 7.3).
+is executed at most once (section 7.3). Of that memory, and of the running calls, no source holds
+more than its share. And no exchange with another server goes on without end: see `refuse`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 
 from esps_portal.protocol import grammar
-from esps_portal.protocol.encoded_reply import EncodedReply, known_error
+from esps_portal.protocol.encoded_reply import EncodedReply
+from esps_portal.protocol.error_budget import ErrorBudget
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import (
-    ERR,
     REPLY_KINDS,
     Notice,
     Reply,
@@ -33,8 +34,15 @@ from esps_portal.protocol.messages import (
 )
 from esps_portal.protocol.received_lines import PlainRequest
 from esps_portal.protocol.registry import VERBS, unknown_verb_text
+from esps_portal.protocol.shares import Shares, Source
 
 _match_plain = grammar.PLAIN_DATAGRAM.fullmatch
+
+# The ports below are those of a system's own services (RFC 6335 section 6).
+_FIRST_USER_PORT = 1024
+# For so many windows a reply is kept at the most, however often it is asked for: longer than a
+# client ever asks (specification, section 7.5).
+_MAX_WINDOWS = 4
 
 
 @attrs.define(eq=False)
@@ -45,15 +53,19 @@ class RememberedCall:
         key: source and tag.
         request_size: in bytes.
         keep_reply: whether the reply is kept; a call of an idempotent service just runs again.
+        is_async: whether it counts against `Limits.max_in_flight`.
         expires: when the kept reply is forgotten.
+        last_expiry: beyond which no repeat keeps it.
     """
 
-    key: tuple[Hashable, bytes]
+    key: tuple[Source, bytes]
     request: Request
     request_size: int
     keep_reply: bool
+    is_async: bool
     reply: EncodedReply | None = None
     expires: float = 0.0
+    last_expiry: float = 0.0
 
 
 @attrs.frozen
@@ -65,6 +77,21 @@ class Repeat:
     """
 
     datagram: bytes | None
+
+
+@attrs.frozen
+class Ignored:
+    """An error that is not sent.
+
+    Attributes:
+        why: for a person.
+    """
+
+    why: str
+
+
+_LOW_PORT = Ignored("no errors are sent to ports below 1024")
+_TOO_MANY = Ignored("this address gets no more errors for now")
 
 
 class DatagramServer:
@@ -81,9 +108,13 @@ class DatagramServer:
         self._max_line = limits.max_line
         self._max_datagram, self._amplification = limits.max_datagram, limits.amplification
         self._max_plain = min(limits.max_line, limits.max_datagram)
-        self._running: dict[tuple[Hashable, bytes], RememberedCall] = {}
+        self._running: dict[tuple[Source, bytes], RememberedCall] = {}
         # Ordered by expiry, since the window is the same for all.
-        self._kept: OrderedDict[tuple[Hashable, bytes], RememberedCall] = OrderedDict()
+        self._kept: OrderedDict[tuple[Source, bytes], RememberedCall] = OrderedDict()
+        # Of what is remembered, and of the async calls that run.
+        self._memory_shares = Shares(limits.max_remembered)
+        self._running_shares = Shares(limits.max_in_flight)
+        self._error_budget = ErrorBudget(limits.error_rate, limits.error_burst)
         #: Whether the server shuts down: new requests are refused.
         self.closing = False
 
@@ -98,8 +129,8 @@ class DatagramServer:
         return len(self._running) + len(self._kept)
 
     def receive_untrusted(
-        self, datagram: bytes, source: Hashable, now: float
-    ) -> Request | Repeat | bytes | None:
+        self, datagram: bytes, source: Source, now: float
+    ) -> Request | Repeat | bytes | Ignored | None:
         """Return the request to execute, or the datagram to send, or ``None`` for silence.
 
         Raises nothing: a bad datagram gets an error, or silence.
@@ -109,7 +140,9 @@ class DatagramServer:
         try:
             request = self._parse(datagram)
         except ProtocolError as error:
-            return None if looks_like_answer(datagram) else self._reject(datagram, source, error)
+            if looks_like_answer(datagram):
+                return None
+            return self._reject(datagram, source, error, now)
         # Nearly all are CALL or PING, which need no check of the verb. Comparing is cheaper than a
         # lookup: the hash of bytes is not cached.
         is_usual = request.verb in (b"CALL", b"PING")
@@ -119,7 +152,10 @@ class DatagramServer:
             key = (source, request.tag)
             if key in self._running or key in self._kept:
                 return self._repeat(key, request, len(datagram), now)
-        return request if is_usual and not self.closing else self._check(request, datagram)
+        if is_usual and not self.closing:
+            return request
+        refusal = self._refusal(request)
+        return self.refuse(refusal, len(datagram), source, now) if refusal else request
 
     def plain_requests(self, datagrams: Sequence[bytes]) -> list[PlainRequest | None]:
         """Return, of each datagram, the plain request that it is, if it is one.
@@ -132,7 +168,7 @@ class DatagramServer:
         ]
 
     def new_requests(
-        self, requests: Sequence[PlainRequest | None], sources: Iterable[Hashable], now: float
+        self, requests: Sequence[PlainRequest | None], sources: Iterable[Source], now: float
     ) -> list[PlainRequest]:
         """Return the first ones, as far as they may be executed without `receive_untrusted`.
 
@@ -154,7 +190,8 @@ class DatagramServer:
 
     def forget_all(self) -> None:
         """Forget the kept replies. Running calls stay remembered."""
-        self._kept.clear()
+        while self._kept:
+            self._forget_oldest()
 
     def clamp_reply(
         self, replies: Sequence[Reply | Notice], tag: bytes, request_size: int
@@ -170,10 +207,27 @@ class DatagramServer:
         room = min(self._amplification * request_size, self._max_datagram)
         return EncodedReply.encode(replies, tag, room).clamp(request_size, self._limits)
 
+    def refuse(
+        self, error: Reply | Notice, request_size: int, source: Source, now: float
+    ) -> bytes | Ignored | None:
+        """Return the datagram for an error that says that nothing was executed, if one may be sent.
+
+        Servers of other protocols live on errors: a reply of daytime or chargen is a line that is
+        rejected, and the rejection one that is answered again. So their ports, which are low, get
+        none, and no address gets many.
+        """
+        tag = error.tag if isinstance(error, Reply) else error.args[1]
+        datagram = self.clamp_reply([error], tag, request_size)
+        if datagram is None:
+            return None
+        if source[1] < _FIRST_USER_PORT:
+            return _LOW_PORT
+        return datagram if self._error_budget.take(source[0], now) else _TOO_MANY
+
     def begin(
         self,
         request: Request,
-        source: Hashable,
+        source: Source,
         request_size: int,
         *,
         keep_reply: bool,
@@ -186,36 +240,44 @@ class DatagramServer:
             keep_reply: whether the service is not idempotent.
             is_async: whether the service is async, and counts against `Limits.max_in_flight`.
         """
-        if self.remembered >= self._limits.max_remembered:
+        if not self._memory_shares.has_room(source):
             return None
-        if is_async and len(self._running) >= self._limits.max_in_flight:
-            return None
-        call = RememberedCall((source, request.tag), request, request_size, keep_reply)
+        if is_async:
+            if not self._running_shares.has_room(source):
+                return None
+            self._running_shares.take(source)
+        self._memory_shares.take(source)
+        call = RememberedCall((source, request.tag), request, request_size, keep_reply, is_async)
         self._running[call.key] = call
         return call
 
     def finish(self, call: RememberedCall, replies: Sequence[Reply], now: float) -> bytes | None:
         """Note that a call has ended; return the datagram for its reply, if one may be sent."""
         del self._running[call.key]
+        source, _ = call.key
+        if call.is_async:
+            self._running_shares.give_back(source)
         reply = EncodedReply.encode(replies, call.request.tag, self._max_datagram)
-        if call.keep_reply and not _was_refused(replies):
+        if call.keep_reply:
             call.reply = reply
             call.expires = now + self._limits.window
+            call.last_expiry = now + _MAX_WINDOWS * self._limits.window
             self._kept[call.key] = call
+        else:
+            self._memory_shares.give_back(source)
         return reply.clamp(call.request_size, self._limits)
 
-    def _check(self, request: Request, datagram: bytes) -> Request | bytes | None:
-        """Return the request if it may be executed over UDP, else the datagram that refuses it."""
+    def _refusal(self, request: Request) -> Reply | None:
+        """Return the error that refuses a request; ``None``: it may be executed over UDP."""
         if self.closing:
-            return self._refuse(request.tag, datagram, "closing", "the portal is closing")
+            return error_reply(request.tag, "closing", "the portal is closing")
         verb = VERBS.get(request.verb)
         if verb is None:
-            text = unknown_verb_text(request.verb)
-            return self._refuse(request.tag, datagram, "unknown-verb", text)
+            return error_reply(request.tag, "unknown-verb", unknown_verb_text(request.verb))
         if not verb.udp:
             text = f"{request.verb.decode()} works over TCP only"
-            return self._refuse(request.tag, datagram, "use-tcp", text)
-        return request
+            return error_reply(request.tag, "use-tcp", text)
+        return None
 
     def _parse(self, datagram: bytes) -> Request:
         if len(datagram) > self._max_line:
@@ -224,42 +286,35 @@ class DatagramServer:
             raise ProtocolError("bad-line", "a datagram must be one line with its LF")
         return parse_request_untrusted(datagram[:-1])
 
-    def _reject(self, datagram: bytes, source: Hashable, error: ProtocolError) -> bytes | None:
+    def _reject(
+        self, datagram: bytes, source: Source, error: ProtocolError, now: float
+    ) -> bytes | Ignored | None:
         tag = readable_tag(datagram.partition(b"\n")[0])
         if tag is None:
             return None
+        refusal: Reply | Notice = error_reply(tag, error.code, error.message)
         if (source, tag) in self._running or (source, tag) in self._kept:
-            return self._refuse_tag(tag, len(datagram))
-        return self._refuse(tag, datagram, error.code, error.message)
+            refusal = error_reply(None, "tag-in-use", tag)
+        return self.refuse(refusal, len(datagram), source, now)
 
     def _repeat(
-        self, key: tuple[Hashable, bytes], request: Request, size: int, now: float
-    ) -> Repeat | bytes | None:
+        self, key: tuple[Source, bytes], request: Request, size: int, now: float
+    ) -> Repeat | bytes | Ignored | None:
         """Answer a request under a remembered key."""
         call = self._running.get(key) or self._kept[key]
         if call.request != request:
-            return self._refuse_tag(request.tag, size)
+            return self.refuse(error_reply(None, "tag-in-use", request.tag), size, key[0], now)
         if call.reply is None:
             return Repeat(None)
-        call.expires = now + self._limits.window
-        self._kept.move_to_end(key)
+        if now + self._limits.window <= call.last_expiry:
+            call.expires = now + self._limits.window
+            self._kept.move_to_end(key)
         return Repeat(call.reply.clamp(size, self._limits))
-
-    def _refuse(self, tag: bytes, datagram: bytes, code: str, text: str) -> bytes | None:
-        return self.clamp_reply([error_reply(tag, code, text)], tag, len(datagram))
-
-    def _refuse_tag(self, tag: bytes, request_size: int) -> bytes | None:
-        return self.clamp_reply([error_reply(None, "tag-in-use", tag)], tag, request_size)
 
     def _forget_expired(self, now: float) -> None:
         while self._kept and next(iter(self._kept.values())).expires <= now:
-            self._kept.popitem(last=False)
+            self._forget_oldest()
 
-
-def _was_refused(replies: Sequence[Reply]) -> bool:
-    """Whether a reply is an error that came before execution."""
-    last = replies[-1]
-    if last.kind != ERR or len(replies) > 1:  # after DATA it was executed, whatever the error
-        return False
-    known = known_error(last)
-    return known is not None and known.executed == "no"
+    def _forget_oldest(self) -> None:
+        (source, _), _ = self._kept.popitem(last=False)
+        self._memory_shares.give_back(source)

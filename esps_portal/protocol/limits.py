@@ -76,6 +76,11 @@ class Limits:
     #: UDP calls remembered at a time. Each takes at most `max_datagram` and its request.
     max_remembered: int = _integer(4096, 1)
 
+    #: UDP errors a second that one address gets, and how many at once: own choice, some more than a
+    #: person or a test needs, and so few that a loop with another server costs nothing.
+    error_rate: int = _integer(100, 1)
+    error_burst: int = _integer(200, 1)
+
     def __attrs_post_init__(self) -> None:
         if self.max_unterminated < self.max_line:
             message = "max_unterminated must not be less than max_line"

@@ -26,6 +26,7 @@ class DatagramCaller(Caller):
         datagram: the request as it came.
         remembered: what `reserve` began, if it was asked.
         exchange: what is noted of the request; `None`: nothing yet.
+        is_executed: whether the answer is that of a service, even if that is an error.
     """
 
     transport: ClassVar[str] = "udp"
@@ -36,6 +37,7 @@ class DatagramCaller(Caller):
     protocol: DatagramServer
     remembered: RememberedCall | None = None
     exchange: Exchange | None = None
+    is_executed: bool = False
 
     @property
     def remote(self) -> tuple[str, int]:
@@ -46,6 +48,10 @@ class DatagramCaller(Caller):
     def line(self) -> bytes:
         """The request without its LF."""
         return self.datagram[:-1]
+
+    def note_executed(self) -> None:
+        """Note that its service answers it."""
+        self.is_executed = True
 
     def reserve(self, *, idempotent: bool, is_async: bool) -> bool:
         """Begin to remember the call, if there is room for it."""

@@ -15,12 +15,12 @@ from esps_portal.clock import monotonic
 from esps_portal.faults.datagram_plan import pad_line
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.target import FaultTarget
-from esps_portal.journal.records import ABORTED, FAULTED, REPLAYED, REPLIED
+from esps_portal.journal.records import ABORTED, FAULTED, IGNORED, REPLAYED, REPLIED
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import DatagramSocket, Sender
 from esps_portal.net.silence import NEVER_SILENT, Silence
-from esps_portal.protocol.datagram_server import DatagramServer, Repeat
-from esps_portal.protocol.messages import Reply, Request
+from esps_portal.protocol.datagram_server import DatagramServer, Ignored, Repeat
+from esps_portal.protocol.messages import ERR, Reply, Request
 from esps_portal.protocol.received_lines import PlainRequest, plain_to_request
 from esps_portal.server.datagram_calls import DatagramCaller, DatagramCalls
 from esps_portal.server.observer import DatagramObserver, Exchange
@@ -102,6 +102,8 @@ class PortalDatagrams:
     async def _handle_all(self, datagrams: list[bytes], senders: list[Sender], now: float) -> None:
         """Answer each that is one that gets an answer; let others have their turn meanwhile."""
         self._portal.statistics.datagrams += len(datagrams)
+        if self._socket.takes_groups:
+            datagrams, senders = self._without_groups(datagrams, senders, now)
         requests = self._protocol.plain_requests(datagrams)
         until = monotonic() + _TURN
         done = 0
@@ -120,6 +122,21 @@ class PortalDatagrams:
                 if self._socket.is_closed:
                     return
                 now, until = trio.current_time(), monotonic() + _TURN
+
+    def _without_groups(
+        self, datagrams: list[bytes], senders: list[Sender], now: float
+    ) -> tuple[list[bytes], list[Sender]]:
+        """Leave out what was sent to a broadcast or multicast address: it gets no answer."""
+        if not any(sender.is_to_group for sender in senders):
+            return datagrams, senders
+        alone = []
+        for datagram, sender in zip(datagrams, senders, strict=True):
+            if not sender.is_to_group:
+                alone.append((datagram, sender))
+            elif self._observer is not None:
+                line = datagram.removesuffix(b"\n")
+                self._observer.not_executed(line, IGNORED, b"", sender.remote, now)
+        return [datagram for datagram, _ in alone], [sender for _, sender in alone]
 
     @property
     def _is_watched(self) -> bool:
@@ -171,12 +188,11 @@ class PortalDatagrams:
             self._execute(caller, now)
 
     def _answer_unexecuted(
-        self, line: bytes, found: Repeat | bytes | None, sender: Sender, now: float
+        self, line: bytes, found: Repeat | bytes | Ignored | None, sender: Sender, now: float
     ) -> None:
         """Send what answers a datagram that executes nothing."""
-        reply = found.datagram if isinstance(found, Repeat) else found
+        state, reply = _state_and_reply(found)
         if self._observer is not None:
-            state = REPLAYED if isinstance(found, Repeat) else REPLIED if reply else ABORTED
             self._observer.not_executed(line, state, reply or b"", sender.remote, now)
         if reply is not None:
             self._send(reply, sender)
@@ -206,8 +222,8 @@ class PortalDatagrams:
         if isinstance(found, Request):
             self._execute(caller, now)
             return
-        reply = found.datagram if isinstance(found, Repeat) else found
-        self._note(caller, now).end(REPLAYED, reply or b"")
+        state, reply = _state_and_reply(found)
+        self._note(caller, now).end(state, reply or b"")
         if reply is not None:
             self._send(reply, caller.sender)
 
@@ -218,11 +234,18 @@ class PortalDatagrams:
             assert isinstance(outcome, Call)  # noqa: S101 - `answer` closes nothing over UDP
             self._note(caller, now)
             self._calls.begin(outcome, caller, self._nursery)
-        elif caller.remembered is None:
+        elif caller.remembered is not None:
+            self._deliver(self._protocol.finish(caller.remembered, [outcome], now), caller, now)
+        elif outcome.kind != ERR or caller.is_executed:
             size = len(caller.datagram)
             self._deliver(self._protocol.clamp_reply((outcome,), request.tag, size), caller, now)
         else:
-            self._deliver(self._protocol.finish(caller.remembered, [outcome], now), caller, now)
+            size, source = len(caller.datagram), caller.sender.address
+            found = self._protocol.refuse(outcome, size, source, now)
+            if isinstance(found, Ignored):
+                self._note(caller, now).end(IGNORED)
+            else:
+                self._deliver(found, caller, now)
 
     def _note(self, caller: DatagramCaller, now: float) -> Exchange:
         """Note that a request has come, unless it has been noted."""
@@ -252,3 +275,12 @@ class PortalDatagrams:
             plan = caller.exchange.plan.datagram(reply, pad_line)
             caller.exchange.end(FAULTED, reply)
             self._writer.perform(plan, sender)
+
+
+def _state_and_reply(found: Request | Repeat | bytes | Ignored | None) -> tuple[str, bytes | None]:
+    """Return, of what answers a datagram that executes nothing, its state and what is sent."""
+    if isinstance(found, Repeat):
+        return REPLAYED, found.datagram
+    if isinstance(found, Ignored):
+        return IGNORED, None
+    return (REPLIED, found) if isinstance(found, bytes) else (ABORTED, None)

@@ -40,6 +40,10 @@ class Caller(Protocol):
         """The client's port."""
         return self.remote[1]
 
+    def note_executed(self) -> None:
+        """Note that the call passed all checks: whatever comes is its service's own answer."""
+        return
+
     def reserve(self, *, idempotent: bool, is_async: bool) -> bool:
         """Reserve room for one more call; ``False``: there is none, reply ``busy``.
 

@@ -194,6 +194,7 @@ class Portal(DeclaresServices):
                 return refusal
         if not service.is_sync:
             return self._call(request, service, caller)
+        caller.note_executed()
         try:
             if service.wants_call:
                 call = self._call(request, service, caller)
@@ -338,6 +339,7 @@ def _refusal(request: Request, service: Service, caller: Caller) -> Reply | None
     ):
         return error_reply(request.tag, "busy", "too many calls run: try again")
     if not service.takes(len(request.args) - 1):
+        caller.note_executed()
         usage = f"usage: CALL {service.name} {service.usage}".rstrip()
         return error_reply(request.tag, "bad-arguments", usage)
     return None

@@ -71,7 +71,8 @@ async def test_many_calls_at_once(url: str) -> None:
             text = str(number)
             assert await portal.call("delay", str(number % 7), text) == (text.encode(),)
 
-        for number in range(50):
+        # Over UDP one socket has a share of what may run at once.
+        for number in range(4 if url.startswith("esps+udp:") else 50):
             nursery.start_soon(one, number)
 
 

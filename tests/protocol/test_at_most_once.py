@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esps_portal.protocol.datagram_server import DatagramServer, RememberedCall, Repeat
+from esps_portal.protocol.datagram_server import (
+    DatagramServer,
+    Ignored,
+    RememberedCall,
+    Repeat,
+)
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request
 
 WINDOW = 60.0
-LIMITS = Limits(max_remembered=4, max_in_flight=2, window=WINDOW, max_datagram=200)
+# One address and port may hold 4 answers and 2 running calls.
+LIMITS = Limits(max_remembered=64, max_in_flight=32, window=WINDOW, max_datagram=200)
 HERE, THERE = ("192.0.2.1", 40000), ("192.0.2.1", 40001)
 LINE = b"1 CALL count #########\n"
 OTHER = b"1 CALL count a #######\n"
@@ -28,12 +35,12 @@ class Server:
     def begin(
         self,
         line: bytes = LINE,
-        source: object = HERE,
+        source: tuple[str, int] = HERE,
         now: float = 0.0,
         *,
         keep_reply: bool = True,
         is_async: bool = True,
-    ) -> RememberedCall | bytes | None:
+    ) -> RememberedCall | bytes | Ignored | None:
         """Receive a call: it begins, or is answered without being executed, or ignored."""
         request = self.protocol.receive_untrusted(line, source, now)
         if isinstance(request, Repeat):
@@ -49,7 +56,9 @@ class Server:
         self.executed.append(request)
         return call
 
-    def call(self, line: bytes = LINE, source: object = HERE, now: float = 0.0) -> bytes | None:
+    def call(
+        self, line: bytes = LINE, source: tuple[str, int] = HERE, now: float = 0.0
+    ) -> bytes | Ignored | None:
         """Execute a sync call that is not idempotent, or answer it from memory."""
         call = self.begin(line, source, now, is_async=False)
         if not isinstance(call, RememberedCall):
@@ -155,21 +164,43 @@ def test_the_window_starts_anew_at_each_repeat() -> None:
     server = Server()
     server.call()
     server.call(b"2 CALL count ####\n", now=1.0)
-    for repeat in range(1, 10):
+    for repeat in range(1, 4):
         assert server.call(now=repeat * (WINDOW - 1)) == b"1 OK 1\n"
     assert server.protocol.remembered == 1  # the other one was not repeated
 
 
-BEFORE_EXECUTION = [b"bad-arguments", b"busy", b"unmatched"]
-MAYBE_EXECUTED = [b"failed", b"x-mine", b"closing"]
+def test_repeats_keep_a_reply_for_four_windows_at_most() -> None:
+    # ESPS-UDP-42
+    server = Server()
+    server.call()
+    server.call(b"2 CALL count ####\n", now=1.0)
+    for second in range(2, int(4 * WINDOW)):
+        assert server.call(now=float(second)) == b"1 OK 1\n"
+    assert server.protocol.remembered == 1  # the other one was not repeated
+    assert server.call(now=4 * WINDOW) == b"1 OK 3\n"
 
 
-@pytest.mark.parametrize("code", BEFORE_EXECUTION + MAYBE_EXECUTED)
-def test_errors_before_execution_are_not_remembered(code: bytes) -> None:
+@pytest.mark.parametrize(
+    "code", [b"bad-arguments", b"busy", b"unmatched", b"failed", b"x-mine", b"closing"]
+)
+def test_an_error_of_a_service_is_its_answer(code: bytes) -> None:
+    # ESPS-UDP-21, ESPS-UDP-26
+    server = Server()
+    line = b"1 CALL count ".ljust(40, b"#") + b"\n"
+    error = Reply(b"1", ERR, (code, b"text"))
+    server.protocol.finish(server.running(line), [error], 0.0)
+    assert server.begin(line, now=1.0) == error.encode()
+    assert len(server.executed) == 1
+
+
+def test_errors_before_execution_are_not_remembered() -> None:
     # ESPS-UDP-26
     server = Server()
-    server.protocol.finish(server.running(), [Reply(b"1", ERR, (code, b"text"))], 0.0)
-    assert server.protocol.remembered == (code in MAYBE_EXECUTED)
+    assert server.begin(b"1 nonsense ###########\n") == b"1 ERR unknown-verb\n"
+    for number in range(2, 6):
+        server.call(b"%d CALL count ####\n" % number)
+    assert server.call(b"1 CALL count ####\n") == b"busy"
+    assert server.protocol.remembered == 4
 
 
 def test_all_answers_can_be_forgotten_and_no_running_call() -> None:
@@ -217,7 +248,11 @@ def test_what_can_never_be_sent_is_not_kept() -> None:
     assert server.begin(now=1.0) == b"1 ERR too-large 0 use-tcp\n"
 
 
-# -- full
+# -- full, and the shares of a source
+
+
+def source(host: int, port: int = 40000) -> tuple[str, int]:
+    return (f"192.0.2.{host}", port)
 
 
 def test_a_full_memory_refuses_and_drops_nothing() -> None:
@@ -232,7 +267,57 @@ def test_a_full_memory_refuses_and_drops_nothing() -> None:
     assert server.call(lines[4], now=1.0 + WINDOW) == b"4 OK 5\n"
 
 
-def test_the_number_of_running_calls_is_limited() -> None:
+def test_no_source_fills_the_memory() -> None:
+    # ESPS-UDP-27, ESPS-UDP-43: 64 entries, of which an address has 32, and one of its ports 4
+    server = Server(attrs.evolve(LIMITS, max_remembered=64))
+
+    def held_by(host: int, ports: int) -> int:
+        before = len(server.executed)
+        for port in range(40000, 40000 + ports):
+            for tag in range(9):
+                server.call(b"%d CALL count #\n" % tag, source(host, port))
+        return len(server.executed) - before
+
+    assert held_by(1, ports=1) == 4
+    assert held_by(1, ports=20) == 28
+    assert held_by(2, ports=1) == 4  # others go on
+    assert held_by(2, ports=20) == 28
+    assert held_by(3, ports=1) == 0  # it is full
+    server.call(b"x CALL count\n", source(4), now=WINDOW)
+    assert server.protocol.remembered == 1
+    assert held_by(3, ports=1) == 4
+
+
+def test_no_source_takes_all_running_calls() -> None:
+    # ESPS-UDP-29, ESPS-UDP-43: 32 run, of which an address has 16, and one of its ports 2
+    server = Server()
+    calls = []
+    for host in (1, 2, 3):
+        for port in range(40000, 40020):
+            for tag in range(3):
+                call = server.begin(b"%d CALL a\n" % tag, source(host, port), keep_reply=False)
+                calls += [call] if isinstance(call, RememberedCall) else []
+    hosts = [call.key[0] for call in calls]
+    assert [sum(host == each[0] for each in hosts) for host, _ in map(source, (1, 2, 3))] == [
+        16,
+        16,
+        0,
+    ]
+    assert max(hosts.count(each) for each in hosts) == 2
+    for call in calls:
+        server.protocol.finish(call, [Reply(b"1", OK)], 0.0)
+    assert isinstance(server.begin(b"1 CALL a\n", source(3)), RememberedCall)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 15, 16, 17])
+def test_a_source_may_hold_one_at_least(limit: int) -> None:
+    # ESPS-UDP-43
+    server = Server(attrs.evolve(LIMITS, max_remembered=limit, max_in_flight=limit))
+    assert isinstance(server.begin(b"1 CALL a\n"), RememberedCall)
+    assert server.begin(b"2 CALL a\n") == b"busy"
+
+
+def test_a_sync_call_needs_no_room_among_those_that_run() -> None:
     server = Server()
     first = server.running(b"1 CALL a\n")
     server.running(b"2 CALL a\n", keep_reply=False)
@@ -259,8 +344,10 @@ def test_within_the_window_a_key_has_one_execution(
     whatever: list[tuple[float, tuple[str, int], bytes]],
 ) -> None:
     # ESPS-UDP-21, ESPS-UDP-22, ESPS-UDP-23, ESPS-UDP-25
-    server, now = Server(), 0.0
-    known: dict[tuple[object, bytes], tuple[bytes, bytes, float]] = {}
+    # A source may hold two.
+    server, now = Server(attrs.evolve(LIMITS, max_remembered=32)), 0.0
+    known: dict[tuple[object, bytes], tuple[bytes, bytes | Ignored | None, float]] = {}
+    last: dict[tuple[object, bytes], float] = {}
     for later, source, line in whatever:
         now += later
         known = {key: value for key, value in known.items() if value[2] > now}
@@ -268,7 +355,8 @@ def test_within_the_window_a_key_has_one_execution(
         answer = server.call(line, source, now)
         assert server.protocol.remembered <= LIMITS.max_remembered
         if key not in known:
-            full = len(known) == LIMITS.max_remembered
+            full = sum(held == source for held, _ in known) == 2
+            last[key] = now + 4 * WINDOW
             assert len(server.executed) == before + (not full)
             assert (answer == b"busy") is full
         elif known[key][0] == line:
@@ -277,7 +365,7 @@ def test_within_the_window_a_key_has_one_execution(
             assert answer == b"* ERR tag-in-use " + line[:1] + b"\n"
             assert len(server.executed) == before
             continue
-        if answer is not None and answer != b"busy":
+        if answer is not None and answer != b"busy" and now + WINDOW <= last[key]:
             known[key] = (line, answer, now + WINDOW)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from esps_portal.protocol.datagram_server import DatagramServer, Repeat
+from esps_portal.protocol.datagram_server import DatagramServer, Ignored, Repeat
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Notice, Reply, Request, looks_like_answer
 from esps_portal.protocol.received_lines import PlainRequest, plain_to_request
@@ -19,7 +19,7 @@ LIMITS = Limits(max_line=512, max_datagram=200)
 def receive(datagram: bytes, limits: Limits = LIMITS) -> Request | bytes | None:
     """Pass a datagram to a server that remembers nothing."""
     answer = DatagramServer(limits).receive_untrusted(datagram, SOURCE, 0.0)
-    assert not isinstance(answer, Repeat)
+    assert not isinstance(answer, Repeat | Ignored)
     return answer
 
 
@@ -244,3 +244,60 @@ WITH_TEXT = b"1 ERR too-large 41 pad%20the%20request%20to%20that\n"
 )
 def test_what_does_not_fit(reply: Reply, size: int, sent: bytes | None) -> None:
     assert DatagramServer(LIMITS).clamp_reply([reply], b"1", size) == sent
+
+
+# -- errors that are not sent
+
+DAYTIME = b"Thu Nov 26 15:20:01 2026\n"
+
+
+@pytest.mark.parametrize("port", [1, 13, 19, 53, 123, 1023])
+@pytest.mark.parametrize(
+    "datagram",
+    [DAYTIME, b"1  PING" + LONG + b"\n", b"1 QUIT " + LONG + b"\n", b"1 " + LONG * 9 + b"\n"],
+)
+def test_no_error_goes_to_a_low_port(datagram: bytes, port: int) -> None:
+    # ESPS-UDP-44
+    server = DatagramServer(LIMITS)
+    assert isinstance(server.receive_untrusted(datagram, ("192.0.2.1", port), 0.0), Ignored)
+    assert isinstance(server.receive_untrusted(datagram, ("192.0.2.1", 1024), 0.0), bytes)
+
+
+def test_no_tag_in_use_goes_to_a_low_port() -> None:
+    # ESPS-UDP-44
+    server, source = DatagramServer(LIMITS), ("192.0.2.1", 53)
+    request = Request(b"1", b"CALL", (b"a",))
+    assert server.begin(request, source, 9, keep_reply=True, is_async=True)
+    for datagram in (b"1 CALL b #####\n", b"1  CALL b ####\n"):
+        assert isinstance(server.receive_untrusted(datagram, source, 0.0), Ignored)
+
+
+def test_a_valid_request_from_a_low_port_is_one_like_any_other() -> None:
+    # ESPS-UDP-44
+    server, source = DatagramServer(LIMITS), ("192.0.2.1", 53)
+    assert server.receive_untrusted(b"1 PING\n", source, 0.0) == Request(b"1", b"PING")
+    assert new_requests(server, [b"1 PING\n"], source, 0.0) == [(b"1", b"", b"", b"", b"")]
+
+
+def test_an_address_gets_so_many_errors_and_other_answers_without_end() -> None:
+    # ESPS-UDP-45
+    server = DatagramServer(Limits())
+
+    def errors(host: str, now: float, tries: int = 1000) -> int:
+        answers = [server.receive_untrusted(DAYTIME, (host, 1024 + n), now) for n in range(tries)]
+        assert all(isinstance(answer, bytes | Ignored) for answer in answers)
+        return sum(isinstance(answer, bytes) for answer in answers)
+
+    assert errors("192.0.2.1", 0.0) == 200
+    assert errors("192.0.2.2", 0.0) == 200
+    assert errors("192.0.2.1", 1.0) == 100
+    for _ in range(1000):
+        found = server.receive_untrusted(b"1 PING\n", ("192.0.2.1", 1024), 1.0)
+        assert isinstance(found, Request)
+
+
+def test_an_error_that_does_not_fit_takes_none_of_those() -> None:
+    server = DatagramServer(Limits(error_burst=1))
+    for _ in range(9):
+        assert server.receive_untrusted(b"1 X\n", SOURCE, 0.0) is None
+    assert isinstance(server.receive_untrusted(DAYTIME, SOURCE, 0.0), bytes)

@@ -221,7 +221,7 @@ async def test_another_request_under_a_remembered_tag(datagram: bytes) -> None:
     "datagram",
     [
         b"a CALL nope ######\n",
-        b"a CALL count x y ######\n",
+        b"a CALL Count x ######\n",
         b"a CALL close ####\n",
         b"a NOPE ####\n",
     ],
@@ -231,6 +231,22 @@ async def test_what_came_before_execution_is_forgotten(datagram: bytes) -> None:
         peer = portal.udp()
         assert (await peer.ask(datagram)).startswith(b"a ERR ")
         assert await peer.ask(b"a CALL count x\n") == b"a OK 1\n"
+
+
+@pytest.mark.parametrize(
+    ("datagram", "code"),
+    [(b"a CALL count x y ######\n", b"bad-arguments"), (b"a CALL count %b #\n", b"bad-arguments")],
+)
+async def test_the_arguments_of_a_service_are_its_own_matter(datagram: bytes, code: bytes) -> None:
+    # ESPS-UDP-21, ESPS-UDP-23, ESPS-ERR-7
+    datagram = datagram.replace(b"%b", b"x" * 65)
+    async with running() as portal:
+        peer = portal.udp()
+        answer = await peer.ask(datagram)
+        assert answer.startswith(b"a ERR " + code)
+        assert await peer.ask(datagram) == answer
+        assert await peer.ask(b"a CALL count x\n") == b"* ERR tag-in-use a\n"
+        assert await peer.ask(b"b CALL count x\n") == b"b OK 1\n"  # it had no effect
 
 
 async def test_a_refusal_by_the_service_is_remembered() -> None:  # ESPS-UDP-21, ESPS-UDP-23
@@ -298,7 +314,7 @@ async def test_the_window(mock_clock: trio.testing.MockClock) -> None:  # ESPS-U
 
 async def test_a_full_memory_forgets_nothing(mock_clock: trio.testing.MockClock) -> None:
     # ESPS-UDP-27, ESPS-UDP-28, ESPS-SEC-2
-    async with running(max_remembered=2, window=60) as portal:
+    async with running(max_remembered=2 * 16, window=60) as portal:  # one socket may hold two
         peer = portal.udp()
         assert await peer.ask(b"a CALL count x\n") == b"a OK 1\n"
         mock_clock.jump(30)
@@ -313,14 +329,15 @@ async def test_a_full_memory_forgets_nothing(mock_clock: trio.testing.MockClock)
 
 
 async def test_so_many_calls_run() -> None:  # ESPS-UDP-29
-    held = Held(max_in_flight=2)
+    held = Held(max_in_flight=4)  # one address may hold two, and one socket one
     async with running(held.portal) as portal:
-        peer, other = portal.udp(), portal.udp()
+        peer, other, third = portal.udp(), portal.udp(), portal.udp()
         peer.send(b"a CALL hold x\n")
         other.send(b"a CALL hold y\n")
         await other.assert_silence()
         await peer.assert_silence()
         assert (await other.ask(b"b CALL hold z\n")).startswith(b"b ERR busy")
+        assert (await third.ask(b"b CALL hold z\n")).startswith(b"b ERR busy")
         assert await other.ask(b"b CALL count\n") == b"b OK 1\n"  # instant: it runs beside none
         held.release.set()
         assert await peer.receive() == b"a OK x\n"

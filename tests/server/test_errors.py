@@ -63,7 +63,7 @@ async def test_an_error_means_what_the_table_says(code: str, line: bytes) -> Non
         errors = await errors_among(peer, 3)
         assert list(errors) == [code]
         assert_words(errors)
-        assert ERRORS[code].executed == "no"
+        assert ERRORS[code].executed in ("no", "maybe")
         assert await executed(portal) == 0
         assert not ERRORS[code].ends  # the answer to `b` was the other line
 
