@@ -99,6 +99,9 @@ class SocketStream:
         silence: as long as it is on nothing is read or written, and an end is postponed; by default
             it never is.
         tls: what is needed for TLS, whose handshake comes first; `None`: there is no TLS.
+        stall: seconds in which the peer's system acknowledges nothing of what the kernel holds,
+            after which it is broken, because of ETIMEDOUT; 0 is the kernel's own
+            bound, and never for a peer that only does not read.
     """
 
     __slots__ = ("_silence", "_socket", "_tls", "_transport")
@@ -108,6 +111,7 @@ class SocketStream:
         connected: socket.socket,
         silence: Silence = NEVER_SILENT,
         tls: ServerTLS | None = None,
+        stall: float = 0.0,
     ) -> None:
         connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -118,6 +122,8 @@ class SocketStream:
         self._tls = tls
         # What reads and writes: the socket itself, or TLS on it.
         self._transport: socket.socket | TLSSocket = connected
+        if stall:
+            self._limit_unacked(stall)
 
     @property
     def needs_handshake(self) -> bool:
@@ -280,6 +286,12 @@ class SocketStream:
             fcntl.ioctl(self._socket, termios.TIOCOUTQ, held)
         return held[0]
 
+    def _limit_unacked(self, seconds: float) -> None:
+        """Have the kernel give up once nothing was acknowledged for so long (RFC 5482)."""
+        milliseconds = max(1, int(seconds * 1000))
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
     def close(self, timeout: float = 0.0) -> None:
         """Close the socket; tasks that wait for it get `trio.ClosedResourceError`.
 
@@ -294,11 +306,7 @@ class SocketStream:
             self._silence.soon(partial(self.close, timeout))
         elif self._socket.fileno() >= 0:
             if timeout and self.unacked():
-                milliseconds = max(1, int(timeout * 1000))
-                with contextlib.suppress(OSError):
-                    self._socket.setsockopt(
-                        socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds
-                    )
+                self._limit_unacked(timeout)
             trio.lowlevel.notify_closing(self._socket)
             close_socket(self._transport)
 

@@ -9,7 +9,7 @@ from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
 from esps_portal.protocol.messages import Reply
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import CallState, RunningCall
-from esps_portal.server.endings import EndReason
+from esps_portal.server.endings import EndReason, reason_of
 from esps_portal.server.observer import Exchange
 from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.services.call import Call, Caller
@@ -110,9 +110,9 @@ class CallTasks:
                     await replies.write(line, exchange, final=False, must_send=False)
                 await trio.lowlevel.checkpoint()
                 await replies.writer.flush()
-            except trio.BrokenResourceError:
+            except trio.BrokenResourceError as error:
                 # The client's doing, not the service's: it is cancelled, as by CANCEL.
-                replies.end_for(EndReason.BROKEN)
+                replies.end_for(reason_of(error))
                 await trio.lowlevel.checkpoint_if_cancelled()
 
         call.send = send
@@ -124,8 +124,8 @@ class CallTasks:
             if self._protocol.finish(running) and call.closes:
                 replies.end_for(EndReason.CLOSE)
             await replies.writer.flush()
-        except trio.BrokenResourceError:
-            replies.end_for(EndReason.BROKEN)
+        except trio.BrokenResourceError as error:
+            replies.end_for(reason_of(error))
         finally:
             exchange.end(FAULTED if exchange.plan and exchange.plan.has_begun else ABORTED)
             self.last_ended = trio.current_time()

@@ -17,7 +17,7 @@ from esps_portal.protocol.states import State
 from esps_portal.server.answerer import Answerer
 from esps_portal.server.call_tasks import CallTasks
 from esps_portal.server.drain import Drain
-from esps_portal.server.endings import EndReason, How
+from esps_portal.server.endings import EndReason, How, reason_of
 from esps_portal.server.reply_writer import ReplyWriter
 
 
@@ -120,8 +120,8 @@ class Closing:
                 await self._calls.until_all_ended()
                 try:
                     await self._replies.until_sent()
-                except trio.BrokenResourceError:
-                    self._replies.end_for(EndReason.BROKEN)
+                except trio.BrokenResourceError as error:
+                    self._replies.end_for(reason_of(error))
                 with self._mute, trio.move_on_after(self._limits.idle):
                     await trio.sleep_forever()
                 nursery.cancel_scope.cancel()

@@ -34,7 +34,7 @@ from esps_portal.protocol.states import State
 from esps_portal.server.answerer import Answerer
 from esps_portal.server.call_tasks import CallTasks
 from esps_portal.server.closing import Closing
-from esps_portal.server.endings import ENDINGS, EndReason, How
+from esps_portal.server.endings import ENDINGS, EndReason, How, reason_of
 from esps_portal.server.observer import ConnectionObserver, Exchange
 from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.services.call import Call
@@ -175,8 +175,8 @@ class PortalConnection:
                 if not await self._read_until_end():
                     return False
                 await self._end(self._nursery)
-            except trio.BrokenResourceError:
-                self._replies.end_for(EndReason.BROKEN)
+            except trio.BrokenResourceError as error:
+                self._replies.end_for(reason_of(error))
             if self._replies.end is EndReason.BROKEN:
                 await self._note_unread()
             self._nursery.cancel_scope.cancel()
@@ -197,8 +197,8 @@ class PortalConnection:
         self._replies.append(self._greeting)
         try:
             return self._writer.flush_now()
-        except trio.BrokenResourceError:
-            self._replies.end_for(EndReason.BROKEN)
+        except trio.BrokenResourceError as error:
+            self._replies.end_for(reason_of(error))
             return False
 
     def take_turn(self, now: float) -> Turn:
@@ -217,8 +217,8 @@ class PortalConnection:
                 return turn
             if not self._writer.flush_now() or self._protocol.state is not _OPEN:
                 return _NEEDS_TASK
-        except trio.BrokenResourceError:
-            self._replies.end_for(EndReason.BROKEN)
+        except trio.BrokenResourceError as error:
+            self._replies.end_for(reason_of(error))
             return _NEEDS_TASK
         return turn
 

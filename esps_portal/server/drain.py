@@ -9,7 +9,7 @@ from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State
 from esps_portal.server.answerer import Answerer
 from esps_portal.server.call_tasks import CallTasks
-from esps_portal.server.endings import EndReason
+from esps_portal.server.endings import EndReason, reason_of
 from esps_portal.server.reply_writer import ReplyWriter
 
 # Share of the drain after which faults complete at once what is partly sent: its call then ends
@@ -90,5 +90,5 @@ class Drain:
                 self._replies.end_for(EndReason.HANGUP)
             if protocol.state is State.ENDED:
                 self._calls.cancel_all()  # nothing of theirs would be sent
-        except trio.BrokenResourceError:
-            self._replies.end_for(EndReason.BROKEN)
+        except trio.BrokenResourceError as error:
+            self._replies.end_for(reason_of(error))

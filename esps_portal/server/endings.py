@@ -7,8 +7,10 @@ rank 2 on no line is added any more.
 from __future__ import annotations
 
 import enum
+import errno
 
 import attrs
+import trio
 
 
 class EndReason(enum.Enum):
@@ -88,3 +90,13 @@ FAULT_ENDS = {
     "stall": EndReason.STALL,
     "deaf": EndReason.DEAF,
 }
+
+
+def reason_of(broken: trio.BrokenResourceError) -> EndReason:
+    """Return why a stream is broken: the client has reset it, or the kernel has given it up.
+
+    The kernel gives up once the client has acknowledged nothing for `Limits.stall`.
+    """
+    cause = broken.__cause__
+    given_up = isinstance(cause, OSError) and cause.errno == errno.ETIMEDOUT
+    return EndReason.UNREAD if given_up else EndReason.BROKEN

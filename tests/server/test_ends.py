@@ -118,6 +118,19 @@ async def test_a_peer_that_never_reads() -> None:  # ESPS-TCP-14, ESPS-TCP-15, E
         assert await other.line() == b"a OK"
 
 
+async def test_what_the_kernel_holds_for_a_peer_that_never_reads() -> None:  # ESPS-TCP-16
+    async with running(stall=0.1, idle=60, max_connections=1, linger=0.01) as listening:
+        deaf = await listening.tcp()
+        # More than the client's kernel takes, and less than ours holds for it.
+        await deaf.send(b"a CALL chargen 1500 512\n")
+        with trio.fail_after(10):
+            while await (await listening.connect()).line() == b"* BYE busy":
+                pass
+        with pytest.raises(trio.BrokenResourceError):
+            while True:
+                await deaf.stream.receive_some()
+
+
 async def test_rst_cancels_the_calls_and_harms_nobody() -> None:  # ESPS-END-11
     portal = builtin_portal("test/1")
     ended = trio.Event()
