@@ -3,8 +3,8 @@
 -- For one run:   tshark -X lua_script:esps.lua -r capture.pcap -Y esps
 -- For all runs:  copy it to the folder of personal Lua plugins (tshark -G folders).
 --
--- It takes port 2867. On another port it recognises a greeting, a HELLO, and over UDP any request;
--- else choose "Decode As" (tshark -d tcp.port==4000,esps). Some filters:
+-- It takes port 2867, also over TLS. On another port it recognises a greeting, a HELLO, and over
+-- UDP any request; else choose "Decode As" (tshark -d tcp.port==4000,esps). Some filters:
 --
 --   esps.code                  errors
 --   esps.time > 0.1            slow answers
@@ -432,8 +432,28 @@ local function dissect_datagram(tvb, pinfo, tree)
   show(pinfo, texts)
 end
 
+-- A TLS record. No line begins so; decrypted, its content comes back here.
+local function is_tls(tvb)
+  return tvb:raw(0, math.min(tvb:len(), 3)):find("^[\x14-\x17]\x03[\0-\4]") ~= nil
+end
+
+local function dissect_tls(tvb, pinfo, tree)
+  -- Each layer may ask for the next segment only if the one below counts one more.
+  if pinfo.can_desegment > 0 then pinfo.can_desegment = pinfo.can_desegment + 1 end
+  local tls = Dissector.get("tls")
+  if not pcall(tls.call, tls, tvb, pinfo, tree) then
+    tree:add(esps, tvb()):add_proto_expert_info(experts.malformed, "Malformed TLS")
+  end
+end
+
 function esps.dissector(tvb, pinfo, tree)
-  (pinfo.port_type == UDP and dissect_datagram or dissect_segments)(tvb, pinfo, tree)
+  if pinfo.port_type == UDP then
+    dissect_datagram(tvb, pinfo, tree)
+  elseif is_tls(tvb) then
+    dissect_tls(tvb, pinfo, tree)
+  else
+    dissect_segments(tvb, pinfo, tree)
+  end
 end
 
 -- ---- Other ports ----------------------------------------------------------------
@@ -470,3 +490,4 @@ esps:register_heuristic("tcp", heuristic({ is_greeting, is_hello }))
 esps:register_heuristic("udp", heuristic({ is_hello, is_random_request }))
 DissectorTable.get("tcp.port"):add(PORT, esps)
 DissectorTable.get("udp.port"):add(PORT, esps)
+DissectorTable.get("tls.port"):add(PORT, esps)

@@ -14,6 +14,8 @@ from tests.signatures.dissection import Said, run_tshark, tcp_capture, udp_captu
 from tests.signatures.test_wireshark import SESSION
 
 PIECES = [
+    b"\x16\x03\x01\x00\x05\x01",
+    b"\n\x17\x03\x03\x00\x01\x00",
     *(data for _, data in SESSION),
     *(
         b" ",
