@@ -18,6 +18,7 @@ _PARTS = {
     "text": "esps-1.md",
     "abnf": "esps-1.abnf",
     "registry": "registry.toml",
+    "deployment": "deployment.md",
     "capture": "sample.pcap",
 }
 _BINARY = "capture"
@@ -57,5 +58,5 @@ def spec_command(part: str, *, path: bool) -> None:
     else:
         exit_with_error(
             f"the files are inside an archive, {folder}: unpack it (python -m zipfile"
-            " -e), or print a part with esps-portal spec text, abnf, registry or capture"
+            f" -e), or print a part with esps-portal spec {' or '.join(_PARTS)}"
         )

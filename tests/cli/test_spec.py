@@ -34,5 +34,6 @@ def test_spec() -> None:
         (["spec"], "esps-1.md"),
         (["spec", "abnf"], "esps-1.abnf"),
         (["spec", "registry"], "registry.toml"),
+        (["spec", "deployment"], "deployment.md"),
     ):
         assert run(*args)[1] == (folder / file).read_text(encoding="utf-8")

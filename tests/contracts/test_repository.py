@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "esps_portal").rglob("*.py"))
 
-SPECIFICATION = {"esps-1.md", "esps-1.abnf", "registry.toml"}
+SPECIFICATION = {"deployment.md", "esps-1.md", "esps-1.abnf", "registry.toml"}
 SPECIFICATION_FOLDERS = ("vectors", "transcripts")
 
 # A reader who opens a folder should guess what is in each file.
