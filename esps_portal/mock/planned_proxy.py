@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -82,35 +82,44 @@ def read_proxies(
         read_fault: reads one of their faults.
 
     Raises:
-        ScenarioError: a key is wrong, or two names would have the same variables.
+        ScenarioError: a key is wrong.
     """
-    proxies = read_list(partial(_read_proxy, read_fault), value, path)
-    names: list[str] = []
-    for number, proxy in enumerate(proxies):
-        names.append(proxy.name)
-        same = same_variables(names)
-        if same is not None:
-            first, second = same
-            text = f"{second!r} is used before" if first == second else f"too close to {first!r}"
+    return read_list(partial(_read_proxy, read_fault), value, path)
+
+
+def check_names(names: Mapping[str, str]) -> None:
+    """Check that the names of proxies and peers have variables of their own.
+
+    Args:
+        names: by the path of each, for an error.
+
+    Raises:
+        ScenarioError: two have the same.
+    """
+    seen: dict[str, str] = {}
+    for path, name in names.items():
+        part = variable_part(name)
+        first = seen.get(part)
+        if first is not None:
+            text = f"{name!r} is used before" if first == name else f"too close to {first!r}"
             raise ScenarioError(
-                f"{path}[{number}].name",
-                f"{text}: both would be ESPS_PORTAL_{variable_part(second)}_HOST for a command",
+                path, f"{text}: both would be ESPS_PORTAL_{part}_HOST for a command"
             )
-    return proxies
+        seen[part] = name
 
 
 def _read_proxy(
     read_fault: Callable[[object, str], PlannedFault], value: object, path: str
 ) -> PlannedProxy:
     table = ValueTable.of(value, path, _KEYS)
-    framing = table.get("framing", _read_framing, None)
+    framing = table.get("framing", read_framing, None)
     if framing is None and "reply_framing" in table.values:
         raise table.error("reply_framing", "give framing as well: it is what the client says")
     return PlannedProxy(
-        name=table.required("name", _read_name),
+        name=table.required("name", read_proxy_name),
         upstream=table.required("upstream", read_text),
         framing=framing,
-        reply_framing=table.get("reply_framing", _read_framing, None),
+        reply_framing=table.get("reply_framing", read_framing, None),
         faults=table.get("faults", partial(read_list, read_fault), ()),
     )
 
@@ -130,12 +139,17 @@ def proxy_to_values(
     values: dict[str, Any] = {"name": proxy.name, "upstream": proxy.upstream}
     for key, framing in (("framing", proxy.framing), ("reply_framing", proxy.reply_framing)):
         if framing is not None:
-            values[key] = _framing_text(framing, f"{path}.{key}")
+            values[key] = framing_text(framing, f"{path}.{key}")
     faults = [fault_to_values(f, f"{path}.faults[{n}]") for n, f in enumerate(proxy.faults)]
     return values | {"faults": faults} if faults else values
 
 
-def _framing_text(framing: Framing, path: str) -> str:
+def framing_text(framing: Framing, path: str) -> str:
+    """Return a framing as text, for a file.
+
+    Raises:
+        ScenarioError: it is an object of the user's own.
+    """
     text = str(framing)
     try:
         if parse_framing(text) == framing:
@@ -145,13 +159,15 @@ def _framing_text(framing: Framing, path: str) -> str:
     raise ScenarioError(path, f"{framing!r} is an object, which no scenario can hold")
 
 
-def _read_name(value: object, path: str) -> str:
+def read_proxy_name(value: object, path: str) -> str:
+    """Return the name of a proxy or a peer."""
     if not isinstance(value, str) or not is_proxy_name(value):
         raise wrong_value(path, NAME_FORM, value)
     return value
 
 
-def _read_framing(value: object, path: str) -> Framing:
+def read_framing(value: object, path: str) -> Framing:
+    """Return a framing, from its text."""
     try:
         return parse_framing(read_text(value, path))
     except FramingError as error:

@@ -1,4 +1,4 @@
-"""A scenario: the stubs, faults and limits of a portal, and proxies, as a file can hold them.
+"""A scenario: stubs, faults and limits of a portal, proxies and peers, as a file can hold them.
 
 It is a TOML file, a JSON object on the control port, or the dump of a running portal.
 `esps_portal.mock.scenario_reading` reads one from values, `esps_portal.mock.scenario_writing`
@@ -21,6 +21,7 @@ from esps_portal.faults.place import Place
 from esps_portal.journal.values import ScenarioError
 from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.matching import ANY_ARGS, Matcher
+from esps_portal.mock.planned_peer import PlannedPeer
 from esps_portal.mock.planned_proxy import PlannedProxy
 from esps_portal.mock.stubs import Stub, StubAnswer
 from esps_portal.protocol.escape import shorten
@@ -134,17 +135,19 @@ class PlannedFault:
 
 @attrs.frozen
 class Scenario:
-    """The stubs, faults and limits of a portal, and the proxies that are started beside it.
+    """The stubs, faults and limits of a portal, and what is started beside it.
 
     Attributes:
         limits: those that differ from the defaults of `Limits`, by name.
         proxies: in front of other servers; no portal starts them.
+        peers: they play other servers; no portal starts them.
     """
 
     stubs: tuple[PlannedStub, ...] = ()
     faults: tuple[PlannedFault, ...] = ()
     limits: Mapping[str, int | float] = attrs.field(factory=dict)
     proxies: tuple[PlannedProxy, ...] = ()
+    peers: tuple[PlannedPeer, ...] = ()
 
     @classmethod
     def of(cls, portal: ScriptedPortal) -> Scenario:
@@ -167,13 +170,18 @@ class Scenario:
 
         Raises:
             ScenarioError: a line of an answer is longer than the portal's ``max_line``; or the
-                limits differ from the portal's, which it gets when it starts; or there are proxies.
+                limits differ from the portal's, which it gets when it starts; or there are proxies
+                or peers.
         """
-        if self.proxies:
-            raise ScenarioError(
-                _join(path, "proxies"),
-                "a portal starts no proxies; use the file with 'esps-portal run' or 'proxy'",
-            )
+        for key, command, planned in (
+            ("proxies", "proxy", self.proxies),
+            ("peers", "peer", self.peers),
+        ):
+            if planned:
+                raise ScenarioError(
+                    _join(path, key),
+                    f"a portal starts no {key}; use the file with 'esps-portal run' or '{command}'",
+                )
         actual = attrs.asdict(portal.limits)
         for name, value in self.limits.items():
             if actual[name] != value:

@@ -28,7 +28,8 @@ from esps_portal.journal.values import (
     wrong_value,
 )
 from esps_portal.mock.matching import ANY, ANY_ARGS, Matcher
-from esps_portal.mock.planned_proxy import read_proxies
+from esps_portal.mock.planned_peer import read_peers
+from esps_portal.mock.planned_proxy import check_names, read_proxies
 from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario, offending_key
 from esps_portal.mock.stubs import StubAnswer, StubStep
 from esps_portal.protocol.limits import Limits
@@ -93,13 +94,20 @@ def read_scenario(value: object, path: str = "") -> Scenario:
     Raises:
         ScenarioError: it is not a scenario; the message says which key is wrong.
     """
-    table = ValueTable.of(value, path, ("stubs", "faults", "limits", "proxies"))
-    return Scenario(
+    table = ValueTable.of(value, path, ("stubs", "faults", "limits", "proxies", "peers"))
+    read_placed_later = partial(read_fault, where=None)
+    scenario = Scenario(
         stubs=table.get("stubs", partial(read_list, read_stub), ()),
         faults=table.get("faults", partial(read_list, read_fault), ()),
         limits=table.get("limits", _limits, {}),
-        proxies=table.get("proxies", partial(read_proxies, partial(read_fault, where=None)), ()),
+        proxies=table.get("proxies", partial(read_proxies, read_placed_later), ()),
+        peers=table.get("peers", partial(read_peers, read_placed_later, _frame_match), ()),
     )
+    proxies, peers = table.path_of("proxies"), table.path_of("peers")
+    names = {f"{proxies}[{number}].name": each.name for number, each in enumerate(scenario.proxies)}
+    names |= {f"{peers}[{number}].name": each.name for number, each in enumerate(scenario.peers)}
+    check_names(names)
+    return scenario
 
 
 def read_stub(value: object, path: str = "") -> PlannedStub:
@@ -141,6 +149,14 @@ def read_fault(value: object, path: str = "", *, where: Place | None = PORTAL) -
     planned = PlannedFault(kind, options, table.get("optional", read_bool, default=False))
     planned.make(path, where)
     return planned
+
+
+def _frame_match(value: object, path: str) -> Matchable:
+    """Return what a stub of a peer answers: the same, but it may be empty, and has more forms."""
+    if value == {"hex": ""}:
+        return b""
+    is_base64 = isinstance(value, dict) and value.keys() == {BASE64}
+    return read_bytes(value, path) if is_base64 else _match(value, path)
 
 
 def _match(value: object, path: str) -> Matchable:

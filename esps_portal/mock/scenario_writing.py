@@ -9,6 +9,7 @@ from typing import Any
 
 from esps_portal.journal.values import BARE_KEY, ScenarioError, bytes_to_base64, bytes_to_value
 from esps_portal.mock.matching import ANY, ANY_ARGS, Matcher, describe_argument
+from esps_portal.mock.planned_peer import peer_to_values
 from esps_portal.mock.planned_proxy import proxy_to_values
 from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario
 from esps_portal.mock.stubs import StubAnswer
@@ -17,6 +18,8 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
+# Lists of a proxy or a peer, of which each has a table of its own.
+_OWN_TABLES = ("stubs", "faults")
 # The flags that can be written at the start of a regular expression, as in ``(?i)``.
 _FLAGS = {
     re.ASCII: "a",
@@ -41,6 +44,10 @@ def scenario_to_values(scenario: Scenario) -> dict[str, Any]:
         "proxies": [
             proxy_to_values(proxy, _fault, f"proxies[{n}]")
             for n, proxy in enumerate(scenario.proxies)
+        ],
+        "peers": [
+            peer_to_values(peer, _fault, _frame_match, f"peers[{n}]")
+            for n, peer in enumerate(scenario.peers)
         ],
     }
     return {key: value for key, value in values.items() if value}
@@ -150,6 +157,11 @@ def _fault(fault: PlannedFault, path: str) -> dict[str, Any]:
     return values | {"optional": True} if fault.optional else values
 
 
+def _frame_match(match: object, path: str) -> object:
+    """Return what a stub of a peer answers, as `read_peers` takes it."""
+    return "" if match == b"" else _match(match, path)
+
+
 def _match(match: object, path: str) -> object:
     """Return what a fault finds, as `read_fault` takes it."""
     if isinstance(match, bytes):
@@ -175,17 +187,18 @@ def _is_one(value: object) -> bool:
 def _blocks(values: Mapping[str, Any]) -> Iterator[list[str]]:
     if "limits" in values:
         yield ["[limits]", *_pairs(values["limits"])]
-    for name in ("stubs", "faults", "proxies"):
+    for name in ("stubs", "faults", "proxies", "peers"):
         for table in values.get(name, ()):
             yield [f"[[{name}]]", *_pairs(table)]
-            for fault in table.get("faults", ()):  # of a proxy
-                yield ["[[proxies.faults]]", *_pairs(fault)]
+            for key in _OWN_TABLES:
+                for inner in table.get(key, ()):
+                    yield [f"[[{name}.{key}]]", *_pairs(inner)]
 
 
 def _pairs(table: Mapping[str, Any]) -> Iterator[str]:
     for key, value in table.items():
-        if key == "faults":
-            continue  # tables of their own
+        if key in _OWN_TABLES:
+            continue
         if key == "answers":
             # One on each line: they come one after the other.
             yield "answers = ["

@@ -92,6 +92,59 @@ optional = true
 name = "dns"
 upstream = "udp://127.0.0.1:53"
 """
+PEERS = """\
+[[peers]]
+name = "mail"
+framing = "lines:crlf"
+greeting = "220 ready"
+
+[[peers.stubs]]
+match = { regex = { b64 = "KD9pKV4oZWhsb3xtYWlsKQ==" } }
+reply = "250 ok"
+
+[[peers.stubs]]
+match = "RCPT"
+answers = [
+  { reply = "450 later", times = 2 },
+  { reply = ["250 ok", "more"], delay = 0.5 },
+  { reply = [] },
+  { raw = { b64 = "/w==" }, then_reset = true },
+]
+
+[[peers.stubs]]
+match = { hex = "00ff" }
+reply = "bye"
+then_close = true
+optional = true
+
+[[peers.stubs]]
+match = ""
+
+[[peers.faults]]
+fault = "reset"
+match = "RCPT"
+offset = 2
+times = 1
+
+[[peers]]
+name = "dns"
+framing = "length-prefixed:2"
+udp = true
+
+[[peers.stubs]]
+match = { regex = "example" }
+reply = { b64 = "AAGBgA==" }
+echo = [0, 2]
+
+[[peers.stubs]]
+match = { regex = "org$" }
+reply = "12345"
+echo = [[0, 2], [3, 4]]
+
+[[peers]]
+name = "udp"
+framing = "datagrams"
+"""
 
 
 def portal(**limits: float) -> ScriptedPortal:

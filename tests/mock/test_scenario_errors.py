@@ -34,7 +34,7 @@ def in_no_time() -> Iterator[None]:
 
 
 CASES = [
-    ("stub = []", "stub: unknown key; choose from stubs, faults, limits, proxies"),
+    ("stub = []", "stub: unknown key; choose from stubs, faults, limits, proxies, peers"),
     ("stubs = 1", "stubs: must be a list, got 1"),
     ("stubs = [1]", "stubs[0]: must be a table of keys and values, got 1"),
     ("[[stubs]]", "stubs[0].service: this key is required"),
@@ -354,7 +354,7 @@ def test_any_value_is_read_or_refused(value: object) -> None:
 
 # What is read, and the keys that it has besides.
 TABLES: list[tuple[Callable[[object], object], dict[str, object], Collection[str]]] = [
-    (read_scenario, {}, ["stubs", "faults", "limits", "proxies"]),
+    (read_scenario, {}, ["stubs", "faults", "limits", "proxies", "peers"]),
     (read_stub, {"service": "a"}, ["args", "reply", "fail", "data", "delay", "times", "answers"]),
     (read_fault, {"fault": "reset"}, SELECTORS),
 ]

@@ -1,0 +1,270 @@
+"""A peer as a scenario has it: ``[[peers]]`` of a file, and ``[[peers.stubs]]``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from esps_portal.faults.matching import Matchable
+from esps_portal.framings.framing import Framing, FramingError
+from esps_portal.journal.values import (
+    ScenarioError,
+    ValueTable,
+    bytes_from_value,
+    bytes_to_value,
+    read_bool,
+    read_list,
+    read_positive_integer,
+    read_seconds,
+    wrong_value,
+)
+from esps_portal.mock.answer_chain import StubError
+from esps_portal.mock.frame_stubs import Echo, FrameAnswer, FrameStub
+from esps_portal.mock.planned_proxy import framing_text, read_framing, read_proxy_name
+from esps_portal.tracebacks import hides_frame
+
+if TYPE_CHECKING:
+    from esps_portal.mock.scenario import PlannedFault
+
+__tracebackhide__ = hides_frame
+
+_KEYS = ("name", "framing", "greeting", "udp", "stubs", "faults")
+_ANSWER_KEYS = ("reply", "raw", "echo", "delay", "then_close", "then_reset", "times")
+_STUB_KEYS = ("match", *_ANSWER_KEYS, "answers", "optional")
+_HEX = "hex"
+
+#: Reads a fault, and what matches; writes them. `scenario_reading` and `scenario_writing` have
+#: them.
+ReadFault = Callable[[object, str], "PlannedFault"]
+ReadMatch = Callable[[object, str], Matchable]
+WriteFault = Callable[["PlannedFault", str], dict[str, Any]]
+WriteMatch = Callable[[object, str], object]
+
+
+def _as_frame(match: Matchable) -> Matchable:
+    return match.encode() if isinstance(match, str) else match
+
+
+@attrs.frozen
+class PlannedFrameStub:
+    """The plan of a stub of a peer; see `esps_portal.mock.frame_stubs`.
+
+    Attributes:
+        match: the frame, as bytes, or a compiled regular expression or a predicate.
+    """
+
+    match: Matchable = attrs.field(converter=_as_frame)
+    answers: tuple[FrameAnswer, ...] = ()
+    optional: bool = False
+
+    @classmethod
+    def of(cls, stub: FrameStub) -> PlannedFrameStub:
+        """Return the plan of a placed stub; its uses do not count."""
+        answers = tuple(attrs.evolve(answer, done=True) for answer in stub.answers)
+        return cls(stub.matcher.given, answers, stub.is_optional)
+
+    def make(self, framings: Sequence[Framing], path: str = "") -> FrameStub:
+        """Return a new stub.
+
+        Args:
+            framings: replies must be frames of each of these.
+            path: of the stub in the scenario, for an error.
+
+        Raises:
+            ScenarioError: a reply is no frame, or an echo ends after its end.
+        """
+        stub = FrameStub(self.match, framings)
+        stub.is_optional = self.optional
+        for number, answer in enumerate(self.answers):
+            key = f"answers[{number}]" if len(self.answers) > 1 else ""
+            try:
+                stub.add(answer)
+            except FramingError as error:
+                raise ScenarioError(_join(_join(path, key), "reply"), str(error)) from error
+            except StubError as error:
+                raise ScenarioError(_join(_join(path, key), "echo"), str(error)) from error
+        return stub
+
+
+@attrs.frozen
+class PlannedPeer:
+    """The plan of a peer.
+
+    Attributes:
+        name: a letter, then letters, digits, ``-``, ``.``, ``_``.
+        framing: how a stream is cut into frames; ``None``: not given, so that somebody else must.
+        greeting: the frames that it says first.
+        udp: it is served over UDP too.
+        stubs: those that answer from the start.
+        faults: those that are in force from the start.
+    """
+
+    name: str
+    framing: Framing | None = None
+    greeting: tuple[bytes, ...] = ()
+    udp: bool = False
+    stubs: tuple[PlannedFrameStub, ...] = ()
+    faults: tuple[PlannedFault, ...] = ()
+
+
+# ---- reading -----------------------------------------------------------------------------------
+
+
+def read_peers(
+    read_fault: ReadFault, read_match: ReadMatch, value: object, path: str
+) -> tuple[PlannedPeer, ...]:
+    """Return the peers of a scenario.
+
+    Args:
+        read_fault, read_match: read one of their faults, and what a stub matches.
+
+    Raises:
+        ScenarioError: a key is wrong.
+    """
+    return read_list(partial(_read_peer, read_fault, read_match), value, path)
+
+
+def _read_peer(
+    read_fault: ReadFault, read_match: ReadMatch, value: object, path: str
+) -> PlannedPeer:
+    table = ValueTable.of(value, path, _KEYS)
+    return PlannedPeer(
+        name=table.required("name", read_proxy_name),
+        framing=table.required("framing", read_framing),
+        greeting=table.get("greeting", _frames, ()),
+        udp=table.get("udp", read_bool, default=False),
+        stubs=table.get("stubs", partial(read_list, partial(_read_stub, read_match)), ()),
+        faults=table.get("faults", partial(read_list, read_fault), ()),
+    )
+
+
+def _read_stub(read_match: ReadMatch, value: object, path: str) -> PlannedFrameStub:
+    table = ValueTable.of(value, path, _STUB_KEYS)
+    return PlannedFrameStub(
+        match=table.required("match", read_match),
+        answers=_answers(table),
+        optional=table.get("optional", read_bool, default=False),
+    )
+
+
+def _answers(table: ValueTable) -> tuple[FrameAnswer, ...]:
+    """Return the answers of a stub: its list of answers, or the one answer among its own keys."""
+    own_keys = [key for key in _ANSWER_KEYS if key in table.values]
+    if "answers" not in table.values:
+        return (_answer(table),) if own_keys else ()
+    if own_keys:
+        raise table.error(own_keys[0], "move it into one of the answers")
+
+    def read(value: object, path: str) -> FrameAnswer:
+        return _answer(ValueTable.of(value, path, _ANSWER_KEYS))
+
+    return table.required("answers", partial(read_list, read))
+
+
+def _answer(table: ValueTable) -> FrameAnswer:
+    for one, other in (("reply", "raw"), ("then_close", "then_reset")):
+        if one in table.values and other in table.values:
+            raise table.error(other, f"an answer has either {one} or {other}, not both")
+    is_raw = "raw" in table.values
+    ends = [how for how in ("close", "reset") if table.get(f"then_{how}", read_bool, default=False)]
+    return FrameAnswer(
+        frames=(table.required("raw", _frame),) if is_raw else table.get("reply", _frames, ()),
+        is_raw=is_raw,
+        echoes=table.get("echo", _echoes, ()),
+        delay=table.get("delay", read_seconds, 0.0),
+        end="".join(ends),
+        times=table.get("times", read_positive_integer, None),
+        done=True,
+    )
+
+
+def _frames(value: object, path: str) -> tuple[bytes, ...]:
+    """Return frames: a list, or a single one."""
+    return read_list(_frame, value, path) if isinstance(value, list) else (_frame(value, path),)
+
+
+def _frame(value: object, path: str) -> bytes:
+    try:
+        if isinstance(value, dict) and value.keys() == {_HEX}:
+            return bytes.fromhex(value[_HEX])
+        return bytes_from_value(value)
+    except (TypeError, ValueError):
+        raise wrong_value(path, 'text, {hex = "..."} or {b64 = "..."}', value) from None
+
+
+def _echoes(value: object, path: str) -> tuple[Echo, ...]:
+    is_one = isinstance(value, list) and all(type(place) is int for place in value)
+    pairs = [value] if is_one else value
+    return read_list(_echo, pairs, path)
+
+
+def _echo(value: object, path: str) -> Echo:
+    match value:
+        case [int() as start, int() as stop] if 0 <= start < stop:
+            return start, stop
+    raise wrong_value(path, "[from, to], two places in the request", value)
+
+
+# ---- writing -----------------------------------------------------------------------------------
+
+
+def peer_to_values(
+    peer: PlannedPeer, write_fault: WriteFault, write_match: WriteMatch, path: str
+) -> dict[str, Any]:
+    """Return a peer as values for TOML or JSON.
+
+    Args:
+        write_fault, write_match: write one of its faults, and what a stub matches.
+        path: of the peer, for an error.
+
+    Raises:
+        ScenarioError: a framing, a stub or a fault has code in it, which cannot be written.
+    """
+    values: dict[str, Any] = {"name": peer.name}
+    if peer.framing is not None:
+        values["framing"] = framing_text(peer.framing, f"{path}.framing")
+    if peer.greeting:
+        values["greeting"] = _frames_to_value(peer.greeting)
+    if peer.udp:
+        values["udp"] = True
+    stubs = [_stub(stub, write_match, f"{path}.stubs[{n}]") for n, stub in enumerate(peer.stubs)]
+    faults = [write_fault(f, f"{path}.faults[{n}]") for n, f in enumerate(peer.faults)]
+    return values | {key: each for key, each in (("stubs", stubs), ("faults", faults)) if each}
+
+
+def _stub(stub: PlannedFrameStub, write_match: WriteMatch, path: str) -> dict[str, Any]:
+    values: dict[str, Any] = {"match": write_match(stub.match, f"{path}.match")}
+    answers = [_answer_to_values(answer) for answer in stub.answers]
+    if len(answers) == 1:
+        values |= answers[0]
+    elif answers:
+        values["answers"] = answers
+    return values | {"optional": True} if stub.optional else values
+
+
+def _answer_to_values(answer: FrameAnswer) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    if answer.is_raw:
+        values["raw"] = bytes_to_value(answer.frames[0])
+    else:
+        values["reply"] = _frames_to_value(answer.frames)
+    if answer.echoes:
+        echoes = [list(echo) for echo in answer.echoes]
+        values["echo"] = echoes[0] if len(echoes) == 1 else echoes
+    if answer.delay:
+        values["delay"] = answer.delay
+    if answer.end:
+        values[f"then_{answer.end}"] = True
+    return values if answer.times is None else values | {"times": answer.times}
+
+
+def _frames_to_value(frames: Sequence[bytes]) -> object:
+    values = [bytes_to_value(frame) for frame in frames]
+    return values[0] if len(values) == 1 else values
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path and key else path or key
