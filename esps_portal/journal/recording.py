@@ -138,7 +138,7 @@ def _line(values: dict[str, object]) -> bytes:
 def is_recording(first_line: bytes) -> bool:
     """Whether a file with this first line, its LF included, is a recording."""
     try:
-        _check_began(read_json(first_line))
+        check_began(read_json(first_line))
     except ScenarioError:
         return False
     return first_line.endswith(b"\n")
@@ -156,11 +156,11 @@ def read_recording(data: bytes) -> list[RecordedAnswer]:
     answers: list[RecordedAnswer] = []
     session: list[RecordedAnswer] = []  # since the last `began`, where numbers start again
     number = 0
-    for number, value in _values(data):
+    for number, value in read_values(data):
         try:
             event = ValueTable.of(value, "", None).required("event", read_text)
             if number == 1 or event == BEGAN:
-                _check_began(value)
+                check_began(value)
                 answers += sorted(session, key=lambda answer: answer.number)
                 session.clear()
             elif event in _ANSWERED:
@@ -174,8 +174,8 @@ def read_recording(data: bytes) -> list[RecordedAnswer]:
     return answers + sorted(session, key=lambda answer: answer.number)
 
 
-def _values(data: bytes) -> Iterator[tuple[int, object]]:
-    """Yield the number and the value of each line; not of an incomplete last one."""
+def read_values(data: bytes) -> Iterator[tuple[int, object]]:
+    """Yield the number, from 1, and the value of each line; not of an incomplete last one."""
     lines = data.split(b"\n")
     if not lines[-1]:
         lines.pop()
@@ -189,8 +189,12 @@ def _values(data: bytes) -> Iterator[tuple[int, object]]:
         yield number, value
 
 
-def _check_began(value: object) -> None:
-    """Check the first line of a recording."""
+def check_began(value: object) -> None:
+    """Check the first line of a recording.
+
+    Raises:
+        ScenarioError: it is none, or of another version.
+    """
     if not isinstance(value, dict) or value.get("event") != BEGAN:
         raise ScenarioError(
             "", f'not a recording: its first line must be {{"event": "{BEGAN}", ...}}'

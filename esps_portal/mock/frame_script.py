@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -20,6 +21,8 @@ from esps_portal.mock.scripted_conversation import ScriptedConversation
 # The first problems of each kind are enough for a report.
 _MAX_UNEXPECTED = 100
 _MAX_FAILURES = 10
+# Units of a recording that a frame is compared with, to find the nearest.
+_MAX_COMPARED = 1000
 
 #: What a handler may return: a frame, several, or ``None`` for nothing.
 HandlerResult = str | bytes | Sequence[str | bytes] | None
@@ -47,7 +50,8 @@ class FrameScript:
 
     Attributes:
         stubs: those of a test, in the order of placing.
-        lasting: those that `clear` keeps; they come after all others.
+        lasting: those that `clear` keeps, by transport and frame; they come after all others.
+        greeting: what is said first on each connection, kept likewise; ``None``: nothing.
         conversations: in the order of placing.
         handler: answers what no stub does; ``None``: there is none.
         unexpected: the first frames that nobody expected.
@@ -55,7 +59,8 @@ class FrameScript:
     """
 
     stubs: list[FrameStub] = attrs.field(factory=list)
-    lasting: list[FrameStub] = attrs.field(factory=list)
+    lasting: dict[tuple[str, bytes], FrameStub] = attrs.field(factory=dict)
+    greeting: FrameStub | None = None
     conversations: list[ScriptedConversation] = attrs.field(factory=list)
     handler: FrameHandler | None = None
     unexpected: list[UnexpectedFrame] = attrs.field(factory=list)
@@ -70,29 +75,34 @@ class FrameScript:
         self.unexpected.clear()
         self.failures.clear()
         self._running.clear()
-        for stub in self.lasting:
+        for stub in self._lasting():
             stub.used = 0
 
     # -- what is to be done
 
-    def opening(self, connection: Hashable) -> list[Action]:
-        """Return what a conversation does as a connection is accepted; nothing without one."""
+    def opening(self, connection: PeerConnection) -> list[Action]:
+        """Return what is done as a connection is accepted: a greeting, and a conversation."""
+        greeting = [] if self.greeting is None else self.greeting.take().steps(b"")
         for conversation in self.conversations:
             if not conversation.has_begun and conversation.expected is None:
-                return self._begin(conversation, connection)
-        return []
+                return [*greeting, *self._begin(conversation, connection)]
+        return greeting
 
-    def answer(self, connection: Hashable, frame: bytes) -> list[Action] | None:
+    def answer(self, connection: PeerConnection, frame: bytes) -> list[Action] | None:
         """Return what to do about a frame; ``None``: no conversation and no stub answers it."""
         for conversation in self._asked(connection):
             expected = conversation.expected
             if expected is not None and not expected.matcher.difference(frame):
                 conversation.done += 1
                 return self._begin(conversation, connection)
-        for stub in (*self.stubs, *self.lasting):
+        for stub in self.stubs:
             if stub.can_answer and not stub.matcher.difference(frame):
                 return stub.take().steps(frame)
-        return None
+        lasting = self.lasting.get((connection.transport, frame))
+        return None if lasting is None else lasting.take().steps(frame)
+
+    def _lasting(self) -> list[FrameStub]:
+        return [*self.lasting.values(), *([] if self.greeting is None else [self.greeting])]
 
     def closed(self, connection: Hashable) -> None:
         """A connection has ended, and its conversation with it."""
@@ -128,7 +138,7 @@ class FrameScript:
         if running is not None and running.expected is not None:
             matcher = running.expected.matcher
             return f"the conversation expects {matcher}: {matcher.difference(frame)}"
-        stubs = [*self.stubs, *self.lasting]
+        stubs = [*self.stubs, *islice(self.lasting.values(), _MAX_COMPARED)]
         if not stubs:
             return "there is no stub"
         matching = [stub for stub in stubs if not stub.matcher.difference(frame)]

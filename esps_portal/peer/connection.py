@@ -196,7 +196,7 @@ class PeerHandler:
         self._note_broken()
 
     async def _read_frames(self) -> None:
-        while data := await self._client.receive():
+        while data := await self._receive():
             now = trio.current_time()
             frames, may_go_on = self._units.read(data, now)
             self._put(frames, now)
@@ -209,6 +209,14 @@ class PeerHandler:
         self._client.has_ended = True
         now = trio.current_time()
         self._put(self._units.finish(now), now)
+
+    async def _receive(self) -> bytes:
+        """Return what comes next; meanwhile a frame that may be the start of another one ends."""
+        while True:
+            with trio.move_on_after(self._units.patience):
+                return await self._client.receive()
+            now = trio.current_time()
+            self._put(self._units.flush(now), now)
 
     def _put(self, frames: Iterable[tuple[Frame, LiveExchange]], now: float) -> None:
         for frame, exchange in frames:

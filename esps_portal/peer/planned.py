@@ -7,11 +7,31 @@ from esps_portal.framings.framing import FramingError
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.values import ScenarioError
 from esps_portal.mock.planned_peer import PlannedFrameStub, PlannedPeer
-from esps_portal.mock.scenario import PlannedFault
+from esps_portal.mock.scenario import PlannedFault, Scenario
 from esps_portal.peer.state import PeerState
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
+
+
+def choose_plan(scenario: Scenario, name: str | None = None) -> tuple[PlannedPeer, str]:
+    """Return one of the peers of a scenario, and its path there.
+
+    Args:
+        name: of the peer; ``None``: the only one.
+
+    Raises:
+        ScenarioError: there is none, or none with that name, or there are several.
+    """
+    names = [plan.name for plan in scenario.peers]
+    if not names:
+        raise ScenarioError("peers", "there are none in the file")
+    if name is None and len(names) > 1:
+        raise ScenarioError("peers", f"there are several: give the name {' or '.join(names)}")
+    if name not in (None, *names):
+        raise ScenarioError("peers", f"there is no {name!r}, but {', '.join(names)}")
+    number = 0 if name is None else names.index(name)
+    return scenario.peers[number], f"peers[{number}]"
 
 
 def make_state(
@@ -56,6 +76,20 @@ def place(state: PeerState, plan: PlannedPeer, path: str = "") -> list[Fault]:
     for fault in faults:
         state.faults.place(fault)
     return faults
+
+
+def add(state: PeerState, plan: PlannedPeer, path: str = "") -> list[Fault]:
+    """Do what `place` does on a peer that runs, whose framing and greeting are fixed.
+
+    Raises:
+        ScenarioError: the plan has others; or as `place` does.
+    """
+    for key in ("framing", "greeting", "udp"):
+        if getattr(plan, key) != getattr(state, key):
+            raise ScenarioError(
+                _join(path, key), f"a peer gets its {key} when it starts; this one has another"
+            )
+    return place(state, plan, path)
 
 
 def plan_of(state: PeerState, name: str = "peer") -> PlannedPeer:

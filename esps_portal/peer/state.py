@@ -11,11 +11,14 @@ from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.fault_types import BOTH, TCP, UDP
 from esps_portal.faults.place import Place
 from esps_portal.framings.framing import Framing, FramingError, framing_name
+from esps_portal.framings.recorded_units import RecordedUnits, RecordedUnitSplitter
 from esps_portal.framings.splitter import FrameSplitter
 from esps_portal.framings.transport_ends import Datagrams, datagrams
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedConnection
+from esps_portal.mock.frame_replay import FrameReplay
 from esps_portal.mock.frame_script import FrameScript
+from esps_portal.peer.units import Splitter
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -75,8 +78,19 @@ class PeerState:
         """The journal of exchanges."""
         return self.journal
 
-    def new_splitter(self) -> FrameSplitter:
+    @classmethod
+    def replaying(cls, replay: FrameReplay, journal: Journal | None = None) -> PeerState:
+        """Return the state of a peer that replays a recording."""
+        is_both = replay.udp and not isinstance(replay.framing, Datagrams)
+        state = cls(replay.framing, udp=is_both, journal=journal or Journal())
+        state.script.lasting.update(replay.stubs)
+        state.script.greeting = replay.greeting
+        return state
+
+    def new_splitter(self) -> Splitter:
         """Return what cuts a stream into frames."""
+        if isinstance(self.framing, RecordedUnits):
+            return RecordedUnitSplitter(self.framing)
         return FrameSplitter(self.framing)
 
     def framing_over(self, transport: str) -> Framing:

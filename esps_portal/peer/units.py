@@ -6,6 +6,7 @@ frame.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from esps_portal.exchanges.conversation import CLIENT, SERVER, Conversation, LiveExchange, Step
@@ -13,8 +14,15 @@ from esps_portal.exchanges.frame_piece import piece_of
 from esps_portal.faults.actions import End, Send
 from esps_portal.faults.target import Stage
 from esps_portal.framings.framing import Frame, FramingError
+from esps_portal.framings.recorded_units import RecordedUnitSplitter
 from esps_portal.framings.splitter import FrameSplitter
 from esps_portal.journal.shown_bytes import shown_in_line
+
+#: What cuts the bytes of a client into frames.
+Splitter = FrameSplitter | RecordedUnitSplitter
+
+# Seconds for which a recorded unit waits for more where it may be the start of a longer one.
+_PATIENCE = 0.05
 
 
 class PeerUnits:
@@ -27,7 +35,7 @@ class PeerUnits:
     def __init__(
         self,
         conversation: Conversation,
-        splitter: FrameSplitter,
+        splitter: Splitter,
         note_leftover: Callable[[str], None],
     ) -> None:
         self._talk = conversation
@@ -50,6 +58,19 @@ class PeerUnits:
         self._leave(f"sent what is no frame: {self._splitter.error}")
         self._note_rest(now)
         return found, False
+
+    @property
+    def patience(self) -> float:
+        """The seconds to wait for more at most, before `flush`."""
+        splitter = self._splitter
+        is_waiting = isinstance(splitter, RecordedUnitSplitter) and splitter.is_waiting
+        return _PATIENCE if is_waiting else math.inf
+
+    def flush(self, now: float) -> list[tuple[Frame, LiveExchange]]:
+        """Return the frame that waited for more, where nothing has come."""
+        splitter = self._splitter
+        frames = splitter.flush() if isinstance(splitter, RecordedUnitSplitter) else []
+        return [(frame, self._begin(frame, now)) for frame in frames]
 
     def finish(self, now: float) -> list[tuple[Frame, LiveExchange]]:
         """Take the client's FIN; return the frame that it ends. What is none is a finding."""

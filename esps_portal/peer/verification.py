@@ -13,6 +13,7 @@ from esps_portal.mock.never_struck import describe_never_struck
 from esps_portal.mock.scripted_conversation import ScriptedConversation
 from esps_portal.mock.verification import MAX_LINES, describe_by_chance, describe_failed
 from esps_portal.peer.state import PeerState
+from esps_portal.protocol.escape import visible_lines
 
 # Bytes of a frame that is shown.
 _MAX_FRAME = 256
@@ -25,7 +26,10 @@ def find_problems(state: PeerState) -> list[str]:
     script, faults = state.script, state.faults
     return [
         *map(_describe_unexpected, script.unexpected),
-        *(f"{what}:\n{_indented(trace.rstrip())}" for what, trace in script.failures),
+        *(
+            f"{what}:\n{_indented(visible_lines(trace.rstrip()))}"
+            for what, trace in script.failures
+        ),
         *(f"unused stub: {describe_frame_stub(stub)}" for stub in script.unused()),
         *map(_describe_unfinished, script.unfinished()),
         *describe_failed(faults),

@@ -34,6 +34,7 @@ from esps_portal.testing.handles import Outage
 from esps_portal.testing.portal_loop import PortalLoop
 from esps_portal.testing.portal_repr import address_text, portal_repr
 from esps_portal.testing.review import Review
+from esps_portal.testing.scenario_text import scenario_text
 from esps_portal.testing.server_controls import ServerControls
 from esps_portal.tracebacks import hides_frame
 
@@ -145,7 +146,7 @@ class PortalController(DeclaresServices, PlacesFaults):
                 this portal's, which are fixed when it starts.
             OSError: the file cannot be read.
         """
-        parsed = read_scenario_toml(_scenario_text(scenario))
+        parsed = read_scenario_toml(scenario_text(scenario))
         self._loop.run(lambda: parsed.apply(self._portal))
 
     def dump(self) -> str:
@@ -260,10 +261,3 @@ class PortalController(DeclaresServices, PlacesFaults):
 
     def __dir__(self) -> list[str]:
         return public_names(self)
-
-
-def _scenario_text(scenario: str | Path) -> str:
-    # Only a comment of TOML can end so.
-    if isinstance(scenario, str) and ("\n" in scenario or not scenario.endswith(".toml")):
-        return scenario
-    return Path(scenario).read_text(encoding="utf-8")

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from esps_portal.faults.matching import Matchable
 from esps_portal.mock.frame_script import FrameHandler
 from esps_portal.mock.frame_stubs import FrameStub
 from esps_portal.mock.peer_steps import Step
+from esps_portal.mock.scenario import Scenario
+from esps_portal.mock.scenario_reading import read_scenario_toml
+from esps_portal.mock.scenario_writing import scenario_to_toml
 from esps_portal.mock.scripted_conversation import ScriptedConversation
+from esps_portal.peer.planned import add, choose_plan, plan_of
 from esps_portal.peer.state import PeerState
 from esps_portal.peer.verification import find_problems, problem_report
 from esps_portal.testing.exchange_controller import ExchangeController
 from esps_portal.testing.portal_loop import PortalLoop
 from esps_portal.testing.portal_repr import address_text, peer_repr
+from esps_portal.testing.scenario_text import scenario_text
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -119,6 +125,37 @@ class PeerController(ExchangeController):
 
         self._loop.run(place)
         return function
+
+    def load(self, scenario: str | Path, name: str | None = None) -> None:
+        """Add the stubs and faults of a peer in a scenario: all of them, or none.
+
+        Args:
+            scenario: a file, as a `Path` or a name that ends in ``.toml``; or the TOML itself.
+            name: which of its ``[[peers]]``, if there are several.
+
+        Raises:
+            ScenarioError: a key of the scenario is wrong, and which; or its framing, greeting or
+                transports differ from this peer's, which are fixed when it starts.
+            OSError: the file cannot be read.
+        """
+        plan, path = choose_plan(read_scenario_toml(scenario_text(scenario)), name)
+        self._loop.run(lambda: add(self._state, plan, path))
+
+    def dump(self, name: str = "peer") -> str:
+        """Return this peer as the TOML of a scenario, for `load` and ``esps_peer(scenario=...)``.
+
+        It has neither the journal nor how often each stub was used, and no handler and no
+        conversation, which are code.
+
+        Args:
+            name: of the peer there.
+
+        Raises:
+            ScenarioError: the framing is the test's own, or a stub has a predicate: no file can
+                hold them.
+        """
+        plan = self._loop.run(lambda: plan_of(self._state, name))
+        return scenario_to_toml(Scenario(peers=(plan,)))
 
     def __repr__(self) -> str:
         where = address_text(self.host, self.port, self._transports)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
 
 from esps_portal.framings.custom import checked_framing
 from esps_portal.framings.framing import Framing
+from esps_portal.journal.recorded_dialogues import read_dialogues
+from esps_portal.mock.frame_replay import FrameReplay
+from esps_portal.mock.scenario_reading import read_scenario_toml
+from esps_portal.peer.planned import choose_plan, make_state
 from esps_portal.peer.serving import PeerConfig
 from esps_portal.peer.state import PeerState
 from esps_portal.protocol.limits import Limits
 from esps_portal.services.service import as_bytes
 from esps_portal.testing.options import check_types
+from esps_portal.testing.scenario_text import scenario_text
 from esps_portal.tracebacks import hides_frame
 
 if TYPE_CHECKING:
@@ -23,6 +29,9 @@ _GREETING = "text, bytes, or several of them"
 _TYPES: dict[str, tuple[type, str]] = {
     "greeting": (object, _GREETING),
     "udp": (bool, "True or False"),
+    "scenario": (object, "a file, or the TOML itself"),
+    "name": (str, "a name in the scenario"),
+    "replay": (object, "the path of a recording"),
     "host": (str, "a name or an address"),
     "port": (int, "a number from 0 to 65535"),
     "limits": (Limits, "esps_portal.Limits"),
@@ -38,6 +47,13 @@ class PeerOptions(TypedDict, total=False):
     #: Serve UDP too, on the same number; a datagram is a frame as it is. By default false, and with
     #: ``datagrams()`` there is UDP alone.
     udp: bool
+    #: In place of a framing: the ``[[peers]]`` of a scenario, a file (a `Path`, or a name that ends
+    #: in ``.toml``) or the TOML itself; it has the greeting, stubs and faults too.
+    scenario: str | Path
+    #: Which of its peers, if there are several.
+    name: str
+    #: In place of a framing: a recording of a proxy, which is answered from by whole units.
+    replay: str | Path
     #: A name or an address; by default 127.0.0.1. ``::1`` is IPv6.
     host: str
     #: By default 0, a free one.
@@ -50,18 +66,25 @@ class PeerFactory(Protocol):
     """The type of the fixture `esps_peer`."""
 
     def __call__(
-        self, framing: Framing, *, strict: bool | None = None, **options: Unpack[PeerOptions]
+        self,
+        framing: Framing | None = None,
+        *,
+        strict: bool | None = None,
+        **options: Unpack[PeerOptions],
     ) -> PeerController:
         r"""Start a peer in a thread of its own; it ends with the test.
 
         Args:
             framing: how a stream is cut into frames, such as ``lines("\r\n")``; ``datagrams()``
-                for UDP.
+                for UDP. Leave it out with ``scenario`` or ``replay``.
             strict: overrides the marker and the configuration.
             options: see `PeerOptions`.
 
         Raises:
             FramingError: the framing is none, or a greeting cannot be said with it.
+            ScenarioError: a key of the scenario is wrong, and which.
+            RecordingError: the file is no recording, or holds nothing to replay.
+            OSError: a file cannot be read.
             CannotBindError: an address cannot be bound.
             TypeError, ValueError: an option is unknown, or not what it must be.
         """
@@ -79,26 +102,42 @@ def check_peer_options(options: PeerOptions, also: str = "") -> None:
     check_types({key: value for key, value in options.items() if value is not None}, _TYPES, also)
 
 
-def peer_config(framing: Framing, options: PeerOptions) -> PeerConfig:
+def peer_config(framing: Framing | None, options: PeerOptions) -> PeerConfig:
     """Return how a peer is served: on reserved ports, which may be taken out of service.
 
     Raises:
         FramingError: the framing is none, or a greeting cannot be said with it.
+        ScenarioError, RecordingError, OSError: a file is wrong, or cannot be read.
         TypeError, ValueError: an option is unknown, or not what it must be.
     """
     check_peer_options(options)
-    state = PeerState(
-        checked_framing(framing),
-        _greeting(options.get("greeting")),
-        udp=options.get("udp", False),
-    )
     return PeerConfig(
-        state=state,
+        state=_state(framing, options),
         hosts=(options.get("host", "127.0.0.1"),),
         port=options.get("port", 0),
         reserve_port=True,
         limits=options.get("limits") or Limits(),
     )
+
+
+def _state(framing: Framing | None, options: PeerOptions) -> PeerState:
+    scenario, replay = options.get("scenario"), options.get("replay")
+    given = {"framing": framing, "scenario": scenario, "replay": replay}
+    sources = [key for key, value in given.items() if value is not None]
+    if len(sources) != 1:
+        what = " and ".join(sources) or "none"
+        raise TypeError(f"a peer needs a framing, a scenario or a replay: one of them, got {what}")
+    needs: dict[str, str] = {"name": "scenario", "greeting": "framing", "udp": "framing"}
+    for key, source in needs.items():
+        if options.get(key) is not None and source != sources[0]:
+            raise TypeError(f"{key} is for a peer with {source}: leave it out with {sources[0]}")
+    if scenario is not None:
+        plan, path = choose_plan(read_scenario_toml(scenario_text(scenario)), options.get("name"))
+        return make_state(plan, path)[0]
+    if replay is not None:
+        return PeerState.replaying(FrameReplay.of(read_dialogues(Path(replay).read_bytes())))
+    greeting = _greeting(options.get("greeting"))
+    return PeerState(checked_framing(framing), greeting, udp=options.get("udp", False))
 
 
 def _greeting(greeting: object) -> tuple[bytes, ...]:

@@ -292,7 +292,10 @@ def esps_peer(request: pytest.FixtureRequest) -> Iterator[PeerFactory]:
     started: StartedByTest[ThreadedPeer] = StartedByTest(portals_of_test(request))
 
     def start(
-        framing: Framing, *, strict: bool | None = None, **options: Unpack[PeerOptions]
+        framing: Framing | None = None,
+        *,
+        strict: bool | None = None,
+        **options: Unpack[PeerOptions],
     ) -> PeerController:
         check_peer_options(options, also="strict")
         options.setdefault("host", host)

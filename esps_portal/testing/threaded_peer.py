@@ -28,7 +28,7 @@ class ThreadedPeer(PeerController):
         self._thread = thread
 
     @classmethod
-    def start(cls, framing: Framing, **options: Unpack[PeerOptions]) -> Self:
+    def start(cls, framing: Framing | None = None, **options: Unpack[PeerOptions]) -> Self:
         """Start one; see `peer_in_thread`, which also ends it."""
         config = peer_config(framing, options)
         thread = ServerThread(ServedPeer(config))
@@ -62,7 +62,9 @@ class ThreadedPeer(PeerController):
 
 
 @contextmanager
-def peer_in_thread(framing: Framing, **options: Unpack[PeerOptions]) -> Iterator[ThreadedPeer]:
+def peer_in_thread(
+    framing: Framing | None = None, **options: Unpack[PeerOptions]
+) -> Iterator[ThreadedPeer]:
     r"""Serve a peer for the length of a ``with`` block, whatever runs in this thread.
 
     ``with peer_in_thread(lines("\r\n")) as mail: mail.stub("QUIT").reply("221 bye")``
@@ -71,11 +73,14 @@ def peer_in_thread(framing: Framing, **options: Unpack[PeerOptions]) -> Iterator
 
     Args:
         framing: how a stream is cut into frames, such as ``lines("\r\n")``; ``datagrams()`` for
-            UDP.
+            UDP. Leave it out with ``scenario`` or ``replay``.
         options: see `PeerOptions`.
 
     Raises:
         FramingError: the framing is none, or a greeting cannot be said with it.
+        ScenarioError: a key of the scenario is wrong, and which.
+        RecordingError: the file is no recording, or holds nothing to replay.
+        OSError: a file cannot be read.
         CannotBindError: an address cannot be bound.
         TypeError, ValueError: an option is unknown, or not what it must be.
     """

@@ -19,7 +19,7 @@ __tracebackhide__ = hides_frame
 
 @asynccontextmanager
 async def open_peer(
-    framing: Framing, **options: Unpack[PeerOptions]
+    framing: Framing | None = None, **options: Unpack[PeerOptions]
 ) -> AsyncIterator[PeerController]:
     """Serve a peer for the length of an ``async with`` block.
 
@@ -31,7 +31,8 @@ async def open_peer(
         options: see `PeerOptions`.
 
     Raises:
-        FramingError, CannotBindError, TypeError, ValueError: as `peer_in_thread` does.
+        FramingError, ScenarioError, RecordingError, OSError, TypeError, ValueError: as
+            `peer_in_thread` does; CannotBindError is an OSError.
     """
     config = peer_config(framing, options)
     async with serve_here(ServedPeer(config)) as (loop, listeners):

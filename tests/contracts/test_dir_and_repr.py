@@ -41,7 +41,10 @@ def test_a_peer(esps_peer: PeerFactory) -> None:
     shared = {"host", "port", "fault", "down", "connections", "journal", "wait_for", "transcript"}
     shared |= {"wait_for_async", "verify", "problems", "review", "reset", "record", "pcap"}
     shared |= {"faults", "heal"}
-    assert set(dir(peer)) == {*shared, "exchanges", "stub", "conversation", "handler"}
+    assert set(dir(peer)) == {
+        *shared,
+        *("exchanges", "stub", "conversation", "handler", "load", "dump"),
+    }
     where = f"peer at 127.0.0.1 port {peer.port} (TCP); framing lines:crlf"
     assert repr(peer) == f"<{where}>"
     stub = peer.stub("PING").reply("PONG").optional()

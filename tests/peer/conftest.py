@@ -20,7 +20,7 @@ class Peers:
 
     _open: contextlib.ExitStack
 
-    def start(self, framing: Framing, **options: object) -> ThreadedPeer:
+    def start(self, framing: Framing | None, **options: object) -> ThreadedPeer:
         return self._open.enter_context(peer_in_thread(framing, **options))  # type: ignore[arg-type]
 
     def dial(self, peer: ThreadedPeer) -> Side:

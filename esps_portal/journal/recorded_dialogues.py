@@ -1,0 +1,115 @@
+"""Reads the exchanges of any protocol from a recording, as a peer replays them."""
+
+from __future__ import annotations
+
+import attrs
+
+from esps_portal.journal.recording import BEGAN, RecordingError, check_began, read_values
+from esps_portal.journal.values import (
+    ScenarioError,
+    ValueTable,
+    read_bytes,
+    read_text,
+    wrong_value,
+)
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+# Who is on the server's side of a connection, as a journal names it.
+_SERVERS = {"server", "peer", "portal"}
+_ENDS = {"fin": "close", "rst": "reset"}
+
+
+@attrs.define
+class RecordedDialogue:
+    """One exchange: what a client said, and what the server replied.
+
+    Attributes:
+        transport: ``tcp`` or ``udp``.
+        request: all that the client said in it; empty: the server has spoken first.
+        replies: over UDP each datagram; over TCP what came, in parts.
+        end: the server has ended the connection then: ``close`` or ``reset``; empty: it has not.
+    """
+
+    transport: str
+    request: bytes = b""
+    replies: list[bytes] = attrs.field(factory=list)
+    end: str = ""
+
+
+def read_dialogues(data: bytes) -> list[RecordedDialogue]:
+    """Return the exchanges of a recording, in the order in which they began.
+
+    Args:
+        data: the whole file.
+
+    Raises:
+        RecordingError: it is not a recording, or a line but the last is broken.
+    """
+    found: list[RecordedDialogue] = []
+    reader = _Reader(found)
+    number = 0
+    for number, value in read_values(data):
+        try:
+            table = ValueTable.of(value, "", None)
+            event = table.required("event", read_text)
+            if number == 1 or event == BEGAN:
+                check_began(value)
+                reader = _Reader(found)  # connections are numbered from 1 again
+            elif event == "unit":
+                reader.take_unit(table)
+            elif event == "closed":
+                reader.take_end(table)
+        except ScenarioError as error:
+            raise RecordingError(number, str(error)) from error
+    if number == 0:
+        raise RecordingError(1, "not a recording: it is empty")
+    return found
+
+
+class _Reader:
+    """Puts the units of one session together."""
+
+    def __init__(self, found: list[RecordedDialogue]) -> None:
+        self._found = found
+        self._dialogues: dict[tuple[str, int, int], RecordedDialogue] = {}
+        self._last: dict[tuple[str, int], RecordedDialogue] = {}
+        # The dialogue and the side of which the last unit goes on.
+        self._continued: set[tuple[str, int, int, str]] = set()
+
+    def take_unit(self, table: ValueTable) -> None:
+        transport = table.required("transport", read_text)
+        connection, exchange = (table.required(key, _number) for key in ("connection", "exchange"))
+        key = transport, connection, exchange
+        dialogue = self._dialogues.get(key)
+        if dialogue is None:
+            dialogue = self._dialogues[key] = RecordedDialogue(transport)
+            self._found.append(dialogue)
+        self._last[transport, connection] = dialogue
+        sender = table.required("from", read_text)
+        data = table.required("data", read_bytes)
+        if sender == "client":
+            dialogue.request += data
+        elif (*key, sender) in self._continued:
+            dialogue.replies[-1] += data
+        else:
+            dialogue.replies.append(data)
+        continued = {(*key, sender)}
+        if table.values.get("continues"):
+            self._continued |= continued
+        else:
+            self._continued -= continued
+
+    def take_end(self, table: ValueTable) -> None:
+        if table.required("by", read_text) not in _SERVERS:
+            return
+        dialogue = self._last.get(("tcp", table.required("connection", _number)))
+        if dialogue is not None:
+            dialogue.end = _ENDS.get(table.required("how", read_text), "")
+
+
+def _number(value: object, path: str) -> int:
+    if type(value) is not int or value < 0:
+        raise wrong_value(path, "an integer, 0 or more", value)
+    return value
