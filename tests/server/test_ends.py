@@ -127,8 +127,12 @@ async def test_what_the_kernel_holds_for_a_peer_that_never_reads() -> None:  # E
             while await (await listening.connect()).line() == b"* BYE busy":
                 pass
         with pytest.raises(trio.BrokenResourceError):
-            while True:
-                await deaf.stream.receive_some()
+            await until_reset(deaf.stream)
+
+
+async def until_reset(stream: trio.abc.ReceiveStream) -> None:
+    while await stream.receive_some():
+        pass
 
 
 async def test_rst_cancels_the_calls_and_harms_nobody() -> None:  # ESPS-END-11
