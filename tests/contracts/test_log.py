@@ -85,7 +85,7 @@ def test_a_report_shows_no_byte_of_a_client_as_it_came() -> None:
             raise ReplyError("not a code", text) if text == b"x" else ValueError(text.decode())
 
         with connected(portal) as client:
-            client.send(b"a CALL nosuch%1B%5B31m%0Aforged x%1B\nb CALL fails %1B%5B2J%0Aforged\n")
+            client.send(b"b CALL fails %1B%5B2J%0Aforged\na CALL nosuch%1B%5B31m%0Aforged x%1B\n")
             client.lines(2)
         with pytest.raises(VerificationError) as failure:
             portal.verify()
