@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from esps_portal.conformance.steps import ExpectedLine
 from esps_portal.conformance.template import Run
 
+_MAX_SHOWN = 200
 _KEPT = re.compile(r"\{(arg|number)(?::([a-z-]+))?\}")
 _TEXT = re.compile(r"\{text(?::([a-z-]+))?\}")
 _REGEX = re.compile(r"\{/(.*)/(\.\.\.)?\}", re.DOTALL)
@@ -44,7 +45,8 @@ def line_matches(line: str, expected: ExpectedLine, run: Run, number: int = 1) -
 def described(expected: ExpectedLine, run: Run, number: int = 1) -> str:
     """Return a pattern with its names filled in, for a person."""
     held = "".join(f" with {run.fill(argument, number)}" for argument in expected.contains)
-    return " ".join(_tokens(expected.pattern, run, number)) + held
+    line = " ".join(_tokens(expected.pattern, run, number))
+    return (line if len(line) <= _MAX_SHOWN else f"{line[:_MAX_SHOWN]}...") + held
 
 
 def _tokens(pattern: str, run: Run, number: int) -> list[str]:

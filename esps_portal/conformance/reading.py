@@ -33,7 +33,12 @@ class Expectation:
     def __attrs_post_init__(self) -> None:
         """List the lines, with the number of the repetition of each."""
         repeats = range(1, self.run.count(self.step.repeat) + 1)
-        self._left = [(number, line) for number in repeats for line in self.step.lines]
+        self._left = [
+            (number, line)
+            for number in repeats
+            for line in self.step.lines
+            for _ in range(line.repeat)
+        ]
 
     @property
     def is_met(self) -> bool:

@@ -49,10 +49,12 @@ class ExpectedLine:
     Attributes:
         pattern: its tokens.
         contains: patterns of arguments that must be among those of the ``{text}`` at its end.
+        repeat: how often it comes.
     """
 
     pattern: str
     contains: tuple[str, ...] = ()
+    repeat: int = 1
 
 
 @attrs.frozen
@@ -92,6 +94,7 @@ class End:
     Attributes:
         how: with a FIN, a RST, or either.
         discard: lines may come before, which are not judged.
+        unread: nothing is read before that; then what has come is not judged.
         fragment: the pattern of what comes without LF before the end.
         at_least, at_most: seconds since the step before.
     """
@@ -99,9 +102,38 @@ class End:
     on: str
     how: Literal["fin", "rst", "any"]
     discard: bool = False
+    unread: bool = False
     fragment: str = ""
     at_least: float = 0
     at_most: float | None = None
+
+
+@attrs.frozen
+class Discarded:
+    """What is sent after the server's FIN is read and thrown away, for so many seconds."""
+
+    on: str
+    seconds: float
+
+
+@attrs.frozen
+class Gone:
+    """The server has closed its socket, or does so in time: what is sent meets a RST."""
+
+    on: str
+    at_most: float
+
+
+@attrs.frozen
+class Flood:
+    """Send a line again and again, and read nothing, until the server stops reading.
+
+    Attributes:
+        data: the template of the line.
+    """
+
+    on: str
+    data: str
 
 
 @attrs.frozen
@@ -130,7 +162,9 @@ class Shutdown:
     """Tell the server to end, with SIGTERM. The vector needs a server that the runner started."""
 
 
-Step: TypeAlias = Open | Send | Expect | Silence | End | Fin | Rst | Pause | Shutdown
+Step: TypeAlias = (
+    Open | Send | Expect | Silence | End | Discarded | Gone | Flood | Fin | Rst | Pause | Shutdown
+)
 
 
 @attrs.frozen

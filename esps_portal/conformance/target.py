@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import attrs
 import trio
+
+from esps_portal.conformance.outcome import UnsupportedError
 
 #: An address as `socket` takes it.
 SocketAddress: TypeAlias = tuple[Any, ...]
@@ -30,6 +34,16 @@ class Target:
     transports: frozenset[str]
     limits: Mapping[str, float]
     process: int = 0
+
+    def shut_down(self) -> None:
+        """Tell the server to end.
+
+        Raises:
+            UnsupportedError: the runner did not start it.
+        """
+        if self.process == 0:
+            raise UnsupportedError("needs a server that can be ended")
+        os.kill(self.process, signal.SIGTERM)
 
 
 async def resolve(

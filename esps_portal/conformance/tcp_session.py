@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import struct
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import attrs
 import trio
 
 from esps_portal.conformance.outcome import MismatchError
+from esps_portal.conformance.pressure import (
+    expect_discarding,
+    expect_gone,
+    flood,
+    wait_for_reset,
+)
 from esps_portal.conformance.reading import Expectation, judge_form
 from esps_portal.conformance.steps import (
+    Discarded,
     End,
     Expect,
     ExpectedLine,
     Fin,
+    Flood,
+    Gone,
     Open,
     Rst,
     Send,
@@ -25,94 +33,9 @@ from esps_portal.conformance.steps import (
     Step,
 )
 from esps_portal.conformance.target import Target
+from esps_portal.conformance.tcp_connection import Connection
 from esps_portal.conformance.template import Run
 from esps_portal.conformance.traffic import Traffic
-
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 seconds; then close() sends RST
-# Above, byte by byte would say nothing new, and take long.
-_MAX_BYTEWISE = 10_000
-# No line is longer than the greatest max-line that a vector asks for.
-_MAX_UNREAD = 1 << 20
-
-
-@attrs.define(eq=False)
-class Connection:
-    """One connection to the server.
-
-    Attributes:
-        ended: how the server ended it: ``fin``, ``rst``, or empty while it is open.
-        probed: whether it is still to be asked whether it works, at the end.
-    """
-
-    name: str
-    socket: trio.socket.SocketType
-    traffic: Traffic
-    local: tuple[str, int]
-    unread: bytearray = attrs.field(factory=bytearray)
-    ended: str = ""
-    probed: bool = True
-    _send_failed: bool = False
-
-    async def send(self, data: bytes, *, bytewise: bool) -> None:
-        """Send bytes. A connection that the server has ended takes none: that is judged later."""
-        pieces = [data]
-        if bytewise and len(data) <= _MAX_BYTEWISE:
-            pieces = [data[i : i + 1] for i in range(len(data))]
-        try:
-            for piece in pieces:
-                await self._send_all(piece)
-        except OSError:
-            self._send_failed = True
-
-    async def _send_all(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            sent = await self.socket.send(view)
-            self.traffic.note(self.name, self.local, "data", "client", bytes(view[:sent]))
-            view = view[sent:]
-
-    async def receive(self) -> bool:
-        """Read more; return whether there was any before the end."""
-        if self.ended:
-            return False
-        try:
-            data = await self.socket.recv(65536)
-        except OSError:
-            data, self._send_failed = b"", True
-        if not data:
-            # Where sending has met a reset already, reading meets an end without an error.
-            self.ended = "rst" if self._send_failed else "fin"
-            self.traffic.note(
-                self.name, self.local, "rst" if self._send_failed else "fin", "server"
-            )
-            return False
-        self.traffic.note(self.name, self.local, "data", "server", data)
-        self.unread += data
-        return True
-
-    async def line(self) -> bytes | None:
-        """Return the next line without its LF; ``None`` at the end."""
-        while (end := self.unread.find(b"\n")) < 0:
-            if len(self.unread) > _MAX_UNREAD or not await self.receive():
-                return None
-        line = bytes(self.unread[:end])
-        del self.unread[: end + 1]
-        return line
-
-    def finish_writing(self) -> None:
-        """Send a FIN."""
-        try:
-            self.socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            self._send_failed = True
-        self.traffic.note(self.name, self.local, "fin", "client")
-
-    def reset(self) -> None:
-        """Send a RST."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.socket.close()
-        if not self.ended:
-            self.traffic.note(self.name, self.local, "rst", "client")
 
 
 @attrs.define(eq=False)
@@ -138,27 +61,23 @@ class TcpSession:
             MismatchError: the server does something else than it allows.
             OSError: the server cannot be reached.
         """
-        match step:
-            case Open():
-                await self._open(step)
-            case Send():
-                for number in range(1, self.run.count(step.repeat) + 1):
-                    data = self.run.fill(step.data, number).encode("latin-1")
-                    await self._send(self.connections[step.on], data)
-            case Expect():
-                await self._expect(step)
-            case Silence():
-                await self._silence(step)
-            case End():
-                await self._end(step)
-            case Fin():
-                self.connections[step.on].finish_writing()
-                self.connections[step.on].probed = False
-            case Rst():
-                self.connections[step.on].reset()
-                self.connections[step.on].probed = False
-            case Shutdown():
-                os.kill(self.target.process, signal.SIGTERM)
+        carry_out = self._ways()[type(step)]
+        await carry_out(step)
+
+    def _ways(self) -> dict[type, Callable[[Any], Awaitable[None]]]:
+        return {
+            Open: self._open,
+            Send: self._send,
+            Expect: self._expect,
+            Silence: self._silence,
+            End: self._end,
+            Discarded: self._discarded,
+            Gone: self._gone,
+            Flood: self._flood,
+            Fin: self._fin,
+            Rst: self._rst,
+            Shutdown: self._shutdown,
+        }
 
     async def finish(self) -> None:
         """Check that nothing more has come on any open connection, and that it still answers."""
@@ -186,17 +105,20 @@ class TcpSession:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = Connection(step.on, sock, self.traffic, sock.getsockname()[:2])
         self.traffic.note(step.on, connection.local, "opened")
+        self.run.keep_address(connection.local)
         self.connections[step.on] = connection
         await self._expect(Expect(step.on, (ExpectedLine(step.greeting),)))
         if step.hello:
             await self._ask(connection, "HELLO ESPS/1", "OK ESPS/1 {text}")
 
-    async def _send(self, connection: Connection, data: bytes) -> None:
-        with trio.move_on_after(self.patience) as waiting:
-            await connection.send(data, bytewise=self.bytewise)
-        if waiting.cancelled_caught:
-            allowed = f"what is sent is read within {self.patience:g} s"
-            raise MismatchError("time", allowed, came_text="it is not read")
+    async def _send(self, step: Send) -> None:
+        for number in range(1, self.run.count(step.repeat) + 1):
+            data = self.run.fill(step.data, number).encode("latin-1")
+            with trio.move_on_after(self.patience) as waiting:
+                await self.connections[step.on].send(data, bytewise=self.bytewise)
+            if waiting.cancelled_caught:
+                allowed = f"what is sent is read within {self.patience:g} s"
+                raise MismatchError("time", allowed, came_text="it is not read")
 
     async def _probe(self, connection: Connection) -> None:
         await self._ask(connection, "PING", "OK")
@@ -243,8 +165,10 @@ class TcpSession:
         limit = self.patience if step.at_most is None else step.at_most
         allowed = f"{step.how.upper()} within {limit:g} s" if step.how != "any" else "the end"
         with trio.move_on_after(limit):
+            if step.unread:
+                await wait_for_reset(connection)
             while await connection.receive():
-                if step.discard:
+                if step.discard or step.unread:
                     connection.unread.clear()
                 elif b"\n" in connection.unread or not step.fragment:
                     break
@@ -260,3 +184,24 @@ class TcpSession:
             raise MismatchError(
                 "time", f"{allowed}, not before {step.at_least:g} s", came_text=f"{taken:.3f} s"
             )
+
+    async def _discarded(self, step: Discarded) -> None:
+        await expect_discarding(self.connections[step.on], step.seconds)
+
+    async def _gone(self, step: Gone) -> None:
+        await expect_gone(self.connections[step.on], step.at_most)
+
+    async def _flood(self, step: Flood) -> None:
+        self.connections[step.on].probed = False
+        await flood(self.connections[step.on], self.run.fill(step.data).encode("latin-1"))
+
+    async def _fin(self, step: Fin) -> None:
+        self.connections[step.on].finish_writing()
+        self.connections[step.on].probed = False
+
+    async def _rst(self, step: Rst) -> None:
+        self.connections[step.on].reset()
+        self.connections[step.on].probed = False
+
+    async def _shutdown(self, _: Shutdown) -> None:
+        self.target.shut_down()

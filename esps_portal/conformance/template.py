@@ -83,6 +83,11 @@ class Run:
             self.names[word] = own + "".join(secrets.choice(_ALPHABET) for _ in range(rest))
         return self.names[word]
 
+    def keep_address(self, local: tuple[str, int]) -> None:
+        """Keep the address and port of the first connection or socket as values."""
+        self.values.setdefault("local-host", local[0])
+        self.values.setdefault("local-port", str(local[1]))
+
     def _fill_one(self, found: re.Match[str], number: int) -> str:
         if found["brace"]:
             return "{"

@@ -11,7 +11,7 @@ import trio
 
 from esps_portal.conformance.outcome import MismatchError, UnsupportedError
 from esps_portal.conformance.reading import Expectation, judge_form
-from esps_portal.conformance.steps import Expect, ExpectedLine, Open, Send, Silence, Step
+from esps_portal.conformance.steps import Expect, ExpectedLine, Open, Send, Shutdown, Silence, Step
 from esps_portal.conformance.target import SocketAddress, Target
 from esps_portal.conformance.template import Run
 from esps_portal.conformance.traffic import Traffic
@@ -41,6 +41,7 @@ class UdpSession:
 
     Attributes:
         patience: seconds to wait for what must come.
+        ended: the server was told to end.
     """
 
     target: Target
@@ -48,6 +49,7 @@ class UdpSession:
     traffic: Traffic
     patience: float
     sources: dict[str, Source] = attrs.field(factory=dict)
+    ended: bool = False
 
     async def carry_out(self, step: Step) -> None:
         """Carry out a step.
@@ -66,11 +68,14 @@ class UdpSession:
                 await self._expect(step)
             case Silence():
                 await self._silence(step)
+            case Shutdown():
+                self.ended = True
+                self.target.shut_down()
 
     async def finish(self) -> None:
-        """Check that nothing more has come."""
+        """Check that nothing more has come, unless the server was ended."""
         for source in list(self.sources.values()):
-            await self._silence(Silence(source.name))
+            await self._silence(Silence(source.name, _GRACE if self.ended else None))
 
     def close(self) -> None:
         """Close the sockets."""
@@ -96,6 +101,7 @@ class UdpSession:
             sock.close()
             raise
         self.sources[step.on] = Source(step.on, sock, sock.getsockname()[:2])
+        self.run.keep_address(self.sources[step.on].local)
 
     async def _own_address(self) -> str:
         """Return the address of this machine from which datagrams go to the server."""

@@ -14,10 +14,13 @@ from typing import Any
 from esps_portal.conformance.codec_vectors import of_codec
 from esps_portal.conformance.steps import (
     FIRST,
+    Discarded,
     End,
     Expect,
     ExpectedLine,
     Fin,
+    Flood,
+    Gone,
     Open,
     Pause,
     Rst,
@@ -28,8 +31,6 @@ from esps_portal.conformance.steps import (
     Vector,
 )
 
-_FILES = ("codec.toml", "conversations.toml")
-
 
 def load_vectors(folder: Traversable) -> list[Vector]:
     """Return the vectors for servers of a folder ``spec``.
@@ -39,10 +40,13 @@ def load_vectors(folder: Traversable) -> list[Vector]:
         ValueError: a file is not TOML.
     """
     found: list[Vector] = []
-    for name in _FILES:
-        text = (folder / "vectors" / name).read_text(encoding="utf-8")
-        for table in tomllib.loads(text)["vector"]:
-            found.extend(of_codec(table) if "steps" not in table else [_conversation(table)])
+    files = [file for file in (folder / "vectors").iterdir() if file.name.endswith(".toml")]
+    for file in sorted(files, key=lambda file: file.name):
+        for table in tomllib.loads(file.read_text(encoding="utf-8"))["vector"]:
+            if "steps" in table:
+                found.append(_conversation(table))
+            elif table["id"].startswith("codec-"):
+                found.extend(of_codec(table))
     return found
 
 
@@ -97,7 +101,7 @@ def _silence(on: str, table: Mapping[str, Any]) -> Silence:
 
 
 def _end(on: str, table: Mapping[str, Any]) -> End:
-    return End(on, table["end"], **_only(table, "discard fragment at_least at_most"))
+    return End(on, table["end"], **_only(table, "discard unread fragment at_least at_most"))
 
 
 # How to make a step, by the key that says what it does; `open` takes a default from its vector.
@@ -106,6 +110,9 @@ _MAKERS: Mapping[str, Callable[[str, Mapping[str, Any]], Step]] = {
     "expect": _expect,
     "silence": _silence,
     "end": _end,
+    "discarded": lambda on, table: Discarded(on, table["discarded"]),
+    "gone": lambda on, table: Gone(on, table["at_most"]),
+    "flood": lambda on, table: Flood(on, table["flood"]),
     "fin": lambda on, _: Fin(on),
     "rst": lambda on, _: Rst(on),
     "pause": lambda _, table: Pause(table["pause"]),
@@ -120,4 +127,5 @@ def _only(table: Mapping[str, Any], names: str) -> dict[str, Any]:
 def _line(value: str | Mapping[str, Any]) -> ExpectedLine:
     if isinstance(value, str):
         return ExpectedLine(value)
-    return ExpectedLine(value["line"], tuple(value["contains"]))
+    contains = tuple(value.get("contains", ()))
+    return ExpectedLine(value["line"], contains, value.get("repeat", 1))

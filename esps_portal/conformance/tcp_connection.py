@@ -1,0 +1,114 @@
+"""One TCP connection to the server, with what it has sent and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import struct
+
+import attrs
+import trio
+
+from esps_portal.conformance.traffic import Traffic
+
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 seconds; then close() sends RST
+# Above, byte by byte would say nothing new, and take long.
+_MAX_BYTEWISE = 10_000
+# No line is longer than the greatest max-line that a vector asks for.
+_MAX_UNREAD = 1 << 20
+
+
+@attrs.define(eq=False)
+class Connection:
+    """One connection to the server.
+
+    Attributes:
+        ended: how the server ended it: ``fin``, ``rst``, or empty while it is open.
+        probed: whether it is still to be asked whether it works, at the end.
+    """
+
+    name: str
+    socket: trio.socket.SocketType
+    traffic: Traffic
+    local: tuple[str, int]
+    unread: bytearray = attrs.field(factory=bytearray)
+    ended: str = ""
+    probed: bool = True
+    _send_failed: bool = False
+
+    async def send(self, data: bytes, *, bytewise: bool) -> None:
+        """Send bytes. A connection that the server has ended takes none: that is judged later."""
+        pieces = [data]
+        if bytewise and len(data) <= _MAX_BYTEWISE:
+            pieces = [data[i : i + 1] for i in range(len(data))]
+        try:
+            for piece in pieces:
+                await self._send_all(piece)
+        except OSError:
+            self._send_failed = True
+
+    async def _send_all(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            sent = await self.socket.send(view)
+            self.traffic.note(self.name, self.local, "data", "client", bytes(view[:sent]))
+            view = view[sent:]
+
+    async def receive(self) -> bool:
+        """Read more; return whether there was any before the end."""
+        if self.ended:
+            return False
+        try:
+            data = await self.socket.recv(65536)
+        except OSError:
+            data, self._send_failed = b"", True
+        if not data:
+            # Where sending has met a reset already, reading meets an end without an error.
+            self.ended = "rst" if self._send_failed else "fin"
+            self.traffic.note(
+                self.name, self.local, "rst" if self._send_failed else "fin", "server"
+            )
+            return False
+        self.traffic.note(self.name, self.local, "data", "server", data)
+        self.unread += data
+        return True
+
+    def is_reset(self) -> bool:
+        """Whether a RST has come, or FINs of both; what has come before is left unread."""
+        poller = select.poll()
+        poller.register(self.socket.fileno(), select.POLLERR)
+        return bool(poller.poll(0))
+
+    async def line(self) -> bytes | None:
+        """Return the next line without its LF; ``None`` at the end."""
+        while (end := self.unread.find(b"\n")) < 0:
+            if len(self.unread) > _MAX_UNREAD or not await self.receive():
+                return None
+        line = bytes(self.unread[:end])
+        del self.unread[: end + 1]
+        return line
+
+    async def send_probe(self) -> bool:
+        """Send a byte after the server's FIN; return whether no RST has come yet."""
+        with contextlib.suppress(OSError):
+            await self.socket.send(b"x")
+            return self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        return False
+
+    def finish_writing(self) -> None:
+        """Send a FIN."""
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._send_failed = True
+        self.traffic.note(self.name, self.local, "fin", "client")
+
+    def reset(self) -> None:
+        """Send a RST, unless that was done before."""
+        if self.socket.fileno() < 0:
+            return
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.socket.close()
+        if not self.ended:
+            self.traffic.note(self.name, self.local, "rst", "client")
