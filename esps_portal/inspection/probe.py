@@ -2,12 +2,13 @@
 
 Over TCP a portal speaks first, so its greeting decides; a ``PING`` then checks that it replies.
 Without a greeting the ``PING`` is sent as well: a server that waits for its client to speak first
-(HTTP, say) sends an error. The peer is not trusted: what is read from it is limited in bytes and
-in time, and never raises.
+(HTTP, say) sends an error. If that says that it expects TLS, all of this is done again over TLS.
+The peer is not trusted: what is read from it is limited in bytes and in time, and never raises.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 import socket
 import threading
@@ -15,6 +16,7 @@ import time
 
 import attrs
 
+from esps_portal.inspection.unverified_tls import connect_unverified
 from esps_portal.protocol.errors import ProtocolError
 from esps_portal.protocol.escape import printable
 from esps_portal.protocol.grammar import TLS_ALERT
@@ -30,6 +32,9 @@ from esps_portal.protocol.messages import (
 
 _MAX_BYTES = 16384  # two lines of the default maximum, 8192 bytes
 _ABORTED = "it aborts the connection"
+_EXPECTS_TLS = "it seems to expect TLS"
+# What a portal over TLS may answer to plain text, in place of a greeting (ESPS-TLS-7).
+_PLAIN_ERROR = re.compile(rb"\* ERR bad-line[ \r\n]")
 _TCP_TAG = b"inspect"
 # What a portal may send in place of a greeting. IMAP has a BYE too (RFC 9051 section 7.1.5).
 _REFUSALS = (BYE_BUSY, BYE_CLOSING)
@@ -126,26 +131,50 @@ def _refuse_self_connection(ours: socket.socket) -> None:
 
 
 def _probe_tcp(blank: ProbeResult, start: float, timeout: float) -> ProbeResult:
-    # The greeting has half of the time; the other half is for the reply, or for an error.
     with socket.create_connection((blank.host, blank.port), timeout) as connection:
         _refuse_self_connection(connection)
-        lines = _LineReader(connection)
-        try:
-            greeting = lines.read(start + timeout / 2)
-            pinged = greeting is None and not lines.received and not lines.ended
-            if pinged:
-                connection.sendall(_PING)
-                greeting = lines.read(start + timeout)
-            result = _judge_greeting(blank, greeting)
-            if result is None:
-                return _judge_other(blank, lines)
-            if result.product is None:  # BYE in place of the greeting
-                return result
-            if not pinged:
-                connection.sendall(_PING)
-            return _judge_ping(result, lines, start + timeout)
-        except OSError:  # it had accepted, so it is not unreachable
-            return _judge_other(attrs.evolve(blank, message=_ABORTED), lines)
+        plain = _probe_connection(blank, connection, start, timeout)
+    if plain.message != _EXPECTS_TLS:
+        return plain
+    return _probe_tls(blank, start + timeout) or plain
+
+
+def _probe_tls(blank: ProbeResult, deadline: float) -> ProbeResult | None:
+    """Return the result over TLS if that is ESPS/1; whose certificate it has does not matter."""
+    start = time.monotonic()
+    timeout = max(0.001, deadline - start)
+    try:
+        with connect_unverified(blank.host, blank.port, deadline) as connection:
+            result = _probe_connection(blank, connection, start, timeout)
+    except OSError:  # such as a handshake that fails
+        return None
+    if result.verdict != ESPS:
+        return None
+    message = f"over TLS; {result.message}" if result.message else "over TLS"
+    return attrs.evolve(result, message=message)
+
+
+def _probe_connection(
+    blank: ProbeResult, connection: socket.socket, start: float, timeout: float
+) -> ProbeResult:
+    # The greeting has half of the time; the other half is for the reply, or for an error.
+    lines = _LineReader(connection)
+    try:
+        greeting = lines.read(start + timeout / 2)
+        pinged = greeting is None and not lines.received and not lines.ended
+        if pinged:
+            connection.sendall(_PING)
+            greeting = lines.read(start + timeout)
+        result = _judge_greeting(blank, greeting)
+        if result is None:
+            return _judge_other(blank, lines)
+        if result.product is None:  # BYE in place of the greeting
+            return result
+        if not pinged:
+            connection.sendall(_PING)
+        return _judge_ping(result, lines, start + timeout)
+    except OSError:  # it had accepted, so it is not unreachable
+        return _judge_other(attrs.evolve(blank, message=_ABORTED), lines)
 
 
 def _judge_greeting(blank: ProbeResult, line: bytes | None) -> ProbeResult | None:
@@ -193,7 +222,10 @@ def _judge_reply(
 
 def _judge_other(blank: ProbeResult, lines: _LineReader) -> ProbeResult:
     if lines.received.startswith(TLS_ALERT):
-        return attrs.evolve(blank, verdict=OTHER, message="it seems to expect TLS")
+        return attrs.evolve(blank, verdict=OTHER, message=_EXPECTS_TLS)
+    if _PLAIN_ERROR.match(lines.received):
+        excerpt = printable(lines.received)
+        return attrs.evolve(blank, verdict=OTHER, message=_EXPECTS_TLS, excerpt=excerpt)
     if lines.received:
         return attrs.evolve(blank, verdict=OTHER, excerpt=printable(lines.received))
     if blank.message:

@@ -14,6 +14,8 @@ from esps_portal.inspection.probe import (
     probe,
     probe_all,
 )
+from esps_portal.product import PRODUCT
+from esps_portal.testing import serve_in_thread
 from tests.inspection.servers import (
     LOOPBACK,
     answer_pings,
@@ -128,7 +130,7 @@ def test_other_ways_to_speak_esps(talk: Talk, message: str) -> None:
         (saying(b"a" * 100 + b"\n"), "", "a" * 60 + "..."),
         (flooding, "", "a" * 60 + "..."),
         (leaving, "it closes without sending anything", ""),
-        (saying(b"\x15\x03\x01\x00\x02\x02\x46\n"), "it seems to expect TLS", ""),
+        (saying(b"* ERR bad-lines\n"), "", r"* ERR bad-lines\n"),
         (
             answering(b"inspect OK y\n"),
             "it greets, but does not reply to PING as ESPS/1 does",
@@ -146,6 +148,26 @@ def test_something_else_is_shown_escaped_and_cut_off(
 ) -> None:
     answer = probe_tcp(talk)
     assert (answer.verdict, answer.message, answer.excerpt) == ("something else", message, excerpt)
+
+
+@pytest.mark.parametrize(
+    ("data", "excerpt"),
+    [
+        (b"\x15\x03\x01\x00\x02\x02\x46\n", ""),
+        (b"* ERR bad-line x\n", r"* ERR bad-line x\n"),
+    ],
+)
+def test_what_expects_tls_may_be_no_portal(data: bytes, excerpt: str) -> None:
+    """It accepts no second connection, so the handshake takes the rest of the time."""
+    answer = probe_tcp(saying(data), SHORT)
+    assert (answer.verdict, answer.message) == ("something else", "it seems to expect TLS")
+    assert answer.excerpt == excerpt
+
+
+def test_a_portal_over_tls() -> None:
+    with serve_in_thread(tls=True) as portal:
+        answer = probe(ProbeTarget("tcp", portal.host, portal.port), 2.0)
+    assert (answer.verdict, answer.product, answer.message) == ("esps-1", PRODUCT, "over TLS")
 
 
 def test_a_reset_is_something_else() -> None:

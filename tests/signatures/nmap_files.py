@@ -27,12 +27,12 @@ class Match:
     info: str | None
 
     def read(self, response: str) -> dict[str, str] | None:
-        """Return product, version and information; ``None`` if it does not match."""
+        """Return service, product, version and information; ``None`` if it does not match."""
         found = self.pattern.search(response)
         if found is None:
             return None
         templates = {"product": self.product, "version": self.version, "info": self.info}
-        return {
+        return {"service": self.service} | {
             name: re.sub(r"\$(\d)", lambda m: found[int(m[1])], template)
             for name, template in templates.items()
             if template is not None

@@ -123,6 +123,9 @@ def test_nmap_reads_an_example_alike(number: int, text: str, expected: dict[str,
         assert read is not None
         assert read.get("product") == expected.get("service.product")
         assert read.get("version") == expected.get("service.version")
+        if read["service"] == "ssl":  # nmap begins again over TLS
+            assert text.startswith("* ERR bad-line")
+            continue
         assert read["info"].startswith(f"ESPS/{expected.get('esps.version', '1')}")
 
 
@@ -154,7 +157,8 @@ def test_the_greeting_decides_whatever_was_sent(portal: ThreadedPortal) -> None:
                 response = lines.read()
         product, version = PRODUCT.split("/")
         read = first_match(TCP, response)
-        assert read == {"product": product, "version": version, "info": "ESPS/1"}
+        expected = {"product": product, "version": version, "info": "ESPS/1"}
+        assert read == {"service": "esps-portal", **expected}
         found = FINGERPRINTS[0].read(response)
         assert found is not None
         assert (found["service.product"], found["service.version"]) == (product, version)

@@ -14,6 +14,7 @@ import pytest
 from esps_portal.inspection.probe import ESPS, ProbeTarget, probe_all
 from esps_portal.product import PRODUCT
 from esps_portal.signatures.nmap import CannotMergeError, merge_probes
+from esps_portal.testing import serve_in_thread
 from esps_portal.testing.threaded import ThreadedPortal
 from tests.commands import run
 from tests.line_servers import counter, datagram_server, line_server
@@ -132,6 +133,7 @@ def servers(portal: ThreadedPortal) -> Iterator[dict[tuple[str, int], bool]]:
         ):
             server = line_server(answer_ping, greeting)
             found["tcp", port_of(stack.enter_context(server))] = is_esps
+        found["tcp", stack.enter_context(serve_in_thread(tls=True)).port] = True
         found["tcp", port_of(stack.enter_context(line_server(counter())))] = False
         found["udp", port_of(stack.enter_context(datagram_server()))] = False
         yield found
@@ -142,7 +144,7 @@ def test_inspect_and_nmap_agree(servers: dict[tuple[str, int], bool], scan: Scan
     ports = [f"{transport[0].upper()}:{port}" for transport, port in servers]
     by_nmap = scan(scanned_by_port(2867), ",".join(ports), "-sT", "-sU")
     targets = [ProbeTarget(transport, "127.0.0.1", port) for transport, port in servers]
-    inspected = {(result.transport, result.port): result for result in probe_all(targets, 0.5)}
+    inspected = {(result.transport, result.port): result for result in probe_all(targets, 2.0)}
     for place, is_esps in servers.items():
         result, service = inspected[place], by_nmap.get(place, {})
         assert (result.verdict == ESPS) is is_esps, place
