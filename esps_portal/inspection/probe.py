@@ -182,10 +182,11 @@ def _judge_greeting(blank: ProbeResult, line: bytes | None) -> ProbeResult | Non
     message = _parse(line)
     if not isinstance(message, Notice):
         return None
-    arguments = printable(b" ".join(message.args))
     if message.word == b"ESPS/1":
-        return attrs.evolve(blank, verdict=ESPS, product=arguments)
+        product = printable(b" ".join(message.args[:1]))  # what follows is for later versions
+        return attrs.evolve(blank, verdict=ESPS, product=product)
     if message in _REFUSALS:
+        arguments = printable(b" ".join(message.args))
         return attrs.evolve(blank, verdict=ESPS, message=f"it refuses the connection: {arguments}")
     return None
 

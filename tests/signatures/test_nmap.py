@@ -126,7 +126,7 @@ def servers(portal: ThreadedPortal) -> Iterator[dict[tuple[str, int], bool]]:
         found = {("tcp", portal.port): True, ("udp", portal.port): True}
         for greeting, is_esps in (
             (b"* BYE busy\n", True),
-            (b"* ESPS/1 other-server/2.1+x\r\n", True),
+            (b"* ESPS/1 other-server/2.1+x more\r\n", True),
             (b"* BYE Autologout\r\n", False),  # of IMAP
             (b"SSH-2.0-OpenSSH_9.2\r\n", False),
             (b"", False),
