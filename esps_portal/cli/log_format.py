@@ -59,7 +59,8 @@ class _VisibleFormatter(logging.Formatter):
 class TextLog:
     """Lines for a person."""
 
-    formatter = _VisibleFormatter(_TEXT)
+    def __init__(self) -> None:
+        self.formatter: logging.Formatter = _VisibleFormatter(_TEXT)
 
     def access_log(self, write_line: WriteLine, columns: int) -> Sink:
         """Return a sink that writes a line of text for each request."""

@@ -129,12 +129,10 @@ def test_both_portals_are_used_and_checks_leave_no_trace(
             ids = {dict(pair.split(b"=") for pair in c.call("stats"))[b"pid"] for c in clients}
         assert len(ids) == 2
         logs = [log_of(portal) for portal in running.portals]
-    said = {"PING", "CALL echo hi", "CALL stats", "QUIT"}
-    assert {line for log in logs for line in log} == {
-        f"127.0.0.1 tcp {what} -> OK" for what in said
-    }
-    # Two for each client, its QUIT, and the two of the first look.
-    assert sum(len(log) for log in logs) == 4 * 3 + 2
+    # A client says QUIT and does not wait: it may come after the signal.
+    lines = sorted(line for log in logs for line in log if "QUIT" not in line)
+    calls = ["CALL echo hi", "CALL stats"] * 4
+    assert lines == sorted(f"127.0.0.1 tcp {what} -> OK" for what in ["PING", *calls])
 
 
 def test_where_one_is_killed_the_other_serves(tool: Callable[[str], str], tmp_path: Path) -> None:
