@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable
 
 import attrs
+import trio
 
 from esps_portal.journal.shown_bytes import shown_in_line
 from esps_portal.mock.frame_script import FrameScript, HandlerResult, frames_of
@@ -44,14 +45,18 @@ class Answerer:
         try:
             result = handler(frame, self.connection)
             return result if inspect.isawaitable(result) else self._steps(result)
-        except Exception as error:  # noqa: BLE001 - the test's own function; it is reported
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a test's own: pytest.fail() too
             return self._failed(frame, error)
 
     async def result_of(self, frame: bytes, running: Awaitable[HandlerResult]) -> list[Action]:
         """Wait for an async handler; return what to do then."""
         try:
             return self._steps(await running)
-        except Exception as error:  # noqa: BLE001 - the test's own function; it is reported
+        except (trio.Cancelled, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a test's own: pytest.fail() too
             return self._failed(frame, error)
 
     def failed_to_send(self, error: Exception) -> list[Action]:
@@ -67,7 +72,7 @@ class Answerer:
         found, end = frames_of(result), self.connection.take_end()
         return [*found, End(end)] if end else found
 
-    def _failed(self, frame: bytes, error: Exception) -> list[Action]:
+    def _failed(self, frame: bytes, error: BaseException) -> list[Action]:
         shown = shown_in_line(frame)
         self.script.note_failure(f"the handler failed for '{shown}' ({self.where})", error)
         return [End("reset")]

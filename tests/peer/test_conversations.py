@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import sys
 import time
 from typing import Any
 
@@ -192,6 +194,35 @@ def test_what_a_handler_raises_is_a_problem(peers: Peers, *, is_async: bool) -> 
     (problem,) = peer.problems()
     assert problem.startswith("the handler failed for 'x\\x1b[31m' (tcp #1):\n")
     assert problem.endswith("LookupError: nothing there")
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("leave", [sys.exit, pytest.fail, "cancel"], ids=str)
+def test_a_handler_ends_nothing_but_its_connection(
+    peers: Peers,
+    leave: Any,  # noqa: ANN401 - what raises
+    *,
+    is_async: bool,
+) -> None:
+    peer = peers.start(lines())
+    peer.stub("PING").reply("PONG")
+
+    def fail(frame: bytes, connection: PeerConnection) -> None:
+        if leave == "cancel":
+            raise asyncio.CancelledError
+        leave("now")
+
+    async def fail_later(frame: bytes, connection: PeerConnection) -> None:
+        fail(frame, connection)
+
+    peer.handler(fail_later if is_async else fail)
+    client = peers.dial(peer)
+    client.send(b"x\n")
+    assert client.rest() == (b"", RST)
+    assert "the handler failed for 'x'" in peer.problems()[0]
+    client = peers.dial(peer)
+    client.send(b"PING\n")
+    assert client.read(5) == b"PONG\n"
 
 
 @pytest.mark.parametrize("wrong", [3, [b"x", 3], {"a"}])
