@@ -20,6 +20,7 @@ from esps_portal.client.blocking_tcp import BlockingTCPClient
 from esps_portal.client.blocking_udp import BlockingUDPClient
 from esps_portal.client.connect_errors import connect_error
 from esps_portal.client.deadline import check_timeout, now_before, socket_timeout
+from esps_portal.client.host_addresses import connect_tcp, resolve
 from esps_portal.client.host_socket import HostSocket
 from esps_portal.client.tls import tls_context, tls_socket
 from esps_portal.client.with_block import WithBlock
@@ -75,8 +76,10 @@ def _connect(url: PortalURL, context: ssl.SSLContext | None, timeout: float) -> 
     deadline = monotonic() + check_timeout(timeout)
     try:
         if url.transport == "udp":
-            return _connect_udp(url, timeout)
-        connected = _connect_tcp(url, timeout)
+            infos = resolve(url, socket.SOCK_DGRAM, deadline)
+            return BlockingUDPClient(HostSocket(infos), timeout, url)
+        now_before(deadline)
+        connected = connect_tcp(resolve(url, socket.SOCK_STREAM, deadline), deadline)
         if context is None:
             portal = BlockingTCPClient(connected, timeout, url)
         else:
@@ -94,12 +97,6 @@ def _connect(url: PortalURL, context: ssl.SSLContext | None, timeout: float) -> 
     return portal
 
 
-def _connect_tcp(url: PortalURL, timeout: float) -> socket.socket:
-    if timeout <= 0:
-        raise TimedOutError("no time to connect")
-    return socket.create_connection((url.host, url.port), socket_timeout(timeout))
-
-
 def _shake_hands(tls: TLSSocket, deadline: float) -> TLSSocket:
     try:
         tls.settimeout(socket_timeout(deadline - now_before(deadline)))
@@ -110,8 +107,3 @@ def _shake_hands(tls: TLSSocket, deadline: float) -> TLSSocket:
             raise TimedOutError("the TLS handshake took too long") from error
         raise
     return tls
-
-
-def _connect_udp(url: PortalURL, timeout: float) -> BlockingUDPClient:
-    connected = HostSocket(socket.getaddrinfo(url.host, url.port, type=socket.SOCK_DGRAM))
-    return BlockingUDPClient(connected, timeout, url)

@@ -6,7 +6,8 @@ import contextlib
 import socket
 
 from esps_portal.client.blocking_client import BlockingClient
-from esps_portal.client.deadline import now_before, socket_timeout
+from esps_portal.client.deadline import now_before
+from esps_portal.client.deadline_socket import DeadlineSocket
 from esps_portal.client.tcp_session import (
     CLEANUP_TIMEOUT,
     HELLO,
@@ -32,7 +33,7 @@ class BlockingTCPClient(BlockingClient):
         self, connected: socket.socket | TLSSocket, timeout: float, url: PortalURL
     ) -> None:
         self._session = TCPSession()
-        self._socket = connected
+        self._socket = DeadlineSocket(connected)
         super().__init__(self._session.requests, timeout, url)
 
     def wait_for_greeting(self, deadline: float) -> None:
@@ -60,9 +61,9 @@ class BlockingTCPClient(BlockingClient):
 
     def _send_line(self, line: bytes, deadline: float) -> None:
         """Send one line, which the kernel's buffers hold even if the portal is slow."""
-        self._limit_wait(deadline)
+        now_before(deadline)
         try:
-            self._socket.sendall(line)
+            self._socket.send_all(line, deadline)
         except TimeoutError as error:
             # Half a line may have been sent: nothing can follow it.
             stuck = TimedOutError("send timed out: the portal is not reading")
@@ -78,18 +79,13 @@ class BlockingTCPClient(BlockingClient):
 
     def _read(self, deadline: float) -> None:
         try:
-            self._limit_wait(deadline)
-            data = self._socket.recv(READ_SIZE)
+            data = self._socket.receive(READ_SIZE, deadline)
         except TimeoutError as error:
             unfinished = self._requests.unfinished
             raise TimedOutError("no reply in time", unfinished=unfinished) from error
         except OSError as error:
             raise self._session.receive_failed(error) from error
         self._session.receive_untrusted(data)
-
-    def _limit_wait(self, deadline: float) -> None:
-        """Let the next socket operation take until ``deadline``."""
-        self._socket.settimeout(socket_timeout(deadline - now_before(deadline)))
 
     def _forget(self, pending: PendingRequest) -> None:
         self._requests.forget(pending)

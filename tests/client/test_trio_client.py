@@ -156,7 +156,7 @@ async def test_a_reset_that_overtakes_connecting(monkeypatch: pytest.MonkeyPatch
     async def refuse_all(*_: object) -> NoReturn:
         raise OSError("all attempts to connect failed") from ExceptionGroup("", [reset])
 
-    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(trio, "open_tcp_stream", refuse_all)
     raises_peer_error = pytest.raises(
         PeerError, match=r"^the portal reset: Connection reset by peer$"
