@@ -78,6 +78,7 @@ class BlockingTCPClient(BlockingClient):
         self._read(deadline)
 
     def _read(self, deadline: float) -> None:
+        self._session.raise_if_lost()
         try:
             data = self._socket.receive(READ_SIZE, deadline)
         except TimeoutError as error:

@@ -49,6 +49,9 @@ class TCPSession:
     def receive_untrusted(self, data: bytes) -> None:
         """Take what was read; ``b""`` is the portal's FIN.
 
+        What came before the portal's last line is there to be collected; the connection is then
+        lost, whether or not its FIN ever comes.
+
         Raises:
             ClosedError, PeerError: the connection is lost.
         """
@@ -60,6 +63,8 @@ class TCPSession:
             raise self.lose(self.requests.peer_error(error)) from error
         except ClosedError as error:
             raise self.lose(error) from None
+        if self.requests.has_ended:
+            self.lose(self.requests.ended())
 
     def send_failed(self, error: OSError) -> EspsError:
         """Note that the system could not send; return what to raise."""

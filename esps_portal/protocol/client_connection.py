@@ -46,6 +46,8 @@ _LINE_OVERHEAD = 100
 _GREETING_START = b"* "
 # How much is kept of what is not ESPS/1, for the error.
 _MAX_QUOTED = 1024
+# The one reason of a BYE after which answers still come.
+_CLOSING = "closing"
 _EXPECTS_TLS = EXPECTS_TLS.encode()
 
 
@@ -150,6 +152,8 @@ class ClientConnection:
         self.product: bytes | None = None
         #: The reason of its ``* BYE``.
         self.bye_reason: str = ""
+        #: Whether that is its last line, whether or not its FIN comes (ESPS-CLI-4).
+        self.has_ended: bool = False
 
     def ask(self, verb: bytes, args: Iterable[str | bytes]) -> PendingRequest:
         """Make a request; what is to be sent is its ``line``.
@@ -188,6 +192,8 @@ class ClientConnection:
         if self.product is None:
             self._expect_greeting(data)
         for line in self._splitter.feed(data):
+            if self.has_ended:
+                return  # nothing counts after its last line
             if not isinstance(line, bytes):
                 self.rejected = line.head if isinstance(line, TooLong) else b""
                 raise ProtocolError("too-long", "the peer sent an over-long line")
@@ -260,6 +266,7 @@ class ClientConnection:
             self.bye_reason = b" ".join(notice.args).decode("utf-8", "backslashreplace")
             if self.product is None:
                 raise ClosedError(self.bye_reason)
+            self.has_ended = self.has_ended or self.bye_reason != _CLOSING
         elif notice.word == VERSION and self.product is None:
             self.product = notice.args[0] if notice.args else b""
         else:

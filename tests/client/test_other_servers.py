@@ -218,6 +218,81 @@ async def test_wait_closed() -> None:
     assert caught.value.reason == "idle"
 
 
+@both_clients
+@pytest.mark.parametrize("reason", [b" idle", b" x-tired words", b""])
+async def test_after_a_bye_nobody_waits_for_fin(ask: Ask, reason: bytes) -> None:  # ESPS-CLI-4
+    async with listener() as server, trio.open_nursery() as nursery:
+        asked = trio.Event()
+
+        async def serve() -> None:
+            async with await server.accept() as stream:
+                await stream.send_all(GREETING)
+                await stream.receive_some(1000)
+                await stream.send_all(b"* BYE%b\nc1 OK too late\n" % reason)
+                await asked.wait()  # and no FIN
+
+        nursery.start_soon(serve)
+        with pytest.raises(ClosedError) as caught:
+            await ask(tcp_url(server))
+        assert caught.value.reason == reason.decode().strip()
+        asked.set()
+
+
+@both_clients
+async def test_an_answer_before_a_bye_is_collected(ask: Ask) -> None:  # ESPS-CLI-4
+    async with listener() as server, trio.open_nursery() as nursery:
+        asked = trio.Event()
+
+        async def serve() -> None:
+            async with await server.accept() as stream:
+                await stream.send_all(GREETING)
+                tag = (await stream.receive_some(1000)).split()[0]
+                await stream.send_all(tag + b" OK done\n* BYE idle\n")
+                await asked.wait()
+
+        nursery.start_soon(serve)
+        assert await ask(tcp_url(server)) == (b"done",)
+        asked.set()
+
+
+@both_clients
+async def test_after_a_bye_closing_answers_still_come(ask: Ask) -> None:  # ESPS-CLI-5
+    async with listener() as server, trio.open_nursery() as nursery:
+        asked = trio.Event()
+
+        async def serve() -> None:
+            async with await server.accept() as stream:
+                await stream.send_all(GREETING)
+                tag = (await stream.receive_some(1000)).split()[0]
+                await stream.send_all(b"* BYE closing\n")
+                await stream.send_all(tag + b" OK done\n")
+                await asked.wait()
+
+        nursery.start_soon(serve)
+        assert await ask(tcp_url(server)) == (b"done",)
+        asked.set()
+
+
+async def test_a_wait_after_a_bye_closing_has_an_end() -> None:  # ESPS-CLI-6
+    async with listener() as server, trio.open_nursery() as nursery:
+        asked = trio.Event()
+
+        async def serve() -> None:
+            async with await server.accept() as stream:
+                await stream.send_all(GREETING + b"* BYE closing\n")
+                await asked.wait()  # neither an answer nor FIN
+
+        not_in_time = pytest.raises(TimedOutError)
+
+        def ask() -> None:
+            with blocking.connect(tcp_url(server), timeout=30) as portal, not_in_time:
+                portal.call("work", timeout=0.05)
+
+        nursery.start_soon(serve)
+        await trio.to_thread.run_sync(ask)
+        asked.set()
+
+
 async def test_wait_closed_over_udp_never_returns() -> None:
     async with datagrams() as server, connect(udp_url(server)) as portal:
         with trio.move_on_after(0.01) as waited:
