@@ -8,6 +8,8 @@ from __future__ import annotations
 import attrs
 
 VERSION = b"ESPS/1"
+#: All versions that are spoken here.
+VERSIONS = (VERSION,)
 #: The port that IANA lists as ``esps-portal``, TCP and UDP. This project is not its registrant.
 PORT = 2867
 #: The name of the protocol in the handshake of TLS (RFC 7301); it is not registered.

@@ -41,7 +41,7 @@ from esps_portal.protocol.states import (
     Signal,
     State,
 )
-from esps_portal.protocol.verb_arguments import argument_error
+from esps_portal.protocol.verb_arguments import argument_error, chosen_version
 
 # Looking up a member of an enumeration costs more than everything else that `read` does.
 _OPEN = State.OPEN
@@ -88,7 +88,7 @@ class ServerConnection:
     What `peek_plain` returns may be executed without `read`, many requests at once.
 
     Args:
-        requires_hello: the first line must be a HELLO that offers `VERSION`.
+        requires_hello: the first line must be a HELLO that offers a version that is spoken here.
 
     Attributes:
         lines: received and not yet read. A reader that was interrupted continues here.
@@ -294,7 +294,7 @@ class ServerConnection:
             code, text = "unknown-verb", unknown_verb_text(verb)
         else:
             code, text = "bad-arguments", argument_error(verb, args)
-        if self._requires_hello and (verb != b"HELLO" or VERSION not in args or text):
+        if self._requires_hello and (verb != b"HELLO" or text or not chosen_version(args)):
             return "bad-line", f"this server needs HELLO {VERSION.decode()} first"
         return (code, text) if text else None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from esps_portal.protocol import grammar
-from esps_portal.protocol.registry import VERBS
+from esps_portal.protocol.registry import VERBS, VERSIONS
 
 _NOT_A_NAME = "a service has a name: a-z, then up to 63 of a-z 0-9 - . _"
 _NOT_A_TAG = "CANCEL needs a tag"
@@ -38,6 +38,14 @@ def argument_error(verb: bytes, args: tuple[bytes, ...]) -> str:
         if not all(map(form.fullmatch, args[:count])):
             return text
     return ""
+
+
+def chosen_version(offered: tuple[bytes, ...]) -> bytes | None:
+    """Return the first of the offered versions that is spoken here, if one is.
+
+    Example: ``chosen_version((b"ESPS/2", b"ESPS/1"))`` is ``b"ESPS/1"``
+    """
+    return next((version for version in offered if version in VERSIONS), None)
 
 
 def _arguments(count: int) -> str:

@@ -21,8 +21,8 @@ from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import OK, Reply, Request, error_reply
 from esps_portal.protocol.received_lines import PlainRequest, plain_to_request
-from esps_portal.protocol.registry import VERSION
-from esps_portal.protocol.verb_arguments import argument_error
+from esps_portal.protocol.registry import VERSIONS
+from esps_portal.protocol.verb_arguments import argument_error, chosen_version
 from esps_portal.services.call import Call, Caller
 from esps_portal.services.declaring import DeclaresServices
 from esps_portal.services.replies import (
@@ -302,9 +302,11 @@ class Portal(DeclaresServices):
         return self._hello(request) if request.verb == b"HELLO" else self._list(request)
 
     def _hello(self, request: Request) -> Reply:
-        if VERSION not in request.args:
-            return error_reply(request.tag, "unsupported-version", "this is ESPS/1")
-        announced = (VERSION, self.product.encode(), *self.limits.announced())
+        version = chosen_version(request.args)
+        if version is None:
+            text = "the versions are " + " ".join(each.decode() for each in VERSIONS)
+            return error_reply(request.tag, "unsupported-version", text)
+        announced = (version, self.product.encode(), *self.limits.announced())
         return Reply(request.tag, OK, announced)
 
     def _list(self, request: Request) -> Reply:

@@ -82,7 +82,9 @@ async def test_a_server_that_waits_for_its_client(ask: Ask, impatient: None) -> 
 
         async def serve() -> None:
             async with await server.accept() as stream:
-                assert await lines_until(stream, 1) == [b"c1 HELLO ESPS/1"]
+                assert await lines_until(stream, 1) == [
+                    b"c1 HELLO ESPS/1"
+                ]  # ESPS-VERB-28: it offers no other, so it need not wait
                 await stream.send_all(b"HTTP/1.0 400 Bad request\r\n")
 
         nursery.start_soon(serve)

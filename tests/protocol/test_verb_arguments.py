@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from esps_portal.protocol.verb_arguments import argument_error
+from esps_portal.protocol import verb_arguments
+from esps_portal.protocol.verb_arguments import argument_error, chosen_version
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,21 @@ from esps_portal.protocol.verb_arguments import argument_error
 def test_the_arguments_of_a_verb(verb: bytes, args: list[bytes], text: str) -> None:
     # ESPS-VERB-3, ESPS-VERB-9, ESPS-VERB-12, ESPS-VERB-23, ESPS-VERB-24, ESPS-VERB-25
     assert argument_error(verb, tuple(args)) == text
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        ([b"ESPS/1"], b"ESPS/1"),
+        ([b"ESPS/3", b"ESPS/1", b"ESPS/2"], b"ESPS/1"),
+        ([b"ESPS/3", b"ESPS/2", b"ESPS/1"], b"ESPS/2"),
+        ([b"ESPS/2", b"ESPS/1"], b"ESPS/2"),
+        ([b"ESPS/01", b"ESPS/4"], None),
+    ],
+)
+def test_the_client_prefers_and_the_server_chooses(
+    offered: list[bytes], chosen: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # ESPS-VERB-1, ESPS-VERB-2: as a server would that speaks two versions
+    monkeypatch.setattr(verb_arguments, "VERSIONS", (b"ESPS/1", b"ESPS/2"))
+    assert chosen_version(tuple(offered)) == chosen
