@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from esps_portal.deployment.kinds import KINDS
+
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "esps_portal").rglob("*.py"))
 
@@ -96,6 +98,11 @@ def test_the_sdist_carries_the_tests_and_makes_the_same_wheel(
     (unpacked,) = tmp_path.iterdir()
     rebuilt = build("wheel", unpacked, tmp_path / "wheel")
     assert names_in_wheel(rebuilt) == names_in_wheel(wheel)
+
+
+def test_the_wheel_carries_the_files_to_run_a_portal_with(wheel: Path) -> None:
+    files = {f"{kind.name}/{file}" for kind in KINDS.values() for file in kind.files}
+    assert {f"esps_portal/deployment/{file}" for file in files} <= names_in_wheel(wheel)
 
 
 def test_the_wheel_has_the_command_and_the_licence(wheel: Path) -> None:

@@ -160,3 +160,24 @@ def test_one_that_closes_gets_no_more_connections_and_ends_its_calls(
             assert client.call("echo", "hi") == (b"hi",)
         assert all(lines)
         assert [len(list(call)) for call in calls] == [2, 2], "to its end, on either"
+
+
+@pytest.mark.parametrize("file", KIND.files)
+def test_whose_address_a_portal_sees(file: str, tool: Callable[[str], str], tmp_path: Path) -> None:
+    options = ["--proxy-protocol"] if file == PROXY_V2 else []
+    with (
+        balanced(tool("haproxy"), tmp_path, file, *options) as running,
+        socket.create_connection(("127.0.0.1", running.port), 30, ("127.0.0.2", 0)) as client,
+        client.makefile("rb") as replies,
+    ):
+        client.sendall(b"a CALL whoami\n")
+        assert replies.readline().startswith(b"* ESPS/1 ")
+        host, port = client.getsockname()
+        seen = replies.readline().decode()
+        assert (seen == f"a OK {host} {port} tcp\n") == (file == PROXY_V2)
+        client.shutdown(socket.SHUT_WR)
+        assert replies.read() == b""
+        logs = [log_of(portal) for portal in running.portals]
+    address = host if file == PROXY_V2 else "127.0.0.1"
+    lines = [line for log in logs for line in log if "PING" not in line and "QUIT" not in line]
+    assert lines == [f"{address} tcp CALL whoami -> OK"], "checks leave no trace"
