@@ -44,6 +44,7 @@ KINDS: dict[str, Kind] = {
                 "esps-portal.socket",
                 "esps-portal@.service",
                 "esps-portal.default",
+                "esps-portal-tls.conf",
             ),
         ),
         Kind(

@@ -69,11 +69,13 @@ def test_every_kind_is_named_and_no_other() -> None:
 
 def test_the_files_that_it_names_exist() -> None:
     named = set(
-        re.findall(r"\b(?:esps-portal|haproxy)[\w.@-]*\.(?:cfg|socket|service|default)\b", GUIDE)
+        re.findall(
+            r"\b(?:esps-portal|haproxy)[\w.@-]*\.(?:cfg|conf|socket|service|default)\b", GUIDE
+        )
     )
     named = {re.sub("@[0-9]+", "@", name) for name in named}
     assert named <= {file for kind in KINDS.values() for file in kind.files}
-    assert len(named) == 6
+    assert len(named) == 7
 
 
 def test_the_table_of_metrics_is_what_is_exposed() -> None:

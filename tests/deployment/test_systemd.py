@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +17,9 @@ import pytest
 
 from esps_portal import blocking
 from esps_portal.deployment.kinds import KINDS
-from tests.commands import COMMAND
+from tests.certificates import Certificates
+from tests.commands import COMMAND, run
+from tests.processes import running_server
 
 KIND = KINDS["systemd"]
 PATH_IN_UNITS = "/opt/esps-portal/bin/esps-portal"
@@ -39,13 +42,39 @@ def directives(file: str) -> list[str]:
 
 
 def test_systemd_accepts_the_units(units: Path, tool: Callable[[str], str]) -> None:
-    names = [str(units / file) for file in KIND.files if not file.endswith(".default")]
+    names = [str(units / file) for file in KIND.files if file.endswith((".service", ".socket"))]
     instance = units / "esps-portal@2868.service"
     instance.symlink_to(units / "esps-portal@.service")
     command = [tool("systemd-analyze"), "verify", "--man=no", *names, str(instance)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     # It warns of an unknown directive, or of a command that is not there, and exits with 0.
     assert (ran.returncode, ran.stdout + ran.stderr) == (0, "")
+
+
+def test_systemd_accepts_the_service_with_tls(units: Path, tool: Callable[[str], str]) -> None:
+    folder = units / "esps-portal.service.d"
+    folder.mkdir()
+    (units / "esps-portal-tls.conf").rename(folder / "tls.conf")
+    command = [tool("systemd-analyze"), "verify", "--man=no", str(units / "esps-portal.service")]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout + ran.stderr) == (0, "")
+
+
+def test_with_tls_it_has_the_certificate_that_systemd_hands_over(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    *_, start = directives("esps-portal-tls.conf")
+    for line in directives("esps-portal-tls.conf"):
+        if line.startswith("LoadCredential="):
+            name = line.removeprefix("LoadCredential=").partition(":")[0]
+            source = certificates.portal.key if "key" in name else certificates.portal.cert
+            shutil.copy(source, tmp_path / name)
+    text = start.replace("${CREDENTIALS_DIRECTORY}", str(tmp_path))
+    _, _, *options = executed(text, "--port 0 --json")
+    with running_server(*options) as running:
+        url = f"esps+tls://127.0.0.1:{running.port}"
+        trusted = ["--cafile", certificates.ca]
+        assert run("call", "--url", url, *trusted, "echo", "hi") == (0, "hi\n", "")
 
 
 @pytest.mark.parametrize("file", ["esps-portal.service", "esps-portal@.service"])
@@ -71,6 +100,11 @@ def test_the_template_is_the_service_but_for_its_port() -> None:
 def command_of_service(options: str = "") -> list[str]:
     """Return what the service executes, with these options in its environment file."""
     (line,) = (line for line in directives("esps-portal.service") if line.startswith("ExecStart="))
+    return executed(line, options)
+
+
+def executed(line: str, options: str) -> list[str]:
+    """Return what a line of a unit executes, with the options of its environment file."""
     words = line.removeprefix("ExecStart=").replace(PATH_IN_UNITS, COMMAND).split()
     return [w for word in words for w in (options.split() if word.startswith("$") else [word])]
 
