@@ -28,6 +28,7 @@ COMMANDS = {
     "serve": ("serve", "serve_command"),
     "run": ("run", "run_command"),
     "proxy": ("proxy", "proxy_command"),
+    "peer": ("peer", "peer_command"),
     "ping": ("ping", "ping_command"),
     "list": ("calls", "list_command"),
     "call": ("calls", "call_command"),
@@ -41,8 +42,9 @@ COMMANDS = {
 # The first line of the help of each, for which --help would have to import them all.
 _SUMMARIES = {
     "serve": "Serve a portal with all built-in services.",
-    "run": "Run CMD, for example a test suite, with a portal, and proxies.",
+    "run": "Run CMD, such as a test suite, with a portal, proxies, peers.",
     "proxy": "Relay everything to a server of any protocol, with faults.",
+    "peer": "Play the server of any protocol, from stubs or a recording.",
     "ping": "Ping a portal until Ctrl-C, and print statistics.",
     "list": "Show the services of a portal, or describe one SERVICE.",
     "call": "Call SERVICE with ARGS and print the reply.",

@@ -65,9 +65,10 @@ def _add_services(url: str, names: list[str]) -> None:
     names += [name for name in services if grammar.NAME.fullmatch(name.encode())]
 
 
-def complete_framing(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+def complete_framing(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Return names of framings; what follows the colon of most is the user's."""
-    return _starting_with(incomplete, _FRAMINGS)
+    of_datagrams = ("datagrams",) if ctx.info_name == "peer" else ()
+    return _starting_with(incomplete, (*_FRAMINGS, *of_datagrams))
 
 
 def complete_fault(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""``esps-portal run``: a portal for as long as a command runs."""
+"""``esps-portal run``: a portal, and what is beside it, for as long as a command runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from esps_portal.cli.child_command import run_child
 from esps_portal.cli.completion import complete_file
 from esps_portal.cli.errors import exit_with_error, print_error
+from esps_portal.cli.run_peers import NamedPeer, make_peers
 from esps_portal.cli.run_proxies import NamedProxy, make_proxies, proxy_option
 from esps_portal.cli.script_options import ScriptOptions, script_options
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 # click keeps the lines of a block after a \b; it joins all others.
 _HELP = """\
-Run CMD, for example a test suite, with a portal, and proxies.
+Run CMD, such as a test suite, with a portal, proxies, peers.
 
 The portal listens on 127.0.0.1, on a port that is free for TCP and UDP,
 and stops when CMD exits. CMD gets the address in its environment:
@@ -33,16 +34,16 @@ and stops when CMD exits. CMD gets the address in its environment:
   ESPS_PORTAL_UDP_URL      esps+udp://HOST:PORT
   ESPS_PORTAL_CONTROL_URL  the control port, in the same form
 
-A proxy stands in front of a server of any protocol; "esps-portal proxy
---help" says what it does. CMD gets the address of each, which is free as
-well, under its name, here "cache":
+A proxy stands in front of a server of any protocol, and a peer plays one;
+"esps-portal proxy --help" and "peer --help" say what they do. CMD gets the
+address of each, which is free as well, under its name, here "cache":
 
 \b
   ESPS_PORTAL_CACHE_HOST   127.0.0.1
   ESPS_PORTAL_CACHE_PORT   the port
 
 The name is in upper case, with _ for - and . in it. The scenario file has
-the framings and faults of proxies; --proxy replaces the upstream of one
+the peers, and the framings and faults of proxies; --proxy replaces the upstream of one
 with the same name. --fault, --record and --replay are the portal's.
 
 The control port speaks ESPS/1 too: each request is a line, and its
@@ -107,6 +108,12 @@ A scenario file has the same keys, in TOML; most may be left out:
   offset = 2                   # bytes of the reply
   times = 1
 
+\b
+  [[peers]]
+  name = "mail"
+  framing = "lines:crlf"
+  greeting = "421 try later"
+
 Exits with the code of CMD, or with 128+N if signal N ended it. SIGTERM,
 SIGHUP and SIGINT are passed on to CMD, but not the SIGINT of Ctrl-C: the
 terminal sends it to CMD itself.
@@ -154,15 +161,18 @@ def run_command(
     proxies: tuple[PlannedProxy, ...],
     strict: bool,
 ) -> None:
-    """Run CMD, for example a test suite, with a portal, and proxies."""
+    """Run CMD, such as a test suite, with a portal, proxies, peers."""
     import trio  # noqa: PLC0415 - help must not wait for it
 
     from esps_portal.net.bind import CannotBindError  # noqa: PLC0415 - the same
     from esps_portal.proxy.serving import OwnUpstreamError  # noqa: PLC0415 - the same
 
-    named = make_proxies(proxies, script.scenario)
-    scripted = script.without_proxies().make_server(control=0)
-    for fault in (*scripted.faults, *(fault for proxy in named for fault in proxy.faults)):
+    named: list[NamedProxy | NamedPeer] = [
+        *make_proxies(proxies, script.scenario),
+        *make_peers(script.scenario),
+    ]
+    scripted = script.without_others().make_server(control=0)
+    for fault in (*scripted.faults, *(fault for other in named for fault in other.faults)):
         _report_seed(fault)
     try:
         status = trio.run(_run, command, scripted, named)
@@ -175,7 +185,7 @@ def run_command(
 
 
 async def _run(
-    command: tuple[str, ...], scripted: ScriptedServer, proxies: list[NamedProxy]
+    command: tuple[str, ...], scripted: ScriptedServer, others: list[NamedProxy | NamedPeer]
 ) -> int:
     """Serve, run the command, and return its exit code as a shell reports it."""
     import trio  # noqa: PLC0415 - help must not wait for it
@@ -189,11 +199,11 @@ async def _run(
         listeners = await nursery.start(serve, config)
         control = await scripted.open_control(nursery, listeners, _report_seed)
         environment = os.environ | _address_variables(listeners, control)
-        for proxy in proxies:
-            environment |= await proxy.start(nursery)
+        for other in others:
+            environment |= await other.start(nursery)
         status = await run_child(command, environment)
         # Until the last data of CMD is in the journals, for --strict.
-        await become_quiet(lambda: any(proxy.state.is_connecting for proxy in proxies))
+        await become_quiet(lambda: any(other.is_busy for other in others))
         nursery.cancel_scope.cancel()
     return status
 
@@ -216,16 +226,16 @@ def _report_seed(fault: Fault) -> None:
         print_error(f"esps-portal: random fault: {fault}")
 
 
-def _verify(scripted: ScriptedServer, proxies: list[NamedProxy], status: int) -> None:
+def _verify(scripted: ScriptedServer, others: list[NamedProxy | NamedPeer], status: int) -> None:
     """Print the problems that --strict finds and exit 1; a command that failed keeps its code."""
     from esps_portal.mock.verification import find_problems, problem_report  # noqa: PLC0415 - help must not wait
 
     script = scripted.portal.script
     problems = find_problems(script)
     reports = [problem_report(script, problems)] if problems else []
-    for proxy in proxies:
-        report = proxy.problem_report()
-        reports += [f"proxy {proxy.name}: {report}"] if report else []
+    for other in others:
+        report = other.problem_report()
+        reports += [f"{other.kind} {other.name}: {report}"] if report else []
     for report in reports:
         print_error(f"esps-portal: {report}")
     if reports:

@@ -69,6 +69,7 @@ class NamedProxy:
     name: str
     state: ProxyState
     faults: list[Fault]
+    kind: str = "proxy"
 
     async def start(self, nursery: trio.Nursery) -> dict[str, str]:
         """Serve on a free port of loopback; return the variables that say where.
@@ -86,6 +87,11 @@ class NamedProxy:
         host, port = (*listeners.tcp, *listeners.udp)[0]
         start = f"ESPS_PORTAL_{variable_part(self.name)}"
         return {f"{start}_HOST": host, f"{start}_PORT": str(port)}
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it connects to its upstream."""
+        return self.state.is_connecting
 
     def problem_report(self) -> str:
         """Return what --strict finds, and what happened; empty if nothing is wrong."""
@@ -140,6 +146,7 @@ def _all_plans(
     in_file = {plan.name for plan, _ in found}
     found += [(plan, "") for plan in given if plan.name not in in_file]
     names = [plan.name for plan in given] + sorted(in_file - upstreams.keys())
+    names += [plan.name for plan in (file.content.peers if file else ())]
     same = same_variables(names)
     if same is not None:
         first, second = same

@@ -15,6 +15,7 @@ from esps_portal.cli.reloading import CannotReloadError
 
 if TYPE_CHECKING:
     from esps_portal.journal.recording import RecordedAnswer
+    from esps_portal.mock.frame_replay import FrameReplay
     from esps_portal.mock.scenario import Scenario
 
 _Content = TypeVar("_Content")
@@ -102,6 +103,15 @@ def _parse_recording(path: Path) -> list[RecordedAnswer]:
     return read_recording(path.read_bytes())
 
 
+def _parse_frame_replay(path: Path) -> FrameReplay:
+    from esps_portal.journal.recorded_dialogues import (  # noqa: PLC0415 - help must not wait for it
+        read_dialogues,
+    )
+    from esps_portal.mock.frame_replay import FrameReplay  # noqa: PLC0415 - the same
+
+    return FrameReplay.of(read_dialogues(path.read_bytes()))
+
+
 def scenario_option(*, text: str) -> Option:
     """Return --scenario; ``text``: its help."""
     return _file_option("--scenario", ScriptFileType(_parse_scenario), text)
@@ -110,6 +120,11 @@ def scenario_option(*, text: str) -> Option:
 def replay_option(*, text: str) -> Option:
     """Return --replay; ``text``: its help."""
     return _file_option("--replay", ScriptFileType(_parse_recording), text)
+
+
+def frame_replay_option(*, text: str) -> Option:
+    """Return --replay of a peer; ``text``: its help."""
+    return _file_option("--replay", ScriptFileType(_parse_frame_replay), text)
 
 
 def _file_option(name: str, file_type: ScriptFileType[Any], text: str) -> Option:

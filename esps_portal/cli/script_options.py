@@ -96,11 +96,11 @@ class ScriptOptions:
         """The paths of the files that SIGHUP reads again, for a message."""
         return " and ".join(file.path for file in (self.scenario, self.replay) if file)
 
-    def without_proxies(self) -> ScriptOptions:
-        """Return the same without the proxies of the scenario, which somebody else starts."""
+    def without_others(self) -> ScriptOptions:
+        """Return the same without proxies and peers of the scenario, which somebody else starts."""
         if self.scenario is None:
             return self
-        content = attrs.evolve(self.scenario.content, proxies=())
+        content = attrs.evolve(self.scenario.content, proxies=(), peers=())
         return attrs.evolve(self, scenario=attrs.evolve(self.scenario, content=content))
 
     def make_limits(self) -> Limits:

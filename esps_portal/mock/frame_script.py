@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from esps_portal.journal.shown_bytes import shown_in_line
 from esps_portal.mock.frame_stubs import FrameStub
 from esps_portal.mock.peer_connection import PeerConnection
 from esps_portal.mock.peer_steps import Action, SendFrames
@@ -55,6 +56,7 @@ class FrameScript:
         conversations: in the order of placing.
         handler: answers what no stub does; ``None``: there is none.
         unexpected: the first frames that nobody expected.
+        on_unexpected: called with each frame that nobody expected, where, and why, as text.
         failures: what handlers, or replies that are no frames, have raised: the first ones.
     """
 
@@ -64,6 +66,7 @@ class FrameScript:
     conversations: list[ScriptedConversation] = attrs.field(factory=list)
     handler: FrameHandler | None = None
     unexpected: list[UnexpectedFrame] = attrs.field(factory=list)
+    on_unexpected: Callable[[str, str, str], None] | None = None
     failures: list[tuple[str, str]] = attrs.field(factory=list)
     _running: dict[Hashable, ScriptedConversation] = attrs.field(factory=dict)
 
@@ -123,8 +126,13 @@ class FrameScript:
 
     def note_unexpected(self, connection: Hashable, frame: bytes, where: str) -> None:
         """Note a frame that nobody has expected; only the first ones are kept."""
-        if len(self.unexpected) < _MAX_UNEXPECTED:
-            why = self._why_unexpected(connection, frame)
+        is_kept = len(self.unexpected) < _MAX_UNEXPECTED
+        if self.on_unexpected is None and not is_kept:
+            return
+        why = self._why_unexpected(connection, frame)
+        if self.on_unexpected is not None:
+            self.on_unexpected(shown_in_line(frame), where, why)
+        if is_kept:
             self.unexpected.append(UnexpectedFrame(frame, where, why))
 
     def note_failure(self, what: str, error: BaseException) -> None:

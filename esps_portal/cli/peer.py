@@ -1,0 +1,157 @@
+"""``esps-portal peer``: play the server of any protocol, from stubs or a recording."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from esps_portal.cli.errors import exit_with_error
+from esps_portal.cli.options import ServerCommand
+from esps_portal.cli.peer_options import PeerOptions, peer_options
+from esps_portal.cli.server_runner import (
+    ListenOptions,
+    listen_options,
+    run_server,
+    serve_until_signalled,
+)
+from esps_portal.log import log
+from esps_portal.protocol.escape import visible
+
+if TYPE_CHECKING:
+    import trio
+
+    from esps_portal.cli.played_server import PlayedServer
+    from esps_portal.cli.reports import Reports
+    from esps_portal.faults.fault_registry import FaultRegistry
+    from esps_portal.net.serving import OpenPorts
+    from esps_portal.peer.serving import PeerConfig
+
+# click keeps the lines of a block after a \b; it joins all others.
+_HELP = """\
+Play the server of any protocol, from stubs or a recording.
+
+The framing says where one message of the protocol ends; stubs of a
+--scenario answer the frames that match. A frame that no stub answers is
+logged, and its connection closed. With the framing "datagrams" the peer is
+served over UDP; with any other over TCP, and with --udp over both on one
+port, where a datagram is a frame as it is.
+
+\b
+  [[peers]]
+  name = "mail"
+  framing = "lines:crlf"
+  greeting = "220 ready"           # or a list; a frame each
+  [[peers.stubs]]
+  match = {regex = "(?i)^(ehlo|mail)"}  # or the whole frame: text, {hex}
+  reply = "250 ok"                 # or a list; [] sends nothing
+  [[peers.stubs]]
+  match = {regex = "(?i)^rcpt"}    # first, then
+  answers = [{reply = "450 later", times = 2}, {reply = "250 ok"}]
+  [[peers.stubs]]
+  match = "QUIT"
+  reply = "221 bye"                # or raw = {hex = "..."}: as it is
+  delay = 0.1                      # seconds
+  then_close = true                # or then_reset
+  echo = [0, 2]                    # these bytes of the frame are copied
+  [[peers.faults]]
+  fault = "reset"
+  match = "RCPT"
+
+With --replay the peer answers from a recording of "esps-portal proxy": a
+reply comes once what the client has said equals a recorded unit that no
+other one begins with, else after 50 ms.
+
+Faults strike frames, or datagrams; "esps-portal proxy --help" says how. If
+standard error is a terminal, each frame and its reply is logged there;
+--access-log does the same elsewhere. With --json the first line is the
+event "ready", with the addresses; then each connection, unit and exchange
+is an event, unless --no-access-log is given.
+
+The files of --record and --pcap can be read by their owner only. They have
+what each side has said, whatever a fault made of it.
+
+\b
+Signals:
+  SIGINT (Ctrl-C), SIGTERM  answer what has come, then exit 0;
+                            a second one exits at once
+  SIGHUP with a terminal    the same: the terminal has closed
+  SIGHUP without one        read --scenario again: its stubs and faults, and
+                            --fault, replace the old ones. Create the files
+                            of --record and --pcap again if they were
+                            renamed.
+  SIGHUP under nohup        ignored
+
+\b
+Examples:
+  esps-portal peer --framing lines:crlf --greeting "421 try later" --port 2525
+  esps-portal peer --scenario mail.toml --fault "stall match=re:^DATA"
+  esps-portal peer --replay redis.jsonl --port 6379
+  esps-portal peer --framing datagrams --scenario dns.toml --name dns
+"""
+
+
+@click.command("peer", cls=ServerCommand, help=_HELP)
+@peer_options
+@listen_options(default_port="a free one")
+def peer_command(*, options: PeerOptions, listen: ListenOptions) -> None:
+    """Play the server of any protocol, from stubs or a recording."""
+    from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415 - help must not wait
+    from esps_portal.peer.serving import PeerConfig  # noqa: PLC0415 - the same
+
+    reports = listen.start_reports()
+    played = options.make_server(udp=listen.udp)
+    _check_transports(listen, played)
+    source = click.get_current_context().get_parameter_source("port")
+    port = 0 if source is ParameterSource.DEFAULT else listen.port
+    config = PeerConfig(state=played.state, hosts=listen.hosts, port=port)
+    try:
+        run_server(partial(_peer, config, played, reports), lambda _: "--port")
+    except* CannotRecordError as group:
+        exit_with_error(str(group.exceptions[0]))
+
+
+def _check_transports(listen: ListenOptions, played: PlayedServer) -> None:
+    """Check what was given of transports: the framing decides, and --udp adds one."""
+    transports = played.state.transports
+    if "tcp" in transports and not listen.tcp:
+        raise click.UsageError("--no-tcp: a peer over UDP alone has --framing datagrams")
+    if listen.udp is False and "udp" in transports:
+        raise click.UsageError("--no-udp: this peer is for UDP")
+
+
+async def _peer(config: PeerConfig, played: PlayedServer, reports: Reports) -> int:
+    import trio  # noqa: PLC0415 - help must not wait for it
+
+    from esps_portal.peer.serving import serve_peer  # noqa: PLC0415 - the same
+
+    played.start(trio.current_time())
+    reports.watch(config.state.journal)
+    config.state.script.on_unexpected = _log_unexpected
+
+    async def when_ready(_: trio.Nursery, listeners: OpenPorts) -> None:
+        """Begin what goes on beside the peer, which has no control port."""
+        played.open_capture((*listeners.tcp, *listeners.udp)[0], trio.current_time())
+        for fault in played.faults:
+            reports.report_seed(fault)
+
+    status = await serve_until_signalled(
+        partial(serve_peer, config), when_ready, reports, played.reloads(reports.report_seed)
+    )
+    _log_never_struck(config.state.faults)
+    return status or played.exit_code
+
+
+def _log_unexpected(frame: str, where: str, why: str) -> None:
+    log.warning("unexpected frame (%s): %s: %s", where, visible(frame), visible(why))
+
+
+def _log_never_struck(faults: FaultRegistry) -> None:
+    """Say of each fault that never struck why: it may be mistyped."""
+    from esps_portal.mock.never_struck import why_never_struck  # noqa: PLC0415 - help must not wait
+
+    for fault in faults.never_struck:
+        why = why_never_struck(fault, in_force=True)
+        log.info("fault never struck: %s: %s", visible(str(fault)), visible(why))

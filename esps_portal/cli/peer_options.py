@@ -1,0 +1,184 @@
+"""The options of a peer: its framing, greeting, faults, and the files that it reads and writes.
+
+The command gets them as one `PeerOptions`, which makes the `PlayedServer`: what is played, with
+what SIGHUP reloads.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from esps_portal.cli.completion import complete_framing
+from esps_portal.cli.fault_parameter import fault_message, fault_option
+from esps_portal.cli.options import Option, add_options
+from esps_portal.cli.played_server import PlayedServer
+from esps_portal.cli.proxy_options import FramingParameter
+from esps_portal.cli.script_files import ScriptFile, frame_replay_option, scenario_option
+from esps_portal.cli.written_files import open_record, written_file_option
+
+if TYPE_CHECKING:
+    from esps_portal.faults.fault import Fault
+    from esps_portal.framings.framing import Framing
+    from esps_portal.journal.values import ScenarioError
+    from esps_portal.mock.frame_replay import FrameReplay
+    from esps_portal.mock.planned_peer import PlannedPeer
+    from esps_portal.mock.scenario import PlannedFault, Scenario
+    from esps_portal.peer.state import PeerState
+
+_OPTIONS: tuple[Option, ...] = (
+    click.option(
+        "--framing",
+        type=FramingParameter(),
+        shell_complete=complete_framing,
+        metavar="FRAMING",
+        help="How a stream is cut into frames: lines:crlf, delimited:HEX,"
+        " length-prefixed:2,at=4,order=little, fixed:8, until-close or matching:REGEX; datagrams is"
+        " UDP.",
+    ),
+    click.option(
+        "--greeting",
+        "greetings",
+        metavar="TEXT",
+        multiple=True,
+        help="What is said first on each connection, a frame; may be repeated.",
+    ),
+    fault_option(of_proxy=True),
+    scenario_option(
+        text="Take framing, greeting, stubs and faults from the [[peers]] of a TOML file."
+    ),
+    click.option("--name", metavar="NAME", help="Which of the [[peers]], if there are several."),
+    frame_replay_option(text="Answer as in a recording of a proxy, by whole units."),
+    written_file_option(
+        "--record", text="Append every connection and unit to FILE, as JSON lines."
+    ),
+    written_file_option(
+        "--pcap", text="Append every connection and unit to FILE, as packets for Wireshark."
+    ),
+)
+
+
+def peer_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of `PeerOptions`; the command gets them as ``options``."""
+    names = [field.name for field in attrs.fields(PeerOptions)]
+
+    @functools.wraps(command)
+    def wrapper(**given: Any) -> None:  # noqa: ANN401 - all options of the command
+        command(options=PeerOptions(**{name: given.pop(name) for name in names}), **given)
+
+    return add_options(wrapper, _OPTIONS)
+
+
+@attrs.frozen(kw_only=True)
+class PeerOptions:
+    """What was given of a peer.
+
+    Attributes:
+        framing, greetings: they replace those of the scenario.
+        faults: those of --fault; they come after those of the scenario.
+        scenario: the file of --scenario.
+        name: which of its peers.
+        replay: the recording of --replay.
+        record, pcap: the paths of the files to write.
+    """
+
+    framing: Framing | None
+    greetings: tuple[str, ...]
+    faults: tuple[PlannedFault, ...]
+    scenario: ScriptFile[Scenario] | None
+    name: str | None
+    replay: ScriptFile[FrameReplay] | None
+    record: Path | None
+    pcap: Path | None
+
+    def make_server(self, *, udp: bool | None) -> PlayedServer:
+        """Make the peer, place its faults, and open the file to record to.
+
+        Args:
+            udp: serve UDP as well; ``None``: as the scenario says.
+
+        Raises:
+            click.UsageError: something given makes no sense.
+            click.exceptions.Exit: the file cannot be opened, which was reported.
+        """
+        from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
+
+        self._check_together()
+        scenario = None if self.scenario is None else self.scenario.content
+        replay = None if self.replay is None else self.replay.content
+        try:
+            state, faults = self.make(scenario, replay, udp=udp)
+        except ScenarioError as error:
+            raise self._usage_error(error) from error
+        record = None if self.record is None else open_record(self.record)
+        return PlayedServer(state, faults, self, udp, record)
+
+    def _check_together(self) -> None:
+        if self.replay is not None:
+            for option in ("framing", "greetings", "scenario"):
+                if getattr(self, option):
+                    name = option.removesuffix("s") if option == "greetings" else option
+                    raise click.UsageError(f"--{name} and --replay: a recording has its own")
+        if self.scenario is None and self.name is not None:
+            raise click.UsageError("--name chooses one of the peers of --scenario")
+        if not (self.framing or self.scenario or self.replay):
+            raise click.UsageError("give --framing, --scenario or --replay")
+
+    def make(
+        self, scenario: Scenario | None, replay: FrameReplay | None, *, udp: bool | None
+    ) -> tuple[PeerState, list[Fault]]:
+        """Return a new peer and all its faults, which are placed.
+
+        Raises:
+            ScenarioError: something makes no sense; without a path, it is not of the scenario.
+            click.UsageError: a fault of --fault makes no sense there.
+        """
+        from esps_portal.journal.journal import Journal  # noqa: PLC0415 - help must not wait
+        from esps_portal.peer.planned import make_state  # noqa: PLC0415 - the same
+        from esps_portal.peer.state import PeerState  # noqa: PLC0415 - the same
+
+        # Nobody queries the journal: only its sinks need the entries.
+        journal = Journal(max_calls=1)
+        if replay is not None:
+            state = PeerState.replaying(replay, journal)
+        else:
+            plan, path = self._plan(scenario, udp=udp)
+            state, _ = make_state(plan, path, journal)
+        for fault in [_make_fault(fault, state) for fault in self.faults]:
+            state.faults.place(fault)
+        return state, list(state.faults.in_force)
+
+    def _plan(self, scenario: Scenario | None, *, udp: bool | None) -> tuple[PlannedPeer, str]:
+        """Return what to play, and its path in the scenario."""
+        from esps_portal.mock.planned_peer import PlannedPeer  # noqa: PLC0415 - help must not wait
+        from esps_portal.peer.planned import choose_plan  # noqa: PLC0415 - the same
+
+        plan, path = PlannedPeer("peer"), ""
+        if scenario is not None:
+            plan, path = choose_plan(scenario, self.name)
+        greeting = tuple(text.encode("utf-8", "surrogateescape") for text in self.greetings)
+        given: dict[str, Any] = {"framing": self.framing, "greeting": greeting, "udp": udp}
+        return attrs.evolve(
+            plan, **{key: value for key, value in given.items() if value not in (None, ())}
+        ), path
+
+    def _usage_error(self, error: ScenarioError) -> click.UsageError:
+        """Return an error that names the option, or the file and the key in it."""
+        if self.scenario is not None and error.path.startswith("peers"):
+            return self.scenario.usage_error("--scenario", error)
+        return click.BadParameter(error.message, param_hint=f"'--{error.path}'")
+
+
+def _make_fault(plan: PlannedFault, state: PeerState) -> Fault:
+    """Return a fault of --fault, which makes sense at this peer."""
+    from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
+
+    try:
+        return plan.make("", state.faults.where)
+    except ScenarioError as error:
+        raise click.BadParameter(fault_message(error), param_hint="'--fault'") from error
