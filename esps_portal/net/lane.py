@@ -97,7 +97,7 @@ class Lane:
         """
         self.put(actions)
         if not self.has_room:
-            await source.while_unbroken(self._until_room)
+            await source.while_unbroken(self.until_room)
 
     def put(self, actions: Iterable[Action]) -> None:
         """Have actions performed, after all that waits."""
@@ -161,7 +161,8 @@ class Lane:
             for note in notes:
                 note.call(trio.current_time())
 
-    async def _until_room(self) -> None:
+    async def until_room(self) -> None:
+        """Wait until what waits is little enough to go on."""
         while not self.has_room:
             await self._changed.park()
 

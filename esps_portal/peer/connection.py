@@ -301,7 +301,8 @@ class PeerHandler:
             found += self._units.reply(frame, exchange, trio.current_time())
             if any(map(ends_connection, found)):
                 break
-        await lane.perform(merge_sends([a for step in found for a in step.actions]), self._client)
+        lane.put(merge_sends([action for step in found for action in step.actions]))
+        await lane.until_room()  # whoever reads notices a RST meanwhile
 
     # -- ends
 

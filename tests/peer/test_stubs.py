@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from typing import Any
 
@@ -272,5 +273,25 @@ def test_frames_that_wait_for_their_answers_are_bounded(peers: Peers) -> None:
         client.sock.sendall(line * 65536)
     waiting = sum(len(exchange.request) for exchange in peer.exchanges())
     assert waiting < 1 << 20
+    client.reset()
+    assert closed(peer)[0].closed_by == "client"
+
+
+@pytest.mark.parametrize("last", ["FIN", "more requests", "nothing"])
+def test_a_client_that_reads_nothing_is_noticed_when_it_resets(peers: Peers, last: str) -> None:
+    """Its replies wait, then its requests; whatever else it has done, a RST ends that."""
+    peer = peers.start(lines())
+    peer.stub("big").raw(b"x" * 8_000_000)
+    client = peers.dial(peer)
+    client.send(b"big\n" * 4)
+    peer.wait_for(count=4)
+    if last == "FIN":
+        client.sock.shutdown(socket.SHUT_WR)
+    elif last == "more requests":
+        client.sock.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            client.sock.sendall(b"big\n" * 8_000_000)
+    peer.problems()
+    assert peer.connections()[0].closed is None
     client.reset()
     assert closed(peer)[0].closed_by == "client"
