@@ -12,6 +12,8 @@ from esps_portal.cli.completion import complete_fault
 from esps_portal.cli.options import Option
 
 if TYPE_CHECKING:
+    from esps_portal.faults.fault import Fault
+    from esps_portal.faults.place import Place
     from esps_portal.journal.values import ScenarioError
     from esps_portal.mock.scenario import PlannedFault
 
@@ -68,6 +70,20 @@ def fault_option(*, of_proxy: bool = False) -> Option:
         help="Place a fault; may be repeated.",
     )
     return option
+
+
+def make_fault(plan: PlannedFault, where: Place) -> Fault:
+    """Return a fault of --fault, which makes sense there.
+
+    Raises:
+        click.BadParameter: it does not.
+    """
+    from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
+
+    try:
+        return plan.make("", where)
+    except ScenarioError as error:
+        raise click.BadParameter(fault_message(error), param_hint="'--fault'") from error
 
 
 def fault_message(error: ScenarioError) -> str:

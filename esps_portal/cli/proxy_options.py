@@ -15,7 +15,7 @@ import attrs
 import click
 
 from esps_portal.cli.completion import complete_framing
-from esps_portal.cli.fault_parameter import fault_message, fault_option
+from esps_portal.cli.fault_parameter import fault_option, make_fault
 from esps_portal.cli.options import Option, add_options
 from esps_portal.cli.proxied_server import ProxiedServer
 from esps_portal.cli.script_files import ScriptFile, scenario_option
@@ -167,7 +167,7 @@ class ProxyOptions:
         state, placed = make_state(plan, path, Journal(max_calls=1))
         if state.exchanges is not state.journal:
             state.exchanges = Journal(max_calls=1)
-        made = [_make_fault(fault, state) for fault in self.faults]
+        made = [make_fault(fault, state.faults.where) for fault in self.faults]
         return state, placed + [state.faults.place(fault) for fault in made]
 
     def _plan(self, scenario: Scenario | None) -> tuple[PlannedProxy, str]:
@@ -209,13 +209,3 @@ class ProxyOptions:
         if self.scenario is not None and key.startswith("proxies"):
             return self.scenario.usage_error("--scenario", error)
         return click.BadParameter(error.message, param_hint=f"'--{key.replace('_', '-')}'")
-
-
-def _make_fault(plan: PlannedFault, state: ProxyState) -> Fault:
-    """Return a fault of --fault, which makes sense at this proxy."""
-    from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
-
-    try:
-        return plan.make("", state.faults.where)
-    except ScenarioError as error:
-        raise click.BadParameter(fault_message(error), param_hint="'--fault'") from error

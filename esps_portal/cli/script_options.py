@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from esps_portal.cli.fault_parameter import fault_option
+from esps_portal.cli.fault_parameter import fault_option, make_fault
 from esps_portal.cli.limit_parameter import limit_option, make_limits
 from esps_portal.cli.options import Option, add_options
 from esps_portal.cli.script_files import ScriptFile, replay_option, scenario_option
@@ -111,22 +111,28 @@ class ScriptOptions:
         """
         return make_limits(self.limits, self.scenario.content.limits if self.scenario else {})
 
-    def make_server(self, control: int | None) -> ScriptedServer:
+    def make_server(
+        self, control: int | None, *, issues_certificates: bool = False
+    ) -> ScriptedServer:
         """Make the portal, place stubs and faults, and open the file to record to.
 
         Args:
             control: the control port; 0 for a free one, ``None`` for no control.
+            issues_certificates: see `Place`.
 
         Raises:
             click.UsageError: the limits are wrong, or the scenario or recording does not fit them.
             click.exceptions.Exit: the record file cannot be opened, which was reported.
         """
-        from esps_portal.journal.journal import Journal  # noqa: PLC0415 - help must not wait for it
+        from esps_portal.faults.place import PORTAL_WITH_CERTIFICATES  # noqa: PLC0415 - help must not wait
+        from esps_portal.journal.journal import Journal  # noqa: PLC0415 - the same
         from esps_portal.mock.scripted import ScriptedPortal  # noqa: PLC0415 - the same
         from esps_portal.product import PRODUCT  # noqa: PLC0415 - the same
         from esps_portal.services.builtin_portal import builtin_portal  # noqa: PLC0415 - the same
 
         portal = ScriptedPortal(builtin_portal(PRODUCT, self.make_limits()))
+        if issues_certificates:
+            portal.script.faults.where = PORTAL_WITH_CERTIFICATES
         if control is None:  # nobody queries the journal later: only its sinks need the entries
             portal.script.journal = Journal(max_calls=1, keep_all_lines=self.record is not None)
         faults = self._place_given(portal)
@@ -166,11 +172,13 @@ class ScriptOptions:
 
         Raises:
             ScenarioError, RecordingError: it does not fit the portal's limits.
+            click.BadParameter: a fault of --fault makes no sense there.
         """
         from esps_portal.mock.replay import replay  # noqa: PLC0415 - help must not wait for it
 
         placed = scenario.apply(portal) if scenario else []
-        placed += [portal.script.faults.place(fault.make()) for fault in self.faults]
+        faults = portal.script.faults
+        placed += [faults.place(make_fault(fault, faults.where)) for fault in self.faults]
         if recording is not None:
             replay(recording, portal)
         return placed

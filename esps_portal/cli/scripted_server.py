@@ -67,7 +67,9 @@ class ScriptedServer:
         recording = None if options.replay is None else options.replay.reread()
         limits = self.portal.limits
         try:
-            options.place(ScriptedPortal(Portal(limits=limits)), scenario, recording)
+            trial = ScriptedPortal(Portal(limits=limits))
+            trial.script.faults.where = self.portal.script.faults.where
+            options.place(trial, scenario, recording)
         except ValueError as error:  # a ScenarioError or a RecordingError
             raise CannotReloadError(f"{options.files}: {error}") from error
         if scenario and Limits(**{**scenario.limits, **options.limits}) != limits:  # type: ignore[arg-type]  # each was checked

@@ -145,7 +145,8 @@ def serve_command(  # noqa: PLR0913 - click passes each option as a parameter
             exit_with_error(
                 "--control needs ports that it can close and open again, not inherited sockets"
             )
-        scripted = script.make_server(control)
+        is_own = config.tls is not None and config.tls.ca_file is not None
+        scripted = script.make_server(control, issues_certificates=is_own)
         config = attrs.evolve(config, portal=scripted.portal, reserve_port=control is not None)
         if metrics is not None:
             served_metrics = ServedMetrics.of(scripted.portal, metrics)

@@ -113,7 +113,7 @@ class Control:
                 # It may have ended already.
                 self.portal.script.faults.remove(self._fault(table, "remove"))
                 return
-            fault = read_fault(said).make()
+            fault = read_fault(said, where=self.portal.script.faults.where).make()
         self.portal.script.faults.place(fault)
         self.on_fault(fault)
         self._last += 1

@@ -132,6 +132,11 @@ class Fault:
         return self.type.hits_connections or self.strikes_whole_connections
 
     @property
+    def is_decided_at_once(self) -> bool:
+        """Whether that is decided as the connection is accepted."""
+        return self.strikes_connections and not self.type.at_handshake
+
+    @property
     def strikes_whole_connections(self) -> bool:
         """Whether all that is sent on a connection is one unit."""
         return self.unit == "connection" and not self.strikes_at_age
@@ -157,7 +162,7 @@ class Fault:
         """Count one target; return whether the selectors match it."""
         if not self._is_about(target):
             return False
-        if target.stage is Stage.CONNECTION and not self.strikes_connections:
+        if target.stage is Stage.CONNECTION and not self.is_decided_at_once:
             self._count_connection(target)
             return False
         reason = self._mismatch(target)
@@ -210,6 +215,8 @@ class Fault:
         """Whether it may strike this kind of target at all."""
         if target.stage is Stage.CONNECTION:
             return True
+        if self.type.at_handshake or target.stage is Stage.HANDSHAKE:
+            return self.type.at_handshake and target.stage is Stage.HANDSHAKE
         if self.strikes_at_age or target.stage is Stage.AGE:
             return self.strikes_at_age and target.stage is Stage.AGE
         if target.number == 0 and (self.reply is None or 0 not in self.reply):

@@ -146,7 +146,7 @@ class FaultRegistry:
     def strike_connection(
         self, target: FaultTarget, known: set[Fault] | None = None
     ) -> Fault | None:
-        """Return the fault that strikes a connection as it is accepted, or at its age.
+        """Return the fault that strikes a connection before any request, or at its age.
 
         It has struck: it acts at once.
 
@@ -155,10 +155,13 @@ class FaultRegistry:
                 not asked again.
         """
         if target.stage is Stage.CONNECTION:
-            faults = [fault for fault in self.in_force if fault.type.hits_connections]
+            hitting = [fault for fault in self.in_force if fault.type.hits_connections]
+            faults = [fault for fault in hitting if not fault.type.at_handshake]
             for fault in self.in_force:
-                if not fault.strikes_connections:
+                if not fault.is_decided_at_once:
                     fault.selects(target)  # it counts connections
+        elif target.stage is Stage.HANDSHAKE:
+            faults = [fault for fault in self.in_force if fault.type.at_handshake]
         else:
             faults = [fault for fault in self.in_force if fault.strikes_at_age]
             if known is not None:

@@ -47,6 +47,8 @@ SELECTORS = (
     "chance",
     "seed",
 )
+#: What may be wrong with a certificate.
+CERTIFICATE_PROBLEMS = ("expired", "wrong-name", "self-signed")
 #: What ends a connection at a moment, without any unit.
 TIMED = ("close", "reset", "half-close", "stall", "deaf", "garbage")
 # Those that make sense before any request.
@@ -62,7 +64,8 @@ class FaultType:
         transports: ``tcp``, ``udp`` or both.
         parameters: by name.
         allows_before: it may strike before the request is executed (``when="before"``).
-        hits_connections: it strikes a connection as it is accepted, not a request.
+        hits_connections: it strikes a connection before any request, not a request: as it is
+            accepted, or ``at_handshake``, when the handshake of TLS begins.
         ends: it ends the connection, or all that is sent on it.
     """
 
@@ -71,6 +74,7 @@ class FaultType:
     parameters: Mapping[str, Parameter] = attrs.field(factory=dict)
     allows_before: bool = False
     hits_connections: bool = False
+    at_handshake: bool = False
     ends: bool = False
 
     @property
@@ -131,6 +135,13 @@ FAULT_TYPES: dict[str, FaultType] = {
         TCP,
         hits_connections=True,
         ends=True,
+    ),
+    "certificate": FaultType(
+        "over TLS, a certificate with this problem",
+        TCP,
+        {"problem": Parameter(str, names=CERTIFICATE_PROBLEMS)},
+        hits_connections=True,
+        at_handshake=True,
     ),
     "drop": FaultType("no reply", UDP, allows_before=True, ends=True),
     "duplicate": FaultType(

@@ -24,7 +24,8 @@ class Parameter:
     """The values of one parameter of a fault.
 
     Attributes:
-        type: `float` is any finite number, `int` an integer, `str` bytes in hexadecimal digits.
+        type: `float` is any finite number, `int` an integer, `str` bytes in hexadecimal digits or,
+            with ``names``, one of these.
         default: ``None``: the parameter is required, unless it `is_optional`.
         minimum, maximum: the bounds of a number, both included.
         names: allowed in place of a number.
@@ -40,7 +41,7 @@ class Parameter:
     def accepts(self, value: object) -> bool:
         """Whether the parameter may have this value."""
         if self.type is str:
-            return isinstance(value, str) and _is_hex(value)
+            return isinstance(value, str) and (value in self.names or self._is_other_text(value))
         if isinstance(value, str):
             return value in self.names
         allowed = int if self.type is int else int | float
@@ -49,7 +50,12 @@ class Parameter:
         # The bounds exclude nan, and integers that no float can hold.
         return self.minimum <= value <= self.maximum
 
+    def _is_other_text(self, value: str) -> bool:
+        return not self.names and _is_hex(value)
+
     def __str__(self) -> str:
+        if self.type is str and self.names:
+            return f"{', '.join(map(repr, self.names[:-1]))} or {self.names[-1]!r}"
         if self.type is str:
             return "bytes in hexadecimal, two digits each"
         number = "an integer" if self.type is int else "a number"

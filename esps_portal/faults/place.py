@@ -23,6 +23,7 @@ class Place:
         transports: what it serves.
         is_esps: it speaks ESPS/1: requests call services.
         has_server: there is a side behind it, which ``to="server"`` can name.
+        issues_certificates: over TLS it has certificates of its own, also with problems.
         has_frames: a stream is cut into frames, so that the end of a unit is known.
         unterminated: how the frames that a side gets are framed, as text, where they do not end
             with bytes that only end them, such as LF; by that side, client or server.
@@ -32,6 +33,7 @@ class Place:
     transports: frozenset[str] = BOTH
     is_esps: bool = False
     has_server: bool = True
+    issues_certificates: bool = False
     has_frames: bool = False
     unterminated: Mapping[str, str] = attrs.field(factory=dict)
 
@@ -51,6 +53,11 @@ class Place:
             raise FaultError(
                 f"fault {fault.kind!r} works over {_only(transports)} only;"
                 f" this {self.name} is served over {served}"
+            )
+        if fault.type.at_handshake and not self.issues_certificates:
+            raise FaultError(
+                f"fault {fault.kind!r} needs TLS with certificates of the {self.name}'s own:"
+                " tls=True, or --tls-self-signed"
             )
         if fault.service is not None and not self.is_esps:
             raise FaultError("service is for ESPS/1: select by what the client says, match=...")
@@ -100,6 +107,8 @@ class Place:
 
 #: A portal, whatever serves it.
 PORTAL = Place(name="portal", is_esps=True, has_server=False, has_frames=True)
+#: One that shows a certificate of its own over TLS.
+PORTAL_WITH_CERTIFICATES = attrs.evolve(PORTAL, issues_certificates=True)
 
 
 def _check_whole_connection(fault: Fault) -> None:

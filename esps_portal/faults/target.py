@@ -18,6 +18,7 @@ class Stage(enum.Enum):
     REQUEST = "what the client says"
     REPLY = "what the server says"
     CONNECTION = "a connection, as it is accepted"
+    HANDSHAKE = "a connection whose handshake of TLS begins"
     AGE = "a connection that has reached an age"
 
 
@@ -48,7 +49,7 @@ class FaultTarget:
     @property
     def is_connection(self) -> bool:
         """Whether it is a connection, not a request or a reply."""
-        return self.stage in (Stage.CONNECTION, Stage.AGE)
+        return self.stage in (Stage.CONNECTION, Stage.HANDSHAKE, Stage.AGE)
 
 
 class MissReason(enum.IntEnum):

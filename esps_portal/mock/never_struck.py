@@ -42,6 +42,8 @@ def _why(fault: Fault, *, in_force: bool, has_server: bool) -> str:
     if miss is None:
         unit = "reply" if has_server and not fault.strikes_requests else "request"
         event = "connection was accepted" if _hits_connections(fault) else f"{unit} came"
+        if fault.type.at_handshake:
+            event = "handshake of TLS began"
         return f"no {event} {_while_placed(in_force=in_force)}"
     if miss.reason is MissReason.NO_CHANGE:
         return _why_no_change(fault, miss.reply_size)

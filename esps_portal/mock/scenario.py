@@ -169,9 +169,9 @@ class Scenario:
             The faults, with their seeds.
 
         Raises:
-            ScenarioError: a line of an answer is longer than the portal's ``max_line``; or the
-                limits differ from the portal's, which it gets when it starts; or there are proxies
-                or peers.
+            ScenarioError: a line of an answer is longer than the portal's ``max_line``; or a fault
+                makes no sense there; or the limits differ from the portal's, which it gets when it
+                starts; or there are proxies or peers.
         """
         for key, command, planned in (
             ("proxies", "proxy", self.proxies),
@@ -194,7 +194,8 @@ class Scenario:
             for number, plan in enumerate(self.stubs)
         ]
         faults = [
-            plan.make(_join(path, f"faults[{number}]")) for number, plan in enumerate(self.faults)
+            plan.make(_join(path, f"faults[{number}]"), portal.script.faults.where)
+            for number, plan in enumerate(self.faults)
         ]
         for stub in stubs:
             portal.script.stubs.place(stub)

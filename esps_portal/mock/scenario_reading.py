@@ -11,7 +11,7 @@ import attrs
 from esps_portal.faults.fault_types import find_fault_type
 from esps_portal.faults.matching import Matchable
 from esps_portal.faults.parameters import FaultError
-from esps_portal.faults.place import PORTAL, Place
+from esps_portal.faults.place import PORTAL_WITH_CERTIFICATES, Place
 from esps_portal.faults.selectors import check_key
 from esps_portal.journal.values import (
     BASE64,
@@ -124,7 +124,9 @@ def read_stub(value: object, path: str = "") -> PlannedStub:
     )
 
 
-def read_fault(value: object, path: str = "", *, where: Place | None = PORTAL) -> PlannedFault:
+def read_fault(
+    value: object, path: str = "", *, where: Place | None = PORTAL_WITH_CERTIFICATES
+) -> PlannedFault:
     """Return the plan of a fault; as `read_scenario` does.
 
     Args:

@@ -17,6 +17,7 @@ import select
 import socket
 import struct
 import termios
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
@@ -25,13 +26,18 @@ import trio
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
 from esps_portal.net.handshake import shake_hands
 from esps_portal.net.silence import NEVER_SILENT, Silence
-from esps_portal.net.tls import TLSError, TLSSocket
+from esps_portal.net.tls import TLS_HANDSHAKE, TLSError, TLSSocket
 from esps_portal.net.tls_server import ServerTLS
 
 _log = logging.getLogger("esps_portal")
 
 # Bytes. What one read brings has to be dealt with before others have their turn.
 _READ_SIZE = 16384
+
+
+def no_problem() -> str:
+    """Return that nothing is to be wrong with a certificate."""
+    return ""
 
 
 class Stream(Protocol):
@@ -41,7 +47,7 @@ class Stream(Protocol):
     def needs_handshake(self) -> bool:
         """Whether `shake_hands` has to come before anything is received or sent."""
 
-    async def shake_hands(self, problem: str = "") -> None:
+    async def shake_hands(self, problem: Callable[[], str] = no_problem) -> None:
         """Do the handshake of TLS."""
 
     @property
@@ -135,11 +141,12 @@ class SocketStream:
         """Whether a peer that has sent FIN may go on reading; over TLS it may not."""
         return self._tls is None
 
-    async def shake_hands(self, problem: str = "") -> None:
+    async def shake_hands(self, problem: Callable[[], str] = no_problem) -> None:
         """Do the handshake of TLS as the server. Whoever calls this bounds its time.
 
         Args:
-            problem: what is to be wrong with the certificate; empty: nothing.
+            problem: called once the client begins it; returns what is to be wrong with the
+                certificate, empty for nothing.
 
         Raises:
             trio.BrokenResourceError: it has failed, which is logged.
@@ -148,8 +155,9 @@ class SocketStream:
         remote = None
         try:
             remote = self._socket.getpeername()
+            is_begun = await self._has_begun()
             with unforked:
-                tls = self._tls.wrap(self._socket, problem)
+                tls = self._tls.wrap(self._socket, problem() if is_begun else "")
                 self._socket = closed_in_child(tls.raw)
             self._transport = tls
             await shake_hands(tls, self._silence)
@@ -161,6 +169,16 @@ class SocketStream:
                 with contextlib.suppress(OSError):
                     socket.socket.send(self._socket, self._tls.to_plain)
             raise trio.BrokenResourceError from error
+
+    async def _has_begun(self) -> bool:
+        """Wait for the first byte; return whether it is that of a handshake of TLS."""
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            if self._silence.is_on:
+                await self._until_over()
+            else:
+                with contextlib.suppress(BlockingIOError):
+                    return self._socket.recv(1, socket.MSG_PEEK) == TLS_HANDSHAKE
 
     async def receive(self) -> bytes:
         """Wait for bytes; ``b""`` is the peer's FIN."""

@@ -29,6 +29,8 @@ import os
 import socket
 import ssl
 
+#: The first byte of a record that carries a handshake (RFC 8446 section 5.1).
+TLS_HANDSHAKE = b"\x16"
 #: Bytes that one record carries at most.
 RECORD_SIZE = 16384
 # Records that are read before close_notify is sent; see `TLSSocket.shutdown`.

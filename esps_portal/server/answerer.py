@@ -112,6 +112,18 @@ class Answerer:
             record.fault = str(fault)
         return fault is not None
 
+    def certificate_problem(self) -> str:
+        """Return what a fault has wrong with the certificate of a handshake that begins."""
+        if self._faults is None or self._observer is None:
+            return ""
+        record = self._observer.record
+        begun = FaultTarget("tcp", self._protocol, record=record, stage=Stage.HANDSHAKE)
+        fault = self._faults.strike_connection(begun)
+        if fault is None:
+            return ""
+        record.fault = str(fault)
+        return str(fault.parameters["problem"])
+
     @property
     def is_cancelling(self) -> bool:
         """Whether a CANCEL waits for the end of its call."""

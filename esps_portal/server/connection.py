@@ -155,7 +155,7 @@ class PortalConnection:
         with trio.move_on_after(self._limits.stall) as self._reading:
             try:
                 if self._replies.end is None:
-                    await self._stream.shake_hands()
+                    await self._stream.shake_hands(self._answerer.certificate_problem)
                     return True
             except trio.BrokenResourceError:
                 # It may still read why: TLS has an alert for that.

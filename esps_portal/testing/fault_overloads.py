@@ -201,6 +201,18 @@ class PlacesFaults:
     @overload
     def fault(
         self,
+        kind: Literal["certificate"],
+        *,
+        problem: Literal["expired", "wrong-name", "self-signed"],
+        transport: Literal["tcp"] | None = None,
+        seed: int | None = None,
+        **selectors: Unpack[ConnectionSelectors],
+    ) -> PlacedFault:
+        """Over TLS, with ``tls=True``: the client is shown a certificate with this problem."""
+
+    @overload
+    def fault(
+        self,
         kind: Literal["drop"],
         *,
         when: Literal["before", "after"] = "after",

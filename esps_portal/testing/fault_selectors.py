@@ -22,6 +22,7 @@ FaultName = Literal[
     "garbage",
     "no-terminator",
     "accept-close",
+    "certificate",
     "drop",
     "duplicate",
     "reorder",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import UnionType
 from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
 
+from esps_portal.faults.place import PORTAL_WITH_CERTIFICATES
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.tls_server import ServerTLS
 from esps_portal.product import PRODUCT
@@ -110,7 +111,10 @@ def scripted_portal(options: PortalOptions) -> ScriptedPortal:
     """
     check_options(options)
     limits = options.get("limits", Limits())
-    return ScriptedPortal(builtin_portal(PRODUCT, limits))
+    portal = ScriptedPortal(builtin_portal(PRODUCT, limits))
+    if options.get("tls") is True:
+        portal.script.faults.where = PORTAL_WITH_CERTIFICATES
+    return portal
 
 
 def server_config(portal: ScriptedPortal, options: PortalOptions) -> ServerConfig:

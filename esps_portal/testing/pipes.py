@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import trio
 
 from esps_portal.net.silence import NEVER_SILENT, Silence
+from esps_portal.net.streams import no_problem
 
 #: Bytes that a pipe holds before its writer waits (own choice: the order of magnitude of a
 #: socket's buffers).
@@ -126,7 +127,7 @@ class ServerEnd:
         """Never: there is no TLS in memory."""
         return False
 
-    async def shake_hands(self, problem: str = "") -> None:
+    async def shake_hands(self, problem: Callable[[], str] = no_problem) -> None:
         """Nothing: there is no TLS in memory."""
 
     @property

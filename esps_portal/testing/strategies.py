@@ -25,7 +25,12 @@ except ModuleNotFoundError as error:
         name="hypothesis",
     ) from None
 
-from esps_portal.faults.fault_types import BOTH, FAULT_TYPES, find_fault_type
+from esps_portal.faults.fault_types import (
+    BOTH,
+    CERTIFICATE_PROBLEMS,
+    FAULT_TYPES,
+    find_fault_type,
+)
 from esps_portal.faults.parameters import FaultError
 from esps_portal.faults.selectors import works_over
 from esps_portal.mock.scenario import PlannedFault
@@ -53,13 +58,14 @@ _PARAMETERS: _Options = {
     "bytes_per_second": _RATES,
     "copies": st.integers(2, 3),
     "hex": st.binary(min_size=1, max_size=4).map(bytes.hex),
+    "problem": st.sampled_from(CERTIFICATE_PROBLEMS),
 }
 # Most bytes that are changed or made up.
 _MAX_BYTES = 8
 # These need a framing, which the strategy knows nothing of, or TLS.
 _ON_REQUEST_ONLY = ("no-terminator", "certificate")
 # They take their place from a parameter, or have none.
-_WITHOUT_OFFSET = ("truncate", "corrupt", "patch", "deaf", "accept-close")
+_WITHOUT_OFFSET = ("truncate", "corrupt", "patch", "deaf", "accept-close", "certificate")
 
 
 def faults(

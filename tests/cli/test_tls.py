@@ -245,3 +245,36 @@ def test_a_certificate_of_its_own_needs_a_package(monkeypatch: pytest.MonkeyPatc
     assert (code, out, err) == (1, "", f"esps-portal: {needs}\n")
     with pytest.raises(MissingExtraError, match=re.escape(needs)):
         ThreadedPortal.start(tls=True)
+
+
+# ---- faults of certificates --------------------------------------------------------------------
+
+
+def test_a_certificate_with_a_problem(tmp_path: Path) -> None:
+    scenario = tmp_path / "faults.toml"
+    scenario.write_text('[[faults]]\nfault = "certificate"\nproblem = "expired"\nconnection = 2\n')
+    options = ["--tls-self-signed", "--fault", "certificate problem=wrong-name connection=1"]
+    with running_server(*options, "--scenario", str(scenario)) as server:
+        call = ["call", "--url", tls_url(server), "--cafile", str(server.ready["tls_ca"])]
+        for reason in ("its certificate is for another name", "its certificate has expired"):
+            code, err = run_failing(*call, "echo", "x")
+            assert (code, err.rpartition(": ")[2]) == (1, reason)
+        assert run(*call, "echo", "x") == (0, "x\n", "")
+
+
+def test_a_certificate_fault_without_such_certificates(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    needs = "fault 'certificate' needs TLS with certificates of the portal's own: tls=True"
+    scenario = tmp_path / "faults.toml"
+    scenario.write_text('[[faults]]\nfault = "certificate"\nproblem = "expired"\n')
+    files = certificates.portal
+    for tls in ([], ["--tls-cert", files.cert, "--tls-key", files.key]):
+        for option, value in (
+            ("--fault", "certificate problem=expired"),
+            ("--scenario", str(scenario)),
+        ):
+            code, err = run_failing("serve", "--port", "0", *tls, option, value)
+            assert code == 2
+            assert f"Invalid value for '{option}': " in err
+            assert needs in err

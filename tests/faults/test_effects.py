@@ -157,7 +157,7 @@ def test_no_terminator_takes_the_whole_terminator_of_the_last_frame() -> None:
 
 
 def test_each_stream_fault_is_here() -> None:
-    framed = {"no-terminator", "coalesce", "bandwidth", "accept-close"}
+    framed = {"no-terminator", "coalesce", "bandwidth", "accept-close", "certificate"}
     assert {kind for kind, _ in STREAM} | framed == {
         kind for kind, fault_type in FAULT_TYPES.items() if "tcp" in fault_type.transports
     }

@@ -18,6 +18,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "delay": {"seconds": 1},
     "bandwidth": {"bytes_per_second": 100},
     "patch": {"at": 0, "hex": "ff"},
+    "certificate": {"problem": "expired"},
 }
 
 
@@ -29,7 +30,7 @@ def test_every_type_has_a_plan(kind: str) -> None:
     assert fault_type.transports <= {"tcp", "udp"}
     fault = Fault.create(kind, **NEEDED.get(kind, {}))
     assert str(fault).startswith(kind)
-    if "tcp" in fault_type.transports and kind != "accept-close":
+    if "tcp" in fault_type.transports and not fault_type.hits_connections:
         assert FaultPlan.of(fault).line(b"a OK x\n", final=True)
         if fault_type.allows_before:
             assert FaultPlan.of(Fault.create(kind, when="before", **NEEDED.get(kind, {}))).before()
@@ -54,6 +55,10 @@ def test_every_type_has_a_plan(kind: str) -> None:
         ("accept-close", {"when": "after"}, "'accept-close' strikes before any request: it has"),
         ("accept-close", {"service": "echo"}, "before any request: it has no service"),
         ("accept-close", {"request": 1}, "before any request: it has no request"),
+        ("certificate", {}, "needs problem"),
+        ("certificate", {"problem": "old"}, "'expired', 'wrong-name' or 'self-signed', got 'old'"),
+        ("certificate", {"problem": 1}, "problem must be 'expired', 'wrong-name' or 'self-signed'"),
+        ("certificate", {"problem": "expired", "service": "echo"}, "it has no service"),
         ("close", {"transport": "udp"}, "fault 'close' works over TCP only"),
         ("drop", {"transport": "tcp"}, "fault 'drop' works over UDP only"),
         ("truncate", {"transport": "quic"}, "transport must be 'tcp' or 'udp', got 'quic'"),

@@ -18,7 +18,7 @@ When = Literal["before", "after"]
 
 
 def test_each_fault_type_has_a_test() -> None:
-    """A new fault type needs a test here or in test_faults_udp.py that sees what it means."""
+    """A new fault type needs a test here, or in a file beside, that sees what it means."""
     assert {kind for kind, fault_type in FAULT_TYPES.items() if "tcp" in fault_type.transports} == {
         "latency",
         "bandwidth",
@@ -32,6 +32,7 @@ def test_each_fault_type_has_a_test() -> None:
         "garbage",
         "no-terminator",
         "accept-close",
+        "certificate",  # in test_faults_tls.py
         "deaf",
         "corrupt",
         "patch",

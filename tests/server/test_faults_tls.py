@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from typing import Literal, TypeAlias
 
 import pytest
 
+from esps_portal.faults.fault_types import CERTIFICATE_PROBLEMS
+from esps_portal.faults.parameters import FaultError
+from esps_portal.journal.values import ScenarioError
 from esps_portal.testing import PortalController, serve_in_thread
-from tests.sockets import Client, assert_all_struck, timed
-from tests.tls_clients import assert_reset, greeted_by
+from tests.certificates import Certificates
+from tests.sockets import Client, assert_all_struck, closed, connected, timed, until
+from tests.tls_clients import assert_reset, greeted_by, tls_connected
+
+CertificateProblem: TypeAlias = Literal["expired", "wrong-name", "self-signed"]
 
 
 @pytest.fixture
@@ -98,6 +105,86 @@ def test_accept_close_comes_before_any_handshake(portal: PortalController) -> No
         pass
     with greeted_by(portal) as client:
         assert client.call(b"a PING") == b"a OK\n"
+
+
+# ---- certificates ------------------------------------------------------------------------------
+
+#: What Python's client says of each.
+REASONS = {
+    "expired": "certificate has expired",
+    "wrong-name": "IP address mismatch, certificate is not valid for '127.0.0.1'",
+    "self-signed": "self-signed certificate",
+}
+
+
+@pytest.mark.parametrize("problem", CERTIFICATE_PROBLEMS)
+def test_a_certificate_with_a_problem(
+    portal: PortalController, problem: CertificateProblem
+) -> None:
+    fault = portal.fault("certificate", problem=problem, connection=2)
+    for number in (1, 2, 3):
+        if number == 2:
+            with pytest.raises(ssl.SSLCertVerificationError) as caught, greeted_by(portal):
+                pass
+            assert REASONS[problem] in str(caught.value)
+            assert fault.happened == 1, "before the client has the certificate"
+        else:
+            with greeted_by(portal) as client:
+                assert client.call(b"a PING") == b"a OK\n"
+    _, struck, _ = closed(portal)
+    assert struck.fault == f"certificate problem={problem} connection=2"
+
+
+def test_whoever_verifies_nothing_goes_on(portal: PortalController) -> None:
+    portal.fault("certificate", problem="self-signed", times=1)
+    careless = ssl.create_default_context()
+    careless.check_hostname, careless.verify_mode = False, ssl.CERT_NONE
+    with tls_connected(portal, careless) as client:
+        assert client.call(b"a PING") == b"a OK\n"
+    with greeted_by(portal) as client:
+        assert client.call(b"a PING") == b"a OK\n"
+
+
+def test_it_strikes_when_a_handshake_begins(portal: PortalController) -> None:
+    fault = portal.fault("certificate", problem="expired", times=1)
+    with connected(portal, greeted=False) as silent:
+        until(portal.connections, portal)
+        silent.send(b"a PING\n")
+        assert silent.line().startswith(b"* ERR bad-line")
+    assert fault.happened == 0
+    assert any("no handshake of TLS began" in problem for problem in portal.problems())
+    with pytest.raises(ssl.SSLCertVerificationError), greeted_by(portal):
+        pass
+    assert fault.happened == 1
+
+
+def test_by_chance(portal: PortalController) -> None:
+    portal.fault("certificate", problem="expired", chance=0.5, seed=4)
+    outcomes = []
+    for _ in range(8):
+        try:
+            with greeted_by(portal):
+                outcomes.append(True)
+        except ssl.SSLCertVerificationError:
+            outcomes.append(False)
+    assert set(outcomes) == {True, False}
+
+
+def test_a_portal_without_certificates_of_its_own(certificates: Certificates) -> None:
+    for tls in (False, certificates.portal.context()):
+        with serve_in_thread(tls=tls) as portal:
+            needs = "needs TLS with certificates of the portal's own: tls=True"
+            with pytest.raises(FaultError, match=needs):
+                portal.fault("certificate", problem="expired")
+            with pytest.raises(ScenarioError, match=rf"faults\[0\].*{needs}"):
+                portal.load('[[faults]]\nfault = "certificate"\nproblem = "expired"\n')
+
+
+def test_in_a_scenario(portal: PortalController) -> None:
+    portal.load('[[faults]]\nfault = "certificate"\nproblem = "wrong-name"\n')
+    with pytest.raises(ssl.SSLCertVerificationError, match="mismatch"), greeted_by(portal):
+        pass
+    assert 'problem = "wrong-name"' in portal.dump()
 
 
 def assert_no_call(portal: PortalController, tag: str) -> None:

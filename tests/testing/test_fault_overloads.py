@@ -64,6 +64,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "delay": {"seconds": 1},
     "bandwidth": {"bytes_per_second": 1},
     "patch": {"at": 0, "hex": "00"},
+    "certificate": {"problem": "expired"},
 }
 
 
@@ -94,7 +95,8 @@ def default(parameter: Parameter) -> object:
 def typed(parameter: Parameter) -> object:
     hint: Any = parameter.type
     if parameter.names:
-        hint |= Literal[parameter.names]
+        choices: Any = Literal[parameter.names]
+        hint = choices if hint is str else hint | choices
     return hint | None if parameter.is_optional else hint
 
 

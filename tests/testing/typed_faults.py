@@ -25,6 +25,7 @@ async def right(
     portal.fault("garbage", bytes=3, seed=4, chance=0.5, when="before")
     portal.fault("truncate", transport="udp").optional().remove()
     portal.fault("accept-close", connection=1, chance=1, seed=3)
+    portal.fault("certificate", problem="wrong-name", connection=1, times=1)
     portal.fault("deaf", match="INCR", offset=3, age=1.5)
     portal.fault("reset", reply=[0, 2], reply_match=re.compile(b"OK"), to="client")
     portal.fault("patch", at=2, hex="8200", transport="udp", match=bytes.isdigit)
