@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+import attrs
 import click
 from click.core import ParameterSource
 
+from esps_portal.cli.completion import complete_file
 from esps_portal.cli.errors import exit_with_error
 from esps_portal.cli.options import ServerCommand
 from esps_portal.cli.proxied_server import ProxiedServer
@@ -18,12 +21,16 @@ from esps_portal.cli.server_runner import (
     run_server,
     serve_until_signalled,
 )
+from esps_portal.cli.tls_options import ServerTLSOptions, server_tls_options
 from esps_portal.log import log
 from esps_portal.protocol.escape import visible
 
 if TYPE_CHECKING:
+    import ssl
+
     import trio
 
+    from esps_portal.cli.reloading import Reload
     from esps_portal.cli.reports import Reports
     from esps_portal.faults.fault_registry import FaultRegistry
     from esps_portal.journal.journal import Journal
@@ -48,6 +55,11 @@ and reply (numbers, as in 1,3; reply=0 is the greeting), match (in what the
 client says: TEXT, re:REGEX or hex:DIGITS) and reply_match, offset (bytes
 that pass first), to (client or server), unit=connection, age (seconds),
 when, times, chance and seed. A value with spaces is quoted.
+
+TLS passes untouched, as bytes. With a tls:// upstream the proxy speaks TLS to
+it, and verifies its certificate; with --tls-cert and --tls-key, or
+--tls-self-signed, clients speak TLS to the proxy. With both, what passes is
+TLS outside, and plain text to faults, to the log and in files.
 
 In a --scenario file a proxy is a table; "run" starts all of them:
 
@@ -89,33 +101,68 @@ Examples:
     --fault "reset match=INCR offset=2 times=1"
   esps-portal proxy --upstream udp://9.9.9.9:53 --fault "drop chance=0.5"
   esps-portal proxy --upstream tcp://10.0.0.7:25 --pcap mail.pcap
+  esps-portal proxy --upstream tls://10.0.0.7:6380 --upstream-ca ca.pem \\
+    --tls-self-signed --fault "reset match=INCR"
   esps-portal proxy --upstream esps://10.0.0.7 --record calls.jsonl
 """
 
 
 @click.command("proxy", cls=ServerCommand, help=_HELP)
 @proxy_options
+@server_tls_options
+@click.option(
+    "--upstream-ca",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="Trust the CAs in this PEM file for the upstream's certificate, not the system's.",
+)
 @listen_options(default_port="2867 before a portal, otherwise a free one")
-def proxy_command(*, options: ProxyOptions, listen: ListenOptions) -> None:
+def proxy_command(
+    *,
+    options: ProxyOptions,
+    tls: ServerTLSOptions,
+    upstream_ca: str | None,
+    listen: ListenOptions,
+) -> None:
     """Relay everything to a server of any protocol, with faults."""
     from esps_portal.proxy.serving import OwnUpstreamError, ProxyConfig  # noqa: PLC0415 - help must not wait
 
     reports = listen.start_reports()
-    proxied = options.make_server()
+    proxied = attrs.evolve(options, issues_certificates=tls.is_own).make_server()
+    is_esps = proxied.state.upstream.is_esps
+    made = tls.make(listen.hosts, is_esps=is_esps)
+    trusted = None if upstream_ca is None else _trusted(upstream_ca, is_esps=is_esps)
     try:
         config = ProxyConfig(
             state=proxied.state,
             hosts=listen.hosts,
             port=_port(listen, proxied),
             tcp=listen.tcp,
-            udp=listen.udp is not False,
+            udp=made is None if listen.udp is None else listen.udp,
+            tls=made,
+            upstream_tls=trusted,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    reloads = tls.reloads(made, is_esps=is_esps)
     try:
-        run_server(partial(_proxy, config, proxied, reports), lambda _: "--port")
+        run_server(partial(_proxy, config, proxied, reports, reloads), lambda _: "--port")
     except* OwnUpstreamError as group:
         exit_with_error(str(group.exceptions[0]))
+    finally:
+        if made is not None:
+            made.close()
+
+
+def _trusted(path: str, *, is_esps: bool) -> ssl.SSLContext:
+    """Return what is trusted of the upstream, or print an error and exit 1."""
+    from esps_portal.net.tls_contexts import TLSFileError, client_context  # noqa: PLC0415 - help must not wait
+    from esps_portal.protocol.registry import ALPN  # noqa: PLC0415 - the same
+
+    try:
+        return client_context(path, alpn=ALPN if is_esps else "")
+    except TLSFileError as error:
+        exit_with_error(str(error))
 
 
 def _port(listen: ListenOptions, proxied: ProxiedServer) -> int:
@@ -125,7 +172,9 @@ def _port(listen: ListenOptions, proxied: ProxiedServer) -> int:
     return listen.port if is_given or proxied.state.upstream.is_esps else 0
 
 
-async def _proxy(config: ProxyConfig, proxied: ProxiedServer, reports: Reports) -> int:
+async def _proxy(
+    config: ProxyConfig, proxied: ProxiedServer, reports: Reports, reloads: Sequence[Reload]
+) -> int:
     import trio  # noqa: PLC0415 - help must not wait for it
 
     from esps_portal.proxy.serving import serve_proxy  # noqa: PLC0415 - the same
@@ -143,8 +192,9 @@ async def _proxy(config: ProxyConfig, proxied: ProxiedServer, reports: Reports) 
         partial(serve_proxy, config),
         when_ready,
         reports,
-        proxied.reloads(reports.report_seed),
+        [*reloads, *proxied.reloads(reports.report_seed)],
         upstream=str(config.state.upstream),
+        tls=config.tls,
     )
     _log_never_struck(config.state.faults)
     return status or proxied.exit_code

@@ -71,8 +71,9 @@ _OPTIONS: tuple[Option, ...] = (
         "--upstream",
         type=UpstreamParameter(),
         metavar="URL",
-        help="The server: tcp://HOST:PORT, udp://HOST:PORT or tcp+udp://HOST:PORT; a portal:"
-        " esps://HOST (TCP and UDP) or esps+udp://HOST, on port 2867 by default.",
+        help="The server: tcp://HOST:PORT, udp://HOST:PORT, tcp+udp://HOST:PORT or tls://HOST:PORT"
+        " (the proxy speaks TLS to it); a portal:"
+        " esps://HOST (TCP and UDP) or esps+udp:// or esps+tls://HOST, on port 2867 by default.",
     ),
     fault_option(of_proxy=True),
     click.option(
@@ -103,7 +104,8 @@ _OPTIONS: tuple[Option, ...] = (
 
 def proxy_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of `ProxyOptions`; the command gets them as ``options``."""
-    names = [field.name for field in attrs.fields(ProxyOptions)]
+    fields = attrs.fields(ProxyOptions)
+    names = [field.name for field in fields if field.default is attrs.NOTHING]
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> None:  # noqa: ANN401 - all options of the command
@@ -122,6 +124,7 @@ class ProxyOptions:
         scenario: the file of --scenario.
         name: which of its proxies.
         record, pcap: the paths of the files to write.
+        issues_certificates: see `ProxyState`; it is not an option of its own.
     """
 
     upstream: Upstream | None
@@ -132,6 +135,7 @@ class ProxyOptions:
     name: str | None
     record: Path | None
     pcap: Path | None
+    issues_certificates: bool = False
 
     def make_server(self) -> ProxiedServer:
         """Make the proxy, place its faults, and open the files to write.
@@ -164,7 +168,9 @@ class ProxyOptions:
 
         plan, path = self._plan(scenario)
         # Nobody queries the journal: only its sinks need the entries.
-        state, placed = make_state(plan, path, Journal(max_calls=1))
+        state, placed = make_state(
+            plan, path, Journal(max_calls=1), issues_certificates=self.issues_certificates
+        )
         if state.exchanges is not state.journal:
             state.exchanges = Journal(max_calls=1)
         made = [make_fault(fault, state.faults.where) for fault in self.faults]

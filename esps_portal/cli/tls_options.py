@@ -84,18 +84,19 @@ class ServerTLSOptions:
         """Whether any of the options was given."""
         return self.is_own or (self.cert, self.key, self.client_ca) != (None, None, None)
 
-    def make(self, hosts: Iterable[str]) -> ServerTLS | None:
+    def make(self, hosts: Iterable[str], *, is_esps: bool = True) -> ServerTLS | None:
         """Return what the server needs; `None` if it is to be plain.
 
         Args:
             hosts: names and addresses of the server.
+            is_esps: it speaks ESPS/1.
 
         Raises:
             click.UsageError: the options do not go together.
             click.exceptions.Exit: a file cannot be used, which was reported.
         """
         if self.is_own:
-            return self._make_own(hosts)
+            return self._make_own(hosts, is_esps=is_esps)
         if self.cert is None:
             if self.key is not None or self.client_ca is not None:
                 given = "--tls-client-ca" if self.key is None else "--tls-key"
@@ -104,37 +105,42 @@ class ServerTLSOptions:
         if self.key is None:
             raise click.UsageError("--tls-cert needs --tls-key")
         from esps_portal.net.tls_contexts import TLSFileError  # noqa: PLC0415 - help must not wait
+        from esps_portal.net.tls_server import ServerTLS  # noqa: PLC0415 - the same
         from esps_portal.server.portal_tls import portal_tls  # noqa: PLC0415 - the same
 
         try:
-            return portal_tls(self._context())
+            context = self._context(is_esps=is_esps)
         except TLSFileError as error:
             exit_with_error(str(error))
+        return portal_tls(context) if is_esps else ServerTLS(context)
 
-    def _make_own(self, hosts: Iterable[str]) -> ServerTLS:
+    def _make_own(self, hosts: Iterable[str], *, is_esps: bool) -> ServerTLS:
         if self.cert or self.key or self.client_ca:
             raise click.UsageError("give --tls-self-signed or the files of a certificate, not both")
         from esps_portal.net.authority import MissingExtraError  # noqa: PLC0415 - help must not wait
+        from esps_portal.net.tls_server import own_tls  # noqa: PLC0415 - the same
         from esps_portal.server.portal_tls import own_portal_tls  # noqa: PLC0415 - the same
 
         try:
-            return own_portal_tls(hosts)
+            return own_portal_tls(hosts) if is_esps else own_tls(hosts)
         except MissingExtraError as error:
             exit_with_error(str(error))
 
-    def reloads(self, tls: ServerTLS | None) -> list[Reload]:
-        """Return what SIGHUP reloads."""
-        return [] if tls is None or self.is_own else [partial(self._reload, tls)]
+    def reloads(self, tls: ServerTLS | None, *, is_esps: bool = True) -> list[Reload]:
+        """Return what SIGHUP reloads; the arguments are what `make` has returned and was given."""
+        if tls is None or self.is_own:
+            return []
+        return [partial(self._reload, tls, is_esps=is_esps)]
 
-    def _context(self) -> ssl.SSLContext:
+    def _context(self, *, is_esps: bool) -> ssl.SSLContext:
         from esps_portal.net.tls_contexts import server_context  # noqa: PLC0415 - help must not wait
         from esps_portal.protocol.registry import ALPN  # noqa: PLC0415 - the same
 
         assert self.cert is not None  # noqa: S101 - `make` has checked it
         assert self.key is not None  # noqa: S101 - the same
-        return server_context(self.cert, self.key, self.client_ca, ALPN)
+        return server_context(self.cert, self.key, self.client_ca, ALPN if is_esps else "")
 
-    def _reload(self, tls: ServerTLS) -> str:
+    def _reload(self, tls: ServerTLS, *, is_esps: bool) -> str:
         """Have new connections get what is in the files now.
 
         Raises:
@@ -143,7 +149,7 @@ class ServerTLSOptions:
         from esps_portal.net.tls_contexts import TLSFileError  # noqa: PLC0415 - help must not wait
 
         try:
-            tls.context = self._context()
+            tls.context = self._context(is_esps=is_esps)
         except TLSFileError as error:
             raise CannotReloadError(str(error)) from error
         return f"reloaded the certificate {self.cert}"

@@ -147,6 +147,16 @@ class Conversation:
             self.connection.fault = str(fault)
         return fault is not None
 
+    def certificate_problem(self) -> str:
+        """Return what a fault has wrong with the certificate of a handshake that begins."""
+        if not self.faults.in_force:
+            return ""
+        fault = self.faults.strike_connection(self.as_target(Stage.HANDSHAKE, 0.0))
+        if fault is None:
+            return ""
+        self.connection.fault = str(fault)
+        return str(fault.parameters["problem"])
+
     def as_target(self, stage: Stage, age: float) -> FaultTarget:
         """Return the connection as faults select it; ``age`` in seconds."""
         record = self.connection

@@ -23,9 +23,10 @@ from esps_portal.net.announced import AnnouncedClients
 from esps_portal.net.bind import BACKLOG
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
 from esps_portal.net.listening import accepted
+from esps_portal.net.opening import end_with_fin, opened
 from esps_portal.net.ready_set import ReadySet
 from esps_portal.net.silence import Silence
-from esps_portal.net.streams import SocketStream, Stream, end_with_fin
+from esps_portal.net.streams import SocketStream, Stream
 
 # The process or the machine has run out of something that may become free again
 # (the list of trio.serve_listeners).
@@ -274,12 +275,11 @@ class ConnectionServer:
         """Send the refusal, and end gracefully."""
         try:
             await self.silence.until_over()
-            if stream.needs_handshake:
-                with trio.fail_after(self._policy.handshake):
-                    await stream.shake_hands()
-            stream.send_now(self._policy.refusal)
-            await end_with_fin(stream, self._policy.linger)
-        except (trio.BrokenResourceError, trio.TooSlowError):
+            linger = self._policy.linger
+            if await opened(stream, seconds=self._policy.handshake, linger=linger):
+                stream.send_now(self._policy.refusal)
+                await end_with_fin(stream, linger)
+        except trio.BrokenResourceError:
             pass
         finally:
             stream.close()

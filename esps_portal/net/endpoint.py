@@ -13,6 +13,7 @@ from esps_portal.log import log
 from esps_portal.net.addresses import literal
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.streams import SocketStream
+from esps_portal.net.tls_server import ServerTLS
 
 # Seconds for which what was passed on may still leave before a RST.
 _LINGER = 1.0
@@ -35,8 +36,13 @@ class Endpoint(SocketStream):
 
     __slots__ = ("_errors", "has_ended", "is_broken", "is_stuck", "on_close")
 
-    def __init__(self, connected: socket.socket, silence: Silence = NEVER_SILENT) -> None:
-        super().__init__(connected, silence)
+    def __init__(
+        self,
+        connected: socket.socket,
+        silence: Silence = NEVER_SILENT,
+        tls: ServerTLS | None = None,
+    ) -> None:
+        super().__init__(connected, silence, tls)
         self.has_ended: bool = False
         self.is_broken: bool = False
         self.is_stuck: bool = False
@@ -67,7 +73,7 @@ class Endpoint(SocketStream):
             return None
         if not self.is_broken:
             try:
-                return self._socket.recv(_READ_SIZE)
+                return self._transport.recv(_READ_SIZE)
             except BlockingIOError:
                 return None
             except OSError as error:
@@ -85,7 +91,7 @@ class Endpoint(SocketStream):
         while view:
             await self._silence.until_over()
             try:
-                view = view[self._socket.send(view) :]
+                view = view[self._transport.send(view) :]
             except BlockingIOError:
                 await self._until_writable(source)
             except OSError as error:

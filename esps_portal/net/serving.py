@@ -20,6 +20,7 @@ from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.input_limit import InputLimit
 from esps_portal.net.port_control import DatagramHandler, PortControl
 from esps_portal.net.silence import Silence
+from esps_portal.net.tls_server import ServerTLS
 
 # Seconds that ending all connections may take beyond the drain and linger of each.
 _GRACE = 0.5
@@ -55,6 +56,8 @@ class PortService:
         datagrams: makes what serves a UDP socket; as long as the silence is on it serves nothing.
         policy: of the connections.
         drain: seconds that what runs may take to end.
+        tls: what each TCP connection needs for TLS; `None`: they are plain. Whoever serves one does
+            the handshake (`net.opening.opened`).
     """
 
     faults: FaultRegistry
@@ -63,6 +66,7 @@ class PortService:
     datagrams: Callable[[socket.socket, Silence], DatagramHandler]
     policy: AcceptPolicy
     drain: float
+    tls: ServerTLS | None = None
 
 
 async def serve_ports(
@@ -76,7 +80,7 @@ async def serve_ports(
             partial(service.connection, silence),
             service.policy,
             nursery,
-            stream=partial(Endpoint, silence=silence),
+            stream=partial(Endpoint, silence=silence, tls=service.tls),
             silence=silence,
         )
         watch = AgeWatch(service.faults, lambda: service.aging(connections.connections))

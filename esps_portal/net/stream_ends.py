@@ -10,9 +10,11 @@ import trio
 
 from esps_portal.net.endpoint import Endpoint
 
-# Seconds for which a side's input is discarded after FIN, so that no RST overtakes the last bytes
+#: Seconds for which a side's input is discarded after FIN, so that no RST overtakes the last bytes
 # (default of `Limits.linger`).
-_LINGER = 1.0
+LINGER = 1.0
+#: Seconds that a client's handshake of TLS may take: the default of `AcceptPolicy.handshake`.
+HANDSHAKE = 10.0
 #: Seconds for which the kernel goes on sending what an end has not acknowledged: the default of
 #: `Limits.stall`.
 CLOSE_TIMEOUT = 30.0
@@ -65,7 +67,7 @@ async def end_with_fin(side: Endpoint) -> None:
 
 async def discard(side: Endpoint) -> None:
     """Discard what a side still sends, until its FIN, within a bound."""
-    with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(_LINGER):
+    with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(LINGER):
         while await side.receive():
             pass
 

@@ -15,6 +15,7 @@ import fcntl
 import logging
 import select
 import socket
+import ssl
 import struct
 import termios
 from collections.abc import Callable
@@ -139,7 +140,24 @@ class SocketStream:
     @property
     def half_closes(self) -> bool:
         """Whether a peer that has sent FIN may go on reading; over TLS it may not."""
-        return self._tls is None
+        return self._tls is None and self._transport is self._socket
+
+    async def shake_hands_as_client(self, context: ssl.SSLContext, server_name: str) -> None:
+        """Do the handshake of TLS as the client. Whoever calls this bounds its time.
+
+        Args:
+            context: what is trusted.
+            server_name: what the server's certificate must name.
+
+        Raises:
+            TLSError: it has failed.
+            OSError: the connection was reset.
+        """
+        with unforked:
+            tls = TLSSocket(self._socket, context, server_name)
+            self._socket = closed_in_child(tls.raw)
+        self._transport = tls
+        await shake_hands(tls, self._silence)
 
     async def shake_hands(self, problem: Callable[[], str] = no_problem) -> None:
         """Do the handshake of TLS as the server. Whoever calls this bounds its time.
@@ -327,18 +345,3 @@ class SocketStream:
                 self._limit_unacked(timeout)
             trio.lowlevel.notify_closing(self._socket)
             close_socket(self._transport)
-
-
-async def end_with_fin(stream: Stream, linger: float) -> None:
-    """Send FIN, and discard what still comes until the peer's: else it would make the end a RST.
-
-    Args:
-        linger: seconds for which that goes on at most.
-
-    Raises:
-        trio.BrokenResourceError: the peer has reset the connection.
-    """
-    stream.send_eof()
-    with trio.move_on_after(linger):
-        while await stream.receive():
-            pass

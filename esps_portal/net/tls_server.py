@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Iterable
 
 from esps_portal.net.authority import Authority
 from esps_portal.net.tls import TLSSocket
+
+
+def own_tls(hosts: Iterable[str] = (), *, alpn: str = "", to_plain: bytes = b"") -> ServerTLS:
+    """Return what a server needs for TLS, with a certificate of a CA of its own, for tests.
+
+    Args:
+        hosts: names and addresses of the server, beside those of this machine.
+        alpn: see `new_server_context`.
+        to_plain: see `ServerTLS`.
+
+    Raises:
+        MissingExtraError: trustme is not installed.
+    """
+    authority = Authority(hosts, alpn)
+    return ServerTLS(authority.context(), authority, to_plain=to_plain)
 
 
 class ServerTLS:

@@ -18,13 +18,18 @@ __tracebackhide__ = hides_frame
 
 
 def make_state(
-    plan: PlannedProxy, path: str = "", journal: Journal | None = None
+    plan: PlannedProxy,
+    path: str = "",
+    journal: Journal | None = None,
+    *,
+    issues_certificates: bool = False,
 ) -> tuple[ProxyState, list[Fault]]:
     """Return the state of a new proxy, and its faults, which are placed.
 
     Args:
         path: of the proxy in the scenario, for an error.
         journal: for what happens; by default a new one.
+        issues_certificates: see `ProxyState`.
 
     Raises:
         ScenarioError: the upstream is none, or a framing or a fault makes no sense there.
@@ -39,7 +44,13 @@ def make_state(
                 upstream.check_framing(framing)
         except FramingError as error:
             raise ScenarioError(_join(path, key), str(error)) from error
-    state = ProxyState(upstream, plan.framing, plan.reply_framing, journal=journal or Journal())
+    state = ProxyState(
+        upstream,
+        plan.framing,
+        plan.reply_framing,
+        issues_certificates=issues_certificates,
+        journal=journal or Journal(),
+    )
     return state, place_faults(state, plan.faults, _join(path, "faults"))
 
 

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 import attrs
@@ -23,9 +24,12 @@ from esps_portal.net.dial import DialError, dial
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.serving import OpenPorts, PortService, serve_ports
 from esps_portal.net.silence import Silence
+from esps_portal.net.stream_ends import HANDSHAKE
+from esps_portal.net.tls_contexts import client_context
+from esps_portal.net.tls_server import ServerTLS
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import BYE_BUSY, readable_tag
-from esps_portal.protocol.registry import PORT
+from esps_portal.protocol.registry import ALPN, PORT
 from esps_portal.proxy.circle import REASON, Link, Way, goes_round
 from esps_portal.proxy.framed import Framed
 from esps_portal.proxy.state import ProxyState
@@ -53,6 +57,9 @@ class ProxyConfig:
         reserve_port: be able to take the ports out of service without giving them away
             (`PortControl`).
         limits: only ``max_connections``, ``window`` and ``drain`` apply.
+        tls: what clients need for TLS, over TCP; `None`: they speak as the upstream does. What
+            passes is plain text then: to faults, to the journal, in files.
+        upstream_tls: what is trusted of an upstream that expects TLS; `None`: the system's CAs.
     """
 
     state: ProxyState
@@ -64,12 +71,21 @@ class ProxyConfig:
     udp: bool = True
     reserve_port: bool = False
     limits: Limits = attrs.field(factory=Limits)
+    tls: ServerTLS | None = None
+    upstream_tls: ssl.SSLContext | None = None
 
     def __attrs_post_init__(self) -> None:
         if not self.hosts:
             raise ValueError("a proxy needs a host")
+        if self.tls is not None and "tcp" not in self.transports:
+            raise ValueError("TLS needs TCP, which is not relayed")
         if not self.transports:
             raise ValueError("neither TCP nor UDP is left to relay")
+        if self.upstream_tls is not None and not self.state.upstream.is_tls:
+            raise ValueError(
+                f"there is nothing to trust of {self.state.upstream}: only tls:// and esps+tls://"
+                " upstreams have certificates"
+            )
 
     @property
     def transports(self) -> frozenset[str]:
@@ -105,9 +121,12 @@ async def serve_proxy(
 
 def _service(config: ProxyConfig) -> PortService:
     limits, state = config.limits, config.state
+    upstream_tls = config.upstream_tls
+    if state.upstream.is_tls and upstream_tls is None:
+        upstream_tls = client_context(alpn=ALPN if state.upstream.is_esps else "")
     return PortService(
         faults=state.faults,
-        connection=partial(_relay, state),
+        connection=partial(_relay, state, upstream_tls),
         aging=_relays,
         datagrams=lambda sock, silence: DatagramProxy(sock, limits, state, silence),
         policy=AcceptPolicy(
@@ -116,10 +135,17 @@ def _service(config: ProxyConfig) -> PortService:
             linger=limits.linger,
         ),
         drain=limits.drain,
+        tls=config.tls,
     )
 
 
-def _relay(state: ProxyState, silence: Silence, client: Endpoint, remote: tuple[str, int]) -> Relay:
+def _relay(
+    state: ProxyState,
+    upstream_tls: ssl.SSLContext | None,
+    silence: Silence,
+    client: Endpoint,
+    remote: tuple[str, int],
+) -> Relay:
     """Return what relays one client's connection."""
     now = trio.current_time()
     observer: RelayObserver
@@ -132,13 +158,16 @@ def _relay(state: ProxyState, silence: Silence, client: Endpoint, remote: tuple[
     conversation = state.conversation(connection, now)
     units = _units(state, conversation)
     state.live.add(units.explain)
+    came = Way("tcp", remote, client.own_address)
+    dialling = partial(_dial, state, came, silence, upstream_tls)
     return Relay(
         client,
-        partial(_connect, state, connection, Way("tcp", remote, client.own_address), silence),
+        partial(_connect, state, connection, dialling),
         units,
         observer,
         on_closed=partial(state.live.discard, units.explain),
         is_refused=conversation.is_refused(),
+        certificate_problem=conversation.certificate_problem,
         server_name="portal" if state.upstream.is_esps else SERVER,
         as_aged=partial(conversation.as_target, Stage.AGE),
     )
@@ -174,12 +203,14 @@ class _EndNoted:
 
 
 async def _connect(
-    state: ProxyState, connection: RecordedConnection, came: Way, silence: Silence
+    state: ProxyState,
+    connection: RecordedConnection,
+    dialling: Callable[[], Awaitable[Endpoint]],
 ) -> Endpoint | None:
     """Connect to the upstream for a client; note it where that fails."""
     state.connecting += 1
     try:
-        return await _dial(state, came, silence)
+        return await dialling()
     except DialError as error:
         reason = str(error)
     finally:
@@ -190,11 +221,14 @@ async def _connect(
     return None
 
 
-async def _dial(state: ProxyState, came: Way, silence: Silence) -> Endpoint:
+async def _dial(
+    state: ProxyState, came: Way, silence: Silence, tls: ssl.SSLContext | None
+) -> Endpoint:
     """Connect to the upstream.
 
     Raises:
-        DialError: nobody answers there, or what the client sends has come through here before.
+        DialError: nobody answers there, or what the client sends has come through here before, or
+            the handshake of TLS has failed: the upstream's certificate has expired, say.
     """
     if goes_round(state, came):
         raise DialError(REASON)
@@ -210,7 +244,27 @@ async def _dial(state: ProxyState, came: Way, silence: Silence) -> Endpoint:
     if goes_round(state, came):
         end.abort()
         raise DialError(REASON)
+    if tls is not None:
+        await _shake_hands(end, tls, state.upstream.host)
     return end
+
+
+async def _shake_hands(end: Endpoint, context: ssl.SSLContext, server_name: str) -> None:
+    """Do the handshake of TLS with the upstream, within a bound.
+
+    Raises:
+        DialError: it has failed; the end is closed.
+    """
+    try:
+        with trio.fail_after(HANDSHAKE):
+            await end.shake_hands_as_client(context, server_name)
+    except BaseException as error:
+        end.abort()
+        if isinstance(error, trio.TooSlowError):
+            raise DialError(f"no TLS handshake in {HANDSHAKE:g} s") from error
+        if isinstance(error, OSError):
+            raise DialError(error.strerror or "it was reset") from error
+        raise
 
 
 async def refuse_to_loop(upstream: Upstream, sockets: Sockets) -> None:

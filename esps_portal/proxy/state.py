@@ -28,6 +28,7 @@ class ProxyState:
         upstream: what it stands in front of.
         framing: of what clients say; ``None``: without, what passes is cut into exchanges.
         reply_framing: of what the server says; ``None``: the same as ``framing``.
+        issues_certificates: over TLS it has certificates of its own, also with problems.
         unreachable: why the upstream could not be reached, each with how often.
         is_upstream_needed: that it cannot be reached is noted; once a test is over it may end.
         connecting: how many connects to the upstream go on.
@@ -40,6 +41,7 @@ class ProxyState:
     upstream: Upstream
     framing: Framing | None = None
     reply_framing: Framing | None = None
+    issues_certificates: bool = False
     faults: FaultRegistry = attrs.field(init=False)
     journal: Journal = attrs.field(factory=Journal)
     exchanges: Journal = attrs.field(init=False)
@@ -89,6 +91,7 @@ class ProxyState:
             name="proxy",
             transports=self.upstream.transports,
             is_esps=self.upstream.is_esps,
+            issues_certificates=self.issues_certificates,
             has_frames=framing is not None and reply_framing is not None,
             unterminated={
                 side: f"{name} {framing_name(each)!r}"

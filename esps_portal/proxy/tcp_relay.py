@@ -20,9 +20,12 @@ from esps_portal.faults.fault import Fault
 from esps_portal.faults.target import FaultTarget
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.lane import Lane
+from esps_portal.net.opening import opened
 from esps_portal.net.stream_ends import (
     CLOSE_TIMEOUT,
+    HANDSHAKE,
     IDLE,
+    LINGER,
     FaultEnd,
     FirstEnd,
     discard,
@@ -31,6 +34,7 @@ from esps_portal.net.stream_ends import (
     until_both_ended,
     until_reset,
 )
+from esps_portal.net.streams import no_problem
 from esps_portal.proxy.direction import BothWays, Direction, Ended
 from esps_portal.proxy.unit_reader import RelayObserver, UnitReader
 from esps_portal.proxy.units import Units
@@ -47,6 +51,8 @@ class Relay:
         on_closed: called once it has ended.
         as_aged: returns the connection, at an age in seconds, as faults select it.
         is_refused: a fault refuses the connection before the server is dialled.
+        certificate_problem: returns what a fault has wrong with the certificate of the client's
+            handshake, if there is TLS.
     """
 
     def __init__(  # noqa: PLR0913 - what is composed
@@ -57,6 +63,7 @@ class Relay:
         observer: RelayObserver,
         *,
         is_refused: bool = False,
+        certificate_problem: Callable[[], str] = no_problem,
         server_name: str = SERVER,
         as_aged: Callable[[float], FaultTarget],
         on_closed: Callable[[], None],
@@ -66,6 +73,7 @@ class Relay:
         self._units = units
         self._observer = observer
         self._is_refused = is_refused
+        self._certificate_problem = certificate_problem
         self._server_name = server_name
         self._as_aged = as_aged
         self._on_closed = on_closed
@@ -125,6 +133,9 @@ class Relay:
                     self._first.note("proxy", "fin")
                     await end_with_fin(self._client)
                     both_finished = True
+                elif not await self._is_opened():
+                    self._first.note(CLIENT, "rst")
+                    both_finished = True
                 elif (server := await self._connect()) is not None:
                     both_finished = await self._relay(server)
         finally:
@@ -137,6 +148,11 @@ class Relay:
             self._on_closed()
             self._units.closed(now, gracefully=both_finished and self._fault_end is None)
             self._observer.closed(*(self._first.found or ("proxy", "rst")), now)
+
+    async def _is_opened(self) -> bool:
+        """Do the client's handshake of TLS, if there is one; return whether it can be relayed."""
+        problem = self._certificate_problem
+        return await opened(self._client, problem, seconds=HANDSHAKE, linger=LINGER)
 
     # -- age
 

@@ -1,4 +1,4 @@
-"""The server that a proxy stands in front of: ``tcp://``, ``udp://``, ``tcp+udp://``, ``esps://``."""
+"""The server that a proxy stands in front of: ``tcp://``, ``udp://``, ``tls://``, ``esps://``."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ _TRANSPORTS = {
     "tcp": TCP,
     "udp": UDP,
     "tcp+udp": BOTH,
+    "tls": TCP,
     "esps": BOTH,
+    "esps+tls": TCP,
     "esps+udp": UDP,
 }
-_FORMS = "tcp://HOST:PORT, udp://HOST:PORT, tcp+udp://HOST:PORT or esps://HOST"
+_FORMS = "tcp://HOST:PORT, udp://HOST:PORT, tcp+udp://HOST:PORT, tls://HOST:PORT or esps://HOST"
 _MAX_SHOWN = 100
 
 
@@ -35,7 +37,7 @@ class Upstream:
     Example: ``Upstream.parse("tcp://127.0.0.1:6379")``.
 
     Attributes:
-        scheme: ``tcp``, ``udp``, ``tcp+udp``, ``esps`` or ``esps+udp``.
+        scheme: ``tcp``, ``udp``, ``tcp+udp``, ``tls``, ``esps``, ``esps+tls`` or ``esps+udp``.
         host: a name or an address.
         port: the number, the same for both transports.
     """
@@ -55,8 +57,6 @@ class Upstream:
             raise UpstreamError(f"an upstream must be text, got {text!r}: write {_FORMS}")
         scheme, slashes, rest = text.partition("://")
         scheme = scheme.lower() if slashes else "esps"
-        if scheme == "esps+tls":
-            raise UpstreamError("esps+tls:// is not available in this release: use esps://")
         if scheme not in _TRANSPORTS:
             raise UpstreamError(f"unknown scheme in {_shown(text)}: write {_FORMS}")
         address = text if not slashes else f"esps://{rest}"
@@ -75,6 +75,11 @@ class Upstream:
     def transports(self) -> frozenset[str]:
         """What can be relayed there."""
         return _TRANSPORTS[self.scheme]
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether it expects TLS, which the proxy speaks to it."""
+        return self.scheme in ("tls", "esps+tls")
 
     @property
     def is_esps(self) -> bool:

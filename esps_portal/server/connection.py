@@ -24,8 +24,9 @@ from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.faults.target import FaultTarget, Stage
+from esps_portal.net.opening import opened
 from esps_portal.net.ready_set import ReadySet, Turn
-from esps_portal.net.streams import Stream, end_with_fin
+from esps_portal.net.streams import Stream
 from esps_portal.net.writer import HIGH_WATER
 from esps_portal.protocol.messages import BYE_CLOSING, Notice
 from esps_portal.protocol.registry import VERSION
@@ -152,17 +153,18 @@ class PortalConnection:
         """Do the handshake of TLS, if one is due, within a bound; return whether to go on."""
         if self._is_refused or not self._stream.needs_handshake:
             return True
-        with trio.move_on_after(self._limits.stall) as self._reading:
-            try:
-                if self._replies.end is None:
-                    await self._stream.shake_hands(self._answerer.certificate_problem)
-                    return True
-            except trio.BrokenResourceError:
-                # It may still read why: TLS has an alert for that.
-                with contextlib.suppress(trio.BrokenResourceError):
-                    await end_with_fin(self._stream, self._limits.linger)
-        self._replies.end_for(EndReason.BROKEN)
-        return False
+        limits, is_open = self._limits, False
+        with trio.CancelScope() as self._reading:  # an end interrupts it
+            if self._replies.end is None:
+                is_open = await opened(
+                    self._stream,
+                    self._answerer.certificate_problem,
+                    seconds=limits.stall,
+                    linger=limits.linger,
+                )
+        if not is_open:
+            self._replies.end_for(EndReason.BROKEN)
+        return is_open
 
     async def _run_in_nursery(self) -> bool:
         """Serve with tasks; return whether the connection has ended."""

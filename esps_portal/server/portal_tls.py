@@ -5,8 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable
 
-from esps_portal.net.authority import Authority
-from esps_portal.net.tls_server import ServerTLS
+from esps_portal.net.tls_server import ServerTLS, own_tls
 from esps_portal.protocol.messages import EXPECTS_TLS
 from esps_portal.protocol.registry import ALPN
 
@@ -25,5 +24,4 @@ def own_portal_tls(hosts: Iterable[str] = ()) -> ServerTLS:
     Raises:
         MissingExtraError: trustme is not installed.
     """
-    authority = Authority(hosts, ALPN)
-    return ServerTLS(authority.context(), authority, to_plain=EXPECTS_TLS.encode())
+    return own_tls(hosts, alpn=ALPN, to_plain=EXPECTS_TLS.encode())

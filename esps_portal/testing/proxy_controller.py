@@ -6,6 +6,7 @@ from collections.abc import Collection
 from functools import partial
 
 from esps_portal.journal.records import RecordedCall
+from esps_portal.net.tls_server import ServerTLS
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.verification import find_problems, problem_report
 from esps_portal.testing import waiting
@@ -27,14 +28,17 @@ class ProxyController(ExchangeController):
         host: a literal address, never a name.
         port: the port number, the same for TCP and UDP.
         upstream: the server behind it, such as ``tcp://127.0.0.1:6379``.
+        tls_ca: the path of a PEM file with the CA that a client has to trust; `None`: the proxy has
+            no TLS with a certificate of its own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is composed
         self,
         state: ProxyState,
         loop: PortalLoop,
         address: tuple[str, int],
         transports: Collection[str],
+        tls: ServerTLS | None = None,
         *,
         may_be_unreachable: bool = False,
     ) -> None:
@@ -47,6 +51,7 @@ class ProxyController(ExchangeController):
             partial(problem_report, state),
         )
         self.upstream: str = str(state.upstream)
+        self.tls_ca: str | None = None if tls is None else tls.ca_file
         self._transports = transports
         self._state = state
 

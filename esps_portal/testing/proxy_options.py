@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
+from types import UnionType
 from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, Unpack
 
 from esps_portal.framings.custom import checked_framing
 from esps_portal.framings.framing import Framing, FramingError
+from esps_portal.net.tls_contexts import client_context
+from esps_portal.net.tls_server import ServerTLS, own_tls
 from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.registry import ALPN
 from esps_portal.proxy.serving import ProxyConfig
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.upstream import Upstream, UpstreamError
@@ -18,13 +23,15 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = hides_frame
 
-_TYPES = {
+_TYPES: dict[str, tuple[type | UnionType, str]] = {
     "framing": (object, ""),
     "reply_framing": (object, ""),
     "host": (str, "a name or an address"),
     "port": (int, "a number from 0 to 65535"),
     "limits": (Limits, "esps_portal.Limits"),
     "unreachable": (str, "'error' or 'ok'"),
+    "tls": (bool | ssl.SSLContext, "True, False or an ssl.SSLContext"),
+    "upstream_ca": (str | ssl.SSLContext, "the path of a PEM file, or an ssl.SSLContext"),
 }
 _UNREACHABLE = ("error", "ok")
 
@@ -46,6 +53,14 @@ class ProxyOptions(TypedDict, total=False):
     #: ``ok``: a strict test does not fail where the upstream could not be reached. By default
     #: ``error``.
     unreachable: Literal["error", "ok"]
+    #: By default false: clients speak as the upstream does, and TLS passes untouched. True: the
+    #: proxy ends TLS, with a certificate of a CA of its own, whose file is
+    #: `ProxyController.tls_ca`; that needs the extra ``tls``. Or a context of your own, with
+    #: ``load_cert_chain``.
+    tls: bool | ssl.SSLContext
+    #: What to trust of a ``tls://`` or ``esps+tls://`` upstream: the path of a PEM file of CAs, or
+    #: a context. By default the CAs of the system. Its certificate must name the upstream's host.
+    upstream_ca: str | ssl.SSLContext | None
 
 
 class ProxyFactory(Protocol):
@@ -58,7 +73,8 @@ class ProxyFactory(Protocol):
 
         Args:
             upstream: the server behind it: ``tcp://HOST:PORT``, ``udp://HOST:PORT``,
-                ``tcp+udp://HOST:PORT``, or ``esps://HOST`` for a portal.
+                ``tcp+udp://HOST:PORT``, ``tls://HOST:PORT`` (the proxy speaks TLS to it), or
+                ``esps://HOST`` for a portal.
             strict: overrides the marker and the configuration.
             options: see `ProxyOptions`.
 
@@ -67,6 +83,8 @@ class ProxyFactory(Protocol):
             OwnUpstreamError: it is the proxy itself.
             FramingError: a framing is none, or makes no sense there.
             CannotBindError: an address cannot be bound.
+            MissingExtraError: ``tls`` is true, and trustme is not installed.
+            TLSFileError: the file of ``upstream_ca`` cannot be used.
             TypeError, ValueError: an option is unknown, or not what it must be.
         """
 
@@ -92,6 +110,7 @@ def proxy_config(upstream: str, options: ProxyOptions) -> ProxyConfig:
     Raises:
         UpstreamError: the upstream is not the address of one.
         FramingError: a framing is none, or makes no sense there.
+        MissingExtraError, TLSFileError: see `ProxyFactory`.
         TypeError, ValueError: an option is unknown, or not what it must be.
     """
     check_proxy_options(options)
@@ -101,13 +120,38 @@ def proxy_config(upstream: str, options: ProxyOptions) -> ProxyConfig:
             f"{upstream!r} does not say what is spoken there: write tcp://{upstream},"
             f" udp://{upstream}, or esps://{upstream} for a portal"
         )
+    tls = _server_tls(parsed, options)
+    is_own = tls is not None and tls.ca_file is not None
+    framings = _framings(parsed, options)
     return ProxyConfig(
-        state=ProxyState(parsed, *_framings(parsed, options)),
+        state=ProxyState(parsed, *framings, issues_certificates=is_own),
         hosts=(options.get("host", "127.0.0.1"),),
         port=options.get("port", 0),
         reserve_port=True,
         limits=options.get("limits") or Limits(),
+        udp=tls is None,
+        tls=tls,
+        upstream_tls=_upstream_tls(parsed, options.get("upstream_ca")),
     )
+
+
+def _server_tls(upstream: Upstream, options: ProxyOptions) -> ServerTLS | None:
+    """Return what clients need for TLS; `None`: they speak as the upstream does."""
+    tls = options.get("tls", False)
+    if isinstance(tls, ssl.SSLContext):
+        return ServerTLS(tls)
+    if not tls:
+        return None
+    return own_tls([options.get("host", "127.0.0.1")], alpn=ALPN if upstream.is_esps else "")
+
+
+def _upstream_tls(
+    upstream: Upstream, trusted: str | ssl.SSLContext | None
+) -> ssl.SSLContext | None:
+    """Return what is trusted of the upstream; `None`: the CAs of the system, or there is no TLS."""
+    if isinstance(trusted, str):
+        return client_context(trusted, alpn=ALPN if upstream.is_esps else "")
+    return trusted
 
 
 def _framings(upstream: Upstream, options: ProxyOptions) -> tuple[Framing | None, Framing | None]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Self, Unpack
 
 from esps_portal.exports import public_names
+from esps_portal.net.tls_server import ServerTLS
 from esps_portal.proxy.state import ProxyState
 from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.testing.proxy_controller import ProxyController
@@ -28,11 +29,12 @@ class ThreadedProxy(ProxyController):
         state: ProxyState,
         thread: ServerThread,
         listeners: PortListeners,
+        tls: ServerTLS | None,
         *,
         may_be_unreachable: bool,
     ) -> None:
-        where = address_and_transports(listeners)
-        super().__init__(state, thread, *where, may_be_unreachable=may_be_unreachable)
+        where = address_and_transports(listeners, is_tls=tls is not None)
+        super().__init__(state, thread, *where, tls, may_be_unreachable=may_be_unreachable)
         self._thread = thread
 
     @classmethod
@@ -41,7 +43,10 @@ class ThreadedProxy(ProxyController):
         config = proxy_config(upstream, options)
         thread = ServerThread(ServedProxy(config))
         may_be_unreachable = options.get("unreachable") == "ok"
-        return cls(config.state, thread, thread.start(), may_be_unreachable=may_be_unreachable)
+        listeners = thread.start()
+        return cls(
+            config.state, thread, listeners, config.tls, may_be_unreachable=may_be_unreachable
+        )
 
     def stop(self) -> None:
         """End it at once. Returns once nothing of it is left."""
@@ -93,7 +98,8 @@ def proxy_in_thread(upstream: str, **options: Unpack[ProxyOptions]) -> Iterator[
 
     Args:
         upstream: the server behind it: ``tcp://HOST:PORT``, ``udp://HOST:PORT``,
-            ``tcp+udp://HOST:PORT``, or ``esps://HOST`` for a portal.
+            ``tcp+udp://HOST:PORT``, ``tls://HOST:PORT`` (the proxy speaks TLS to it), or
+            ``esps://HOST`` for a portal.
         options: see `ProxyOptions`.
 
     Raises:
@@ -101,6 +107,8 @@ def proxy_in_thread(upstream: str, **options: Unpack[ProxyOptions]) -> Iterator[
         OwnUpstreamError: it is the proxy itself.
         FramingError: a framing is none, or makes no sense there.
         CannotBindError: an address cannot be bound.
+        MissingExtraError: ``tls`` is true, and trustme is not installed.
+        TLSFileError: the file of ``upstream_ca`` cannot be used.
         TypeError, ValueError: an option is unknown, or not what it must be.
     """
     proxy = ThreadedProxy.start(upstream, **options)

@@ -30,14 +30,19 @@ async def open_proxy(
         options: see `ProxyOptions`.
 
     Raises:
-        UpstreamError, OwnUpstreamError, FramingError, CannotBindError, TypeError, ValueError: as
-            `proxy_in_thread` does.
+        UpstreamError, OwnUpstreamError, FramingError, CannotBindError, MissingExtraError,
+            TLSFileError, TypeError, ValueError: as `proxy_in_thread` does.
     """
     config = proxy_config(upstream, options)
-    async with serve_here(ServedProxy(config)) as (loop, listeners):
-        yield ProxyController(
-            config.state,
-            loop,
-            *address_and_transports(listeners),
-            may_be_unreachable=options.get("unreachable") == "ok",
-        )
+    try:
+        async with serve_here(ServedProxy(config)) as (loop, listeners):
+            yield ProxyController(
+                config.state,
+                loop,
+                *address_and_transports(listeners, is_tls=config.tls is not None),
+                config.tls,
+                may_be_unreachable=options.get("unreachable") == "ok",
+            )
+    finally:
+        if config.tls is not None:
+            config.tls.close()

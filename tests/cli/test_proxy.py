@@ -102,7 +102,8 @@ def test_an_upstream_for_datagrams_alone() -> None:
     [
         ([], "--upstream"),
         (["--upstream", "http://x"], "http://x"),
-        (["--upstream", "esps+tls://x"], "esps+tls:// is not available in this release"),
+        (["--upstream", "tls://x"], "the port is missing"),
+        (["--upstream", "udp://x:1", "--tls-self-signed"], "TLS needs TCP, which is not relayed"),
         (["--upstream", "esps+udp://x", "--no-udp"], "neither TCP nor UDP"),
         (["--upstream", "esps://x", "--no-udp", "--no-tcp"], "neither TCP nor UDP"),
     ],

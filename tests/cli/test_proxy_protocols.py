@@ -249,7 +249,7 @@ def test_its_own_address_is_no_upstream() -> None:
         ("--upstream http://x:1", "'--upstream': unknown scheme in 'http://x:1': write tcp://HOST"),
         ("--upstream tcp://x", "the port is missing in 'tcp://x': write tcp://x:PORT"),
         ("--upstream tcp://x:99999", "'tcp://x:99999' is not an upstream: "),
-        ("--upstream esps+tls://x", "esps+tls:// is not available in this release: use esps://"),
+        ("--upstream tcp://x:1 --tls-cert c", "--tls-cert needs --tls-key"),
         ("--upstream localhost:", "'localhost:' is not an upstream: the port after the colon is"),
         (
             "--upstream tcp://[::1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -278,3 +279,46 @@ def test_a_certificate_fault_without_such_certificates(
             assert code == 2
             assert f"Invalid value for '{option}': " in err
             assert needs in err
+
+
+# ---- proxies -----------------------------------------------------------------------------------
+
+
+def test_a_proxy_ends_tls_on_both_sides(server: RunningServer, certificates: Certificates) -> None:
+    upstream = ["--upstream", f"esps+tls://127.0.0.1:{server.port}"]
+    options = [*upstream, "--upstream-ca", certificates.ca, "--tls-self-signed"]
+    fault = ["--fault", "certificate problem=self-signed connection=2"]
+    with running_server(*options, *fault, "--access-log", command="proxy") as proxy:
+        call = ["call", "--url", tls_url(proxy), "--cafile", str(proxy.ready["tls_ca"])]
+        assert run(*call, "echo", "seen") == (0, "seen\n", "")
+        code, err = run_failing(*call, "echo", "x")
+        assert (code, "its certificate is self-signed" in err) == (1, True)
+        log = proxy.stop_and_read_log()
+    assert any("echo seen" in line for line in log), "what passes is plain text"
+
+
+def test_a_proxy_verifies_its_upstream(server: RunningServer) -> None:
+    upstream = f"tls://127.0.0.1:{server.port}"
+    with running_server("--upstream", upstream, command="proxy") as proxy:
+        assert run_failing("call", "--url", proxy.url, "echo", "x")[0] == 1
+        log = proxy.stop_and_read_log()
+    reason = "its certificate is signed by a CA that is not trusted here"
+    assert any(f"cannot reach {upstream}: {reason}" in line for line in log)
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "error"),
+    [
+        ("--upstream tcp://h:1 --upstream-ca CA", 2, "nothing to trust of tcp://h:1"),
+        ("--upstream tls://h:1 --upstream-ca /nowhere", 1, "cannot read the certificate /nowhere"),
+        ("--upstream tls://h:1 --tls-key x", 2, "--tls-key needs --tls-cert"),
+        ("--upstream tcp://h:1 --fault 'certificate problem=expired'", 2, "of the proxy's own"),
+    ],
+)
+def test_options_of_a_proxy(
+    certificates: Certificates, options: str, status: int, error: str
+) -> None:
+    words = shlex.split(options.replace("CA", certificates.ca))
+    code, err = run_failing("proxy", "--port", "0", *words)
+    assert code == status
+    assert error in err

@@ -27,8 +27,8 @@ def test_a_proxy(esps_portal: PortalController, esps_proxy: ProxyFactory) -> Non
     shared = {"host", "port", "fault", "down", "connections", "journal", "wait_for", "transcript"}
     shared |= {"wait_for_async", "verify", "problems", "review", "reset", "record", "calls"}
     shared |= {"faults", "heal"}
-    check_names(proxy, *shared, "upstream", "exchanges", "pcap")
-    assert set(dir(proxy)) == {*shared, "upstream", "exchanges", "pcap"}
+    check_names(proxy, *shared, "upstream", "tls_ca", "exchanges", "pcap")
+    assert set(dir(proxy)) == {*shared, "upstream", "tls_ca", "exchanges", "pcap"}
     assert shared < set(dir(esps_portal))
     where = f"proxy at 127.0.0.1 port {proxy.port} (TCP and UDP); upstream {esps_portal.url}"
     assert repr(proxy) == f"<{where}>"

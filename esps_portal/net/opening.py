@@ -1,0 +1,50 @@
+"""How a stream begins: over TLS with a handshake. And its graceful end, also where that fails."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import trio
+
+from esps_portal.net.streams import Stream, no_problem
+
+
+async def opened(
+    stream: Stream, problem: Callable[[], str] = no_problem, *, seconds: float, linger: float
+) -> bool:
+    """Do the handshake of TLS, if one is due; return whether the stream can be used.
+
+    After one that has failed comes FIN, so that the client can read why.
+
+    Args:
+        problem: see `SocketStream.shake_hands`.
+        seconds: that it may take.
+        linger: see `end_with_fin`.
+    """
+    if not stream.needs_handshake:
+        return True
+    with trio.move_on_after(seconds):
+        try:
+            await stream.shake_hands(problem)
+        except trio.BrokenResourceError:
+            with contextlib.suppress(trio.BrokenResourceError):
+                await end_with_fin(stream, linger)
+        else:
+            return True
+    return False
+
+
+async def end_with_fin(stream: Stream, linger: float) -> None:
+    """Send FIN, and discard what still comes until the peer's: else it would make the end a RST.
+
+    Args:
+        linger: seconds for which that goes on at most.
+
+    Raises:
+        trio.BrokenResourceError: the peer has reset the connection.
+    """
+    stream.send_eof()
+    with trio.move_on_after(linger):
+        while await stream.receive():
+            pass
