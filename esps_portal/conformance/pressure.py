@@ -16,7 +16,11 @@ _BLOCKED_SECONDS = 0.5
 
 
 async def wait_for_reset(connection: Connection) -> None:
-    """Read nothing until the server has reset the connection."""
+    """Read nothing until the server has reset the connection.
+
+    A reset may stay unseen until something is read: its sequence number is outside of a window that
+    is closed (RFC 9293 section 3.5.3), and the next one comes as the answer to an open window.
+    """
     while not connection.is_reset():  # noqa: ASYNC110 - no event tells of a reset but reading
         await trio.sleep(_PROBE_SECONDS)
 

@@ -94,7 +94,8 @@ class End:
     Attributes:
         how: with a FIN, a RST, or either.
         discard: lines may come before, which are not judged.
-        unread: nothing is read before that; then what has come is not judged.
+        unread: for so many seconds nothing is read, unless the server ends the connection before;
+            what comes is not judged.
         fragment: the pattern of what comes without LF before the end.
         at_least, at_most: seconds since the step before.
     """
@@ -102,7 +103,7 @@ class End:
     on: str
     how: Literal["fin", "rst", "any"]
     discard: bool = False
-    unread: bool = False
+    unread: float = 0
     fragment: str = ""
     at_least: float = 0
     at_most: float | None = None

@@ -165,7 +165,7 @@ class TcpSession:
         limit = self.patience if step.at_most is None else step.at_most
         allowed = f"{step.how.upper()} within {limit:g} s" if step.how != "any" else "the end"
         with trio.move_on_after(limit):
-            if step.unread:
+            with trio.move_on_after(step.unread):
                 await wait_for_reset(connection)
             while await connection.receive():
                 if step.discard or step.unread:
