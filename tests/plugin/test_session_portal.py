@@ -92,7 +92,7 @@ def test_a_portal_that_is_replaced_keeps_its_port(pytester: pytest.Pytester) -> 
     result.stdout.fnmatch_lines(
         [
             "*ERROR at teardown of test_that_dies*",
-            "the portal has died: SystemExit()",
+            "the portal has died: KeyboardInterrupt()",
             "*ERROR at teardown of test_that_is_stuck*",
             "the portal is stuck: *",
             "    release.wait(60)",

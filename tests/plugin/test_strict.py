@@ -167,12 +167,12 @@ def test_a_test_that_is_correct_or_was_skipped_does_not_fail(
 
 def test_a_portal_that_dies_fails_its_test(report: Report) -> None:
     text = report("test_whose_portal_dies")
-    assert "PortalEndedError: the portal has died: SystemExit()" in text
+    assert "PortalEndedError: the portal has died: KeyboardInterrupt()" in text
     assert "direct cause" in text
     # Found at teardown only; and not a matter of strictness.
     for test in ("whose_portal_dies_unnoticed", "whose_own_portal_dies"):
         text = report(f"ERROR at teardown of test_{test}")
-        assert text.startswith("\nthe portal has died: SystemExit()\nTraceback")
+        assert text.startswith("\nthe portal has died: KeyboardInterrupt()\nTraceback")
         assert "tcp #1 " in text
 
 

@@ -23,8 +23,8 @@ from tests.clocks import PortalClock
 from tests.sockets import PATIENCE, connected, udp
 
 
-class Death(BaseException):
-    """What no portal catches."""
+class Death(KeyboardInterrupt):
+    """What no portal catches: Ctrl-C alone ends it."""
 
 
 def kill(portal: PortalController) -> None:

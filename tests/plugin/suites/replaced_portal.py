@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 
@@ -46,16 +45,20 @@ def call_of(portal: PortalController, service: str) -> socket.socket:
 
 
 def use(portal: PortalController) -> None:
-    while True:  # until the portal says why it cannot be
+    for _ in range(10_000):  # until the portal says why it cannot be
         portal.calls()
 
 
 def test_that_dies(esps_portal: PortalController, esps_portal_address: PortalAddress) -> None:
     assert_well(esps_portal, esps_portal_address)
-    esps_portal.service(name="die")(sys.exit)
+
+    @esps_portal.service
+    def die() -> None:
+        raise KeyboardInterrupt  # nothing else ends a portal
+
     with (
         call_of(esps_portal, "die"),
-        pytest.raises(PortalEndedError, match="the portal has died: SystemExit"),
+        pytest.raises(PortalEndedError, match="the portal has died: KeyboardInterrupt"),
     ):
         use(esps_portal)
 
