@@ -52,7 +52,7 @@ from esps_portal.services.service import Service
 _MIB = 1 << 20
 
 #: Any useful JSON fits a line; a suite may be silent for a day, and wait for an hour.
-LIMITS = Limits(max_line=_MIB, max_unterminated=2 * _MIB, idle=86_400, drain=3_600)
+LIMITS = Limits(max_line=_MIB, max_reply=_MIB, max_unterminated=2 * _MIB, idle=86_400, drain=3_600)
 
 # The one service that does not delay the requests after it.
 _CONCURRENT = b"wait"
@@ -101,7 +101,7 @@ class Control:
         """Place a stub."""
         limits = self.portal.limits
         with _Refusing():
-            stub = read_stub(read_json(plain)).make(limits.max_line)
+            stub = read_stub(read_json(plain)).make(limits.longest_reply)
         self.portal.script.stubs.place(stub)
 
     async def fault(self, plain: bytes, *, call: CallContext) -> None:

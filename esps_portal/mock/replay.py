@@ -37,7 +37,7 @@ def replay(recording: Iterable[RecordedAnswer], portal: ScriptedPortal) -> int:
         RecordingError: there is no call to replay, or a recorded line is longer than this portal's
             ``max_line``.
     """
-    max_line = portal.limits.max_line
+    max_line = portal.limits.longest_reply
     stubs = [_stub(answers, max_line) for answers in _by_call(_answers_to_replay(recording))]
     if not stubs:
         raise RecordingError(

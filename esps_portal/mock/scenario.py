@@ -190,7 +190,7 @@ class Scenario:
                     f"a portal gets its limits when it starts; this one has {actual[name]:g}",
                 )
         stubs = [
-            plan.make(portal.limits.max_line, _join(path, f"stubs[{number}]"))
+            plan.make(portal.limits.longest_reply, _join(path, f"stubs[{number}]"))
             for number, plan in enumerate(self.stubs)
         ]
         faults = [

@@ -107,7 +107,9 @@ class ScriptedPortal:
             return error_reply(request.tag, "busy", "too many calls run: try again")
         answer = found.take()
         if not answer.is_immediate:
-            return StubCall(request, caller, self.limits.max_line, answer.closes, answer=answer)
+            return StubCall(
+                request, caller, self.limits.longest_reply, answer.closes, answer=answer
+            )
         reply = answer.final(request.tag)
         if answer.closes and caller.transport == "tcp":
             return CloseAfter(reply.encode())

@@ -47,7 +47,7 @@ _GREETING_START = b"* "
 # How much is kept of what is not ESPS/1, for the error.
 _MAX_QUOTED = 1024
 # The one reason of a BYE after which answers still come.
-_CLOSING = "closing"
+_CLOSING = b"closing"
 _EXPECTS_TLS = EXPECTS_TLS.encode()
 
 
@@ -266,7 +266,7 @@ class ClientConnection:
             self.bye_reason = b" ".join(notice.args).decode("utf-8", "backslashreplace")
             if self.product is None:
                 raise ClosedError(self.bye_reason)
-            self.has_ended = self.has_ended or self.bye_reason != _CLOSING
+            self.has_ended = self.has_ended or notice.args[:1] != (_CLOSING,)
         elif notice.word == VERSION and self.product is None:
             self.product = notice.args[0] if notice.args else b""
         else:

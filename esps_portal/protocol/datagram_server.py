@@ -289,7 +289,9 @@ class DatagramServer:
     def _reject(
         self, datagram: bytes, source: Source, error: ProtocolError, now: float
     ) -> bytes | Ignored | None:
-        tag = readable_tag(datagram.partition(b"\n")[0])
+        line, lf, _ = datagram.partition(b"\n")
+        # Without an LF a CR at the end is no part of a line's end: the line is not exactly a tag.
+        tag = readable_tag(line) if lf or not line.endswith(b"\r") else _tag_before_space(line)
         if tag is None:
             return None
         refusal: Reply | Notice = error_reply(tag, error.code, error.message)
@@ -318,3 +320,7 @@ class DatagramServer:
     def _forget_oldest(self) -> None:
         (source, _), _ = self._kept.popitem(last=False)
         self._memory_shares.give_back(source)
+
+
+def _tag_before_space(line: bytes) -> bytes | None:
+    return readable_tag(line) if b" " in line else None

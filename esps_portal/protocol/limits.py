@@ -50,6 +50,10 @@ class Limits:
     #: 4.5.3.1.4). The default is the usual 8 KiB of an HTTP request line; RFC 9112 section 3 asks
     #: for at least 8000 bytes.
     max_line: int = _integer(8192, 512)
+    #: Longest line that is sent, including its LF, unless `max_line` is less; what only repeats the
+    #: arguments of a request may be longer. The default is what each client accepts: whoever knows
+    #: that all clients accept more may raise it.
+    max_reply: int = _integer(8192, 512)
     #: Bytes without an LF after which the connection ends: eight default lines.
     max_unterminated: int = _integer(65536, 512)
     #: Calls that run at a time, on one TCP connection or on the whole UDP endpoint.
@@ -85,6 +89,11 @@ class Limits:
         if self.max_unterminated < self.max_line:
             message = "max_unterminated must not be less than max_line"
             raise ValueError(message)
+
+    @property
+    def longest_reply(self) -> int:
+        """The length of the longest line that is sent, in bytes."""
+        return min(self.max_line, self.max_reply)
 
     def announced(self) -> tuple[bytes, ...]:
         """Return the limits that a reply to HELLO announces, as ``key=value``."""

@@ -204,7 +204,7 @@ class Portal(DeclaresServices):
             if type(result) is tuple and result == args:
                 # They came in one line, so they fit one line.
                 return Reply(request.tag, OK, args, request.plain)
-            return sync_outcome(request.tag, result, self.limits.max_line, caller)
+            return sync_outcome(request.tag, result, self.limits.longest_reply, caller)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - sys.exit() and pytest.fail() too; it is logged
@@ -222,7 +222,7 @@ class Portal(DeclaresServices):
         # arguments, is answered without a `Request` and a `Reply` being made; each attribute that
         # is not looked up, and each function that is not called, is a part of what that costs.
         plain_services, statistics, answers = self._plain_services, self.statistics, PlainAnswers()
-        append, max_line = answers.replies.append, self.limits.max_line
+        append, max_line = answers.replies.append, self.limits.longest_reply
         for plain in requests:
             tag, name, tokens, _, _ = plain
             if not name:
@@ -273,12 +273,12 @@ class Portal(DeclaresServices):
         return self.failure_reply(tag, service)
 
     def _call(self, request: Request, service: Service, caller: Caller) -> ServiceCall:
-        max_line = self.limits.max_line
+        max_line = self.limits.longest_reply
         return ServiceCall(request, caller, max_line, service=service, portal=self)
 
     def error_reply(self, tag: bytes, error: ReplyError, service: Service) -> Reply:
         """Return the reply for a `ReplyError` of a service."""
-        reply = service_error_reply(tag, error, self.limits.max_line)
+        reply = service_error_reply(tag, error, self.limits.longest_reply)
         # An error that no line can carry is a failure of the service.
         return self.failure_reply(tag, service) if reply is None else reply
 
@@ -299,7 +299,10 @@ class Portal(DeclaresServices):
         wrong = argument_error(request.verb, request.args)
         if wrong:
             return error_reply(request.tag, "bad-arguments", wrong)
-        return self._hello(request) if request.verb == b"HELLO" else self._list(request)
+        reply = self._hello(request) if request.verb == b"HELLO" else self._list(request)
+        if reply.size > self.limits.longest_reply:
+            return error_reply(request.tag, "failed", "the reply is longer than a line may be")
+        return reply
 
     def _hello(self, request: Request) -> Reply:
         version = chosen_version(request.args)

@@ -111,7 +111,7 @@ class PortalController(DeclaresServices, PlacesFaults):
             StubError: the name is not valid.
             TypeError: an argument is none of these.
         """
-        stub = Stub(service, args, max_line=self._portal.limits.max_line)
+        stub = Stub(service, args, max_line=self._portal.limits.longest_reply)
         return self._loop.run(lambda: self._script.stubs.place(stub))
 
     def down(self, how: OutageKind = "refuse") -> Outage:

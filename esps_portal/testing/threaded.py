@@ -85,7 +85,7 @@ class ThreadedPortal(PortalController):
 
     def place_permanent(self, service: str, *args: Matcher) -> Stub:
         """Place a stub that survives resets, even if no test has the portal; see `stub`."""
-        stub = Stub(service, args, max_line=self._portal.limits.max_line)
+        stub = Stub(service, args, max_line=self._portal.limits.longest_reply)
         return self._thread.run_anytime(lambda: self._script.stubs.place_permanent(stub))
 
     def acquire(self, look: Callable[[Script], _Result]) -> _Result:

@@ -190,7 +190,7 @@ CASES = [
         "faults[0].hex: fault 'patch': hex must be bytes in hexadecimal, two digits each",
     ),
     ("limits = 1", "limits: must be a table of keys and values, got 1"),
-    ("limits = {lines = 1}", "limits.lines: unknown key; choose from max_line, max_unterm"),
+    ("limits = {lines = 1}", "limits.lines: unknown key; choose from max_line, max_reply"),
     ('limits = {max-line = "x"}', 'limits.max-line: must be an integer, got "x"'),
     ("limits = {max-line = true}", "limits.max-line: must be an integer, got true"),
     ("limits = {max-line = 1}", "limits.max-line: max_line must be at least 512, got 1"),

@@ -123,7 +123,9 @@ def test_what_it_cannot_assign_is_ignored(strange: list[Reply]) -> None:
     client = ClientConnection(lambda: b"mine")
     client.receive_stream_untrusted(GREETING)
     pending = client.ask(b"PING", ())
-    stream = b"".join(answer.encode() for answer in strange if answer.encode()[:5] != b"mine ")
+    lines = [answer.encode() for answer in strange]
+    # A BYE ends the connection (ESPS-CLI-4).
+    stream = b"".join(line for line in lines if not line.startswith((b"mine ", b"* BYE")))
     client.receive_stream_untrusted(stream + b"mine OK\n")
     assert pending.result() == ()
     assert client.product == b"esps-portal/0.1.0"
@@ -175,6 +177,16 @@ def test_a_bye_in_place_of_the_greeting() -> None:
     with pytest.raises(ClosedError) as caught:
         ClientConnection(numbers()).receive_stream_untrusted(b"* BYE busy\n")
     assert caught.value.reason == "busy"
+
+
+def test_a_client_accepts_a_line_of_the_default_length() -> None:  # ESPS-LINE-24
+    client = greeted()
+    pending = client.ask(b"PING", ())
+    line = b"1 OK ".ljust(8191, b"x") + b"\n"
+    client.receive_stream_untrusted(line)
+    assert pending.result() == (line[5:-1],)
+    with pytest.raises(ProtocolError, match="over-long"):
+        client.receive_stream_untrusted(b"x" + line)
 
 
 def test_a_later_bye_is_kept() -> None:

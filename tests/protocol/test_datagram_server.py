@@ -45,6 +45,7 @@ def test_verbs_that_are_offered(verb: bytes) -> None:
     [
         *(b"", b"\n", b"\r\n", b"\n\n"),  # ESPS-UDP-5
         *(b"@ PING\n", b" 1 PING\n", b"\xff\n", b"t" * 33 + b"\n"),  # ESPS-UDP-4
+        *(b"abcdefgh\r", b"abcdefgh\rb PING\n", b"\rabcdefgh\n"),  # ESPS-UDP-48, no tag
         *(b"*", b"* BYE idle\n", b"*x", b"* 1 PING", b"*" * 600),  # ESPS-UDP-6
         *(b"1 OK\n", b"1 OK", b"1 DATA x\r\n", b"1 ERR busy\n", b"1 ERR  \n"),  # ESPS-UDP-7
         *(b"1 OK" + b" x" * 300, b"1 OK\n2 PING\n", b"1\n2 OK\n", b"1\r\n2 ERR x\n"),
@@ -123,6 +124,11 @@ LONG = b"x" * 60
         (b"1\n2 PING" + LONG + b"\n", b"1 bad-line"),
         (b"1 PING\n\n" + LONG, b"1 bad-line"),
         (b"1  PING " + LONG + b"\n", b"1 bad-line"),
+        # ESPS-UDP-48: what precedes the first LF, and the CR before that, is the line
+        (b"abcdefgh\nb PING\n", b"abcdefgh bad-line"),
+        (b"abcdefgh\r\nb PING\n", b"abcdefgh bad-line"),
+        (b"abcdefgh", b"abcdefgh bad-line"),
+        (b"abcdefgh PING\r", b"abcdefgh bad-line"),
         (b"1 PING ".ljust(512, b"x") + b"\n", b"1 too-long"),
         (b"1  nonsense".ljust(512, b"#") + b"\n", b"1 too-long"),
         (b"1 ping " + LONG + b"\n", b"1 unknown-verb"),

@@ -61,6 +61,9 @@ def test_announcements_keep_to_the_grammar(idle: float, window: float) -> None:
     "values",
     [
         {"max_line": 511},
+        {"max_reply": 511},
+        {"error_rate": 0},
+        {"error_burst": 0},
         {"max_unterminated": 8191},
         {"max_in_flight": 0},
         {"max_connections": 0},
@@ -74,6 +77,7 @@ def test_announcements_keep_to_the_grammar(idle: float, window: float) -> None:
     ids=str,
 )
 def test_a_value_out_of_range_is_refused(values: dict[str, int]) -> None:
+    # ESPS-LIM-3
     with pytest.raises(ValueError, match=next(iter(values))):
         Limits(**values)
 

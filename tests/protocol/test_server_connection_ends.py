@@ -130,6 +130,7 @@ def test_the_server_sends_bye_and_refuses_requests() -> None:
 
 
 def test_a_client_that_has_finished_gets_no_bye() -> None:
+    # ESPS-END-14
     server = server_after([b"1 QUIT\n"])
     assert server.connection.shut_down() is None
     assert server.state is State.QUITTING

@@ -85,6 +85,31 @@ async def test_shutdown() -> None:  # ESPS-END-5, ESPS-END-6
         assert await client.line() == b""
 
 
+@pytest.mark.parametrize("first", ["shutdown", "fin"])
+async def test_a_second_end_does_not_prolong_the_drain(
+    first: str, mock_clock: trio.testing.MockClock
+) -> None:  # ESPS-END-13, ESPS-END-14
+    async with running(drain=5) as listening:
+        client = await listening.tcp()
+        await client.send(b"a CALL stall\nb PING\n")
+        assert await client.line() == b"b OK"
+        if first == "shutdown":
+            listening.shut_down()
+            assert await client.line() == b"* BYE closing"
+        else:
+            await client.stream.send_eof()
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(3)
+        if first == "shutdown":
+            await client.stream.send_eof()
+        else:
+            listening.shut_down()
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(2)
+        assert (await client.line()).startswith(b"a ERR closing")
+        assert await client.line() == b""
+
+
 async def test_busy_call() -> None:  # ESPS-TCP-12, ESPS-VERB-20
     async with running(max_in_flight=2) as listening:
         client = await listening.tcp()

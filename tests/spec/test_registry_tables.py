@@ -82,6 +82,7 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
         (
             ("Limit", _code("name")),
             ("Default", _text("default")),
+            ("Minimum", _text("minimum")),
             ("Unit", _text("unit")),
             ("HELLO", _yes_no("hello")),
             ("Summary", _text("summary")),
