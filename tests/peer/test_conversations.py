@@ -197,7 +197,7 @@ def test_what_a_handler_raises_is_a_problem(peers: Peers, *, is_async: bool) -> 
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-@pytest.mark.parametrize("leave", [sys.exit, pytest.fail, "cancel"], ids=str)
+@pytest.mark.parametrize("leave", [sys.exit, pytest.fail, "cancel"], ids=["exit", "fail", "cancel"])
 def test_a_handler_ends_nothing_but_its_connection(
     peers: Peers,
     leave: Any,  # noqa: ANN401 - what raises
