@@ -33,7 +33,8 @@ def test_last(esps_portal: PortalController) -> None:
 
 def test_a_factory_says_what_it_takes(esps_portal_factory: object) -> None:
     assert callable(esps_portal_factory)
-    with pytest.raises(TypeError, match=r"unknown option hots; the options are .*, udp, tls, strict$"):
+    options = r"unknown option hots; the options are .*, udp, tls, strict$"
+    with pytest.raises(TypeError, match=options):
         esps_portal_factory(hots="::1")
     with pytest.raises(TypeError, match="strict must be True or False, got 'no'"):
         esps_portal_factory(strict="no")
