@@ -6,6 +6,7 @@ import contextlib
 import select
 import socket
 import struct
+from typing import Literal
 
 import attrs
 import trio
@@ -35,15 +36,17 @@ class Connection:
     unread: bytearray = attrs.field(factory=bytearray)
     ended: str = ""
     probed: bool = True
-    _send_failed: bool = False
+    _was_reset: bool = False
 
     async def send(self, data: bytes, *, bytewise: bool) -> None:
         """Send bytes. A connection that the server has ended takes none: that is judged later."""
         try:
             for piece in _pieces(data) if bytewise else [data]:
                 await self._send_all(piece)
+        except ConnectionResetError:
+            self._was_reset = True
         except OSError:
-            self._send_failed = True
+            pass  # a FIN has come before, and then a RST
 
     async def _send_all(self, data: bytes) -> None:
         view = memoryview(data)
@@ -59,13 +62,12 @@ class Connection:
         try:
             data = await self.socket.recv(65536)
         except OSError:
-            data, self._send_failed = b"", True
+            data, self._was_reset = b"", True
         if not data:
             # Where sending has met a reset already, reading meets an end without an error.
-            self.ended = "rst" if self._send_failed else "fin"
-            self.traffic.note(
-                self.name, self.local, "rst" if self._send_failed else "fin", "server"
-            )
+            how: Literal["fin", "rst"] = "rst" if self._was_reset else "fin"
+            self.ended = how
+            self.traffic.note(self.name, self.local, how, "server")
             return False
         self.traffic.note(self.name, self.local, "data", "server", data)
         self.unread += data
@@ -95,10 +97,8 @@ class Connection:
 
     def finish_writing(self) -> None:
         """Send a FIN."""
-        try:
+        with contextlib.suppress(OSError):  # it has ended already: that is judged later
             self.socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            self._send_failed = True
         self.traffic.note(self.name, self.local, "fin", "client")
 
     def reset(self) -> None:

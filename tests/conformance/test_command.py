@@ -39,8 +39,8 @@ def test_our_server_passes_twice_in_a_row(address: str) -> None:
     for _ in range(2):
         code, out, err = run("conformance", "--json", address)
         found, summary = outcomes(out)
+        assert [o for o in found if o["verdict"] not in ("pass", "unsupported")] == []
         assert (code, err) == (0, "")
-        assert {o["verdict"] for o in found} <= {"pass", "unsupported"}
         assert summary["product"] == "esps-portal/0.1.0"
         assert summary["pass"] > 200
 
