@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _PARTS = {
     "text": "esps-1.md",
+    "overview": "README.md",
+    "guide": "implementing.md",
     "abnf": "esps-1.abnf",
     "registry": "registry.toml",
     "deployment": "deployment.md",
@@ -43,6 +45,9 @@ def spec_folder() -> Traversable:
 )
 def spec_command(part: str, *, path: bool) -> None:
     """Print the specification of ESPS/1, and what belongs to it.
+
+    "overview" is the protocol in one screen, "guide" ten steps to a server of
+    your own, each with the command that checks it.
 
     "capture" is a sample of TCP and UDP packets, for Wireshark:
     esps-portal spec capture > sample.pcap

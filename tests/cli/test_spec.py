@@ -32,6 +32,8 @@ def test_spec() -> None:
     folder = Path(run("spec", "--path")[1].strip())
     for args, file in (
         (["spec"], "esps-1.md"),
+        (["spec", "overview"], "README.md"),
+        (["spec", "guide"], "implementing.md"),
         (["spec", "abnf"], "esps-1.abnf"),
         (["spec", "registry"], "registry.toml"),
         (["spec", "deployment"], "deployment.md"),
