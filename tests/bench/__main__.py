@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.bench import clients, fixture, growth, holding, relays, throughput
+from tests.bench import clients, fixture, growth, holding, relays, throughput, tls
 from tests.bench.aims import Aim, Report, summary
 from tests.bench.machine import NoCompilerError, compiled, keep_bytecode
 from tests.bench.svg import svg
@@ -42,10 +42,11 @@ def parts(options: argparse.Namespace, program: Path) -> dict[str, Callable[[], 
         "holding": lambda: holding.report(options.connections, options.repeat),
         "fixture": fixture.report,
         "relays": lambda: relays.report(program, options.seconds, options.repeat),
+        "tls": lambda: tls.report(options.seconds, options.repeat),
     }
 
 
-PARTS = "throughput growth clients holding fixture relays".split()
+PARTS = "throughput growth clients holding fixture relays tls".split()
 
 
 def parsed() -> argparse.Namespace:

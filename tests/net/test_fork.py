@@ -150,6 +150,28 @@ def test_reset_is_a_reset(host: str, way: str) -> None:
     )
 
 
+def test_over_tls_too() -> None:
+    run(
+        """
+        import ssl
+        with serve_in_thread(host=HOST, tls=True) as portal:
+            context = ssl.create_default_context(cafile=portal.tls_ca)
+            with (
+                socket.create_connection((HOST, portal.port), PATIENCE) as plain,
+                context.wrap_socket(plain, server_hostname=HOST) as client,
+            ):
+                assert client.recv(100).startswith(b"* ESPS/1 ")
+                portal.fault("reset", service="echo")
+                with forked():
+                    client.sendall(b"a CALL echo x\\n")
+                    with raises(ConnectionResetError):
+                        socket.socket.recv(client, 100)
+                assert os.path.exists(portal.tls_ca), "the child has left it alone"
+        assert not os.path.exists(portal.tls_ca)
+        """
+    )
+
+
 @_WAYS
 def test_the_port_is_free_after_the_end(host: str, way: str) -> None:
     run(

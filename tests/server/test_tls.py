@@ -6,7 +6,9 @@ import contextlib
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Iterator
+from urllib.parse import unquote_to_bytes
 
 import pytest
 
@@ -139,6 +141,20 @@ def test_client_certificates(certificates: Certificates) -> None:
             assert client.call(b"a PING") == b"a OK\n"
 
 
+def test_a_client_that_reads_late_gets_all_of_it(portal: PortalController) -> None:
+    """What found no room is sent again from the same byte."""
+    with greeted_by(portal) as client:
+        lines = 100_000
+        client.send(b"a CALL chargen %d 72\nb CALL echo last\n" % lines)
+        until(portal.calls, portal)
+        time.sleep(0.3)  # the buffers of both sides are full, unless the machine is busy
+        data = client.lines(lines + 2)
+    rows = [line for line in data if line.startswith(b"a DATA ")]
+    assert len(rows) == lines
+    assert {len(unquote_to_bytes(row[len(b"a DATA ") : -1])) for row in rows} == {72}
+    assert set(data) - set(rows) == {b"a OK\n", b"b OK last\n"}
+
+
 # ---- the end -----------------------------------------------------------------------------------
 
 
@@ -191,6 +207,15 @@ def test_a_shutdown_says_bye() -> None:
     with serve_in_thread(tls=True) as portal, greeted_by(portal) as client:
         portal.stop()
         assert client.rest() == b"* BYE closing\n"
+
+
+def test_a_shutdown_waits_for_no_handshake() -> None:
+    with serve_in_thread(tls=True) as portal, connected(portal, greeted=False) as begun:
+        begun.send(b"\x16")
+        until(portal.connections, portal)
+        portal.stop()
+        with contextlib.suppress(ConnectionResetError):
+            assert begun.rest() == b""
 
 
 def test_a_reset_has_no_close_notify(portal: PortalController) -> None:
