@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+import attrs
 import click
 from click.core import ParameterSource
 
@@ -17,6 +19,7 @@ from esps_portal.cli.server_runner import (
     run_server,
     serve_until_signalled,
 )
+from esps_portal.cli.tls_options import ServerTLSOptions, server_tls_options
 from esps_portal.log import log
 from esps_portal.protocol.escape import visible
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     import trio
 
     from esps_portal.cli.played_server import PlayedServer
+    from esps_portal.cli.reloading import Reload
     from esps_portal.cli.reports import Reports
     from esps_portal.faults.fault_registry import FaultRegistry
     from esps_portal.net.serving import OpenPorts
@@ -64,6 +68,9 @@ With --replay the peer answers from a recording of "esps-portal proxy": a
 reply comes once what the client has said equals a recorded unit that no
 other one begins with, else after 50 ms.
 
+With --tls-cert and --tls-key, or --tls-self-signed, TCP is TLS; what the log
+and files have is plain text.
+
 Faults strike frames, or datagrams; "esps-portal proxy --help" says how. If
 standard error is a terminal, each frame and its reply is logged there;
 --access-log does the same elsewhere. With --json the first line is the
@@ -95,22 +102,31 @@ Examples:
 
 @click.command("peer", cls=ServerCommand, help=_HELP)
 @peer_options
+@server_tls_options
 @listen_options(default_port="a free one")
-def peer_command(*, options: PeerOptions, listen: ListenOptions) -> None:
+def peer_command(*, options: PeerOptions, tls: ServerTLSOptions, listen: ListenOptions) -> None:
     """Play the server of any protocol, from stubs or a recording."""
     from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415 - help must not wait
     from esps_portal.peer.serving import PeerConfig  # noqa: PLC0415 - the same
 
     reports = listen.start_reports()
-    played = options.make_server(udp=listen.udp)
+    played = attrs.evolve(options, issues_certificates=tls.is_own).make_server(udp=listen.udp)
     _check_transports(listen, played)
     source = click.get_current_context().get_parameter_source("port")
     port = 0 if source is ParameterSource.DEFAULT else listen.port
-    config = PeerConfig(state=played.state, hosts=listen.hosts, port=port)
+    made = tls.make(listen.hosts, is_esps=False)
     try:
-        run_server(partial(_peer, config, played, reports), lambda _: "--port")
+        config = PeerConfig(state=played.state, hosts=listen.hosts, port=port, tls=made)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    reloads = tls.reloads(made, is_esps=False)
+    try:
+        run_server(partial(_peer, config, played, reports, reloads), lambda _: "--port")
     except* CannotRecordError as group:
         exit_with_error(str(group.exceptions[0]))
+    finally:
+        if made is not None:
+            made.close()
 
 
 def _check_transports(listen: ListenOptions, played: PlayedServer) -> None:
@@ -122,7 +138,9 @@ def _check_transports(listen: ListenOptions, played: PlayedServer) -> None:
         raise click.UsageError("--no-udp: this peer is for UDP")
 
 
-async def _peer(config: PeerConfig, played: PlayedServer, reports: Reports) -> int:
+async def _peer(
+    config: PeerConfig, played: PlayedServer, reports: Reports, reloads: Sequence[Reload]
+) -> int:
     import trio  # noqa: PLC0415 - help must not wait for it
 
     from esps_portal.peer.serving import serve_peer  # noqa: PLC0415 - the same
@@ -138,7 +156,11 @@ async def _peer(config: PeerConfig, played: PlayedServer, reports: Reports) -> i
             reports.report_seed(fault)
 
     status = await serve_until_signalled(
-        partial(serve_peer, config), when_ready, reports, played.reloads(reports.report_seed)
+        partial(serve_peer, config),
+        when_ready,
+        reports,
+        [*reloads, *played.reloads(reports.report_seed)],
+        tls=config.tls,
     )
     _log_never_struck(config.state.faults)
     return status or played.exit_code

@@ -65,7 +65,8 @@ _OPTIONS: tuple[Option, ...] = (
 
 def peer_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of `PeerOptions`; the command gets them as ``options``."""
-    names = [field.name for field in attrs.fields(PeerOptions)]
+    fields = attrs.fields(PeerOptions)
+    names = [field.name for field in fields if field.default is attrs.NOTHING]
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> None:  # noqa: ANN401 - all options of the command
@@ -85,6 +86,7 @@ class PeerOptions:
         name: which of its peers.
         replay: the recording of --replay.
         record, pcap: the paths of the files to write.
+        issues_certificates: see `PeerState`; it is not an option of its own.
     """
 
     framing: Framing | None
@@ -95,6 +97,7 @@ class PeerOptions:
     replay: ScriptFile[FrameReplay] | None
     record: Path | None
     pcap: Path | None
+    issues_certificates: bool = False
 
     def make_server(self, *, udp: bool | None) -> PlayedServer:
         """Make the peer, place its faults, and open the file to record to.
@@ -143,12 +146,12 @@ class PeerOptions:
         from esps_portal.peer.state import PeerState  # noqa: PLC0415 - the same
 
         # Nobody queries the journal: only its sinks need the entries.
-        journal = Journal(max_calls=1)
+        journal, is_own = Journal(max_calls=1), self.issues_certificates
         if replay is not None:
-            state = PeerState.replaying(replay, journal)
+            state = PeerState.replaying(replay, journal, issues_certificates=is_own)
         else:
             plan, path = self._plan(scenario, udp=udp)
-            state, _ = make_state(plan, path, journal)
+            state, _ = make_state(plan, path, journal, issues_certificates=is_own)
         for fault in [_make_fault(fault, state) for fault in self.faults]:
             state.faults.place(fault)
         return state, list(state.faults.in_force)

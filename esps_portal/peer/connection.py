@@ -22,13 +22,17 @@ from esps_portal.framings.framing import Frame, Framing, FramingError
 from esps_portal.mock.peer_steps import Action, End, SendFrames, Wait
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.lane import Lane
+from esps_portal.net.opening import opened
 from esps_portal.net.stream_ends import (
     CLOSE_TIMEOUT,
+    HANDSHAKE,
     IDLE,
+    LINGER,
     FaultEnd,
     FirstEnd,
     end_with_fin,
 )
+from esps_portal.net.streams import no_problem
 from esps_portal.peer.answerer import Answerer
 from esps_portal.peer.incoming import Incoming, IncomingFrame
 from esps_portal.peer.units import PeerUnits, ends_connection
@@ -46,6 +50,8 @@ class PeerHandler:
         greeting: the frames that are said first.
         as_aged: returns the connection, at an age in seconds, as faults select it.
         on_closed: called once it has ended: who closed first, how, and when.
+        certificate_problem: returns what a fault has wrong with the certificate of the handshake,
+            if there is TLS.
         is_refused: a fault refuses the connection before anything is said.
     """
 
@@ -60,6 +66,7 @@ class PeerHandler:
         ends_after_greeting: bool = False,
         as_aged: Callable[[float], FaultTarget],
         on_closed: Callable[[str, str, float], None],
+        certificate_problem: Callable[[], str] = no_problem,
         is_refused: bool = False,
     ) -> None:
         self._client = client
@@ -70,6 +77,7 @@ class PeerHandler:
         self._ends_after_greeting = ends_after_greeting
         self._as_aged = as_aged
         self._on_closed = on_closed
+        self._certificate_problem = certificate_problem
         self._is_refused = is_refused
         # Now: connections are accepted in order, and their tasks begin in any.
         self._opening = [] if is_refused else answerer.opening()
@@ -125,8 +133,11 @@ class PeerHandler:
                     self._first.note(_PEER, "fin")
                     await end_with_fin(self._client)
                     is_graceful = True
-                else:
+                elif await self._is_opened():
                     is_graceful = await self._serve()
+                else:
+                    self._first.note(CLIENT, "rst")
+                    is_graceful = True
         finally:
             if is_graceful:
                 self._client.close(CLOSE_TIMEOUT)
@@ -136,6 +147,11 @@ class PeerHandler:
             self._units.closed(now)
             self._answerer.closed()
             self._on_closed(*(self._first.found or (_PEER, "rst")), now)
+
+    async def _is_opened(self) -> bool:
+        """Do the handshake of TLS, if there is one; return whether the client can be served."""
+        problem = self._certificate_problem
+        return await opened(self._client, problem, seconds=HANDSHAKE, linger=LINGER)
 
     # -- age
 

@@ -35,13 +35,18 @@ def choose_plan(scenario: Scenario, name: str | None = None) -> tuple[PlannedPee
 
 
 def make_state(
-    plan: PlannedPeer, path: str = "", journal: Journal | None = None
+    plan: PlannedPeer,
+    path: str = "",
+    journal: Journal | None = None,
+    *,
+    issues_certificates: bool = False,
 ) -> tuple[PeerState, list[Fault]]:
     """Return the state of a new peer, and its faults, which are placed.
 
     Args:
         path: of the peer in the scenario, for an error.
         journal: for what happens; by default a new one.
+        issues_certificates: see `PeerState`.
 
     Raises:
         ScenarioError: there is no framing, or the greeting, a stub or a fault makes no sense there.
@@ -49,7 +54,13 @@ def make_state(
     if plan.framing is None:
         raise ScenarioError(_join(path, "framing"), "this key is required")
     try:
-        state = PeerState(plan.framing, plan.greeting, udp=plan.udp, journal=journal or Journal())
+        state = PeerState(
+            plan.framing,
+            plan.greeting,
+            udp=plan.udp,
+            issues_certificates=issues_certificates,
+            journal=journal or Journal(),
+        )
     except FramingError as error:
         raise ScenarioError(_join(path, "greeting"), str(error)) from error
     return state, place(state, plan, path)

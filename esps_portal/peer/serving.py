@@ -19,6 +19,7 @@ from esps_portal.net.bind import bind
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.serving import OpenPorts, PortService, serve_ports
 from esps_portal.net.silence import Silence
+from esps_portal.net.tls_server import ServerTLS
 from esps_portal.peer.answerer import Answerer
 from esps_portal.peer.connection import PeerHandler
 from esps_portal.peer.datagrams import DatagramPeer
@@ -39,6 +40,7 @@ class PeerConfig:
         reserve_port: be able to take the ports out of service without giving them away
             (`PortControl`).
         limits: only ``max_connections``, ``linger`` and ``drain`` apply.
+        tls: what clients need for TLS, over TCP; `None`: they are plain.
     """
 
     state: PeerState
@@ -48,8 +50,11 @@ class PeerConfig:
     )
     reserve_port: bool = False
     limits: Limits = attrs.field(factory=Limits)
+    tls: ServerTLS | None = None
 
     def __attrs_post_init__(self) -> None:
+        if self.tls is not None and "tcp" not in self.state.transports:
+            raise ValueError("TLS needs TCP, and this peer is served over UDP alone")
         if not self.hosts:
             raise ValueError("a peer needs a host")
 
@@ -77,6 +82,7 @@ async def serve_peer(
         datagrams=lambda sock, silence: DatagramPeer(sock, state, limits.drain, silence),
         policy=AcceptPolicy(max_connections=limits.max_connections, linger=limits.linger),
         drain=limits.drain,
+        tls=config.tls,
     )
     try:
         await serve_ports(service, sockets, task_status)
@@ -108,6 +114,7 @@ def _handler(
         ends_after_greeting=isinstance(state.framing, UntilClose),
         as_aged=partial(conversation.as_target, Stage.AGE),
         on_closed=closed,
+        certificate_problem=conversation.certificate_problem,
         is_refused=conversation.is_refused(),
     )
 

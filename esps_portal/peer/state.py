@@ -35,6 +35,7 @@ class PeerState:
         framing: how a stream is cut into frames; `datagrams`: there is no stream, only UDP.
         greeting: the frames that it says first on each connection.
         udp: it is served over UDP too, on the same number.
+        issues_certificates: over TLS it has certificates of its own, also with problems.
         script: what it answers.
         live: asks the faults of each open connection why they have not struck so far.
         clients: how many UDP clients there have been.
@@ -47,6 +48,7 @@ class PeerState:
     framing: Framing
     greeting: tuple[bytes, ...] = ()
     udp: bool = False
+    issues_certificates: bool = False
     faults: FaultRegistry = attrs.field(init=False)
     journal: Journal = attrs.field(factory=Journal)
     script: FrameScript = attrs.field(factory=FrameScript)
@@ -79,10 +81,20 @@ class PeerState:
         return self.journal
 
     @classmethod
-    def replaying(cls, replay: FrameReplay, journal: Journal | None = None) -> PeerState:
+    def replaying(
+        cls,
+        replay: FrameReplay,
+        journal: Journal | None = None,
+        *,
+        issues_certificates: bool = False,
+    ) -> PeerState:
         """Return the state of a peer that replays a recording."""
-        is_both = replay.udp and not isinstance(replay.framing, Datagrams)
-        state = cls(replay.framing, udp=is_both, journal=journal or Journal())
+        state = cls(
+            replay.framing,
+            udp=replay.udp and not isinstance(replay.framing, Datagrams),
+            issues_certificates=issues_certificates,
+            journal=journal or Journal(),
+        )
         state.script.lasting.update(replay.stubs)
         state.script.greeting = replay.greeting
         return state
@@ -116,6 +128,7 @@ class PeerState:
             transports=self.transports,
             has_server=False,
             has_frames=True,
+            issues_certificates=self.issues_certificates,
             unterminated={"client": text} if is_unterminated else {},
         )
 

@@ -15,6 +15,7 @@ from esps_portal.mock.scenario import Scenario
 from esps_portal.mock.scenario_reading import read_scenario_toml
 from esps_portal.mock.scenario_writing import scenario_to_toml
 from esps_portal.mock.scripted_conversation import ScriptedConversation
+from esps_portal.net.tls_server import ServerTLS
 from esps_portal.peer.planned import add, choose_plan, plan_of
 from esps_portal.peer.state import PeerState
 from esps_portal.peer.verification import find_problems, problem_report
@@ -38,6 +39,8 @@ class PeerController(ExchangeController):
     Attributes:
         host: a literal address, never a name.
         port: the port number, the same for TCP and UDP.
+        tls_ca: the path of a PEM file with the CA that a client has to trust; `None`: the peer has
+            no TLS with a certificate of its own.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class PeerController(ExchangeController):
         loop: PortalLoop,
         address: tuple[str, int],
         transports: Collection[str],
+        tls: ServerTLS | None = None,
     ) -> None:
         super().__init__(
             "peer",
@@ -55,6 +59,7 @@ class PeerController(ExchangeController):
             partial(find_problems, state),
             partial(problem_report, state),
         )
+        self.tls_ca: str | None = None if tls is None else tls.ca_file
         self._transports = transports
         self._state = state
 

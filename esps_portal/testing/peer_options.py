@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
+from types import UnionType
 from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
 
 from esps_portal.framings.custom import checked_framing
@@ -11,6 +13,7 @@ from esps_portal.framings.framing import Framing
 from esps_portal.journal.recorded_dialogues import read_dialogues
 from esps_portal.mock.frame_replay import FrameReplay
 from esps_portal.mock.scenario_reading import read_scenario_toml
+from esps_portal.net.tls_server import ServerTLS, own_tls
 from esps_portal.peer.planned import choose_plan, make_state
 from esps_portal.peer.serving import PeerConfig
 from esps_portal.peer.state import PeerState
@@ -26,9 +29,10 @@ if TYPE_CHECKING:
 __tracebackhide__ = hides_frame
 
 _GREETING = "text, bytes, or several of them"
-_TYPES: dict[str, tuple[type, str]] = {
+_TYPES: dict[str, tuple[type | UnionType, str]] = {
     "greeting": (object, _GREETING),
     "udp": (bool, "True or False"),
+    "tls": (bool | ssl.SSLContext, "True, False or an ssl.SSLContext"),
     "scenario": (object, "a file, or the TOML itself"),
     "name": (str, "a name in the scenario"),
     "replay": (object, "the path of a recording"),
@@ -47,6 +51,10 @@ class PeerOptions(TypedDict, total=False):
     #: Serve UDP too, on the same number; a datagram is a frame as it is. By default false, and with
     #: ``datagrams()`` there is UDP alone.
     udp: bool
+    #: By default false: TCP is plain. True: TLS, with a certificate of a CA of the peer's own,
+    #: whose file is `PeerController.tls_ca`; that needs the extra ``tls``. Or a context of your
+    #: own, with ``load_cert_chain``.
+    tls: bool | ssl.SSLContext
     #: In place of a framing: the ``[[peers]]`` of a scenario, a file (a `Path`, or a name that ends
     #: in ``.toml``) or the TOML itself; it has the greeting, stubs and faults too.
     scenario: str | Path
@@ -86,6 +94,7 @@ class PeerFactory(Protocol):
             RecordingError: the file is no recording, or holds nothing to replay.
             OSError: a file cannot be read.
             CannotBindError: an address cannot be bound.
+            MissingExtraError: ``tls`` is true, and trustme is not installed.
             TypeError, ValueError: an option is unknown, or not what it must be.
         """
 
@@ -108,19 +117,36 @@ def peer_config(framing: Framing | None, options: PeerOptions) -> PeerConfig:
     Raises:
         FramingError: the framing is none, or a greeting cannot be said with it.
         ScenarioError, RecordingError, OSError: a file is wrong, or cannot be read.
+        MissingExtraError: ``tls`` is true, and trustme is not installed.
         TypeError, ValueError: an option is unknown, or not what it must be.
     """
     check_peer_options(options)
-    return PeerConfig(
-        state=_state(framing, options),
-        hosts=(options.get("host", "127.0.0.1"),),
-        port=options.get("port", 0),
-        reserve_port=True,
-        limits=options.get("limits") or Limits(),
-    )
+    state = _state(framing, options)
+    tls = _server_tls(options)
+    try:
+        return PeerConfig(
+            state=state,
+            hosts=(options.get("host", "127.0.0.1"),),
+            port=options.get("port", 0),
+            reserve_port=True,
+            limits=options.get("limits") or Limits(),
+            tls=tls,
+        )
+    except ValueError:
+        if tls is not None:
+            tls.close()
+        raise
+
+
+def _server_tls(options: PeerOptions) -> ServerTLS | None:
+    tls = options.get("tls", False)
+    if isinstance(tls, ssl.SSLContext):
+        return ServerTLS(tls)
+    return own_tls([options.get("host", "127.0.0.1")]) if tls else None
 
 
 def _state(framing: Framing | None, options: PeerOptions) -> PeerState:
+    is_own = options.get("tls") is True
     scenario, replay = options.get("scenario"), options.get("replay")
     given = {"framing": framing, "scenario": scenario, "replay": replay}
     sources = [key for key, value in given.items() if value is not None]
@@ -133,11 +159,16 @@ def _state(framing: Framing | None, options: PeerOptions) -> PeerState:
             raise TypeError(f"{key} is for a peer with {source}: leave it out with {sources[0]}")
     if scenario is not None:
         plan, path = choose_plan(read_scenario_toml(scenario_text(scenario)), options.get("name"))
-        return make_state(plan, path)[0]
+        return make_state(plan, path, issues_certificates=is_own)[0]
     if replay is not None:
-        return PeerState.replaying(FrameReplay.of(read_dialogues(Path(replay).read_bytes())))
-    greeting = _greeting(options.get("greeting"))
-    return PeerState(checked_framing(framing), greeting, udp=options.get("udp", False))
+        recorded = FrameReplay.of(read_dialogues(Path(replay).read_bytes()))
+        return PeerState.replaying(recorded, issues_certificates=is_own)
+    return PeerState(
+        checked_framing(framing),
+        _greeting(options.get("greeting")),
+        udp=options.get("udp", False),
+        issues_certificates=is_own,
+    )
 
 
 def _greeting(greeting: object) -> tuple[bytes, ...]:

@@ -43,3 +43,5 @@ class ServedPeer:
     def end(self) -> None:
         """Notify those who wait that nothing more will happen."""
         self._config.state.end()
+        if self._config.tls is not None:
+            self._config.tls.close()

@@ -8,6 +8,7 @@ from typing import Self, Unpack
 
 from esps_portal.exports import public_names
 from esps_portal.framings.framing import Framing
+from esps_portal.net.tls_server import ServerTLS
 from esps_portal.peer.state import PeerState
 from esps_portal.testing.peer_controller import PeerController
 from esps_portal.testing.peer_options import PeerOptions, peer_config
@@ -23,8 +24,15 @@ __tracebackhide__ = hides_frame
 class ThreadedPeer(PeerController):
     """A peer in a thread of its own."""
 
-    def __init__(self, state: PeerState, thread: ServerThread, listeners: PortListeners) -> None:
-        super().__init__(state, thread, *address_and_transports(listeners))
+    def __init__(
+        self,
+        state: PeerState,
+        thread: ServerThread,
+        listeners: PortListeners,
+        tls: ServerTLS | None,
+    ) -> None:
+        where = address_and_transports(listeners, is_tls=tls is not None)
+        super().__init__(state, thread, *where, tls)
         self._thread = thread
 
     @classmethod
@@ -32,7 +40,7 @@ class ThreadedPeer(PeerController):
         """Start one; see `peer_in_thread`, which also ends it."""
         config = peer_config(framing, options)
         thread = ServerThread(ServedPeer(config))
-        return cls(config.state, thread, thread.start())
+        return cls(config.state, thread, thread.start(), config.tls)
 
     def stop(self) -> None:
         """End it at once. Returns once nothing of it is left."""
@@ -82,6 +90,7 @@ def peer_in_thread(
         RecordingError: the file is no recording, or holds nothing to replay.
         OSError: a file cannot be read.
         CannotBindError: an address cannot be bound.
+        MissingExtraError: ``tls`` is true, and trustme is not installed.
         TypeError, ValueError: an option is unknown, or not what it must be.
     """
     peer = ThreadedPeer.start(framing, **options)

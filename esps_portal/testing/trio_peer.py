@@ -35,5 +35,10 @@ async def open_peer(
             `peer_in_thread` does; CannotBindError is an OSError.
     """
     config = peer_config(framing, options)
-    async with serve_here(ServedPeer(config)) as (loop, listeners):
-        yield PeerController(config.state, loop, *address_and_transports(listeners))
+    try:
+        async with serve_here(ServedPeer(config)) as (loop, listeners):
+            where = address_and_transports(listeners, is_tls=config.tls is not None)
+            yield PeerController(config.state, loop, *where, config.tls)
+    finally:
+        if config.tls is not None:
+            config.tls.close()

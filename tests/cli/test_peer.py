@@ -6,6 +6,7 @@ import contextlib
 import json
 import signal
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -205,3 +206,17 @@ def test_serve_starts_none(mail: Path) -> None:
     status, text = run_failing("serve", "--scenario", str(mail))
     assert status == 2
     assert "peers: a portal starts no peers; use the file with 'esps-portal run' or 'peer'" in text
+
+
+def test_tls(mail: Path) -> None:
+    with played("--scenario", str(mail), "--tls-self-signed") as peer:
+        context = ssl.create_default_context(cafile=str(peer.ready["tls_ca"]))
+        with (
+            socket.create_connection(("127.0.0.1", peer.port), 30) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as client,
+        ):
+            client.sendall(b"QUIT\r\n")
+            assert b"".join(iter(lambda: client.recv(100), b"")) == b"220 ready\r\n221 bye\r\n"
+    status, text = run_failing("peer", "--framing", "datagrams", "--tls-self-signed")
+    assert status == 2
+    assert "TLS needs TCP" in text
