@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from esps_portal.exchanges.conversation import CLIENT, LiveExchange, Step
-from esps_portal.faults.actions import End as FaultAction
-from esps_portal.faults.actions import Pause, Send, merge_sends
+from esps_portal.exchanges.conversation import CLIENT, LiveExchange
+from esps_portal.faults.actions import End, Send
 from esps_portal.faults.effects import Piece, effect_of
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.target import FaultTarget
-from esps_portal.framings.framing import Frame, Framing, FramingError
-from esps_portal.mock.peer_steps import Action, End, SendFrames, Wait
+from esps_portal.framings.framing import Frame, Framing
+from esps_portal.mock.peer_steps import Action
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.lane import Lane
 from esps_portal.net.opening import opened
@@ -28,16 +27,13 @@ from esps_portal.net.stream_ends import (
     HANDSHAKE,
     IDLE,
     LINGER,
-    FaultEnd,
-    FirstEnd,
     end_with_fin,
 )
 from esps_portal.net.streams import no_problem
 from esps_portal.peer.answerer import Answerer
 from esps_portal.peer.incoming import Incoming, IncomingFrame
-from esps_portal.peer.units import PeerUnits, ends_connection
-
-_PEER = "peer"
+from esps_portal.peer.performer import PEER, Ends, Performer
+from esps_portal.peer.units import PeerUnits
 
 
 class PeerHandler:
@@ -47,7 +43,7 @@ class PeerHandler:
         units: the journal and the faults.
         answerer: says what to do about a frame.
         framing: of the replies.
-        greeting: the frames that are said first.
+        greeting: what is done first.
         as_aged: returns the connection, at an age in seconds, as faults select it.
         on_closed: called once it has ended: who closed first, how, and when.
         certificate_problem: returns what a fault has wrong with the certificate of the handshake,
@@ -62,8 +58,7 @@ class PeerHandler:
         answerer: Answerer,
         framing: Framing,
         *,
-        greeting: Iterable[bytes] = (),
-        ends_after_greeting: bool = False,
+        greeting: Iterable[Action] = (),
         as_aged: Callable[[float], FaultTarget],
         on_closed: Callable[[str, str, float], None],
         certificate_problem: Callable[[], str] = no_problem,
@@ -73,14 +68,12 @@ class PeerHandler:
         self._units = units
         self._answerer = answerer
         self._framing = framing
-        self._greeting = tuple(greeting)
-        self._ends_after_greeting = ends_after_greeting
         self._as_aged = as_aged
         self._on_closed = on_closed
         self._certificate_problem = certificate_problem
         self._is_refused = is_refused
         # Now: connections are accepted in order, and their tasks begin in any.
-        self._opening = [] if is_refused else answerer.opening()
+        self._opening = [] if is_refused else [*greeting, *answerer.opening()]
         #: When it was accepted; seconds on trio's clock.
         self.opened: float = trio.current_time()
         self._due: list[Fault] = []
@@ -89,9 +82,8 @@ class PeerHandler:
         self._reading = trio.CancelScope()
         self._incoming = Incoming()
         self._lane: Lane | None = None
-        self._ending: FaultEnd | None = None
-        self._first = FirstEnd()
-        self._is_stalled = self._is_deaf = False
+        self._ends = Ends()
+        self._is_deaf = False
 
     # -- what a `ConnectionHandler` has
 
@@ -121,7 +113,7 @@ class PeerHandler:
 
     def shut_down(self) -> None:
         """Read nothing more; what has come is answered, and FIN follows."""
-        self._first.note(_PEER, "fin")
+        self._ends.first.note(PEER, "fin")
         self._reading.cancel()
 
     async def run(self) -> None:
@@ -130,13 +122,13 @@ class PeerHandler:
         try:
             with self._scope:
                 if self._is_refused:
-                    self._first.note(_PEER, "fin")
+                    self._ends.first.note(PEER, "fin")
                     await end_with_fin(self._client)
                     is_graceful = True
                 elif await self._is_opened():
                     is_graceful = await self._serve()
                 else:
-                    self._first.note(CLIENT, "rst")
+                    self._ends.first.note(CLIENT, "rst")
                     is_graceful = True
         finally:
             if is_graceful:
@@ -146,7 +138,7 @@ class PeerHandler:
             now = trio.current_time()
             self._units.closed(now)
             self._answerer.closed()
-            self._on_closed(*(self._first.found or (_PEER, "rst")), now)
+            self._on_closed(*(self._ends.first.found or (PEER, "rst")), now)
 
     async def _is_opened(self) -> bool:
         """Do the handshake of TLS, if there is one; return whether the client can be served."""
@@ -158,7 +150,7 @@ class PeerHandler:
     @property
     def is_ending(self) -> bool:
         """Whether it ends already."""
-        return self._ending is not None
+        return self._ends.final is not None
 
     def as_aged(self, age: float) -> FaultTarget:
         """Return it as faults select it that strike at an age."""
@@ -173,7 +165,7 @@ class PeerHandler:
             if isinstance(action, Send):
                 with contextlib.suppress(trio.BrokenResourceError):
                     self._client.send_now(action.data)
-            elif isinstance(action, FaultAction):
+            elif isinstance(action, End):
                 self._end(action.how)
 
     # -- its two tasks
@@ -191,8 +183,8 @@ class PeerHandler:
                 except trio.BrokenResourceError:
                     self._note_broken()
                 self._serving.cancel()
-        if self._ending is not None:
-            return await self._ending.perform((self._client,))
+        if self._ends.final is not None:
+            return await self._ends.final.perform((self._client,))
         return not self._client.is_broken
 
     async def _read(self) -> None:
@@ -204,7 +196,7 @@ class PeerHandler:
                 with trio.move_on_after(IDLE):
                     await self._client.until_fin()
                 if not self._client.is_broken:
-                    self._first.note(CLIENT, "fin")
+                    self._ends.first.note(CLIENT, "fin")
             self._incoming.end()
             await self._client.until_broken()
         except trio.BrokenResourceError:
@@ -217,11 +209,11 @@ class PeerHandler:
             frames, may_go_on = self._units.read(data, now)
             self._put(frames, now)
             if not may_go_on:
-                self._first.note(_PEER, "fin")
+                self._ends.first.note(PEER, "fin")
                 return
             if not self._incoming.has_room:
                 await self._client.while_unbroken(self._incoming.until_room)
-        self._first.note(CLIENT, "fin")
+        self._ends.first.note(CLIENT, "fin")
         self._client.has_ended = True
         now = trio.current_time()
         self._put(self._units.finish(now), now)
@@ -240,103 +232,37 @@ class PeerHandler:
 
     async def _answer_all(self, lane: Lane) -> None:
         """Say what comes first, then answer frames until there are no more, or an end."""
-        await self._open(lane)
+        performer = Performer(
+            self._client, lane, self._units, self._answerer, self._framing, self._ends
+        )
+        await performer.open(self._opening)
         while not self.is_ending and (incoming := await self._incoming.take()) is not None:
-            await self._answer(incoming, lane)
+            await performer.answer(incoming)
             self._units.end(incoming.exchange, trio.current_time())
         if self.is_ending:
             return
-        if self._is_stalled:
+        if self._ends.is_stalled:
             # It is to wait for what never comes, also after its FIN; a RST is waited for already.
             await trio.sleep(IDLE)
             return
-        await lane.until_clear()
-        self._ending = FaultEnd("close", self._client)
-
-    async def _open(self, lane: Lane) -> None:
-        if not (self._greeting or self._opening):
-            return
-        exchange = self._units.greet(trio.current_time())
-        first: list[Action] = [SendFrames(self._greeting)] if self._greeting else []
-        await self._perform([*first, *self._opening], exchange, lane)
-        if self._ends_after_greeting and not self.is_ending:
-            await self._perform([End("close")], exchange, lane)
-        self._units.end(exchange, trio.current_time())
-
-    async def _answer(self, incoming: IncomingFrame, lane: Lane) -> None:
-        steps = self._units.request(incoming.frame, incoming.exchange, incoming.came)
-        if steps is not None and not await self._passes(steps, incoming.came, lane):
-            return
-        payload = incoming.frame.payload
-        found = self._answerer.answer(payload)
-        if not isinstance(found, list):
-            found = await self._answerer.result_of(payload, found)
-        await self._perform(found, incoming.exchange, lane)
-
-    async def _passes(self, steps: Iterable[Step], came: float, lane: Lane) -> bool:
-        """Do what faults do before a frame is answered; return whether it is to be."""
-        passes = False
-        for step in steps:
-            if step.to == CLIENT:
-                lane.put(step.actions)
-                continue
-            for action in step.actions:
-                if isinstance(action, Pause):
-                    since = came if action.since_arrival else trio.current_time()
-                    await trio.sleep(max(0.0, since + action.seconds - trio.current_time()))
-                passes = passes or isinstance(action, Send)
-        return passes and not self.is_ending
-
-    async def _perform(self, steps: Iterable[Action], exchange: LiveExchange, lane: Lane) -> None:
-        for step in steps:
-            if self.is_ending:
-                return
-            if isinstance(step, Wait):
-                await trio.sleep(step.seconds)
-            elif isinstance(step, SendFrames):
-                try:
-                    frames = self._frames(step)
-                except FramingError as error:
-                    await self._perform(self._answerer.failed_to_send(error), exchange, lane)
-                    return
-                await self._send(frames, exchange, lane)
-            else:
-                await lane.until_clear()
-                self._first.note(_PEER, "fin" if step.how == "close" else "rst")
-                self._ending = self._ending or FaultEnd(step.how, self._client)
-
-    def _frames(self, step: SendFrames) -> list[Frame]:
-        if step.is_raw:
-            return [Frame(frame, frame) for frame in step.frames]
-        return [Frame(frame, self._framing.join(frame)) for frame in step.frames]
-
-    async def _send(self, frames: Iterable[Frame], exchange: LiveExchange, lane: Lane) -> None:
-        """Send frames together, as faults change them."""
-        found: list[Step] = []
-        for frame in frames:
-            found += self._units.reply(frame, exchange, trio.current_time())
-            if any(map(ends_connection, found)):
-                break
-        lane.put(merge_sends([action for step in found for action in step.actions]))
-        await lane.until_room()  # whoever reads notices a RST meanwhile
+        await performer.end("close")
 
     # -- ends
 
     def _end(self, how: str) -> None:
         """End as a fault says; what comes before that has left."""
         if how in ("close", "reset"):
-            self._first.note(_PEER, "fin" if how == "close" else "rst")
-            self._ending = self._ending or FaultEnd(how, self._client)
+            self._ends.end(how, self._client)
             self._discard()
             self._serving.cancel()
         elif how == "half-close":
-            self._first.note(_PEER, "fin")
+            self._ends.first.note(PEER, "fin")
             self._discard()
             with contextlib.suppress(trio.BrokenResourceError):
                 self._client.send_eof()
         elif how == "stall":
             self._discard()
-            self._is_stalled = True
+            self._ends.is_stalled = True
             self._client.keep_alive()
         else:
             assert how == "deaf", how  # noqa: S101 - every other end is handled above
@@ -349,6 +275,6 @@ class PeerHandler:
 
     def _note_broken(self) -> None:
         """End, for the client has reset the connection."""
-        self._first.note(CLIENT, "rst")
+        self._ends.first.note(CLIENT, "rst")
         self._client.is_broken = True
         self._serving.cancel()

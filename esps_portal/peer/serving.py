@@ -14,6 +14,7 @@ import trio
 from esps_portal.faults.target import Stage
 from esps_portal.framings.transport_ends import UntilClose
 from esps_portal.mock.peer_connection import PeerConnection
+from esps_portal.mock.peer_steps import Action, End, SendFrames
 from esps_portal.net.accept import AcceptPolicy, ConnectionHandler
 from esps_portal.net.bind import bind
 from esps_portal.net.endpoint import Endpoint
@@ -110,13 +111,21 @@ def _handler(
         units,
         Answerer(state.script, connection, f"tcp #{record.number}"),
         state.framing,
-        greeting=state.greeting,
-        ends_after_greeting=isinstance(state.framing, UntilClose),
+        greeting=_greeting(state),
         as_aged=partial(conversation.as_target, Stage.AGE),
         on_closed=closed,
         certificate_problem=conversation.certificate_problem,
         is_refused=conversation.is_refused(),
     )
+
+
+def _greeting(state: PeerState) -> list[Action]:
+    """Return what is done first on each connection."""
+    if not state.greeting:
+        return []
+    # With this framing only FIN ends what is said.
+    ends = [End("close")] if isinstance(state.framing, UntilClose) else []
+    return [SendFrames(state.greeting), *ends]
 
 
 def _aging(connections: Iterable[ConnectionHandler]) -> list[PeerHandler]:
