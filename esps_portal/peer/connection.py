@@ -239,13 +239,8 @@ class PeerHandler:
         while not self.is_ending and (incoming := await self._incoming.take()) is not None:
             await performer.answer(incoming)
             self._units.end(incoming.exchange, trio.current_time())
-        if self.is_ending:
-            return
-        if self._ends.is_stalled:
-            # It is to wait for what never comes, also after its FIN; a RST is waited for already.
-            await trio.sleep(IDLE)
-            return
-        await performer.end("close")
+        if not self.is_ending:
+            await performer.end("close")
 
     # -- ends
 

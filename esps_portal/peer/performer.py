@@ -9,11 +9,11 @@ import trio
 
 from esps_portal.exchanges.conversation import CLIENT, LiveExchange, Step
 from esps_portal.faults.actions import Pause, Send, merge_sends
-from esps_portal.framings.framing import Frame, Framing, FramingError
+from esps_portal.framings.framing import Frame, Framing
 from esps_portal.mock.peer_steps import Action, SendFrames, Wait
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.lane import Lane
-from esps_portal.net.stream_ends import FaultEnd, FirstEnd
+from esps_portal.net.stream_ends import IDLE, FaultEnd, FirstEnd
 from esps_portal.peer.answerer import Answerer
 from esps_portal.peer.incoming import IncomingFrame
 from esps_portal.peer.units import PeerUnits, ends_connection
@@ -80,7 +80,9 @@ class Performer:
         await self._perform(found, incoming.exchange)
 
     async def end(self, how: str) -> None:
-        """End the connection once all that was sent has left."""
+        """End the connection once all that was sent has left; a stalled client sees nothing."""
+        if self.ends.is_stalled:
+            await trio.sleep(IDLE)  # whoever reads notices a RST meanwhile
         await self.lane.until_clear()
         self.ends.end(how, self.client)
 
@@ -107,7 +109,7 @@ class Performer:
             elif isinstance(step, SendFrames):
                 try:
                     frames = self._frames(step)
-                except FramingError as error:
+                except Exception as error:  # noqa: BLE001 - the framing may be a test's own
                     await self._perform(self.answerer.failed_to_send(error), exchange)
                     return
                 await self._send(frames, exchange)
@@ -117,7 +119,7 @@ class Performer:
     def _frames(self, step: SendFrames) -> list[Frame]:
         if step.is_raw:
             return [Frame(frame, frame) for frame in step.frames]
-        return [Frame(frame, self.framing.join(frame)) for frame in step.frames]
+        return [Frame(frame, bytes(self.framing.join(frame))) for frame in step.frames]
 
     async def _send(self, frames: Iterable[Frame], exchange: LiveExchange) -> None:
         """Send frames together, as faults change them."""

@@ -99,6 +99,17 @@ def test_stall(asked: Asked, offset: int) -> None:
     assert closed(asked.peer)[0].closed_by == "client"
 
 
+def test_a_stalled_client_does_not_see_the_end_of_an_answer(asked: Asked) -> None:
+    asked.peer.stub("QUIT").reply("bye").then_close()
+    asked.fault("stall", match="QUIT")
+    asked.ask(b"QUIT\r\n")
+    asked.peer.wait_for("QUIT")
+    asked.quiet()
+    assert asked.client.has_nothing()
+    asked.client.reset()
+    assert closed(asked.peer)[0].closed_by == "client"
+
+
 def test_a_stalled_client_that_has_closed_its_socket_is_noticed(
     peers: Peers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

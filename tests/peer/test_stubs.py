@@ -220,6 +220,24 @@ def test_a_reply_that_an_echo_breaks_is_a_problem(peers: Peers) -> None:
     assert "the length field says that the frame has 5 bytes" in problem
 
 
+def test_what_a_framing_of_ones_own_raises_is_a_problem(peers: Peers) -> None:
+    class Own:
+        def split(self, buffer: bytes) -> tuple[list[bytes], bytes]:
+            return [buffer[:1]] if buffer else [], buffer[1:]
+
+        def join(self, frame: bytes) -> bytes:
+            return frame + bytes([1 // (frame != b"\0")])
+
+    peer = peers.start(Own())
+    peer.handler(lambda frame, _: frame)
+    client = peers.dial(peer)
+    client.send(b"a\0")
+    assert client.rest() == (b"a\1", RST)
+    (problem,) = peer.problems()
+    assert problem.startswith("a reply (tcp #1) is no frame:\n")
+    assert problem.endswith("ZeroDivisionError: integer division or modulo by zero")
+
+
 @pytest.mark.parametrize("wrong", [None, 3, ["x"]])
 def test_what_no_frame_can_match(peers: Peers, wrong: Any) -> None:  # noqa: ANN401 - wrong
     with pytest.raises(TypeError, match="a frame is matched by str, bytes, a compiled"):
