@@ -159,6 +159,17 @@ class FrameScript:
         """Return the stubs that a strict test expects to be used, and that are not used up."""
         return [stub for stub in self.stubs if not (stub.is_broken or stub.is_satisfied)]
 
+    def shadow_of(self, stub: FrameStub) -> FrameStub | None:
+        """Return the earlier stub that answers the only frame of a stub with an exact one, if any.
+
+        A stub that any of several frames matches may have had others.
+        """
+        frame = stub.matcher.exact
+        if frame is None:
+            return None
+        earlier = self.stubs[: self.stubs.index(stub)]
+        return next((e for e in earlier if e.can_answer and not e.matcher.difference(frame)), None)
+
     def unfinished(self) -> list[ScriptedConversation]:
         """Return the conversations that a strict test expects to end, and that have not."""
         return [each for each in self.conversations if not (each.is_over or each.is_optional)]

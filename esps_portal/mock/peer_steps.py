@@ -8,6 +8,7 @@ from __future__ import annotations
 import attrs
 
 from esps_portal.faults.matching import Matchable
+from esps_portal.journal.shown_bytes import shown_in_line
 from esps_portal.mock.answer_chain import StubError, is_time
 from esps_portal.mock.frame_matching import FrameMatcher
 from esps_portal.services.service import as_bytes
@@ -39,7 +40,7 @@ class SendFrames:
     is_raw: bool = False
 
     def __str__(self) -> str:
-        return "send"
+        return " ".join(["send", *(f"'{shown_in_line(frame)}'" for frame in self.frames)])
 
 
 @attrs.frozen

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
+from itertools import islice
 
 from esps_portal.journal.shown_bytes import shown
 from esps_portal.journal.transcript import transcript
-from esps_portal.mock.frame_script import UnexpectedFrame
-from esps_portal.mock.frame_stubs import describe_frame_stub
+from esps_portal.mock.frame_script import FrameScript, UnexpectedFrame
+from esps_portal.mock.frame_stubs import FrameStub, describe_frame_stub
 from esps_portal.mock.never_struck import describe_never_struck
 from esps_portal.mock.scripted_conversation import ScriptedConversation
 from esps_portal.mock.verification import MAX_LINES, describe_by_chance, describe_failed
@@ -17,6 +18,8 @@ from esps_portal.protocol.escape import visible_lines
 
 # Bytes of a frame that is shown.
 _MAX_FRAME = 256
+# Unused stubs that a report names: to look for what shadows each goes through all before it.
+_MAX_UNUSED = 100
 
 
 def find_problems(state: PeerState) -> list[str]:
@@ -30,7 +33,7 @@ def find_problems(state: PeerState) -> list[str]:
             f"{what}:\n{_indented(visible_lines(trace.rstrip()))}"
             for what, trace in script.failures
         ),
-        *(f"unused stub: {describe_frame_stub(stub)}" for stub in script.unused()),
+        *(_describe_unused(script, stub) for stub in islice(script.unused(), _MAX_UNUSED)),
         *map(_describe_unfinished, script.unfinished()),
         *describe_failed(faults),
         *(
@@ -65,6 +68,14 @@ def _shown_frame(frame: bytes) -> Iterator[str]:
     if not frame:
         yield "(empty)"
     yield from shown(frame, _MAX_FRAME)
+
+
+def _describe_unused(script: FrameScript, stub: FrameStub) -> str:
+    found, shadow = f"unused stub: {describe_frame_stub(stub)}", script.shadow_of(stub)
+    if shadow is None:
+        return found
+    why = f"an earlier stub answers its frame: {describe_frame_stub(shadow)}"
+    return f"{found}\n{_indented(why)}"
 
 
 def _describe_unfinished(conversation: ScriptedConversation) -> str:

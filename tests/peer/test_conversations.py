@@ -92,7 +92,7 @@ def test_one_that_does_not_come_to_its_end(peers: Peers) -> None:
         "unexpected frame (tcp #1): bb",
         "    the conversation expects 'b': it goes on after 1 byte, with 'b'",
     ]
-    talk = "(expect 'a'; send; expect 'b'; close)"
+    talk = "(expect 'a'; send '1'; expect 'b'; close)"
     assert unfinished == f"unfinished conversation {talk}: 2 of 4 steps done; next: expect 'b'"
     assert unused == "unused conversation (expect 'never'): never begun"
 

@@ -94,6 +94,20 @@ def test_text_must_equal_the_frame(peers: Peers) -> None:
     peer.verify()
 
 
+def test_an_earlier_stub_that_answers_in_its_place_is_named(peers: Peers) -> None:
+    peer = peers.start(lines())
+    peer.stub(re.compile("^P")).reply("1")
+    peer.stub("PING").reply("2")
+    client = peers.dial(peer)
+    client.send(b"PING\n")
+    assert client.read(2) == b"1\n"
+    (problem,) = peer.problems()
+    assert problem.splitlines() == [
+        "unused stub: 'PING': never used",
+        "    an earlier stub answers its frame: re:'^P': used 1 of 1 times",
+    ]
+
+
 def test_the_chain(peers: Peers) -> None:
     peer = peers.start(lines())
     stub = peer.stub("n").reply("1").times(2).reply("2", "3").reply().reply("4")

@@ -12,6 +12,11 @@ from esps_portal import Limits, blocking, connect
 from esps_portal.testing import (
     ANY,
     ANY_ARGS,
+    FrameStub,
+    PeerConnection,
+    PeerController,
+    PeerFactory,
+    PeerOptions,
     PlacedFault,
     PortalAddress,
     PortalController,
@@ -22,10 +27,18 @@ from esps_portal.testing import (
     RecordedCall,
     RecordedConnection,
     RecordedExchange,
+    ScriptedConversation,
     Stub,
+    close,
+    expect,
     lines,
+    open_peer,
     open_proxy,
+    peer_in_thread,
     proxy_in_thread,
+    reset,
+    send,
+    wait,
 )
 
 
@@ -100,3 +113,35 @@ async def a_proxy_in_a_coroutine(proxy: ProxyController) -> None:
     assert_type(exchange.ended, float | None)
     async with open_proxy("tcp://127.0.0.1:6379", reply_framing=None) as other:
         assert_type(other, ProxyController)
+
+
+def test_a_peer(esps_peer: PeerFactory) -> None:
+    options: PeerOptions = {"greeting": ["220 ready", b"x"], "host": "127.0.0.1", "udp": True}
+    peer = esps_peer(lines("\r\n"), strict=False, **options)
+    assert_type(peer, PeerController)
+    stub = peer.stub(re.compile(b"^x")).delay(0.1).reply("a", b"b", echo=(0, 1)).times(2)
+    assert_type(stub.raw(b"c").then_close().then_reset().optional(), FrameStub)
+    talk = peer.conversation(expect("a"), send("b", b"c"), wait(1), close())
+    assert_type(talk.optional(), ScriptedConversation)
+    assert_type(peer.conversation(expect(bytes.isdigit), reset()), ScriptedConversation)
+
+    @peer.handler
+    def answer(frame: bytes, connection: PeerConnection) -> list[bytes]:
+        return [frame, connection.transport.encode()]
+
+    @peer.handler
+    async def answer_later(frame: bytes, connection: PeerConnection) -> str | None:
+        connection.close()
+        return None if connection.state else frame.decode()
+
+    assert_type(answer(b"", PeerConnection(1, ("::1", 1), "tcp")), list[bytes])
+    assert_type(peer.exchanges("x"), list[RecordedExchange])
+    assert_type(peer.fault("drop").optional(), PlacedFault)
+    assert_type(peer.dump(), str)
+
+
+async def test_other_peers() -> None:
+    with peer_in_thread(lines()) as peer:
+        peer.verify()
+    async with open_peer(lines(), tls=False) as peer:
+        assert_type(peer, PeerController)
