@@ -35,6 +35,11 @@ from esps_portal.peer.incoming import Incoming, IncomingFrame
 from esps_portal.peer.performer import PEER, Ends, Performer
 from esps_portal.peer.units import PeerUnits
 
+# Bytes that are cut into frames before others get their turn.
+_AT_ONCE = 4096
+# Seconds of answering in a row, likewise (design: a turn is 1 ms at most).
+_TURN = 0.001
+
 
 class PeerHandler:
     """Serves one client's connection. `run` is its whole life.
@@ -205,18 +210,24 @@ class PeerHandler:
 
     async def _read_frames(self) -> None:
         while data := await self._receive():
-            now = trio.current_time()
-            frames, may_go_on = self._units.read(data, now)
-            self._put(frames, now)
-            if not may_go_on:
-                self._ends.first.note(PEER, "fin")
-                return
-            if not self._incoming.has_room:
-                await self._client.while_unbroken(self._incoming.until_room)
+            # A read may have thousands of frames: others get their turn between them.
+            for start in range(0, len(data), _AT_ONCE):
+                if not self._take(data[start : start + _AT_ONCE]):
+                    self._ends.first.note(PEER, "fin")
+                    return
+                if not self._incoming.has_room:
+                    await self._client.while_unbroken(self._incoming.until_room)
         self._ends.first.note(CLIENT, "fin")
         self._client.has_ended = True
         now = trio.current_time()
         self._put(self._units.finish(now), now)
+
+    def _take(self, data: bytes) -> bool:
+        """Take what the client has said; return whether more frames may come."""
+        now = trio.current_time()
+        frames, may_go_on = self._units.read(data, now)
+        self._put(frames, now)
+        return may_go_on
 
     async def _receive(self) -> bytes:
         """Return what comes next; meanwhile a frame that may be the start of another one ends."""
@@ -236,9 +247,14 @@ class PeerHandler:
             self._client, lane, self._units, self._answerer, self._framing, self._ends
         )
         await performer.open(self._opening)
+        since = trio.current_time()
         while not self.is_ending and (incoming := await self._incoming.take()) is not None:
             await performer.answer(incoming)
-            self._units.end(incoming.exchange, trio.current_time())
+            now = trio.current_time()
+            self._units.end(incoming.exchange, now)
+            if now - since > _TURN:
+                await trio.lowlevel.checkpoint()
+                since = trio.current_time()
         if not self.is_ending:
             await performer.end("close")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
 import time
 from typing import Any
@@ -307,6 +308,26 @@ def test_frames_that_wait_for_their_answers_are_bounded(peers: Peers) -> None:
     assert waiting < 1 << 20
     client.reset()
     assert closed(peer)[0].closed_by == "client"
+
+
+def test_thousands_of_frames_hold_up_nobody(peers: Peers) -> None:
+    """Each turn of the loop is short, whatever one client has sent at once."""
+    peer = peers.start(lines())
+    peer.stub("").reply().optional()
+    peer.stub("x").reply("y")
+    peer.stub("ping").reply("pong")
+    flood, other = peers.dial(peer), peers.dial(peer)
+    flood.send(b"\n" * 20_000 + b"x\n")
+    begun = time.monotonic()
+    answered = 0
+    while not select.select([flood.sock], [], [], 0)[0]:
+        other.send(b"ping\n")
+        assert other.read(5) == b"pong\n"
+        answered += 1
+    took = time.monotonic() - begun
+    assert flood.read(2) == b"y\n"
+    # The flood takes a while, in which the other one was served many times.
+    assert answered > 5, took
 
 
 @pytest.mark.parametrize("last", ["FIN", "more requests", "nothing"])
