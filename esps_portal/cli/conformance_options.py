@@ -92,6 +92,11 @@ class ServerAddress:
             click.UsageError: it is none of them.
         """
         url = TargetType().convert(text, None, None)
+        if url.transport == "tls":
+            plain = PortalURL("tcp", url.host, url.port)
+            raise click.UsageError(
+                f"the vectors are for plain TCP and UDP, not for TLS: write {plain}"
+            )
         both = frozenset({"tcp", "udp"})
         return cls(text, url, frozenset({url.transport}) if "://" in text else both)
 

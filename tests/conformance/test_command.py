@@ -146,6 +146,7 @@ def test_skip_and_level() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["esps+tls://h"], "not for TLS: write esps://h:2867"),
         (["--section", "99"], "no requirement in '99'"),
         (["--only", "tcp-quitt"], "no vector 'tcp-quitt' (did you mean 'tcp-quit'"),
         (["--skip", "x"], "--skip: there is no vector 'x'"),
