@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import select
 import socket
 from collections.abc import Awaitable, Callable
@@ -11,6 +10,7 @@ import trio
 
 from esps_portal.log import log
 from esps_portal.net.addresses import literal
+from esps_portal.net.keepalive import keep_alive
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.streams import SocketStream
 from esps_portal.net.tls_server import ServerTLS
@@ -164,10 +164,7 @@ class Endpoint(SocketStream):
 
         One that has closed its socket, and gets nothing more, would otherwise never be noticed.
         """
-        with contextlib.suppress(OSError):
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
-                self._socket.setsockopt(socket.IPPROTO_TCP, option, KEEPALIVE)
+        keep_alive(self._socket, KEEPALIVE, KEEPALIVE)
 
     async def until_sent(self, timeout: float = _LINGER) -> None:  # noqa: ASYNC109 - a bound
         """Wait until the kernel has sent everything, for so many seconds at most."""

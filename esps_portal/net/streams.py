@@ -26,6 +26,7 @@ import trio
 
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
 from esps_portal.net.handshake import shake_hands
+from esps_portal.net.keepalive import keep_alive
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.tls import TLS_HANDSHAKE, TLSError, TLSSocket
 from esps_portal.net.tls_server import ServerTLS
@@ -122,8 +123,7 @@ class SocketStream:
     ) -> None:
         connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Finds a peer that vanished during a silent call, after the kernel's own interval.
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        keep_alive(connected)  # finds a peer that vanished during a silent call
         self._socket = connected
         self._silence = silence
         self._tls = tls
