@@ -32,6 +32,10 @@ what `peer.units`, built on the same conversation, says that faults make of it. 
 `faults.fault_registry` is asked about each request, and the plan goes the way above. What strikes
 a connection at an age does so through `net.age_watch`.
 
+**A request to the control port.** `control.http_handler` reads it, `control.guard` says whether it
+may be asked, `control.whole` finds its endpoint; that does to a `control.controls` what a test
+does to its controller.
+
 **A call of the command.** `cli.calls` asks through `cli.session` and `client.connect`;
 `protocol.client_connection` pairs requests and replies, and `cli.output` prints.
 
@@ -43,8 +47,8 @@ The rooms, from the ground up; none imports from above:
 - `framings`: bytes of any protocol to frames and back. No clock, no socket, no trio.
 - `exchanges`: what both sides of a connection say, in the journal and under faults.
 - `net`: bytes and datagrams over trio. Knows no ESPS/1.
-- `server`, `proxy`, `peer`, `client`: built on both, without knowing each other; `control`,
-  `inspection`.
+- `server`, `proxy`, `peer`, `client`: built on both, without knowing each other.
+- `control`: HTTP and JSON for a portal and proxies, without knowing the rest; `inspection`.
 - `testing`, `cli`: the pytest plugin and the portals of tests; the command. `signatures` are the
   files by which other tools recognise ESPS/1; they are printed, and import nothing.
 """

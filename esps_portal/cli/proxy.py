@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from esps_portal.cli.completion import complete_file
+from esps_portal.cli.control_options import ControlOptions, control_options
 from esps_portal.cli.errors import exit_with_error
 from esps_portal.cli.options import ServerCommand
 from esps_portal.cli.proxied_server import ProxiedServer
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from esps_portal.cli.reports import Reports
     from esps_portal.faults.fault_registry import FaultRegistry
     from esps_portal.journal.journal import Journal
+    from esps_portal.net.bind import CannotBindError
+    from esps_portal.net.serving import OpenPorts
     from esps_portal.proxy.serving import ProxyConfig
 
 # Between two times that what was said is written.
@@ -80,6 +83,9 @@ next one begins or the connection ends, and each call when it has ended;
 event "ready", with the addresses; then each connection, unit and exchange
 (or call) is an event, unless --no-access-log is given.
 
+With --control its faults, journal and outages are at the URL that is printed,
+over HTTP; "esps-portal run --help" has the endpoints.
+
 The files of --record and --pcap can be read by their owner only: they may
 hold passwords. They have what each side has sent, whatever a fault made of
 it. A recording of calls can be served: "serve --replay".
@@ -103,6 +109,7 @@ Examples:
   esps-portal proxy --upstream tcp://10.0.0.7:25 --pcap mail.pcap
   esps-portal proxy --upstream tls://10.0.0.7:6380 --upstream-ca ca.pem \\
     --tls-self-signed --fault "reset match=INCR"
+  esps-portal proxy --upstream tcp://10.0.0.7:25 --control 8025
   esps-portal proxy --upstream esps://10.0.0.7 --record calls.jsonl
 """
 
@@ -117,18 +124,21 @@ Examples:
     help="Trust the CAs in this PEM file for the upstream's certificate, not the system's.",
 )
 @listen_options(default_port="2867 before a portal, otherwise a free one")
+@control_options
 def proxy_command(
     *,
     options: ProxyOptions,
     tls: ServerTLSOptions,
     upstream_ca: str | None,
     listen: ListenOptions,
+    control: ControlOptions | None,
 ) -> None:
     """Relay everything to a server of any protocol, with faults."""
     from esps_portal.proxy.serving import OwnUpstreamError, ProxyConfig  # noqa: PLC0415 - help must not wait
 
     reports = listen.start_reports()
-    proxied = attrs.evolve(options, issues_certificates=tls.is_own).make_server()
+    options = attrs.evolve(options, issues_certificates=tls.is_own)
+    proxied = options.make_server(is_controlled=control is not None)
     is_esps = proxied.state.upstream.is_esps
     made = tls.make(listen.hosts, is_esps=is_esps)
     trusted = None if upstream_ca is None else _trusted(upstream_ca, is_esps=is_esps)
@@ -141,12 +151,18 @@ def proxy_command(
             udp=made is None if listen.udp is None else listen.udp,
             tls=made,
             upstream_tls=trusted,
+            reserve_port=control is not None,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    reloads = tls.reloads(made, is_esps=is_esps)
+
+    def option_of(error: CannotBindError) -> str:
+        is_control = control is not None and error.port == control.port
+        return "--control" if is_control else "--port"
+
+    reloads = [*tls.reloads(made, is_esps=is_esps), *proxied.reloads(reports.report_seed)]
     try:
-        run_server(partial(_proxy, config, proxied, reports, reloads), lambda _: "--port")
+        run_server(partial(_proxy, config, proxied, control, reports, reloads), option_of)
     except* OwnUpstreamError as group:
         exit_with_error(str(group.exceptions[0]))
     finally:
@@ -173,7 +189,11 @@ def _port(listen: ListenOptions, proxied: ProxiedServer) -> int:
 
 
 async def _proxy(
-    config: ProxyConfig, proxied: ProxiedServer, reports: Reports, reloads: Sequence[Reload]
+    config: ProxyConfig,
+    proxied: ProxiedServer,
+    control: ControlOptions | None,
+    reports: Reports,
+    reloads: Sequence[Reload],
 ) -> int:
     import trio  # noqa: PLC0415 - help must not wait for it
 
@@ -182,17 +202,26 @@ async def _proxy(
     proxied.start(trio.current_time())
     reports.watch(config.state.journal)
 
-    async def when_ready(nursery: trio.Nursery, _: object) -> None:
-        """Begin what goes on beside the proxy, which has no control port."""
+    async def open_control(nursery: trio.Nursery, listeners: OpenPorts) -> str | None:
+        """Begin what goes on beside the proxy."""
         nursery.start_soon(_flush_units, config.state.exchanges)
+        url = None
+        if control is not None:
+            from esps_portal.control.beside import servers_beside  # noqa: PLC0415 - the same
+            from esps_portal.control.proxy_controls import proxy_controls  # noqa: PLC0415 - the same
+
+            controls = proxy_controls(config.state, listeners.ports, reports.report_seed)
+            beside = servers_beside(nursery, reports.report_seed)
+            url = await control.open(nursery, controls, beside)
         for fault in proxied.faults:
             reports.report_seed(fault)
+        return url
 
     status = await serve_until_signalled(
         partial(serve_proxy, config),
-        when_ready,
+        open_control,
         reports,
-        [*reloads, *proxied.reloads(reports.report_seed)],
+        reloads,
         upstream=str(config.state.upstream),
         tls=config.tls,
     )

@@ -137,8 +137,11 @@ class ProxyOptions:
     pcap: Path | None
     issues_certificates: bool = False
 
-    def make_server(self) -> ProxiedServer:
+    def make_server(self, *, is_controlled: bool) -> ProxiedServer:
         """Make the proxy, place its faults, and open the files to write.
+
+        Args:
+            is_controlled: it will have a control port.
 
         Raises:
             click.UsageError: something given makes no sense.
@@ -148,7 +151,7 @@ class ProxyOptions:
 
         scenario = None if self.scenario is None else self.scenario.content
         try:
-            state, faults = self.make(scenario)
+            state, faults = self.make(scenario, keep_journal=is_controlled)
         except ScenarioError as error:
             raise self._usage_error(error) from error
         record = None if self.record is None else open_record(self.record)
@@ -156,8 +159,13 @@ class ProxyOptions:
         capture = None if self.pcap is None else open_capture(self.pcap, upstream)
         return ProxiedServer(state, faults, self, record, capture)
 
-    def make(self, scenario: Scenario | None) -> tuple[ProxyState, list[Fault]]:
+    def make(
+        self, scenario: Scenario | None, *, keep_journal: bool = False
+    ) -> tuple[ProxyState, list[Fault]]:
         """Return a new proxy and all its faults, which are placed.
+
+        Args:
+            keep_journal: somebody will query it; otherwise only its sinks get the entries.
 
         Raises:
             ScenarioError: something makes no sense; without a path, it is not of the scenario.
@@ -167,11 +175,11 @@ class ProxyOptions:
         from esps_portal.proxy.planned import make_state  # noqa: PLC0415 - the same
 
         plan, path = self._plan(scenario)
-        # Nobody queries the journal: only its sinks need the entries.
+        journal = Journal() if keep_journal else Journal(max_calls=1)
         state, placed = make_state(
-            plan, path, Journal(max_calls=1), issues_certificates=self.issues_certificates
+            plan, path, journal, issues_certificates=self.issues_certificates
         )
-        if state.exchanges is not state.journal:
+        if state.exchanges is not state.journal and not keep_journal:
             state.exchanges = Journal(max_calls=1)
         made = [make_fault(fault, state.faults.where) for fault in self.faults]
         return state, placed + [state.faults.place(fault) for fault in made]

@@ -37,13 +37,13 @@ class OtherAddresses:
     """What a server reports beside its listeners.
 
     Attributes:
-        control: the address of the control port; ``None``: there is none.
+        control: the URL of the control port; ``None``: there is none.
         upstream: what a proxy relays to; empty for a portal.
         metrics: the URL of the metrics; empty: there are none.
         tls: that of the TCP sockets; ``None``: they are plain.
     """
 
-    control: tuple[str, int] | None
+    control: str | None
     upstream: str
     metrics: str
     tls: ServerTLS | None
@@ -65,12 +65,11 @@ def print_ready(
 
 
 def _ready_event(listeners: Listeners, others: OtherAddresses) -> dict[str, object]:
-    control = others.control
     event: dict[str, object] = {
         "event": "ready",
         "tcp": [list(address) for address in listeners.tcp],
         "udp": [list(address) for address in listeners.udp],
-        "control": control and list(control),
+        "control": others.control,
         "pid": os.getpid(),
     }
     if others.tls is not None:
@@ -98,7 +97,7 @@ def _ready_lines(listeners: Listeners, others: OtherAddresses, *, dual_stack: bo
     if others.tls is not None and others.tls.ca_file is not None:
         lines.append(f"clients trust --cafile {others.tls.ca_file}")
     if others.control is not None:
-        lines.append("control on {} port {}".format(*others.control))
+        lines.append(f"control on {others.control}")
     if others.metrics:
         lines.append(f"metrics on {others.metrics}")
     return [*lines, "Press Ctrl-C to stop."]

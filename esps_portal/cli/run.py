@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
 
 from esps_portal.cli.child_command import run_child
 from esps_portal.cli.completion import complete_file
+from esps_portal.cli.control_options import ControlOptions
 from esps_portal.cli.errors import exit_with_error, print_error
-from esps_portal.cli.run_peers import NamedPeer, make_peers
-from esps_portal.cli.run_proxies import NamedProxy, make_proxies, proxy_option
+from esps_portal.cli.run_peers import make_peers
+from esps_portal.cli.run_proxies import address_variables, make_proxies, proxy_option
 from esps_portal.cli.script_options import ScriptOptions, script_options
 
 if TYPE_CHECKING:
     from esps_portal.cli.scripted_server import ScriptedServer
+    from esps_portal.control.named_servers import NamedServer
+    from esps_portal.control.prepared_server import PreparedServer
     from esps_portal.faults.fault import Fault
     from esps_portal.mock.planned_proxy import PlannedProxy
     from esps_portal.server.serving import Listeners
@@ -32,7 +36,7 @@ and stops when CMD exits. CMD gets the address in its environment:
   ESPS_PORTAL_PORT         the port
   ESPS_PORTAL_URL          esps://HOST:PORT
   ESPS_PORTAL_UDP_URL      esps+udp://HOST:PORT
-  ESPS_PORTAL_CONTROL_URL  the control port, in the same form
+  ESPS_PORTAL_CONTROL_URL  http://HOST:PORT of the control port
 
 A proxy stands in front of a server of any protocol, and a peer plays one;
 "esps-portal proxy --help" and "peer --help" say what they do. CMD gets the
@@ -46,21 +50,23 @@ The name is in upper case, with _ for - and . in it. The scenario file has
 the peers, and the framings and faults of proxies; --proxy replaces the upstream of one
 with the same name. --fault, --record and --replay are the portal's.
 
-The control port speaks ESPS/1 too: each request is a line, and its
-argument a percent-encoded JSON object. Its services place stubs and
-faults and report what happened; "esps-portal list" describes them:
+The control port takes JSON over HTTP. "Content-Type: application/json" is
+needed with each POST and PUT; GET /openapi.json describes all of it:
 
 \b
-  stub      {"service": "price", "args": ["sku-1"], "reply": ["9.99"]}
-  fault     {"fault": "reset", "service": "echo", "when": "before"}
-            replies {"id": 1, ...}; {"remove": 1} removes it
-  calls     {"service": "price"}: a DATA line for each call
-  wait      {"service": "price", "count": 2, "timeout": 1}, or {"fault": 1}
-  verify    a DATA line for each problem, then ERR x-unverified; else OK
-  reset     remove stubs, faults and calls; close old connections
-  scenario  {"stubs": [...], "faults": [...]}; without: the current one
-  down      {"down": true}: refuse connects; {"down": false}: serve again
-            {"down": true, "how": "silent"}: let them time out
+  GET, POST /stubs, DELETE /stubs/ID
+            {"service": "price", "args": ["sku-1"], "reply": "9.99"}
+  GET, POST /faults, DELETE /faults/ID
+            {"fault": "reset", "service": "echo", "when": "before"}
+  GET       /calls, /exchanges (of a proxy), /connections
+  POST      /wait {"service": "price", "count": 2, "timeout": 1}, or
+            {"fault": ID}, of a proxy {"match": "INCR"}: "reached" tells
+  POST      /verify: {"ok": false, "problems": [...]}
+  POST      /reset: no stubs, faults and calls; old connections end
+  POST      /down {"how": "refuse"} or {"how": "silent"}; DELETE /down
+  GET, PUT  /scenario, as JSON, or TOML as application/toml
+  GET, POST /proxies, DELETE /proxies/NAME; the same below /proxies/NAME
+  GET       /version
 
 A scenario file has the same keys, in TOML; most may be left out:
 
@@ -124,7 +130,7 @@ Examples:
   esps-portal run --scenario shop.toml --strict -- ./check.sh
   esps-portal run --proxy cache=tcp://127.0.0.1:6379 -- npm test
   esps-portal run -- sh -c 'esps-portal call echo hello'
-  esps-portal run -- sh -c 'esps-portal list --url $ESPS_PORTAL_CONTROL_URL'
+  esps-portal run -- sh -c 'curl $ESPS_PORTAL_CONTROL_URL/version'
 """
 
 
@@ -164,59 +170,74 @@ def run_command(
     """Run CMD, such as a test suite, with a portal, proxies, peers."""
     import trio  # noqa: PLC0415 - help must not wait for it
 
+    from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - the same
     from esps_portal.net.bind import CannotBindError  # noqa: PLC0415 - the same
-    from esps_portal.proxy.serving import OwnUpstreamError  # noqa: PLC0415 - the same
 
-    named: list[NamedProxy | NamedPeer] = [
-        *make_proxies(proxies, script.scenario),
-        *make_peers(script.scenario),
-    ]
-    scripted = script.without_others().make_server(control=0)
-    for fault in (*scripted.faults, *(fault for other in named for fault in other.faults)):
+    prepared = {
+        "proxies": make_proxies(proxies, script.scenario, _report_seed),
+        "peers": make_peers(script.scenario, _report_seed),
+    }
+    scripted = script.without_others().make_server(is_controlled=True)
+    for fault in scripted.faults:
         _report_seed(fault)
     try:
-        status = trio.run(_run, command, scripted, named)
-    except* (CannotBindError, OwnUpstreamError) as group:
+        status, running = trio.run(_run, command, scripted, prepared)
+    except* ScenarioError as group:  # of a proxy that would relay to itself
+        (error,) = group.exceptions
+        assert isinstance(error, ScenarioError)  # noqa: S101 - the line above says so
+        exit_with_error(error.message)
+    except* CannotBindError as group:
         exit_with_error(str(group.exceptions[0]))
     if strict:
-        _verify(scripted, named, status)
+        _verify(scripted, running, status)
     status = status or scripted.exit_code
     raise click.exceptions.Exit(status)
 
 
 async def _run(
-    command: tuple[str, ...], scripted: ScriptedServer, others: list[NamedProxy | NamedPeer]
-) -> int:
-    """Serve, run the command, and return its exit code as a shell reports it."""
+    command: tuple[str, ...], scripted: ScriptedServer, prepared: Mapping[str, list[PreparedServer]]
+) -> tuple[int, list[NamedServer]]:
+    """Serve and run the command.
+
+    Returns:
+        Its exit code, as a shell reports it, and the servers that ran beside the portal.
+    """
     import trio  # noqa: PLC0415 - help must not wait for it
 
+    from esps_portal.control.beside import servers_beside  # noqa: PLC0415 - the same
+    from esps_portal.control.portal_controls import portal_controls  # noqa: PLC0415 - the same
     from esps_portal.net.quiet import become_quiet  # noqa: PLC0415 - the same
     from esps_portal.server.serving import ServerConfig, serve  # noqa: PLC0415 - the same
 
-    config = ServerConfig(portal=scripted.portal, port=0, reserve_port=True)
-    scripted.portal.script.journal.start = trio.current_time()
+    portal = scripted.portal
+    config = ServerConfig(portal=portal, port=0, reserve_port=True)
+    portal.script.journal.start = trio.current_time()
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(serve, config)
-        control = await scripted.open_control(nursery, listeners, _report_seed)
-        environment = os.environ | _address_variables(listeners, control)
-        for other in others:
-            environment |= await other.start(nursery)
+        beside = servers_beside(nursery, _report_seed)
+        controls = portal_controls(portal, listeners.ports, _report_seed)
+        url = await ControlOptions().open(nursery, controls, beside)
+        environment = os.environ | _variables(listeners, url)
+        for kind, servers in prepared.items():
+            for each in servers:
+                started = await beside[kind].start(each)
+                environment |= address_variables(each.name, started.address)
         status = await run_child(command, environment)
         # Until the last data of CMD is in the journals, for --strict.
-        await become_quiet(lambda: any(other.is_busy for other in others))
+        running = [server for each in beside.values() for server in each.by_name.values()]
+        await become_quiet(lambda: any(server.controls.is_busy() for server in running))
         nursery.cancel_scope.cancel()
-    return status
+    return status, running
 
 
-def _address_variables(listeners: Listeners, control: tuple[str, int] | None) -> dict[str, str]:
-    assert control is not None  # noqa: S101 - this command always has one
+def _variables(listeners: Listeners, control: str) -> dict[str, str]:
     host, port = listeners.tcp[0]
     return {
         "ESPS_PORTAL_HOST": host,
         "ESPS_PORTAL_PORT": str(port),
         "ESPS_PORTAL_URL": f"esps://{host}:{port}",
         "ESPS_PORTAL_UDP_URL": f"esps+udp://{host}:{port}",
-        "ESPS_PORTAL_CONTROL_URL": "esps://{}:{}".format(*control),
+        "ESPS_PORTAL_CONTROL_URL": control,
     }
 
 
@@ -226,16 +247,16 @@ def _report_seed(fault: Fault) -> None:
         print_error(f"esps-portal: random fault: {fault}")
 
 
-def _verify(scripted: ScriptedServer, others: list[NamedProxy | NamedPeer], status: int) -> None:
+def _verify(scripted: ScriptedServer, beside: list[NamedServer], status: int) -> None:
     """Print the problems that --strict finds and exit 1; a command that failed keeps its code."""
     from esps_portal.mock.verification import find_problems, problem_report  # noqa: PLC0415 - help must not wait
 
     script = scripted.portal.script
     problems = find_problems(script)
     reports = [problem_report(script, problems)] if problems else []
-    for other in others:
-        report = other.problem_report()
-        reports += [f"{other.kind} {other.name}: {report}"] if report else []
+    for server in beside:
+        report = server.problem_report()
+        reports += [f"{server.noun} {server.name}: {report}"] if report else []
     for report in reports:
         print_error(f"esps-portal: {report}")
     if reports:

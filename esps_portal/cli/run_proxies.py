@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -11,13 +11,11 @@ import click
 from esps_portal.cli.options import Option
 
 if TYPE_CHECKING:
-    import trio
-
     from esps_portal.cli.script_files import ScriptFile
+    from esps_portal.control.prepared_server import PreparedServer
     from esps_portal.faults.fault import Fault
     from esps_portal.mock.planned_proxy import PlannedProxy
     from esps_portal.mock.scenario import Scenario
-    from esps_portal.proxy.state import ProxyState
 
 
 class ProxyParameter(click.ParamType["PlannedProxy"]):
@@ -58,71 +56,37 @@ proxy_option: Option = click.option(
 )
 
 
-@attrs.frozen
-class NamedProxy:
-    """A proxy that is started beside the portal.
+def address_variables(name: str, address: tuple[str, int]) -> dict[str, str]:
+    """Return the variables that say where a proxy listens."""
+    from esps_portal.mock.planned_proxy import variable_part  # noqa: PLC0415 - help must not wait
 
-    Attributes:
-        faults: those that are in force from the start.
-    """
-
-    name: str
-    state: ProxyState
-    faults: list[Fault]
-    kind: str = "proxy"
-
-    async def start(self, nursery: trio.Nursery) -> dict[str, str]:
-        """Serve on a free port of loopback; return the variables that say where.
-
-        Raises:
-            CannotBindError, OwnUpstreamError: it cannot be served.
-        """
-        import trio  # noqa: PLC0415 - help must not wait for it
-
-        from esps_portal.mock.planned_proxy import variable_part  # noqa: PLC0415 - the same
-        from esps_portal.proxy.serving import ProxyConfig, serve_proxy  # noqa: PLC0415 - the same
-
-        self.state.start_clock(trio.current_time())
-        listeners = await nursery.start(serve_proxy, ProxyConfig(state=self.state, port=0))
-        host, port = (*listeners.tcp, *listeners.udp)[0]
-        start = f"ESPS_PORTAL_{variable_part(self.name)}"
-        return {f"{start}_HOST": host, f"{start}_PORT": str(port)}
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether it connects to its upstream."""
-        return self.state.is_connecting
-
-    def problem_report(self) -> str:
-        """Return what --strict finds, and what happened; empty if nothing is wrong."""
-        from esps_portal.proxy.verification import (  # noqa: PLC0415 - help must not wait
-            find_problems,
-            problem_report,
-        )
-
-        problems = find_problems(self.state)
-        return problem_report(self.state, problems) if problems else ""
+    host, port = address
+    start = f"ESPS_PORTAL_{variable_part(name)}"
+    return {f"{start}_HOST": host, f"{start}_PORT": str(port)}
 
 
 def make_proxies(
-    given: Sequence[PlannedProxy], file: ScriptFile[Scenario] | None
-) -> list[NamedProxy]:
-    """Make the proxies of a scenario and of --proxy.
+    given: Sequence[PlannedProxy],
+    file: ScriptFile[Scenario] | None,
+    on_fault: Callable[[Fault], None],
+) -> list[PreparedServer]:
+    """Prepare the proxies of a scenario and of --proxy.
 
     Args:
         given: of --proxy; one whose name the scenario has takes the place of its upstream.
         file: the scenario.
+        on_fault: called with each fault that is placed on one.
 
     Raises:
         click.UsageError: something makes no sense, or two names would have the same variables.
     """
-    from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
-    from esps_portal.proxy.planned import make_state  # noqa: PLC0415 - the same
+    from esps_portal.control.prepared_proxy import prepare_proxy  # noqa: PLC0415 - help must not wait
+    from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - the same
 
     made = []
     for plan, path in _all_plans(given, file):
         try:
-            made.append(NamedProxy(plan.name, *make_state(plan, path)))
+            made.append(prepare_proxy(plan, path, on_fault))
         except ScenarioError as error:
             assert file is not None  # noqa: S101 - what --proxy gives is checked
             raise file.usage_error("--scenario", error) from error

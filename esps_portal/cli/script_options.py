@@ -1,4 +1,4 @@
-"""What scripts a served portal: --control, --scenario, --limit, --fault, --replay, --record.
+"""What scripts a served portal: --scenario, --limit, --fault, --replay, --record.
 
 `serve` and `run` share them. The command gets them as one `ScriptOptions`, which makes the
 `ScriptedServer`.
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import click
 
 from esps_portal.cli.fault_parameter import fault_option, make_fault
 from esps_portal.cli.limit_parameter import limit_option, make_limits
@@ -30,15 +29,6 @@ if TYPE_CHECKING:
     from esps_portal.protocol.limits import Limits
 
 
-control_option: Option = click.option(
-    "--control",
-    type=click.IntRange(0, 65535),
-    is_flag=False,
-    flag_value=0,
-    default=None,
-    metavar="[PORT]",
-    help="Open a control port on loopback, for tests in any language; without PORT a free one.",
-)
 _SCRIPT_OPTIONS: tuple[Option, ...] = (
     scenario_option(text="Place the stubs and faults of a TOML file, and use its limits."),
     limit_option,
@@ -112,12 +102,12 @@ class ScriptOptions:
         return make_limits(self.limits, self.scenario.content.limits if self.scenario else {})
 
     def make_server(
-        self, control: int | None, *, issues_certificates: bool = False
+        self, *, is_controlled: bool, issues_certificates: bool = False
     ) -> ScriptedServer:
         """Make the portal, place stubs and faults, and open the file to record to.
 
         Args:
-            control: the control port; 0 for a free one, ``None`` for no control.
+            is_controlled: it will have a control port.
             issues_certificates: see `Place`.
 
         Raises:
@@ -133,14 +123,14 @@ class ScriptOptions:
         portal = ScriptedPortal(builtin_portal(PRODUCT, self.make_limits()))
         if issues_certificates:
             portal.script.faults.where = PORTAL_WITH_CERTIFICATES
-        if control is None:  # nobody queries the journal later: only its sinks need the entries
+        if not is_controlled:  # nobody queries the journal later: only its sinks need the entries
             portal.script.journal = Journal(max_calls=1, keep_all_lines=self.record is not None)
         faults = self._place_given(portal)
         file = None
         if self.record is not None:
             file = open_record(self.record)
             portal.script.journal.sinks.append(file.write)
-        return ScriptedServer(portal, faults, control, self, file)
+        return ScriptedServer(portal, faults, self, file)
 
     def _place_given(self, portal: ScriptedPortal) -> list[Fault]:
         from esps_portal.journal.recording import RecordingError  # noqa: PLC0415 - help must not wait

@@ -1,4 +1,4 @@
-"""A portal that the command serves: what SIGHUP reloads, and its control port."""
+"""A portal that the command serves, and what SIGHUP reloads."""
 
 from __future__ import annotations
 
@@ -12,29 +12,24 @@ from esps_portal.cli.reloading import CannotReloadError, Reload, reopen
 from esps_portal.cli.written_files import exit_code
 
 if TYPE_CHECKING:
-    import trio
-
     from esps_portal.cli.script_options import ScriptOptions
     from esps_portal.faults.fault import Fault
     from esps_portal.journal.record_file import RecordFile
     from esps_portal.mock.scripted import ScriptedPortal
-    from esps_portal.server.serving import Listeners
 
 
 @attrs.frozen
 class ScriptedServer:
-    """A scripted portal that is served, with what SIGHUP reloads and its control port.
+    """A scripted portal that is served, with what SIGHUP reloads.
 
     Attributes:
         faults: those that are in force from the start.
-        control: the control port; ``None`` for no control.
         options: what the portal was made from.
         record: the file that is recorded to.
     """
 
     portal: ScriptedPortal
     faults: list[Fault]
-    control: int | None
     options: ScriptOptions
     record: RecordFile | None
 
@@ -81,26 +76,3 @@ class ScriptedServer:
         for fault in options.place(self.portal, scenario, recording):
             on_fault(fault)
         return f"reloaded {options.files}"
-
-    async def open_control(
-        self, nursery: trio.Nursery, listeners: Listeners, on_fault: Callable[[Fault], None]
-    ) -> tuple[str, int] | None:
-        """Open the control port and return its address; ``None`` if there is no control.
-
-        Args:
-            nursery: runs the control server.
-            listeners: the portal's listeners.
-            on_fault: called with each fault that is placed through control.
-
-        Raises:
-            CannotBindError: the port cannot be bound.
-        """
-        if self.control is None:
-            return None
-        from esps_portal.control.control import serve_control  # noqa: PLC0415 - help must not wait
-
-        serve = partial(
-            serve_control, self.portal, listeners.ports, port=self.control, on_fault=on_fault
-        )
-        address: tuple[str, int] = await nursery.start(serve)
-        return address

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
+from esps_portal.cli.control_options import ControlOptions, control_options
 from esps_portal.cli.errors import exit_with_error
 from esps_portal.cli.metrics import ServedMetrics, metrics_option
 from esps_portal.cli.options import ListenAddress, ServerCommand
-from esps_portal.cli.script_options import ScriptOptions, control_option, script_options
+from esps_portal.cli.script_options import ScriptOptions, script_options
 from esps_portal.cli.server_runner import (
     ListenOptions,
     listen_options,
@@ -114,7 +115,7 @@ Examples:
     is_flag=True,
     help="Expect the PROXY header (v1 or v2) of a load balancer on each TCP connection.",
 )
-@control_option
+@control_options
 @metrics_option
 @server_tls_options
 @script_options
@@ -124,7 +125,7 @@ def serve_command(  # noqa: PLR0913 - click passes each option as a parameter
     reuse_port: bool,
     require_hello: bool,
     proxy_protocol: bool,
-    control: int | None,
+    control: ControlOptions | None,
     metrics: ListenAddress | None,
     tls: ServerTLSOptions,
     script: ScriptOptions,
@@ -146,7 +147,7 @@ def serve_command(  # noqa: PLR0913 - click passes each option as a parameter
                 "--control needs ports that it can close and open again, not inherited sockets"
             )
         is_own = config.tls is not None and config.tls.ca_file is not None
-        scripted = script.make_server(control, issues_certificates=is_own)
+        scripted = script.make_server(is_controlled=control is not None, issues_certificates=is_own)
         config = attrs.evolve(config, portal=scripted.portal, reserve_port=control is not None)
         if metrics is not None:
             served_metrics = ServedMetrics.of(scripted.portal, metrics)
@@ -155,11 +156,13 @@ def serve_command(  # noqa: PLR0913 - click passes each option as a parameter
         is_own = error.host in listen.hosts and error.port == listen.port
         if metrics is not None and error.port == metrics.port and not is_own:
             return "--metrics"
-        return "--control" if error.port == control else "--port"
+        is_control = control is not None and error.port == control.port
+        return "--control" if is_control else "--port"
 
     reloads = tls.reloads(config.tls)
+    served = _Served(config, scripted, control, served_metrics, reloads)
     try:
-        run_server(partial(_serve, config, scripted, reports, served_metrics, reloads), option_of)
+        run_server(partial(_serve, served, reports), option_of)
     finally:
         if config.tls is not None:
             config.tls.close()
@@ -198,34 +201,50 @@ def _config(
     )
 
 
-async def _serve(
-    config: ServerConfig,
-    scripted: ScriptedServer | None,
-    reports: Reports,
-    metrics: ServedMetrics | None,
-    reloads: Sequence[Reload],
-) -> int:
+@attrs.frozen
+class _Served:
+    """What is served, and what is beside it: ``None`` for what was not asked for.
+
+    Attributes:
+        reloads: what SIGHUP reloads, besides what scripts the portal.
+    """
+
+    config: ServerConfig
+    scripted: ScriptedServer | None
+    control: ControlOptions | None
+    metrics: ServedMetrics | None
+    reloads: Sequence[Reload]
+
+
+async def _serve(served: _Served, reports: Reports) -> int:
     from esps_portal.server.serving import serve  # noqa: PLC0415 - help must not wait for it
 
+    config, scripted, control = served.config, served.scripted, served.control
     on_fault = reports.report_seed
     if scripted is not None:
         reports.watch(scripted.portal.script.journal)
 
-    async def open_control(nursery: trio.Nursery, listeners: Listeners) -> tuple[str, int] | None:
+    async def open_control(nursery: trio.Nursery, listeners: Listeners) -> str | None:
         if scripted is None:
             return None
-        control = await scripted.open_control(nursery, listeners, on_fault)
+        url = None
+        if control is not None:
+            from esps_portal.control.beside import servers_beside  # noqa: PLC0415 - the same
+            from esps_portal.control.portal_controls import portal_controls  # noqa: PLC0415 - the same
+
+            controls = portal_controls(scripted.portal, listeners.ports, on_fault)
+            url = await control.open(nursery, controls, servers_beside(nursery, on_fault))
         for fault in scripted.faults:
             on_fault(fault)
-        return control
+        return url
 
     status = await serve_until_signalled(
         partial(serve, config),
         open_control,
         reports,
-        [*reloads, *(scripted.reloads(on_fault) if scripted is not None else ())],
+        [*served.reloads, *(scripted.reloads(on_fault) if scripted is not None else ())],
         dual_stack=config.sockets is not None and config.sockets.take_ipv4_on_ipv6,
-        open_metrics=None if metrics is None else metrics.open,
+        open_metrics=None if served.metrics is None else served.metrics.open,
         tls=config.tls,
     )
     return status or (0 if scripted is None else scripted.exit_code)

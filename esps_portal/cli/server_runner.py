@@ -180,7 +180,7 @@ def run_server(
 
 async def serve_until_signalled(  # noqa: PLR0913 - what is composed
     serve: Callable[..., Awaitable[None]],
-    open_control: Callable[[trio.Nursery, Any], Awaitable[tuple[str, int] | None]],
+    open_control: Callable[[trio.Nursery, Any], Awaitable[str | None]],
     reports: Reports,
     reloads: Sequence[Reload] = (),
     *,
@@ -194,7 +194,7 @@ async def serve_until_signalled(  # noqa: PLR0913 - what is composed
     Args:
         serve: the server; it reports a `Listeners` to its ``task_status``.
         open_control: called once the server listens, with the nursery and the `Listeners`; returns
-            the address of the control port, or ``None``.
+            the URL of the control port, or ``None``.
         reports: what is reported, and where.
         reloads: what SIGHUP reloads if there is no terminal.
         dual_stack: whether the sockets on :: also accept IPv4.

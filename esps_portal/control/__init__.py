@@ -1,1 +1,11 @@
-"""The control port of a scripted portal: stubs, faults and calls, from any language."""
+"""The control port: stubs, faults, journal and outages of a running server, over HTTP and JSON.
+
+**The way of a request.** `serving` accepts; `http_handler` runs one connection; its
+`http_connection` makes requests of bytes, on h11, and bytes of replies. `guard` says whether the
+request may be asked at all, `router` finds its endpoint in a table, and `endpoint` reads its body.
+Then a function of `faults`, `stubs`, `journals`, `waits`, `state` or `proxies` is called with what
+it controls and what was asked, and returns values for JSON, which `json_blocks` encodes.
+
+What is controlled is a `controls.ServerControls`, whatever the server is: `portal_controls` and
+`proxy_controls` make one. It shares no port, no limit and no fault with what it controls.
+"""

@@ -24,11 +24,48 @@ def call_to_values(call: RecordedCall) -> dict[str, Any]:
         "remote": list(call.remote),
         "connection": call.connection,
         "received": _seconds(call.received),
-        "ended": None if call.ended is None else _seconds(call.ended),
+        "ended": _seconds_or_none(call.ended),
         "state": call.state,
         "code": call.code,
         "fault": call.fault,
         "tag": call.tag,
+    }
+
+
+def connection_to_values(connection: RecordedConnection) -> dict[str, Any]:
+    """Return a TCP connection, with its end if it has ended."""
+    return {
+        "number": connection.number,
+        "remote": list(connection.remote),
+        "opened": _seconds(connection.opened),
+        "closed": _seconds_or_none(connection.closed),
+        "closed_by": connection.closed_by,
+        "how": connection.how,
+        "fault": connection.fault,
+        "requests": connection.requests,
+        "overlapped": connection.overlapped,
+        "unreachable": connection.unreachable,
+    }
+
+
+def exchange_to_values(exchange: RecordedExchange) -> dict[str, Any]:
+    """Return an exchange with what both sides have said, as far as it is kept."""
+    return {
+        "connection": exchange.connection,
+        "number": exchange.number,
+        "transport": exchange.transport,
+        "remote": list(exchange.remote),
+        "request": bytes_to_value(exchange.request),
+        "reply": bytes_to_value(exchange.reply),
+        "request_size": exchange.request_size,
+        "reply_size": exchange.reply_size,
+        "complete": exchange.complete,
+        "overlapped": exchange.overlapped,
+        "fault": exchange.fault,
+        "state": exchange.state,
+        "started": _seconds(exchange.started),
+        "ended": _seconds_or_none(exchange.ended),
+        "unreachable": exchange.unreachable,
     }
 
 
@@ -103,3 +140,7 @@ def _request(event: str, call: RecordedCall) -> dict[str, Any]:
 def _seconds(time: float) -> float:
     """Round to microseconds: further digits of a float are noise."""
     return round(time, 6)
+
+
+def _seconds_or_none(time: float | None) -> float | None:
+    return None if time is None else _seconds(time)

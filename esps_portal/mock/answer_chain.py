@@ -67,12 +67,14 @@ class AnswerChain(Generic[_Answer]):
         used: how often it has answered.
         is_optional: a strict test does not fail if it is unused.
         is_broken: a method of the chain raised: it answers nothing.
+        number: counts the stubs of a server, in the order of placing.
     """
 
     def __init__(self, new_answer: Callable[[], _Answer]) -> None:
         self._new_answer = new_answer
         self.answers: list[_Answer] = []
         self.used: int = 0
+        self.number: int = 0
         self.is_optional: bool = False
         self.is_broken: bool = False
 

@@ -69,6 +69,14 @@ class FrameScript:
     on_unexpected: Callable[[str, str, str], None] | None = None
     failures: list[tuple[str, str]] = attrs.field(factory=list)
     _running: dict[Hashable, ScriptedConversation] = attrs.field(factory=dict)
+    _placed: int = 0
+
+    def place(self, stub: FrameStub) -> FrameStub:
+        """Add a stub."""
+        self._placed += 1
+        stub.number = self._placed
+        self.stubs.append(stub)
+        return stub
 
     def clear(self) -> None:
         """Forget all of it but the lasting stubs, which start again with their first answer."""

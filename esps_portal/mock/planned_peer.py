@@ -124,24 +124,33 @@ def read_peers(
     Raises:
         ScenarioError: a key is wrong.
     """
-    return read_list(partial(_read_peer, read_fault, read_match), value, path)
+    return read_list(partial(read_peer, read_fault, read_match), value, path)
 
 
-def _read_peer(
+def read_peer(
     read_fault: ReadFault, read_match: ReadMatch, value: object, path: str
 ) -> PlannedPeer:
+    """Return one peer of a scenario; as `read_peers` does."""
     table = ValueTable.of(value, path, _KEYS)
     return PlannedPeer(
         name=table.required("name", read_proxy_name),
         framing=table.required("framing", read_framing),
         greeting=table.get("greeting", _frames, ()),
         udp=table.get("udp", read_bool, default=False),
-        stubs=table.get("stubs", partial(read_list, partial(_read_stub, read_match)), ()),
+        stubs=table.get("stubs", partial(read_list, partial(read_frame_stub, read_match)), ()),
         faults=table.get("faults", partial(read_list, read_fault), ()),
     )
 
 
-def _read_stub(read_match: ReadMatch, value: object, path: str) -> PlannedFrameStub:
+def read_frame_stub(read_match: ReadMatch, value: object, path: str) -> PlannedFrameStub:
+    """Return a stub of a peer.
+
+    Args:
+        read_match: reads what it matches.
+
+    Raises:
+        ScenarioError: a key is wrong.
+    """
     table = ValueTable.of(value, path, _STUB_KEYS)
     return PlannedFrameStub(
         match=table.required("match", read_match),
@@ -230,12 +239,18 @@ def peer_to_values(
         values["greeting"] = _frames_to_value(peer.greeting)
     if peer.udp:
         values["udp"] = True
-    stubs = [_stub(stub, write_match, f"{path}.stubs[{n}]") for n, stub in enumerate(peer.stubs)]
+    stubs = [
+        frame_stub_to_values(stub, write_match, f"{path}.stubs[{n}]")
+        for n, stub in enumerate(peer.stubs)
+    ]
     faults = [write_fault(f, f"{path}.faults[{n}]") for n, f in enumerate(peer.faults)]
     return values | {key: each for key, each in (("stubs", stubs), ("faults", faults)) if each}
 
 
-def _stub(stub: PlannedFrameStub, write_match: WriteMatch, path: str) -> dict[str, Any]:
+def frame_stub_to_values(
+    stub: PlannedFrameStub, write_match: WriteMatch, path: str
+) -> dict[str, Any]:
+    """Return a stub of a peer as values for TOML or JSON; as `peer_to_values` does."""
     values: dict[str, Any] = {"match": write_match(stub.match, f"{path}.match")}
     answers = [_answer_to_values(answer) for answer in stub.answers]
     if len(answers) == 1:

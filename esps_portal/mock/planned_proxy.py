@@ -84,7 +84,7 @@ def read_proxies(
     Raises:
         ScenarioError: a key is wrong.
     """
-    return read_list(partial(_read_proxy, read_fault), value, path)
+    return read_list(partial(read_proxy, read_fault), value, path)
 
 
 def check_names(names: Mapping[str, str]) -> None:
@@ -108,9 +108,17 @@ def check_names(names: Mapping[str, str]) -> None:
         seen[part] = name
 
 
-def _read_proxy(
+def read_proxy(
     read_fault: Callable[[object, str], PlannedFault], value: object, path: str
 ) -> PlannedProxy:
+    """Return one proxy of a scenario.
+
+    Args:
+        read_fault: reads one of its faults.
+
+    Raises:
+        ScenarioError: a key is wrong.
+    """
     table = ValueTable.of(value, path, _KEYS)
     framing = table.get("framing", read_framing, None)
     if framing is None and "reply_framing" in table.values:

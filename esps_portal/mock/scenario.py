@@ -173,6 +173,22 @@ class Scenario:
                 makes no sense there; or the limits differ from the portal's, which it gets when it
                 starts; or there are proxies or peers.
         """
+        stubs, faults = self._make(portal, path)
+        for stub in stubs:
+            portal.script.stubs.place(stub)
+        for fault in faults:
+            portal.script.faults.place(fault)
+        return faults
+
+    def replace(self, portal: ScriptedPortal) -> list[Fault]:
+        """Do the same, in place of the stubs and faults that the portal has."""
+        self._make(portal, "")
+        portal.script.stubs.clear()
+        portal.script.faults.clear()
+        return self.apply(portal)
+
+    def _make(self, portal: ScriptedPortal, path: str) -> tuple[list[Stub], list[Fault]]:
+        """Return new stubs and faults for a portal, after all checks."""
         for key, command, planned in (
             ("proxies", "proxy", self.proxies),
             ("peers", "peer", self.peers),
@@ -189,19 +205,11 @@ class Scenario:
                     _join(path, f"limits.{name}"),
                     f"a portal gets its limits when it starts; this one has {actual[name]:g}",
                 )
-        stubs = [
-            plan.make(portal.limits.longest_reply, _join(path, f"stubs[{number}]"))
-            for number, plan in enumerate(self.stubs)
-        ]
-        faults = [
-            plan.make(_join(path, f"faults[{number}]"), portal.script.faults.where)
-            for number, plan in enumerate(self.faults)
-        ]
-        for stub in stubs:
-            portal.script.stubs.place(stub)
-        for fault in faults:
-            portal.script.faults.place(fault)
-        return faults
+        longest, where = portal.limits.longest_reply, portal.script.faults.where
+        return (
+            [p.make(longest, _join(path, f"stubs[{n}]")) for n, p in enumerate(self.stubs)],
+            [p.make(_join(path, f"faults[{n}]"), where) for n, p in enumerate(self.faults)],
+        )
 
 
 def offending_key(

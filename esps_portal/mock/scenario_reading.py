@@ -66,13 +66,22 @@ def read_scenario_toml(text: str) -> Scenario:
     Raises:
         ScenarioError: it is not TOML, or not a scenario; the message says where.
     """
+    return read_scenario(parse_toml(text))
+
+
+def parse_toml(text: str) -> object:
+    """Return the value of a TOML text.
+
+    Raises:
+        ScenarioError: it is not TOML.
+    """
     _check_dotted_keys(text)
     try:
         value = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # an integer of 5000 digits is a ValueError
         raise ScenarioError("", f"not TOML: {error}") from error
     check_nesting(value)
-    return read_scenario(value)
+    return value
 
 
 def _check_dotted_keys(text: str) -> None:
@@ -101,7 +110,7 @@ def read_scenario(value: object, path: str = "") -> Scenario:
         faults=table.get("faults", partial(read_list, read_fault), ()),
         limits=table.get("limits", _limits, {}),
         proxies=table.get("proxies", partial(read_proxies, read_placed_later), ()),
-        peers=table.get("peers", partial(read_peers, read_placed_later, _frame_match), ()),
+        peers=table.get("peers", partial(read_peers, read_placed_later, read_frame_match), ()),
     )
     proxies, peers = table.path_of("proxies"), table.path_of("peers")
     names = {f"{proxies}[{number}].name": each.name for number, each in enumerate(scenario.proxies)}
@@ -147,21 +156,21 @@ def read_fault(
         except FaultError as error:
             raise table.error(key, str(error)) from error
     for key in _MATCHES & options.keys():
-        options[key] = table.required(key, _match)
+        options[key] = table.required(key, read_match)
     planned = PlannedFault(kind, options, table.get("optional", read_bool, default=False))
     planned.make(path, where)
     return planned
 
 
-def _frame_match(value: object, path: str) -> Matchable:
+def read_frame_match(value: object, path: str) -> Matchable:
     """Return what a stub of a peer answers: the same, but it may be empty, and has more forms."""
     if value == {"hex": ""}:
         return b""
     is_base64 = isinstance(value, dict) and value.keys() == {BASE64}
-    return read_bytes(value, path) if is_base64 else _match(value, path)
+    return read_bytes(value, path) if is_base64 else read_match(value, path)
 
 
-def _match(value: object, path: str) -> Matchable:
+def read_match(value: object, path: str) -> Matchable:
     """Return what a fault finds: text, a regular expression or bytes."""
     if isinstance(value, str):
         read_bytes(value, path)

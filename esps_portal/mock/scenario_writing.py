@@ -39,14 +39,16 @@ def scenario_to_values(scenario: Scenario) -> dict[str, Any]:
     """
     values = {
         "limits": dict(scenario.limits),
-        "stubs": [_stub(stub, f"stubs[{n}]") for n, stub in enumerate(scenario.stubs)],
-        "faults": [_fault(fault, f"faults[{n}]") for n, fault in enumerate(scenario.faults)],
+        "stubs": [stub_to_values(stub, f"stubs[{n}]") for n, stub in enumerate(scenario.stubs)],
+        "faults": [
+            fault_to_values(fault, f"faults[{n}]") for n, fault in enumerate(scenario.faults)
+        ],
         "proxies": [
-            proxy_to_values(proxy, _fault, f"proxies[{n}]")
+            proxy_to_values(proxy, fault_to_values, f"proxies[{n}]")
             for n, proxy in enumerate(scenario.proxies)
         ],
         "peers": [
-            peer_to_values(peer, _fault, _frame_match, f"peers[{n}]")
+            peer_to_values(peer, fault_to_values, frame_match_to_value, f"peers[{n}]")
             for n, peer in enumerate(scenario.peers)
         ],
     }
@@ -65,7 +67,12 @@ def scenario_to_toml(scenario: Scenario) -> str:
 # ---- values ------------------------------------------------------------------------------------
 
 
-def _stub(stub: PlannedStub, path: str) -> dict[str, Any]:
+def stub_to_values(stub: PlannedStub, path: str = "") -> dict[str, Any]:
+    """Return a stub as values for TOML or JSON; as `scenario_to_values` does.
+
+    Args:
+        path: of the stub in the scenario, for an error.
+    """
     values: dict[str, Any] = {"service": stub.service}
     args = [arg for arg in stub.args if arg is not ANY_ARGS]
     if args:
@@ -148,7 +155,8 @@ def _with_flags(pattern: re.Pattern[Any], source: str, path: str) -> str:
     return written
 
 
-def _fault(fault: PlannedFault, path: str) -> dict[str, Any]:
+def fault_to_values(fault: PlannedFault, path: str = "") -> dict[str, Any]:
+    """Return a fault as values for TOML or JSON; as `stub_to_values` does."""
     options = {key: value[0] if _is_one(value) else value for key, value in fault.options.items()}
     for key in ("match", "reply_match"):
         if key in options:
@@ -157,7 +165,7 @@ def _fault(fault: PlannedFault, path: str) -> dict[str, Any]:
     return values | {"optional": True} if fault.optional else values
 
 
-def _frame_match(match: object, path: str) -> object:
+def frame_match_to_value(match: object, path: str) -> object:
     """Return what a stub of a peer answers, as `read_peers` takes it."""
     return "" if match == b"" else _match(match, path)
 

@@ -34,6 +34,7 @@ class StubRegistry:
     #: By service name; a service without a stub is not in it.
     by_name: dict[bytes, list[Stub]] = attrs.field(factory=dict)
     permanent: list[Stub] = attrs.field(factory=list)
+    _placed: int = 0
 
     def place(self, stub: Stub) -> Stub:
         """Add a stub."""
@@ -41,7 +42,16 @@ class StubRegistry:
         # A recording may place 60,000: nothing here goes through those that are placed already.
         last = sum(permanent.service == stub.service for permanent in self.permanent)
         stubs.insert(len(stubs) - last, stub)
+        self._placed += 1
+        stub.number = self._placed
         return stub
+
+    def remove(self, stub: Stub) -> None:
+        """Forget a stub that is placed."""
+        stubs = self.by_name[stub.service.encode()]
+        stubs.remove(stub)
+        if not stubs:
+            del self.by_name[stub.service.encode()]
 
     def place_permanent(self, stub: Stub) -> Stub:
         """Add a stub that `clear` keeps."""

@@ -83,7 +83,8 @@ def place(state: PeerState, plan: PlannedPeer, path: str = "") -> list[Fault]:
         fault.make(_join(path, f"faults[{number}]"), state.faults.where)
         for number, fault in enumerate(plan.faults)
     ]
-    state.script.stubs.extend(stubs)
+    for stub in stubs:
+        state.script.place(stub)
     for fault in faults:
         state.faults.place(fault)
     return faults

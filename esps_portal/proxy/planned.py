@@ -54,6 +54,24 @@ def make_state(
     return state, place_faults(state, plan.faults, _join(path, "faults"))
 
 
+def plan_of(name: str, state: ProxyState) -> PlannedProxy:
+    """Return the plan of a proxy, as if none of it had been used.
+
+    Args:
+        name: of the proxy; its state has none.
+    """
+    framing, reply_framing = state.framing, state.reply_framing
+    if state.upstream.is_esps:  # it has that of the protocol
+        framing = reply_framing = None
+    return PlannedProxy(
+        name,
+        str(state.upstream),
+        framing,
+        None if reply_framing == framing else reply_framing,
+        tuple(PlannedFault.of(fault) for fault in state.faults.in_force),
+    )
+
+
 def place_faults(state: ProxyState, plans: Iterable[PlannedFault], path: str) -> list[Fault]:
     """Place faults on a proxy: all of them, or none.
 

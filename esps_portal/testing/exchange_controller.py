@@ -27,10 +27,11 @@ from esps_portal.journal.records import (
     RecordedConnection,
     RecordedExchange,
 )
+from esps_portal.mock.exchange_search import exchanges_of
 from esps_portal.net.port_control import OutageKind
 from esps_portal.product import PRODUCT
 from esps_portal.testing import waiting
-from esps_portal.testing.exchange_wait import ExchangeWait, exchanges_of
+from esps_portal.testing.exchange_wait import ExchangeWait
 from esps_portal.testing.fault_overloads import PlacesFaults
 from esps_portal.testing.handles import Outage
 from esps_portal.testing.portal_loop import PortalEndedError, PortalLoop

@@ -10,6 +10,7 @@ from esps_portal.faults.matching import Match
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedExchange
 from esps_portal.journal.waiters import MatchWaiter
+from esps_portal.mock.exchange_search import is_asked_for
 from esps_portal.protocol.errors import TimedOutError
 from esps_portal.testing import waiting
 from esps_portal.testing.portal_loop import FunctionRunner
@@ -20,16 +21,6 @@ __tracebackhide__ = hides_frame
 
 class NoExchangeError(TimedOutError, AssertionError):
     """The exchanges that were waited for did not come in time. Its text shows which did."""
-
-
-def exchanges_of(journal: Journal, match: Match | None) -> list[RecordedExchange]:
-    """Return the exchanges that match what their client has said so far; ``None``: all."""
-    return [e for e in journal.exchanges if match is None or is_asked_for(e, match)]
-
-
-def is_asked_for(exchange: RecordedExchange, match: Match | None) -> bool:
-    """Whether a client has said what matches, or anything; in exchange 0 it says nothing."""
-    return exchange.number > 0 and (match is None or match.matches(exchange.request))
 
 
 @attrs.define

@@ -79,7 +79,7 @@ class PeerController(ExchangeController):
             TypeError: it is none of these.
         """
         stub = FrameStub(match, self._state.framings)
-        self._loop.run(lambda: self._state.script.stubs.append(stub))
+        self._loop.run(lambda: self._state.script.place(stub))
         return stub
 
     def conversation(self, *steps: Step) -> ScriptedConversation:

@@ -51,8 +51,7 @@ def test_the_command_finds_the_portal() -> None:
     assert host == "127.0.0.1"
     assert found["ESPS_PORTAL_URL"] == f"esps://{host}:{port}"
     assert found["ESPS_PORTAL_UDP_URL"] == f"esps+udp://{host}:{port}"
-    assert found["ESPS_PORTAL_CONTROL_URL"].startswith(f"esps://{host}:")
-    assert found["ESPS_PORTAL_CONTROL_URL"] != found["ESPS_PORTAL_URL"]
+    assert found["ESPS_PORTAL_CONTROL_URL"].startswith(f"http://{host}:")
     assert (ran.returncode, ran.stderr) == (7, "")
 
 
@@ -60,11 +59,6 @@ def test_the_command_finds_the_portal() -> None:
 def test_the_portal_answers(variable: str) -> None:
     ran = run(*asking(variable, "echo", "hi"))
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "hi\n", "")
-
-
-def test_the_control_port_answers() -> None:
-    ran = run(*asking("ESPS_PORTAL_CONTROL_URL", "stub", '{"service": "x"}'))
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "\n", "")
 
 
 def test_options_after_the_command_belong_to_it() -> None:

@@ -1,4 +1,4 @@
-"""``serve`` with a scenario, with faults, with a control port, and with events."""
+"""``serve`` with a scenario, with faults, and with events."""
 
 from __future__ import annotations
 
@@ -18,14 +18,6 @@ from tests.commands import run_failing
 from tests.processes import RunningServer, running_server
 
 
-def control_of(running: RunningServer) -> str:
-    address = running.ready["control"]
-    assert isinstance(address, list)
-    host, port = address
-    assert host == "127.0.0.1"
-    return f"esps://{host}:{port}"
-
-
 def event(running: RunningServer) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(running.output.readline())
     return found
@@ -43,54 +35,6 @@ def usage_error(*args: str) -> str:
     code, message = run_failing("serve", "--port", "0", *args)
     assert code == 2
     return message
-
-
-# ---- control -----------------------------------------------------------------------------------
-
-
-def test_a_control_port() -> None:
-    with running_server("--control") as running:
-        with blocking.connect(control_of(running)) as control:
-            control.call("stub", '{"service": "price", "reply": "9.99"}')
-            with blocking.connect(running.url) as portal:
-                assert portal.call("price") == (b"9.99",)
-            with control.stream("calls") as rows:
-                (row,) = rows
-            assert json.loads(row[0])["service"] == "price"
-            control.call("down", '{"down": true}')
-            with pytest.raises(ConnectionRefusedError), socket.socket() as peer:
-                peer.connect(("127.0.0.1", running.port))
-            control.call("down", '{"down": false}')
-            with blocking.connect(running.url) as portal:
-                assert portal.call("price") == (b"9.99",)
-        assert running.stop() == 0
-
-
-def test_a_control_port_of_a_given_number() -> None:
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", 0))
-        number = listener.getsockname()[1]
-        listener.listen()
-        code, message = run_failing("serve", "--port", "0", "--control", str(number))
-    assert code == 1
-    assert message.startswith(f"esps-portal: cannot listen on 127.0.0.1 port {number} (tcp)")
-    assert message.endswith("try another --control, or --control 0")
-
-
-def test_the_control_port_is_printed() -> None:
-    with running_server("--control", "0", json_lines=False) as running:
-        *_, line, _ = running.first_lines(4).splitlines()
-        number = int(line.removeprefix("control on 127.0.0.1 port "))
-        with blocking.connect(f"esps://127.0.0.1:{number}") as control:
-            assert "stub" in control.services()
-
-
-def test_the_portal_ends_though_control_is_in_use() -> None:
-    with running_server("--control") as running, blocking.connect(control_of(running)) as control:
-        control.ping()
-        running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(30) == 0
 
 
 # ---- scenario and faults -----------------------------------------------------------------------
@@ -162,13 +106,6 @@ def test_a_seed_is_an_event_or_in_the_log() -> None:
         assert line.endswith("random fault: latency seconds=0.1 jitter=0.0 chance=0.25 seed=8\n")
 
 
-def test_the_seed_of_a_fault_from_control_is_an_event() -> None:
-    with running_server("--control") as running, blocking.connect(control_of(running)) as control:
-        with control.stream("fault", '{"fault": "reset", "chance": 0.5}') as rows:
-            (row,) = rows
-        assert event(running)["seed"] == json.loads(row[0])["seed"]
-
-
 @pytest.mark.parametrize(
     ("args", "says"),
     [
@@ -192,8 +129,6 @@ def test_the_seed_of_a_fault_from_control_is_an_event() -> None:
         ),
         (["--fault", "latency"], "fault 'latency' needs seconds"),
         (["--scenario", "nowhere.toml"], "nowhere.toml: No such file or directory"),
-        (["--control", "x"], "'x'"),
-        (["--control", "65536"], "65536"),
     ],
 )
 def test_bad_usage(args: list[str], says: str) -> None:

@@ -23,6 +23,7 @@ _E = TypeVar("_E", bound=BaseException)
 ARGUMENTS: dict[str, tuple[object, ...]] = {
     "CannotBindError": (OSError(errno.EADDRINUSE, "Address in use"), "127.0.0.1", 2867, "tcp"),
     "CannotRecordError": (Path("calls.jsonl"), "No space left on device"),
+    "HttpError": (400, "not JSON"),
     "MismatchError": ("line", "a OK", b"a ERR busy", ""),
     "ProtocolError": ("bad-line", "no verb"),
     "RecordingError": (3, "not JSON"),

@@ -1,89 +1,52 @@
-"""A portal with a control port, and clients of both, over real sockets."""
+"""A portal, or a proxy, with a control port, and clients of both, over real sockets."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import AsyncIterator
-from typing import Any
 
 import attrs
 import trio
 
 from esps_portal import ServerConfig, serve
-from esps_portal.control.control import serve_control
+from esps_portal.control.beside import servers_beside
+from esps_portal.control.controls import ServerControls
+from esps_portal.control.portal_controls import portal_controls
+from esps_portal.control.proxy_controls import proxy_controls
+from esps_portal.control.serving import ControlConfig, serve_control
+from esps_portal.control.whole import Whole
 from esps_portal.faults.fault import Fault
 from esps_portal.mock.scripted import ScriptedPortal
+from esps_portal.net.serving import OpenPorts
 from esps_portal.product import PRODUCT
-from esps_portal.protocol.messages import DATA, OK, Reply, Request, parse_answer_untrusted
+from esps_portal.proxy.serving import ProxyConfig, serve_proxy
+from esps_portal.proxy.state import ProxyState
+from esps_portal.proxy.upstream import Upstream
+from esps_portal.server.serving import Listeners
 from esps_portal.services.builtin_portal import builtin_portal
+from tests.control.http_client import HttpClient
 from tests.portals import DatagramPeer, Running, StreamPeer
 
 
 @attrs.define
-class Answered:
-    """What came under one tag."""
-
-    values: list[Any]
-    kind: bytes
-    words: tuple[str, ...]
-
-
-@attrs.define
-class Controller:
-    """A client of a control port."""
-
-    peer: StreamPeer
-    _sent: int = 0
-
-    async def send(self, service: str, *values: object) -> bytes:
-        """Ask without waiting for the answer; return the tag."""
-        self._sent += 1
-        tag = b"%d" % self._sent
-        args = (service.encode(), *(json.dumps(value).encode() for value in values))
-        await self.peer.send(Request(tag, b"CALL", args).encode())
-        return tag
-
-    async def answer(self, tag: bytes) -> Answered:
-        """Return what answers the next request, which is this one."""
-        values: list[Any] = []
-        while True:
-            reply = parse_answer_untrusted(await self.peer.line())
-            assert isinstance(reply, Reply)
-            assert reply.tag == tag
-            if reply.kind != DATA:
-                return Answered(values, reply.kind, tuple(arg.decode() for arg in reply.args))
-            (value,) = reply.args
-            values.append(json.loads(value))
-
-    async def ask(self, service: str, *values: object) -> Answered:
-        """Ask and wait for the answer."""
-        return await self.answer(await self.send(service, *values))
-
-    async def do(self, service: str, *values: object) -> list[Any]:
-        """Ask for what is not refused; return the values."""
-        answered = await self.ask(service, *values)
-        assert (answered.kind, answered.words) == (OK, ())
-        return answered.values
-
-    async def refused(self, service: str, *values: object) -> str:
-        """Ask for what is refused; return code and words."""
-        answered = await self.ask(service, *values)
-        assert answered.kind == b"ERR"
-        return " ".join(answered.words)
-
-
-@attrs.define
 class Controlled:
-    """A portal with a control port."""
+    """A server with a control port."""
 
     data: Running
-    control: Running
-    portal: ScriptedPortal
-    told: list[Fault]
+    url: str
+    main: ServerControls
+    placed: list[Fault]
+    _open: contextlib.AsyncExitStack
 
-    async def controller(self) -> Controller:
-        return Controller(await self.control.tcp())
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        return host.strip("[]"), int(port)
+
+    async def client(self) -> HttpClient:
+        client = await HttpClient.connect(self.address)
+        self._open.push_async_callback(trio.aclose_forcefully, client.stream)
+        return client
 
     async def tcp(self) -> StreamPeer:
         return await self.data.tcp()
@@ -93,25 +56,46 @@ class Controlled:
 
 
 @contextlib.asynccontextmanager
-async def controlled() -> AsyncIterator[Controlled]:
+async def _controlled(
+    listeners: Listeners | OpenPorts,
+    main: ServerControls,
+    nursery: trio.Nursery,
+    placed: list[Fault],
+    config: ControlConfig,
+) -> AsyncIterator[Controlled]:
+    beside = servers_beside(nursery, placed.append)
+    url: str = await nursery.start(serve_control, config, Whole(main, beside))
+    async with contextlib.AsyncExitStack() as stack:
+        with trio.fail_after(60):
+            yield Controlled(Running(listeners, stack), url, main, placed, stack)
+    nursery.cancel_scope.cancel()
+
+
+@contextlib.asynccontextmanager
+async def controlled(config: ControlConfig | None = None) -> AsyncIterator[Controlled]:
+    """Serve a portal with all services."""
     portal = ScriptedPortal(builtin_portal(PRODUCT))
-    told: list[Fault] = []
-    config = ServerConfig(portal=portal, port=0, reserve_port=True)
+    placed: list[Fault] = []
     async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(serve, config)
+        serving = ServerConfig(portal=portal, port=0, reserve_port=True)
+        listeners: Listeners = await nursery.start(serve, serving)
+        main = portal_controls(portal, listeners.ports, placed.append)
+        portal.script.journal.start = trio.current_time()
+        async with _controlled(
+            listeners, main, nursery, placed, config or ControlConfig()
+        ) as running:
+            yield running
 
-        async def control(*, task_status: trio.TaskStatus[tuple[str, int]]) -> None:
-            await serve_control(
-                portal, listeners.ports, on_fault=told.append, task_status=task_status
-            )
 
-        address = await nursery.start(control)
-        async with contextlib.AsyncExitStack() as stack:
-            with trio.fail_after(30):
-                yield Controlled(
-                    Running(listeners, stack),
-                    Running(attrs.evolve(listeners, tcp=(address,)), stack),
-                    portal,
-                    told,
-                )
-        nursery.cancel_scope.cancel()
+@contextlib.asynccontextmanager
+async def controlled_proxy(upstream: str) -> AsyncIterator[Controlled]:
+    """Serve a proxy."""
+    state = ProxyState(Upstream.parse(upstream))
+    placed: list[Fault] = []
+    async with trio.open_nursery() as nursery:
+        config = ProxyConfig(state=state, port=0, reserve_port=True)
+        listeners: OpenPorts = await nursery.start(serve_proxy, config)
+        state.start_clock(trio.current_time())
+        main = proxy_controls(state, listeners.ports, placed.append)
+        async with _controlled(listeners, main, nursery, placed, ControlConfig()) as running:
+            yield running

@@ -1,143 +1,117 @@
 // A test suite in Node, without packages: esps-portal run -- node --test shop.test.mjs
 import assert from "node:assert/strict";
 import net from "node:net";
-import { after, beforeEach, test } from "node:test";
-
-// ---- ESPS/1 in a few lines: octets that are no plain text are percent-encoded ----
-
-const encode = (arg) =>
-  [...Buffer.from(arg)]
-    .map((o) => (o > 0x20 && o < 0x7f && o !== 0x22 && o !== 0x23 && o !== 0x25
-      ? String.fromCharCode(o)
-      : `%${o.toString(16).toUpperCase().padStart(2, "0")}`))
-    .join("") || '""';
-const decode = (token) => (token === '""' ? "" : decodeURIComponent(token));
-
-class Peer {
-  #waiting = new Map();
-  #last = 0;
-  #held = "";
-  #greeted;
-
-  constructor(url) {
-    const { hostname, port } = new URL(url.replace(/^esps:/, "http:"));
-    this.socket = net.connect(Number(port), hostname).setEncoding("latin1");
-    // Nothing is sent before the greeting has come: a reset that comes together with the first
-    // octets is told as a mere end.
-    this.#greeted = new Promise((resolve, reject) => this.socket.once("data", resolve).once("error", reject));
-    this.#greeted.catch(() => {}); // whoever calls is told
-    this.socket.on("data", (data) => this.#take(data));
-    this.socket.on("error", (error) => this.#fail(error));
-    this.socket.on("end", () => this.#fail(new Error("the connection has ended")));
-  }
-
-  /** Call a service: the DATA lines, then the arguments of the OK. A refusal is thrown. */
-  async call(service, ...args) {
-    await this.#greeted;
-    const tag = String((this.#last += 1));
-    return await new Promise((resolve, reject) => {
-      this.#waiting.set(tag, { rows: [], resolve, reject });
-      this.socket.write(`${[tag, "CALL", service, ...args.map(encode)].join(" ")}\n`);
-    });
-  }
-
-  close() {
-    this.socket.destroy();
-  }
-
-  #take(data) {
-    const lines = (this.#held + data).split("\n");
-    this.#held = lines.pop();
-    for (const line of lines) {
-      const [tag, kind, ...args] = line.split(" ");
-      const call = this.#waiting.get(tag);
-      if (!call) continue; // a notice
-      const row = args.map(decode);
-      if (kind === "DATA") call.rows.push(row);
-      else this.#waiting.delete(tag);
-      if (kind === "OK") call.resolve({ rows: call.rows, args: row });
-      if (kind === "ERR") call.reject(Object.assign(new Error(row.join(" ")), { code: row[0], rows: call.rows }));
-    }
-  }
-
-  #fail(error) {
-    for (const call of this.#waiting.values()) call.reject(error);
-    this.#waiting.clear();
-  }
-}
+import { beforeEach, test } from "node:test";
 
 // ---- what is tested: a shop that asks for prices, and asks again where the line breaks ----
 
+/** Ask once, over a connection of its own: one line for one line. */
+function ask(sku) {
+  return new Promise((resolve, reject) => {
+    const socket = net.connect(Number(process.env.ESPS_PORTAL_PORT), process.env.ESPS_PORTAL_HOST);
+    let received = "";
+    socket.setEncoding("utf8").on("error", reject);
+    socket.on("end", () => reject(new Error("the connection has ended")));
+    socket.on("data", (data) => {
+      const lines = (received += data).split("\n");
+      // The first line is the greeting: nothing is sent before it has come.
+      if (lines.length === 2) socket.write(`1 CALL price ${sku}\n`);
+      if (lines.length < 3) return;
+      socket.destroy();
+      const [, kind, ...args] = lines[1].split(" ");
+      if (kind === "OK") resolve(Number(args[0]));
+      else reject(Object.assign(new Error(args.join(" ")), { code: args[0] }));
+    });
+  });
+}
+
 async function price(sku, tries = 2) {
-  const peer = new Peer(process.env.ESPS_PORTAL_URL);
   try {
-    const { args } = await peer.call("price", sku);
-    return Number(args[0]);
+    return await ask(sku);
   } catch (error) {
     if (error.code === "ECONNRESET" && tries > 1) return await price(sku, tries - 1);
     throw error;
-  } finally {
-    peer.close();
   }
 }
 
 // ---- the tests ----
 
-const portal = new Peer(process.env.ESPS_PORTAL_CONTROL_URL);
-const control = async (service, ...values) => {
-  const { rows } = await portal.call(service, ...values.map((value) => JSON.stringify(value)));
-  return rows.map(([value]) => JSON.parse(value));
-};
+async function control(method, path, value) {
+  const response = await fetch(process.env.ESPS_PORTAL_CONTROL_URL + path, {
+    method,
+    headers: { "content-type": "application/json" },
+    body: value && JSON.stringify(value),
+  });
+  const found = await response.json();
+  if (!response.ok) throw new Error(`${found.key}: ${found.error}`);
+  return found;
+}
 
-beforeEach(() => control("reset"));
-after(() => portal.close());
+beforeEach(() => control("POST", "/reset"));
 
 test("a price", async () => {
-  await control("stub", { service: "price", args: ["sku 1"], reply: "9.99" });
-  assert.equal(await price("sku 1"), 9.99);
-  const [call] = await control("calls", { service: "price" });
-  assert.deepEqual(call.args, ["sku 1"]);
-  await control("verify");
+  await control("POST", "/stubs", { service: "price", args: ["sku-1"], reply: "9.99" });
+  assert.equal(await price("sku-1"), 9.99);
+  const [call] = await control("GET", "/calls?service=price");
+  assert.deepEqual(call.args, ["sku-1"]);
+  assert.deepEqual((await control("POST", "/verify")).problems, []);
 });
 
 test("a connection that breaks is made again", async () => {
-  await control("stub", { service: "price", args: [{ any: true }], reply: "5" });
-  const [fault] = await control("fault", { fault: "reset", service: "price", when: "before", times: 1 });
-  assert.equal(fault.fault, "reset when=before service=price times=1");
+  await control("POST", "/stubs", { service: "price", args: [{ any: true }], reply: "5" });
+  await control("POST", "/faults", { fault: "reset", service: "price", when: "before", times: 1 });
   assert.equal(await price("x"), 5);
-  const calls = await control("calls", { service: "price" });
+  const calls = await control("GET", "/calls");
   assert.deepEqual(calls.map((call) => call.state), ["faulted", "replied"]);
-  await control("verify");
+  assert.equal((await control("POST", "/verify")).ok, true);
 });
 
 test("one that breaks for good is an error", async () => {
-  const [fault] = await control("fault", { fault: "reset", service: "price", when: "before" });
+  const fault = await control("POST", "/faults", { fault: "reset", service: "price", when: "before" });
   await assert.rejects(price("x"), { code: "ECONNRESET" });
-  await control("fault", { remove: fault.id });
+  assert.equal((await control("DELETE", `/faults/${fault.id}`)).happened, 2);
   await assert.rejects(price("x"), { code: "unknown-service" });
 });
 
 test("a portal that is down refuses", async () => {
-  await control("down", { down: true });
+  await control("POST", "/down");
   await assert.rejects(price("x"), { code: "ECONNREFUSED" });
-  await control("down", { down: false });
+  await control("DELETE", "/down");
+  await assert.rejects(price("x"), { code: "unknown-service" });
 });
 
 test("a call that is still to come", async () => {
-  await control("stub", { service: "price", args: ["x"], delay: 0.05, reply: "1" });
-  const waiting = control("wait", { service: "price", count: 1, timeout: 10 });
+  await control("POST", "/stubs", { service: "price", args: ["x"], delay: 0.05, reply: "1" });
+  const waiting = control("POST", "/wait", { service: "price", count: 1, timeout: 10 });
   assert.equal(await price("x"), 1);
-  assert.equal((await waiting).length, 1);
+  const { reached, calls } = await waiting;
+  assert.deepEqual([reached, calls.length], [true, 1]);
 });
 
-test("what was not as the stubs say is told", async () => {
-  await control("stub", { service: "price", args: ["x"], reply: "1" });
+test("what was not as the stubs say is a problem", async () => {
+  await control("POST", "/stubs", { service: "price", args: ["x"], reply: "1" });
   await assert.rejects(price("y"), { code: "unmatched" });
-  await assert.rejects(control("verify"), (refusal) => {
-    assert.equal(refusal.code, "x-unverified");
-    const problems = refusal.rows.map(([value]) => JSON.parse(value));
-    assert.match(problems[0], /^unexpected call: price 'y'/);
-    assert.match(problems[1], /^unused stub: price 'x': never used/);
-    return true;
+  const { ok, problems } = await control("POST", "/verify");
+  assert.equal(ok, false);
+  assert.match(problems[0], /^unexpected call: price 'y'/);
+  assert.match(problems[1], /^unused stub: price 'x': never used/);
+});
+
+test("a server of any protocol, behind a proxy", async () => {
+  const upstream = `tcp://${process.env.ESPS_PORTAL_HOST}:${process.env.ESPS_PORTAL_PORT}`;
+  const proxy = await control("POST", "/proxies", { name: "front", upstream });
+  await control("POST", "/proxies/front/faults", { fault: "reset", match: "PING" });
+  const socket = net.connect(proxy.port, proxy.host);
+  socket.once("data", () => socket.write("a PING\n"));
+  const [error] = await new Promise((resolve) => socket.on("error", (...found) => resolve(found)));
+  assert.equal(error.code, "ECONNRESET");
+  const exchanges = await control("GET", "/proxies/front/exchanges?match=PING");
+  assert.equal(exchanges[0].reply, "a OK\n");
+  await control("DELETE", "/proxies/front");
+});
+
+test("a mistake names its key", async () => {
+  await assert.rejects(control("POST", "/stubs", { service: "price", times: 0 }), {
+    message: "times: must be a positive integer, got 0",
   });
 });

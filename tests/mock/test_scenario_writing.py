@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.matching import Matchable
@@ -22,6 +23,7 @@ from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario
 from esps_portal.mock.scenario_reading import (
     read_scenario_toml,
 )
+from esps_portal.mock.scenario_schema import scenario_schema
 from esps_portal.mock.scenario_writing import scenario_to_toml, scenario_to_values
 from esps_portal.mock.stubs import Stub, StubAnswer
 from esps_portal.protocol.messages import ERR, OK
@@ -196,6 +198,7 @@ def test_any_portal_is_dumped_and_read_as_it_was(scenario: Scenario) -> None:
     scenario.apply(PORTAL)
     before = Scenario.of(PORTAL)
     plain, toml = scenario_to_values(before), scenario_to_toml(before)
+    Draft202012Validator(scenario_schema()).validate(plain)
     assert tomllib.loads(toml) == plain
     assert json.loads(json.dumps(plain)) == plain
     stubs, faults = PORTAL.script.stubs.all, PORTAL.script.faults.in_force

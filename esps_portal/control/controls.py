@@ -1,0 +1,100 @@
+"""What a control port does to a server, whatever the server is.
+
+`portal_controls` and `proxy_controls` fill in what differs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Protocol
+
+import attrs
+import trio
+
+from esps_portal.control.router import Routes
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.fault_registry import FaultRegistry
+from esps_portal.journal.journal import Journal
+from esps_portal.net.port_control import PortControl
+
+# Faults that were removed: so many can still be waited for.
+_MAX_REMOVED = 1000
+
+
+class StubControls(Protocol):
+    """The stubs of a server: each as a scenario has it, with its ``id`` and ``used``."""
+
+    def all(self) -> Iterator[dict[str, Any]]:
+        """Return those that are placed now, in order."""
+
+    def place(self, value: object) -> dict[str, Any]:
+        """Place a stub of a scenario. Raises `ScenarioError`."""
+
+    def remove(self, name: str) -> bool:
+        """Remove the stub with an ID; return whether there was one."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class ServerControls:
+    """A server that is controlled.
+
+    Attributes:
+        routes: the endpoints that it has.
+        faults: those that are placed.
+        journal: of its connections and calls.
+        exchanges: the journal of its exchanges.
+        ports: takes its ports out of service and back.
+        stubs: those that are placed; ``None``: it has none.
+        waits_for: the key that selects what is waited for, ``service`` for calls or ``match`` for
+            exchanges; the first is waited for without a key.
+        has_server: there is a server behind it.
+        clear: forgets what was placed, and what has happened; it is given the time.
+        find_problems: returns a text for each thing that fails a strict test.
+        report: returns these problems, and what has happened.
+        is_busy: whether something has to end before all is read that has come.
+        scenario: returns what is placed, as a scenario file has it.
+        replace: places a scenario, of values, instead of what is there: all of it, or nothing.
+            Returns its faults; raises `ScenarioError`.
+        on_fault: called with each fault that is placed.
+        resetting: held while one resets: it waits until the old connections have ended.
+    """
+
+    routes: Routes
+    faults: FaultRegistry
+    journal: Journal
+    exchanges: Journal
+    ports: PortControl
+    stubs: StubControls | None = None
+    waits_for: tuple[str, ...]
+    has_server: bool
+    clear: Callable[[float], None]
+    find_problems: Callable[[], list[str]]
+    report: Callable[[list[str]], str]
+    is_busy: Callable[[], bool]
+    scenario: Callable[[], dict[str, Any]]
+    replace: Callable[[object], Awaitable[list[Fault]]]
+    on_fault: Callable[[Fault], None]
+    resetting: trio.Lock = attrs.field(factory=trio.Lock)
+    _removed: deque[Fault] = attrs.field(factory=lambda: deque(maxlen=_MAX_REMOVED))
+
+    def fault(self, name: str) -> Fault | None:
+        """Return the fault in force with an ID."""
+        return next((f for f in self.faults.in_force if str(f.number) == name), None)
+
+    def known_fault(self, name: str) -> Fault | None:
+        """Return the fault with an ID, which may have been removed."""
+        return self.fault(name) or next((f for f in self._removed if str(f.number) == name), None)
+
+    def remove_fault(self, fault: Fault) -> None:
+        """End a fault."""
+        self.faults.remove(fault)
+        self._removed.append(fault)
+
+    async def reset(self) -> None:
+        """Keep everything that came before from reaching what comes after, before it returns."""
+        async with self.resetting:
+            await self.ports.reset()
+            # What is aborted still writes into the journal: it is emptied last.
+            self.clear(trio.current_time())
+            self._removed.clear()

@@ -1,0 +1,55 @@
+"""The faults of a server: ``/faults`` and ``/faults/ID``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from esps_portal.control.controls import ServerControls
+from esps_portal.control.endpoint import Asked
+from esps_portal.control.http_messages import HttpError, Reply
+from esps_portal.faults.fault import Fault
+from esps_portal.mock.scenario import PlannedFault
+from esps_portal.mock.scenario_reading import read_fault
+from esps_portal.mock.scenario_writing import fault_to_values
+
+
+def list_faults(controls: ServerControls, asked: Asked) -> Iterator[dict[str, Any]]:
+    """Return the faults in force, in the order of placing."""
+    asked.asks_for()
+    return map(_values, list(controls.faults.in_force))
+
+
+def place_fault(controls: ServerControls, asked: Asked) -> Reply:
+    """Place a fault."""
+    asked.asks_for()
+    fault = read_fault(asked.value, where=controls.faults.where).make()
+    controls.faults.place(fault)
+    controls.on_fault(fault)
+    return Reply(_values(fault), 201)
+
+
+def remove_fault(controls: ServerControls, asked: Asked) -> dict[str, Any]:
+    """End a fault; return what it has done."""
+    asked.asks_for()
+    fault = controls.fault(asked.name)
+    if fault is None:
+        raise no_fault(asked.name)
+    controls.remove_fault(fault)
+    return _values(fault)
+
+
+def no_fault(name: str) -> HttpError:
+    """Return the error that there is no fault with an ID."""
+    return HttpError(404, f"no fault has the ID {name[:40]!r}; a reset forgets them")
+
+
+def _values(fault: Fault) -> dict[str, Any]:
+    """Return a fault as a scenario has it, with its ID, how often it struck, and its text."""
+    planned = fault_to_values(PlannedFault.of(fault), "")
+    return {
+        "id": str(fault.number),
+        **planned,
+        "happened": fault.happened,
+        "text": str(fault),
+    }

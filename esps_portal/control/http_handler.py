@@ -1,0 +1,259 @@
+"""Serves one client of the control port: requests in turn, each answered before the next is read.
+
+A client has so long for each phase, and `ConnectionServer` watches over that. While a request that
+may wait is under way, the end of the client's side (FIN) ends it: most likely it was killed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from functools import partial
+
+import trio
+
+from esps_portal.control.endpoint import Asked, read_query
+from esps_portal.control.error_replies import EndedError, reply_of
+from esps_portal.control.guard import Guard
+from esps_portal.control.http_connection import HttpConnection
+from esps_portal.control.http_messages import HttpError, Reply, RequestHead
+from esps_portal.control.json_blocks import json_blocks
+from esps_portal.control.router import Finder, Found
+from esps_portal.net.streams import Stream
+from esps_portal.product import PRODUCT
+
+#: Seconds for which a connection may wait for its next request (nginx: 75).
+IDLE = 75.0
+#: Seconds for all of a request line and its headers; also the shortest of these times.
+HEAD = 10.0
+#: Seconds for all of a body.
+BODY = 30.0
+#: Seconds in which a client may take nothing of a reply.
+STALL = 30.0
+# Seconds for which what a client still sends is discarded, so that no RST overtakes the reply.
+_LINGER = 1.0
+
+_HEADERS = (
+    ("Server", PRODUCT),
+    ("Content-Type", "application/json"),
+    ("Cache-Control", "no-store"),
+    # No page of a browser may have it as a script, an image or a frame.
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+
+
+class _LateError(EndedError):
+    """The client has taken too long."""
+
+
+class HttpHandler:
+    """One connection; see `ConnectionHandler`.
+
+    Attributes:
+        deadline: when it ends unless its client goes on.
+        waits_since: since when its client is waited for; ``None``: it is not.
+    """
+
+    def __init__(self, stream: Stream, guard: Guard, finder: Finder) -> None:
+        self.deadline: float = math.inf
+        self.waits_since: float | None = trio.current_time()
+        self._stream = stream
+        self._guard = guard
+        self._finder = finder
+        self._http = HttpConnection()
+        self._scope = trio.CancelScope()
+        self._is_late = False
+        self._is_closing = False
+        self._is_aborted = False
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether no further request is read."""
+        return self._is_closing
+
+    # -- what the server does with it
+
+    def shut_down(self) -> None:
+        """End after the request that is under way; at once, if its client is waited for."""
+        self._is_closing = True
+        if self.waits_since is not None:
+            self._scope.cancel()
+
+    def expire(self) -> None:
+        """End what takes too long."""
+        self._is_late = True
+        self._scope.cancel()
+
+    def abort(self) -> None:
+        """End at once, with RST."""
+        self._is_aborted = self._is_closing = True
+        self._scope.cancel()
+
+    def sever(self) -> None:
+        """Send RST from another thread, for a loop that is stuck."""
+        self._stream.sever()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it only waits for the client's next request."""
+        return self.waits_since is not None and not self._http.has_begun
+
+    def begin_anew(self) -> None:
+        """Nothing: no journal has noted it."""
+
+    # -- requests
+
+    async def run(self) -> None:
+        """Serve until it has ended."""
+        try:
+            while await self._serve_one():
+                await trio.lowlevel.checkpoint()
+            await self._linger()
+        except (EndedError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            if self._is_aborted:
+                self._stream.abort()
+            self._stream.close()
+
+    async def _serve_one(self) -> bool:
+        """Answer one request; return whether another may come."""
+        try:
+            head = await self._next_head()
+        except HttpError as error:
+            await self._send(Reply.of_error(error), close=True)
+            return False
+        reply = await reply_of(partial(self._answer, head))
+        close = self._http.has_unread_body or self._is_closing
+        await self._send(reply, close=close, only_head=head.method == "HEAD")
+        return not close and self._http.again()
+
+    async def _next_head(self) -> RequestHead:
+        deadline = trio.current_time() + IDLE
+        has_begun = False
+        while (head := self._http.next_head()) is None:
+            if self._http.is_closed:
+                raise EndedError
+            if self._http.has_begun and not has_begun:
+                deadline, has_begun = trio.current_time() + HEAD, True
+            try:
+                await self._receive(deadline)
+            except _LateError:
+                if not has_begun:
+                    raise
+                raise HttpError(408, f"no whole request in {HEAD:g} s") from None
+        return head
+
+    async def _answer(self, head: RequestHead) -> Reply:
+        self._guard.check(head)
+        try:
+            found = self._finder.find(head)
+            found.endpoint.check(head)
+        except HttpError:
+            if not self._http.is_awaited:
+                await self._body()  # so that the next request can be found
+            raise
+        value = found.endpoint.read(head, await self._body())
+        return await self._call(found, Asked(value, read_query(head.query), found.name))
+
+    async def _body(self) -> bytes:
+        if self._http.is_awaited:
+            await self._write(self._http.go_ahead())
+        deadline = trio.current_time() + BODY
+        while (body := self._http.next_body()) is None:
+            try:
+                await self._receive(deadline)
+            except _LateError:
+                raise HttpError(408, f"no whole body in {BODY:g} s") from None
+        return body
+
+    async def _call(self, found: Found, asked: Asked) -> Reply:
+        """Call an endpoint."""
+        result = found.endpoint.handler(found.controls, asked)
+        if not inspect.isawaitable(result):
+            return _as_reply(result)
+        with trio.CancelScope() as self._scope:
+            if not found.endpoint.may_wait:
+                return _as_reply(await result)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch_client, self._scope)
+                reply = await reply_of(partial(_awaited, result))
+                nursery.cancel_scope.cancel()
+            return reply
+        raise EndedError
+
+    async def _watch_client(self, scope: trio.CancelScope) -> None:
+        """End a request whose client has gone; return if it has sent another one."""
+        try:
+            data = await self._stream.receive()
+        except trio.BrokenResourceError:
+            data = b""
+        self._http.receive(data)
+        if not data:
+            scope.cancel()
+
+    # -- bytes
+
+    async def _send(self, reply: Reply, *, close: bool, only_head: bool = False) -> None:
+        blocks = json_blocks(reply.value)
+        first, second = next(blocks), next(blocks, b"")
+        headers = [*_HEADERS, ("Date", formatdate(usegmt=True)), *reply.headers.items()]
+        if not second:
+            headers.append(("Content-Length", str(len(first))))
+        start = self._http.reply_head(reply.status, headers, close=close)
+        if only_head:
+            await self._write(start + self._http.reply_end())
+            return
+        await self._write(start + self._http.reply_body(first + second))
+        for block in blocks:
+            await self._write(self._http.reply_body(block))
+        await self._write(self._http.reply_end())
+
+    async def _write(self, data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        sent = self._stream.send_now(data)
+        while sent < len(data):
+            await self._wait(trio.current_time() + STALL, self._stream.wait_writable)
+            sent += self._stream.send_now(data[sent:])
+
+    async def _receive(self, deadline: float) -> None:
+        async def receive() -> None:
+            self._http.receive(await self._stream.receive())
+
+        if self._is_closing:
+            raise EndedError
+        await self._wait(deadline, receive)
+
+    async def _wait(self, deadline: float, wait: Callable[[], Awaitable[None]]) -> None:
+        """Wait for the client.
+
+        Raises:
+            _LateError: the deadline has passed.
+            EndedError: the connection is to end.
+        """
+        self.deadline, self.waits_since = deadline, trio.current_time()
+        self._is_late = False
+        try:
+            with trio.CancelScope() as self._scope:
+                await wait()
+                return
+        finally:
+            self.deadline, self.waits_since = math.inf, None
+        raise _LateError if self._is_late else EndedError
+
+    async def _linger(self) -> None:
+        self._stream.send_eof()
+        with trio.move_on_after(_LINGER):
+            while await self._stream.receive():
+                pass
+
+
+async def _awaited(result: Awaitable[object]) -> Reply:
+    return _as_reply(await result)
+
+
+def _as_reply(result: object) -> Reply:
+    return result if isinstance(result, Reply) else Reply(result)

@@ -1,0 +1,110 @@
+"""Serving the control port: ``await nursery.start(serve_control, config, whole)``."""
+
+from __future__ import annotations
+
+import resource
+from functools import partial
+
+import attrs
+import trio
+
+from esps_portal.control.guard import Guard
+from esps_portal.control.http_handler import HEAD, HttpHandler
+from esps_portal.control.whole import Whole
+from esps_portal.net.accept import AcceptPolicy, ConnectionServer
+from esps_portal.net.bind import bind
+from esps_portal.net.loopback import is_loopback
+from esps_portal.net.streams import Stream
+
+# Connections at a time: test suites run in parallel; and a part of the descriptors that the process
+# may have, so that the server that is controlled is never without.
+_MAX_CONNECTIONS = 128
+_SHARE_OF_DESCRIPTORS = 8
+# Beyond that, where all are busy.
+_BUSY = b'{"error":"too many requests are under way","key":""}\n'
+_REFUSAL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\nRetry-After: 1\r\nConnection: close\r\n\r\n%b" % (len(_BUSY), _BUSY)
+)
+
+
+@attrs.frozen(kw_only=True)
+class ControlConfig:
+    """Where the control port listens, and who may use it.
+
+    Attributes:
+        host: a name or an address; loopback by default.
+        port: 0 takes a free one.
+        allowed_hosts: what a client may call it besides, with a port or without.
+        token: what a client has to show; ``None``: nothing, which only loopback allows.
+
+    Raises:
+        ValueError: it would listen beyond loopback without a token.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    allowed_hosts: tuple[str, ...] = ()
+    token: str | None = attrs.field(default=None, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.token is None and not is_loopback(self.host):
+            raise ValueError(
+                f"{self.host} is beyond loopback: the control port needs a token there"
+            )
+
+
+async def serve_control(
+    config: ControlConfig,
+    whole: Whole,
+    *,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve the control port until cancelled. Reports its URL once it listens.
+
+    Args:
+        whole: what is controlled.
+
+    Raises:
+        CannotBindError: the port cannot be bound; raised before anything is served.
+    """
+    sockets = bind((config.host,), config.port, udp=False)
+    addresses = sockets.tcp_addresses
+    guard = Guard.of(addresses, config.allowed_hosts, config.token)
+    most = max_connections()
+    policy = AcceptPolicy(max_connections=most + most // 2, refusal=_REFUSAL, watch=HEAD)
+    async with trio.open_nursery() as nursery:
+
+        def handler(stream: Stream, _: tuple[str, int]) -> HttpHandler:
+            return HttpHandler(stream, guard, whole)
+
+        server = ConnectionServer(handler, policy, nursery)
+        server.on_open = partial(_make_room, server, most)
+        nursery.start_soon(server.watch)
+        for listener in sockets.tcp:
+            nursery.start_soon(server.accept, listener)
+        task_status.started(url_of(addresses[0]))
+
+
+def max_connections() -> int:
+    """Return how many connections the control port may have in this process."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return _MAX_CONNECTIONS
+    return max(2, min(_MAX_CONNECTIONS, descriptors // _SHARE_OF_DESCRIPTORS))
+
+
+def _make_room(server: ConnectionServer, most: int) -> None:
+    """End the connection whose client is waited for the longest, if there are too many."""
+    handlers = [each for each in server.connections if isinstance(each, HttpHandler)]
+    lasting = [each for each in handlers if not each.is_ending]
+    waiting = [(each.waits_since, each) for each in lasting if each.waits_since is not None]
+    if len(lasting) > most and waiting:
+        _, longest = min(waiting, key=lambda pair: pair[0])
+        longest.shut_down()
+
+
+def url_of(address: tuple[str, int]) -> str:
+    """Return the URL of a control port."""
+    host, port = address
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

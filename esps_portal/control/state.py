@@ -1,0 +1,66 @@
+"""A server as a whole: ``/verify``, ``/reset``, ``/down`` and ``/scenario``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from esps_portal.control.controls import ServerControls
+from esps_portal.control.endpoint import Asked
+from esps_portal.journal.values import wrong_value
+from esps_portal.net.port_control import OutageKind
+from esps_portal.net.quiet import become_quiet
+
+
+async def verify(controls: ServerControls, asked: Asked) -> dict[str, Any]:
+    """Return what a strict test fails for, once all is answered that has come."""
+    asked.asks_for()
+    asked.table()
+    await become_quiet(controls.is_busy)
+    problems = controls.find_problems()
+    report = controls.report(problems) if problems else ""
+    return {"ok": not problems, "problems": problems, "report": report}
+
+
+async def reset(controls: ServerControls, asked: Asked) -> dict[str, Any]:
+    """Forget stubs, faults and journal, end an outage and old connections."""
+    asked.asks_for()
+    asked.table()
+    await controls.reset()
+    return {}
+
+
+def go_down(controls: ServerControls, asked: Asked) -> dict[str, Any]:
+    """Take the ports out of service."""
+    asked.asks_for()
+    how: OutageKind = asked.table("how").get("how", _read_outage, "refuse")
+    controls.ports.down(how)
+    return {"how": how}
+
+
+def come_back(controls: ServerControls, asked: Asked) -> dict[str, Any]:
+    """Take the ports into service again."""
+    asked.asks_for()
+    controls.ports.up()
+    return {}
+
+
+def show_scenario(controls: ServerControls, asked: Asked) -> dict[str, Any]:
+    """Return what is placed, as a scenario file has it."""
+    asked.asks_for()
+    return controls.scenario()
+
+
+async def replace_scenario(controls: ServerControls, asked: Asked) -> dict[str, Any]:
+    """Place a scenario in place of what is there; return what is placed then."""
+    asked.asks_for()
+    for fault in await controls.replace(asked.value):
+        controls.on_fault(fault)
+    return controls.scenario()
+
+
+def _read_outage(value: object, path: str) -> OutageKind:
+    if value == "refuse":
+        return "refuse"
+    if value == "silent":
+        return "silent"
+    raise wrong_value(path, "'refuse' or 'silent'", value)

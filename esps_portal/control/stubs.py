@@ -1,0 +1,35 @@
+"""The stubs of a server: ``/stubs`` and ``/stubs/ID``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from esps_portal.control.controls import ServerControls, StubControls
+from esps_portal.control.endpoint import Asked
+from esps_portal.control.http_messages import HttpError, Reply
+
+
+def list_stubs(controls: ServerControls, asked: Asked) -> Iterator[dict[str, Any]]:
+    """Return the stubs that are placed."""
+    asked.asks_for()
+    return _stubs_of(controls).all()
+
+
+def place_stub(controls: ServerControls, asked: Asked) -> Reply:
+    """Place a stub."""
+    asked.asks_for()
+    return Reply(_stubs_of(controls).place(asked.value), 201)
+
+
+def remove_stub(controls: ServerControls, asked: Asked) -> dict[str, Any]:
+    """Remove a stub."""
+    asked.asks_for()
+    if not _stubs_of(controls).remove(asked.name):
+        raise HttpError(404, f"no stub has the ID {asked.name[:40]!r}; a reset forgets them")
+    return {}
+
+
+def _stubs_of(controls: ServerControls) -> StubControls:
+    assert controls.stubs is not None  # noqa: S101 - only servers with stubs have these endpoints
+    return controls.stubs

@@ -1,0 +1,136 @@
+"""``/wait``: until calls or exchanges have come, or a fault has struck, or the time is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import trio
+
+from esps_portal.control.controls import ServerControls
+from esps_portal.control.endpoint import Asked
+from esps_portal.control.faults import no_fault
+from esps_portal.control.journals import calls, match_of
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.matching import Match
+from esps_portal.journal.journal import MAX_KEPT
+from esps_portal.journal.journal_json import exchange_to_values
+from esps_portal.journal.records import RecordedExchange
+from esps_portal.journal.values import (
+    ValueTable,
+    read_name,
+    read_positive_integer,
+    read_seconds,
+    read_text,
+)
+from esps_portal.mock.exchange_search import exchanges_of, is_asked_for
+from esps_portal.mock.never_struck import why_never_struck
+from esps_portal.mock.scenario_reading import read_match
+
+_TIMEOUT = 1.0
+# Seconds, an hour: a client that has gone without a word is not waited for longer.
+_MAX_TIMEOUT = 3600.0
+
+_Waiter = TypeVar("_Waiter")
+_Waiter_contra = TypeVar("_Waiter_contra", contravariant=True)
+
+
+class _Waiters(Protocol[_Waiter_contra]):
+    def remove(self, waiter: _Waiter_contra) -> None: ...
+
+
+async def wait(controls: ServerControls, asked: Asked) -> dict[str, Any]:
+    """Wait; return whether that was reached, and what came."""
+    asked.asks_for()
+    what = _what(controls, asked.value)
+    table = asked.table(what, "count", "timeout")
+    count = table.get("count", read_positive_integer, 1)
+    timeout = table.get("timeout", read_seconds, _TIMEOUT)
+    if count > MAX_KEPT:
+        raise table.error("count", f"must be at most {MAX_KEPT}, which is how many are kept")
+    if timeout > _MAX_TIMEOUT:
+        raise table.error("timeout", f"must be at most {_MAX_TIMEOUT:g} seconds")
+    if what == "fault":
+        return await _wait_for_fault(controls, _fault(controls, table), count, timeout)
+    if what == "service":
+        service = table.get("service", read_name, None)
+        return await _wait_for_calls(controls, service, count, timeout)
+    match = match_of(table.required(what, read_match)) if what in table.values else None
+    return await _wait_for_exchanges(controls, match, count, timeout)
+
+
+def _what(controls: ServerControls, value: object) -> str:
+    """Return which key says what is waited for."""
+    keys = ("fault", *controls.waits_for)
+    given = [key for key in keys if isinstance(value, dict) and key in value]
+    return given[0] if given else controls.waits_for[0]
+
+
+def _fault(controls: ServerControls, table: ValueTable) -> Fault:
+    name = table.required("fault", read_text)
+    fault = controls.known_fault(name)
+    if fault is None:
+        raise table.error("fault", no_fault(name).message)
+    return fault
+
+
+async def _wait_for_fault(
+    controls: ServerControls,
+    fault: Fault,
+    count: int,
+    timeout: float,  # noqa: ASYNC109
+) -> dict[str, Any]:
+    waiters = controls.faults.waiters
+    begin = partial(waiters.add, fault, count, fault.happened)
+    reached = await _happens(waiters, begin, timeout)
+    found: dict[str, Any] = {"reached": reached, "happened": fault.happened}
+    if not fault.happened:
+        in_force = fault in controls.faults.in_force
+        found["why"] = why_never_struck(fault, in_force=in_force, has_server=controls.has_server)
+    return found
+
+
+async def _wait_for_calls(
+    controls: ServerControls,
+    service: str | None,
+    count: int,
+    timeout: float,  # noqa: ASYNC109
+) -> dict[str, Any]:
+    journal = controls.journal
+    reached = await _happens(journal.waiters, partial(journal.add_waiter, service, count), timeout)
+    return {"reached": reached, "calls": calls(controls, service)}
+
+
+async def _wait_for_exchanges(
+    controls: ServerControls,
+    match: Match | None,
+    count: int,
+    timeout: float,  # noqa: ASYNC109
+) -> dict[str, Any]:
+    journal = controls.exchanges
+    waiters = journal.exchange_waiters
+
+    def counts(thing: object) -> bool:
+        return isinstance(thing, RecordedExchange) and is_asked_for(thing, match)
+
+    begin = partial(waiters.add, counts, count, journal.exchanges)
+    reached = await _happens(waiters, begin, timeout)
+    found = [each for each in exchanges_of(journal, match) if each.number > 0]
+    return {"reached": reached, "exchanges": map(exchange_to_values, found)}
+
+
+async def _happens(
+    waiters: _Waiters[_Waiter],
+    begin: Callable[[Callable[[], None]], _Waiter],
+    timeout: float,  # noqa: ASYNC109 - it is what the client asked for
+) -> bool:
+    """Return whether what a waiter is begun for happens in time."""
+    happened = trio.Event()
+    waiter = begin(happened.set)
+    try:
+        with trio.move_on_after(timeout):
+            await happened.wait()
+    finally:
+        waiters.remove(waiter)
+    return happened.is_set()

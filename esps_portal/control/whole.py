@@ -1,0 +1,113 @@
+"""All that one control port controls: a server, and those that are started beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from esps_portal import __version__
+from esps_portal.control.controls import ServerControls
+from esps_portal.control.endpoint import JSON, TOML, Asked, Endpoint
+from esps_portal.control.http_messages import HttpError, RequestHead
+from esps_portal.control.named_endpoints import NAMED_ROUTES
+from esps_portal.control.named_servers import NamedServers, Startable
+from esps_portal.control.openapi import openapi
+from esps_portal.control.router import Found, Routes, find_endpoint
+from esps_portal.journal.values import ValueTable
+from esps_portal.mock.planned_proxy import check_names
+from esps_portal.product import PRODUCT
+
+
+@attrs.frozen
+class Whole:
+    """What a control port controls.
+
+    Attributes:
+        main: the server whose endpoints are at the root.
+        named: the servers beside it, by the name of the resource: ``proxies``.
+    """
+
+    main: ServerControls
+    named: Mapping[str, NamedServers]
+
+    def find(self, head: RequestHead) -> Found:
+        """Return what a request is for.
+
+        Raises:
+            HttpError: there is no such path, or it has no such method.
+        """
+        first, *rest = head.path[1:].split("/")
+        found: Found | None
+        if first in self.named and len(rest) > 1:
+            controls = self.named[first].find(rest[0]).controls
+            found = find_endpoint(controls.routes, controls, rest[1:], head)
+        elif first in self.named:
+            found = find_endpoint(NAMED_ROUTES, self.named[first], rest, head)
+        else:
+            found = find_endpoint(OWN_ROUTES, self, [first, *rest], head) or find_endpoint(
+                self.main.routes, self.main, [first, *rest], head
+            )
+        if found is None:
+            raise HttpError(404, "there is no such path; GET /openapi.json has all of them")
+        return found
+
+
+def show_version(_: Whole, asked: Asked) -> dict[str, Any]:
+    """Return what this is."""
+    asked.asks_for()
+    return {"version": __version__, "product": PRODUCT, "protocol": "ESPS/1"}
+
+
+def show_openapi(whole: Whole, asked: Asked) -> dict[str, Any]:
+    """Return the description of all endpoints."""
+    asked.asks_for()
+    return openapi(tuple(whole.named))
+
+
+def show_scenario(whole: Whole, asked: Asked) -> dict[str, Any]:
+    """Return what is placed, as a scenario file has it."""
+    asked.asks_for()
+    named = {kind: servers.values() for kind, servers in whole.named.items()}
+    return {**whole.main.scenario(), **{kind: values for kind, values in named.items() if values}}
+
+
+async def replace_scenario(whole: Whole, asked: Asked) -> dict[str, Any]:
+    """Place a scenario in place of what is there; return what is placed then.
+
+    A kind of servers that it does not name stays as it is: whoever has their ports goes on.
+    """
+    asked.asks_for()
+    table = ValueTable.of(asked.value, "", None)
+    named = {kind: table.values[kind] for kind in whole.named if kind in table.values}
+    rest = {key: value for key, value in table.values.items() if key not in named}
+    prepared = {kind: whole.named[kind].prepare(value, kind) for kind, value in named.items()}
+    _check_names(whole, prepared)
+    for fault in await whole.main.replace(rest):
+        whole.main.on_fault(fault)
+    for kind, servers in prepared.items():
+        await whole.named[kind].replace(servers)
+    return show_scenario(whole, Asked())
+
+
+def _check_names(whole: Whole, prepared: Mapping[str, Sequence[Startable]]) -> None:
+    """Check that no two servers would have one name, also with those that stay."""
+    names = {
+        f"{kind}[{number}].name": each.name
+        for kind, servers in prepared.items()
+        for number, each in enumerate(servers)
+    }
+    stay = [servers.by_name for kind, servers in whole.named.items() if kind not in prepared]
+    check_names({name: name for running in stay for name in running} | names)
+
+
+#: The endpoints of a control port itself.
+OWN_ROUTES: Routes = {
+    "version": {"GET": Endpoint(show_version)},
+    "openapi.json": {"GET": Endpoint(show_openapi)},
+    "scenario": {
+        "GET": Endpoint(show_scenario),
+        "PUT": Endpoint(replace_scenario, needs_body=True, types=(JSON, TOML)),
+    },
+}
