@@ -8,7 +8,6 @@ stream or knows how a connection ends.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
 import trio
 
@@ -48,7 +47,6 @@ class Answerer:
         remote: the client's address and port.
         observer: notes what happens; `None`: nobody does.
         faults: are asked about each request; `None`: there never are any.
-        in_order: whether what follows a call of a service waits until that call has ended.
     """
 
     __slots__ = (
@@ -56,7 +54,6 @@ class Answerer:
         "_calls",
         "_cancelling",
         "_faults",
-        "_in_order",
         "_nursery",
         "_observer",
         "_opened",
@@ -78,7 +75,6 @@ class Answerer:
         *,
         observer: ConnectionObserver | None,
         faults: FaultRegistry | None,
-        in_order: Callable[[Call], bool],
     ) -> None:
         self._portal = portal
         self._protocol = protocol
@@ -87,7 +83,6 @@ class Answerer:
         self._calls = calls
         self._observer = observer
         self._faults = faults
-        self._in_order = in_order
         self._caller = ConnectionCaller(remote, protocol)
         self._opened = trio.current_time()
         # What the next task has to wait for.
@@ -315,7 +310,7 @@ class Answerer:
             exchange.end(REPLIED, line)
         elif outcome is None:
             exchange.end(ABORTED)  # it came too late to be answered
-        elif isinstance(outcome, Call) and self._nursery and not self._in_order(outcome):
+        elif isinstance(outcome, Call) and self._nursery:
             self._calls.begin(outcome, exchange, self._nursery)
         else:
             if isinstance(outcome, Cancel):
@@ -326,9 +321,7 @@ class Answerer:
         """Send the answer to a request, or begin what answers it, or wait for what has begun."""
         if isinstance(outcome, Call):
             assert self._nursery is not None  # noqa: S101 - a task carries it out
-            running = self._calls.begin(outcome, exchange, self._nursery)
-            if self._in_order(outcome):
-                await self._calls.until_ended(running)
+            self._calls.begin(outcome, exchange, self._nursery)
         elif isinstance(outcome, Cancel):
             await self._writer.flush()
             await self.await_cancelled()

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
 
 import attrs
 import trio
@@ -38,7 +37,6 @@ from esps_portal.server.closing import Closing
 from esps_portal.server.endings import ENDINGS, EndReason, How, reason_of
 from esps_portal.server.observer import ConnectionObserver, Exchange
 from esps_portal.server.reply_writer import ReplyWriter
-from esps_portal.services.call import Call
 from esps_portal.services.dispatch import Dispatcher
 
 # Looking up a member of an enumeration takes as long as a call.
@@ -54,7 +52,6 @@ class PortalConnection:
         observer: notes what happens; `None`: nobody does.
         faults: are asked about each request; `None`: there never are any.
         ready: serves it while it needs no task; `None`: it always has one.
-        in_order: whether what follows a call waits until that call has ended.
         requires_hello: whether the first line must be a HELLO.
     """
 
@@ -92,7 +89,6 @@ class PortalConnection:
         observer: ConnectionObserver | None = None,
         faults: FaultRegistry | None = None,
         ready: ReadySet | None = None,
-        in_order: Callable[[Call], bool] = lambda _: False,
         requires_hello: bool = False,
     ) -> None:
         self._stream = stream
@@ -114,7 +110,6 @@ class PortalConnection:
             self._calls,
             observer=observer,
             faults=faults,
-            in_order=in_order,
         )
         # Asked as it is accepted: numbers of connections are counted in that order.
         self._is_refused = self._answerer.is_refused_by_fault()
