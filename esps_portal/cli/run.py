@@ -66,6 +66,7 @@ needed with each POST and PUT; GET /openapi.json describes all of it:
   POST      /down {"how": "refuse"} or {"how": "silent"}; DELETE /down
   GET, PUT  /scenario, as JSON, or TOML as application/toml
   GET, POST /proxies, DELETE /proxies/NAME; the same below /proxies/NAME
+  GET, POST /peers, DELETE /peers/NAME; the same below /peers/NAME
   GET       /version
 
 A scenario file has the same keys, in TOML; most may be left out:

@@ -45,6 +45,11 @@ _HEADERS = (
 )
 
 
+_BUSY = Reply.of_error(
+    HttpError(503, "too many requests are under way", headers={"Retry-After": "1"})
+)
+
+
 class _LateError(EndedError):
     """The client has taken too long."""
 
@@ -55,6 +60,7 @@ class HttpHandler:
     Attributes:
         deadline: when it ends unless its client goes on.
         waits_since: since when its client is waited for; ``None``: it is not.
+        is_refused: it only gets the error that there are too many.
     """
 
     def __init__(self, stream: Stream, guard: Guard, finder: Finder) -> None:
@@ -68,6 +74,12 @@ class HttpHandler:
         self._is_late = False
         self._is_closing = False
         self._is_aborted = False
+        self.is_refused: bool = False
+
+    @property
+    def has_input(self) -> bool:
+        """Whether something has come that was not read."""
+        return self._stream.has_input()
 
     @property
     def is_ending(self) -> bool:
@@ -81,6 +93,11 @@ class HttpHandler:
         self._is_closing = True
         if self.waits_since is not None:
             self._scope.cancel()
+            self._stream.close()  # its descriptor is free before its task ends
+
+    def refuse(self) -> None:
+        """Answer whatever comes by the error that there are too many; before it has begun."""
+        self.is_refused = self._is_closing = True
 
     def expire(self) -> None:
         """End what takes too long."""
@@ -109,8 +126,11 @@ class HttpHandler:
     async def run(self) -> None:
         """Serve until it has ended."""
         try:
-            while await self._serve_one():
-                await trio.lowlevel.checkpoint()
+            if self.is_refused:
+                await self._send(_BUSY, close=True)
+            else:
+                while await self._serve_one():
+                    await trio.lowlevel.checkpoint()
             await self._linger()
         except (EndedError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass

@@ -20,12 +20,8 @@ from esps_portal.net.streams import Stream
 # may have, so that the server that is controlled is never without.
 _MAX_CONNECTIONS = 128
 _SHARE_OF_DESCRIPTORS = 8
-# Beyond that, where all are busy.
-_BUSY = b'{"error":"too many requests are under way","key":""}\n'
-_REFUSAL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-    b"Content-Length: %d\r\nRetry-After: 1\r\nConnection: close\r\n\r\n%b" % (len(_BUSY), _BUSY)
-)
+# Those that are ended for others are closed at once; so many may be known until their tasks end.
+_MAX_ENDING = 256
 
 
 @attrs.frozen(kw_only=True)
@@ -72,7 +68,7 @@ async def serve_control(
     addresses = sockets.tcp_addresses
     guard = Guard.of(addresses, config.allowed_hosts, config.token)
     most = max_connections()
-    policy = AcceptPolicy(max_connections=most + most // 2, refusal=_REFUSAL, watch=HEAD)
+    policy = AcceptPolicy(max_connections=most + _MAX_ENDING, watch=HEAD)
     async with trio.open_nursery() as nursery:
 
         def handler(stream: Stream, _: tuple[str, int]) -> HttpHandler:
@@ -95,13 +91,24 @@ def max_connections() -> int:
 
 
 def _make_room(server: ConnectionServer, most: int) -> None:
-    """End the connection whose client is waited for the longest, if there are too many."""
+    """End the connection whose client is waited for the longest, if there are too many.
+
+    The latest one is refused where all others are busy, and closed where many were refused.
+    """
     handlers = [each for each in server.connections if isinstance(each, HttpHandler)]
     lasting = [each for each in handlers if not each.is_ending]
-    waiting = [(each.waits_since, each) for each in lasting if each.waits_since is not None]
-    if len(lasting) > most and waiting:
-        _, longest = min(waiting, key=lambda pair: pair[0])
-        longest.shut_down()
+    if len(lasting) <= most:
+        return
+    *others, latest = lasting
+    waiting = [(each.waits_since, each) for each in others if each.waits_since is not None]
+    for _, longest in sorted(waiting, key=lambda pair: pair[0]):
+        if not longest.has_input:  # what it has asked would be lost
+            longest.shut_down()
+            return
+    if sum(each.is_refused for each in handlers) < most:
+        latest.refuse()
+    else:
+        latest.shut_down()
 
 
 def url_of(address: tuple[str, int]) -> str:
