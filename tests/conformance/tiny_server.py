@@ -720,7 +720,8 @@ class Datagrams:
             return
         whole = data.endswith(b"\n") and data.count(b"\n") == 1
         line = data.removesuffix(b"\n").removesuffix(b"\r") if whole else data
-        tag = readable_tag(line)
+        first, lf, _ = data.partition(b"\n")
+        tag = readable_tag(first.removesuffix(b"\r") if lf else data)  # ESPS-UDP-48
         if tag is None:
             return
         self.forget()
