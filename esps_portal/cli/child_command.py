@@ -33,6 +33,8 @@ async def run_child(command: tuple[str, ...], environment: dict[str, str]) -> in
 async def _run(command: tuple[str, ...], environment: dict[str, str], signals: object) -> int:
     import trio  # noqa: PLC0415 - help must not wait for it
 
+    from esps_portal.net.descriptors import raise_limit  # noqa: PLC0415 - the same
+
     with interrupts_blocked():
         try:
             process = await trio.to_thread.run_sync(start_unblocked, command, environment)
@@ -42,6 +44,7 @@ async def _run(command: tuple[str, ...], environment: dict[str, str], signals: o
         except OSError as error:
             print_error(f"esps-portal: {command[0]}: {error.strerror}")
             return _NOT_EXECUTABLE
+        raise_limit()  # not before: CMD, which may use select(2), is to have what we were given
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_pass_on, signals, process)

@@ -163,7 +163,9 @@ def run_server(
     import trio  # noqa: PLC0415 - help must not wait for it
 
     from esps_portal.net.bind import CannotBindError  # noqa: PLC0415 - the same
+    from esps_portal.net.descriptors import raise_limit  # noqa: PLC0415 - the same
 
+    raise_limit()
     try:
         status = trio.run(main)
     except* CannotBindError as group:

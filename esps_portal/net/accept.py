@@ -21,6 +21,7 @@ from esps_portal.log import log
 from esps_portal.net.addresses import literal
 from esps_portal.net.announced import AnnouncedClients
 from esps_portal.net.bind import BACKLOG
+from esps_portal.net.descriptors import SpareDescriptor
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
 from esps_portal.net.listening import accepted
 from esps_portal.net.opening import end_with_fin, opened
@@ -123,6 +124,7 @@ class ConnectionServer:
         self._refusing = 0
         self._closing = False
         self._exhausted = False
+        self._spare = SpareDescriptor()
         self._one_ended: trio.Event | None = None
         self.silence: Silence = silence or Silence()
         self._stream = stream or partial(SocketStream, silence=self.silence)
@@ -144,6 +146,7 @@ class ConnectionServer:
         """Accept from one listening socket until cancelled, or until it is closed."""
         closed_in_child(listener)
         self.listeners[listener] = None
+        self._spare.keep()
         self.on_listen()
         with contextlib.suppress(trio.ClosedResourceError):
             try:
@@ -156,6 +159,8 @@ class ConnectionServer:
                         await self._accept_waiting(listener)
             finally:
                 self.listeners.pop(listener, None)
+                if not self.listeners:
+                    self._spare.give_up()
                 if listener.fileno() >= 0:
                     trio.lowlevel.notify_closing(listener)
                     close_socket(listener)
@@ -172,8 +177,9 @@ class ConnectionServer:
                     if not self._exhausted:
                         log.warning("cannot accept connections: %s", error.strerror)
                     self._exhausted = True
-                    await trio.sleep(_RETRY_AFTER)
-                    return
+                    if not self._refuse_with_spare(listener):
+                        await trio.sleep(_RETRY_AFTER)
+                        return
                 continue
             self._exhausted = False
 
@@ -185,8 +191,24 @@ class ConnectionServer:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in _OUT_OF_RESOURCES:
+                is_out = error.errno in _OUT_OF_RESOURCES
+                if is_out and not self._refuse_with_spare(listener):
                     return
+
+    def _refuse_with_spare(self, listener: socket.socket) -> bool:
+        """Refuse the next one, for which no descriptor is left; return whether there was one."""
+        with self._spare.lent():
+            try:
+                with unforked:
+                    connected, _ = accepted(listener)
+                    closed_in_child(connected)
+            except OSError:
+                return False
+            try:
+                self._refuse_now(self._stream(connected))
+            except OSError:
+                close_socket(connected)
+        return True
 
     def _accept_one(self, listener: socket.socket) -> None:
         with unforked:
@@ -260,10 +282,14 @@ class ConnectionServer:
         else:
             # A flood. Each gets the refusal, unless it has sent something already: to end each
             # gracefully would keep the next ones waiting.
-            with contextlib.suppress(trio.BrokenResourceError):
-                if not stream.needs_handshake:
-                    stream.send_now(self._policy.refusal)
-            stream.close()
+            self._refuse_now(stream)
+
+    def _refuse_now(self, stream: Stream) -> None:
+        """Send the refusal, unless a handshake would have to come first, and close."""
+        with contextlib.suppress(trio.BrokenResourceError):
+            if not stream.needs_handshake:
+                stream.send_now(self._policy.refusal)
+        stream.close()
 
     async def _refuse(self, stream: Stream) -> None:
         try:

@@ -1,0 +1,58 @@
+"""Descriptors: as many as this process may have, and a spare one for when it has no more."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+try:
+    import resource
+except ImportError:  # Windows has no such limit
+    resource = None  # type: ignore[assignment]
+
+
+def raise_limit() -> None:
+    """Raise the soft limit on open descriptors to the hard one, where there is such a limit.
+
+    Each connection takes a descriptor. The soft limit is 1024 on most systems, for the sake of
+    programs that use select(2); the hard one is what the system grants.
+    """
+    if resource is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(OSError, ValueError):  # macOS has a further limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class SpareDescriptor:
+    """A descriptor that is kept for the moment when no other is left.
+
+    Without it a client could only be left waiting then: nothing can be said to it, nor can it be
+    closed, before it is accepted.
+    """
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self) -> None:
+        self._descriptor: int | None = None
+
+    def keep(self) -> None:
+        """Take the descriptor, unless it is held or there is none."""
+        if self._descriptor is None:
+            with contextlib.suppress(OSError):
+                self._descriptor = os.open(os.devnull, os.O_RDONLY)
+
+    def give_up(self) -> None:
+        """Let go of it."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Let go of it inside a ``with`` block."""
+        self.give_up()
+        try:
+            yield
+        finally:
+            self.keep()

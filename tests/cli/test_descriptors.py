@@ -1,0 +1,71 @@
+"""The limit on descriptors: it is raised, and who comes beyond it is told so."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.processes import RunningServer
+from tests.sockets import PATIENCE
+
+_COMMAND = f"exec {sys.executable} -m esps_portal"
+
+
+@contextlib.contextmanager
+def server(limits: str, *options: str) -> Iterator[RunningServer]:
+    """Start a server in a shell that has set limits before."""
+    script = f"{limits} && {_COMMAND} {' '.join(options)} --port 0"
+    with subprocess.Popen(
+        ["bash", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            running = RunningServer(process)
+            running.first_lines(1)
+            yield running
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["serve"], ["proxy", "--upstream", "tcp://127.0.0.1:9"], ["peer", "--framing", "lines"]],
+    ids=lambda c: c[0],
+)
+def test_the_soft_limit_is_raised_to_the_hard_one(command: list[str]) -> None:
+    with server("ulimit -Sn 64", *command) as running:
+        soft, hard = resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE)
+        assert soft == hard > 64
+
+
+def test_run_raises_its_own_limit_but_not_that_of_its_command() -> None:
+    program = (
+        "import os, resource;"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0],"
+        " resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE)[0])"
+    )
+    script = f"ulimit -Sn 64 && {_COMMAND} run {sys.executable} -c '{program}'"
+    output = subprocess.run(["bash", "-c", script], stdout=subprocess.PIPE, check=True).stdout
+    own, of_run = output.split()
+    assert int(own) == 64
+    assert int(of_run) == resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def test_who_comes_beyond_the_limit_is_refused_at_once() -> None:
+    with server("ulimit -n 40", "serve") as running, contextlib.ExitStack() as clients:
+        greetings = []
+        for _ in range(60):
+            address = "127.0.0.1", running.port
+            client = clients.enter_context(socket.create_connection(address, PATIENCE))
+            # It waits for each: none hangs, and those before it are still there.
+            greetings.append(client.makefile("rb").readline())
+        served = [each for each in greetings if each.startswith(b"* ESPS/1 ")]
+        assert len(served) > 10
+        assert greetings[len(served) :] == [b"* BYE busy\n"] * (60 - len(served))
+        assert len(served) < 40
