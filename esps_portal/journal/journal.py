@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count, repeat
+from operator import itemgetter
 from typing import Any
 
 from esps_portal.journal.entries import entries_of, opening_event
+from esps_portal.journal.kept_calls import KeptCalls
 from esps_portal.journal.kept_exchanges import KeptExchanges
 from esps_portal.journal.records import (
     RECEIVED,
@@ -32,8 +34,13 @@ from esps_portal.protocol.received_lines import PlainRequest
 
 #: So many requests, and connections, are kept; older ones are forgotten, and counted.
 MAX_KEPT = 10_000
-#: Bytes of all exchanges that are kept; the oldest are forgotten.
+#: Bytes of all requests that are kept, and of all exchanges; the oldest are forgotten. Own choice:
+#: 10,000 requests of the length of a usual message (1,500 bytes) and their replies fit twice, and a
+#: test runner has the memory.
 MAX_KEPT_BYTES = 64 << 20
+
+# Of a plain request; nearly all of its bytes.
+_args_of = itemgetter(2)
 
 #: Called with each entry as it happens.
 Sink = Callable[[Entry], None]
@@ -47,7 +54,7 @@ class Journal:
 
     Args:
         max_calls: so many requests, exchanges and connections are kept.
-        max_bytes: of all exchanges that are kept.
+        max_bytes: of all requests that are kept, and of all exchanges.
         keep_all_lines: keep all lines of each reply; otherwise the last ones only, which say how
             the request ended, for a reply may be long.
 
@@ -69,7 +76,8 @@ class Journal:
         max_bytes: int = MAX_KEPT_BYTES,
     ) -> None:
         self._keep_all_lines = keep_all_lines
-        self._calls: deque[RecordedCall | Answered] = deque(maxlen=max_calls)
+        self._kept_calls = KeptCalls(max_calls, max_bytes)
+        self._calls: deque[RecordedCall | Answered] = self._kept_calls.calls
         self.connections: deque[RecordedConnection] = deque(maxlen=max_calls)
         self.start: float = 0.0
         self.sinks: list[Sink] = []
@@ -85,7 +93,7 @@ class Journal:
 
     def clear(self) -> None:
         """Forget everything; the next connection is number 1."""
-        self._calls.clear()
+        self._kept_calls.clear()
         self.connections.clear()
         self._kept.clear()
         self._accepted = self._requests = 0
@@ -156,12 +164,17 @@ class Journal:
         at = now - self.start
         record = RecordedCall(transport, remote, number, data, request, at, self._order, state)
         record.keeps_all_lines = self._keep_all_lines
-        self._calls.append(record)
+        self._kept_calls.add(record)
         if self.sinks:
             self._notify(self._order, at, RECEIVED, record)
         if self.waiters and record.is_call:
             self.waiters.notify(record.service)
         return record
+
+    def added(self, record: RecordedCall, sent: bytes) -> None:
+        """Lines of a reply were sent that are not its last."""
+        record.add(sent)
+        self._kept_calls.grown(len(sent))
 
     def ended(self, record: RecordedCall, state: str, sent: bytes, now: float) -> None:
         """A request was answered, or never will be. ``sent``: the last lines of the reply."""
@@ -169,7 +182,8 @@ class Journal:
         record.order_ended = self._order
         record.ended = now - self.start
         record.state = state
-        record.add(sent)
+        self.added(record, sent)
+        self._kept_calls.ended(record)
         if self.sinks:
             self._notify(self._order, record.ended, state, record)
 
@@ -184,7 +198,11 @@ class Journal:
         order = self._order + 1
         self._order = order + 1
         self._requests += 1
-        self._calls.append((order, now - self.start, remote, connection, line, sent))
+        kept = self._kept_calls
+        kept.calls.append((order, now - self.start, remote, connection, line, sent))
+        kept.bytes += len(line) + len(sent)
+        if kept.bytes > kept.max_bytes:
+            kept.count_bytes()
 
     def answered_plain(
         self,
@@ -205,19 +223,25 @@ class Journal:
         order, at = self._order + 1, now - self.start
         self._order += 2 * len(replies)
         self._requests += len(replies)
+        kept = self._kept_calls
         if len(replies) == 1:  # nearly always, where a client waits for each
             remote = next(iter(remotes))
-            self._calls.append((order, at, remote, connection, requests[0], replies[0]))
-            return
-        rest = remotes, repeat(connection), requests, replies
-        self._calls.extend(zip(count(order, 2), repeat(at), *rest, strict=False))
+            kept.calls.append((order, at, remote, connection, requests[0], replies[0]))
+            kept.bytes += len(requests[0][2]) + len(replies[0])
+        else:
+            rest = remotes, repeat(connection), requests, replies
+            kept.calls.extend(zip(count(order, 2), repeat(at), *rest, strict=False))
+            kept.bytes += sum(map(len, map(_args_of, requests))) + sum(map(len, replies))
+        if kept.bytes > kept.max_bytes:
+            kept.count_bytes()
 
     def answers_on(self, connection: RecordedConnection) -> Callable[[bytes, bytes, float], None]:
         """Return what does the same for one connection, and counts its requests.
 
         It is one call with little to look up.
         """
-        remote, number, append = connection.remote, connection.number, self._calls.append
+        remote, number, kept = connection.remote, connection.number, self._kept_calls
+        append = kept.calls.append
 
         def answered(line: bytes, sent: bytes, now: float) -> None:
             order = self._order + 1
@@ -225,6 +249,9 @@ class Journal:
             self._requests += 1
             connection.requests += 1
             append((order, now - self.start, remote, number, line, sent))
+            kept.bytes += len(line) + len(sent)
+            if kept.bytes > kept.max_bytes:
+                kept.count_bytes()
 
         return answered
 

@@ -117,8 +117,8 @@ def entry_line(entry: Entry) -> bytes:
     if entry.event != RECEIVED:
         *lines, rest = call.sent.split(b"\n")
         values["sent"] = [bytes_to_value(line) for line in (*lines, *([rest] if rest else []))]
-        if rest:
-            values["cut"] = True  # the last line has no LF
+        if rest or call.left_out:
+            values["cut"] = True  # the last line has no LF, or earlier ones are no longer kept
     return _line(values)
 
 

@@ -79,7 +79,7 @@ class RecordedCall:
             ``ignored``: what came gets no answer, by the rules against loops.
         sent: the lines of the reply, as bytes; a fault may have dropped or changed them.
         fault: the fault that struck it, as text; empty for none.
-        keeps_all_lines: ``sent`` has all lines of the reply; otherwise only the last.
+        keeps_all_lines: ``sent`` gets all lines of the reply; otherwise only the last.
         sent_size: bytes of all lines of the reply.
     """
 
@@ -106,10 +106,25 @@ class RecordedCall:
             self._sent.clear()
         self._sent.extend(lines)
 
+    def forget_lines(self) -> None:
+        """Keep only the last lines of the reply from now on."""
+        self.keeps_all_lines = False
+        self._sent.clear()
+
     @property
     def sent(self) -> bytes:
         """The lines of the reply."""
         return bytes(self._sent)
+
+    @property
+    def left_out(self) -> int:
+        """How many bytes of the reply came before ``sent`` and are no longer kept."""
+        return self.sent_size - len(self._sent)
+
+    @property
+    def kept(self) -> int:
+        """How many bytes are kept."""
+        return len(self.data) + len(self._sent)
 
     @property
     def verb(self) -> str:

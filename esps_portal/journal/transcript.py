@@ -135,6 +135,8 @@ def _about_call(entry: Entry, call: RecordedCall) -> Iterable[str]:
         return [f"    {call.tag}: no reply"]
     arrow = "<~~" if entry.event == FAULTED else "<--"
     lines = [f"{arrow} {_visible_line(line)}" for line in call.sent.splitlines()]
+    if call.left_out:
+        lines.insert(0, f"    ({call.left_out} earlier bytes of the reply are no longer kept)")
     if call.fault:
         lines.append(f"    fault: {call.fault}")
     if entry.event == REPLAYED:

@@ -50,8 +50,8 @@ class Exchange:
 
     def add(self, line: bytes) -> None:
         """Note a line that is not the last one of the answer."""
-        if self.record is not None:
-            self.record.add(line)
+        if self.record is not None and self._journal is not None:
+            self._journal.added(self.record, line)
 
     def end(self, state: str, sent: bytes = b"") -> None:
         """Note how it has ended; the first end counts.
