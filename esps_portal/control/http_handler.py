@@ -35,6 +35,9 @@ STALL = 30.0
 # Seconds for which what a client still sends is discarded, so that no RST overtakes the reply.
 _LINGER = 1.0
 
+# Bytes of a body that take more than a millisecond to parse: others have their turn meanwhile.
+_LARGE = 16_384
+
 _HEADERS = (
     ("Server", PRODUCT),
     ("Content-Type", "application/json"),
@@ -176,7 +179,11 @@ class HttpHandler:
             if not self._http.is_awaited:
                 await self._body()  # so that the next request can be found
             raise
-        value = found.endpoint.read(head, await self._body())
+        body = await self._body()
+        if len(body) > _LARGE:
+            value = await trio.to_thread.run_sync(found.endpoint.read, head, body)
+        else:
+            value = found.endpoint.read(head, body)
         return await self._call(found, Asked(value, read_query(head.query), found.name))
 
     async def _body(self) -> bytes:

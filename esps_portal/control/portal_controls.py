@@ -7,11 +7,12 @@ from functools import partial
 from typing import Any
 
 import attrs
+import trio
 
 from esps_portal.control.controls import ServerControls
 from esps_portal.control.routes import SERVER_ROUTES, STUB_ROUTES
 from esps_portal.faults.fault import Fault
-from esps_portal.mock.scenario import PlannedStub, Scenario
+from esps_portal.mock.scenario import PlannedStub, Scenario, place_all
 from esps_portal.mock.scenario_reading import read_scenario, read_stub
 from esps_portal.mock.scenario_writing import scenario_to_values, stub_to_values
 from esps_portal.mock.scripted import ScriptedPortal
@@ -34,8 +35,16 @@ def portal_controls(
         portal.reset()
         script.journal.start = now
 
+    def make(value: object) -> tuple[list[Stub], list[Fault]]:
+        return read_scenario(value).make(portal)
+
     async def replace(value: object) -> list[Fault]:
-        return read_scenario(value).replace(portal)
+        # A body holds 20,000 stubs, which take a second: others have their turn meanwhile.
+        stubs, faults = await trio.to_thread.run_sync(make, value)
+        script.stubs.clear()
+        script.faults.clear()
+        place_all(portal, stubs, faults)
+        return faults
 
     return ServerControls(
         routes={**STUB_ROUTES, **SERVER_ROUTES},
@@ -50,10 +59,17 @@ def portal_controls(
         find_problems=partial(find_problems, script),
         report=partial(problem_report, script),
         is_busy=lambda: False,
-        scenario=lambda: scenario_to_values(Scenario.of(portal)),
+        scenario=partial(_scenario, portal),
         replace=replace,
         on_fault=on_fault,
     )
+
+
+def _scenario(portal: ScriptedPortal) -> dict[str, Any]:
+    """Return what is placed as a scenario has it; each stub is written while it is sent."""
+    stubs = portal.script.stubs.all
+    values = scenario_to_values(Scenario.without_stubs(portal))
+    return {"stubs": map(_planned, stubs), **values} if stubs else values
 
 
 @attrs.frozen
@@ -81,4 +97,8 @@ class _PortalStubs:
 
 
 def _values(stub: Stub) -> dict[str, Any]:
-    return {"id": str(stub.number), **stub_to_values(PlannedStub.of(stub)), "used": stub.used}
+    return {"id": str(stub.number), **_planned(stub), "used": stub.used}
+
+
+def _planned(stub: Stub) -> dict[str, Any]:
+    return stub_to_values(PlannedStub.of(stub))

@@ -8,7 +8,7 @@ writes one as values.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -155,11 +155,18 @@ class Scenario:
 
         Services of a program are not part of it.
         """
+        return attrs.evolve(
+            cls.without_stubs(portal),
+            stubs=tuple(PlannedStub.of(stub) for stub in portal.script.stubs.all),
+        )
+
+    @classmethod
+    def without_stubs(cls, portal: ScriptedPortal) -> Scenario:
+        """Return the same but for the stubs, of which there may be many."""
         defaults, limits = attrs.asdict(Limits()), attrs.asdict(portal.limits)
         return cls(
-            tuple(PlannedStub.of(stub) for stub in portal.script.stubs.all),
-            tuple(PlannedFault.of(fault) for fault in portal.script.faults.in_force),
-            {name: value for name, value in limits.items() if value != defaults[name]},
+            faults=tuple(PlannedFault.of(fault) for fault in portal.script.faults.in_force),
+            limits={name: value for name, value in limits.items() if value != defaults[name]},
         )
 
     def apply(self, portal: ScriptedPortal, path: str = "") -> list[Fault]:
@@ -173,22 +180,16 @@ class Scenario:
                 makes no sense there; or the limits differ from the portal's, which it gets when it
                 starts; or there are proxies or peers.
         """
-        stubs, faults = self._make(portal, path)
-        for stub in stubs:
-            portal.script.stubs.place(stub)
-        for fault in faults:
-            portal.script.faults.place(fault)
+        stubs, faults = self.make(portal, path)
+        place_all(portal, stubs, faults)
         return faults
 
-    def replace(self, portal: ScriptedPortal) -> list[Fault]:
-        """Do the same, in place of the stubs and faults that the portal has."""
-        self._make(portal, "")
-        portal.script.stubs.clear()
-        portal.script.faults.clear()
-        return self.apply(portal)
+    def make(self, portal: ScriptedPortal, path: str = "") -> tuple[list[Stub], list[Fault]]:
+        """Return new stubs and faults for a portal, which are not placed; any thread may do it.
 
-    def _make(self, portal: ScriptedPortal, path: str) -> tuple[list[Stub], list[Fault]]:
-        """Return new stubs and faults for a portal, after all checks."""
+        Raises:
+            ScenarioError: as `apply` does.
+        """
         for key, command, planned in (
             ("proxies", "proxy", self.proxies),
             ("peers", "peer", self.peers),
@@ -210,6 +211,14 @@ class Scenario:
             [p.make(longest, _join(path, f"stubs[{n}]")) for n, p in enumerate(self.stubs)],
             [p.make(_join(path, f"faults[{n}]"), where) for n, p in enumerate(self.faults)],
         )
+
+
+def place_all(portal: ScriptedPortal, stubs: Iterable[Stub], faults: Iterable[Fault]) -> None:
+    """Add stubs and faults to a portal, which they were made for."""
+    for stub in stubs:
+        portal.script.stubs.place(stub)
+    for fault in faults:
+        portal.script.faults.place(fault)
 
 
 def offending_key(

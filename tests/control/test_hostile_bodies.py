@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+import trio
 
 from tests.control.controlled import controlled
 
@@ -112,3 +113,27 @@ async def test_a_wrong_query_names_its_key(path: str, says: str) -> None:
         answer = await (await it.client()).ask("GET", path)
         assert answer.status == 400
         assert answer.error.startswith(says)
+
+
+async def test_a_large_scenario_holds_up_nobody() -> None:
+    """It takes about a second; a call on the data port takes turns with it."""
+    stubs = [{"service": "x", "args": [str(n)], "reply": "y"} for n in range(18_000)]
+    async with controlled() as it:
+        client, peer = await it.client(), await it.tcp()
+        await client.send("PUT", "/scenario", {"stubs": stubs})
+        calls, slowest = 0, 0.0
+        async with trio.open_nursery() as nursery:
+
+            async def answered() -> None:
+                answer = await client.answer()
+                assert answer.value == {"stubs": stubs}
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(answered)
+            while True:
+                before = time.thread_time()
+                await peer.send(b"a CALL echo\n")
+                assert await peer.line() == b"a OK"
+                calls, slowest = calls + 1, max(slowest, time.thread_time() - before)
+        assert calls > 20
+        assert slowest < 0.25, "of this thread, which serves both"
