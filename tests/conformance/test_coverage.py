@@ -28,7 +28,6 @@ UNSEEN = {
     "ESPS-TCP-17": _PROXY,
     "ESPS-TCP-18": _PROXY,
     "ESPS-TCP-19": _PROXY,
-    "ESPS-UDP-10": "it shows only where a server has several addresses, and listens on all",
     "ESPS-LIM-3": "a server that refuses its configuration listens to nobody",
     "ESPS-UDP-37": _PROCESSES,
     "ESPS-UDP-39": _PROCESSES,
