@@ -103,7 +103,10 @@ Examples:
 @click.command("peer", cls=ServerCommand, help=_HELP)
 @peer_options
 @server_tls_options
-@listen_options(default_port="a free one")
+@listen_options(
+    default_port="a free one",
+    udp_help="Listen on UDP as well as on TCP; a datagram is a frame then.",
+)
 def peer_command(*, options: PeerOptions, tls: ServerTLSOptions, listen: ListenOptions) -> None:
     """Play the server of any protocol, from stubs or a recording."""
     from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415 - help must not wait

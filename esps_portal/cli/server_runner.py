@@ -52,11 +52,13 @@ def _port_option(*, show_default: str | bool) -> Option:
     return option
 
 
+def _udp_option(*, text: str) -> Option:
+    option: Option = click.option("--udp/--no-udp", default=None, help=text)
+    return option
+
+
+_NO_TCP_OPTION: Option = click.option("--no-tcp", is_flag=True, help="Do not listen on TCP.")
 _OTHER_OPTIONS: tuple[Option, ...] = (
-    click.option("--no-tcp", is_flag=True, help="Do not listen on TCP."),
-    click.option(
-        "--udp/--no-udp", default=None, help="Listen on UDP; the default, except beside TLS."
-    ),
     click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines."),
     click.option(
         "--access-log/--no-access-log",
@@ -116,14 +118,23 @@ class ListenOptions:
 
 
 def listen_options(
-    *, default_port: str | bool = True
+    *,
+    default_port: str | bool = True,
+    udp_help: str = "Listen on UDP; the default, except beside TLS.",
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of `ListenOptions`; the command gets them as ``listen``.
 
     Args:
         default_port: what the help says of the default; ``True``: the number.
+        udp_help: the help of --udp.
     """
-    options = (_HOST_OPTION, _port_option(show_default=default_port), *_OTHER_OPTIONS)
+    options = (
+        _HOST_OPTION,
+        _port_option(show_default=default_port),
+        _NO_TCP_OPTION,
+        _udp_option(text=udp_help),
+        *_OTHER_OPTIONS,
+    )
     return functools.partial(_add_listen_options, options)
 
 

@@ -42,7 +42,11 @@ class FirstEnd:
 
 @attrs.frozen
 class FaultEnd:
-    """A fault ends both sides: ``close`` (FIN) or ``reset`` (RST), first the side that it names."""
+    """A fault, or a script, ends a connection: ``close`` (FIN) or ``reset`` (RST).
+
+    Attributes:
+        side: the one that it names, which is ended first.
+    """
 
     how: str
     side: Endpoint

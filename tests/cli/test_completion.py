@@ -147,6 +147,11 @@ def test_framings(option: str) -> None:
         )
 
 
+def test_datagrams_are_a_framing_of_a_peer_only() -> None:
+    assert completed("peer --framing data") == ["plain,datagrams"]
+    assert completed("proxy --framing data") == []
+
+
 def test_faults_and_their_parameters() -> None:
     assert completed("serve --fault la") == ["plain,latency"]
     assert completed("serve --fault=la") == ["plain,latency"]
