@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +25,15 @@ _PARTS = {
     "capture": "sample.pcap",
 }
 _BINARY = "capture"
+# They are no part of the protocol, and in the folders of what reads and serves them.
+_SCHEMAS = ("scenario", "openapi")
+
+
+def _schema(part: str) -> dict[str, Any]:
+    from esps_portal.control import openapi  # noqa: PLC0415 - help must not wait for it
+    from esps_portal.mock.scenario_schema import scenario_schema  # noqa: PLC0415 - the same
+
+    return scenario_schema() if part == "scenario" else openapi.openapi(openapi.KINDS)
 
 
 def spec_folder() -> Traversable:
@@ -39,7 +49,7 @@ def spec_folder() -> Traversable:
 
 
 @click.command("spec", short_help="Print the specification of ESPS/1, and what belongs to it.")
-@click.argument("part", type=click.Choice(list(_PARTS)), default="text")
+@click.argument("part", type=click.Choice([*_PARTS, *_SCHEMAS]), default="text")
 @click.option(
     "--path", is_flag=True, help="Print the folder of the files, which has the test vectors too."
 )
@@ -51,8 +61,14 @@ def spec_command(part: str, *, path: bool) -> None:
 
     "capture" is a sample of TCP and UDP packets, for Wireshark:
     esps-portal spec capture > sample.pcap
+
+    "scenario" is the JSON Schema of scenario files, for editors, and "openapi"
+    describes the control port, for generators of clients.
     """
     require_stdout()
+    if part in _SCHEMAS and not path:
+        click.echo(json.dumps(_schema(part), indent=2))
+        return
     folder = spec_folder()
     if not path:
         if part == _BINARY and is_terminal():

@@ -16,6 +16,9 @@ from typing import Any
 from esps_portal import __version__
 from esps_portal.mock.scenario_schema import scenario_schema
 
+#: The servers that a control port starts beside the main one.
+KINDS = ("proxies", "peers")
+
 
 @functools.cache
 def openapi(kinds: tuple[str, ...]) -> dict[str, Any]:

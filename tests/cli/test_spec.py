@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
 from pathlib import Path
 
+from esps_portal.control.openapi import KINDS, openapi
+from esps_portal.mock.scenario_schema import scenario_schema
 from tests.commands import COMMAND, run, start
 
 
@@ -26,6 +29,13 @@ def test_a_terminal_gets_no_packets() -> None:
             "esps-portal: a capture is binary: esps-portal spec capture > sample.pcap\n"
         )
     os.close(ours)
+
+
+def test_schemas() -> None:
+    assert json.loads(run("spec", "scenario")[1]) == scenario_schema()
+    document = json.loads(run("spec", "openapi")[1])
+    assert document == openapi(KINDS)
+    assert "/peers/{name}/stubs" in document["paths"]
 
 
 def test_spec() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from esps_portal.control.openapi import openapi
+from esps_portal.control.openapi import KINDS, openapi
 
-DOCUMENT = openapi(("proxies", "peers"))
+DOCUMENT = openapi(KINDS)
 
 
 def operation_of(method: str, target: str) -> dict[str, Any] | None:
