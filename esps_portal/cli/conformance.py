@@ -106,7 +106,7 @@ def conformance_command(  # noqa: PLR0913 - click passes each option
         ]
     all_judged: list[Judged] = []
     for judge_one in judges:
-        all_judged.append(judge_one(known))
+        all_judged.append(judge_one(known_failing=known, keeps_traffic=pcap is not None))
         _print_report(all_judged[-1], texts, as_json=as_json)
     _write_files(all_judged, texts, junit, report, pcap)
     if any(one.failed for one in all_judged):
@@ -138,19 +138,21 @@ def _server_command(
     return ServerCommand(command, registry.limits, takes_environment)
 
 
-def _judge_address(  # noqa: PLR0913, PLR0917 - the last is given where it is called
+def _judge_address(  # noqa: PLR0913 - the last is given where it is called
     judge: Judge,
     address: ServerAddress,
     chosen: Sequence[Case],
     limits: Mapping[str, float],
     limits_file: Path | None,
+    *,
     known_failing: frozenset[str],
+    keeps_traffic: bool,
 ) -> Judged:
     from esps_portal.conformance.judged import Judged  # noqa: PLC0415 - help must not wait for it
     from esps_portal.conformance.target import resolve  # noqa: PLC0415 - the same
 
     given = ("--limits", str(limits_file)) if limits_file else ()
-    judged = Judged(address.text, (*given, address.text), known_failing)
+    judged = Judged(address.text, (*given, address.text), known_failing, keeps_traffic)
 
     async def judge_it() -> str:
         url, all_limits = address.url, {**judge.registry.limits, **limits}
@@ -158,21 +160,26 @@ def _judge_address(  # noqa: PLR0913, PLR0917 - the last is given where it is ca
             target = await resolve(url.host, url.port, address.transports, all_limits)
         except OSError as error:
             exit_with_error(f"cannot find {address.text}: {error.strerror or error}")
-        return await judge.judge(target, chosen, limits, judged.outcomes.append)
+        return await judge.judge(target, chosen, limits, judged.add)
 
     _run(judged, judge_it, chosen)
     return judged
 
 
 def _judge_command(
-    judge: Judge, server: ServerCommand, chosen: Sequence[Case], known_failing: frozenset[str]
+    judge: Judge,
+    server: ServerCommand,
+    chosen: Sequence[Case],
+    *,
+    known_failing: frozenset[str],
+    keeps_traffic: bool,
 ) -> Judged:
     from esps_portal.conformance.judged import Judged  # noqa: PLC0415 - help must not wait for it
 
     environment = ("--limits-env",) if server.takes_environment else ()
     again = ("--server", *environment, "--", *server.command)
-    judged = Judged(shlex.join(server.command), again, known_failing)
-    _run(judged, partial(judge.judge_command, server, chosen, judged.outcomes.append), chosen)
+    judged = Judged(shlex.join(server.command), again, known_failing, keeps_traffic)
+    _run(judged, partial(judge.judge_command, server, chosen, judged.add), chosen)
     return judged
 
 

@@ -23,6 +23,7 @@ class Judged:
         name: as the user wrote it.
         again: the arguments of the command that judge it again.
         known_failing: identifiers of vectors that need not pass.
+        keeps_traffic: for a capture.
         product: what it calls itself.
         seconds: how long it took.
     """
@@ -30,9 +31,15 @@ class Judged:
     name: str
     again: tuple[str, ...]
     known_failing: frozenset[str] = frozenset()
+    keeps_traffic: bool = False
     product: str = ""
     outcomes: list[Outcome] = attrs.field(factory=list)
     seconds: float = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """Add the outcome of one run."""
+        kept = outcome if self.keeps_traffic else attrs.evolve(outcome, traffic=None)
+        self.outcomes.append(kept)
 
     @property
     def failed(self) -> bool:

@@ -20,7 +20,7 @@ from esps_portal.conformance.survey import survey
 from esps_portal.conformance.target import Target
 
 # Servers that run at the same time.
-_SERVERS = 4
+_SERVERS = 3
 
 
 @attrs.frozen

@@ -33,17 +33,21 @@ class Verdict(enum.StrEnum):
 Kind: TypeAlias = Literal["line", "time", "silence", "close", "form", "size", "source"]
 
 
+_MAX_CAME = 4096
+
+
 class MismatchError(Exception):
     """The server did something else than the vector allows.
 
     Attributes:
         kind: what was wrong.
         allowed: what was allowed, for a person.
-        came: the bytes that came instead; empty if it was no bytes.
+        came: the bytes that came instead, of many the first 4096; empty if it was no bytes.
         came_text: what happened, if it was no bytes.
     """
 
     def __init__(self, kind: Kind, allowed: str, came: bytes = b"", came_text: str = "") -> None:
+        came = came[:_MAX_CAME]
         super().__init__(kind, allowed, came, came_text)
         self.kind = kind
         self.allowed = allowed

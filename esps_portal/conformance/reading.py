@@ -17,7 +17,7 @@ def judge_form(line: bytes) -> None:
     Raises:
         MismatchError: it has another.
     """
-    fault = "ESPS-LINE-25" if len(line) >= _MAX_LINE else fault_of(line)
+    fault = fault_of(line)
     if fault:
         raise MismatchError("form", f"a line in its canonical form ({fault})", line)
 
@@ -95,5 +95,3 @@ class Expectation:
 
 
 _SHOWN = 4
-# What a client can take that has not said otherwise, its LF included (ESPS-LINE-24).
-_MAX_LINE = 8192

@@ -19,7 +19,7 @@ from esps_portal.conformance.udp_session import UdpSession
 #: Seconds to wait for what must come.
 PATIENCE = 5.0
 #: Vectors that run at the same time: few enough for a slow server to answer each in time.
-PARALLEL = 16
+PARALLEL = 8
 
 
 async def run_cases(

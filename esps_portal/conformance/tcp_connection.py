@@ -11,13 +11,14 @@ from typing import Literal
 import attrs
 import trio
 
+from esps_portal.conformance.outcome import MismatchError
 from esps_portal.conformance.traffic import Traffic
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 seconds; then close() sends RST
 # How much of either end of long data is sent byte by byte: the rest would say nothing new.
-_BYTEWISE = 200
-# No line is longer than the greatest max-line that a vector asks for.
-_MAX_UNREAD = 1 << 20
+_BYTEWISE = 100
+#: Bytes without LF: no server of a usual max-line sends so long a line.
+MAX_UNREAD = 1 << 20
 
 
 @attrs.define(eq=False)
@@ -80,9 +81,15 @@ class Connection:
         return bool(poller.poll(0))
 
     async def line(self) -> bytes | None:
-        """Return the next line without its LF; ``None`` at the end."""
+        """Return the next line without its LF; ``None`` at the end.
+
+        Raises:
+            MismatchError: it is longer than any line may be.
+        """
         while (end := self.unread.find(b"\n")) < 0:
-            if len(self.unread) > _MAX_UNREAD or not await self.receive():
+            if len(self.unread) > MAX_UNREAD:
+                raise MismatchError("form", "a line that ends", bytes(self.unread))
+            if not await self.receive():
                 return None
         line = bytes(self.unread[:end])
         del self.unread[: end + 1]

@@ -83,7 +83,7 @@ def _not_run_lines(judged: Judged) -> Iterator[str]:
             reason = f"{outcome.verdict.upper()} {outcome.reason}"
             reasons.setdefault(reason, {})[outcome.vector] = None
     for reason, names in reasons.items():
-        yield f"{reason}: {len(names)} vectors"
+        yield f"{reason}: {len(names)} vector{'s' * (len(names) > 1)}"
         yield from _wrapped(_shortened(list(names)))
 
 

@@ -11,7 +11,7 @@ SERVE = [COMMAND, "serve", "--port", "{port}"]
 
 
 def test_our_server_with_every_limit() -> None:
-    code, out, _ = run("conformance", "--json", "--server", "--", *SERVE, "{limits}")
+    code, out, _ = run("conformance", "--json", "-W", "30", "--server", "--", *SERVE, "{limits}")
     *found, summary = map(json.loads, out.splitlines())
     assert len(found) > 400
     assert [o for o in found if o["verdict"] != "pass"] == []

@@ -32,6 +32,7 @@ VERSIONS = [b"ESPS/1"]
 # The limits of section 10, with their defaults. A name with `-` is an option of the command.
 LIMITS: dict[str, float] = {
     "max-line": 8192,
+    "max-reply": 8192,
     "max-unterminated": 65536,
     "max-in-flight": 64,
     "max-connections": 10240,
@@ -152,6 +153,10 @@ class Call:
     def checked(self, line: bytes) -> bytes:
         if len(line) > self.server.limits["max-line"]:
             raise Refusal("failed", "the reply is longer than a line")
+        # ESPS-LINE-25: a longer one only repeats what the request said.
+        request = line_of(self.tag, self.request.verb, args=self.request.args)
+        if len(line) > max(self.server.limits["max-reply"], len(request)):
+            raise Refusal("failed", "the reply is longer than max-reply")
         return line
 
 
