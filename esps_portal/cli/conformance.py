@@ -97,9 +97,13 @@ def conformance_command(  # noqa: PLR0913 - click passes each option
         _write(path, b"")  # an error now, and not after the run
     judge = Judge(registry, timeout)
     if server:
+        if limits_file:
+            raise click.UsageError("--limits is not for --server, which tells CMD its limits")
         command = _server_command(registry, arguments, takes_environment=limits_env)
         judges = [partial(_judge_command, judge, command, chosen)]
     else:
+        if limits_env:
+            raise click.UsageError("--limits-env is for --server")
         judges = [
             partial(_judge_address, judge, address, chosen, limits, limits_file)
             for address in _addresses(arguments)

@@ -63,12 +63,7 @@ async def run_vector(
         bytewise: send each byte alone (TCP).
         patience: seconds to wait for each thing that must come.
     """
-    traffic, run = Traffic(vector.transport, target.address[:2]), Run(target.limits)
-    session: TcpSession | UdpSession
-    if vector.transport == "tcp":
-        session = TcpSession(target, run, traffic, patience, bytewise)
-    else:
-        session = UdpSession(target, run, traffic, patience)
+    session = _session(vector, target, patience, bytewise=bytewise)
     form: Literal["whole", "bytewise"] = "bytewise" if bytewise else "whole"
     started, mismatch, reason = trio.current_time(), None, ""
     try:
@@ -92,8 +87,17 @@ async def run_vector(
         session.closed(),
         _close_verdict(vector, verdict, mismatch),
         trio.current_time() - started,
-        traffic,
+        session.traffic,
     )
+
+
+def _session(
+    vector: Vector, target: Target, patience: float, *, bytewise: bool
+) -> TcpSession | UdpSession:
+    traffic, run = Traffic(vector.transport, target.address[:2]), Run(target.limits)
+    if vector.transport == "tcp":
+        return TcpSession(target, run, traffic, patience, bytewise)
+    return UdpSession(target, run, traffic, patience)
 
 
 async def _carry_out(vector: Vector, session: TcpSession | UdpSession) -> None:

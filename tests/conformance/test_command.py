@@ -103,6 +103,14 @@ def test_a_service_that_is_not_there_is_no_failure() -> None:
     }
 
 
+def test_a_should_is_a_warning() -> None:
+    with tiny_server() as url:
+        code, out, _ = run("conformance", "--only", "tcp-errors-say-what-to-do", url)
+    assert code == 0
+    assert "WARN tcp-errors-say-what-to-do" in out
+    assert "ESPS-ERR-6 (9): A server SHOULD send an error text" in out
+
+
 def test_a_wrong_greeting_fails() -> None:
     with tiny_server(greeting=b"220 ready\n") as url:
         code, out, _ = run("conformance", "--only", "tcp-ping", url)
@@ -155,6 +163,7 @@ def test_skip_and_level() -> None:
         (["not a target"], "is not the address of a portal"),
         (["--server"], "--server needs CMD, with {port}"),
         (["--server", "--", "true"], "--server needs CMD, with {port}"),
+        (["--limits-env", "localhost"], "--limits-env is for --server"),
     ],
 )
 def test_bad_usage(options: list[str], message: str) -> None:
@@ -178,6 +187,19 @@ def test_a_wrong_file_of_limits(text: str, message: str, tmp_path: Path) -> None
     code, line = run_failing("conformance", "--limits", str(tmp_path / "limits.toml"), "localhost")
     assert code == 2
     assert message in line
+
+
+def test_limits_that_hello_does_not_tell(tmp_path: Path) -> None:
+    file = tmp_path / "limits.toml"
+    file.write_text("drain = 0.4\nlinger = 0.4\nstall = 0.4\nmax-line = 9000\n")
+    limits = ["--limit", "drain=0.4", "--limit", "linger=0.4", "--limit", "stall=0.4"]
+    only = ["--only", "tcp-drain-ends", "--only", "tcp-hello"]
+    with running_server(*limits) as server:
+        _, out, _ = run("conformance", "--json", *only, "--limits", str(file), server.url)
+    verdicts = {outcome["vector"]: outcome["verdict"] for outcome in outcomes(out)[0]}
+    assert verdicts == {"tcp-drain-ends": "pass", "tcp-hello": "fail"}  # max-line is another
+    code, line = run_failing("conformance", "--limits", str(file), "--server", "--", "x", "{port}")
+    assert (code, "--limits is not for --server" in line) == (2, True)
 
 
 def test_known_failing(tmp_path: Path) -> None:

@@ -32,3 +32,27 @@ def test_no_such_command() -> None:
     assert code == 1
     assert "the server cannot be started: " in out
     assert "No such file or directory" in out
+
+
+def test_limits_from_the_environment() -> None:
+    script = (
+        "import os, sys;"
+        "pairs = os.environ['ESPS_CONFORMANCE_LIMITS'].split();"
+        "limits = [part for pair in pairs for part in ('--limit', pair)];"
+        "os.execv(sys.argv[1], [*sys.argv[1:], *limits])"
+    )
+    command = [sys.executable, "-c", script, *SERVE]
+    only = ["--only", "tcp-limits-announced", "--only", "tcp-ping"]
+    for option, verdict in (["--limits-env"], "pass"), ([], "unsupported"):
+        code, out, _ = run("conformance", "--json", *only, "--server", *option, "--", *command)
+        found = [json.loads(line) for line in out.splitlines()[:-1]]
+        assert code == 0
+        assert {o["verdict"] for o in found if o["vector"] == "tcp-ping"} == {"pass"}
+        assert {o["verdict"] for o in found if o["vector"] != "tcp-ping"} == {verdict}
+
+
+def test_a_server_that_does_not_listen() -> None:
+    command = [sys.executable, "-c", "", "{port}"]
+    code, out, _ = run("conformance", "--only", "tcp-ping", "--server", "--", *command)
+    assert code == 1
+    assert "it ended with status 0" in out
