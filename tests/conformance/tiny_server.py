@@ -151,12 +151,12 @@ class Call:
         await self.send(self.checked(line_of(self.tag, b"DATA", args=args)))
 
     def checked(self, line: bytes) -> bytes:
-        if len(line) > self.server.limits["max-line"]:
-            raise Refusal("failed", "the reply is longer than a line")
         # ESPS-LINE-25: a longer one only repeats what the request said.
         request = line_of(self.tag, self.request.verb, args=self.request.args)
         if len(line) > max(self.server.limits["max-reply"], len(request)):
             raise Refusal("failed", "the reply is longer than max-reply")
+        if len(line) > self.server.limits["max-line"]:
+            raise Refusal("failed", "the reply is longer than a line")
         return line
 
 
