@@ -181,7 +181,13 @@ def _esps_portal_of_session(pytestconfig: pytest.Config) -> Iterator[SessionPort
 
     settings = pytestconfig.stash[SETTINGS]
     calls = pytestconfig.stash[_CALLS]
-    portal = SessionPortal(settings.host, settings.port, calls, keep_idle=settings.reset == "keep")
+    portal = SessionPortal(
+        settings.host,
+        settings.port,
+        calls,
+        keep_idle=settings.reset == "keep",
+        tls=settings.tls,
+    )
     yield portal
     portal.stop()
 

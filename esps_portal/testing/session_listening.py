@@ -22,11 +22,14 @@ _Result = TypeVar("_Result")
 
 
 def session_listening(config: pytest.Config, start: Callable[[], _Result]) -> _Result:
-    """Return what ``start`` returns; fail the test if it raises `CannotBindError`."""
+    """Return what ``start`` returns; fail the test if a portal cannot be started as it is set."""
+    from esps_portal.net.authority import MissingExtraError
     from esps_portal.net.bind import CannotBindError
 
     try:
         return start()
+    except MissingExtraError as error:
+        text = f"the portal of this test session: {error}"
     except CannotBindError as error:
         text = f"the portal of this test session: {error}{_bind_hint(config, error)}"
     # Only now: pytest would show the error that is being handled as well.

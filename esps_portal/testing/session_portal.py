@@ -28,15 +28,23 @@ class SessionPortal:
         port: 0 is a free one.
         calls_between_tests: where calls are noted that come while no test has it.
         keep_idle: leave idle connections open between tests.
+        tls: speak TLS, with a certificate of a CA of its own; one that replaces it has a new CA.
     """
 
     def __init__(
-        self, host: str, port: int, calls_between_tests: CallsBetweenTests, *, keep_idle: bool
+        self,
+        host: str,
+        port: int,
+        calls_between_tests: CallsBetweenTests,
+        *,
+        keep_idle: bool,
+        tls: bool,
     ) -> None:
         self._host = host
         self._port = port
         self._calls_between_tests = calls_between_tests
         self._keep_idle = keep_idle
+        self._tls = tls
         self._portal: ThreadedPortal | None = None
         self._stubs: list[Stub] = []
         self._last_test = ""
@@ -49,7 +57,11 @@ class SessionPortal:
         """
         if self._portal is None or not self._portal.is_running:
             self._portal = ThreadedPortal.start(
-                self._stubs, keep_idle=self._keep_idle, host=self._host, port=self._port
+                self._stubs,
+                keep_idle=self._keep_idle,
+                host=self._host,
+                port=self._port,
+                tls=self._tls,
             )
             self._port = self._portal.port
         return self._portal
@@ -116,8 +128,8 @@ class PortalAddress:
     Attributes:
         host: a literal address, never a name.
         port: the port number, of TCP and UDP.
-        url: the URL for TCP.
-        udp_url: the URL for UDP.
+        url: the URL for TCP, or TLS.
+        tls_ca: the path of the file of the CA to trust; `None`: there is no TLS.
     """
 
     def __init__(self, session: SessionPortal) -> None:
@@ -126,7 +138,7 @@ class PortalAddress:
         self.host: str = portal.host
         self.port: int = portal.port
         self.url: str = portal.url
-        self.udp_url: str = portal.udp_url
+        self.tls_ca: str | None = portal.tls_ca
 
     def stub(self, service: str, *args: Matcher) -> Stub:
         """Answer a call in every test, and between tests; continue with ``.reply(...)`` and so on.
@@ -143,6 +155,11 @@ class PortalAddress:
             StubError: the name is not valid, or an answer is too long for a line.
         """
         return self._session.stub(service, *args)
+
+    @property
+    def udp_url(self) -> str:
+        """The URL for UDP. Raises `RuntimeError` if the portal is not served over UDP."""
+        return self._session.running().udp_url
 
     def __repr__(self) -> str:
         return f"<PortalAddress {self.url}>"

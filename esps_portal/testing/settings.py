@@ -28,12 +28,14 @@ class Settings:
         port: the port of the fixture ``esps_portal``; 0 is a free one.
         strict: whether an unexpected call or an unused stub fails a test.
         reset: ``abort`` or ``keep``: what happens to idle connections between two tests.
+        tls: whether the fixture ``esps_portal`` speaks TLS, with a certificate of its own.
     """
 
     host: str
     port: int
     strict: bool
     reset: str
+    tls: bool
 
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -111,6 +113,14 @@ _SETTINGS = {
         "abort or keep",
         _reset,
     ),
+    "tls": _Setting(
+        "yes|no",
+        False,  # noqa: FBT003 - one column of a table
+        "whether the fixture esps_portal speaks TLS, and not UDP; its tls_ca is to be trusted (no)",
+        "yes or no",
+        _truth,
+        "bool",
+    ),
 }
 
 
@@ -173,6 +183,10 @@ def where_set(config: pytest.Config, name: str) -> str:
 
 def unusual_settings(settings: Settings) -> str:
     """Return the settings that are not the defaults, as ``name=value``; empty if all are."""
-    values = {**dataclasses.asdict(settings), "strict": "yes" if settings.strict else "no"}
-    defaults = {name: setting.default for name, setting in _SETTINGS.items()} | {"strict": "yes"}
-    return ", ".join(f"{name}={value}" for name, value in values.items() if value != defaults[name])
+    given = dataclasses.asdict(settings).items()
+    unusual = {name: value for name, value in given if value != _SETTINGS[name].default}
+    words = {True: "yes", False: "no"}
+    return ", ".join(
+        f"{name}={words[value] if isinstance(value, bool) else value}"
+        for name, value in unusual.items()
+    )

@@ -169,12 +169,18 @@ async def test_an_end_without_close_notify_is_no_end(
 
 
 @both_clients
-@pytest.mark.parametrize(("service", "error"), [("close", ClosedError), ("reset", PeerError)])
+@pytest.mark.parametrize(
+    ("service", "error", "text"),
+    [
+        ("close", ClosedError, "the portal ended the connection"),
+        ("reset", PeerError, "Connection reset by peer"),
+    ],
+)
 async def test_a_portal_that_ends_the_connection(
-    call: Call, service: str, error: type[Exception]
+    call: Call, service: str, error: type[Exception], text: str
 ) -> None:
     async with open_portal(tls=True) as portal:
-        with pytest.raises(error):
+        with pytest.raises(error, match=text):
             await call(portal.url, service, cafile=portal.tls_ca)
 
 

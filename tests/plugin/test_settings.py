@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 
 import pytest
 
@@ -185,7 +186,7 @@ def test_the_help_of_fixtures_and_marker(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines([*lines, "esps_portal_factory -- *", "esps_proxy -- *"])
 
 
-@pytest.mark.parametrize("name", ["host", "port", "strict", "reset"])
+@pytest.mark.parametrize("name", ["host", "port", "strict", "reset", "tls"])
 def test_an_option_that_a_conftest_has_too_is_one_line(
     pytester: pytest.Pytester, name: str
 ) -> None:
@@ -216,3 +217,46 @@ def test_another_error_of_a_conftest_is_its_own(pytester: pytest.Pytester) -> No
     result = run(pytester)
     assert not any("esps-portal" in line for line in result.errlines)
     run(pytester, "--mine=1", "--yours=2").assert_outcomes(passed=1)
+
+
+def test_the_portal_of_the_session_speaks_tls(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nesps_portal_tls = yes")
+    pytester.makepyfile(
+        """
+        import pytest
+        from esps_portal import blocking
+
+        def test_call(esps_portal, esps_portal_address):
+            assert esps_portal_address.url == esps_portal.url
+            assert esps_portal_address.tls_ca == esps_portal.tls_ca
+            esps_portal.stub("price").reply("9.99")
+            with blocking.connect(esps_portal.url, cafile=esps_portal.tls_ca) as client:
+                assert client.call("price") == (b"9.99",)
+
+        def test_no_udp(esps_portal_address):
+            with pytest.raises(RuntimeError, match="not served over UDP"):
+                esps_portal_address.udp_url
+
+        def test_a_fault(esps_portal):
+            fault = esps_portal.fault("certificate", problem="expired")
+            with pytest.raises(ConnectionError, match="has expired"):
+                with blocking.connect(esps_portal.url, cafile=esps_portal.tls_ca):
+                    pass
+            assert fault.happened == 1
+        """
+    )
+    result = run_here(pytester)
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["esps-portal: tls=yes"])
+
+
+def test_tls_without_its_package_is_one_line(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "trustme", None)
+    pytester.makepyfile("def test_one(esps_portal): pass")
+    result = run_here(pytester, "--esps-portal-tls=yes")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["the portal of this test session: a certificate of its own needs *"]
+    )
