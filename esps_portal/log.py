@@ -85,7 +85,7 @@ class _Log(logging.LoggerAdapter[logging.Logger]):
                 traceback.print_exc()
 
 
-rate_limit = RateLimit()
-logger = logging.getLogger("esps_portal")
+rate_limit: RateLimit = RateLimit()
+logger: logging.Logger = logging.getLogger("esps_portal")
 logger.addFilter(rate_limit)
-log = _Log(logger)
+log: _Log = _Log(logger)

@@ -11,7 +11,7 @@ import functools
 import os
 import ssl
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from esps_portal.net.bind import WILDCARDS
@@ -61,10 +61,11 @@ class Authority:
         self._names = [name for name in names if name not in WILDCARDS.values()]
         self._ca = trustme.CA()
         self._pid = os.getpid()
-        descriptor, self.ca_file = tempfile.mkstemp(prefix="esps-portal-ca-", suffix=".pem")
+        descriptor, path = tempfile.mkstemp(prefix="esps-portal-ca-", suffix=".pem")
+        self.ca_file: str = path
         with os.fdopen(descriptor, "wb") as file:
             file.write(self._ca.cert_pem.bytes())
-        self.faulty = functools.cache(self._make_faulty)
+        self.faulty: Callable[[str], ssl.SSLContext] = functools.cache(self._make_faulty)
 
     def context(self) -> ssl.SSLContext:
         """Return a context with a certificate that is valid."""
