@@ -13,17 +13,16 @@ place; see `esps_portal.testing.PortalController.faults` for how one is placed::
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any, Literal, TypeAlias
 
-try:
-    from hypothesis import strategies as st
-except ModuleNotFoundError as error:
-    if error.name != "hypothesis":
-        raise
+if importlib.util.find_spec("hypothesis") is None:
     raise ModuleNotFoundError(
         "esps_portal.testing.strategies needs Hypothesis: pip install 'esps-portal[hypothesis]'",
         name="hypothesis",
-    ) from None
+    )
+
+from hypothesis import strategies as st
 
 from esps_portal.faults.fault_types import (
     BOTH,
