@@ -18,6 +18,7 @@ import attrs
 import trio
 
 from esps_portal.log import log
+from esps_portal.net.address_counts import AddressCounts
 from esps_portal.net.addresses import literal
 from esps_portal.net.announced import AnnouncedClients
 from esps_portal.net.bind import BACKLOG
@@ -75,6 +76,7 @@ class AcceptPolicy:
 
     Attributes:
         max_connections: at a time; more are refused.
+        max_per_address: at a time from one address; 0: as many as there may be in all.
         refusal: what a refused one is sent before its FIN.
         linger: seconds for which its input is then discarded.
         handshake: seconds that its handshake of TLS may take, if there is one.
@@ -83,6 +85,7 @@ class AcceptPolicy:
     """
 
     max_connections: int
+    max_per_address: int = 0
     refusal: bytes = b""
     linger: float = 1.0
     handshake: float = 10.0
@@ -122,6 +125,7 @@ class ConnectionServer:
         if ready is not None:
             ready.start, ready.on_end = self.start, self._forget
         self._refusing = 0
+        self._by_address = AddressCounts(policy.max_per_address)
         self._closing = False
         self._exhausted = False
         self._spare = SpareDescriptor()
@@ -226,6 +230,9 @@ class ConnectionServer:
             close_socket(connected)
 
     def _serve_soon(self, connected: socket.socket, address: tuple[str, int]) -> None:
+        if self._by_address.is_full(literal(address)[0]):
+            self._refuse_soon(connected)
+            return
         try:
             stream = self._stream(connected)
         except OSError:
@@ -250,6 +257,7 @@ class ConnectionServer:
     def _open(self, stream: Stream, remote: tuple[str, int]) -> ConnectionHandler:
         connection = self._handler(stream, remote)
         self.connections[connection] = None
+        self._by_address.add(connection, remote[0])
         self.on_open()
         if self._closing:
             connection.shut_down()
@@ -266,6 +274,7 @@ class ConnectionServer:
 
     def _forget(self, connection: ConnectionHandler) -> None:
         del self.connections[connection]
+        self._by_address.remove(connection)
         if self._one_ended is not None:
             self._one_ended.set()
             self._one_ended = None

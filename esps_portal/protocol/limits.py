@@ -43,7 +43,8 @@ class Limits:
 
     Raises:
         TypeError: a size or a count is not an `int`.
-        ValueError: a value is out of range, or `max_unterminated` is less than `max_line`.
+        ValueError: a value is out of range, `max_unterminated` is less than `max_line`, or
+            `max_calls` less than `max_in_flight`.
     """
 
     #: Longest line, including its LF. The minimum (512) is SMTP's command line (RFC 5321 section
@@ -58,8 +59,14 @@ class Limits:
     max_unterminated: int = _integer(65536, 512)
     #: Calls that run at a time, on one TCP connection or on the whole UDP endpoint.
     max_in_flight: int = _integer(64, 1)
+    #: Calls of async services that run at a time on all TCP connections. 256 connections may have
+    #: `max_in_flight` calls each; at the 3 KB that a waiting one takes, they take 50 MB.
+    max_calls: int = _integer(16384, 1)
     #: TCP connections at a time.
     max_connections: int = _integer(10240, 1)
+    #: TCP connections at a time from one IP address; 0: no such limit, since all clients may be
+    #: behind one address, as all tests on a machine are.
+    max_connections_per_address: int = _integer(0, 0)
     #: Longest UDP reply. The default is QUIC's smallest maximum datagram (RFC 9000 section 14),
     #: which practically every path carries without fragments. The maximum is what UDP carries
     #: over IPv4 (RFC 768: 65535 less both headers).
@@ -88,6 +95,9 @@ class Limits:
     def __attrs_post_init__(self) -> None:
         if self.max_unterminated < self.max_line:
             message = "max_unterminated must not be less than max_line"
+            raise ValueError(message)
+        if self.max_calls < self.max_in_flight:
+            message = "max_calls must not be less than max_in_flight"
             raise ValueError(message)
 
     @property

@@ -32,6 +32,7 @@ from esps_portal.server.observer import ConnectionObserver, Exchange
 from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.services.call import Call
 from esps_portal.services.dispatch import Dispatcher
+from esps_portal.services.replies import busy_reply
 from esps_portal.services.service import CloseAfter
 
 # What a turn may cost, so that nobody has to wait long for the next one; besides these it ends
@@ -83,7 +84,7 @@ class Answerer:
         self._calls = calls
         self._observer = observer
         self._faults = faults
-        self._caller = ConnectionCaller(remote, protocol)
+        self._caller = ConnectionCaller(remote, calls)
         self._opened = trio.current_time()
         # What the next task has to wait for.
         self._pending: tuple[object, Exchange] | None = None
@@ -319,7 +320,10 @@ class Answerer:
 
     async def _carry_out(self, outcome: object, exchange: Exchange) -> None:
         """Send the answer to a request, or begin what answers it, or wait for what has begun."""
-        if isinstance(outcome, Call):
+        if isinstance(outcome, Call) and self._calls.is_full:
+            # Others have begun since it was admitted.
+            await self._reply(busy_reply(outcome.tag).encode(), exchange)
+        elif isinstance(outcome, Call):
             assert self._nursery is not None  # noqa: S101 - a task carries it out
             self._calls.begin(outcome, exchange, self._nursery)
         elif isinstance(outcome, Cancel):

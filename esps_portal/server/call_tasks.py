@@ -9,6 +9,7 @@ from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
 from esps_portal.protocol.messages import Reply
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import CallState, RunningCall
+from esps_portal.server.call_count import CallCount
 from esps_portal.server.endings import EndReason, reason_of
 from esps_portal.server.observer import Exchange
 from esps_portal.server.reply_writer import ReplyWriter
@@ -18,13 +19,13 @@ from esps_portal.services.call import Call, Caller
 class ConnectionCaller(Caller):
     """The client of a connection."""
 
-    __slots__ = ("_protocol", "_remote")
+    __slots__ = ("_calls", "_remote")
 
     transport = "tcp"
 
-    def __init__(self, remote: tuple[str, int], protocol: ServerConnection) -> None:
+    def __init__(self, remote: tuple[str, int], calls: CallTasks) -> None:
         self._remote = remote
-        self._protocol = protocol
+        self._calls = calls
 
     @property
     def remote(self) -> tuple[str, int]:
@@ -33,7 +34,7 @@ class ConnectionCaller(Caller):
 
     def reserve(self, *, idempotent: bool, is_async: bool) -> bool:  # noqa: ARG002 - it is UDP's
         """Whether there is room; what is answered at once takes none."""
-        return not is_async or not self._protocol.is_full
+        return not is_async or not self._calls.is_full
 
 
 @attrs.define(eq=False)
@@ -47,24 +48,34 @@ class _Task:
 class CallTasks:
     """Runs the calls of one connection; a cancelled one counts until its task has ended.
 
+    Args:
+        count: of the calls of all connections.
+
     Attributes:
         last_ended: when a task last ended; seconds on trio's clock.
     """
 
-    __slots__ = ("_one_ended", "_protocol", "_replies", "_tasks", "last_ended")
+    __slots__ = ("_count", "_one_ended", "_protocol", "_replies", "_tasks", "last_ended")
 
-    def __init__(self, protocol: ServerConnection, replies: ReplyWriter) -> None:
+    def __init__(self, protocol: ServerConnection, replies: ReplyWriter, count: CallCount) -> None:
         self._protocol = protocol
+        self._count = count
         self._replies = replies
         self._tasks: dict[RunningCall, _Task] = {}
         # Made when somebody has to wait; most connections never need one.
         self._one_ended: trio.Event | None = None
         self.last_ended: float = 0.0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no more may begin, on this connection or on any."""
+        return self._count.is_full or self._protocol.is_full
+
     def begin(self, call: Call, exchange: Exchange, nursery: trio.Nursery) -> RunningCall:
         """Start the task of a call."""
         running = self._protocol.begin(call.tag)
         task = self._tasks[running] = _Task(exchange)
+        self._count.running += 1
         nursery.start_soon(self._run, call, running, task)
         return running
 
@@ -133,6 +144,7 @@ class CallTasks:
                 # Its connection ends. A CANCEL that has come already must not look for the task.
                 self._protocol.finish(running)
             del self._tasks[running]
+            self._count.running -= 1
             if self._one_ended is not None:
                 self._one_ended.set()
                 self._one_ended = None

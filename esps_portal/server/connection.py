@@ -32,6 +32,7 @@ from esps_portal.protocol.registry import VERSION
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State
 from esps_portal.server.answerer import Answerer
+from esps_portal.server.call_count import CallCount
 from esps_portal.server.call_tasks import CallTasks
 from esps_portal.server.closing import Closing
 from esps_portal.server.endings import ENDINGS, EndReason, How, reason_of
@@ -53,6 +54,7 @@ class PortalConnection:
         faults: are asked about each request; `None`: there never are any.
         ready: serves it while it needs no task; `None`: it always has one.
         requires_hello: whether the first line must be a HELLO.
+        count: of the calls of all connections; `None`: of this one alone.
     """
 
     __slots__ = (
@@ -90,6 +92,7 @@ class PortalConnection:
         faults: FaultRegistry | None = None,
         ready: ReadySet | None = None,
         requires_hello: bool = False,
+        count: CallCount | None = None,
     ) -> None:
         self._stream = stream
         self._portal = portal
@@ -101,7 +104,8 @@ class PortalConnection:
         self._protocol = ServerConnection(portal.limits, requires_hello=requires_hello)
         self._replies = ReplyWriter(stream, self._on_end)
         self._writer = self._replies.writer
-        self._calls = CallTasks(self._protocol, self._replies)
+        count = count or CallCount(portal.limits.max_calls)
+        self._calls = CallTasks(self._protocol, self._replies, count)
         self._answerer = Answerer(
             portal,
             remote,

@@ -24,6 +24,7 @@ from esps_portal.protocol.datagram_server import DatagramServer
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import BYE_BUSY
 from esps_portal.protocol.registry import PORT
+from esps_portal.server.call_count import CallCount
 from esps_portal.server.connection import PortalConnection
 from esps_portal.server.datagrams import PortalDatagrams
 from esps_portal.server.observer import ConnectionObserver, DatagramObserver
@@ -142,7 +143,13 @@ def _ports(sockets: Sockets, config: ServerConfig, nursery: trio.Nursery) -> Por
     protocol = DatagramServer(portal.limits)
     poller = new_poller()
     ready = None if poller is None else ReadySet(poller)
-    handler = partial(portal_connection, portal, ready=ready, requires_hello=config.require_hello)
+    handler = partial(
+        portal_connection,
+        portal,
+        ready=ready,
+        requires_hello=config.require_hello,
+        count=CallCount(portal.limits.max_calls),
+    )
     connections = ConnectionServer(
         handler,
         attrs.evolve(accept_policy(portal.limits), reads_proxy_header=config.proxy_protocol),
@@ -162,18 +169,21 @@ def _ports(sockets: Sockets, config: ServerConfig, nursery: trio.Nursery) -> Por
     return PortControl(sockets, connections, datagrams, protocol.forget_all, nursery)
 
 
-def portal_connection(
+def portal_connection(  # noqa: PLR0913 - what is composed
     portal: Dispatcher,
     stream: Stream,
     remote: tuple[str, int],
     *,
     ready: ReadySet | None = None,
     requires_hello: bool = False,
+    count: CallCount | None = None,
 ) -> PortalConnection:
     """Return what serves one client of a portal; a scripted one is observed, and has faults."""
     portal.statistics.connections += 1
     if not isinstance(portal, ScriptedPortal):
-        return PortalConnection(stream, remote, portal, ready=ready, requires_hello=requires_hello)
+        return PortalConnection(
+            stream, remote, portal, ready=ready, requires_hello=requires_hello, count=count
+        )
     script = portal.script
     observer = ConnectionObserver(script.journal, remote)
     return PortalConnection(
@@ -184,6 +194,7 @@ def portal_connection(
         faults=script.faults,
         ready=ready,
         requires_hello=requires_hello,
+        count=count,
     )
 
 
@@ -201,6 +212,7 @@ def accept_policy(limits: Limits) -> AcceptPolicy:
     """Return what the limits of a portal say about its connections."""
     return AcceptPolicy(
         max_connections=limits.max_connections,
+        max_per_address=limits.max_connections_per_address,
         refusal=BYE_BUSY.encode(),
         linger=limits.linger,
         watch=min(limits.idle, limits.stall),

@@ -26,6 +26,7 @@ from esps_portal.protocol.verb_arguments import argument_error, chosen_version
 from esps_portal.services.call import Call, Caller
 from esps_portal.services.declaring import DeclaresServices
 from esps_portal.services.replies import (
+    busy_reply,
     result_error,
     service_error_reply,
     sync_outcome,
@@ -342,7 +343,7 @@ def _refusal(request: Request, service: Service, caller: Caller) -> Reply | None
     if not service.is_always_admitted and not caller.reserve(
         idempotent=service.idempotent, is_async=not service.is_sync
     ):
-        return error_reply(request.tag, "busy", "too many calls run: try again")
+        return busy_reply(request.tag)
     if not service.takes(len(request.args) - 1):
         caller.note_executed()
         usage = f"usage: CALL {service.name} {service.usage}".rstrip()

@@ -8,7 +8,7 @@ import trio
 
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ReplyError
-from esps_portal.protocol.messages import ERR, OK, Reply
+from esps_portal.protocol.messages import ERR, OK, Reply, error_reply
 from esps_portal.services.call import Caller
 from esps_portal.services.service import CloseAfter, Result, ResultError, result_to_args
 from esps_portal.tracebacks import hides_frame
@@ -47,6 +47,11 @@ def service_error_reply(tag: bytes, error: ReplyError, max_line: int) -> Reply |
     if grammar.NAME.fullmatch(code) and reply.size <= max_line:
         return reply
     return None
+
+
+def busy_reply(tag: bytes) -> Reply:
+    """Return the reply to a call for which there is no room."""
+    return error_reply(tag, "busy", "too many calls run: try again")
 
 
 def first_error(group: BaseExceptionGroup[_Error]) -> _Error:

@@ -14,6 +14,7 @@ from esps_portal import CallContext, Limits, Portal
 from esps_portal.protocol.messages import Reply, Request
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import RunningCall
+from esps_portal.server.call_count import CallCount
 from esps_portal.server.call_tasks import CallTasks, ConnectionCaller
 from esps_portal.server.endings import EndReason
 from esps_portal.server.observer import Exchange
@@ -36,7 +37,7 @@ class Tasks:
 
     async def begin(self, tag: bytes) -> RunningCall:
         request = Request(tag, b"CALL", (b"service",))
-        caller = ConnectionCaller(("127.0.0.1", 1), self.protocol)
+        caller = ConnectionCaller(("127.0.0.1", 1), self.calls)
         call = self.portal.answer(request, caller)
         assert isinstance(call, Call)
         running = self.calls.begin(call, Exchange(), self.nursery)
@@ -53,7 +54,7 @@ async def tasks(service: Callable[..., Any]) -> AsyncIterator[Tasks]:
     replies = ReplyWriter(stream, ends.append)
     protocol = ServerConnection(portal.limits)
     async with trio.open_nursery() as nursery:
-        calls = CallTasks(protocol, replies)
+        calls = CallTasks(protocol, replies, CallCount(64))
         yield Tasks(client, calls, protocol, replies, ends, nursery, portal)
         nursery.cancel_scope.cancel()
 

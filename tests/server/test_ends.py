@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import socket
 import struct
@@ -116,6 +117,50 @@ async def test_busy_call() -> None:  # ESPS-TCP-12, ESPS-VERB-20
         await client.send(b"a CALL stall\nb CALL stall\nc CALL stall\nd CALL echo x\n")
         assert (await client.line()).startswith(b"c ERR busy")
         assert await client.line() == b"d OK x"
+
+
+async def test_busy_with_the_calls_of_others() -> None:  # ESPS-LIM-4
+    async with running(max_in_flight=2, max_calls=3) as listening:
+        first, second = await listening.tcp(), await listening.tcp()
+        await first.send(b"a CALL stall\nb CALL stall\nc PING\n")
+        assert await first.line() == b"c OK"
+        await second.send(b"a CALL stall\nb CALL stall\nc CALL echo x\n")
+        assert (await second.line()).startswith(b"b ERR busy")
+        assert await second.line() == b"c OK x"
+        await first.send(b"d CANCEL a\n")
+        assert (await first.line()).startswith(b"a ERR cancelled")
+        assert await first.line() == b"d OK"
+        await second.send(b"b CALL delay 0 x\n")
+        assert await second.line() == b"b OK x"
+
+
+async def test_calls_that_begin_at_once_are_counted_too() -> None:  # ESPS-LIM-4
+    """Each connection is answered without a task, and has one made for its call."""
+    async with running(max_in_flight=1, max_calls=2) as listening:
+        clients = [await listening.tcp() for _ in range(5)]
+        for client in clients:
+            os.write(client.stream.socket.fileno(), b"a CALL stall\nb PING\n")  # before any turn
+        answers = [await client.line() for client in clients]
+        assert [answer.split()[:3] for answer in answers].count([b"a", b"ERR", b"busy"]) == 3
+        assert answers.count(b"b OK") == 2
+
+
+async def test_busy_with_the_connections_of_one_address() -> None:  # ESPS-LIM-5
+    async with running(max_connections_per_address=2, linger=0.05) as listening:
+        first, _ = await listening.tcp(), await listening.tcp()
+        third = await listening.connect()
+        assert await third.line() == b"* BYE busy"
+        assert await third.line() == b""
+        with socket.socket() as other:
+            other.bind(("127.0.0.2", 0))
+            other.connect(listening.listeners.tcp[0])
+            assert await trio.to_thread.run_sync(other.recv, 9) == b"* ESPS/1 "
+        await first.send(b"a QUIT\n")
+        assert await first.line() == b"a OK"
+        assert await first.line() == b""
+        greeting = b""
+        while not greeting.startswith(b"* ESPS/1 "):  # once the first is closed
+            greeting = await (await listening.connect()).line()
 
 
 async def test_busy_portal() -> None:  # ESPS-TCP-2
@@ -283,8 +328,11 @@ def test_out_of_descriptors() -> None:
                 for _ in range(60):
                     stack.enter_context(socket.create_connection(("127.0.0.1", port), 30))
                 assert b"Too many open files" in process.stderr.readline()
-            with socket.create_connection(("127.0.0.1", port), 30) as peer:
-                assert peer.recv(100).startswith(b"* ESPS/1 ")
+            greeting = b""
+            while not greeting.startswith(b"* ESPS/1 "):  # once it has closed the others
+                with socket.create_connection(("127.0.0.1", port), 30) as peer:
+                    greeting = peer.recv(100)
+                    assert greeting
         finally:
             process.terminate()
 
