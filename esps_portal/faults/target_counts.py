@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable
 
 import attrs
 
 from esps_portal.faults.target import FaultTarget
+
+#: Connections whose number is known: as many as one address has ports. Over TCP there are never so
+#: many at a time (`Limits.max_connections`), and each is forgotten when it ends. Over UDP a source
+#: never ends, and can be forged: the one that was silent for longest is forgotten.
+MAX_NUMBERS = 65536
 
 
 @attrs.define(eq=False)
@@ -20,15 +26,19 @@ class TargetCounts:
     connections: int = 0
     requests: int = 0
     replies: int = 0
-    _numbers: dict[Hashable, int] = attrs.field(factory=dict)
+    _numbers: OrderedDict[Hashable, int] = attrs.field(factory=OrderedDict)
 
     def connection(self, connection: Hashable) -> int:
         """Return the number of a connection; a new one gets the next number."""
         number = self._numbers.get(connection)
-        if number is None:
-            self.connections += 1
-            number = self._numbers[connection] = self.connections
-        return number
+        if number is not None:
+            self._numbers.move_to_end(connection)
+            return number
+        self.connections += 1
+        self._numbers[connection] = self.connections
+        if len(self._numbers) > MAX_NUMBERS:
+            self._numbers.popitem(last=False)
+        return self.connections
 
     def known_connection(self, connection: Hashable) -> int:
         """Return the number of a connection; 0 if it has none."""

@@ -9,7 +9,14 @@ import attrs
 import trio
 
 from esps_portal.faults.datagram_plan import DatagramPlan
+from esps_portal.log import log
 from esps_portal.net.datagram_socket import Sender
+
+#: What faults hold back or delay at a time, in datagrams and in bytes; more is lost, as in a full
+#: queue of a router. The first is the default of `Limits.max_remembered`; the second is own choice:
+#: 4,096 datagrams of the default `Limits.max_datagram` fit three times.
+MAX_LATE = 4096
+MAX_LATE_BYTES = 16 << 20
 
 
 class DatagramSender(Protocol):
@@ -30,6 +37,7 @@ class _Held:
     to: Sender
     others: int
     on_sent: Callable[[], None]
+    timer: trio.CancelScope | None = None
 
 
 class DatagramFaultWriter:
@@ -45,6 +53,8 @@ class DatagramFaultWriter:
         self._held: list[_Held] = []
         # What happens later; `forget` prevents it.
         self._late: set[trio.CancelScope] = set()
+        self._late_bytes = 0
+        self._has_warned = False
 
     def send(self, datagram: bytes, to: Sender) -> None:
         """Send a datagram to which no fault happens."""
@@ -55,25 +65,44 @@ class DatagramFaultWriter:
     def perform(
         self, plan: DatagramPlan, to: Sender, on_sent: Callable[[], None] = lambda: None
     ) -> None:
-        """Send what a fault has made of a datagram.
+        """Send what a fault has made of a datagram; it is lost if too many are late.
 
         Args:
             on_sent: called once that has left.
         """
+        # The copies of a datagram are one object.
+        size = sum(map(len, set(plan.datagrams)))
         if plan.hold:
             held = _Held(plan, to, plan.hold, on_sent)
-            self._held.append(held)
-            self.later(plan.delay, lambda: self._release(held))
+            held.timer = self.later(plan.delay, lambda: self._release(held), size)
+            if held.timer is not None:
+                self._held.append(held)
         elif plan.delay:
-            self.later(plan.delay, lambda: self._leave(plan, to, on_sent))
+            self.later(plan.delay, lambda: self._leave(plan, to, on_sent), size)
         elif plan.datagrams:
             self._leave(plan, to, on_sent)
 
-    def later(self, seconds: float, happen: Callable[[], None]) -> None:
-        """Let something happen after a delay in seconds, unless `forget` comes first."""
+    def later(
+        self, seconds: float, happen: Callable[[], None], size: int
+    ) -> trio.CancelScope | None:
+        """Let something happen after a delay in seconds, unless `forget` comes first.
+
+        Args:
+            size: bytes that are held until then.
+
+        Returns:
+            What prevents it; `None`: there was no room for it, and it never happens.
+        """
+        if len(self._late) >= MAX_LATE or self._late_bytes + size > MAX_LATE_BYTES:
+            if not self._has_warned:
+                self._has_warned = True
+                log.warning("faults delay too many datagrams: some are lost")
+            return None
         scope = trio.CancelScope()
         self._late.add(scope)
-        self._nursery.start_soon(self._happen, scope, seconds, happen)
+        self._late_bytes += size
+        self._nursery.start_soon(self._happen, scope, seconds, happen, size)
+        return scope
 
     def forget(self) -> None:
         """Drop everything that is held back or delayed."""
@@ -82,13 +111,14 @@ class DatagramFaultWriter:
             scope.cancel()
 
     async def _happen(
-        self, scope: trio.CancelScope, seconds: float, happen: Callable[[], None]
+        self, scope: trio.CancelScope, seconds: float, happen: Callable[[], None], size: int
     ) -> None:
         with scope:
             await trio.sleep(seconds)
             if not scope.cancel_called:
                 happen()
         self._late.discard(scope)
+        self._late_bytes -= size
 
     def _leave(self, plan: DatagramPlan, to: Sender, on_sent: Callable[[], None]) -> None:
         self._put(plan, to)
@@ -98,6 +128,8 @@ class DatagramFaultWriter:
     def _release(self, held: _Held) -> None:
         if held in self._held:
             self._held.remove(held)
+            if held.timer is not None:
+                held.timer.cancel()
             self._put(held.datagrams, held.to)
             held.on_sent()
 

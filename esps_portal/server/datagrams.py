@@ -213,7 +213,9 @@ class PortalDatagrams:
         if delay is None:
             exchange.end(FAULTED)
         else:
-            self._writer.later(delay, lambda: self._execute_late(caller))
+            size = len(caller.datagram)
+            if self._writer.later(delay, lambda: self._execute_late(caller), size) is None:
+                exchange.end(ABORTED)
 
     def _execute_late(self, caller: DatagramCaller) -> None:
         """Execute as if it had come only now; a repeat may have overtaken it."""

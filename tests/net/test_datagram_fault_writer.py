@@ -8,10 +8,12 @@ import socket
 from collections.abc import AsyncIterator
 
 import attrs
+import pytest
 import trio
 import trio.testing
 
 from esps_portal.faults.datagram_plan import DatagramPlan
+from esps_portal.net import datagram_fault_writer
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import DatagramSocket, Sender
 
@@ -55,6 +57,29 @@ async def test_at_once() -> None:
         w.faults.perform(DatagramPlan((b"b", b"b")), w.to)
         w.faults.perform(DatagramPlan(), w.to)
         assert w.come() == [b"a", b"b", b"b"]
+
+
+async def test_what_is_late_is_bounded(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(datagram_fault_writer, "MAX_LATE", 3)
+    monkeypatch.setattr(datagram_fault_writer, "MAX_LATE_BYTES", 100)
+    async with written() as w:
+        for datagram in (b"a", b"b", b"c", b"lost", b"lost too"):
+            w.faults.perform(DatagramPlan((datagram,) * 2, delay=1), w.to)
+        w.faults.perform(DatagramPlan((b"not held",), delay=1, hold=1), w.to)
+        await trio.sleep(2)
+        assert sorted(w.come()) == [b"a", b"a", b"b", b"b", b"c", b"c"]
+        for datagram in (b"d" * 60, b"e" * 60, b"f" * 40):
+            w.faults.perform(DatagramPlan((datagram,), delay=1), w.to)
+        await trio.sleep(2)
+        assert sorted(w.come()) == [b"d" * 60, b"f" * 40]
+        for number in range(20):  # what was released makes room at once
+            w.faults.perform(DatagramPlan((b"%d" % number,), delay=1000, hold=1), w.to)
+            w.faults.send(b"", w.to)
+            await trio.testing.wait_all_tasks_blocked()
+        assert len(w.come()) == 40
+    assert caplog.text.count("faults delay too many datagrams: some are lost") == 1
 
 
 async def test_from_another_port() -> None:
@@ -127,7 +152,7 @@ async def test_due_in_the_moment_in_which_it_is_forgotten(
             w.faults.forget()
 
         for name in (b"a", b"b"):
-            w.faults.later(10, functools.partial(happen, name))
+            w.faults.later(10, functools.partial(happen, name), 0)
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(10)
         await trio.testing.wait_all_tasks_blocked()
