@@ -12,7 +12,8 @@ line a request; `protocol.received_lines` finds the plain ones of a whole read a
 (`server.call_tasks`), or an end. Where a fault strikes, `faults.plan` makes the reply a list of
 actions, for which `server.reply_writer` has a `net.fault_writer`. `server.observer` notes all of it
 in the journal, if there is one. `server.endings` is the table of what a connection does when it
-ends, and `server.closing` does it; `server.drain` lets its calls end first.
+ends, and `server.closing` does it; `server.drain` lets its calls end first. Over TLS `net.tls` is
+the socket, after `net.handshake`; behind a balancer `net.announced` reads whom it serves.
 
 **Over UDP.** `net.datagram_socket`, `server.datagrams`, `protocol.datagram_server`, dispatch, and
 back; a call runs in `server.datagram_calls`; `net.datagram_fault_writer` performs faults.
@@ -48,9 +49,10 @@ The rooms, from the ground up; none imports from above:
 - `exchanges`: what both sides of a connection say, in the journal and under faults.
 - `net`: bytes and datagrams over trio. Knows no ESPS/1.
 - `server`, `proxy`, `peer`, `client`: built on both, without knowing each other.
-- `control`: HTTP and JSON for a portal and proxies, without knowing the rest; `inspection`.
-- `testing`, `cli`: the pytest plugin and the portals of tests; the command. `signatures` are the
-  files by which other tools recognise ESPS/1; they are printed, and import nothing.
+- `control`: HTTP and JSON for a portal, proxies and peers, without knowing the rest; `metrics` for
+  Prometheus; `inspection` of a port; `conformance`, which knows nothing of the server.
+- `testing`, `cli`: the pytest plugin and the portals of tests; the command.
+- `signatures` and `deployment` are files that the command prints; they import nothing.
 """
 
 from __future__ import annotations
