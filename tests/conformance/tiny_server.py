@@ -82,6 +82,7 @@ class Request:
     tag: bytes
     verb: bytes
     args: tuple[bytes, ...]
+    length: int = 0  # of its line, with its LF
 
     def same(self, other: "Request") -> bool:
         """Padding was dropped when the line was parsed."""
@@ -126,7 +127,7 @@ def parse(line: bytes) -> Request:
         raise Refusal("bad-line", "a verb is 1 to 16 letters")
     if not all(ARG.fullmatch(arg) for arg in args):
         raise Refusal("bad-line", "an argument is visible ASCII; one SP between tokens")
-    return Request(tag, verb, tuple(decode(arg) for arg in args))
+    return Request(tag, verb, tuple(decode(arg) for arg in args), len(line) + 1)
 
 
 # ---- the answers that need no connection (sections 5, 8 and 11) --------------------------------
@@ -232,8 +233,8 @@ async def drip(call: Call, args: tuple[bytes, ...]) -> tuple[bytes, ...]:
 
 
 def count(call: Call, args: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    counters, name = call.server.counters, args[0] if args else None
-    if name is not None and len(name) > 64:
+    counters, name = call.server.counters, args[0] if args else b""
+    if len(name) > 64:
         raise Refusal("bad-arguments", "a name has at most 64 octets")
     if name not in counters and len(counters) >= MAX_COUNTERS:
         raise Refusal("busy", "too many counters")
@@ -371,14 +372,16 @@ class Connection:
         self.output, self.sent = bytearray(), 0
         self.wake, self.room = asyncio.Event(), asyncio.Event()
         self.end_of_input, self.over = asyncio.Event(), asyncio.Event()
-        self.reset_at_end = False
+        self.admitted, self.reset_at_end = False, False
         self.quitting: asyncio.Task[None] | None = None
         self.touched = self.loop.time()
 
     async def serve(self) -> None:
-        if len(self.server.connections) > self.limits["max-connections"]:
+        if self.server.admitted >= self.limits["max-connections"]:
             self.end(b"* BYE busy\n")
         else:
+            self.admitted = True
+            self.server.admitted += 1
             self.send(b"* ESPS/1 " + PRODUCT + b"\n")
         jobs = [self.read(), self.write(), self.watch_idle(), self.watch_stall()]
         tasks = [asyncio.ensure_future(job) for job in jobs]
@@ -917,9 +920,10 @@ class Server:
     def __init__(self, limits: dict[str, float], *, require_hello: bool = False) -> None:
         self.limits = LIMITS | limits
         self.require_hello = require_hello
-        self.counters: dict[bytes | None, int] = {}
+        self.counters: dict[bytes, int] = {}
         self.calls = 0
         self.connections: dict[Connection, asyncio.Task[None]] = {}
+        self.admitted = 0  # those that were not refused as one too many
         self.port = 0
 
     def start(self, host: str, port: int) -> None:
@@ -947,6 +951,7 @@ class Server:
             await connection.serve()
         finally:
             del self.connections[connection]
+            self.admitted -= connection.admitted
 
     async def shut_down(self) -> None:
         self.accepting.cancel()
