@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from esps_portal.cli.conformance_clients import check_client_usage, client_texts, judge_client
 from esps_portal.cli.conformance_options import (
     ServerAddress,
     choose,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from esps_portal.conformance.server_process import ServerCommand
 
 _HELP = """\
-Check that servers keep the specification of ESPS/1.
+Check that servers and clients keep the specification of ESPS/1.
 
 TARGET is HOST, HOST:PORT, [::1]:PORT (both tested over TCP and UDP), or a
 URL, whose scheme names one of them: esps://HOST:PORT (TCP),
@@ -46,6 +47,12 @@ tested too. In CMD {port} is the port to use, over TCP and UDP; an argument
 {max-line} the value of one. The same is in ESPS_CONFORMANCE_LIMITS, as
 NAME=VALUE with spaces between; say --limits-env if CMD reads it there.
 
+With --client it serves each violation, and what is odd but legal, to CMD,
+which is started once for each: it finds ESPS_PORTAL_URL (TCP or UDP) and
+ESPS_CONFORMANCE_CASE in its environment, and is to call `echo hi` there, to
+print the reply and to exit with 0, or to fail. What it sends, prints and
+exits with is judged. In three times --timeout it has to end.
+
 A verdict is pass, fail, warn (it is only a SHOULD), unsupported (the server
 lacks a service, a limit or a transport), or error (the vector could not be
 run). The exit code is 1 after a fail or an error.
@@ -57,6 +64,7 @@ Examples:
   esps-portal conformance --section 6.5 --json localhost
   esps-portal conformance --server -- my-server --port {port}
   esps-portal conformance --server -- esps-portal serve --port {port} {limits}
+  esps-portal conformance --client -- node my-client.mjs
 """
 
 
@@ -67,6 +75,7 @@ def conformance_command(  # noqa: PLR0913 - click passes each option
     *,
     arguments: tuple[str, ...],
     server: bool,
+    client: bool,
     limits_env: bool,
     limits_file: Path | None,
     section: str | None,
@@ -81,12 +90,15 @@ def conformance_command(  # noqa: PLR0913 - click passes each option
     report: Path | None,
     pcap: Path | None,
 ) -> None:
-    """Check that servers keep the specification of ESPS/1."""
+    """Check that servers and clients keep the specification of ESPS/1."""
     from esps_portal.conformance.judging import Judge  # noqa: PLC0415 - help must not wait for it
     from esps_portal.conformance.registry import load_registry  # noqa: PLC0415 - the same
 
     require_stdout()
-    texts, registry = _texts(), load_registry(spec_folder())
+    if client:
+        check_client_usage(arguments, server or limits_env or limits_file or pcap)
+    registry = load_registry(spec_folder())
+    texts = client_texts() if client else _texts()
     chosen = choose(texts, section=section, level=level, only=only, skip=skip)
     known = read_known_failing(known_failing, texts.vectors)
     limits = read_limits(limits_file, registry.limits)
@@ -96,7 +108,9 @@ def conformance_command(  # noqa: PLR0913 - click passes each option
     for path in filter(None, (junit, report, pcap)):
         _write(path, b"")  # an error now, and not after the run
     judge = Judge(registry, timeout)
-    if server:
+    if client:
+        judges = [partial(_judge_client, arguments, chosen, timeout)]
+    elif server:
         if limits_file:
             raise click.UsageError("--limits is not for --server, which tells CMD its limits")
         command = _server_command(registry, arguments, takes_environment=limits_env)
@@ -184,6 +198,19 @@ def _judge_command(
     again = ("--server", *environment, "--", *server.command)
     judged = Judged(shlex.join(server.command), again, known_failing, keeps_traffic)
     _run(judged, partial(judge.judge_command, server, chosen, judged.add), chosen)
+    return judged
+
+
+def _judge_client(
+    command: tuple[str, ...],
+    chosen: Sequence[Case],
+    timeout: float,
+    known_failing: frozenset[str],
+) -> Judged:
+    from esps_portal.conformance.judged import Judged  # noqa: PLC0415 - help must not wait for it
+
+    judged = Judged(shlex.join(command), ("--client", "--", *command), known_failing)
+    _run(judged, partial(judge_client, command, chosen, timeout, judged.outcomes.append), chosen)
     return judged
 
 

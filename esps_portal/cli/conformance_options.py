@@ -24,6 +24,7 @@ _READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 _OPTIONS: tuple[Option, ...] = (
     click.option("--server", is_flag=True, help="Start CMD as the server, and end it."),
+    click.option("--client", is_flag=True, help="Judge clients: serve each case to CMD."),
     click.option(
         "--limits-env",
         is_flag=True,

@@ -1,0 +1,126 @@
+"""Starts a client for each case, serves it, and judges what it sends, prints and exits with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+
+import trio
+
+from esps_portal.conformance.client_cases import ClientCase
+from esps_portal.conformance.client_tcp import TcpServer
+from esps_portal.conformance.client_udp import UdpServer
+from esps_portal.conformance.client_words import Words
+from esps_portal.conformance.outcome import MismatchError, Outcome, Verdict
+
+# Clients that run at the same time; most of them wait for their interpreter to start.
+_AT_ONCE = 4
+_MAX_OUTPUT = 1 << 16  # bytes of what a client prints that are kept
+
+
+async def run_client_cases(
+    command: Sequence[str], cases: Sequence[ClientCase], on_outcome: Callable[[Outcome], None]
+) -> None:
+    """Run a client once for each case.
+
+    Args:
+        command: what to start.
+        cases: what to serve.
+        on_outcome: gets each outcome.
+    """
+    limiter = trio.CapacityLimiter(_AT_ONCE)
+
+    async def run(case: ClientCase) -> None:
+        async with limiter:
+            on_outcome(await run_client_case(command, case))
+
+    async with trio.open_nursery() as nursery:
+        for case in cases:
+            nursery.start_soon(run, case)
+
+
+async def run_client_case(command: Sequence[str], case: ClientCase) -> Outcome:
+    """Serve one case to a client that is started for it, and judge the client."""
+    words, started = Words(), trio.current_time()
+    mismatch, reason = None, ""
+    try:
+        await _judge(command, case, words)
+        verdict = Verdict.PASS
+    except MismatchError as error:
+        mismatch = error
+        verdict = Verdict.FAIL if case.vector.level == "must" else Verdict.WARN
+    except OSError as error:
+        verdict, reason = Verdict.ERROR, f"the client cannot be started: {error}"
+    seconds = trio.current_time() - started
+    return Outcome(case.vector.id, "whole", verdict, mismatch, reason, seconds=seconds)
+
+
+async def _judge(command: Sequence[str], case: ClientCase, words: Words) -> None:
+    server: TcpServer | UdpServer
+    if case.vector.transport == "tcp":
+        server = await TcpServer.open(case, words)
+    else:
+        server = await UdpServer.open(case, words)
+    try:
+        process = await _start(command, case, server.url)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.run)
+            status, printed = await _until_ended(process, case.seconds)
+            nursery.cancel_scope.cancel()
+    finally:
+        server.close()
+    server.finish()
+    if status is None:
+        raise MismatchError("time", f"it ends within {case.seconds:g} s", came_text="it still runs")
+    if server.fault is not None:
+        raise server.fault
+    if not server.reached:
+        raise MismatchError("line", "it connects", came_text="it has not connected")
+    if case.asked and not server.asked:
+        raise MismatchError("line", "a call: TAG CALL echo hi", came_text="it has not come")
+    _judge_result(case, words, status, printed)
+
+
+def _judge_result(case: ClientCase, words: Words, status: int, printed: bytes) -> None:
+    text = printed.decode("utf-8", "replace")
+    if words.bad in text:
+        raise MismatchError("line", "what is no reply is not printed", printed)
+    if case.result == "error":
+        if words.word in text:
+            raise MismatchError("line", "no reply is printed", printed)
+        if status == 0:
+            raise MismatchError("line", "an exit status that is not 0", came_text="exit status 0")
+        return
+    if words.word not in text.split():
+        raise MismatchError("line", f"it prints {words.word}", printed, f"exit status {status}")
+    if status != 0:
+        raise MismatchError("line", "the exit status 0", came_text=f"exit status {status}")
+
+
+async def _start(command: Sequence[str], case: ClientCase, url: str) -> trio.Process:
+    return await trio.lowlevel.open_process(
+        list(command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "ESPS_PORTAL_URL": url, "ESPS_CONFORMANCE_CASE": case.vector.id},
+    )
+
+
+async def _until_ended(process: trio.Process, seconds: float) -> tuple[int | None, bytes]:
+    """Return the exit status, `None` if it did not end in time, and what it printed."""
+    assert process.stdout is not None  # noqa: S101 - for the type checker
+    printed, status = bytearray(), None
+    try:
+        with trio.move_on_after(seconds):
+            async for data in process.stdout:
+                printed += data[: _MAX_OUTPUT - len(printed)]
+            status = await process.wait()
+    finally:
+        if status is None:
+            process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+            await process.stdout.aclose()
+    return status, bytes(printed)

@@ -1,0 +1,103 @@
+"""``esps-portal conformance --client``: our clients pass, broken ones do not."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.commands import run
+
+CLIENTS = Path(__file__).with_name("clients")
+# CI serves every case to each of our clients.
+SAMPLE = (
+    "call-tcp-plain",
+    "call-tcp-byte-by-byte",
+    "call-tcp-wrong-tag",
+    "call-tcp-doubled-space",
+    "call-tcp-no-greeting",
+    "call-udp-first-lost",
+    "call-udp-two-final-lines",
+    "call-udp-too-large",
+)
+
+
+def judge(*arguments: str) -> tuple[int, dict[str, str]]:
+    code, out, _ = run("conformance", "--json", *arguments)
+    outcomes = [json.loads(line) for line in out.splitlines()][:-1]
+    return code, {outcome["vector"]: outcome["verdict"] for outcome in outcomes}
+
+
+def only(*names: str) -> list[str]:
+    return [word for name in names for word in ("--only", name)]
+
+
+@pytest.mark.parametrize("client", ["trio_client.py", "blocking_client.py", "node.mjs"])
+def test_our_clients_pass(client: str, tool: Callable[[str], str]) -> None:
+    interpreter = tool("node") if client.endswith(".mjs") else sys.executable
+    code, verdicts = judge(*only(*SAMPLE), "--client", "--", interpreter, str(CLIENTS / client))
+    assert verdicts == dict.fromkeys(SAMPLE, "pass")
+    assert code == 0
+
+
+@pytest.mark.parametrize("command", ["true", "false"])
+def test_what_calls_nothing_passes_nothing(command: str) -> None:
+    code, verdicts = judge("--client", "--", command)
+    assert len(verdicts) >= 80
+    assert set(verdicts.values()) == {"fail"}
+    assert code == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "case"),
+    [
+        ("any-tag", "call-tcp-wrong-tag"),
+        ("any-spaces", "call-tcp-doubled-space"),
+        ("no-greeting", "call-tcp-no-greeting"),
+        ("fragments", "call-tcp-unterminated"),
+        ("silent-end", "call-tcp-fin"),
+        ("errors-are-replies", "call-tcp-error"),
+        ("cr-lf", "call-tcp-plain"),
+        ("short-tag", "call-udp-plain"),
+        ("first-of-several-lines", "call-udp-two-final-lines"),
+        ("any-source", "call-udp-other-port"),
+        ("new-tags", "call-udp-first-lost"),
+        ("no-backoff", "call-udp-three-lost"),
+        ("never-gives-up", "call-udp-no-answer"),
+    ],
+)
+def test_a_fault_of_a_client_is_found(fault: str, case: str) -> None:
+    broken = [sys.executable, str(CLIENTS / "broken.py"), fault]
+    code, verdicts = judge(*only(case), "--client", "--", *broken)
+    assert (code, verdicts) == (1, {case: "fail"})
+
+
+def test_the_broken_client_is_good_without_a_fault() -> None:
+    cases = only("call-tcp-plain", "call-tcp-wrong-tag", "call-udp-three-lost")
+    code, verdicts = judge(*cases, "--client", "--", sys.executable, str(CLIENTS / "broken.py"), "")
+    assert code == 0, verdicts
+
+
+def test_a_client_that_never_ends() -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    code, out, _ = run(
+        "conformance", "-W", "0.1", *only("call-tcp-plain"), "--client", "--", *command
+    )
+    assert code == 1
+    assert "it still runs" in out
+
+
+def test_a_client_that_cannot_be_started() -> None:
+    code, out, _ = run("conformance", *only("call-tcp-plain"), "--client", "--", "no-such-command")
+    assert code == 1
+    assert "the client cannot be started" in out
+
+
+@pytest.mark.parametrize("arguments", [["--client"], ["--client", "--server", "--", "true"]])
+def test_bad_usage(arguments: list[str]) -> None:
+    code, _, err = run("conformance", *arguments)
+    assert code == 2
+    assert "--client" in err
