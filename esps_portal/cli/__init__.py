@@ -49,7 +49,7 @@ _SUMMARIES = {
     "list": "Show the services of a portal, or describe one SERVICE.",
     "call": "Call SERVICE with ARGS and print the reply.",
     "inspect": "Show who uses a port, and whether it speaks ESPS/1.",
-    "conformance": "Check that servers and clients keep the specification of ESPS/1.",
+    "conformance": "Check servers and clients against the text of ESPS/1.",
     "deploy": "Print the files to run a portal with, or write them.",
     "signature": "Print a signature of ESPS/1 for another tool.",
     "spec": "Print the specification of ESPS/1, and what belongs to it.",

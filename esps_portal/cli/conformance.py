@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from esps_portal.conformance.server_process import ServerCommand
 
 _HELP = """\
-Check that servers and clients keep the specification of ESPS/1.
+Check servers and clients against the text of ESPS/1.
 
 TARGET is HOST, HOST:PORT, [::1]:PORT (both tested over TCP and UDP), or a
 URL, whose scheme names one of them: esps://HOST:PORT (TCP),
@@ -90,7 +90,7 @@ def conformance_command(  # noqa: PLR0913 - click passes each option
     report: Path | None,
     pcap: Path | None,
 ) -> None:
-    """Check that servers and clients keep the specification of ESPS/1."""
+    """Check servers and clients against the text of ESPS/1."""
     from esps_portal.conformance.judging import Judge  # noqa: PLC0415 - help must not wait for it
     from esps_portal.conformance.registry import load_registry  # noqa: PLC0415 - the same
 
@@ -205,7 +205,9 @@ def _judge_client(
     command: tuple[str, ...],
     chosen: Sequence[Case],
     timeout: float,
+    *,
     known_failing: frozenset[str],
+    keeps_traffic: bool,  # noqa: ARG001 - there is none to keep: --pcap is for servers
 ) -> Judged:
     from esps_portal.conformance.judged import Judged  # noqa: PLC0415 - help must not wait for it
 
