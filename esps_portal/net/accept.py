@@ -273,6 +273,8 @@ class ConnectionServer:
                 self._forget(connection)
 
     def _forget(self, connection: ConnectionHandler) -> None:
+        if connection not in self.connections:
+            return  # it has ended, and something of it goes on
         del self.connections[connection]
         self._by_address.remove(connection)
         if self._one_ended is not None:

@@ -85,7 +85,8 @@ class ReadySet:
 
     Attributes:
         start: starts the task of a connection that needs one again.
-        on_end: called with a connection that has ended in its turn.
+        on_end: called with a connection that has ended in its turn, or whose task goes on without
+            it.
 
     Example::
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import attrs
 import trio
 
 from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
+from esps_portal.log import log
+from esps_portal.protocol.escape import visible
 from esps_portal.protocol.messages import Reply
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import CallState, RunningCall
@@ -14,6 +18,15 @@ from esps_portal.server.endings import EndReason, reason_of
 from esps_portal.server.observer import Exchange
 from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.services.call import Call, Caller
+
+#: Seconds that a cancelled call may take to end before its connection ends without it: own choice,
+#: as long as the server's grace for the end of all connections; a call has little to clean up.
+CANCELLED = 0.5
+
+
+def service_names(services: Iterable[bytes]) -> str:
+    """Return names of services for a line of the log, each once."""
+    return ", ".join(sorted({visible(name.decode(errors="backslashreplace")) for name in services}))
 
 
 class ConnectionCaller(Caller):
@@ -42,6 +55,7 @@ class _Task:
     """One task: what is noted of its call, and what cancels it."""
 
     exchange: Exchange
+    service: bytes
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
 
@@ -74,7 +88,7 @@ class CallTasks:
     def begin(self, call: Call, exchange: Exchange, nursery: trio.Nursery) -> RunningCall:
         """Start the task of a call."""
         running = self._protocol.begin(call.tag)
-        task = self._tasks[running] = _Task(exchange)
+        task = self._tasks[running] = _Task(exchange, call.service_name)
         self._count.running += 1
         nursery.start_soon(self._run, call, running, task)
         return running
@@ -94,6 +108,27 @@ class CallTasks:
         for running, task in self._tasks.items():
             if running.tag == tag:
                 task.exchange.end(ABORTED, reply)
+
+    @property
+    def are_running(self) -> bool:
+        """Whether any task has not ended."""
+        return bool(self._tasks)
+
+    async def end(self) -> bool:
+        """Wait for the end of the tasks, which are cancelled, within a bound; also if cancelled.
+
+        Trio cannot end a task against its will: one whose service ignores its cancellation, as in
+        a shielded scope, is left behind.
+
+        Returns:
+            Whether all have ended. Otherwise a line in the log names the services.
+        """
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + CANCELLED):
+            await self.until_all_ended()
+        if self._tasks:
+            names = service_names(task.service for task in self._tasks.values())
+            log.warning("a connection ends without its calls, which ignore cancellation: %s", names)
+        return not self._tasks
 
     async def until_ended(self, running: RunningCall) -> None:
         """Wait until the task of a call has ended."""

@@ -64,6 +64,7 @@ class PortalConnection:
         "_closing",
         "_faults",
         "_has_greeted",
+        "_is_closed",
         "_is_receiving",
         "_is_refused",
         "_is_scripted",
@@ -128,6 +129,7 @@ class PortalConnection:
         # Made once it ends.
         self._closing: Closing | None = None
         self._is_shut_down = False
+        self._is_closed = False
         self._nursery: trio.Nursery | None = None
 
     async def run(self) -> None:
@@ -145,7 +147,7 @@ class PortalConnection:
             self._answerer.begin(None)
             if is_parked and self._ready is not None:
                 self._ready.park(self)
-            else:
+            elif not self._is_closed:
                 self._close()
 
     async def _shake_hands(self) -> bool:
@@ -173,15 +175,36 @@ class PortalConnection:
                 unit = ConnectionFaults(self._faults, self._as_target)
                 self._replies.begin(self._nursery, unit)
             try:
-                if not await self._read_until_end():
+                if not await self._read_and_end(self._nursery):
                     return False
-                await self._end(self._nursery)
-            except trio.BrokenResourceError as error:
-                self._replies.end_for(reason_of(error))
-            if self._replies.end is EndReason.BROKEN:
-                await self._note_unread()
-            self._nursery.cancel_scope.cancel()
+                self._nursery.cancel_scope.cancel()
+            finally:
+                await self._end_calls()
         return True
+
+    async def _read_and_end(self, nursery: trio.Nursery) -> bool:
+        """Read until an end is due, and end; return whether it has ended."""
+        try:
+            if not await self._read_until_end():
+                return False
+            await self._end(nursery)
+        except trio.BrokenResourceError as error:
+            self._replies.end_for(reason_of(error))
+        if self._replies.end is EndReason.BROKEN:
+            await self._note_unread()
+        return True
+
+    async def _end_calls(self) -> None:
+        """Wait for the end of cancelled calls; close without those that do not end.
+
+        The nursery of the connection has to wait for them, but neither its client nor the others
+        do: it no longer counts as open.
+        """
+        if self._calls.are_running and not await self._calls.end():
+            self._is_closed = True
+            self._close()
+            if self._ready is not None:
+                self._ready.on_end(self)
 
     # -- without a task
 

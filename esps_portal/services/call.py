@@ -95,6 +95,11 @@ class Call:
         """The tag of the request."""
         return self.request.tag
 
+    @property
+    def service_name(self) -> bytes:
+        """The name of the service."""
+        return self.request.args[0]
+
     async def data(self, *args: str | bytes) -> None:
         """Send one ``DATA`` line; wait while the client does not read.
 

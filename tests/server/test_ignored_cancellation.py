@@ -1,0 +1,70 @@
+"""A service that ignores its cancellation holds nothing but itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from esps_portal import Limits, Portal
+from tests.portals import Running, running
+
+Service = Callable[[trio.Event], Awaitable[None]]
+
+
+async def shielded(released: trio.Event) -> None:
+    with trio.CancelScope(shield=True):
+        await released.wait()
+
+
+async def catching(released: trio.Event) -> None:
+    while not released.is_set():
+        try:
+            await released.wait()
+        except BaseException:  # noqa: BLE001, S112 - that is the case
+            continue
+
+
+@asynccontextmanager
+async def stubborn(service: Service) -> AsyncIterator[Running]:
+    """A portal with a service that ends only once the test has ended."""
+    portal = Portal(limits=Limits(drain=0.05, linger=0.05, max_connections=1))
+    released = trio.Event()
+
+    @portal.service(name="stubborn")
+    async def _() -> None:
+        await service(released)
+
+    async with running(portal) as listening:
+        try:
+            yield listening
+        finally:
+            released.set()
+
+
+@pytest.mark.parametrize("service", [shielded, catching])
+@pytest.mark.parametrize("how", ["quit", "fin", "rst"])
+async def test_its_connection_ends_without_it(
+    service: Service, how: str, caplog: pytest.LogCaptureFixture
+) -> None:  # ESPS-END-11
+    async with stubborn(service) as portal:
+        client = await portal.tcp()
+        await client.send(b"a CALL stubborn\nb PING\n")
+        assert await client.line() == b"b OK"
+        if how == "quit":
+            await client.send(b"c QUIT\n")
+            assert (await client.line()).startswith(b"a ERR closing")
+            assert (await client.line(), await client.line()) == (b"c OK", b"")
+        elif how == "fin":
+            await client.stream.send_eof()
+            assert (await client.line()).startswith(b"a ERR closing")
+            assert await client.line() == b""
+        else:
+            await trio.aclose_forcefully(client.stream)
+        greeting = b""
+        while not greeting.startswith(b"* ESPS/1 "):  # its slot is free
+            greeting = await (await portal.connect()).line()
+    message = "a connection ends without its calls, which ignore cancellation: stubborn"
+    assert [record.getMessage() for record in caplog.records] == [message]
