@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import ClassVar
 
 import attrs
 import trio
 
 from esps_portal.journal.records import ABORTED
+from esps_portal.log import log
 from esps_portal.net.datagram_socket import Sender
 from esps_portal.protocol.datagram_server import DatagramServer, RememberedCall
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Reply, Request, error_reply
+from esps_portal.server.call_tasks import CANCELLED, service_names
 from esps_portal.server.observer import Exchange
 from esps_portal.services.call import Call, Caller
 
@@ -81,7 +84,7 @@ class DatagramCalls:
         self._protocol = protocol
         self._limits = limits
         self._deliver = deliver
-        self._running: set[trio.CancelScope] = set()
+        self._running: dict[trio.CancelScope, bytes] = {}
         # Those of them that end without an answer.
         self._aborted: set[trio.CancelScope] = set()
         self._one_ended = trio.lowlevel.ParkingLot()
@@ -92,28 +95,35 @@ class DatagramCalls:
     def begin(self, call: Call, caller: DatagramCaller, nursery: trio.Nursery) -> None:
         """Start the task of a call."""
         scope = trio.CancelScope()
-        self._running.add(scope)
+        self._running[scope] = call.service_name
         nursery.start_soon(self._run, call, caller, scope)
 
     async def end(self) -> None:
         """Return when all have ended; what does not end within the drain is refused."""
         with trio.move_on_after(self._limits.drain):
-            await self._until_ended(self._running)
-        for scope in self._running:
-            scope.cancel()
-        await self._until_ended(self._running)
+            await self._until_ended(self._running.keys())
+        await self._cancel(self._running.keys())
 
     async def abort(self) -> None:
-        """Cancel every call without an answer; return when all have ended."""
+        """Cancel every call without an answer; return when all have ended, within a bound."""
         # Not those that come meanwhile, of which there may be no end.
         aborted = set(self._running)
         self._aborted |= aborted
-        for scope in aborted:
-            scope.cancel()
-        await self._until_ended(aborted)
+        await self._cancel(aborted)
 
-    async def _until_ended(self, calls: set[trio.CancelScope]) -> None:
-        while not calls.isdisjoint(self._running):
+    async def _cancel(self, calls: AbstractSet[trio.CancelScope]) -> None:
+        """Cancel calls and wait for their end; leave behind what ignores that, with a word."""
+        for scope in calls:
+            scope.cancel()
+        with trio.move_on_after(CANCELLED) as waiting:
+            await self._until_ended(calls)
+        if waiting.cancelled_caught:
+            left = [name for scope, name in self._running.items() if scope in calls]
+            message = "calls over UDP are left behind, which ignore cancellation: %s"
+            log.warning(message, service_names(left))
+
+    async def _until_ended(self, calls: AbstractSet[trio.CancelScope]) -> None:
+        while not calls.isdisjoint(self._running.keys()):
             await self._one_ended.park()
 
     async def _run(self, call: Call, caller: DatagramCaller, scope: trio.CancelScope) -> None:
@@ -135,7 +145,7 @@ class DatagramCalls:
         finally:
             if caller.exchange is not None:
                 caller.exchange.end(ABORTED)  # where nothing was sent that said otherwise
-            self._running.discard(scope)
+            self._running.pop(scope, None)
             self._aborted.discard(scope)
             self._one_ended.unpark_all()
 

@@ -68,3 +68,17 @@ async def test_its_connection_ends_without_it(
             greeting = await (await portal.connect()).line()
     message = "a connection ends without its calls, which ignore cancellation: stubborn"
     assert [record.getMessage() for record in caplog.records] == [message]
+
+
+@pytest.mark.parametrize("service", [shielded, catching])
+async def test_over_udp_it_is_left_behind(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with stubborn(service) as portal:
+        client = portal.udp()
+        client.send(b"a CALL stubborn\n")
+        client.send(b"b PING\n")
+        assert await client.receive() == b"b OK\n"
+        await portal.listeners.ports.reset()
+    message = "calls over UDP are left behind, which ignore cancellation: stubborn"
+    assert message in [record.getMessage() for record in caplog.records]
