@@ -16,6 +16,7 @@ from esps_portal.cli.interrupts import (
     pass_on,
     start_unblocked,
 )
+from esps_portal.cli.signals import ending_signals, is_ignored, is_in_foreground
 
 # Exit codes of shells for a command that cannot be run, or that a signal ended
 # (POSIX.1-2017, Shell Command Language, section 2.8.2).
@@ -26,7 +27,8 @@ async def run_child(command: tuple[str, ...], environment: dict[str, str]) -> in
     """Run a command to its end, and return its exit code as a shell reports it."""
     import trio  # noqa: PLC0415 - help must not wait for it
 
-    with trio.open_signal_receiver(*_signals_to_pass_on()) as signals:
+    passed_on = [number for number in ending_signals() if not is_ignored(number)]
+    with trio.open_signal_receiver(*passed_on) as signals:
         return await _run(command, environment, signals)
 
 
@@ -70,29 +72,9 @@ def _interrupts_passed_on(process: subprocess.Popen[bytes]) -> AbstractContextMa
     return interrupts_watched(partial(pass_on, process, signal.SIGINT))
 
 
-def _signals_to_pass_on() -> list[signal.Signals]:
-    """Return the signals to pass on to CMD; without SIGHUP under nohup, which ignores it."""
-    names = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-    return [name for name in names if signal.getsignal(name) != signal.SIG_IGN]
-
-
 async def _pass_on(signals: object, process: subprocess.Popen[bytes]) -> None:
     async for number in signals:  # type: ignore[attr-defined]  # trio does not export its type
         # SIGINT comes here only while the command starts. If it was Ctrl-C in a terminal, the
         # kernel has sent it to the command as well.
-        if number != signal.SIGINT or not _is_in_foreground():
+        if number != signal.SIGINT or not is_in_foreground():
             pass_on(process, signal.Signals(number))
-
-
-def _is_in_foreground() -> bool:
-    """Whether there is a controlling terminal that sends its signals to this process group."""
-    try:
-        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
-    except OSError:
-        return False
-    try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(terminal)

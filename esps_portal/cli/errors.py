@@ -10,11 +10,12 @@ from typing import NoReturn
 import click
 
 from esps_portal.cli.output import escaped
+from esps_portal.cli.signals import SIGPIPE
 
 #: The exit code that a shell reports for a program ended by Ctrl-C.
 INTERRUPTED = 128 + signal.SIGINT
 #: And for one whose reader has gone: ``cat file | head -1``.
-READER_GONE = 128 + signal.SIGPIPE
+READER_GONE = 128 + SIGPIPE
 
 
 def print_error(line: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from esps_portal.cli.session import (
     run_client,
     timed_out,
 )
+from esps_portal.cli.signals import ending_signals
 from esps_portal.cli.tls_options import ClientTLSOptions, client_tls_options
 from esps_portal.protocol.errors import EspsError, PeerError
 from esps_portal.protocol.urls import PortalURL
@@ -118,10 +118,7 @@ class PingRun:
         """Ping until the count is reached, or until SIGINT, SIGTERM or SIGHUP (but under nohup)."""
         import trio  # noqa: PLC0415 - help must not wait for it
 
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            numbers.append(signal.SIGHUP)
-        with trio.open_signal_receiver(*numbers) as signals:
+        with trio.open_signal_receiver(*ending_signals()) as signals:
             async with trio.open_nursery() as nursery:
 
                 async def end_at_signal() -> None:

@@ -19,6 +19,7 @@ from esps_portal.cli.errors import INTERRUPTED, exit_with_error
 from esps_portal.cli.options import HostType, Option, add_options
 from esps_portal.cli.ready import Listeners, OtherAddresses, print_ready
 from esps_portal.cli.reloading import Reload, reload_all
+from esps_portal.cli.signals import SIGHUP, ending_signals, has_terminal
 from esps_portal.log import log
 from esps_portal.protocol.registry import PORT
 
@@ -227,7 +228,7 @@ async def serve_until_signalled(  # noqa: PLR0913 - what is composed
     )
 
     status, watchdog = 0, watchdog_seconds(os.environ)
-    with trio.open_signal_receiver(*_handled_signals()) as signals:
+    with trio.open_signal_receiver(*ending_signals()) as signals:
         async with trio.open_nursery() as nursery:
             ended = trio.Event()
 
@@ -257,12 +258,6 @@ async def serve_until_signalled(  # noqa: PLR0913 - what is composed
     return status
 
 
-def _handled_signals() -> list[signal.Signals]:
-    """Return the signals to handle; without SIGHUP under nohup, which ignores it."""
-    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
-
-
 async def _handle_signals(
     signals: AsyncIterator[int], shut_down: Callable[[], None], reload: Callable[[], None]
 ) -> int:
@@ -273,10 +268,10 @@ async def _handle_signals(
     """
     from esps_portal.net.systemd import notify, notify_reloading  # noqa: PLC0415 - help must not wait
 
-    may_reload = not _has_terminal()
+    may_reload = not has_terminal()
     closing = False
     async for number in signals:
-        if number == signal.SIGHUP and (closing or may_reload):
+        if number == SIGHUP and (closing or may_reload):
             if not closing:
                 notify_reloading(os.environ)
                 reload()
@@ -289,12 +284,3 @@ async def _handle_signals(
         notify(os.environ, "STOPPING=1")
         shut_down()
     raise AssertionError  # pragma: no cover - signals do not end
-
-
-def _has_terminal() -> bool:
-    """Whether there is a controlling terminal, which sends SIGHUP when it closes."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from functools import partial
 
 import attrs
@@ -13,6 +12,7 @@ from esps_portal.control.http_handler import HEAD, HttpHandler
 from esps_portal.control.whole import Whole
 from esps_portal.net.accept import AcceptPolicy, ConnectionServer
 from esps_portal.net.bind import bind
+from esps_portal.net.descriptors import soft_limit
 from esps_portal.net.loopback import is_loopback
 from esps_portal.net.streams import Stream
 
@@ -84,8 +84,8 @@ async def serve_control(
 
 def max_connections() -> int:
     """Return how many connections the control port may have in this process."""
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if descriptors == resource.RLIM_INFINITY:
+    descriptors = soft_limit()
+    if descriptors is None:
         return _MAX_CONNECTIONS
     return max(2, min(_MAX_CONNECTIONS, descriptors // _SHARE_OF_DESCRIPTORS))
 

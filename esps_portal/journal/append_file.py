@@ -10,16 +10,27 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:
+    # Windows. Its own locks keep readers off as well (LockFileEx), and who watches a recording is
+    # one: nobody is kept out there.
+    fcntl = None  # type: ignore[assignment]
+
 from esps_portal.log import log
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
+
+
+# Non-blocking: opening a pipe without a reader would hang. Windows has neither flag, and translates
+# line ends unless it is told not to.
+_SYSTEM_FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
 class CannotRecordError(OSError):
@@ -88,7 +99,8 @@ class AppendFile:
 
     def _begin(self, file: int) -> None:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise CannotRecordError(self.path, "another process is recording to it") from None
         try:
@@ -151,8 +163,7 @@ def _open_or_create(path: Path) -> int:
     A symbolic link is followed to what exists, but nothing is created where it leads: in a folder
     that others may write to, they would choose where.
     """
-    # Non-blocking: opening a pipe without a reader would hang.
-    flags = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_APPEND | _SYSTEM_FLAGS
     with contextlib.suppress(FileNotFoundError):
         return os.open(path, flags)
     try:
@@ -161,6 +172,14 @@ def _open_or_create(path: Path) -> int:
         if path.is_symlink():
             raise CannotRecordError(path, "it is a link to a file that does not exist") from None
         return os.open(path, flags)  # another process has created it in between
+
+
+def read_at(file: int, size: int, position: int) -> bytes:
+    """Read so many bytes of an open file, or fewer; a write goes to its end all the same."""
+    if hasattr(os, "pread"):
+        return os.pread(file, size, position)
+    os.lseek(file, position, os.SEEK_SET)  # Windows
+    return os.read(file, size)
 
 
 def _size(file: int) -> int:

@@ -10,7 +10,12 @@ import os
 from pathlib import Path
 from typing import Literal, Self
 
-from esps_portal.journal.append_file import AppendFile, CannotRecordError, UnsuitableFileError
+from esps_portal.journal.append_file import (
+    AppendFile,
+    CannotRecordError,
+    UnsuitableFileError,
+    read_at,
+)
 from esps_portal.journal.pcap import (
     HEADER_SIZE,
     MAX_PACKET,
@@ -56,7 +61,7 @@ class CaptureFile:
 
     def _prepare(self, file: int, size: int) -> bytes:
         header = self._capture.header()
-        found = os.pread(file, HEADER_SIZE, 0) if size else b""
+        found = read_at(file, HEADER_SIZE, 0) if size else b""
         if size < HEADER_SIZE and header.startswith(found):
             return header[size:]
         if not is_own_header(found):
@@ -130,7 +135,7 @@ class CaptureFile:
 def _cut_off_incomplete_record(file: int, size: int) -> None:
     position = HEADER_SIZE
     while position < size:
-        header = os.pread(file, RECORD_HEADER_SIZE, position)
+        header = read_at(file, RECORD_HEADER_SIZE, position)
         if len(header) < RECORD_HEADER_SIZE:
             break
         length = record_size(header)

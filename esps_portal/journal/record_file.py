@@ -11,7 +11,12 @@ import os
 from pathlib import Path
 from typing import Self
 
-from esps_portal.journal.append_file import AppendFile, CannotRecordError, UnsuitableFileError
+from esps_portal.journal.append_file import (
+    AppendFile,
+    CannotRecordError,
+    UnsuitableFileError,
+    read_at,
+)
 from esps_portal.journal.recording import began_line, entry_line, is_recording
 from esps_portal.journal.records import Entry
 from esps_portal.tracebacks import hides_frame
@@ -92,13 +97,13 @@ class RecordFile:
 
 def _check_and_repair(file: int, size: int) -> None:
     """Check that a file is a recording; cut off an incomplete last line."""
-    first = os.pread(file, _MAX_FIRST_LINE, 0).partition(b"\n")
+    first = read_at(file, _MAX_FIRST_LINE, 0).partition(b"\n")
     if not is_recording(first[0] + first[1]):
         raise UnsuitableFileError("the file exists and is not a recording")
     end = size
     while True:
         start = max(0, end - _BLOCK)
-        found = os.pread(file, end - start, start).rfind(b"\n")
+        found = read_at(file, end - start, start).rfind(b"\n")
         if found >= 0:
             break
         end = start

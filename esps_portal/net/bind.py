@@ -11,6 +11,7 @@ import attrs
 
 from esps_portal.net.addresses import literal, socket_address
 from esps_portal.net.fork import close_socket
+from esps_portal.net.systems import keep_others_out, let_share
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -31,6 +32,7 @@ class Sockets:
 
     Attributes:
         reserved: bound beside each TCP one and not listening: they keep the port while none is.
+            Fewer, or none, where the system binds no second socket to an address.
     """
 
     tcp: list[socket.socket] = attrs.field(factory=list)
@@ -190,7 +192,7 @@ def _bind_all(addresses: list[_Address], port: int, wanted: _Wanted) -> Sockets:
                 sockets.tcp.append(bound(family, socket.SOCK_STREAM, host, port, reuse_port=reuse))
                 port = port or sockets.tcp[0].getsockname()[1]
             if wanted.tcp and wanted.reserve_port:
-                sockets.reserved.append(bound(family, socket.SOCK_STREAM, host, port))
+                sockets.reserved += _reserve(family, host, port)
             if wanted.udp:
                 sockets.udp.append(bound(family, socket.SOCK_DGRAM, host, port, reuse_port=reuse))
                 port = port or sockets.udp[0].getsockname()[1]
@@ -201,6 +203,16 @@ def _bind_all(addresses: list[_Address], port: int, wanted: _Wanted) -> Sockets:
         sockets.close()
         raise
     return sockets
+
+
+def _reserve(family: int, host: str, port: int) -> list[socket.socket]:
+    """Bind a socket beside a bound one; where the system does not let us, return none."""
+    try:
+        return [bound(family, socket.SOCK_STREAM, host, port)]
+    except CannotBindError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return []
 
 
 def bound(  # noqa: PLR0913 - each says what to bind
@@ -223,7 +235,8 @@ def bound(  # noqa: PLR0913 - each says what to bind
             if share or kind == socket.SOCK_STREAM:
                 # Else a port stays taken for minutes by connections that have ended. UDP has
                 # no such state, and there the option would let two servers share the port.
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                let_share(sock, allowed=True)
+            keep_others_out(sock)
             if reuse_port:
                 _let_others_bind(sock)
             if family == socket.AF_INET6:

@@ -21,13 +21,13 @@ import trio
 from esps_portal.net.addresses import literal
 from esps_portal.net.fork import close_socket, closed_in_child
 from esps_portal.net.silence import NEVER_SILENT, Silence
+from esps_portal.net.systems import HAS_ANCILLARY, IP_PKTINFO
 from esps_portal.net.ttl import ask_for_ttl, ttl_in
 
 # Read in a row, before other tasks get a turn.
 _MAX_READS = 64
 _MAX_DATAGRAM = 65535
-# <linux/in.h>: struct in_pktinfo { int ifindex; struct in_addr spec_dst; struct in_addr addr; }
-_IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
+# struct in_pktinfo { int ifindex; struct in_addr spec_dst; struct in_addr addr; }
 _IN_PKTINFO = struct.Struct("=I4s4s")
 # <linux/in6.h>: struct in6_pktinfo { struct in6_addr addr; unsigned int ifindex; }
 _IN6_PKTINFO = struct.Struct("=16sI")
@@ -111,12 +111,12 @@ class DatagramSocket:
         is_wildcard = address in _WILDCARDS
         #: Whether what is sent to a broadcast or multicast address may come here.
         self.takes_groups: bool = is_wildcard or _is_group(address)
-        if self.takes_groups:
+        if self.takes_groups and HAS_ANCILLARY:
             _ask_for_destination(sock)
-        if wants_ttl:
+        if wants_ttl and HAS_ANCILLARY:
             ask_for_ttl(sock)
         # Only then is there anything to read beside the datagram.
-        self._has_ancillary = self.takes_groups or wants_ttl
+        self._has_ancillary = HAS_ANCILLARY and (self.takes_groups or wants_ttl)
         self._make_sender = _sender_with_ttl if wants_ttl else _sender
 
     async def run(self, handle: Handler) -> None:
@@ -223,9 +223,10 @@ def _sender_with_ttl(address: tuple[Any, ...], found: _Ancillary) -> Sender:
 
 def _ask_for_destination(sock: socket.socket) -> None:
     if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-    else:
-        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        with contextlib.suppress(AttributeError):  # Windows, before Python knew its name
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    elif IP_PKTINFO is not None:
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
 
 
 def _is_group(address: str) -> bool:
@@ -245,7 +246,7 @@ def _is_group(address: str) -> bool:
 def _names_group(found: _Ancillary) -> bool:
     """Whether a datagram was not sent to an address of this machine alone."""
     for level, kind, data in found:
-        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+        if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
             # The local address, and that in the datagram's header (ip(7)).
             _, local, destination = _IN_PKTINFO.unpack(data)
             is_multicast = _FIRST_MULTICAST <= destination[0] <= _LAST_MULTICAST
@@ -258,7 +259,7 @@ def _names_group(found: _Ancillary) -> bool:
 def _answer_from_there(found: _Ancillary) -> tuple[tuple[int, int, bytes], ...]:
     """Return what makes the reply leave from the address that the request was sent to."""
     for level, kind, data in found:
-        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+        if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
             _, local, _ = _IN_PKTINFO.unpack(data)
             return ((level, kind, _IN_PKTINFO.pack(0, local, b"\0" * 4)),)
         if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:

@@ -24,6 +24,14 @@ def raise_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def soft_limit() -> int | None:
+    """Return how many descriptors this process may have; `None`: as many as there are."""
+    if resource is None:
+        return None
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if descriptors == resource.RLIM_INFINITY else descriptors
+
+
 class SpareDescriptor:
     """A descriptor that is kept for the moment when no other is left.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -10,15 +9,15 @@ import trio
 
 from esps_portal.log import log
 from esps_portal.net.addresses import literal
+from esps_portal.net.error_watch import ErrorWatch, watch_errors
 from esps_portal.net.keepalive import keep_alive
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.streams import SocketStream
+from esps_portal.net.systems import writable_when_sent
 from esps_portal.net.tls_server import ServerTLS
 
 # Seconds for which what was passed on may still leave before a RST.
 _LINGER = 1.0
-# <linux/tcp.h>; the socket module has it from Python 3.12 on.
-_TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 _READ_SIZE = 65536
 #: Seconds between two questions to the kernel of a side that a fault keeps in the dark.
 KEEPALIVE = 10
@@ -47,7 +46,7 @@ class Endpoint(SocketStream):
         self.is_broken: bool = False
         self.is_stuck: bool = False
         self.on_close: Callable[[], None] = lambda: None
-        self._errors: select.epoll | None = None
+        self._errors: ErrorWatch | None = None
 
     @property
     def own_address(self) -> tuple[str, int]:
@@ -126,38 +125,28 @@ class Endpoint(SocketStream):
 
     async def until_broken(self) -> None:
         """Wait for a RST without reading; bytes that wait to be read do not end the wait."""
-        # With no events asked for, epoll reports errors only (epoll_ctl(2)).
-        if await self._until_event(0) and not self.is_broken:
+        if await self._until_end(for_fin=False) and not self.is_broken:
             # Both directions have ended with FIN: there can be no RST any more.
             await trio.sleep_forever()
 
     async def until_fin(self) -> None:
         """Wait for a FIN without reading what comes before it, or for a RST."""
-        await self._until_event(select.EPOLLRDHUP)
+        await self._until_end(for_fin=True)
 
-    async def _until_event(self, mask: int) -> bool:
-        """Wait for an error, or an event of the mask; return whether it was no error.
-
-        Trio can wait for an epoll object to be readable; for these events of a socket it cannot.
-        """
+    async def _until_end(self, *, for_fin: bool) -> bool:
+        """Wait for an error or, if that is wanted, a FIN; return whether it was no error."""
         try:
             if self._errors is None:
-                self._errors = select.epoll()
-                self._errors.register(self._socket.fileno(), mask)
-            else:
-                self._errors.modify(self._socket.fileno(), mask)
+                self._errors = watch_errors(self._socket)
         except OSError as error:
             # No descriptor is left: end the connection rather than never notice.
             log.warning("a connection is reset: %s", error.strerror)
             self.is_broken = True
-        while self._errors is not None and not self.is_broken:
-            await trio.lowlevel.wait_readable(self._errors.fileno())
-            seen = self._errors.poll(0)
-            if any(events & select.EPOLLERR for _, events in seen):
+        if self._errors is not None and not self.is_broken:
+            end = await self._errors.wait(for_fin=for_fin)
+            if end == "error":
                 self.is_broken = True
-            elif seen:
-                return not self.is_broken  # a write may have met the RST first
-        return False
+        return not self.is_broken  # a write may have met the RST first
 
     def keep_alive(self) -> None:
         """Have the kernel find out whether the other end is there: a RST or its silence says not.
@@ -169,7 +158,7 @@ class Endpoint(SocketStream):
     async def until_sent(self, timeout: float = _LINGER) -> None:  # noqa: ASYNC109 - a bound
         """Wait until the kernel has sent everything, for so many seconds at most."""
         try:
-            self._socket.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, 1)
+            writable_when_sent(self._socket)
             with trio.move_on_after(timeout):
                 await trio.lowlevel.wait_writable(self._socket)
         except OSError:
@@ -179,7 +168,5 @@ class Endpoint(SocketStream):
         """Close it; see `SocketStream.close`."""
         self.on_close()
         if self._errors is not None:
-            if not self._errors.closed:
-                trio.lowlevel.notify_closing(self._errors.fileno())
             self._errors.close()
         super().close(timeout)

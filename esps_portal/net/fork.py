@@ -104,7 +104,7 @@ def _descriptors_of_loop() -> tuple[list[select.epoll], list[socket.socket]]:
     ]
     poll = getattr(manager, "_epoll", None)
     return (
-        [poll] if isinstance(poll, select.epoll) else [],
+        [poll] if hasattr(select, "epoll") and isinstance(poll, select.epoll) else [],
         [sock for sock in sockets if isinstance(sock, socket.socket)],
     )
 
@@ -121,6 +121,7 @@ def _close_in_child() -> None:
     _polls.clear()
 
 
-os.register_at_fork(
-    before=unforked.acquire, after_in_parent=unforked.release, after_in_child=_close_in_child
-)
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(
+        before=unforked.acquire, after_in_parent=unforked.release, after_in_child=_close_in_child
+    )

@@ -9,6 +9,9 @@ While they are down nobody else can bind them. There are two ways to be down:
 - ``silent``, as if the network were cut. A connect times out, since the queue of each listener is
   full; `Silence` stops everything else. It ends on new listeners: a client that is half connected
   to an old one must not turn up later.
+
+Other systems than Linux bind no second socket to an address. There a port is let go while it is
+``refuse``, which is logged, and bound again after that; another program may take it in between.
 """
 
 from __future__ import annotations
@@ -19,23 +22,25 @@ from typing import Literal, Protocol, get_args
 
 import trio
 
+from esps_portal.log import log
 from esps_portal.net.accept import ConnectionServer
 from esps_portal.net.bind import BACKLOG, Sockets
 from esps_portal.net.fork import close_socket, closed_in_child
 from esps_portal.net.port_sockets import (
     address_of,
-    another,
+    all_again,
     fill_queue,
     refuse_waiting,
     replaced,
-    share,
+    reserve_datagrams,
+    stop_listening,
 )
+from esps_portal.net.systems import let_share
 
 #: The ways in which ports are out of service.
 OutageKind = Literal["refuse", "silent"]
 
-# RFC 863, discard. Nothing is sent there: any port that is not a client's would do.
-_DISCARD_PORT = 9
+_WHY_NOT_KEPT = "this system binds no second socket to an address"
 
 
 class DatagramHandler(Protocol):
@@ -85,8 +90,12 @@ class PortControl:
         self._forget = forget
         self._nursery = nursery
         self._accepting: list[trio.CancelScope] = []
-        # With the address that each holds: connecting replaces a wildcard by a concrete one.
-        self._udp_reserved: list[tuple[socket.socket, tuple[str, int]]] = []
+        # The sockets that are out of service, with the address of each: it is bound again.
+        self._held_tcp: list[tuple[socket.socket, tuple[str, int]]] = []
+        self._held_udp: list[tuple[socket.socket, tuple[str, int]]] = []
+        # What keeps those of UDP meanwhile.
+        self._udp_reserved: list[socket.socket] = []
+        self._has_warned = False
         # What fills the queue of each listener while they are silent.
         self._fillers: list[socket.socket] = []
         self._outage: OutageKind | None = None
@@ -137,7 +146,11 @@ class PortControl:
             self._fall_silent()
 
     def up(self) -> None:
-        """Serve again, on the same addresses."""
+        """Serve again, on the same addresses.
+
+        Raises:
+            CannotBindError: another program has taken one, where the system could not keep it.
+        """
         if self._outage == "silent":
             self._end_silence()
         elif self._outage == "refuse":
@@ -150,26 +163,33 @@ class PortControl:
     def _refuse(self) -> None:
         self._outage = "refuse"
         self._close_listeners()
+        self._held_tcp = [(each, address_of(each)) for each in self._sockets.tcp]
+        self._held_udp = [(each, address_of(each)) for each in self._sockets.udp]
         for listener in self._sockets.tcp:
-            # A child that a fork in C has made keeps it open, but then it does not listen.
-            listener.shutdown(socket.SHUT_RD)
+            stop_listening(listener)
             trio.lowlevel.notify_closing(listener)
             close_socket(listener)
         self._drop_fillers()
         for reserved in self._sockets.reserved:
-            share(reserved, allowed=False)
+            let_share(reserved, allowed=False)
         for server, sock in zip(self._datagrams, self._sockets.udp, strict=True):
-            share(sock, allowed=True)
-            address = address_of(sock)
-            reserved = another(sock, address)
-            # A socket that is connected takes datagrams of that peer alone.
-            reserved.connect((address[0], _DISCARD_PORT))
-            sock.connect((address[0], _DISCARD_PORT))  # for such a child again
-            self._udp_reserved.append((reserved, address))
+            kept = reserve_datagrams(sock)
             server.close()
-            share(reserved, allowed=False)
+            if kept is not None:
+                self._udp_reserved.append(kept)
+                let_share(kept, allowed=False)
+        self._warn_unless_kept()
         self._connections.abort_soon()
         self._nursery.start_soon(self._abort_late)
+
+    def _warn_unless_kept(self) -> None:
+        """Log, once, that others may take a port that is down."""
+        kept = len(self._sockets.reserved) + len(self._udp_reserved)
+        held = (*self._held_tcp, *self._held_udp)
+        if kept < len(held) and not self._has_warned:
+            self._has_warned = True
+            port = held[0][1][1]
+            log.warning("while port %d is down others may take it: %s", port, _WHY_NOT_KEPT)
 
     async def _abort_late(self) -> None:
         """Abort what was accepted just before the ports went out of service."""
@@ -182,19 +202,16 @@ class PortControl:
     def _bind_again(self) -> None:
         """Have sockets for everything that was refused; those of TCP do not listen yet."""
         self._connections.silence.end()  # of before; what it holds up was aborted
-        for reserved in self._sockets.reserved:
-            share(reserved, allowed=True)
-        self._sockets.tcp[:] = [
-            another(reserved, address_of(reserved)) for reserved in self._sockets.reserved
-        ]
-        for reserved, _ in self._udp_reserved:
-            share(reserved, allowed=True)
-        self._sockets.udp[:] = [another(*held) for held in self._udp_reserved]
-        for reserved, _ in self._udp_reserved:
+        for reserved in (*self._sockets.reserved, *self._udp_reserved):
+            let_share(reserved, allowed=True)
+        again = all_again((*self._held_tcp, *self._held_udp))
+        self._sockets.tcp[:] = again[: len(self._held_tcp)]
+        self._sockets.udp[:] = again[len(self._held_tcp) :]
+        for reserved in self._udp_reserved:
             close_socket(reserved)
         self._udp_reserved.clear()
         for sock in self._sockets.udp:
-            share(sock, allowed=False)
+            let_share(sock, allowed=False)
 
     def _fall_silent(self) -> None:
         if self._outage == "refuse":
@@ -273,7 +290,7 @@ class PortControl:
 
     def _close_sockets(self) -> None:
         self._drop_fillers()
-        for reserved, _ in self._udp_reserved:
+        for reserved in self._udp_reserved:
             close_socket(reserved)
         self._sockets.close()
 

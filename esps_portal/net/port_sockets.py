@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
-import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import trio
 
 from esps_portal.net.addresses import literal
-from esps_portal.net.bind import BACKLOG, WILDCARDS, bound
+from esps_portal.net.bind import BACKLOG, WILDCARDS, CannotBindError, bound
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
 from esps_portal.net.listening import accepted
+from esps_portal.net.systems import let_share, reset_at_close, wait_for
 
 # A client that connects in this very moment may take the place of our connection. After so many of
 # them the last one keeps it: the queue is full as well, but that client is reset in the end.
 _TRIES = 100
 # Seconds (own choice). Over loopback a handshake takes microseconds.
 _HANDSHAKE = 0.05
+# RFC 863, discard. Nothing is sent there: any port that is not a client's would do.
+_DISCARD_PORT = 9
 _LOOPBACK = {WILDCARDS[socket.AF_INET]: "127.0.0.1", WILDCARDS[socket.AF_INET6]: "::1"}
 
 
@@ -28,17 +29,21 @@ def replaced(listener: socket.socket) -> socket.socket:
     address = address_of(listener)
     # Linux binds no socket beside one that listens. A shut one is only bound, and one that took
     # port 0 not even that: the reserved one beside it keeps the number.
-    listener.shutdown(socket.SHUT_RD)
-    new = another(listener, address)
-    new.listen(BACKLOG)
+    stop_listening(listener)
+    new = None
+    with contextlib.suppress(CannotBindError):  # a system that binds no two sockets to one address
+        new = another(listener, address)
     trio.lowlevel.notify_closing(listener)
     close_socket(listener)
+    new = new or another(listener, address)
+    new.listen(BACKLOG)
     return new
 
 
-def share(sock: socket.socket, *, allowed: bool) -> None:
-    """Let other sockets bind the same address, or not."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(allowed))
+def stop_listening(listener: socket.socket) -> None:
+    """Have a listener not listen, though a child that a fork in C has made keeps it open."""
+    with contextlib.suppress(OSError):  # on other systems than Linux: it is not connected
+        listener.shutdown(socket.SHUT_RD)
 
 
 def address_of(sock: socket.socket) -> tuple[str, int]:
@@ -52,15 +57,46 @@ def another(sock: socket.socket, address: tuple[str, int]) -> socket.socket:
         return closed_in_child(bound(sock.family, sock.type, *address, share=True))
 
 
+def all_again(held: Iterable[tuple[socket.socket, tuple[str, int]]]) -> list[socket.socket]:
+    """Bind a socket like each, which may be closed, to the address that it had.
+
+    Raises:
+        CannotBindError: another program has taken one; then none is bound.
+    """
+    made: list[socket.socket] = []
+    try:
+        made.extend(another(*each) for each in held)
+    except CannotBindError:
+        for sock in made:
+            close_socket(sock)
+        raise
+    return made
+
+
+def reserve_datagrams(sock: socket.socket) -> socket.socket | None:
+    """Bind a socket that keeps the address of a UDP socket, and takes no datagram that comes there.
+
+    The other one is to be closed. `None`: this system binds no two sockets to one address.
+    """
+    let_share(sock, allowed=True)
+    address = address_of(sock)
+    try:
+        reserved = another(sock, address)
+    except CannotBindError:
+        return None
+    # A socket that is connected takes datagrams of that peer alone.
+    reserved.connect((address[0], _DISCARD_PORT))
+    sock.connect((address[0], _DISCARD_PORT))  # for a child that a fork in C has made
+    return reserved
+
+
 def refuse_waiting(listener: socket.socket) -> None:
     """Reset the connections that nobody has accepted yet."""
     with contextlib.suppress(OSError):
         while True:
             connected, _ = accepted(listener)
-            on, no_time = 1, 0
-            connected.setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, no_time)
-            )
+            with contextlib.suppress(OSError):  # it was reset
+                reset_at_close(connected)
             close_socket(connected)
 
 
@@ -92,10 +128,7 @@ def fill_queue(
 
 def _is_connected(filler: socket.socket, listener: socket.socket) -> bool:
     """Whether it is in the queue, rather than a client that was faster."""
-    poll = select.poll()
-    poll.register(filler, select.POLLOUT)
-    poll.register(listener, select.POLLIN)
-    poll.poll(_HANDSHAKE * 1000)
+    wait_for([listener], [filler], _HANDSHAKE)
     try:
         filler.getpeername()
     except OSError:

@@ -9,25 +9,28 @@ request for each read that saves a system call and two passes through the schedu
 
 from __future__ import annotations
 
-import array
 import contextlib
-import fcntl
 import logging
-import select
 import socket
 import ssl
-import struct
-import termios
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
 import trio
 
+from esps_portal.net.error_watch import watch_errors
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
 from esps_portal.net.handshake import shake_hands
 from esps_portal.net.keepalive import keep_alive
 from esps_portal.net.silence import NEVER_SILENT, Silence
+from esps_portal.net.systems import (
+    limit_unacked,
+    reset_at_close,
+    unacked,
+    wait_for,
+    writable_when_sent,
+)
 from esps_portal.net.tls import TLS_HANDSHAKE, TLSError, TLSSocket
 from esps_portal.net.tls_server import ServerTLS
 
@@ -130,7 +133,7 @@ class SocketStream:
         # What reads and writes: the socket itself, or TLS on it.
         self._transport: socket.socket | TLSSocket = connected
         if stall:
-            self._limit_unacked(stall)
+            limit_unacked(connected, stall)
 
     @property
     def needs_handshake(self) -> bool:
@@ -245,29 +248,23 @@ class SocketStream:
         await trio.lowlevel.wait_writable(self._socket)
 
     async def wait_sent(self) -> None:
-        """Wait until the kernel has put all that was sent on its way (TCP_NOTSENT_LOWAT, tcp(7)).
+        """Wait until the kernel has put all that was sent on its way.
 
         A RST after that comes after it. Over loopback the peer's kernel then has it.
         """
         try:
-            # Writable is from now on: less than one byte is not sent.
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 1)
+            writable_when_sent(self._socket)
         except OSError as error:
             raise trio.BrokenResourceError from error
         await self.wait_writable()
 
     async def wait_reset(self) -> None:
-        """Wait until the peer has reset the connection; nothing is read.
-
-        A socket with unread input is always readable. An epoll that asks for nothing reports
-        errors alone, and is itself readable when it has one to report (epoll(7)).
-        """
-        with select.epoll() as errors:
-            errors.register(self._socket, 0)
-            try:
-                await trio.lowlevel.wait_readable(errors)
-            finally:
-                trio.lowlevel.notify_closing(errors)
+        """Wait until the peer has reset the connection; nothing is read."""
+        errors = watch_errors(self._socket)
+        try:
+            await errors.wait(for_fin=False)
+        finally:
+            errors.close()
 
     async def _until_over(self) -> None:
         await self._silence.until_over()
@@ -292,7 +289,7 @@ class SocketStream:
     def abort(self) -> None:
         """Send RST, and discard what the kernel still holds."""
         with contextlib.suppress(OSError):
-            self._reset_at_close()
+            reset_at_close(self._socket)
         self._transport = self._socket  # TLS sends no close_notify before a RST
         self.close()
 
@@ -301,32 +298,17 @@ class SocketStream:
         if self._socket.fileno() < 0:
             return True
         # Not `recv` with MSG_PEEK: that takes an RST, and the next one sees FIN.
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(0))
+        return wait_for([self._socket])
 
     def sever(self) -> None:
         """Send RST from another thread, for a loop that is stuck."""
         with contextlib.suppress(OSError):
-            self._reset_at_close()
+            reset_at_close(self._socket)
         close_socket(self._socket)
 
-    def _reset_at_close(self) -> None:
-        on, no_time = 1, 0
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, no_time))
-
     def unacked(self) -> int:
-        """Return how many bytes were sent that the peer's system has not acknowledged (tcp(7))."""
-        held = array.array("i", [0])
-        with contextlib.suppress(OSError):
-            fcntl.ioctl(self._socket, termios.TIOCOUTQ, held)
-        return held[0]
-
-    def _limit_unacked(self, seconds: float) -> None:
-        """Have the kernel give up once nothing was acknowledged for so long (RFC 5482)."""
-        milliseconds = max(1, int(seconds * 1000))
-        with contextlib.suppress(OSError):
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+        """Return how many bytes were sent that the peer's system has not acknowledged."""
+        return unacked(self._socket)
 
     def close(self, timeout: float = 0.0) -> None:
         """Close the socket; tasks that wait for it get `trio.ClosedResourceError`.
@@ -342,6 +324,6 @@ class SocketStream:
             self._silence.soon(partial(self.close, timeout))
         elif self._socket.fileno() >= 0:
             if timeout and self.unacked():
-                self._limit_unacked(timeout)
+                limit_unacked(self._socket, timeout)
             trio.lowlevel.notify_closing(self._socket)
             close_socket(self._transport)

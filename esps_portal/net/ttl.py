@@ -12,9 +12,11 @@ import socket
 import sys
 from collections.abc import Iterable
 
-# <linux/in.h>; the socket module has it from Python 3.14 on. Linux then says IP_TTL for what came,
-# others IP_RECVTTL, as a single byte.
-_IP_RECVTTL: int | None = getattr(socket, "IP_RECVTTL", 12 if sys.platform == "linux" else None)
+# <linux/in.h>, <netinet/in.h> of macOS; the socket module has it from Python 3.14 on. Linux then
+# says IP_TTL for what came, others IP_RECVTTL, as a single byte.
+_IP_RECVTTL: int | None = getattr(
+    socket, "IP_RECVTTL", {"linux": 12, "darwin": 24}.get(sys.platform)
+)
 # By level, as plain numbers, which are faster to compare.
 _KINDS = {
     int(socket.IPPROTO_IP): (socket.IP_TTL, _IP_RECVTTL),

@@ -1,0 +1,53 @@
+"""The signals of a system, and the terminal that sends some of them; Windows has fewer of both."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+#: Sent when the terminal has closed; `None`: this system has no such signal.
+SIGHUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+#: Its number where there is one, and in the exit code of a command anywhere (signal(7)).
+SIGPIPE: int = getattr(signal, "SIGPIPE", 13)
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that end a command; without SIGHUP under nohup, which ignores it."""
+    others = [] if SIGHUP is None or is_ignored(SIGHUP) else [SIGHUP]
+    return [signal.SIGINT, signal.SIGTERM, *others]
+
+
+def is_ignored(number: signal.Signals) -> bool:
+    """Whether this process was started with a signal ignored."""
+    return signal.getsignal(number) == signal.SIG_IGN
+
+
+def has_terminal() -> bool:
+    """Whether there is a controlling terminal, which sends SIGHUP when it closes."""
+    terminal = _open_terminal()
+    if terminal is None:
+        return False
+    os.close(terminal)
+    return True
+
+
+def is_in_foreground() -> bool:
+    """Whether there is a controlling terminal that sends its signals to this process group."""
+    terminal = _open_terminal()
+    if terminal is None:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
+def _open_terminal() -> int | None:
+    if not hasattr(os, "O_NOCTTY"):  # Windows
+        return None
+    try:
+        return os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return None

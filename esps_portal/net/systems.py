@@ -1,0 +1,120 @@
+"""What the kernels of systems do in ways of their own: each such call stands here, once.
+
+Where a system lacks something, this is done instead:
+
+==============================  ==================================================================
+what is missing                 what is done
+==============================  ==================================================================
+an ``epoll``                    `net.error_watch` asks the socket in turns; `net.poller` has none,
+                                and each connection keeps its task
+``poll(2)`` (Windows)           ``select``
+``TIOCOUTQ`` (all but Linux)    what is not acknowledged is unknown, and counts as nothing
+``TCP_USER_TIMEOUT``            the kernel's own bound holds
+``TCP_NOTSENT_LOWAT``           "writable" has to do: a RST may overtake what was just sent
+``recvmsg`` (Windows)           the address that a datagram was sent to, and its TTL, are unknown:
+                                an answer leaves from where the kernel chooses
+two sockets on one address      `net.port_control` lets the port go while it is down, with a warning
+(all but Linux)
+``os.register_at_fork``         nothing: there is no fork
+==============================  ==================================================================
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import select
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+
+try:
+    import fcntl
+    import termios
+except ImportError:  # Windows
+    _OUTQ = None
+else:
+    _OUTQ = getattr(termios, "TIOCOUTQ", None)
+
+# struct linger: two ints; two unsigned shorts in <winsock2.h>. On, and no time: RST.
+_RESET = struct.pack("HH" if sys.platform == "win32" else "ii", 1, 0)
+# There SO_REUSEADDR would let any program take the port of one that listens, and a port is free
+# at once anyway; this option keeps others out ("Using SO_REUSEADDR and SO_EXCLUSIVEADDRUSE").
+_EXCLUSIVE: int | None = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
+_TCP_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+_TCP_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+#: Whether sockets tell more of a datagram than its sender.
+HAS_ANCILLARY: bool = hasattr(socket.socket, "recvmsg") and hasattr(socket.socket, "sendmsg")
+#: struct in_pktinfo, which Linux and macOS have alike: ip(7), <netinet/in.h>. Python has a name for
+#: its number from 3.14 on; `None`: the system has none, or another one.
+IP_PKTINFO: int | None = getattr(socket, "IP_PKTINFO", {"linux": 8, "darwin": 26}.get(sys.platform))
+
+
+def reset_at_close(sock: socket.socket) -> None:
+    """Have the closing of a socket send RST, and discard what the kernel still holds.
+
+    Raises:
+        OSError: it is broken, or closed.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+def unacked(sock: socket.socket) -> int:
+    """Return how many bytes were sent that the peer's system has not acknowledged (tcp(7))."""
+    held = array.array("i", [0])
+    if _OUTQ is not None:
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(sock, _OUTQ, held)
+    return held[0]
+
+
+def limit_unacked(sock: socket.socket, seconds: float) -> None:
+    """Have the kernel give up once nothing was acknowledged for so long (RFC 5482)."""
+    if _TCP_USER_TIMEOUT is not None:
+        with contextlib.suppress(OSError):
+            milliseconds = max(1, int(seconds * 1000))
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, milliseconds)
+
+
+def writable_when_sent(sock: socket.socket) -> None:
+    """Have a socket be writable only once all that was sent is on its way (tcp(7)).
+
+    Raises:
+        OSError: it is broken.
+    """
+    if _TCP_NOTSENT_LOWAT is not None:
+        # Writable is from now on: less than one byte is not sent.
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, 1)
+
+
+def let_share(sock: socket.socket, *, allowed: bool) -> None:
+    """Let other sockets that allow it too have the same address; so does a connection that ended.
+
+    Not on Windows, where others are kept out: see above.
+    """
+    if _EXCLUSIVE is None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(allowed))
+
+
+def keep_others_out(sock: socket.socket) -> None:
+    """Have no other program take the address of a socket that is not bound yet (Windows)."""
+    if _EXCLUSIVE is not None:
+        sock.setsockopt(socket.SOL_SOCKET, _EXCLUSIVE, 1)
+
+
+def wait_for(
+    readable: Sequence[socket.socket], writable: Sequence[socket.socket] = (), seconds: float = 0.0
+) -> bool:
+    """Wait for any of these sockets, in this thread; return whether one is ready.
+
+    Not `select` where there is another way: it takes no descriptor beyond 1023.
+    """
+    if not hasattr(select, "poll"):
+        return any(select.select(readable, writable, [], seconds))
+    poll = select.poll()
+    for sock in readable:
+        poll.register(sock, select.POLLIN)
+    for sock in writable:
+        poll.register(sock, select.POLLOUT)
+    return bool(poll.poll(seconds * 1000))
