@@ -61,6 +61,7 @@ class ProbeResult:
         message: an explanation for a person.
         excerpt: the start of what something else sent, as printable ASCII.
         seconds: the duration of the whole probe.
+        tls: whether it answered over TLS.
     """
 
     transport: str
@@ -71,6 +72,7 @@ class ProbeResult:
     message: str = ""
     excerpt: str = ""
     seconds: float = 0.0
+    tls: bool = False
 
 
 @attrs.frozen
@@ -151,7 +153,7 @@ def _probe_tls(blank: ProbeResult, deadline: float) -> ProbeResult | None:
     if result.verdict != ESPS:
         return None
     message = f"over TLS; {result.message}" if result.message else "over TLS"
-    return attrs.evolve(result, message=message)
+    return attrs.evolve(result, message=message, tls=True)
 
 
 def _probe_connection(

@@ -60,7 +60,7 @@ class Report:
             unseen: what could not be seen, a list of strings.
             answers: a list of transport, host, port, verdict (``esps-1``, ``something else``,
                 ``silent``, ``clear``, ``unreachable``), product (null without a greeting), message,
-                excerpt, seconds.
+                excerpt, seconds, tls (whether it answered over TLS).
             facts: port, range_name, first, last, needs_root, iana (null, or name, transports,
                 registrant), services (tcp and udp: a name or null).
             rows: the sockets in the format of ss, lsof and netstat, which were not run: for each a

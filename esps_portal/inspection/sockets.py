@@ -113,7 +113,7 @@ def _entries_by_process() -> tuple[list[Any], list[str]]:
             denied += 1
             continue
         found += [_Entry.of(process.pid, entry) for entry in own]
-    description = f"the sockets of {denied} processes: permission denied{_sudo_hint()}"
+    description = f"the sockets of {denied} processes: permission denied{_rights_hint()}"
     return found, [description] if denied else []
 
 
@@ -217,10 +217,12 @@ def _why_process_is_hidden() -> str:
             "the process of each socket without a pid: it is outside this container or namespace,"
             " or in the kernel"
         )
-    return f"the process of each socket without a pid: it is another user's{_sudo_hint()}"
+    return f"the process of each socket without a pid: it is another user's{_rights_hint()}"
 
 
-def _sudo_hint() -> str:
+def _rights_hint() -> str:
+    if not hasattr(os, "geteuid"):
+        return " (to see it, run inspect as an administrator)"  # Windows
     return "" if _is_root() else " (to see it, run inspect as root, with sudo)"
 
 

@@ -52,7 +52,8 @@ def _parts(report: Report) -> Iterator[list[str]]:
     if report.scan.sockets:
         yield _about_tables(report.tables)
         for table in report.tables:
-            yield [f"As {table.command}:", *(f"  {line}" for line in table.lines())]
+            but = f", which lists {table.left_out} too" if table.left_out else ""
+            yield [f"As {table.command}{but}:", *(f"  {line}" for line in table.lines())]
 
 
 def _about_tables(tables: tuple[ToolTable, ...]) -> list[str]:

@@ -25,18 +25,20 @@ class ToolTable:
         command: the command line that prints such a table.
         rows: the cells; the first row is the header.
         is_installed: whether this machine has the program.
+        left_out: what the program would list too; empty: nothing.
     """
 
     program: str
     command: str
     rows: tuple[tuple[str, ...], ...]
     is_installed: bool
+    left_out: str = ""
 
     @classmethod
-    def of(cls, command: str, *rows: tuple[str, ...]) -> ToolTable:
+    def of(cls, command: str, *rows: tuple[str, ...], left_out: str = "") -> ToolTable:
         """Return the table for the program of ``command``."""
         program = command.partition(" ")[0]
-        return cls(program, command, rows, shutil.which(program) is not None)
+        return cls(program, command, rows, shutil.which(program) is not None, left_out)
 
     def lines(self) -> list[str]:
         """Return the rows with their columns aligned."""
@@ -57,7 +59,12 @@ def tool_tables(sockets: tuple[OpenSocket, ...], port: int) -> tuple[ToolTable, 
     with_process = [socket for socket in unconnected if socket.pid is not None]
     return (
         ToolTable.of(f"ss -lntup 'sport = :{port}'", _SS, *map(_ss_row, unconnected)),
-        ToolTable.of(f"lsof -nP -i :{port}", _LSOF, *map(_lsof_row, with_process)),
+        ToolTable.of(
+            f"lsof -nP -i :{port}",
+            _LSOF,
+            *map(_lsof_row, with_process),
+            left_out="connections",
+        ),
         ToolTable.of("netstat -lntup", _NETSTAT, *map(_netstat_row, unconnected)),
     )
 

@@ -168,6 +168,7 @@ def test_a_portal_over_tls() -> None:
     with serve_in_thread(tls=True) as portal:
         answer = probe(ProbeTarget("tcp", portal.host, portal.port), 2.0)
     assert (answer.verdict, answer.product, answer.message) == ("esps-1", PRODUCT, "over TLS")
+    assert answer.tls
 
 
 def test_a_reset_is_something_else() -> None:

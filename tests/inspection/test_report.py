@@ -208,6 +208,7 @@ def test_the_tables_are_said_to_be_our_own(
     text = "\n".join(format_report(worst()))
     assert f"inspect made these tables itself.\nThe tools were not run. {says}\n" in text
     assert "\nAs ss -lntup 'sport = :65535':\n" in text
+    assert "\nAs lsof -nP -i :65535, which lists connections too:\n" in text
     assert worst().as_json()["tools"] == {name: name in here for name in ("ss", "lsof", "netstat")}
 
 
@@ -227,6 +228,7 @@ def test_json_has_every_key() -> None:
     ]
     assert report["holders"][0]["command"][2] == "x" * 5000
     assert report["answers"][0]["product"] == "fake/1.0"
+    assert report["answers"][0]["tls"] is False
     assert report["facts"]["iana"]["registrant"] == "Nicholas Stowfis"
     assert report["rows"]["lsof"][0]["PID"] == "4194304"
     assert report["rows"]["lsof"][0]["COMMAND"] == "a-very-lo"

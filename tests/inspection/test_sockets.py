@@ -140,6 +140,14 @@ def test_a_hidden_process_is_reported(
     assert ("sudo" in seen.hidden[0]) == (root != 0)
 
 
+def test_a_system_without_sudo_has_administrators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "net_connections", lambda **_: [entry()])
+    monkeypatch.delattr(os, "geteuid")
+    (hidden,) = scan(2867).hidden
+    assert "sudo" not in hidden
+    assert "administrator" in hidden
+
+
 @pytest.mark.parametrize(
     "error",
     [psutil.AccessDenied(), PermissionError(), RuntimeError(), KeyError("0D"), ValueError("0x")],
