@@ -51,7 +51,7 @@ async def _run(command: tuple[str, ...], environment: dict[str, str], signals: o
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_pass_on, signals, process)
                 with _interrupts_passed_on(process):
-                    await trio.to_thread.run_sync(_wait, process.pid, abandon_on_cancel=True)
+                    await trio.to_thread.run_sync(_wait, process, abandon_on_cancel=True)
                 nursery.cancel_scope.cancel()
         finally:
             if process.poll() is None:  # we are cancelled: do not leave it running
@@ -60,10 +60,13 @@ async def _run(command: tuple[str, ...], environment: dict[str, str], signals: o
     return _BY_SIGNAL - status if status < 0 else status
 
 
-def _wait(pid: int) -> None:
+def _wait(process: subprocess.Popen[bytes]) -> None:
     """Wait until a process has ended; its number stays in use until its status is read."""
+    if not hasattr(os, "waitid"):  # Windows, and macOS before Python 3.13: it is read at once
+        process.wait()
+        return
     with contextlib.suppress(ChildProcessError):
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
 
 def _interrupts_passed_on(process: subprocess.Popen[bytes]) -> AbstractContextManager[None]:

@@ -2,7 +2,9 @@
 
 After Ctrl-C the kernel sends SIGINT to each process in the foreground of the terminal, the command
 included; after ``kill -INT PID`` only `run` gets it. What sent a signal is told to a thread that
-waits for it while it is blocked (``si_code``, sigaction(2)), but not to a signal handler.
+waits for it while it is blocked (``si_code``, sigaction(2)), but not to a signal handler. macOS
+does not tell: there Ctrl-C is what comes while we are in the foreground of a terminal. Windows
+blocks no signals, and a process there can be sent none but its end: nothing is passed on.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from esps_portal.cli.errors import print_error
+from esps_portal.cli.signals import is_in_foreground
 
 _SIGINT = {signal.SIGINT}
 
@@ -24,7 +27,17 @@ def interrupts_blocked() -> Iterator[None]:
 
     It must be the main thread. A thread that is older handles SIGINT as before.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGINT)
+    with _masked("SIG_BLOCK"):
+        yield
+
+
+@contextlib.contextmanager
+def _masked(how: str) -> Iterator[None]:
+    """Block SIGINT in this thread, or not (``SIG_UNBLOCK``)."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(getattr(signal, how), _SIGINT)
     try:
         yield
     finally:
@@ -39,11 +52,8 @@ def start_unblocked(
     Raises:
         OSError: it cannot be started.
     """
-    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
-    try:
+    with _masked("SIG_UNBLOCK"):
         return subprocess.Popen(command, env=environment)  # noqa: S603 - it is the user's own
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def pass_on(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
@@ -60,6 +70,9 @@ def interrupts_watched(on_interrupt: Callable[[], None]) -> Iterator[None]:
 
     SIGINT must be blocked; one that the kernel sends is dropped.
     """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
     import trio  # noqa: PLC0415 - help must not wait for it
 
     token = trio.lowlevel.current_trio_token()
@@ -67,10 +80,10 @@ def interrupts_watched(on_interrupt: Callable[[], None]) -> Iterator[None]:
 
     def watch() -> None:
         while True:
-            information = signal.sigwaitinfo(_SIGINT)
+            is_from_process = _wait_for_interrupt()
             if ended.is_set():
                 return
-            if information.si_code <= 0:  # SI_USER, SI_QUEUE, SI_TKILL; the kernel's are positive
+            if is_from_process:
                 token.run_sync_soon(on_interrupt)
 
     thread = threading.Thread(target=watch, daemon=True)
@@ -82,3 +95,12 @@ def interrupts_watched(on_interrupt: Callable[[], None]) -> Iterator[None]:
         assert thread.ident is not None  # noqa: S101 - it was started
         signal.pthread_kill(thread.ident, signal.SIGINT)
         thread.join()
+
+
+def _wait_for_interrupt() -> bool:
+    """Wait for a SIGINT, which is blocked; return whether a process has sent it."""
+    if hasattr(signal, "sigwaitinfo"):
+        # SI_USER, SI_QUEUE, SI_TKILL; the kernel's are positive.
+        return signal.sigwaitinfo(_SIGINT).si_code <= 0
+    signal.sigwait(_SIGINT)  # macOS
+    return not is_in_foreground()

@@ -32,7 +32,12 @@ def has_terminal() -> bool:
 
 
 def is_in_foreground() -> bool:
-    """Whether there is a controlling terminal that sends its signals to this process group."""
+    """Whether there is a controlling terminal that sends its signals to this process group.
+
+    On Windows a console sends Ctrl-C to all that share it.
+    """
+    if not hasattr(os, "tcgetpgrp"):
+        return True
     terminal = _open_terminal()
     if terminal is None:
         return False

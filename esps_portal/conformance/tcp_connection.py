@@ -6,6 +6,7 @@ import contextlib
 import select
 import socket
 import struct
+import sys
 from typing import Literal
 
 import attrs
@@ -14,7 +15,8 @@ import trio
 from esps_portal.conformance.outcome import MismatchError
 from esps_portal.conformance.traffic import Traffic
 
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 seconds; then close() sends RST
+# SO_LINGER, on, 0 seconds: then close() sends RST. Windows has two shorts (<winsock2.h>).
+_RESET = struct.pack("HH" if sys.platform == "win32" else "ii", 1, 0)
 # How much of either end of long data is sent byte by byte: the rest would say nothing new.
 _BYTEWISE = 100
 #: Bytes without LF: no server of a usual max-line sends so long a line.

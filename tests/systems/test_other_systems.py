@@ -46,6 +46,12 @@ def test_fixtures_and_clients(system: str) -> None:
     assert code == 0, out + err
 
 
+def test_run(system: str) -> None:
+    script = "import os; print(bool(os.environ['ESPS_PORTAL_URL'])); raise SystemExit(7)"
+    code, out, err = _run(system, "esps_portal", "run", "--", sys.executable, "-c", script)
+    assert (code, out) == (7, "True\n"), err
+
+
 def test_commands(system: str, tmp_path: Path) -> None:
     recording = tmp_path / "calls.jsonl"
     options = ("--port", "0", "--json", "--record", str(recording), "--control", "127.0.0.1:0")
