@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import socket
+import time
 
 import pytest
 import trio
 
 import esps_portal as package
 from esps_portal import EspsError, PeerError, UnreachableError, blocking, connect
+from esps_portal.net.systems import reset_at_close
 from esps_portal.testing import (
     PeerFactory,
     PortalController,
@@ -65,6 +67,21 @@ def test_silent_and_up(esps_portal: PortalController) -> None:
         with esps_portal.down(how="silent"), pytest.raises(EspsError):
             client.call("echo", "lost", timeout=0.1)
         assert client.call("echo", "up") == (b"up",)
+
+
+def test_a_reset_is_noticed_though_nothing_is_read(esps_peer: PeerFactory) -> None:
+    peer = esps_peer(lines("\n"))
+    peer.stub(b"time").reply(b"noon")
+    peer.fault("deaf")
+    with socket.create_connection((peer.host, peer.port), 10) as client:
+        client.sendall(b"time\n")
+        assert client.recv(100) == b"noon\n"
+        client.sendall(b"never read")
+        reset_at_close(client)
+    deadline = time.monotonic() + 10
+    while (ended := peer.connections()[0]).how != "rst":
+        assert time.monotonic() < deadline
+    assert ended.closed_by == "client"
 
 
 def test_a_proxy(esps_portal: PortalController, esps_proxy: ProxyFactory) -> None:
