@@ -47,7 +47,7 @@ def test_our_clients_pass(client: str, tool: Callable[[str], str]) -> None:
 def test_what_calls_nothing_passes_nothing(command: str) -> None:
     code, verdicts = judge("--client", "--", command)
     assert len(verdicts) >= 80
-    assert set(verdicts.values()) == {"fail"}
+    assert set(verdicts.values()) <= {"fail", "warn"}  # a warning where it is a SHOULD
     assert code == 1
 
 
