@@ -3,8 +3,7 @@
 Each file is in its tool's own language, begins with how to use it, and knows no more than the
 specification says: any implementation is recognised, by its greeting or by its reply to HELLO.
 
-There is no rule for Suricata or Zeek. Neither can be installed from Debian or from PyPI, so no test
-could run one.
+There is no rule for Suricata or Zeek: no test runs them, and an untested rule is not shipped.
 """
 
 from __future__ import annotations
