@@ -39,6 +39,9 @@ from esps_portal.services.service import CloseAfter
 # with `HIGH_WATER` bytes of replies (own choice: some tenths of a millisecond of plain requests).
 TURN_LINES = 256
 TURN_SECONDS = 0.001
+#: So many lines of a connection are noted that nobody answers any more (own choice: a client that
+#: goes on sending after its end costs as much as one more turn, and nothing then).
+MAX_UNANSWERED = 100
 
 
 class Answerer:
@@ -63,6 +66,7 @@ class Answerer:
         "_protocol",
         "_quit",
         "_replies",
+        "_unanswered",
         "_writer",
     )
 
@@ -92,6 +96,7 @@ class Answerer:
         self._cancelling: tuple[Cancel, Exchange] | None = None
         self._quit: Exchange | None = None
         self._nursery: trio.Nursery | None = None
+        self._unanswered = 0
 
     def begin(self, nursery: trio.Nursery | None) -> None:
         """Run calls in a nursery from now on; `None`: they have to wait for one."""
@@ -392,9 +397,15 @@ class Answerer:
             if self._quit is not None:
                 self._quit.end(REPLIED, line)
 
+    @property
+    def may_note_unanswered(self) -> bool:
+        """Whether any more is noted of what is not answered."""
+        return self._unanswered < MAX_UNANSWERED
+
     def note_unanswered(self) -> None:
-        """Note what was received and is not answered: the client has gone."""
-        for line in self._protocol.lines:
+        """Note what was received and is not answered: the client has gone, or is to go."""
+        for line in itertools.islice(self._protocol.lines, MAX_UNANSWERED - self._unanswered):
+            self._unanswered += 1
             request = readable_request(line) if isinstance(line, bytes) else None
             self._note(line, request).end(ABORTED)
 

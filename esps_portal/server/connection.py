@@ -471,13 +471,19 @@ class PortalConnection:
             return
         self._answerer.note_unanswered()
         with contextlib.suppress(trio.BrokenResourceError):
-            while self._stream.has_input() and (data := await self._stream.receive()):
+            while (
+                self._answerer.may_note_unanswered
+                and self._stream.has_input()
+                and (data := await self._stream.receive())
+            ):
                 self._protocol.receive(data)
                 self._answerer.note_unanswered()
 
     def _note_ignored(self, data: bytes = b"") -> None:
         """Note what follows a QUIT or a fatal line, whether it came with that or later."""
         if self._observer is None or self._replies.end not in (None, EndReason.FATAL):
+            return
+        if not self._answerer.may_note_unanswered:
             return
         if data:
             self._protocol.receive(data)

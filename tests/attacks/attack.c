@@ -1,8 +1,10 @@
-/* Hostile clients: attack flood|once|datagrams PORT COUNT reads|deaf LINE
+/* Hostile clients: attack flood|once|datagrams PORT COUNT reads|deaf LINE [FIRST]
  *
  * flood:     COUNT connections send LINE over and over, as fast as they are taken
  * once:      COUNT connections send 64 KiB of LINE, each time that standard input has a byte
  * datagrams: one socket sends LINE as a datagram, COUNT times a second
+ *
+ * Each connection begins with FIRST, if it is given: what a server closes at a bad first line.
  *
  * What comes back is thrown away, or, by the deaf, never read. It prints "ready" when all are
  * connected, begins when standard input has a byte, and goes on until it is killed or nobody
@@ -32,6 +34,7 @@ static char block[BLOCK], waste[BLOCK];
 static size_t block_size;
 static struct sockaddr_in server = {.sin_family = AF_INET};
 static int set, endless, reads;
+static const char *first = "";
 
 static void die(const char *what) {
     perror(what);
@@ -52,6 +55,7 @@ static void watch(struct peer *p, int how) {
 static void open_peer(struct peer *p) {
     p->fd = socket(AF_INET, SOCK_STREAM, 0);
     if (connect(p->fd, (void *)&server, sizeof server)) exit(0); /* nobody listens */
+    if (*first) send(p->fd, first, strlen(first), MSG_NOSIGNAL);
     fcntl(p->fd, F_SETFL, O_NONBLOCK);
     p->at = 0;
     watch(p, EPOLL_CTL_ADD);
@@ -120,8 +124,9 @@ static void send_datagrams(int rate, const char *line) {
 }
 
 int main(int words, char **word) {
-    if (words != 6) {
-        fprintf(stderr, "attack flood|once|datagrams PORT COUNT reads|deaf LINE\n");
+    if (words == 7) first = word[6];
+    if (words != 6 && words != 7) {
+        fprintf(stderr, "attack flood|once|datagrams PORT COUNT reads|deaf LINE [FIRST]\n");
         return 2;
     }
     server.sin_port = htons(atoi(word[2]));

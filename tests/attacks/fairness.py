@@ -19,7 +19,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.attacks.victims import LINES, Victim, installed
+from tests.attacks.victims import CONTROL_LINES, LINES, Victim, installed, portal
 from tests.bench.machine import (
     LOAD_CORE,
     child,
@@ -57,16 +57,21 @@ class Programs:
 
 @attrs.frozen
 class Load:
-    """What hostile clients do: the arguments of ``attack.c``."""
+    """What hostile clients do: the arguments of ``attack.c``.
+
+    Attributes:
+        to_control: they attack the control port of a portal.
+    """
 
     kind: str
     count: int
     line: str
     reads: bool = True
+    to_control: bool = False
 
     @property
     def name(self) -> str:
-        ends = "" if self.reads else ", never reads"
+        ends = " to control" if self.to_control else "" if self.reads else ", never reads"
         if self.kind == "datagrams":
             return f"{self.count} datagrams/s {self.line}"
         if self.kind == "once":
@@ -81,6 +86,7 @@ LOADS = (
         for count in (1, 10)
         for reads in (True, False)
     ),
+    *(Load("flood", count, line, to_control=True) for line in CONTROL_LINES for count in (1, 10)),
     *(Load("once", 50, line, reads) for line in ("LF", "@") for reads in (True, False)),
     Load("datagrams", 300, "CALL random 2048"),
 )
@@ -128,9 +134,13 @@ def measure(
     Raises:
         ConnectionError: it closed the connection of the polite client.
     """
-    line = victim.line(load.line)
+    port, line = victim.port, victim.line(load.line)
+    # What begins with a good line goes on.
+    first = "" if load.line == "@ first" else victim.line("PING")
+    if load.to_control:
+        port, line, first = victim.control, CONTROL_LINES[load.line], ""
     how = "reads" if load.reads else "deaf"
-    attack = programs.attack, load.kind, victim.port, load.count, how, line
+    attack = programs.attack, load.kind, port, load.count, how, line, first
     polite = programs.polite, victim.port, seconds, timeout, victim.line("PING"), victim.greeting
     before = memory(victim.pid)
     with contextlib.ExitStack() as stack:
@@ -199,9 +209,9 @@ def report(programs: Programs, seconds: float, timeout: float, only: str) -> Non
     missed = measured = 0
     for load in LOADS:
         for name, start in installed().items() if only in load.name else ():
-            if load.kind == "datagrams" and name != "portal":
+            if (load.kind == "datagrams" or load.to_control) and name != "portal":
                 continue
-            with start() as victim:
+            with portal("--control", "0") if load.to_control else start() as victim:
                 try:
                     figures = measure(programs, victim, load, seconds, timeout)
                 except ConnectionError:

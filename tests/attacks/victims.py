@@ -18,9 +18,18 @@ from tests.bench.machine import child, first_line, free_port
 LINES = {
     "LF": {"portal": "\n", "redis": "\n"},
     "@": {"portal": "@\n", "redis": "@\n"},
+    # Such a first line ends the connection: the same, sent over new ones.
+    "@ first": {"portal": "@\n", "redis": "@\n"},
     "PING": {"portal": "a PING\n", "redis": "PING\r\n"},
     # Of the other server, a reply of about the same size.
     "CALL random 2048": {"portal": "a CALL random 2048\n", "redis": "GET 4096\r\n"},
+}
+
+#: What is sent to the control port: no HTTP, a head without an end, requests without one.
+CONTROL_LINES = {
+    "garbage": "@\n",
+    "endless head": "GET /calls HTTP/1.1\r\nX: y\r\n",
+    "GET /calls": "GET /calls HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
 }
 
 
@@ -30,25 +39,28 @@ class Victim:
 
     Attributes:
         greeting: lines that it sends at first.
+        control: the port of its control over HTTP; 0: it has none.
     """
 
     name: str
     pid: int
     port: int
     greeting: int = 0
+    control: int = 0
 
     def line(self, name: str) -> str:
-        """Return a line of `LINES`, as this server takes it."""
-        return LINES[name][self.name]
+        """Return a line of `LINES`, as this server takes it; of another name, it as it is."""
+        return LINES[name][self.name] if name in LINES else name
 
 
 @contextlib.contextmanager
-def portal() -> Iterator[Victim]:
+def portal(*options: str) -> Iterator[Victim]:
     """Start a portal."""
-    options = "serve", "--port", "0", "--json", "--no-access-log"
-    with child(sys.executable, "-m", "esps_portal", *options) as process:
-        port = json.loads(first_line(process))["tcp"][0][1]
-        yield Victim("portal", process.pid, port, greeting=1)
+    command = sys.executable, "-m", "esps_portal", "serve", "--port", "0", "--json"
+    with child(*command, "--no-access-log", *options) as process:
+        ready = json.loads(first_line(process))
+        control = int((ready["control"] or ":0").rpartition(":")[2])
+        yield Victim("portal", process.pid, ready["tcp"][0][1], greeting=1, control=control)
         process.kill()  # it may hear nothing else
 
 

@@ -12,11 +12,13 @@ import trio.testing
 
 from esps_portal import Limits, Portal
 from esps_portal.product import PRODUCT
+from esps_portal.server.answerer import MAX_UNANSWERED
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.call import CallContext
-from esps_portal.testing import open_memory_portal
+from esps_portal.testing import PortalController, open_memory_portal
 from esps_portal.testing.pipes import CAPACITY, Pipe
 from tests.portals import running
+from tests.sockets import closed, connected, until
 
 
 async def test_an_endless_line_may_end_like_another_protocol() -> None:  # ESPS-LINE-16
@@ -193,3 +195,12 @@ async def test_the_stall_timeout_begins_when_output_begins_to_wait(
             assert data
             taken += data
     assert len(taken) > 200_000
+
+
+def test_what_follows_a_fatal_line_is_not_noted_without_end(portal: PortalController) -> None:
+    with connected(portal) as client:
+        client.send(b"@\n" + b"x PING\n" * 5000)
+        client.rest()
+    until(lambda: closed(portal), portal)
+    noted = [entry for entry in portal.journal() if entry.event == "aborted"]
+    assert len(noted) == MAX_UNANSWERED
