@@ -103,11 +103,11 @@ class ProxyHeader:
         version, *hosts_and_ports = match.groups()
         if version is not None:
             source, destination, *ports = [text.decode("ascii") for text in hosts_and_ports]
-            for host in (source, destination):
-                _check_address(host, int(version))
+            literal = _checked_address(source, int(version))
+            _checked_address(destination, int(version))
             if max(map(int, ports)) > _MAX_PORT:
                 raise ProxyHeaderError("a port is over 65535")
-            self.source = (source, int(ports[0]))
+            self.source = (literal, int(ports[0]))
         self.is_complete = True
 
     def _read_v2(self) -> None:
@@ -134,10 +134,12 @@ class ProxyHeader:
         return host, int.from_bytes(addresses[size - 4 : size - 2], "big")
 
 
-def _check_address(host: str, version: int) -> None:
+def _checked_address(host: str, version: int) -> str:
+    """Return an address in its one form (RFC 5952), in which the kernel names it too."""
     try:
         address = ip_address(host)
     except ValueError:
         raise ProxyHeaderError("an address is not valid") from None
     if address.version != version:
         raise ProxyHeaderError("an address is of another family")
+    return str(address)

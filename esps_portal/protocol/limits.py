@@ -43,7 +43,7 @@ class Limits:
 
     Raises:
         TypeError: a size or a count is not an `int`.
-        ValueError: a value is out of range, `max_unterminated` is less than `max_line`, or
+        ValueError: a value is out of range, `max_unterminated` is not greater than `max_line`, or
             `max_calls` less than `max_in_flight`.
     """
 
@@ -93,8 +93,8 @@ class Limits:
     error_burst: int = _integer(200, 1)
 
     def __attrs_post_init__(self) -> None:
-        if self.max_unterminated < self.max_line:
-            message = "max_unterminated must not be less than max_line"
+        if self.max_unterminated <= self.max_line:
+            message = "max_unterminated must be greater than max_line"
             raise ValueError(message)
         if self.max_calls < self.max_in_flight:
             message = "max_calls must not be less than max_in_flight"

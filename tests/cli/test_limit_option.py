@@ -49,7 +49,7 @@ def test_with_a_scenario_and_its_reload(tmp_path: Path) -> None:
         (["--limit", "idle=x"], "idle must be a number of seconds, got 'x'"),
         (["--limit", "idle=nan"], "idle must be a number of seconds, 0 or more"),
         (["--limit", "max-line=5"], "max-line must be at least 512, got 5"),
-        (["--limit", "max-unterminated=600"], "max-unterminated must not be less than max-line"),
+        (["--limit", "max-unterminated=600"], "max-unterminated must be greater than max-line"),
     ],
 )
 def test_wrong_limits(options: list[str], message: str) -> None:

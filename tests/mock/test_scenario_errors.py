@@ -194,7 +194,7 @@ CASES = [
     ('limits = {max-line = "x"}', 'limits.max-line: must be an integer, got "x"'),
     ("limits = {max-line = true}", "limits.max-line: must be an integer, got true"),
     ("limits = {max-line = 1}", "limits.max-line: max_line must be at least 512, got 1"),
-    ("limits = {max_line = 100000}", "limits.max_line: max_unterminated must not be less"),
+    ("limits = {max_line = 100000}", "limits.max_line: max_unterminated must be greater"),
     ("limits = {idle = inf}", "limits.idle: must be seconds, 0 or more, got Infinity"),
     ("limits = {max-line = 600, max_line = 600}", "limits.max_line: duplicate key"),
     ("a = 1\nb =", "not TOML: Invalid value (at end of document)"),

@@ -23,6 +23,7 @@ def v2(command: int, family: int, rest: bytes) -> bytes:
 GOOD = {
     "v1-tcp4": (b"PROXY TCP4 192.0.2.1 192.0.2.9 4000 2867\r\n", ("192.0.2.1", 4000)),
     "v1-tcp6": (b"PROXY TCP6 2001:db8::1 ::1 1 65535\r\n", ("2001:db8::1", 1)),
+    "v1-tcp6-long": (b"PROXY TCP6 2001:DB8:0::1 ::1 1 65535\r\n", ("2001:db8::1", 1)),
     "v1-unknown": (b"PROXY UNKNOWN\r\n", None),
     "v1-unknown-rest": (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", None),
     "v1-longest": (b"PROXY UNKNOWN " + b"x" * 91 + b"\r\n", None),
