@@ -18,7 +18,7 @@ import click
 
 from esps_portal import __version__
 from esps_portal.cli.errors import INTERRUPTED, READER_GONE, did_you_mean, print_error, usage_line
-from esps_portal.cli.output import CannotWriteError, guard_stdout
+from esps_portal.cli.output import CannotWriteError, flush_stderr, guard_stdout
 
 # Set by a shell that asks for a completion.
 _COMPLETION = "_ESPS_PORTAL_COMPLETE"
@@ -96,6 +96,8 @@ class _LazyGroup(click.Group):
             if found is None or others is not None:
                 raise  # a bug: show the traceback
             sys.exit(_report_write_error(_first(found)))
+        finally:
+            flush_stderr()
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature

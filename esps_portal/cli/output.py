@@ -8,6 +8,7 @@ as a shell reports for `cat` (128 plus SIGPIPE).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -15,6 +16,7 @@ import os
 import select
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -77,6 +79,20 @@ def guard_stdout() -> None:
         line_buffering=output.line_buffering,
         write_through=output.write_through,
     )
+
+
+def flush_stderr() -> None:
+    """Write what standard error holds, or drop it where its reader has gone.
+
+    Python would try again at its end, and exit with 120.
+    """
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stderr.fileno())
 
 
 def require_stdout() -> None:
