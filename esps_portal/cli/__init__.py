@@ -36,6 +36,7 @@ COMMANDS = {
     "conformance": ("conformance", "conformance_command"),
     "deploy": ("deploy", "deploy_command"),
     "signature": ("signature", "signature_command"),
+    "guide": ("guide", "guide_command"),
     "spec": ("spec", "spec_command"),
 }
 
@@ -52,6 +53,7 @@ _SUMMARIES = {
     "conformance": "Check servers and clients against the text of ESPS/1.",
     "deploy": "Print the files to run a portal with, or write them.",
     "signature": "Print a signature of ESPS/1 for another tool.",
+    "guide": "Print a guide to the fixtures, faults, control and more.",
     "spec": "Print the specification of ESPS/1, and what belongs to it.",
 }
 
@@ -166,6 +168,7 @@ def main() -> None:
     \b
     esps-portal serve              start a portal
     esps-portal call echo hello    call it, from another terminal
+    esps-portal guide              list the guides to all it does
     esps-portal spec               read its protocol, ESPS/1
 
     Shell completion: eval "$(_ESPS_PORTAL_COMPLETE=bash_source esps-portal)",

@@ -1,7 +1,8 @@
-"""The examples of the README are executed, and print what it shows."""
+"""The examples of the README and the guides are executed, and print what is shown."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
@@ -13,22 +14,38 @@ from pathlib import Path
 import pytest
 
 from esps_portal.faults.fault_types import FAULT_TYPES
+from esps_portal.guides import GUIDES, guide_text
 from tests.plugin.suite_runs import run_here
 from tests.processes import RunningServer, running_server
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+GUIDE_TEXTS = {name: guide_text(name) for name in GUIDES}
+DOCUMENTS = {"README": README, **GUIDE_TEXTS}
 
 
-def sessions() -> Iterator[list[tuple[str, str]]]:
-    """Yield the commands of each console block, each with the output that the README shows."""
-    for block in blocks("console"):
+def blocks(language: str, text: str = README) -> list[str]:
+    """Return the code of each block in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def examples(language: str) -> Iterator[tuple[str, str]]:
+    """Yield the document and code of each block in a language, in all documents."""
+    for name, text in DOCUMENTS.items():
+        for block in blocks(language, text):
+            yield name, block
+
+
+Session = list[tuple[str, str]]
+
+
+def sessions() -> Iterator[tuple[str, Session]]:
+    """Yield the document of each console block and its commands, each with the output shown."""
+    for name, block in examples("console"):
         entries = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
         split = (entry.partition("\n") for entry in entries)
-        yield [(command, output) for command, _, output in split]
+        yield name, [(command, output) for command, _, output in split]
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +59,11 @@ def environment(portal: RunningServer) -> dict[str, str]:
     return {**os.environ, "PATH": path, "ESPS_PORTAL_URL": portal.url}
 
 
-@pytest.mark.parametrize("session", list(sessions()), ids=lambda session: session[0][0])
+@pytest.mark.parametrize(
+    "session", [pytest.param(shown, id=f"{name} {shown[0][0]}") for name, shown in sessions()]
+)
 def test_console(
-    session: list[tuple[str, str]],
+    session: Session,
     portal: RunningServer,
     tool: Callable[[str], str],
     tmp_path: Path,
@@ -69,34 +88,51 @@ def test_console(
         assert ran.stdout + ran.stderr == output
 
 
-STRICT = re.search(
-    r"<!-- strict -->\n```python\n(.*?)```\n\n```text\n(.*?)```\n<!-- end -->", README, re.DOTALL
-)
-assert STRICT is not None
-SUITES = [p for p in blocks("python") if "def test_" in p and p != STRICT[1]]
-PROGRAMS = [program for program in blocks("python") if "def test_" not in program]
+def marked(name: str, pattern: str) -> tuple[str, ...]:
+    """Return the groups of what stands between the README's marks of a name."""
+    found = re.search(rf"<!-- {name} -->\n{pattern}<!-- end -->", README, re.DOTALL)
+    assert found is not None
+    return found.groups()
 
 
-@pytest.mark.parametrize("program", SUITES)
+STRICT = marked("strict", r"```python\n(.*?)```\n\n```text\n(.*?)```\n")
+REDIS = marked("redis", r"```python\n(.*?)```\n")
+
+
+def programs(*, are_suites: bool) -> list[object]:
+    """Return the examples that are test suites, or those that are programs, as parameters."""
+    return [
+        pytest.param(program, id=f"{name} {number}")
+        for number, (name, program) in enumerate(examples("python"))
+        if program not in {STRICT[0], *REDIS} and ("def test_" in program) == are_suites
+    ]
+
+
+@pytest.mark.parametrize("program", programs(are_suites=True))
 def test_suite(program: str, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_readme_suite=program)
     run_here(pytester, needs=("trio",)).assert_outcomes(passed=program.count("def test_"))
 
 
+@pytest.mark.skipif(importlib.util.find_spec("redis") is None, reason="needs the redis package")
+def test_redis(redis_port: int, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_redis=REDIS[0].replace("6379", str(redis_port)))
+    run_here(pytester).assert_outcomes(passed=1)
+
+
 def test_what_a_strict_test_reports(pytester: pytest.Pytester) -> None:
-    assert STRICT is not None
-    pytester.makepyfile(test_strict=STRICT[1])
+    pytester.makepyfile(test_strict=STRICT[0])
     result = run_here(pytester)
     result.assert_outcomes(passed=1, errors=1)
     printed = re.sub(r"(?m)^_+ (.*?) _+$", r"\1", result.stdout.str())
-    for line in STRICT[2].splitlines():
+    for line in STRICT[1].splitlines():
         # Times and ports are those of each run.
         pattern = re.sub(r"\d\\\.\d{3}|(?<=:)\d{5}", r"[\\d.]+", re.escape(line))
         assert re.search(rf"(?m)^{pattern}$", printed), (line, printed)
 
 
 def test_the_table_of_faults_is_complete() -> None:
-    table = README.partition("<!-- faults -->\n")[2].partition("<!-- end -->")[0]
+    table = GUIDE_TEXTS["faults"].partition("<!-- faults -->\n")[2].partition("<!-- end -->")[0]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
     assert [row[0].strip("`") for row in rows] == list(FAULT_TYPES)
     for (_, over, before, parameters, meaning), kind in zip(
@@ -108,7 +144,7 @@ def test_the_table_of_faults_is_complete() -> None:
         assert meaning == kind.meaning
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", programs(are_suites=False))
 def test_python(program: str, portal: RunningServer) -> None:
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", program.replace("2867", str(portal.port))],
@@ -127,9 +163,22 @@ def test_shell_blocks_are_install_and_test() -> None:
     assert shlex.split(second)[-3:] == ["pytest", "-n", "auto"]
 
 
+def test_the_readme_names_each_fault_and_each_guide() -> None:
+    """Its tables are short, and leave none out."""
+    rows = re.findall(r"^\| (`.*?) \|", README, re.MULTILINE)
+    named = {word for row in rows for word in re.findall(r"`([a-z-]+)`", row)}
+    assert {*FAULT_TYPES, *GUIDES} <= named
+
+
+@pytest.mark.parametrize("name", list(GUIDES))
+def test_a_guide_begins_with_its_title(name: str) -> None:
+    assert re.match(r"# \S", GUIDE_TEXTS[name])
+
+
 def test_links_are_absolute() -> None:
     """Relative links are broken where a package index shows the README."""
-    relative = [link for link in links(README) if not re.match(r"https?://|#", link)]
+    text = "\n".join(DOCUMENTS.values())
+    relative = [link for link in links(text) if not re.match(r"https?://|#", link)]
     assert not relative
 
 
