@@ -163,13 +163,15 @@ def _first(group: BaseExceptionGroup[CannotWriteError]) -> CannotWriteError:
 )
 @click.version_option(__version__, prog_name="esps-portal")
 def main() -> None:
-    """A real TCP and UDP peer on port 2867, and tools to talk to it.
+    """A real TCP and UDP peer for tests, in three roles.
 
     \b
-    esps-portal serve              start a portal
-    esps-portal call echo hello    call it, from another terminal
-    esps-portal guide              list the guides to all it does
-    esps-portal spec               read its protocol, ESPS/1
+    esps-portal serve                       a portal: its own protocol, ESPS/1
+    esps-portal proxy --upstream tcp://...  in front of a real server
+    esps-portal peer --framing lines:crlf   plays a server of any protocol
+
+    "call", "ping" and "list" talk to a portal; "guide" has examples for tests
+    and for each role, "spec" the protocol.
 
     Shell completion: eval "$(_ESPS_PORTAL_COMPLETE=bash_source esps-portal)",
     or zsh_source, or fish_source.
