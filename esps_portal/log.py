@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from esps_portal.clock import monotonic
+from esps_portal.user_errors import reraise_interrupt
 
 # So many records of one kind in so many seconds (own choice: a person reads no more).
 _BURST = 20
@@ -78,9 +79,8 @@ class _Log(logging.LoggerAdapter[logging.Logger]):
         """Log a record; what a handler raises is printed, as `logging` prints its own errors."""
         try:
             super().log(level, msg, *args, **kwargs)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # noqa: BLE001 - pytest.fail() too: it must not end a server
+        except BaseException as error:  # noqa: BLE001 - pytest.fail() too: it must not end a server
+            reraise_interrupt(error)
             if logging.raiseExceptions and sys.stderr is not None:
                 traceback.print_exc()
 

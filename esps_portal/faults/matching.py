@@ -13,6 +13,7 @@ import attrs
 
 from esps_portal.protocol.escape import shorten, visible
 from esps_portal.tracebacks import hides_frame
+from esps_portal.user_errors import reraise_interrupt
 
 __tracebackhide__ = hides_frame
 
@@ -63,9 +64,8 @@ class Match:
         def search(unit: bytes) -> object:
             try:
                 return self._search(unit)
-            except KeyboardInterrupt:
-                raise
             except BaseException as error:  # noqa: BLE001 - a test's own: pytest.fail() too
+                reraise_interrupt(error)
                 on_error(error)
                 return None
 

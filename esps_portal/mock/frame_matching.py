@@ -13,6 +13,7 @@ import attrs
 from esps_portal.faults.matching import Match, Matchable
 from esps_portal.journal.shown_bytes import shown_in_line
 from esps_portal.tracebacks import hides_frame
+from esps_portal.user_errors import reraise_interrupt
 
 __tracebackhide__ = hides_frame
 
@@ -66,9 +67,8 @@ class FrameMatcher:
         try:
             if self._search.matches(frame):
                 return ""
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # noqa: BLE001 - a test's own: pytest.fail() too
+            reraise_interrupt(error)
             return f"it raised {type(error).__name__}: {error}"
         return "it is not found in the frame" if self._is_pattern else "it returned a false value"
 

@@ -16,6 +16,7 @@ import attrs
 from esps_portal.protocol.escape import shorten
 from esps_portal.services.service import as_bytes
 from esps_portal.tracebacks import hides_frame
+from esps_portal.user_errors import reraise_interrupt
 
 __tracebackhide__ = hides_frame
 
@@ -85,9 +86,8 @@ class ArgsMatcher:
                 if _matches(matcher, arg):
                     continue
                 why = ""
-            except KeyboardInterrupt:
-                raise
             except BaseException as error:  # noqa: BLE001 - a test's own: pytest.fail() too
+                reraise_interrupt(error)
                 message = str(error).encode("utf-8", "backslashreplace").decode()
                 why = f" ({type(error).__name__}: {message})"
             got, expected = describe_argument(arg), describe_argument(matcher)

@@ -12,6 +12,7 @@ from esps_portal.journal.shown_bytes import shown_in_line
 from esps_portal.mock.frame_script import FrameScript, HandlerResult, frames_of
 from esps_portal.mock.peer_connection import PeerConnection
 from esps_portal.mock.peer_steps import Action, End
+from esps_portal.user_errors import reraise_interrupt
 
 
 @attrs.frozen
@@ -45,18 +46,18 @@ class Answerer:
         try:
             result = handler(frame, self.connection)
             return result if inspect.isawaitable(result) else self._steps(result)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # noqa: BLE001 - a test's own: pytest.fail() too
+            reraise_interrupt(error)
             return self._failed(frame, error)
 
     async def result_of(self, frame: bytes, running: Awaitable[HandlerResult]) -> list[Action]:
         """Wait for an async handler; return what to do then."""
         try:
             return self._steps(await running)
-        except (trio.Cancelled, KeyboardInterrupt):
+        except trio.Cancelled:
             raise
         except BaseException as error:  # noqa: BLE001 - a test's own: pytest.fail() too
+            reraise_interrupt(error)
             return self._failed(frame, error)
 
     def failed_to_send(self, error: Exception) -> list[Action]:

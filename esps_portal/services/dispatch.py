@@ -35,6 +35,7 @@ from esps_portal.services.service import CloseAfter, Service
 from esps_portal.services.service_call import ServiceCall
 from esps_portal.services.statistics import Statistics
 from esps_portal.tracebacks import hides_frame
+from esps_portal.user_errors import reraise_interrupt
 
 __tracebackhide__ = hides_frame
 
@@ -206,9 +207,8 @@ class Portal(DeclaresServices):
                 # They came in one line, so they fit one line.
                 return Reply(request.tag, OK, args, request.plain)
             return sync_outcome(request.tag, result, self.limits.longest_reply, caller)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # noqa: BLE001 - sys.exit() and pytest.fail() too; it is logged
+            reraise_interrupt(error)
             return self._reply_to(error, request.tag, service)
 
     def answer_plain(  # noqa: C901 - each way is inlined, as said below
@@ -243,9 +243,8 @@ class Portal(DeclaresServices):
                             break
                         continue
                     outcome: Outcome = sync_outcome(tag, result, max_line, caller)
-                except KeyboardInterrupt:
-                    raise
                 except BaseException as error:  # noqa: BLE001 - as in `answer`
+                    reraise_interrupt(error)
                     outcome = self._reply_to(error, tag, self._services[name])
             elif caller is None:
                 break

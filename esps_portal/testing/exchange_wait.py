@@ -15,6 +15,7 @@ from esps_portal.protocol.errors import TimedOutError
 from esps_portal.testing import waiting
 from esps_portal.testing.portal_loop import FunctionRunner
 from esps_portal.tracebacks import hides_frame
+from esps_portal.user_errors import reraise_interrupt
 
 __tracebackhide__ = hides_frame
 
@@ -69,9 +70,8 @@ class ExchangeWait:
             def counts(thing: object) -> bool:
                 try:
                     return isinstance(thing, RecordedExchange) and is_asked_for(thing, self.match)
-                except KeyboardInterrupt:
-                    raise
                 except BaseException as error:  # noqa: BLE001 - a test's own: pytest.fail() too
+                    reraise_interrupt(error)
                     self._failure = error
                     end()
                     return False
