@@ -32,8 +32,8 @@ def portal_controls(
     script = portal.script
 
     def clear(now: float) -> None:
-        portal.reset()
-        script.journal.start = now
+        portal.clear()
+        portal.start_clock(now)
 
     def make(value: object) -> tuple[list[Stub], list[Fault]]:
         return read_scenario(value).make(portal)

@@ -47,7 +47,7 @@ def proxy_controls(
         clear=clear,
         find_problems=partial(find_problems, state),
         report=partial(problem_report, state),
-        is_busy=lambda: state.is_connecting,
+        is_busy=lambda: state.is_busy,
         scenario=partial(_scenario, state),
         replace=replace,
         on_fault=on_fault,

@@ -80,11 +80,48 @@ class ScriptedPortal:
         self._services = portal.services
         self._stubbed = self.script.stubs.by_name
 
-    def reset(self) -> None:
+    # -- what a `ServerState` has
+
+    @property
+    def faults(self) -> FaultRegistry:
+        """The faults that are placed."""
+        return self.script.faults
+
+    @property
+    def journal(self) -> Journal:
+        """What happened."""
+        return self.script.journal
+
+    @property
+    def exchanges(self) -> Journal:
+        """The journal: what clients say are calls."""
+        return self.script.journal
+
+    @property
+    def has_news(self) -> bool:
+        """Whether anything has happened since `clear`."""
+        return self.script.journal.has_news
+
+    @property
+    def is_busy(self) -> bool:
+        """Never: what a portal waits for it reads."""
+        return False
+
+    def start_clock(self, now: float) -> None:
+        """Count the times of the journal from now."""
+        self.script.journal.start = now
+
+    def clear(self) -> None:
         """Return to the initial state: no stubs, no faults, an empty journal, counters at 0."""
         self.script.clear()
         self.statistics.clear()
         self.portal.services = self._services
+
+    def end(self) -> None:
+        """Notify those who wait that nothing more will happen."""
+        self.script.end()
+
+    # -- what answers
 
     def offers(self, name: str) -> bool:
         """Whether it has a stub or a service of that name."""

@@ -115,6 +115,16 @@ class PeerState:
         """Return the conversation of a new connection, or of a new client over UDP."""
         return Conversation(self.faults, self.journal, connection, now, transport)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether anything has happened since `clear`."""
+        return self.journal.has_news
+
+    @property
+    def is_busy(self) -> bool:
+        """Never: what a peer waits for it reads."""
+        return False
+
     def start_clock(self, now: float) -> None:
         """Count the times of the journal from now."""
         self.journal.start = now

@@ -67,7 +67,12 @@ class ProxyState:
         return [self.journal] if self.exchanges is self.journal else [self.journal, self.exchanges]
 
     @property
-    def is_connecting(self) -> bool:
+    def has_news(self) -> bool:
+        """Whether anything has happened since `clear`."""
+        return any(journal.has_news for journal in self.journals)
+
+    @property
+    def is_busy(self) -> bool:
         """Whether a connect to the upstream goes on: only then are its client's bytes read."""
         return self.connecting > 0
 

@@ -6,7 +6,7 @@ force when the call that places it returns, and calls from several threads are s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,6 @@ from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.mock.stubs import Stub
 from esps_portal.mock.verification import find_problems, problem_report
 from esps_portal.net.port_control import OutageKind
-from esps_portal.net.tls_server import ServerTLS
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.services.declaring import DeclaresServices
 from esps_portal.services.service import Service
@@ -32,9 +31,10 @@ from esps_portal.testing.call_wait import CallWait
 from esps_portal.testing.fault_overloads import PlacesFaults
 from esps_portal.testing.handles import Outage
 from esps_portal.testing.portal_loop import PortalLoop
-from esps_portal.testing.portal_repr import address_text, portal_repr
+from esps_portal.testing.portal_repr import portal_repr
 from esps_portal.testing.review import Review
 from esps_portal.testing.scenario_text import scenario_text
+from esps_portal.testing.served import IN_MEMORY, ServerAddress
 from esps_portal.testing.server_controls import ServerControls
 from esps_portal.tracebacks import hides_frame
 
@@ -56,15 +56,13 @@ class PortalController(DeclaresServices, PlacesFaults):
         self,
         portal: ScriptedPortal,
         loop: PortalLoop,
-        address: tuple[str, int] = ("memory", 0),
-        transports: Collection[str] = (),
-        tls: ServerTLS | None = None,
+        address: ServerAddress = IN_MEMORY,
     ) -> None:
         self._name = "portal"
-        self.host: str = address[0]
-        self.port: int = address[1]
-        self.tls_ca: str | None = None if tls is None else tls.ca_file
-        self._transports = transports
+        self.host: str = address.host
+        self.port: int = address.port
+        self.tls_ca: str | None = address.tls_ca
+        self._address = address
         self._portal = portal
         self._script = portal.script
         self._loop = loop
@@ -79,7 +77,7 @@ class PortalController(DeclaresServices, PlacesFaults):
     @property
     def url(self) -> str:
         """The URL for TCP, or TLS. Raises `RuntimeError` if the portal is not served over TCP."""
-        return self._url("tls" if "tls" in self._transports else "tcp")
+        return self._url("tls" if "tls" in self._address.transports else "tcp")
 
     @property
     def udp_url(self) -> str:
@@ -87,7 +85,7 @@ class PortalController(DeclaresServices, PlacesFaults):
         return self._url("udp")
 
     def _url(self, transport: str) -> str:
-        if transport not in self._transports:
+        if transport not in self._address.transports:
             raise RuntimeError(f"this portal is not served over {transport.upper()}: it has no URL")
         return str(PortalURL(transport, self.host, self.port))
 
@@ -256,8 +254,7 @@ class PortalController(DeclaresServices, PlacesFaults):
         self._controls.reset()
 
     def __repr__(self) -> str:
-        where = address_text(self.host, self.port, self._transports)
-        return portal_repr(where, self._script, outage=self._controls.outage)
+        return portal_repr(self._address, self._script, outage=self._controls.outage)
 
     def __dir__(self) -> list[str]:
         return public_names(self)

@@ -12,7 +12,7 @@ import trio
 
 from esps_portal.net.port_control import OutageKind
 from esps_portal.testing.portal_loop import PortalEndedError
-from esps_portal.testing.served import PortListeners, Served
+from esps_portal.testing.served import PortListeners, Served, ServerAddress
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -74,14 +74,17 @@ class CurrentLoop:
 
 
 @asynccontextmanager
-async def serve_here(served: Served) -> AsyncIterator[tuple[CurrentLoop, PortListeners]]:
+async def serve_here(served: Served) -> AsyncIterator[tuple[CurrentLoop, ServerAddress]]:
     """Serve a portal or a proxy in the caller's loop, for the length of an ``async with`` block."""
-    async with trio.open_nursery() as nursery:
-        listeners: PortListeners = await nursery.start(served.serve)
-        served.start_clock(trio.current_time())
-        loop = CurrentLoop(listeners.ports, served.name)
-        try:
-            yield loop, listeners
-        finally:
-            loop.has_ended = True
-            nursery.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as nursery:
+            listeners: PortListeners = await nursery.start(served.serve)
+            served.state.start_clock(trio.current_time())
+            loop = CurrentLoop(listeners.ports, served.name)
+            try:
+                yield loop, served.address(listeners)
+            finally:
+                loop.has_ended = True
+                nursery.cancel_scope.cancel()
+    finally:
+        served.close_tls()

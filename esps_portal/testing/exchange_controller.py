@@ -12,15 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
 
 import trio
 
+from esps_portal.exchanges.server_state import ServerState
 from esps_portal.exports import public_names
-from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.matching import Match, Matchable
 from esps_portal.journal.capture_sink import CaptureSink
-from esps_portal.journal.journal import Journal
 from esps_portal.journal.pcap_file import CaptureFile
 from esps_portal.journal.records import (
     Entry,
@@ -36,26 +34,11 @@ from esps_portal.testing.fault_overloads import PlacesFaults
 from esps_portal.testing.handles import Outage
 from esps_portal.testing.portal_loop import PortalEndedError, PortalLoop
 from esps_portal.testing.review import Review
+from esps_portal.testing.served import ServerAddress
 from esps_portal.testing.server_controls import ServerControls
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
-
-
-class ExchangeState(Protocol):
-    """What a server of any protocol has noted, and its faults."""
-
-    @property
-    def faults(self) -> FaultRegistry:
-        """The faults."""
-
-    @property
-    def journal(self) -> Journal:
-        """What happened."""
-
-    @property
-    def exchanges(self) -> Journal:
-        """The journal that has the exchanges; of a proxy before a portal it is another one."""
 
 
 class ExchangeController(PlacesFaults):
@@ -65,7 +48,7 @@ class ExchangeController(PlacesFaults):
         name: ``proxy`` or ``peer``, for errors.
         state: what it has noted.
         loop: where everything is done.
-        address: a literal address, and the port.
+        address: where it is.
         find_problems, report: see `Reviewer`.
 
     Attributes:
@@ -76,15 +59,17 @@ class ExchangeController(PlacesFaults):
     def __init__(  # noqa: PLR0913, PLR0917 - what is composed
         self,
         name: str,
-        state: ExchangeState,
+        state: ServerState,
         loop: PortalLoop,
-        address: tuple[str, int],
+        address: ServerAddress,
         find_problems: Callable[[], list[str]],
         report: Callable[[list[str]], str],
     ) -> None:
-        self.host: str = address[0]
-        self.port: int = address[1]
+        self.host: str = address.host
+        self.port: int = address.port
+        self.tls_ca: str | None = address.tls_ca
         self._name = name
+        self._address = address
         self._noted = state
         self._loop = loop
         self._controls = ServerControls(loop, state.faults, state.journal, find_problems, report)

@@ -108,7 +108,7 @@ async def open_memory_portal(*, limits: Limits | None = None) -> AsyncIterator[M
         nursery.start_soon(connections.watch)
         nursery.start_soon(ready.run)
         watch_age(portal, connections, nursery)
-        portal.script.journal.start = trio.current_time()
+        portal.start_clock(trio.current_time())
         port = _MemoryPort(connections, nursery)
         loop = CurrentLoop(port)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from functools import partial
 from types import UnionType
 from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
 
@@ -13,8 +14,9 @@ from esps_portal.net.tls_server import ServerTLS
 from esps_portal.product import PRODUCT
 from esps_portal.protocol.limits import Limits
 from esps_portal.server.portal_tls import own_portal_tls, portal_tls
-from esps_portal.server.serving import ServerConfig
+from esps_portal.server.serving import ServerConfig, serve
 from esps_portal.services.builtin_portal import builtin_portal
+from esps_portal.testing.served import Served
 from esps_portal.tracebacks import hides_frame
 
 if TYPE_CHECKING:
@@ -133,6 +135,11 @@ def server_config(portal: ScriptedPortal, options: PortalOptions) -> ServerConfi
         reserve_port=True,
         tls=tls,
     )
+
+
+def served_portal(portal: ScriptedPortal, config: ServerConfig) -> Served:
+    """Return a portal with its configuration, as a test has it served."""
+    return Served(name="portal", serve=partial(serve, config), state=portal, tls=config.tls)
 
 
 def _server_tls(options: PortalOptions) -> ServerTLS | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -15,14 +14,14 @@ from esps_portal.mock.scenario import Scenario
 from esps_portal.mock.scenario_reading import read_scenario_toml
 from esps_portal.mock.scenario_writing import scenario_to_toml
 from esps_portal.mock.scripted_conversation import ScriptedConversation
-from esps_portal.net.tls_server import ServerTLS
 from esps_portal.peer.planned import add, choose_plan, plan_of
 from esps_portal.peer.state import PeerState
 from esps_portal.peer.verification import find_problems, problem_report
 from esps_portal.testing.exchange_controller import ExchangeController
 from esps_portal.testing.portal_loop import PortalLoop
-from esps_portal.testing.portal_repr import address_text, peer_repr
+from esps_portal.testing.portal_repr import peer_repr
 from esps_portal.testing.scenario_text import scenario_text
+from esps_portal.testing.served import ServerAddress
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -47,9 +46,7 @@ class PeerController(ExchangeController):
         self,
         state: PeerState,
         loop: PortalLoop,
-        address: tuple[str, int],
-        transports: Collection[str],
-        tls: ServerTLS | None = None,
+        address: ServerAddress,
     ) -> None:
         super().__init__(
             "peer",
@@ -59,8 +56,6 @@ class PeerController(ExchangeController):
             partial(find_problems, state),
             partial(problem_report, state),
         )
-        self.tls_ca: str | None = None if tls is None else tls.ca_file
-        self._transports = transports
         self._state = state
 
     def stub(self, match: Matchable) -> FrameStub:
@@ -163,5 +158,4 @@ class PeerController(ExchangeController):
         return scenario_to_toml(Scenario(peers=(plan,)))
 
     def __repr__(self) -> str:
-        where = address_text(self.host, self.port, self._transports)
-        return peer_repr(where, self._state, is_down=self._controls.outage is not None)
+        return peer_repr(self._address, self._state, is_down=self._controls.outage is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
@@ -15,12 +16,13 @@ from esps_portal.mock.frame_replay import FrameReplay
 from esps_portal.mock.scenario_reading import read_scenario_toml
 from esps_portal.net.tls_server import ServerTLS, own_tls
 from esps_portal.peer.planned import choose_plan, make_state
-from esps_portal.peer.serving import PeerConfig
+from esps_portal.peer.serving import PeerConfig, serve_peer
 from esps_portal.peer.state import PeerState
 from esps_portal.protocol.limits import Limits
 from esps_portal.services.service import as_bytes
 from esps_portal.testing.options import check_types
 from esps_portal.testing.scenario_text import scenario_text
+from esps_portal.testing.served import Served
 from esps_portal.tracebacks import hides_frame
 
 if TYPE_CHECKING:
@@ -136,6 +138,13 @@ def peer_config(framing: Framing | None, options: PeerOptions) -> PeerConfig:
         if tls is not None:
             tls.close()
         raise
+
+
+def served_peer(config: PeerConfig) -> Served:
+    """Return a peer with its configuration, as a test has it served."""
+    return Served(
+        name="peer", serve=partial(serve_peer, config), state=config.state, tls=config.tls
+    )
 
 
 def _server_tls(options: PeerOptions) -> ServerTLS | None:

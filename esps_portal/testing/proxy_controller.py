@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from functools import partial
 
 from esps_portal.journal.records import RecordedCall
-from esps_portal.net.tls_server import ServerTLS
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.verification import find_problems, problem_report
 from esps_portal.testing import waiting
 from esps_portal.testing.exchange_controller import ExchangeController
 from esps_portal.testing.portal_loop import PortalLoop
-from esps_portal.testing.portal_repr import address_text, proxy_repr
+from esps_portal.testing.portal_repr import proxy_repr
+from esps_portal.testing.served import ServerAddress
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -32,13 +31,11 @@ class ProxyController(ExchangeController):
             no TLS with a certificate of its own.
     """
 
-    def __init__(  # noqa: PLR0913 - what is composed
+    def __init__(
         self,
         state: ProxyState,
         loop: PortalLoop,
-        address: tuple[str, int],
-        transports: Collection[str],
-        tls: ServerTLS | None = None,
+        address: ServerAddress,
         *,
         may_be_unreachable: bool = False,
     ) -> None:
@@ -51,8 +48,6 @@ class ProxyController(ExchangeController):
             partial(problem_report, state),
         )
         self.upstream: str = str(state.upstream)
-        self.tls_ca: str | None = None if tls is None else tls.ca_file
-        self._transports = transports
         self._state = state
 
     def calls(self, service: str | None = None) -> list[RecordedCall]:
@@ -71,5 +66,4 @@ class ProxyController(ExchangeController):
         return self._state.upstream.host, self._state.upstream.port
 
     def __repr__(self) -> str:
-        where = address_text(self.host, self.port, self._transports)
-        return proxy_repr(where, self._state, is_down=self._controls.outage is not None)
+        return proxy_repr(self._address, self._state, is_down=self._controls.outage is not None)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import ssl
+from functools import partial
 from types import UnionType
 from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, Unpack
 
 from esps_portal.framings.custom import checked_framing
 from esps_portal.framings.framing import Framing, FramingError
+from esps_portal.net.bind import CannotBindError
 from esps_portal.net.tls_contexts import client_context
 from esps_portal.net.tls_server import ServerTLS, own_tls
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.registry import ALPN
-from esps_portal.proxy.serving import ProxyConfig
+from esps_portal.proxy.serving import OwnUpstreamError, ProxyConfig, serve_proxy
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.upstream import Upstream, UpstreamError
 from esps_portal.testing.options import check_types
+from esps_portal.testing.served import Served
 from esps_portal.tracebacks import hides_frame
 
 if TYPE_CHECKING:
@@ -132,6 +135,17 @@ def proxy_config(upstream: str, options: ProxyOptions) -> ProxyConfig:
         udp=tls is None,
         tls=tls,
         upstream_tls=_upstream_tls(parsed, options.get("upstream_ca")),
+    )
+
+
+def served_proxy(config: ProxyConfig) -> Served:
+    """Return a proxy with its configuration, as a test has it served."""
+    return Served(
+        name="proxy",
+        serve=partial(serve_proxy, config),
+        state=config.state,
+        tls=config.tls,
+        start_errors=(CannotBindError, OwnUpstreamError),
     )
 
 

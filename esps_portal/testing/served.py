@@ -1,13 +1,16 @@
-"""What a thread of a test serves: a portal, or a proxy."""
+"""What a test has served, in its own loop or in a thread: a portal, a proxy or a peer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-import trio
+import attrs
 
+from esps_portal.exchanges.server_state import ServerState
+from esps_portal.net.bind import CannotBindError
 from esps_portal.net.port_control import PortControl
+from esps_portal.net.tls_server import ServerTLS
 
 
 class PortListeners(Protocol):
@@ -26,42 +29,68 @@ class PortListeners(Protocol):
         """Takes the ports out of service and back."""
 
 
-class Served(Protocol):
-    """A portal or a proxy, as a `ServerThread` serves it."""
+@attrs.frozen
+class ServerAddress:
+    """Where clients reach a server.
 
-    @property
-    def name(self) -> str:
-        """As errors call it: ``portal`` or ``proxy``."""
+    Attributes:
+        host: a literal address; ``memory``: there are no sockets.
+        port: 0 where there are none.
+        transports: what is served: tcp or tls, udp.
+        tls_ca: the path of the file of a CA of its own.
+    """
 
-    @property
-    def start_errors(self) -> tuple[type[Exception], ...]:
-        """What `serve` raises before it listens."""
+    host: str
+    port: int
+    transports: tuple[str, ...] = ()
+    tls_ca: str | None = None
 
-    async def serve(self, *, task_status: trio.TaskStatus[PortListeners]) -> None:
-        """Serve until it is cancelled. Reports once it listens."""
+    @classmethod
+    def of(cls, listeners: PortListeners, tls: ServerTLS | None) -> ServerAddress:
+        """Return where these listen."""
+        served = {"tls" if tls else "tcp": listeners.tcp, "udp": listeners.udp}
+        host, port = (listeners.tcp or listeners.udp)[0]
+        transports = tuple(transport for transport, addresses in served.items() if addresses)
+        return cls(host, port, transports, tls.ca_file if tls else None)
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether something goes on that is neither read nor a task; see `become_quiet`."""
+    def __str__(self) -> str:
+        if not self.transports:
+            return "in memory"
+        transports = " and ".join(name.upper() for name in self.transports)
+        return f"at {self.host} port {self.port} ({transports})"
 
-    def start_clock(self, now: float) -> None:
-        """Count the times of the journal from now."""
 
-    @property
-    def has_news(self) -> bool:
-        """Whether anything has happened since `clear`."""
+IN_MEMORY = ServerAddress("memory", 0)
 
-    def clear(self) -> None:
-        """Forget what was placed and what has happened."""
+
+@attrs.frozen(kw_only=True)
+class Served:
+    """A portal, a proxy or a peer with its configuration.
+
+    Attributes:
+        name: as errors call it: ``portal``, ``proxy`` or ``peer``.
+        serve: serves it until it is cancelled; see `serve_ports`.
+        state: what it is to do, and what has happened.
+        tls: what it needs for TLS, if it speaks that.
+        start_errors: what ``serve`` raises before it listens.
+    """
+
+    name: str
+    serve: Callable[..., Awaitable[None]]
+    state: ServerState
+    tls: ServerTLS | None
+    start_errors: tuple[type[Exception], ...] = (CannotBindError,)
+
+    def address(self, listeners: PortListeners) -> ServerAddress:
+        """Return where clients reach it."""
+        return ServerAddress.of(listeners, self.tls)
 
     def end(self) -> None:
-        """Notify those who wait that nothing more will happen."""
+        """Notify those who wait that nothing more will happen, and remove its files."""
+        self.state.end()
+        self.close_tls()
 
-
-def address_and_transports(
-    listeners: PortListeners, *, is_tls: bool = False
-) -> tuple[tuple[str, int], list[str]]:
-    """Return the literal address that clients connect to, and what is served: tcp or tls, udp."""
-    served = {"tls" if is_tls else "tcp": listeners.tcp, "udp": listeners.udp}
-    host, port = (listeners.tcp or listeners.udp)[0]
-    return (host, port), [transport for transport, addresses in served.items() if addresses]
+    def close_tls(self) -> None:
+        """Remove the files of its certificates."""
+        if self.tls is not None:
+            self.tls.close()

@@ -14,7 +14,7 @@ from esps_portal.net.port_control import OutageKind
 from esps_portal.net.quiet import become_quiet
 from esps_portal.testing.loop_thread import LoopThread
 from esps_portal.testing.portal_loop import PortalEndedError
-from esps_portal.testing.served import PortListeners, Served
+from esps_portal.testing.served import PortListeners, Served, ServerAddress
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -45,8 +45,8 @@ class ServerThread:
         self._is_lent = True
         self.connections_reset: int = 0
 
-    def start(self) -> PortListeners:
-        """Start it. Returns once it listens.
+    def start(self) -> ServerAddress:
+        """Start it. Returns where, once it listens.
 
         Raises:
             CannotBindError: an address cannot be bound.
@@ -54,7 +54,7 @@ class ServerThread:
         """
         self._thread.start()
         try:
-            return self._ready.result()
+            return self._served.address(self._ready.result())
         except self._served.start_errors as error:
             # A new one has no frames of the thread, which its caller need not see.
             raise copy.copy(error) from error
@@ -71,7 +71,7 @@ class ServerThread:
     async def _serve(self) -> None:
         async with trio.open_nursery() as nursery:
             listeners: PortListeners = await nursery.start(self._served.serve)
-            self._served.start_clock(trio.current_time())
+            self._served.state.start_clock(trio.current_time())
             self._tasks = nursery.child_tasks
             self._ready.set_result(listeners)
 
@@ -117,7 +117,7 @@ class ServerThread:
         return self._thread.run_async(run)
 
     async def _become_quiet(self) -> None:
-        await become_quiet(lambda: self._served.is_busy)
+        await become_quiet(lambda: self._served.state.is_busy)
 
     # -- outages and resets
 
@@ -149,8 +149,8 @@ class ServerThread:
         self.connections_reset += await ports.reset(keep_idle=keep_idle)
         if self._is_dying:
             await trio.sleep_forever()  # until the loop has ended, which the caller then learns
-        self._served.clear()
-        self._served.start_clock(trio.current_time())
+        self._served.state.clear()
+        self._served.state.start_clock(trio.current_time())
         if keep_idle:
             ports.renumber()
 
@@ -175,10 +175,10 @@ class ServerThread:
         """
 
         async def acquire() -> _Result:
-            if self._keep_idle or self._served.has_news:
+            if self._keep_idle or self._served.state.has_news:
                 await self._become_quiet()
             result = function()
-            if self._served.has_news:
+            if self._served.state.has_news:
                 # A client that has connected meanwhile, and waits, is this test's.
                 await self._reset(keep_idle=True)
             return result

@@ -10,12 +10,15 @@ from esps_portal.exports import public_names
 from esps_portal.mock.matching import Matcher
 from esps_portal.mock.scripted import Script, ScriptedPortal
 from esps_portal.mock.stubs import Stub
-from esps_portal.net.tls_server import ServerTLS
 from esps_portal.testing.controller import PortalController
-from esps_portal.testing.options import PortalOptions, scripted_portal, server_config
+from esps_portal.testing.options import (
+    PortalOptions,
+    scripted_portal,
+    served_portal,
+    server_config,
+)
 from esps_portal.testing.review import Review
-from esps_portal.testing.served import PortListeners, address_and_transports
-from esps_portal.testing.served_portal import ServedPortal
+from esps_portal.testing.served import ServerAddress
 from esps_portal.testing.server_thread import ServerThread
 from esps_portal.tracebacks import hides_frame
 
@@ -31,11 +34,9 @@ class ThreadedPortal(PortalController):
         self,
         portal: ScriptedPortal,
         thread: ServerThread,
-        listeners: PortListeners,
-        tls: ServerTLS | None = None,
+        address: ServerAddress,
     ) -> None:
-        where = address_and_transports(listeners, is_tls=tls is not None)
-        super().__init__(portal, thread, *where, tls)
+        super().__init__(portal, thread, address)
         self._thread = thread
 
     @classmethod
@@ -57,8 +58,8 @@ class ThreadedPortal(PortalController):
         for stub in permanent:
             portal.script.stubs.place_permanent(stub)
         config = server_config(portal, options)
-        thread = ServerThread(ServedPortal(portal, config), keep_idle=keep_idle)
-        return cls(portal, thread, thread.start(), config.tls)
+        thread = ServerThread(served_portal(portal, config), keep_idle=keep_idle)
+        return cls(portal, thread, thread.start())
 
     def stop(self) -> None:
         """End it at once. Returns once nothing of it is left."""

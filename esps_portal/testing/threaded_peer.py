@@ -8,13 +8,11 @@ from typing import Self, Unpack
 
 from esps_portal.exports import public_names
 from esps_portal.framings.framing import Framing
-from esps_portal.net.tls_server import ServerTLS
 from esps_portal.peer.state import PeerState
 from esps_portal.testing.peer_controller import PeerController
-from esps_portal.testing.peer_options import PeerOptions, peer_config
+from esps_portal.testing.peer_options import PeerOptions, peer_config, served_peer
 from esps_portal.testing.review import Review
-from esps_portal.testing.served import PortListeners, address_and_transports
-from esps_portal.testing.served_peer import ServedPeer
+from esps_portal.testing.served import ServerAddress
 from esps_portal.testing.server_thread import ServerThread
 from esps_portal.tracebacks import hides_frame
 
@@ -28,19 +26,17 @@ class ThreadedPeer(PeerController):
         self,
         state: PeerState,
         thread: ServerThread,
-        listeners: PortListeners,
-        tls: ServerTLS | None,
+        address: ServerAddress,
     ) -> None:
-        where = address_and_transports(listeners, is_tls=tls is not None)
-        super().__init__(state, thread, *where, tls)
+        super().__init__(state, thread, address)
         self._thread = thread
 
     @classmethod
     def start(cls, framing: Framing | None = None, **options: Unpack[PeerOptions]) -> Self:
         """Start one; see `peer_in_thread`, which also ends it."""
         config = peer_config(framing, options)
-        thread = ServerThread(ServedPeer(config))
-        return cls(config.state, thread, thread.start(), config.tls)
+        thread = ServerThread(served_peer(config))
+        return cls(config.state, thread, thread.start())
 
     def stop(self) -> None:
         """End it at once. Returns once nothing of it is left."""

@@ -7,14 +7,12 @@ from contextlib import contextmanager, suppress
 from typing import Self, Unpack
 
 from esps_portal.exports import public_names
-from esps_portal.net.tls_server import ServerTLS
 from esps_portal.proxy.state import ProxyState
 from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.testing.proxy_controller import ProxyController
-from esps_portal.testing.proxy_options import ProxyOptions, proxy_config
+from esps_portal.testing.proxy_options import ProxyOptions, proxy_config, served_proxy
 from esps_portal.testing.review import Review
-from esps_portal.testing.served import PortListeners, address_and_transports
-from esps_portal.testing.served_proxy import ServedProxy
+from esps_portal.testing.served import ServerAddress
 from esps_portal.testing.server_thread import ServerThread
 from esps_portal.tracebacks import hides_frame
 
@@ -28,25 +26,20 @@ class ThreadedProxy(ProxyController):
         self,
         state: ProxyState,
         thread: ServerThread,
-        listeners: PortListeners,
-        tls: ServerTLS | None,
+        address: ServerAddress,
         *,
         may_be_unreachable: bool,
     ) -> None:
-        where = address_and_transports(listeners, is_tls=tls is not None)
-        super().__init__(state, thread, *where, tls, may_be_unreachable=may_be_unreachable)
+        super().__init__(state, thread, address, may_be_unreachable=may_be_unreachable)
         self._thread = thread
 
     @classmethod
     def start(cls, upstream: str, **options: Unpack[ProxyOptions]) -> Self:
         """Start one; see `proxy_in_thread`, which also ends it."""
         config = proxy_config(upstream, options)
-        thread = ServerThread(ServedProxy(config))
+        thread = ServerThread(served_proxy(config))
         may_be_unreachable = options.get("unreachable") == "ok"
-        listeners = thread.start()
-        return cls(
-            config.state, thread, listeners, config.tls, may_be_unreachable=may_be_unreachable
-        )
+        return cls(config.state, thread, thread.start(), may_be_unreachable=may_be_unreachable)
 
     def stop(self) -> None:
         """End it at once. Returns once nothing of it is left."""

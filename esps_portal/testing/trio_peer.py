@@ -9,9 +9,7 @@ from typing import Unpack
 from esps_portal.framings.framing import Framing
 from esps_portal.testing.current_loop import serve_here
 from esps_portal.testing.peer_controller import PeerController
-from esps_portal.testing.peer_options import PeerOptions, peer_config
-from esps_portal.testing.served import address_and_transports
-from esps_portal.testing.served_peer import ServedPeer
+from esps_portal.testing.peer_options import PeerOptions, peer_config, served_peer
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -35,10 +33,5 @@ async def open_peer(
             `peer_in_thread` does; CannotBindError is an OSError.
     """
     config = peer_config(framing, options)
-    try:
-        async with serve_here(ServedPeer(config)) as (loop, listeners):
-            where = address_and_transports(listeners, is_tls=config.tls is not None)
-            yield PeerController(config.state, loop, *where, config.tls)
-    finally:
-        if config.tls is not None:
-            config.tls.close()
+    async with serve_here(served_peer(config)) as (loop, address):
+        yield PeerController(config.state, loop, address)

@@ -8,9 +8,12 @@ from typing import Unpack
 
 from esps_portal.testing.controller import PortalController
 from esps_portal.testing.current_loop import serve_here
-from esps_portal.testing.options import PortalOptions, scripted_portal, server_config
-from esps_portal.testing.served import address_and_transports
-from esps_portal.testing.served_portal import ServedPortal
+from esps_portal.testing.options import (
+    PortalOptions,
+    scripted_portal,
+    served_portal,
+    server_config,
+)
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -33,11 +36,5 @@ async def open_portal(**options: Unpack[PortalOptions]) -> AsyncIterator[PortalC
     """
     portal = scripted_portal(options)
     config = server_config(portal, options)
-    served = ServedPortal(portal, config)
-    try:
-        async with serve_here(served) as (loop, listeners):
-            where = address_and_transports(listeners, is_tls=config.tls is not None)
-            yield PortalController(portal, loop, *where, config.tls)
-    finally:
-        if config.tls is not None:
-            config.tls.close()
+    async with serve_here(served_portal(portal, config)) as (loop, address):
+        yield PortalController(portal, loop, address)

@@ -8,9 +8,7 @@ from typing import Unpack
 
 from esps_portal.testing.current_loop import serve_here
 from esps_portal.testing.proxy_controller import ProxyController
-from esps_portal.testing.proxy_options import ProxyOptions, proxy_config
-from esps_portal.testing.served import address_and_transports
-from esps_portal.testing.served_proxy import ServedProxy
+from esps_portal.testing.proxy_options import ProxyOptions, proxy_config, served_proxy
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -34,15 +32,6 @@ async def open_proxy(
             TLSFileError, TypeError, ValueError: as `proxy_in_thread` does.
     """
     config = proxy_config(upstream, options)
-    try:
-        async with serve_here(ServedProxy(config)) as (loop, listeners):
-            yield ProxyController(
-                config.state,
-                loop,
-                *address_and_transports(listeners, is_tls=config.tls is not None),
-                config.tls,
-                may_be_unreachable=options.get("unreachable") == "ok",
-            )
-    finally:
-        if config.tls is not None:
-            config.tls.close()
+    may_be_unreachable = options.get("unreachable") == "ok"
+    async with serve_here(served_proxy(config)) as (loop, address):
+        yield ProxyController(config.state, loop, address, may_be_unreachable=may_be_unreachable)

@@ -1,0 +1,41 @@
+"""What a server of a test is to do, and what has happened: the same of a portal, proxy or peer."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from esps_portal.faults.fault_registry import FaultRegistry
+from esps_portal.journal.journal import Journal
+
+
+class ServerState(Protocol):
+    """The state of a `ScriptedPortal`, of a proxy or of a peer."""
+
+    @property
+    def faults(self) -> FaultRegistry:
+        """The faults that are placed, and where they may be."""
+
+    @property
+    def journal(self) -> Journal:
+        """What happened."""
+
+    @property
+    def exchanges(self) -> Journal:
+        """The journal that has the exchanges; of a proxy before a portal it is another one."""
+
+    @property
+    def has_news(self) -> bool:
+        """Whether anything has happened since `clear`."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something goes on that is neither read nor a task; see `become_quiet`."""
+
+    def start_clock(self, now: float) -> None:
+        """Count the times of all journals from now."""
+
+    def clear(self) -> None:
+        """Forget what was placed and what has happened."""
+
+    def end(self) -> None:
+        """Notify those who wait that nothing more will happen."""
