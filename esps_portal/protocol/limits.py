@@ -6,6 +6,7 @@ import math
 
 import attrs
 
+from esps_portal.protocol.messages import Request
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -51,8 +52,8 @@ class Limits:
     #: 4.5.3.1.4). The default is the usual 8 KiB of an HTTP request line; RFC 9112 section 3 asks
     #: for at least 8000 bytes.
     max_line: int = _integer(8192, 512)
-    #: Longest line that is sent, including its LF, unless `max_line` is less; what only repeats the
-    #: arguments of a request may be longer. The default is what each client accepts: whoever knows
+    #: Longest line that is sent, including its LF, unless `max_line` is less; the answer to a
+    #: request that is longer may be as long. The default is what each client accepts: whoever knows
     #: that all clients accept more may raise it.
     max_reply: int = _integer(8192, 512)
     #: Bytes without an LF after which the connection ends: eight default lines.
@@ -102,8 +103,15 @@ class Limits:
 
     @property
     def longest_reply(self) -> int:
-        """The length of the longest line that is sent, in bytes."""
+        """The length of the longest line that answers any request, in bytes."""
         return min(self.max_line, self.max_reply)
+
+    def longest_reply_to(self, request: Request) -> int:
+        """Return the length of the longest line that answers a request, in bytes.
+
+        A client that sends a longer line than all clients accept also accepts one (ESPS-LINE-25).
+        """
+        return max(self.longest_reply, request.length)
 
     def announced(self) -> tuple[bytes, ...]:
         """Return the limits that a reply to HELLO announces, as ``key=value``."""

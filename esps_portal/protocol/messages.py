@@ -37,12 +37,15 @@ class Request:
 
     Attributes:
         plain: whether it is known that no argument needs an escape.
+        length: of the line that it was read from, in bytes, with its padding and its LF; 0: it was
+            read from none.
     """
 
     tag: bytes
     verb: bytes
     args: tuple[bytes, ...] = ()
     plain: bool = attrs.field(default=False, eq=False, repr=False)
+    length: int = attrs.field(default=0, eq=False, repr=False)
 
     def encode(self, length: int = 0) -> bytes:
         """Return the line, padded to at least ``length`` bytes to make room for a UDP reply.
@@ -169,12 +172,13 @@ def parse_request_untrusted(line: bytes) -> Request:
     match = _match_plain_request(line)
     if match is not None:
         tag, verb, tokens = match.groups()
-        return Request(tag, verb, tuple(tokens.split(b" ")) if tokens else (), True)  # noqa: FBT003 - a keyword is slower
+        args = tuple(tokens.split(b" ")) if tokens else ()
+        return Request(tag, verb, args, True, len(line) + 1)  # noqa: FBT003 - a keyword is slower
     match = _match_request(line)
     if match is None:
         raise ProtocolError("bad-line", _diagnose_request(line))
     tag, verb, tokens = match.groups()
-    return Request(tag, verb, grammar.decode_args(tokens))
+    return Request(tag, verb, grammar.decode_args(tokens), length=len(line) + 1)
 
 
 def readable_request(line: bytes) -> Request | None:

@@ -30,11 +30,12 @@ _PIECE_SIZE = 2048
 
 def plain_to_request(plain: PlainRequest) -> Request:
     """Return the request that `messages.parse_request_untrusted` finds in the line."""
-    tag, name, tokens, _, _ = plain
+    tag, name, tokens, cr, _ = plain
     args = tuple(tokens.split())
+    length = len(tag) + len(tokens) + len(cr) + len(b" PING\n")
     if not name:
-        return Request(tag, b"PING", args, plain=True)
-    return Request(tag, b"CALL", (name, *args), plain=True)
+        return Request(tag, b"PING", args, plain=True, length=length)
+    return Request(tag, b"CALL", (name, *args), plain=True, length=length + 1 + len(name))
 
 
 def plain_to_line(plain: PlainRequest) -> bytes:

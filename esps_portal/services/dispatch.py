@@ -41,6 +41,8 @@ __tracebackhide__ = hides_frame
 
 # What stands for a service that is not plain: it takes no number of arguments.
 _NOT_PLAIN = (lambda: None, 1, 0)
+# Bytes of a plain request without its arguments, at most: tag, CALL, name, CR and LF.
+_MAX_REST = 32 + len(b" CALL ") + 64 + len(b"\r\n")
 
 
 Outcome = Reply | Call | CloseAfter
@@ -206,10 +208,10 @@ class Portal(DeclaresServices):
             if type(result) is tuple and result == args:
                 # They came in one line, so they fit one line.
                 return Reply(request.tag, OK, args, request.plain)
-            return sync_outcome(request.tag, result, self.limits.longest_reply, caller)
+            return sync_outcome(request.tag, result, self.limits.longest_reply_to(request), caller)
         except BaseException as error:  # noqa: BLE001 - sys.exit() and pytest.fail() too; it is logged
             reraise_interrupt(error)
-            return self._reply_to(error, request.tag, service)
+            return self._reply_to(error, request, service)
 
     def answer_plain(  # noqa: C901 - each way is inlined, as said below
         self,
@@ -223,7 +225,7 @@ class Portal(DeclaresServices):
         # arguments, is answered without a `Request` and a `Reply` being made; each attribute that
         # is not looked up, and each function that is not called, is a part of what that costs.
         plain_services, statistics, answers = self._plain_services, self.statistics, PlainAnswers()
-        append, max_line = answers.replies.append, self.limits.longest_reply
+        append, longest = answers.replies.append, self.limits.longest_reply
         for plain in requests:
             tag, name, tokens, _, _ = plain
             if not name:
@@ -242,10 +244,13 @@ class Portal(DeclaresServices):
                         if monotonic() > until:
                             break
                         continue
+                    is_long = len(tokens) > longest - _MAX_REST
+                    max_line = self._longest_reply_to(plain) if is_long else longest
                     outcome: Outcome = sync_outcome(tag, result, max_line, caller)
                 except BaseException as error:  # noqa: BLE001 - as in `answer`
                     reraise_interrupt(error)
-                    outcome = self._reply_to(error, tag, self._services[name])
+                    request = plain_to_request(plain)
+                    outcome = self._reply_to(error, request, self._services[name])
             elif caller is None:
                 break
             else:
@@ -261,26 +266,29 @@ class Portal(DeclaresServices):
                 break
         return answers
 
+    def _longest_reply_to(self, plain: PlainRequest) -> int:
+        return self.limits.longest_reply_to(plain_to_request(plain))
+
     def note_rejected(self, request: Request) -> None:
         """Note a CALL that the connection refused; see `Dispatcher.note_rejected`."""
         if request.args and not grammar.NAME.fullmatch(request.args[0]):
             self.on_unknown_service(request)
 
-    def _reply_to(self, error: BaseException, tag: bytes, service: Service) -> Reply:
+    def _reply_to(self, error: BaseException, request: Request, service: Service) -> Reply:
         """Return the reply for what a sync service has raised, which is being handled."""
         if isinstance(error, ReplyError):
-            return self.error_reply(tag, error, service)
-        return self.failure_reply(tag, service)
+            return self.error_reply(request, error, service)
+        return self.failure_reply(request.tag, service)
 
     def _call(self, request: Request, service: Service, caller: Caller) -> ServiceCall:
-        max_line = self.limits.longest_reply
+        max_line = self.limits.longest_reply_to(request)
         return ServiceCall(request, caller, max_line, service=service, portal=self)
 
-    def error_reply(self, tag: bytes, error: ReplyError, service: Service) -> Reply:
+    def error_reply(self, request: Request, error: ReplyError, service: Service) -> Reply:
         """Return the reply for a `ReplyError` of a service."""
-        reply = service_error_reply(tag, error, self.limits.longest_reply)
+        reply = service_error_reply(request.tag, error, self.limits.longest_reply_to(request))
         # An error that no line can carry is a failure of the service.
-        return self.failure_reply(tag, service) if reply is None else reply
+        return self.failure_reply(request.tag, service) if reply is None else reply
 
     def failure_reply(self, tag: bytes, service: Service) -> Reply:
         """Count and log the exception of a service that is being handled; return its reply."""
@@ -300,7 +308,7 @@ class Portal(DeclaresServices):
         if wrong:
             return error_reply(request.tag, "bad-arguments", wrong)
         reply = self._hello(request) if request.verb == b"HELLO" else self._list(request)
-        if reply.size > self.limits.longest_reply:
+        if reply.size > self.limits.longest_reply_to(request):
             return error_reply(request.tag, "failed", "the reply is longer than a line may be")
         return reply
 

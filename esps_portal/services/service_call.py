@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from esps_portal.protocol.errors import ReplyError
-from esps_portal.protocol.messages import Reply
+from esps_portal.protocol.messages import Reply, Request
 from esps_portal.services.call import Call
 from esps_portal.services.replies import first_error, ok_reply
 from esps_portal.services.service import Service
@@ -20,7 +20,7 @@ __tracebackhide__ = hides_frame
 class RepliesToErrors(Protocol):
     """What makes a reply of what a service has raised: the portal."""
 
-    def error_reply(self, tag: bytes, error: ReplyError, service: Service) -> Reply:
+    def error_reply(self, request: Request, error: ReplyError, service: Service) -> Reply:
         """Return the reply for a `ReplyError` of a service."""
 
     def failure_reply(self, tag: bytes, service: Service) -> Reply:
@@ -44,7 +44,7 @@ class ServiceCall(Call):
             result = await self.service.function(*self.request.args[1:], **keywords)
             return ok_reply(self.request.tag, result, self.max_line)
         except ReplyError as error:
-            return self.portal.error_reply(self.request.tag, error, self.service)
+            return self.portal.error_reply(self.request, error, self.service)
         except BaseExceptionGroup as group:
             return self._reply_to_group(group)
         except (trio.Cancelled, KeyboardInterrupt):
@@ -60,7 +60,7 @@ class ServiceCall(Call):
         reply_errors, failures = failures.split(ReplyError)
         if reply_errors is not None and failures is None:
             error = first_error(reply_errors)
-            reply = self.portal.error_reply(self.request.tag, error, self.service)
+            reply = self.portal.error_reply(self.request, error, self.service)
         else:
             reply = self.portal.failure_reply(self.request.tag, self.service)
         if others is not None:

@@ -81,3 +81,32 @@ async def test_who_knows_its_clients_may_send_more() -> None:
         client = await listening.tcp()
         await client.send(b"a CALL long 15000\n")
         assert await client.line() == b"a OK " + b"x" * 15_000
+
+
+@pytest.mark.parametrize("service", [b"long", b"slow", b"rows", b"refuse"])
+async def test_the_answer_to_a_long_request_may_be_as_long(service: bytes) -> None:
+    # ESPS-LINE-25, ESPS-LINE-26: the padding counts
+    async with running(portal(Limits(max_reply=512))) as listening:
+        client = await listening.tcp()
+        request = b"a CALL %b 600 " % service
+        await client.send(request + b"#" * 500 + b"\n")
+        assert (await client.line()).startswith(b"a ERR failed ")
+        await client.send(request + b"#" * 800 + b"\n")
+        assert b"x" * 600 in await client.line()
+
+
+@pytest.mark.parametrize("argument", [b"x" * 700, b"%78" + b"x" * 699])
+async def test_the_answer_to_a_long_request_without_padding_too(argument: bytes) -> None:
+    made = portal(Limits(max_reply=512))
+
+    @made.service(idempotent=True)
+    def longer(*args: bytes) -> tuple[bytes, ...]:
+        return args[0] + b"x", *args[1:]
+
+    async with running(made) as listening:
+        client = await listening.tcp()
+        await client.send(b"0 PING\na CALL longer %b\n" % argument)
+        assert await client.line() == b"0 OK"
+        assert await client.line() == b"a OK " + b"x" * 701
+        await client.send(b"a CALL longer %b y\n" % (b"x" * 500))
+        assert await client.line() == b"a OK " + b"x" * 501 + b" y"
