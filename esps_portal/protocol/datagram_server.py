@@ -12,7 +12,8 @@ more than its share. And no exchange with another server goes on without end: se
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import heapq
+import itertools
 from collections.abc import Iterable, Sequence
 
 import attrs
@@ -55,7 +56,7 @@ class RememberedCall:
         keep_reply: whether the reply is kept; a call of an idempotent service just runs again.
         is_async: whether it counts against `Limits.max_in_flight`.
         expires: when the kept reply is forgotten.
-        last_expiry: beyond which no repeat keeps it.
+        last_expiry: later than which no repeat keeps it.
     """
 
     key: tuple[Source, bytes]
@@ -109,8 +110,11 @@ class DatagramServer:
         self._max_datagram, self._amplification = limits.max_datagram, limits.amplification
         self._max_plain = min(limits.max_line, limits.max_datagram)
         self._running: dict[tuple[Source, bytes], RememberedCall] = {}
-        # Ordered by expiry, since the window is the same for all.
-        self._kept: OrderedDict[tuple[Source, bytes], RememberedCall] = OrderedDict()
+        self._kept: dict[tuple[Source, bytes], RememberedCall] = {}
+        # A heap of those, by when to look whether they have expired: one entry for each, in which
+        # a number makes two of the same time differ.
+        self._due: list[tuple[float, int, RememberedCall]] = []
+        self._numbers = itertools.count()
         # Of what is remembered, and of the async calls that run.
         self._memory_shares = Shares(limits.max_remembered)
         self._running_shares = Shares(limits.max_in_flight)
@@ -190,8 +194,10 @@ class DatagramServer:
 
     def forget_all(self) -> None:
         """Forget the kept replies. Running calls stay remembered."""
-        while self._kept:
-            self._forget_oldest()
+        self._due.clear()
+        for source, _ in self._kept:
+            self._memory_shares.give_back(source)
+        self._kept.clear()
 
     def clamp_reply(
         self, replies: Sequence[Reply | Notice], tag: bytes, request_size: int
@@ -263,6 +269,7 @@ class DatagramServer:
             call.expires = now + self._limits.window
             call.last_expiry = now + _MAX_WINDOWS * self._limits.window
             self._kept[call.key] = call
+            heapq.heappush(self._due, (call.expires, next(self._numbers), call))
         else:
             self._memory_shares.give_back(source)
         return reply.clamp(call.request_size, self._limits)
@@ -308,18 +315,18 @@ class DatagramServer:
             return self.refuse(error_reply(None, "tag-in-use", request.tag), size, key[0], now)
         if call.reply is None:
             return Repeat(None)
-        if now + self._limits.window <= call.last_expiry:
-            call.expires = now + self._limits.window
-            self._kept.move_to_end(key)
+        call.expires = min(now + self._limits.window, call.last_expiry)
         return Repeat(call.reply.clamp(size, self._limits))
 
     def _forget_expired(self, now: float) -> None:
-        while self._kept and next(iter(self._kept.values())).expires <= now:
-            self._forget_oldest()
-
-    def _forget_oldest(self) -> None:
-        (source, _), _ = self._kept.popitem(last=False)
-        self._memory_shares.give_back(source)
+        while self._due and self._due[0][0] <= now:
+            _, number, call = self._due[0]
+            if call.expires > now:  # it was asked for again
+                heapq.heapreplace(self._due, (call.expires, number, call))
+            else:
+                heapq.heappop(self._due)
+                del self._kept[call.key]
+                self._memory_shares.give_back(call.key[0])
 
 
 def _tag_before_space(line: bytes) -> bytes | None:

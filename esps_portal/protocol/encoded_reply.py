@@ -49,9 +49,10 @@ class EncodedReply:
         return next((line for line in candidates if len(line) <= room), None)
 
     def _too_large(self, limits: Limits) -> Reply:
-        if self.size > limits.max_datagram:
-            return error_reply(self.tag, "too-large", "0", "use-tcp")
         needed = -(-self.size // limits.amplification)  # rounded up
+        # A request of more than max_line bytes gets too-long: no padding helps.
+        if self.size > limits.max_datagram or needed > limits.max_line:
+            return error_reply(self.tag, "too-large", "0", "use-tcp")
         return error_reply(self.tag, "too-large", str(needed), "pad the request to that")
 
 

@@ -861,10 +861,10 @@ class Datagrams:
             self.sock.sendmsg([reply], info, 0, datagram.source)
 
     def too_large(self, tag: bytes, size: int, datagram: Datagram) -> bytes:
-        if size > self.limits["max-datagram"]:
+        needed = -(-size // int(self.limits["amplification"]))
+        if size > self.limits["max-datagram"] or needed > self.limits["max-line"]:
             refusal = Refusal("too-large", "use-tcp", b"0")
         else:
-            needed = -(-size // int(self.limits["amplification"]))
             refusal = Refusal("too-large", "pad the request to that", b"%d" % needed)
         line = error_line(tag, refusal)
         if not self.fits(line, datagram):

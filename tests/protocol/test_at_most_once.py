@@ -169,6 +169,20 @@ def test_the_window_starts_anew_at_each_repeat() -> None:
     assert server.protocol.remembered == 1  # the other one was not repeated
 
 
+def test_the_last_window_ends_with_the_fourth() -> None:
+    # ESPS-UDP-22, ESPS-UDP-42
+    server = Server()
+    server.call()
+    for windows in (0.9, 1.8, 2.7, 3.5):
+        assert server.call(now=windows * WINDOW) == b"1 OK 1\n"
+    # A younger one that expires later stands in no one's way.
+    server.call(b"2 CALL count ####\n", now=3.6 * WINDOW)
+    assert server.call(now=3.7 * WINDOW) == b"1 OK 1\n"
+    assert server.protocol.remembered == 2
+    assert server.call(now=4 * WINDOW) == b"1 OK 3\n"
+    assert server.call(b"2 CALL count ####\n", now=4.5 * WINDOW) == b"2 OK 2\n"
+
+
 def test_repeats_keep_a_reply_for_four_windows_at_most() -> None:
     # ESPS-UDP-42
     server = Server()
@@ -365,8 +379,8 @@ def test_within_the_window_a_key_has_one_execution(
             assert answer == b"* ERR tag-in-use " + line[:1] + b"\n"
             assert len(server.executed) == before
             continue
-        if answer is not None and answer != b"busy" and now + WINDOW <= last[key]:
-            known[key] = (line, answer, now + WINDOW)
+        if answer is not None and answer != b"busy":
+            known[key] = (line, answer, min(now + WINDOW, last[key]))
 
 
 def test_a_call_that_has_sent_data_counts_as_executed() -> None:  # ESPS-UDP-26

@@ -252,6 +252,16 @@ def test_what_does_not_fit(reply: Reply, size: int, sent: bytes | None) -> None:
     assert DatagramServer(LIMITS).clamp_reply([reply], b"1", size) == sent
 
 
+@pytest.mark.parametrize(("size", "needed"), [(512, b"512"), (513, b"0")])
+def test_no_request_is_to_be_longer_than_a_line(size: int, needed: bytes) -> None:
+    # ESPS-UDP-14, ESPS-UDP-15
+    limits = Limits(max_line=512, max_datagram=65507, amplification=1)
+    reply = Reply(b"1", OK, (b"x" * (size - len(b"1 OK \n")),))
+    sent = DatagramServer(limits).clamp_reply([reply], b"1", 500)
+    assert sent is not None
+    assert sent.startswith(b"1 ERR too-large " + needed + b" ")
+
+
 # -- errors that are not sent
 
 DAYTIME = b"Thu Nov 26 15:20:01 2026\n"
