@@ -72,4 +72,6 @@ def padded_length(pending: PendingRequest, sent: int) -> int | None:
     if pending.paddings >= _MAX_PADDINGS:
         return None
     length = int(needed)
-    return length if sent < length <= _MAX_LENGTH else None
+    # Padding takes two bytes at least.
+    is_possible = max(length, len(pending.line) + 2) <= _MAX_LENGTH
+    return length if sent < length and is_possible else None

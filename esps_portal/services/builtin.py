@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random as random_numbers
+from collections import OrderedDict
 from functools import partial
 
 from esps_portal.protocol import grammar
@@ -18,7 +19,7 @@ from esps_portal.services.statistics import Statistics
 
 # An escaped byte takes three: this many fit the default max_line and leave room for a tag.
 _MAX_RANDOM_BYTES = 2048
-# Each counter is memory that a client makes us hold.
+# Each counter is memory that a client makes us hold (specification, section 11.1).
 _MAX_COUNTERS = 1024
 _MAX_COUNTER_NAME = 64
 _SYSTEM = random_numbers.SystemRandom()
@@ -66,9 +67,15 @@ def fail(code: bytes, *text: bytes) -> None:
 
 
 class Counters:
-    """The counters of the service ``count``; each portal has its own."""
+    """The counters of the service ``count``; each portal has its own.
 
-    def __init__(self, counts: dict[bytes, int]) -> None:
+    Whoever counts under ever new names makes it forget the oldest ones, and locks nobody out.
+
+    Args:
+        counts: by name; what was counted last comes last.
+    """
+
+    def __init__(self, counts: OrderedDict[bytes, int]) -> None:
         self._counts = counts
 
     def count(self, name: bytes = b"") -> str:
@@ -76,10 +83,12 @@ class Counters:
         if len(name) > _MAX_COUNTER_NAME:
             message = f"NAME must have at most {_MAX_COUNTER_NAME} bytes"
             raise ReplyError("bad-arguments", message)
-        if name not in self._counts and len(self._counts) >= _MAX_COUNTERS:
-            raise ReplyError("busy", f"at most {_MAX_COUNTERS} counters")
-        self._counts[name] = self._counts.get(name, 0) + 1
-        return str(self._counts[name])
+        counts = self._counts
+        counts[name] = number = counts.get(name, 0) + 1
+        counts.move_to_end(name)
+        if len(counts) > _MAX_COUNTERS:
+            counts.popitem(last=False)
+        return str(number)
 
 
 def sync_services(statistics: Statistics) -> list[Service]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 
 import attrs
 
@@ -12,14 +13,14 @@ class Statistics:
     """Plain counters, incremented where each thing happens.
 
     Attributes:
-        counts: what the service ``count`` counts, by name.
+        counts: what the service ``count`` counts, by name; what was counted last comes last.
     """
 
     connections: int = 0
     datagrams: int = 0
     requests: int = 0
     failed: int = 0
-    counts: dict[bytes, int] = attrs.field(factory=dict)
+    counts: OrderedDict[bytes, int] = attrs.field(factory=OrderedDict)
 
     def clear(self) -> None:
         """Set every counter to 0."""

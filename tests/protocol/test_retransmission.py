@@ -92,6 +92,14 @@ def test_a_request_is_made_as_long_as_it_has_to_be(needed: bytes, length: int | 
     assert padded_after(Reply(b"1", ERR, (b"too-large", needed, b"text"))) == length
 
 
+def test_padding_never_makes_a_line_too_long() -> None:
+    # ESPS-LINE-19, ESPS-UDP-18: there is room for one byte more, and padding takes two
+    pending = PendingRequest(Request(b"1", b"PING", (b"x" * 8183,)))
+    pending.final = Reply(b"1", ERR, (b"too-large", b"8192"))
+    assert len(pending.line) == 8191
+    assert padded_length(pending, len(pending.line)) is None
+
+
 def test_a_peer_that_always_asks_for_more_gets_no_more() -> None:
     # ESPS-UDP-38
     client = ClientConnection(lambda: b"1")
