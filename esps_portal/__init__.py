@@ -45,6 +45,7 @@ The rooms, from the ground up; none imports from above:
 - `protocol`: what ESPS/1 is. No clock, no socket, no trio.
 - `services`, `journal`, `faults`, `mock`: what answers, what happened, what goes wrong, what a test
   scripts. They decide, and perform nothing.
+- `patterns`: regular expressions in one pass, for framings and for what a file or a stranger gives.
 - `framings`: bytes of any protocol to frames and back. No clock, no socket, no trio.
 - `exchanges`: what both sides of a connection say, in the journal and under faults.
 - `net`: bytes and datagrams over trio. Knows no ESPS/1.

@@ -7,8 +7,8 @@ from typing import Any, final
 
 import attrs
 
-from esps_portal.framings.automaton import Automaton, build_automaton, min_width
 from esps_portal.framings.framing import BuiltInFraming, FramingError, checked_frame, shown
+from esps_portal.patterns.earliest_end import Automaton, build_automaton, min_width
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from esps_portal.framings import automaton as automaton_module
-from esps_portal.framings.automaton import Automaton, StateSet, build_automaton, min_width
 from esps_portal.framings.splitter import FrameSplitter
+from esps_portal.patterns import earliest_end as automaton_module
+from esps_portal.patterns.earliest_end import Automaton, StateSet, build_automaton, min_width
 from esps_portal.testing import FramingError, matching
 from tests.protocol.strategies import byte_by_byte
 
