@@ -115,18 +115,18 @@ class FrameStub(AnswerChain[FrameAnswer]):
         return self._finish(payloads, echo, is_raw=False)
 
     @chain_method
-    def raw(self, data: bytes, *, echo: Echo | Sequence[Echo] | None = None) -> Self:
+    def raw(self, data: str | bytes, *, echo: Echo | Sequence[Echo] | None = None) -> Self:
         """Send bytes as they are, whole frames or not: half a frame, two in one segment, garbage.
 
         Args:
+            data: text is sent as UTF-8.
             echo: as that of `reply`.
 
         Raises:
             StubError: an echo is no such pair, or ends after the end of the bytes.
+            TypeError: it is neither text nor bytes.
         """
-        if not isinstance(data, bytes | bytearray | memoryview):
-            raise TypeError(f"raw takes bytes, got {type(data).__name__}")
-        return self._finish((bytes(data),), echo, is_raw=True)
+        return self._finish((as_bytes(data),), echo, is_raw=True)
 
     def then_close(self) -> Self:
         """End the connection (FIN) after this answer. It has no effect over UDP."""

@@ -1,4 +1,4 @@
-"""What a peer does on a connection, step by step: expect, send, wait, close, reset.
+"""What a peer does on a connection, step by step: expect, send, raw, wait, close, reset.
 
 Stubs, handlers and conversations all come down to these; who serves the connection performs them.
 """
@@ -40,7 +40,8 @@ class SendFrames:
     is_raw: bool = False
 
     def __str__(self) -> str:
-        return " ".join(["send", *(f"'{shown_in_line(frame)}'" for frame in self.frames)])
+        verb = "raw" if self.is_raw else "send"
+        return " ".join([verb, *(f"'{shown_in_line(frame)}'" for frame in self.frames)])
 
 
 @attrs.frozen
@@ -82,8 +83,26 @@ def expect(match: Matchable) -> Expect:
 
 
 def send(*frames: str | bytes) -> SendFrames:
-    """Send frames, text as UTF-8: a step of `PeerController.conversation`."""
+    """Send frames, text as UTF-8: a step of `PeerController.conversation`.
+
+    The framing adds what ends a line, or the length before a payload; `raw` does without.
+
+    Raises:
+        TypeError: a frame is neither text nor bytes.
+    """
     return SendFrames(tuple(map(as_bytes, frames)))
+
+
+def raw(data: str | bytes) -> SendFrames:
+    r"""Send bytes as they are, whole frames or not: a step of `PeerController.conversation`.
+
+    ``conversation(expect("DATA"), raw("35"), wait(0.1), raw("4 go on\r\n"))`` sends a line in two
+    pieces.
+
+    Raises:
+        TypeError: it is neither text nor bytes.
+    """
+    return SendFrames((as_bytes(data),), is_raw=True)
 
 
 def close() -> End:

@@ -39,12 +39,12 @@ class ScriptedConversation:
         for number, step in enumerate(steps, 1):
             if not isinstance(step, Expect | SendFrames | Wait | End):
                 raise TypeError(
-                    f"step {number} of a conversation must be expect(...), send(...), wait(...),"
-                    f" close() or reset(), got {step!r}"
+                    f"step {number} of a conversation must be expect(...), send(...), raw(...),"
+                    f" wait(...), close() or reset(), got {step!r}"
                 )
             if isinstance(step, End) and number < len(steps):
                 raise StubError(f"no step can follow {step}(), which ends the connection")
-            if isinstance(step, SendFrames):
+            if isinstance(step, SendFrames) and not step.is_raw:
                 for framing in framings:
                     for frame in step.frames:
                         framing.join(frame)

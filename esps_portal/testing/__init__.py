@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from esps_portal.mock.peer_connection import PeerConnection as PeerConnection
     from esps_portal.mock.peer_steps import close as close
     from esps_portal.mock.peer_steps import expect as expect
+    from esps_portal.mock.peer_steps import raw as raw
     from esps_portal.mock.peer_steps import reset as reset
     from esps_portal.mock.peer_steps import send as send
     from esps_portal.mock.peer_steps import wait as wait
@@ -128,6 +129,7 @@ else:
             "open_proxy": "testing.trio_proxy",
             "peer_in_thread": "testing.threaded_peer",
             "proxy_in_thread": "testing.threaded_proxy",
+            "raw": "mock.peer_steps",
             "reset": "mock.peer_steps",
             "send": "mock.peer_steps",
             "serve_in_thread": "testing.threaded",

@@ -88,7 +88,8 @@ class PeerController(ExchangeController):
         ``.optional()`` relaxes that.
 
         Args:
-            steps: `expect`, `send`, `wait`, `close` and `reset`, all of `esps_portal.testing`.
+            steps: `expect`, `send`, `raw`, `wait`, `close` and `reset`, all of
+                `esps_portal.testing`.
 
         Raises:
             FramingError: what is to be sent is no frame.

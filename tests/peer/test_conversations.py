@@ -22,6 +22,7 @@ from esps_portal.testing import (
     fixed,
     lines,
     open_peer,
+    raw,
     reset,
     send,
     wait,
@@ -53,6 +54,36 @@ def test_it_may_begin_with_what_the_peer_says(peers: Peers) -> None:
     assert first.rest() == (b"", RST)
     assert time.monotonic() - begun >= 0.05
     peer.verify()
+
+
+def test_bytes_as_they_are(peers: Peers) -> None:
+    """Half a line, then its rest and another one, and at the end what is no line."""
+    peer = peers.start(lines("\r\n"))
+    talk = peer.conversation(
+        expect("DATA"),
+        raw("35"),
+        wait(0.05),
+        raw(b"4 go\r\non\r\n"),
+        expect("."),
+        raw("25"),
+        close(),
+    )
+    client = peers.dial(peer)
+    client.send(b"DATA\r\n")
+    assert client.read(12) == b"354 go\r\non\r\n"
+    client.send(b".\r\n")
+    assert client.rest() == (b"25", FIN)
+    assert str(talk) == (
+        "conversation (expect 'DATA'; raw '35'; wait 0.05 s; raw '4 go\\r\\non\\r\\n'; expect '.';"
+        " raw '25'; close)"
+    )
+    peer.verify()
+
+
+@pytest.mark.parametrize("step", [send, raw])
+def test_what_cannot_be_sent(step: Any) -> None:  # noqa: ANN401 - the one or the other
+    with pytest.raises(TypeError, match="an argument must be str or bytes, got int"):
+        step(35)
 
 
 def test_each_connection_has_its_own(peers: Peers) -> None:
