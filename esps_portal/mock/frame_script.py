@@ -119,6 +119,10 @@ class FrameScript:
         """A connection has ended, and its conversation with it."""
         self._running.pop(connection, None)
 
+    def is_in_conversation(self, connection: Hashable) -> bool:
+        """Whether a conversation has begun on a connection, over or not."""
+        return connection in self._running
+
     def _asked(self, connection: Hashable) -> list[ScriptedConversation]:
         """Return the conversations that may take a frame: the one that runs, or a new one."""
         running = self._running.get(connection)
@@ -155,13 +159,19 @@ class FrameScript:
             matcher = running.expected.matcher
             return f"the conversation expects {matcher}: {matcher.difference(frame)}"
         stubs = [*self.stubs, *islice(self.lasting.values(), _MAX_COMPARED)]
-        if not stubs:
-            return "there is no stub"
         matching = [stub for stub in stubs if not stub.matcher.difference(frame)]
         if matching:
             return f"nearest stub: {matching[0]}: {_why_not(matching[0])}"
-        nearest = max(stubs, key=lambda stub: stub.matcher.nearness(frame))
-        return f"nearest stub: {nearest}: {nearest.matcher.difference(frame)}"
+        wanted = [(f"nearest stub: {stub}", stub.matcher) for stub in stubs]
+        wanted += [
+            (f"a conversation begins with {each.expected.matcher}", each.expected.matcher)
+            for each in self.conversations
+            if not each.has_begun and each.expected is not None
+        ]
+        if not wanted:
+            return "there is no stub" if running is None else "the conversation is over"
+        nearest, matcher = max(wanted, key=lambda each: each[1].nearness(frame))
+        return f"{nearest}: {matcher.difference(frame)}"
 
     def unused(self) -> list[FrameStub]:
         """Return the stubs that a strict test expects to be used, and that are not used up."""

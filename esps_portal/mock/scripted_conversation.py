@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from esps_portal.framings.framing import Framing
+from esps_portal.framings.transport_ends import Datagrams
 from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.peer_steps import Action, End, Expect, SendFrames, Step, Wait
 from esps_portal.tracebacks import hides_frame
@@ -12,11 +13,15 @@ from esps_portal.tracebacks import hides_frame
 __tracebackhide__ = hides_frame
 
 
+# What a peer does of itself.
+_OWN = (SendFrames, Wait, End)
+
+
 class ScriptedConversation:
     """Steps, and how far they have come.
 
     It begins on the connection on which its first step can be done: where that is `Expect`, with
-    the first frame that matches; otherwise as a connection is accepted.
+    the first frame that matches; otherwise as a connection is accepted, which over UDP never is.
 
     Args:
         steps: in order.
@@ -36,6 +41,10 @@ class ScriptedConversation:
     def __init__(self, steps: Sequence[Step], framings: Sequence[Framing]) -> None:
         if not steps:
             raise StubError("a conversation needs steps: expect(...), send(...), close()")
+        if any(isinstance(each, Datagrams) for each in framings) and isinstance(steps[0], _OWN):
+            raise StubError(
+                f"over UDP the client speaks first: begin with expect(...), not {steps[0]}"
+            )
         for number, step in enumerate(steps, 1):
             if not isinstance(step, Expect | SendFrames | Wait | End):
                 raise TypeError(

@@ -29,6 +29,11 @@ class Answerer:
     connection: PeerConnection
     where: str
 
+    @property
+    def is_in_conversation(self) -> bool:
+        """Whether a conversation has begun on this connection, over or not."""
+        return self.script.is_in_conversation(self.connection)
+
     def opening(self) -> list[Action]:
         """Return what a conversation does as the connection is accepted."""
         return self.script.opening(self.connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 import attrs
@@ -33,11 +34,14 @@ class DatagramClient:
 
     Attributes:
         on_closed: called when it is forgotten.
+        waiting: datagrams that come after one that a conversation still answers; ``None``: it
+            answers none.
     """
 
     def __init__(self, sender: Sender, conversation: Conversation, answerer: Answerer) -> None:
         self.answerer: Answerer = answerer
         self.on_closed: Callable[[], None] = lambda: None
+        self.waiting: deque[DatagramExchange] | None = None
         self._sender = sender
         self._talk = conversation
         self._open: set[DatagramExchange] = set()

@@ -1,12 +1,13 @@
 """A peer over UDP: each datagram is a frame, and each frame of an answer a datagram.
 
-What takes time, such as a stub's delay, holds up no other datagram.
+What takes time, such as a stub's delay, holds up no other datagram; but where a conversation takes
+its time, what its client sends meanwhile is answered after that, in order.
 """
 
 from __future__ import annotations
 
 import socket
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
@@ -31,6 +32,8 @@ from esps_portal.protocol.urls import host_port
 _MAX_CLIENTS = 512
 # Answers that take their time; what comes beyond them is lost, as in a full buffer.
 _MAX_RUNNING = 1024
+# Datagrams of a client that come while a conversation answers it, likewise.
+_MAX_WAITING = 64
 
 
 class DatagramPeer:
@@ -114,10 +117,23 @@ class DatagramPeer:
         if delay:
             self._later(partial(self._answer_late, client, exchange, delay))
             return
-        found = client.answerer.answer(datagram)
+        self._answer(client, exchange, now)
+
+    def _answer(self, client: DatagramClient, exchange: DatagramExchange, now: float) -> None:
+        """Answer a datagram: at once, or later if that takes its time."""
+        if client.waiting is not None:
+            if len(client.waiting) < _MAX_WAITING:
+                client.waiting.append(exchange)
+            else:
+                client.end(exchange, now)
+            return
+        found = client.answerer.answer(exchange.request)
         if isinstance(found, list) and not any(isinstance(step, Wait) for step in found):
             self._send_all(client, exchange, found)
             client.end(exchange, now)
+        elif client.answerer.is_in_conversation:
+            client.waiting = deque()
+            self._later(partial(self._perform_in_order, client, exchange, found))
         else:
             self._later(partial(self._perform, client, exchange, found))
 
@@ -161,8 +177,22 @@ class DatagramPeer:
         self, client: DatagramClient, exchange: DatagramExchange, delay: float
     ) -> None:
         await trio.sleep(delay)
-        found = client.answerer.answer(exchange.request)
-        await self._perform(client, exchange, found)
+        self._answer(client, exchange, trio.current_time())
+
+    async def _perform_in_order(
+        self,
+        client: DatagramClient,
+        exchange: DatagramExchange,
+        found: list[Action] | Awaitable[HandlerResult],
+    ) -> None:
+        """Answer a datagram, and then those of its client that have come meanwhile."""
+        try:
+            await self._perform(client, exchange, found)
+            while client.waiting:
+                following = client.waiting.popleft()
+                await self._perform(client, following, client.answerer.answer(following.request))
+        finally:
+            client.waiting = None
 
     async def _perform(
         self,

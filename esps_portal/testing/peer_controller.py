@@ -83,9 +83,10 @@ class PeerController(ExchangeController):
         ``peer.conversation(expect("USER x"), send("331"), expect("PASS y"), send("230"), close())``
 
         One that begins with ``expect`` begins with the first frame that matches; any other as a
-        connection is accepted, after the greeting. Frames that it does not expect at the moment are
-        answered by stubs, or the handler. A strict test fails if it does not come to its end;
-        ``.optional()`` relaxes that.
+        connection is accepted, after the greeting. Over UDP a connection is all that one address
+        and port says, nothing is accepted, and an end has no effect. Frames that it does not
+        expect at the moment are answered by stubs, or the handler. A strict test fails if it does
+        not come to its end; ``.optional()`` relaxes that.
 
         Args:
             steps: `expect`, `send`, `raw`, `wait`, `close` and `reset`, all of
@@ -93,7 +94,8 @@ class PeerController(ExchangeController):
 
         Raises:
             FramingError: what is to be sent is no frame.
-            StubError: there are no steps, or some come after an end.
+            StubError: there are no steps, some come after an end, or one over UDP does not begin
+                with ``expect``.
             TypeError: something is no step.
         """
         placed = ScriptedConversation(steps, self._state.framings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import sys
 import time
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import trio
 import trio.lowlevel
+import trio.socket
 
 from esps_portal.testing import (
     FramingError,
@@ -126,6 +128,108 @@ def test_one_that_does_not_come_to_its_end(peers: Peers) -> None:
     talk = "(expect 'a'; send '1'; expect 'b'; close)"
     assert unfinished == f"unfinished conversation {talk}: 2 of 4 steps done; next: expect 'b'"
     assert unused == "unused conversation (expect 'never'): never begun"
+
+
+def test_a_frame_that_begins_none(peers: Peers) -> None:
+    peer = peers.start(lines())
+    peer.stub("QUIT").reply("bye").optional()
+    peer.conversation(expect("HELO you"), send("ok"))
+    peers.dial(peer).send(b"HELO me\n")
+    peer.wait_for("HELO")
+    frame = peer.problems()[0].splitlines()
+    why = "a conversation begins with 'HELO you': byte 5 is 0x6d 'm', not 0x79 'y'"
+    assert frame[1].strip() == why
+
+
+def test_a_frame_after_the_end(peers: Peers) -> None:
+    peer = peers.start(lines())
+    peer.conversation(expect("a"), send("1"))
+    client = peers.dial(peer)
+    client.send(b"a\nb\n")
+    assert client.rest() == (b"1\n", FIN)
+    assert peer.problems()[0].splitlines()[1].strip() == "the conversation is over"
+
+
+# ---- over UDP ----------------------------------------------------------------------------------
+
+
+def test_each_client_over_udp_has_its_own(peers: Peers) -> None:
+    peer = peers.start(datagrams())
+    peer.conversation(expect("a"), send("a1", "and"), expect("b"), raw("a2"))
+    peer.conversation(expect("a"), send("b1"), expect("b"), send("b2"), close())
+    peer.stub("NOOP").reply("ok")
+    first, second = peers.datagrams(peer), peers.datagrams(peer)
+    first.send(b"a")
+    assert [first.recv(9), first.recv(9)] == [b"a1", b"and"]
+    second.send(b"a")
+    assert second.recv(9) == b"b1"
+    second.send(b"NOOP")
+    assert second.recv(9) == b"ok"
+    for client, reply in ((second, b"b2"), (first, b"a2")):
+        client.send(b"b")
+        assert client.recv(9) == reply
+    peer.verify()
+
+
+def test_what_comes_while_it_waits_is_answered_after_that(peers: Peers) -> None:
+    """In order, though stubs over UDP wait for no other datagram; those of others do not wait."""
+    peer = peers.start(datagrams())
+    peer.conversation(expect("a"), wait(0.2), send("1"), expect("b"), send("2"))
+    peer.stub("c").reply("3")
+    first, second = peers.datagrams(peer), peers.datagrams(peer)
+    for datagram in (b"a", b"b", b"c"):
+        first.send(datagram)
+    second.send(b"c")
+    assert second.recv(9) == b"3"
+    assert [first.recv(9) for _ in range(3)] == [b"1", b"2", b"3"]
+    peer.verify()
+
+
+async def test_only_some_wait_and_more_are_lost() -> None:
+    gate = trio.Event()
+    async with open_peer(datagrams()) as peer:
+        peer.conversation(expect("a"), send("1"))
+        peer.stub("b").reply("2")
+
+        @peer.handler
+        async def answer(_frame: bytes, _connection: PeerConnection) -> bytes:
+            await gate.wait()
+            return b"late"
+
+        client = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with client:
+            await client.connect((peer.host, peer.port))
+            for datagram in (b"a", b"x", *[b"b"] * 100):
+                await client.send(datagram)
+            await peer.wait_for_async("b", count=100, timeout=20)
+            gate.set()
+            assert [await client.recv(9) for _ in range(66)] == [b"1", b"late", *[b"2"] * 64]
+            await client.send(b"b")
+            assert await client.recv(9) == b"2"
+        states = [exchange.state for exchange in peer.exchanges("b")]
+        assert (states.count("replied"), len(states)) == (65, 101)
+
+
+def test_an_unfinished_one_over_udp(peers: Peers) -> None:
+    peer = peers.start(datagrams())
+    peer.conversation(expect("a"), send("1"), expect("b"))
+    client = peers.datagrams(peer)
+    client.send(b"a")
+    assert client.recv(9) == b"1"
+    client.send(b"x")
+    peer.wait_for("x")
+    frame, unfinished = peer.problems()
+    assert frame.endswith("the conversation expects 'b': byte 0 is 0x78 'x', not 0x62 'b'")
+    assert "2 of 3 steps done; next: expect 'b'" in unfinished
+
+
+@pytest.mark.parametrize("step", [send("hello"), wait(1), close()])
+def test_over_udp_the_client_speaks_first(peers: Peers, step: Any) -> None:  # noqa: ANN401 - a step
+    with pytest.raises(StubError, match=r"begin with expect\(...\), not (send|wait|close)"):
+        peers.start(datagrams()).conversation(step, expect("a"))
+
+
+# ---- steps that cannot be ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
