@@ -22,6 +22,7 @@ from esps_portal.testing.portal_loop import PortalLoop
 from esps_portal.testing.portal_repr import peer_repr
 from esps_portal.testing.scenario_text import scenario_text
 from esps_portal.testing.served import ServerAddress
+from esps_portal.testing.server_controls import ServerControls
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -48,14 +49,14 @@ class PeerController(ExchangeController):
         loop: PortalLoop,
         address: ServerAddress,
     ) -> None:
-        super().__init__(
-            "peer",
-            state,
+        controls = ServerControls(
             loop,
-            address,
+            state,
             partial(find_problems, state),
             partial(problem_report, state),
         )
+        captured = address.host, address.port
+        super().__init__("peer", state, address, controls, captured=captured)
         self._state = state
 
     def stub(self, match: Matchable) -> FrameStub:

@@ -12,6 +12,7 @@ from esps_portal.testing.exchange_controller import ExchangeController
 from esps_portal.testing.portal_loop import PortalLoop
 from esps_portal.testing.portal_repr import proxy_repr
 from esps_portal.testing.served import ServerAddress
+from esps_portal.testing.server_controls import ServerControls
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -39,14 +40,14 @@ class ProxyController(ExchangeController):
         *,
         may_be_unreachable: bool = False,
     ) -> None:
-        super().__init__(
-            "proxy",
-            state,
+        controls = ServerControls(
             loop,
-            address,
+            state,
             partial(find_problems, state, may_be_unreachable=may_be_unreachable),
             partial(problem_report, state),
         )
+        captured = state.upstream.host, state.upstream.port
+        super().__init__("proxy", state, address, controls, captured=captured)
         self.upstream: str = str(state.upstream)
         self._state = state
 
@@ -60,10 +61,6 @@ class ProxyController(ExchangeController):
         if not self._state.upstream.is_esps:
             raise RuntimeError(f"{self.upstream} is no portal (esps://): see exchanges()")
         return self._loop.run(lambda: self._state.journal.calls_of(service))
-
-    @property
-    def _captured(self) -> tuple[str, int]:
-        return self._state.upstream.host, self._state.upstream.port
 
     def __repr__(self) -> str:
         return proxy_repr(self._address, self._state, is_down=self._controls.outage is not None)

@@ -1,15 +1,14 @@
 """What a test does with its server, whatever that serves: faults, outages, journal, review, reset.
 
-`PortalController` and `ProxyController` are built on it.
+`ServerController` is built on it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from esps_portal.exchanges.server_state import ServerState
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.fault_registry import FaultRegistry
-from esps_portal.journal.journal import Journal
 from esps_portal.net.port_control import OutageKind
 from esps_portal.testing.handles import Outage, Outages, PlacedFault
 from esps_portal.testing.journal_view import JournalView
@@ -26,11 +25,11 @@ class ServerControls:
 
     Args:
         loop: where everything is done.
-        faults: those of the server.
-        journal: likewise.
+        state: of the server.
         find_problems, report: see `Reviewer`.
 
     Attributes:
+        loop: likewise.
         view: the journal, as a test sees it.
         reviewer: says whether the server was used as expected.
     """
@@ -38,15 +37,14 @@ class ServerControls:
     def __init__(
         self,
         loop: PortalLoop,
-        faults: FaultRegistry,
-        journal: Journal,
+        state: ServerState,
         find_problems: Callable[[], list[str]],
         report: Callable[[list[str]], str],
     ) -> None:
-        self._loop = loop
-        self._faults = faults
+        self.loop: PortalLoop = loop
+        self._faults = state.faults
         self._outages = Outages(loop)
-        self.view: JournalView = JournalView(loop, journal)
+        self.view: JournalView = JournalView(loop, state.journal)
         self.reviewer: Reviewer = Reviewer(loop, find_problems, report)
 
     def place(self, fault: Fault) -> PlacedFault:
@@ -72,13 +70,13 @@ class ServerControls:
             for fault in faults:
                 self._faults.place(fault)
 
-        self._loop.run(place)
+        self.loop.run(place)
         happened = self.view.short_transcript
-        return [PlacedFault(fault, self._faults, self._loop, happened) for fault in faults]
+        return [PlacedFault(fault, self._faults, self.loop, happened) for fault in faults]
 
     def heal(self) -> None:
         """End all faults and outages that are in force; see `PlacesFaults.heal`."""
-        self._loop.run(self._faults.remove_all)
+        self.loop.run(self._faults.remove_all)
         self._outages.end_all()
 
     def down(self, how: OutageKind) -> Outage:
@@ -92,7 +90,7 @@ class ServerControls:
 
     def reset(self) -> None:
         """Forget everything, end old connections and outages."""
-        self._loop.reset()
+        self.loop.reset()
         self._outages.clear()
 
     def release(self, thread: ServerThread) -> Review:

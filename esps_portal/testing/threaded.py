@@ -17,7 +17,7 @@ from esps_portal.testing.options import (
     served_portal,
     server_config,
 )
-from esps_portal.testing.review import Review
+from esps_portal.testing.runs_in_thread import RunsInThread
 from esps_portal.testing.served import ServerAddress
 from esps_portal.testing.server_thread import ServerThread
 from esps_portal.tracebacks import hides_frame
@@ -27,7 +27,7 @@ __tracebackhide__ = hides_frame
 _Result = TypeVar("_Result")
 
 
-class ThreadedPortal(PortalController):
+class ThreadedPortal(RunsInThread, PortalController):
     """A portal in a thread of its own."""
 
     def __init__(
@@ -61,15 +61,6 @@ class ThreadedPortal(PortalController):
         thread = ServerThread(served_portal(portal, config), keep_idle=keep_idle)
         return cls(portal, thread, thread.start())
 
-    def stop(self) -> None:
-        """End it at once. Returns once nothing of it is left."""
-        self._thread.stop()
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it was neither stopped nor has died, and is not stuck."""
-        return self._thread.is_running
-
     @property
     def where(self) -> str:
         """What it is and where, for a report."""
@@ -99,14 +90,6 @@ class ThreadedPortal(PortalController):
             PortalEndedError: the portal has ended.
         """
         return self._thread.acquire(lambda: look(self._script))
-
-    def release(self) -> Review:
-        """Do `review` and `reset` in one step. Until the next `acquire` nobody can use it.
-
-        Raises:
-            PortalEndedError: the portal has ended, so that neither is possible.
-        """
-        return self._controls.release(self._thread)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from esps_portal.framings.framing import Framing
 from esps_portal.peer.state import PeerState
 from esps_portal.testing.peer_controller import PeerController
 from esps_portal.testing.peer_options import PeerOptions, peer_config, served_peer
-from esps_portal.testing.review import Review
+from esps_portal.testing.runs_in_thread import RunsInThread
 from esps_portal.testing.served import ServerAddress
 from esps_portal.testing.server_thread import ServerThread
 from esps_portal.tracebacks import hides_frame
@@ -19,7 +19,7 @@ from esps_portal.tracebacks import hides_frame
 __tracebackhide__ = hides_frame
 
 
-class ThreadedPeer(PeerController):
+class ThreadedPeer(RunsInThread, PeerController):
     """A peer in a thread of its own."""
 
     def __init__(
@@ -38,27 +38,10 @@ class ThreadedPeer(PeerController):
         thread = ServerThread(served_peer(config))
         return cls(config.state, thread, thread.start())
 
-    def stop(self) -> None:
-        """End it at once. Returns once nothing of it is left."""
-        self._thread.stop()
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it was neither stopped nor has died, and is not stuck."""
-        return self._thread.is_running
-
     @property
     def where(self) -> str:
         """What it is and where, for a report."""
         return f"peer at {self.host} port {self.port}"
-
-    def release(self) -> Review:
-        """Do `review` and `reset` in one step. After that no test can use it.
-
-        Raises:
-            PortalEndedError: the peer has ended, so that neither is possible.
-        """
-        return self._controls.release(self._thread)
 
     def __dir__(self) -> list[str]:
         # Lending it to a test is for the plugin only.

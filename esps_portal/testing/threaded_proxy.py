@@ -11,7 +11,7 @@ from esps_portal.proxy.state import ProxyState
 from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.testing.proxy_controller import ProxyController
 from esps_portal.testing.proxy_options import ProxyOptions, proxy_config, served_proxy
-from esps_portal.testing.review import Review
+from esps_portal.testing.runs_in_thread import RunsInThread
 from esps_portal.testing.served import ServerAddress
 from esps_portal.testing.server_thread import ServerThread
 from esps_portal.tracebacks import hides_frame
@@ -19,7 +19,7 @@ from esps_portal.tracebacks import hides_frame
 __tracebackhide__ = hides_frame
 
 
-class ThreadedProxy(ProxyController):
+class ThreadedProxy(RunsInThread, ProxyController):
     """A proxy in a thread of its own."""
 
     def __init__(
@@ -41,15 +41,6 @@ class ThreadedProxy(ProxyController):
         may_be_unreachable = options.get("unreachable") == "ok"
         return cls(config.state, thread, thread.start(), may_be_unreachable=may_be_unreachable)
 
-    def stop(self) -> None:
-        """End it at once. Returns once nothing of it is left."""
-        self._thread.stop()
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it was neither stopped nor has died, and is not stuck."""
-        return self._thread.is_running
-
     @property
     def where(self) -> str:
         """What it is and where, for a report."""
@@ -67,14 +58,6 @@ class ThreadedProxy(ProxyController):
 
         with suppress(PortalEndedError):  # its review says so
             self._loop.run_when_quiet(note)
-
-    def release(self) -> Review:
-        """Do `review` and `reset` in one step. After that no test can use it.
-
-        Raises:
-            PortalEndedError: the proxy has ended, so that neither is possible.
-        """
-        return self._controls.release(self._thread)
 
     def __dir__(self) -> list[str]:
         # Lending it to a test is for the plugin only.

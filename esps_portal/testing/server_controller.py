@@ -1,0 +1,132 @@
+"""A test's control over its server, whatever that serves: outages, the journal, the verdict.
+
+Everything is done in the server's own event loop, whichever thread asks: a stub or a fault is in
+force when the call that places it returns, and calls from several threads are safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from esps_portal.exports import public_names
+from esps_portal.journal.records import Entry, RecordedConnection
+from esps_portal.net.port_control import OutageKind
+from esps_portal.product import PRODUCT
+from esps_portal.testing.fault_overloads import PlacesFaults
+from esps_portal.testing.handles import Outage
+from esps_portal.testing.review import Review
+from esps_portal.testing.served import ServerAddress
+from esps_portal.testing.server_controls import ServerControls
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
+
+
+class ServerController(PlacesFaults):
+    """A server for a test: a portal, a proxy or a peer.
+
+    Args:
+        name: ``portal``, ``proxy`` or ``peer``, for errors.
+        address: where it is.
+        controls: what is done to it, in its loop.
+        product: what a recording says that it was made by.
+
+    Attributes:
+        host: a literal address, never a name.
+        port: the port number, the same for TCP and UDP; 0 where there are no sockets.
+        tls_ca: the path of a PEM file with the CA that a client has to trust; `None`: it has no
+            TLS with a certificate of its own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        address: ServerAddress,
+        controls: ServerControls,
+        product: str = PRODUCT,
+    ) -> None:
+        self.host: str = address.host
+        self.port: int = address.port
+        self.tls_ca: str | None = address.tls_ca
+        self._name = name
+        self._address = address
+        self._loop = controls.loop
+        self._controls = controls
+        self._product = product
+
+    def down(self, how: OutageKind = "refuse") -> Outage:
+        """Take it out of service, from now until the ``with`` block ends.
+
+        ``with portal.down(how="silent"): ...``. The port stays ours all the time. A proxy is down
+        for clients and upstream alike. Outages may overlap: the latest in force says how; it is up
+        again when the last has ended.
+
+        Args:
+            how: ``refuse``, as if no server ran: connects and datagrams are refused (ECONNREFUSED),
+                and open connections reset. ``silent``, as if the network were cut: connects time
+                out, datagrams vanish in both directions, and open connections stand still until
+                they go on with nothing lost. A client that waits to connect gets in when its system
+                tries again, 1, 3, 7, 15 ... s after it began. See also `open_memory_portal`.
+
+        Raises:
+            ValueError: ``how`` is neither.
+        """
+        return self._controls.down(how)
+
+    # -- the journal
+
+    def connections(self) -> list[RecordedConnection]:
+        """Return the TCP connections, in order."""
+        return self._controls.view.connections()
+
+    def journal(self) -> list[Entry]:
+        """Return everything that happened, in order: connections, with exchanges or with calls."""
+        return self._controls.view.entries()
+
+    def transcript(self) -> str:
+        """Return everything that happened as text: when, on which connection, what."""
+        return self._controls.view.transcript()
+
+    @contextmanager
+    def record(self, path: str | Path) -> Iterator[None]:
+        """Add to a recording what happens from now until the ``with`` block ends.
+
+        ``with portal.record("calls.jsonl"): ...``
+
+        Raises:
+            CannotRecordError: the file cannot be opened, or is not a recording; at the end of the
+                block: some of it could not be written.
+        """
+        with self._controls.view.record(path, self._product):
+            yield
+
+    # -- the end of a test
+
+    def verify(self) -> None:
+        """Check that it was used as expected; see the class.
+
+        What clients have sent before is answered first: that takes at most 50 ms, or half a second
+        where the server behind a proxy does not answer a connect. (Inside trio let your own loop
+        run first: ``await trio.sleep(0)``.)
+
+        Raises:
+            VerificationError: the text says what is wrong, with the transcript.
+        """
+        self._controls.reviewer.verify()
+
+    def problems(self) -> list[str]:
+        """Return what `verify` would report, each problem in a few lines."""
+        return self._controls.reviewer.problems()
+
+    def review(self) -> Review:
+        """Return the problems and the whole report, even if it has ended."""
+        return self._controls.reviewer.review()
+
+    def reset(self) -> None:
+        """Remove stubs and faults, empty the journal, end old connections, and then return."""
+        self._controls.reset()
+
+    def __dir__(self) -> list[str]:
+        return public_names(self)
