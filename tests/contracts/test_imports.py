@@ -47,7 +47,10 @@ STANDARD_LIBRARY = set(sys.stdlib_module_names)
 PROTOCOL_IMPORTS = {"attrs", "esps_portal.protocol", "esps_portal.tracebacks"} | (
     STANDARD_LIBRARY - IO_MODULES - CLOCK_AND_RANDOM
 )
-FRAMING_IMPORTS = PROTOCOL_IMPORTS - {"esps_portal.protocol"} | {"esps_portal.framings"}
+FRAMING_IMPORTS = PROTOCOL_IMPORTS - {"esps_portal.protocol"} | {
+    "esps_portal.framings",
+    "esps_portal.patterns",
+}
 # Which of these may import which others is in the layers' contract.
 PURE = ("services", "exchanges", "faults", "journal", "mock")
 PURE_IMPORTS = {
