@@ -226,7 +226,7 @@ async def _run(
         status = await run_child(command, environment)
         # Until the last data of CMD is in the journals, for --strict.
         running = [server for each in beside.values() for server in each.by_name.values()]
-        await become_quiet(lambda: any(server.controls.is_busy() for server in running))
+        await become_quiet(lambda: any(server.controls.state.is_busy for server in running))
         nursery.cancel_scope.cancel()
     return status, running
 

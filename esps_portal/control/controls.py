@@ -1,6 +1,6 @@
 """What a control port does to a server, whatever the server is.
 
-`portal_controls` and `proxy_controls` fill in what differs.
+`portal_controls`, `proxy_controls` and `peer_controls` fill in what differs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import attrs
 import trio
 
 from esps_portal.control.router import Routes
+from esps_portal.exchanges.server_state import ServerState
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.fault_registry import FaultRegistry
-from esps_portal.journal.journal import Journal
 from esps_portal.net.port_control import PortControl
 
 # Faults that were removed: so many can still be waited for.
@@ -41,18 +40,14 @@ class ServerControls:
 
     Attributes:
         routes: the endpoints that it has.
-        faults: those that are placed.
-        journal: of its connections and calls.
-        exchanges: the journal of its exchanges.
+        state: what was placed on it, and what has happened.
         ports: takes its ports out of service and back.
         stubs: those that are placed; ``None``: it has none.
         waits_for: the key that selects what is waited for, ``service`` for calls or ``match`` for
             exchanges; the first is waited for without a key.
         has_server: there is a server behind it.
-        clear: forgets what was placed, and what has happened; it is given the time.
         find_problems: returns a text for each thing that fails a strict test.
         report: returns these problems, and what has happened.
-        is_busy: whether something has to end before all is read that has come.
         scenario: returns what is placed, as a scenario file has it.
         replace: places a scenario, of values, instead of what is there: all of it, or nothing.
             Returns its faults; raises `ScenarioError`.
@@ -61,17 +56,13 @@ class ServerControls:
     """
 
     routes: Routes
-    faults: FaultRegistry
-    journal: Journal
-    exchanges: Journal
+    state: ServerState
     ports: PortControl
     stubs: StubControls | None = None
     waits_for: tuple[str, ...]
     has_server: bool
-    clear: Callable[[float], None]
     find_problems: Callable[[], list[str]]
     report: Callable[[list[str]], str]
-    is_busy: Callable[[], bool]
     scenario: Callable[[], dict[str, Any]]
     replace: Callable[[object], Awaitable[list[Fault]]]
     on_fault: Callable[[Fault], None]
@@ -80,7 +71,7 @@ class ServerControls:
 
     def fault(self, name: str) -> Fault | None:
         """Return the fault in force with an ID."""
-        return next((f for f in self.faults.in_force if str(f.number) == name), None)
+        return next((f for f in self.state.faults.in_force if str(f.number) == name), None)
 
     def known_fault(self, name: str) -> Fault | None:
         """Return the fault with an ID, which may have been removed."""
@@ -88,7 +79,7 @@ class ServerControls:
 
     def remove_fault(self, fault: Fault) -> None:
         """End a fault."""
-        self.faults.remove(fault)
+        self.state.faults.remove(fault)
         self._removed.append(fault)
 
     async def reset(self) -> None:
@@ -96,5 +87,6 @@ class ServerControls:
         async with self.resetting:
             await self.ports.reset()
             # What is aborted still writes into the journal: it is emptied last.
-            self.clear(trio.current_time())
+            self.state.clear()
+            self.state.start_clock(trio.current_time())
             self._removed.clear()

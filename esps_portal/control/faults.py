@@ -17,14 +17,14 @@ from esps_portal.mock.scenario_writing import fault_to_values
 def list_faults(controls: ServerControls, asked: Asked) -> Iterator[dict[str, Any]]:
     """Return the faults in force, in the order of placing."""
     asked.asks_for()
-    return map(_values, list(controls.faults.in_force))
+    return map(_values, list(controls.state.faults.in_force))
 
 
 def place_fault(controls: ServerControls, asked: Asked) -> Reply:
     """Place a fault."""
     asked.asks_for()
-    fault = read_fault(asked.value, where=controls.faults.where).make()
-    controls.faults.place(fault)
+    fault = read_fault(asked.value, where=controls.state.faults.where).make()
+    controls.state.faults.place(fault)
     controls.on_fault(fault)
     return Reply(_values(fault), 201)
 

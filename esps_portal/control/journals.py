@@ -26,7 +26,7 @@ def list_calls(controls: ServerControls, asked: Asked) -> Iterator[dict[str, Any
 
 def calls(controls: ServerControls, service: str | None) -> Iterator[dict[str, Any]]:
     """Return the calls of a service, or all, in order; a repeat over UDP does not count."""
-    return map(call_to_values, controls.journal.calls_of(service))
+    return map(call_to_values, controls.state.journal.calls_of(service))
 
 
 def list_exchanges(controls: ServerControls, asked: Asked) -> Iterator[dict[str, Any]]:
@@ -34,7 +34,7 @@ def list_exchanges(controls: ServerControls, asked: Asked) -> Iterator[dict[str,
     asked.asks_for("match")
     text = asked.query.get("match")
     match = None if text is None else match_of(text)
-    return map(exchange_to_values, exchanges_of(controls.exchanges, match))
+    return map(exchange_to_values, exchanges_of(controls.state.exchanges, match))
 
 
 def match_of(value: Matchable) -> Match:
@@ -52,4 +52,4 @@ def match_of(value: Matchable) -> Match:
 def list_connections(controls: ServerControls, asked: Asked) -> Iterator[dict[str, Any]]:
     """Return the TCP connections, in order."""
     asked.asks_for()
-    return map(connection_to_values, list(controls.journal.connections))
+    return map(connection_to_values, list(controls.state.journal.connections))

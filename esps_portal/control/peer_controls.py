@@ -39,26 +39,18 @@ def peer_controls(
         on_fault: called with each fault that is placed through them; its seed is chosen by then.
     """
 
-    def clear(now: float) -> None:
-        state.clear()
-        state.start_clock(now)
-
     async def replace(value: object) -> list[Fault]:
         return _replace(state, value)
 
     return ServerControls(
         routes={**STUB_ROUTES, **SERVER_ROUTES},
-        faults=state.faults,
-        journal=state.journal,
-        exchanges=state.exchanges,
+        state=state,
         ports=ports,
         stubs=_PeerStubs(state),
         waits_for=("match",),
         has_server=False,
-        clear=clear,
         find_problems=partial(find_problems, state),
         report=partial(problem_report, state),
-        is_busy=lambda: False,
         scenario=partial(_scenario, state),
         replace=replace,
         on_fault=on_fault,

@@ -31,10 +31,6 @@ def portal_controls(
     """
     script = portal.script
 
-    def clear(now: float) -> None:
-        portal.clear()
-        portal.start_clock(now)
-
     def make(value: object) -> tuple[list[Stub], list[Fault]]:
         return read_scenario(value).make(portal)
 
@@ -48,17 +44,13 @@ def portal_controls(
 
     return ServerControls(
         routes={**STUB_ROUTES, **SERVER_ROUTES},
-        faults=script.faults,
-        journal=script.journal,
-        exchanges=script.journal,
+        state=portal,
         ports=ports,
         stubs=_PortalStubs(portal),
         waits_for=("service",),
         has_server=False,
-        clear=clear,
         find_problems=partial(find_problems, script),
         report=partial(problem_report, script),
-        is_busy=lambda: False,
         scenario=partial(_scenario, portal),
         replace=replace,
         on_fault=on_fault,

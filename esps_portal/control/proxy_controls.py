@@ -27,10 +27,6 @@ def proxy_controls(
         on_fault: called with each fault that is placed through them; its seed is chosen by then.
     """
 
-    def clear(now: float) -> None:
-        state.clear()
-        state.start_clock(now)
-
     async def replace(value: object) -> list[Fault]:
         return replace_faults(state, value)
 
@@ -38,16 +34,12 @@ def proxy_controls(
     waits_for = ("service", "match") if state.upstream.is_esps else ("match",)
     return ServerControls(
         routes=SERVER_ROUTES,
-        faults=state.faults,
-        journal=state.journal,
-        exchanges=state.exchanges,
+        state=state,
         ports=ports,
         waits_for=waits_for,
         has_server=True,
-        clear=clear,
         find_problems=partial(find_problems, state),
         report=partial(problem_report, state),
-        is_busy=lambda: state.is_busy,
         scenario=partial(_scenario, state),
         replace=replace,
         on_fault=on_fault,

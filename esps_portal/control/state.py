@@ -15,7 +15,7 @@ async def verify(controls: ServerControls, asked: Asked) -> dict[str, Any]:
     """Return what a strict test fails for, once all is answered that has come."""
     asked.asks_for()
     asked.table()
-    await become_quiet(controls.is_busy)
+    await become_quiet(lambda: controls.state.is_busy)
     problems = controls.find_problems()
     report = controls.report(problems) if problems else ""
     return {"ok": not problems, "problems": problems, "report": report}

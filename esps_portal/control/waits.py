@@ -81,12 +81,12 @@ async def _wait_for_fault(
     count: int,
     timeout: float,  # noqa: ASYNC109
 ) -> dict[str, Any]:
-    waiters = controls.faults.waiters
+    waiters = controls.state.faults.waiters
     begin = partial(waiters.add, fault, count, fault.happened)
     reached = await _happens(waiters, begin, timeout)
     found: dict[str, Any] = {"reached": reached, "happened": fault.happened}
     if not fault.happened:
-        in_force = fault in controls.faults.in_force
+        in_force = fault in controls.state.faults.in_force
         found["why"] = why_never_struck(fault, in_force=in_force, has_server=controls.has_server)
     return found
 
@@ -97,7 +97,7 @@ async def _wait_for_calls(
     count: int,
     timeout: float,  # noqa: ASYNC109
 ) -> dict[str, Any]:
-    journal = controls.journal
+    journal = controls.state.journal
     reached = await _happens(journal.waiters, partial(journal.add_waiter, service, count), timeout)
     return {"reached": reached, "calls": calls(controls, service)}
 
@@ -108,7 +108,7 @@ async def _wait_for_exchanges(
     count: int,
     timeout: float,  # noqa: ASYNC109
 ) -> dict[str, Any]:
-    journal = controls.exchanges
+    journal = controls.state.exchanges
     waiters = journal.exchange_waiters
 
     def counts(thing: object) -> bool:
