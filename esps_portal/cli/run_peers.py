@@ -24,13 +24,13 @@ def make_peers(
     Raises:
         click.UsageError: something makes no sense.
     """
-    from esps_portal.control.prepared_peer import prepare_peer  # noqa: PLC0415 - help must not wait
+    from esps_portal.control.server_kinds import PEERS  # noqa: PLC0415 - help must not wait
     from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - the same
 
     made = []
     for number, plan in enumerate(file.content.peers if file else ()):
         try:
-            made.append(prepare_peer(plan, f"peers[{number}]", on_fault))
+            made.append(PEERS.prepare(plan, f"peers[{number}]", on_fault))
         except ScenarioError as error:
             assert file is not None  # noqa: S101 - it has the peers
             raise file.usage_error("--scenario", error) from error

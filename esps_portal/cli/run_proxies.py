@@ -80,13 +80,13 @@ def make_proxies(
     Raises:
         click.UsageError: something makes no sense, or two names would have the same variables.
     """
-    from esps_portal.control.prepared_proxy import prepare_proxy  # noqa: PLC0415 - help must not wait
+    from esps_portal.control.server_kinds import PROXIES  # noqa: PLC0415 - help must not wait
     from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - the same
 
     made = []
     for plan, path in _all_plans(given, file):
         try:
-            made.append(prepare_proxy(plan, path, on_fault))
+            made.append(PROXIES.prepare(plan, path, on_fault))
         except ScenarioError as error:
             assert file is not None  # noqa: S101 - what --proxy gives is checked
             raise file.usage_error("--scenario", error) from error

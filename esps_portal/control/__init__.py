@@ -6,6 +6,8 @@ request may be asked at all, `router` finds its endpoint in a table, and `endpoi
 Then a function of `faults`, `stubs`, `journals`, `waits`, `state` or `proxies` is called with what
 it controls and what was asked, and returns values for JSON, which `json_blocks` encodes.
 
-What is controlled is a `controls.ServerControls`, whatever the server is: `portal_controls` and
-`proxy_controls` make one. It shares no port, no limit and no fault with what it controls.
+What is controlled is a `controls.ServerControls`, whatever the server is: `portal_controls`,
+`proxy_controls` and `peer_controls` make one; `server_kinds` says how a proxy or a peer is started
+beside it, and `named_servers` keeps those that run. The control port shares no port, no limit and
+no fault with what it controls.
 """

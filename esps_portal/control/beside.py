@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
 from esps_portal.control.named_servers import NamedServers
-from esps_portal.control.prepared_peer import named_peers
-from esps_portal.control.prepared_proxy import named_proxies
+from esps_portal.control.server_kinds import PEERS, PROXIES
 from esps_portal.faults.fault import Fault
 
 
@@ -21,7 +21,8 @@ def servers_beside(
         nursery: where they run.
         on_fault: called with each fault that is placed on one.
     """
-    proxies, peers = named_proxies(nursery, on_fault), named_peers(nursery, on_fault)
+    proxies = NamedServers(nursery, partial(PROXIES.read_and_prepare, on_fault))
+    peers = NamedServers(nursery, partial(PEERS.read_and_prepare, on_fault))
     # A scenario has both, and a command gets variables for each.
     proxies.others, peers.others = (peers,), (proxies,)
     return {"proxies": proxies, "peers": peers}

@@ -54,12 +54,8 @@ def make_state(
     return state, place_faults(state, plan.faults, _join(path, "faults"))
 
 
-def plan_of(name: str, state: ProxyState) -> PlannedProxy:
-    """Return the plan of a proxy, as if none of it had been used.
-
-    Args:
-        name: of the proxy; its state has none.
-    """
+def plan_of(state: ProxyState, name: str = "proxy") -> PlannedProxy:
+    """Return the plan of a running proxy, as if none of it had been used."""
     framing, reply_framing = state.framing, state.reply_framing
     if state.upstream.is_esps:  # it has that of the protocol
         framing = reply_framing = None
