@@ -56,6 +56,11 @@ class ScenarioError(ValueError):
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
+def join_path(path: str, key: str) -> str:
+    """Return the path of a key of what has a path; each may be empty."""
+    return f"{path}.{key}" if path and key else path or key
+
+
 # ---- bytes -------------------------------------------------------------------------------------
 
 BytesValue = str | dict[str, str]

@@ -15,6 +15,7 @@ from esps_portal.journal.values import (
     ValueTable,
     bytes_from_value,
     bytes_to_value,
+    join_path,
     read_bool,
     read_list,
     read_positive_integer,
@@ -83,9 +84,9 @@ class PlannedFrameStub:
             try:
                 stub.add(answer)
             except FramingError as error:
-                raise ScenarioError(_join(_join(path, key), "reply"), str(error)) from error
+                raise ScenarioError(join_path(join_path(path, key), "reply"), str(error)) from error
             except StubError as error:
-                raise ScenarioError(_join(_join(path, key), "echo"), str(error)) from error
+                raise ScenarioError(join_path(join_path(path, key), "echo"), str(error)) from error
         return stub
 
 
@@ -279,7 +280,3 @@ def _answer_to_values(answer: FrameAnswer) -> dict[str, Any]:
 def _frames_to_value(frames: Sequence[bytes]) -> object:
     values = [bytes_to_value(frame) for frame in frames]
     return values[0] if len(values) == 1 else values
-
-
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path and key else path or key

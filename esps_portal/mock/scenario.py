@@ -18,7 +18,7 @@ from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS
 from esps_portal.faults.matching import Match
 from esps_portal.faults.parameters import FaultError
 from esps_portal.faults.place import Place
-from esps_portal.journal.values import ScenarioError
+from esps_portal.journal.values import ScenarioError, join_path
 from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.matching import ANY_ARGS, Matcher
 from esps_portal.mock.planned_peer import PlannedPeer
@@ -73,7 +73,7 @@ class PlannedStub:
                 stub.add(_copy(answer))
             except StubError as error:
                 key = f"answers[{number}]" if len(self.answers) > 1 else ""
-                raise ScenarioError(_join(path, key), str(error)) from error
+                raise ScenarioError(join_path(path, key), str(error)) from error
         return stub
 
 
@@ -128,9 +128,23 @@ class PlannedFault:
             fault = make(**self.options)
         except FaultError as error:
             key = offending_key(make, self.options, error)
-            raise ScenarioError(_join(path, key), shorten(str(error), _MAX_ERROR_TEXT)) from error
+            raise ScenarioError(
+                join_path(path, key), shorten(str(error), _MAX_ERROR_TEXT)
+            ) from error
         fault.is_optional = self.optional
         return fault
+
+
+def make_faults(plans: Iterable[PlannedFault], path: str, where: Place) -> list[Fault]:
+    """Return new faults for a server, which are not placed.
+
+    Args:
+        path: of the server in the scenario, for an error.
+
+    Raises:
+        ScenarioError: as `PlannedFault.make` does.
+    """
+    return [p.make(join_path(path, f"faults[{n}]"), where) for n, p in enumerate(plans)]
 
 
 @attrs.frozen
@@ -196,20 +210,20 @@ class Scenario:
         ):
             if planned:
                 raise ScenarioError(
-                    _join(path, key),
+                    join_path(path, key),
                     f"a portal starts no {key}; use the file with 'esps-portal run' or '{command}'",
                 )
         actual = attrs.asdict(portal.limits)
         for name, value in self.limits.items():
             if actual[name] != value:
                 raise ScenarioError(
-                    _join(path, f"limits.{name}"),
+                    join_path(path, f"limits.{name}"),
                     f"a portal gets its limits when it starts; this one has {actual[name]:g}",
                 )
         longest, where = portal.limits.longest_reply, portal.script.faults.where
         return (
-            [p.make(longest, _join(path, f"stubs[{n}]")) for n, p in enumerate(self.stubs)],
-            [p.make(_join(path, f"faults[{n}]"), where) for n, p in enumerate(self.faults)],
+            [p.make(longest, join_path(path, f"stubs[{n}]")) for n, p in enumerate(self.stubs)],
+            make_faults(self.faults, path, where),
         )
 
 
@@ -238,10 +252,6 @@ def offending_key(
         keys.append(key)
     named = (key for key in keys if re.search(rf"\b{re.escape(key)}\b", str(error)))
     return next(named, keys[0] if keys else "")
-
-
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path and key else path or key
 
 
 def _copy(answer: StubAnswer) -> StubAnswer:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from esps_portal.faults.fault import Fault
 from esps_portal.framings.framing import FramingError
 from esps_portal.journal.journal import Journal
-from esps_portal.journal.values import ScenarioError
+from esps_portal.journal.values import ScenarioError, join_path
 from esps_portal.mock.planned_peer import PlannedFrameStub, PlannedPeer
-from esps_portal.mock.scenario import PlannedFault, Scenario
+from esps_portal.mock.scenario import PlannedFault, Scenario, make_faults
 from esps_portal.peer.state import PeerState
 from esps_portal.tracebacks import hides_frame
 
@@ -52,7 +52,7 @@ def make_state(
         ScenarioError: there is no framing, or the greeting, a stub or a fault makes no sense there.
     """
     if plan.framing is None:
-        raise ScenarioError(_join(path, "framing"), "this key is required")
+        raise ScenarioError(join_path(path, "framing"), "this key is required")
     try:
         state = PeerState(
             plan.framing,
@@ -62,7 +62,7 @@ def make_state(
             journal=journal or Journal(),
         )
     except FramingError as error:
-        raise ScenarioError(_join(path, "greeting"), str(error)) from error
+        raise ScenarioError(join_path(path, "greeting"), str(error)) from error
     return state, place(state, plan, path)
 
 
@@ -76,13 +76,10 @@ def place(state: PeerState, plan: PlannedPeer, path: str = "") -> list[Fault]:
         ScenarioError: one is wrong, or makes no sense there.
     """
     stubs = [
-        stub.make(state.framings, _join(path, f"stubs[{number}]"))
+        stub.make(state.framings, join_path(path, f"stubs[{number}]"))
         for number, stub in enumerate(plan.stubs)
     ]
-    faults = [
-        fault.make(_join(path, f"faults[{number}]"), state.faults.where)
-        for number, fault in enumerate(plan.faults)
-    ]
+    faults = make_faults(plan.faults, path, state.faults.where)
     for stub in stubs:
         state.script.place(stub)
     for fault in faults:
@@ -99,7 +96,7 @@ def add(state: PeerState, plan: PlannedPeer, path: str = "") -> list[Fault]:
     for key in ("framing", "greeting", "udp"):
         if getattr(plan, key) != getattr(state, key):
             raise ScenarioError(
-                _join(path, key), f"a peer gets its {key} when it starts; this one has another"
+                join_path(path, key), f"a peer gets its {key} when it starts; this one has another"
             )
     return place(state, plan, path)
 
@@ -117,7 +114,3 @@ def plan_of(state: PeerState, name: str = "peer") -> PlannedPeer:
         stubs=tuple(PlannedFrameStub.of(s) for s in state.script.stubs if not s.is_broken),
         faults=tuple(map(PlannedFault.of, state.faults.in_force)),
     )
-
-
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path and key else path or key

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from esps_portal.faults.fault import Fault
 from esps_portal.framings.framing import FramingError
 from esps_portal.journal.journal import Journal
-from esps_portal.journal.values import ScenarioError
+from esps_portal.journal.values import ScenarioError, join_path
 from esps_portal.mock.planned_proxy import PlannedProxy
-from esps_portal.mock.scenario import PlannedFault
+from esps_portal.mock.scenario import PlannedFault, make_faults
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.upstream import Upstream, UpstreamError
 from esps_portal.tracebacks import hides_frame
@@ -37,13 +35,13 @@ def make_state(
     try:
         upstream = Upstream.parse(plan.upstream)
     except UpstreamError as error:
-        raise ScenarioError(_join(path, "upstream"), str(error)) from error
+        raise ScenarioError(join_path(path, "upstream"), str(error)) from error
     for key, framing in (("framing", plan.framing), ("reply_framing", plan.reply_framing)):
         try:
             if framing is not None:
                 upstream.check_framing(framing)
         except FramingError as error:
-            raise ScenarioError(_join(path, key), str(error)) from error
+            raise ScenarioError(join_path(path, key), str(error)) from error
     state = ProxyState(
         upstream,
         plan.framing,
@@ -51,7 +49,10 @@ def make_state(
         issues_certificates=issues_certificates,
         journal=journal or Journal(),
     )
-    return state, place_faults(state, plan.faults, _join(path, "faults"))
+    faults = make_faults(plan.faults, path, state.faults.where)
+    for fault in faults:
+        state.faults.place(fault)
+    return state, faults
 
 
 def plan_of(state: ProxyState, name: str = "proxy") -> PlannedProxy:
@@ -66,23 +67,3 @@ def plan_of(state: ProxyState, name: str = "proxy") -> PlannedProxy:
         None if reply_framing == framing else reply_framing,
         tuple(PlannedFault.of(fault) for fault in state.faults.in_force),
     )
-
-
-def place_faults(state: ProxyState, plans: Iterable[PlannedFault], path: str) -> list[Fault]:
-    """Place faults on a proxy: all of them, or none.
-
-    Args:
-        path: of the list in the scenario, for an error.
-
-    Raises:
-        ScenarioError: one is wrong, or makes no sense there.
-    """
-    place = state.faults.where
-    made = [plan.make(f"{path}[{number}]", place) for number, plan in enumerate(plans)]
-    for fault in made:
-        state.faults.place(fault)
-    return made
-
-
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path and key else path or key
