@@ -23,7 +23,7 @@ _TIMEOUT = 0.5
 # Of streams.
 _FRAMINGS = (
     *("lines:lf", "lines:crlf", "lines:cr", "delimited:", "length-prefixed:", "fixed:"),
-    *("until-close", "matching:"),
+    *("length-prefixed:varint", "until-close", "matching:"),
 )
 # Where a portal may have been given.
 _EXPLICIT = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)

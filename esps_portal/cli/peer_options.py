@@ -38,8 +38,8 @@ _OPTIONS: tuple[Option, ...] = (
         shell_complete=complete_framing,
         metavar="FRAMING",
         help="How a stream is cut into frames: lines:crlf, delimited:HEX,"
-        " length-prefixed:2,at=4,order=little, fixed:8, until-close or matching:REGEX; datagrams is"
-        " UDP.",
+        " length-prefixed:2,at=4,order=little or length-prefixed:varint,at=1, fixed:8, until-close"
+        " or matching:REGEX; datagrams is UDP.",
     ),
     click.option(
         "--greeting",

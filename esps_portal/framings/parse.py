@@ -21,8 +21,8 @@ def parse_framing(text: str) -> Framing:
     """Return the framing that a text names.
 
     ``lines`` (LF), ``lines:lf``, ``lines:crlf``, ``lines:cr``, ``delimited:HEX``,
-    ``length-prefixed:SIZE`` with ``,at=N``, ``,order=big|little`` and ``,extra=N``, ``fixed:N``,
-    ``datagrams``, ``until-close`` and ``matching:REGEX``.
+    ``length-prefixed:SIZE`` (bytes, or ``varint``) with ``,at=N``, ``,order=big|little`` and
+    ``,extra=N``, ``fixed:N``, ``datagrams``, ``until-close`` and ``matching:REGEX``.
 
     Example: ``parse_framing("length-prefixed:2,at=4")`` is ``length_prefixed(2, at=4)``.
 
@@ -86,7 +86,7 @@ def _length_prefixed(value: str | None) -> BuiltInFraming:
         raise FramingError(f"length-prefixed: order must be big or little, got {shown(order)}")
     at, extra = (_integer("length-prefixed", key, given.get(key, "0")) for key in ("at", "extra"))
     return length_prefixed(
-        _integer("length-prefixed", "size", size),
+        "varint" if size == "varint" else _integer("length-prefixed", "size", size),
         at,
         extra,
         "little" if order == "little" else "big",

@@ -13,14 +13,11 @@ from esps_portal.framings.framing import (
     checked_integer,
     shown,
 )
+from esps_portal.framings.length_fields import ByteOrder, FixedField, LengthField, VarintField
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-ByteOrder = Literal["big", "little"]
-
-# A length field of 8 bytes is the longest that protocols have (WebSocket, RFC 6455, section 5.2).
-_MAX_FIELD = 8
 # Nobody has longer headers or frames of one size, and arithmetic stays cheap.
 _MAX_NUMBER = (1 << 31) - 1
 
@@ -34,10 +31,7 @@ class _LengthSearch:
         self._framing = framing
 
     def find_end(self, buffer: bytes | bytearray, start: int, stop: int, /) -> int | None:
-        if stop - start < self._framing.header:
-            return None
-        field = buffer[start + self._framing.at : start + self._framing.header]
-        return start + self._framing.total(bytes(field))
+        return self._framing.end_of(buffer, start, stop)
 
 
 class _FixedSearch:
@@ -50,47 +44,54 @@ class _FixedSearch:
         return start + self._size if stop - start >= self._size else None
 
 
+def _length_field(size: int | str, order: ByteOrder) -> LengthField:
+    if not isinstance(size, str):
+        return FixedField(size, order)
+    if size != "varint":
+        raise FramingError(f"size must be a number of bytes or 'varint', got {shown(size)}")
+    return VarintField(order)
+
+
 @final
 @attrs.frozen
 class LengthPrefixed(BuiltInFraming):
     """Made by `length_prefixed`."""
 
-    size: int
+    size: int | Literal["varint"]
     at: int = 0
     extra: int = 0
     order: ByteOrder = "big"
+    _field: LengthField = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        checked_integer("size", self.size, 1, _MAX_FIELD)
+        object.__setattr__(self, "_field", _length_field(self.size, self.order))
         checked_integer("at", self.at, 0, _MAX_NUMBER)
         checked_integer("extra", self.extra, None, _MAX_NUMBER)
-        if self.order not in ("big", "little"):
-            raise FramingError(f"order must be 'big' or 'little', got {self.order!r}")
-
-    @property
-    def header(self) -> int:
-        """The bytes up to the end of the length field."""
-        return self.at + self.size
 
     @property
     def shows_whole_frame(self) -> bool:
         """Whether stubs see the whole frame, not its payload alone."""
         return bool(self.at or self.extra)
 
-    def total(self, field: bytes) -> int:
-        """Return the size of a frame with this length field, in bytes.
+    def end_of(self, buffer: bytes | bytearray, start: int, stop: int) -> int | None:
+        """Return where the frame ends that begins at ``start``; ``None``: not known yet.
 
         Raises:
-            FramingError: the frame would be shorter than its header.
+            FramingError: its length field is none, or it would end before that does.
         """
-        value = int.from_bytes(field, self.order)
-        total = self.header + value + self.extra
-        if total < self.header:
+        try:
+            found = self._field.read(buffer, start + self.at, stop)
+        except FramingError as error:
+            raise FramingError(f"{self}: {error}") from None
+        if found is None:
+            return None
+        value, after = found
+        if value + self.extra < 0:
             raise FramingError(
                 f"{self}: the length field says {value}: "
                 f"with extra={self.extra} the frame would end before its length field does"
             )
-        return total
+        return after + value + self.extra
 
     def new_search(self) -> _LengthSearch:
         """Return a search that begins with the first byte of a stream."""
@@ -98,7 +99,10 @@ class LengthPrefixed(BuiltInFraming):
 
     def payload_of(self, wire: bytes) -> bytes:
         """Return the bytes after the length field, or the whole frame."""
-        return wire if self.shows_whole_frame else wire[self.size :]
+        if self.shows_whole_frame:
+            return wire
+        found = self._field.read(wire, 0, len(wire))
+        return b"" if found is None else wire[found[1] :]
 
     def join(self, frame: bytes) -> bytes:
         """Return the frame with its length field; a frame that is shown whole has its own.
@@ -108,21 +112,21 @@ class LengthPrefixed(BuiltInFraming):
         """
         frame = checked_frame(frame)
         if not self.shows_whole_frame:
-            try:
-                return len(frame).to_bytes(self.size, self.order) + frame
-            except OverflowError:
-                raise FramingError(
-                    f"{self}: a frame has at most {256**self.size - 1} bytes, got {len(frame)}"
-                ) from None
-        if len(frame) < self.header:
+            field = self._field.write(len(frame))
+            if field is None:
+                most = self._field.largest
+                raise FramingError(f"{self}: a frame has at most {most} bytes, got {len(frame)}")
+            return field + frame
+        end = self.end_of(frame, 0, len(frame))
+        if end is None:
+            least = self.at + (1 if isinstance(self.size, str) else self.size)
             raise FramingError(
-                f"{self}: a frame has at least {self.header} bytes, its length field included, "
+                f"{self}: a frame has at least {least} bytes, its length field included, "
                 f"got {shown(frame)}"
             )
-        total = self.total(frame[self.at : self.header])
-        if total != len(frame):
+        if end != len(frame):
             raise FramingError(
-                f"{self}: the length field says that the frame has {total} bytes, "
+                f"{self}: the length field says that the frame has {end} bytes, "
                 f"it has {len(frame)}: {shown(frame)}"
             )
         return frame
@@ -164,7 +168,7 @@ class Fixed(BuiltInFraming):
 
 
 def length_prefixed(
-    size: int, at: int = 0, extra: int = 0, order: ByteOrder = "big"
+    size: int | Literal["varint"], at: int = 0, extra: int = 0, order: ByteOrder = "big"
 ) -> LengthPrefixed:
     r"""Each frame says its length: ``at + size + value + extra`` bytes, where value is its field.
 
@@ -174,17 +178,20 @@ def length_prefixed(
     Example: ``length_prefixed(2).split(b"\0\2hi\0")`` is ``([b"hi"], b"\0")``.
 
     DNS over TCP is ``length_prefixed(2)`` (RFC 1035, section 4.2.2), Modbus/TCP
-    ``length_prefixed(2, at=4)``, Kafka ``length_prefixed(4)``, PostgreSQL after its start
-    ``length_prefixed(4, at=1, extra=-4)``, as its length counts itself; TPKT (RFC 1006, section 6)
-    ``length_prefixed(2, at=2, extra=-4)``, AMQP 0-9-1 ``length_prefixed(4, at=3, extra=1)``,
-    as a byte follows the payload; MySQL ``length_prefixed(3, extra=1, order="little")``.
+    ``length_prefixed(2, at=4)``, MQTT ``length_prefixed("varint", at=1)``, Kafka
+    ``length_prefixed(4)``, PostgreSQL after its start ``length_prefixed(4, at=1, extra=-4)``, as
+    its length counts itself; TPKT (RFC 1006, section 6) ``length_prefixed(2, at=2, extra=-4)``,
+    AMQP 0-9-1 ``length_prefixed(4, at=3, extra=1)``, as a byte follows the payload; MySQL
+    ``length_prefixed(3, extra=1, order="little")``, messages of protobuf in a stream
+    ``length_prefixed("varint")``.
 
     Args:
-        size: of the length field, 1 to 8 bytes.
+        size: of the length field, 1 to 8 bytes; ``"varint"``: 1 to 5 bytes, 7 bits each, the lowest
+            first, where the high bit says that another byte follows.
         at: the bytes of a frame before its length field.
         extra: the bytes after the length field that its value does not count; negative where it
             counts bytes up to its own end.
-        order: ``"big"`` (the default, network order) or ``"little"``.
+        order: ``"big"`` (the default, network order) or ``"little"``; not for a varint.
 
     Raises:
         FramingError: a number out of range, or another order.

@@ -35,8 +35,8 @@ class RecordedConnection:
         remote: the client's address and port.
         opened, closed: seconds since the portal started or was reset; ``None``: still open.
         is_kept: it was open before that reset, and stayed open.
-        closed_by: who closed first: ``client``, ``portal``, and through a proxy ``server`` or
-            ``proxy``; empty while it is open.
+        closed_by: who closed first: ``client``, ``portal`` or ``peer``, and through a proxy
+            ``server`` or ``proxy``; empty while it is open.
         how: ``fin`` or ``rst``; empty while it is open.
         fault: the fault that struck it, as text; empty for none.
         requests: how many came on it.

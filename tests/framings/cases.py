@@ -11,6 +11,9 @@ MODBUS = b"\0\1\0\0\0\6\1\3\0\0\0\1"
 POSTGRES = b"Q\0\0\0\x0dselect 1\0"
 MYSQL = b"\1\0\0\0\x0e"
 TPKT = b"\3\0\0\7\2\xf0\x80"
+# A packet without a payload, and one of 300 bytes (MQTT 5.0, section 1.5.5).
+MQTT_PING = b"\xc0\0"
+MQTT_LONG = b"\x30\xac\2" + b"x" * 300
 AMQP = b"\1\0\0\0\0\0\2hi\xce"
 
 
@@ -75,6 +78,21 @@ CASES: dict[str, Case] = {
         b"\2\0\0y",
     ),
     "eight": (length_prefixed(8), b"\0" * 7 + b"\1zz", [Frame(b"z", b"\0" * 7 + b"\1z")], b"z"),
+    "mqtt": (
+        length_prefixed("varint", at=1),
+        MQTT_PING + MQTT_LONG + MQTT_LONG[:2],
+        same(MQTT_PING, MQTT_LONG),
+        MQTT_LONG[:2],
+    ),
+    "protobuf": (
+        length_prefixed("varint"),
+        b"\2hi\0" + b"\x80\2" + b"x" * 256 + b"\x80",
+        [
+            *(Frame(b"hi", b"\2hi"), Frame(b"", b"\0")),
+            Frame(b"x" * 256, b"\x80\2" + b"x" * 256),
+        ],
+        b"\x80",
+    ),
     "fixed": (fixed(3), b"abcdefgh", same(b"abc", b"def"), b"gh"),
     "one byte": (fixed(1), b"ab", same(b"a", b"b"), b""),
     "smtp": (

@@ -111,6 +111,7 @@ def test_any_bytes_in_any_pieces(case: Case, data: bytes, at: list[int]) -> None
 JOINED: list[BuiltInFraming] = [
     *(lines(), lines("\r\n"), delimited(b"aab"), delimited(b"\0"), length_prefixed(1)),
     *(length_prefixed(2, order="little"), length_prefixed(2, at=1), fixed(3), datagrams()),
+    *(length_prefixed("varint"), length_prefixed("varint", at=1), length_prefixed("varint", 0, -1)),
     *(matching(rb"\r?\n"), matching(rb"(?s)\x01.\x02"), matching(rb"(?<!\\);")),
 ]
 
@@ -178,6 +179,13 @@ def test_a_framing_is_a_value() -> None:
         (length_prefixed(2, at=4), MODBUS + b"x", "says that the frame has 12 bytes, it has 13"),
         (length_prefixed(4, at=3, extra=1), AMQP[:-1], "has 10 bytes, it has 9"),
         (length_prefixed(2, extra=-2), b"\0\1", "the length field says 1"),
+        (length_prefixed("varint", at=1), b"\x30\x80", "at least 2 bytes, its length field incl"),
+        (length_prefixed("varint", at=1), b"\x30\1", "says that the frame has 3 bytes, it has 2"),
+        (
+            length_prefixed("varint", at=1),
+            b"\x30" + b"\x80" * 5,
+            "length-prefixed:varint,at=1: the length has more than 5 bytes: it is no varint",
+        ),
         (fixed(3), b"ab", "fixed:3: a frame has 3 bytes, got 2"),
         (matching(rb"END"), b"abc", "nothing ends the frame b'abc'"),
         (matching(rb"END"), b"", "nothing ends the frame b''"),
@@ -211,6 +219,8 @@ def test_a_frame_is_bytes(framing: BuiltInFraming) -> None:
         (lambda: delimited("x"), "got 'x'"),  # type: ignore[arg-type]
         (lambda: length_prefixed(0), "size must be an integer from 1 to 8, got 0"),
         (lambda: length_prefixed(9), "got 9"),
+        (lambda: length_prefixed("varin"), "size must be a number of bytes or 'varint', got 'v"),  # type: ignore[arg-type]
+        (lambda: length_prefixed("varint", order="little"), "a varint has its own"),
         (lambda: length_prefixed(size=True), "got True"),
         (lambda: length_prefixed(2, at=-1), "at must be an integer from 0 to"),
         (lambda: length_prefixed(2, extra=1.5), "extra must be"),  # type: ignore[arg-type]

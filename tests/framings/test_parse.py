@@ -28,6 +28,7 @@ TEXTS: list[tuple[str, Framing]] = [
     ("delimited:0d0a", delimited(b"\r\n")),
     ("length-prefixed:2", length_prefixed(2)),
     ("length-prefixed:2,at=4", length_prefixed(2, at=4)),
+    ("length-prefixed:varint,at=1", length_prefixed("varint", at=1)),
     ("length-prefixed:4,at=1,extra=-4", length_prefixed(4, at=1, extra=-4)),
     ("length-prefixed:2,at=4,order=little,extra=1", length_prefixed(2, 4, 1, "little")),
     ("fixed:8", fixed(8)),
@@ -67,6 +68,7 @@ def test_other_ways_to_write_it(text: str, framing: Framing) -> None:
         st.integers(-99, 99),
         st.sampled_from(["big", "little"]),
     )
+    | st.builds(length_prefixed, st.just("varint"), st.integers(0, 99), st.integers(-99, 99))
     | st.builds(delimited, st.binary(min_size=1))
     | st.builds(fixed, st.integers(1, 2**31 - 1))
     | st.builds(lambda text: matching(re.escape(text)), st.binary(min_size=1))
@@ -94,6 +96,7 @@ def test_every_framing_is_its_text(framing: Framing) -> None:
         ("length-prefixed:", "length-prefixed needs a size"),
         ("length-prefixed:,at=4", "length-prefixed needs a size"),
         ("length-prefixed:two", "length-prefixed: size must be an integer, got 'two'"),
+        ("length-prefixed:varint,order=little", "a varint has its own"),
         ("length-prefixed:9", "size must be an integer from 1 to 8, got 9"),
         ("length-prefixed:2,att=4", "length-prefixed: unknown key 'att'; did you mean 'at'?"),
         ("length-prefixed:2,", "length-prefixed: unknown key ''; choose from at, order, extra"),

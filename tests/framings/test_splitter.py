@@ -31,6 +31,7 @@ from tests.protocol.strategies import byte_by_byte
         (length_prefixed(1), b"\4abcd", b"\5"),
         (length_prefixed(4), b"\0\0\0\1x", b"\xff\xff\xff\xff"),
         (length_prefixed(1, at=2), b"ab\2xy", b"ab\3"),
+        (length_prefixed("varint"), b"\4abcd", b"\x85\1"),
         (fixed(5), b"12345", None),
         (fixed(6), None, b"12345"),
         (matching(rb"\n"), b"1234\n", b"12345"),
@@ -61,6 +62,20 @@ def test_until_close_is_bounded() -> None:
     with pytest.raises(FramingError, match="'until-close': a frame is longer"):
         splitter.finish()
     assert splitter.rest == b"123456"
+
+
+@pytest.mark.parametrize("framing", [length_prefixed("varint"), length_prefixed("varint", at=1)])
+def test_what_is_no_varint_is_an_error_at_its_fifth_byte(framing: BuiltInFraming) -> None:
+    splitter = FrameSplitter(framing)
+    start = b"\x30" * (framing == length_prefixed("varint", at=1))
+    assert splitter.feed(start + b"\x80" * 4) == []
+    with pytest.raises(FramingError, match="the length has more than 5 bytes: it is no varint"):
+        splitter.feed(b"\xff")
+
+
+def test_a_varint_may_have_more_bytes_than_it_needs() -> None:
+    """As protocols that leave room for it, and fill it in later, have."""
+    assert length_prefixed("varint").split(b"\x82\x80\0hi\1") == ([b"hi"], b"\1")
 
 
 def test_a_length_that_ends_before_its_field_is_an_error_at_once() -> None:
@@ -147,6 +162,7 @@ def test_the_work_is_linear(
         (lines(), b"\n"),
         (lines("\r\n"), b"\r\r\n"),
         (length_prefixed(2), b"\0\1x"),
+        (length_prefixed("varint", at=1), b"\x30\1x"),
         (fixed(2), b"ab"),
         (matching(rb"(?:a+)+b"), b"aab"),
         (matching(rb"(?m)^\d+ .*\n"), b"1-a\n1 b\n"),
