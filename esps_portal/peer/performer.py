@@ -81,6 +81,7 @@ class Performer:
 
     async def end(self, how: str) -> None:
         """End the connection once all that was sent has left; a stalled client sees nothing."""
+        self.units.is_over = True
         if self.ends.is_stalled:
             await trio.sleep(IDLE)  # whoever reads notices a RST meanwhile
         await self.lane.until_clear()

@@ -30,6 +30,9 @@ class PeerUnits:
 
     Args:
         note_leftover: called with what is no whole frame, as text.
+
+    Attributes:
+        is_over: the peer ends the connection: nothing is answered, and what comes is no finding.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class PeerUnits:
         self._note_leftover = note_leftover
         self._open: set[LiveExchange] = set()
         self._has_noted_rest = False
+        self.is_over: bool = False
 
     # -- what the client says
 
@@ -95,7 +99,8 @@ class PeerUnits:
         return exchange
 
     def _leave(self, text: str) -> None:
-        self._note_leftover(f"connection {self._talk.connection.number}: the client {text}")
+        if not self.is_over:
+            self._note_leftover(f"connection {self._talk.connection.number}: the client {text}")
 
     def _note_rest(self, now: float) -> None:
         """Have the journal, a recording and a capture have the bytes that are no frame."""

@@ -254,6 +254,20 @@ def test_what_a_framing_of_ones_own_raises_is_a_problem(peers: Peers) -> None:
     assert problem.endswith("ZeroDivisionError: integer division or modulo by zero")
 
 
+def test_what_comes_after_the_peers_end_is_no_finding(peers: Peers) -> None:
+    """As a client of PostgreSQL says good-bye to a server that has refused it, and has closed."""
+    peer = peers.start(lines())
+    peer.stub("start").reply("refused").then_close()
+    peer.fault("latency", seconds=0.3)
+    client = peers.dial(peer)
+    client.send(b"start\n")
+    peer.wait_for("start")
+    client.send(b"bye")
+    client.sock.shutdown(socket.SHUT_WR)
+    assert client.rest() == (b"refused\n", FIN)
+    peer.verify()
+
+
 @pytest.mark.parametrize("wrong", [None, 3, ["x"]])
 def test_what_no_frame_can_match(peers: Peers, wrong: Any) -> None:  # noqa: ANN401 - wrong
     with pytest.raises(TypeError, match="a frame is matched by str, bytes, a compiled"):
