@@ -9,6 +9,9 @@ line, and forks for each server. A thread could not take SIGTERM, nor be ended w
 """
 
 import asyncio
+import contextlib
+import functools
+import gc
 import json
 import os
 import signal
@@ -52,6 +55,7 @@ def edited(source: str, edits: Sequence[Edit]) -> str:
 
 def main() -> None:
     source, processes = SOURCE.read_text(encoding="utf-8"), dict[int, int]()
+    gc.freeze()  # what is imported stays; a child need not look through it
     for line in sys.stdin:
         command = json.loads(line)
         if "stop" in command:
@@ -59,10 +63,18 @@ def main() -> None:
             os.kill(process, signal.SIGKILL)
             os.waitpid(process, 0)
             continue
+        with contextlib.suppress(Exception):  # the child reports it
+            compiled(source, json.dumps(command["edits"]))
         process = os.fork()
         if process == 0:
             serve(source, command)
         processes[command["start"]] = process
+
+
+@functools.cache
+def compiled(source: str, edits: str) -> types.CodeType:
+    """Compile a source with edits, in JSON; once, since many vectors run against one mutant."""
+    return compile(edited(source, json.loads(edits)), str(SOURCE), "exec")
 
 
 def serve(source: str, command: Mapping[str, Any]) -> None:
@@ -71,8 +83,7 @@ def serve(source: str, command: Mapping[str, Any]) -> None:
         # When the farm ends, so do its servers: stdin is the only thing that they share with it.
         module = types.ModuleType("tiny_server")
         sys.modules["tiny_server"] = module  # dataclasses look there
-        code = compile(edited(source, command["edits"]), str(SOURCE), "exec")
-        exec(code, vars(module))  # noqa: S102
+        exec(compiled(source, json.dumps(command["edits"])), vars(module))  # noqa: S102
         server = module.Server(command["limits"])
         asyncio.run(run(server, command["start"], module.SIGNALS))
     except BaseException:  # noqa: BLE001 - a mutant may fail in any way; it must not go on here
