@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import sys
 import textwrap
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +18,8 @@ from esps_portal.cli.options import (
     timeout_option,
     url_option,
 )
-from esps_portal.cli.output import escaped, is_terminal, print_json, require_stdout, terminal_width
+from esps_portal.cli.output import escaped, print_json, require_stdout, terminal_width
+from esps_portal.cli.reply_lines import PrintReply, print_raw, print_reply_json, print_text
 from esps_portal.cli.session import Session
 from esps_portal.cli.tls_options import ClientTLSOptions, client_tls_options
 from esps_portal.protocol.limits import Limits
@@ -32,10 +31,6 @@ if TYPE_CHECKING:
 
 # Columns of indentation for a service's summary; fewer on a terminal narrower than _NARROW.
 _INDENT, _NARROW_INDENT, _NARROW = 15, 4, 60
-
-_Row = tuple[bytes, ...]
-#: Prints the arguments of a reply line of kind ``data`` or ``ok``.
-_PrintRow = Callable[[str, _Row], None]
 
 
 class ServiceType(click.ParamType[str]):
@@ -162,7 +157,7 @@ def call_command(  # noqa: PLR0913 - click hands every option over as a paramete
     require_stdout()  # before the call, which cannot be undone
     data = [_read_stdin(keep_newline) if arg == "-" else os.fsencode(arg) for arg in args]
     _check_size(service, data, at_least="-" in args)
-    print_row: _PrintRow = _print_json if as_json else _print_raw if raw else _print_text
+    print_row: PrintReply = print_reply_json if as_json else print_raw if raw else print_text
 
     async def call(portal: PortalClient) -> None:
         async with portal.stream(service, *data) as rows:
@@ -207,35 +202,3 @@ def _check_size(service: str, args: list[bytes], *, at_least: bool) -> None:
             f"the request must be at most {max_line} bytes,"
             f" got {'at least ' if at_least else ''}{size}: send less in one call"
         )
-
-
-def _print_text(kind: str, row: _Row) -> None:
-    line = " ".join(escaped(arg) for arg in row)
-    if kind == "data":
-        click.echo(line)
-    elif row:
-        click.echo(click.style(line, bold=True) if _has_style() else line)
-
-
-def _has_style() -> bool:
-    # https://no-color.org: NO_COLOR counts if it is set and not empty.
-    return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def _print_raw(_: str, row: _Row) -> None:
-    data = b"".join(row)
-    if is_terminal():  # which untrusted control bytes must not reach
-        data = b"\n".join(escaped(line).encode() for line in data.split(b"\n"))
-    click.echo(data, nl=False)
-
-
-def _print_json(kind: str, row: _Row) -> None:
-    print_json({"type": kind, "args": [_as_json(arg) for arg in row]})
-
-
-def _as_json(arg: bytes) -> object:
-    """Return UTF-8 as a string, other bytes as ``{"b64": ...}``."""
-    try:
-        return arg.decode()
-    except UnicodeDecodeError:
-        return {"b64": base64.b64encode(arg).decode()}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -107,22 +108,41 @@ class Session:
         """Connect, and call ``use_portal`` with the client; an error is one line and exit 1."""
         require_stdout()
         context = self.tls.context(self.url)
+        with self.errors_reported():
+            run_client(partial(self.connected, use_portal, context))
+
+    @contextlib.contextmanager
+    def errors_reported(self) -> Iterator[None]:
+        """Turn an error of the block into one line and exit 1."""
         try:
-            run_client(partial(self._run, use_portal, context))
+            yield
         except EspsError as error:
-            problem = Problem.of(error, self.url, greeted=self._portal is not None)
-            if self.as_json:
-                print_json(problem.as_json())
-            print_error(problem.line)
+            self.report(error)
             raise click.exceptions.Exit(1) from error
         except ValueError as error:
             raise click.UsageError(str(error)) from error
 
-    async def _run(
+    def report(self, error: EspsError) -> None:
+        """Print what went wrong: a line on standard error, and JSON if that was asked for."""
+        problem = Problem.of(error, self.url, greeted=self._portal is not None)
+        if self.as_json:
+            print_json(problem.as_json())
+        print_error(problem.line)
+
+    async def connected(
         self,
         use_portal: Callable[[PortalClient], Awaitable[None]],
         context: ssl.SSLContext | None,
     ) -> None:
+        """Connect, and await ``use_portal`` with the client.
+
+        Args:
+            context: from `tls`.
+
+        Raises:
+            EspsError: of connecting, or of ``use_portal``.
+            TimedOutError: it took longer than the timeout.
+        """
         import trio  # noqa: PLC0415 - help must not wait for it
 
         from esps_portal import connect  # noqa: PLC0415 - the same

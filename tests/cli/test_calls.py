@@ -174,7 +174,7 @@ def test_on_a_terminal_the_result_is_bold(portal: ThreadedPortal) -> None:
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Have the command in this process take its output for a terminal."""
-    monkeypatch.setattr("esps_portal.cli.calls.is_terminal", lambda: True)
+    monkeypatch.setattr("esps_portal.cli.reply_lines.is_terminal", lambda: True)
     monkeypatch.setattr("esps_portal.cli.output.is_terminal", lambda: True)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
