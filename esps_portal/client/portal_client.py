@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from esps_portal.client.with_block import AsyncWithBlock
 from esps_portal.exports import public_names
 from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
+from esps_portal.protocol.grammar import VERB
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
 
@@ -108,11 +109,39 @@ class PortalClient(ABC):
                 iteration.
         """
         statement = "async with portal.stream(...) as rows: async for row in rows: ..."
-        return AsyncWithBlock(self._stream(service, *args), statement)
+        return AsyncWithBlock(self._stream(b"CALL", (service, *args)), statement)
+
+    def request(
+        self, verb: str, *args: str | bytes
+    ) -> AbstractAsyncContextManager[DataStream, None]:
+        """Send any request of ESPS/1, and yield its lines as `stream` does those of a call.
+
+        ``async with portal.request("HELLO", "ESPS/2", "ESPS/1") as rows: ...``
+        For a person who types requests. Nothing is checked: a portal answers a verb that it does
+        not know, or arguments that it does not take, with an error, and closes the connection if
+        that was the first line. After a ``QUIT`` it closes the connection too.
+
+        Raises:
+            ValueError: the verb is not 1 to 16 letters, or the line would be too long.
+        """
+        if not VERB.fullmatch(verb.encode("utf-8", "surrogatepass")):
+            raise ValueError(f"a verb is 1 to 16 letters, got {verb!r}")
+        statement = "async with portal.request(...) as rows: async for row in rows: ..."
+        return AsyncWithBlock(self._stream(verb.encode(), args), statement)
+
+    def on_notice(self, function: Callable[[bytes, tuple[bytes, ...]], None]) -> None:
+        """Have a function called with the word and the arguments of each notice: ``BYE``, ``ERR``.
+
+        It is called when the notice is read, which happens while a task waits for an answer or in
+        `wait_closed`. Only TCP has notices.
+        """
+        self._requests.on_notice = lambda notice: function(notice.word, notice.args)
 
     @asynccontextmanager
-    async def _stream(self, service: str, *args: str | bytes) -> AsyncIterator[DataStream]:
-        pending = await self._send(b"CALL", (service, *args))
+    async def _stream(
+        self, verb: bytes, args: tuple[str | bytes, ...]
+    ) -> AsyncIterator[DataStream]:
+        pending = await self._send(verb, args)
         rows = DataStream(self, pending)
         try:
             yield rows

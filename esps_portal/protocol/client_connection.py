@@ -154,6 +154,8 @@ class ClientConnection:
         self.bye_reason: str = ""
         #: Whether that is its last line, whether or not its FIN comes (ESPS-CLI-4).
         self.has_ended: bool = False
+        #: Called with each notice that comes over TCP after the greeting.
+        self.on_notice: Callable[[Notice], None] = lambda _: None
 
     def ask(self, verb: bytes, args: Iterable[str | bytes]) -> PendingRequest:
         """Make a request; what is to be sent is its ``line``.
@@ -262,6 +264,8 @@ class ClientConnection:
             self._take_reply(answer)
 
     def _take_notice(self, notice: Notice) -> None:
+        if self.product is not None:
+            self.on_notice(notice)
         if notice.word == b"BYE":
             self.bye_reason = b" ".join(notice.args).decode("utf-8", "backslashreplace")
             if self.product is None:

@@ -56,6 +56,26 @@ async def test_streams(url: str) -> None:
         assert rows.result == (b"3",)
 
 
+async def test_any_request(url: str) -> None:
+    async with connect(url) as portal:
+        async with portal.request("HELLO", "ESPS/9", "ESPS/1") as rows:
+            assert [row async for row in rows] == []
+            assert rows.result[0] == b"ESPS/1"
+        async with portal.request("CALL", "drip", "2", "1") as rows:
+            assert [row async for row in rows] == [(b"1",), (b"2",)]
+        async with portal.request("NONSENSE") as rows:
+            with pytest.raises(ReplyError, match=r"^unknown-verb"):
+                await anext(rows)
+
+
+@pytest.mark.parametrize("verb", ["", "P%4E", "PING x", "P\n", "X" * 17, "\udcff"])
+async def test_what_is_no_verb_is_not_sent(url: str, verb: str) -> None:
+    async with connect(url) as portal:
+        with pytest.raises(ValueError, match="a verb is 1 to 16 letters"):
+            portal.request(verb)
+        assert await portal.ping("next") == (b"next",)
+
+
 async def test_a_stream_that_is_left_early(url: str) -> None:
     async with connect(url) as portal:
         async with portal.stream("drip", "3", "1") as rows:

@@ -19,7 +19,7 @@ from esps_portal.protocol.errors import (
     SlowConsumerError,
 )
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import DATA, OK, Reply, parse_request_untrusted
+from esps_portal.protocol.messages import DATA, OK, Notice, Reply, parse_request_untrusted
 from tests.protocol.strategies import args, cut, noise, notices, places, replies
 
 GREETING = b"* ESPS/1 esps-portal/0.1.0\n"
@@ -294,3 +294,16 @@ def test_only_two_errors_leave_the_stream(data: bytes, at: list[int]) -> None:
     except (ProtocolError, ClosedError):
         return
     assert len(pending.rows) <= data.count(b"DATA")
+
+
+# -- notices
+
+
+def test_notices_after_the_greeting_are_passed_on() -> None:
+    client = ClientConnection(numbers())
+    seen: list[Notice] = []
+    client.on_notice = seen.append
+    client.receive_stream_untrusted(GREETING)
+    assert seen == []
+    client.receive_stream_untrusted(b"* ERR bad-line %1b\n* BYE idle\n* ERR too-late\n")
+    assert seen == [Notice(b"ERR", (b"bad-line", b"\x1b")), Notice(b"BYE", (b"idle",))]
