@@ -59,7 +59,7 @@ class ServerCommand:
 
     def arguments(self, port: int, limits: Mapping[str, float]) -> list[str]:
         """Return the arguments for a port and limits."""
-        values = {name: f"{value:g}" for name, value in {**self.defaults, **limits}.items()}
+        values = {name: _decimal(value) for name, value in {**self.defaults, **limits}.items()}
         values["port"] = str(port)
         found: list[str] = []
         for word in self.command:
@@ -154,7 +154,12 @@ def free_port() -> int:
 
 
 def _pair(name: str, value: float) -> str:
-    return f"{name}={value:g}"
+    return f"{name}={_decimal(value)}"
+
+
+def _decimal(value: float) -> str:
+    """Return a value without an exponent, which not every parser knows; to the nanosecond."""
+    return f"{value:.9f}".rstrip("0").rstrip(".")
 
 
 def _reason(process: trio.Process, complaints: IO[bytes]) -> str:

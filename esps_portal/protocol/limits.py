@@ -13,6 +13,7 @@ __tracebackhide__ = hides_frame
 
 
 _MAX_INT = 2**63
+_MICROSECOND = 1e-6
 
 
 def _integer(default: int, minimum: int, maximum: int = _MAX_INT) -> int:
@@ -125,5 +126,9 @@ class Limits:
 
 
 def _decimal(seconds: float) -> bytes:
-    """Return a time in the form of the grammar: digits, to the microsecond, no exponent."""
-    return f"{seconds:f}".rstrip("0").rstrip(".").encode()
+    """Return a time in the form of the grammar: digits, to the microsecond, no exponent.
+
+    Only 0 is 0 (ESPS-VERB-29): there it means something else than a very short time.
+    """
+    text = f"{max(seconds, _MICROSECOND) if seconds else 0:f}"
+    return text.rstrip("0").rstrip(".").encode()

@@ -252,6 +252,10 @@ class ServerConnection:
         self._signal(Signal.DRAINED)
         return None if self._quit_tag is None else Reply(self._quit_tag, OK)
 
+    def abort(self) -> None:
+        """Note that the server ends at once, although the drain has not ended."""
+        self._signal(Signal.ABORT)
+
     # -- internals
 
     def _signal(self, signal: Signal) -> None:

@@ -42,6 +42,8 @@ class Signal(enum.Enum):
     FATAL = "fatal"
     #: No call runs any more.
     DRAINED = "drained"
+    #: The server does not wait for running calls any longer.
+    ABORT = "abort"
 
 
 CONNECTION_TRANSITIONS = {
@@ -55,9 +57,11 @@ CONNECTION_TRANSITIONS = {
     (State.CLOSING, Signal.END_OF_INPUT): State.QUITTING,
     (State.CLOSING, Signal.DRAINED): State.ENDED,
     (State.CLOSING, Signal.FATAL): State.ENDED,
+    (State.CLOSING, Signal.ABORT): State.ENDED,
     (State.QUITTING, Signal.END_OF_INPUT): State.QUITTING,
     (State.QUITTING, Signal.DRAINED): State.ENDED,
     (State.QUITTING, Signal.SHUTDOWN): State.QUITTING,
+    (State.QUITTING, Signal.ABORT): State.ENDED,
 }
 
 

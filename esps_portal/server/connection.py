@@ -494,6 +494,10 @@ class PortalConnection:
             self._observer.sent_fin(*self._first_to_close())
 
     def _close(self) -> None:
+        if self._protocol.state in (State.CLOSING, State.QUITTING) and not self._replies.is_final:
+            # It was cancelled in its drain: no FIN passes what is missing off as all there was.
+            self._protocol.abort()
+            self._replies.end_for(EndReason.ABORTED)
         if self._replies.ending.how in (How.RST, How.RST_AT_ONCE, How.DEAF):
             self._stream.abort()
         else:

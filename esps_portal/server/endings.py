@@ -28,7 +28,7 @@ class EndReason(enum.Enum):
     RESET = "a service or a fault: RST in place of what would follow"
     HALF_CLOSE = "a fault: FIN, and what the client sends is thrown away"
     UNREAD = "the client does not read what is sent"
-    ABORTED = "the portal is reset, or taken down"
+    ABORTED = "the portal is reset or taken down, or ends without waiting for the drain"
 
 
 class How(enum.Enum):

@@ -42,6 +42,8 @@ def test_a_second_signal_ends_it_at_once(number: int) -> None:
             assert lines.readline() == b"* BYE closing\n"
             running.process.send_signal(number)
             assert running.process.wait(30) == 128 + number
+            with pytest.raises(ConnectionResetError):  # ESPS-END-15
+                lines.readline()
 
 
 def test_the_addresses_are_in_the_event_ready() -> None:

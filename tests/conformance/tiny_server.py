@@ -35,7 +35,9 @@ LIMITS: dict[str, float] = {
     "max-reply": 8192,
     "max-unterminated": 65536,
     "max-in-flight": 64,
+    "max-calls": 16384,
     "max-connections": 10240,
+    "max-connections-per-address": 0,
     "max-datagram": 1200,
     "amplification": 3,
     "idle": 600,
@@ -325,7 +327,12 @@ def check(request: Request, transport: str, *, closing: bool) -> None:
 
 
 def announced(limits: dict[str, float]) -> list[bytes]:
-    return [f"{name}={limits[name]:.15g}".encode() for name in ANNOUNCED]
+    return [f"{name}={decimal(limits[name])}".encode() for name in ANNOUNCED]
+
+
+def decimal(value: float) -> str:
+    """The value without an exponent, to the nanosecond (ESPS-VERB-29)."""
+    return f"{value:.9f}".rstrip("0").rstrip(".")
 
 
 def simple_answer(server: "Server", request: Request) -> list[bytes]:
@@ -376,11 +383,11 @@ class Connection:
         self.touched = self.loop.time()
 
     async def serve(self) -> None:
-        if self.server.admitted >= self.limits["max-connections"]:
+        if self.server.is_full(self.remote[0]):
             self.end(b"* BYE busy\n")
         else:
             self.admitted = True
-            self.server.admitted += 1
+            self.server.admitted.append(self.remote[0])
             self.send(b"* ESPS/1 " + PRODUCT + b"\n")
         jobs = [self.read(), self.write(), self.watch_idle(), self.watch_stall()]
         tasks = [asyncio.ensure_future(job) for job in jobs]
@@ -565,6 +572,8 @@ class Connection:
     def check_room_for_a_call(self) -> None:
         if len(self.running) >= self.limits["max-in-flight"]:
             raise Refusal("busy", "too many calls run")
+        if self.server.running >= self.limits["max-calls"]:  # ESPS-LIM-4
+            raise Refusal("busy", "too many calls run on all connections")
 
     def start(self, call: Call) -> None:
         async def run() -> None:
@@ -575,11 +584,13 @@ class Connection:
 
         def ended(task: asyncio.Task[None]) -> None:
             self.running.discard(task)
+            self.server.running -= 1
             self.touched = self.loop.time()
 
         task = self.loop.create_task(run())
         self.in_flight[call.tag] = task
         self.running.add(task)
+        self.server.running += 1
         task.add_done_callback(ended)
 
     async def cancel(self, request: Request) -> None:
@@ -922,7 +933,8 @@ class Server:
         self.counters: dict[bytes, int] = {}
         self.calls = 0
         self.connections: dict[Connection, asyncio.Task[None]] = {}
-        self.admitted = 0  # those that were not refused as one too many
+        self.admitted: list[str] = []  # the address of each that was not refused as one too many
+        self.running = 0  # calls on all TCP connections
         self.port = 0
 
     def start(self, host: str, port: int) -> None:
@@ -932,6 +944,12 @@ class Server:
         self.port = self.listener.getsockname()[1]
         self.datagrams = Datagrams(self, udp)
         self.accepting = self.loop.create_task(self.accept())
+
+    def is_full(self, address: str) -> bool:
+        per_address = self.limits["max-connections-per-address"]
+        if per_address and self.admitted.count(address) >= per_address:  # ESPS-LIM-5
+            return True
+        return len(self.admitted) >= self.limits["max-connections"]
 
     async def accept(self) -> None:
         while True:
@@ -950,7 +968,8 @@ class Server:
             await connection.serve()
         finally:
             del self.connections[connection]
-            self.admitted -= connection.admitted
+            if connection.admitted:
+                self.admitted.remove(connection.remote[0])
 
     async def shut_down(self) -> None:
         self.accepting.cancel()

@@ -44,9 +44,13 @@ def test_the_values_in_force_are_announced() -> None:
         (1234567.5, b"1234567.5"),
         (1e9, b"1000000000"),
         (100, b"100"),
+        (1e-9, b"0.000001"),
+        (5e-324, b"0.000001"),
+        (0.1 + 0.2, b"0.3"),
     ],
 )
 def test_times_have_no_exponent(seconds: float, text: bytes) -> None:
+    # ESPS-VERB-29
     assert Limits(idle=seconds).announced()[3] == b"idle=" + text
 
 
@@ -54,6 +58,7 @@ def test_times_have_no_exponent(seconds: float, text: bytes) -> None:
 def test_announcements_keep_to_the_grammar(idle: float, window: float) -> None:
     announced = Limits(idle=idle, window=window).announced()
     assert all(LIMIT.fullmatch(limit) for limit in announced)
+    assert (announced[3] == b"idle=0") is (idle == 0)
     assert float(announced[3].partition(b"=")[2]) == pytest.approx(idle, abs=1e-6)
 
 

@@ -34,6 +34,7 @@ CAUSE: dict[Signal, Callable[[MemoryServer], object]] = {
     Signal.IDLE: lambda server: server.connection.idle_timeout(),
     Signal.FATAL: lambda server: server.feed(UNTERMINATED),
     Signal.DRAINED: lambda server: server.connection.drained(),
+    Signal.ABORT: lambda server: server.connection.abort(),
 }
 ABSENT = [pair for pair in product(State, Signal) if pair not in CONNECTION_TRANSITIONS]
 # Whatever a peer does too late changes nothing; nor does a late shutdown.
