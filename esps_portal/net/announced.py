@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from esps_portal.log import log
 from esps_portal.net.fork import close_socket
 from esps_portal.net.proxy_header import MAX_SIZE, ProxyHeader, ProxyHeaderError
 from esps_portal.net.silence import Silence
+from esps_portal.net.systems import reset_at_close
 
 #: Seconds in which the header has to come: at least 3 (proxy-protocol.txt, section 2), for a
 #: segment that was lost, and some more.
@@ -81,7 +83,7 @@ class AnnouncedClients:
         return len(self._reading)
 
     def begin(self, connected: socket.socket, address: tuple[str, int]) -> None:
-        """Read the header of an accepted connection; without one it is closed."""
+        """Read the header of an accepted connection; without a valid one it is reset."""
         scope = trio.CancelScope()
         self._reading.add(scope)
         self._nursery.start_soon(self._read, connected, address, scope)
@@ -102,6 +104,9 @@ class AnnouncedClients:
                 client = await read_announced(connected, self._silence)
                 is_read = True
         except ProxyHeaderError as error:
+            # The same whether some of it was read or nothing (ESPS-TCP-18).
+            with contextlib.suppress(OSError):  # it broke
+                reset_at_close(connected)
             self._warn_once(error)
         except OSError:
             pass  # it broke
@@ -116,5 +121,5 @@ class AnnouncedClients:
     def _warn_once(self, error: ProxyHeaderError) -> None:
         if not self._has_warned:
             self._has_warned = True
-            text = "a connection was closed: %s (PROXY protocol; further ones are not logged)"
+            text = "a connection was reset: %s (PROXY protocol; further ones are not logged)"
             log.warning(text, error)

@@ -25,9 +25,11 @@ _V2_LOCAL, _V2_PROXY = 0x20, 0x21
 # Of a family and transport: the address family of a source that is told, and the bytes of both
 # addresses and ports.
 _V2_TOLD = {0x11: (socket.AF_INET, 12), 0x21: (socket.AF_INET6, 36)}
-# UNSPEC, and what is valid but is no TCP: UDP and Unix sockets.
+# UNSPEC, and what is valid but is no TCP: UDP and Unix sockets. Section 2.2 has all others refused,
+# such as a family without a transport (0x10).
 _V2_UNTOLD = frozenset({0x00, 0x12, 0x22, 0x31, 0x32})
-#: Bytes of any header. Own choice: the addresses and some extensions; such as those of TLS.
+#: Bytes of any header (ESPS-TCP-21). Own choice: the addresses and some extensions, such as those
+#: of TLS.
 MAX_SIZE = 4096
 _MAX_PORT = 65535
 

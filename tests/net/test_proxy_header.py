@@ -35,6 +35,11 @@ GOOD = {
     "v2-local-with-addresses": (v2(0x20, 0x11, TCP4), None),
     "v2-unspecified": (v2(0x21, 0x00, b"whatever"), None),
     "v2-unix": (v2(0x21, 0x31, bytes(216)), None),
+    "v2-unix-datagrams": (v2(0x21, 0x32, bytes(216)), None),
+    "v2-udp4": (v2(0x21, 0x12, TCP4), None),
+    "v2-udp6": (v2(0x21, 0x22, TCP6), None),
+    "v2-local-of-any-family": (v2(0x20, 0xFF, b"whatever"), None),
+    "v2-local-longest": (v2(0x20, 0x00, bytes(MAX_SIZE - 16)), None),
 }
 
 BAD = {
@@ -55,6 +60,12 @@ BAD = {
     "v2-version": v2(0x11, 0x11, TCP4),
     "v2-command": v2(0x22, 0x11, TCP4),
     "v2-family": v2(0x21, 0x41, TCP4),
+    **{
+        f"v2-family-{family:02x}": v2(0x21, family, bytes(216))
+        for family in range(256)
+        if family not in {0x00, 0x11, 0x12, 0x21, 0x22, 0x31, 0x32}
+    },
+    "v2-local-too-long": v2(0x20, 0x00, bytes(MAX_SIZE - 15)),
     "v2-short": v2(0x21, 0x11, TCP4[:-1]),
     "v2-too-long": v2(0x21, 0x11, TCP4 + bytes(MAX_SIZE - 27)),
     "v2-start": START[:-1] + b"X",
@@ -68,7 +79,7 @@ def fed(pieces: list[bytes]) -> tuple[ProxyHeader, int]:
 
 @pytest.mark.parametrize(("data", "source"), GOOD.values(), ids=GOOD)
 def test_a_header_names_the_client(data: bytes, source: tuple[str, int] | None) -> None:
-    # ESPS-TCP-17, ESPS-TCP-19
+    # ESPS-TCP-17, ESPS-TCP-19, ESPS-TCP-21
     for pieces in ([data], byte_by_byte(data), [data + b"1 PING\n"], [data + data]):
         header, taken = fed(pieces)
         assert header.is_complete
@@ -77,7 +88,7 @@ def test_a_header_names_the_client(data: bytes, source: tuple[str, int] | None) 
 
 
 @pytest.mark.parametrize("data", BAD.values(), ids=BAD)
-def test_what_is_not_valid(data: bytes) -> None:  # ESPS-TCP-18
+def test_what_is_not_valid(data: bytes) -> None:  # ESPS-TCP-18, ESPS-TCP-22, ESPS-TCP-23
     for pieces in ([data], byte_by_byte(data), [data + b"more" * 100]):
         with pytest.raises(ProxyHeaderError):
             fed(pieces)
