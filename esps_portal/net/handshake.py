@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
 import trio
 
+from esps_portal.net.client_hello import MAX_HELLO, Incomplete, offered_protocols_untrusted
 from esps_portal.net.silence import NEVER_SILENT, Silence
+from esps_portal.net.systems import set_low_water
 from esps_portal.net.tls import TLSSocket, Wants
 
 
@@ -30,3 +34,38 @@ async def shake_hands(tls: TLSSocket, silence: Silence = NEVER_SILENT) -> None:
             await trio.lowlevel.wait_readable(tls)
         else:
             await trio.lowlevel.wait_writable(tls)
+
+
+async def offered_protocols(
+    connected: socket.socket, silence: Silence = NEVER_SILENT
+) -> tuple[bytes, ...] | None:
+    """Wait for a client's first message, and leave it unread; whoever calls this bounds its time.
+
+    Args:
+        connected: non-blocking.
+        silence: as long as it is on nothing is read.
+
+    Returns:
+        The protocols that the client offers; `None`: it offers none, or has sent something else.
+
+    Raises:
+        OSError: the connection was reset.
+    """
+    waits_for = 1
+    try:
+        while True:
+            await silence.until_over()
+            await trio.lowlevel.wait_readable(connected)
+            try:
+                data = socket.socket.recv(connected, MAX_HELLO, socket.MSG_PEEK)
+            except BlockingIOError:
+                continue
+            offered = offered_protocols_untrusted(data)
+            if not isinstance(offered, Incomplete):
+                return offered
+            if len(data) < waits_for:
+                return None  # readable without what was waited for: no more comes
+            waits_for = offered.needed
+            set_low_water(connected, waits_for)
+    finally:
+        set_low_water(connected, 1)

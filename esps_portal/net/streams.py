@@ -19,9 +19,10 @@ from typing import Protocol
 
 import trio
 
+from esps_portal.net.client_hello import NO_APPLICATION_PROTOCOL
 from esps_portal.net.error_watch import watch_errors
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
-from esps_portal.net.handshake import shake_hands
+from esps_portal.net.handshake import offered_protocols, shake_hands
 from esps_portal.net.keepalive import keep_alive
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.systems import (
@@ -177,10 +178,16 @@ class SocketStream:
         try:
             remote = self._socket.getpeername()
             is_begun = await self._has_begun()
+            offered = None
+            if is_begun and self._tls.alpn:
+                offered = await offered_protocols(self._socket, self._silence)
             with unforked:
                 tls = self._tls.wrap(self._socket, problem() if is_begun else "")
                 self._socket = closed_in_child(tls.raw)
             self._transport = tls
+            if offered is not None and self._tls.alpn not in offered:
+                socket.socket.send(self._socket, NO_APPLICATION_PROTOCOL)
+                raise TLSError("it offers other protocols only")
             await shake_hands(tls, self._silence)
         except OSError as error:
             if remote is not None:

@@ -60,6 +60,15 @@ def reset_at_close(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
+def set_low_water(sock: socket.socket, size: int) -> None:
+    """Have a socket readable only once so many bytes have come, or no more can (socket(7)).
+
+    Where the system does not offer that it stays readable as soon as there is one.
+    """
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+
+
 def unacked(sock: socket.socket) -> int:
     """Return how many bytes were sent that the peer's system has not acknowledged (tcp(7))."""
     held = array.array("i", [0])

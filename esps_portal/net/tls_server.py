@@ -15,14 +15,14 @@ def own_tls(hosts: Iterable[str] = (), *, alpn: str = "", to_plain: bytes = b"")
 
     Args:
         hosts: names and addresses of the server, beside those of this machine.
-        alpn: see `new_server_context`.
+        alpn: see `ServerTLS`; it is chosen where a client offers it.
         to_plain: see `ServerTLS`.
 
     Raises:
         MissingExtraError: trustme is not installed.
     """
     authority = Authority(hosts, alpn)
-    return ServerTLS(authority.context(), authority, to_plain=to_plain)
+    return ServerTLS(authority.context(), authority, to_plain=to_plain, alpn=alpn)
 
 
 class ServerTLS:
@@ -33,16 +33,24 @@ class ServerTLS:
         authority: the CA of the server's own that has signed it; `None`: it is somebody else's, and
             there are no certificates with problems.
         to_plain: what a client is sent that does not speak TLS, as plain text; then comes FIN.
+        alpn: the protocol that is spoken (RFC 7301): a client that offers others only is refused
+            with the alert no_application_protocol; empty: none is.
 
     Attributes:
         context: for connections that are accepted from now on; replace it to reload certificates.
     """
 
     def __init__(
-        self, context: ssl.SSLContext, authority: Authority | None = None, *, to_plain: bytes = b""
+        self,
+        context: ssl.SSLContext,
+        authority: Authority | None = None,
+        *,
+        to_plain: bytes = b"",
+        alpn: str = "",
     ) -> None:
         self.context: ssl.SSLContext = context
         self.to_plain: bytes = to_plain
+        self.alpn: bytes = alpn.encode()
         self._authority = authority
 
     @property

@@ -11,8 +11,11 @@ from esps_portal.protocol.registry import ALPN
 
 
 def portal_tls(context: ssl.SSLContext) -> ServerTLS:
-    """Return what a portal needs for TLS; a client that speaks none is told so in plain text."""
-    return ServerTLS(context, to_plain=EXPECTS_TLS.encode())
+    """Return what a portal needs for TLS.
+
+    A client that speaks none is told so in plain text, one that offers other protocols by an alert.
+    """
+    return ServerTLS(context, to_plain=EXPECTS_TLS.encode(), alpn=ALPN)
 
 
 def own_portal_tls(hosts: Iterable[str] = ()) -> ServerTLS:

@@ -75,6 +75,44 @@ def test_the_protocol_is_negotiated_by_name(portal: PortalController) -> None:
         assert tls_of(client).selected_alpn_protocol() == "esps/1"
 
 
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+def test_who_offers_other_protocols_only_is_refused(
+    portal: PortalController, version: ssl.TLSVersion
+) -> None:
+    """As a browser does, which can be made to connect to any port (ESPS-TLS-10)."""
+    context = trusting(portal.tls_ca, version=version)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with (
+        pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"),
+        tls_connected(portal, context),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("protocol", ["http/1.1", "esps/1"])
+@pytest.mark.parametrize("piece", [1, 5, 100])
+def test_the_first_message_may_come_in_pieces(
+    portal: PortalController, protocol: str, piece: int
+) -> None:
+    context = trusting(portal.tls_ca)
+    context.set_alpn_protocols([protocol])
+    sent, received = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(received, sent, server_hostname=portal.host)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    message = sent.read()
+    with socket.create_connection((portal.host, portal.port), timeout=PATIENCE) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(message), piece):
+            sock.sendall(message[start : start + piece])
+        answer = sock.recv(7)
+        if protocol == "esps/1":
+            assert answer[0] == 22  # ServerHello
+        else:
+            assert answer == bytes((21, 3, 3, 0, 2, 2, 120))
+            assert sock.recv(1) == b""  # FIN: what had come was read, so that no RST overtakes it
+
+
 def test_plain_text_is_told_so(portal: PortalController, caplog: pytest.LogCaptureFixture) -> None:
     """A listener is plain or TLS, never both (ESPS-TLS-1, ESPS-TLS-7)."""
     caplog.set_level(logging.INFO)

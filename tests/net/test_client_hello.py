@@ -1,0 +1,81 @@
+"""What a TLS client offers is read from its first message, however that is cut."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esps_portal.net.client_hello import MAX_HELLO, Incomplete, offered_protocols_untrusted
+
+
+def hello(*protocols: str, name: str = "localhost") -> bytes:
+    """Return the first message of a real client."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    sent = ssl.MemoryBIO()
+    client = context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return sent.read()
+
+
+def in_records(message: bytes, size: int) -> bytes:
+    """Return a message of one record in records of so many bytes."""
+    head, body = message[:3], message[5:]
+    pieces = [body[start : start + size] for start in range(0, len(body), size)]
+    return b"".join(head + len(piece).to_bytes(2, "big") + piece for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("protocols", "found"),
+    [
+        ((), None),
+        (("h2", "http/1.1"), (b"h2", b"http/1.1")),
+        (("esps/1",), (b"esps/1",)),
+        (("x" * 255,) * 20, (b"x" * 255,) * 20),
+    ],
+)
+def test_the_protocols_are_found(protocols: tuple[str, ...], found: object) -> None:
+    # ESPS-TLS-4, ESPS-TLS-10
+    message = hello(*protocols)
+    for records in (message, in_records(message, 1), in_records(message, 100)):
+        if len(records) <= MAX_HELLO:
+            assert offered_protocols_untrusted(records) == found
+            assert offered_protocols_untrusted(records + b"more") == found
+        for size in range(0, min(len(records), MAX_HELLO), 37):
+            short = offered_protocols_untrusted(records[:size])
+            assert isinstance(short, Incomplete)
+            assert size < short.needed <= len(records)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\n",
+        b"\x15\x03\x03\x00\x02\x02\x78",
+        b"\x16\x03\x01\x00\x00",  # no record of a handshake is empty
+        b"\x16\x03\x01\x00\x04\x02\x00\x00\x00",  # a ServerHello
+        b"\x16\x03\x01\x00\x04\x01\x00\x00\x00",
+        b"\x16\x03\x01\xff\xff",
+        b"\x16\x03\x01\x00\x04\x01\xff\xff\xff" * (MAX_HELLO // 9),
+    ],
+)
+def test_what_is_none_is_left_to_openssl(data: bytes) -> None:
+    assert offered_protocols_untrusted(data + bytes(MAX_HELLO)) is None
+
+
+@given(st.data())
+def test_a_changed_message_is_read_without_fault(data: st.DataObject) -> None:
+    message = bytearray(hello("h2"))
+    for _ in range(data.draw(st.integers(0, 4))):
+        message[data.draw(st.integers(0, len(message) - 1))] = data.draw(st.integers(0, 255))
+    cut = bytes(message[: data.draw(st.integers(0, len(message)))])
+    found = offered_protocols_untrusted(cut)
+    if isinstance(found, Incomplete):
+        assert len(cut) < found.needed <= MAX_HELLO
+    else:
+        assert found is None or isinstance(found, tuple)
