@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 
+from esps_portal.patterns.linear import LinearPattern
 from esps_portal.protocol.escape import shorten, visible
 from esps_portal.tracebacks import hides_frame
 from esps_portal.user_errors import reraise_interrupt
@@ -20,8 +22,11 @@ __tracebackhide__ = hides_frame
 # Characters of what is found, in a report.
 _MAX_SHOWN = 80
 
-#: What a test may give: text (as UTF-8), bytes, a compiled regular expression, a predicate.
-Matchable = str | bytes | re.Pattern[bytes] | re.Pattern[str] | Callable[[bytes], object]
+#: What a test may give: text (as UTF-8), bytes, a compiled regular expression, a predicate. A file
+#: or the control port gives a `LinearPattern` for a regular expression.
+Matchable = (
+    str | bytes | re.Pattern[bytes] | re.Pattern[str] | LinearPattern | Callable[[bytes], object]
+)
 
 
 @attrs.frozen
@@ -49,7 +54,7 @@ class Match:
             if not literal:
                 raise ValueError(f"{name} must not be empty: leave it out to match anything")
             return cls(given, literal, lambda unit: literal in unit)
-        if isinstance(given, re.Pattern):
+        if isinstance(given, re.Pattern | LinearPattern):
             return cls(given, None, _searcher(given))
         if callable(given):
             return cls(given, None, given)
@@ -80,7 +85,7 @@ class Match:
             text = self.literal.decode("utf-8", "replace")
             is_text = text.isprintable() and text.encode() == self.literal
             return _quoted(text) if is_text else f"hex:{shorten(self.literal.hex(), _MAX_SHOWN)}"
-        if isinstance(self.given, re.Pattern):
+        if isinstance(self.given, re.Pattern | LinearPattern):
             pattern = self.given.pattern
             text = pattern if isinstance(pattern, str) else pattern.decode("latin-1")
             return f"re:{_quoted(text)}"
@@ -93,7 +98,7 @@ def _quoted(text: str) -> str:
     return f"{quote}{shorten(visible(text), _MAX_SHOWN)}{quote}"
 
 
-def _searcher(pattern: re.Pattern[bytes] | re.Pattern[str]) -> Callable[[bytes], object]:
+def _searcher(pattern: re.Pattern[Any] | LinearPattern) -> Callable[[bytes], object]:
     if isinstance(pattern.pattern, bytes):
         return pattern.search
     # A pattern of text searches text: each byte is the character of its number, so that any

@@ -13,6 +13,10 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
+#: States of a pattern that a stranger may give: with each byte all of them may be looked at, which
+#: takes 0.1 ms. 1,000 are more than a pattern of 1,000 bytes has that counts no repeats.
+MAX_LINEAR_STATES = 1_000
+
 # Flags of `re.compile`, by the letter that says the same inside a pattern.
 _FLAG_LETTERS = {
     re.IGNORECASE: b"i",
@@ -129,6 +133,11 @@ class Matching(BuiltInFraming):
     def is_regular(self) -> bool:
         """Whether the search takes one pass over the bytes."""
         return self._automaton is not None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether a search takes one pass, and a step of it a short time for any pattern."""
+        return self._automaton is not None and self._automaton.size <= MAX_LINEAR_STATES
 
     def new_search(self) -> _AutomatonSearch | _RepeatedSearch:
         """Return a search that begins with the first byte of a stream."""

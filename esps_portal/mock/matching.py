@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import attrs
 
+from esps_portal.patterns.linear import LinearPattern
 from esps_portal.protocol.escape import shorten
 from esps_portal.services.service import as_bytes
 from esps_portal.tracebacks import hides_frame
@@ -46,9 +47,17 @@ ANY: Final = _Any()
 ANY_ARGS: Final = _AnyArgs()
 
 #: What matches an argument: the same text (as UTF-8) or bytes, `ANY`, `ANY_ARGS`, a compiled
-#: regular expression (which must match all of it), or a predicate that gets it as bytes.
+#: regular expression (which must match all of it), or a predicate that gets it as bytes. A file or
+#: the control port gives a `LinearPattern` for a regular expression.
 Matcher = (
-    str | bytes | _Any | _AnyArgs | re.Pattern[str] | re.Pattern[bytes] | Callable[[bytes], object]
+    str
+    | bytes
+    | _Any
+    | _AnyArgs
+    | re.Pattern[str]
+    | re.Pattern[bytes]
+    | LinearPattern
+    | Callable[[bytes], object]
 )
 
 
@@ -111,7 +120,7 @@ def describe_argument(value: object) -> str:
     """Return an argument, or a matcher of one, as a short line for a person."""
     if isinstance(value, bytes):
         text = _quote_bytes(value)
-    elif isinstance(value, re.Pattern):
+    elif isinstance(value, re.Pattern | LinearPattern):
         text = f"/{_text(value.pattern)}/"
     elif callable(value):
         text = f"<{getattr(value, '__name__', 'predicate')}>"
@@ -134,7 +143,7 @@ def _checked(matcher: Matcher) -> Matcher:
         return as_bytes(matcher)
     if inspect.iscoroutinefunction(matcher):
         raise TypeError("a predicate must be a sync function: what an async one returns is true")
-    if isinstance(matcher, _Any | _AnyArgs | re.Pattern) or callable(matcher):
+    if isinstance(matcher, _Any | _AnyArgs | re.Pattern | LinearPattern) or callable(matcher):
         return matcher
     raise TypeError(
         "an argument of a stub must be str, bytes, ANY, ANY_ARGS, a compiled regular expression or"
@@ -145,16 +154,16 @@ def _checked(matcher: Matcher) -> Matcher:
 def _matches(matcher: Matcher, arg: bytes) -> bool:
     if isinstance(matcher, bytes):
         return matcher == arg
-    if isinstance(matcher, re.Pattern):
+    if isinstance(matcher, re.Pattern | LinearPattern):
         return _matches_pattern(matcher, arg)
     return matcher is ANY or (callable(matcher) and bool(matcher(arg)))
 
 
-def _matches_pattern(pattern: re.Pattern[Any], arg: bytes) -> bool:
+def _matches_pattern(pattern: re.Pattern[Any] | LinearPattern, arg: bytes) -> bool:
     if isinstance(pattern.pattern, bytes):
-        return pattern.fullmatch(arg) is not None
+        return bool(pattern.fullmatch(arg))
     try:
-        return pattern.fullmatch(arg.decode()) is not None
+        return bool(pattern.fullmatch(arg.decode()))
     except UnicodeDecodeError:
         return False  # a text pattern matches text only
 

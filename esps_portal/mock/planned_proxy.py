@@ -11,6 +11,7 @@ import attrs
 
 from esps_portal.framings.framing import Framing, FramingError
 from esps_portal.framings.parse import parse_framing
+from esps_portal.framings.patterns import Matching
 from esps_portal.journal.values import (
     ScenarioError,
     ValueTable,
@@ -161,7 +162,9 @@ def framing_text(framing: Framing, path: str) -> str:
     text = str(framing)
     try:
         if parse_framing(text) == framing:
-            return text
+            return str(_searched_in_one_pass(framing))
+    except BoundlessFramingError as error:
+        raise ScenarioError(path, str(error)) from error
     except FramingError:
         pass  # a framing of the user's own
     raise ScenarioError(path, f"{framing!r} is an object, which no scenario can hold")
@@ -177,6 +180,19 @@ def read_proxy_name(value: object, path: str) -> str:
 def read_framing(value: object, path: str) -> Framing:
     """Return a framing, from its text."""
     try:
-        return parse_framing(read_text(value, path))
+        return _searched_in_one_pass(parse_framing(read_text(value, path)))
     except FramingError as error:
         raise ScenarioError(path, str(error)) from error
+
+
+class BoundlessFramingError(FramingError):
+    """A framing whose pattern takes a time that its bytes do not bound."""
+
+
+def _searched_in_one_pass(framing: Framing) -> Framing:
+    """Check a framing that a file may give, or anybody who may ask a control port."""
+    if isinstance(framing, Matching) and not framing.is_linear:
+        raise BoundlessFramingError(
+            f"{framing}: cannot be searched in one pass, which a file and a control port require"
+        )
+    return framing

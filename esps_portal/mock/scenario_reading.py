@@ -32,6 +32,7 @@ from esps_portal.mock.planned_peer import read_peers
 from esps_portal.mock.planned_proxy import check_names, read_proxies
 from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario, offending_key
 from esps_portal.mock.stubs import StubAnswer, StubStep
+from esps_portal.patterns.linear import LinearPattern, PatternError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import ERR, OK
 from esps_portal.tracebacks import hides_frame
@@ -270,13 +271,13 @@ def _matcher(value: object, path: str) -> Matcher:
     return table.required("regex", _pattern) if "regex" in table.values else read_bytes(value, path)
 
 
-def _pattern(value: object, path: str) -> re.Pattern[bytes] | re.Pattern[str]:
+def _pattern(value: object, path: str) -> LinearPattern:
     """Return a regular expression of text; or of bytes, if it is written in base64."""
     source = read_bytes(value, path)
     try:
-        return re.compile(source) if isinstance(value, dict) else re.compile(source.decode())
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ScenarioError(path, f"not a regular expression: {error}") from error
+        return LinearPattern.of(source if isinstance(value, dict) else source.decode())
+    except PatternError as error:
+        raise ScenarioError(path, str(error)) from error
 
 
 # ---- limits ------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from esps_portal.journal.values import BARE_KEY, ScenarioError, bytes_to_base64, bytes_to_value
 from esps_portal.mock.matching import ANY, ANY_ARGS, Matcher, describe_argument
@@ -13,10 +13,13 @@ from esps_portal.mock.planned_peer import peer_to_values
 from esps_portal.mock.planned_proxy import proxy_to_values
 from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario
 from esps_portal.mock.stubs import StubAnswer
+from esps_portal.patterns.linear import LinearPattern, PatternError
 from esps_portal.protocol.messages import ERR
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
+
+_Source = TypeVar("_Source", str, bytes)
 
 # Lists of a proxy or a peer, of which each has a table of its own.
 _OWN_TABLES = ("stubs", "faults")
@@ -114,23 +117,34 @@ def _matcher(matcher: Matcher, path: str) -> object:
         return {"any": True}
     if isinstance(matcher, bytes):
         return bytes_to_value(matcher)
-    if not isinstance(matcher, re.Pattern):
+    if not isinstance(matcher, re.Pattern | LinearPattern):
         raise ScenarioError(
             path, f"{describe_argument(matcher)} is a predicate, which no scenario can hold"
         )
     return _pattern(matcher, path)
 
 
-def _pattern(pattern: re.Pattern[Any], path: str) -> object:
+def _pattern(pattern: re.Pattern[Any] | LinearPattern, path: str) -> object:
     source = pattern.pattern
     if isinstance(source, bytes):
         # Base64 marks a pattern of bytes, whatever its characters.
-        written = _with_flags(pattern, source.decode("latin-1"), path)
-        return {"regex": bytes_to_base64(written.encode("latin-1"))}
-    return {"regex": _with_flags(pattern, source, path)}
+        written = _with_flags(pattern, source.decode("latin-1"), path).encode("latin-1")
+        return {"regex": bytes_to_base64(_checked(written, path))}
+    return {"regex": _checked(_with_flags(pattern, source, path), path)}
 
 
-def _with_flags(pattern: re.Pattern[Any], source: str, path: str) -> str:
+def _checked(source: _Source, path: str) -> _Source:
+    """Return a pattern that a scenario may hold."""
+    try:
+        LinearPattern.of(source)
+    except PatternError as error:
+        raise ScenarioError(
+            path, f"{describe_argument(re.compile(source))}, which no scenario can hold: {error}"
+        ) from error
+    return source
+
+
+def _with_flags(pattern: re.Pattern[Any] | LinearPattern, source: str, path: str) -> str:
     """Return the source of a pattern with its flags written at its start."""
     is_bytes = isinstance(pattern.pattern, bytes)
 
@@ -176,7 +190,7 @@ def _match(match: object, path: str) -> object:
         text = match.decode("utf-8", "replace")
         is_text = text.isprintable() and text.encode() == match
         return text if is_text else {"hex": match.hex()}
-    if isinstance(match, re.Pattern):
+    if isinstance(match, re.Pattern | LinearPattern):
         return _pattern(match, path)
     if not isinstance(match, str):
         raise ScenarioError(

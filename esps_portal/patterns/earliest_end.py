@@ -63,6 +63,11 @@ class Automaton:
         self._first = self._make(self._reach([begin], None))
 
     @property
+    def size(self) -> int:
+        """The number of states of the pattern."""
+        return len(self._states)
+
+    @property
     def first(self) -> StateSet:
         """The set before any byte."""
         return self._first

@@ -26,8 +26,10 @@ except ImportError:  # pragma: no cover - every supported version has it
 
 # States of one pattern; more come from counted repeats, such as `(a{100}){100}`.
 _MAX_STATES = 5_000
-# Characters of a range in text whose case is ignored: `re` looks at each of them.
-_MAX_FOLDED_RANGE = 1_000
+# Characters of all ranges in text whose case is ignored: `re` takes some 300 ns for each of them.
+_MAX_FOLDED = 2_000
+# Characters of a range in text that `re` is asked about; of a wider one the ends are compared.
+_MAX_RANGE = 256
 
 _CATEGORIES = {
     "CATEGORY_DIGIT": r"\d",
@@ -117,13 +119,15 @@ class _Builder:
         self.states: list[State] = [Fork([])]  # that of ACCEPT
         self._is_text = is_text
         self._classes: dict[tuple[str, int], Container[int]] = {}
+        # The characters of ranges whose case is ignored.
+        self._folded = 0
         self._operations: dict[str, Callable[[Any, int, int], int]] = {
             "LITERAL": lambda value, flags, to: self._consume(_escape(value), flags, to),
             "NOT_LITERAL": lambda value, flags, to: self._consume(
                 f"[^{_escape(value)}]", flags, to
             ),
             "ANY": lambda _, flags, to: self._consume(".", flags, to),
-            "IN": lambda items, flags, to: self._consume(self._class(items, flags), flags, to),
+            "IN": self._set,
             "BRANCH": self._branch,
             "SUBPATTERN": self._group,
             "MAX_REPEAT": self._repeat,
@@ -147,30 +151,41 @@ class _Builder:
         return len(self.states) - 1
 
     def _consume(self, source: str, flags: int, target: int) -> int:
+        """Add what takes one symbol, of those that this pattern takes."""
         key = source, flags & _CLASS_FLAGS
         if key not in self._classes:
             self._classes[key] = _symbols(*key, is_text=self._is_text)
         return self._add(Consume(self._classes[key], target))
 
-    def _class(self, items: Iterable[tuple[Any, Any]], flags: int) -> str:
-        """Return a set as it is written."""
-        parts = []
+    def _set(self, items: Iterable[tuple[Any, Any]], flags: int, target: int) -> int:
+        is_negated, parts, wide = False, [], []
         for operation, value in items:
             match operation.name:
                 case "NEGATE":
-                    parts.append("^")
+                    is_negated = True
                 case "LITERAL":
                     parts.append(_escape(value))
+                case "RANGE" if self._is_wide(value[1] - value[0], flags):
+                    wide.append(range(value[0], value[1] + 1))
                 case "RANGE":
-                    is_folded = self._is_text and flags & re.IGNORECASE
-                    if is_folded and value[1] - value[0] > _MAX_FOLDED_RANGE:
-                        raise NotRegularError("a range too large to ignore the case in it")
                     parts.append(f"{_escape(value[0])}-{_escape(value[1])}")
                 case "CATEGORY" if value.name in _CATEGORIES:
                     parts.append(_CATEGORIES[value.name])
                 case _:
                     raise NotRegularError(operation.name)
-        return f"[{''.join(parts)}]"
+        if not wide:
+            return self._consume(f"[{'^' * is_negated}{''.join(parts)}]", flags, target)
+        rest = re.compile(f"[{''.join(parts)}]", flags & _CLASS_FLAGS) if parts else None
+        return self._add(Consume(_WideSet(tuple(wide), rest, is_negated=is_negated), target))
+
+    def _is_wide(self, width: int, flags: int) -> bool:
+        """Whether a range is compared, and not asked about."""
+        if not (self._is_text and flags & re.IGNORECASE):
+            return width > _MAX_RANGE
+        self._folded += width
+        if self._folded > _MAX_FOLDED:
+            raise NotRegularError("ranges too large to ignore the case in them")
+        return False
 
     def _branch(self, value: tuple[None, list[Any]], flags: int, target: int) -> int:
         return self._add(Fork([self.sequence(tree, flags, target) for tree in value[1]]))
@@ -231,3 +246,18 @@ class _Characters:
 
     def __contains__(self, code: object) -> bool:
         return isinstance(code, int) and self.pattern.fullmatch(chr(code)) is not None
+
+
+@attrs.frozen(kw_only=True)
+class _WideSet:
+    """The code points in ranges, and of the characters that a pattern of one takes; or the rest."""
+
+    ranges: tuple[range, ...] = attrs.field(kw_only=False)
+    rest: re.Pattern[str] | None = attrs.field(kw_only=False)
+    is_negated: bool
+
+    def __contains__(self, code: object) -> bool:
+        is_found = any(code in each for each in self.ranges) or (
+            self.rest is not None and code in _Characters(self.rest)
+        )
+        return is_found != self.is_negated

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 import attrs
 import pytest
@@ -21,6 +20,7 @@ from esps_portal.mock.planned_peer import PlannedFrameStub, PlannedPeer
 from esps_portal.mock.scenario import PlannedFault, Scenario
 from esps_portal.mock.scenario_reading import read_scenario, read_scenario_toml
 from esps_portal.mock.scenario_writing import scenario_to_toml, scenario_to_values
+from esps_portal.patterns.linear import LinearPattern
 from esps_portal.peer.planned import make_state, plan_of
 from esps_portal.peer.state import PeerState
 from tests.mock.scenarios import PEERS, portal
@@ -62,7 +62,7 @@ answers = st.builds(
     done=st.just(value=True),
 )
 patterns = st.sampled_from(
-    [re.compile("a"), re.compile("(?i)^ehlo"), re.compile(b"\xff+"), re.compile(b"(?s)a.b")]
+    [LinearPattern.of(source) for source in ("a", "(?i)^ehlo", b"\xff+", b"(?s)a.b")]
 )
 stubs = st.builds(
     PlannedFrameStub,

@@ -17,6 +17,7 @@ from esps_portal.mock.scenario_reading import (
 )
 from esps_portal.mock.scenario_writing import scenario_to_toml
 from esps_portal.mock.stubs import Stub
+from esps_portal.patterns.linear import LinearPattern
 from esps_portal.protocol.messages import ERR, OK
 from esps_portal.testing import serve_in_thread
 from tests.mock.scenarios import EVERY_KEY, portal
@@ -36,9 +37,9 @@ def test_every_key_is_read() -> None:
     assert price.service == "price"
     exact, anything, text, raw, pattern, rest = price.args
     assert (exact, anything, raw, rest) == (b"a", ANY, b"\xff", ANY_ARGS)
-    assert isinstance(text, re.Pattern)
+    assert isinstance(text, LinearPattern)
     assert text.pattern == "[0-9]+"
-    assert isinstance(pattern, re.Pattern)
+    assert isinstance(pattern, LinearPattern)
     assert pattern.pattern == b"\xff"
     assert price.optional
     (answer,) = price.answers

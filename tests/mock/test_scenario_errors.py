@@ -63,6 +63,18 @@ CASES = [
     ('stubs = [{service = "a", args = [{regex = "("}]}]', "stubs[0].args[0].regex: not a regular"),
     ('stubs = [{service = "a", args = [{regex = 1}]}]', "stubs[0].args[0].regex: must be text, or"),
     (
+        'stubs = [{service = "a", args = [{regex = "(?=a)"}]}]',
+        "stubs[0].args[0].regex: cannot be searched in one pass: ASSERT",
+    ),
+    (
+        'proxies = [{name = "a", upstream = "tcp://127.0.0.1:1", framing = "matching:(a+)+$"}]',
+        "proxies[0].framing: matching:(a+)+$: cannot be searched in one pass, which a file and",
+    ),
+    (
+        'peers = [{name = "a", framing = "matching:(a{1,99}){99}b"}]',
+        "peers[0].framing: matching:(a{1,99}){99}b: cannot be searched in one pass, which a file",
+    ),
+    (
         'stubs = [{service = "a", more_args = 1}]',
         "stubs[0].more_args: must be true or false, got 1",
     ),

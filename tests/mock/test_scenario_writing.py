@@ -26,6 +26,7 @@ from esps_portal.mock.scenario_reading import (
 from esps_portal.mock.scenario_schema import scenario_schema
 from esps_portal.mock.scenario_writing import scenario_to_toml, scenario_to_values
 from esps_portal.mock.stubs import Stub, StubAnswer
+from esps_portal.patterns.linear import LinearPattern
 from esps_portal.protocol.messages import ERR, OK
 from tests.mock.scenarios import EVERY_KEY, PROXIES, portal
 
@@ -81,7 +82,6 @@ def test_an_empty_scenario_is_an_empty_file() -> None:
         re.compile("(?x) a # b", re.VERBOSE),
         re.compile("a # (", re.VERBOSE),
         re.compile(rb"\xff+", re.MULTILINE),
-        re.compile(b"a", re.LOCALE),
         re.compile("\\w", re.ASCII),
     ],
 )
@@ -90,9 +90,26 @@ def test_a_pattern_keeps_its_flags(pattern: re.Pattern[Any]) -> None:
     scripted.script.stubs.place(Stub("a", (pattern,), max_line=8192))
     (stub,) = read_scenario_toml(scenario_to_toml(Scenario.of(scripted))).stubs
     (again,) = stub.args
-    assert isinstance(again, re.Pattern)
+    assert isinstance(again, LinearPattern)
     assert again.flags == pattern.flags
     assert again.pattern.endswith(pattern.pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        (re.compile("(?=a)b"), "ASSERT"),
+        (re.compile(b"a", re.LOCALE), "flags"),
+        (re.compile("a" * 1001), "longer than 1000 characters"),
+    ],
+)
+def test_a_pattern_that_could_not_be_read_is_not_written(
+    pattern: re.Pattern[Any], why: str
+) -> None:
+    scripted = portal()
+    scripted.script.stubs.place(Stub("a", (pattern,), max_line=8192))
+    with pytest.raises(ScenarioError, match=f"which no scenario can hold: .*{why}"):
+        scenario_to_toml(Scenario.of(scripted))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +169,7 @@ answers = st.builds(
     args=st.builds(lambda code, text: (code.encode(), *text), names, rows),
     done=st.just(value=True),
 )
-matchers = raw | st.just(ANY) | st.text("abc.\x7f\U0001f600", max_size=5).map(re.compile)
+matchers = raw | st.just(ANY) | st.text("abc.\x7f\U0001f600", max_size=5).map(LinearPattern.of)
 
 
 scenarios = st.builds(
