@@ -6,6 +6,8 @@ units never mix, and a task that is cancelled while it sends leaves the rest to 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 from esps_portal.net.streams import Stream
@@ -17,6 +19,9 @@ HIGH_WATER = 65536
 class Writer:
     """What waits to be sent on a stream, and whether the peer acknowledges it.
 
+    Args:
+        on_wait: called when output has to wait, when more of it does, and when none does any more.
+
     Attributes:
         outgoing: bytes that wait; add whole units, then `flush`.
         is_sending: a task waits for room on the stream.
@@ -24,10 +29,11 @@ class Writer:
             trio's clock.
     """
 
-    __slots__ = ("_room", "_stream", "_unacked", "is_sending", "outgoing", "progress")
+    __slots__ = ("_on_wait", "_room", "_stream", "_unacked", "is_sending", "outgoing", "progress")
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, on_wait: Callable[[], None] = lambda: None) -> None:
         self._stream = stream
+        self._on_wait = on_wait
         self.outgoing: bytearray = bytearray()
         self.is_sending: bool = False
         self.progress: float = trio.current_time()
@@ -43,10 +49,12 @@ class Writer:
             trio.BrokenResourceError: the peer has reset the connection.
         """
         while self.is_sending:
+            self._on_wait()
             if len(self.outgoing) <= HIGH_WATER:
                 return
             await self._wait_for_room()
         self.is_sending = True
+        has_waited = False
         try:
             while self.outgoing:
                 sent = self._stream.send_now(self.outgoing)
@@ -55,9 +63,13 @@ class Writer:
                 else:
                     self.progress = trio.current_time()
                     self._unacked = self._stream.unacked()
+                    has_waited = True
+                    self._on_wait()
                     await self._stream.wait_writable()
         finally:
             self.is_sending = False
+            if has_waited:
+                self._on_wait()
             if self._room is not None:
                 self._room.set()
                 self._room = None

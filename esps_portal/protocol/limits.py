@@ -69,6 +69,10 @@ class Limits:
     #: TCP connections at a time from one IP address; 0: no such limit, since all clients may be
     #: behind one address, as all tests on a machine are.
     max_connections_per_address: int = _integer(0, 0)
+    #: Bytes that all TCP connections hold, not yet sent or not yet answered. While they hold more,
+    #: those that hold most are reset. The default is what 2048 connections hold that read nothing:
+    #: 64 KiB of replies each, and as much of requests that wait for them.
+    max_buffered: int = _integer(268_435_456, 1_048_576)
     #: Longest UDP reply. The default is QUIC's smallest maximum datagram (RFC 9000 section 14),
     #: which practically every path carries without fragments. The maximum is what UDP carries
     #: over IPv4 (RFC 768: 65535 less both headers).

@@ -83,6 +83,12 @@ class ReceivedLines:
             self._block, self._start = block, 0
             self._find_more()
 
+    @property
+    def buffered(self) -> int:
+        """How many bytes wait, besides a piece of at most some kilobytes."""
+        later = sum(len(block) for block in self._blocks if isinstance(block, bytes))
+        return len(self._block) - self._start + later if self._block else later
+
     def __bool__(self) -> bool:
         """Whether there is one to read."""
         return bool(self._found)

@@ -132,6 +132,11 @@ class ServerConnection:
             self._calls or self._running or self.lines or self._splitter.is_within_line
         )
 
+    @property
+    def buffered(self) -> int:
+        """How many bytes have come that are not answered, in whole lines and in one that is not."""
+        return self._splitter.buffered + self.lines.buffered
+
     # -- input
 
     def receive(self, data: bytes) -> bool:

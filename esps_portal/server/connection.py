@@ -23,6 +23,8 @@ from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.faults.target import FaultTarget, Stage
+from esps_portal.log import log
+from esps_portal.net.buffered_bytes import BufferedBytes
 from esps_portal.net.opening import opened
 from esps_portal.net.ready_set import ReadySet, Turn
 from esps_portal.net.streams import Stream
@@ -42,6 +44,7 @@ from esps_portal.services.dispatch import Dispatcher
 
 # Looking up a member of an enumeration takes as long as a call.
 _OPEN = State.OPEN
+_AT_ONCE = (EndReason.ABORTED, EndReason.EVICTED, EndReason.UNREAD)
 _DONE, _MORE, _NEEDS_TASK = Turn.DONE, Turn.MORE, Turn.NEEDS_TASK
 
 
@@ -55,11 +58,13 @@ class PortalConnection:
         ready: serves it while it needs no task; `None`: it always has one.
         requires_hello: whether the first line must be a HELLO.
         count: of the calls of all connections; `None`: of this one alone.
+        buffered: the bytes that all connections hold; `None`: nobody counts them.
     """
 
     __slots__ = (
         "_active",
         "_answerer",
+        "_buffered",
         "_calls",
         "_closing",
         "_faults",
@@ -70,6 +75,7 @@ class PortalConnection:
         "_is_scripted",
         "_is_shut_down",
         "_limits",
+        "_noted",
         "_nursery",
         "_observer",
         "_opened",
@@ -94,8 +100,12 @@ class PortalConnection:
         ready: ReadySet | None = None,
         requires_hello: bool = False,
         count: CallCount | None = None,
+        buffered: BufferedBytes | None = None,
     ) -> None:
         self._stream = stream
+        self._buffered = buffered
+        # What is noted there.
+        self._noted = 0
         self._portal = portal
         self._limits = portal.limits
         self._observer = observer
@@ -103,7 +113,7 @@ class PortalConnection:
         self._is_scripted = not (observer is None and faults is None)
         self._ready = ready
         self._protocol = ServerConnection(portal.limits, requires_hello=requires_hello)
-        self._replies = ReplyWriter(stream, self._on_end)
+        self._replies = ReplyWriter(stream, self._on_end, self._note_buffered)
         self._writer = self._replies.writer
         count = count or CallCount(portal.limits.max_calls)
         self._calls = CallTasks(self._protocol, self._replies, count)
@@ -290,6 +300,22 @@ class PortalConnection:
         if self._observer is not None:
             self._observer.begin_anew()
 
+    # -- memory
+
+    def _note_buffered(self) -> None:
+        """Note how many bytes it holds, unless its end has let go of them."""
+        if self._buffered is None or self._is_closed or self._replies.end is EndReason.EVICTED:
+            return
+        size = len(self._writer.outgoing) + self._protocol.buffered
+        if size != self._noted:
+            self._noted = size
+            self._buffered.note(self, size)
+
+    def evict(self) -> None:
+        """End at once, with RST: all connections hold too much, and this one most."""
+        log.warning("a connection is reset: all hold more than max_buffered, and it the most")
+        self._replies.end_for(EndReason.EVICTED)
+
     # -- age
 
     @property
@@ -430,7 +456,10 @@ class PortalConnection:
             return False
         if b"\n" in data:
             self._active = now
-        return self._protocol.receive(data)
+        has_lines = self._protocol.receive(data)
+        if self._noted or self._protocol.buffered:
+            self._note_buffered()
+        return has_lines
 
     # -- the end
 
@@ -446,7 +475,7 @@ class PortalConnection:
             self._closing.cancel()
         if reason is EndReason.BROKEN:
             self._calls.cancel_all()
-        elif reason in (EndReason.ABORTED, EndReason.UNREAD) and self._nursery is not None:
+        elif reason in _AT_ONCE and self._nursery is not None:
             self._nursery.cancel_scope.cancel()
 
     async def _end(self, nursery: trio.Nursery) -> None:
@@ -498,6 +527,10 @@ class PortalConnection:
             # It was cancelled in its drain: no FIN passes what is missing off as all there was.
             self._protocol.abort()
             self._replies.end_for(EndReason.ABORTED)
+        if self._noted and self._buffered is not None:
+            self._noted = 0
+            self._buffered.note(self, 0)
+        self._is_closed = True
         if self._replies.ending.how in (How.RST, How.RST_AT_ONCE, How.DEAF):
             self._stream.abort()
         else:

@@ -28,6 +28,7 @@ class EndReason(enum.Enum):
     RESET = "a service or a fault: RST in place of what would follow"
     HALF_CLOSE = "a fault: FIN, and what the client sends is thrown away"
     UNREAD = "the client does not read what is sent"
+    EVICTED = "all connections hold too many bytes, and this one most"
     ABORTED = "the portal is reset or taken down, or ends without waiting for the drain"
 
 
@@ -79,6 +80,7 @@ ENDINGS = {
     EndReason.RESET: Ending(3, How.RST, ("portal", "rst")),
     EndReason.HALF_CLOSE: Ending(3, How.MUTE_AFTER_FIN, ("portal", "fin")),
     EndReason.UNREAD: Ending(4, How.RST_AT_ONCE, ("portal", "rst")),
+    EndReason.EVICTED: Ending(4, How.RST_AT_ONCE, ("portal", "rst")),
     EndReason.ABORTED: Ending(4, How.RST_AT_ONCE, ("portal", "rst")),
 }
 

@@ -25,6 +25,7 @@ class ReplyWriter:
 
     Args:
         on_end: called with the reason for the end, and with each that replaces it.
+        on_wait: see `Writer`.
 
     Attributes:
         writer: lines may be added to `Writer.outgoing` directly while `is_busy` is false.
@@ -44,8 +45,13 @@ class ReplyWriter:
         "writer",
     )
 
-    def __init__(self, stream: Stream, on_end: Callable[[EndReason], None]) -> None:
-        self.writer: Writer = Writer(stream)
+    def __init__(
+        self,
+        stream: Stream,
+        on_end: Callable[[EndReason], None],
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.writer: Writer = Writer(stream, on_wait)
         self.end: EndReason | None = None
         self.last_delayed: float = self.writer.progress
         self._on_end = on_end

@@ -12,6 +12,7 @@ from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.accept import AcceptPolicy, ConnectionServer
 from esps_portal.net.age_watch import AgeWatch
 from esps_portal.net.bind import Sockets, bind
+from esps_portal.net.buffered_bytes import BufferedBytes
 from esps_portal.net.input_limit import InputLimit
 from esps_portal.net.poller import new_poller
 from esps_portal.net.port_control import PortControl
@@ -149,6 +150,7 @@ def _ports(sockets: Sockets, config: ServerConfig, nursery: trio.Nursery) -> Por
         ready=ready,
         requires_hello=config.require_hello,
         count=CallCount(portal.limits.max_calls),
+        buffered=BufferedBytes(portal.limits.max_buffered),
     )
     connections = ConnectionServer(
         handler,
@@ -177,12 +179,19 @@ def portal_connection(  # noqa: PLR0913 - what is composed
     ready: ReadySet | None = None,
     requires_hello: bool = False,
     count: CallCount | None = None,
+    buffered: BufferedBytes | None = None,
 ) -> PortalConnection:
     """Return what serves one client of a portal; a scripted one is observed, and has faults."""
     portal.statistics.connections += 1
     if not isinstance(portal, ScriptedPortal):
         return PortalConnection(
-            stream, remote, portal, ready=ready, requires_hello=requires_hello, count=count
+            stream,
+            remote,
+            portal,
+            ready=ready,
+            requires_hello=requires_hello,
+            count=count,
+            buffered=buffered,
         )
     script = portal.script
     observer = ConnectionObserver(script.journal, remote)
@@ -195,6 +204,7 @@ def portal_connection(  # noqa: PLR0913 - what is composed
         ready=ready,
         requires_hello=requires_hello,
         count=count,
+        buffered=buffered,
     )
 
 

@@ -74,6 +74,7 @@ def test_announcements_keep_to_the_grammar(idle: float, window: float) -> None:
         {"max_connections": 0},
         {"max_calls": 63},
         {"max_connections_per_address": -1},
+        {"max_buffered": 1_048_575},
         {"max_datagram": 63},
         {"amplification": 0},
         {"max_remembered": 0},

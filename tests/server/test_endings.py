@@ -22,7 +22,7 @@ RANKS = (
         EndReason.RESET,
         EndReason.HALF_CLOSE,
     },
-    {EndReason.UNREAD, EndReason.ABORTED},
+    {EndReason.UNREAD, EndReason.EVICTED, EndReason.ABORTED},
 )
 
 
