@@ -95,6 +95,7 @@ class Session:
         timeout_covers_all: whether it applies to everything, or (``False``) to connecting only.
         as_json: whether to print a problem on standard output too, as JSON.
         tls: what is trusted, if the URL asks for TLS.
+        named_by: the parameter of the command that names the portal, for a hint.
     """
 
     url: PortalURL
@@ -102,6 +103,7 @@ class Session:
     timeout_covers_all: bool = True
     as_json: bool = False
     tls: ClientTLSOptions = attrs.field(factory=ClientTLSOptions)
+    named_by: str = "--url"
     _portal: PortalClient | None = None
 
     def run(self, use_portal: Callable[[PortalClient], Awaitable[None]]) -> None:
@@ -124,7 +126,8 @@ class Session:
 
     def report(self, error: EspsError) -> None:
         """Print what went wrong: a line on standard error, and JSON if that was asked for."""
-        problem = Problem.of(error, self.url, greeted=self._portal is not None)
+        greeted = self._portal is not None
+        problem = Problem.of(error, self.url, greeted=greeted, named_by=self.named_by)
         if self.as_json:
             print_json(problem.as_json())
         print_error(problem.line)

@@ -133,9 +133,9 @@ class PortalClient(ABC):
         """Have a function called with the word and the arguments of each notice: ``BYE``, ``ERR``.
 
         It is called when the notice is read, which happens while a task waits for an answer or in
-        `wait_closed`. Only TCP has notices.
+        `wait_closed`; at once for what came with the greeting. Only TCP has notices.
         """
-        self._requests.on_notice = lambda notice: function(notice.word, notice.args)
+        self._requests.on_notice(lambda notice: function(notice.word, notice.args))
 
     @asynccontextmanager
     async def _stream(

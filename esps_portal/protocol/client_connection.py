@@ -46,6 +46,8 @@ _LINE_OVERHEAD = 100
 _GREETING_START = b"* "
 # How much is kept of what is not ESPS/1, for the error.
 _MAX_QUOTED = 1024
+# How many notices are kept until somebody asks for them (own choice: a portal has one or two).
+_MAX_NOTICES = 4
 # The one reason of a BYE after which answers still come.
 _CLOSING = b"closing"
 _EXPECTS_TLS = EXPECTS_TLS.encode()
@@ -154,8 +156,9 @@ class ClientConnection:
         self.bye_reason: str = ""
         #: Whether that is its last line, whether or not its FIN comes (ESPS-CLI-4).
         self.has_ended: bool = False
-        #: Called with each notice that comes over TCP after the greeting.
-        self.on_notice: Callable[[Notice], None] = lambda _: None
+        # The last notices after the greeting, which may come before anybody asks for them.
+        self._notices: deque[Notice] = deque(maxlen=_MAX_NOTICES)
+        self._on_notice: Callable[[Notice], None] = self._notices.append
 
     def ask(self, verb: bytes, args: Iterable[str | bytes]) -> PendingRequest:
         """Make a request; what is to be sent is its ``line``.
@@ -214,6 +217,15 @@ class ClientConnection:
             self.rejected = self._opening
             raise ProtocolError("bad-line", "the peer sent no * ESPS/1 greeting")
 
+    def on_notice(self, function: Callable[[Notice], None]) -> None:
+        """Have a function called with each notice that comes over TCP after the greeting.
+
+        Of those that have come before, it is called with the last few now.
+        """
+        self._on_notice = function
+        while self._notices:
+            function(self._notices.popleft())
+
     @property
     def unfinished(self) -> bytes:
         """The start of a line that has come over TCP without its end; it may be empty."""
@@ -265,7 +277,7 @@ class ClientConnection:
 
     def _take_notice(self, notice: Notice) -> None:
         if self.product is not None:
-            self.on_notice(notice)
+            self._on_notice(notice)
         if notice.word == b"BYE":
             self.bye_reason = b" ".join(notice.args).decode("utf-8", "backslashreplace")
             if self.product is None:

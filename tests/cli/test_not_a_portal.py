@@ -16,7 +16,9 @@ from esps_portal.protocol.urls import PortalURL
 from tests.cli.peers import GREETING, tcp_server, udp_echo_server
 from tests.commands import run
 
-COMMANDS = pytest.mark.parametrize("command", [["call", "echo"], ["list"], ["ping", "-c", "1"]])
+COMMANDS = pytest.mark.parametrize(
+    "command", [["call", "echo"], ["list"], ["ping", "-c", "1"], ["connect"]]
+)
 
 
 SILENT = "; it said nothing, and may expect TLS"

@@ -301,9 +301,9 @@ def test_only_two_errors_leave_the_stream(data: bytes, at: list[int]) -> None:
 
 def test_notices_after_the_greeting_are_passed_on() -> None:
     client = ClientConnection(numbers())
+    client.receive_stream_untrusted(GREETING + b"* ERR x-%d\n" * 6 % (1, 2, 3, 4, 5, 6))
     seen: list[Notice] = []
-    client.on_notice = seen.append
-    client.receive_stream_untrusted(GREETING)
-    assert seen == []
+    client.on_notice(seen.append)
+    assert [notice.args[0] for notice in seen] == [b"x-3", b"x-4", b"x-5", b"x-6"]
     client.receive_stream_untrusted(b"* ERR bad-line %1b\n* BYE idle\n* ERR too-late\n")
-    assert seen == [Notice(b"ERR", (b"bad-line", b"\x1b")), Notice(b"BYE", (b"idle",))]
+    assert seen[4:] == [Notice(b"ERR", (b"bad-line", b"\x1b")), Notice(b"BYE", (b"idle",))]

@@ -1,0 +1,107 @@
+"""Waiting for a typed line, which news from another thread interrupts.
+
+A line editor waits in C, so only a signal reaches it. Python runs the handler in the main thread,
+where it raises: the editor then restores the terminal. SIGURG is ignored by default, so one that
+comes late does no harm. A signal that comes just before the wait begins does not end it: the other
+thread sends it again until there is no need. Windows has none; there, news waits for the next line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TypeVar
+
+_Line = TypeVar("_Line")
+_SIGNAL: signal.Signals | None = getattr(signal, "SIGURG", None)
+
+
+class WokenError(Exception):
+    """There is news: what was typed of the line is still there for the next wait."""
+
+
+class PromptWait:
+    """Where the main thread waits for lines.
+
+    Args:
+        show: prints a line of news.
+        holds_news: whether news must not be printed during the wait: there is a prompt.
+        may_wake: asked before a wait is interrupted, in the main thread.
+    """
+
+    def __init__(
+        self, show: Callable[[str], None], *, holds_news: bool, may_wake: Callable[[], bool]
+    ) -> None:
+        self._show = show
+        self._holds_news = holds_news
+        self._may_wake = may_wake
+        self._news: deque[str] = deque()
+        self._has_ended = False
+        self._is_waiting = False
+        self._lock = threading.Lock()
+        self._thread = threading.main_thread().ident
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        """Handle the signal within the block, which is the main thread's."""
+        if _SIGNAL is None:
+            yield
+            return
+        before = signal.signal(_SIGNAL, self._on_signal)
+        try:
+            yield
+        finally:
+            signal.signal(_SIGNAL, before)
+
+    def wait(self, read: Callable[[], _Line]) -> _Line:
+        """Return what ``read`` returns, and print the news that came meanwhile.
+
+        Raises:
+            WokenError: there is news.
+        """
+        try:
+            with self._lock:
+                self._is_waiting = True
+            return read()
+        finally:
+            with self._lock:
+                self._is_waiting = False
+
+    def show_news(self) -> None:
+        """Print the news that came during a wait."""
+        while self._news:
+            self._show(self._news.popleft())
+
+    def _on_signal(self, _: int, __: FrameType | None) -> None:
+        if self._is_waiting and self._has_news and self._may_wake():
+            self._is_waiting = False
+            raise WokenError
+
+    # ---- for the other thread ------------------------------------------------------------------
+
+    def add_news(self, line: str) -> None:
+        """Print a line, now or, if there is a prompt, once `wake` has interrupted the wait."""
+        with self._lock:
+            if self._is_waiting and self._holds_news:
+                self._news.append(line)
+            else:
+                self._show(line)
+
+    def end(self) -> None:
+        """From now on each wait is to be interrupted."""
+        self._has_ended = True
+
+    @property
+    def _has_news(self) -> bool:
+        return self._has_ended or bool(self._news)
+
+    def wake(self) -> bool:
+        """Send the signal, if a wait is to be interrupted; return whether to do so again soon."""
+        if _SIGNAL is None or self._thread is None or not (self._is_waiting and self._has_news):
+            return False
+        signal.pthread_kill(self._thread, _SIGNAL)
+        return True
