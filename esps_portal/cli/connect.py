@@ -23,6 +23,7 @@ from esps_portal.cli.output import escaped, is_terminal, print_json, require_std
 from esps_portal.cli.prompt_wait import PromptWait, WokenError
 from esps_portal.cli.reply_lines import PrintReply, print_reply_json, print_text
 from esps_portal.cli.session import Session
+from esps_portal.cli.signals import ended_in_order
 from esps_portal.cli.tls_options import ClientTLSOptions, client_tls_options
 from esps_portal.cli.typed_line import (
     CannotParseError,
@@ -99,22 +100,22 @@ class Dialogue:
                     print_error(f"esps-portal: {where}: {error}; the lines after it were not read")
                     return 2
                 print_error(f"esps-portal: {error}; type help for help")
+            except KeyboardInterrupt:
+                if not self.is_interactive:
+                    raise
+                click.echo()  # after the prompt, which stays
 
     def _next_lines(self) -> str | None:
         """Return a line, or several that were pasted; ``None`` at the end."""
         while True:
+            self.waiting.show_news()
             if self.portal.lost is not None and self.source.may_wake():
                 raise self.portal.lost
             try:
                 return self.waiting.wait(self.source.read)
             except WokenError:
-                pass
-            except KeyboardInterrupt:
-                if not self.is_interactive:
-                    raise
-            if self.is_interactive:
-                click.echo()  # after the prompt, which stays
-            self.waiting.show_news()
+                if self.is_interactive:
+                    click.echo()  # after the prompt
 
     def _carry_out(self, line: str) -> bool:
         """Carry out a line; return whether to go on."""
@@ -241,7 +242,7 @@ def _converse(session: Session, timeout: float) -> int:
     print_reply = print_reply_json if session.as_json else print_text
     if is_interactive and not session.as_json:
         print_reply = _print_on_terminal
-    with portal.connected(), waiting.installed():
+    with ended_in_order(), waiting.installed(), portal.connected():
         if is_interactive and not session.as_json:
             greeting = shorten(" ".join(map(escaped, portal.hello[:2])), _MAX_GREETING)
             click.echo(f"connected to {session.url}\n{greeting}; type help for help")

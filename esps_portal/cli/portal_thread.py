@@ -25,7 +25,8 @@ _Result = TypeVar("_Result")
 # Seconds that the end of a cancelled request, or of the thread, may take (own choice): sending a
 # CANCEL or a QUIT is limited to one second each.
 _END_TIMEOUT = 3.0
-# Seconds after which a signal is sent again that may have come too early (own choice).
+# Seconds after which a signal is sent again that may have come too early (own choice: a person
+# hardly notices).
 _WAKE_INTERVAL = 0.05
 
 
@@ -144,6 +145,7 @@ class PortalThread:
         self._portal = portal
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._wake)
+            nursery.start_soon(self._repeat_signals)
             self._ready.set()
             try:
                 await portal.wait_closed()
@@ -162,6 +164,12 @@ class PortalThread:
             self._news = trio.Event()
             while self._waiting.wake():  # noqa: ASYNC110 - see `PromptWait`: a signal may be lost
                 await trio.sleep(_WAKE_INTERVAL)
+
+    async def _repeat_signals(self) -> None:
+        while self._waiting.signals >= 0:
+            await trio.lowlevel.wait_readable(self._waiting.signals)
+            await trio.sleep(_WAKE_INTERVAL)
+            self._waiting.repeat_signals()
 
     @contextlib.contextmanager
     def _limited(self, portal: PortalClient, timeout: float) -> Iterator[None]:

@@ -2,13 +2,18 @@
 
 A line editor waits in C, so only a signal reaches it. Python runs the handler in the main thread,
 where it raises: the editor then restores the terminal. SIGURG is ignored by default, so one that
-comes late does no harm. A signal that comes just before the wait begins does not end it: the other
-thread sends it again until there is no need. Windows has none; there, news waits for the next line.
+comes late does no harm.
+
+A signal that comes just before the wait begins, or to the other thread, does not end the wait: that
+is so for ours and for Ctrl-C alike. Python writes the number of each signal to a pipe; the other
+thread reads it there, and sends ours a little later. Windows has no SIGURG: there, news and the end
+of the connection are noticed at the next line.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections import deque
@@ -17,6 +22,8 @@ from types import FrameType
 from typing import TypeVar
 
 _Line = TypeVar("_Line")
+# More bytes than the signals that come before they are read.
+_MANY = 4096
 _SIGNAL: signal.Signals | None = getattr(signal, "SIGURG", None)
 
 
@@ -31,11 +38,15 @@ class PromptWait:
         show: prints a line of news.
         holds_news: whether news must not be printed during the wait: there is a prompt.
         may_wake: asked before a wait is interrupted, in the main thread.
+
+    Attributes:
+        signals: the descriptor on which the numbers of signals can be read; -1: there is none.
     """
 
     def __init__(
         self, show: Callable[[str], None], *, holds_news: bool, may_wake: Callable[[], bool]
     ) -> None:
+        self.signals = -1
         self._show = show
         self._holds_news = holds_news
         self._may_wake = may_wake
@@ -51,11 +62,17 @@ class PromptWait:
         if _SIGNAL is None:
             yield
             return
+        self.signals, sender = os.pipe()
+        os.set_blocking(sender, False)
         before = signal.signal(_SIGNAL, self._on_signal)
+        pipe_before = signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
         try:
             yield
         finally:
+            signal.set_wakeup_fd(pipe_before)
             signal.signal(_SIGNAL, before)
+            for end in (self.signals, sender):
+                os.close(end)
 
     def wait(self, read: Callable[[], _Line]) -> _Line:
         """Return what ``read`` returns, and print the news that came meanwhile.
@@ -100,8 +117,17 @@ class PromptWait:
         return self._has_ended or bool(self._news)
 
     def wake(self) -> bool:
-        """Send the signal, if a wait is to be interrupted; return whether to do so again soon."""
-        if _SIGNAL is None or self._thread is None or not (self._is_waiting and self._has_news):
+        """Interrupt the wait, if there is news; return whether to try again soon."""
+        return self._has_news and self._send_signal()
+
+    def repeat_signals(self) -> None:
+        """Have the handlers of other signals run that have come before the wait."""
+        if set(os.read(self.signals, _MANY)) != {_SIGNAL}:
+            self._send_signal()
+
+    def _send_signal(self) -> bool:
+        """Send ours, if there is a wait; return whether it was sent."""
+        if _SIGNAL is None or self._thread is None or not self._is_waiting:
             return False
         signal.pthread_kill(self._thread, _SIGNAL)
         return True

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
 
 #: Sent when the terminal has closed; `None`: this system has no such signal.
 SIGHUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
@@ -15,6 +20,25 @@ def ending_signals() -> list[signal.Signals]:
     """Return the signals that end a command; without SIGHUP under nohup, which ignores it."""
     others = [] if SIGHUP is None or is_ignored(SIGHUP) else [SIGHUP]
     return [signal.SIGINT, signal.SIGTERM, *others]
+
+
+@contextlib.contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP raise `SystemExit` in the block, with 128 plus their number.
+
+    So a line editor restores the terminal. Only for the main thread.
+    """
+
+    def leave(number: int, _: FrameType | None) -> NoReturn:
+        sys.exit(128 + number)
+
+    numbers = [number for number in ending_signals() if number != signal.SIGINT]
+    before = {number: signal.signal(number, leave) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def is_ignored(number: signal.Signals) -> bool:
