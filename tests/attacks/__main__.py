@@ -1,37 +1,59 @@
-"""``python -m tests.attacks fairness``: how a polite client fares while others are hostile.
+"""``python -m tests.attacks``: run each attack, and print what came of it.
 
-It takes some minutes; no figure makes it fail.
+Each server is a new process, on a core of its own if there are two; the hostile and a polite client
+are on the other. The status is 1 when a verdict is bad. All take about 7 minutes.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
-from pathlib import Path
+import sys
 
-from tests.attacks import fairness
-from tests.bench.machine import NoCompilerError, keep_bytecode
+from tests.attacks.attack import Attack, Outcome, Scale
+from tests.attacks.catalogue import ATTACKS
+from tests.attacks.table import HEAD, as_json, limits, rows
+from tests.attacks.targets import raise_own_limit
 
 
-def main() -> None:
-    """Measure, and print."""
+def main() -> int:
+    """Run the attacks that are named, or all."""
+    names = [attack.name for attack in ATTACKS]
     parser = argparse.ArgumentParser(prog="python -m tests.attacks", description=__doc__)
-    parser.add_argument("what", choices=["fairness"])
-    parser.add_argument("--seconds", type=float, default=3.0, help="for each load")
-    parser.add_argument(
-        "--timeout", type=float, default=20.0, help="seconds to wait for an answer, or an end"
-    )
-    parser.add_argument("--only", default="", help="loads whose name has this text")
+    parser.add_argument("name", nargs="*", help="of an attack; by default all")
+    parser.add_argument("--list", action="store_true", help="name them, and do nothing")
+    parser.add_argument("--json", action="store_true", help="a line of JSON for each")
+    parser.add_argument("--seconds", type=float, default=6.0, help="that each lasts, about")
+    parser.add_argument("--share", type=float, default=1.0, help="of its connections and lines")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        keep_bytecode(folder / "bytecode")
-        try:
-            programs = fairness.Programs.compile(folder)
-        except NoCompilerError as error:
-            parser.error(str(error))
-        fairness.report(programs, options.seconds, options.timeout, options.only)
+    if unknown := set(options.name) - set(names):
+        parser.error(f"no such attack: {', '.join(sorted(unknown))} (see --list)")
+    chosen = [attack for attack in ATTACKS if not options.name or attack.name in options.name]
+    if options.list:
+        for attack in chosen:
+            print(f"{attack.name:<20}{attack.what}")
+        return 0
+    raise_own_limit()
+    scale = Scale(options.seconds, options.share)
+    bad = 0
+    if not options.json:
+        print(limits(), HEAD, sep="\n", flush=True)
+    for attack in chosen:
+        outcome = run(attack, scale)
+        bad += bool(outcome.problems)
+        shown = as_json(attack, outcome) if options.json else rows(attack, outcome)
+        print(shown, flush=True)
+    if not options.json:
+        print(f"\n{len(chosen) - bad} of {len(chosen)} attacks did no harm")
+    return int(bad > 0)
+
+
+def run(attack: Attack, scale: Scale) -> Outcome:
+    """Run one; what makes it fail is its verdict, and the others are run."""
+    try:
+        return attack.measure(scale)
+    except Exception as error:  # noqa: BLE001 - it is reported
+        return Outcome("", (f"{type(error).__name__}: {error}",))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,18 +1,20 @@
-"""What others notice while some clients are hostile: a polite client, and who sends SIGTERM.
+"""``python -m tests.attacks.fairness``: how a polite client fares while others are hostile.
 
 The server is on one core; the hostile and the polite are on the other. For each load the server is
 a new one. The polite client sends PING over one connection, again as soon as it has been answered,
-and at last over a new one.
+and at last over a new one. Then SIGTERM is sent. It takes some minutes; no figure makes it fail.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import select
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,10 +24,12 @@ import attrs
 from tests.attacks.victims import CONTROL_LINES, LINES, Victim, installed, portal
 from tests.bench.machine import (
     LOAD_CORE,
+    NoCompilerError,
     child,
     compiled,
     cpu_seconds,
     first_line,
+    keep_bytecode,
     memory,
     pin,
     say,
@@ -240,3 +244,26 @@ def _row(load: Load, figures: Figures) -> str:
         + cell("SIGTERM", figures.sigterm, 9)
         + f"{figures.cpu:6.0%} {figures.memory:5.1f} MB"
     )
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.attacks.fairness", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3.0, help="for each load")
+    parser.add_argument(
+        "--timeout", type=float, default=20.0, help="seconds to wait for an answer, or an end"
+    )
+    parser.add_argument("--only", default="", help="loads whose name has this text")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        keep_bytecode(folder / "bytecode")
+        try:
+            programs = Programs.compile(folder)
+        except NoCompilerError as error:
+            parser.error(str(error))
+        report(programs, options.seconds, options.timeout, options.only)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Attacks by what is sent on a connection: endless, bad, or cancelled again and again."""
+
+from __future__ import annotations
+
+from tests.attacks.attack import Attack, Bounds
+from tests.attacks.behaviour import Behaviour
+from tests.attacks.measure import Scene, against, serve
+from tests.attacks.swarm import Swarm
+
+#: Lines that are bad in every way, after a good one: a bad first line ends the connection.
+BAD_LINES = b"".join(
+    (
+        b"@\n",
+        b" a PING\n",
+        b"a  PING\n",
+        b"a PING \n",
+        b"a PING\r\r\n",
+        b"a NOSUCH\n",
+        b"a CALL\n",
+        b"a CALL nosuch\n",
+        b"a CALL echo %zz\n",
+        b"a CALL echo \x1b[31m\n",
+        b"\x00\xff\n",
+        b"%b PING\n" % (b"t" * 33),
+        b"a CANCEL b\n",
+        b"a HELLO ESPS/9\n",
+        b"a LIST nosuch\n",
+        b"\r\n",
+        b"a CALL fail busy\n",
+    )
+)
+_NUMBER = BAD_LINES.count(b"\n")
+
+#: Calls that fill a connection, each of which is cancelled.
+CANCELLED = b"".join(b"c%d CALL delay 60000\n" % n for n in range(64)) + b"".join(
+    b"x%d CANCEL c%d\n" % (n, n) for n in range(64)
+)
+#: What is cancelled before it is known, twice, by itself, and while it ends.
+ODDLY_CANCELLED = b"a CANCEL a\nb CANCEL c\nc CALL drip 100 0\nd CANCEL c\nd CANCEL c\n"
+
+
+def send_lines(scene: Scene, line: bytes, count: int, whole: int, *, first: bytes = b"") -> str:
+    """Send so many bytes at least, over some connections that return when they are ended."""
+    most = scene.scale.count(whole)
+    how = Behaviour(first, line, returns=True)
+    with Swarm(scene.port, [how], count) as swarm:
+        tally = swarm.tally
+        swarm.run(2 * scene.seconds, until=lambda: tally.sent >= most)
+        swarm.run(10, until=lambda: tally.received)
+    scene.expect(tally.received > 0, "nothing came back")
+    lines = tally.sent // len(line) * line.count(b"\n")
+    what = f"{lines:,} lines" if lines else f"{tally.sent / 1e6:,.0f} MB without LF"
+    return f"{what}, {tally.received / 1e6:,.1f} MB of replies, {tally.ended:,} ended"
+
+
+ATTACKS = (
+    Attack(
+        "endless-lines",
+        "50 connections whose lines have no end",
+        against(
+            serve(),
+            lambda scene: send_lines(scene, b"a CALL echo " + b"x" * 4000, 50, 1 << 30),
+            Bounds(30, "a line of 8 KiB for each, and a read of 16 KiB"),
+        ),
+    ),
+    Attack(
+        "bad-lines",
+        "a million bad lines of 17 kinds, over 10 connections",
+        against(
+            serve(),
+            lambda scene: send_lines(
+                scene, BAD_LINES, 10, 1_000_000 // _NUMBER * len(BAD_LINES), first=b"a PING\n"
+            ),
+            Bounds(30, "64 KiB of output for each"),
+        ),
+    ),
+    Attack(
+        "cancel-storm",
+        "100 connections that start 64 calls and cancel them, over and over",
+        against(
+            serve(),
+            lambda scene: send_lines(scene, CANCELLED, 100, 1 << 30),
+            Bounds(60, "64 calls of 3 KB for each, and 64 KiB of output"),
+        ),
+    ),
+    Attack(
+        "odd-cancels",
+        "100 connections that cancel what has ended, or not begun, over and over",
+        against(
+            serve(),
+            lambda scene: send_lines(scene, ODDLY_CANCELLED, 100, 1 << 30),
+            Bounds(60, "64 calls of 3 KB for each, and 64 KiB of output"),
+        ),
+    ),
+)
