@@ -11,6 +11,7 @@ import attrs
 import click
 from click.core import ParameterSource
 
+from esps_portal.cli.option_headings import write_options
 from esps_portal.protocol.urls import PortalURL
 
 DEFAULT_URL = "esps://127.0.0.1:2867"
@@ -176,6 +177,10 @@ class ServerCommand(click.Command):
     """
 
     allow_extra_args = True
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help of its options, by what they are about."""
+        write_options(self.get_params(ctx), ctx, formatter)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse them.
