@@ -3,13 +3,10 @@
 `python -m tests.conformance.mutants` judges all of them.
 """
 
-import pytest
-
 from esps_portal.conformance.requirements import load_requirements
 from tests.conformance.farm import SOURCE, edited
 from tests.conformance.mutants import (
     SPEC,
-    Mutant,
     judge_all,
     load_mutants,
     load_server_vectors,
@@ -42,10 +39,10 @@ def test_there_are_at_least_100_with_names_of_their_own() -> None:
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 100
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_it_is_another_program_and_breaks_what_vectors_cite(mutant: Mutant) -> None:
-    assert edited(TINY, mutant.edits) != TINY
-    assert relevant(mutant, VECTORS)
+def test_each_is_another_program_and_breaks_what_vectors_cite() -> None:
+    for mutant in MUTANTS:
+        assert edited(TINY, mutant.edits) != TINY, mutant.name
+        assert relevant(mutant, VECTORS), mutant.name
 
 
 async def test_a_sample_is_caught() -> None:

@@ -202,9 +202,9 @@ def test_a_host_path_is_recognised(text: str, *, is_host_path: bool) -> None:
     assert bool(HOST_PATH.search(text)) is is_host_path
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(ROOT)))
-def test_every_module_says_what_it_is_for(module: Path) -> None:
-    assert ast.get_docstring(ast.parse(module.read_text(encoding="utf-8")))
+def test_every_module_says_what_it_is_for() -> None:
+    for module in MODULES:
+        assert ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))), module
 
 
 def test_the_changelog_opens_with_this_version(wheel: Path) -> None:

@@ -37,13 +37,13 @@ def test_arguments_are_canonical(given_args: tuple[bytes, ...]) -> None:
     assert grammar.encoded_size(given_args) == len(encoded)
 
 
-@pytest.mark.parametrize("byte", range(256))
-def test_a_byte_is_escaped_if_it_must_be_and_only_then(byte: int) -> None:
+def test_a_byte_is_escaped_if_it_must_be_and_only_then() -> None:
     # ESPS-ARG-2, ESPS-ARG-3, ESPS-ARG-4
-    arg = bytes((byte,))
-    expected = arg if byte in PLAIN else b"%%%02X" % byte
-    assert grammar.encode_args((arg,)) == expected
-    assert (arg in grammar.PLAIN) is (byte in PLAIN)
+    for byte in range(256):
+        arg = bytes((byte,))
+        expected = arg if byte in PLAIN else b"%%%02X" % byte
+        assert grammar.encode_args((arg,)) == expected
+        assert (arg in grammar.PLAIN) is (byte in PLAIN)
 
 
 def test_an_empty_argument_has_a_form_of_its_own() -> None:

@@ -243,12 +243,12 @@ def test_too_long_is_sent_once_and_before_the_lf() -> None:
 REQUIRES_HELLO = b"this server needs HELLO ESPS/1 first"
 
 
-@pytest.mark.parametrize("first", sorted(set(range(256)) - set(grammar.FIRST_BYTES)))
-def test_a_first_byte_that_begins_no_request_needs_no_lf(first: int) -> None:
+def test_a_first_byte_that_begins_no_request_needs_no_lf() -> None:
     # ESPS-LINE-20, ESPS-SEC-1
-    server = server_after([bytes((first,)), b"\n1 CALL a\n"])
-    assert server.lines == [b"* ERR bad-line"]
-    assert (server.state, server.executed) == (State.ENDED, [])
+    for first in set(range(256)) - set(grammar.FIRST_BYTES):
+        server = server_after([bytes((first,)), b"\n1 CALL a\n"])
+        assert server.lines == [b"* ERR bad-line"], first
+        assert (server.state, server.executed) == (State.ENDED, []), first
 
 
 BAD_FIRST_LINES = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from abnf import ParseError
 from abnf.parser import Rule
 
@@ -202,6 +201,6 @@ CASES: list[tuple[str, bytes, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "source", "good"), CASES)
-def test_the_grammar_tells_good_from_bad(rule: str, source: bytes, *, good: bool) -> None:
-    assert matches(rule, source) is good
+def test_the_grammar_tells_good_from_bad() -> None:
+    for rule, source, good in CASES:
+        assert matches(rule, source) is good, (rule, source)

@@ -12,9 +12,6 @@ import re
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from tests.spec.documents import TEXT, VECTORS
 
@@ -82,6 +79,7 @@ def test_no_exemption_is_stale() -> None:
     assert set(EXEMPT).isdisjoint(citations())
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["id"])
-def test_a_vector_has_the_level_of_what_it_cites(vector: dict[str, Any]) -> None:
-    assert vector["level"] in {LEVELS[name].lower() for name in vector["requirements"]}
+def test_a_vector_has_the_level_of_what_it_cites() -> None:
+    for vector in VECTORS:
+        cited = {LEVELS[name].lower() for name in vector["requirements"]}
+        assert vector["level"] in cited, vector["id"]

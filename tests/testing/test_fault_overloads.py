@@ -101,15 +101,13 @@ def typed(parameter: Parameter) -> object:
 
 
 @pytest.mark.parametrize("kind", FAULT_TYPES)
-@pytest.mark.parametrize("selector", VALUES)
-def test_selectors(kind: str, selector: str) -> None:
+def test_selectors(kind: str) -> None:
     """A selector is in the overload just where it is taken when it runs."""
-    if selector in FAULT_TYPES[kind].parameters:
-        return
-    hint, value = VALUES[selector]
-    with_chance = {"chance": 0.5} if selector == "seed" else {}
-    taken = accepts(kind, {selector: value, **with_chance})
-    assert OVERLOADS[kind].get(selector) == ((hint, None) if taken else None)
+    for selector in VALUES.keys() - FAULT_TYPES[kind].parameters:
+        hint, value = VALUES[selector]
+        with_chance = {"chance": 0.5} if selector == "seed" else {}
+        taken = accepts(kind, {selector: value, **with_chance})
+        assert OVERLOADS[kind].get(selector) == ((hint, None) if taken else None), selector
 
 
 @pytest.mark.parametrize("kind", FAULT_TYPES)
