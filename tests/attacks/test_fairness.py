@@ -24,6 +24,7 @@ def listener() -> Iterator[socket.socket]:
         yield listener
 
 
+@pytest.mark.heavy
 def test_the_command_prints_a_table_of_both_servers(tool: Callable[[str], str]) -> None:
     tool("gcc")
     tool("redis-server")

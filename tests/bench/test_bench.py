@@ -17,6 +17,7 @@ from tests.bench.svg import Panel, svg
 SVG = "{http://www.w3.org/2000/svg}"
 
 
+@pytest.mark.heavy
 def test_the_command_compares_and_plots(tool: Callable[[str], str], tmp_path: Path) -> None:
     tool("gcc")
     plot = tmp_path / "plot.svg"

@@ -95,6 +95,7 @@ FIELDS = ("frame.protocols", "resp.string", "resp.integer", "resp.bulk_string.va
 MISSING = [name for name in ("redis-server", "redis-cli", "tshark") if shutil.which(name) is None]
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(MISSING != [], reason=f"not installed: {', '.join(MISSING)}")
 def test_tshark_dissects_a_redis_session(tmp_path: Path) -> None:
     path, port = tmp_path / "redis.pcap", free_port()

@@ -69,6 +69,7 @@ def test_an_application_with_a_pool(pytester: pytest.Pytester) -> None:
     result.stdout.no_fnmatch_line("* x rate *")
 
 
+@pytest.mark.heavy
 def test_on_two_workers(pytester: pytest.Pytester) -> None:
     """Each has a portal of its own, and an application of its own."""
     place_application(pytester)

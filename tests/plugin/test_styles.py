@@ -27,6 +27,7 @@ def test_style(pytester: pytest.Pytester, style: str) -> None:
     run_here(pytester, needs=needs).assert_outcomes(passed=passed)
 
 
+@pytest.mark.heavy
 def test_all_at_once_in_random_order_on_two_workers(pytester: pytest.Pytester) -> None:
     place(pytester, *(SUITES / f"{style}.py" for style in STYLES), SHOP)
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")

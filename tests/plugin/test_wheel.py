@@ -8,11 +8,14 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from tests.plugin.suite_runs import SHOP
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.heavy
 def test_a_suite_with_the_wheel(tmp_path: Path) -> None:
     built, installed, suite = (tmp_path / name for name in ("built", "installed", "suite"))
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel"]

@@ -20,7 +20,7 @@ _PLUGINS = ("-pno:cacheprovider", "-pesps_portal.testing.plugin")
 # Its own plugin is named: others that are installed here read what is missing while they load.
 _ENVIRONMENT = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(_ROOT)}
 
-pytestmark = pytest.mark.parametrize("system", ["macos", "windows"])
+pytestmark = [pytest.mark.heavy, pytest.mark.parametrize("system", ["macos", "windows"])]
 
 
 def _start(system: str, *arguments: str) -> subprocess.Popen[str]:

@@ -293,6 +293,7 @@ def test_fetch_survives(proxy, schedule):
 '''
 
 
+@pytest.mark.heavy
 def test_it_finds_a_planted_bug_and_shrinks_to_one_fault(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(CLIENT)
     result = pytester.runpytest_subprocess("-pno:randomly", "-pno:xdist", timeout=100)
