@@ -129,12 +129,13 @@ class BlockingClient(ABC):
         deadline = self._deadline(timeout)
         pending = self._send(verb, args, deadline)
         try:
-            while not pending.is_over:
-                pending.discard_rows()
+            while True:
                 self._receive(pending, deadline)
+                if pending.is_over:
+                    return pending.result()
+                pending.discard_rows()
         finally:
             self._forget(pending)
-        return pending.result()
 
     def _send(self, verb: bytes, args: tuple[str | bytes, ...], deadline: float) -> PendingRequest:
         pending = self._requests.ask(verb, args)

@@ -6,7 +6,6 @@ import contextlib
 import socket
 
 from esps_portal.client.blocking_client import BlockingClient
-from esps_portal.client.deadline import now_before
 from esps_portal.client.deadline_socket import DeadlineSocket
 from esps_portal.client.tcp_session import (
     CLEANUP_TIMEOUT,
@@ -56,12 +55,14 @@ class BlockingTCPClient(BlockingClient):
             self._read(deadline)
 
     def _transmit(self, pending: PendingRequest, deadline: float) -> None:
-        self._session.raise_if_lost()
+        if self._session.lost is not None:
+            raise self._session.lost_again()
         self._send_line(pending.line, deadline)
 
     def _send_line(self, line: bytes, deadline: float) -> None:
         """Send one line, which the kernel's buffers hold even if the portal is slow."""
-        now_before(deadline)
+        if monotonic() >= deadline:
+            raise TimedOutError("no reply in time")
         try:
             self._socket.send_all(line, deadline)
         except TimeoutError as error:
@@ -78,7 +79,8 @@ class BlockingTCPClient(BlockingClient):
         self._read(deadline)
 
     def _read(self, deadline: float) -> None:
-        self._session.raise_if_lost()
+        if self._session.lost is not None:
+            raise self._session.lost_again()
         try:
             data = self._socket.receive(READ_SIZE, deadline)
         except TimeoutError as error:
@@ -89,8 +91,8 @@ class BlockingTCPClient(BlockingClient):
         self._session.receive_untrusted(data)
 
     def _forget(self, pending: PendingRequest) -> None:
-        self._requests.forget(pending)
         if pending.final is None:
+            self._requests.forget(pending)
             self._send_last(self._requests.cancellation(pending))
 
     def _send_last(self, line: bytes) -> None:

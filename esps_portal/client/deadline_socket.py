@@ -6,6 +6,7 @@ each operation, and cost a system call each time.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import select
 import socket
@@ -44,20 +45,19 @@ class DeadlineSocket:
             TimeoutError: the deadline has passed; some of it may have been sent.
             OSError: the connection is broken.
         """
-        sent = self._send_now(data)
-        if sent == len(data):
-            return
-        rest, writable = memoryview(data)[sent:], _Poller(self._socket.fileno(), for_reading=False)
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            self._send_rest(memoryview(data)[sent:], deadline)
+
+    def _send_rest(self, rest: memoryview, deadline: float) -> None:
+        writable = _Poller(self._socket.fileno(), for_reading=False)
         while rest:
             writable.wait(deadline)
-            rest = rest[self._send_now(rest) :]
-
-    def _send_now(self, data: bytes | memoryview) -> int:
-        """Send what there is room for; return how much."""
-        try:
-            return self._socket.send(data)
-        except BlockingIOError:
-            return 0
+            with contextlib.suppress(BlockingIOError):
+                rest = rest[self._socket.send(rest) :]
 
     def receive(self, size: int, deadline: float) -> bytes:
         """Return what comes next, at most ``size`` bytes; ``b""``: it has ended.

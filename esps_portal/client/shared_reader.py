@@ -43,7 +43,7 @@ class SharedReader:
 
     async def read_for_others(self) -> None:
         """Read, or be ready to, until cancelled: for a task that waits for something else."""
-        await self.wait_for_news(PendingRequest(Request(b"", b"")))
+        await self.wait_for_news(PendingRequest(Request(b"", b""), b""))
 
     async def read_until(self, done: Callable[[], bool]) -> None:
         """Read until ``done()``."""

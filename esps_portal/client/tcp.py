@@ -60,7 +60,8 @@ class TCPClient(PortalClient):
         await self._reader.read_until(lambda: self._session.has_greeted)
 
     async def _send(self, verb: bytes, args: tuple[str | bytes, ...]) -> PendingRequest:
-        self._session.raise_if_lost()
+        if self._session.lost is not None:
+            raise self._session.lost_again()
         pending = self._requests.ask(verb, args)
         self._outgoing += pending.line
         try:
@@ -111,10 +112,12 @@ class TCPClient(PortalClient):
             nursery.start_soon(read, nursery.cancel_scope)
             await trio.lowlevel.wait_writable(self._socket)
             nursery.cancel_scope.cancel()
-        self._session.raise_if_lost()
+        if self._session.lost is not None:
+            raise self._session.lost_again()
 
     async def _read(self) -> None:
-        self._session.raise_if_lost()
+        if self._session.lost is not None:
+            raise self._session.lost_again()
         await trio.lowlevel.wait_readable(self._socket)
         try:
             data = self._socket.recv(READ_SIZE)

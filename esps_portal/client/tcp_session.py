@@ -37,8 +37,9 @@ class TCPSession:
     """
 
     def __init__(self) -> None:
-        numbers = itertools.count(1)
-        self.requests: ClientConnection = ClientConnection(lambda: b"c%d" % next(numbers))
+        # An iterator rather than a function: c1, c2 and so on are then made without any Python.
+        tags = map(b"c%d".__mod__, itertools.count(1))
+        self.requests: ClientConnection = ClientConnection(tags.__next__)
         self.lost: EspsError | None = None
 
     @property
@@ -81,8 +82,10 @@ class TCPSession:
         self.lost = self.lost or error
         return error
 
-    def raise_if_lost(self) -> None:
-        """Raise how the connection was lost, if it was."""
-        if self.lost is not None:
-            # A copy: an exception that is raised twice shows the traceback of both.
-            raise copy(self.lost) from self.lost
+    def lost_again(self) -> EspsError:
+        """Return what to raise for a connection that is `lost`."""
+        # A copy: an exception that is raised twice shows the traceback of both.
+        error = copy(self.lost)
+        assert error is not None  # noqa: S101 - the caller has asked
+        error.__cause__ = self.lost
+        return error

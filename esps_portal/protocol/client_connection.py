@@ -8,7 +8,7 @@ passes in bytes and provides the tags.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -20,13 +20,14 @@ from esps_portal.protocol.errors import (
     ReplyError,
     SlowConsumerError,
 )
-from esps_portal.protocol.grammar import TLS_ALERT
+from esps_portal.protocol.grammar import PLAIN_OK, TLS_ALERT
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.lines import EMPTY_LINES, LineSplitter, TooLong
 from esps_portal.protocol.messages import (
     DATA,
     ERR,
     EXPECTS_TLS,
+    OK,
     Notice,
     Reply,
     Request,
@@ -40,6 +41,8 @@ __tracebackhide__ = hides_frame
 #: Bytes of one call's DATA lines that wait to be collected (own choice: some hundred thousand
 #: short lines, more than the socket buffers of both sides hold).
 MAX_BUFFERED = 64 * 1024 * 1024
+_match_plain_ok = PLAIN_OK.fullmatch
+
 # What a line takes beside its bytes: about a tuple and an object.
 _LINE_OVERHEAD = 100
 
@@ -58,7 +61,7 @@ class PendingRequest:
     """A request and the replies that have come.
 
     Attributes:
-        line: the request as it is sent over TCP, and first over UDP.
+        line: the request as it is sent over TCP, and first over UDP: encoded.
         rows: arguments of the DATA lines that are not collected yet.
         final: the OK or ERR.
         failure: why the client has ended the call itself, if it has.
@@ -67,16 +70,12 @@ class PendingRequest:
     """
 
     request: Request
-    line: bytes = attrs.field(init=False)
+    line: bytes
     rows: deque[tuple[bytes, ...]] = attrs.field(factory=deque)
     final: Reply | None = None
     failure: EspsError | None = None
     buffered: int = 0
     paddings: int = 0
-
-    @line.default
-    def _encoded(self) -> bytes:
-        return self.request.encode()
 
     @property
     def is_ready(self) -> bool:
@@ -143,8 +142,9 @@ class ClientConnection:
     ) -> None:
         self._tags = tags
         self._max_buffered = max_buffered
-        self._limits = limits or Limits()
-        self._splitter = LineSplitter(self._limits.max_line, self._limits.max_unterminated)
+        limits = limits or Limits()
+        self._max_line = limits.max_line
+        self._splitter = LineSplitter(limits.max_line, limits.max_unterminated)
         self._pending: dict[bytes, PendingRequest] = {}
         # The start of what has come before the greeting was complete.
         self._opening = b""
@@ -160,17 +160,23 @@ class ClientConnection:
         self._notices: deque[Notice] = deque(maxlen=_MAX_NOTICES)
         self._on_notice: Callable[[Notice], None] = self._notices.append
 
-    def ask(self, verb: bytes, args: Iterable[str | bytes]) -> PendingRequest:
+    def ask(self, verb: bytes, args: Sequence[str | bytes]) -> PendingRequest:
         """Make a request; what is to be sent is its ``line``.
 
         Raises:
             TypeError: an argument is neither `str` nor `bytes`.
             ValueError: the line would be longer than the portal's `Limits.max_line`.
         """
-        pending = PendingRequest(Request(self._tags(), verb, tuple(map(_as_bytes, args))))
-        if len(pending.line) > self._limits.max_line:
-            raise ValueError(f"the request would be longer than {self._limits.max_line} bytes")
-        self._pending[pending.request.tag] = pending
+        tag = self._tags()
+        try:
+            encoded = tuple(map(str.encode, args))  # type: ignore[arg-type]  # nearly always
+        except TypeError:
+            encoded = tuple(map(_as_bytes, args))
+        request = Request(tag, verb, encoded)
+        line = request.encode()
+        if len(line) > self._max_line:
+            raise ValueError(f"the request would be longer than {self._max_line} bytes")
+        self._pending[tag] = pending = PendingRequest(request, line)
         return pending
 
     def forget(self, pending: PendingRequest) -> None:
@@ -196,6 +202,8 @@ class ClientConnection:
         """
         if self.product is None:
             self._expect_greeting(data)
+        elif self._take_plain_ok(data):
+            return
         for line in self._splitter.feed(data):
             if self.has_ended:
                 return  # nothing counts after its last line
@@ -209,6 +217,20 @@ class ClientConnection:
             except ProtocolError:
                 self.rejected = (self._opening if self.product is None else line)[:_MAX_QUOTED]
                 raise
+
+    def _take_plain_ok(self, data: bytes) -> bool:
+        """Take data that is one plain OK and nothing else, as it nearly always is; return that.
+
+        The general way makes the same of such a line, with three times the work.
+        """
+        found = _match_plain_ok(data)
+        if found is None or self.has_ended or not self._splitter.is_whole(data):
+            return False
+        tag, tokens = found.groups()
+        pending = self._pending.pop(tag, None)
+        if pending is not None:
+            pending.final = Reply(tag, OK, tuple(tokens.split()))
+        return True
 
     def _expect_greeting(self, data: bytes) -> None:
         """Reject another protocol by its first bytes: it may send no more, and no LF."""

@@ -47,6 +47,8 @@ PLAIN_DATAGRAM = re.compile(_PLAIN_LINE + rb"()")
 FIND_PLAIN = re.compile(_PLAIN_LINE + rb"|([^\n]*+)\n(?:\n++|\r\n)*+")
 # reply = tag SP ("OK" / "DATA") *(SP arg) / tag SP "ERR" SP name *(SP arg)   followed by [CR]
 REPLY = re.compile(rb"(%b) (OK|DATA|ERR(?= %b(?:[ \r]|\Z)))((?: %b)*+)\r?" % (_TAG, _NAME, _ARG))
+# Nearly every reply, with its LF: OK, without arguments that need decoding.
+PLAIN_OK = re.compile(rb"(%b) OK((?: %b++)*+)\r?\n" % (_TAG, _PLAIN))
 # notice = "*" SP ("ESPS/1" / "ERR" / "BYE") *(SP arg)    followed by [CR]
 NOTICE = re.compile(rb"\* (ESPS/1|ERR|BYE)((?: %b)*+)\r?" % _ARG)
 

@@ -52,11 +52,14 @@ class Request:
 
         Padding is SP and at least one ``#``, so it adds two bytes or more.
         """
-        line = _join(self.tag, self.verb, self.args)
-        missing = length - len(line) - 1
+        if self.args:
+            line = b"%b %b %b\n" % (self.tag, self.verb, grammar.encode_args(self.args))
+        else:
+            line = b"%b %b\n" % (self.tag, self.verb)
+        missing = length - len(line)
         if missing > 0:
-            return line + b" " + b"#" * max(1, missing - 1) + b"\n"
-        return line + b"\n"
+            return b"%b %b\n" % (line[:-1], b"#" * max(1, missing - 1))
+        return line
 
     @property
     def size(self) -> int:
@@ -107,7 +110,9 @@ class Notice:
 
     def encode(self) -> bytes:
         """Return the line."""
-        return _join(b"*", self.word, self.args) + b"\n"
+        if self.args:
+            return b"* %b %b\n" % (self.word, grammar.encode_args(self.args))
+        return b"* %b\n" % self.word
 
     @property
     def size(self) -> int:
@@ -128,12 +133,6 @@ BYE_CLOSING = Notice(b"BYE", (b"closing",))
 BYE_IDLE = Notice(b"BYE", (b"idle",))
 #: What a server with TLS says, without it, to a client that speaks none.
 EXPECTS_TLS = Notice(ERR, (b"bad-line", b"this listener expects TLS"))
-
-
-def _join(first: bytes, second: bytes, args: tuple[bytes, ...]) -> bytes:
-    if args:
-        return b"%b %b %b" % (first, second, grammar.encode_args(args))
-    return b"%b %b" % (first, second)
 
 
 def _size(first: bytes, second: bytes, args: tuple[bytes, ...]) -> int:

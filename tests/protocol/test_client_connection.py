@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from esps_portal.protocol.client_connection import ClientConnection
@@ -20,7 +20,7 @@ from esps_portal.protocol.errors import (
 )
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, OK, Notice, Reply, parse_request_untrusted
-from tests.protocol.strategies import args, cut, noise, notices, places, replies
+from tests.protocol.strategies import args, byte_by_byte, cut, noise, notices, places, replies
 
 GREETING = b"* ESPS/1 esps-portal/0.1.0\n"
 
@@ -98,6 +98,43 @@ def test_answers_find_their_requests_in_any_order(
         client.receive_stream_untrusted(piece)
     assert [list(pending.rows) for pending in asked] == rows
     assert all(pending.is_ready and pending.result() == (b"end",) for pending in asked)
+
+
+pieces_of_a_stream = st.lists(
+    st.sampled_from(
+        [
+            *(b"1 OK\n", b"1 OK a\n", b"2 OK a b\r\n", b"3 OK %41\n", b"2 OK a  b\n", b"1 OK"),
+            *(b" a\n", b"1 OK a\n2 OK b\n", b'1 OK ""\n', b"1 DATA a\n", b"2 ERR busy\n", b"\n"),
+            *(b"* BYE idle\n", b"* BYE closing\n", b"1 OK a #\n", b"1 OK a\r\r\n", b"\n1 OK\n"),
+            *(b"1 OK %b\n" % (b"x" * size) for size in (506, 507, 2000)),
+        ]
+    )
+    | replies.map(Reply.encode)
+    | noise.filter(bool),
+    max_size=6,
+)
+
+
+@given(pieces_of_a_stream)
+@example([b"1 OK a\n", b"* BYE idle\n", b"2 OK b\n"])
+@example([b"1 OK a", b"2 OK b\n"])
+@example([b"1 OK %b\n" % (b"x" * 507), b"2 OK b\n"])
+def test_how_a_stream_is_cut_makes_no_difference(pieces: list[bytes]) -> None:
+    # A single byte is never taken as a whole reply: the other client has only the general way.
+    states = []
+    for cut_so in (pieces, byte_by_byte(b"".join(pieces))):
+        client = ClientConnection(numbers(), Limits(max_line=512))
+        client.receive_stream_untrusted(GREETING)
+        asked, error = [client.ask(b"PING", ()) for _ in range(3)], ""
+        try:
+            for piece in cut_so:
+                client.receive_stream_untrusted(piece)
+        except ProtocolError as found:
+            error = found.message
+        answers = [(list(p.rows), p.final, p.failure) for p in asked]
+        ended = client.has_ended, client.bye_reason
+        states.append((answers, error, ended, client.rejected, error or client.unfinished))
+    assert states[0] == states[1]
 
 
 def test_the_rows_of_a_call_are_limited() -> None:

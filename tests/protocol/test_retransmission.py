@@ -64,7 +64,8 @@ def test_a_portal_remembers_for_longer_than_a_client_asks() -> None:
 
 def padded_after(reply: Reply | None) -> int | None:
     """Return the length to pad to after ``reply`` to a request of 14 bytes."""
-    pending = PendingRequest(Request(b"1", b"CALL", (b"random",)))
+    request = Request(b"1", b"CALL", (b"random",))
+    pending = PendingRequest(request, request.encode())
     pending.final = reply
     return padded_length(pending, len(pending.request.encode()))
 
