@@ -19,7 +19,12 @@ from esps_portal.cli.fault_parameter import fault_message, fault_option
 from esps_portal.cli.options import Option, add_options
 from esps_portal.cli.played_server import PlayedServer
 from esps_portal.cli.proxy_options import FramingParameter
-from esps_portal.cli.script_files import ScriptFile, frame_replay_option, scenario_option
+from esps_portal.cli.script_files import (
+    ScriptFile,
+    frame_replay_option,
+    scenario_option,
+    warn_of_unused,
+)
 from esps_portal.cli.written_files import open_record, written_file_option
 
 if TYPE_CHECKING:
@@ -118,6 +123,8 @@ class PeerOptions:
             state, faults = self.make(scenario, replay, udp=udp)
         except ScenarioError as error:
             raise self._usage_error(error) from error
+        if self.scenario is not None:
+            warn_of_unused(self.scenario, "peers")
         record = None if self.record is None else open_record(self.record)
         return PlayedServer(state, faults, self, udp, record)
 

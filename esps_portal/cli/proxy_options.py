@@ -18,7 +18,7 @@ from esps_portal.cli.completion import complete_framing
 from esps_portal.cli.fault_parameter import fault_option, make_fault
 from esps_portal.cli.options import Option, add_options
 from esps_portal.cli.proxied_server import ProxiedServer
-from esps_portal.cli.script_files import ScriptFile, scenario_option
+from esps_portal.cli.script_files import ScriptFile, scenario_option, warn_of_unused
 from esps_portal.cli.written_files import open_capture, open_record, written_file_option
 
 if TYPE_CHECKING:
@@ -154,6 +154,8 @@ class ProxyOptions:
             state, faults = self.make(scenario, keep_journal=is_controlled)
         except ScenarioError as error:
             raise self._usage_error(error) from error
+        if self.scenario is not None:
+            warn_of_unused(self.scenario, "proxies")
         record = None if self.record is None else open_record(self.record)
         upstream = state.upstream.host, state.upstream.port
         capture = None if self.pcap is None else open_capture(self.pcap, upstream)

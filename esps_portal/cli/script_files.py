@@ -12,6 +12,8 @@ import click
 from esps_portal.cli.completion import complete_file
 from esps_portal.cli.options import Option
 from esps_portal.cli.reloading import CannotReloadError
+from esps_portal.log import log
+from esps_portal.protocol.escape import visible
 
 if TYPE_CHECKING:
     from esps_portal.journal.recording import RecordedAnswer
@@ -74,6 +76,20 @@ class ScriptFileType(click.ParamType["ScriptFile[_Content]"], Generic[_Content])
             return ScriptFile(path, _read(path, self._parse), self._parse)
         except CannotReadError as error:
             self.fail(str(error), param, ctx)
+
+
+def warn_of_unused(file: ScriptFile[Scenario], own: str) -> None:
+    """Log what a proxy or a peer does not use of its scenario, for it may be meant for it.
+
+    Args:
+        own: the tables that it uses, such as ``peers``.
+    """
+    for table in ("stubs", "faults"):
+        if getattr(file.content, table):
+            log.warning(
+                "%s: [[%s]] is for a portal: what is not below [[%s]] is not used here",
+                *(visible(file.path), table, own),
+            )
 
 
 def _read(path: str, parse: Callable[[Path], _Content]) -> _Content:

@@ -8,12 +8,14 @@ from typing import Any
 
 import attrs
 
-from esps_portal.mock.scenario import PlannedFault, Scenario
-from esps_portal.mock.scenario_writing import scenario_to_toml, scenario_to_values
+from esps_portal.mock.scenario import PlannedFault
+from esps_portal.mock.scenario_writing import fault_to_values, faults_to_toml
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
+# What a fault of each is in a scenario.
+_TABLES = {"portal": "faults", "proxy": "proxies.faults", "peer": "peers.faults"}
 # What a text would mean on the command line if it began so.
 _PREFIXES = ("re:", "hex:")
 
@@ -22,20 +24,20 @@ def lines_that_place(faults: Sequence[PlannedFault], server: str) -> str:
     """Return the lines that place faults again, in each of the three ways.
 
     Args:
-        server: what Python calls the portal, proxy or peer.
+        server: ``portal``, ``proxy`` or ``peer``, as Python calls it.
 
     Raises:
         ScenarioError: a fault has a predicate, which cannot be written.
     """
     # As it would be dumped: without what is a default, an offset of 0 for one.
     faults = [attrs.evolve(PlannedFault.of(each.make()), optional=each.optional) for each in faults]
-    scenario = Scenario(faults=tuple(faults))
-    values: list[dict[str, Any]] = scenario_to_values(scenario).get("faults", [])
-    options = [shlex.quote(_command_line(value)) for value in values]
+    options = [shlex.quote(_command_line(fault_to_values(fault))) for fault in faults]
+    table = _TABLES[server]
+    above = f", below its [[{table.partition('.')[0]}]]" if "." in table else ""
     blocks = {
         "in Python": [f"{server}.fault({_python_arguments(fault)})" for fault in faults],
         "on the command line": [f"--fault {option}" for option in options],
-        "in a scenario file": scenario_to_toml(scenario).splitlines(),
+        f"in a scenario file{above}": faults_to_toml(faults, table).splitlines(),
     }
     return "\n".join(
         "\n".join([f"{title}:", *(f"    {line}".rstrip() for line in lines)])

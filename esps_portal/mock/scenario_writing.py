@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from esps_portal.journal.values import BARE_KEY, ScenarioError, bytes_to_base64, bytes_to_value
@@ -65,6 +65,19 @@ def scenario_to_toml(scenario: Scenario) -> str:
         ScenarioError: a stub or a fault has a predicate, which cannot be written.
     """
     return "\n".join("\n".join(block) + "\n" for block in _blocks(scenario_to_values(scenario)))
+
+
+def faults_to_toml(faults: Sequence[PlannedFault], table: str) -> str:
+    """Return faults as TOML.
+
+    Args:
+        table: what each is in a scenario: ``faults``, ``proxies.faults`` or ``peers.faults``.
+
+    Raises:
+        ScenarioError: a fault has a predicate, which cannot be written.
+    """
+    values = [fault_to_values(fault, f"{table}[{n}]") for n, fault in enumerate(faults)]
+    return "\n".join("\n".join([f"[[{table}]]", *_pairs(value)]) + "\n" for value in values)
 
 
 # ---- values ------------------------------------------------------------------------------------

@@ -116,6 +116,19 @@ def test_faults_and_what_never_struck(mail: Path) -> None:
         assert "fault never struck: reset match='never': " in peer.process.stderr.read()
 
 
+@pytest.mark.parametrize("command", ["peer", "proxy"])
+def test_what_is_a_portals_is_not_used_and_that_is_logged(tmp_path: Path, command: str) -> None:
+    """Faults that stand at the top of a file, as those of a portal do, strike nothing here."""
+    file = tmp_path / "a.toml"
+    proxies = '[[proxies]]\nname = "a"\nupstream = "tcp://127.0.0.1:1"\n'
+    file.write_text(f'{MAIL}{proxies}[[faults]]\nfault = "reset"\n', encoding="utf-8")
+    with running_server("--scenario", str(file), json_lines=False, command=command) as server:
+        log = server.stop_and_read_log()
+    below = {"peer": "peers", "proxy": "proxies"}[command]
+    why = f"[[faults]] is for a portal: what is not below [[{below}]] is not used here"
+    assert any(line.endswith(f"a.toml: {why}") for line in log)
+
+
 def test_what_is_written_can_be_replayed(mail: Path, tmp_path: Path) -> None:
     record, capture = tmp_path / "mail.jsonl", tmp_path / "mail.pcap"
     files = ("--record", str(record), "--pcap", str(capture))

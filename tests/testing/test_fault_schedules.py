@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-import tomllib
 from typing import Any
 
 import pytest
@@ -102,12 +101,21 @@ def test_without_hypothesis_one_line_says_what_to_install(monkeypatch: pytest.Mo
 
 # ---- lines that place them again ---------------------------------------------------------------
 
+ROLES = ("portal", "proxy", "peer")
 ODD = [
     PlannedFault("reset", {"match": "re:not a pattern", "offset": 2}),
     PlannedFault("latency", {"seconds": 0.5, "match": re.compile(r'a\s "b"')}),
     PlannedFault("patch", {"at": 0, "hex": "00ff", "reply_match": b"\x00\xff"}),
     PlannedFault("close", {"connection": [1, 3], "match": "it's"}, optional=True),
 ]
+
+
+# What stands above the faults in a scenario.
+SERVERS = {
+    "": "",
+    ", below its [[proxies]]": '[[proxies]]\nname = "a"\nupstream = "tcp://127.0.0.1:1"\n',
+    ", below its [[peers]]": '[[peers]]\nname = "a"\nframing = "lines"\n',
+}
 
 
 def in_python(text: str) -> list[PlannedFault]:
@@ -120,22 +128,26 @@ def in_python(text: str) -> list[PlannedFault]:
 
     block = text.partition("in Python:\n")[2].partition("on the command line:")[0]
     for line in block.splitlines():
-        exec(line.strip(), {"proxy": Proxy(), "re": re})  # noqa: S102 - a test of what is printed
+        exec(line.strip(), {name: Proxy() for name in ROLES} | {"re": re})  # noqa: S102 - a test of what is printed
     return placed
 
 
 def on_the_command_line(text: str) -> list[PlannedFault]:
     """Take the words as a shell has them."""
-    block = text.partition("on the command line:\n")[2].partition("in a scenario file:")[0]
+    block = text.partition("on the command line:\n")[2].partition("in a scenario file")[0]
     words = shlex.split(block)
     assert words[::2] == ["--fault"] * (len(words) // 2)
     return [FaultParameter(of_proxy=True).convert(word, None, None) for word in words[1::2]]
 
 
 def in_a_file(text: str) -> list[PlannedFault]:
-    block = text.partition("in a scenario file:\n")[2]
-    tomllib.loads(block)
-    return list(read_scenario_toml(block).faults)
+    """Paste the lines where they say."""
+    above, _, block = text.partition("in a scenario file")[2].partition(":")
+    assert above in SERVERS
+    scenario = read_scenario_toml(SERVERS[above] + block)
+    faults = [*scenario.faults]
+    faults += [fault for proxy in scenario.proxies for fault in proxy.faults]
+    return faults + [fault for peer in scenario.peers for fault in peer.faults]
 
 
 def fields(faults: list[PlannedFault]) -> list[dict[str, Any]]:
@@ -144,9 +156,9 @@ def fields(faults: list[PlannedFault]) -> list[dict[str, Any]]:
     return [{"kind": each.kind, "parameters": each.parameters, "text": str(each)} for each in made]
 
 
-@given(strategies.faults())
-def test_the_lines_place_the_same_faults(schedule: list[PlannedFault]) -> None:
-    text = lines_that_place(schedule, "proxy")
+@given(strategies.faults(), st.sampled_from(ROLES))
+def test_the_lines_place_the_same_faults(schedule: list[PlannedFault], role: str) -> None:
+    text = lines_that_place(schedule, role)
     for read in (in_python, on_the_command_line, in_a_file):
         assert fields(read(text)) == fields(schedule)
 
@@ -306,8 +318,8 @@ def test_it_finds_a_planted_bug_and_shrinks_to_one_fault(pytester: pytest.Pytest
             '*proxy.fault("close", request=1, offset=2)',
             "*on the command line:",
             "*--fault 'close request=1 offset=2'",
-            "*in a scenario file:",
-            "*[[][[]faults]]",
+            "*in a scenario file, below its [[][[]proxies]]:",
+            "*[[][[]proxies.faults]]",
             '*fault = "close"',
             "*request = 1",
             "*offset = 2",
