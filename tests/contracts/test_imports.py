@@ -59,6 +59,7 @@ PURE_IMPORTS = {
     "esps_portal.log",
     "esps_portal.user_errors",
     *(f"esps_portal.{room}" for room in ("exports", "protocol", "framings", "tracebacks", *PURE)),
+    "esps_portal.patterns",
 } | (STANDARD_LIBRARY - IO_MODULES)
 # Modules that wait, with trio: built-in services, and a stub; or that let its cancellation pass.
 WAITING_MODULES = {
