@@ -38,7 +38,8 @@ may be asked, `control.whole` finds its endpoint; that does to a `control.contro
 does to its controller.
 
 **A call of the command.** `cli.calls` asks through `cli.session` and `client.connect`;
-`protocol.client_connection` pairs requests and replies, and `cli.output` prints.
+`protocol.client_connection` pairs requests and replies, and `cli.output` prints. In `cli.connect`
+`cli.portal_thread` asks, so that `cli.prompt_wait` can wait for a line that is typed.
 
 The rooms, from the ground up; none imports from above:
 

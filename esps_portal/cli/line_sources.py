@@ -55,6 +55,7 @@ class TerminalLines:
         self._prompt = prompt
         self._complete = complete
         self._found: list[str] = []
+        self._is_completing = False
         self._typed = ""
         _keep_all_bytes()
         self._readline = _import_readline()
@@ -82,17 +83,24 @@ class TerminalLines:
         return line
 
     def may_wake(self) -> bool:
-        """Keep what was typed of the line: the next `read` goes on from there."""
-        if self._readline is not None:
+        """Keep what was typed of the line: the next `read` goes on from there.
+
+        Not while Tab is asked: readline drops an exception of its completer.
+        """
+        if self._readline is not None and not self._is_completing:
             self._typed = self._readline.get_line_buffer()
-        return True
+        return not self._is_completing
 
     def _completion(self, word: str, number: int) -> str | None:
         """Return a completion, as readline asks for them: by number, until there is none."""
         assert self._readline is not None  # noqa: S101 - it calls this
         if number == 0:
             before = self._readline.get_line_buffer()[: self._readline.get_begidx()]
-            self._found = self._complete(before, word)
+            self._is_completing = True
+            try:
+                self._found = self._complete(before, word)
+            finally:
+                self._is_completing = False
         if number >= len(self._found):
             return None
         return self._found[number] + (" " if len(self._found) == 1 else "")

@@ -227,6 +227,22 @@ def test_a_notice_during_a_call_is_shown_at_once() -> None:
             assert "done" in terminal.until("> ")
 
 
+def test_a_portal_that_goes_away_while_tab_is_asked() -> None:
+    """Readline drops an exception of its completer; the end of the connection is noticed after."""
+    pytest.importorskip("readline")
+    with scripted() as (url, server), Terminal(COMMAND, "connect", url) as terminal:
+        stream = server.accept()[0]
+        with stream, stream.makefile("rb") as requests:
+            stream.sendall(GREETING.encode())
+            answer(stream, requests, "OK ESPS/1 test/1")
+            terminal.until("> ")
+            terminal.type(f"ec{TAB}")
+            assert next(requests).split()[1:] == [b"LIST"]
+            stream.sendall(b"* BYE idle\n")
+        code, shown = terminal.wait()
+    assert (code, "(reason: idle)\n" in shown) == (1, True)
+
+
 def test_ctrl_c_is_a_cancel_on_the_wire() -> None:
     with scripted() as (url, server), Terminal(COMMAND, "connect", url) as terminal:
         stream = server.accept()[0]

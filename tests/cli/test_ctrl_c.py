@@ -59,7 +59,9 @@ def unreachable() -> Iterator[str]:
         yield f"esps://127.0.0.1:{full.getsockname()[1]}"
 
 
-@pytest.mark.parametrize(("args", "status"), [("call echo", 130), ("list", 130), ("ping", 1)])
+@pytest.mark.parametrize(
+    ("args", "status"), [("call echo", 130), ("list", 130), ("connect", 130), ("ping", 1)]
+)
 def test_ctrl_c_while_it_connects(args: str, status: int) -> None:
     with unreachable() as url, start(*args.split(), url=url) as process:
         asking = psutil.Process(process.pid)
