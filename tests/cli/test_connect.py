@@ -185,6 +185,7 @@ def test_ctrl_c_cancels_the_call_and_ends() -> None:
 
     def serve() -> None:
         with server.accept()[0] as stream, stream.makefile("rb") as requests:
+            stream.settimeout(30)
             stream.sendall(GREETING.encode())
             tag = next(requests).split()[0]
             stream.sendall(tag + b" OK ESPS/1 test/1\n")

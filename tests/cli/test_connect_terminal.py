@@ -184,6 +184,12 @@ def scripted() -> Iterator[tuple[str, socket.socket]]:
         yield "esps://{}:{}".format(*server.getsockname()), server
 
 
+def accepted(server: socket.socket) -> socket.socket:
+    stream, _ = server.accept()
+    stream.settimeout(30)
+    return stream
+
+
 def answer(stream: socket.socket, requests: IO[bytes], reply: str) -> bytes:
     """Answer the next request, and return it without its tag."""
     tag, _, request = next(requests).partition(b" ")
@@ -194,7 +200,7 @@ def answer(stream: socket.socket, requests: IO[bytes], reply: str) -> bytes:
 def test_a_notice_leaves_what_is_typed_as_it_is() -> None:
     pytest.importorskip("readline")
     with scripted() as (url, server), Terminal(COMMAND, "connect", url) as terminal:
-        stream = server.accept()[0]
+        stream = accepted(server)
         with stream, stream.makefile("rb") as requests:
             stream.sendall(GREETING.encode())
             answer(stream, requests, "OK ESPS/1 a%1B[2J" + "x" * 500)
@@ -214,7 +220,7 @@ def test_a_notice_leaves_what_is_typed_as_it_is() -> None:
 
 def test_a_notice_during_a_call_is_shown_at_once() -> None:
     with scripted() as (url, server), Terminal(COMMAND, "connect", url) as terminal:
-        stream = server.accept()[0]
+        stream = accepted(server)
         with stream, stream.makefile("rb") as requests:
             stream.sendall(GREETING.encode())
             answer(stream, requests, "OK ESPS/1 test/1")
@@ -231,7 +237,7 @@ def test_a_portal_that_goes_away_while_tab_is_asked() -> None:
     """Readline drops an exception of its completer; the end of the connection is noticed after."""
     pytest.importorskip("readline")
     with scripted() as (url, server), Terminal(COMMAND, "connect", url) as terminal:
-        stream = server.accept()[0]
+        stream = accepted(server)
         with stream, stream.makefile("rb") as requests:
             stream.sendall(GREETING.encode())
             answer(stream, requests, "OK ESPS/1 test/1")
@@ -245,7 +251,7 @@ def test_a_portal_that_goes_away_while_tab_is_asked() -> None:
 
 def test_ctrl_c_is_a_cancel_on_the_wire() -> None:
     with scripted() as (url, server), Terminal(COMMAND, "connect", url) as terminal:
-        stream = server.accept()[0]
+        stream = accepted(server)
         with stream, stream.makefile("rb") as requests:
             stream.sendall(GREETING.encode())
             answer(stream, requests, "OK ESPS/1 test/1")
