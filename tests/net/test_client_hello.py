@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import sys
 
 import pytest
+import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
 from esps_portal.net.client_hello import MAX_HELLO, Incomplete, offered_protocols_untrusted
+from esps_portal.net.handshake import offered_protocols
+from tests.sockets import PATIENCE
+
+needs_low_water = pytest.mark.skipif(sys.platform == "win32", reason="there is no SO_RCVLOWAT")
 
 
 def hello(*protocols: str, name: str = "localhost") -> bytes:
@@ -79,3 +87,40 @@ def test_a_changed_message_is_read_without_fault(data: st.DataObject) -> None:
         assert len(cut) < found.needed <= MAX_HELLO
     else:
         assert found is None or isinstance(found, tuple)
+
+
+@needs_low_water
+async def test_who_sends_a_part_costs_nothing_meanwhile() -> None:
+    # ESPS-TLS-8: a part of the message stays readable, and nobody looks at it again and again
+    message = hello("h2")
+    found: list[object] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listener, socket.create_connection(listener.getsockname()) as client:
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.settimeout(0)
+
+            async def look() -> None:
+                found.append(await offered_protocols(accepted))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(look)
+                for start in range(0, len(message) - 1, 100):
+                    client.sendall(message[start : min(start + 100, len(message) - 1)])
+                    await trio.testing.wait_all_tasks_blocked(cushion=0.02)
+                assert not found
+                client.sendall(message[-1:])
+            assert found == [(b"h2",)]
+            assert accepted.recv(len(message) + 1) == message  # all of it is left
+
+
+async def test_who_leaves_within_the_message_offers_nothing() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listener, socket.create_connection(listener.getsockname()) as client:
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.settimeout(0)
+            client.sendall(hello("h2")[:50])
+            client.shutdown(socket.SHUT_WR)
+            with trio.fail_after(PATIENCE):
+                assert await offered_protocols(accepted) is None
