@@ -15,6 +15,7 @@ from esps_portal.clock import monotonic
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.target import FaultTarget, Stage
 from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
+from esps_portal.net.detached import CANCELLED
 from esps_portal.net.ready_set import Turn
 from esps_portal.net.writer import HIGH_WATER
 from esps_portal.protocol.lines import EMPTY_LINES, LineEvent, Unterminated
@@ -367,7 +368,10 @@ class Answerer:
         if self._cancelling is None:
             return
         cancel, exchange = self._cancelling
-        await self._calls.until_ended(cancel.call)
+        with trio.move_on_after(min(CANCELLED, self._portal.limits.drain)) as waiting:
+            await self._calls.until_ended(cancel.call)
+        if waiting.cancelled_caught and self._cancelling is not None:
+            self._calls.note_ignored(cancel.call)
         if self._cancelling is not None:  # in a drain two tasks wait here
             self._cancelling = None
             reply = self._protocol.cancelled(cancel).encode()

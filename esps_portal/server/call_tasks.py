@@ -9,6 +9,7 @@ import trio
 
 from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
 from esps_portal.log import log
+from esps_portal.net.detached import CANCELLED
 from esps_portal.protocol.escape import visible
 from esps_portal.protocol.messages import Reply
 from esps_portal.protocol.server_connection import ServerConnection
@@ -18,10 +19,6 @@ from esps_portal.server.endings import EndReason, reason_of
 from esps_portal.server.observer import Exchange
 from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.services.call import Call, Caller
-
-#: Seconds that a cancelled call may take to end before its connection ends without it: own choice,
-#: as long as the server's grace for the end of all connections; a call has little to clean up.
-CANCELLED = 0.5
 
 
 def service_names(services: Iterable[bytes]) -> str:
@@ -64,15 +61,32 @@ class CallTasks:
 
     Args:
         count: of the calls of all connections.
+        nursery: where they run, so that nothing waits for one that ignores its cancellation;
+            `None`: in that of the connection.
 
     Attributes:
         last_ended: when a task last ended; seconds on trio's clock.
     """
 
-    __slots__ = ("_count", "_one_ended", "_protocol", "_replies", "_tasks", "last_ended")
+    __slots__ = (
+        "_count",
+        "_nursery",
+        "_one_ended",
+        "_protocol",
+        "_replies",
+        "_tasks",
+        "last_ended",
+    )
 
-    def __init__(self, protocol: ServerConnection, replies: ReplyWriter, count: CallCount) -> None:
+    def __init__(
+        self,
+        protocol: ServerConnection,
+        replies: ReplyWriter,
+        count: CallCount,
+        nursery: trio.Nursery | None = None,
+    ) -> None:
         self._protocol = protocol
+        self._nursery = nursery
         self._count = count
         self._replies = replies
         self._tasks: dict[RunningCall, _Task] = {}
@@ -90,7 +104,7 @@ class CallTasks:
         running = self._protocol.begin(call.tag)
         task = self._tasks[running] = _Task(exchange, call.service_name)
         self._count.running += 1
-        nursery.start_soon(self._run, call, running, task)
+        (self._nursery or nursery).start_soon(self._run, call, running, task)
         return running
 
     def cancel(self, running: RunningCall, reply: bytes) -> None:
@@ -115,7 +129,7 @@ class CallTasks:
         return bool(self._tasks)
 
     async def end(self) -> bool:
-        """Wait for the end of the tasks, which are cancelled, within a bound; also if cancelled.
+        """Cancel the tasks and wait for their end, within a bound; also if cancelled.
 
         Trio cannot end a task against its will: one whose service ignores its cancellation, as in
         a shielded scope, is left behind.
@@ -123,12 +137,19 @@ class CallTasks:
         Returns:
             Whether all have ended. Otherwise a line in the log names the services.
         """
+        self.cancel_all()
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CANCELLED):
             await self.until_all_ended()
         if self._tasks:
             names = service_names(task.service for task in self._tasks.values())
             log.warning("a connection ends without its calls, which ignore cancellation: %s", names)
         return not self._tasks
+
+    def note_ignored(self, running: RunningCall) -> None:
+        """Log that a call has ignored its cancellation so far; it runs on, and counts."""
+        if running in self._tasks:
+            name = service_names([self._tasks[running].service])
+            log.warning("a call goes on though it was cancelled: %s", name)
 
     async def until_ended(self, running: RunningCall) -> None:
         """Wait until the task of a call has ended."""

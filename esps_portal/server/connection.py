@@ -58,6 +58,7 @@ class PortalConnection:
         ready: serves it while it needs no task; `None`: it always has one.
         requires_hello: whether the first line must be a HELLO.
         count: of the calls of all connections; `None`: of this one alone.
+        calls: where calls run; `None`: in a nursery of its own, which waits for them.
         buffered: the bytes that all connections hold; `None`: nobody counts them.
     """
 
@@ -100,6 +101,7 @@ class PortalConnection:
         ready: ReadySet | None = None,
         requires_hello: bool = False,
         count: CallCount | None = None,
+        calls: trio.Nursery | None = None,
         buffered: BufferedBytes | None = None,
     ) -> None:
         self._stream = stream
@@ -116,7 +118,7 @@ class PortalConnection:
         self._replies = ReplyWriter(stream, self._on_end, self._note_buffered)
         self._writer = self._replies.writer
         count = count or CallCount(portal.limits.max_calls)
-        self._calls = CallTasks(self._protocol, self._replies, count)
+        self._calls = CallTasks(self._protocol, self._replies, count, calls)
         self._answerer = Answerer(
             portal,
             remote,
@@ -428,7 +430,7 @@ class PortalConnection:
                 return False
             if self._may_park and self._ready is not None:
                 assert self._nursery is not None  # noqa: S101 - `run` has opened it
-                if not self._nursery.child_tasks:
+                if not (self._nursery.child_tasks or self._calls.are_running):
                     return True
                 await self._ready.wait(self)
             else:

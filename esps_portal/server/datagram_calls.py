@@ -12,11 +12,12 @@ import trio
 from esps_portal.journal.records import ABORTED
 from esps_portal.log import log
 from esps_portal.net.datagram_socket import Sender
+from esps_portal.net.detached import CANCELLED
 from esps_portal.protocol.datagram_server import DatagramServer, RememberedCall
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Reply, Request, error_reply
-from esps_portal.server.call_tasks import CANCELLED, service_names
+from esps_portal.server.call_tasks import service_names
 from esps_portal.server.observer import Exchange
 from esps_portal.services.call import Call, Caller
 
@@ -85,8 +86,11 @@ class DatagramCalls:
         self._limits = limits
         self._deliver = deliver
         self._running: dict[trio.CancelScope, bytes] = {}
-        # Those of them that end without an answer.
+        # Those of them that end without an answer, and those whose socket is closed.
         self._aborted: set[trio.CancelScope] = set()
+        self._closed: set[trio.CancelScope] = set()
+        # Those of which the log says already that they ignore their cancellation.
+        self._left: set[trio.CancelScope] = set()
         self._one_ended = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
@@ -104,6 +108,13 @@ class DatagramCalls:
             await self._until_ended(self._running.keys())
         await self._cancel(self._running.keys())
 
+    async def close(self) -> None:
+        """Cancel every call, since the socket is closed; return as `abort`, also if cancelled."""
+        if self._running:
+            self._closed |= set(self._running)
+            with trio.CancelScope(shield=True):
+                await self.abort()
+
     async def abort(self) -> None:
         """Cancel every call without an answer; return when all have ended, within a bound."""
         # Not those that come meanwhile, of which there may be no end.
@@ -113,14 +124,16 @@ class DatagramCalls:
 
     async def _cancel(self, calls: AbstractSet[trio.CancelScope]) -> None:
         """Cancel calls and wait for their end; leave behind what ignores that, with a word."""
-        for scope in calls:
+        for scope in set(calls):
             scope.cancel()
         with trio.move_on_after(CANCELLED) as waiting:
             await self._until_ended(calls)
         if waiting.cancelled_caught:
-            left = [name for scope, name in self._running.items() if scope in calls]
-            message = "calls over UDP are left behind, which ignore cancellation: %s"
-            log.warning(message, service_names(left))
+            left = self._running.keys() & calls - self._left
+            self._left |= left
+            if left:
+                message = "calls over UDP are left behind, which ignore cancellation: %s"
+                log.warning(message, service_names(self._running[scope] for scope in left))
 
     async def _until_ended(self, calls: AbstractSet[trio.CancelScope]) -> None:
         while not calls.isdisjoint(self._running.keys()):
@@ -147,6 +160,8 @@ class DatagramCalls:
                 caller.exchange.end(ABORTED)  # where nothing was sent that said otherwise
             self._running.pop(scope, None)
             self._aborted.discard(scope)
+            self._closed.discard(scope)
+            self._left.discard(scope)
             self._one_ended.unpark_all()
 
     async def _replies(self, call: Call, scope: trio.CancelScope) -> list[Reply]:
@@ -169,13 +184,15 @@ class DatagramCalls:
         with scope:
             replies.append(await call.run())
         if scope.cancelled_caught:
-            replies.append(self._cut_short(call.tag))
+            is_closing = self._protocol.closing or scope in self._closed
+            replies.append(_cut_short(call.tag, is_closing=is_closing))
         if room < 0:
             # Whatever the service has made of it.
             return [error_reply(call.tag, too_large.code, *too_large.arguments)]
         return replies
 
-    def _cut_short(self, tag: bytes) -> Reply:
-        if self._protocol.closing:
-            return error_reply(tag, "closing")
-        return error_reply(tag, "failed", "it ran for longer than a client waits")
+
+def _cut_short(tag: bytes, *, is_closing: bool) -> Reply:
+    if is_closing:
+        return error_reply(tag, "closing")
+    return error_reply(tag, "failed", "it ran for longer than a client waits")

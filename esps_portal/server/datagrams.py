@@ -40,6 +40,8 @@ class PortalDatagrams:
         protocol: shared by all sockets of a server, so that its bounds are the server's.
         observer: notes what happens; `None`: nobody does.
         faults: are asked about each request; `None`: there never are any.
+        calls: where calls run, so that nothing waits for one that ignores its cancellation; `None`:
+            in a nursery of its own.
         silence: of the network; see `DatagramSocket`.
     """
 
@@ -51,6 +53,7 @@ class PortalDatagrams:
         *,
         observer: DatagramObserver | None = None,
         faults: FaultRegistry | None = None,
+        calls: trio.Nursery | None = None,
         silence: Silence = NEVER_SILENT,
     ) -> None:
         self._socket = DatagramSocket(sock, silence)
@@ -58,6 +61,7 @@ class PortalDatagrams:
         self._protocol = protocol
         self._observer = observer
         self._faults = faults
+        self._call_nursery = calls
         # `run` opens the first, for what takes longer than one datagram, and makes the second.
         self._nursery: trio.Nursery
         self._writer: DatagramFaultWriter
@@ -71,8 +75,11 @@ class PortalDatagrams:
             self._writer = DatagramFaultWriter(self._socket, self._nursery)
             if self._faults is not None:
                 self._send = self._writer.send
-            await self._socket.run_in_bulk(self._handle_all)
-            self._nursery.cancel_scope.cancel()
+            try:
+                await self._socket.run_in_bulk(self._handle_all)
+                self._nursery.cancel_scope.cancel()
+            finally:
+                await self._calls.close()
 
     def close(self) -> None:
         """Close the socket; `run` then returns."""
@@ -235,7 +242,7 @@ class PortalDatagrams:
         if not isinstance(outcome, Reply):
             assert isinstance(outcome, Call)  # noqa: S101 - `answer` closes nothing over UDP
             self._note(caller, now)
-            self._calls.begin(outcome, caller, self._nursery)
+            self._calls.begin(outcome, caller, self._call_nursery or self._nursery)
         elif caller.remembered is not None:
             self._deliver(self._protocol.finish(caller.remembered, [outcome], now), caller, now)
         elif outcome.kind != ERR or caller.is_executed:

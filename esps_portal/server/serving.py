@@ -13,6 +13,7 @@ from esps_portal.net.accept import AcceptPolicy, ConnectionServer
 from esps_portal.net.age_watch import AgeWatch
 from esps_portal.net.bind import Sockets, bind
 from esps_portal.net.buffered_bytes import BufferedBytes
+from esps_portal.net.detached import detached_nursery
 from esps_portal.net.input_limit import InputLimit
 from esps_portal.net.poller import new_poller
 from esps_portal.net.port_control import PortControl
@@ -110,6 +111,9 @@ async def serve(
 ) -> None:
     """Serve until it is shut down or cancelled. Reports a `Listeners` once it listens.
 
+    A call whose service ignores its cancellation does not hold it: it is left behind, and a line in
+    the log names the service. Only trio itself waits for its task, at the end of `trio.run`.
+
     Raises:
         CannotBindError: an address cannot be bound; raised before anything is served.
     """
@@ -123,8 +127,8 @@ async def serve(
     )
     shutdown = trio.Event()
     limits = config.portal.limits
-    async with trio.open_nursery() as nursery:
-        ports = _ports(sockets, config, nursery)
+    async with detached_nursery() as calls, trio.open_nursery() as nursery:
+        ports = _ports(sockets, config, nursery, calls)
         try:
             addresses = sockets.tcp_addresses, sockets.udp_addresses
             ports.begin()
@@ -138,8 +142,10 @@ async def serve(
             ports.close()
 
 
-def _ports(sockets: Sockets, config: ServerConfig, nursery: trio.Nursery) -> PortControl:
-    """Compose what serves a portal on bound sockets."""
+def _ports(
+    sockets: Sockets, config: ServerConfig, nursery: trio.Nursery, calls: trio.Nursery
+) -> PortControl:
+    """Compose what serves a portal on bound sockets; its calls run in a nursery of their own."""
     portal, silence = config.portal, Silence()
     protocol = DatagramServer(portal.limits)
     poller = new_poller()
@@ -150,6 +156,7 @@ def _ports(sockets: Sockets, config: ServerConfig, nursery: trio.Nursery) -> Por
         ready=ready,
         requires_hello=config.require_hello,
         count=CallCount(portal.limits.max_calls),
+        calls=calls,
         buffered=BufferedBytes(portal.limits.max_buffered),
     )
     connections = ConnectionServer(
@@ -164,7 +171,7 @@ def _ports(sockets: Sockets, config: ServerConfig, nursery: trio.Nursery) -> Por
     )
     if ready is not None:
         nursery.start_soon(ready.run)
-    datagrams = partial(portal_datagrams, portal, protocol, silence=silence)
+    datagrams = partial(portal_datagrams, portal, protocol, calls=calls, silence=silence)
     if isinstance(portal, ScriptedPortal):
         nursery.start_soon(InputLimit(portal.script.faults, connections).run)
         watch_age(portal, connections, nursery)
@@ -179,6 +186,7 @@ def portal_connection(  # noqa: PLR0913 - what is composed
     ready: ReadySet | None = None,
     requires_hello: bool = False,
     count: CallCount | None = None,
+    calls: trio.Nursery | None = None,
     buffered: BufferedBytes | None = None,
 ) -> PortalConnection:
     """Return what serves one client of a portal; a scripted one is observed, and has faults."""
@@ -191,6 +199,7 @@ def portal_connection(  # noqa: PLR0913 - what is composed
             ready=ready,
             requires_hello=requires_hello,
             count=count,
+            calls=calls,
             buffered=buffered,
         )
     script = portal.script
@@ -204,6 +213,7 @@ def portal_connection(  # noqa: PLR0913 - what is composed
         ready=ready,
         requires_hello=requires_hello,
         count=count,
+        calls=calls,
         buffered=buffered,
     )
 
@@ -234,13 +244,20 @@ def portal_datagrams(
     protocol: DatagramServer,
     sock: socket.socket,
     *,
+    calls: trio.Nursery | None = None,
     silence: Silence = NEVER_SILENT,
 ) -> PortalDatagrams:
     """Return what answers on one socket of a portal; a scripted one is observed, and has faults."""
     if not isinstance(portal, ScriptedPortal):
-        return PortalDatagrams(sock, portal, protocol, silence=silence)
+        return PortalDatagrams(sock, portal, protocol, calls=calls, silence=silence)
     script = portal.script
     observer = DatagramObserver(script.journal)
     return PortalDatagrams(
-        sock, portal, protocol, observer=observer, faults=script.faults, silence=silence
+        sock,
+        portal,
+        protocol,
+        observer=observer,
+        faults=script.faults,
+        calls=calls,
+        silence=silence,
     )

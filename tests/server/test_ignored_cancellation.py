@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 
-from esps_portal import Limits, Portal
+from esps_portal import Limits, Listeners, Portal, ServerConfig, serve
 from tests.portals import Running, running
 
 Service = Callable[[trio.Event], Awaitable[None]]
@@ -82,3 +83,59 @@ async def test_over_udp_it_is_left_behind(
         await portal.listeners.ports.reset()
     message = "calls over UDP are left behind, which ignore cancellation: stubborn"
     assert message in [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize("service", [shielded, catching])
+@pytest.mark.parametrize("how", ["shut down", "cancelled"])
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+async def test_serving_ends_without_it(
+    service: Service, how: str, transport: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    portal = Portal(limits=Limits(drain=0.05, linger=0.05))
+    released = trio.Event()
+
+    has_begun = trio.Event()
+
+    @portal.service(name="stubborn")
+    async def _() -> None:
+        has_begun.set()
+        await service(released)
+
+    ended = trio.Event()
+
+    async def serve_to_the_end(*, task_status: trio.TaskStatus[Listeners]) -> None:
+        try:
+            await serve(ServerConfig(portal=portal, port=0), task_status=task_status)
+        finally:
+            ended.set()
+
+    kind = socket.SOCK_STREAM if transport == "tcp" else socket.SOCK_DGRAM
+    async with trio.open_nursery() as nursery:
+        listeners: Listeners = await nursery.start(serve_to_the_end)
+        with socket.socket(socket.AF_INET, kind) as client:
+            client.connect(getattr(listeners, transport)[0])
+            client.send(b"a CALL stubborn\n")
+            await has_begun.wait()
+            with trio.fail_after(5, shield=True):
+                if how == "shut down":
+                    listeners.shut_down()
+                else:
+                    nursery.cancel_scope.cancel()
+                await ended.wait()
+    assert not released.is_set()
+    released.set()  # else trio itself would wait
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.endswith("which ignore cancellation: stubborn")
+
+
+async def test_the_reader_does_not_wait_for_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # ESPS-VERB-21, ESPS-VERB-20
+    async with stubborn(catching) as portal:
+        client = await portal.tcp()
+        await client.send(b"a CALL stubborn\nb CANCEL a\nc PING\n")
+        assert (await client.line()).startswith(b"a ERR cancelled")
+        with trio.fail_after(5):
+            assert (await client.line(), await client.line()) == (b"b OK", b"c OK")
+        (message,) = [record.getMessage() for record in caplog.records]
+        assert message == "a call goes on though it was cancelled: stubborn"
