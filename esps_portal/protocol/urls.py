@@ -7,6 +7,7 @@ use this parser.
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv6Address
 
 import attrs
@@ -21,6 +22,7 @@ _TRANSPORTS = {"esps": "tcp", "esps+tls": "tls", "esps+udp": "udp"}
 _MAX_PORT = 65535
 # What is before a zone, as in [fe80::1%25eth0]: a % has to be escaped in a URL (RFC 6874).
 _ZONE_SIGN = "%25"
+_ZONE_SIGN_BEFORE_ZONE = re.compile(r"%25(?=[^\]])")
 # How much of a wrong address an error repeats.
 _MAX_SHOWN = 80
 _FORMS = (
@@ -120,9 +122,12 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _with_zone(text: str) -> str:
-    """Return a host of a URL, perhaps with a port, with its zone after a bare %."""
-    address, sign, zone = text.partition(_ZONE_SIGN)
-    return f"{address}%{zone}" if sign and zone[:1] not in ("", "]") else text
+    """Return a host of a URL, perhaps with a port, with its zone after a bare %.
+
+    Each is undone that `PortalURL.__str__` has made, so that a URL is read as it was written. Where
+    nothing follows there is no zone.
+    """
+    return _ZONE_SIGN_BEFORE_ZONE.sub("%", text)
 
 
 def _host_and_port(text: str, *, bare: bool) -> tuple[str, int]:

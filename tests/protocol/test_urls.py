@@ -163,3 +163,9 @@ def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
         return
     assert url.host
     assert 1 <= url.port <= 65535
+
+
+@pytest.mark.parametrize("host", ["%%", "a%b", "%25", "a%25b%", "fe80::1%lo", "fe80::1%25"])
+def test_a_percent_sign_is_read_as_it_was_written(host: str) -> None:
+    url = PortalURL("tcp", host, 9)
+    assert PortalURL.parse(str(url)) == url
