@@ -23,7 +23,10 @@ def checked_framing(framing: object) -> Framing:
     has_both = all(callable(getattr(found, name, None)) for name in ("split", "join"))
     # Text and bytes have methods of these names too.
     if not has_both or isinstance(found, type | str | bytes | bytearray):
-        raise FramingError(f"a framing is an object with the methods split and join, got {found!r}")
+        hint = "; call it" if callable(found) else "; esps_portal.testing has lines() and others"
+        raise FramingError(
+            f"a framing is an object with the methods split and join, got {found!r}{hint}"
+        )
     return cast("Framing", found)
 
 

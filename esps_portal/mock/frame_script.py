@@ -105,7 +105,7 @@ class FrameScript:
             expected = conversation.expected
             if expected is not None and not expected.matcher.difference(frame):
                 conversation.done += 1
-                return self._begin(conversation, connection)
+                return self._begin(conversation, connection, frame)
         for stub in self.stubs:
             if stub.can_answer and not stub.matcher.difference(frame):
                 return stub.take().steps(frame)
@@ -130,9 +130,11 @@ class FrameScript:
             return [running]
         return [each for each in self.conversations if not each.has_begun]
 
-    def _begin(self, conversation: ScriptedConversation, connection: Hashable) -> list[Action]:
+    def _begin(
+        self, conversation: ScriptedConversation, connection: Hashable, request: bytes = b""
+    ) -> list[Action]:
         self._running[connection] = conversation
-        return conversation.take_actions()
+        return conversation.take_actions(request)
 
     # -- what was not expected
 

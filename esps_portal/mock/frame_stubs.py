@@ -18,16 +18,14 @@ import attrs
 
 from esps_portal.faults.matching import Matchable
 from esps_portal.framings.framing import Framing
-from esps_portal.mock.answer_chain import AnswerChain, StubError, chain_method
+from esps_portal.mock.answer_chain import AnswerChain, chain_method
+from esps_portal.mock.echo import Echo, checked_echoes
 from esps_portal.mock.frame_matching import FrameMatcher
 from esps_portal.mock.peer_steps import Action, End, SendFrames, Wait
 from esps_portal.services.service import as_bytes
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
-
-#: From which byte of the request up to before which one is copied into the reply.
-Echo = tuple[int, int]
 
 
 @attrs.define
@@ -60,16 +58,8 @@ class FrameAnswer:
         """Return what to do about a request."""
         steps: list[Action] = [Wait(self.delay)] if self.delay else []
         if self.frames:
-            steps.append(
-                SendFrames(tuple(self._echoed(f, request) for f in self.frames), self.is_raw)
-            )
+            steps.append(SendFrames(self.frames, self.is_raw, self.echoes).echoed(request))
         return [*steps, End(self.end)] if self.end else steps
-
-    def _echoed(self, frame: bytes, request: bytes) -> bytes:
-        for start, stop in self.echoes:
-            copied = request[start:stop]
-            frame = frame[:start] + copied + frame[start + len(copied) :]
-        return frame
 
 
 class FrameStub(AnswerChain[FrameAnswer]):
@@ -102,7 +92,8 @@ class FrameStub(AnswerChain[FrameAnswer]):
         Args:
             frames: without what ends a line, or the length before a payload: the framing adds it.
             echo: ``(from, to)``, or several: these bytes of the request, counted from 0 and without
-                that at ``to``, are copied into each frame at the same place.
+                that at ``to``, are copied into each frame at the same place. (For another place,
+                write a `PeerController.handler`.)
 
         Raises:
             FramingError: a frame cannot be said with this framing.
@@ -164,33 +155,10 @@ class FrameStub(AnswerChain[FrameAnswer]):
     def _finish(
         self, frames: tuple[bytes, ...], echo: Echo | Sequence[Echo] | None, *, is_raw: bool
     ) -> Self:
-        echoes = _checked_echoes(echo, frames)
+        echoes = checked_echoes(echo, frames)
         answer = self._open_answer()
         answer.frames, answer.echoes, answer.is_raw, answer.done = frames, echoes, is_raw, True
         return self
-
-
-def _checked_echoes(echo: object, frames: Sequence[bytes]) -> tuple[Echo, ...]:
-    if echo is None:
-        return ()
-    pairs = [echo] if _is_echo(echo) else echo
-    if not isinstance(pairs, list | tuple) or not all(map(_is_echo, pairs)):
-        raise StubError(f"echo must be (from, to), two places in the request, got {echo!r}")
-    for _, stop in pairs:
-        for frame in frames:
-            if stop > len(frame):
-                raise StubError(
-                    f"echo ends at {stop}, and a frame of the reply has {len(frame)} bytes"
-                )
-    return tuple((start, stop) for start, stop in pairs)
-
-
-def _is_echo(value: object) -> bool:
-    return (
-        isinstance(value, list | tuple)
-        and [type(place) for place in value] == [int, int]
-        and 0 <= value[0] < value[1]
-    )
 
 
 def describe_frame_stub(stub: FrameStub) -> str:

@@ -5,11 +5,14 @@ Stubs, handlers and conversations all come down to these; who serves the connect
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 from esps_portal.faults.matching import Matchable
 from esps_portal.journal.shown_bytes import shown_in_line
 from esps_portal.mock.answer_chain import StubError, is_time
+from esps_portal.mock.echo import Echo, checked_echoes, echoed
 from esps_portal.mock.frame_matching import FrameMatcher
 from esps_portal.services.service import as_bytes
 from esps_portal.tracebacks import hides_frame
@@ -34,10 +37,20 @@ class SendFrames:
     Attributes:
         frames: as the framing's ``join`` takes them.
         is_raw: they are sent as they are, whole frames or not.
+        echoes: the bytes of the request that are copied into each of them.
     """
 
     frames: tuple[bytes, ...]
     is_raw: bool = False
+    echoes: tuple[Echo, ...] = ()
+
+    def echoed(self, request: bytes) -> SendFrames:
+        """Return the step that answers a request."""
+        if not self.echoes:
+            return self
+        return SendFrames(
+            tuple(echoed(frame, self.echoes, request) for frame in self.frames), self.is_raw
+        )
 
     def __str__(self) -> str:
         verb = "raw" if self.is_raw else "send"
@@ -82,27 +95,37 @@ def expect(match: Matchable) -> Expect:
     return Expect(FrameMatcher.of(match))
 
 
-def send(*frames: str | bytes) -> SendFrames:
+def send(*frames: str | bytes, echo: Echo | Sequence[Echo] | None = None) -> SendFrames:
     """Send frames, text as UTF-8: a step of `PeerController.conversation`.
 
     The framing adds what ends a line, or the length before a payload; `raw` does without.
 
+    Args:
+        echo: as that of `FrameStub.reply`; the request is the frame that was expected last.
+
     Raises:
+        StubError: an echo is no pair of places, or ends after the end of a frame.
         TypeError: a frame is neither text nor bytes.
     """
-    return SendFrames(tuple(map(as_bytes, frames)))
+    sent = tuple(map(as_bytes, frames))
+    return SendFrames(sent, echoes=checked_echoes(echo, sent))
 
 
-def raw(data: str | bytes) -> SendFrames:
+def raw(data: str | bytes, *, echo: Echo | Sequence[Echo] | None = None) -> SendFrames:
     r"""Send bytes as they are, whole frames or not: a step of `PeerController.conversation`.
 
     ``conversation(expect("DATA"), raw("35"), wait(0.1), raw("4 go on\r\n"))`` sends a line in two
     pieces.
 
+    Args:
+        echo: as that of `send`.
+
     Raises:
+        StubError: an echo is no pair of places, or ends after the end of the bytes.
         TypeError: it is neither text nor bytes.
     """
-    return SendFrames((as_bytes(data),), is_raw=True)
+    sent = (as_bytes(data),)
+    return SendFrames(sent, is_raw=True, echoes=checked_echoes(echo, sent))
 
 
 def close() -> End:

@@ -23,7 +23,8 @@ from esps_portal.journal.values import (
     wrong_value,
 )
 from esps_portal.mock.answer_chain import StubError
-from esps_portal.mock.frame_stubs import Echo, FrameAnswer, FrameStub
+from esps_portal.mock.echo import Echo
+from esps_portal.mock.frame_stubs import FrameAnswer, FrameStub
 from esps_portal.mock.planned_proxy import framing_text, read_framing, read_proxy_name
 from esps_portal.tracebacks import hides_frame
 

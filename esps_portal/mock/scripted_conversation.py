@@ -45,7 +45,11 @@ class ScriptedConversation:
             raise StubError(
                 f"over UDP the client speaks first: begin with expect(...), not {steps[0]}"
             )
+        has_request = False
         for number, step in enumerate(steps, 1):
+            has_request = has_request or isinstance(step, Expect)
+            if isinstance(step, SendFrames) and step.echoes and not has_request:
+                raise StubError(f"step {number} echoes a request, and none is expected before it")
             if not isinstance(step, Expect | SendFrames | Wait | End):
                 raise TypeError(
                     f"step {number} of a conversation must be expect(...), send(...), raw(...),"
@@ -73,12 +77,16 @@ class ScriptedConversation:
         step = None if self.is_over else self.steps[self.done]
         return step if isinstance(step, Expect) else None
 
-    def take_actions(self) -> list[Action]:
-        """Return what is to be done before the next frame is expected; that counts as done."""
+    def take_actions(self, request: bytes = b"") -> list[Action]:
+        """Return what is to be done before the next frame is expected; that counts as done.
+
+        Args:
+            request: the frame that was expected last, for what is echoed.
+        """
         self.has_begun = True
         found: list[Action] = []
         while not self.is_over and not isinstance(step := self.steps[self.done], Expect):
-            found.append(step)
+            found.append(step.echoed(request) if isinstance(step, SendFrames) else step)
             self.done += 1
         return found
 

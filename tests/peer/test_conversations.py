@@ -82,6 +82,36 @@ def test_bytes_as_they_are(peers: Peers) -> None:
     peer.verify()
 
 
+def test_an_id_is_copied_from_the_request(peers: Peers) -> None:
+    """From the one that was expected last, into each frame, over TCP and UDP."""
+    steps = (
+        expect(re.compile(rb"\Aask .. ")),
+        send(b"got -- a", b"and -- b", echo=(4, 6)),
+        expect(re.compile(b"bye")),
+        *(wait(0.01), raw(b"........END", echo=[(0, 2), (4, 6)])),
+    )
+    peer = peers.start(fixed(8), udp=True)
+    for _ in range(2):
+        peer.conversation(*steps)
+    stream, client = peers.dial(peer), peers.datagrams(peer)
+    stream.send(b"ask 17 x")
+    assert stream.read(16) == b"got 17 aand 17 b"
+    stream.send(b"no. 8bye")
+    assert stream.read(11) == b"no..8b..END"
+    client.send(b"ask 18 x")
+    assert [client.recv(99), client.recv(99)] == [b"got 18 a", b"and 18 b"]
+    client.send(b"no. 9bye")
+    assert client.recv(99) == b"no..9b..END"
+    peer.verify()
+
+
+@pytest.mark.parametrize("make", [send, raw])
+@pytest.mark.parametrize("echo", [(2, 2), 3, (0, 5)])
+def test_an_echo_that_cannot_be(make: Any, echo: Any) -> None:  # noqa: ANN401 - the one or the other
+    with pytest.raises(StubError, match=r"echo (must be \(from, to\)|ends at 5)"):
+        make(b"four", echo=echo)
+
+
 @pytest.mark.parametrize("step", [send, raw])
 def test_what_cannot_be_sent(step: Any) -> None:  # noqa: ANN401 - the one or the other
     with pytest.raises(TypeError, match="an argument must be str or bytes, got int"):
@@ -238,6 +268,7 @@ def test_over_udp_the_client_speaks_first(peers: Peers, step: Any) -> None:  # n
         ([], StubError, "a conversation needs steps"),
         ([close(), send("x")], StubError, "no step can follow close"),
         (["x"], TypeError, "step 1 of a conversation must be expect"),
+        ([send("ab", echo=(0, 1))], StubError, "step 1 echoes a request, and none is expected"),
         ([send("too long")], FramingError, "a frame has 2 bytes, got 8"),
     ],
 )
