@@ -56,7 +56,7 @@ needed with each POST and PUT; GET /openapi.json describes all of it:
 \b
   GET, POST /stubs, DELETE /stubs/ID
             {"service": "price", "args": ["sku-1"], "reply": "9.99"}
-  GET, POST /faults, DELETE /faults/ID
+  GET, POST /faults, DELETE /faults/ID, DELETE /faults (all)
             {"fault": "reset", "service": "echo", "when": "before"}
   GET       /calls, /exchanges (of a proxy), /connections
   POST      /wait {"service": "price", "count": 2, "timeout": 1}, or

@@ -82,6 +82,13 @@ class ServerControls:
         self.state.faults.remove(fault)
         self._removed.append(fault)
 
+    def remove_faults(self) -> list[Fault]:
+        """End all faults; return them."""
+        removed = list(self.state.faults.in_force)
+        self.state.faults.remove_all()
+        self._removed.extend(removed)
+        return removed
+
     async def reset(self) -> None:
         """Keep everything that came before from reaching what comes after, before it returns."""
         async with self.resetting:

@@ -39,6 +39,12 @@ def remove_fault(controls: ServerControls, asked: Asked) -> dict[str, Any]:
     return _values(fault)
 
 
+def remove_faults(controls: ServerControls, asked: Asked) -> list[dict[str, Any]]:
+    """End all faults at once; return what they have done."""
+    asked.asks_for()
+    return [_values(fault) for fault in controls.remove_faults()]
+
+
 def no_fault(name: str) -> HttpError:
     """Return the error that there is no fault with an ID."""
     return HttpError(404, f"no fault has the ID {name[:40]!r}; a reset forgets them")

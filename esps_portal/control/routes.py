@@ -11,6 +11,7 @@ SERVER_ROUTES: Routes = {
     "faults": {
         "GET": Endpoint(faults.list_faults),
         "POST": Endpoint(faults.place_fault, needs_body=True),
+        "DELETE": Endpoint(faults.remove_faults),
     },
     "faults/*": {"DELETE": Endpoint(faults.remove_fault)},
     "calls": {"GET": Endpoint(journals.list_calls)},

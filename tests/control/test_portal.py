@@ -125,6 +125,19 @@ async def test_a_fault_has_an_id_by_which_it_ends() -> None:
         assert (await client.post("/faults", drop))["id"] == "3", "no ID is used again"
 
 
+async def test_all_faults_end_at_once() -> None:
+    async with controlled() as it:
+        client = await it.client()
+        placed = [await client.post("/faults", {"fault": kind}) for kind in ("close", "reset")]
+        assert await client.delete("/faults") == placed
+        assert await client.get("/faults") == []
+        assert await client.delete("/faults") == []
+        waited = await client.post("/wait", {"fault": placed[0]["id"], "timeout": 0})
+        assert not waited["reached"]
+        problems = (await client.post("/verify"))["problems"]
+        assert ["never struck" in problem for problem in problems] == [True, True]
+
+
 async def test_a_fault_selects_by_content() -> None:
     async with controlled() as it:
         client, peer = await it.client(), await it.tcp()
