@@ -7,29 +7,17 @@ takes its time; another one answers. A `Lane` sends what faults make of the answ
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterable
 
 import trio
 
 from esps_portal.exchanges.conversation import CLIENT, LiveExchange
-from esps_portal.faults.actions import End, Send
-from esps_portal.faults.effects import Piece, effect_of
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.target import FaultTarget
 from esps_portal.framings.framing import Frame, Framing
 from esps_portal.mock.peer_steps import Action
-from esps_portal.net.endpoint import Endpoint
+from esps_portal.net.client_handler import AcceptedClient, ClientHandler, strike_at_once
 from esps_portal.net.lane import Lane
-from esps_portal.net.opening import opened
-from esps_portal.net.stream_ends import (
-    CLOSE_TIMEOUT,
-    HANDSHAKE,
-    IDLE,
-    LINGER,
-    end_with_fin,
-)
-from esps_portal.net.streams import no_problem
+from esps_portal.net.stream_ends import CLOSE_TIMEOUT, IDLE
 from esps_portal.peer.answerer import Answerer
 from esps_portal.peer.incoming import Incoming, IncomingFrame
 from esps_portal.peer.performer import PEER, Ends, Performer
@@ -42,7 +30,7 @@ _AT_ONCE = 256
 _TURN = 0.001
 
 
-class PeerHandler:
+class PeerHandler(ClientHandler):
     """Serves one client's connection. `run` is its whole life.
 
     Args:
@@ -50,76 +38,36 @@ class PeerHandler:
         answerer: says what to do about a frame.
         framing: of the replies.
         greeting: what is done first.
-        as_aged: returns the connection, at an age in seconds, as faults select it.
         on_closed: called once it has ended: who closed first, how, and when.
-        certificate_problem: returns what a fault has wrong with the certificate of the handshake,
-            if there is TLS.
-        is_refused: a fault refuses the connection before anything is said.
     """
 
     def __init__(  # noqa: PLR0913 - what is composed
         self,
-        client: Endpoint,
+        accepted: AcceptedClient,
         units: PeerUnits,
         answerer: Answerer,
         framing: Framing,
         *,
         greeting: Iterable[Action] = (),
-        as_aged: Callable[[float], FaultTarget],
         on_closed: Callable[[str, str, float], None],
-        certificate_problem: Callable[[], str] = no_problem,
-        is_refused: bool = False,
     ) -> None:
-        self._client = client
+        super().__init__(PEER, accepted)
         self._units = units
         self._answerer = answerer
         self._framing = framing
-        self._as_aged = as_aged
         self._on_closed = on_closed
-        self._certificate_problem = certificate_problem
-        self._is_refused = is_refused
         # Now: connections are accepted in order, and their tasks begin in any.
-        self._opening = [] if is_refused else [*greeting, *answerer.opening()]
-        #: When it was accepted; seconds on trio's clock.
-        self.opened: float = trio.current_time()
-        self._due: list[Fault] = []
-        self._scope = trio.CancelScope()
+        self._opening = [] if accepted.is_refused else [*greeting, *answerer.opening()]
         self._serving = trio.CancelScope()
         self._reading = trio.CancelScope()
         self._incoming = Incoming()
         self._lane: Lane | None = None
-        self._ends = Ends()
+        self._ends = Ends(self._first)
         self._is_deaf = False
-
-    # -- what a `ConnectionHandler` has
-
-    @property
-    def deadline(self) -> float:
-        """Never: a client may be silent for as long as it likes."""
-        return math.inf
-
-    def expire(self) -> None:
-        """Nothing: there is no deadline."""
-
-    def abort(self) -> None:
-        """End at once, with RST."""
-        self._scope.cancel()
-
-    def sever(self) -> None:
-        """Send RST from another thread, for a loop that is stuck."""
-        self._client.sever()
-
-    @property
-    def is_idle(self) -> bool:
-        """Never: what a client waits for only the protocol says."""
-        return False
-
-    def begin_anew(self) -> None:
-        """Nothing: a peer's journal is emptied with its connections."""
 
     def shut_down(self) -> None:
         """Read nothing more; what has come is answered, and FIN follows."""
-        self._ends.first.note(PEER, "fin")
+        self._first.note(PEER, "fin")
         self._reading.cancel()
 
     async def run(self) -> None:
@@ -127,15 +75,7 @@ class PeerHandler:
         is_graceful = False
         try:
             with self._scope:
-                if self._is_refused:
-                    self._ends.first.note(PEER, "fin")
-                    await end_with_fin(self._client)
-                    is_graceful = True
-                elif await self._is_opened():
-                    is_graceful = await self._serve()
-                else:
-                    self._ends.first.note(CLIENT, "rst")
-                    is_graceful = True
+                is_graceful = not await self._is_admitted() or await self._serve()
         finally:
             if is_graceful:
                 self._client.close(CLOSE_TIMEOUT)
@@ -144,12 +84,7 @@ class PeerHandler:
             now = trio.current_time()
             self._units.closed(now)
             self._answerer.closed()
-            self._on_closed(*(self._ends.first.found or (PEER, "rst")), now)
-
-    async def _is_opened(self) -> bool:
-        """Do the handshake of TLS, if there is one; return whether the client can be served."""
-        problem = self._certificate_problem
-        return await opened(self._client, problem, seconds=HANDSHAKE, linger=LINGER)
+            self._on_closed(*(self._first.found or (PEER, "rst")), now)
 
     # -- age
 
@@ -158,21 +93,12 @@ class PeerHandler:
         """Whether it ends already."""
         return self._ends.final is not None
 
-    def as_aged(self, age: float) -> FaultTarget:
-        """Return it as faults select it that strike at an age."""
-        return self._as_aged(age)
-
     def strike(self, fault: Fault) -> None:
         """End at once as a fault says that strikes at an age, whatever waits."""
         if self._lane is None:
             self._due.append(fault)
             return
-        for action in effect_of(fault).feed(Piece(b"")):
-            if isinstance(action, Send):
-                with contextlib.suppress(trio.BrokenResourceError):
-                    self._client.send_now(action.data)
-            elif isinstance(action, End):
-                self._end(action.how)
+        strike_at_once(fault, self._client, self._end)
 
     # -- its two tasks
 
@@ -202,7 +128,7 @@ class PeerHandler:
                 with trio.move_on_after(IDLE):
                     await self._client.until_fin()
                 if not self._client.is_broken:
-                    self._ends.first.note(CLIENT, "fin")
+                    self._first.note(CLIENT, "fin")
             self._incoming.end()
             await self._client.until_broken()
         except trio.BrokenResourceError:
@@ -214,11 +140,11 @@ class PeerHandler:
             # A read may have thousands of frames: others get their turn between them.
             for start in range(0, len(data), _AT_ONCE):
                 if not self._take(data[start : start + _AT_ONCE]):
-                    self._ends.first.note(PEER, "fin")
+                    self._first.note(PEER, "fin")
                     return
                 if not self._incoming.has_room:
                     await self._client.while_unbroken(self._incoming.until_room)
-        self._ends.first.note(CLIENT, "fin")
+        self._first.note(CLIENT, "fin")
         self._client.has_ended = True
         now = trio.current_time()
         self._put(self._units.finish(now), now)
@@ -268,7 +194,7 @@ class PeerHandler:
             self._discard()
             self._serving.cancel()
         elif how == "half-close":
-            self._ends.first.note(PEER, "fin")
+            self._first.note(PEER, "fin")
             self._discard()
             with contextlib.suppress(trio.BrokenResourceError):
                 self._client.send_eof()
@@ -287,6 +213,6 @@ class PeerHandler:
 
     def _note_broken(self) -> None:
         """End, for the client has reset the connection."""
-        self._ends.first.note(CLIENT, "rst")
+        self._first.note(CLIENT, "rst")
         self._client.is_broken = True
         self._serving.cancel()

@@ -17,6 +17,7 @@ from esps_portal.mock.peer_connection import PeerConnection
 from esps_portal.mock.peer_steps import Action, End, SendFrames
 from esps_portal.net.accept import AcceptPolicy, ConnectionHandler
 from esps_portal.net.bind import bind
+from esps_portal.net.client_handler import AcceptedClient
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.serving import OpenPorts, PortService, serve_ports
 from esps_portal.net.silence import Silence
@@ -106,16 +107,19 @@ def _handler(
         state.live.discard(units.explain)
         state.journal.closed(record, by, how, at)
 
+    accepted = AcceptedClient(
+        endpoint=client,
+        as_aged=partial(conversation.as_target, Stage.AGE),
+        certificate_problem=conversation.certificate_problem,
+        is_refused=conversation.is_refused(),
+    )
     return PeerHandler(
-        client,
+        accepted,
         units,
         Answerer(state.script, connection, f"tcp #{record.number}"),
         state.framing,
         greeting=_greeting(state),
-        as_aged=partial(conversation.as_target, Stage.AGE),
         on_closed=closed,
-        certificate_problem=conversation.certificate_problem,
-        is_refused=conversation.is_refused(),
     )
 
 

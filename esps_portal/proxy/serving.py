@@ -20,6 +20,7 @@ from esps_portal.journal.tap import StreamTap
 from esps_portal.log import log
 from esps_portal.net.accept import AcceptPolicy, ConnectionHandler
 from esps_portal.net.bind import WILDCARDS, Sockets, bind, is_own_address
+from esps_portal.net.client_handler import AcceptedClient
 from esps_portal.net.dial import DialError, dial
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.serving import OpenPorts, PortService, serve_ports
@@ -160,16 +161,19 @@ def _relay(
     state.live.add(units.explain)
     came = Way("tcp", remote, client.own_address)
     dialling = partial(_dial, state, came, silence, upstream_tls)
+    accepted = AcceptedClient(
+        endpoint=client,
+        as_aged=partial(conversation.as_target, Stage.AGE),
+        certificate_problem=conversation.certificate_problem,
+        is_refused=conversation.is_refused(),
+    )
     return Relay(
-        client,
+        accepted,
         partial(_connect, state, connection, dialling),
         units,
         observer,
         on_closed=partial(state.live.discard, units.explain),
-        is_refused=conversation.is_refused(),
-        certificate_problem=conversation.certificate_problem,
         server_name="portal" if state.upstream.is_esps else SERVER,
-        as_aged=partial(conversation.as_target, Stage.AGE),
     )
 
 

@@ -8,39 +8,33 @@ not read, the other is not read either; a fault that delays makes room for 64 Ki
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Awaitable, Callable
 
 import trio
 
 from esps_portal.exchanges.conversation import CLIENT, SERVER
-from esps_portal.faults.actions import End, Send
-from esps_portal.faults.effects import Piece, effect_of
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.target import FaultTarget
+from esps_portal.net.client_handler import AcceptedClient, ClientHandler, strike_at_once
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.lane import Lane
-from esps_portal.net.opening import opened
 from esps_portal.net.stream_ends import (
     CLOSE_TIMEOUT,
-    HANDSHAKE,
     IDLE,
-    LINGER,
     FaultEnd,
-    FirstEnd,
     discard,
-    end_with_fin,
     keep_in_the_dark,
     until_both_ended,
     until_reset,
 )
-from esps_portal.net.streams import no_problem
 from esps_portal.proxy.direction import BothWays, Direction, Ended
 from esps_portal.proxy.unit_reader import RelayObserver, UnitReader
 from esps_portal.proxy.units import Units
 
+#: As the journal calls it.
+PROXY = "proxy"
 
-class Relay:
+
+class Relay(ClientHandler):
     """Passes one client's connection on to a server. `run` is its whole life.
 
     Args:
@@ -49,38 +43,24 @@ class Relay:
         observer: sees what passes.
         server_name: what the journal calls the server.
         on_closed: called once it has ended.
-        as_aged: returns the connection, at an age in seconds, as faults select it.
-        is_refused: a fault refuses the connection before the server is dialled.
-        certificate_problem: returns what a fault has wrong with the certificate of the client's
-            handshake, if there is TLS.
     """
 
     def __init__(  # noqa: PLR0913 - what is composed
         self,
-        client: Endpoint,
+        accepted: AcceptedClient,
         connect: Callable[[], Awaitable[Endpoint | None]],
         units: Units,
         observer: RelayObserver,
         *,
-        is_refused: bool = False,
-        certificate_problem: Callable[[], str] = no_problem,
         server_name: str = SERVER,
-        as_aged: Callable[[float], FaultTarget],
         on_closed: Callable[[], None],
     ) -> None:
-        self._client = client
+        super().__init__(PROXY, accepted)
         self._connect = connect
         self._units = units
         self._observer = observer
-        self._is_refused = is_refused
-        self._certificate_problem = certificate_problem
         self._server_name = server_name
-        self._as_aged = as_aged
         self._on_closed = on_closed
-        #: When it was accepted; seconds on trio's clock.
-        self.opened: float = trio.current_time()
-        self._due: list[Fault] = []
-        self._scope = trio.CancelScope()
         self._draining = False
         self._both = trio.CancelScope()
         # Once both sides are connected.
@@ -89,33 +69,6 @@ class Relay:
         # A fault keeps a side in the dark: what happens at the other is not passed on to it.
         self._stalled: Endpoint | None = None
         self._is_deaf = False
-        self._first = FirstEnd()
-
-    # -- what a `ConnectionHandler` has
-
-    @property
-    def deadline(self) -> float:
-        """Never: idle and stalled peers are the server's to end."""
-        return math.inf
-
-    def expire(self) -> None:
-        """Nothing: there is no deadline."""
-
-    def abort(self) -> None:
-        """End at once, with RST in both directions."""
-        self._scope.cancel()
-
-    def sever(self) -> None:
-        """Send RST to the client from another thread, for a loop that is stuck."""
-        self._client.sever()
-
-    @property
-    def is_idle(self) -> bool:
-        """Never: only the server knows."""
-        return False
-
-    def begin_anew(self) -> None:
-        """Nothing: the observer goes on."""
 
     def shut_down(self) -> None:
         """Pass nothing more to the server but FIN: it lets running calls end, and then ends."""
@@ -129,12 +82,7 @@ class Relay:
         both_finished = False
         try:
             with self._scope:
-                if self._is_refused:
-                    self._first.note("proxy", "fin")
-                    await end_with_fin(self._client)
-                    both_finished = True
-                elif not await self._is_opened():
-                    self._first.note(CLIENT, "rst")
+                if not await self._is_admitted():
                     both_finished = True
                 elif (server := await self._connect()) is not None:
                     both_finished = await self._relay(server)
@@ -147,12 +95,7 @@ class Relay:
             now = trio.current_time()
             self._on_closed()
             self._units.closed(now, gracefully=both_finished and self._fault_end is None)
-            self._observer.closed(*(self._first.found or ("proxy", "rst")), now)
-
-    async def _is_opened(self) -> bool:
-        """Do the client's handshake of TLS, if there is one; return whether it can be relayed."""
-        problem = self._certificate_problem
-        return await opened(self._client, problem, seconds=HANDSHAKE, linger=LINGER)
+            self._observer.closed(*(self._first.found or (PROXY, "rst")), now)
 
     # -- age
 
@@ -161,22 +104,13 @@ class Relay:
         """Whether a fault has ended it already."""
         return self._fault_end is not None
 
-    def as_aged(self, age: float) -> FaultTarget:
-        """Return it as faults select it that strike at an age."""
-        return self._as_aged(age)
-
     def strike(self, fault: Fault) -> None:
         """End at once as a fault says that strikes at an age, whatever waits."""
         if self._ways is None:
             self._due.append(fault)  # both sides must be connected first
             return
         direction = self._ways.towards(fault.to)
-        for action in effect_of(fault).feed(Piece(b"")):
-            if isinstance(action, Send):
-                with contextlib.suppress(trio.BrokenResourceError):
-                    direction.sink.send_now(action.data)
-            elif isinstance(action, End):
-                self._end(action.how, direction)
+        strike_at_once(fault, direction.sink, lambda how: self._end(how, direction))
 
     # -- two sides
 
@@ -288,14 +222,14 @@ class Relay:
         """End as a fault says; what comes before that on the way to the side has left."""
         side = direction.sink
         if how in ("close", "reset"):
-            self._first.note("proxy", "fin" if how == "close" else "rst")
+            self._first.note(PROXY, "fin" if how == "close" else "rst")
             self._fault_end = self._fault_end or FaultEnd(how, side)
             if self._ways is not None:
                 self._ways.up.lane.discard()
                 self._ways.down.lane.discard()
             self._both.cancel()
         elif how == "half-close":
-            self._first.note("proxy", "fin")
+            self._first.note(PROXY, "fin")
             direction.lane.discard()
             with contextlib.suppress(trio.BrokenResourceError):
                 side.send_eof()

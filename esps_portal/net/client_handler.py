@@ -1,0 +1,118 @@
+"""What serves a client of any protocol: how its connection begins, and what may end it any time.
+
+A peer's connection and a proxy's are built on it. Both are never idle, and have no deadline: only
+the protocol says what a client waits for, and how long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from esps_portal.faults.actions import End, Send
+from esps_portal.faults.effects import Piece, effect_of
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.target import FaultTarget
+from esps_portal.net.endpoint import Endpoint
+from esps_portal.net.opening import opened
+from esps_portal.net.stream_ends import HANDSHAKE, LINGER, FirstEnd, end_with_fin
+from esps_portal.net.streams import no_problem
+
+
+@attrs.frozen(kw_only=True)
+class AcceptedClient:
+    """A client whose connection was accepted.
+
+    Attributes:
+        as_aged: returns the connection, at an age in seconds, as faults select it.
+        certificate_problem: returns what a fault has wrong with the certificate of the handshake,
+            if there is TLS.
+        is_refused: a fault refuses the connection before anything is said.
+    """
+
+    endpoint: Endpoint
+    as_aged: Callable[[float], FaultTarget]
+    certificate_problem: Callable[[], str] = no_problem
+    is_refused: bool = False
+
+
+class ClientHandler:
+    """The part of a `ConnectionHandler`, and of an `AgingConnection`, that knows no protocol.
+
+    Args:
+        name: what the journal calls us: ``peer`` or ``proxy``.
+    """
+
+    def __init__(self, name: str, accepted: AcceptedClient) -> None:
+        self._name = name
+        self._accepted = accepted
+        self._client = accepted.endpoint
+        #: When it was accepted; seconds on trio's clock.
+        self.opened: float = trio.current_time()
+        # Faults that have struck before there was anything to end.
+        self._due: list[Fault] = []
+        self._scope = trio.CancelScope()
+        self._first = FirstEnd()
+
+    @property
+    def deadline(self) -> float:
+        """Never: a client may be silent for as long as it likes."""
+        return math.inf
+
+    def expire(self) -> None:
+        """Nothing: there is no deadline."""
+
+    def abort(self) -> None:
+        """End at once, with RST."""
+        self._scope.cancel()
+
+    def sever(self) -> None:
+        """Send RST to the client from another thread, for a loop that is stuck."""
+        self._client.sever()
+
+    @property
+    def is_idle(self) -> bool:
+        """Never: what a client waits for only the protocol says."""
+        return False
+
+    def begin_anew(self) -> None:
+        """Nothing: the journal is emptied with its connections, or its observer goes on."""
+
+    def as_aged(self, age: float) -> FaultTarget:
+        """Return it as faults select it that strike at an age."""
+        return self._accepted.as_aged(age)
+
+    async def _is_admitted(self) -> bool:
+        """Do the handshake of TLS, if there is one, unless a fault refuses the client.
+
+        Returns:
+            whether it can be served; otherwise FIN was sent.
+        """
+        if self._accepted.is_refused:
+            self._first.note(self._name, "fin")
+            await end_with_fin(self._client)
+            return False
+        problem = self._accepted.certificate_problem
+        if await opened(self._client, problem, seconds=HANDSHAKE, linger=LINGER):
+            return True
+        self._first.note("client", "rst")
+        return False
+
+
+def strike_at_once(fault: Fault, side: Endpoint, end: Callable[[str], None]) -> None:
+    """Do what a fault does that strikes at an age, whatever waits to be sent.
+
+    Args:
+        side: who gets what the fault sends.
+        end: ends the connection in the way that the fault names.
+    """
+    for action in effect_of(fault).feed(Piece(b"")):
+        if isinstance(action, Send):
+            with contextlib.suppress(trio.BrokenResourceError):
+                side.send_now(action.data)
+        elif isinstance(action, End):
+            end(action.how)
