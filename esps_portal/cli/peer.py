@@ -11,14 +11,10 @@ import click
 from click.core import ParameterSource
 
 from esps_portal.cli.errors import exit_with_error
+from esps_portal.cli.listen_options import ListenOptions, listen_options
 from esps_portal.cli.options import ServerCommand
 from esps_portal.cli.peer_options import PeerOptions, peer_options
-from esps_portal.cli.server_runner import (
-    ListenOptions,
-    listen_options,
-    run_server,
-    serve_until_signalled,
-)
+from esps_portal.cli.server_runner import ForegroundServer, run_server
 from esps_portal.cli.tls_options import ServerTLSOptions, server_tls_options
 from esps_portal.log import log
 from esps_portal.protocol.escape import visible
@@ -158,13 +154,14 @@ async def _peer(
         for fault in played.faults:
             reports.report_seed(fault)
 
-    status = await serve_until_signalled(
-        partial(serve_peer, config),
-        when_ready,
-        reports,
-        [*reloads, *played.reloads(reports.report_seed)],
+    server = ForegroundServer(
+        serve=partial(serve_peer, config),
+        open_control=when_ready,
+        reports=reports,
+        reloads=[*reloads, *played.reloads(reports.report_seed)],
         tls=config.tls,
     )
+    status = await server.run()
     _log_never_struck(config.state.faults)
     return status or played.exit_code
 

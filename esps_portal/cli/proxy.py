@@ -13,15 +13,11 @@ from click.core import ParameterSource
 from esps_portal.cli.completion import complete_file
 from esps_portal.cli.control_options import ControlOptions, control_options
 from esps_portal.cli.errors import exit_with_error
+from esps_portal.cli.listen_options import ListenOptions, listen_options
 from esps_portal.cli.options import ServerCommand
 from esps_portal.cli.proxied_server import ProxiedServer
 from esps_portal.cli.proxy_options import ProxyOptions, proxy_options
-from esps_portal.cli.server_runner import (
-    ListenOptions,
-    listen_options,
-    run_server,
-    serve_until_signalled,
-)
+from esps_portal.cli.server_runner import ForegroundServer, run_server
 from esps_portal.cli.tls_options import ServerTLSOptions, server_tls_options
 from esps_portal.log import log
 from esps_portal.protocol.escape import visible
@@ -217,14 +213,15 @@ async def _proxy(
             reports.report_seed(fault)
         return url
 
-    status = await serve_until_signalled(
-        partial(serve_proxy, config),
-        open_control,
-        reports,
-        reloads,
+    server = ForegroundServer(
+        serve=partial(serve_proxy, config),
+        open_control=open_control,
+        reports=reports,
+        reloads=reloads,
         upstream=str(config.state.upstream),
         tls=config.tls,
     )
+    status = await server.run()
     _log_never_struck(config.state.faults)
     return status or proxied.exit_code
 

@@ -12,15 +12,11 @@ import click
 
 from esps_portal.cli.control_options import ControlOptions, control_options
 from esps_portal.cli.errors import exit_with_error
+from esps_portal.cli.listen_options import ListenOptions, listen_options
 from esps_portal.cli.metrics import ServedMetrics, metrics_option
 from esps_portal.cli.options import ListenAddress, ServerCommand
 from esps_portal.cli.script_options import ScriptOptions, script_options
-from esps_portal.cli.server_runner import (
-    ListenOptions,
-    listen_options,
-    run_server,
-    serve_until_signalled,
-)
+from esps_portal.cli.server_runner import ForegroundServer, run_server
 from esps_portal.cli.tls_options import ServerTLSOptions, server_tls_options
 
 if TYPE_CHECKING:
@@ -238,13 +234,14 @@ async def _serve(served: _Served, reports: Reports) -> int:
             on_fault(fault)
         return url
 
-    status = await serve_until_signalled(
-        partial(serve, config),
-        open_control,
-        reports,
-        [*served.reloads, *(scripted.reloads(on_fault) if scripted is not None else ())],
+    server = ForegroundServer(
+        serve=partial(serve, config),
+        open_control=open_control,
+        reports=reports,
+        reloads=[*served.reloads, *(scripted.reloads(on_fault) if scripted is not None else ())],
         dual_stack=config.sockets is not None and config.sockets.take_ipv4_on_ipv6,
         open_metrics=None if served.metrics is None else served.metrics.open,
         tls=config.tls,
     )
+    status = await server.run()
     return status or (0 if scripted is None else scripted.exit_code)
