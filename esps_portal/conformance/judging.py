@@ -13,7 +13,7 @@ import trio
 from esps_portal.conformance.outcome import Outcome, Verdict
 from esps_portal.conformance.plan import Case, why_unsupported
 from esps_portal.conformance.registry import Registry
-from esps_portal.conformance.runner import PATIENCE, run_cases
+from esps_portal.conformance.runner import REPLY_TIMEOUT, run_cases
 from esps_portal.conformance.server_process import CannotStartError, ServerCommand
 from esps_portal.conformance.steps import Shutdown
 from esps_portal.conformance.survey import survey
@@ -29,11 +29,11 @@ class Judge:
 
     Attributes:
         registry: that of the specification.
-        patience: seconds to wait for each thing that must come.
+        reply_timeout: seconds to wait for each thing that must come.
     """
 
     registry: Registry
-    patience: float = PATIENCE
+    reply_timeout: float = REPLY_TIMEOUT
 
     async def judge(
         self,
@@ -50,7 +50,7 @@ class Judge:
             given: limits that it was configured with.
             on_outcome: gets the outcome of each vector as soon as it is known.
         """
-        found = await survey(target, self.patience)
+        found = await survey(target, self.reply_timeout)
         limits = {**self.registry.limits, **found.limits, **given}
         target = attrs.evolve(target, limits=limits)
         possible: list[Case] = []
@@ -65,7 +65,7 @@ class Judge:
                 on_outcome(Outcome(vector.id, form, Verdict.ERROR, reason=reason))
             else:
                 possible.append(case)
-        await run_cases(possible, target, on_outcome, self.patience)
+        await run_cases(possible, target, on_outcome, self.reply_timeout)
         return found.product
 
     async def judge_command(

@@ -17,13 +17,16 @@ from esps_portal.conformance.traffic import Traffic
 from esps_portal.conformance.udp_session import UdpSession
 
 #: Seconds to wait for what must come.
-PATIENCE = 5.0
+REPLY_TIMEOUT = 5.0
 #: Vectors that run at the same time: few enough for a slow server to answer each in time.
 PARALLEL = 8
 
 
 async def run_cases(
-    chosen: Sequence[Case], target: Target, on_outcome: Callable[[Outcome], None], patience: float
+    chosen: Sequence[Case],
+    target: Target,
+    on_outcome: Callable[[Outcome], None],
+    reply_timeout: float,
 ) -> None:
     """Run vectors, and report the outcome of each as soon as it is known.
 
@@ -31,13 +34,15 @@ async def run_cases(
         chosen: the vectors; none that the server does not support.
         target: the server.
         on_outcome: gets each outcome.
-        patience: seconds to wait for each thing that must come.
+        reply_timeout: seconds to wait for each thing that must come.
     """
     beside = trio.CapacityLimiter(PARALLEL)
 
     async def run(case: Case) -> None:
         bytewise = case.form == "bytewise"
-        on_outcome(await run_vector(case.vector, target, bytewise=bytewise, patience=patience))
+        on_outcome(
+            await run_vector(case.vector, target, bytewise=bytewise, reply_timeout=reply_timeout)
+        )
 
     async def run_beside(case: Case) -> None:
         async with beside:
@@ -53,7 +58,7 @@ async def run_cases(
 
 
 async def run_vector(
-    vector: Vector, target: Target, *, bytewise: bool = False, patience: float = PATIENCE
+    vector: Vector, target: Target, *, bytewise: bool = False, reply_timeout: float = REPLY_TIMEOUT
 ) -> Outcome:
     """Run a vector once.
 
@@ -61,9 +66,9 @@ async def run_vector(
         vector: what to run.
         target: the server.
         bytewise: send each byte alone (TCP).
-        patience: seconds to wait for each thing that must come.
+        reply_timeout: seconds to wait for each thing that must come.
     """
-    session = _session(vector, target, patience, bytewise=bytewise)
+    session = _session(vector, target, reply_timeout, bytewise=bytewise)
     form: Literal["whole", "bytewise"] = "bytewise" if bytewise else "whole"
     started, mismatch, reason = trio.current_time(), None, ""
     try:
@@ -92,12 +97,12 @@ async def run_vector(
 
 
 def _session(
-    vector: Vector, target: Target, patience: float, *, bytewise: bool
+    vector: Vector, target: Target, reply_timeout: float, *, bytewise: bool
 ) -> TcpSession | UdpSession:
     traffic, run = Traffic(vector.transport, target.address[:2]), Run(target.limits)
     if vector.transport == "tcp":
-        return TcpSession(target, run, traffic, patience, bytewise)
-    return UdpSession(target, run, traffic, patience)
+        return TcpSession(target, run, traffic, reply_timeout, bytewise)
+    return UdpSession(target, run, traffic, reply_timeout)
 
 
 async def _carry_out(vector: Vector, session: TcpSession | UdpSession) -> None:

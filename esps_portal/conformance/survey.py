@@ -39,19 +39,19 @@ class Survey:
     services: frozenset[str] | None = None
 
 
-async def survey(target: Target, patience: float) -> Survey:
+async def survey(target: Target, reply_timeout: float) -> Survey:
     """Ask a server; whatever it does is no error, but what it does not tell is not known.
 
     Args:
-        patience: seconds to wait for each reply.
+        reply_timeout: seconds to wait for each reply.
     """
     unreachable: dict[str, str] = {}
     replies: dict[str, list[str]] = {}
     if "tcp" in target.transports:
-        reason = await _ask_over_tcp(target, patience, replies)
+        reason = await _ask_over_tcp(target, reply_timeout, replies)
         unreachable |= {"tcp": reason} if reason else {}
     if "udp" in target.transports:
-        reason = await _ask_over_udp(target, patience, replies)
+        reason = await _ask_over_udp(target, reply_timeout, replies)
         unreachable |= {"udp": reason} if reason else {}
     hello, names = replies.get("HELLO ESPS/1", []), replies.get("LIST")
     found = {match[1]: float(match[2]) for word in hello if (match := _ANNOUNCED.fullmatch(word))}
@@ -63,10 +63,10 @@ async def survey(target: Target, patience: float) -> Survey:
     )
 
 
-async def _ask_over_tcp(target: Target, patience: float, replies: dict[str, list[str]]) -> str:
+async def _ask_over_tcp(target: Target, reply_timeout: float, replies: dict[str, list[str]]) -> str:
     """Keep the arguments of each reply; return why there is no connection."""
     traffic = Traffic("tcp", target.address[:2])
-    session = TcpSession(target, Run(target.limits), traffic, patience, bytewise=False)
+    session = TcpSession(target, Run(target.limits), traffic, reply_timeout, bytewise=False)
     try:
         with contextlib.suppress(MismatchError):
             await session.carry_out(Open(FIRST, hello=False))
@@ -79,9 +79,9 @@ async def _ask_over_tcp(target: Target, patience: float, replies: dict[str, list
     return ""
 
 
-async def _ask_over_udp(target: Target, patience: float, replies: dict[str, list[str]]) -> str:
+async def _ask_over_udp(target: Target, reply_timeout: float, replies: dict[str, list[str]]) -> str:
     traffic = Traffic("udp", target.address[:2])
-    session = UdpSession(target, Run(target.limits), traffic, patience / _ATTEMPTS)
+    session = UdpSession(target, Run(target.limits), traffic, reply_timeout / _ATTEMPTS)
     try:
         for _ in range(_ATTEMPTS):
             with contextlib.suppress(MismatchError):

@@ -46,14 +46,14 @@ class TcpSession:
     """Carries out steps on named connections.
 
     Attributes:
-        patience: seconds to wait for what must come.
+        reply_timeout: seconds to wait for what must come.
         bytewise: send each byte alone.
     """
 
     target: Target
     run: Run
     traffic: Traffic
-    patience: float
+    reply_timeout: float
     bytewise: bool
     connections: dict[str, Connection] = attrs.field(factory=dict)
 
@@ -100,7 +100,7 @@ class TcpSession:
     async def _open(self, step: Open) -> None:
         sock = trio.socket.socket(self.target.family, socket.SOCK_STREAM)
         try:
-            with trio.fail_after(self.patience):
+            with trio.fail_after(self.reply_timeout):
                 await sock.connect(self.target.address)
         except BaseException:
             sock.close()
@@ -118,10 +118,10 @@ class TcpSession:
         for number in range(1, self.run.count(step.repeat) + 1):
             data = self.run.fill(step.data, number).encode("latin-1")
             takes = _SECONDS_A_BYTE * len(data) if self.bytewise else 0
-            with trio.move_on_after(self.patience + takes) as waiting:
+            with trio.move_on_after(self.reply_timeout + takes) as waiting:
                 await self.connections[step.on].send(data, bytewise=self.bytewise)
             if waiting.cancelled_caught:
-                allowed = f"what is sent is read within {self.patience:g} s"
+                allowed = f"what is sent is read within {self.reply_timeout:g} s"
                 raise MismatchError("time", allowed, came_text="it is not read")
 
     async def _probe(self, connection: Connection) -> None:
@@ -137,7 +137,7 @@ class TcpSession:
     async def _expect(self, step: Expect) -> None:
         connection = self.connections[step.on]
         expectation = Expectation(step, self.run)
-        limit = self.patience if step.at_most is None else step.at_most
+        limit = self.reply_timeout if step.at_most is None else step.at_most
         started = trio.current_time()
         with trio.move_on_after(limit):
             while not expectation.is_met:
@@ -166,7 +166,7 @@ class TcpSession:
         connection = self.connections[step.on]
         connection.probed = False
         started = trio.current_time()
-        limit = self.patience if step.at_most is None else step.at_most
+        limit = self.reply_timeout if step.at_most is None else step.at_most
         fragment = self.run.fill(step.fragment)
         allowed = f"{step.how.upper()} within {limit:g} s" if step.how != "any" else "the end"
         with trio.move_on_after(limit):

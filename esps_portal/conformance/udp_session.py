@@ -40,14 +40,14 @@ class UdpSession:
     """Carries out steps on named sockets.
 
     Attributes:
-        patience: seconds to wait for what must come.
+        reply_timeout: seconds to wait for what must come.
         ended: the server was told to end.
     """
 
     target: Target
     run: Run
     traffic: Traffic
-    patience: float
+    reply_timeout: float
     sources: dict[str, Source] = attrs.field(factory=dict)
     ended: bool = False
 
@@ -134,7 +134,7 @@ class UdpSession:
     async def _expect(self, step: Expect) -> None:
         source = await self._source(step.on)
         expectation = Expectation(step, self.run)
-        limit = self.patience if step.at_most is None else step.at_most
+        limit = self.reply_timeout if step.at_most is None else step.at_most
         started = trio.current_time()
         with trio.move_on_after(limit):
             # A repeated step expects as many datagrams.

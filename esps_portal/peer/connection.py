@@ -159,7 +159,7 @@ class PeerHandler(ClientHandler):
     async def _receive(self) -> bytes:
         """Return what comes next; meanwhile a frame that may be the start of another one ends."""
         while True:
-            with trio.move_on_after(self._units.patience):
+            with trio.move_on_after(self._units.flush_after):
                 return await self._client.receive()
             now = trio.current_time()
             self._put(self._units.flush(now), now)

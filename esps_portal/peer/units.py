@@ -22,7 +22,7 @@ from esps_portal.journal.shown_bytes import shown_in_line
 Splitter = FrameSplitter | RecordedUnitSplitter
 
 # Seconds for which a recorded unit waits for more where it may be the start of a longer one.
-_PATIENCE = 0.05
+_FLUSH_AFTER = 0.05
 
 
 class PeerUnits:
@@ -64,11 +64,11 @@ class PeerUnits:
         return found, False
 
     @property
-    def patience(self) -> float:
+    def flush_after(self) -> float:
         """The seconds to wait for more at most, before `flush`."""
         splitter = self._splitter
         is_waiting = isinstance(splitter, RecordedUnitSplitter) and splitter.is_waiting
-        return _PATIENCE if is_waiting else math.inf
+        return _FLUSH_AFTER if is_waiting else math.inf
 
     def flush(self, now: float) -> list[tuple[Frame, LiveExchange]]:
         """Return the frame that waited for more, where nothing has come."""

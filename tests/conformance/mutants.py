@@ -107,7 +107,7 @@ async def run_alone(
 ) -> Outcome:
     """Run a vector against a server of its own."""
     async with farm.server(edits, vector.limits) as target:
-        return await run_vector(vector, target, bytewise=bytewise, patience=patience)
+        return await run_vector(vector, target, bytewise=bytewise, reply_timeout=patience)
 
 
 async def judge_all(mutants: Sequence[Mutant]) -> list[Result]:
