@@ -19,7 +19,7 @@ from esps_portal.net.serving import OpenPorts
 from esps_portal.product import PRODUCT
 from esps_portal.server.serving import Listeners, accept_policy, portal_connection
 from esps_portal.services.builtin_portal import builtin_portal
-from esps_portal.services.dispatch import Dispatcher
+from esps_portal.services.dispatcher import Dispatcher
 from esps_portal.testing.pipe_poller import PipePoller
 from esps_portal.testing.pipes import MemoryStream, ServerEnd, memory_pair
 

@@ -32,7 +32,7 @@ from esps_portal.server.endings import EndReason
 from esps_portal.server.observer import ConnectionObserver, Exchange
 from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.services.call import Call
-from esps_portal.services.dispatch import Dispatcher
+from esps_portal.services.dispatcher import Dispatcher
 from esps_portal.services.replies import busy_reply
 from esps_portal.services.service import CloseAfter
 

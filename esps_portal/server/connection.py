@@ -40,7 +40,7 @@ from esps_portal.server.closing import Closing
 from esps_portal.server.endings import ENDINGS, EndReason, How, reason_of
 from esps_portal.server.observer import ConnectionObserver, Exchange
 from esps_portal.server.reply_writer import ReplyWriter
-from esps_portal.services.dispatch import Dispatcher
+from esps_portal.services.dispatcher import Dispatcher
 
 # Looking up a member of an enumeration takes as long as a call.
 _OPEN = State.OPEN

@@ -25,7 +25,7 @@ from esps_portal.protocol.received_lines import PlainRequest, plain_to_request
 from esps_portal.server.datagram_calls import DatagramCaller, DatagramCalls
 from esps_portal.server.observer import DatagramObserver, Exchange
 from esps_portal.services.call import Call
-from esps_portal.services.dispatch import Dispatcher
+from esps_portal.services.dispatcher import Dispatcher
 
 # Seconds of answering, after which others have their turn.
 _TURN = 0.002

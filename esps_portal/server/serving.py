@@ -31,7 +31,7 @@ from esps_portal.server.connection import PortalConnection
 from esps_portal.server.datagrams import PortalDatagrams
 from esps_portal.server.observer import ConnectionObserver, DatagramObserver
 from esps_portal.services.builtin_portal import builtin_portal
-from esps_portal.services.dispatch import Dispatcher
+from esps_portal.services.dispatcher import Dispatcher
 
 # Seconds that ending all connections may take beyond the drain and linger of each.
 _GRACE = 0.5

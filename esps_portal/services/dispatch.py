@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
-
-import attrs
+from typing import Any
 
 from esps_portal.clock import monotonic
 from esps_portal.exports import public_names
@@ -23,15 +21,16 @@ from esps_portal.protocol.messages import OK, Reply, Request, error_reply
 from esps_portal.protocol.received_lines import PlainRequest, plain_to_request
 from esps_portal.protocol.registry import VERSIONS
 from esps_portal.protocol.verb_arguments import argument_error, chosen_version
-from esps_portal.services.call import Call, Caller
+from esps_portal.services.call import Caller
 from esps_portal.services.declaring import DeclaresServices
+from esps_portal.services.dispatcher import Outcome, PlainAnswers
 from esps_portal.services.replies import (
     busy_reply,
     result_error,
     service_error_reply,
     sync_outcome,
 )
-from esps_portal.services.service import CloseAfter, Service
+from esps_portal.services.service import Service
 from esps_portal.services.service_call import ServiceCall
 from esps_portal.services.statistics import Statistics
 from esps_portal.tracebacks import hides_frame
@@ -43,68 +42,6 @@ __tracebackhide__ = hides_frame
 _NOT_PLAIN = (lambda: None, 1, 0)
 # Bytes of a plain request without its arguments, at most: tag, CALL, name, CR and LF.
 _MAX_REST = 32 + len(b" CALL ") + 64 + len(b"\r\n")
-
-
-Outcome = Reply | Call | CloseAfter
-
-
-@attrs.define
-class PlainAnswers:
-    """What answers plain requests.
-
-    Attributes:
-        replies: a line for each of the first requests, in order.
-        last: the outcome of the request after those, if it is none of them.
-    """
-
-    replies: list[bytes] = attrs.field(factory=list)
-    last: Outcome | None = None
-
-    @property
-    def count(self) -> int:
-        """How many requests were executed or begun; the others were not."""
-        return len(self.replies) + (self.last is not None)
-
-    def add(self, outcome: Outcome) -> None:
-        """Add the outcome of the next request."""
-        if isinstance(outcome, Reply):
-            self.replies.append(outcome.encode())
-        else:
-            self.last = outcome
-
-
-class Dispatcher(Protocol):
-    """What answers the requests of a server: a `Portal`, or what is put before one."""
-
-    product: str
-    limits: Limits
-    statistics: Statistics
-
-    def answer(self, request: Request, caller: Caller) -> Outcome:
-        """Return the reply; or a `Call` to run, or a `CloseAfter` to carry out."""
-
-    def answer_plain(
-        self,
-        requests: Sequence[PlainRequest],
-        caller: Caller | None,
-        room: int,
-        until: float = math.inf,
-    ) -> PlainAnswers:
-        """Answer the first of some requests, at least one, in order.
-
-        It ends with the first whose outcome is no reply, and may end before.
-
-        Args:
-            caller: `None`: one over UDP, who is made only where needed: it ends before a call that
-                needs a caller, even the first, and with the first that is not answered by its own
-                arguments, whose `Reply` is then `PlainAnswers.last`.
-            room: bytes. It ends too with the call whose reply leaves none of them. What is answered
-                with its own arguments does not count: it was as long when it was read.
-            until: seconds on `clock.monotonic`, after which it ends with the next call.
-        """
-
-    def note_rejected(self, request: Request) -> None:
-        """Note a CALL that the connection refused before it could be answered."""
 
 
 class Portal(DeclaresServices):

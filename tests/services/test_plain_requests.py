@@ -14,7 +14,7 @@ from esps_portal.mock.stubs import Stub
 from esps_portal.protocol.messages import Reply
 from esps_portal.protocol.received_lines import PlainRequest, ReceivedLines, plain_to_request
 from esps_portal.services.call import Call, Caller
-from esps_portal.services.dispatch import Dispatcher, Outcome
+from esps_portal.services.dispatcher import Dispatcher, Outcome
 from esps_portal.services.service import CloseAfter
 
 

@@ -1,0 +1,81 @@
+"""What a server asks to answer requests: the interface of a portal, and of what is before one.
+
+`esps_portal.services.dispatch` has the portal itself; `esps_portal.mock.scripted` puts stubs first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import attrs
+
+from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.messages import Reply, Request
+from esps_portal.protocol.received_lines import PlainRequest
+from esps_portal.services.call import Call, Caller
+from esps_portal.services.service import CloseAfter
+from esps_portal.services.statistics import Statistics
+
+#: What a request leads to: its reply, a call that has to run, or an end of the connection.
+Outcome = Reply | Call | CloseAfter
+
+
+@attrs.define
+class PlainAnswers:
+    """What answers plain requests.
+
+    Attributes:
+        replies: a line for each of the first requests, in order.
+        last: the outcome of the request after those, if it is none of them.
+    """
+
+    replies: list[bytes] = attrs.field(factory=list)
+    last: Outcome | None = None
+
+    @property
+    def count(self) -> int:
+        """How many requests were executed or begun; the others were not."""
+        return len(self.replies) + (self.last is not None)
+
+    def add(self, outcome: Outcome) -> None:
+        """Add the outcome of the next request."""
+        if isinstance(outcome, Reply):
+            self.replies.append(outcome.encode())
+        else:
+            self.last = outcome
+
+
+class Dispatcher(Protocol):
+    """What answers the requests of a server: a `Portal`, or what is put before one."""
+
+    product: str
+    limits: Limits
+    statistics: Statistics
+
+    def answer(self, request: Request, caller: Caller) -> Outcome:
+        """Return the reply; or a `Call` to run, or a `CloseAfter` to carry out."""
+
+    def answer_plain(
+        self,
+        requests: Sequence[PlainRequest],
+        caller: Caller | None,
+        room: int,
+        until: float = math.inf,
+    ) -> PlainAnswers:
+        """Answer the first of some requests, at least one, in order.
+
+        It ends with the first whose outcome is no reply, and may end before.
+
+        Args:
+            caller: `None`: one over UDP, who is made only where needed: it ends before a call that
+                needs a caller, even the first, and with the first that is not answered by its own
+                arguments, whose `Reply` is then `PlainAnswers.last`.
+            room: bytes. It ends too with the call whose reply leaves none of them. What is answered
+                with its own arguments does not count: it was as long when it was read.
+            until: seconds on `clock.monotonic`, after which it ends with the next call.
+        """
+
+    def note_rejected(self, request: Request) -> None:
+        """Note a CALL that the connection refused before it could be answered."""
