@@ -17,7 +17,7 @@ import trio.testing
 
 @attrs.define
 class PortalClock:
-    """The clock of each portal that `serve_in_thread` starts after it."""
+    """The clock of each loop that starts in a thread after it: of portals, and of proxies."""
 
     _clock: trio.testing.MockClock = attrs.field(factory=trio.testing.MockClock)
     _token: trio.lowlevel.TrioToken | None = None
@@ -30,7 +30,7 @@ class PortalClock:
         self,
         run: Callable[..., object],
         function: Callable[[], Awaitable[object]],
-        clock: trio.abc.Clock,  # noqa: ARG002 - this one is in its place
+        clock: trio.abc.Clock | None = None,  # noqa: ARG002 - this one is in its place
     ) -> object:
         async def main() -> object:
             self._token = trio.lowlevel.current_trio_token()

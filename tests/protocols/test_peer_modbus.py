@@ -25,7 +25,7 @@ def peer(esps_peer: PeerFactory) -> PeerController:
 
 @pytest.fixture
 def client(peer: PeerController) -> Iterator[Any]:
-    made = pymodbus_client.ModbusTcpClient(peer.host, port=peer.port, timeout=0.3, retries=0)
+    made = pymodbus_client.ModbusTcpClient(peer.host, port=peer.port, timeout=1, retries=0)
     assert made.connect()
     yield made
     made.close()

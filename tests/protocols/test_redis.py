@@ -73,7 +73,7 @@ def test_silence_meets_the_timeout(proxy: ProxyController) -> None:
     with redis.Redis(
         host=proxy.host,
         port=proxy.port,
-        socket_timeout=0.1,
+        socket_timeout=1,  # second: it takes milliseconds where there is no fault
         retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0),
     ) as client:
         with pytest.raises(redis.TimeoutError):
