@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import os
 import shutil
 import signal
+import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -93,10 +96,24 @@ def _keep_bytecode(config: pytest.Config) -> None:
     else:
         folder = Path(tempfile.mkdtemp(prefix="esps-portal-bytecode-"))
         config.add_cleanup(functools.partial(shutil.rmtree, folder))
+    _take_installed_bytecode(folder)
     os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
     # Files of one run, such as suites that a test writes, never come back.
     of_this_run = folder / tempfile.gettempdir().lstrip("/")
     config.add_cleanup(functools.partial(shutil.rmtree, of_this_run, ignore_errors=True))
+
+
+def _take_installed_bytecode(folder: Path) -> None:
+    """Link what was compiled when packages were installed, where Python then looks for it.
+
+    Else each process would compile them again, on the first run.
+    """
+    for cache in Path(sysconfig.get_path("purelib")).rglob("__pycache__"):
+        place = folder / str(cache.parent).lstrip("/")
+        place.mkdir(parents=True, exist_ok=True)
+        for file in cache.glob(f"*.{sys.implementation.cache_tag}.pyc"):
+            with contextlib.suppress(FileExistsError):
+                (place / file.name).symlink_to(file)
 
 
 @pytest.fixture
