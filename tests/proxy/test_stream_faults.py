@@ -165,6 +165,7 @@ def test_a_stalled_client_that_has_closed_its_socket_is_noticed(
     deadline = time.monotonic() + 20
     while proxy.run(lambda: proxy.state.journal.connections[0].closed) is None:
         assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @both_ways

@@ -182,7 +182,7 @@ def test_client_certificates(certificates: Certificates) -> None:
 def test_a_client_that_reads_late_gets_all_of_it(portal: PortalController) -> None:
     """What found no room is sent again from the same byte."""
     with greeted_by(portal) as client:
-        lines = 100_000
+        lines = 60_000
         client.send(b"a CALL chargen %d 72\nb CALL echo last\n" % lines)
         until(portal.calls, portal)
         time.sleep(0.3)  # the buffers of both sides are full, unless the machine is busy
