@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
 import click
 
 from esps_portal.cli.conformance_clients import check_client_usage, client_texts, judge_client
@@ -24,6 +25,7 @@ from esps_portal.cli.errors import exit_with_error
 from esps_portal.cli.output import print_json, require_stdout
 from esps_portal.cli.session import run_client
 from esps_portal.cli.spec import spec_folder
+from esps_portal.cli.tls_options import ClientTLSOptions, client_tls_options
 
 if TYPE_CHECKING:
     from esps_portal.conformance.judged import Judged, Texts
@@ -37,8 +39,8 @@ Check servers and clients against the text of ESPS/1.
 
 TARGET is HOST, HOST:PORT, [::1]:PORT (both tested over TCP and UDP), or a
 URL, whose scheme names one of them: esps://HOST:PORT (TCP),
-esps+udp://HOST:PORT. Without one it is ESPS_PORTAL_URL, else
-127.0.0.1:2867.
+esps+udp://HOST:PORT, esps+tls://HOST:PORT (TCP, within TLS). Without one it
+is ESPS_PORTAL_URL, else 127.0.0.1:2867.
 
 With --server it starts CMD itself, once for each group of vectors that need
 the same limits, and ends it with SIGTERM: so shutdown and small limits are
@@ -62,6 +64,7 @@ Examples:
   esps-portal conformance 127.0.0.1:2867
   esps-portal conformance esps://a:2867 esps://b:2867 --report matrix.html
   esps-portal conformance --section 6.5 --json localhost
+  esps-portal conformance --cafile ca.pem esps+tls://localhost:2867
   esps-portal conformance --server -- my-server --port {port}
   esps-portal conformance --server -- esps-portal serve --port {port} {limits}
   esps-portal conformance --client -- node my-client.mjs
@@ -71,6 +74,7 @@ Examples:
 @click.command("conformance", help=_HELP)
 @click.argument("arguments", nargs=-1, metavar="[TARGET]... | -- CMD...")
 @conformance_options
+@client_tls_options
 def conformance_command(  # noqa: PLR0913 - click passes each option
     *,
     arguments: tuple[str, ...],
@@ -89,12 +93,14 @@ def conformance_command(  # noqa: PLR0913 - click passes each option
     junit: Path | None,
     report: Path | None,
     pcap: Path | None,
+    tls: ClientTLSOptions,
 ) -> None:
     """Check servers and clients against the text of ESPS/1."""
     from esps_portal.conformance.judging import Judge  # noqa: PLC0415 - help must not wait for it
     from esps_portal.conformance.registry import load_registry  # noqa: PLC0415 - the same
 
     require_stdout()
+    tls.refuse_unless(is_target=not (server or client))
     if client:
         check_client_usage(arguments, server or limits_env or limits_file or pcap)
     registry = load_registry(spec_folder())
@@ -119,7 +125,7 @@ def conformance_command(  # noqa: PLR0913 - click passes each option
         if limits_env:
             raise click.UsageError("--limits-env is for --server")
         judges = [
-            partial(_judge_address, judge, address, chosen, limits, limits_file)
+            partial(_judge_address, judge, address, chosen, limits, limits_file, tls=tls)
             for address in _addresses(arguments)
         ]
     all_judged: list[Judged] = []
@@ -163,13 +169,15 @@ def _judge_address(  # noqa: PLR0913 - the last is given where it is called
     limits: Mapping[str, float],
     limits_file: Path | None,
     *,
+    tls: ClientTLSOptions,
     known_failing: frozenset[str],
     keeps_traffic: bool,
 ) -> Judged:
     from esps_portal.conformance.judged import Judged  # noqa: PLC0415 - help must not wait for it
     from esps_portal.conformance.target import resolve  # noqa: PLC0415 - the same
 
-    given = ("--limits", str(limits_file)) if limits_file else ()
+    context = tls.context(address.url)
+    given = (*(("--limits", str(limits_file)) if limits_file else ()), *tls.arguments)
     judged = Judged(address.text, (*given, address.text), known_failing, keeps_traffic)
 
     async def judge_it() -> str:
@@ -178,6 +186,7 @@ def _judge_address(  # noqa: PLR0913 - the last is given where it is called
             target = await resolve(url.host, url.port, address.transports, all_limits)
         except OSError as error:
             exit_with_error(f"cannot find {address.text}: {error.strerror or error}")
+        target = attrs.evolve(target, tls=context)
         return await judge.judge(target, chosen, limits, judged.add)
 
     _run(judged, judge_it, chosen)

@@ -78,7 +78,7 @@ class ServerAddress:
 
     Attributes:
         text: what was written.
-        transports: both, unless it is a URL, whose scheme names one.
+        transports: both, unless it is a URL, whose scheme names one; that of TLS is TCP.
     """
 
     text: str
@@ -93,13 +93,8 @@ class ServerAddress:
             click.UsageError: it is none of them.
         """
         url = TargetType().convert(text, None, None)
-        if url.transport == "tls":
-            plain = PortalURL("tcp", url.host, url.port)
-            raise click.UsageError(
-                f"the vectors are for plain TCP and UDP, not for TLS: write {plain}"
-            )
-        both = frozenset({"tcp", "udp"})
-        return cls(text, url, frozenset({url.transport}) if "://" in text else both)
+        one = frozenset({"tcp" if url.transport == "tls" else url.transport})
+        return cls(text, url, one if "://" in text else frozenset({"tcp", "udp"}))
 
 
 def choose(

@@ -192,6 +192,21 @@ class ClientTLSOptions:
     cert: str | None = None
     key: str | None = None
 
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The options as they are written."""
+        given = {"--cafile": self.cafile, "--cert": self.cert, "--key": self.key}
+        return tuple(word for name, file in given.items() if file for word in (name, file))
+
+    def refuse_unless(self, *, is_target: bool) -> None:
+        """Check that there is a target that they are about, if any is given.
+
+        Raises:
+            click.UsageError: there is none.
+        """
+        if self.arguments and not is_target:
+            raise click.UsageError(f"{self.arguments[0]} is for a target esps+tls://HOST:PORT")
+
     def context(self, url: PortalURL) -> ssl.SSLContext | None:
         """Return what is trusted; `None` if the portal is not reached over TLS.
 

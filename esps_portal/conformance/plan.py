@@ -8,7 +8,7 @@ from typing import Literal
 
 import attrs
 
-from esps_portal.conformance.steps import Send, Shutdown, Vector
+from esps_portal.conformance.steps import Fin, Send, Shutdown, Vector
 from esps_portal.conformance.survey import Survey
 from esps_portal.conformance.target import Target
 
@@ -49,8 +49,16 @@ def why_unsupported(vector: Vector, target: Target, found: Survey, builtin: froz
     for name, value in vector.limits.items():
         if target.limits[name] != value:
             return f"needs a server with {name}={value:g}"
-    if target.process == 0 and any(isinstance(step, Shutdown) for step in vector.steps):
+    steps = {type(step) for step in vector.steps}
+    if target.process == 0 and Shutdown in steps:
         return "needs a server that can be ended (--server)"
+    if target.tls is not None and Fin in steps:
+        return "over TLS the client's end ends both directions"
+    return _why_not_called(vector, target, found, builtin)
+
+
+def _why_not_called(vector: Vector, target: Target, found: Survey, builtin: frozenset[str]) -> str:
+    """Return why a server cannot be asked what a vector calls; empty if it can."""
     for name in called(vector) & builtin:
         if found.services is not None and name not in found.services:
             return f"needs the service {name}"

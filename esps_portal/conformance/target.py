@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -26,6 +27,8 @@ class Target:
         address: where it listens, over TCP and UDP.
         transports: those to test.
         limits: the limits in force, by their names in section 10.
+        tls: what is trusted over TLS; ``None``: TCP is plain.
+        host: the name or address that its certificate is to be for.
         process: the process identifier, if the runner started it; 0: it did not.
     """
 
@@ -34,6 +37,8 @@ class Target:
     transports: frozenset[str]
     limits: Mapping[str, float]
     process: int = 0
+    tls: ssl.SSLContext | None = None
+    host: str = ""
 
     def shut_down(self) -> None:
         """Tell the server to end.
@@ -61,4 +66,4 @@ async def resolve(
     """
     found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     family, _, _, _, address = found[0]
-    return Target(family, address, transports, limits)
+    return Target(family, address, transports, limits, host=host)

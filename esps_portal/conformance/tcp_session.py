@@ -35,6 +35,7 @@ from esps_portal.conformance.steps import (
 from esps_portal.conformance.target import Target
 from esps_portal.conformance.tcp_connection import Connection
 from esps_portal.conformance.template import Run
+from esps_portal.conformance.tls_socket import TLSSocket
 from esps_portal.conformance.traffic import Traffic
 
 # To send a byte alone, on a machine that is busy with much else.
@@ -101,18 +102,26 @@ class TcpSession:
         sock = trio.socket.socket(self.target.family, socket.SOCK_STREAM)
         try:
             with trio.fail_after(self.reply_timeout):
-                await sock.connect(self.target.address)
+                transport = await self._connect(sock)
         except BaseException:
             sock.close()
             raise
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(step.on, sock, self.traffic, sock.getsockname()[:2])
+        connection = Connection(step.on, transport, self.traffic, sock.getsockname()[:2])
         self.traffic.note(step.on, connection.local, "opened")
         self.run.keep_address(connection.local)
         self.connections[step.on] = connection
         await self._expect(Expect(step.on, (ExpectedLine(step.greeting),)))
         if step.hello:
             await self._ask(connection, "HELLO ESPS/1", "OK ESPS/1 {text}")
+
+    async def _connect(self, sock: trio.socket.SocketType) -> trio.socket.SocketType | TLSSocket:
+        await sock.connect(self.target.address)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.target.tls is None:
+            return sock
+        over_tls = TLSSocket(sock, self.target.tls, self.target.host)
+        await over_tls.shake_hands()
+        return over_tls
 
     async def _send(self, step: Send) -> None:
         for number in range(1, self.run.count(step.repeat) + 1):

@@ -155,7 +155,8 @@ def test_skip_and_level() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["esps+tls://h"], "not for TLS: write esps://h:2867"),
+        (["--cafile", __file__, "esps://h"], "--cafile is for TLS: use it with --url esps+tls://h"),
+        (["--server", "--cafile", __file__, "--", "x"], "--cafile is for a target esps+tls://"),
         (["--section", "99"], "no requirement in '99'"),
         (["--only", "tcp-quitt"], "no vector 'tcp-quitt' (did you mean 'tcp-quit'"),
         (["--skip", "x"], "--skip: there is no vector 'x'"),
