@@ -13,7 +13,7 @@ import trio
 
 from esps_portal.clock import monotonic
 from esps_portal.faults.fault_registry import FaultRegistry
-from esps_portal.faults.target import FaultTarget, Stage
+from esps_portal.faults.target import FaultTarget
 from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
 from esps_portal.net.detached import CANCELLED
 from esps_portal.net.ready_set import Turn
@@ -102,29 +102,6 @@ class Answerer:
     def begin(self, nursery: trio.Nursery | None) -> None:
         """Run calls in a nursery from now on; `None`: they have to wait for one."""
         self._nursery = nursery
-
-    def is_refused_by_fault(self) -> bool:
-        """Whether a fault strikes the connection itself, before any request."""
-        if self._faults is None or self._observer is None:
-            return False
-        record = self._observer.record
-        accepted = FaultTarget("tcp", self._protocol, record=record, stage=Stage.CONNECTION)
-        fault = self._faults.strike_connection(accepted)
-        if fault is not None:
-            record.fault = str(fault)
-        return fault is not None
-
-    def certificate_problem(self) -> str:
-        """Return what a fault has wrong with the certificate of a handshake that begins."""
-        if self._faults is None or self._observer is None:
-            return ""
-        record = self._observer.record
-        begun = FaultTarget("tcp", self._protocol, record=record, stage=Stage.HANDSHAKE)
-        fault = self._faults.strike_connection(begun)
-        if fault is None:
-            return ""
-        record.fault = str(fault)
-        return str(fault.parameters["problem"])
 
     @property
     def is_cancelling(self) -> bool:

@@ -14,15 +14,12 @@ from __future__ import annotations
 import contextlib
 import math
 
-import attrs
 import trio
 
-from esps_portal.faults.connection_faults import ConnectionFaults
 from esps_portal.faults.effects import Piece, effect_of
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
-from esps_portal.faults.plan import FaultPlan
-from esps_portal.faults.target import FaultTarget, Stage
+from esps_portal.faults.target import FaultTarget
 from esps_portal.log import log
 from esps_portal.net.buffered_bytes import BufferedBytes
 from esps_portal.net.opening import opened
@@ -38,8 +35,9 @@ from esps_portal.server.call_count import CallCount
 from esps_portal.server.call_tasks import CallTasks
 from esps_portal.server.closing import Closing
 from esps_portal.server.endings import ENDINGS, EndReason, How, reason_of
-from esps_portal.server.observer import ConnectionObserver, Exchange
+from esps_portal.server.observer import ConnectionObserver
 from esps_portal.server.reply_writer import ReplyWriter
+from esps_portal.server.stage_faults import StageFaults
 from esps_portal.services.dispatcher import Dispatcher
 
 # Looking up a member of an enumeration takes as long as a call.
@@ -111,7 +109,6 @@ class PortalConnection:
         self._portal = portal
         self._limits = portal.limits
         self._observer = observer
-        self._faults = faults
         self._is_scripted = not (observer is None and faults is None)
         self._ready = ready
         self._protocol = ServerConnection(portal.limits, requires_hello=requires_hello)
@@ -128,11 +125,12 @@ class PortalConnection:
             observer=observer,
             faults=faults,
         )
-        # Asked as it is accepted: numbers of connections are counted in that order.
-        self._is_refused = self._answerer.is_refused_by_fault()
         # When a line last came; seconds on trio's clock.
         self._active = self._writer.progress
         self._opened = self._active
+        self._faults = StageFaults(faults, self._protocol, observer, self._opened)
+        # Asked as it is accepted: numbers of connections are counted in that order.
+        self._is_refused = self._faults.is_refused()
         self._peer_has_ended = False
         self._is_receiving = False
         self._has_greeted = False
@@ -171,7 +169,7 @@ class PortalConnection:
             if self._replies.end is None:
                 is_open = await opened(
                     self._stream,
-                    self._answerer.certificate_problem,
+                    self._faults.certificate_problem,
                     seconds=limits.stall,
                     linger=limits.linger,
                 )
@@ -183,9 +181,9 @@ class PortalConnection:
         """Serve with tasks; return whether the connection has ended."""
         async with trio.open_nursery() as self._nursery:
             self._answerer.begin(self._nursery)
-            if self._faults is not None:
-                unit = ConnectionFaults(self._faults, self._as_target)
-                self._replies.begin(self._nursery, unit)
+            of_all_sent = self._faults.of_all_sent()
+            if of_all_sent is not None:
+                self._replies.begin(self._nursery, of_all_sent)
             try:
                 if not await self._read_and_end(self._nursery):
                     return False
@@ -332,13 +330,11 @@ class PortalConnection:
 
     def as_aged(self, age: float) -> FaultTarget:
         """Return it as faults select it that strike at an age."""
-        return attrs.evolve(self._as_target(Stage.AGE), age=age)
+        return self._faults.as_aged(age)
 
     def strike(self, fault: Fault) -> None:
         """End as a fault says that strikes at an age."""
-        if self._observer is not None:
-            record = self._observer.record
-            record.fault = "; ".join(filter(None, (record.fault, str(fault))))
+        self._faults.note_struck(fault)
         self._replies.release()
         self._replies.perform_now(effect_of(fault).feed(Piece(b"")))
 
@@ -394,31 +390,17 @@ class PortalConnection:
         if self._has_greeted:
             return
         self._has_greeted = True
-        greeting = self._greeting
-        if self._faults is None or not self._faults.in_force:
-            self._replies.append(greeting)
+        exchange = self._faults.greeting()
+        if exchange is None:
+            self._replies.append(self._greeting)
             return
-        target = self._as_target(Stage.WHOLE)
-        plan = self._faults.plan(target)
-        exchange = Exchange(plan or FaultPlan((), target.record))
         assert self._nursery is not None  # noqa: S101 - `run` has opened it
         self._replies.expect_fault(self._nursery)
-        await self._replies.write(greeting, exchange, final=True, must_send=True)
+        await self._replies.write(self._greeting, exchange, final=True, must_send=True)
 
     @property
     def _greeting(self) -> bytes:
         return Notice(VERSION, (self._portal.product.encode(),)).encode()
-
-    def _as_target(self, stage: Stage = Stage.CONNECTION) -> FaultTarget:
-        """Return the connection as faults select it; as a whole it is its greeting."""
-        return FaultTarget(
-            "tcp",
-            self._protocol,
-            record=None if self._observer is None else self._observer.record,
-            stage=stage,
-            number=0,
-            age=trio.current_time() - self._opened,
-        )
 
     async def _read_lines(self) -> bool:
         """Read and answer until an end is due; return whether it can go on without a task."""

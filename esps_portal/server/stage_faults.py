@@ -1,0 +1,98 @@
+"""What faults do to a TCP connection at each stage of its life, besides those of its requests.
+
+They refuse it, show it a wrong certificate, change its greeting, or strike it at an age.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import attrs
+import trio
+
+from esps_portal.faults.connection_faults import ConnectionFaults
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.fault_registry import FaultRegistry
+from esps_portal.faults.plan import FaultPlan
+from esps_portal.faults.target import FaultTarget, Stage
+from esps_portal.protocol.server_connection import ServerConnection
+from esps_portal.server.observer import ConnectionObserver, Exchange
+
+
+class StageFaults:
+    """Asks the faults at each stage of one connection; the `Answerer` asks about its requests.
+
+    Args:
+        faults: `None`: there never are any.
+        observer: notes which have struck; `None`: nobody does.
+        opened: when the connection was accepted; seconds on trio's clock.
+    """
+
+    __slots__ = ("_faults", "_observer", "_opened", "_protocol")
+
+    def __init__(
+        self,
+        faults: FaultRegistry | None,
+        protocol: ServerConnection,
+        observer: ConnectionObserver | None,
+        opened: float,
+    ) -> None:
+        self._faults = faults
+        self._protocol = protocol
+        self._observer = observer
+        self._opened = opened
+
+    def is_refused(self) -> bool:
+        """Whether a fault strikes the connection itself, before any request."""
+        return self._strike(Stage.CONNECTION) is not None
+
+    def certificate_problem(self) -> str:
+        """Return what a fault has wrong with the certificate of a handshake that begins."""
+        fault = self._strike(Stage.HANDSHAKE)
+        return "" if fault is None else str(fault.parameters["problem"])
+
+    def greeting(self) -> Exchange | None:
+        """Return what the greeting is sent as; `None`: as it is, for there are no faults."""
+        if self._faults is None or not self._faults.in_force:
+            return None
+        target = self._as_target(Stage.WHOLE)
+        plan = self._faults.plan(target)
+        return Exchange(plan or FaultPlan((), target.record))
+
+    def of_all_sent(self) -> ConnectionFaults | None:
+        """Return those for which all that is sent is one unit; `None`: there never are any."""
+        if self._faults is None:
+            return None
+        return ConnectionFaults(self._faults, partial(self._as_target, Stage.CONNECTION))
+
+    def as_aged(self, age: float) -> FaultTarget:
+        """Return the connection as faults select it that strike at an age, in seconds."""
+        return attrs.evolve(self._as_target(Stage.AGE), age=age)
+
+    def note_struck(self, fault: Fault) -> None:
+        """Note a fault that has struck at an age, after others perhaps."""
+        if self._observer is not None:
+            record = self._observer.record
+            record.fault = "; ".join(filter(None, (record.fault, str(fault))))
+
+    def _strike(self, stage: Stage) -> Fault | None:
+        """Let the first fault strike that is about this stage, and note it."""
+        if self._faults is None or self._observer is None:
+            return None
+        record = self._observer.record
+        target = FaultTarget("tcp", self._protocol, record=record, stage=stage)
+        fault = self._faults.strike_connection(target)
+        if fault is not None:
+            record.fault = str(fault)
+        return fault
+
+    def _as_target(self, stage: Stage) -> FaultTarget:
+        """Return the connection as faults select it; as a whole it is its greeting."""
+        return FaultTarget(
+            "tcp",
+            self._protocol,
+            record=None if self._observer is None else self._observer.record,
+            stage=stage,
+            number=0,
+            age=trio.current_time() - self._opened,
+        )
