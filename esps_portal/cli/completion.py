@@ -37,7 +37,7 @@ def complete_file(_: click.Context, __: click.Parameter, incomplete: str) -> lis
 
 
 def complete_service(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """Return the services of the portal in --url or ESPS_PORTAL_URL."""
+    """Return the services of the portal in --url or ESPS_PORTAL_URL, trusted as --cafile says."""
     url = ctx.params.get("url")
     if url is None and ctx.get_parameter_source("url") in _EXPLICIT:
         return []  # not a portal's address
@@ -46,18 +46,20 @@ def complete_service(ctx: click.Context, _: click.Parameter, incomplete: str) ->
     names: list[str] = []
     # In a daemon thread: resolving a host has no timeout.
     request = threading.Thread(
-        target=_add_services, args=(str(url or DEFAULT_URL), names), daemon=True
+        target=_add_services,
+        args=(str(url or DEFAULT_URL), ctx.params.get("cafile"), names),
+        daemon=True,
     )
     request.start()
     request.join(_TIMEOUT)
     return _starting_with(incomplete, list(names))
 
 
-def _add_services(url: str, names: list[str]) -> None:
+def _add_services(url: str, cafile: str | None, names: list[str]) -> None:
     from esps_portal import blocking  # noqa: PLC0415 - only for completion
 
     try:
-        with blocking.connect(url, timeout=_TIMEOUT) as portal:
+        with blocking.connect(url, timeout=_TIMEOUT, cafile=cafile) as portal:
             services = portal.services()
     except (EspsError, ValueError):
         return

@@ -20,8 +20,10 @@ from esps_portal.cli.completion import complete_service
 from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS
 from esps_portal.framings.parse import parse_framing
 from esps_portal.testing.threaded import ThreadedPortal
+from tests.certificates import Certificates
 from tests.cli.peers import GREETING, tcp_server, unused_address
 from tests.commands import COMMAND
+from tests.processes import running_server
 
 
 def completed(line: str, shell: str = "bash", url: str = "") -> list[str]:
@@ -66,6 +68,15 @@ def test_services(portal: ThreadedPortal, form: str) -> None:
 def test_in_other_shells_too(portal: ThreadedPortal, shell: str, shown: list[str]) -> None:
     assert completed("call ec", shell, url=portal.url) == shown
     assert completed(f"call --url {portal.url} ec", shell) == shown
+
+
+def test_services_over_tls(certificates: Certificates) -> None:
+    files = certificates.portal
+    with running_server("--tls-cert", files.cert, "--tls-key", files.key) as server:
+        url = f"esps+tls://127.0.0.1:{server.port}"
+        assert completed(f"call --url {url} --cafile {certificates.ca} ec") == ["plain,echo"]
+        assert completed(f"call --url {url} ec") == []  # it is not trusted
+        assert completed(f"call --url {url} --cafile {__file__} ec") == []
 
 
 def test_a_completion_script_of_an_older_version(portal: ThreadedPortal) -> None:
