@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -234,7 +235,8 @@ def _checked_age(kind: str, options: Mapping[str, object]) -> float | None:
     age = options.get("age")
     if age is None:
         return None
-    if isinstance(age, bool) or not isinstance(age, int | float) or not 0 <= age < float("inf"):
+    most = sys.float_info.max  # an integer may be larger than any float
+    if isinstance(age, bool) or not isinstance(age, int | float) or not 0 <= age <= most:
         raise FaultError(f"age must be a number of seconds, 0 or more, got {age!r}")
     if kind in TIMED and "offset" in options and not _selects_units(options):
         raise FaultError("a fault at an age strikes at once: leave out offset")

@@ -7,7 +7,7 @@ often.
 from __future__ import annotations
 
 import functools
-import math
+import sys
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
@@ -164,4 +164,5 @@ class AnswerChain(Generic[_Answer]):
 
 def is_time(value: object) -> bool:
     """Whether something is a number of seconds, 0 or more."""
-    return isinstance(value, int | float) and 0 <= value < math.inf
+    # An integer may be larger than any float.
+    return isinstance(value, int | float) and 0 <= value <= sys.float_info.max

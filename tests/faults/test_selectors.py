@@ -45,6 +45,7 @@ def reason(fault: Fault) -> MissReason | None:
         ("reset", {"offset": True}, "offset must be a number of bytes, 0 or more, got True"),
         ("reset", {"age": float("nan")}, "age must be a number of seconds, 0 or more, got nan"),
         ("reset", {"age": float("inf")}, "age must be a number of seconds, 0 or more, got inf"),
+        ("reset", {"age": 10**400}, "age must be a number of seconds, 0 or more, got 1000"),
         ("reset", {"age": "3"}, "age must be a number of seconds, 0 or more, got '3'"),
         ("reset", {"to": 3}, "to must be 'client' or 'server', got 3"),
         ("reset", {"to": "server", "reply": 1}, "to='server' strikes the request itself"),

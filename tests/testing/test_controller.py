@@ -72,6 +72,8 @@ def test_a_name_is_a_str(portal: PortalController) -> None:
         portal.fault("reset", service="No such")
     with pytest.raises(ValueError, match="delay must be seconds, 0 or more, got '1'"):
         portal.stub("price").delay(wrong.decode().replace("price", "1"))
+    with pytest.raises(ValueError, match="delay must be seconds, 0 or more, got 1000"):
+        portal.stub("price").delay(10**400)
 
 
 def test_a_stub_that_an_earlier_one_shadows(portal: PortalController) -> None:
