@@ -11,7 +11,7 @@ import attrs
 
 from esps_portal.net.addresses import literal, socket_address
 from esps_portal.net.fork import close_socket
-from esps_portal.net.systems import keep_others_out, let_share
+from esps_portal.net.systems import keep_others_out, let_share, limit_unsent
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -237,6 +237,8 @@ def bound(  # noqa: PLR0913 - each says what to bind
                 # no such state, and there the option would let two servers share the port.
                 let_share(sock, allowed=True)
             keep_others_out(sock)
+            if kind == socket.SOCK_STREAM:
+                limit_unsent(sock)
             if reuse_port:
                 _let_others_bind(sock)
             if family == socket.AF_INET6:

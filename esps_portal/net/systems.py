@@ -44,6 +44,9 @@ _RESET = struct.pack("HH" if sys.platform == "win32" else "ii", 1, 0)
 _EXCLUSIVE: int | None = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
 _TCP_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 _TCP_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+# Bytes (own choice): four times what a writer has ready, so that a peer that reads never waits. The
+# kernel would take 4 MB for each (tcp_wmem in tcp(7)).
+_UNSENT = 262_144
 #: Whether sockets tell more of a datagram than its sender.
 HAS_ANCILLARY: bool = hasattr(socket.socket, "recvmsg") and hasattr(socket.socket, "sendmsg")
 #: struct in_pktinfo, which Linux and macOS have alike: ip(7), <netinet/in.h>. Python has a name for
@@ -84,6 +87,16 @@ def limit_unacked(sock: socket.socket, seconds: float) -> None:
         with contextlib.suppress(OSError):
             milliseconds = max(1, int(seconds * 1000))
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, milliseconds)
+
+
+def limit_unsent(listener: socket.socket) -> None:
+    """Have the kernel hold little of what a peer does not take, on each connection of a listener.
+
+    Without a limit it takes some megabytes for each, which no limit of a process counts.
+    """
+    if _TCP_NOTSENT_LOWAT is not None:
+        with contextlib.suppress(OSError):
+            listener.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT)
 
 
 def writable_when_sent(sock: socket.socket) -> None:
