@@ -11,7 +11,7 @@ import contextlib
 import errno
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from ipaddress import ip_address
 from typing import Any
 
@@ -169,6 +169,20 @@ class DatagramSocket:
                 self._socket.sendto(datagram, to.address)
         except OSError:
             return  # a full buffer, a route that is gone: to a client it is a datagram lost
+
+    def send_all(self, datagrams: Iterable[bytes], to: Iterable[Sender]) -> None:
+        """Do what `send` does, with each datagram and the sender in the same place."""
+        if self._silence.is_on:
+            return
+        send = self._socket.sendto
+        for datagram, sender in zip(datagrams, to, strict=False):
+            if sender.ancillary:
+                self.send(datagram, sender)
+                continue
+            try:
+                send(datagram, sender.address)
+            except OSError:
+                continue  # as above
 
     def send_from_other_port(self, datagram: bytes, to: Sender) -> None:
         """Send from the same address and another port."""

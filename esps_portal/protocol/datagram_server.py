@@ -15,6 +15,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
 import attrs
 
@@ -33,11 +34,11 @@ from esps_portal.protocol.messages import (
     parse_request_untrusted,
     readable_tag,
 )
-from esps_portal.protocol.received_lines import PlainRequest
+from esps_portal.protocol.received_lines import FoundLine, PlainRequest, is_plain
 from esps_portal.protocol.registry import VERBS, unknown_verb_text
 from esps_portal.protocol.shares import Shares, Source
 
-_match_plain = grammar.PLAIN_DATAGRAM.fullmatch
+_find_plain = grammar.FIND_PLAIN_DATAGRAMS.findall
 
 # The ports below are those of a system's own services (RFC 6335 section 6).
 _FIRST_USER_PORT = 1024
@@ -161,36 +162,40 @@ class DatagramServer:
         refusal = self._refusal(request)
         return self.refuse(refusal, len(datagram), source, now) if refusal else request
 
-    def plain_requests(self, datagrams: Sequence[bytes]) -> list[PlainRequest | None]:
-        """Return, of each datagram, the plain request that it is, if it is one.
+    def plain_requests(self, datagrams: Sequence[bytes]) -> list[FoundLine]:
+        """Return, for each datagram, the plain request that it is, or something without a tag.
 
         A reply that has the arguments of one fits a datagram, and is shorter than its request.
         """
-        return [
-            match.groups(b"") if match and len(datagram) <= self._max_plain else None  # type: ignore[misc]  # there are five
-            for datagram, match in zip(datagrams, map(_match_plain, datagrams), strict=True)
-        ]
+        longest = self._max_plain
+        joined = b"\0".join((*datagrams, b""))
+        # None has a NUL, so one expression finds where each of them begins and ends.
+        if joined.count(b"\0") > len(datagrams) or max(map(len, datagrams), default=0) > longest:
+            possible = (len(d) <= longest and b"\0" not in d for d in datagrams)
+            joined = b"".join(
+                b"%b\0" % (datagram if may_be_plain else b"")
+                for datagram, may_be_plain in zip(datagrams, possible, strict=True)
+            )
+        return _find_plain(joined)
 
     def new_requests(
-        self, requests: Sequence[PlainRequest | None], sources: Iterable[Source], now: float
+        self, found: Sequence[FoundLine], sources: Iterable[Source], now: float
     ) -> list[PlainRequest]:
         """Return the first ones, as far as they may be executed without `receive_untrusted`.
 
         Ask again once a call has begun.
         """
+        if self.closing:
+            return []
         if self._kept:
             self._forget_expired(now)
-        found: list[PlainRequest] = []
-        remembers = bool(self._running or self._kept)
-        for request, source in zip(requests, sources, strict=True):
-            if request is None or self.closing:
-                break
-            if remembers:
-                key = (source, request[0])
+        requests: list[PlainRequest] = list(takewhile(is_plain, found))  # type: ignore[arg-type]  # they are
+        if self._running or self._kept:
+            keys = zip(sources, map(is_plain, requests), strict=False)
+            for number, key in enumerate(keys):
                 if key in self._running or key in self._kept:
-                    break
-            found.append(request)
-        return found
+                    return requests[:number]
+        return requests
 
     def forget_all(self) -> None:
         """Forget the kept replies. Running calls stay remembered."""

@@ -40,8 +40,8 @@ PLAIN_REQUEST = re.compile(
 # A PING or a CALL whose arguments need no decoding, and its end: the groups are the tag, the name
 # of the service, *(SP arg), and [CR].
 _PLAIN_LINE = rb"(%b) (?:PING|CALL (%b))((?: %b++)*+)(\r?)\n" % (_TAG, _NAME, _PLAIN)
-# Such a datagram; the fifth group is empty.
-PLAIN_DATAGRAM = re.compile(_PLAIN_LINE + rb"()")
+# Such a datagram among others, each with a NUL after it; the fifth group is any other, whole.
+FIND_PLAIN_DATAGRAMS = re.compile(_PLAIN_LINE + rb"\x00|([^\x00]*+)\x00")
 # Such a line among others, of which the fifth group is all, without the LF; empty lines that
 # follow such another one are left out.
 FIND_PLAIN = re.compile(_PLAIN_LINE + rb"|([^\n]*+)\n(?:\n++|\r\n)*+")

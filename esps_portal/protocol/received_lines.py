@@ -18,9 +18,10 @@ from esps_portal.protocol.messages import Request
 #: the SP before it, the CR before its LF, if it has one, and a fifth value that is always empty.
 PlainRequest = tuple[bytes, bytes, bytes, bytes, bytes]
 
-# A line as it is found: a plain request, or in the fifth place what is none, and has no tag.
-_FoundLine = tuple[bytes, bytes, bytes, bytes, LineEvent]
-_is_plain = itemgetter(0)
+#: A line as it is found: a plain request, or in the fifth place what is none, and has no tag.
+FoundLine = tuple[bytes, bytes, bytes, bytes, LineEvent]
+#: Whether what was found is a plain request.
+is_plain = itemgetter(0)
 _find_lines = grammar.FIND_PLAIN.findall
 
 # So many bytes are looked through at once, and on to the next LF. What is found takes more memory
@@ -66,7 +67,7 @@ class ReceivedLines:
         self._start = 0
         self._blocks: list[bytes | LongLineEvent] = []
         # What was found in a piece of it, and which line is read next. None: there is none.
-        self._found: list[_FoundLine] = []
+        self._found: list[FoundLine] = []
         self._next = 0
 
     def add(self, blocks: list[bytes | LongLineEvent]) -> None:
@@ -114,7 +115,7 @@ class ReceivedLines:
             return []
         if len(coming) == 1:
             return coming  # type: ignore[return-value]  # it has a tag, so it is one
-        return list(takewhile(_is_plain, coming))  # type: ignore[arg-type]  # the same
+        return list(takewhile(is_plain, coming))  # type: ignore[arg-type]  # the same
 
     def skip(self, count: int) -> None:
         """Take lines that `peek_plain` has returned as read."""

@@ -8,6 +8,7 @@ is noted by an observer, if there is one; faults are asked about each request, i
 from __future__ import annotations
 
 import socket
+from operator import attrgetter
 
 import trio
 
@@ -21,11 +22,13 @@ from esps_portal.net.datagram_socket import DatagramSocket, Sender
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.protocol.datagram_server import DatagramServer, Ignored, Repeat
 from esps_portal.protocol.messages import ERR, Reply, Request
-from esps_portal.protocol.received_lines import PlainRequest, plain_to_request
+from esps_portal.protocol.received_lines import FoundLine, plain_to_request
 from esps_portal.server.datagram_calls import DatagramCaller, DatagramCalls
 from esps_portal.server.observer import DatagramObserver, Exchange
 from esps_portal.services.call import Call
 from esps_portal.services.dispatcher import Dispatcher
+
+_address = attrgetter("address")
 
 # Seconds of answering, after which others have their turn.
 _TURN = 0.002
@@ -66,7 +69,7 @@ class PortalDatagrams:
         self._nursery: trio.Nursery
         self._writer: DatagramFaultWriter
         # Sends a reply that no fault changes; without faults nothing has to count them.
-        self._send = self._socket.send
+        self._send, self._send_all = self._socket.send, self._socket.send_all
         self._calls = DatagramCalls(protocol, portal.limits, self._deliver)
 
     async def run(self) -> None:
@@ -74,7 +77,7 @@ class PortalDatagrams:
         async with trio.open_nursery() as self._nursery:
             self._writer = DatagramFaultWriter(self._socket, self._nursery)
             if self._faults is not None:
-                self._send = self._writer.send
+                self._send, self._send_all = self._writer.send, self._writer.send_all
             try:
                 await self._socket.run_in_bulk(self._handle_all)
                 self._nursery.cancel_scope.cancel()
@@ -155,23 +158,20 @@ class PortalDatagrams:
 
     def _answer_plain(
         self,
-        found: list[PlainRequest | None],
+        found: list[FoundLine],
         datagrams: list[bytes],
         senders: list[Sender],
         now: float,
         until: float,
     ) -> int:
         """Answer the first ones, as far as they are plain requests; return how many."""
-        sources = [sender.address for sender in senders]
-        requests = self._protocol.new_requests(found, sources, now)
+        requests = self._protocol.new_requests(found, map(_address, senders), now)
         if not requests:
             return 0
         answers = self._portal.answer_plain(requests, None, 0, until)
         if self._observer is not None:
-            self._observer.answered_plain(requests, answers.replies, sources, now)
-        send = self._send
-        for reply, sender in zip(answers.replies, senders, strict=False):
-            send(reply, sender)
+            self._observer.answered_plain(requests, answers.replies, map(_address, senders), now)
+        self._send_all(answers.replies, senders)
         if isinstance(answers.last, Reply):
             which = answers.count - 1
             request, datagram = plain_to_request(requests[which]), datagrams[which]

@@ -6,7 +6,7 @@ A request that is answered at once is noted with its answer, as one tuple. Any o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -141,7 +141,7 @@ class DatagramObserver:
         self,
         requests: Sequence[PlainRequest],
         replies: Sequence[bytes],
-        sources: Sequence[tuple[Any, ...]],
+        sources: Iterable[tuple[Any, ...]],
         now: float,
     ) -> None:
         """Note as many of some plain requests as there are replies. Nearly all pass here."""

@@ -77,6 +77,9 @@ def new_requests(
 
 
 @given(st.lists(datagrams, max_size=8), st.booleans())
+@example(datagrams=[b"1 PING\n\x001 PING\n", b"1 PING\n"], closing=False)
+@example(datagrams=[b"1 PING\n1 PING\n", b"1 PING\n"], closing=False)
+@example(datagrams=[b"1 PI", b"NG\n", b"1 PING\n1 PING\n"], closing=False)
 def test_plain_requests_are_those_that_may_be_executed(
     datagrams: list[bytes],
     closing: bool,
