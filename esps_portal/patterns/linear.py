@@ -219,7 +219,7 @@ class LinearPattern:
     _whole: _Automaton = attrs.field(repr=False, eq=False)
 
     @classmethod
-    def of(cls, source: str | bytes) -> LinearPattern:
+    def of(cls, source: str | bytes, flags: int = 0) -> LinearPattern:
         """Return a pattern of text or of bytes.
 
         Example: ``LinearPattern.of(r"(a+)+$").search("a" * 40 + "b")`` is False, at once.
@@ -231,7 +231,7 @@ class LinearPattern:
         if len(source) > MAX_LENGTH:
             raise PatternError(f"longer than {MAX_LENGTH} characters")
         try:
-            tree = parse_pattern(source)
+            tree = parse_pattern(source, flags)
         except (re.error, OverflowError, RecursionError) as error:
             raise PatternError(f"not a regular expression: {error}") from error
         try:

@@ -38,6 +38,9 @@ def starts_with_a(arg: bytes) -> bool:
         ((re.compile("sku-[0-9]+"),), (b"sku-12x",), False),  # all of it, not its beginning
         ((re.compile(".*"),), (b"\xff",), False),  # no text
         ((re.compile(rb".*"),), (b"\xff",), True),
+        ((re.compile("(a+)+$"),), (b"a" * 40 + b"b",), False),  # takes `re` for ever
+        ((re.compile("A # b", re.VERBOSE | re.IGNORECASE),), (b"a",), True),
+        ((re.compile("a(?=b)b"),), (b"ab",), True),  # not in one pass
         ((starts_with_a,), (b"abc",), True),
         ((starts_with_a,), (b"bc",), False),
         (("x", ANY, "z"), (b"x", b"y", b"z"), True),
