@@ -118,8 +118,9 @@ class Framed:
         except FramingError as error:
             return self._give_up(side, before + data, str(error), now)
         for frame in frames:
-            found += self._whole(side, frame, now, decide)
-            if any(_ends_both(step) for step in found):
+            steps = self._whole(side, frame, now, decide)
+            found += steps
+            if any(_ends_both(step) for step in steps):
                 return found  # what was read with it is not passed on any more
         if side.splitter.error is not None:
             found += self._give_up(side, side.splitter.rest, str(side.splitter.error), now)

@@ -117,7 +117,7 @@ def control() -> Iterator[Check]:
 @contextlib.contextmanager
 def proxy() -> Iterator[Check]:
     """A proxy with a framing in front of an echo: what comes back is what was sent."""
-    with _echo() as port:
+    with echo() as port:
         options = "--framing", "lines:lf", "--fault", "latency seconds=0.001 match=nosuchword"
         with started("proxy", "--upstream", f"tcp://127.0.0.1:{port}", *options) as target:
 
@@ -141,7 +141,7 @@ def peer() -> Iterator[Check]:
 
 
 @contextlib.contextmanager
-def _echo() -> Iterator[int]:
+def echo() -> Iterator[int]:
     """Serve an echo, a thread for each connection."""
 
     def serve(client: socket.socket) -> None:
