@@ -51,7 +51,7 @@ class TerminalLines:
     """
 
     def __init__(self, prompt: str, complete: Complete) -> None:
-        self.number = 0
+        self.number: int = 0
         self._prompt = prompt
         self._complete = complete
         self._found: list[str] = []
@@ -110,7 +110,7 @@ class PipedLines:
     """Lines of standard input."""
 
     def __init__(self) -> None:
-        self.number = 0
+        self.number: int = 0
         _keep_all_bytes()
 
     def read(self) -> str | None:

@@ -46,7 +46,7 @@ class PromptWait:
     def __init__(
         self, show: Callable[[str], None], *, holds_news: bool, may_wake: Callable[[], bool]
     ) -> None:
-        self.signals = -1
+        self.signals: int = -1
         self._show = show
         self._holds_news = holds_news
         self._may_wake = may_wake

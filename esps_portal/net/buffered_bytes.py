@@ -28,7 +28,7 @@ class BufferedBytes:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held: dict[Holder, int] = {}
-        self.total = 0
+        self.total: int = 0
 
     def note(self, holder: Holder, size: int) -> None:
         """Note how much a connection holds now; end others, or this one, if that is too much."""

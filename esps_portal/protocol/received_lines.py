@@ -21,7 +21,7 @@ PlainRequest = tuple[bytes, bytes, bytes, bytes, bytes]
 #: A line as it is found: a plain request, or in the fifth place what is none, and has no tag.
 FoundLine = tuple[bytes, bytes, bytes, bytes, LineEvent]
 #: Whether what was found is a plain request.
-is_plain = itemgetter(0)
+is_plain: itemgetter[int] = itemgetter(0)
 _find_lines = grammar.FIND_PLAIN.findall
 
 # So many bytes are looked through at once, and on to the next LF. What is found takes more memory
