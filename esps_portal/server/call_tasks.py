@@ -14,10 +14,10 @@ from esps_portal.protocol.escape import visible
 from esps_portal.protocol.messages import Reply
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import CallState, RunningCall
-from esps_portal.server.call_count import CallCount
 from esps_portal.server.endings import EndReason, reason_of
 from esps_portal.server.observer import Exchange
 from esps_portal.server.reply_writer import ReplyWriter
+from esps_portal.server.shared_calls import SharedCalls
 from esps_portal.services.call import Call, Caller
 
 
@@ -60,7 +60,7 @@ class CallTasks:
     """Runs the calls of one connection; a cancelled one counts until its task has ended.
 
     Args:
-        count: of the calls of all connections.
+        shared: by the calls of all connections.
         nursery: where they run, so that nothing waits for one that ignores its cancellation;
             `None`: in that of the connection.
 
@@ -69,11 +69,11 @@ class CallTasks:
     """
 
     __slots__ = (
-        "_count",
         "_nursery",
         "_one_ended",
         "_protocol",
         "_replies",
+        "_shared",
         "_tasks",
         "last_ended",
     )
@@ -82,12 +82,12 @@ class CallTasks:
         self,
         protocol: ServerConnection,
         replies: ReplyWriter,
-        count: CallCount,
+        shared: SharedCalls,
         nursery: trio.Nursery | None = None,
     ) -> None:
         self._protocol = protocol
         self._nursery = nursery
-        self._count = count
+        self._shared = shared
         self._replies = replies
         self._tasks: dict[RunningCall, _Task] = {}
         # Made when somebody has to wait; most connections never need one.
@@ -97,13 +97,13 @@ class CallTasks:
     @property
     def is_full(self) -> bool:
         """Whether no more may begin, on this connection or on any."""
-        return self._count.is_full or self._protocol.is_full
+        return self._shared.is_full or self._protocol.is_full
 
     def begin(self, call: Call, exchange: Exchange, nursery: trio.Nursery) -> RunningCall:
         """Start the task of a call."""
         running = self._protocol.begin(call.tag)
         task = self._tasks[running] = _Task(exchange, call.service_name)
-        self._count.running += 1
+        self._shared.running += 1
         (self._nursery or nursery).start_soon(self._run, call, running, task)
         return running
 
@@ -200,7 +200,7 @@ class CallTasks:
                 # Its connection ends. A CANCEL that has come already must not look for the task.
                 self._protocol.finish(running)
             del self._tasks[running]
-            self._count.running -= 1
+            self._shared.running -= 1
             if self._one_ended is not None:
                 self._one_ended.set()
                 self._one_ended = None

@@ -31,12 +31,12 @@ from esps_portal.protocol.registry import VERSION
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State
 from esps_portal.server.answerer import Answerer
-from esps_portal.server.call_count import CallCount
 from esps_portal.server.call_tasks import CallTasks
 from esps_portal.server.closing import Closing
 from esps_portal.server.endings import ENDINGS, EndReason, How, reason_of
 from esps_portal.server.observer import ConnectionObserver
 from esps_portal.server.reply_writer import ReplyWriter
+from esps_portal.server.shared_calls import SharedCalls
 from esps_portal.server.stage_faults import StageFaults
 from esps_portal.services.dispatcher import Dispatcher
 
@@ -55,7 +55,7 @@ class PortalConnection:
         faults: are asked about each request; `None`: there never are any.
         ready: serves it while it needs no task; `None`: it always has one.
         requires_hello: whether the first line must be a HELLO.
-        count: of the calls of all connections; `None`: of this one alone.
+        shared_calls: what the calls of all connections share; `None`: of this one alone.
         calls: where calls run; `None`: in a nursery of its own, which waits for them.
         buffered: the bytes that all connections hold; `None`: nobody counts them.
     """
@@ -98,7 +98,7 @@ class PortalConnection:
         faults: FaultRegistry | None = None,
         ready: ReadySet | None = None,
         requires_hello: bool = False,
-        count: CallCount | None = None,
+        shared_calls: SharedCalls | None = None,
         calls: trio.Nursery | None = None,
         buffered: BufferedBytes | None = None,
     ) -> None:
@@ -114,8 +114,8 @@ class PortalConnection:
         self._protocol = ServerConnection(portal.limits, requires_hello=requires_hello)
         self._replies = ReplyWriter(stream, self._on_end, self._note_buffered)
         self._writer = self._replies.writer
-        count = count or CallCount(portal.limits.max_calls)
-        self._calls = CallTasks(self._protocol, self._replies, count, calls)
+        shared_calls = shared_calls or SharedCalls(portal.limits.max_calls)
+        self._calls = CallTasks(self._protocol, self._replies, shared_calls, calls)
         self._answerer = Answerer(
             portal,
             remote,

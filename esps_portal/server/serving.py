@@ -26,10 +26,10 @@ from esps_portal.protocol.datagram_server import DatagramServer
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import BYE_BUSY
 from esps_portal.protocol.registry import PORT
-from esps_portal.server.call_count import CallCount
 from esps_portal.server.connection import PortalConnection
 from esps_portal.server.datagrams import PortalDatagrams
 from esps_portal.server.observer import ConnectionObserver, DatagramObserver
+from esps_portal.server.shared_calls import SharedCalls
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.dispatcher import Dispatcher
 
@@ -155,7 +155,7 @@ def _ports(
         portal,
         ready=ready,
         requires_hello=config.require_hello,
-        count=CallCount(portal.limits.max_calls),
+        shared_calls=SharedCalls(portal.limits.max_calls),
         calls=calls,
         buffered=BufferedBytes(portal.limits.max_buffered),
     )
@@ -185,7 +185,7 @@ def portal_connection(  # noqa: PLR0913 - what is composed
     *,
     ready: ReadySet | None = None,
     requires_hello: bool = False,
-    count: CallCount | None = None,
+    shared_calls: SharedCalls | None = None,
     calls: trio.Nursery | None = None,
     buffered: BufferedBytes | None = None,
 ) -> PortalConnection:
@@ -198,7 +198,7 @@ def portal_connection(  # noqa: PLR0913 - what is composed
             portal,
             ready=ready,
             requires_hello=requires_hello,
-            count=count,
+            shared_calls=shared_calls,
             calls=calls,
             buffered=buffered,
         )
@@ -212,7 +212,7 @@ def portal_connection(  # noqa: PLR0913 - what is composed
         faults=script.faults,
         ready=ready,
         requires_hello=requires_hello,
-        count=count,
+        shared_calls=shared_calls,
         calls=calls,
         buffered=buffered,
     )

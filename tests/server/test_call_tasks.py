@@ -14,11 +14,11 @@ from esps_portal import CallContext, Limits, Portal
 from esps_portal.protocol.messages import Reply, Request
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import RunningCall
-from esps_portal.server.call_count import CallCount
 from esps_portal.server.call_tasks import CallTasks, ConnectionCaller
 from esps_portal.server.endings import EndReason
 from esps_portal.server.observer import Exchange
 from esps_portal.server.reply_writer import ReplyWriter
+from esps_portal.server.shared_calls import SharedCalls
 from esps_portal.services.call import Call
 from esps_portal.testing.pipes import CAPACITY, MemoryStream, memory_pair
 
@@ -54,7 +54,7 @@ async def tasks(service: Callable[..., Any]) -> AsyncIterator[Tasks]:
     replies = ReplyWriter(stream, ends.append)
     protocol = ServerConnection(portal.limits)
     async with trio.open_nursery() as nursery:
-        calls = CallTasks(protocol, replies, CallCount(64))
+        calls = CallTasks(protocol, replies, SharedCalls(64))
         yield Tasks(client, calls, protocol, replies, ends, nursery, portal)
         nursery.cancel_scope.cancel()
 

@@ -1,4 +1,4 @@
-"""How many calls run on all connections of a server, and whether there is room for one more."""
+"""What the running calls of all connections of a server share: how many there may be."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import attrs
 
 
 @attrs.define
-class CallCount:
+class SharedCalls:
     """Counts the running calls of all connections that share it.
 
     Attributes:
