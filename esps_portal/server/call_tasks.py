@@ -175,7 +175,8 @@ class CallTasks:
                     line = reply.encode()
                     exchange.add(line)
                     await replies.write(line, exchange, final=False, must_send=False)
-                await trio.lowlevel.checkpoint()
+                async with self._shared.turns:
+                    pass  # the others first: they may be thousands
                 await replies.writer.flush()
             except trio.BrokenResourceError as error:
                 # The client's doing, not the service's: it is cancelled, as by CANCEL.

@@ -18,7 +18,7 @@ from esps_portal.server.call_tasks import CallTasks, ConnectionCaller
 from esps_portal.server.endings import EndReason
 from esps_portal.server.observer import Exchange
 from esps_portal.server.reply_writer import ReplyWriter
-from esps_portal.server.shared_calls import SharedCalls
+from esps_portal.server.shared_calls import LINES_AT_ONCE, SharedCalls
 from esps_portal.services.call import Call
 from esps_portal.testing.pipes import CAPACITY, MemoryStream, memory_pair
 
@@ -46,7 +46,9 @@ class Tasks:
 
 
 @contextlib.asynccontextmanager
-async def tasks(service: Callable[..., Any]) -> AsyncIterator[Tasks]:
+async def tasks(
+    service: Callable[..., Any], shared: SharedCalls | None = None
+) -> AsyncIterator[Tasks]:
     portal = Portal(limits=Limits())
     portal.service(name="service")(service)
     client, stream = memory_pair()
@@ -54,7 +56,7 @@ async def tasks(service: Callable[..., Any]) -> AsyncIterator[Tasks]:
     replies = ReplyWriter(stream, ends.append)
     protocol = ServerConnection(portal.limits)
     async with trio.open_nursery() as nursery:
-        calls = CallTasks(protocol, replies, SharedCalls(64))
+        calls = CallTasks(protocol, replies, shared or SharedCalls(64))
         yield Tasks(client, calls, protocol, replies, ends, nursery, portal)
         nursery.cancel_scope.cancel()
 
@@ -77,6 +79,31 @@ async def test_lines_come_as_they_are_made() -> None:
         assert await t.client.receive_some() == b"a OK x\n"
         assert t.protocol.running == 0
         assert t.calls.last_ended > 0
+
+
+async def test_few_of_many_calls_send_in_one_pass_of_the_loop() -> None:
+    may_send, sent, most = trio.Event(), 0, 0
+
+    async def service(*, call: CallContext) -> None:
+        nonlocal sent
+        await may_send.wait()
+        for _ in range(10):
+            await call.data("x")
+            sent += 1
+
+    shared = SharedCalls(1024)
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(8):
+            connection = await stack.enter_async_context(tasks(service, shared))
+            for tag in range(32):
+                await connection.begin(b"%d" % tag)
+        may_send.set()
+        while sent < 8 * 32 * 10:
+            before = sent
+            await trio.lowlevel.checkpoint()
+            most = max(most, sent - before)
+    # Of two passes, at most: the order of tasks within a pass is random.
+    assert most <= 2 * LINES_AT_ONCE
 
 
 async def test_a_cancelled_call_counts_until_its_task_has_ended() -> None:
