@@ -1,7 +1,9 @@
 """The productions of ``spec/esps-1.abnf`` as regular expressions, and the codec of arguments.
 
 Each production is written above its expression, which is used with ``fullmatch``. Quantifiers are
-possessive (``++``, ``*+``): an untrusted line is scanned once, without backtracking.
+possessive (``++``, ``*+``), and repeated groups atomic (``(?>...)``): an untrusted line is scanned
+once, without backtracking. A possessive group says the same, but Python before 3.11.4 takes what
+the start of a repetition has matched that then fails (CPython's issue 100061).
 
 This module knows bytes. It does not know what a verb does or which state a connection is in.
 """
@@ -19,7 +21,7 @@ _VERB = rb"[A-Za-z]{1,16}+"
 _PLAIN = rb"[!$&-~]"
 PLAIN = bytes(byte for byte in range(0x21, 0x7F) if byte not in b'"#%')
 # arg = %x22 %x22 / 1*(%x21 / %x24 / %x26-7E / "%" 2HEXDIG)
-_ARG = rb'(?:""|(?:' + _PLAIN + rb"++|%[0-9A-Fa-f]{2})++)"
+_ARG = rb'(?:""|(?>(?:' + _PLAIN + rb"++|%[0-9A-Fa-f]{2})+))"
 # name = LCALPHA *63(LCALPHA / DIGIT / "-" / "." / "_")
 _NAME = rb"[a-z][a-z0-9._-]{0,63}+"
 # padding = 1*"#"
@@ -32,25 +34,25 @@ NAME = re.compile(_NAME)
 VERSION = re.compile(rb"ESPS/[0-9]++")
 
 # request = tag SP verb *(SP arg) [SP padding]            followed by [CR]
-REQUEST = re.compile(rb"(%b) (%b)((?: %b)*+)(?: %b)?\r?" % (_TAG, _VERB, _ARG, _PADDING))
+REQUEST = re.compile(rb"(%b) (%b)((?>(?: %b)*))(?: %b)?\r?" % (_TAG, _VERB, _ARG, _PADDING))
 # The same without arguments that need decoding: nearly every request.
 PLAIN_REQUEST = re.compile(
-    rb"(%b) (%b)(?: (%b++(?: %b++)*+))?+(?: %b)?\r?" % (_TAG, _VERB, _PLAIN, _PLAIN, _PADDING)
+    rb"(%b) (%b)(?>(?: (%b++(?>(?: %b++)*)))?)(?: %b)?\r?" % (_TAG, _VERB, _PLAIN, _PLAIN, _PADDING)
 )
 # A PING or a CALL whose arguments need no decoding, and its end: the groups are the tag, the name
 # of the service, *(SP arg), and [CR].
-_PLAIN_LINE = rb"(%b) (?:PING|CALL (%b))((?: %b++)*+)(\r?)\n" % (_TAG, _NAME, _PLAIN)
+_PLAIN_LINE = rb"(%b) (?:PING|CALL (%b))((?>(?: %b++)*))(\r?)\n" % (_TAG, _NAME, _PLAIN)
 # Such a datagram among others, each with a NUL after it; the fifth group is any other, whole.
 FIND_PLAIN_DATAGRAMS = re.compile(_PLAIN_LINE + rb"\x00|([^\x00]*+)\x00")
 # Such a line among others, of which the fifth group is all, without the LF; empty lines that
 # follow such another one are left out.
-FIND_PLAIN = re.compile(_PLAIN_LINE + rb"|([^\n]*+)\n(?:\n++|\r\n)*+")
+FIND_PLAIN = re.compile(_PLAIN_LINE + rb"|([^\n]*+)\n(?>(?:\n++|\r\n)*)")
 # reply = tag SP ("OK" / "DATA") *(SP arg) / tag SP "ERR" SP name *(SP arg)   followed by [CR]
-REPLY = re.compile(rb"(%b) (OK|DATA|ERR(?= %b(?:[ \r]|\Z)))((?: %b)*+)\r?" % (_TAG, _NAME, _ARG))
+REPLY = re.compile(rb"(%b) (OK|DATA|ERR(?= %b(?:[ \r]|\Z)))((?>(?: %b)*))\r?" % (_TAG, _NAME, _ARG))
 # Nearly every reply, with its LF: OK, without arguments that need decoding.
-PLAIN_OK = re.compile(rb"(%b) OK((?: %b++)*+)\r?\n" % (_TAG, _PLAIN))
+PLAIN_OK = re.compile(rb"(%b) OK((?>(?: %b++)*))\r?\n" % (_TAG, _PLAIN))
 # notice = "*" SP ("ESPS/1" / "ERR" / "BYE") *(SP arg)    followed by [CR]
-NOTICE = re.compile(rb"\* (ESPS/1|ERR|BYE)((?: %b)*+)\r?" % _ARG)
+NOTICE = re.compile(rb"\* (ESPS/1|ERR|BYE)((?>(?: %b)*))\r?" % _ARG)
 
 # How a reply or a notice begins, complete or not: it is never answered over UDP. The second token
 # follows the first SP, whatever comes before that, even an LF.
