@@ -259,11 +259,12 @@ def _error(
     error: ssl.SSLError, at_end: str = "it ended the connection without close_notify"
 ) -> OSError:
     """Return what went wrong, in words; ``at_end``: those for a FIN where there can be none."""
+    # OpenSSL gives a reason for FIN, and none for RST. Python before 3.11.4 has no class of its own
+    # for the first, later ones have one for both.
+    if error.reason == "UNEXPECTED_EOF_WHILE_READING":
+        return TLSError(at_end)
     if isinstance(error, ssl.SSLEOFError):
-        # Python 3.11 does not say which it was. OpenSSL gives a reason for FIN, and none for RST.
-        is_fin = error.reason == "UNEXPECTED_EOF_WHILE_READING"
-        reset = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        return TLSError(at_end) if is_fin else reset
+        return ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
     if isinstance(error, ssl.SSLCertVerificationError):
         return TLSError(_certificate_problem(error), is_untrusted=error.verify_code in _UNTRUSTED)
     reason = error.reason or ""

@@ -88,6 +88,8 @@ def client_context(
 
 def _harden(context: ssl.SSLContext, alpn: str) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Python before 3.11.4 takes a FIN without close_notify for an end (ESPS-TLS-5).
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     context.options |= ssl.OP_NO_RENEGOTIATION
     if alpn:
         context.set_alpn_protocols([alpn])
