@@ -17,7 +17,14 @@ from typing import Any
 import click
 
 from esps_portal import __version__
-from esps_portal.cli.errors import INTERRUPTED, READER_GONE, did_you_mean, print_error, usage_line
+from esps_portal.cli.errors import (
+    INTERRUPTED,
+    READER_GONE,
+    did_you_mean,
+    print_error,
+    ungrouped,
+    usage_line,
+)
 from esps_portal.cli.output import CannotWriteError, flush_stderr, guard_stdout
 
 # Set by a shell that asks for a completion.
@@ -82,7 +89,8 @@ class _LazyGroup(click.Group):
             return run()
         guard_stdout()
         try:
-            code: object = run()
+            with ungrouped(CannotWriteError):
+                code: object = run()
             if sys.stdout is not None:
                 sys.stdout.flush()
         except (KeyboardInterrupt, click.Abort):
@@ -95,11 +103,6 @@ class _LazyGroup(click.Group):
             sys.exit(error.exit_code)
         except CannotWriteError as error:
             sys.exit(_report_write_error(error))
-        except BaseExceptionGroup as group:
-            found, others = group.split(CannotWriteError)
-            if found is None or others is not None:
-                raise  # a bug: show the traceback
-            sys.exit(_report_write_error(_first(found)))
         finally:
             flush_stderr()
         sys.exit(code if isinstance(code, int) else 0)
@@ -147,13 +150,6 @@ def _report_write_error(error: CannotWriteError) -> int:
         print_error(f"esps-portal: {error}")
         return 1
     return READER_GONE
-
-
-def _first(group: BaseExceptionGroup[CannotWriteError]) -> CannotWriteError:
-    first: CannotWriteError | BaseExceptionGroup[CannotWriteError] = group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first
 
 
 @click.group(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 import click
@@ -30,6 +31,29 @@ def exit_with_error(message: str) -> NoReturn:
     """Print ``esps-portal: MESSAGE`` on standard error and exit 1."""
     print_error(f"esps-portal: {message}")
     raise click.exceptions.Exit(1)
+
+
+@contextlib.contextmanager
+def ungrouped(*kinds: type[BaseException]) -> Iterator[None]:
+    """Raise an exception of these types as itself, where nurseries have wrapped it in groups.
+
+    What an ``except*`` clause raises would be wrapped again, by Python 3.11.2 at least.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        found, others = group.split(kinds)
+        if found is None or others is not None:
+            raise
+        raise _first_of(found) from None
+
+
+def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first exception in a group, and in the groups in it."""
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
 
 
 def usage_line(error: click.ClickException) -> str:

@@ -10,7 +10,7 @@ import attrs
 import click
 from click.core import ParameterSource
 
-from esps_portal.cli.errors import exit_with_error
+from esps_portal.cli.errors import exit_with_error, ungrouped
 from esps_portal.cli.listen_options import ListenOptions, listen_options
 from esps_portal.cli.options import ServerCommand
 from esps_portal.cli.peer_options import PeerOptions, peer_options
@@ -120,9 +120,10 @@ def peer_command(*, options: PeerOptions, tls: ServerTLSOptions, listen: ListenO
         raise click.UsageError(str(error)) from error
     reloads = tls.reloads(made, is_esps=False)
     try:
-        run_server(partial(_peer, config, played, reports, reloads), lambda _: "--port")
-    except* CannotRecordError as group:
-        exit_with_error(str(group.exceptions[0]))
+        with ungrouped(CannotRecordError):
+            run_server(partial(_peer, config, played, reports, reloads), lambda _: "--port")
+    except CannotRecordError as error:
+        exit_with_error(str(error))
     finally:
         if made is not None:
             made.close()

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TypeVar
 
+from esps_portal.cli.signals import handlers_errors_as_raised
+
 _Line = TypeVar("_Line")
 # More bytes than the signals that come before they are read.
 _MANY = 4096
@@ -83,7 +85,8 @@ class PromptWait:
         try:
             with self._lock:
                 self._is_waiting = True
-            return read()
+            with handlers_errors_as_raised():
+                return read()
         finally:
             with self._lock:
                 self._is_waiting = False

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from esps_portal.cli.completion import complete_file
 from esps_portal.cli.control_options import ControlOptions, control_options
-from esps_portal.cli.errors import exit_with_error
+from esps_portal.cli.errors import exit_with_error, ungrouped
 from esps_portal.cli.listen_options import ListenOptions, listen_options
 from esps_portal.cli.options import ServerCommand
 from esps_portal.cli.proxied_server import ProxiedServer
@@ -158,9 +158,10 @@ def proxy_command(
 
     reloads = [*tls.reloads(made, is_esps=is_esps), *proxied.reloads(reports.report_seed)]
     try:
-        run_server(partial(_proxy, config, proxied, control, reports, reloads), option_of)
-    except* OwnUpstreamError as group:
-        exit_with_error(str(group.exceptions[0]))
+        with ungrouped(OwnUpstreamError):
+            run_server(partial(_proxy, config, proxied, control, reports, reloads), option_of)
+    except OwnUpstreamError as error:
+        exit_with_error(str(error))
     finally:
         if made is not None:
             made.close()

@@ -11,7 +11,7 @@ import click
 from esps_portal.cli.child_command import run_child
 from esps_portal.cli.completion import complete_file
 from esps_portal.cli.control_options import ControlOptions
-from esps_portal.cli.errors import exit_with_error, print_error
+from esps_portal.cli.errors import exit_with_error, print_error, ungrouped
 from esps_portal.cli.run_peers import make_peers
 from esps_portal.cli.run_proxies import address_variables, make_proxies, proxy_option
 from esps_portal.cli.script_options import ScriptOptions, script_options
@@ -182,13 +182,12 @@ def run_command(
     for fault in scripted.faults:
         _report_seed(fault)
     try:
-        status, running = trio.run(_run, command, scripted, prepared)
-    except* ScenarioError as group:  # of a proxy that would relay to itself
-        (error,) = group.exceptions
-        assert isinstance(error, ScenarioError)  # noqa: S101 - the line above says so
+        with ungrouped(ScenarioError, CannotBindError):
+            status, running = trio.run(_run, command, scripted, prepared)
+    except ScenarioError as error:  # of a proxy that would relay to itself
         exit_with_error(error.message)
-    except* CannotBindError as group:
-        exit_with_error(str(group.exceptions[0]))
+    except CannotBindError as error:
+        exit_with_error(str(error))
     if strict:
         _verify(scripted, running, status)
     status = status or scripted.exit_code

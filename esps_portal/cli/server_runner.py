@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from esps_portal.cli.errors import INTERRUPTED, exit_with_error
+from esps_portal.cli.errors import INTERRUPTED, exit_with_error, ungrouped
 from esps_portal.cli.ready import Listeners, OtherAddresses, print_ready
 from esps_portal.cli.reloading import Reload, reload_all
 from esps_portal.cli.signals import SIGHUP, ending_signals, has_terminal
@@ -44,15 +44,14 @@ def run_server(
 
     raise_limit()
     try:
-        status = trio.run(main)
-    except* CannotBindError as group:
-        error = group.exceptions[0]
-        assert isinstance(error, CannotBindError)  # noqa: S101 - the line above says so
+        with ungrouped(CannotBindError, KeyboardInterrupt):
+            status = trio.run(main)
+    except CannotBindError as error:
         from esps_portal.inspection import bind_hints  # noqa: PLC0415 - the same
 
         options = bind_hints.BindOptions(port=option_of(error))
         exit_with_error(f"{error}{bind_hints.bind_hint(error, options)}")
-    except* KeyboardInterrupt:
+    except KeyboardInterrupt:
         raise click.exceptions.Exit(INTERRUPTED) from None
     raise click.exceptions.Exit(status)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from esps_portal.cli.errors import INTERRUPTED, print_error
+from esps_portal.cli.errors import INTERRUPTED, print_error, ungrouped
 from esps_portal.cli.output import escaped, print_json, require_stdout
 from esps_portal.cli.tls_options import ClientTLSOptions
 from esps_portal.net.tls import TLSError
@@ -179,8 +179,9 @@ def run_client(main: Callable[[], Awaitable[None]]) -> None:
     try:
         import trio  # noqa: PLC0415 - help must not wait for it
 
-        trio.run(main)
-    except* KeyboardInterrupt:
+        with ungrouped(KeyboardInterrupt):
+            trio.run(main)
+    except KeyboardInterrupt:
         raise click.exceptions.Exit(INTERRUPTED) from None
 
 

@@ -35,10 +35,26 @@ def ended_in_order() -> Iterator[None]:
     numbers = [number for number in ending_signals() if number != signal.SIGINT]
     before = {number: signal.signal(number, leave) for number in numbers}
     try:
-        yield
+        with handlers_errors_as_raised():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def handlers_errors_as_raised() -> Iterator[None]:
+    """Raise what a signal handler has raised as it is.
+
+    Where the handler ran within a function in C that has a result already, CPython makes it the
+    cause of a SystemError.
+    """
+    try:
+        yield
+    except SystemError as error:
+        if error.__cause__ is None:
+            raise
+        raise error.__cause__ from None
 
 
 def is_ignored(number: signal.Signals) -> bool:
