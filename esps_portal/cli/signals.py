@@ -6,7 +6,8 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
@@ -14,6 +15,9 @@ from typing import NoReturn
 SIGHUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
 #: Its number where there is one, and in the exit code of a command anywhere (signal(7)).
 SIGPIPE: int = getattr(signal, "SIGPIPE", 13)
+
+# Seconds in which a signal that ends a command at its prompt has to have done so.
+_LEAVE_SECONDS = 2.0
 
 
 def ending_signals() -> list[signal.Signals]:
@@ -26,11 +30,23 @@ def ending_signals() -> list[signal.Signals]:
 def ended_in_order() -> Iterator[None]:
     """Have SIGTERM and SIGHUP raise `SystemExit` in the block, with 128 plus their number.
 
-    So a line editor restores the terminal. Only for the main thread.
+    So a line editor restores the terminal. It drops an exception that is raised while it calls a
+    function of ours: if the block is not left soon, the process ends, with the terminal as it was.
+    Only for the main thread.
     """
+    restore, timers = _terminal_restorer(), list[threading.Timer]()
+
+    def leave_now(code: int) -> None:
+        restore()
+        os._exit(code)
 
     def leave(number: int, _: FrameType | None) -> NoReturn:
-        sys.exit(128 + number)
+        code = 128 + number
+        timer = threading.Timer(_LEAVE_SECONDS, leave_now, (code,))
+        timer.daemon = True
+        timer.start()
+        timers.append(timer)
+        sys.exit(code)
 
     numbers = [number for number in ending_signals() if number != signal.SIGINT]
     before = {number: signal.signal(number, leave) for number in numbers}
@@ -40,6 +56,26 @@ def ended_in_order() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        for timer in timers:
+            timer.cancel()
+
+
+def _terminal_restorer() -> Callable[[], None]:
+    """Return a function that sets the terminal of standard input as it is now."""
+    try:
+        import termios  # noqa: PLC0415 - Windows has none
+    except ImportError:
+        return lambda: None
+    try:
+        attributes = termios.tcgetattr(0)
+    except (OSError, termios.error):  # it is no terminal
+        return lambda: None
+
+    def restore() -> None:
+        with contextlib.suppress(OSError, termios.error):  # it has gone
+            termios.tcsetattr(0, termios.TCSANOW, attributes)
+
+    return restore
 
 
 @contextlib.contextmanager
