@@ -121,16 +121,18 @@ class PromptWait:
 
     def wake(self) -> bool:
         """Interrupt the wait, if there is news; return whether to try again soon."""
-        return self._has_news and self._send_signal()
+        if not (self._is_waiting and self._has_news):
+            return False
+        return self._send_signal()
 
     def repeat_signals(self) -> None:
-        """Have the handlers of other signals run that have come before the wait."""
+        """Have the handlers of other signals run that have come before a wait: for a reply, too."""
         if set(os.read(self.signals, _MANY)) != {_SIGNAL}:
             self._send_signal()
 
     def _send_signal(self) -> bool:
-        """Send ours, if there is a wait; return whether it was sent."""
-        if _SIGNAL is None or self._thread is None or not self._is_waiting:
+        """Send ours to the main thread, whose handler minds news alone; return whether we can."""
+        if _SIGNAL is None or self._thread is None:
             return False
         signal.pthread_kill(self._thread, _SIGNAL)
         return True
