@@ -18,11 +18,11 @@ from esps_portal.patterns.states import (
     ACCEPT,
     Assertion,
     Consume,
-    Fork,
     NotRegularError,
     State,
     build_states,
     parse_pattern,
+    reached_from,
 )
 
 # Sets of states that are kept, and the states in all of them: together some megabytes.
@@ -99,21 +99,11 @@ class Automaton:
 
     def _reach(self, targets: list[int], previous: int | None) -> frozenset[int]:
         """Return the states that are reached from ``targets`` without a further byte."""
-        reached: set[int] = set()
-        waiting = list(targets)
-        while waiting:
-            index = waiting.pop()
-            if index in reached:
-                continue
-            reached.add(index)
-            state = self._states[index]
-            if isinstance(state, Fork):
-                waiting += state.targets
-            elif isinstance(state, Assertion) and (
-                previous is None or (_AFTER_NEWLINE[state.name] and previous == _NEWLINE)
-            ):
-                waiting.append(state.target)
-        return frozenset(reached)
+
+        def holds(assertion: Assertion) -> bool:
+            return previous is None or (_AFTER_NEWLINE[assertion.name] and previous == _NEWLINE)
+
+        return frozenset(reached_from(targets, self._states, holds))
 
 
 def build_automaton(pattern: re.Pattern[bytes]) -> Automaton | None:

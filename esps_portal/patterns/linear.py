@@ -25,11 +25,11 @@ from esps_portal.patterns.states import (
     ACCEPT,
     Assertion,
     Consume,
-    Fork,
     NotRegularError,
     State,
     build_states,
     parse_pattern,
+    reached_from,
 )
 from esps_portal.tracebacks import hides_frame
 
@@ -171,21 +171,11 @@ class _Automaton:
 
     def _reach(self, starts: set[int], previous: int | None, following: int) -> set[int]:
         """Return the states that are reached without a further symbol."""
-        reached: set[int] = set()
-        waiting = list(starts)
-        while waiting:
-            number = waiting.pop()
-            if number in reached:
-                continue
-            reached.add(number)
-            state = self._states[number]
-            if isinstance(state, Fork):
-                waiting += state.targets
-            elif isinstance(state, Assertion) and _ASSERTIONS[state.name](
-                state, previous, following
-            ):
-                waiting.append(state.target)
-        return reached
+
+        def holds(assertion: Assertion) -> bool:
+            return _ASSERTIONS[assertion.name](assertion, previous, following)
+
+        return reached_from(starts, self._states, holds)
 
     def _kept_set(self, numbers: frozenset[int], previous: int) -> _StateSet:
         key = numbers, previous if self._asserts else 0

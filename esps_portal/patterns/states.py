@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -85,6 +85,29 @@ class Assertion:
 
 
 State = Consume | Fork | Assertion
+
+
+def reached_from(
+    starts: Iterable[int], states: Sequence[State], holds: Callable[[Assertion], bool]
+) -> set[int]:
+    """Return the numbers of the states that are reached without a further symbol.
+
+    Args:
+        holds: whether an assertion does at this place.
+    """
+    reached: set[int] = set()
+    waiting = list(starts)
+    while waiting:
+        number = waiting.pop()
+        if number in reached:
+            continue
+        reached.add(number)
+        state = states[number]
+        if isinstance(state, Fork):
+            waiting += state.targets
+        elif isinstance(state, Assertion) and holds(state):
+            waiting.append(state.target)
+    return reached
 
 
 def parse_pattern(pattern: str | bytes, flags: int = 0) -> Any:  # noqa: ANN401 - a class of re
