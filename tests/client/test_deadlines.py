@@ -50,11 +50,13 @@ def test_a_slow_resolver(scheme: str) -> None:
         pass
 
 
-@pytest.mark.usefixtures("slow_resolver")
-def test_a_literal_address_needs_no_resolver(portal: PortalController) -> None:
+def test_a_literal_address_needs_no_resolver(
+    portal: PortalController, slow_resolver: threading.Event
+) -> None:
     for url in (portal.url, portal.udp_url):
         with blocking.connect(url, timeout=PATIENCE) as client:
             assert client.ping("x") == (b"x",)
+    assert not slow_resolver.is_set()
 
 
 def test_a_resolver_that_answers(portal: PortalController, slow_resolver: threading.Event) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from typing import Any
 
 import pytest
 import trio
 
+from esps_portal.control import portal_controls
+from esps_portal.mock.scenario import Scenario
+from esps_portal.mock.scenario_reading import read_scenario
 from tests.control.controlled import controlled
+
+PATIENCE = 30  # seconds
 
 KEYS = json.dumps({str(number): 0 for number in range(60_000)})
 TWICE = KEYS.replace("}", ', "0": 1}')
@@ -115,23 +121,25 @@ async def test_a_wrong_query_names_its_key(path: str, says: str) -> None:
         assert answer.error.startswith(says)
 
 
-async def test_a_large_scenario_holds_up_nobody() -> None:
-    """It takes half a second; a call on the data port takes turns with it."""
+async def test_a_large_scenario_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read beside the loop: calls on the data port are answered before that has ended."""
     stubs = [{"service": "x", "args": [str(n)], "reply": "y"} for n in range(6_000)]
+    has_begun, may_go_on = threading.Event(), threading.Event()
+    was_in_time = []
+
+    def read(value: object) -> Scenario:
+        has_begun.set()
+        was_in_time.append(may_go_on.wait(PATIENCE))
+        return read_scenario(value)
+
+    monkeypatch.setattr(portal_controls, "read_scenario", read)
     async with controlled() as it:
         client, peer = await it.client(), await it.tcp()
         await client.send("PUT", "/scenario", {"stubs": stubs})
-        calls = 0
-        async with trio.open_nursery() as nursery:
-
-            async def answered() -> None:
-                answer = await client.answer()
-                assert answer.value == {"stubs": stubs}
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(answered)
-            while True:
-                await peer.send(b"a CALL echo\n")
-                assert await peer.line() == b"a OK"
-                calls += 1
-        assert calls > 20
+        await trio.to_thread.run_sync(has_begun.wait, PATIENCE)
+        for _ in range(3):
+            await peer.send(b"a CALL echo\n")
+            assert await peer.line() == b"a OK"
+        may_go_on.set()
+        assert (await client.answer()).value == {"stubs": stubs}
+    assert was_in_time == [True]

@@ -55,7 +55,7 @@ def tcp() -> None:
 
 def udp() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        for attempt in range(9 if FAULT == "never-gives-up" else 5):
+        for attempt in range(6 if FAULT == "never-gives-up" else 5):
             call = CALL.replace(TAG, b"%016d" % attempt) if FAULT == "new-tags" else CALL
             server.sendto(call, ADDRESS)
             server.settimeout(0.05 * 2 ** (attempt if FAULT != "no-backoff" else 0))
