@@ -62,19 +62,25 @@ async def _judge(command: Sequence[str], case: ClientCase, words: Words) -> None
         server = await TcpServer.open(case, words)
     else:
         server = await UdpServer.open(case, words)
+    status, printed = None, b""
     try:
         process = await _start(command, case, server.url)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(server.run)
+
+            async def serve() -> None:
+                await server.run()
+                nursery.cancel_scope.cancel()  # the verdict is known: the client need not end
+
+            nursery.start_soon(serve)
             status, printed = await _until_ended(process, case.seconds)
             nursery.cancel_scope.cancel()
     finally:
         server.close()
     server.finish()
-    if status is None:
-        raise MismatchError("time", f"it ends within {case.seconds:g} s", came_text="it still runs")
     if server.fault is not None:
         raise server.fault
+    if status is None:
+        raise MismatchError("time", f"it ends within {case.seconds:g} s", came_text="it still runs")
     if not server.reached:
         raise MismatchError("line", "it connects", came_text="it has not connected")
     if case.asked and not server.asked:

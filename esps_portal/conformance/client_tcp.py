@@ -33,6 +33,7 @@ class TcpServer:
     reached: bool = False
     asked: bool = False
     fault: MismatchError | None = None
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     @classmethod
     async def open(cls, case: ClientCase, words: Words) -> TcpServer:
@@ -46,8 +47,9 @@ class TcpServer:
         return f"esps://127.0.0.1:{self.listener.socket.getsockname()[1]}"
 
     async def run(self) -> None:
-        """Serve until cancelled."""
-        await trio.serve_listeners(self._serve, [self.listener])
+        """Serve until cancelled, or until the client has sent something wrong."""
+        with self._scope:
+            await trio.serve_listeners(self._serve, [self.listener])
 
     def close(self) -> None:
         """Listen no more."""
@@ -72,7 +74,8 @@ class TcpServer:
         try:
             request = parse_request(line)
         except MismatchError as error:
-            self.fault = self.fault or error
+            self.fault = error
+            self._scope.cancel()
             return
         if request.is_call:
             self.asked = True

@@ -81,13 +81,14 @@ class UdpServer:
         return f"esps+udp://127.0.0.1:{self.socket.getsockname()[1]}"
 
     async def run(self) -> None:
-        """Serve until cancelled."""
+        """Serve until cancelled, or until the client has sent something wrong."""
         source: Any
         async with trio.open_nursery() as nursery:
-            while True:
+            while self.fault is None:
                 data, ancillary, _, source = await self.socket.recvmsg(65536, _ANCILLARY)
                 self._received.append(_Received(data, source, _arrival(ancillary)))
                 await self._take(data, source, nursery)
+            nursery.cancel_scope.cancel()
 
     def close(self) -> None:
         """Listen no more."""
@@ -99,7 +100,7 @@ class UdpServer:
         try:
             request = parse_request(data)
         except MismatchError as error:
-            self.fault = self.fault or error
+            self.fault = error
             return
         if not request.is_call:
             await self.socket.sendto(f"{request.tag} ERR busy\n".encode(), source)
