@@ -81,6 +81,25 @@ def test_a_client_that_never_ends() -> None:
     assert "it still runs" in out
 
 
+@pytest.mark.parametrize(
+    ("case", "kind"), [("call-tcp-plain", "STREAM"), ("call-udp-plain", "DGRAM")]
+)
+def test_what_is_wrong_ends_the_case_of_a_client_that_never_ends(case: str, kind: str) -> None:
+    program = (
+        "import os, socket, time, urllib.parse as u;"
+        "url = u.urlsplit(os.environ['ESPS_PORTAL_URL']);"
+        f"s = socket.socket(socket.AF_INET, socket.SOCK_{kind});"
+        "s.connect((url.hostname, url.port));"
+        "s.send(b'a  CALL echo hi\\n');"
+        "time.sleep(600)"
+    )
+    command = [sys.executable, "-c", program]
+    code, out, _ = run("conformance", "-W", "100", *only(case), "--client", "--", *command)
+    assert code == 1
+    assert "a  CALL echo hi" in out
+    assert "it still runs" not in out
+
+
 def test_a_client_that_cannot_be_started() -> None:
     code, out, _ = run("conformance", *only("call-tcp-plain"), "--client", "--", "no-such-command")
     assert code == 1
