@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import select
-from collections.abc import Iterable
 from typing import Protocol
 
 import trio
@@ -54,7 +53,7 @@ class Poller(Protocol):
     async def wait(self) -> None:
         """Wait until something has come on any of them."""
 
-    def ready(self) -> Iterable[int]:
+    def ready(self) -> list[int]:
         """Return the numbers of those on which something may have come."""
 
     def close(self) -> None:

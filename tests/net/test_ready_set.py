@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import itertools
 import logging
 import select
 import socket
@@ -17,9 +18,10 @@ import trio
 import trio.testing
 
 from esps_portal.clock import monotonic
+from esps_portal.net import ready_set
 from esps_portal.net.fork import close_poll, poll_closed_in_child
 from esps_portal.net.poller import EpollPoller
-from esps_portal.net.ready_set import BATCH_SECONDS, ReadySet, Turn
+from esps_portal.net.ready_set import BATCH_SECONDS, POLLING_SECONDS, ReadySet, Turn
 
 
 @attrs.define(eq=False)
@@ -227,6 +229,50 @@ async def test_a_batch_that_takes_long_lets_others_go_on() -> None:
     # Two turns take longer than a batch may. trio runs what is ready in any order, so that the
     # other task may come first in one round and last in the next.
     assert all("task" in seen[start : start + 5] for start in range(len(seen) - 4))
+
+
+async def asked_again_and_again(parked: Parked, count: int) -> int:
+    """Have each of so many clients send once more as soon as it is answered, a thousand times.
+
+    Return how many passes through trio's scheduler their turns took.
+    """
+    passes = 0
+
+    def answer(connection: Echo) -> Turn:
+        turn = echo(connection)
+        client = parked.clients[parked.connections.index(connection)]
+        client.recv(10)
+        if connection.turns < 1000:
+            client.send(b"x")
+        return turn
+
+    async def count_passes() -> None:
+        nonlocal passes
+        while any(connection.turns < 1000 for connection in parked.connections):
+            passes += 1
+            await trio.lowlevel.checkpoint()
+
+    for client in [parked.park(answer)[0] for _ in range(count)]:
+        client.send(b"x")
+    await count_passes()
+    return passes
+
+
+async def test_what_becomes_readable_meanwhile_has_its_turn_in_the_same_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ready_set, "monotonic", lambda: 0.0)  # there is time for all of it
+    async with running() as parked:
+        assert await asked_again_and_again(parked, 2) < 10
+
+
+async def test_others_go_on_while_more_and_more_becomes_readable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = itertools.count(step=POLLING_SECONDS / 10)
+    monkeypatch.setattr(ready_set, "monotonic", lambda: next(now))
+    async with running() as parked:
+        assert await asked_again_and_again(parked, 2) > 100
 
 
 async def test_one_that_is_out_of_the_set_makes_no_events() -> None:
