@@ -87,6 +87,8 @@ class ReceivedLines:
     @property
     def buffered(self) -> int:
         """How many bytes wait, besides a piece of at most some kilobytes."""
+        if not (self._block or self._blocks):
+            return 0  # nearly always
         later = sum(len(block) for block in self._blocks if isinstance(block, bytes))
         return len(self._block) - self._start + later if self._block else later
 
