@@ -6,6 +6,7 @@ import contextlib
 import json
 import resource
 import select
+import signal
 import socket
 from collections.abc import Iterator
 
@@ -56,6 +57,19 @@ def events(proxy: RunningServer) -> list[dict[str, object]]:
     return [json.loads(line) for line in proxy.output]
 
 
+def units(proxy: RunningServer, count: int) -> list[dict[str, object]]:
+    """Return what it notes until it has noted so many units, and then until it has ended.
+
+    No reply comes: at the first signal it waits for one, at the second it ends.
+    """
+    noted: list[dict[str, object]] = []
+    while len([event for event in noted if event["event"] == "unit"]) < count:
+        noted.append(json.loads(proxy.output.readline()))
+    proxy.process.send_signal(signal.SIGTERM)
+    assert proxy.stop(signal.SIGINT) > 128
+    return noted + [json.loads(line) for line in proxy.output]
+
+
 # ---- datagrams ---------------------------------------------------------------------------------
 
 
@@ -71,7 +85,7 @@ def test_a_datagram_does_not_go_round_two_processes_for_ever(host: str) -> None:
         client.send(UNIT)
         # The first gets it with a TTL of 64, and the second with one of 1 at last.
         assert is_said(two, "its TTL used up: do proxies point at each other?")
-        noted = events(two) + events(one)
+        noted = units(two, TTL // 2) + units(one, TTL // 2)
     assert len([event for event in noted if event["event"] == "unit"]) == TTL
     assert "reply" not in {event.get("from") for event in noted}
 
