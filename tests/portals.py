@@ -22,8 +22,8 @@ from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.dispatcher import Dispatcher
 from esps_portal.testing.pipe_poller import PipePoller
 from esps_portal.testing.pipes import MemoryStream, ServerEnd, memory_pair
+from tests.patience import PATIENCE
 
-_PATIENCE = 30  # seconds of the wall clock
 _BEYOND_ALL_JUMPS = 1_000_000  # seconds of a clock that a test moves
 
 
@@ -71,7 +71,7 @@ class DatagramPeer:
 
     async def receive(self) -> bytes:
         """Return the next datagram."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 return self.socket.recv(65536, socket.MSG_DONTWAIT)
@@ -139,7 +139,7 @@ async def running(
         )
         listeners = await nursery.start(serve, config)
         async with contextlib.AsyncExitStack() as stack:
-            with trio.fail_after(_BEYOND_ALL_JUMPS if _is_moved() else _PATIENCE):
+            with trio.fail_after(_BEYOND_ALL_JUMPS if _is_moved() else PATIENCE):
                 yield Running(listeners, stack)
         nursery.cancel_scope.cancel()
 
@@ -183,7 +183,7 @@ async def in_memory(portal: Dispatcher) -> AsyncIterator[InMemory]:
 
         nursery.start_soon(serve)
         await trio.testing.wait_all_tasks_blocked()
-        with trio.fail_after(_BEYOND_ALL_JUMPS if _is_moved() else _PATIENCE):
+        with trio.fail_after(_BEYOND_ALL_JUMPS if _is_moved() else PATIENCE):
             yield found
         nursery.cancel_scope.cancel()
 

@@ -20,9 +20,9 @@ from esps_portal.protocol.limits import Limits
 from esps_portal.proxy.serving import ProxyConfig, serve_proxy
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.upstream import Upstream as ProxyUpstream
+from tests.patience import PATIENCE
 from tests.portals import Running
 
-_PATIENCE = 30  # seconds of the wall clock
 # Whoever would take more at once has taken it. Longer makes a test surer, and slower.
 _A_WHILE = 0.02
 
@@ -66,7 +66,7 @@ async def proxied(
         config.state.journal.start = trio.current_time()
         listeners = await nursery.start(serve)
         async with contextlib.AsyncExitStack() as stack:
-            with trio.fail_after(_PATIENCE):
+            with trio.fail_after(PATIENCE):
                 yield Proxied(listeners, stack, config.state.journal, ended)
         nursery.cancel_scope.cancel()
 

@@ -13,8 +13,9 @@ import attrs
 import pytest
 
 from esps_portal.journal.records import RecordedConnection
+from tests import patience
+from tests.patience import PATIENCE
 
-PATIENCE = 30  # seconds; no test waits that long unless it fails
 # Nothing that would come at once has come after it. Longer makes a test surer, and slower.
 _A_WHILE = 0.03
 
@@ -142,14 +143,9 @@ def timed() -> Iterator[Elapsed]:
     elapsed.seconds = time.monotonic() - began
 
 
-GENEROUS = 10  # seconds that something late may be later on a machine that is busy
-
-
 def until(done: Callable[[], object], portal: Tested) -> None:
     """Wait until something is true of the portal."""
-    deadline = time.monotonic() + PATIENCE
-    while not done():
-        assert time.monotonic() < deadline, portal.transcript()
+    patience.until(done, portal.transcript)
 
 
 def closed(portal: Tested) -> list[RecordedConnection]:

@@ -27,10 +27,10 @@ from esps_portal.protocol.limits import Limits
 from esps_portal.proxy.serving import ProxyConfig, serve_proxy
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.upstream import Upstream
+from tests.patience import PATIENCE
 
 _Result = TypeVar("_Result")
 
-PATIENCE = 30.0  # seconds; no test waits that long unless it fails
 FIN, RST = "FIN", "RST"
 _ENDLESS = 64 << 20  # bytes
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from esps_portal.testing import PortalController
-from tests.sockets import PATIENCE, Client, Tested
+from tests.patience import PATIENCE
+from tests.sockets import Client, Tested
 
 
 def trusting(cafile: str | None, *, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:

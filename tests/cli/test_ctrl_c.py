@@ -6,9 +6,7 @@ import contextlib
 import fcntl
 import signal
 import socket
-import sys
 import termios
-import time
 from collections.abc import Iterator
 from typing import IO
 
@@ -17,14 +15,12 @@ import pytest
 
 from esps_portal.testing.threaded import ThreadedPortal
 from tests.commands import start
+from tests.patience import until
 
 
 def wait_until_read(pipe: IO[str]) -> None:
     """Wait until nothing is left in a pipe."""
-    deadline = time.monotonic() + 30
-    while int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: not any(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4))))
 
 
 def test_ctrl_c_while_standard_input_is_read(portal: ThreadedPortal) -> None:
@@ -65,10 +61,7 @@ def unreachable() -> Iterator[str]:
 def test_ctrl_c_while_it_connects(args: str, status: int) -> None:
     with unreachable() as url, start(*args.split(), url=url) as process:
         asking = psutil.Process(process.pid)
-        deadline = time.monotonic() + 30
-        while "SYN_SENT" not in [c.status for c in asking.net_connections()]:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: "SYN_SENT" in [c.status for c in asking.net_connections()])
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (status, "")

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.processes import RunningServer
-from tests.sockets import PATIENCE
 
 _COMMAND = f"exec {sys.executable} -m esps_portal"
 

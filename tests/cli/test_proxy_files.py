@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.echo_servers import echo_server, free_port, wait_until
+from tests.cli.echo_servers import echo_server, free_port
 from tests.journal.recorded_units import Key, joined
+from tests.patience import until
 from tests.processes import RunningServer, running_server
 
 CONNECTIONS, EXCHANGES = 3, 8
@@ -71,7 +72,7 @@ def test_a_recording_has_every_byte_also_after_a_kill(tmp_path: Path) -> None:
                     session.add_to(expected)
                 if number == signal.SIGKILL:
                     # The replies to the last requests are written soon.
-                    wait_until(lambda: joined(path.read_text().splitlines()) == expected)
+                    until(lambda: joined(path.read_text().splitlines()) == expected)
                 for session in sessions:
                     if number != signal.SIGKILL:
                         session.peer.close()
@@ -104,7 +105,7 @@ def test_tshark_dissects_a_redis_session(tmp_path: Path) -> None:
         try:
             options = ("--upstream", f"tcp://127.0.0.1:{port}", "--pcap", str(path))
             with running_server(*options, command="proxy") as front:
-                wait_until(lambda: redis_cli(front.port, "PING") == "PONG")
+                until(lambda: redis_cli(front.port, "PING") == "PONG")
                 assert redis_cli(front.port, "SET", "greeting", "hello") == "OK"
                 assert redis_cli(front.port, "GET", "greeting") == "hello"
                 assert redis_cli(front.port, "INCR", "visits") == "1"

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from esps_portal.cli import proxy as proxy_module
-from tests.cli.echo_servers import echo_server, wait_until
+from tests.cli.echo_servers import echo_server
 from tests.commands import run, run_failing
 from tests.forked import ForkedProcess
 from tests.journal.packets import read_capture, read_streams
 from tests.journal.recorded_units import joined
+from tests.patience import until
 from tests.processes import RunningServer, running_server
 
 CLOSED = "tcp://127.0.0.1:9"
@@ -405,7 +406,7 @@ def test_sighup_reopens_files_and_reads_the_scenario_again(tmp_path: Path) -> No
         files = ("--scenario", str(scenario), "--record", str(record), "--pcap", str(pcap))
         with daemon(*files) as front:
             assert ask(front, b"1\n") == b"OK 1\n"
-            wait_until(lambda: '"closed"' in record.read_text())
+            until(lambda: '"closed"' in record.read_text())
             for path in (record, pcap):
                 path.rename(f"{path}.1")
             scenario.write_text(f"{text}[[proxies.faults]]\nfault = 'truncate'\nbytes = 2\n")

@@ -14,8 +14,9 @@ import pytest
 from esps_portal import ServerConfig
 from esps_portal.net.bind import CannotBindError, Sockets, bind
 from tests.commands import run
+from tests.patience import PATIENCE
 from tests.processes import RunningServer, running_server
-from tests.sockets import PATIENCE, Client, ask
+from tests.sockets import Client, ask
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux spreads what comes")
 

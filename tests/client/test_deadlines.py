@@ -16,7 +16,7 @@ from esps_portal import ReplyError, TimedOutError, UnreachableError, blocking
 from esps_portal.client.deadline_socket import DeadlineSocket
 from esps_portal.clock import monotonic
 from esps_portal.testing import PortalController, serve_in_thread
-from tests.sockets import PATIENCE
+from tests.patience import PATIENCE
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from esps_portal.conformance.runner import run_cases
 from esps_portal.conformance.steps import Shutdown
 from esps_portal.conformance.target import Target
 from tests.conformance.mutants import forms, load_server_vectors
+from tests.patience import PATIENCE
 
 #: Starts a server with these limits, for as long as the block runs.
 Start = Callable[[Mapping[str, float]], AbstractAsyncContextManager[Target]]
 AT_ONCE = 4  # servers
-PATIENCE = 30.0  # seconds
 
 
 def groups() -> list[list[Case]]:

@@ -14,8 +14,7 @@ from esps_portal.control import portal_controls
 from esps_portal.mock.scenario import Scenario
 from esps_portal.mock.scenario_reading import read_scenario
 from tests.control.controlled import controlled
-
-PATIENCE = 30  # seconds
+from tests.patience import PATIENCE
 
 KEYS = json.dumps({str(number): 0 for number in range(60_000)})
 TWICE = KEYS.replace("}", ', "0": 1}')

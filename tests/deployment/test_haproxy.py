@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 
 from esps_portal import blocking
 from esps_portal.deployment.kinds import KINDS
+from tests.patience import until
 from tests.processes import RunningServer, running_server
 
 KIND = KINDS["haproxy"]
@@ -47,10 +47,8 @@ class Balanced:
         return [f"{row['status']} {row['check_status']}" for row in servers]
 
     def wait_for_checks(self, *expected: str) -> None:
-        """Return when the checks have found this; fail after 30 s."""
-        until = time.monotonic() + 30
-        while (found := self.checks()) != list(expected):
-            assert time.monotonic() < until, found
+        """Return when the checks have found this."""
+        until(lambda: self.checks() == list(expected), self.checks)
 
 
 def metrics_port(portal: RunningServer) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from esps_portal.testing import PortalController
-from tests.sockets import PATIENCE, ask, connected, udp
+from tests.patience import PATIENCE
+from tests.sockets import ask, connected, udp
 
 
 def assert_refused(portal: PortalController) -> None:

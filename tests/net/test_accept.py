@@ -12,7 +12,7 @@ import trio
 
 from esps_portal.net.accept import AcceptPolicy, ConnectionServer
 from esps_portal.net.streams import SocketStream, Stream
-from tests.sockets import PATIENCE
+from tests.patience import PATIENCE
 
 
 class Handler:

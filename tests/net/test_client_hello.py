@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from esps_portal.net.client_hello import MAX_HELLO, Incomplete, offered_protocols_untrusted
 from esps_portal.net.handshake import offered_protocols
-from tests.sockets import PATIENCE
+from tests.patience import PATIENCE
 
 needs_low_water = pytest.mark.skipif(sys.platform == "win32", reason="there is no SO_RCVLOWAT")
 

@@ -11,7 +11,7 @@ import trio.testing
 
 from esps_portal.net.error_watch import AskingWatch, EpollWatch, ErrorWatch
 from esps_portal.net.systems import reset_at_close
-from tests.sockets import PATIENCE
+from tests.patience import PATIENCE
 
 _Make = Callable[[socket.socket], ErrorWatch]
 

@@ -16,9 +16,9 @@ from esps_portal import Limits, Portal
 from esps_portal.testing import PortalController, open_portal, serve_in_thread
 from tests.clocks import PortalClock
 from tests.net.served import assert_refused, assert_served, assert_taken, standing_still
+from tests.patience import PATIENCE
 from tests.portals import running
 from tests.sockets import (
-    PATIENCE,
     ask,
     assert_no_datagram,
     connected,

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from esps_portal.net.streams import SocketStream
-from tests.sockets import PATIENCE
+from tests.patience import PATIENCE
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ import pytest
 
 from esps_portal.testing import Framing, peer_in_thread
 from esps_portal.testing.threaded_peer import ThreadedPeer
-from tests.threaded_proxies import PATIENCE, Side
+from tests.patience import PATIENCE
+from tests.threaded_proxies import Side
 
 
 @attrs.define(eq=False)

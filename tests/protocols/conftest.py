@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 # Seconds that a server may take to listen, on a machine that is busy.
-_PATIENCE = 30
 
 
 def free_port() -> int:
@@ -29,7 +30,7 @@ def run_until_listening(command: Callable[[int], list[str]]) -> tuple[subprocess
         server = subprocess.Popen(
             command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while server.poll() is None and time.monotonic() < deadline:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
@@ -45,7 +46,7 @@ def end(server: subprocess.Popen[bytes]) -> None:
     """End a server that was started here."""
     server.terminate()
     try:
-        server.wait(_PATIENCE)
+        server.wait(PATIENCE)
     except subprocess.TimeoutExpired:
         server.kill()
         server.wait()

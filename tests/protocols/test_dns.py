@@ -9,6 +9,7 @@ import pytest
 
 from esps_portal.testing import ProxyController, ProxyFactory
 from tests.optional import package
+from tests.patience import PATIENCE
 
 dns_exception = package("dns.exception")
 dns_message = package("dns.message")
@@ -18,7 +19,7 @@ dnslib_zones = package("dnslib.zoneresolver")
 
 _ZONE = "example.org. 60 IN A 192.0.2.1\nexample.org. 60 IN AAAA 2001:db8::1\n"
 # Seconds; a lost datagram is waited for, so it is short where one is to be lost.
-_PATIENCE, _SOON = 20, 0.3
+_SOON = 0.3  # seconds
 
 
 def served_on_one_number() -> list[Any]:
@@ -55,7 +56,7 @@ def proxy(esps_proxy: ProxyFactory, dns_port: int) -> ProxyController:
     return esps_proxy(f"tcp+udp://127.0.0.1:{dns_port}")
 
 
-def asked(proxy: ProxyController, kind: str = "A", timeout: float = _PATIENCE) -> str:
+def asked(proxy: ProxyController, kind: str = "A", timeout: float = PATIENCE) -> str:
     query = dns_message.make_query("example.org.", kind)
     reply = dns_query.udp(query, proxy.host, timeout, proxy.port)
     return str(reply.answer[0][0])
@@ -99,7 +100,7 @@ def test_it_asks_again_over_tcp_after_tc(proxy: ProxyController) -> None:
     """The bit TC of the flags (RFC 1035, section 4.1.1) is set in the reply over UDP."""
     fault = proxy.fault("patch", at=2, hex="87", transport="udp")
     query = dns_message.make_query("example.org.", "A")
-    reply, was_tcp = dns_query.udp_with_fallback(query, proxy.host, _PATIENCE, proxy.port)
+    reply, was_tcp = dns_query.udp_with_fallback(query, proxy.host, PATIENCE, proxy.port)
     assert was_tcp
     assert str(reply.answer[0][0]) == "192.0.2.1"
     assert fault.happened == 1

@@ -7,9 +7,9 @@ from typing import Any
 
 from esps_portal.testing import ProxyFactory
 from tests.optional import package
+from tests.patience import PATIENCE
 
 mqtt = package("paho.mqtt.client")
-_PATIENCE = 20
 # PINGREQ (MQTT 3.1.1, section 3.12).
 _PINGREQ = b"\xc0\x00"
 
@@ -30,8 +30,8 @@ def test_keep_alive_notices_a_stall(esps_proxy: ProxyFactory, mosquitto_port: in
     client.connect(proxy.host, proxy.port, keepalive=1)
     client.loop_start()
     try:
-        assert connected.wait(_PATIENCE)
-        assert lost.wait(_PATIENCE)
+        assert connected.wait(PATIENCE)
+        assert lost.wait(PATIENCE)
     finally:
         client.disconnect()
         client.loop_stop()

@@ -9,12 +9,13 @@ import pytest
 
 from esps_portal.testing import PeerController, PeerFactory, datagrams, length_prefixed
 from tests.optional import package
+from tests.patience import PATIENCE
 
 dns_exception = package("dns.exception")
 dns_message = package("dns.message")
 dns_query = package("dns.query")
 
-_PATIENCE, _SOON = 20, 0.3
+_SOON = 0.3  # seconds
 NAME = re.compile(rb"\x07example\x03org\0")
 
 
@@ -28,7 +29,7 @@ def reply_to(kind: str, *answers: str) -> bytes:
     return wire
 
 
-def asked(peer: PeerController, kind: str = "A", timeout: float = _PATIENCE) -> str:
+def asked(peer: PeerController, kind: str = "A", timeout: float = PATIENCE) -> str:
     query = dns_message.make_query("example.org.", kind)
     reply = dns_query.udp(query, peer.host, timeout, peer.port)
     return str(reply.answer[0][0])
@@ -75,7 +76,7 @@ def test_it_asks_again_over_tcp_after_tc(esps_peer: PeerFactory) -> None:
     cut = reply[:2] + b"\x87" + reply[3:]  # the bit TC of the flags (RFC 1035, section 4.1.1)
     peer.stub(NAME).reply(cut, echo=(0, 2)).times(1).reply(reply, echo=(0, 2))
     query: Any = dns_message.make_query("example.org.", "A")
-    found, was_tcp = dns_query.udp_with_fallback(query, peer.host, _PATIENCE, peer.port)
+    found, was_tcp = dns_query.udp_with_fallback(query, peer.host, PATIENCE, peer.port)
     assert was_tcp
     assert str(found.answer[0][0]) == "192.0.2.1"
     assert [each.transport for each in peer.exchanges(NAME)] == ["udp", "tcp"]

@@ -8,8 +8,7 @@ import re
 import pytest
 
 from esps_portal.testing import PeerController, PeerFactory, close, expect, lines, raw, send, wait
-
-_PATIENCE = 20
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -21,7 +20,7 @@ def peer(esps_peer: PeerFactory) -> PeerController:
 
 def log_in(peer: PeerController) -> str:
     with ftplib.FTP() as client:  # noqa: S321 - a client of a peer; it says QUIT at the end
-        assert client.connect(peer.host, peer.port, _PATIENCE) == "220-welcome\n220 ready"
+        assert client.connect(peer.host, peer.port, PATIENCE) == "220-welcome\n220 ready"
         return client.login("me", "secret")
 
 

@@ -21,9 +21,9 @@ from esps_portal.testing import (
     wait,
 )
 from tests.optional import package
+from tests.patience import PATIENCE
 
 mqtt = package("paho.mqtt.client")
-_PATIENCE = 20
 # The types of packets (section 2.2.1), each with the flags that it has.
 CONNECT, PUBLISH, DISCONNECT = (re.compile(byte) for byte in (b"^\x10", b"^2", b"^\xe0"))
 CONNACK = b"\x20\x02\x00\x00"
@@ -52,7 +52,7 @@ class Client:
 
     def wait_for_connects(self, count: int) -> list[str]:
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.connects) >= count, _PATIENCE)
+            assert self.changed.wait_for(lambda: len(self.connects) >= count, PATIENCE)
         return self.connects
 
 
@@ -101,7 +101,7 @@ def test_a_message_that_is_published_again(peer: PeerController, client: Client,
     client.connect(peer)
     client.wait_for_connects(1)
     message = client.paho.publish("topic", b"x" * size, qos=1)
-    message.wait_for_publish(_PATIENCE)
+    message.wait_for_publish(PATIENCE)
     assert message.is_published()
     assert lost.happened == 1
     # The second has the bit DUP (section 3.3.1.1), and the same id.

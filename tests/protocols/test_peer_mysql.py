@@ -6,10 +6,9 @@ import pytest
 
 from esps_portal.testing import PeerController, PeerFactory, length_prefixed
 from tests.optional import package
+from tests.patience import PATIENCE
 
 pymysql = package("pymysql")
-
-_PATIENCE = 20
 
 
 def packet(payload: bytes) -> bytes:
@@ -27,7 +26,7 @@ def peer(esps_peer: PeerFactory) -> PeerController:
 
 
 def connect(peer: PeerController) -> None:
-    pymysql.connect(host=peer.host, port=peer.port, user="me", connect_timeout=_PATIENCE)
+    pymysql.connect(host=peer.host, port=peer.port, user="me", connect_timeout=PATIENCE)
 
 
 def test_an_error_as_a_greeting(peer: PeerController) -> None:

@@ -6,10 +6,11 @@ import pytest
 
 from esps_portal.testing import PeerController, PeerFactory, datagrams
 from tests.optional import package
+from tests.patience import PATIENCE
 
 ntplib = package("ntplib")
 
-_PATIENCE, _SOON = 20, 0.3
+_SOON = 0.3  # seconds
 _SIZE = 48  # bytes of a packet without extensions (RFC 5905, section 7.3)
 
 
@@ -25,7 +26,7 @@ def peer(esps_peer: PeerFactory) -> PeerController:
     return peer
 
 
-def asked(peer: PeerController, timeout: float = _PATIENCE) -> tuple[int, str]:
+def asked(peer: PeerController, timeout: float = PATIENCE) -> tuple[int, str]:
     found = ntplib.NTPClient().request(peer.host, 3, peer.port, timeout)
     return found.stratum, ntplib.ref_id_to_text(found.ref_id, found.stratum)
 

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from esps_portal.testing import ProxyController, proxy_in_thread
-
-_PATIENCE = 20
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -34,13 +33,13 @@ def proxy() -> Iterator[ProxyController]:
         thread.start()
         with proxy_in_thread(f"tcp://127.0.0.1:{listener.getsockname()[1]}") as started:
             yield started
-        with socket.create_connection(listener.getsockname(), _PATIENCE) as last:
+        with socket.create_connection(listener.getsockname(), PATIENCE) as last:
             last.sendall(b"end")
             thread.join()
 
 
 def connected(proxy: ProxyController) -> socket.socket:
-    return socket.create_connection((proxy.host, proxy.port), _PATIENCE)
+    return socket.create_connection((proxy.host, proxy.port), PATIENCE)
 
 
 def test_an_idle_connection_is_reset_at_its_age(proxy: ProxyController) -> None:

@@ -13,7 +13,8 @@ import pytest
 from esps_portal.faults.changed_bytes import corrupt
 from esps_portal.faults.target import MissReason
 from tests.clocks import PortalClock
-from tests.threaded_proxies import PATIENCE, ThreadedProxy
+from tests.patience import PATIENCE
+from tests.threaded_proxies import ThreadedProxy
 
 UNIT = b"\x12\x34 a datagram"
 Address = tuple[str, int]

@@ -11,8 +11,8 @@ from esps_portal.cli.access_log import access_line
 from esps_portal.framings.delimiters import lines
 from esps_portal.framings.framing import Framing
 from esps_portal.journal.records import RecordedExchange
+from tests.patience import PATIENCE
 from tests.proxy.struck import REQUEST, UNIT
-from tests.sockets import GENEROUS
 from tests.threaded_proxies import ThreadedProxy, threaded_proxy
 
 DELAY = 0.1  # seconds
@@ -52,7 +52,7 @@ def test_of_a_reply(framing: Framing | None, kind: str, options: dict[str, Any])
         assert client.read(len(UNIT)) == UNIT
         client.close()
         server.close()
-        assert DELAY * 0.99 <= logged_seconds(proxy) < DELAY + GENEROUS
+        assert DELAY * 0.99 <= logged_seconds(proxy) < DELAY + PATIENCE
         assert fault.happened == 1
 
 
@@ -65,7 +65,7 @@ def test_of_a_datagram(proxy: ThreadedProxy, kind: str, key: dict[str, int]) -> 
     assert datagram == REQUEST
     proxy.datagrams.sendto(UNIT, source)
     assert client.recv(100) == UNIT
-    assert DELAY * 0.99 <= logged_seconds(proxy) < DELAY + GENEROUS
+    assert DELAY * 0.99 <= logged_seconds(proxy) < DELAY + PATIENCE
     assert fault.happened == 1
 
 

@@ -16,11 +16,11 @@ from esps_portal.net import ttl
 from esps_portal.net.bind import is_own_address
 from esps_portal.proxy import serving
 from esps_portal.proxy.circle import Link, Way, goes_round
+from tests.patience import PATIENCE
 from tests.processes import RunningServer, running_server
 from tests.proxy.struck import REQUEST, UNIT
 from tests.threaded_proxies import FIN, RST, Sending, ThreadedProxy, threaded_proxy
 
-PATIENCE = 30  # seconds
 # What Linux gives a datagram by default, and RFC 1700 recommends.
 TTL = 64
 

@@ -18,8 +18,7 @@ from esps_portal.testing import (
     proxy_in_thread,
 )
 from tests.line_servers import datagram_server, line_server
-
-_PATIENCE = 20
+from tests.patience import PATIENCE
 
 
 def answer(line: bytes) -> bytes:
@@ -40,7 +39,7 @@ def proxy(url: str) -> Iterator[ProxyController]:
 
 
 def connected(proxy: ProxyController) -> socket.socket:
-    return socket.create_connection((proxy.host, proxy.port), _PATIENCE)
+    return socket.create_connection((proxy.host, proxy.port), PATIENCE)
 
 
 def ask(client: socket.socket, line: bytes = b"hello\n") -> bytes:
@@ -115,7 +114,7 @@ def test_a_framed_reply_is_complete_at_once_and_shown_when_it_came(url: str) -> 
 def test_a_datagram_is_complete_at_once() -> None:
     with datagram_server() as url, proxy_in_thread(url) as proxy:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(_PATIENCE)
+            client.settimeout(PATIENCE)
             client.sendto(b"hi", (proxy.host, proxy.port))
             assert client.recv(100) == b"hi"
         (exchange,) = proxy.exchanges("hi")
@@ -145,7 +144,7 @@ def test_a_side_stays_cut_off_once_the_fault_is_removed(url: str, framing: Frami
             client.sendall(b"a\n")
             fault.wait_for()
         client.sendall(b"b\n")
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while not (found := proxy.exchanges("b")) or not found[0].reply:
             assert time.monotonic() < deadline
         assert found[0].fault == "stall"

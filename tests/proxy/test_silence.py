@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from esps_portal.testing import proxy_in_thread
+from tests.patience import PATIENCE
 
-_PATIENCE = 20
 # Seconds in which anything that could come over loopback would have come.
 _A_WHILE = 0.2
 
@@ -60,7 +60,7 @@ def echo_port() -> Iterator[int]:
 def test_what_is_open_stands_still_and_goes_on(echo_port: int) -> None:
     with (
         proxy_in_thread(f"tcp+udp://127.0.0.1:{echo_port}") as proxy,
-        socket.create_connection((proxy.host, proxy.port), _PATIENCE) as client,
+        socket.create_connection((proxy.host, proxy.port), PATIENCE) as client,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
     ):
         client.sendall(b"one")
@@ -76,7 +76,7 @@ def test_what_is_open_stands_still_and_goes_on(echo_port: int) -> None:
             with pytest.raises(TimeoutError):
                 socket.create_connection((proxy.host, proxy.port), _A_WHILE)
         for sock in (client, datagrams):
-            sock.settimeout(_PATIENCE)
+            sock.settimeout(PATIENCE)
         assert client.recv(100) == b"two"
         datagrams.send(b"found")
         assert datagrams.recv(100) == b"found"
@@ -89,4 +89,4 @@ def test_an_unknown_way_to_be_down(echo_port: int) -> None:
         pytest.raises(ValueError, match="how must be 'refuse' or 'silent', got 'quiet'"),
     ):
         proxy.down(how="quiet")  # type: ignore[arg-type]
-    socket.create_connection(("127.0.0.1", echo_port), _PATIENCE).close()
+    socket.create_connection(("127.0.0.1", echo_port), PATIENCE).close()

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import random
 import socket
-import time
 from typing import Any
 
 import pytest
 
 from esps_portal.net import endpoint
+from tests.patience import until
 from tests.proxy.struck import REQUEST, UNIT, both_ways, place
 from tests.threaded_proxies import FIN, RST, Sending, ThreadedProxy
 
@@ -162,10 +162,7 @@ def test_a_stalled_client_that_has_closed_its_socket_is_noticed(
     on.named.close()
     assert on.other.rest() == (b"", FIN)
     on.other.close()
-    deadline = time.monotonic() + 20
-    while proxy.run(lambda: proxy.state.journal.connections[0].closed) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: proxy.run(lambda: proxy.state.journal.connections[0].closed) is not None)
 
 
 @both_ways

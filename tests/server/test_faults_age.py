@@ -9,7 +9,8 @@ import pytest
 
 from esps_portal.testing import PortalController, open_memory_portal
 from tests.clocks import PortalClock
-from tests.sockets import PATIENCE, closed, connected
+from tests.patience import PATIENCE
+from tests.sockets import closed, connected
 
 pytestmark = pytest.mark.usefixtures("clock")  # it has to be there before the portal
 

@@ -9,7 +9,8 @@ import pytest
 
 from esps_portal.testing import PortalController
 from tests.clocks import PortalClock
-from tests.sockets import PATIENCE, ask, connected, udp
+from tests.patience import PATIENCE
+from tests.sockets import ask, connected, udp
 
 
 def test_before_it_is_not_executed_and_uses_no_stub(portal: PortalController) -> None:

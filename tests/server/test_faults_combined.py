@@ -20,8 +20,9 @@ from esps_portal.mock.stubs import Stub
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.testing import FaultName, PortalController
 from tests.clocks import PortalClock
+from tests.patience import PATIENCE
 from tests.portals import Running, StreamPeer, running
-from tests.sockets import PATIENCE, closed, connected
+from tests.sockets import closed, connected
 
 SLOW: list[tuple[str, dict[str, Any]]] = [
     ("latency", {"seconds": 600}),

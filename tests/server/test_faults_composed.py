@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from esps_portal.testing import PortalController
 from tests.clocks import PortalClock
+from tests.patience import PATIENCE
 from tests.sockets import (
-    PATIENCE,
     ask,
     assert_no_datagram,
     connected,

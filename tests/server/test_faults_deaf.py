@@ -12,7 +12,8 @@ import pytest
 from esps_portal import Limits
 from esps_portal.testing import PortalController, serve_in_thread
 from tests.clocks import PortalClock
-from tests.sockets import PATIENCE, Client, closed, connected
+from tests.patience import PATIENCE
+from tests.sockets import Client, closed, connected
 
 # Bytes; more than the buffers of a client and of a listener with a small one hold together.
 _MORE_THAN_FITS = 64 * 1024 * 1024

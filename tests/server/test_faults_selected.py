@@ -13,8 +13,8 @@ from esps_portal.faults.matching import Matchable
 from esps_portal.faults.parameters import FaultError
 from esps_portal.testing import FaultName, PortalController
 from tests.clocks import PortalClock
+from tests.patience import PATIENCE
 from tests.sockets import (
-    PATIENCE,
     Client,
     ask,
     assert_no_datagram,

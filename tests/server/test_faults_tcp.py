@@ -12,7 +12,8 @@ from esps_portal import Limits
 from esps_portal.faults.fault_types import FAULT_TYPES
 from esps_portal.testing import PortalController, serve_in_thread
 from tests.clocks import PortalClock
-from tests.sockets import PATIENCE, closed, connected
+from tests.patience import PATIENCE
+from tests.sockets import closed, connected
 
 When = Literal["before", "after"]
 

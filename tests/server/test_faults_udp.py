@@ -14,9 +14,9 @@ from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.testing import PortalController, serve_in_thread
 from tests.clocks import PortalClock
+from tests.patience import PATIENCE
 from tests.portals import running
 from tests.sockets import (
-    PATIENCE,
     ask,
     assert_no_datagram,
     connected,

@@ -15,7 +15,8 @@ import pytest
 from esps_portal import Limits, blocking
 from esps_portal.testing import PortalController, serve_in_thread
 from tests.certificates import Certificates
-from tests.sockets import PATIENCE, Client, closed, connected, until
+from tests.patience import PATIENCE
+from tests.sockets import Client, closed, connected, until
 from tests.tls_clients import assert_reset, greeted_by, tls_connected, trusting
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]

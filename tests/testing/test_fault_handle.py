@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import pickle
 import threading
-import time
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,8 @@ from esps_portal.testing import (
     open_portal,
     serve_in_thread,
 )
-from tests.sockets import PATIENCE, connected, udp
+from tests.patience import PATIENCE, until
+from tests.sockets import connected, udp
 
 
 def later(function: Any, *args: object) -> threading.Thread:  # noqa: ANN401 - any function
@@ -156,9 +156,7 @@ def test_whoever_waits_when_the_portal_ends_is_woken() -> None:
                 woken.append(error)
 
         waiting = later(wait)
-        deadline = time.monotonic() + PATIENCE
-        while not portal._script.faults.waiters:  # noqa: SLF001 - nothing else tells
-            assert time.monotonic() < deadline
+        until(lambda: portal._script.faults.waiters)  # noqa: SLF001 - nothing else tells
     waiting.join(PATIENCE)
     assert [str(error) for error in woken] == ["the portal has ended"]
 

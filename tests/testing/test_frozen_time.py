@@ -16,7 +16,7 @@ import pytest
 
 from esps_portal import TimedOutError, blocking
 from esps_portal.testing import serve_in_thread
-from tests.sockets import PATIENCE
+from tests.patience import PATIENCE
 
 _DAY = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 _CLOCKS = (time.time, time.monotonic, time.perf_counter)

@@ -13,7 +13,7 @@ from esps_portal.testing import (
     open_portal,
     serve_in_thread,
 )
-from tests.sockets import PATIENCE
+from tests.patience import PATIENCE
 
 
 def test_an_unknown_option() -> None:

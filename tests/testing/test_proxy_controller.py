@@ -38,8 +38,9 @@ from esps_portal.testing import (
 from esps_portal.testing.threaded_proxy import ThreadedProxy
 from tests.journal.packets import read_capture, read_streams
 from tests.line_servers import counter, datagram_server, line_server
+from tests.patience import PATIENCE
 from tests.proxies import a_free_port
-from tests.sockets import PATIENCE, Client, ask, closed, connected, udp, until
+from tests.sockets import Client, ask, closed, connected, udp, until
 
 ROUNDS = 50
 

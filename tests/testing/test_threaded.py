@@ -20,7 +20,8 @@ from esps_portal.testing import (
     serve_in_thread,
 )
 from tests.clocks import PortalClock
-from tests.sockets import PATIENCE, connected, udp
+from tests.patience import PATIENCE, until
+from tests.sockets import connected, udp
 
 
 class Death(KeyboardInterrupt):
@@ -38,10 +39,8 @@ def kill(portal: PortalController) -> None:
         client.send(b"a CALL die\n")
         with contextlib.suppress(OSError):
             client.rest()
-    deadline = time.monotonic() + PATIENCE
-    with contextlib.suppress(PortalEndedError):
-        while time.monotonic() < deadline:
-            portal.calls()
+    with pytest.raises(PortalEndedError):
+        until(lambda: portal.calls() is None)
 
 
 def test_many_rounds_leave_nothing() -> None:

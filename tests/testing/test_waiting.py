@@ -20,7 +20,8 @@ from esps_portal.testing import (
     serve_in_thread,
 )
 from esps_portal.testing.waiting import Wait
-from tests.sockets import PATIENCE, ask, closed, connected, timed, udp
+from tests.patience import PATIENCE
+from tests.sockets import ask, closed, connected, timed, udp
 
 _Result = TypeVar("_Result")
 

@@ -1,0 +1,27 @@
+"""How long a test waits for what comes at once on a machine that has nothing else to do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+# Seconds; no test waits that long unless it fails. A process that shares its core with others may
+# get no turn for seconds, and a virtual machine for more: a test that gave up earlier would fail
+# because of its neighbours. It is less than pytest's `faulthandler_timeout`, so that what hangs
+# fails with its own words.
+PATIENCE = 30.0
+
+# Seconds between two looks: what is waited for needs the processor too.
+_PAUSE = 0.001
+
+
+def until(is_so: Callable[[], object], seen: Callable[[], object] = str) -> None:
+    """Wait for what nothing tells of; fail with what ``seen`` returns.
+
+    Example:
+        >>> until(lambda: True)
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline, seen()
+        time.sleep(_PAUSE)
