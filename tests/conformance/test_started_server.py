@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 
 import attrs
+import pytest
 import trio
 
 from esps_portal.conformance.registry import load_registry
@@ -37,6 +38,7 @@ async def our_server(limits: Mapping[str, float]) -> AsyncIterator[Target]:
         await trio.to_thread.run_sync(stack.close)
 
 
+@pytest.mark.heavy
 async def test_our_server_with_every_limit() -> None:
     assert await failures(our_server) == []
 
