@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import random as random_numbers
 from collections import OrderedDict
-from functools import partial
+from functools import cache, partial
 
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ReplyError
@@ -91,10 +91,27 @@ class Counters:
         return str(number)
 
 
-def sync_services(statistics: Statistics) -> list[Service]:
-    """Return the services of this module, with counters of their own."""
+def counting_services(statistics: Statistics) -> tuple[Service, ...]:
+    """Return the services of this module that count, or say what was counted."""
+    return (
+        Service.declare(
+            Counters(statistics.counts).count,
+            usage="[NAME]",
+            summary="go up by one with each execution and tell the number",
+        ),
+        Service.declare(
+            statistics.stats,
+            summary="tell what the server has counted, as key=value",
+            idempotent=True,
+        ),
+    )
+
+
+@cache
+def sync_services() -> tuple[Service, ...]:
+    """Return the other services of this module; every portal has the same."""
     idempotent = partial(Service.declare, idempotent=True)
-    return [
+    return (
         idempotent(echo, usage="[arg...]", summary="reply with the same arguments (after RFC 862)"),
         idempotent(discard, usage="[arg...]", summary="throw the arguments away (after RFC 863)"),
         idempotent(
@@ -110,14 +127,5 @@ def sync_services(statistics: Statistics) -> list[Service]:
             usage="BYTES [SEED]",
             summary="reply with BYTES random bytes, the same ones for the same SEED",
         ),
-        Service.declare(
-            Counters(statistics.counts).count,
-            usage="[NAME]",
-            summary="go up by one with each execution and tell the number",
-        ),
         idempotent(fail, usage="CODE [text...]", summary="refuse with the error CODE and the text"),
-        idempotent(
-            statistics.stats,
-            summary="tell what the server has counted, as key=value",
-        ),
-    ]
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import trio
 
 from esps_portal.services.call import CallContext
@@ -44,10 +46,11 @@ async def stall() -> None:
     await trio.sleep_forever()
 
 
-def async_services() -> list[Service]:
-    """Return the services of this module."""
+@cache
+def async_services() -> tuple[Service, ...]:
+    """Return the services of this module; every portal has the same."""
     declare = Service.declare
-    return [
+    return (
         declare(
             chargen,
             usage="LINES [WIDTH]",
@@ -71,4 +74,4 @@ def async_services() -> list[Service]:
             summary="misbehave: never answer, until cancelled",
             transports=("tcp",),
         ),
-    ]
+    )

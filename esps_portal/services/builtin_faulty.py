@@ -5,7 +5,7 @@ UDP has no connection to end, so they are offered over TCP only.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 
 from esps_portal.protocol.messages import OK, Reply
 from esps_portal.services.builtin import random_bytes
@@ -37,10 +37,11 @@ def garbage(count: bytes, seed: bytes | None = None) -> CloseAfter:
     return CloseAfter(random_bytes(parse_integer(count, "BYTES", 0, _MAX_BYTES), seed))
 
 
-def faulty_services() -> list[Service]:
-    """Return the services of this module."""
+@cache
+def faulty_services() -> tuple[Service, ...]:
+    """Return the services of this module; every portal has the same."""
     declare = partial(Service.declare, transports=("tcp",))
-    return [
+    return (
         declare(close, summary="misbehave: close the connection (FIN) without a reply"),
         declare(reset, summary="misbehave: reset the connection (RST) without a reply"),
         declare(
@@ -53,4 +54,4 @@ def faulty_services() -> list[Service]:
             usage="BYTES [SEED]",
             summary="misbehave: send BYTES random bytes in place of the reply, and close",
         ),
-    ]
+    )

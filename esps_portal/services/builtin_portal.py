@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from esps_portal.protocol.limits import Limits
-from esps_portal.services.builtin import sync_services
+from esps_portal.services.builtin import counting_services, sync_services
 from esps_portal.services.builtin_async import async_services
 from esps_portal.services.builtin_faulty import faulty_services
 from esps_portal.services.dispatch import Portal
@@ -24,7 +24,8 @@ def builtin_portal(product: str, limits: Limits | None = None) -> Portal:
     """
     portal = Portal(product=product, limits=limits)
     services = [
-        *sync_services(portal.statistics),
+        *sync_services(),
+        *counting_services(portal.statistics),
         *async_services(),
         *faulty_services(),
     ]
