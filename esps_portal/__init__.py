@@ -3,17 +3,19 @@
 Everything that a program needs is here; it is imported when it is first used, so that a command
 that needs no network does not wait for one.
 
-**The way of a request, over TCP.** `net.accept` accepts, and runs `server.connection` in a task. As
-soon as that has only to answer what comes it needs none: `net.ready_set` gives it a turn when there
-is something to read. Its protocol, `protocol.server_connection`, makes lines of the bytes, and a
-line a request; `protocol.received_lines` finds the plain ones of a whole read at once.
+**The way of a request, over TCP.** `net.accept` accepts, and has a `server.connection` made. As
+long as that has only to answer what comes it is parked: `net.ready_set` gives it a turn when there
+is something to read. What has to be waited for is done by a `server.connection_task`. Either way a
+`server.reader` passes the bytes to `protocol.server_connection`, which makes lines of them, and of
+a line a request; `protocol.received_lines` finds the plain ones of a whole read at once.
 `server.answerer` has them answered by `services.dispatch`, or by a stub before that
 (`mock.scripted`). What comes back is a reply, which goes into `net.writer`, a call that runs
 (`server.call_tasks`), or an end. Where a fault strikes, `faults.plan` makes the reply a list of
 actions, for which `server.reply_writer` has a `net.fault_writer`. `server.observer` notes all of it
 in the journal, if there is one. `server.endings` is the table of what a connection does when it
-ends, and `server.closing` does it; `server.drain` lets its calls end first. Over TLS `net.tls` is
-the socket, after `net.handshake`; behind a balancer `net.announced` reads whom it serves.
+ends, and `server.closing` does it; `server.drain` lets its calls end first, `server.teardown`
+closes the socket at last. Over TLS `net.tls` is the socket, after `net.handshake`; behind a
+balancer `net.announced` reads whom it serves.
 
 **Over UDP.** `net.datagram_socket`, `server.datagrams`, `protocol.datagram_server`, dispatch, and
 back; a call runs in `server.datagram_calls`; `net.datagram_fault_writer` performs faults.

@@ -18,7 +18,7 @@ from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
 from esps_portal.net.detached import CANCELLED
 from esps_portal.net.ready_set import Turn
 from esps_portal.net.writer import HIGH_WATER
-from esps_portal.protocol.lines import EMPTY_LINES, LineEvent, Unterminated
+from esps_portal.protocol.lines import LineEvent
 from esps_portal.protocol.messages import Notice, Reply, Request, readable_request
 from esps_portal.protocol.received_lines import (
     PlainRequest,
@@ -40,9 +40,6 @@ from esps_portal.services.service import CloseAfter
 # with `HIGH_WATER` bytes of replies (own choice: some tenths of a millisecond of plain requests).
 TURN_LINES = 256
 TURN_SECONDS = 0.001
-#: So many lines of a connection are noted that nobody answers any more (own choice: a client that
-#: goes on sending after its end costs as much as one more turn, and nothing then).
-MAX_UNANSWERED = 100
 
 
 class Answerer:
@@ -67,7 +64,6 @@ class Answerer:
         "_protocol",
         "_quit",
         "_replies",
-        "_unanswered",
         "_writer",
     )
 
@@ -97,7 +93,6 @@ class Answerer:
         self._cancelling: tuple[Cancel, Exchange] | None = None
         self._quit: Exchange | None = None
         self._nursery: trio.Nursery | None = None
-        self._unanswered = 0
 
     def begin(self, nursery: trio.Nursery | None) -> None:
         """Run calls in a nursery from now on; `None`: they have to wait for one."""
@@ -279,10 +274,7 @@ class Answerer:
                 await self._replies.perform(plan.before(), must_send=True)
 
     def _note(self, line: LineEvent, request: Request | None) -> Exchange:
-        is_noted = line not in EMPTY_LINES and not isinstance(line, Unterminated)
-        if self._observer is None or not is_noted:
-            return Exchange()  # the one is ignored, the others are about a line that is noted
-        return self._observer.received(line, request)
+        return Exchange() if self._observer is None else self._observer.received(line, request)
 
     # -- outcomes
 
@@ -377,18 +369,6 @@ class Answerer:
             self._replies.append(line)
             if self._quit is not None:
                 self._quit.end(REPLIED, line)
-
-    @property
-    def may_note_unanswered(self) -> bool:
-        """Whether any more is noted of what is not answered."""
-        return self._unanswered < MAX_UNANSWERED
-
-    def note_unanswered(self) -> None:
-        """Note what was received and is not answered: the client has gone, or is to go."""
-        for line in itertools.islice(self._protocol.lines, MAX_UNANSWERED - self._unanswered):
-            self._unanswered += 1
-            request = readable_request(line) if isinstance(line, bytes) else None
-            self._note(line, request).end(ABORTED)
 
     def close(self) -> None:
         """Note that what waits is never answered; no fault strikes any more."""

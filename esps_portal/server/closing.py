@@ -8,69 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import attrs
 import trio
 
 from esps_portal.net.streams import Stream
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State
-from esps_portal.server.answerer import Answerer
 from esps_portal.server.call_tasks import CallTasks
 from esps_portal.server.drain import Drain
 from esps_portal.server.endings import EndReason, How, reason_of
 from esps_portal.server.reply_writer import ReplyWriter
 
 
+@attrs.define(eq=False)
 class Closing:
     """Ends one connection.
 
     Args:
         on_fin: called once FIN is sent: the client may stay open for long.
         on_discarded: called with what the client still sends after that.
-        is_shut_down: whether the server shuts down already.
     """
 
-    __slots__ = (
-        "_calls",
-        "_deaf",
-        "_drain",
-        "_limits",
-        "_mute",
-        "_on_discarded",
-        "_on_fin",
-        "_protocol",
-        "_replies",
-        "_stream",
-    )
-
-    def __init__(  # noqa: PLR0913 - what it brings to an end
-        self,
-        stream: Stream,
-        protocol: ServerConnection,
-        replies: ReplyWriter,
-        *,
-        calls: CallTasks,
-        answerer: Answerer,
-        limits: Limits,
-        on_fin: Callable[[], None],
-        on_discarded: Callable[[bytes], None],
-        is_shut_down: bool,
-    ) -> None:
-        self._stream = stream
-        self._protocol = protocol
-        self._replies = replies
-        self._calls = calls
-        self._limits = limits
-        self._on_fin = on_fin
-        self._on_discarded = on_discarded
-        self._drain = Drain(
-            stream, protocol, replies, calls=calls, answerer=answerer, seconds=limits.drain
-        )
-        # What it waits in: a final end interrupts the first, a shutdown the second.
-        self._deaf = trio.CancelScope()
-        self._mute = trio.CancelScope()
-        if is_shut_down:
-            self.shut_down()
+    _stream: Stream
+    _protocol: ServerConnection
+    _replies: ReplyWriter
+    _calls: CallTasks
+    _drain: Drain
+    _limits: Limits
+    _on_fin: Callable[[], None] = attrs.field(kw_only=True)
+    _on_discarded: Callable[[bytes], None] = attrs.field(kw_only=True)
+    # What it waits in: a final end interrupts the first, a shutdown the second.
+    _deaf: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _mute: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
     def shut_down(self) -> None:
         """Stay open for nobody any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import trio
 
 from esps_portal.net.streams import Stream
@@ -17,6 +18,7 @@ from esps_portal.server.reply_writer import ReplyWriter
 _HURRY_AFTER = 0.5
 
 
+@attrs.define(eq=False)
 class Drain:
     """Ends the running calls of one connection; those that take too long are refused.
 
@@ -24,25 +26,13 @@ class Drain:
         seconds: what all calls together get.
     """
 
-    __slots__ = ("_answerer", "_calls", "_protocol", "_replies", "_scope", "_seconds", "_stream")
-
-    def __init__(  # noqa: PLR0913 - what it brings to an end
-        self,
-        stream: Stream,
-        protocol: ServerConnection,
-        replies: ReplyWriter,
-        *,
-        calls: CallTasks,
-        answerer: Answerer,
-        seconds: float,
-    ) -> None:
-        self._stream = stream
-        self._protocol = protocol
-        self._replies = replies
-        self._calls = calls
-        self._answerer = answerer
-        self._seconds = seconds
-        self._scope = trio.CancelScope()
+    _stream: Stream
+    _protocol: ServerConnection
+    _replies: ReplyWriter
+    _calls: CallTasks
+    _answerer: Answerer
+    _seconds: float
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
     async def run(self, nursery: trio.Nursery) -> None:
         """Drain, unless it was cancelled; then answer what still waits.

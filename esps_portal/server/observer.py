@@ -17,7 +17,7 @@ from esps_portal.faults.plan import FaultPlan
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import FAULTED, REPLIED, RecordedCall, RecordedConnection
 from esps_portal.net.datagram_socket import Sender
-from esps_portal.protocol.lines import LineEvent
+from esps_portal.protocol.lines import EMPTY_LINES, LineEvent, Unterminated
 from esps_portal.protocol.messages import Request, readable_request
 from esps_portal.protocol.received_lines import PlainRequest
 
@@ -106,6 +106,8 @@ class ConnectionObserver:
 
     def received(self, line: LineEvent, request: Request | None) -> Exchange:
         """A request has come whose answer takes its time, or a line that is no request."""
+        if line in EMPTY_LINES or isinstance(line, Unterminated):
+            return Exchange()  # the one is ignored, the other is about a line that is noted
         data = line
         if not isinstance(data, bytes):
             data = getattr(line, "head", b"") + _TOO_LONG

@@ -12,7 +12,7 @@ import trio.testing
 
 from esps_portal import Limits, Portal
 from esps_portal.product import PRODUCT
-from esps_portal.server.answerer import MAX_UNANSWERED
+from esps_portal.server.unanswered import MAX_UNANSWERED
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.call import CallContext
 from esps_portal.testing import PortalController, open_memory_portal

@@ -1,0 +1,77 @@
+"""What comes first on a connection: the handshake of TLS, and the greeting, as faults let them."""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from esps_portal.net.opening import opened
+from esps_portal.net.streams import Stream
+from esps_portal.protocol.limits import Limits
+from esps_portal.protocol.messages import Notice
+from esps_portal.protocol.registry import VERSION
+from esps_portal.server.reply_writer import ReplyWriter
+from esps_portal.server.stage_faults import StageFaults
+
+
+@attrs.define(eq=False)
+class Opening:
+    """Opens one connection.
+
+    Args:
+        product: what the greeting says that it is.
+
+    Attributes:
+        is_refused: a fault has it that the connection ends before its greeting.
+        has_greeted: the greeting was sent, or what a fault has made of it.
+    """
+
+    _stream: Stream
+    _replies: ReplyWriter
+    _faults: StageFaults
+    _limits: Limits
+    _product: str
+    is_refused: bool = attrs.field(init=False)
+    has_greeted: bool = attrs.field(default=False, init=False)
+
+    @is_refused.default
+    def _ask_faults(self) -> bool:
+        # As it is accepted: numbers of connections are counted in that order.
+        return self._faults.is_refused()
+
+    @property
+    def needs_handshake(self) -> bool:
+        """Whether a handshake is due."""
+        return self._stream.needs_handshake and not self.is_refused
+
+    async def shake_hands(self) -> bool:
+        """Do the handshake, within a bound; return whether the stream can be used."""
+        if self._replies.end is not None:
+            return False
+        return await opened(
+            self._stream,
+            self._faults.certificate_problem,
+            seconds=self._limits.stall,
+            linger=self._limits.linger,
+        )
+
+    def greet_now(self) -> None:
+        """Add the greeting to what is sent; no fault strikes it."""
+        self.has_greeted = True
+        self._replies.append(self._greeting)
+
+    async def greet(self, nursery: trio.Nursery) -> None:
+        """Send the greeting, or what faults make of it, unless that was done."""
+        if self.has_greeted:
+            return
+        exchange = self._faults.greeting()
+        if exchange is None:
+            self.greet_now()
+            return
+        self.has_greeted = True
+        self._replies.expect_fault(nursery)
+        await self._replies.write(self._greeting, exchange, final=True, must_send=True)
+
+    @property
+    def _greeting(self) -> bytes:
+        return Notice(VERSION, (self._product.encode(),)).encode()
