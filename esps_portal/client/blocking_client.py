@@ -11,7 +11,8 @@ from esps_portal.client.deadline import check_timeout
 from esps_portal.client.with_block import WithBlock
 from esps_portal.clock import monotonic
 from esps_portal.exports import public_names
-from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
+from esps_portal.protocol.client_connection import ClientConnection
+from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
 

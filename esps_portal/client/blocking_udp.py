@@ -7,7 +7,7 @@ from esps_portal.client.deadline import now_before, socket_timeout
 from esps_portal.client.host_socket import HostSocket
 from esps_portal.client.transmission import Transmission, udp_requests
 from esps_portal.clock import monotonic
-from esps_portal.protocol.client_connection import PendingRequest
+from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.protocol.retransmission import Retransmission, padded_length
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame

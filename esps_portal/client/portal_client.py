@@ -8,8 +8,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from esps_portal.client.with_block import AsyncWithBlock
 from esps_portal.exports import public_names
-from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
+from esps_portal.protocol.client_connection import ClientConnection
 from esps_portal.protocol.grammar import VERB
+from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
 

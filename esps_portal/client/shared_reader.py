@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from esps_portal.protocol.client_connection import PendingRequest
 from esps_portal.protocol.messages import Request
+from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame

@@ -17,8 +17,8 @@ from esps_portal.client.tcp_session import (
     TCPSession,
 )
 from esps_portal.net.tls import TLSSocket
-from esps_portal.protocol.client_connection import PendingRequest
 from esps_portal.protocol.errors import EspsError
+from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
 

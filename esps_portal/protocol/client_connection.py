@@ -10,15 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-import attrs
-
 from esps_portal.protocol.errors import (
     ClosedError,
     EspsError,
     PeerError,
     ProtocolError,
-    ReplyError,
-    SlowConsumerError,
 )
 from esps_portal.protocol.grammar import PLAIN_OK, TLS_ALERT
 from esps_portal.protocol.limits import Limits
@@ -33,6 +29,7 @@ from esps_portal.protocol.messages import (
     Request,
     parse_answer_untrusted,
 )
+from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.protocol.registry import VERSION
 from esps_portal.tracebacks import hides_frame
 
@@ -43,9 +40,6 @@ __tracebackhide__ = hides_frame
 MAX_BUFFERED = 64 * 1024 * 1024
 _match_plain_ok = PLAIN_OK.fullmatch
 
-# What a line takes beside its bytes: about a tuple and an object.
-_LINE_OVERHEAD = 100
-
 _GREETING_START = b"* "
 # How much is kept of what is not ESPS/1, for the error.
 _MAX_QUOTED = 1024
@@ -54,74 +48,6 @@ _MAX_NOTICES = 4
 # The one reason of a BYE after which answers still come.
 _CLOSING = b"closing"
 _EXPECTS_TLS = EXPECTS_TLS.encode()
-
-
-@attrs.define(eq=False)
-class PendingRequest:
-    """A request and the replies that have come.
-
-    Attributes:
-        line: the request as it is sent over TCP, and first over UDP: encoded.
-        rows: arguments of the DATA lines that are not collected yet.
-        final: the OK or ERR.
-        failure: why the client has ended the call itself, if it has.
-        buffered: what `rows` take, in bytes.
-        paddings: how often the request was padded and sent again to make room for its reply.
-    """
-
-    request: Request
-    line: bytes
-    rows: deque[tuple[bytes, ...]] = attrs.field(factory=deque)
-    final: Reply | None = None
-    failure: EspsError | None = None
-    buffered: int = 0
-    paddings: int = 0
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether there is a row to collect, or the call is over."""
-        return bool(self.rows) or self.is_over
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the final reply has come or the client has ended the call."""
-        return self.final is not None or self.failure is not None
-
-    def add_row(self, row: tuple[bytes, ...], max_buffered: int) -> None:
-        """Add a DATA line; if more than ``max_buffered`` bytes then wait, end the call."""
-        self.rows.append(row)
-        self.buffered += _size(row)
-        if self.buffered > max_buffered:
-            self.discard_rows()
-            self.failure = SlowConsumerError(
-                f"the call was ended: over {max_buffered} bytes of its lines were not read"
-            )
-
-    def collect(self) -> tuple[bytes, ...]:
-        """Remove and return the next row."""
-        row = self.rows.popleft()
-        self.buffered -= _size(row)
-        return row
-
-    def discard_rows(self) -> None:
-        """Drop the rows that have come."""
-        self.rows.clear()
-        self.buffered = 0
-
-    def result(self) -> tuple[bytes, ...]:
-        """Return the arguments of the final OK. Call it only when the call is over.
-
-        Raises:
-            ReplyError: the final reply is an ERR.
-            SlowConsumerError: too many rows were not collected.
-        """
-        if self.failure is not None:
-            raise self.failure
-        assert self.final is not None  # noqa: S101 - the caller has waited for it
-        if self.final.kind == ERR:
-            code, *arguments = self.final.args
-            raise ReplyError(code.decode(), *arguments)
-        return self.final.args
 
 
 class ClientConnection:
@@ -338,10 +264,6 @@ def _not_greeted(message: str, received: bytes) -> PeerError:
     if received.startswith((TLS_ALERT, _EXPECTS_TLS)):
         return PeerError("the peer expects TLS: use esps+tls://", received)
     return PeerError(message, received)
-
-
-def _size(row: tuple[bytes, ...]) -> int:
-    return _LINE_OVERHEAD + sum(map(len, row))
 
 
 def _as_bytes(arg: str | bytes) -> bytes:

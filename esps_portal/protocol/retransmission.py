@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import attrs
 
-from esps_portal.protocol.client_connection import PendingRequest
 from esps_portal.protocol.messages import ERR
+from esps_portal.protocol.pending_request import PendingRequest
 
 # The longest line while the peer's limit is unknown (ESPS-LINE-19).
 _MAX_LENGTH = 8192

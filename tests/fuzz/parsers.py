@@ -21,8 +21,9 @@ from esps_portal.mock.replay import replay
 from esps_portal.mock.scenario_reading import read_scenario, read_scenario_toml
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.proxy_header import ProxyHeader, ProxyHeaderError
-from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
+from esps_portal.protocol.client_connection import ClientConnection
 from esps_portal.protocol.errors import EspsError, ProtocolError
+from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.services.builtin_portal import builtin_portal
 from tests.fuzz import samples

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
+from esps_portal.protocol.client_connection import ClientConnection
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.messages import Request, parse_request_untrusted
+from esps_portal.protocol.pending_request import PendingRequest
 from tests.protocol.strategies import noise
 
 

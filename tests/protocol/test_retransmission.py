@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
+from esps_portal.protocol.client_connection import ClientConnection
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import ERR, OK, Reply, Request
+from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.protocol.retransmission import Retransmission, padded_length
 
 schedules = st.builds(

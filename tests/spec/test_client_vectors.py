@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from esps_portal.protocol.client_connection import ClientConnection, PendingRequest
+from esps_portal.protocol.client_connection import ClientConnection
 from esps_portal.protocol.errors import ClosedError, ProtocolError
 from esps_portal.protocol.messages import Reply, parse_answer_untrusted, parse_request_untrusted
+from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.protocol.retransmission import padded_length
 from tests.spec.documents import line_of, vectors_of
 
