@@ -5,15 +5,12 @@ a source is a value, a time is in seconds on the clock of the caller.
 
 Two bounds keep a portal from amplifying traffic (specification, section 7.2): a reply is at most
 `Limits.amplification` times as long as its request, and at most `Limits.max_datagram` bytes.
-Running calls are remembered, and so are the replies of calls that are not idempotent: so each call
-is executed at most once (section 7.3). Of that memory, and of the running calls, no source holds
-more than its share. And no exchange with another server goes on without end: see `refuse`.
+Calls are remembered (`remembered_calls`), so that each is executed at most once (section 7.3). And
+no exchange with another server goes on without end: see `refuse`.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
 
@@ -36,38 +33,13 @@ from esps_portal.protocol.messages import (
 )
 from esps_portal.protocol.received_lines import FoundLine, PlainRequest, is_plain
 from esps_portal.protocol.registry import VERBS, unknown_verb_text
-from esps_portal.protocol.shares import Shares, Source
+from esps_portal.protocol.remembered_calls import RememberedCall, RememberedCalls
+from esps_portal.protocol.shares import Source
 
 _find_plain = grammar.FIND_PLAIN_DATAGRAMS.findall
 
 # The ports below are those of a system's own services (RFC 6335 section 6).
 _FIRST_USER_PORT = 1024
-# For so many windows a reply is kept at the most, however often it is asked for: longer than a
-# client ever asks (specification, section 7.5).
-_MAX_WINDOWS = 4
-
-
-@attrs.define(eq=False)
-class RememberedCall:
-    """A call that runs, or whose reply is kept for repeats.
-
-    Attributes:
-        key: source and tag.
-        request_size: in bytes.
-        keep_reply: whether the reply is kept; a call of an idempotent service just runs again.
-        is_async: whether it counts against `Limits.max_in_flight`.
-        expires: when the kept reply is forgotten.
-        last_expiry: later than which no repeat keeps it.
-    """
-
-    key: tuple[Source, bytes]
-    request: Request
-    request_size: int
-    keep_reply: bool
-    is_async: bool
-    reply: EncodedReply | None = None
-    expires: float = 0.0
-    last_expiry: float = 0.0
 
 
 @attrs.frozen
@@ -110,15 +82,9 @@ class DatagramServer:
         self._max_line = limits.max_line
         self._max_datagram, self._amplification = limits.max_datagram, limits.amplification
         self._max_plain = min(limits.max_line, limits.max_datagram)
-        self._running: dict[tuple[Source, bytes], RememberedCall] = {}
-        self._kept: dict[tuple[Source, bytes], RememberedCall] = {}
-        # A heap of those, by when to look whether they have expired: one entry for each, in which
-        # a number makes two of the same time differ.
-        self._due: list[tuple[float, int, RememberedCall]] = []
-        self._numbers = itertools.count()
-        # Of what is remembered, and of the async calls that run.
-        self._memory_shares = Shares(limits.max_remembered)
-        self._running_shares = Shares(limits.max_in_flight)
+        self._calls = RememberedCalls(limits)
+        # Looked into for every datagram.
+        self._running, self._kept = self._calls.running, self._calls.kept
         self._error_budget = ErrorBudget(limits.error_rate, limits.error_burst)
         #: Whether the server shuts down: new requests are refused.
         self.closing = False
@@ -141,7 +107,7 @@ class DatagramServer:
         Raises nothing: a bad datagram gets an error, or silence.
         """
         if self._kept:
-            self._forget_expired(now)
+            self._calls.forget_expired(now)
         try:
             request = self._parse(datagram)
         except ProtocolError as error:
@@ -188,7 +154,7 @@ class DatagramServer:
         if self.closing:
             return []
         if self._kept:
-            self._forget_expired(now)
+            self._calls.forget_expired(now)
         requests: list[PlainRequest] = list(takewhile(is_plain, found))  # type: ignore[arg-type]  # they are
         if self._running or self._kept:
             keys = zip(sources, map(is_plain, requests), strict=False)
@@ -199,10 +165,7 @@ class DatagramServer:
 
     def forget_all(self) -> None:
         """Forget the kept replies. Running calls stay remembered."""
-        self._due.clear()
-        for source, _ in self._kept:
-            self._memory_shares.give_back(source)
-        self._kept.clear()
+        self._calls.forget_all()
 
     def clamp_reply(
         self, replies: Sequence[Reply | Notice], tag: bytes, request_size: int
@@ -251,32 +214,14 @@ class DatagramServer:
             keep_reply: whether the service is not idempotent.
             is_async: whether the service is async, and counts against `Limits.max_in_flight`.
         """
-        if not self._memory_shares.has_room(source):
-            return None
-        if is_async:
-            if not self._running_shares.has_room(source):
-                return None
-            self._running_shares.take(source)
-        self._memory_shares.take(source)
-        call = RememberedCall((source, request.tag), request, request_size, keep_reply, is_async)
-        self._running[call.key] = call
-        return call
+        return self._calls.begin(
+            request, source, request_size, keep_reply=keep_reply, is_async=is_async
+        )
 
     def finish(self, call: RememberedCall, replies: Sequence[Reply], now: float) -> bytes | None:
         """Note that a call has ended; return the datagram for its reply, if one may be sent."""
-        del self._running[call.key]
-        source, _ = call.key
-        if call.is_async:
-            self._running_shares.give_back(source)
         reply = EncodedReply.encode(replies, call.request.tag, self._max_datagram)
-        if call.keep_reply:
-            call.reply = reply
-            call.expires = now + self._limits.window
-            call.last_expiry = now + _MAX_WINDOWS * self._limits.window
-            self._kept[call.key] = call
-            heapq.heappush(self._due, (call.expires, next(self._numbers), call))
-        else:
-            self._memory_shares.give_back(source)
+        self._calls.finish(call, reply, now)
         return reply.clamp(call.request_size, self._limits)
 
     def _refusal(self, request: Request) -> Reply | None:
@@ -320,18 +265,8 @@ class DatagramServer:
             return self.refuse(error_reply(None, "tag-in-use", request.tag), size, key[0], now)
         if call.reply is None:
             return Repeat(None)
-        call.expires = min(now + self._limits.window, call.last_expiry)
+        self._calls.renew(call, now)
         return Repeat(call.reply.clamp(size, self._limits))
-
-    def _forget_expired(self, now: float) -> None:
-        while self._due and self._due[0][0] <= now:
-            _, number, call = self._due[0]
-            if call.expires > now:  # it was asked for again
-                heapq.heapreplace(self._due, (call.expires, number, call))
-            else:
-                heapq.heappop(self._due)
-                del self._kept[call.key]
-                self._memory_shares.give_back(call.key[0])
 
 
 def _tag_before_space(line: bytes) -> bytes | None:

@@ -13,10 +13,11 @@ from esps_portal.journal.records import ABORTED
 from esps_portal.log import log
 from esps_portal.net.datagram_socket import Sender
 from esps_portal.net.detached import CANCELLED
-from esps_portal.protocol.datagram_server import DatagramServer, RememberedCall
+from esps_portal.protocol.datagram_server import DatagramServer
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Reply, Request, error_reply
+from esps_portal.protocol.remembered_calls import RememberedCall
 from esps_portal.server.call_tasks import service_names
 from esps_portal.server.observer import Exchange
 from esps_portal.services.call import Call, Caller

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from esps_portal.protocol.datagram_server import (
     DatagramServer,
     Ignored,
-    RememberedCall,
     Repeat,
 )
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request
+from esps_portal.protocol.remembered_calls import RememberedCall
 
 WINDOW = 60.0
 # One address and port may hold 4 answers and 2 running calls.
