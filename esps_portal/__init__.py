@@ -3,7 +3,7 @@
 Everything that a program needs is here; it is imported when it is first used, so that a command
 that needs no network does not wait for one.
 
-**The way of a request, over TCP.** `net.accept` accepts, and has a `server.connection` made. As
+**The way of a request, over TCP.** `net.acceptor` accepts, and has a `server.connection` made. As
 long as that has only to answer what comes it is parked: `net.ready_set` gives it a turn when there
 is something to read. What has to be waited for is done by a `server.connection_task`. Either way a
 `server.reader` passes the bytes to `protocol.server_connection`, which makes lines of them, and of

@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from esps_portal import Limits, ServerConfig, serve
-from esps_portal.net.accept import ConnectionServer
+from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.ready_set import ReadySet
 from esps_portal.net.serving import OpenPorts
 from esps_portal.product import PRODUCT

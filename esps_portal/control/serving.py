@@ -10,8 +10,9 @@ import trio
 from esps_portal.control.guard import Guard
 from esps_portal.control.http_handler import HEAD, HttpHandler
 from esps_portal.control.whole import Whole
-from esps_portal.net.accept import AcceptPolicy, ConnectionServer
+from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.bind import bind
+from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.descriptors import soft_limit
 from esps_portal.net.loopback import is_loopback
 from esps_portal.net.streams import Stream
@@ -78,7 +79,7 @@ async def serve_control(
         server.on_open = partial(_make_room, server, most)
         nursery.start_soon(server.watch)
         for listener in sockets.tcp:
-            nursery.start_soon(server.accept, listener)
+            nursery.start_soon(server.acceptor.accept, listener)
         task_status.started(url_of(addresses[0]))
 
 

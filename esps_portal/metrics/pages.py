@@ -18,8 +18,9 @@ import attrs
 import h11
 import trio
 
-from esps_portal.net.accept import AcceptPolicy, ConnectionServer
+from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.bind import bind
+from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.streams import Stream
 
 # Prometheus scrapes with one connection; a balancer or two and a person may look as well.
@@ -70,7 +71,7 @@ async def serve_pages(
         policy = AcceptPolicy(max_connections=_MAX_CONNECTIONS, refusal=_TOO_MANY)
         server = ConnectionServer(partial(_Client, pages), policy, nursery)
         for listener in sockets.tcp:
-            nursery.start_soon(server.accept, listener)
+            nursery.start_soon(server.acceptor.accept, listener)
         task_status.started(sockets.tcp_addresses)
 
 

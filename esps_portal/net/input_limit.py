@@ -12,7 +12,7 @@ import socket
 import trio
 
 from esps_portal.faults.fault_registry import FaultRegistry
-from esps_portal.net.accept import ConnectionServer
+from esps_portal.net.connection_server import ConnectionServer
 
 # Bytes; the kernel makes it its least.
 _SMALL = 4096
@@ -36,7 +36,7 @@ class InputLimit:
     async def run(self) -> None:
         """Limit them whenever that is needed, until cancelled."""
         self._faults.on_change.append(self._apply)
-        self._connections.on_listen = self._apply
+        self._connections.acceptor.on_listen = self._apply
         self._apply()
         try:
             await trio.sleep_forever()
@@ -45,7 +45,7 @@ class InputLimit:
 
     def _apply(self) -> None:
         # One that was closed is still among them until its task has noticed.
-        listeners = {each for each in self._connections.listeners if each.fileno() >= 0}
+        listeners = {each for each in self._connections.acceptor.listeners if each.fileno() >= 0}
         is_small = any(fault.kind == "deaf" for fault in self._faults.in_force)
         for listener in listeners - self._limited if is_small else listeners & self._limited:
             if is_small:

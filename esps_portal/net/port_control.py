@@ -23,8 +23,8 @@ from typing import Literal, Protocol, get_args
 import trio
 
 from esps_portal.log import log
-from esps_portal.net.accept import ConnectionServer
 from esps_portal.net.bind import BACKLOG, Sockets
+from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.fork import close_socket, closed_in_child
 from esps_portal.net.port_sockets import (
     address_of,
@@ -118,7 +118,7 @@ class PortControl:
         Closing the listener would reset them, though another process may share the port.
         """
         for listener in self._sockets.tcp if self._outage is None else ():
-            self._connections.accept_waiting(listener)
+            self._connections.acceptor.accept_waiting(listener)
         self._close_listeners()
 
     def _close_listeners(self) -> None:
@@ -219,7 +219,7 @@ class PortControl:
             self._serve()
         self._connections.silence.begin()
         self._outage = "silent"
-        accept_waiting = self._connections.accept_waiting
+        accept_waiting = self._connections.acceptor.accept_waiting
         self._fillers = [fill_queue(each, accept_waiting) for each in self._sockets.tcp]
 
     def _end_silence(self) -> None:
@@ -310,7 +310,7 @@ class PortControl:
 
     async def _accept(self, listener: socket.socket, scope: trio.CancelScope) -> None:
         with scope:
-            await self._connections.accept(listener)
+            await self._connections.acceptor.accept(listener)
 
 
 def check_outage(how: object) -> None:

@@ -13,9 +13,10 @@ import attrs
 import trio
 
 from esps_portal.faults.fault_registry import FaultRegistry
-from esps_portal.net.accept import AcceptPolicy, ConnectionHandler, ConnectionServer
+from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.age_watch import AgeWatch, AgingConnection
 from esps_portal.net.bind import Sockets
+from esps_portal.net.connection_server import ConnectionHandler, ConnectionServer
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.input_limit import InputLimit
 from esps_portal.net.port_control import DatagramHandler, PortControl

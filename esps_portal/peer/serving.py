@@ -15,9 +15,10 @@ from esps_portal.faults.target import Stage
 from esps_portal.framings.transport_ends import UntilClose
 from esps_portal.mock.peer_connection import PeerConnection
 from esps_portal.mock.peer_steps import Action, End, SendFrames
-from esps_portal.net.accept import AcceptPolicy, ConnectionHandler
+from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.bind import bind
 from esps_portal.net.client_handler import AcceptedClient
+from esps_portal.net.connection_server import ConnectionHandler
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.serving import OpenPorts, PortService, serve_ports
 from esps_portal.net.silence import Silence

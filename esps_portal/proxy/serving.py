@@ -18,9 +18,10 @@ from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedConnection
 from esps_portal.journal.tap import StreamTap
 from esps_portal.log import log
-from esps_portal.net.accept import AcceptPolicy, ConnectionHandler
+from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.bind import WILDCARDS, Sockets, bind, is_own_address
 from esps_portal.net.client_handler import AcceptedClient
+from esps_portal.net.connection_server import ConnectionHandler
 from esps_portal.net.dial import DialError, dial
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.serving import OpenPorts, PortService, serve_ports

@@ -9,10 +9,11 @@ import attrs
 import trio
 
 from esps_portal.mock.scripted import ScriptedPortal
-from esps_portal.net.accept import AcceptPolicy, ConnectionServer
+from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.age_watch import AgeWatch
 from esps_portal.net.bind import Sockets, bind
 from esps_portal.net.buffered_bytes import BufferedBytes
+from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.detached import detached_nursery
 from esps_portal.net.input_limit import InputLimit
 from esps_portal.net.poller import new_poller

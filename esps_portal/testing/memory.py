@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from esps_portal.mock.scripted import ScriptedPortal
-from esps_portal.net.accept import ConnectionServer
+from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.port_control import OutageKind
 from esps_portal.net.ready_set import ReadySet
 from esps_portal.protocol.limits import Limits
@@ -67,7 +67,7 @@ class _MemoryPort:
 
     async def _serve(self, stream: ServerEnd, number: int) -> None:
         if self._connections.is_full:
-            await self._connections.refuse(stream)
+            await self._connections.refusals.send(stream)
         else:
             await self._connections.serve(stream, ("memory", number))
 

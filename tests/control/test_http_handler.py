@@ -17,7 +17,8 @@ from esps_portal.control.http_connection import MAX_BODY, MAX_HEAD
 from esps_portal.control.http_handler import BODY, HEAD, IDLE, STALL, HttpHandler
 from esps_portal.control.http_messages import HttpError, Reply, RequestHead
 from esps_portal.control.router import Found, Routes, find_endpoint
-from esps_portal.net.accept import AcceptPolicy, ConnectionServer
+from esps_portal.net.accept_policy import AcceptPolicy
+from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.testing.pipes import MemoryStream, memory_pair
 
 GET = b"GET /fast HTTP/1.1\r\nHost: localhost:7\r\n\r\n"

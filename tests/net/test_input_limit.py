@@ -10,8 +10,9 @@ import trio.testing
 
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
-from esps_portal.net.accept import AcceptPolicy, ConnectionServer
+from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.bind import bind
+from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.input_limit import InputLimit
 from esps_portal.net.port_control import PortControl
 
@@ -65,8 +66,8 @@ async def test_a_fault_that_was_there_first_limits_what_listens_later() -> None:
         policy = AcceptPolicy(max_connections=1)
         connections = ConnectionServer(lambda *_: pytest.fail("none"), policy, nursery)
         nursery.start_soon(InputLimit(faults, connections).run)
-        nursery.start_soon(connections.accept, listener)
+        nursery.start_soon(connections.acceptor.accept, listener)
         await trio.testing.wait_all_tasks_blocked()
         assert {listener.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)} == SMALL
         nursery.cancel_scope.cancel()
-    assert connections.listeners == {}
+    assert connections.acceptor.listeners == {}

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import trio
 
-from esps_portal.net.accept import AcceptPolicy, ConnectionServer
+from esps_portal.net.accept_policy import AcceptPolicy
+from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.streams import SocketStream, Stream
 from tests.patience import PATIENCE
 
@@ -55,7 +56,7 @@ async def accepting(
         with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 server = ConnectionServer(Handler, policy, nursery, stream=stream)
-                nursery.start_soon(server.accept, listener)
+                nursery.start_soon(server.acceptor.accept, listener)
                 yield server, connect
                 nursery.cancel_scope.cancel()
 
@@ -65,7 +66,7 @@ async def received(client: socket.socket) -> bytes:
 
 
 def refusing(server: ConnectionServer) -> int:
-    return server._refusing  # noqa: SLF001 - it is seen nowhere else
+    return server.refusals.under_way
 
 
 def reset(client: socket.socket) -> None:
@@ -119,7 +120,7 @@ async def test_a_refused_one_that_broke_at_once_is_closed(monkeypatch: pytest.Mo
     async with accepting(1) as (server, connect):
         assert await received(connect()) == b"hello"
         with monkeypatch.context() as patch:
-            patch.setattr(server, "_stream", stream)
+            patch.setattr(server.refusals, "_stream", stream)
             assert await received(connect()) == b""
         assert await received(connect()) == b"full"
         assert len(server.connections) == 1

@@ -1,4 +1,4 @@
-"""Accepting connections, and watching over those that are open.
+"""The TCP connections of a server: who gets one, and watching over those that are open.
 
 `trio.serve_listeners` is not used: a closed listener ends it, and an exception in one handler,
 such as a peer's RST, ends the whole server.
@@ -6,38 +6,25 @@ such as a peer's RST, ends the whole server.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import socket
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Any, Protocol
 
-import attrs
 import trio
 
 from esps_portal.log import log
+from esps_portal.net.accept_policy import AcceptPolicy
+from esps_portal.net.acceptor import Acceptor
 from esps_portal.net.address_counts import AddressCounts
 from esps_portal.net.addresses import literal
 from esps_portal.net.announced import AnnouncedClients
-from esps_portal.net.bind import BACKLOG
-from esps_portal.net.descriptors import SpareDescriptor
-from esps_portal.net.fork import close_socket, closed_in_child, unforked
-from esps_portal.net.listening import accepted
-from esps_portal.net.opening import end_with_fin, opened
+from esps_portal.net.fork import close_socket
 from esps_portal.net.ready_set import ReadySet
+from esps_portal.net.refusals import Refusals
 from esps_portal.net.silence import Silence
 from esps_portal.net.streams import SocketStream, Stream
-
-# The process or the machine has run out of something that may become free again
-# (the list of trio.serve_listeners).
-_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
-_RETRY_AFTER = 0.1
-# Accepted in a row, before other tasks get a turn.
-_MAX_ACCEPTS = 64
-# Refused connections that are ended gracefully at a time; further ones are just closed.
-_MAX_REFUSING = 64
 
 
 class ConnectionHandler(Protocol):
@@ -70,29 +57,6 @@ class ConnectionHandler(Protocol):
         """Note the connection again: the journal was emptied."""
 
 
-@attrs.frozen(kw_only=True)
-class AcceptPolicy:
-    """What a server does with connections, whatever is spoken on them.
-
-    Attributes:
-        max_connections: at a time; more are refused.
-        max_per_address: at a time from one address; 0: as many as there may be in all.
-        refusal: what a refused one is sent before its FIN.
-        linger: seconds for which its input is then discarded.
-        handshake: seconds that its handshake of TLS may take, if there is one.
-        watch: seconds; no handler's deadline is less far away when it is set.
-        reads_proxy_header: whether each begins with a PROXY header, which names the client.
-    """
-
-    max_connections: int
-    max_per_address: int = 0
-    refusal: bytes = b""
-    linger: float = 1.0
-    handshake: float = 10.0
-    watch: float = 60.0
-    reads_proxy_header: bool = False
-
-
 class ConnectionServer:
     """All TCP connections of a server, whichever listener they came through.
 
@@ -105,6 +69,8 @@ class ConnectionServer:
         ready: where connections that need no task are parked.
 
     Attributes:
+        acceptor: accepts from listeners.
+        refusals: refuses those for whom there is no room.
         connections: in the order in which they were accepted.
     """
 
@@ -124,103 +90,28 @@ class ConnectionServer:
         self._ready = ready
         if ready is not None:
             ready.start, ready.on_end = self.start, self._forget
-        self._refusing = 0
         self._by_address = AddressCounts(policy.max_per_address)
         self._closing = False
-        self._exhausted = False
-        self._spare = SpareDescriptor()
         self._one_ended: trio.Event | None = None
         self.silence: Silence = silence or Silence()
         self._stream = stream or partial(SocketStream, silence=self.silence)
+        self.refusals: Refusals = Refusals(policy, nursery, self._stream, self.silence)
+        self.acceptor: Acceptor = Acceptor(self._admit, self.refusals.send_now, self.silence)
         self._announced = AnnouncedClients(nursery, self.silence, self._serve_soon)
         self.connections: dict[ConnectionHandler, None] = {}
         #: Called after a connection was added to them.
         self.on_open: Callable[[], None] = lambda: None
-        #: Those it accepts from.
-        self.listeners: dict[socket.socket, None] = {}
-        #: Called after a listener was added to them.
-        self.on_listen: Callable[[], None] = lambda: None
 
     @property
     def is_full(self) -> bool:
         """Whether as many connections are open as may be."""
         return len(self.connections) + len(self._announced) >= self._policy.max_connections
 
-    async def accept(self, listener: socket.socket) -> None:
-        """Accept from one listening socket until cancelled, or until it is closed."""
-        closed_in_child(listener)
-        self.listeners[listener] = None
-        self._spare.keep()
-        self.on_listen()
-        with contextlib.suppress(trio.ClosedResourceError):
-            try:
-                # It may have been closed while nothing waited on it.
-                while listener.fileno() >= 0:
-                    await trio.lowlevel.wait_readable(listener)
-                    if self.silence.is_on:
-                        await self.silence.until_over()
-                    else:
-                        await self._accept_waiting(listener)
-            finally:
-                self.listeners.pop(listener, None)
-                if not self.listeners:
-                    self._spare.give_up()
-                if listener.fileno() >= 0:
-                    trio.lowlevel.notify_closing(listener)
-                    close_socket(listener)
-
-    async def _accept_waiting(self, listener: socket.socket) -> None:
-        for _ in range(_MAX_ACCEPTS):
-            try:
-                self._accept_one(listener)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                # Anything else is about the connection that was not made (accept(2)).
-                if error.errno in _OUT_OF_RESOURCES:
-                    if not self._exhausted:
-                        log.warning("cannot accept connections: %s", error.strerror)
-                    self._exhausted = True
-                    if not self._refuse_with_spare(listener):
-                        await trio.sleep(_RETRY_AFTER)
-                        return
-                continue
-            self._exhausted = False
-
-    def accept_waiting(self, listener: socket.socket) -> None:
-        """Accept what waits now, as far as there are resources for it."""
-        for _ in range(BACKLOG):
-            try:
-                self._accept_one(listener)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                is_out = error.errno in _OUT_OF_RESOURCES
-                if is_out and not self._refuse_with_spare(listener):
-                    return
-
-    def _refuse_with_spare(self, listener: socket.socket) -> bool:
-        """Refuse the next one, for which no descriptor is left; return whether there was one."""
-        with self._spare.lent():
-            try:
-                with unforked:
-                    connected, _ = accepted(listener)
-                    closed_in_child(connected)
-            except OSError:
-                return False
-            try:
-                self._refuse_now(self._stream(connected))
-            except OSError:
-                close_socket(connected)
-        return True
-
-    def _accept_one(self, listener: socket.socket) -> None:
-        with unforked:
-            connected, address = accepted(listener)
-            closed_in_child(connected)
+    def _admit(self, connected: socket.socket, address: tuple[str, int]) -> None:
+        """Serve or refuse a client that was accepted."""
         try:
             if self.is_full:
-                self._refuse_soon(connected)
+                self.refusals.send_soon(connected)
             elif self._policy.reads_proxy_header:
                 self._announced.begin(connected, address)
             else:
@@ -231,7 +122,7 @@ class ConnectionServer:
 
     def _serve_soon(self, connected: socket.socket, address: tuple[str, int]) -> None:
         if self._by_address.is_full(literal(address)[0]):
-            self._refuse_soon(connected)
+            self.refusals.send_soon(connected)
             return
         try:
             stream = self._stream(connected)
@@ -280,46 +171,6 @@ class ConnectionServer:
         if self._one_ended is not None:
             self._one_ended.set()
             self._one_ended = None
-
-    def _refuse_soon(self, connected: socket.socket) -> None:
-        try:
-            stream = self._stream(connected)
-        except OSError:
-            close_socket(connected)
-            return
-        if self._refusing < _MAX_REFUSING:
-            self._refusing += 1
-            self._nursery.start_soon(self._refuse, stream)
-        else:
-            # A flood. Each gets the refusal, unless it has sent something already: to end each
-            # gracefully would keep the next ones waiting.
-            self._refuse_now(stream)
-
-    def _refuse_now(self, stream: Stream) -> None:
-        """Send the refusal, unless a handshake would have to come first, and close."""
-        with contextlib.suppress(trio.BrokenResourceError):
-            if not stream.needs_handshake:
-                stream.send_now(self._policy.refusal)
-        stream.close()
-
-    async def _refuse(self, stream: Stream) -> None:
-        try:
-            await self.refuse(stream)
-        finally:
-            self._refusing -= 1
-
-    async def refuse(self, stream: Stream) -> None:
-        """Send the refusal, and end gracefully."""
-        try:
-            await self.silence.until_over()
-            linger = self._policy.linger
-            if await opened(stream, seconds=self._policy.handshake, linger=linger):
-                stream.send_now(self._policy.refusal)
-                await end_with_fin(stream, linger)
-        except trio.BrokenResourceError:
-            pass
-        finally:
-            stream.close()
 
     async def watch(self) -> None:
         """Act on each deadline that has passed, until cancelled.

@@ -1,0 +1,124 @@
+"""Accepting from listening sockets, also when the process has run out of descriptors."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Callable
+
+import trio
+
+from esps_portal.log import log
+from esps_portal.net.bind import BACKLOG
+from esps_portal.net.descriptors import SpareDescriptor
+from esps_portal.net.fork import close_socket, closed_in_child, unforked
+from esps_portal.net.listening import accepted
+from esps_portal.net.silence import Silence
+
+# The process or the machine has run out of something that may become free again
+# (the list of trio.serve_listeners).
+_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+_RETRY_AFTER = 0.1
+# Accepted in a row, before other tasks get a turn.
+_MAX_ACCEPTS = 64
+
+
+class Acceptor:
+    """Accepts from any number of listening sockets.
+
+    Args:
+        on_accepted: called with each connected socket, and the address of its peer; it must not
+            raise.
+        refuse: called with one for which no other descriptor is left; it closes it.
+        silence: as long as it is on nothing is accepted.
+
+    Attributes:
+        listeners: those it accepts from.
+        on_listen: called after one was added to them.
+    """
+
+    def __init__(
+        self,
+        on_accepted: Callable[[socket.socket, tuple[str, int]], None],
+        refuse: Callable[[socket.socket], None],
+        silence: Silence,
+    ) -> None:
+        self._on_accepted = on_accepted
+        self._refuse = refuse
+        self._silence = silence
+        self._is_exhausted = False
+        self._spare = SpareDescriptor()
+        self.listeners: dict[socket.socket, None] = {}
+        self.on_listen: Callable[[], None] = lambda: None
+
+    async def accept(self, listener: socket.socket) -> None:
+        """Accept from one listening socket until cancelled, or until it is closed."""
+        closed_in_child(listener)
+        self.listeners[listener] = None
+        self._spare.keep()
+        self.on_listen()
+        with contextlib.suppress(trio.ClosedResourceError):
+            try:
+                # It may have been closed while nothing waited on it.
+                while listener.fileno() >= 0:
+                    await trio.lowlevel.wait_readable(listener)
+                    if self._silence.is_on:
+                        await self._silence.until_over()
+                    else:
+                        await self._accept_waiting(listener)
+            finally:
+                self.listeners.pop(listener, None)
+                if not self.listeners:
+                    self._spare.give_up()
+                if listener.fileno() >= 0:
+                    trio.lowlevel.notify_closing(listener)
+                    close_socket(listener)
+
+    async def _accept_waiting(self, listener: socket.socket) -> None:
+        for _ in range(_MAX_ACCEPTS):
+            try:
+                self._accept_one(listener)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # Anything else is about the connection that was not made (accept(2)).
+                if error.errno in _OUT_OF_RESOURCES:
+                    if not self._is_exhausted:
+                        log.warning("cannot accept connections: %s", error.strerror)
+                    self._is_exhausted = True
+                    if not self._refuse_with_spare(listener):
+                        await trio.sleep(_RETRY_AFTER)
+                        return
+                continue
+            self._is_exhausted = False
+
+    def accept_waiting(self, listener: socket.socket) -> None:
+        """Accept what waits now, as far as there are resources for it."""
+        for _ in range(BACKLOG):
+            try:
+                self._accept_one(listener)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                is_out = error.errno in _OUT_OF_RESOURCES
+                if is_out and not self._refuse_with_spare(listener):
+                    return
+
+    def _accept_one(self, listener: socket.socket) -> None:
+        with unforked:
+            connected, address = accepted(listener)
+            closed_in_child(connected)
+        self._on_accepted(connected, address)
+
+    def _refuse_with_spare(self, listener: socket.socket) -> bool:
+        """Refuse the next one, for which no descriptor is left; return whether there was one."""
+        with self._spare.lent():
+            try:
+                with unforked:
+                    connected, _ = accepted(listener)
+                    closed_in_child(connected)
+            except OSError:
+                return False
+            self._refuse(connected)
+        return True
