@@ -14,9 +14,13 @@ from esps_portal.faults.fault import Fault
 from esps_portal.mock.fault_lines import lines_that_place
 from esps_portal.mock.scenario import PlannedFault
 from esps_portal.testing.fault_selectors import (
-    ConnectionSelectors,
-    DatagramSelectors,
-    DeafSelectors,
+    ConnectionFault,
+    DatagramFault,
+    DatagramReplyFault,
+    DeafFault,
+    ReplyFault,
+    StreamFault,
+    StreamReplyFault,
     StreamSelectors,
 )
 from esps_portal.testing.handles import PlacedFault
@@ -40,10 +44,7 @@ class PlacesFaults:
         *,
         seconds: float,
         jitter: float = 0.0,
-        when: Literal["before", "after"] = "after",
-        transport: Literal["tcp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[StreamSelectors],
+        **selectors: Unpack[StreamFault],
     ) -> PlacedFault:
         """The reply comes late, by ``seconds`` and up to ``jitter`` seconds more."""
 
@@ -53,10 +54,7 @@ class PlacesFaults:
         kind: Literal["bandwidth"],
         *,
         bytes_per_second: float,
-        when: Literal["after"] = "after",
-        transport: Literal["tcp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[StreamSelectors],
+        **selectors: Unpack[StreamReplyFault],
     ) -> PlacedFault:
         """The reply comes at this rate, in bytes per second."""
 
@@ -68,10 +66,7 @@ class PlacesFaults:
         at: int | Literal["middle", "before-lf"] = "middle",
         pause: float = 0.05,
         every: int | None = None,
-        when: Literal["after"] = "after",
-        transport: Literal["tcp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[StreamSelectors],
+        **selectors: Unpack[StreamReplyFault],
     ) -> PlacedFault:
         """The reply is cut at a byte or ``every`` so many, with ``pause`` seconds between."""
 
@@ -82,83 +77,33 @@ class PlacesFaults:
         *,
         replies: int = 2,
         seconds: float = 1.0,
-        when: Literal["after"] = "after",
-        transport: Literal["tcp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[StreamSelectors],
+        **selectors: Unpack[StreamReplyFault],
     ) -> PlacedFault:
         """Replies are held until there are that many, or for ``seconds``, and come at once."""
 
     @overload
-    def fault(
-        self,
-        kind: Literal["close"],
-        *,
-        when: Literal["before", "after"] = "after",
-        transport: Literal["tcp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[StreamSelectors],
-    ) -> PlacedFault:
+    def fault(self, kind: Literal["close"], **selectors: Unpack[StreamFault]) -> PlacedFault:
         """FIN comes in place of the reply."""
 
     @overload
-    def fault(
-        self,
-        kind: Literal["reset"],
-        *,
-        when: Literal["before", "after"] = "after",
-        transport: Literal["tcp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[StreamSelectors],
-    ) -> PlacedFault:
+    def fault(self, kind: Literal["reset"], **selectors: Unpack[StreamFault]) -> PlacedFault:
         """RST comes in place of the reply."""
 
     @overload
-    def fault(
-        self,
-        kind: Literal["half-close"],
-        *,
-        when: Literal["before", "after"] = "after",
-        transport: Literal["tcp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[StreamSelectors],
-    ) -> PlacedFault:
+    def fault(self, kind: Literal["half-close"], **selectors: Unpack[StreamFault]) -> PlacedFault:
         """FIN comes in place of the reply; what the client sends is discarded."""
 
     @overload
-    def fault(
-        self,
-        kind: Literal["stall"],
-        *,
-        when: Literal["before", "after"] = "after",
-        transport: Literal["tcp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[StreamSelectors],
-    ) -> PlacedFault:
+    def fault(self, kind: Literal["stall"], **selectors: Unpack[StreamFault]) -> PlacedFault:
         """Nothing more comes; the connection stays open."""
 
     @overload
-    def fault(
-        self,
-        kind: Literal["deaf"],
-        *,
-        when: Literal["before", "after"] = "after",
-        transport: Literal["tcp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[DeafSelectors],
-    ) -> PlacedFault:
+    def fault(self, kind: Literal["deaf"], **selectors: Unpack[DeafFault]) -> PlacedFault:
         """The client is never read again; replies still come."""
 
     @overload
     def fault(
-        self,
-        kind: Literal["truncate"],
-        *,
-        bytes: int = 1,
-        when: Literal["after"] = "after",
-        transport: Literal["tcp", "udp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[StreamSelectors],
+        self, kind: Literal["truncate"], *, bytes: int = 1, **selectors: Unpack[ReplyFault]
     ) -> PlacedFault:
         """The first bytes of the reply come; over TCP, then FIN."""
 
@@ -177,24 +122,13 @@ class PlacesFaults:
 
     @overload
     def fault(
-        self,
-        kind: Literal["no-terminator"],
-        *,
-        when: Literal["after"] = "after",
-        transport: Literal["tcp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[StreamSelectors],
+        self, kind: Literal["no-terminator"], **selectors: Unpack[StreamReplyFault]
     ) -> PlacedFault:
         """The reply comes without its last LF; the connection stays open."""
 
     @overload
     def fault(
-        self,
-        kind: Literal["accept-close"],
-        *,
-        transport: Literal["tcp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[ConnectionSelectors],
+        self, kind: Literal["accept-close"], **selectors: Unpack[ConnectionFault]
     ) -> PlacedFault:
         """The connection is accepted, and closed without a greeting."""
 
@@ -204,22 +138,12 @@ class PlacesFaults:
         kind: Literal["certificate"],
         *,
         problem: Literal["expired", "wrong-name", "self-signed"],
-        transport: Literal["tcp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[ConnectionSelectors],
+        **selectors: Unpack[ConnectionFault],
     ) -> PlacedFault:
         """Over TLS, with ``tls=True``: the client is shown a certificate with this problem."""
 
     @overload
-    def fault(
-        self,
-        kind: Literal["drop"],
-        *,
-        when: Literal["before", "after"] = "after",
-        transport: Literal["udp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[DatagramSelectors],
-    ) -> PlacedFault:
+    def fault(self, kind: Literal["drop"], **selectors: Unpack[DatagramFault]) -> PlacedFault:
         """No reply comes."""
 
     @overload
@@ -228,10 +152,7 @@ class PlacesFaults:
         kind: Literal["duplicate"],
         *,
         copies: int = 2,
-        when: Literal["after"] = "after",
-        transport: Literal["udp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[DatagramSelectors],
+        **selectors: Unpack[DatagramReplyFault],
     ) -> PlacedFault:
         """The reply comes that many times."""
 
@@ -242,10 +163,7 @@ class PlacesFaults:
         *,
         replies: int = 1,
         seconds: float = 1.0,
-        when: Literal["after"] = "after",
-        transport: Literal["udp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[DatagramSelectors],
+        **selectors: Unpack[DatagramReplyFault],
     ) -> PlacedFault:
         """The reply comes after that many others, or after ``seconds``."""
 
@@ -256,10 +174,7 @@ class PlacesFaults:
         *,
         seconds: float,
         jitter: float = 0.0,
-        when: Literal["before", "after"] = "after",
-        transport: Literal["udp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[DatagramSelectors],
+        **selectors: Unpack[DatagramFault],
     ) -> PlacedFault:
         """The reply comes late, by ``seconds`` and up to ``jitter`` seconds more."""
 
@@ -279,15 +194,7 @@ class PlacesFaults:
 
     @overload
     def fault(
-        self,
-        kind: Literal["patch"],
-        *,
-        at: int,
-        hex: str,
-        when: Literal["after"] = "after",
-        transport: Literal["tcp", "udp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[StreamSelectors],
+        self, kind: Literal["patch"], *, at: int, hex: str, **selectors: Unpack[ReplyFault]
     ) -> PlacedFault:
         """The bytes in ``hex``, at the place ``at`` of the reply, replace others."""
 
@@ -297,22 +204,13 @@ class PlacesFaults:
         kind: Literal["oversize"],
         *,
         bytes: int = 2000,
-        when: Literal["after"] = "after",
-        transport: Literal["udp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[DatagramSelectors],
+        **selectors: Unpack[DatagramReplyFault],
     ) -> PlacedFault:
         """The reply is padded to this many bytes."""
 
     @overload
     def fault(
-        self,
-        kind: Literal["wrong-source"],
-        *,
-        when: Literal["after"] = "after",
-        transport: Literal["udp"] | None = None,
-        seed: int | None = None,
-        **selectors: Unpack[DatagramSelectors],
+        self, kind: Literal["wrong-source"], **selectors: Unpack[DatagramReplyFault]
     ) -> PlacedFault:
         """The reply comes from another port."""
 

@@ -88,3 +88,64 @@ class StreamSelectors(DeafSelectors, total=False):
 
     #: Which side sees the fault; only a proxy has a server.
     to: Literal["client", "server"] | None
+
+
+class StreamFault(StreamSelectors, total=False):
+    """Where a fault strikes over TCP; it may come in place of a request's execution."""
+
+    #: ``"before"``: the request is not executed; ``"after"``, the default: its reply is affected.
+    when: Literal["before", "after"]
+    #: Over TCP in any case.
+    transport: Literal["tcp"] | None
+    #: What a ``chance`` follows.
+    seed: int | None
+
+
+class StreamReplyFault(StreamSelectors, total=False):
+    """Where a fault strikes over TCP that changes a reply."""
+
+    when: Literal["after"]
+    transport: Literal["tcp"] | None
+    seed: int | None
+
+
+class ReplyFault(StreamSelectors, total=False):
+    """Where a fault strikes that changes a reply, over TCP and UDP."""
+
+    when: Literal["after"]
+    #: By default both.
+    transport: Literal["tcp", "udp"] | None
+    seed: int | None
+
+
+class DeafFault(DeafSelectors, total=False):
+    """Where a fault strikes after which a client is not read."""
+
+    when: Literal["before", "after"]
+    transport: Literal["tcp"] | None
+    seed: int | None
+
+
+class ConnectionFault(ConnectionSelectors, total=False):
+    """Where a fault strikes a connection before anything is said on it."""
+
+    transport: Literal["tcp"] | None
+    seed: int | None
+
+
+class DatagramFault(DatagramSelectors, total=False):
+    """Where a fault strikes over UDP; it may come in place of a request's execution."""
+
+    #: ``"before"``: the request is not executed; ``"after"``, the default: its reply is affected.
+    when: Literal["before", "after"]
+    #: Over UDP in any case.
+    transport: Literal["udp"] | None
+    seed: int | None
+
+
+class DatagramReplyFault(DatagramSelectors, total=False):
+    """Where a fault strikes over UDP that changes a reply."""
+
+    when: Literal["after"]
+    transport: Literal["udp"] | None
+    seed: int | None

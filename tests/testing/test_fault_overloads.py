@@ -112,23 +112,18 @@ def test_selectors(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", FAULT_TYPES)
 @pytest.mark.parametrize(
-    ("selector", "values", "default"),
-    [
-        ("when", ("before", "after"), "after"),
-        ("transport", ("tcp", "udp"), None),
-        ("to", ("client", "server"), None),
-    ],
+    ("selector", "values"),
+    [("when", ("before", "after")), ("transport", ("tcp", "udp")), ("to", ("client", "server"))],
 )
-def test_choices(kind: str, selector: str, values: tuple[str, ...], default: str | None) -> None:
+def test_choices(kind: str, selector: str, values: tuple[str, ...]) -> None:
     """Of ``when``, ``transport`` and ``to`` an overload has the values that make sense."""
     taken = {value for value in values if accepts(kind, {selector: value})}
     if not taken:
         assert selector not in OVERLOADS[kind]
         return
-    hint, found = OVERLOADS[kind][selector]
+    hint, _ = OVERLOADS[kind][selector]
     literal = next(part for part in (hint, *get_args(hint)) if get_origin(part) is Literal)
     assert set(get_args(literal)) == taken
-    assert found == default
 
 
 @pytest.mark.parametrize("kind", FAULT_TYPES)
