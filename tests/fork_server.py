@@ -8,15 +8,18 @@ environment and folder that it was asked for, and the usual end of a Python prog
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import importlib
 import json
 import os
 import pkgutil
+import resource
 import select
 import socket
 import struct
 import sys
+import termios
 import time
 from typing import Any
 
@@ -97,6 +100,11 @@ def run(request: dict[str, Any]) -> None:
     time.tzset()
     if request["new_session"]:
         os.setsid()
+    if request["has_terminal"]:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    if request["limits"] is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, tuple(request["limits"]))
     script, args = request["script"], request["args"]
     if script is None:
         sys.argv = ["esps-portal", *args]

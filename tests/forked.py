@@ -2,8 +2,7 @@
 
 Most of the time of a process that serves one test is the start of Python and its imports. So one
 process for each worker has imported the library, and forks the others: see `tests.fork_server`.
-Tests of what is before `main`, of a terminal or of closed standard streams start their process
-themselves.
+Tests of what is before `main`, or of closed standard streams, start their process themselves.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Self
@@ -36,7 +35,11 @@ class ForkedProcess:
         script: what it runs instead of the command, in Python.
         new_session: whether it has a session of its own, without a terminal.
         environment: what is added to that of the tests.
+        without: what is left out of that.
         stdout: a descriptor to write to, instead of a pipe.
+        terminal: a descriptor of one, which is its standard streams instead of pipes, and the one
+            whose Ctrl-C it gets.
+        limits: its soft and its hard limit on descriptors.
     """
 
     def __init__(
@@ -45,26 +48,40 @@ class ForkedProcess:
         script: str | None = None,
         new_session: bool = False,
         environment: Mapping[str, str] | None = None,
+        without: Collection[str] = (),
         stdout: int | None = None,
+        terminal: int | None = None,
+        limits: tuple[int, int] | None = None,
     ) -> None:
         self.returncode: int | None = None
         request = {
             "args": args,
             "script": script,
-            "new_session": new_session,
+            "new_session": new_session or terminal is not None,
+            "has_terminal": terminal is not None,
+            "limits": limits,
             "folder": str(Path.cwd()),
-            "environment": {**os.environ, **(environment or {})},
+            "environment": {
+                **{name: value for name, value in os.environ.items() if name not in without},
+                **(environment or {}),
+            },
         }
-        (in_end, into), (out, out_end), (err, err_end) = os.pipe(), os.pipe(), os.pipe()
+        self.stdin: IO[str] | None = None
+        self.stdout: IO[str] | None = None
+        self.stderr: IO[str] | None = None
         report, report_end = os.pipe()
-        ends = [in_end, out_end, err_end, report_end]
-        passed = [in_end, out_end if stdout is None else stdout, err_end, report_end]
-        socket.send_fds(_server(), [json.dumps(request).encode()], passed)
+        ends = [report_end]
+        if terminal is None:
+            (in_end, into), (out, out_end), (err, err_end) = os.pipe(), os.pipe(), os.pipe()
+            self.stdin = os.fdopen(into, "w")
+            self.stdout, self.stderr = os.fdopen(out), os.fdopen(err)
+            ends += [in_end, out_end, err_end]
+            passed = [in_end, out_end if stdout is None else stdout, err_end]
+        else:
+            passed = [terminal] * 3
+        socket.send_fds(_server(), [json.dumps(request).encode()], [*passed, report_end])
         for end in ends:
             os.close(end)
-        self.stdin: IO[str] | None = os.fdopen(into, "w")
-        self.stdout: IO[str] | None = os.fdopen(out)
-        self.stderr: IO[str] | None = os.fdopen(err)
         self._report = os.fdopen(report, "rb", buffering=0)
         self.pid = self._read_number()
 

@@ -9,33 +9,37 @@ import re
 import select
 import signal
 import struct
-import subprocess
 import termios
 from typing import Self
 
+from tests.forked import ForkedProcess
+
 # Modes that readline sets and resets; which ones depends on its version.
 _MODES = re.compile(r"\x1b\[\?\d+[hl]\r?")
-# Opens the terminal as the first thing of a new session, which makes it the one for Ctrl-C.
-_ON_TERMINAL = 'exec 0<>"$0" 1>&0 2>&0; exec "$@"'
 
 
 class Terminal:
-    """A command on a terminal.
+    """The command on a terminal.
+
+    Args:
+        args: of the command ``esps-portal``, or of the script.
+        script: what runs instead of the command, in Python.
+        columns: the width of the terminal.
 
     Attributes:
         screen: everything that was shown.
     """
 
-    def __init__(self, *command: str, columns: int = 80) -> None:
+    def __init__(self, *args: str, script: str | None = None, columns: int = 80) -> None:
         self._leader, follower = pty.openpty()
         fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        hidden = ("COLUMNS", "LINES", "NO_COLOR", "ESPS_PORTAL_URL", "INPUTRC")
-        plain = {key: value for key, value in os.environ.items() if key not in hidden}
         self._settings = termios.tcgetattr(follower)
-        self._process = subprocess.Popen(
-            ["sh", "-c", _ON_TERMINAL, os.ttyname(follower), *command],
-            env={**plain, "TERM": "xterm", "INPUTRC": os.devnull},
-            start_new_session=True,
+        self._process = ForkedProcess(
+            *args,
+            script=script,
+            environment={"TERM": "xterm", "INPUTRC": os.devnull},
+            without=("COLUMNS", "LINES", "NO_COLOR", "ESPS_PORTAL_URL"),
+            terminal=follower,
         )
         self._follower = follower
         self._shown = b""
@@ -45,9 +49,8 @@ class Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
+        with self._process:
             self._process.kill()
-            self._process.wait(30)
         for end in (self._leader, self._follower):
             os.close(end)
 

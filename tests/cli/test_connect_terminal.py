@@ -15,7 +15,6 @@ from esps_portal.testing import serve_in_thread
 from esps_portal.testing.threaded import ThreadedPortal
 from tests.certificates import Certificates
 from tests.cli.peers import GREETING
-from tests.commands import COMMAND
 from tests.processes import running_server
 from tests.terminal import Terminal
 
@@ -26,7 +25,7 @@ UP, TAB, CTRL_C, CTRL_D = "\x1b[A", "\t", "\x03", "\x04"
 def connected(url: str, *options: str) -> Iterator[tuple[Terminal, str]]:
     """Yield a terminal that shows the first prompt, and the prompt."""
     prompt = f"{url.removeprefix('esps://')}> "
-    with Terminal(COMMAND, "connect", *options, url) as terminal:
+    with Terminal("connect", *options, url) as terminal:
         terminal.until(prompt)
         yield terminal, prompt
 
@@ -199,7 +198,7 @@ def answer(stream: socket.socket, requests: IO[bytes], reply: str) -> bytes:
 
 def test_a_notice_leaves_what_is_typed_as_it_is() -> None:
     pytest.importorskip("readline")
-    with scripted() as (url, server), Terminal(COMMAND, "connect", url) as terminal:
+    with scripted() as (url, server), Terminal("connect", url) as terminal:
         stream = accepted(server)
         with stream, stream.makefile("rb") as requests:
             stream.sendall(GREETING.encode())
@@ -219,7 +218,7 @@ def test_a_notice_leaves_what_is_typed_as_it_is() -> None:
 
 
 def test_a_notice_during_a_call_is_shown_at_once() -> None:
-    with scripted() as (url, server), Terminal(COMMAND, "connect", url) as terminal:
+    with scripted() as (url, server), Terminal("connect", url) as terminal:
         stream = accepted(server)
         with stream, stream.makefile("rb") as requests:
             stream.sendall(GREETING.encode())
@@ -236,7 +235,7 @@ def test_a_notice_during_a_call_is_shown_at_once() -> None:
 def test_a_portal_that_goes_away_while_tab_is_asked() -> None:
     """Readline drops an exception of its completer; the end of the connection is noticed after."""
     pytest.importorskip("readline")
-    with scripted() as (url, server), Terminal(COMMAND, "connect", url) as terminal:
+    with scripted() as (url, server), Terminal("connect", url) as terminal:
         stream = accepted(server)
         with stream, stream.makefile("rb") as requests:
             stream.sendall(GREETING.encode())
@@ -250,7 +249,7 @@ def test_a_portal_that_goes_away_while_tab_is_asked() -> None:
 
 
 def test_ctrl_c_is_a_cancel_on_the_wire() -> None:
-    with scripted() as (url, server), Terminal(COMMAND, "connect", url) as terminal:
+    with scripted() as (url, server), Terminal("connect", url) as terminal:
         stream = accepted(server)
         with stream, stream.makefile("rb") as requests:
             stream.sendall(GREETING.encode())
@@ -284,8 +283,11 @@ def test_a_signal_ends_it_and_the_terminal_is_restored(
 
 def test_no_prompt_is_written_into_a_file(portal: ThreadedPortal, tmp_path: Path) -> None:
     output = tmp_path / "output"
-    command = f'exec "{COMMAND}" connect {portal.url} > "{output}"'
-    with Terminal("sh", "-c", command) as terminal:
+    script = (
+        "import os, sys; from esps_portal.cli import main; url, output = sys.argv[1:];"
+        "os.dup2(os.open(output, os.O_CREAT | os.O_WRONLY), 1); main(['connect', url])"
+    )
+    with Terminal(portal.url, str(output), script=script) as terminal:
         terminal.type("echo a\n\x04")
         assert terminal.wait()[0] == 0
     assert output.read_text() == "a\n"
