@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import importlib
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import sysconfig
 import tempfile
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -59,17 +60,29 @@ def _unlimited_log() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Keep the collector of garbage from what lives as long as the run: the tests and the modules.
 
     To look through it again and again would cost a second in each worker.
     """
     gc.disable()
     try:
+        _import_share(session.config)
         return (yield)
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Let each worker of xdist have a third of the files, and take from others when it is done.
+
+    By default they get tests one by one, and each starts what the tests of a file share. `addopts`
+    cannot say it: without ``-n``, ``--dist`` is an error.
+    """
+    if config.getoption("numprocesses", 0) and config.getoption("dist") == "no":
+        config.option.dist = "worksteal"
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
@@ -80,6 +93,21 @@ def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     """
     workers = yield
     return workers if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else workers + 1
+
+
+def _import_share(config: pytest.Config) -> None:
+    """Let each worker of xdist begin with other files, whose asserts it rewrites and compiles.
+
+    After that it finds those of the others compiled. Else, in a fresh clone, each worker does all.
+    """
+    worker: dict[str, Any] = getattr(config, "workerinput", {})
+    if not worker or config.args != config.getini("testpaths"):
+        return
+    files = sorted(config.rootpath.glob("tests/*/test_*.py"))
+    for file in files[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]:
+        # What is wrong with it is told when it is collected.
+        with contextlib.suppress(Exception, pytest.skip.Exception):
+            importlib.import_module(f"tests.{file.parent.name}.{file.stem}")
 
 
 def _keep_bytecode(config: pytest.Config) -> None:

@@ -26,14 +26,18 @@ class Grammar(Rule):  # type: ignore[misc, unused-ignore]
     """The rules of ESPS/1, separate from other grammars in this process."""
 
 
-Grammar.load_grammar(GRAMMAR)
+@functools.cache  # it takes a second, which a worker without a test of it need not spend
+def grammar() -> type[Grammar]:
+    """Return the rules of `GRAMMAR`, each by its name."""
+    Grammar.load_grammar(GRAMMAR)
+    return Grammar
 
 
 def matches(rule: str, text: str | bytes) -> bool:
     """Whether all of ``text`` is a ``rule``; each octet counts as one character."""
     source = text.decode("latin-1") if isinstance(text, bytes) else text
     try:
-        Grammar(rule).parse_all(source)
+        grammar()(rule).parse_all(source)
     except ParseError:
         return False
     return True
@@ -42,7 +46,7 @@ def matches(rule: str, text: str | bytes) -> bool:
 @functools.cache  # building one takes longer than using it
 def generated(rule: str) -> Texts:
     """Return a strategy for the texts that match a rule, up to a reasonable length."""
-    return _texts(Grammar(rule))
+    return st.deferred(lambda: _texts(grammar()(rule)))
 
 
 def _texts(parser: Any) -> Texts:  # noqa: ANN401 - the library's parsers have no common type

@@ -8,7 +8,7 @@ from abnf import ParseError
 from abnf.parser import Rule
 
 from tests.spec.documents import TEXT
-from tests.spec.productions import GRAMMAR, Grammar, matches
+from tests.spec.productions import GRAMMAR, grammar, matches
 
 # -- the file
 
@@ -25,7 +25,7 @@ def test_each_rule_that_is_used_is_defined() -> None:
     without = re.sub(r";.*|%s\"[^\"]*\"|\"[^\"]*\"|%x[0-9A-F.-]+", "", GRAMMAR)
     used = set(re.findall(r"[A-Za-z][A-Za-z0-9-]*", without))
     assert used <= {*DEFINED, *CORE}
-    assert all(Grammar(name).definition for name in DEFINED)
+    assert all(grammar()(name).definition for name in DEFINED)
 
 
 def test_core_rules_that_are_used_are_repeated_as_comments() -> None:
