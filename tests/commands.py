@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -68,9 +68,12 @@ def run_in_colour(*args: str, url: str = "") -> tuple[int, str, str]:
     return result.exit_code, result.stdout_bytes.decode(), result.stderr_bytes.decode()
 
 
-def start(*args: str, url: str = "", stdout: int | None = None) -> ForkedProcess:
-    """Start the command; its standard output may be a descriptor."""
-    return ForkedProcess(*args, environment={"ESPS_PORTAL_URL": url} if url else {}, stdout=stdout)
+def start(
+    *args: str, url: str = "", stdout: int | None = None, closed: Collection[int] = ()
+) -> ForkedProcess:
+    """Start the command; its standard output may be a descriptor, or may be closed."""
+    environment = {"ESPS_PORTAL_URL": url} if url else {}
+    return ForkedProcess(*args, environment=environment, stdout=stdout, closed=closed)
 
 
 def run_redirected(redirect: str, *args: str, url: str = "") -> tuple[int, str, str]:

@@ -105,6 +105,11 @@ def run(request: dict[str, Any]) -> None:
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     if request["limits"] is not None:
         resource.setrlimit(resource.RLIMIT_NOFILE, tuple(request["limits"]))
+    for number in request["closed"]:
+        os.close(number)
+        name = ("stdin", "stdout", "stderr")[number]
+        for attribute in name, f"__{name}__":
+            setattr(sys, attribute, None)  # as Python does when it starts
     script, args = request["script"], request["args"]
     if script is None:
         sys.argv = ["esps-portal", *args]

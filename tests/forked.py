@@ -2,7 +2,7 @@
 
 Most of the time of a process that serves one test is the start of Python and its imports. So one
 process for each worker has imported the library, and forks the others: see `tests.fork_server`.
-Tests of what is before `main`, or of closed standard streams, start their process themselves.
+Tests of what is before `main` start their process themselves.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class ForkedProcess:
         terminal: a descriptor of one, which is its standard streams instead of pipes, and the one
             whose Ctrl-C it gets.
         limits: its soft and its hard limit on descriptors.
+        closed: numbers of standard streams that are closed, as by ``>&-`` in a shell.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class ForkedProcess:
         stdout: int | None = None,
         terminal: int | None = None,
         limits: tuple[int, int] | None = None,
+        closed: Collection[int] = (),
     ) -> None:
         self.returncode: int | None = None
         request = {
@@ -60,6 +62,7 @@ class ForkedProcess:
             "new_session": new_session or terminal is not None,
             "has_terminal": terminal is not None,
             "limits": limits,
+            "closed": list(closed),
             "folder": str(Path.cwd()),
             "environment": {
                 **{name: value for name, value in os.environ.items() if name not in without},

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import resource
-import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
+from tests.forked import ForkedProcess
 from tests.patience import PATIENCE
 from tests.processes import RunningServer
 
-_COMMAND = f"exec {sys.executable} -m esps_portal"
+# Descriptors: the hard limit of the tests.
+_HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
 @contextlib.contextmanager
-def server(limits: str, *options: str) -> Iterator[RunningServer]:
-    """Start a server in a shell that has set limits before."""
-    script = f"{limits} && {_COMMAND} {' '.join(options)} --port 0"
-    with subprocess.Popen(
-        ["bash", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
+def server(limits: tuple[int, int], *options: str) -> Iterator[RunningServer]:
+    """Start a server that has a soft and a hard limit."""
+    with ForkedProcess(*options, "--port", "0", limits=limits) as process:
         try:
             running = RunningServer(process)
             running.first_lines(1)
             yield running
         finally:
-            process.send_signal(signal.SIGTERM)
+            process.terminate()
 
 
 @pytest.mark.parametrize(
@@ -39,7 +36,7 @@ def server(limits: str, *options: str) -> Iterator[RunningServer]:
     ids=lambda c: c[0],
 )
 def test_the_soft_limit_is_raised_to_the_hard_one(command: list[str]) -> None:
-    with server("ulimit -Sn 64", *command) as running:
+    with server((64, _HARD), *command) as running:
         soft, hard = resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE)
         assert soft == hard > 64
 
@@ -50,15 +47,14 @@ def test_run_raises_its_own_limit_but_not_that_of_its_command() -> None:
         "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0],"
         " resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE)[0])"
     )
-    script = f"ulimit -Sn 64 && {_COMMAND} run {sys.executable} -c '{program}'"
-    output = subprocess.run(["bash", "-c", script], stdout=subprocess.PIPE, check=True).stdout
-    own, of_run = output.split()
+    with ForkedProcess("run", sys.executable, "-c", program, limits=(64, _HARD)) as process:
+        own, of_run = process.communicate(PATIENCE)[0].split()
     assert int(own) == 64
-    assert int(of_run) == resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert int(of_run) == _HARD
 
 
 def test_who_comes_beyond_the_limit_is_refused_at_once() -> None:
-    with server("ulimit -n 40", "serve") as running, contextlib.ExitStack() as clients:
+    with server((40, 40), "serve") as running, contextlib.ExitStack() as clients:
         greetings = []
         for _ in range(60):
             address = "127.0.0.1", running.port

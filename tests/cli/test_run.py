@@ -16,8 +16,9 @@ import pytest
 
 from esps_portal.cli.interrupts import pass_on
 from tests import commands
-from tests.commands import COMMAND, run_failing
-from tests.patience import until
+from tests.commands import COMMAND, run_failing, start
+from tests.forked import ForkedProcess
+from tests.patience import PATIENCE, until
 
 SCENARIO = """
 [limits]
@@ -67,10 +68,10 @@ def test_options_after_the_command_belong_to_it() -> None:
 
 
 def test_standard_input_is_the_commands() -> None:
-    ran = subprocess.run(
-        [COMMAND, "run", "cat"], input="typed", capture_output=True, text=True, check=True
-    )
-    assert ran.stdout == "typed"
+    with start("run", "cat") as running:
+        assert running.stdin is not None
+        running.stdin.write("typed")
+        assert running.communicate(PATIENCE) == ("typed", "")
 
 
 def test_it_exits_as_the_command_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,27 +94,20 @@ def test_signals_are_passed_on(number: int) -> None:
         f"import signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [{number:d}]);"
         f"print('up', flush=True); signal.sigwait([{number:d}]); sys.exit(9)"
     )
-    with subprocess.Popen(
-        [COMMAND, "run", sys.executable, "-c", waits],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # on a terminal SIGINT would be taken for its Ctrl-C
-    ) as running:
+    # On a terminal SIGINT would be taken for its Ctrl-C.
+    with ForkedProcess("run", sys.executable, "-c", waits, new_session=True) as running:
         try:
             assert running.stdout is not None
             assert running.stdout.readline() == "up\n"
             running.send_signal(number)
-            _, err = running.communicate(timeout=30)
+            _, err = running.communicate(PATIENCE)
         finally:
             running.kill()
     assert (running.returncode, err) == (9, "")
 
 
 def test_a_command_that_a_signal_ends() -> None:
-    with subprocess.Popen(
-        [COMMAND, "run", "sh", "-c", "echo up; exec sleep 60"], stdout=subprocess.PIPE, text=True
-    ) as running:
+    with start("run", "sh", "-c", "echo up; exec sleep 60") as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "up\n"
         running.terminate()

@@ -11,6 +11,7 @@ import pytest
 from esps_portal import blocking
 from esps_portal.testing.threaded import ThreadedPortal
 from tests.commands import COMMAND, run, run_redirected, run_writing_to, start
+from tests.patience import PATIENCE
 from tests.processes import running_server
 
 FULL = "cannot write: No space left on device"
@@ -43,8 +44,10 @@ def test_standard_output_is_closed_and_nothing_was_called(portal: ThreadedPortal
     ],
 )
 def test_standard_output_is_closed(portal: ThreadedPortal, args: str) -> None:
+    with start(*args.split(), url=portal.url, closed=[1]) as process:
+        out, err = process.communicate(PATIENCE)
     message = "esps-portal: cannot write: standard output is closed\n"
-    assert run_redirected(">&-", *args.split(), url=portal.url) == (1, "", message)
+    assert (process.returncode, out, err) == (1, "", message)
 
 
 @pytest.mark.parametrize(
@@ -171,4 +174,7 @@ def test_letters_that_the_encoding_lacks_are_escaped(portal: ThreadedPortal) -> 
 def test_without_standard_error_the_exit_code_stays(portal: ThreadedPortal) -> None:
     for redirect in ("2>/dev/full", "2>&-"):
         assert run_redirected(redirect, "nonsense") == (2, "", "")
-        assert run_redirected(redirect, "call", "fail", "busy", url=portal.url) == (1, "", "")
+    failed = run_redirected("2>/dev/full", "call", "fail", "busy", url=portal.url)
+    assert failed == (1, "", "")
+    with start("call", "fail", "busy", url=portal.url, closed=[2]) as process:
+        assert (process.communicate(PATIENCE), process.returncode) == (("", ""), 1)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import subprocess
 from collections.abc import Iterator
 
 import attrs
 import pytest
 
 from tests.cli.control_client import ask
-from tests.commands import COMMAND
+from tests.forked import ForkedProcess
 
 LIMIT = 256
 IDLE = 300
@@ -60,9 +59,8 @@ class Server:
 @pytest.fixture
 def server() -> Iterator[Server]:
     options = "serve", "--port", "0", "--control", "--json", "--no-access-log"
-    limited = ["sh", "-c", f'ulimit -n {LIMIT}; exec "$@"', "sh", COMMAND, *options]
     with (
-        subprocess.Popen(limited, stdout=subprocess.PIPE, text=True) as process,
+        ForkedProcess(*options, limits=(LIMIT, LIMIT)) as process,
         contextlib.ExitStack() as stack,
     ):
         assert process.stdout is not None
