@@ -49,11 +49,15 @@ class ConnectionCaller(Caller):
 
 @attrs.define(eq=False)
 class _Task:
-    """One task: what is noted of its call, and what cancels it."""
+    """One task: what is noted of its call, what cancels that, and what cancels all of the task.
+
+    What a cancelled call has left in the writer is sent by its task, unless the connection ends.
+    """
 
     exchange: Exchange
     service: bytes
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    whole: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
 
 class CallTasks:
@@ -137,7 +141,8 @@ class CallTasks:
         Returns:
             Whether all have ended. Otherwise a line in the log names the services.
         """
-        self.cancel_all()
+        for task in self._tasks.values():
+            task.whole.cancel()
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CANCELLED):
             await self.until_all_ended()
         if self._tasks:
@@ -182,16 +187,20 @@ class CallTasks:
                 # The client's doing, not the service's: it is cancelled, as by CANCEL.
                 replies.end_for(reason_of(error))
                 await trio.lowlevel.checkpoint_if_cancelled()
+            except trio.ClosedResourceError:
+                # The connection has ended without this call, which ignores its cancellation.
+                await trio.lowlevel.checkpoint()
 
         call.send = send
         try:
-            with task.scope:
-                reply = await call.run()
-                if running.state is CallState.RUNNING:
-                    await self._write_final(reply.encode(), exchange)
-            if self._protocol.finish(running) and call.closes:
-                replies.end_for(EndReason.CLOSE)
-            await replies.writer.flush()
+            with task.whole:
+                with task.scope:
+                    reply = await call.run()
+                    if running.state is CallState.RUNNING:
+                        await self._write_final(reply.encode(), exchange)
+                if self._protocol.finish(running) and call.closes:
+                    replies.end_for(EndReason.CLOSE)
+                await replies.writer.flush()
         except trio.BrokenResourceError as error:
             replies.end_for(reason_of(error))
         finally:

@@ -200,6 +200,23 @@ async def test_what_the_kernel_holds_for_a_peer_that_never_reads() -> None:  # E
             await until_reset(deaf.stream)
 
 
+async def test_a_call_whose_lines_nobody_reads_ends_with_its_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # ESPS-END-11
+    async with running(idle=60, stall=60) as listening:
+        unread = await listening.tcp()
+        await unread.send(b"a CALL chargen 100000 512\nb CALL chargen 100000 512\n")
+        assert (await unread.line())[1:].startswith(b" DATA ")
+        await trio.testing.wait_all_tasks_blocked(0.01)  # until no more can be sent
+        await listening.listeners.ports.reset()
+        with pytest.raises(trio.BrokenResourceError):
+            await until_reset(unread.stream)
+        other = await listening.tcp()
+        await other.send(b"a PING\n")
+        assert await other.line() == b"a OK"
+    assert caplog.messages == []
+
+
 async def until_reset(stream: trio.abc.ReceiveStream) -> None:
     while await stream.receive_some():
         pass

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 
-from esps_portal import Limits, Listeners, Portal, ServerConfig, serve
+from esps_portal import CallContext, Limits, Listeners, Portal, ServerConfig, serve
 from tests.portals import Running, running
 
 Service = Callable[[trio.Event], Awaitable[None]]
@@ -69,6 +70,34 @@ async def test_its_connection_ends_without_it(
             greeting = await (await portal.connect()).line()
     message = "a connection ends without its calls, which ignore cancellation: stubborn"
     assert [record.getMessage() for record in caplog.records] == [message]
+
+
+async def test_one_that_still_sends_has_not_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # ESPS-END-11
+    portal = Portal(limits=Limits(drain=0.05, linger=0.01))
+    is_over = False
+
+    @portal.service
+    async def stubborn(*, call: CallContext) -> None:
+        with trio.CancelScope(shield=True):
+            while not is_over:
+                await call.data(b"x" * 8000)
+
+    try:
+        async with running(portal) as listening:
+            unread = await listening.tcp()
+            await unread.send(b"a CALL stubborn\n")
+            assert (await unread.line()).startswith(b"a DATA")
+            await trio.testing.wait_all_tasks_blocked(0.01)  # nothing more can be sent
+            await listening.listeners.ports.reset()
+            other = await listening.tcp()
+            await other.send(b"a PING\n")
+            assert await other.line() == b"a OK"
+    finally:
+        is_over = True
+    message = "a connection ends without its calls, which ignore cancellation: stubborn"
+    assert caplog.messages == [message]
 
 
 @pytest.mark.parametrize("service", [shielded, catching])
