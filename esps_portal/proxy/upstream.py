@@ -48,25 +48,21 @@ class Upstream:
 
     @classmethod
     def parse(cls, text: str) -> Upstream:
-        """Parse an upstream. Without a scheme it is a portal: ``esps://``, on port 2867 by default.
+        """Parse an upstream, a URL; the port of a portal, ``esps://``, is 2867 by default.
 
         Raises:
-            UpstreamError: it is not the address of an upstream.
+            UpstreamError: it is not the address of an upstream, or has no scheme. There is none by
+                default: with a wrong guess a proxy would find calls in a protocol that has none.
         """
         if not isinstance(text, str):
             raise UpstreamError(f"an upstream must be text, got {text!r}: write {_FORMS}")
         scheme, slashes, rest = text.partition("://")
-        scheme = scheme.lower() if slashes else "esps"
+        if not slashes:
+            raise UpstreamError(_without_scheme(text))
+        scheme = scheme.lower()
         if scheme not in _TRANSPORTS:
             raise UpstreamError(f"unknown scheme in {_shown(text)}: write {_FORMS}")
-        address = text if not slashes else f"esps://{rest}"
-        try:
-            url = PortalURL.parse(address)
-        except ValueError as error:
-            reason = str(error).partition(": ")[2].partition("; write ")[0] or str(error)
-            raise UpstreamError(
-                f"{_shown(text)} is not an upstream: {reason}; write {_FORMS}"
-            ) from error
+        url = _parse_address(rest, text)
         if not scheme.startswith("esps") and not _has_port(rest):
             raise UpstreamError(f"the port is missing in {_shown(text)}: write {text}:PORT")
         return cls(scheme, url.host, url.port)
@@ -102,6 +98,35 @@ class Upstream:
 
     def __str__(self) -> str:
         return f"{self.scheme}://{host_port(self.host, self.port)}"
+
+
+def _without_scheme(text: str) -> str:
+    """Return what to write in place of ``HOST:PORT``.
+
+    Raises:
+        UpstreamError: it is not even an address.
+    """
+    _parse_address(text, text)
+    address = text if _has_port(text) else f"{text}:PORT"
+    return (
+        f"{_shown(text)} does not say what is spoken there: write tcp://{address},"
+        f" udp://{address}, or esps://{text} for a portal"
+    )
+
+
+def _parse_address(address: str, text: str) -> PortalURL:
+    """Return the host and port of an address, which stands in ``text``.
+
+    Raises:
+        UpstreamError: it is no address.
+    """
+    try:
+        return PortalURL.parse(f"esps://{address}")
+    except ValueError as error:
+        reason = str(error).partition(": ")[2].partition("; write ")[0] or str(error)
+        raise UpstreamError(
+            f"{_shown(text)} is not an upstream: {reason}; write {_FORMS}"
+        ) from error
 
 
 def _has_port(rest: str) -> bool:

@@ -16,7 +16,7 @@ from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.registry import ALPN
 from esps_portal.proxy.serving import OwnUpstreamError, ProxyConfig, serve_proxy
 from esps_portal.proxy.state import ProxyState
-from esps_portal.proxy.upstream import Upstream, UpstreamError
+from esps_portal.proxy.upstream import Upstream
 from esps_portal.testing.options import check_types
 from esps_portal.testing.served import Served
 from esps_portal.tracebacks import hides_frame
@@ -118,11 +118,6 @@ def proxy_config(upstream: str, options: ProxyOptions) -> ProxyConfig:
     """
     check_proxy_options(options)
     parsed = Upstream.parse(upstream)
-    if "://" not in upstream:
-        raise UpstreamError(
-            f"{upstream!r} does not say what is spoken there: write tcp://{upstream},"
-            f" udp://{upstream}, or esps://{upstream} for a portal"
-        )
     tls = _server_tls(parsed, options)
     is_own = tls is not None and tls.ca_file is not None
     framings = _framings(parsed, options)

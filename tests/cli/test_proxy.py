@@ -102,6 +102,7 @@ def test_an_upstream_for_datagrams_alone() -> None:
     [
         ([], "--upstream"),
         (["--upstream", "http://x"], "http://x"),
+        (["--upstream", "127.0.0.1:6379"], "does not say what is spoken there: write tcp://127."),
         (["--upstream", "tls://x"], "the port is missing"),
         (["--upstream", "udp://x:1", "--tls-self-signed"], "TLS needs TCP, which is not relayed"),
         (["--upstream", "esps+udp://x", "--no-udp"], "neither TCP nor UDP"),

@@ -103,6 +103,7 @@ def test_the_seed_of_a_random_fault_is_printed(tmp_path: Path) -> None:
         (["1a=tcp://x:1"], "'1a' is not a name"),
         (["a b=tcp://x:1"], "'a b' is not a name"),
         (["a=tcp://x"], "the port is missing in 'tcp://x'"),
+        (["a=x:1"], "'x:1' does not say what is spoken there"),
         (["a=http://x:1"], "unknown scheme in 'http://x:1'"),
         (
             ["a-b=tcp://x:1", "A.B=udp://x:1"],

@@ -142,6 +142,7 @@ async def test_a_proxy_before_a_portal_has_calls() -> None:
         ({"name": "b"}, 400, "upstream: this key is required"),
         ({"name": "1", "upstream": "tcp://a:1"}, 400, "name: must be a name (a letter, then up"),
         ({"name": "b", "upstream": "http://a"}, 400, "upstream: "),
+        ({"name": "b", "upstream": "a:1"}, 400, "upstream: 'a:1' does not say what is spoken"),
         ({"name": "b", "upstream": "tcp://a:1", "port": 1}, 400, "port: unknown key; choose from"),
         ({"name": "A", "upstream": "tcp://a:1"}, 409, "name: the name 'a' is taken"),
         (

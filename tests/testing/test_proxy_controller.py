@@ -455,7 +455,9 @@ def test_a_proxy_that_has_ended(upstream: str) -> None:
 # -- starting
 
 
-@pytest.mark.parametrize("upstream", ["redis://127.0.0.1:1", "tcp://127.0.0.1", 6379])
+@pytest.mark.parametrize(
+    "upstream", ["redis://127.0.0.1:1", "127.0.0.1:6379", "tcp://127.0.0.1", 6379]
+)
 def test_an_upstream_that_is_none(upstream: Any) -> None:  # noqa: ANN401 - wrong
     with pytest.raises(UpstreamError), proxy_in_thread(upstream):
         pass
