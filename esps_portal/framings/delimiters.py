@@ -64,7 +64,8 @@ class _EndsWithDelimiter(BuiltInFraming):
         # Not only within the frame: its last bytes and the delimiter's first may be one too.
         if wire.find(self.terminator) != len(frame):
             raise FramingError(
-                f"{self}: a frame must not contain its end {self.terminator!r}, got {shown(frame)}"
+                f"{self}: a frame must not contain its end {self.terminator!r}, got {shown(frame)};"
+                " write it without"
             )
         return wire
 

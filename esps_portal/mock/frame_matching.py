@@ -7,10 +7,12 @@ gets it and decides.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 
 import attrs
 
 from esps_portal.faults.matching import Match, Matchable
+from esps_portal.framings.framing import BuiltInFraming, Framing, FramingError
 from esps_portal.journal.shown_bytes import shown_in_line
 from esps_portal.tracebacks import hides_frame
 from esps_portal.user_errors import reraise_interrupt
@@ -84,6 +86,28 @@ class FrameMatcher:
         if self._exact is not None:
             return f"'{shown_in_line(self._exact)}'"
         return str(self._search) if self._is_pattern else f"<{self._search}>"
+
+
+def check_can_match(matcher: FrameMatcher, framings: Sequence[Framing]) -> None:
+    """Check that a frame of any of these can match; only text or bytes tell before one comes.
+
+    Raises:
+        FramingError: none can, such as a line with its end.
+    """
+    if matcher.exact is None:
+        return
+    reason = ""
+    for framing in framings:
+        if not isinstance(framing, BuiltInFraming):
+            return  # a test's own: its join() may be for replies alone
+        try:
+            framing.join(matcher.exact)
+        except FramingError as error:
+            reason = reason or str(error)
+        else:
+            return
+    if reason:
+        raise FramingError(f"no frame can equal {matcher}: {reason}")
 
 
 def _first_difference(frame: bytes, expected: bytes) -> int:

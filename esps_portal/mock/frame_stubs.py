@@ -20,7 +20,7 @@ from esps_portal.faults.matching import Matchable
 from esps_portal.framings.framing import Framing
 from esps_portal.mock.answer_chain import AnswerChain, chain_method
 from esps_portal.mock.echo import Echo, checked_echoes
-from esps_portal.mock.frame_matching import FrameMatcher
+from esps_portal.mock.frame_matching import FrameMatcher, check_can_match
 from esps_portal.mock.peer_steps import Action, End, SendFrames, Wait
 from esps_portal.services.service import as_bytes
 from esps_portal.tracebacks import hides_frame
@@ -68,17 +68,22 @@ class FrameStub(AnswerChain[FrameAnswer]):
     Args:
         match: text or bytes that the frame must equal, a compiled regular expression that is
             searched in it, or a function of bytes that decides.
-        framings: replies must be frames of each of these.
+        framings: one for each transport; replies must be frames of each of these.
 
     Attributes:
         used: how many frames it has answered.
         is_optional: a strict test does not fail if it is unused.
         is_broken: a method of the chain raised: it answers nothing.
+
+    Raises:
+        FramingError: no frame can equal the text or bytes.
+        TypeError: a frame cannot be matched by that.
     """
 
     def __init__(self, match: Matchable, framings: Sequence[Framing]) -> None:
         super().__init__(FrameAnswer)
         self.matcher: FrameMatcher = FrameMatcher.of(match)
+        check_can_match(self.matcher, framings)
         self._framings = framings
 
     # -- the chain

@@ -72,13 +72,16 @@ class PlannedFrameStub:
         """Return a new stub.
 
         Args:
-            framings: replies must be frames of each of these.
+            framings: one for each transport; replies must be frames of each of these.
             path: of the stub in the scenario, for an error.
 
         Raises:
-            ScenarioError: a reply is no frame, or an echo ends after its end.
+            ScenarioError: no frame can match, a reply is no frame, or an echo ends after its end.
         """
-        stub = FrameStub(self.match, framings)
+        try:
+            stub = FrameStub(self.match, framings)
+        except FramingError as error:
+            raise ScenarioError(join_path(path, "match"), str(error)) from error
         stub.is_optional = self.optional
         for number, answer in enumerate(self.answers):
             key = f"answers[{number}]" if len(self.answers) > 1 else ""

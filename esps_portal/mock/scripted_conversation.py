@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from esps_portal.framings.framing import Framing
 from esps_portal.framings.transport_ends import Datagrams
 from esps_portal.mock.answer_chain import StubError
+from esps_portal.mock.frame_matching import check_can_match
 from esps_portal.mock.peer_steps import Action, End, Expect, SendFrames, Step, Wait
 from esps_portal.tracebacks import hides_frame
 
@@ -25,7 +26,7 @@ class ScriptedConversation:
 
     Args:
         steps: in order.
-        framings: what is sent must be frames of each of these.
+        framings: one for each transport; what is sent must be frames of each of these.
 
     Attributes:
         has_begun: on a connection, which no other conversation then has until its end.
@@ -33,7 +34,7 @@ class ScriptedConversation:
         is_optional: a strict test does not fail if it is not done to its end.
 
     Raises:
-        FramingError: what is to be sent is no frame.
+        FramingError: what is expected or to be sent can be no frame.
         StubError: there are no steps, or some can never be done.
         TypeError: something is no step.
     """
@@ -41,7 +42,7 @@ class ScriptedConversation:
     def __init__(self, steps: Sequence[Step], framings: Sequence[Framing]) -> None:
         if not steps:
             raise StubError("a conversation needs steps: expect(...), send(...), close()")
-        if any(isinstance(each, Datagrams) for each in framings) and isinstance(steps[0], _OWN):
+        if all(isinstance(each, Datagrams) for each in framings) and isinstance(steps[0], _OWN):
             raise StubError(
                 f"over UDP the client speaks first: begin with expect(...), not {steps[0]}"
             )
@@ -57,10 +58,7 @@ class ScriptedConversation:
                 )
             if isinstance(step, End) and number < len(steps):
                 raise StubError(f"no step can follow {step}(), which ends the connection")
-            if isinstance(step, SendFrames) and not step.is_raw:
-                for framing in framings:
-                    for frame in step.frames:
-                        framing.join(frame)
+            _check_frames(step, framings)
         self.steps: tuple[Step, ...] = tuple(steps)
         self.done: int = 0
         self.has_begun: bool = False
@@ -100,3 +98,17 @@ class ScriptedConversation:
 
     def __repr__(self) -> str:
         return f"<{self}, {self.done} of {len(self.steps)} steps done>"
+
+
+def _check_frames(step: Step, framings: Sequence[Framing]) -> None:
+    """Check that what a step expects or sends can be a frame.
+
+    Raises:
+        FramingError: it can be none.
+    """
+    if isinstance(step, Expect):
+        check_can_match(step.matcher, framings)
+    if isinstance(step, SendFrames) and not step.is_raw:
+        for framing in framings:
+            for frame in step.frames:
+                framing.join(frame)

@@ -72,8 +72,8 @@ class PeerState:
 
     @property
     def framings(self) -> tuple[Framing, ...]:
-        """What a reply must be a frame of: that of the stream; a datagram may be anything."""
-        return (self.framing,)
+        """What a frame must be, over each transport; a datagram may be anything."""
+        return (self.framing, datagrams()) if self.transports == BOTH else (self.framing,)
 
     @property
     def exchanges(self) -> Journal:

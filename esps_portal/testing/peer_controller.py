@@ -72,6 +72,7 @@ class PeerController(ExchangeController):
                 a framing by length with ``at`` or ``extra`` it is the whole frame.
 
         Raises:
+            FramingError: no frame can equal the text or bytes, such as a line with its end.
             TypeError: it is none of these.
         """
         stub = FrameStub(match, self._state.framings)
@@ -94,7 +95,7 @@ class PeerController(ExchangeController):
                 `esps_portal.testing`.
 
         Raises:
-            FramingError: what is to be sent is no frame.
+            FramingError: what is expected or to be sent can be no frame.
             StubError: there are no steps, some come after an end, or one over UDP does not begin
                 with ``expect``.
             TypeError: something is no step.

@@ -167,8 +167,12 @@ def test_a_proxy_and_a_peer_have_different_names() -> None:
         (PlannedPeer("a", fixed(2), (b"abc",)), "p.greeting: fixed:2: a frame has 2 bytes, got 3"),
         (PlannedPeer("a", datagrams(), (b"abc",)), "p.greeting: a greeting is for connections"),
         (
-            PlannedPeer("a", fixed(2), stubs=(PlannedFrameStub(b"", (FrameAnswer((b"x",)),)),)),
+            PlannedPeer("a", fixed(2), stubs=(PlannedFrameStub(b"ab", (FrameAnswer((b"x",)),)),)),
             "p.stubs[0].reply: fixed:2: a frame has 2 bytes, got 1",
+        ),
+        (
+            PlannedPeer("a", fixed(2), stubs=(PlannedFrameStub(b"a", ()),)),
+            "p.stubs[0].match: no frame can equal 'a': fixed:2: a frame has 2 bytes, got 1",
         ),
         (
             PlannedPeer(

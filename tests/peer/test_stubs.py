@@ -16,6 +16,7 @@ from esps_portal.testing import (
     StubError,
     datagrams,
     delimited,
+    expect,
     fixed,
     length_prefixed,
     lines,
@@ -223,6 +224,54 @@ def test_an_echo_that_cannot_be(peers: Peers, echo: Any, message: str) -> None: 
 def test_a_reply_that_is_no_frame_is_an_error_at_once(peers: Peers) -> None:
     with pytest.raises(FramingError):
         peers.start(fixed(2)).stub("ab").reply("abc")
+
+
+@pytest.mark.parametrize(
+    ("framing", "frame", "why"),
+    [
+        (lines("\r\n"), "PING\r\n", r"lines:crlf: a frame must not contain its end b'\r\n', got"),
+        (fixed(8), b"PING", "fixed:8: a frame has 8 bytes, got 4"),
+        (length_prefixed(2, at=1), b"PING", "length-prefixed:2,at=1: the length field says"),
+        (matching(rb"END"), b"PING", "nothing ends the frame b'PING'"),
+    ],
+    ids=str,
+)
+def test_what_no_frame_can_equal_is_an_error_at_once(
+    peers: Peers, framing: Framing, frame: str | bytes, why: str
+) -> None:
+    peer = peers.start(framing)
+    with pytest.raises(FramingError, match=f"^no frame can equal 'PING.*': .*{re.escape(why)}"):
+        peer.stub(frame)
+    with pytest.raises(FramingError, match=r"^no frame can equal 'PING"):
+        peer.conversation(expect(frame))
+    assert not peer.review().problems
+
+
+def test_a_datagram_may_equal_what_no_frame_of_the_stream_can(peers: Peers) -> None:
+    peer = peers.start(lines("\r\n"), udp=True)
+    peer.stub("PING\r\n").reply("PONG")
+    client = peers.datagrams(peer)
+    client.send(b"PING\r\n")
+    assert client.recv(100) == b"PONG"
+
+
+def test_what_a_framing_of_ones_own_can_join_says_nothing_of_requests(peers: Peers) -> None:
+    peer = peers.start(OnlyRequests())
+    peer.stub("PING").raw(b"PONG")
+    client = peers.dial(peer)
+    client.send(b"PING;")
+    assert client.read(4) == b"PONG"
+
+
+class OnlyRequests:
+    """Splits requests; what is sent is raw."""
+
+    def split(self, buffer: bytes) -> tuple[list[bytes], bytes]:
+        *frames, rest = buffer.split(b";")
+        return frames, rest
+
+    def join(self, frame: bytes) -> bytes:
+        raise FramingError(f"no reply: {frame!r}")
 
 
 def test_a_reply_that_an_echo_breaks_is_a_problem(peers: Peers) -> None:
