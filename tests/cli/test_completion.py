@@ -144,7 +144,7 @@ def test_a_command_to_run_and_its_arguments_are_files() -> None:
 
 @pytest.mark.parametrize("option", ["--record", "--pcap", "--scenario"])
 def test_files_of_a_proxy(option: str) -> None:
-    assert completed(f"proxy --upstream 127.0.0.1:9 {option} ca") == ["file,ca"]
+    assert completed(f"proxy --upstream tcp://127.0.0.1:9 {option} ca") == ["file,ca"]
 
 
 @pytest.mark.parametrize("option", ["--framing", "--reply-framing"])

@@ -158,7 +158,7 @@ def test_errors_are_raised_without_standalone_mode() -> None:
         ("http://x", ""),
     ],
 )
-@pytest.mark.parametrize("command", ["serve", "proxy --upstream 127.0.0.1"])
+@pytest.mark.parametrize("command", ["serve", "proxy --upstream esps://127.0.0.1"])
 def test_an_address_without_its_options_has_a_hint(command: str, args: str, hint: str) -> None:
     code, out, err = run(*command.split(), *args.split())
     name = f"esps-portal {command.split(maxsplit=1)[0]}"
