@@ -1,6 +1,26 @@
-"""``python -m esps_portal``: the command, under the name of the package."""
+"""The command ``esps-portal``, which is ``python -m esps_portal`` too.
 
-from esps_portal.cli import main
+Nothing is imported before `main` runs, which is most of the time until a command does something: a
+Ctrl-C meanwhile ends it like any other, without a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+
+# As a shell says it: 128 and the number of SIGINT.
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command in the arguments, and exit with its code."""
+    try:
+        from esps_portal.cli import main as run_command  # noqa: PLC0415 - see above
+
+        run_command()
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+
 
 if __name__ == "__main__":
     main()

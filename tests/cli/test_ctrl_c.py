@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import signal
 import socket
+import subprocess
+import sys
 import termios
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
 
 import psutil
@@ -42,6 +46,28 @@ def test_ctrl_c_while_a_call_runs(portal: ThreadedPortal) -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "")
+
+
+@pytest.mark.parametrize("during", ["click", "trio", "esps_portal.cli.serve"])
+def test_ctrl_c_while_it_is_imported(during: str, tmp_path: Path) -> None:
+    """Before the command has done anything, however early: the start of a script is most of it."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        f"        if name == {during!r}:\n"
+        "            print('now', flush=True)\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-m", "esps_portal", "serve", "--port", "0"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, b"now\n", b"")
 
 
 @contextlib.contextmanager

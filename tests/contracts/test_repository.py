@@ -110,7 +110,7 @@ def test_the_wheel_has_the_command_and_the_licence(wheel: Path) -> None:
         names = archive.namelist()
         (entry_points,) = (name for name in names if name.endswith("/entry_points.txt"))
         text = archive.read(entry_points).decode()
-    assert "esps-portal = esps_portal.cli:main" in text
+    assert "esps-portal = esps_portal.__main__:main" in text
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
 
