@@ -7,10 +7,11 @@ name or a wrong value is an error at once.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import attrs
 
+from esps_portal.faults.other_tools import fault_here, parameter_here
 from esps_portal.faults.parameters import (
     COUNT,
     PLACE,
@@ -187,11 +188,19 @@ def find_fault_type(kind: str) -> FaultType:
     """
     # Compared, not looked up: a file or a test may give what is not hashable.
     if kind not in list(FAULT_TYPES):
-        raise FaultError(f"unknown fault {kind!r}; {suggestion(kind, FAULT_TYPES)}")
+        here = fault_here(kind)
+        hint = f"here it is {here}" if here else _suggestion(kind, FAULT_TYPES)
+        raise FaultError(f"unknown fault {kind!r}; {hint}")
     return FAULT_TYPES[kind]
 
 
-def suggestion(wrong: object, names: Iterable[str]) -> str:
+def parameter_hint(wrong: str, allowed: Collection[str]) -> str:
+    """Return what to write in place of an unknown parameter or selector."""
+    here = parameter_here(wrong, allowed)
+    return f"here it is {here}" if here else _suggestion(wrong, allowed)
+
+
+def _suggestion(wrong: object, names: Iterable[str]) -> str:
     """Return the most similar name as a question, or all names."""
     close = difflib.get_close_matches(str(wrong), names, 1)
     return f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(names)}"

@@ -13,7 +13,7 @@ from esps_portal.faults.fault_types import (
     TIMED,
     FaultType,
     find_fault_type,
-    suggestion,
+    parameter_hint,
 )
 from esps_portal.faults.matching import Match
 from esps_portal.faults.parameters import FaultError
@@ -68,7 +68,7 @@ def check_key(kind: str, fault_type: FaultType, key: str) -> None:
         return
     if key in SELECTORS:
         raise FaultError(f"fault {kind!r} strikes before any request: it has no {key}")
-    raise FaultError(f"fault {kind!r} has no parameter {key!r}; {suggestion(key, allowed)}")
+    raise FaultError(f"fault {kind!r} has no parameter {key!r}; {parameter_hint(key, allowed)}")
 
 
 def _check_together(kind: str, fault_type: FaultType, options: Mapping[str, object]) -> None:

@@ -48,6 +48,13 @@ def test_every_type_has_a_plan(kind: str) -> None:
         ("", {}, "unknown fault ''; choose from "),
         (None, {}, "unknown fault None; choose from "),
         ([], {}, "unknown fault []; choose from "),
+        # the words of other tools
+        ("reset_peer", {}, "unknown fault 'reset_peer'; here it is 'reset'"),
+        ("EMPTY_RESPONSE", {}, "unknown fault 'EMPTY_RESPONSE'; here it is 'close'"),
+        ("loss", {}, "unknown fault 'loss'; here it is 'drop' with chance="),
+        ("latency", {"ms": 3}, "fault 'latency' has no parameter 'ms'; here it is seconds"),
+        ("reset", {"toxicity": 1}, "fault 'reset' has no parameter 'toxicity'; here it is chance"),
+        ("reset", {"ms": 3}, "fault 'reset' has no parameter 'ms'; choose from "),
         # selectors
         ("reset", {"when": "during"}, "when must be 'before' or 'after', got 'during'"),
         ("reset", {"when": None}, "when must be 'before' or 'after', got None"),
