@@ -9,7 +9,7 @@ from esps_portal.guides import GUIDES, guide_text
 
 
 @click.command("guide", short_help="Print a guide to the fixtures, faults, control and more.")
-@click.argument("name", required=False, type=click.Choice(list(GUIDES)))
+@click.argument("name", required=False, type=click.Choice(list(GUIDES)), metavar="[NAME]")
 def guide_command(name: str | None) -> None:
     """Print the guide NAME, as Markdown; without NAME, list them.
 

@@ -49,12 +49,16 @@ def spec_folder() -> Traversable:
 
 
 @click.command("spec", short_help="Print the specification of ESPS/1, and what belongs to it.")
-@click.argument("part", type=click.Choice([*_PARTS, *_SCHEMAS]), default="text")
+@click.argument("part", type=click.Choice([*_PARTS, *_SCHEMAS]), default="text", metavar="[PART]")
 @click.option(
     "--path", is_flag=True, help="Print the folder of the files, which has the test vectors too."
 )
 def spec_command(part: str, *, path: bool) -> None:
-    """Print the specification of ESPS/1, and what belongs to it.
+    """Print the specification of ESPS/1, or the PART of it that is named.
+
+    "text", the default, is the specification itself, "abnf" its grammar,
+    "registry" its verbs, errors, limits and services as TOML, "deployment" how
+    to run a portal.
 
     "overview" is the protocol in one screen, "guide" ten steps to a server of
     your own, each with the command that checks it.

@@ -29,6 +29,14 @@ def test_help_fits_the_terminal(command: str) -> None:
     assert max(map(len, out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_line_of_a_usage_ends_within_brackets(command: str) -> None:
+    """A long list of choices would be cut in the middle of a word."""
+    _, out, _ = run(*command.split(), "--help")
+    usage = out.partition("\n\n")[0].splitlines()
+    assert all(line.count("[") == line.count("]") for line in usage)
+
+
 def test_help_says_of_each_command_what_its_own_help_begins_with() -> None:
     context = click.Context(main)
     own = {name: main.get_command(context, name) for name in main.list_commands(context)}
