@@ -81,7 +81,9 @@ class Endpoint:
         if head.method not in ("POST", "PUT"):
             return
         if self._type_of(head) not in self.types:
-            raise HttpError(415, f"Content-Type must be {' or '.join(self.types)}")
+            # Without a body too: a form of a page in a browser can send that, but not the header.
+            types = " or ".join(self.types)
+            raise HttpError(415, f"Content-Type must be {types}; curl sends it with --json '{{}}'")
         if head.values(b"content-encoding"):
             raise HttpError(415, "Content-Encoding is not taken: send the body as it is")
         if self.needs_body and not head.has_length:
