@@ -9,13 +9,14 @@ is something to read. What has to be waited for is done by a `server.connection_
 `server.reader` passes the bytes to `protocol.server_connection`, which makes lines of them, and of
 a line a request; `protocol.received_lines` finds the plain ones of a whole read at once.
 `server.answerer` has them answered by `services.dispatch`, or by a stub before that
-(`mock.scripted`). What comes back is a reply, which goes into `net.writer`, a call that runs
-(`server.call_tasks`), or an end. Where a fault strikes, `faults.plan` makes the reply a list of
-actions, for which `server.reply_writer` has a `net.fault_writer`. `server.observer` notes all of it
-in the journal, if there is one. `server.endings` is the table of what a connection does when it
-ends, and `server.closing` does it; `server.drain` lets its calls end first, `server.teardown`
-closes the socket at last. Over TLS `net.tls` is the socket, after `net.handshake`; behind a
-balancer `net.announced` reads whom it serves.
+(`mock.scripted`). What comes back is carried out by `server.outcomes`: a reply, which goes into
+`net.writer`, a call that runs (`server.call_tasks`), or an end. Where a fault strikes,
+`faults.plan` makes the reply a list of actions, for which `server.reply_writer` has a
+`net.fault_writer`. `server.observer` notes all of it in the journal, if there is one.
+`server.endings` is the table of what a connection does when it ends, and `server.closing` does it;
+`server.drain` lets its calls end first, `server.teardown` closes the socket at last. Over TLS
+`net.tls` is the socket, after `net.handshake`; behind a balancer `net.announced` reads whom it
+serves.
 
 **Over UDP.** `net.datagram_socket`, `server.datagrams`, `protocol.datagram_server`, dispatch, and
 back; a call runs in `server.datagram_calls`; `net.datagram_fault_writer` performs faults.

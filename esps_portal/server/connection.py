@@ -192,7 +192,7 @@ class PortalConnection:
         if self._replies.has_work:
             return _NEEDS_TASK
         # Nothing runs and nothing waits: there is nothing to drain, and nobody to linger for.
-        self._answerer.end_drain()
+        self._answerer.outcomes.end_drain()
         self._parking.leave()
         self._new_teardown().run()
         return Turn.ENDED
@@ -231,9 +231,6 @@ class PortalConnection:
         log.warning("a connection is reset: all hold more than max_buffered, and it the most")
         self._held.release()
         self._replies.end_for(EndReason.EVICTED)
-
-    def _note_held(self) -> None:
-        self._held.note()
 
     # -- age
 
@@ -280,6 +277,9 @@ class PortalConnection:
                 self._replies.end_for(EndReason.UNREAD)
         elif not self._stream.has_input():  # else a line may have come in this very moment
             self._replies.end_for(EndReason.IDLE)
+
+    def _note_held(self) -> None:
+        self._held.note()
 
     def _on_end(self, reason: EndReason) -> None:
         """Stop what the end of the connection stops."""

@@ -80,7 +80,7 @@ class ConnectionTask:
                 is_parked = self._parking.is_possible  # still, since its nursery was left
         finally:
             self._nursery = None
-            self._answerer.begin(None)
+            self._answerer.outcomes.nursery = None
             if is_parked:
                 self._parking.begin()
             elif not self._teardown.is_done:
@@ -100,7 +100,7 @@ class ConnectionTask:
     async def _run_in_nursery(self) -> bool:
         """Serve with tasks; return whether the connection has ended."""
         async with trio.open_nursery() as self._nursery:
-            self._answerer.begin(self._nursery)
+            self._answerer.outcomes.nursery = self._nursery
             of_all_sent = self._faults.of_all_sent()
             if of_all_sent is not None:
                 self._replies.begin(self._nursery, of_all_sent)

@@ -45,7 +45,7 @@ class Drain:
         """
         with self._scope:
             await self._let_calls_end(nursery)
-            self._answerer.end_drain()
+            self._answerer.outcomes.end_drain()
 
     def cancel(self) -> None:
         """End it at once: no line is added any more."""
@@ -55,12 +55,12 @@ class Drain:
         """Let running calls end, within the limit; go on reading, so that none is blocked."""
         nursery.start_soon(self._replies.hurry_after, self._seconds * _HURRY_AFTER)
         await self._replies.writer.flush()
-        if self._protocol.running or self._answerer.is_cancelling:
+        if self._protocol.running or self._answerer.outcomes.is_cancelling:
             with trio.move_on_after(self._seconds):
                 async with trio.open_nursery() as reading:
                     reading.start_soon(self._read_on)
                     await self._calls.until_all_ended()
-                    await self._answerer.await_cancelled()
+                    await self._answerer.outcomes.await_cancelled()
                     reading.cancel_scope.cancel()
 
     async def _read_on(self) -> None:
@@ -68,7 +68,7 @@ class Drain:
         protocol = self._protocol
         try:
             # What came after a CANCEL is answered after it.
-            await self._answerer.await_cancelled()
+            await self._answerer.outcomes.await_cancelled()
             await self._answerer.answer_lines()
             while data := await self._stream.receive():
                 if protocol.receive(data):
