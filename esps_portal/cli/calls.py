@@ -13,8 +13,8 @@ from esps_portal.cli.completion import complete_service
 from esps_portal.cli.errors import exit_with_error
 from esps_portal.cli.options import (
     CONNECT_TIMEOUT,
-    Seconds,
     json_option,
+    reply_timeout_option,
     timeout_option,
     url_option,
 )
@@ -55,7 +55,7 @@ class ServiceType(click.ParamType[str]):
 @click.argument("service", required=False, type=ServiceType(), shell_complete=complete_service)
 @url_option
 @client_tls_options
-@timeout_option
+@reply_timeout_option
 @json_option
 def list_command(
     service: str | None, url: PortalURL, timeout: float, *, tls: ClientTLSOptions, as_json: bool
@@ -112,13 +112,7 @@ def _wrapped(text: str, width: int, first: str, others: str) -> list[str]:
 @click.command("call")
 @url_option
 @client_tls_options
-@click.option(
-    "-W",
-    "--timeout",
-    type=Seconds(min=0, min_open=True),
-    default=None,
-    help="Seconds for the whole call; by default 10 to connect, then no limit.",
-)
+@timeout_option("Seconds for the whole call; by default 10 to connect, then no limit.")
 @click.option(
     "--raw",
     is_flag=True,

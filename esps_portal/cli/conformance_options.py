@@ -12,7 +12,7 @@ import attrs
 import click
 
 from esps_portal.cli.errors import did_you_mean, exit_with_error
-from esps_portal.cli.options import Option, Seconds, TargetType, add_options, json_option
+from esps_portal.cli.options import Option, TargetType, add_options, json_option, timeout_option
 from esps_portal.protocol.urls import PortalURL
 
 if TYPE_CHECKING:
@@ -49,14 +49,7 @@ _OPTIONS: tuple[Option, ...] = (
         metavar="FILE",
         help="Vectors that may fail, one in a line; it says which of them pass.",
     ),
-    click.option(
-        "-W",
-        "--timeout",
-        type=Seconds(min=0, min_open=True),
-        default=5.0,
-        show_default=True,
-        help="Seconds to wait for each thing that must come.",
-    ),
+    timeout_option("Seconds to wait for each thing that must come.", 5.0),
     click.option("--list", "list_only", is_flag=True, help="Print the vectors, and run none."),
     json_option,
     click.option("--junit", type=_FILE, metavar="FILE", help="Write a report in JUnit's XML."),

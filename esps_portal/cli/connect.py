@@ -13,10 +13,10 @@ from esps_portal.cli.errors import print_error
 from esps_portal.cli.line_sources import LineSource, PipedLines, TerminalLines
 from esps_portal.cli.options import (
     CONNECT_TIMEOUT,
-    Seconds,
     json_option,
     resolve_target,
     target_argument,
+    timeout_option,
     url_option,
 )
 from esps_portal.cli.output import escaped, is_terminal, print_json, require_stdout
@@ -173,13 +173,7 @@ class Dialogue:
 @target_argument
 @url_option
 @client_tls_options
-@click.option(
-    "-W",
-    "--timeout",
-    type=Seconds(min=0, min_open=True),
-    default=None,
-    help="Seconds for each request; by default 10 to connect, then no limit.",
-)
+@timeout_option("Seconds for each request; by default 10 to connect, then no limit.")
 @json_option
 def connect_command(
     target: PortalURL | None,

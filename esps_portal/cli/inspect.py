@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import click
 
-from esps_portal.cli.options import HostType, Seconds, TargetType
+from esps_portal.cli.options import HostType, TargetType, timeout_option
 from esps_portal.cli.output import print_json, require_stdout, terminal_width
 from esps_portal.protocol.registry import PORT
 
@@ -61,15 +61,7 @@ class _PlaceType(click.ParamType[_Place]):
     help="Inspect only this address or name; if it is another machine, only probe it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option(
-    "-W",
-    "--timeout",
-    type=Seconds(0, 3600, min_open=True),
-    default=1.0,
-    show_default=True,
-    metavar="S",
-    help="Seconds to wait for an answer from each address.",
-)
+@timeout_option("Seconds to wait for an answer from each address.", 1.0, most=3600, metavar="S")
 def inspect_command(  # noqa: PLR0913 - click hands every option over as a parameter
     target: _Place | None,
     url: _Place | None,

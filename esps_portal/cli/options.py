@@ -160,14 +160,34 @@ target_argument: Option = click.argument("target", required=False, type=TargetTy
 json_option: Option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON lines, for a program."
 )
-timeout_option: Option = click.option(
-    "-W",
-    "--timeout",
-    type=Seconds(min=0, min_open=True),
-    default=CONNECT_TIMEOUT,
-    show_default=True,
-    help="Seconds to wait for a reply.",
-)
+
+
+def timeout_option(
+    text: str,
+    default: float | None = None,
+    *,
+    most: float | None = None,
+    metavar: str | None = None,
+) -> Option:
+    """Return ``-W``, as ping(8) calls it.
+
+    Args:
+        text: what these seconds are for.
+        default: seconds; `None`: the text says what then counts.
+        most: seconds; `None`: any number of them.
+    """
+    return click.option(
+        "-W",
+        "--timeout",
+        type=Seconds(min=0, max=most, min_open=True),
+        default=default,
+        show_default=default is not None,
+        metavar=metavar,
+        help=text,
+    )
+
+
+reply_timeout_option: Option = timeout_option("Seconds to wait for a reply.", CONNECT_TIMEOUT)
 
 
 class ServerCommand(click.Command):

@@ -14,9 +14,9 @@ from esps_portal.cli.errors import print_error
 from esps_portal.cli.options import (
     Seconds,
     json_option,
+    reply_timeout_option,
     resolve_target,
     target_argument,
-    timeout_option,
     url_option,
 )
 from esps_portal.cli.output import escaped, print_json, require_stdout
@@ -234,7 +234,7 @@ class PingRun:
     show_default=True,
     help="Seconds between pings.",
 )
-@timeout_option
+@reply_timeout_option
 @click.option("-q", "--quiet", is_flag=True, help="Print only the statistics.")
 @json_option
 def ping_command(  # noqa: PLR0913 - click hands every option over as a parameter
