@@ -7,7 +7,7 @@ its time, what its client sends meanwhile is answered after that, in order.
 from __future__ import annotations
 
 import socket
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
@@ -19,6 +19,7 @@ from esps_portal.journal.records import RecordedConnection
 from esps_portal.mock.frame_script import HandlerResult
 from esps_portal.mock.peer_connection import PeerConnection
 from esps_portal.mock.peer_steps import Action, SendFrames, Wait
+from esps_portal.net.datagram_clients import DatagramClients
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import DatagramSocket, Sender
 from esps_portal.net.silence import Silence
@@ -27,9 +28,6 @@ from esps_portal.peer.datagram_client import DatagramClient, DatagramExchange
 from esps_portal.peer.state import PeerState
 from esps_portal.protocol.urls import host_port
 
-# Clients at a time, for each socket; one more, and the one that has been silent for longest is
-# forgotten.
-_MAX_CLIENTS = 512
 # Answers that take their time; what comes beyond them is lost, as in a full buffer.
 _MAX_RUNNING = 1024
 # Datagrams of a client that come while a conversation answers it, likewise.
@@ -50,8 +48,7 @@ class DatagramPeer:
         self._socket = DatagramSocket(sock, silence)
         self._state = state
         self._drain = drain
-        # By source and the address that was asked; the latest heard last.
-        self._clients: OrderedDict[Sender, DatagramClient] = OrderedDict()
+        self._clients = DatagramClients[DatagramClient]()
         self._running: set[trio.CancelScope] = set()
         self._changed = trio.lowlevel.ParkingLot()
         self._is_closing = False
@@ -101,8 +98,8 @@ class DatagramPeer:
 
     def _forget_clients(self) -> None:
         now = trio.current_time()
-        while self._clients:
-            self._clients.popitem()[1].closed(now)
+        while (client := self._clients.forget_latest()) is not None:
+            client.closed(now)
 
     # -- datagrams
 
@@ -140,10 +137,10 @@ class DatagramPeer:
     def _client(self, sender: Sender, now: float) -> DatagramClient:
         client = self._clients.get(sender)
         if client is None:
-            client = self._clients[sender] = self._new_client(sender, now)
-        self._clients.move_to_end(sender)
-        if len(self._clients) > _MAX_CLIENTS:
-            self._clients.popitem(last=False)[1].closed(now)
+            client = self._new_client(sender, now)
+        silent = self._clients.heard(sender, client)
+        if silent is not None:
+            silent.closed(now)
         return client
 
     def _new_client(self, sender: Sender, now: float) -> DatagramClient:

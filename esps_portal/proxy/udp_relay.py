@@ -8,21 +8,17 @@ portal remembers it.
 from __future__ import annotations
 
 import socket
-from collections import OrderedDict
 
 import trio
 
 from esps_portal.journal.tap import DatagramTap
+from esps_portal.net.datagram_clients import DatagramClients
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_socket import DatagramSocket, Sender
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.protocol.limits import Limits
 from esps_portal.proxy.flow import Flow
 from esps_portal.proxy.state import ProxyState
-
-# Clients at a time, for each listening socket; each costs a descriptor. One more, and the one that
-# has been silent for longest is forgotten.
-_MAX_CLIENTS = 512
 
 
 class DatagramProxy:
@@ -43,8 +39,7 @@ class DatagramProxy:
         self._silence = silence
         self._limits = limits
         self._state = state
-        # By source and the address that was asked; the latest heard last.
-        self._flows: OrderedDict[Sender, Flow] = OrderedDict()
+        self._flows = DatagramClients[Flow]()
         self._closing = False
         self._changed = trio.lowlevel.ParkingLot()
         # `run` opens the first, with one task for each client, and makes the second.
@@ -73,10 +68,10 @@ class DatagramProxy:
 
     async def abort(self) -> None:
         """Forget every client, and drop what is late; return when that is so."""
-        aborted = set(self._flows.values())
+        aborted = set(self._flows.all())
         for flow in aborted:
             flow.end()
-        while not aborted.isdisjoint(self._flows.values()):
+        while not aborted.isdisjoint(self._flows.all()):
             await self._changed.park()
         if hasattr(self, "_writer"):
             self._writer.forget()
@@ -85,7 +80,7 @@ class DatagramProxy:
         """Pass on nothing more; return once what waits for a reply has had time for it."""
         self._closing = True
         with trio.move_on_after(self._limits.drain):
-            while any(flow.is_waiting for flow in self._flows.values()):
+            while any(flow.is_waiting for flow in self._flows.all()):
                 await self._changed.park()
 
     def _handle(self, datagram: bytes, sender: Sender, now: float) -> None:
@@ -95,10 +90,8 @@ class DatagramProxy:
         if flow is None or flow.has_ended:
             flow = self._begin(sender)
             self._nursery.start_soon(self._run, sender, flow)
-        self._flows[sender] = flow
-        self._flows.move_to_end(sender)
-        if len(self._flows) > _MAX_CLIENTS:
-            _, silent = self._flows.popitem(last=False)
+        silent = self._flows.heard(sender, flow)
+        if silent is not None:
             silent.end()
         flow.from_client(datagram, sender, now)
 
@@ -126,6 +119,5 @@ class DatagramProxy:
         try:
             await flow.run()
         finally:
-            if self._flows.get(sender) is flow:
-                del self._flows[sender]
+            self._flows.forget(sender, flow)
             self._changed.unpark_all()

@@ -14,7 +14,7 @@ from esps_portal.cli.access_log import access_line
 from esps_portal.journal.journal_json import entry_to_values
 from esps_portal.journal.records import RecordedExchange
 from esps_portal.journal.transcript import transcript
-from esps_portal.proxy import udp_relay
+from esps_portal.net import datagram_clients
 from tests.portals import DatagramPeer, running
 from tests.proxies import Proxied, a_free_port, proxied
 from tests.threaded_proxies import ThreadedProxy
@@ -120,7 +120,7 @@ async def test_a_client_that_is_silent_is_forgotten(
 async def test_of_too_many_clients_the_one_longest_silent_is_forgotten(
     portal: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(udp_relay, "_MAX_CLIENTS", 2)
+    monkeypatch.setattr(datagram_clients, "MAX_CLIENTS", 2)
 
     async def asked(client: DatagramPeer) -> tuple[str, int]:
         client.send(b"a PING\n")
