@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.commands import run_failing
+from tests.patience import PATIENCE
 from tests.processes import RunningServer, running_server
 
 
 def announced(server: RunningServer) -> list[bytes]:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as peer:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as peer:
         peer.sendall(b"a HELLO ESPS/1\nb QUIT\n")
         with peer.makefile("rb") as answers:
             return answers.read().splitlines()[1].split()

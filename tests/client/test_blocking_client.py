@@ -21,6 +21,7 @@ from esps_portal import (
     serve,
 )
 from esps_portal.services.builtin_portal import builtin_portal
+from tests.patience import PATIENCE
 
 
 async def in_thread(function: Callable[[], None]) -> None:
@@ -29,7 +30,7 @@ async def in_thread(function: Callable[[], None]) -> None:
 
 async def test_calls_and_streams(url: str) -> None:
     def session() -> None:
-        with blocking.connect(url, timeout=10) as portal:
+        with blocking.connect(url, timeout=PATIENCE) as portal:
             assert portal.call("echo", "a b", b"\xff") == (b"a b", b"\xff")
             assert portal.ping("x") == (b"x",)
             assert "echo" in portal.services()

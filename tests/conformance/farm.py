@@ -29,6 +29,7 @@ import trio
 
 from esps_portal.conformance.target import Target
 from tests.conformance.tiny_server import LIMITS
+from tests.patience import PATIENCE
 
 SOURCE = Path(__file__).with_name("tiny_server.py")
 
@@ -133,7 +134,7 @@ class Farm:
         self._waiting[number] = event, answers
         await self._say({"start": number, "edits": list(edits), "limits": dict(limits or {})})
         try:
-            with trio.fail_after(20):
+            with trio.fail_after(PATIENCE):
                 await event.wait()
             if "error" in answers[0]:
                 raise RuntimeError(answers[0]["error"])

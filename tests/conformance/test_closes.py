@@ -10,6 +10,7 @@ import pytest
 
 from tests.commands import run
 from tests.conformance.broken_servers import Close, discard_and_close, reset, tiny_server
+from tests.patience import PATIENCE
 
 
 def judge(close: Close, vector: str = "tcp-linger", *options: str) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def test_a_fin_and_then_input_is_discarded() -> None:
 
 
 def stay_open(sock: socket.socket) -> None:
-    sock.settimeout(20)
+    sock.settimeout(PATIENCE)
     sock.recv(1)  # until the runner resets the connection
 
 

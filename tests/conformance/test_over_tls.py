@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from tests.certificates import Certificates, Files
 from tests.commands import run
+from tests.patience import PATIENCE
 from tests.processes import running_server
 
 
@@ -64,7 +65,7 @@ def ending_without_close_notify(files: Files) -> Iterator[str]:
             yield f"esps+tls://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join(5)
+            thread.join(PATIENCE)
 
 
 def test_an_end_without_close_notify_fails(certificates: Certificates) -> None:

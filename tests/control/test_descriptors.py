@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.control_client import ask
 from tests.forked import ForkedProcess
+from tests.patience import PATIENCE
 
 LIMIT = 256
 IDLE = 300
@@ -28,11 +29,11 @@ class Server:
     _open: contextlib.ExitStack
 
     def connect(self) -> socket.socket:
-        return self._open.enter_context(socket.create_connection(self.data, 10))
+        return self._open.enter_context(socket.create_connection(self.data, PATIENCE))
 
     def connect_to_control(self) -> socket.socket:
         host, _, port = self.url.removeprefix("http://").partition(":")
-        return self._open.enter_context(socket.create_connection((host, int(port)), 10))
+        return self._open.enter_context(socket.create_connection((host, int(port)), PATIENCE))
 
     def wait(self, count: int) -> socket.socket:
         """Begin to wait for calls."""
@@ -46,7 +47,7 @@ class Server:
 
     def calls(self) -> bool:
         """Whether a call over a new connection is answered."""
-        with socket.create_connection(self.data, 10) as peer:
+        with socket.create_connection(self.data, PATIENCE) as peer:
             peer.sendall(b"a CALL echo hi\nq QUIT\n")
             with peer.makefile("rb") as lines:
                 return lines.readlines()[1:] == [b"a OK hi\n", b"q OK\n"]

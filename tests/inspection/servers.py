@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.patience import PATIENCE
+
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 WILDCARD = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
 
@@ -67,7 +69,7 @@ def tcp_server(
         with contextlib.suppress(OSError):
             connection, _ = listener.accept()
             with connection:
-                connection.settimeout(10)
+                connection.settimeout(PATIENCE)
                 talk(connection)
 
     with bound(socket.SOCK_STREAM, family, host) as (listener, port):

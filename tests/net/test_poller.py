@@ -15,6 +15,7 @@ from esps_portal.net.poller import EpollPoller, Poller
 from esps_portal.net.streams import SocketStream, Stream
 from esps_portal.testing.pipe_poller import PipePoller
 from esps_portal.testing.pipes import memory_pair
+from tests.patience import PATIENCE
 
 
 @attrs.frozen
@@ -126,7 +127,7 @@ async def test_waiting_ends_when_something_comes(kind: type[Poller], pairs: Pair
         await trio.testing.wait_all_tasks_blocked()
         assert not woken.is_set()
         await one.send(b"x")
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             await woken.wait()
         poller.remove(number)
         poller.close()

@@ -22,6 +22,7 @@ from esps_portal.net import ready_set
 from esps_portal.net.fork import close_poll, poll_closed_in_child
 from esps_portal.net.poller import EpollPoller
 from esps_portal.net.ready_set import BATCH_SECONDS, POLLING_SECONDS, ReadySet, Turn
+from tests.patience import PATIENCE
 
 
 @attrs.define(eq=False)
@@ -101,7 +102,7 @@ async def running() -> AsyncIterator[Parked]:
 
     ready.start = start
     try:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(ready.run)
                 yield parked

@@ -13,6 +13,7 @@ import pytest
 from esps_portal.faults.changed_bytes import corrupt
 from esps_portal.testing import FaultError, datagrams
 from esps_portal.testing.threaded_peer import ThreadedPeer
+from tests.patience import PATIENCE
 from tests.peer.conftest import Peers
 
 REPLY = b"\x12\x34 a datagram"
@@ -91,7 +92,7 @@ def test_wrong_source(ends: Ends) -> None:
     ends.peer.fault("wrong-source", times=1)
     address = ends.peer.host, ends.peer.port
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(3)
+        client.settimeout(PATIENCE)
         for is_right in (False, True):
             client.sendto(b"?", address)
             datagram, source = client.recvfrom(100)
@@ -137,7 +138,7 @@ def test_many_clients_are_bounded(ends: Ends) -> None:
     assert ends.client.recv(100) == b"first"
     for _ in range(600):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(3)
+            client.settimeout(PATIENCE)
             client.sendto(b"other", address)
             assert client.recv(100) == b"other"
     ends.ask(b"back")

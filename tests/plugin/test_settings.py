@@ -194,7 +194,8 @@ def test_an_option_that_a_conftest_has_too_is_one_line(
         f"def pytest_addoption(parser): parser.addoption('--esps-portal-{name}', default='x')"
     )
     pytester.makepyfile("def test_one(): pass")
-    result = run(pytester)
+    run_pytest = run if name == "host" else run_here
+    result = run_pytest(pytester)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert not result.outlines
     message = (
@@ -202,7 +203,7 @@ def test_an_option_that_a_conftest_has_too_is_one_line(
     )
     instead = "rename it, or use pytest without the plugin: -p no:esps_portal"
     assert [line for line in result.errlines if line] == [f"ERROR: {message}; {instead}"]
-    run(pytester, "-p", "no:esps_portal").assert_outcomes(passed=1)
+    run_pytest(pytester, "-p", "no:esps_portal").assert_outcomes(passed=1)
 
 
 def test_another_error_of_a_conftest_is_its_own(pytester: pytest.Pytester) -> None:

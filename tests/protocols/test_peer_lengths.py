@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from esps_portal.testing import PeerController, PeerFactory, length_prefixed
+from tests.patience import PATIENCE
 
 
 class BrokenError(Exception):
@@ -44,7 +45,7 @@ def peer(esps_peer: PeerFactory) -> PeerController:
 
 
 def connect(peer: PeerController) -> Client:
-    return Client(socket.create_connection((peer.host, peer.port), 20))
+    return Client(socket.create_connection((peer.host, peer.port), PATIENCE))
 
 
 def test_a_short_frame(peer: PeerController) -> None:

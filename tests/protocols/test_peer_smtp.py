@@ -10,6 +10,7 @@ import pytest
 
 from esps_portal.testing import PeerController, PeerFactory, close, lines, send
 from tests.optional import package
+from tests.patience import PATIENCE
 
 aiosmtplib = package("aiosmtplib")
 
@@ -47,7 +48,7 @@ def test_a_server_that_is_closing(esps_peer: PeerFactory) -> None:
     for _ in range(2):
         mail.conversation(send("421 try later"), close())
     with pytest.raises(smtplib.SMTPConnectError) as raised:
-        smtplib.SMTP(mail.host, mail.port, timeout=10)
+        smtplib.SMTP(mail.host, mail.port, timeout=PATIENCE)
     assert raised.value.smtp_code == 421
     with pytest.raises(aiosmtplib.SMTPConnectResponseError, match="421"):
         deliver_async(mail, 10)
@@ -55,7 +56,7 @@ def test_a_server_that_is_closing(esps_peer: PeerFactory) -> None:
 
 def test_greylisted(mail: PeerController) -> None:
     mail.stub(re.compile(rb"(?i)^rcpt")).reply("450 later").reply("250 ok")
-    with smtplib.SMTP(mail.host, mail.port, timeout=10) as client:
+    with smtplib.SMTP(mail.host, mail.port, timeout=PATIENCE) as client:
         client.ehlo()
         client.mail(A)
         assert [client.rcpt(B)[0], client.rcpt(B)[0]] == [450, 250]
@@ -76,7 +77,7 @@ def test_silence_after_data(mail: PeerController) -> None:
     mail.stub(re.compile(rb"(?i)^rcpt")).reply("250 ok")
     take_message(mail)
     mail.stub(".").reply()
-    with smtplib.SMTP(mail.host, mail.port, timeout=20) as client:
+    with smtplib.SMTP(mail.host, mail.port, timeout=PATIENCE) as client:
         client.ehlo()
         client.mail(A)
         client.rcpt(B)
@@ -91,7 +92,7 @@ def test_silence_after_data(mail: PeerController) -> None:
 
 def test_a_reply_that_is_cut_off_is_none(mail: PeerController) -> None:
     fault = mail.fault("close", match=re.compile(rb"(?i)^mail"), offset=0)
-    with smtplib.SMTP(mail.host, mail.port, timeout=10) as client:
+    with smtplib.SMTP(mail.host, mail.port, timeout=PATIENCE) as client:
         client.ehlo()
         with pytest.raises(smtplib.SMTPServerDisconnected):
             client.mail(A)

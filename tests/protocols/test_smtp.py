@@ -11,6 +11,7 @@ import pytest
 
 from esps_portal.testing import ProxyFactory, lines
 from tests.optional import package
+from tests.patience import PATIENCE
 from tests.protocols.conftest import free_port
 
 controllers = package("aiosmtpd.controller")
@@ -55,7 +56,7 @@ def test_the_reply_to_data_is_lost(
     proxy.fault("close", match=b"\r\n.\r\n", times=1)
     with (
         pytest.raises(smtplib.SMTPServerDisconnected),
-        smtplib.SMTP(proxy.host, proxy.port, timeout=10) as client,
+        smtplib.SMTP(proxy.host, proxy.port, timeout=PATIENCE) as client,
     ):
         client.sendmail("a@example.org", ["b@example.org"], MESSAGE)
     assert len(mailbox.messages) == 1
@@ -71,7 +72,7 @@ def test_a_greeting_that_never_comes(esps_proxy: ProxyFactory, smtp_port: int) -
 def test_a_reply_without_its_terminator(esps_proxy: ProxyFactory, smtp_port: int) -> None:
     proxy = esps_proxy(f"tcp://127.0.0.1:{smtp_port}", framing=lines("\r\n"))
     proxy.fault("no-terminator", match=re.compile(rb"(?i)^noop$"))
-    with smtplib.SMTP(proxy.host, proxy.port, timeout=20) as client:
+    with smtplib.SMTP(proxy.host, proxy.port, timeout=PATIENCE) as client:
         client.ehlo()
         assert client.sock is not None
         client.sock.settimeout(0.3)

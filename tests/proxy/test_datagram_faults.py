@@ -278,7 +278,7 @@ def test_a_server_that_is_not_there_is_noted_and_heals(proxy: ThreadedProxy) -> 
     assert "refused" in str(proxy.state.unreachable)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(address)
-        server.settimeout(3)
+        server.settimeout(PATIENCE)
         client.send(b"again")
         came, source = server.recvfrom(100)
         server.sendto(came + b"!", source)

@@ -17,6 +17,7 @@ import trio
 from esps_portal import Limits, Portal, ReplyError, ServerConfig, serve
 from esps_portal.net.bind import CannotBindError
 from esps_portal.services.builtin_portal import builtin_portal
+from tests.patience import PATIENCE
 from tests.portals import running
 from tests.processes import running_server
 
@@ -193,7 +194,7 @@ async def test_what_the_kernel_holds_for_a_peer_that_never_reads() -> None:  # E
         deaf = await listening.tcp()
         # More than the client's kernel takes, and less than ours holds for it.
         await deaf.send(b"a CALL chargen 1500 512\n")
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while await (await listening.connect()).line() == b"* BYE busy":
                 pass
         with pytest.raises(trio.BrokenResourceError):

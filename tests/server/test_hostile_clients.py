@@ -17,6 +17,7 @@ from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.call import CallContext
 from esps_portal.testing import PortalController, open_memory_portal
 from esps_portal.testing.pipes import CAPACITY, Pipe
+from tests.patience import PATIENCE
 from tests.portals import running
 from tests.sockets import closed, connected, until
 
@@ -34,7 +35,7 @@ async def test_half_a_line_that_is_too_long_is_idle(  # ESPS-END-8
 ) -> None:
     async with running(idle=0.3) as portal:
         client = await portal.tcp()
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             await client.send(b"0 PING\na PING " + b"a" * 9000)
             assert await client.line() == b"0 OK"
             assert (await client.line()).startswith(b"a ERR too-long ")
@@ -129,7 +130,7 @@ async def test_a_flood_of_refused_peers_keeps_nobody_waiting() -> None:  # ESPS-
     portal = builtin_portal(PRODUCT, Limits(max_connections=1, linger=1000))
     async with running(portal) as listening:
         await listening.tcp()
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             for _ in range(200):
                 client = await listening.connect()
                 assert await client.line() == b"* BYE busy"

@@ -11,9 +11,17 @@ import trio
 import trio.testing
 
 from esps_portal import CallContext, Limits, Listeners, Portal, ServerConfig, serve
+from tests.patience import PATIENCE
 from tests.portals import Running, running
 
 Service = Callable[[trio.Event], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait less for calls that will not end."""
+    for module in "net.detached", "server.answerer", "server.call_tasks", "server.datagram_calls":
+        monkeypatch.setattr(f"esps_portal.{module}.CANCELLED", 0.05)
 
 
 async def shielded(released: trio.Event) -> None:
@@ -145,7 +153,7 @@ async def test_serving_ends_without_it(
             client.connect(getattr(listeners, transport)[0])
             client.send(b"a CALL stubborn\n")
             await has_begun.wait()
-            with trio.fail_after(5, shield=True):
+            with trio.fail_after(PATIENCE, shield=True):
                 if how == "shut down":
                     listeners.shut_down()
                 else:
@@ -164,7 +172,7 @@ async def test_the_reader_does_not_wait_for_it(
         client = await portal.tcp()
         await client.send(b"a CALL stubborn\nb CANCEL a\nc PING\n")
         assert (await client.line()).startswith(b"a ERR cancelled")
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             assert (await client.line(), await client.line()) == (b"b OK", b"c OK")
         (message,) = [record.getMessage() for record in caplog.records]
         assert message == "a call goes on though it was cancelled: stubborn"

@@ -11,6 +11,7 @@ from esps_portal.net.writer import HIGH_WATER
 from esps_portal.server.serving import portal_connection
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.testing.pipes import memory_pair
+from tests.patience import PATIENCE
 from tests.portals import running
 
 LIMIT = 1_048_576  # the smallest that is allowed
@@ -113,7 +114,7 @@ async def test_the_one_that_holds_most_is_reset() -> None:  # ESPS-LIM-6
             await larger.send(b"a CALL echo " + b"x" * 1_000_000)
             await larger.stream.receive_some()
 
-        with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
+        with trio.fail_after(PATIENCE), pytest.raises(trio.BrokenResourceError):
             await send_too_much()
         await small.send(b"x\n")
         assert await small.line() == b"a OK x"

@@ -74,7 +74,9 @@ def test_a_session(dissect: Dissect) -> None:
         assert shown == (None if request is None else f"{seconds:.9f}")
 
 
-@pytest.mark.parametrize(("size", "port"), [(1, 2867), (2, 2867), (7, 40_000)])
+@pytest.mark.parametrize(
+    ("size", "port"), [(1, 2867), pytest.param(2, 2867, marks=pytest.mark.heavy), (7, 40_000)]
+)
 def test_a_session_in_small_segments(dissect: Dissect, size: int, port: int) -> None:
     parts: list[Said] = [
         (side, data[start : start + size])
@@ -166,7 +168,7 @@ def test_the_direction_decides_what_a_line_is(dissect: Dissect) -> None:
     assert (reply.get("kind"), reply.get("response_to")) == ("reply", str(request.frame))
 
 
-@pytest.mark.parametrize("length", [8192, 8193, 60_000])
+@pytest.mark.parametrize("length", [8192, 8193, pytest.param(60_000, marks=pytest.mark.heavy)])
 def test_a_long_line(dissect: Dissect, length: int) -> None:
     line = b"a PING " + b"x" * (length - 8) + b"\n"
     (found,) = dissect(tcp_capture([("client", line[:5000]), ("client", line[5000:])]))
