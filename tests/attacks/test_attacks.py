@@ -214,6 +214,7 @@ def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.heavy
 def test_the_command_lists_and_runs_by_name() -> None:
     listed = _command("--list")
     assert [line.split()[0] for line in listed.stdout.splitlines()] == [a.name for a in ATTACKS]

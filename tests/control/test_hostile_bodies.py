@@ -63,7 +63,8 @@ async def test_a_hostile_body(name: str) -> None:
             before = time.process_time()
             await client.send_body(method, path, body)
             answer = await client.answer()
-            assert time.process_time() - before < 2, (path, "it takes milliseconds")
+            # Milliseconds; what looked at each key again for each key would need minutes.
+            assert time.process_time() - before < PATIENCE, path
             assert answer.status == 400, (path, answer)
             error: dict[str, Any] = answer.value
             assert error["error"].startswith(says or ""), path

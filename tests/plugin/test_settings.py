@@ -76,7 +76,7 @@ def test_a_host_with_a_port(pytester: pytest.Pytester) -> None:
     )
 
 
-@pytest.mark.parametrize("by_option", [True, False])
+@pytest.mark.parametrize("by_option", [pytest.param(True, marks=pytest.mark.heavy), False])
 def test_a_port_that_another_xdist_worker_has(
     pytester: pytest.Pytester, *, by_option: bool
 ) -> None:
