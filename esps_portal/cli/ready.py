@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -12,6 +13,7 @@ from esps_portal.cli.output import print_json
 
 if TYPE_CHECKING:
     from esps_portal.cli.reports import Reports
+    from esps_portal.control.named_servers import NamedServer
     from esps_portal.net.tls_server import ServerTLS
 
 Addresses = tuple[tuple[str, int], ...]
@@ -41,12 +43,14 @@ class OtherAddresses:
         upstream: what a proxy relays to; empty for a portal.
         metrics: the URL of the metrics; empty: there are none.
         tls: that of the TCP sockets; ``None``: they are plain.
+        beside: the proxies and peers that were started as well, by their kind.
     """
 
     control: str | None
     upstream: str
     metrics: str
     tls: ServerTLS | None
+    beside: Mapping[str, Sequence[NamedServer]]
 
 
 def print_ready(
@@ -74,6 +78,9 @@ def _ready_event(listeners: Listeners, others: OtherAddresses) -> dict[str, obje
     }
     if others.tls is not None:
         event |= {"tls": True, "tls_ca": others.tls.ca_file}
+    for kind, servers in others.beside.items():
+        if servers:
+            event[kind] = {server.name: list(server.address) for server in servers}
     given = {"upstream": others.upstream, "metrics": others.metrics}
     return event | {name: value for name, value in given.items() if value}
 
@@ -98,6 +105,9 @@ def _ready_lines(listeners: Listeners, others: OtherAddresses, *, dual_stack: bo
         lines.append(f"clients trust --cafile {others.tls.ca_file}")
     if others.control is not None:
         lines.append(f"control on {others.control}")
+    for server in (each for servers in others.beside.values() for each in servers):
+        host, port = server.address
+        lines.append(f"{server.noun} {server.name} on {host} port {port}")
     if others.metrics:
         lines.append(f"metrics on {others.metrics}")
     return [*lines, "Press Ctrl-C to stop."]

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from esps_portal.cli.beside import prepare_servers, start_servers
 from esps_portal.cli.child_command import run_child
 from esps_portal.cli.completion import complete_file
 from esps_portal.cli.control_options import ControlOptions
 from esps_portal.cli.errors import exit_with_error, print_error, ungrouped
-from esps_portal.cli.run_peers import make_peers
-from esps_portal.cli.run_proxies import address_variables, make_proxies, proxy_option
+from esps_portal.cli.run_proxies import address_variables, proxy_option
 from esps_portal.cli.script_options import ScriptOptions, script_options
 
 if TYPE_CHECKING:
@@ -174,11 +174,8 @@ def run_command(
     from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - the same
     from esps_portal.net.bind import CannotBindError  # noqa: PLC0415 - the same
 
-    prepared = {
-        "proxies": make_proxies(proxies, script.scenario, _report_seed),
-        "peers": make_peers(script.scenario, _report_seed),
-    }
-    scripted = script.without_others().make_server(is_controlled=True)
+    prepared = prepare_servers(script.scenario, _report_seed, proxies)
+    scripted = script.make_server(is_controlled=True)
     for fault in scripted.faults:
         _report_seed(fault)
     try:
@@ -218,10 +215,9 @@ async def _run(
         controls = portal_controls(portal, listeners.ports, _report_seed)
         url = await ControlOptions().open(nursery, controls, beside)
         environment = os.environ | _variables(listeners, url)
-        for kind, servers in prepared.items():
-            for each in servers:
-                started = await beside[kind].start(each)
-                environment |= address_variables(each.name, started.address)
+        for started in (await start_servers(prepared, beside)).values():
+            for each in started:
+                environment |= address_variables(each.name, each.address)
         status = await run_child(command, environment)
         # Until the last data of CMD is in the journals, for --strict.
         running = [server for each in beside.values() for server in each.by_name.values()]

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 
 _SCRIPT_OPTIONS: tuple[Option, ...] = (
-    scenario_option(text="Place the stubs and faults of a TOML file, and use its limits."),
+    scenario_option(
+        text="Place the stubs and faults of a TOML file, use its limits, and start its proxies and"
+        " peers on free ports."
+    ),
     limit_option,
     fault_option(),
     replay_option(text="Answer calls as in a recording, in its order."),
@@ -85,13 +88,6 @@ class ScriptOptions:
     def files(self) -> str:
         """The paths of the files that SIGHUP reads again, for a message."""
         return " and ".join(file.path for file in (self.scenario, self.replay) if file)
-
-    def without_others(self) -> ScriptOptions:
-        """Return the same without proxies and peers of the scenario, which somebody else starts."""
-        if self.scenario is None:
-            return self
-        content = attrs.evolve(self.scenario.content, proxies=(), peers=())
-        return attrs.evolve(self, scenario=attrs.evolve(self.scenario, content=content))
 
     def make_limits(self) -> Limits:
         """Return the limits of the portal.

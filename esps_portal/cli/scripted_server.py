@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from esps_portal.cli.script_options import ScriptOptions
     from esps_portal.faults.fault import Fault
     from esps_portal.journal.record_file import RecordFile
+    from esps_portal.mock.scenario import Scenario
     from esps_portal.mock.scripted import ScriptedPortal
 
 
@@ -61,6 +62,10 @@ class ScriptedServer:
         scenario = None if options.scenario is None else options.scenario.reread()
         recording = None if options.replay is None else options.replay.reread()
         limits = self.portal.limits
+        if options.scenario is not None and _beside(scenario) != _beside(options.scenario.content):
+            raise CannotReloadError(
+                f"{options.files}: proxies and peers cannot change after the portal has started"
+            )
         try:
             trial = ScriptedPortal(Portal(limits=limits))
             trial.script.faults.where = self.portal.script.faults.where
@@ -76,3 +81,13 @@ class ScriptedServer:
         for fault in options.place(self.portal, scenario, recording):
             on_fault(fault)
         return f"reloaded {options.files}"
+
+
+def _beside(scenario: Scenario | None) -> object:
+    """Return what a scenario says of proxies and peers, as values that can be compared."""
+    from esps_portal.mock.scenario import Scenario  # noqa: PLC0415 - help must not wait
+    from esps_portal.mock.scenario_writing import scenario_to_values  # noqa: PLC0415 - the same
+
+    if scenario is None:
+        return {}
+    return scenario_to_values(Scenario(proxies=scenario.proxies, peers=scenario.peers))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
 import click
 
+from esps_portal.cli.beside import prepare_servers, start_servers
 from esps_portal.cli.control_options import ControlOptions, control_options
-from esps_portal.cli.errors import exit_with_error
+from esps_portal.cli.errors import exit_with_error, ungrouped
 from esps_portal.cli.listen_options import ListenOptions, listen_options
 from esps_portal.cli.metrics import ServedMetrics, metrics_option
 from esps_portal.cli.options import ListenAddress, ServerCommand
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from esps_portal.cli.reloading import Reload
     from esps_portal.cli.reports import Reports
     from esps_portal.cli.scripted_server import ScriptedServer
+    from esps_portal.control.named_servers import NamedServer
+    from esps_portal.control.prepared_server import PreparedServer
     from esps_portal.net.bind import CannotBindError
     from esps_portal.server.serving import Listeners, ServerConfig
 
@@ -48,6 +51,10 @@ when a process starts or ends. Each counts, limits and remembers on its own:
 so --control, which reaches one, is refused. With --port 0 the first takes a
 free port; give the others its number.
 
+The file of --scenario may have [[proxies]] and [[peers]] as well, which are
+started on free ports of 127.0.0.1: "ready" has their addresses by name, and
+--control their faults and journals. "esps-portal run --help" shows a file.
+
 If standard error is a terminal, each request is logged there when it has
 ended; --access-log does the same elsewhere. With --json the first line is
 the event "ready", with the addresses; then each connection, request and
@@ -61,7 +68,8 @@ Signals:
   SIGHUP with a terminal    the same: the terminal has closed
   SIGHUP without one        read --scenario and --replay again: their stubs
                             and faults, and --fault, replace the old ones;
-                            connections stay open. Read the files of TLS
+                            connections stay open, and proxies and peers as
+                            they are. Read the files of TLS
                             again, for new connections. Create the --record
                             file again if it was renamed. After an error
                             in a file nothing changes.
@@ -156,12 +164,23 @@ def serve_command(  # noqa: PLR0913 - click passes each option as a parameter
         return "--control" if is_control else "--port"
 
     reloads = tls.reloads(config.tls)
-    served = _Served(config, scripted, control, served_metrics, reloads)
+    prepared = prepare_servers(script.scenario, reports.report_seed)
+    served = _Served(config, scripted, control, served_metrics, reloads, prepared)
     try:
-        run_server(partial(_serve, served, reports), option_of)
+        _run(served, reports, option_of)
     finally:
         if config.tls is not None:
             config.tls.close()
+
+
+def _run(served: _Served, reports: Reports, option_of: Callable[[CannotBindError], str]) -> None:
+    from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
+
+    try:
+        with ungrouped(ScenarioError):
+            run_server(partial(_serve, served, reports), option_of)
+    except ScenarioError as error:  # of a proxy that would relay to itself
+        exit_with_error(error.message)
 
 
 def _config(
@@ -203,6 +222,7 @@ class _Served:
 
     Attributes:
         reloads: what SIGHUP reloads, besides what scripts the portal.
+        prepared: the proxies and peers of the scenario, by their kind.
     """
 
     config: ServerConfig
@@ -210,6 +230,7 @@ class _Served:
     control: ControlOptions | None
     metrics: ServedMetrics | None
     reloads: Sequence[Reload]
+    prepared: Mapping[str, Sequence[PreparedServer]]
 
 
 async def _serve(served: _Served, reports: Reports) -> int:
@@ -217,19 +238,24 @@ async def _serve(served: _Served, reports: Reports) -> int:
 
     config, scripted, control = served.config, served.scripted, served.control
     on_fault = reports.report_seed
+    started: dict[str, list[NamedServer]] = {}
     if scripted is not None:
         reports.watch(scripted.portal.script.journal)
 
     async def open_control(nursery: trio.Nursery, listeners: Listeners) -> str | None:
         if scripted is None:
             return None
+        if control is not None or served.prepared:
+            from esps_portal.control.beside import servers_beside  # noqa: PLC0415 - the same
+
+            beside = servers_beside(nursery, on_fault)
+            started.update(await start_servers(served.prepared, beside))
         url = None
         if control is not None:
-            from esps_portal.control.beside import servers_beside  # noqa: PLC0415 - the same
             from esps_portal.control.portal_controls import portal_controls  # noqa: PLC0415 - the same
 
             controls = portal_controls(scripted.portal, listeners.ports, on_fault)
-            url = await control.open(nursery, controls, servers_beside(nursery, on_fault))
+            url = await control.open(nursery, controls, beside)
         for fault in scripted.faults:
             on_fault(fault)
         return url
@@ -242,6 +268,7 @@ async def _serve(served: _Served, reports: Reports) -> int:
         dual_stack=config.sockets is not None and config.sockets.take_ipv4_on_ipv6,
         open_metrics=None if served.metrics is None else served.metrics.open,
         tls=config.tls,
+        beside=started,
     )
     status = await server.run()
     return status or (0 if scripted is None else scripted.exit_code)

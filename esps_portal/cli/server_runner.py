@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import trio
 
     from esps_portal.cli.reports import Reports
+    from esps_portal.control.named_servers import NamedServer
     from esps_portal.net.bind import CannotBindError
     from esps_portal.net.tls_server import ServerTLS
 
@@ -70,6 +71,7 @@ class ForegroundServer:
         upstream: what a proxy relays to.
         open_metrics: called as ``open_control`` is; returns the URL of the metrics.
         tls: that of the TCP sockets; ``None``: they are plain.
+        beside: the proxies and peers that ``open_control`` has started, by their kind.
     """
 
     serve: Callable[..., Awaitable[None]]
@@ -80,6 +82,7 @@ class ForegroundServer:
     upstream: str = ""
     open_metrics: Callable[[trio.Nursery, Any], Awaitable[str]] | None = None
     tls: ServerTLS | None = None
+    beside: Mapping[str, Sequence[NamedServer]] = attrs.field(factory=dict)
     _status: int = attrs.field(default=0, init=False)
 
     async def run(self) -> int:
@@ -121,7 +124,7 @@ class ForegroundServer:
 
         control = await self.open_control(nursery, listeners)
         metrics = "" if self.open_metrics is None else await self.open_metrics(nursery, listeners)
-        others = OtherAddresses(control, self.upstream, metrics, self.tls)
+        others = OtherAddresses(control, self.upstream, metrics, self.tls, self.beside)
         print_ready(self.reports, listeners, others, dual_stack=self.dual_stack)
         nursery.start_soon(self.reports.run)
         notify(os.environ, "READY=1")

@@ -153,8 +153,8 @@ class Scenario:
 
     Attributes:
         limits: those that differ from the defaults of `Limits`, by name.
-        proxies: in front of other servers; no portal starts them.
-        peers: they play other servers; no portal starts them.
+        proxies: in front of other servers; a portal leaves them to whoever starts such.
+        peers: they play other servers; the same.
     """
 
     stubs: tuple[PlannedStub, ...] = ()
@@ -192,7 +192,7 @@ class Scenario:
         Raises:
             ScenarioError: a line of an answer is longer than the portal's ``max_line``; or a fault
                 makes no sense there; or the limits differ from the portal's, which it gets when it
-                starts; or there are proxies or peers.
+                starts.
         """
         stubs, faults = self.make(portal, path)
         place_all(portal, stubs, faults)
@@ -204,15 +204,6 @@ class Scenario:
         Raises:
             ScenarioError: as `apply` does.
         """
-        for key, command, planned in (
-            ("proxies", "proxy", self.proxies),
-            ("peers", "peer", self.peers),
-        ):
-            if planned:
-                raise ScenarioError(
-                    join_path(path, key),
-                    f"a portal starts no {key}; use the file with 'esps-portal run' or '{command}'",
-                )
         actual = attrs.asdict(portal.limits)
         for name, value in self.limits.items():
             if actual[name] != value:

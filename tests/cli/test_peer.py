@@ -215,12 +215,6 @@ def test_run_starts_the_peers_of_a_scenario(mail: Path) -> None:
     assert status == 1
 
 
-def test_serve_starts_none(mail: Path) -> None:
-    status, text = run_failing("serve", "--scenario", str(mail))
-    assert status == 2
-    assert "peers: a portal starts no peers; use the file with 'esps-portal run' or 'peer'" in text
-
-
 def test_tls(mail: Path) -> None:
     with played("--scenario", str(mail), "--tls-self-signed") as peer:
         context = ssl.create_default_context(cafile=str(peer.ready["tls_ca"]))

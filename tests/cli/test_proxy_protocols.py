@@ -378,17 +378,6 @@ def test_a_scenario_that_cannot_be_used(
     assert says in message
 
 
-def test_serve_starts_no_proxies(tmp_path: Path) -> None:
-    path = tmp_path / "shop.toml"
-    path.write_text(SCENARIO.format(CLOSED))
-    status, message = run_failing("serve", "--port", "0", "--scenario", str(path))
-    assert status == 2
-    assert (
-        f"{path}: proxies: a portal starts no proxies; use the file with 'esps-portal run'"
-        in message
-    )
-
-
 def test_files_that_cannot_be_written(tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("mine\n")

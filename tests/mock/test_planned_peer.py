@@ -23,7 +23,7 @@ from esps_portal.mock.scenario_writing import scenario_to_toml, scenario_to_valu
 from esps_portal.patterns.linear import LinearPattern
 from esps_portal.peer.planned import make_state, plan_of
 from esps_portal.peer.state import PeerState
-from tests.mock.scenarios import PEERS, portal
+from tests.mock.scenarios import PEERS
 
 
 def test_peers_are_written_as_they_were_read() -> None:
@@ -35,8 +35,6 @@ def test_peers_are_written_as_they_were_read() -> None:
     assert [len(stub.answers) for stub in mail.stubs] == [1, 4, 1, 0]
     assert dns.stubs[0].answers[0].echoes == ((0, 2),)
     assert udp == PlannedPeer("udp", datagrams())
-    with pytest.raises(ScenarioError, match=r"^peers: a portal starts no peers; use the file"):
-        scenario.apply(portal())
 
 
 def test_a_running_peer_is_written_as_it_was_planned() -> None:

@@ -28,7 +28,7 @@ from esps_portal.mock.scenario_writing import scenario_to_toml, scenario_to_valu
 from esps_portal.mock.stubs import Stub, StubAnswer
 from esps_portal.patterns.linear import LinearPattern
 from esps_portal.protocol.messages import ERR, OK
-from tests.mock.scenarios import EVERY_KEY, PROXIES, portal
+from tests.mock.scenarios import EVERY_KEY, PEERS, PROXIES, portal
 
 
 def test_a_dump_is_the_scenario_that_was_read() -> None:
@@ -48,8 +48,12 @@ def test_proxies_are_written_as_they_were_read() -> None:
     )
     assert [fault.kind for fault in first.faults] == ["reset", "no-terminator"]
     assert (second.framing, second.faults) == (None, ())
-    with pytest.raises(ScenarioError, match=r"^proxies: a portal starts no proxies; use the file"):
-        scenario.apply(portal())
+
+
+def test_a_portal_takes_its_own_part_of_a_file() -> None:
+    scripted = portal(max_in_flight=8, idle=30)
+    read_scenario_toml(EVERY_KEY + PROXIES + PEERS).apply(scripted)
+    assert scenario_to_toml(Scenario.of(scripted)) == EVERY_KEY
 
 
 def test_a_framing_of_ones_own_cannot_be_written() -> None:
