@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
     from esps_portal.faults.place import Place
     from esps_portal.journal.values import ScenarioError
-    from esps_portal.mock.scenario import PlannedFault
+    from esps_portal.mock.planned_fault import PlannedFault
 
 
 class FaultParameter(click.ParamType["PlannedFault"]):

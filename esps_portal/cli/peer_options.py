@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from esps_portal.framings.framing import Framing
     from esps_portal.journal.values import ScenarioError
     from esps_portal.mock.frame_replay import FrameReplay
+    from esps_portal.mock.planned_fault import PlannedFault
     from esps_portal.mock.planned_peer import PlannedPeer
-    from esps_portal.mock.scenario import PlannedFault, Scenario
+    from esps_portal.mock.scenario import Scenario
     from esps_portal.peer.state import PeerState
 
 _OPTIONS: tuple[Option, ...] = (

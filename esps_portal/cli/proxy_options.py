@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
     from esps_portal.framings.framing import Framing
     from esps_portal.journal.values import ScenarioError
+    from esps_portal.mock.planned_fault import PlannedFault
     from esps_portal.mock.planned_proxy import PlannedProxy
-    from esps_portal.mock.scenario import PlannedFault, Scenario
+    from esps_portal.mock.scenario import Scenario
     from esps_portal.proxy.state import ProxyState
     from esps_portal.proxy.upstream import Upstream
 

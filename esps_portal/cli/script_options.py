@@ -24,7 +24,8 @@ from esps_portal.log import log
 if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
     from esps_portal.journal.recording import RecordedAnswer
-    from esps_portal.mock.scenario import PlannedFault, Scenario
+    from esps_portal.mock.planned_fault import PlannedFault
+    from esps_portal.mock.scenario import Scenario
     from esps_portal.mock.scripted import ScriptedPortal
     from esps_portal.protocol.limits import Limits
 

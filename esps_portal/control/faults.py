@@ -9,7 +9,7 @@ from esps_portal.control.controls import ServerControls
 from esps_portal.control.endpoint import Asked
 from esps_portal.control.http_messages import HttpError, Reply
 from esps_portal.faults.fault import Fault
-from esps_portal.mock.scenario import PlannedFault
+from esps_portal.mock.planned_fault import PlannedFault
 from esps_portal.mock.scenario_reading import read_fault
 from esps_portal.mock.scenario_writing import fault_to_values
 

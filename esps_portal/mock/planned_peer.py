@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -25,11 +25,9 @@ from esps_portal.journal.values import (
 from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.echo import Echo
 from esps_portal.mock.frame_stubs import FrameAnswer, FrameStub
+from esps_portal.mock.planned_fault import PlannedFault
 from esps_portal.mock.planned_proxy import framing_text, read_framing, read_proxy_name
 from esps_portal.tracebacks import hides_frame
-
-if TYPE_CHECKING:
-    from esps_portal.mock.scenario import PlannedFault
 
 __tracebackhide__ = hides_frame
 
@@ -40,9 +38,9 @@ _HEX = "hex"
 
 #: Reads a fault, and what matches; writes them. `scenario_reading` and `scenario_writing` have
 #: them.
-ReadFault = Callable[[object, str], "PlannedFault"]
+ReadFault = Callable[[object, str], PlannedFault]
 ReadMatch = Callable[[object, str], Matchable]
-WriteFault = Callable[["PlannedFault", str], dict[str, Any]]
+WriteFault = Callable[[PlannedFault, str], dict[str, Any]]
 WriteMatch = Callable[[object, str], object]
 
 

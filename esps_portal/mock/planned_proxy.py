@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -19,10 +19,8 @@ from esps_portal.journal.values import (
     read_text,
     wrong_value,
 )
+from esps_portal.mock.planned_fault import PlannedFault
 from esps_portal.tracebacks import hides_frame
-
-if TYPE_CHECKING:
-    from esps_portal.mock.scenario import PlannedFault
 
 __tracebackhide__ = hides_frame
 

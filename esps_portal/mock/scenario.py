@@ -7,24 +7,19 @@ writes one as values.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import attrs
 
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS
-from esps_portal.faults.matching import Match
-from esps_portal.faults.parameters import FaultError
-from esps_portal.faults.place import Place
 from esps_portal.journal.values import ScenarioError, join_path
 from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.matching import ANY_ARGS, Matcher
+from esps_portal.mock.planned_fault import PlannedFault, make_faults
 from esps_portal.mock.planned_peer import PlannedPeer
 from esps_portal.mock.planned_proxy import PlannedProxy
 from esps_portal.mock.stubs import Stub, StubAnswer
-from esps_portal.protocol.escape import shorten
 from esps_portal.protocol.limits import Limits
 from esps_portal.tracebacks import hides_frame
 
@@ -32,11 +27,6 @@ if TYPE_CHECKING:
     from esps_portal.mock.scripted import ScriptedPortal
 
 __tracebackhide__ = hides_frame
-
-# Selectors that are never None.
-_DEFAULTS = {"when": "after", "to": "client", "offset": 0}
-# Characters of an error that quotes a value.
-_MAX_ERROR_TEXT = 300
 
 
 @attrs.frozen
@@ -75,76 +65,6 @@ class PlannedStub:
                 key = f"answers[{number}]" if len(self.answers) > 1 else ""
                 raise ScenarioError(join_path(path, key), str(error)) from error
         return stub
-
-
-@attrs.frozen
-class PlannedFault:
-    """The plan of a fault.
-
-    Attributes:
-        options: selectors and parameters, for `Fault.create`; without those that are defaults.
-        optional: a strict test does not fail if it never strikes.
-    """
-
-    kind: str
-    options: Mapping[str, Any] = attrs.field(factory=dict)
-    optional: bool = False
-
-    @classmethod
-    def of(cls, fault: Fault) -> PlannedFault:
-        """Return the plan of a placed fault; its strikes do not count."""
-        options: dict[str, Any] = {}
-        for selector in SELECTORS:
-            value = getattr(fault, selector)
-            if isinstance(value, frozenset):
-                value = sorted(value)
-            if isinstance(value, Match):
-                value = value.given
-            if value is not None and _DEFAULTS.get(selector) != value:
-                options[selector] = value
-        known = FAULT_TYPES[fault.kind].parameters
-        given = fault.parameters.items()
-        options |= {name: value for name, value in given if value != known[name].default}
-        return cls(fault.kind, options, fault.is_optional)
-
-    def make(self, path: str = "", where: Place | None = None) -> Fault:
-        """Return a new fault. A fault by chance without a seed gets one.
-
-        Args:
-            path: of the fault in the scenario, for an error.
-            where: it has to make sense there; ``None``: that is checked later.
-
-        Raises:
-            ScenarioError: an option is unknown, its value is wrong, or makes no sense.
-        """
-
-        def make(**options: Any) -> Fault:  # noqa: ANN401 - `create` checks each by its name
-            made = Fault.create(self.kind, **options)
-            if where is not None:
-                where.check(made)
-            return made
-
-        try:
-            fault = make(**self.options)
-        except FaultError as error:
-            key = offending_key(make, self.options, error)
-            raise ScenarioError(
-                join_path(path, key), shorten(str(error), _MAX_ERROR_TEXT)
-            ) from error
-        fault.is_optional = self.optional
-        return fault
-
-
-def make_faults(plans: Iterable[PlannedFault], path: str, where: Place) -> list[Fault]:
-    """Return new faults for a server, which are not placed.
-
-    Args:
-        path: of the server in the scenario, for an error.
-
-    Raises:
-        ScenarioError: as `PlannedFault.make` does.
-    """
-    return [p.make(join_path(path, f"faults[{n}]"), where) for n, p in enumerate(plans)]
 
 
 @attrs.frozen
@@ -224,25 +144,6 @@ def place_all(portal: ScriptedPortal, stubs: Iterable[Stub], faults: Iterable[Fa
         portal.script.stubs.place(stub)
     for fault in faults:
         portal.script.faults.place(fault)
-
-
-def offending_key(
-    make: Callable[..., object], options: Mapping[str, Any], error: ValueError
-) -> str:
-    """Return the key that makes ``make(**options)`` raise ``error``: without it, it does not.
-
-    Of several it is the one that the error names: without a required key the error is another one.
-    """
-    keys = []
-    for key in options:
-        try:
-            make(**{name: value for name, value in options.items() if name != key})
-        except ValueError as another:
-            if str(another) == str(error):
-                continue
-        keys.append(key)
-    named = (key for key in keys if re.search(rf"\b{re.escape(key)}\b", str(error)))
-    return next(named, keys[0] if keys else "")
 
 
 def _copy(answer: StubAnswer) -> StubAnswer:

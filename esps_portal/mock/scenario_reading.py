@@ -28,9 +28,10 @@ from esps_portal.journal.values import (
     wrong_value,
 )
 from esps_portal.mock.matching import ANY, ANY_ARGS, Matcher
+from esps_portal.mock.planned_fault import PlannedFault, offending_key
 from esps_portal.mock.planned_peer import read_peers
 from esps_portal.mock.planned_proxy import check_names, read_proxies
-from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario, offending_key
+from esps_portal.mock.scenario import PlannedStub, Scenario
 from esps_portal.mock.stubs import StubAnswer, StubStep
 from esps_portal.patterns.linear import LinearPattern, PatternError
 from esps_portal.protocol.limits import Limits

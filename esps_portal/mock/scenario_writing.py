@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from esps_portal.journal.values import BARE_KEY, ScenarioError, bytes_to_base64, bytes_to_value
 from esps_portal.mock.matching import ANY, ANY_ARGS, Matcher, describe_argument
+from esps_portal.mock.planned_fault import PlannedFault
 from esps_portal.mock.planned_peer import peer_to_values
 from esps_portal.mock.planned_proxy import proxy_to_values
-from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario
+from esps_portal.mock.scenario import PlannedStub, Scenario
 from esps_portal.mock.stubs import StubAnswer
 from esps_portal.patterns.linear import LinearPattern, PatternError
 from esps_portal.protocol.messages import ERR

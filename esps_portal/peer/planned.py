@@ -6,8 +6,9 @@ from esps_portal.faults.fault import Fault
 from esps_portal.framings.framing import FramingError
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.values import ScenarioError, join_path
+from esps_portal.mock.planned_fault import PlannedFault, make_faults
 from esps_portal.mock.planned_peer import PlannedFrameStub, PlannedPeer
-from esps_portal.mock.scenario import PlannedFault, Scenario, make_faults
+from esps_portal.mock.scenario import Scenario
 from esps_portal.peer.state import PeerState
 from esps_portal.tracebacks import hides_frame
 

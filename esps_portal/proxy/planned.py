@@ -6,8 +6,8 @@ from esps_portal.faults.fault import Fault
 from esps_portal.framings.framing import FramingError
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.values import ScenarioError, join_path
+from esps_portal.mock.planned_fault import PlannedFault, make_faults
 from esps_portal.mock.planned_proxy import PlannedProxy
-from esps_portal.mock.scenario import PlannedFault, make_faults
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.upstream import Upstream, UpstreamError
 from esps_portal.tracebacks import hides_frame

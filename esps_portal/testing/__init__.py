@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from esps_portal.mock.peer_steps import reset as reset
     from esps_portal.mock.peer_steps import send as send
     from esps_portal.mock.peer_steps import wait as wait
-    from esps_portal.mock.scenario import PlannedFault as PlannedFault
+    from esps_portal.mock.planned_fault import PlannedFault as PlannedFault
     from esps_portal.mock.scripted_conversation import ScriptedConversation as ScriptedConversation
     from esps_portal.mock.stubs import Stub as Stub
     from esps_portal.net.bind import CannotBindError as CannotBindError
@@ -96,7 +96,7 @@ else:
             "PeerFactory": "testing.peer_options",
             "PeerOptions": "testing.peer_options",
             "PlacedFault": "testing.handles",
-            "PlannedFault": "mock.scenario",
+            "PlannedFault": "mock.planned_fault",
             "PortalAddress": "testing.session_portal",
             "PortalController": "testing.controller",
             "PortalEndedError": "testing.portal_loop",

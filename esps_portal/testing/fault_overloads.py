@@ -12,7 +12,7 @@ from typing import Any, Literal, Unpack, overload
 
 from esps_portal.faults.fault import Fault
 from esps_portal.mock.fault_lines import lines_that_place
-from esps_portal.mock.scenario import PlannedFault
+from esps_portal.mock.planned_fault import PlannedFault
 from esps_portal.testing.fault_selectors import (
     ConnectionFault,
     DatagramFault,

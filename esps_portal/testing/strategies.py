@@ -32,7 +32,7 @@ from esps_portal.faults.fault_types import (
 )
 from esps_portal.faults.parameters import FaultError
 from esps_portal.faults.selectors import works_over
-from esps_portal.mock.scenario import PlannedFault
+from esps_portal.mock.planned_fault import PlannedFault
 from esps_portal.testing.fault_selectors import FaultName
 from esps_portal.tracebacks import hides_frame
 

@@ -16,8 +16,9 @@ from esps_portal.framings.sizes import fixed
 from esps_portal.framings.transport_ends import datagrams
 from esps_portal.journal.values import ScenarioError, read_json
 from esps_portal.mock.frame_stubs import FrameAnswer
+from esps_portal.mock.planned_fault import PlannedFault
 from esps_portal.mock.planned_peer import PlannedFrameStub, PlannedPeer
-from esps_portal.mock.scenario import PlannedFault, Scenario
+from esps_portal.mock.scenario import Scenario
 from esps_portal.mock.scenario_reading import read_scenario, read_scenario_toml
 from esps_portal.mock.scenario_writing import scenario_to_toml, scenario_to_values
 from esps_portal.patterns.linear import LinearPattern

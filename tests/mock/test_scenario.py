@@ -10,7 +10,8 @@ import pytest
 from esps_portal.faults.fault import Fault
 from esps_portal.journal.values import ScenarioError
 from esps_portal.mock.matching import ANY, ANY_ARGS
-from esps_portal.mock.scenario import PlannedFault, Scenario
+from esps_portal.mock.planned_fault import PlannedFault
+from esps_portal.mock.scenario import Scenario
 from esps_portal.mock.scenario_reading import (
     read_scenario,
     read_scenario_toml,

@@ -18,8 +18,9 @@ from esps_portal.framings.delimiters import lines
 from esps_portal.framings.sizes import length_prefixed
 from esps_portal.journal.values import ScenarioError, bytes_from_value, bytes_to_value
 from esps_portal.mock.matching import ANY, ANY_ARGS
+from esps_portal.mock.planned_fault import PlannedFault
 from esps_portal.mock.planned_proxy import PlannedProxy
-from esps_portal.mock.scenario import PlannedFault, PlannedStub, Scenario
+from esps_portal.mock.scenario import PlannedStub, Scenario
 from esps_portal.mock.scenario_reading import (
     read_scenario_toml,
 )
