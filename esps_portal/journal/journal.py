@@ -8,24 +8,21 @@ keeping a journal costs each request little.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from itertools import count, repeat
-from operator import itemgetter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from esps_portal.journal.entries import entries_of, opening_event
-from esps_portal.journal.kept_calls import KeptCalls
+from esps_portal.journal.kept_calls import KeptCalls, size_of_all
 from esps_portal.journal.kept_exchanges import KeptExchanges
 from esps_portal.journal.records import (
     RECEIVED,
-    Answered,
+    AnsweredTogether,
     Entry,
     RecordedCall,
     RecordedConnection,
     RecordedExchange,
     RecordedUnit,
     Subject,
-    call_of,
 )
 from esps_portal.journal.units import UnitCollector
 from esps_portal.journal.waiters import MatchWaiters, Waiter, Waiters
@@ -38,9 +35,6 @@ MAX_KEPT = 10_000
 #: 10,000 requests of the length of a usual message (1,500 bytes) and their replies fit twice, and a
 #: test runner has the memory.
 MAX_KEPT_BYTES = 64 << 20
-
-# Of a plain request; nearly all of its bytes.
-_args_of = itemgetter(2)
 
 #: Called with each entry as it happens.
 Sink = Callable[[Entry], None]
@@ -77,7 +71,6 @@ class Journal:
     ) -> None:
         self._keep_all_lines = keep_all_lines
         self._kept_calls = KeptCalls(max_calls, max_bytes)
-        self._calls: deque[RecordedCall | Answered] = self._kept_calls.calls
         self.connections: deque[RecordedConnection] = deque(maxlen=max_calls)
         self.start: float = 0.0
         self.sinks: list[Sink] = []
@@ -112,14 +105,14 @@ class Journal:
     @property
     def has_news(self) -> bool:
         """Whether anything happened since `clear`; a connection that stayed open does not count."""
-        return bool(self._calls or self.exchanges) or any(
+        return bool(self._kept_calls.calls or self.exchanges) or any(
             not connection.is_kept or connection.closed_by for connection in self.connections
         )
 
     @property
     def forgotten(self) -> int:
         """How many requests and exchanges are no longer kept."""
-        return self._requests - len(self._calls) + self._kept.forgotten
+        return self._requests - len(self._kept_calls) + self._kept.forgotten
 
     # -- what the server notes
 
@@ -198,15 +191,12 @@ class Journal:
         order = self._order + 1
         self._order = order + 1
         self._requests += 1
-        kept = self._kept_calls
-        kept.calls.append((order, now - self.start, remote, connection, line, sent))
-        kept.bytes += len(line) + len(sent)
-        if kept.bytes > kept.max_bytes:
-            kept.count_bytes()
+        self._kept_calls.calls.append((order, now - self.start, remote, connection, line, sent))
+        self._kept_calls.added(1, len(line) + len(sent))
 
     def answered_plain(
         self,
-        remotes: Iterable[tuple[Any, ...]],
+        remotes: Sequence[tuple[Any, ...]],
         connection: int,
         requests: Sequence[PlainRequest],
         replies: Sequence[bytes],
@@ -220,20 +210,17 @@ class Journal:
         Args:
             remotes: the address of each client; over IPv6 it may have two numbers more.
         """
-        order, at = self._order + 1, now - self.start
-        self._order += 2 * len(replies)
-        self._requests += len(replies)
+        order, at, number = self._order + 1, now - self.start, len(replies)
+        self._order += 2 * number
+        self._requests += number
         kept = self._kept_calls
-        if len(replies) == 1:  # nearly always, where a client waits for each
-            remote = next(iter(remotes))
-            kept.calls.append((order, at, remote, connection, requests[0], replies[0]))
-            kept.bytes += len(requests[0][2]) + len(replies[0])
-        else:
-            rest = remotes, repeat(connection), requests, replies
-            kept.calls.extend(zip(count(order, 2), repeat(at), *rest, strict=False))
-            kept.bytes += sum(map(len, map(_args_of, requests))) + sum(map(len, replies))
-        if kept.bytes > kept.max_bytes:
-            kept.count_bytes()
+        if number == 1:  # nearly always, where a client waits for each
+            kept.calls.append((order, at, remotes[0], connection, requests[0], replies[0]))
+            kept.added(1, len(requests[0][2]) + len(replies[0]))
+        elif number:
+            requests = requests[:number]
+            kept.calls.append(AnsweredTogether(order, at, remotes, connection, requests, replies))
+            kept.added(number, size_of_all(requests, replies))
 
     def answers_on(self, connection: RecordedConnection) -> Callable[[bytes, bytes, float], None]:
         """Return what does the same for one connection, and counts its requests.
@@ -249,9 +236,7 @@ class Journal:
             self._requests += 1
             connection.requests += 1
             append((order, now - self.start, remote, number, line, sent))
-            kept.bytes += len(line) + len(sent)
-            if kept.bytes > kept.max_bytes:
-                kept.count_bytes()
+            kept.added(1, len(line) + len(sent))
 
         return answered
 
@@ -265,10 +250,7 @@ class Journal:
     @property
     def calls(self) -> list[RecordedCall]:
         """Every request that is kept, in order; the same records when asked again."""
-        records = [call_of(call) if isinstance(call, tuple) else call for call in self._calls]
-        self._calls.clear()
-        self._calls.extend(records)
-        return records
+        return self._kept_calls.records()
 
     def entries(self) -> list[Entry]:
         """Return everything that is kept, in order."""

@@ -1,17 +1,26 @@
 """The requests that a journal keeps: bounded in number and in bytes.
 
-Nearly every request of a test is noted here, so that costs little: bytes are only added up, also
-those of records that are no longer kept. Once the sum is above the bound all records are counted.
+Nearly every request of a test is noted here, so that costs little. Some more than the bound may be
+held, until somebody asks. Bytes are only added up, also those of records that are no longer kept;
+once the sum is above the bound all records are counted.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from operator import itemgetter
 
-from esps_portal.journal.records import Answered, RecordedCall
+from esps_portal.journal.records import Answered, AnsweredTogether, RecordedCall, call_of
+from esps_portal.protocol.received_lines import PlainRequest
 
 # What is forgotten at a time, as a share of the bound: so many bytes pass before the next count.
 _FORGOTTEN_AT_ONCE = 4
+# How many more than the bound are held, as a share of it, until so many are forgotten at once.
+_HELD_BEYOND = 16
+
+# Of a plain request; nearly all of its bytes.
+_args_of = itemgetter(2)
 
 
 class KeptCalls:
@@ -23,17 +32,19 @@ class KeptCalls:
             goes on, is kept from then on without its earlier lines.
 
     Attributes:
-        calls: those that are kept.
-        bytes: at least as many as are kept. Whoever adds to ``calls`` without `add` adds to it
-            too, and calls `count_bytes` when it is above ``max_bytes``.
+        calls: those that are held. Whoever adds to it without `add` calls `added`.
     """
 
-    __slots__ = ("_running", "bytes", "calls", "max_bytes")
+    __slots__ = ("_bytes", "_count", "_max_bytes", "_max_count", "_max_held", "_running", "calls")
 
     def __init__(self, max_count: int, max_bytes: int) -> None:
-        self.calls: deque[RecordedCall | Answered] = deque(maxlen=max_count)
-        self.bytes: int = 0
-        self.max_bytes: int = max_bytes
+        self.calls: deque[RecordedCall | Answered | AnsweredTogether] = deque()
+        self._count = 0
+        self._max_count = max_count
+        self._max_held = max_count + max_count // _HELD_BEYOND
+        # At least as many as are held.
+        self._bytes = 0
+        self._max_bytes = max_bytes
         # Those that may grow, also if they are no longer kept: a sink may need them when they end.
         self._running: dict[RecordedCall, None] = {}
 
@@ -41,11 +52,20 @@ class KeptCalls:
         """Keep a request whose reply is to come."""
         self.calls.append(record)
         self._running[record] = None
-        self._count(len(record.data))
+        self.added(1, len(record.data))
+
+    def added(self, number: int, size: int) -> None:
+        """So many requests are held in addition, with so many bytes."""
+        self._count += number
+        self._bytes += size
+        if self._count > self._max_held:
+            self._forget_beyond()
+        if self._bytes > self._max_bytes:
+            self._count_bytes()
 
     def grown(self, size: int) -> None:
         """The reply to one has so many bytes more."""
-        self._count(size)
+        self.added(0, size)
 
     def ended(self, record: RecordedCall) -> None:
         """The reply to one grows no more."""
@@ -54,41 +74,83 @@ class KeptCalls:
     def clear(self) -> None:
         """Forget all of them."""
         self.calls.clear()
-        self.count_bytes()
+        self._count = 0
+        self._count_bytes()
 
-    def _count(self, size: int) -> None:
-        self.bytes += size
-        if self.bytes > self.max_bytes:
-            self.count_bytes()
+    def __len__(self) -> int:
+        """How many are kept."""
+        self._forget_beyond()
+        return self._count
 
-    def count_bytes(self) -> None:
+    def records(self) -> list[RecordedCall]:
+        """Return every request that is kept, in order; the same records when asked again."""
+        self._forget_beyond()
+        records: list[RecordedCall] = []
+        for held in self.calls:
+            if isinstance(held, RecordedCall):
+                records.append(held)
+            else:
+                records += map(call_of, [held] if isinstance(held, tuple) else held)
+        self.calls.clear()
+        self.calls.extend(records)
+        return records
+
+    def _forget_beyond(self) -> None:
+        """Forget the oldest, down to the bound."""
+        calls = self.calls
+        while self._count > self._max_count:
+            oldest = calls[0]
+            number = len(oldest) if isinstance(oldest, AnsweredTogether) else 1
+            if number > self._count - self._max_count:
+                self._divide_oldest()
+            else:
+                calls.popleft()
+                self._count -= number
+
+    def _divide_oldest(self) -> None:
+        """Hold the oldest ones as if each had been answered alone."""
+        oldest = self.calls[0]
+        if isinstance(oldest, AnsweredTogether):
+            self.calls.popleft()
+            self.calls.extendleft(reversed([*oldest]))
+
+    def _count_bytes(self) -> None:
         """Count the bytes that are held; forget the oldest if they are too many."""
         calls = self.calls
         kept = {id(call) for call in calls}
         gone = [record for record in self._running if id(record) not in kept]
-        self.bytes = sum(map(_size, calls)) + sum(map(_size, gone))
-        if self.bytes <= self.max_bytes:
+        self._bytes = sum(map(_size, calls)) + sum(map(_size, gone))
+        if self._bytes <= self._max_bytes:
             return
-        enough = self.max_bytes - self.max_bytes // _FORGOTTEN_AT_ONCE
+        enough = self._max_bytes - self._max_bytes // _FORGOTTEN_AT_ONCE
         for record in gone:
-            if self.bytes > enough:
+            if self._bytes > enough:
                 self._forget_lines(record)
-        while self.bytes > enough and len(calls) > 1:
+        while self._bytes > enough and self._count > 1:
+            self._divide_oldest()
             oldest = calls.popleft()
+            self._count -= 1
             if isinstance(oldest, RecordedCall) and oldest in self._running:
                 self._forget_lines(oldest)
-            self.bytes -= _size(oldest)
-        if self.bytes > enough and calls and isinstance(calls[0], RecordedCall):
+            self._bytes -= _size(oldest)
+        if self._bytes > enough and calls and isinstance(calls[0], RecordedCall):
             self._forget_lines(calls[0])
 
     def _forget_lines(self, record: RecordedCall) -> None:
         before = _size(record)
         record.forget_lines()
-        self.bytes -= before - _size(record)
+        self._bytes -= before - _size(record)
 
 
-def _size(call: RecordedCall | Answered) -> int:
+def _size(call: RecordedCall | Answered | AnsweredTogether) -> int:
     if isinstance(call, RecordedCall):
         return call.kept
+    if isinstance(call, AnsweredTogether):
+        return sum(map(_size, call))
     *_, found, sent = call
     return len(sent) + (len(found) if isinstance(found, bytes) else sum(map(len, found)))
+
+
+def size_of_all(requests: Sequence[PlainRequest], replies: Sequence[bytes]) -> int:
+    """Return about how many bytes some plain requests and their replies have."""
+    return sum(map(len, map(_args_of, requests))) + sum(map(len, replies))

@@ -170,7 +170,8 @@ class PortalDatagrams:
             return 0
         answers = self._portal.answer_plain(requests, None, 0, until)
         if self._observer is not None:
-            self._observer.answered_plain(requests, answers.replies, map(_address, senders), now)
+            sources = [*map(_address, senders[: len(answers.replies)])]
+            self._observer.answered_plain(requests, answers.replies, sources, now)
         self._send_all(answers.replies, senders)
         if isinstance(answers.last, Reply):
             which = answers.count - 1

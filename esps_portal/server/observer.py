@@ -6,8 +6,7 @@ A request that is answered at once is noted with its answer, as one tuple. Any o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -92,7 +91,8 @@ class ConnectionObserver:
         """Note as many of some plain requests as there are replies."""
         record = self.record
         record.requests += len(replies)
-        self._journal.answered_plain(repeat(self._remote), record.number, requests, replies, now)
+        remotes = [self._remote] * len(replies)
+        self._journal.answered_plain(remotes, record.number, requests, replies, now)
 
     @property
     def has_listeners(self) -> bool:
@@ -143,7 +143,7 @@ class DatagramObserver:
         self,
         requests: Sequence[PlainRequest],
         replies: Sequence[bytes],
-        sources: Iterable[tuple[Any, ...]],
+        sources: Sequence[tuple[Any, ...]],
         now: float,
     ) -> None:
         """Note as many of some plain requests as there are replies. Nearly all pass here."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from esps_portal.journal.journal import Journal
+from esps_portal.journal.kept_calls import KeptCalls
 from esps_portal.journal.recording import entry_line
 from esps_portal.journal.records import FAULTED, REPLIED, Entry, RecordedCall
 from esps_portal.journal.transcript import transcript
@@ -58,6 +59,26 @@ def test_the_oldest_are_forgotten(note: Callable[[Journal, int], None]) -> None:
     assert journal.forgotten > 800
     first_line = transcript(journal).splitlines()[0].strip()
     assert first_line == f"({journal.forgotten} earlier requests are no longer kept)"
+
+
+@pytest.mark.parametrize(
+    "note",
+    [answered, answered_at_once, answered_on_a_connection, answered_plain, answered_in_bulk],
+)
+def test_only_the_latest_are_kept_and_few_more_are_held(
+    note: Callable[[Journal, int], None],
+) -> None:
+    kept = KeptCalls(100, 1 << 20)
+    journal = Journal(max_calls=100)
+    journal._kept_calls = kept  # noqa: SLF001 - to look at what is held
+    for number in range(1000):
+        note(journal, number)
+        assert len(kept.calls) <= 106
+    each = 1 + (note is answered_in_bulk)
+    assert journal.forgotten == each * 1000 - 100
+    assert [call.tag for call in journal.calls] == [
+        f"t{number}" for number in range(1000 - 100 // each, 1000) for _ in range(each)
+    ]
 
 
 def test_a_reply_that_alone_is_too_long_loses_its_first_lines() -> None:
