@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from esps_portal.patterns.linear import LinearPattern
+from esps_portal.patterns.own_patterns import in_bounded_time
 from esps_portal.protocol.escape import shorten, visible
 from esps_portal.tracebacks import hides_frame
 from esps_portal.user_errors import reraise_interrupt
@@ -99,6 +100,8 @@ def _quoted(text: str) -> str:
 
 
 def _searcher(pattern: re.Pattern[Any] | LinearPattern) -> Callable[[bytes], object]:
+    if isinstance(pattern, re.Pattern):
+        pattern = in_bounded_time(pattern)
     if isinstance(pattern.pattern, bytes):
         return pattern.search
     # A pattern of text searches text: each byte is the character of its number, so that any

@@ -6,7 +6,6 @@ ones. A matcher can be described for a person.
 
 from __future__ import annotations
 
-import functools
 import inspect
 import re
 from collections.abc import Callable, Sequence
@@ -14,7 +13,8 @@ from typing import Any, Final
 
 import attrs
 
-from esps_portal.patterns.linear import LinearPattern, PatternError
+from esps_portal.patterns.linear import LinearPattern
+from esps_portal.patterns.own_patterns import in_bounded_time
 from esps_portal.protocol.escape import shorten
 from esps_portal.services.service import as_bytes
 from esps_portal.tracebacks import hides_frame
@@ -160,18 +160,9 @@ def _matches(matcher: Matcher, arg: bytes) -> bool:
     return matcher is ANY or (callable(matcher) and bool(matcher(arg)))
 
 
-@functools.lru_cache(maxsize=1024)
-def _in_one_pass(pattern: re.Pattern[Any]) -> re.Pattern[Any] | LinearPattern:
-    """Return what matches the same in bounded time, if there is such: `re` would keep the GIL."""
-    try:
-        return LinearPattern.of(pattern.pattern, pattern.flags)
-    except PatternError:
-        return pattern
-
-
 def _matches_pattern(pattern: re.Pattern[Any] | LinearPattern, arg: bytes) -> bool:
     if isinstance(pattern, re.Pattern):
-        pattern = _in_one_pass(pattern)
+        pattern = in_bounded_time(pattern)
     if isinstance(pattern.pattern, bytes):
         return bool(pattern.fullmatch(arg))
     try:

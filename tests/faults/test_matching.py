@@ -21,6 +21,8 @@ from esps_portal.faults.matching import LiteralScanner, Match, Matchable
         (re.compile(b"^a.c$"), b"abc", b"xabc"),
         (re.compile("^a.c$"), b"a\xffc", b"abcd"),
         (re.compile("(?i)get"), b"GET /", b"PUT /"),
+        (re.compile(rb"(a+)+$"), b"baa", b"a" * 40 + b"b"),  # `re` would take years
+        (re.compile("^(a|aa)+$"), b"aaa", b"a" * 60 + b"b"),
         (bytes.isdigit, b"123", b"12a"),
         (lambda unit: len(unit) > 3, b"1234", b"123"),
     ],
