@@ -37,7 +37,7 @@ what `peer.units`, built on the same conversation, says that faults make of it. 
 a connection at an age does so through `net.age_watch`.
 
 **A request to the control port.** `control.http_handler` reads it, `control.guard` says whether it
-may be asked, `control.whole` finds its endpoint; that does to a `control.controls` what a test
+may be asked, `control.root` finds its endpoint; that does to a `control.controls` what a test
 does to its controller.
 
 **A call of the command.** `cli.calls` asks through `cli.session` and `client.connect`;

@@ -105,16 +105,16 @@ class ControlOptions:
         Raises:
             CannotBindError: the port cannot be bound.
         """
+        from esps_portal.control.root import ControlRoot  # noqa: PLC0415 - the same
         from esps_portal.control.serving import (  # noqa: PLC0415 - help must not wait for it
             ControlConfig,
             serve_control,
         )
-        from esps_portal.control.whole import Whole  # noqa: PLC0415 - the same
 
         config = ControlConfig(
             host=self.host, port=self.port, allowed_hosts=self.hosts, token=self.token
         )
-        url: str = await nursery.start(serve_control, config, Whole(main, beside))
+        url: str = await nursery.start(serve_control, config, ControlRoot(main, beside))
         return url
 
 

@@ -1,4 +1,4 @@
-"""Serving the control port: ``await nursery.start(serve_control, config, whole)``."""
+"""Serving the control port: ``await nursery.start(serve_control, config, root)``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import trio
 
 from esps_portal.control.guard import Guard
 from esps_portal.control.http_handler import HEAD, HttpHandler
-from esps_portal.control.whole import Whole
+from esps_portal.control.root import ControlRoot
 from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.bind import bind
 from esps_portal.net.connection_server import ConnectionServer
@@ -53,14 +53,14 @@ class ControlConfig:
 
 async def serve_control(
     config: ControlConfig,
-    whole: Whole,
+    root: ControlRoot,
     *,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the control port until cancelled. Reports its URL once it listens.
 
     Args:
-        whole: what is controlled.
+        root: what is controlled.
 
     Raises:
         CannotBindError: the port cannot be bound; raised before anything is served.
@@ -73,7 +73,7 @@ async def serve_control(
     async with trio.open_nursery() as nursery:
 
         def handler(stream: Stream, _: tuple[str, int]) -> HttpHandler:
-            return HttpHandler(stream, guard, whole)
+            return HttpHandler(stream, guard, root)
 
         server = ConnectionServer(handler, policy, nursery)
         server.on_open = partial(_make_room, server, most)

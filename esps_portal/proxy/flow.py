@@ -30,7 +30,7 @@ from esps_portal.net.datagram_socket import Sender
 from esps_portal.net.dial import DialError, dial
 from esps_portal.net.fork import closed_at_end
 from esps_portal.net.silence import NEVER_SILENT, Silence
-from esps_portal.proxy.circle import REASON, Link, Way, goes_round
+from esps_portal.proxy.loop_detection import REASON, Leg, Link, is_loop
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.upstream_socket import UpstreamSocket
 
@@ -119,7 +119,7 @@ class Flow:
 
     async def _relay(self) -> None:
         upstream = self._state.upstream
-        if goes_round(self._state, self._came):
+        if is_loop(self._state, self._came):
             raise DialError(REASON)
         connected = await dial(upstream.host, upstream.port, socket.SOCK_DGRAM)
         with closed_at_end(connected), self._linked(connected):
@@ -135,8 +135,8 @@ class Flow:
                     self._read(connected, now)
 
     @property
-    def _came(self) -> Way:
-        return Way("udp", self._sender.remote)
+    def _came(self) -> Leg:
+        return Leg("udp", self._sender.remote)
 
     @contextlib.contextmanager
     def _linked(self, connected: socket.socket) -> Iterator[None]:

@@ -32,8 +32,8 @@ from esps_portal.net.tls_server import ServerTLS
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import BYE_BUSY, readable_tag
 from esps_portal.protocol.registry import ALPN, PORT
-from esps_portal.proxy.circle import REASON, Link, Way, goes_round
 from esps_portal.proxy.framed import Framed
+from esps_portal.proxy.loop_detection import REASON, Leg, Link, is_loop
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.tcp_relay import Relay
 from esps_portal.proxy.udp_relay import DatagramProxy
@@ -160,7 +160,7 @@ def _relay(
     conversation = state.conversation(connection, now)
     units = _units(state, conversation)
     state.live.add(units.explain)
-    came = Way("tcp", remote, client.own_address)
+    came = Leg("tcp", remote, client.own_address)
     dialling = partial(_dial, state, came, silence, upstream_tls)
     accepted = AcceptedClient(
         endpoint=client,
@@ -227,7 +227,7 @@ async def _connect(
 
 
 async def _dial(
-    state: ProxyState, came: Way, silence: Silence, tls: ssl.SSLContext | None
+    state: ProxyState, came: Leg, silence: Silence, tls: ssl.SSLContext | None
 ) -> Endpoint:
     """Connect to the upstream.
 
@@ -235,7 +235,7 @@ async def _dial(
         DialError: nobody answers there, or what the client sends has come through here before, or
             the handshake of TLS has failed: the upstream's certificate has expired, say.
     """
-    if goes_round(state, came):
+    if is_loop(state, came):
         raise DialError(REASON)
     connected = await dial(state.upstream.host, state.upstream.port)
     try:
@@ -246,7 +246,7 @@ async def _dial(
         raise DialError(error.strerror or "it was reset") from error
     end.on_close = link.remove
     # The other proxy may have noted its socket only now, after we had accepted it.
-    if goes_round(state, came):
+    if is_loop(state, came):
         end.abort()
         raise DialError(REASON)
     if tls is not None:

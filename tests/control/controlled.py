@@ -13,8 +13,8 @@ from esps_portal.control.beside import servers_beside
 from esps_portal.control.controls import ServerControls
 from esps_portal.control.portal_controls import portal_controls
 from esps_portal.control.proxy_controls import proxy_controls
+from esps_portal.control.root import ControlRoot
 from esps_portal.control.serving import ControlConfig, serve_control
-from esps_portal.control.whole import Whole
 from esps_portal.faults.fault import Fault
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.serving import OpenPorts
@@ -64,7 +64,7 @@ async def _controlled(
     config: ControlConfig,
 ) -> AsyncIterator[Controlled]:
     beside = servers_beside(nursery, placed.append)
-    url: str = await nursery.start(serve_control, config, Whole(main, beside))
+    url: str = await nursery.start(serve_control, config, ControlRoot(main, beside))
     async with contextlib.AsyncExitStack() as stack:
         with trio.fail_after(60):
             yield Controlled(Running(listeners, stack), url, main, placed, stack)

@@ -10,9 +10,9 @@ from jsonschema import Draft202012Validator
 
 from esps_portal import __version__
 from esps_portal.control.named_endpoints import NAMED_ROUTES
+from esps_portal.control.root import OWN_ROUTES
 from esps_portal.control.router import Routes
 from esps_portal.control.routes import SERVER_ROUTES, STUB_ROUTES
-from esps_portal.control.whole import OWN_ROUTES
 from tests.control.controlled import controlled
 from tests.control.described import DOCUMENT, operation_of
 

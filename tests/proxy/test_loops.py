@@ -15,7 +15,7 @@ import pytest
 from esps_portal.net import ttl
 from esps_portal.net.bind import is_own_address
 from esps_portal.proxy import serving
-from esps_portal.proxy.circle import Link, Way, goes_round
+from esps_portal.proxy.loop_detection import Leg, Link, is_loop
 from tests.patience import PATIENCE
 from tests.processes import RunningServer, running_server
 from tests.proxy.struck import REQUEST, UNIT
@@ -175,7 +175,7 @@ def test_a_connection_that_goes_round_is_bounded_by_max_connections(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No proxy sees the circle, as if each were in a process of its own."""
-    monkeypatch.setattr(serving, "goes_round", lambda *_: False)
+    monkeypatch.setattr(serving, "is_loop", lambda *_: False)
     with (
         threaded_proxy(max_connections=5) as one,
         threaded_proxy(upstream=one.listeners.tcp[0], max_connections=5) as two,
@@ -236,10 +236,10 @@ def test_two_connections_to_different_servers_may_come_from_one_address(
     proxy: ThreadedProxy,
 ) -> None:
     with socket.create_connection(proxy.listener.getsockname()) as connected:
-        came = Way("tcp", ("127.0.0.1", 1), ("127.0.0.1", 2))
+        came = Leg("tcp", ("127.0.0.1", 1), ("127.0.0.1", 2))
         link = Link.note(proxy.state, came, connected)
         client = connected.getsockname()
-        assert goes_round(proxy.state, Way("tcp", client, proxy.listener.getsockname()))
-        assert not goes_round(proxy.state, Way("tcp", client, proxy.listeners.tcp[0]))
+        assert is_loop(proxy.state, Leg("tcp", client, proxy.listener.getsockname()))
+        assert not is_loop(proxy.state, Leg("tcp", client, proxy.listeners.tcp[0]))
         link.remove()
-        assert not goes_round(proxy.state, Way("tcp", client, proxy.listener.getsockname()))
+        assert not is_loop(proxy.state, Leg("tcp", client, proxy.listener.getsockname()))

@@ -1,10 +1,11 @@
-"""Proxies of one process that point at each other: what would go round indefinitely is refused.
+"""Detects loops of proxies: those of one process that point at each other.
 
-Each proxy notes from which address its own sockets towards the upstream come, and which client each
-of them is for. Where such an address is the client of another proxy, the two belong to one chain;
-what comes to a proxy for the second time on one chain goes round. Of proxies in several processes
-none sees the circle: a connection ends where one of them has no room for more (``max_connections``,
-or no descriptor is left), and a datagram once its TTL is used up (`esps_portal.proxy.flow`).
+Each proxy notes the address of each of its sockets towards the upstream, and the client that the
+socket is for. Where another proxy has a client with such an address, the two are linked; what
+reaches a proxy for the second time along such links is in a loop, and is refused. Among proxies of
+several processes no loop is detected: a connection ends where one of them has no room for more
+(``max_connections``, or no descriptor is left), and a datagram when its TTL is used up
+(`esps_portal.proxy.flow`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import attrs
 
 from esps_portal.proxy.state import ProxyState
 
-#: What is noted of a connection that goes round.
+#: Why a connection in a loop is refused.
 REASON = "it is this proxy itself, through another"
 
 # A host and a port.
@@ -23,8 +24,8 @@ _Address = tuple[str, int]
 
 
 @attrs.frozen
-class Way:
-    """What comes to a proxy from one client: ``tcp`` or ``udp``, and between which addresses.
+class Leg:
+    """What comes to a proxy from one client: its transport, ``tcp`` or ``udp``, and addresses.
 
     Attributes:
         client: the address of the client.
@@ -46,11 +47,11 @@ class Link:
     """
 
     state: ProxyState
-    came: Way
-    goes: Way
+    came: Leg
+    goes: Leg
 
     @classmethod
-    def note(cls, state: ProxyState, came: Way, connected: socket.socket) -> Link:
+    def note(cls, state: ProxyState, came: Leg, connected: socket.socket) -> Link:
         """Note a connected socket; `remove` it before the socket is closed.
 
         Raises:
@@ -58,7 +59,7 @@ class Link:
         """
         own = _address(connected.getsockname())
         peer = _address(connected.getpeername()) if came.own is not None else None
-        link = cls(state, came, Way(came.transport, own, peer))
+        link = cls(state, came, Leg(came.transport, own, peer))
         _links[link.goes] = link
         return link
 
@@ -68,11 +69,11 @@ class Link:
 
 
 # Proxies in several threads share it; each operation on it is atomic.
-_links: dict[Way, Link] = {}
+_links: dict[Leg, Link] = {}
 
 
-def goes_round(state: ProxyState, came: Way) -> bool:
-    """Whether what comes from a client has come through the same proxy before."""
+def is_loop(state: ProxyState, came: Leg) -> bool:
+    """Whether what comes from a client has passed through the same proxy before."""
     for _ in range(len(_links)):
         link = _links.get(came)
         if link is None:

@@ -1,4 +1,4 @@
-"""All that one control port controls: a server, and those that are started beside it."""
+"""The root of a control port: the server that it controls, and those started beside it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from esps_portal.product import PRODUCT
 
 
 @attrs.frozen
-class Whole:
-    """What a control port controls.
+class ControlRoot:
+    """What a control port controls, by path.
 
     Attributes:
         main: the server whose endpoints are at the root.
@@ -54,51 +54,51 @@ class Whole:
         return found
 
 
-def show_version(_: Whole, asked: Asked) -> dict[str, Any]:
+def show_version(_: ControlRoot, asked: Asked) -> dict[str, Any]:
     """Return what this is."""
     asked.asks_for()
     return {"version": __version__, "product": PRODUCT, "protocol": "ESPS/1"}
 
 
-def show_openapi(whole: Whole, asked: Asked) -> dict[str, Any]:
+def show_openapi(root: ControlRoot, asked: Asked) -> dict[str, Any]:
     """Return the description of all endpoints."""
     asked.asks_for()
-    return openapi(tuple(whole.named))
+    return openapi(tuple(root.named))
 
 
-def show_scenario(whole: Whole, asked: Asked) -> dict[str, Any]:
+def show_scenario(root: ControlRoot, asked: Asked) -> dict[str, Any]:
     """Return what is placed, as a scenario file has it."""
     asked.asks_for()
-    named = {kind: servers.values() for kind, servers in whole.named.items()}
-    return {**whole.main.scenario(), **{kind: values for kind, values in named.items() if values}}
+    named = {kind: servers.values() for kind, servers in root.named.items()}
+    return {**root.main.scenario(), **{kind: values for kind, values in named.items() if values}}
 
 
-async def replace_scenario(whole: Whole, asked: Asked) -> dict[str, Any]:
+async def replace_scenario(root: ControlRoot, asked: Asked) -> dict[str, Any]:
     """Place a scenario in place of what is there; return what is placed then.
 
     A kind of servers that it does not name stays as it is: whoever has their ports goes on.
     """
     asked.asks_for()
     table = ValueTable.of(asked.value, "", None)
-    named = {kind: table.values[kind] for kind in whole.named if kind in table.values}
+    named = {kind: table.values[kind] for kind in root.named if kind in table.values}
     rest = {key: value for key, value in table.values.items() if key not in named}
-    prepared = {kind: whole.named[kind].prepare(value, kind) for kind, value in named.items()}
-    _check_names(whole, prepared)
-    for fault in await whole.main.replace(rest):
-        whole.main.on_fault(fault)
+    prepared = {kind: root.named[kind].prepare(value, kind) for kind, value in named.items()}
+    _check_names(root, prepared)
+    for fault in await root.main.replace(rest):
+        root.main.on_fault(fault)
     for kind, servers in prepared.items():
-        await whole.named[kind].replace(servers)
-    return show_scenario(whole, Asked())
+        await root.named[kind].replace(servers)
+    return show_scenario(root, Asked())
 
 
-def _check_names(whole: Whole, prepared: Mapping[str, Sequence[Startable]]) -> None:
+def _check_names(root: ControlRoot, prepared: Mapping[str, Sequence[Startable]]) -> None:
     """Check that no two servers would have one name, also with those that stay."""
     names = {
         f"{kind}[{number}].name": each.name
         for kind, servers in prepared.items()
         for number, each in enumerate(servers)
     }
-    stay = [servers.by_name for kind, servers in whole.named.items() if kind not in prepared]
+    stay = [servers.by_name for kind, servers in root.named.items() if kind not in prepared]
     check_names({name: name for running in stay for name in running} | names)
 
 
