@@ -44,7 +44,7 @@ does to its controller.
 `protocol.client_connection` pairs requests and replies, and `cli.output` prints. In `cli.connect`
 `cli.portal_thread` asks, so that `cli.prompt_wait` can wait for a line that is typed.
 
-The rooms, from the ground up; none imports from above:
+The packages, from the lowest layer up; none imports from a higher one:
 
 - `protocol`: what ESPS/1 is. No clock, no socket, no trio.
 - `services`, `journal`, `faults`, `mock`: what answers, what happened, what goes wrong, what a test

@@ -43,7 +43,7 @@ class RateLimit(logging.Filter):
         self._kinds: dict[str, _Kind] = {}
 
     def forget(self) -> None:
-        """Begin anew: nothing has been logged or left out so far."""
+        """Start again: nothing has been logged or left out so far."""
         self._kinds.clear()
 
     def filter(self, record: logging.LogRecord) -> bool:

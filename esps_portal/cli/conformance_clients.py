@@ -20,7 +20,7 @@ _USUAL_TIMEOUT = 5.0
 
 
 def check_client_usage(command: Sequence[str], of_servers: object) -> None:
-    """Check what is said beside ``--client``.
+    """Check the options that are given with ``--client``.
 
     Args:
         command: the client.

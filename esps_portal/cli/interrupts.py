@@ -1,10 +1,10 @@
 """Which SIGINT `run` passes on to its command: one that a process sent, not Ctrl-C.
 
 After Ctrl-C the kernel sends SIGINT to each process in the foreground of the terminal, the command
-included; after ``kill -INT PID`` only `run` gets it. What sent a signal is told to a thread that
-waits for it while it is blocked (``si_code``, sigaction(2)), but not to a signal handler. macOS
-does not tell: there Ctrl-C is what comes while we are in the foreground of a terminal. Windows
-blocks no signals, and a process there can be sent none but its end: nothing is passed on.
+included; after ``kill -INT PID`` only `run` gets it. The sender of a signal is known to a thread
+that waits for it while it is blocked (``si_code``, sigaction(2)), but not to a signal handler.
+macOS does not report it: there each SIGINT counts as Ctrl-C while we are in the foreground of a
+terminal. Windows blocks no signals, and can only end a process: nothing is passed on.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def _is_address(text: str) -> bool:
 
 @attrs.frozen
 class ListenAddress:
-    """Where to listen beside the portal's own port.
+    """Where to listen besides the portal's own port.
 
     Attributes:
         port: 0 for a free one.

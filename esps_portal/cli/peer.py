@@ -150,7 +150,7 @@ async def _peer(
     config.state.script.on_unexpected = _log_unexpected
 
     async def when_ready(_: trio.Nursery, listeners: OpenPorts) -> None:
-        """Begin what goes on beside the peer, which has no control port."""
+        """Start what runs beside the peer; it has no control port."""
         played.open_capture((*listeners.tcp, *listeners.udp)[0], trio.current_time())
         for fault in played.faults:
             reports.report_seed(fault)

@@ -200,7 +200,7 @@ async def _proxy(
     reports.watch(config.state.journal)
 
     async def open_control(nursery: trio.Nursery, listeners: OpenPorts) -> str | None:
-        """Begin what goes on beside the proxy."""
+        """Start what runs beside the proxy."""
         nursery.start_soon(_flush_units, config.state.exchanges)
         url = None
         if control is not None:

@@ -36,7 +36,7 @@ class Listeners(Protocol):
 
 @attrs.frozen
 class OtherAddresses:
-    """What a server reports beside its listeners.
+    """What a server reports besides its listeners.
 
     Attributes:
         control: the URL of the control port; ``None``: there is none.

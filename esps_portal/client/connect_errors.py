@@ -1,4 +1,4 @@
-"""What a user gets who cannot connect, from either client: one exception, one line."""
+"""The error of a user who cannot connect, from either client: one exception, one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judges one implementation: what cannot be asked, and the outcome of all the rest.
+"""Judges one implementation: which vectors do not apply, and the outcome of the others.
 
 It listens already, or is started for each group of vectors that need the same limits.
 """
@@ -103,7 +103,7 @@ def _groups(
 ) -> list[tuple[Mapping[str, float], list[Case]]]:
     """Return the vectors that can share a server, with its limits; one that ends it is alone.
 
-    A server that cannot be told its limits has the default ones: the vectors that need others are
+    A server whose limits cannot be set has the default ones: the vectors that need others are
     then unsupported.
     """
     groups: dict[object, tuple[Mapping[str, float], list[Case]]] = {}

@@ -1,4 +1,4 @@
-"""Which vectors run against a server, and which it cannot be asked."""
+"""Which vectors run against a server, and which do not apply to it."""
 
 from __future__ import annotations
 

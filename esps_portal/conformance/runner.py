@@ -1,4 +1,4 @@
-"""Runs vectors against a server: those that bear it at the same time."""
+"""Runs vectors against a server, at the same time where they allow it."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class ServerCommand:
 
     @property
     def takes_limits(self) -> bool:
-        """Whether it can be told its limits."""
+        """Whether its limits can be set."""
         named = [LIMITS_ARGUMENT, *(f"{{{name}}}" for name in self.defaults)]
         return self.takes_environment or any(n in word for word in self.command for n in named)
 

@@ -1,4 +1,4 @@
-"""What a server says about itself, asked before the vectors run: can it be reached, what has it."""
+"""What a server says about itself, asked before the vectors run: what it offers, and its limits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Survey:
         unreachable: why a transport cannot be tested, by its name.
         product: what it calls itself.
         limits: those that it announces.
-        services: their names; ``None``: it did not tell.
+        services: their names; ``None``: it did not say.
     """
 
     unreachable: Mapping[str, str]
@@ -40,7 +40,7 @@ class Survey:
 
 
 async def survey(target: Target, reply_timeout: float) -> Survey:
-    """Ask a server; whatever it does is no error, but what it does not tell is not known.
+    """Ask a server; nothing that it does is an error, but what it does not say is unknown.
 
     Args:
         reply_timeout: seconds to wait for each reply.

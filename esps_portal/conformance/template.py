@@ -118,7 +118,7 @@ class Run:
 
 
 def literal(text: str) -> str:
-    """Return a template that stands for a text without placeholders.
+    """Return the template of a text without placeholders.
 
     A brace is doubled: ``{{`` stands for ``{``.
     """

@@ -41,7 +41,7 @@ class Frame:
 
 
 class Framing(Protocol):
-    r"""How a protocol tells where one message ends: any object with these two methods.
+    r"""How a protocol marks where one message ends: any object with these two methods.
 
     Example, messages that end with ``;`` (which `delimited` can do too)::
 

@@ -1,7 +1,7 @@
 """Frames that are known beforehand: what clients have said in a recording.
 
-A unit ends where the bytes equal one that was recorded. Where that is a proper prefix of another
-one, only what comes next, or nothing for a while, tells which it is; who waits decides how long.
+A unit ends where the bytes equal one that was recorded. If that one is a proper prefix of another,
+the next bytes decide which of them it is, or a pause does; how long, the caller decides.
 """
 
 from __future__ import annotations

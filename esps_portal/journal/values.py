@@ -80,7 +80,7 @@ def bytes_to_base64(data: bytes) -> dict[str, str]:
 
 
 def bytes_from_value(value: object) -> bytes:
-    """Return the bytes that a value stands for.
+    """Return the bytes that a value represents.
 
     Raises:
         ValueError: it stands for none; the message says what it must be.

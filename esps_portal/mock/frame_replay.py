@@ -1,4 +1,4 @@
-"""A recording as stubs of a peer: units are answered as recorded, in order, the last for good."""
+"""A recording as stubs of a peer: units are answered in order, the last one indefinitely."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many connections a server takes, and what one gets that it refuses."""
+"""How many connections a server accepts, and what it sends to those that it refuses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class AcceptPolicy:
-    """What a server does with connections, whatever is spoken on them.
+    """What a server does with connections, whatever their protocol.
 
     Attributes:
         max_connections: at a time; more are refused.

@@ -1,7 +1,7 @@
 """A CA of a server's own, with a certificate for the server, and one with each problem.
 
-For tests: it is made when the server starts, and nobody trusts it who was not told to. It needs
-trustme, the extra ``tls``.
+For tests: it is made when the server starts, and trusted only by clients that are given it. It
+needs trustme, the extra ``tls``.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ class DatagramSocket:
                 self._socket.recv(1)
 
     def send(self, datagram: bytes, to: Sender) -> None:
-        """Send a datagram to who has sent one; it may be lost on the way."""
+        """Send a datagram to the sender of another; it may be lost on the way."""
         if self._silence.is_on:
             return
         try:

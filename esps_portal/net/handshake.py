@@ -13,7 +13,7 @@ from esps_portal.net.tls import TLSSocket, Wants
 
 
 async def shake_hands(tls: TLSSocket, silence: Silence = NEVER_SILENT) -> None:
-    """Do the whole handshake; whoever calls this bounds its time.
+    """Do the whole handshake; the caller bounds its time.
 
     Args:
         silence: as long as it is on nothing is read or written.

@@ -37,7 +37,7 @@ class Readable(Protocol):
 class Poller(Protocol):
     """Waits for many streams at once; each is known by a number.
 
-    As long as something has come on a stream and was not received, `ready` tells it, each time.
+    As long as a stream has input that was not received, `ready` reports it each time.
     """
 
     @property

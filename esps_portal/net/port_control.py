@@ -113,7 +113,7 @@ class PortControl:
         self._serve()
 
     def stop_accepting(self) -> None:
-        """Take no more connections, beside those that wait to be accepted: they are told the end.
+        """Accept no more connections, except those that wait already: they get a proper end.
 
         Closing the listener would reset them, though another process may share the port.
         """
@@ -273,7 +273,7 @@ class PortControl:
                 draining.start_soon(server.shut_down)
 
     def renumber(self) -> None:
-        """Have every open connection noted anew, in the order in which they were accepted."""
+        """Note every open connection again, in the order in which they were accepted."""
         for connection in self._connections.connections:
             connection.begin_anew()
 

@@ -22,7 +22,7 @@ _V2_START = b"\r\n\r\n\x00\r\nQUIT\n"
 # The start, version and command, family and transport, length of the rest (section 2.2).
 _V2_FIXED = 16
 _V2_LOCAL, _V2_PROXY = 0x20, 0x21
-# Of a family and transport: the address family of a source that is told, and the bytes of both
+# Of a family and transport: the address family of the source, and the bytes of both
 # addresses and ports.
 _V2_TOLD = {0x11: (socket.AF_INET, 12), 0x21: (socket.AF_INET6, 36)}
 # UNSPEC, and what is valid but is no TCP: UDP and Unix sockets. Section 2.2 has all others refused,

@@ -77,7 +77,7 @@ async def discard(side: Endpoint) -> None:
 
 
 async def keep_in_the_dark(stalled: Endpoint) -> None:
-    """Keep a stalled side open though the other has gone, until it ends itself, in a bound."""
+    """Keep a stalled side open though the other has ended: until it ends too, within a bound."""
     with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(IDLE):
         while await stalled.receive():
             pass

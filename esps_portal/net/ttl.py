@@ -1,8 +1,8 @@
 """The TTL of a datagram: how many more hops it may take (IPv6 calls it the hop limit).
 
 Whoever passes a datagram on lowers it by one, as a router does (RFC 1812, section 5.3.1; RFC 8200,
-section 3): one that goes round and round is then dropped at last. Where the system does not tell
-the TTL of what has come, nothing is known, and nothing is changed.
+section 3): so one in a loop is dropped in the end. Where the system does not
+report the TTL of a received datagram, it is unknown, and nothing is changed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def ask_for_ttl(sock: socket.socket) -> None:
 
 
 def ttl_in(ancillary: Iterable[tuple[int, int, bytes]]) -> int | None:
-    """Return the TTL that the kernel has told of a datagram; ``None``: none."""
+    """Return the TTL that the kernel reports for a datagram; ``None``: it reports none."""
     for level, kind, data in ancillary:
         if kind in _KINDS.get(level, ()):
             return int.from_bytes(data, sys.byteorder)

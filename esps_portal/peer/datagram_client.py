@@ -1,4 +1,4 @@
-"""One client of a peer over UDP: what it says and is told, in the journal and under faults."""
+"""One client of a peer over UDP: its datagrams and the replies, in the journal and under faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of what all clients share over UDP one of them may hold (specification, section 7.3).
+"""The share of a server that one UDP client may hold (specification, section 7.3).
 
 The source of a datagram can be forged, and a client can send as much as it likes. So one address
 holds at most half of what there is, and one address and port a sixteenth: others find room.

@@ -1,7 +1,7 @@
 """What a connection does once it ends, as `ENDINGS` says (specification, section Ends).
 
-Running calls get time, the last line is sent, then FIN or RST; and for how long what the client
-still sends is discarded.
+Running calls get time to end, the last line is sent, then FIN or RST; after a FIN, what the client
+still sends is discarded for a while.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The task of a connection: it opens it, reads it, and ends it as `ENDINGS` says.
 
-It is needed for all that has to be waited for. It reads top down: it reads lines until an end is
-due, unless the connection can be parked again, then ends it.
+It runs while anything has to be waited for. The code reads top down: lines are read until an end
+is due, or the connection can be parked; at an end, it is closed.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ class ConnectionObserver:
         return self._journal.has_listeners
 
     def begin_anew(self) -> None:
-        """The journal was emptied: the connection stays, and is numbered anew."""
+        """The journal was emptied: the connection stays, and gets a new number."""
         self.record = self._journal.opened(self._remote, self._opened, is_kept=True)
         self.answered = self._journal.answers_on(self.record)
 

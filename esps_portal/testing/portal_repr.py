@@ -33,7 +33,7 @@ def portal_repr(address: ServerAddress, script: Script, *, outage: str | None) -
 
 
 def proxy_repr(address: ServerAddress, state: ProxyState, *, is_down: bool) -> str:
-    """Return where a proxy is, what it stands in front of, and the faults in force."""
+    """Return where a proxy listens, its upstream, and the faults in force."""
     parts = [
         f"proxy {address}",
         f"upstream {state.upstream}",
