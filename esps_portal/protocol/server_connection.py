@@ -13,6 +13,7 @@ import attrs
 
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ProtocolError
+from esps_portal.protocol.first_line import FATAL_AT_FIRST, first_line_error
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.lines import (
     EMPTY_LINES,
@@ -33,7 +34,7 @@ from esps_portal.protocol.messages import (
     readable_tag,
 )
 from esps_portal.protocol.received_lines import PlainRequest, ReceivedLines
-from esps_portal.protocol.registry import VERBS, VERSION, unknown_verb_text
+from esps_portal.protocol.registry import VERBS, unknown_verb_text
 from esps_portal.protocol.states import (
     CONNECTION_TRANSITIONS,
     CallState,
@@ -41,7 +42,7 @@ from esps_portal.protocol.states import (
     Signal,
     State,
 )
-from esps_portal.protocol.verb_arguments import argument_error, chosen_version
+from esps_portal.protocol.verb_arguments import argument_error
 
 # Looking up a member of an enumeration costs more than everything else that `read` does.
 _OPEN = State.OPEN
@@ -49,9 +50,6 @@ _OPEN = State.OPEN
 _IGNORES_INPUT = frozenset({State.QUITTING, State.ENDED})
 # The verbs that act on the connection itself: CANCEL and QUIT.
 _CONNECTION_VERBS = frozenset(name for name, verb in VERBS.items() if not verb.udp)
-# What ends the connection if it answers the first line: a client that speaks another protocol must
-# not have what it sends next executed.
-_FATAL_AT_FIRST = frozenset({"bad-line", "too-long", "unknown-verb", "bad-arguments"})
 
 
 @attrs.frozen
@@ -185,7 +183,7 @@ class ServerConnection:
             text = "not executed: the portal is closing"
             return self._reject(request.tag, "closing", text)
         if self._at_first_line:
-            wrong = self._first_line_error(request)
+            wrong = first_line_error(request, requires_hello=self._requires_hello)
             if wrong is not None:
                 return self._reject(request.tag, *wrong)
             self._at_first_line = False
@@ -296,24 +294,13 @@ class ServerConnection:
         self._calls[request.tag] = None
         return Cancel(request.tag, call, error_reply(target, "cancelled"))
 
-    def _first_line_error(self, request: Request) -> tuple[str, str] | None:
-        """Return the code and the text of what is wrong with a request as the first line."""
-        verb, args = request.verb, request.args
-        if verb not in VERBS:
-            code, text = "unknown-verb", unknown_verb_text(verb)
-        else:
-            code, text = "bad-arguments", argument_error(verb, args)
-        if self._requires_hello and (verb != b"HELLO" or text or not chosen_version(args)):
-            return "bad-line", f"this server needs HELLO {VERSION.decode()} first"
-        return (code, text) if text else None
-
     def _reject(self, tag: bytes | None, code: str, text: str) -> Reply | Notice | None:
         is_first, self._at_first_line = self._at_first_line, False
         if self.state in _IGNORES_INPUT:
             return None
         if tag is not None and tag in self._calls:
             return error_reply(None, "tag-in-use", tag)
-        if is_first and code in _FATAL_AT_FIRST:
+        if is_first and code in FATAL_AT_FIRST:
             self._signal(Signal.FATAL)
             text += "; the connection closes, since its first line must be a good request"
         return error_reply(tag, code, text)
