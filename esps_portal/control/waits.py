@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import trio
 
@@ -24,6 +24,7 @@ from esps_portal.journal.values import (
     read_seconds,
     read_text,
 )
+from esps_portal.journal.waiters import AnyWaiters
 from esps_portal.mock.exchange_search import exchanges_of, is_asked_for
 from esps_portal.mock.never_struck import why_never_struck
 from esps_portal.mock.scenario_reading import read_match
@@ -33,11 +34,6 @@ _TIMEOUT = 1.0
 _MAX_TIMEOUT = 3600.0
 
 _Waiter = TypeVar("_Waiter")
-_Waiter_contra = TypeVar("_Waiter_contra", contravariant=True)
-
-
-class _Waiters(Protocol[_Waiter_contra]):
-    def remove(self, waiter: _Waiter_contra) -> None: ...
 
 
 async def wait(controls: ServerControls, asked: Asked) -> dict[str, Any]:
@@ -121,7 +117,7 @@ async def _wait_for_exchanges(
 
 
 async def _happens(
-    waiters: _Waiters[_Waiter],
+    waiters: AnyWaiters[_Waiter],
     begin: Callable[[Callable[[], None]], _Waiter],
     timeout: float,  # noqa: ASYNC109 - it is what the client asked for
 ) -> bool:

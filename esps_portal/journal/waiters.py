@@ -7,8 +7,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Hashable, Iterable
+from typing import Protocol, TypeVar
 
 import attrs
+
+_Waiter_contra = TypeVar("_Waiter_contra", contravariant=True)
+
+
+class AnyWaiters(Protocol[_Waiter_contra]):
+    """`Waiters` or `MatchWaiters`: whatever is waited for, a wait ends by being removed."""
+
+    def remove(self, waiter: _Waiter_contra) -> None:
+        """Wait no more."""
 
 
 @attrs.define(eq=False)

@@ -6,12 +6,13 @@ import concurrent.futures
 import math
 import sys
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import attrs
 import trio
 
 from esps_portal.journal.journal import MAX_KEPT
+from esps_portal.journal.waiters import AnyWaiters
 from esps_portal.testing.portal_loop import FunctionRunner
 from esps_portal.tracebacks import hides_frame
 
@@ -19,11 +20,6 @@ __tracebackhide__ = hides_frame
 
 
 _Waiter = TypeVar("_Waiter")
-_Waiter_contra = TypeVar("_Waiter_contra", contravariant=True)
-
-
-class _Waiters(Protocol[_Waiter_contra]):
-    def remove(self, waiter: _Waiter_contra) -> None: ...
 
 
 @attrs.define
@@ -37,7 +33,7 @@ class Wait(Generic[_Waiter]):
     """
 
     loop: FunctionRunner
-    waiters: _Waiters[_Waiter]
+    waiters: AnyWaiters[_Waiter]
     begin: Callable[[Callable[[], None]], _Waiter]
 
     def block(self, timeout: float) -> bool:
