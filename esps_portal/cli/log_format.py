@@ -17,13 +17,15 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from esps_portal.cli.access_log import AccessLog, duration_of, has_access_line, request_text
-from esps_portal.journal.journal import Sink
 from esps_portal.journal.journal_json import entry_to_values
 from esps_portal.journal.records import Entry
 from esps_portal.protocol.escape import visible_lines
+
+if TYPE_CHECKING:
+    from esps_portal.journal.journal import Sink
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 # The attribute of a log record that has more keys for its JSON object: `logging`'s ``extra``.

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -18,10 +19,12 @@ import trio
 from esps_portal.cli.events import Events
 from esps_portal.cli.line_writer import LineWriter
 from esps_portal.cli.log_format import LOG_FORMATS, LogFormat, with_values
-from esps_portal.faults.fault import Fault
-from esps_portal.journal.journal import Journal, Sink
 from esps_portal.journal.journal_json import entry_to_values
 from esps_portal.log import log
+
+if TYPE_CHECKING:
+    from esps_portal.faults.fault import Fault
+    from esps_portal.journal.journal import Journal, Sink
 
 
 class ErrorLog(logging.Handler):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from esps_portal.faults.fault import Fault
-from esps_portal.faults.fault_registry import FaultRegistry
-from esps_portal.faults.plan_part import PlanPart
-from esps_portal.faults.target import FaultTarget
+if TYPE_CHECKING:
+    from esps_portal.faults.fault import Fault
+    from esps_portal.faults.fault_registry import FaultRegistry
+    from esps_portal.faults.plan_part import PlanPart
+    from esps_portal.faults.target import FaultTarget
 
 
 class ConnectionFaults:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import attrs
 
 from esps_portal.faults.changed_bytes import corrupt, overwrite
-from esps_portal.faults.fault import Fault
+
+if TYPE_CHECKING:
+    from esps_portal.faults.fault import Fault
 
 
 @attrs.frozen

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import (
     ABORTED,
     FAULTED,
@@ -20,6 +20,9 @@ from esps_portal.journal.records import (
 from esps_portal.journal.shown_bytes import shown, shown_in_line
 from esps_portal.protocol.escape import shorten, visible
 from esps_portal.protocol.urls import host_port
+
+if TYPE_CHECKING:
+    from esps_portal.journal.journal import Journal
 
 # Characters of a line of the protocol.
 _MAX_LINE = 100

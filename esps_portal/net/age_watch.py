@@ -7,13 +7,15 @@ until faults change, or, while there is a fault with an age, until a connection 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from esps_portal.faults.fault import Fault
-from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.target import FaultTarget
+
+if TYPE_CHECKING:
+    from esps_portal.faults.fault import Fault
+    from esps_portal.faults.fault_registry import FaultRegistry
 
 
 class AgingConnection(Protocol):

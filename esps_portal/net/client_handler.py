@@ -14,8 +14,8 @@ import attrs
 import trio
 
 from esps_portal.faults.actions import End, Send
-from esps_portal.faults.effects import Piece, effect_of
 from esps_portal.faults.fault import Fault
+from esps_portal.faults.striking import actions_at_once
 from esps_portal.faults.target import FaultTarget
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.opening import opened
@@ -110,7 +110,7 @@ def strike_at_once(fault: Fault, side: Endpoint, end: Callable[[str], None]) -> 
         side: who gets what the fault sends.
         end: ends the connection in the way that the fault names.
     """
-    for action in effect_of(fault).feed(Piece(b"")):
+    for action in actions_at_once(fault):
         if isinstance(action, Send):
             with contextlib.suppress(trio.BrokenResourceError):
                 side.send_now(action.data)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from typing import TYPE_CHECKING
 
 import trio
 
-from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.net.connection_server import ConnectionServer
+
+if TYPE_CHECKING:
+    from esps_portal.faults.fault_registry import FaultRegistry
 
 # Bytes; the kernel makes it its least.
 _SMALL = 4096

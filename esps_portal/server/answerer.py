@@ -8,11 +8,11 @@ knows how a connection ends.
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import trio
 
 from esps_portal.clock import monotonic
-from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.target import FaultTarget
 from esps_portal.journal.records import ABORTED, FAULTED
 from esps_portal.net.detached import CANCELLED
@@ -31,6 +31,9 @@ from esps_portal.server.observer import ConnectionObserver, Exchange
 from esps_portal.server.outcomes import Outcomes
 from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.services.dispatcher import Dispatcher
+
+if TYPE_CHECKING:
+    from esps_portal.faults.fault_registry import FaultRegistry
 
 # What a turn may cost, so that nobody has to wait long for the next one; besides these it ends
 # with `HIGH_WATER` bytes of replies (own choice: some tenths of a millisecond of plain requests).

@@ -12,12 +12,11 @@ is one, notes what happens.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import trio
 
-from esps_portal.faults.effects import Piece, effect_of
-from esps_portal.faults.fault import Fault
-from esps_portal.faults.fault_registry import FaultRegistry
+from esps_portal.faults.striking import actions_at_once
 from esps_portal.faults.target import FaultTarget
 from esps_portal.log import log
 from esps_portal.net.buffered_bytes import BufferedBytes
@@ -41,6 +40,10 @@ from esps_portal.server.stage_faults import StageFaults
 from esps_portal.server.teardown import Teardown
 from esps_portal.server.unanswered import UnansweredInput
 from esps_portal.services.dispatcher import Dispatcher
+
+if TYPE_CHECKING:
+    from esps_portal.faults.fault import Fault
+    from esps_portal.faults.fault_registry import FaultRegistry
 
 # Looking up a member of an enumeration takes as long as a call.
 _OPEN = State.OPEN
@@ -252,7 +255,7 @@ class PortalConnection:
         """End as a fault says that strikes at an age."""
         self._faults.note_struck(fault)
         self._replies.release()
-        self._replies.perform_now(effect_of(fault).feed(Piece(b"")))
+        self._replies.perform_now(actions_at_once(fault))
 
     # -- timeouts
 

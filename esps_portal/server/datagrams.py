@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import socket
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import trio
 
 from esps_portal.clock import monotonic
 from esps_portal.faults.datagram_plan import pad_line
-from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.target import FaultTarget
 from esps_portal.journal.records import ABORTED, FAULTED, IGNORED, REPLAYED, REPLIED
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
@@ -27,6 +27,9 @@ from esps_portal.server.datagram_calls import DatagramCaller, DatagramCalls
 from esps_portal.server.observer import DatagramObserver, Exchange
 from esps_portal.services.call import Call
 from esps_portal.services.dispatcher import Dispatcher
+
+if TYPE_CHECKING:
+    from esps_portal.faults.fault_registry import FaultRegistry
 
 _address = attrgetter("address")
 

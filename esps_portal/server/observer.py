@@ -7,18 +7,20 @@ A request that is answered at once is noted with its answer, as one tuple. Any o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
-from esps_portal.faults.plan import FaultPlan
-from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import FAULTED, REPLIED, RecordedCall, RecordedConnection
 from esps_portal.net.datagram_socket import Sender
 from esps_portal.protocol.lines import EMPTY_LINES, LineEvent, Unterminated
 from esps_portal.protocol.messages import Request, readable_request
 from esps_portal.protocol.received_lines import PlainRequest
+
+if TYPE_CHECKING:
+    from esps_portal.faults.plan import FaultPlan
+    from esps_portal.journal.journal import Journal
 
 # An over-long line is not kept: the journal has this much of it, and says why it is cut.
 _TOO_LONG = b"(too long)"

@@ -6,18 +6,21 @@ It holds why the connection ends, since that decides whether a line may still be
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import trio
 
 from esps_portal.faults.actions import Action, End, Hold, Send
-from esps_portal.faults.connection_faults import ConnectionFaults
-from esps_portal.faults.plan import FaultPlan
-from esps_portal.faults.plan_part import PlanPart
+from esps_portal.faults.striking import plan_of
 from esps_portal.net.fault_writer import FaultWriter
 from esps_portal.net.streams import Stream
 from esps_portal.net.writer import Writer
 from esps_portal.server.endings import ENDINGS, FAULT_ENDS, Ending, EndReason
 from esps_portal.server.observer import Exchange
+
+if TYPE_CHECKING:
+    from esps_portal.faults.connection_faults import ConnectionFaults
+    from esps_portal.faults.plan_part import PlanPart
 
 
 class ReplyWriter:
@@ -78,7 +81,7 @@ class ReplyWriter:
         self.release()
         parts = self._parts_of_connection()
         if parts:
-            self.perform_now(FaultPlan(parts).line(line, final=True))
+            self.perform_now(plan_of(parts).line(line, final=True))
         else:
             self.writer.outgoing += line
 
@@ -96,7 +99,7 @@ class ReplyWriter:
             return
         parts = self._parts_of_connection()
         if parts and exchange.plan is None:
-            exchange.plan = FaultPlan((), exchange.record)
+            exchange.plan = plan_of((), exchange.record)
         if exchange.plan is not None:
             exchange.plan.include(parts)
             await self.perform(exchange.plan.line(line, final=final), must_send=must_send)

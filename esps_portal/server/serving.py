@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 from functools import partial
+from typing import TYPE_CHECKING, TypeGuard
 
 import attrs
 import trio
 
-from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.age_watch import AgeWatch
 from esps_portal.net.bind import Sockets, bind
@@ -33,6 +33,9 @@ from esps_portal.server.observer import ConnectionObserver, DatagramObserver
 from esps_portal.server.shared_calls import SharedCalls
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.dispatcher import Dispatcher
+
+if TYPE_CHECKING:
+    from esps_portal.mock.scripted import ScriptedPortal
 
 # Seconds that ending all connections may take beyond the drain and linger of each.
 _GRACE = 0.5
@@ -173,7 +176,7 @@ def _ports(
     if ready is not None:
         nursery.start_soon(ready.run)
     datagrams = partial(portal_datagrams, portal, protocol, calls=calls, silence=silence)
-    if isinstance(portal, ScriptedPortal):
+    if _is_scripted(portal):
         nursery.start_soon(InputLimit(portal.script.faults, connections).run)
         watch_age(portal, connections, nursery)
     return PortControl(sockets, connections, datagrams, protocol.forget_all, nursery)
@@ -192,7 +195,7 @@ def portal_connection(  # noqa: PLR0913 - what is composed
 ) -> PortalConnection:
     """Return what serves one client of a portal; a scripted one is observed, and has faults."""
     portal.statistics.connections += 1
-    if not isinstance(portal, ScriptedPortal):
+    if not _is_scripted(portal):
         return PortalConnection(
             stream,
             remote,
@@ -217,6 +220,11 @@ def portal_connection(  # noqa: PLR0913 - what is composed
         calls=calls,
         buffered=buffered,
     )
+
+
+def _is_scripted(portal: Dispatcher) -> TypeGuard[ScriptedPortal]:
+    """Whether a test scripts it; a portal that nobody does starts without what that takes."""
+    return hasattr(portal, "script")
 
 
 def watch_age(portal: ScriptedPortal, server: ConnectionServer, nursery: trio.Nursery) -> None:
@@ -249,7 +257,7 @@ def portal_datagrams(
     silence: Silence = NEVER_SILENT,
 ) -> PortalDatagrams:
     """Return what answers on one socket of a portal; a scripted one is observed, and has faults."""
-    if not isinstance(portal, ScriptedPortal):
+    if not _is_scripted(portal):
         return PortalDatagrams(sock, portal, protocol, calls=calls, silence=silence)
     script = portal.script
     observer = DatagramObserver(script.journal)

@@ -6,17 +6,20 @@ They refuse it, show it a wrong certificate, change its greeting, or strike it a
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
 from esps_portal.faults.connection_faults import ConnectionFaults
-from esps_portal.faults.fault import Fault
-from esps_portal.faults.fault_registry import FaultRegistry
-from esps_portal.faults.plan import FaultPlan
+from esps_portal.faults.striking import plan_of
 from esps_portal.faults.target import FaultTarget, Stage
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.server.observer import ConnectionObserver, Exchange
+
+if TYPE_CHECKING:
+    from esps_portal.faults.fault import Fault
+    from esps_portal.faults.fault_registry import FaultRegistry
 
 
 class StageFaults:
@@ -57,7 +60,7 @@ class StageFaults:
             return None
         target = self._as_target(Stage.WHOLE)
         plan = self._faults.plan(target)
-        return Exchange(plan or FaultPlan((), target.record))
+        return Exchange(plan or plan_of((), target.record))
 
     def of_all_sent(self) -> ConnectionFaults | None:
         """Return those for which all that is sent is one unit; `None`: there never are any."""

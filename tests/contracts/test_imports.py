@@ -172,3 +172,24 @@ def test_the_contracts_are_kept() -> None:
 def test_a_portal_starts_without_pytest() -> None:
     code = "import sys, esps_portal.net.quiet; sys.exit('pytest' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_portal_that_nobody_scripts_starts_without_what_that_takes() -> None:
+    code = """
+import sys, trio
+import esps_portal.cli.reports, esps_portal.cli.serve
+from esps_portal import ServerConfig, serve
+
+async def main():
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve, ServerConfig(port=0))
+        nursery.cancel_scope.cancel()
+
+trio.run(main)
+scripting = ("mock.scripted", "faults.effects", "journal.journal", "patterns.linear")
+print([name for name in scripting if f"esps_portal.{name}" in sys.modules])
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.stdout, ran.stderr) == ("[]\n", "")
