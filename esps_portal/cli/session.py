@@ -230,7 +230,8 @@ def _inspect_hint(error: EspsError, url: PortalURL, *, greeted: bool) -> str:
         return ""
     inspect = f"esps-portal inspect --host {url.host} --port {url.port}"
     # A TLS server is silent, closes or resets when it gets a HELLO of ours.
-    silent = "" if received or url.transport == "udp" else "; it said nothing, and may expect TLS"
+    is_silent = url.transport == "tcp" and not received
+    silent = "; it said nothing, and may expect TLS" if is_silent else ""
     return f"{silent}; to see what it is: {inspect}"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
+from esps_portal.log import log
 from esps_portal.net.addresses import literal, socket_address
 from esps_portal.net.fork import close_socket
 from esps_portal.net.systems import keep_others_out, let_share, limit_unsent
@@ -150,7 +151,8 @@ _Address = tuple[socket.AddressFamily, str]
 def _resolve(hosts: Iterable[str], port: int) -> list[_Address]:
     """Return the addresses to bind, each once.
 
-    Of a name those of this machine are enough: localhost may be ::1 too where there is no IPv6.
+    Of a name those of this machine are enough, and the log has the others: localhost may be ::1 too
+    where there is no IPv6.
     """
     found: dict[_Address, None] = {}
     for host in hosts:
@@ -160,6 +162,9 @@ def _resolve(hosts: Iterable[str], port: int) -> list[_Address]:
             raise CannotBindError(error, host, port, "tcp and udp") from error
         addresses = [(f, literal(a)[0]) for f, *_, a in infos if f in WILDCARDS]
         own = [address for address in addresses if is_own_address(address[1])]
+        others = {address[1]: None for address in addresses if own and address not in own}
+        if others:
+            log.info("%s is also %s, which this machine does not have", host, ", ".join(others))
         found |= dict.fromkeys(own or addresses)
     for family, host in found:
         wildcard = WILDCARDS[family]

@@ -60,11 +60,16 @@ def resolving_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
-def test_of_a_name_the_addresses_of_this_machine_are_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_name_the_addresses_of_this_machine_are_bound(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "esps_portal")
     # RFC 5737: an address for documentation alone; a machine without IPv6 has no ::1 either.
     resolving_to(monkeypatch, "192.0.2.77", "127.0.0.1", "127.0.0.2")
     with listening("name.test") as addresses:
         assert addresses == ["127.0.0.1", "127.0.0.2"]
+    (message,) = caplog.messages
+    assert message == "name.test is also 192.0.2.77, which this machine does not have"
 
 
 def test_a_name_without_any_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
