@@ -60,6 +60,7 @@ class Journal:
         waiters: those who wait for calls; the subject is the service.
         exchanges: the exchanges of any protocol that are kept.
         exchange_waiters: those who wait for exchanges; the subject is a predicate.
+        connection_waiters: those who wait for connections to open, or to end.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Journal:
         self._kept = KeptExchanges(max_calls, max_bytes)
         self.exchanges: deque[RecordedExchange] = self._kept.exchanges
         self.exchange_waiters: MatchWaiters = MatchWaiters()
+        self.connection_waiters: MatchWaiters = MatchWaiters()
         self._units = UnitCollector(self._notify_unit)
         self._order = 0
         self._accepted = 0
@@ -92,11 +94,13 @@ class Journal:
         self._accepted = self._requests = 0
         self.waiters.restart()
         self.exchange_waiters.restart()
+        self.connection_waiters.restart()
 
     def end(self) -> None:
         """Notify those who wait that nothing more will happen."""
         self.waiters.end()
         self.exchange_waiters.end()
+        self.connection_waiters.end()
 
     def add_waiter(self, service: str | None, count: int, met: Callable[[], None]) -> Waiter:
         """Have ``met`` called, once, when a service was called ``count`` times; see `Waiter`."""
@@ -128,6 +132,7 @@ class Journal:
         )
         self.connections.append(record)
         self._notify(record.order_opened, at, opening_event(record), record)
+        self.connection_waiters.notify(record)
         return record
 
     def closed(self, record: RecordedConnection, by: str, how: str, now: float) -> None:
@@ -136,6 +141,7 @@ class Journal:
         record.order_closed = self._order
         record.closed, record.closed_by, record.how = now - self.start, by, how
         self._notify(self._order, record.closed, "closed", record)
+        self.connection_waiters.notify(record)
 
     def received(  # noqa: PLR0913, PLR0917 - a request is that much, and an object costs time
         self,

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from esps_portal.proxy.serving import OwnUpstreamError as OwnUpstreamError
     from esps_portal.proxy.upstream import UpstreamError as UpstreamError
     from esps_portal.testing.call_wait import NotCalledError as NotCalledError
+    from esps_portal.testing.connection_wait import NoConnectionError as NoConnectionError
     from esps_portal.testing.controller import PortalController as PortalController
     from esps_portal.testing.exchange_wait import NoExchangeError as NoExchangeError
     from esps_portal.testing.fault_selectors import FaultName as FaultName
@@ -86,6 +87,7 @@ else:
             "Framing": "framings.framing",
             "FramingError": "framings.framing",
             "MemoryPortal": "testing.memory",
+            "NoConnectionError": "testing.connection_wait",
             "NoExchangeError": "testing.exchange_wait",
             "NotCalledError": "testing.call_wait",
             "NotStruckError": "testing.handles",

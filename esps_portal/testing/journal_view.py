@@ -14,6 +14,7 @@ from esps_portal.journal.record_file import RecordFile
 from esps_portal.journal.records import Entry, RecordedConnection
 from esps_portal.journal.transcript import transcript
 from esps_portal.mock.verification import MAX_LINES
+from esps_portal.testing.connection_wait import ConnectionWait
 from esps_portal.testing.portal_loop import FunctionRunner, PortalEndedError
 from esps_portal.tracebacks import hides_frame
 
@@ -30,6 +31,16 @@ class JournalView:
     def connections(self) -> list[RecordedConnection]:
         """Return the TCP connections, in order."""
         return self._loop.run(lambda: list(self._journal.connections))
+
+    def connection_wait(self, count: int, timeout: float, *, closed: bool) -> ConnectionWait:
+        """Return a wait for connections to open, or to end.
+
+        Raises:
+            TypeError, ValueError: an argument is not valid.
+        """
+        return ConnectionWait(
+            self._loop, self._journal, self.short_transcript, count, closed, timeout
+        )
 
     def entries(self) -> list[Entry]:
         """Return everything that happened, in order."""

@@ -14,6 +14,7 @@ from esps_portal.exports import public_names
 from esps_portal.journal.records import Entry, RecordedConnection
 from esps_portal.net.port_control import OutageKind
 from esps_portal.product import PRODUCT
+from esps_portal.testing import waiting
 from esps_portal.testing.fault_overloads import PlacesFaults
 from esps_portal.testing.handles import Outage
 from esps_portal.testing.review import Review
@@ -80,6 +81,37 @@ class ServerController(PlacesFaults):
     def connections(self) -> list[RecordedConnection]:
         """Return the TCP connections, in order."""
         return self._controls.view.connections()
+
+    def wait_for_connections(
+        self, count: int = 1, *, closed: bool = False, timeout: float = 1.0
+    ) -> list[RecordedConnection]:
+        """Wait until ``count`` TCP connections have opened, or ended. Returns all that have.
+
+        ``(first,) = portal.wait_for_connections(closed=True)``, then ``first.closed_by``: that a
+        client has seen the end does not mean that its own end has come here.
+
+        Args:
+            count: 1 to 10,000, the number of connections that are kept; open and ended ones count.
+            closed: they must have ended.
+            timeout: seconds, 0 or more.
+
+        Raises:
+            NoConnectionError: they have not, in time.
+            TypeError, ValueError: an argument is not valid.
+            RuntimeError: an event loop runs in this thread, which this would block.
+        """
+        waiting.check_loop(self._name, "wait_for_connections")
+        return self._controls.view.connection_wait(count, timeout, closed=closed).block()
+
+    async def wait_for_connections_async(
+        self,
+        count: int = 1,
+        *,
+        closed: bool = False,
+        timeout: float = 1.0,  # noqa: ASYNC109 - the blocking one has it, and asyncio no scopes
+    ) -> list[RecordedConnection]:
+        """Do the same in a coroutine, under asyncio, anyio or trio."""
+        return await self._controls.view.connection_wait(count, timeout, closed=closed).pause()
 
     def journal(self) -> list[Entry]:
         """Return everything that happened, in order: connections, with exchanges or with calls."""

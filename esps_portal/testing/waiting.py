@@ -72,17 +72,18 @@ def check_service(service: object) -> None:
         raise TypeError(f"service must be a str, or None for any, got {service!r}")
 
 
-def check_loop(name: str) -> None:
+def check_loop(name: str, method: str = "wait_for") -> None:
     """Raise `RuntimeError` if an event loop runs in this thread: waiting would block it.
 
     Args:
         name: for the message, what has the methods that wait: ``portal``, ``proxy`` or ``fault``.
+        method: the one that waits; that for coroutines has ``_async`` after its name.
     """
     library = running_library()
     if library:
         raise RuntimeError(
-            f"wait_for would block the {library} loop that runs here: use"
-            f" `await {name}.wait_for_async(...)`"
+            f"{method} would block the {library} loop that runs here: use"
+            f" `await {name}.{method}_async(...)`"
         )
 
 

@@ -26,7 +26,7 @@ def test_a_proxy(esps_portal: PortalController, esps_proxy: ProxyFactory) -> Non
     proxy = esps_proxy(esps_portal.url)
     shared = {"host", "port", "fault", "down", "connections", "journal", "wait_for", "transcript"}
     shared |= {"wait_for_async", "verify", "problems", "review", "reset", "record", "calls"}
-    shared |= {"faults", "heal"}
+    shared |= {"faults", "heal", "wait_for_connections", "wait_for_connections_async"}
     check_names(proxy, *shared, "upstream", "tls_ca", "exchanges", "pcap")
     assert set(dir(proxy)) == {*shared, "upstream", "tls_ca", "exchanges", "pcap"}
     assert shared < set(dir(esps_portal))
@@ -40,7 +40,7 @@ def test_a_peer(esps_peer: PeerFactory) -> None:
     peer = esps_peer(lines("\r\n"))
     shared = {"host", "port", "fault", "down", "connections", "journal", "wait_for", "transcript"}
     shared |= {"wait_for_async", "verify", "problems", "review", "reset", "record", "pcap"}
-    shared |= {"faults", "heal"}
+    shared |= {"faults", "heal", "wait_for_connections", "wait_for_connections_async"}
     assert set(dir(peer)) == {
         *shared,
         *("exchanges", "stub", "conversation", "handler", "load", "dump", "tls_ca"),
