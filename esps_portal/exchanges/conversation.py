@@ -55,6 +55,7 @@ class LiveExchange:
         said: the payload of the request's frame, with framing.
         counted: the number that each fault gave to its request.
         waiting: faults whose ``match`` has not been found in the request so far.
+        is_unasked: the server speaks, and no request has asked for it.
         is_whole: nothing in it is known to be no whole frame: faults do not count such a request,
             and the exchange never is complete.
     """
@@ -67,6 +68,7 @@ class LiveExchange:
     said: bytes = b""
     counted: dict[object, int] = attrs.field(factory=dict)
     waiting: list[Fault] = attrs.field(factory=list)
+    is_unasked: bool = False
     is_whole: bool = True
 
 
@@ -188,7 +190,7 @@ class Conversation:
         remote = self.connection.remote
         record = self.journal.began(self._transport, remote, self.connection, self._number, now)
         record.overlapped = self.connection.overlapped
-        return LiveExchange(record)
+        return LiveExchange(record, is_unasked=said_by == SERVER)
 
     def mark_overlapped(self, exchange: LiveExchange) -> None:
         """Note that the client has spoken while a reply was under way."""
@@ -234,6 +236,7 @@ class Conversation:
             stage=stage,
             said=record.request if said is None else said,
             number=record.number,
+            is_unasked=exchange.is_unasked,
             age=came - self.opened,
             counted=exchange.counted,
         )

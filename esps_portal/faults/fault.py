@@ -244,7 +244,7 @@ class Fault:
             return reason
         if target.number == 0:
             return None
-        number = self.counts.request(target)
+        number = None if target.is_unasked else self.counts.request(target)
         if self.request is not None and number not in self.request:
             return MissReason.REQUEST
         if target.stage is Stage.REQUEST or self.reply_match is not None or self.selects_reply():

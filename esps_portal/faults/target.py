@@ -32,6 +32,7 @@ class FaultTarget:
         record: the journal's record, for a report.
         said: what the client said, as far as it is known.
         number: of its exchange on the connection; 0 is what the server says first.
+        is_unasked: the server says it and no request has asked for it.
         age: of the connection, in seconds.
         counted: the number that each fault gave to the request of this exchange.
     """
@@ -43,6 +44,7 @@ class FaultTarget:
     stage: Stage = Stage.WHOLE
     said: bytes = b""
     number: int = 1
+    is_unasked: bool = False
     age: float = 0.0
     counted: dict[object, int] = attrs.field(factory=dict, repr=False)
 

@@ -14,12 +14,12 @@ import trio
 from esps_portal.exchanges.conversation import CLIENT, LiveExchange
 from esps_portal.faults.fault import Fault
 from esps_portal.framings.framing import Frame, Framing
-from esps_portal.mock.peer_steps import Action
+from esps_portal.mock.peer_steps import Action, SendFrames
 from esps_portal.net.client_handler import AcceptedClient, ClientHandler, strike_at_once
 from esps_portal.net.lane import Lane
 from esps_portal.net.stream_ends import CLOSE_TIMEOUT, IDLE
 from esps_portal.peer.answerer import Answerer
-from esps_portal.peer.incoming import Incoming, IncomingFrame
+from esps_portal.peer.incoming import Incoming, IncomingFrame, Push
 from esps_portal.peer.performer import PEER, Ends, Performer
 from esps_portal.peer.units import PeerUnits
 
@@ -85,6 +85,10 @@ class PeerHandler(ClientHandler):
             self._units.closed(now)
             self._answerer.closed()
             self._on_closed(*(self._first.found or (PEER, "rst")), now)
+
+    def push(self, steps: Iterable[SendFrames]) -> None:
+        """Send what nobody has asked for, after the answers to the frames that have come."""
+        self._incoming.put(Push(tuple(steps)))
 
     # -- age
 
@@ -173,12 +177,16 @@ class PeerHandler(ClientHandler):
         performer = Performer(
             self._client, lane, self._units, self._answerer, self._framing, self._ends
         )
-        await performer.open(self._opening)
+        await performer.say(self._opening)
         since = trio.current_time()
         while not self.is_ending and (incoming := await self._incoming.take()) is not None:
-            await performer.answer(incoming)
-            now = trio.current_time()
-            self._units.end(incoming.exchange, now)
+            if isinstance(incoming, Push):
+                await performer.say(incoming.steps)
+                now = trio.current_time()
+            else:
+                await performer.answer(incoming)
+                now = trio.current_time()
+                self._units.end(incoming.exchange, now)
             if now - since > _TURN:
                 await trio.lowlevel.checkpoint()
                 since = trio.current_time()

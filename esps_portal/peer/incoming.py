@@ -1,4 +1,7 @@
-"""The frames that a client has sent and that are not answered yet: bounded in bytes."""
+"""What a connection has to see to, in order: frames of its client's, and what a test has it push.
+
+The frames that are not answered yet are bounded in bytes.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import trio
 
 from esps_portal.exchanges.conversation import LiveExchange
 from esps_portal.framings.framing import Frame
+from esps_portal.mock.peer_steps import SendFrames
 
 # Bytes that may wait for their answers; then the client is not read (design: 64 KiB each).
 _MAX_WAITING = 65536
@@ -35,11 +39,23 @@ class IncomingFrame:
         return len(self.frame.wire) + _OVERHEAD
 
 
+@attrs.frozen(eq=False)
+class Push:
+    """Frames to send that nobody has asked for."""
+
+    steps: tuple[SendFrames, ...]
+
+    @property
+    def cost(self) -> int:
+        """None: it must not keep the client from being read."""
+        return 0
+
+
 class Incoming:
-    """The frames of one connection, in order, from who reads them to who answers them."""
+    """What waits on one connection, in order, from who reads or pushes to who answers."""
 
     def __init__(self) -> None:
-        self._waiting: deque[IncomingFrame] = deque()
+        self._waiting: deque[IncomingFrame | Push] = deque()
         self._size = 0
         self._has_ended = False
         self._changed = trio.lowlevel.ParkingLot()
@@ -49,8 +65,8 @@ class Incoming:
         """Whether what waits is little enough to read on."""
         return self._size <= _MAX_WAITING
 
-    def put(self, incoming: IncomingFrame) -> None:
-        """Add a frame."""
+    def put(self, incoming: IncomingFrame | Push) -> None:
+        """Add a frame of the client's, or one that is to be sent."""
         self._waiting.append(incoming)
         self._size += incoming.cost
         self._changed.unpark_all()
@@ -60,8 +76,8 @@ class Incoming:
         self._has_ended = True
         self._changed.unpark_all()
 
-    async def take(self) -> IncomingFrame | None:
-        """Wait for the next frame; ``None``: no more come."""
+    async def take(self) -> IncomingFrame | Push | None:
+        """Wait for the next one; ``None``: no more come."""
         while not self._waiting:
             if self._has_ended:
                 return None
@@ -75,7 +91,3 @@ class Incoming:
         """Wait until there is room to read on."""
         while not self.has_room:
             await self._changed.park()
-
-    def left(self) -> list[IncomingFrame]:
-        """Return the frames that nobody answers any more."""
-        return list(self._waiting)

@@ -61,10 +61,10 @@ class Performer:
     framing: Framing
     ends: Ends
 
-    async def open(self, steps: Sequence[Action]) -> None:
-        """Do what comes before the client says anything."""
+    async def say(self, steps: Sequence[Action]) -> None:
+        """Do what no frame has asked for: before the client says anything, or later."""
         if steps:
-            exchange = self.units.greet(trio.current_time())
+            exchange = self.units.begin_unasked(trio.current_time())
             await self._perform(steps, exchange)
             self.units.end(exchange, trio.current_time())
 

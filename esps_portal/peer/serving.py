@@ -106,6 +106,7 @@ def _handler(
 
     def closed(by: str, how: str, at: float) -> None:
         state.live.discard(units.explain)
+        state.pushers.pop(record, None)
         state.journal.closed(record, by, how, at)
 
     accepted = AcceptedClient(
@@ -114,7 +115,7 @@ def _handler(
         certificate_problem=conversation.certificate_problem,
         is_refused=conversation.is_refused(),
     )
-    return PeerHandler(
+    handler = PeerHandler(
         accepted,
         units,
         Answerer(state.script, connection, f"tcp #{record.number}"),
@@ -122,6 +123,8 @@ def _handler(
         greeting=_greeting(state),
         on_closed=closed,
     )
+    state.pushers[record] = handler.push
+    return handler
 
 
 def _greeting(state: PeerState) -> list[Action]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -16,8 +16,10 @@ from esps_portal.framings.splitter import FrameSplitter
 from esps_portal.framings.transport_ends import Datagrams, datagrams
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedConnection
+from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.frame_replay import FrameReplay
 from esps_portal.mock.frame_script import FrameScript
+from esps_portal.mock.peer_steps import SendFrames
 from esps_portal.peer.units import Splitter
 from esps_portal.tracebacks import hides_frame
 
@@ -38,6 +40,7 @@ class PeerState:
         issues_certificates: over TLS it has certificates of its own, also with problems.
         script: what it answers.
         live: asks the faults of each open connection why they have not struck so far.
+        pushers: send frames on an open TCP connection unasked, by its record.
         clients: how many UDP clients there have been.
         leftovers: what came at the end of a connection and is no whole frame.
 
@@ -53,6 +56,9 @@ class PeerState:
     journal: Journal = attrs.field(factory=Journal)
     script: FrameScript = attrs.field(factory=FrameScript)
     live: set[Callable[[], None]] = attrs.field(factory=set)
+    pushers: dict[RecordedConnection, Callable[[Sequence[SendFrames]], None]] = attrs.field(
+        factory=dict
+    )
     clients: int = 0
     leftovers: list[str] = attrs.field(factory=list)
 
@@ -125,6 +131,24 @@ class PeerState:
         """Never: what a peer waits for it reads."""
         return False
 
+    def push(self, frames: SendFrames, connection: int | None) -> int:
+        """Send frames unasked on each open TCP connection, or on one; return on how many.
+
+        Raises:
+            FramingError: they are none.
+            StubError: there is no such connection.
+        """
+        if self.transports == UDP:
+            raise StubError("over UDP the client speaks first: there is no connection to push on")
+        for frame in frames.frames:
+            self.framing.join(frame)
+        to = [push for each, push in self.pushers.items() if connection in (None, each.number)]
+        if not to:
+            raise StubError(_not_open(connection))
+        for push in to:
+            push([frames])
+        return len(to)
+
     def start_clock(self, now: float) -> None:
         """Count the times of the journal from now."""
         self.journal.start = now
@@ -159,3 +183,9 @@ class PeerState:
         """Note bytes at the end of a connection that are no whole frame."""
         if len(self.leftovers) < _MAX_KEPT:
             self.leftovers.append(text)
+
+
+def _not_open(connection: int | None) -> str:
+    if connection is None:
+        return "no connection is open: wait_for_connections() waits for one"
+    return f"connection {connection} is not open"

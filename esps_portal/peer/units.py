@@ -85,8 +85,8 @@ class PeerUnits:
             self._note_rest(now)
         return found
 
-    def greet(self, now: float) -> LiveExchange:
-        """Begin the exchange of what is said before the client: number 0."""
+    def begin_unasked(self, now: float) -> LiveExchange:
+        """Begin an exchange without a request; before the client has said anything it is 0."""
         exchange = self._talk.begin(now, said_by=SERVER)
         self._open.add(exchange)
         return exchange

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from esps_portal.faults.matching import Matchable
+from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.frame_script import FrameHandler
 from esps_portal.mock.frame_stubs import FrameStub
-from esps_portal.mock.peer_steps import Step
+from esps_portal.mock.peer_steps import Step, send
 from esps_portal.mock.scenario import Scenario
 from esps_portal.mock.scenario_reading import read_scenario_toml
 from esps_portal.mock.scenario_writing import scenario_to_toml
@@ -103,6 +104,29 @@ class PeerController(ExchangeController):
         placed = ScriptedConversation(steps, self._state.framings)
         self._loop.run(lambda: self._state.script.conversations.append(placed))
         return placed
+
+    def push(self, *frames: str | bytes, connection: int | None = None) -> int:
+        """Send frames that no client has asked for, text as UTF-8; return on how many connections.
+
+        ``peer.wait_for("SUB news")``, then ``peer.push("MSG news hello")``. They are sent in order,
+        after the answers to the frames that have come, and are one exchange without a request:
+        a fault selects them by ``reply_match``. In a `conversation` they come after what it sends
+        at the moment. It returns before they have left.
+
+        Args:
+            frames: without what ends a line, or the length before a payload: the framing adds it.
+            connection: the number of one that is open, as `connections` has it; by default all that
+                are open. Over UDP there is none.
+
+        Raises:
+            FramingError: a frame cannot be said with this framing.
+            StubError: there are no frames, or no such connection is open.
+            TypeError: a frame is neither text nor bytes.
+        """
+        if not frames:
+            raise StubError("there is nothing to push: give a frame")
+        step = send(*frames)
+        return self._loop.run(lambda: self._state.push(step, connection))
 
     def handler(self, function: _Handler) -> _Handler:
         """Have a function answer what no stub and no conversation does: a decorator.

@@ -43,7 +43,7 @@ def test_a_peer(esps_peer: PeerFactory) -> None:
     shared |= {"faults", "heal", "wait_for_connections", "wait_for_connections_async"}
     assert set(dir(peer)) == {
         *shared,
-        *("exchanges", "stub", "conversation", "handler", "load", "dump", "tls_ca"),
+        *("exchanges", "stub", "conversation", "handler", "push", "load", "dump", "tls_ca"),
     }
     where = f"peer at 127.0.0.1 port {peer.port} (TCP); framing lines:crlf"
     assert repr(peer) == f"<{where}>"
