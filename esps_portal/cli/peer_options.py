@@ -167,11 +167,11 @@ class PeerOptions:
     def _plan(self, scenario: Scenario | None, *, udp: bool | None) -> tuple[PlannedPeer, str]:
         """Return what to play, and its path in the scenario."""
         from esps_portal.mock.planned_peer import PlannedPeer  # noqa: PLC0415 - help must not wait
-        from esps_portal.peer.planned import choose_plan  # noqa: PLC0415 - the same
+        from esps_portal.mock.planned_proxy import choose_plan  # noqa: PLC0415 - the same
 
         plan, path = PlannedPeer("peer"), ""
         if scenario is not None:
-            plan, path = choose_plan(scenario, self.name)
+            plan, path = choose_plan(scenario.peers, "peers", self.name)
         greeting = tuple(text.encode("utf-8", "surrogateescape") for text in self.greetings)
         given: dict[str, Any] = {"framing": self.framing, "greeting": greeting, "udp": udp}
         return attrs.evolve(

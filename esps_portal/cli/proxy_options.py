@@ -201,8 +201,10 @@ class ProxyOptions:
         return plan, path
 
     def _planned_by(self, scenario: Scenario | None) -> tuple[PlannedProxy, str]:
-        from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
-        from esps_portal.mock.planned_proxy import PlannedProxy  # noqa: PLC0415 - the same
+        from esps_portal.mock.planned_proxy import (  # noqa: PLC0415 - help must not wait
+            PlannedProxy,
+            choose_plan,
+        )
 
         if scenario is None:
             if self.name is not None:
@@ -210,15 +212,7 @@ class ProxyOptions:
             if self.upstream is None:
                 raise click.MissingParameter(param_type="option", param_hint="'--upstream'")
             return PlannedProxy("proxy", ""), ""
-        names = [plan.name for plan in scenario.proxies]
-        if not names:
-            raise ScenarioError("proxies", "there are none in the file")
-        if self.name is None and len(names) > 1:
-            raise ScenarioError("proxies", f"there are several: give --name {' or '.join(names)}")
-        if self.name not in (None, *names):
-            raise ScenarioError("proxies", f"there is no {self.name!r}, but {', '.join(names)}")
-        number = 0 if self.name is None else names.index(self.name)
-        return scenario.proxies[number], f"proxies[{number}]"
+        return choose_plan(scenario.proxies, "proxies", self.name)
 
     def _usage_error(self, error: ScenarioError) -> click.UsageError:
         """Return an error that names the option, or the file and the key in it."""

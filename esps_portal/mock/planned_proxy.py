@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import attrs
 
@@ -46,6 +46,40 @@ class PlannedProxy:
     framing: Framing | None = None
     reply_framing: Framing | None = None
     faults: tuple[PlannedFault, ...] = ()
+
+
+class Named(Protocol):
+    """A proxy or a peer of a scenario."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+
+_NamedT = TypeVar("_NamedT", bound=Named)
+
+
+def choose_plan(
+    plans: Sequence[_NamedT], kind: str, name: str | None = None
+) -> tuple[_NamedT, str]:
+    """Return one of the proxies, or of the peers, of a scenario, and its path there.
+
+    Args:
+        kind: what the scenario calls them: ``proxies`` or ``peers``.
+        name: of the one; ``None``: the only one.
+
+    Raises:
+        ScenarioError: there is none, or none with that name, or there are several.
+    """
+    names = [plan.name for plan in plans]
+    if not names:
+        raise ScenarioError(kind, "there are none in the file")
+    if name is None and len(names) > 1:
+        raise ScenarioError(kind, f"there are several: give the name {' or '.join(names)}")
+    if name not in (None, *names):
+        raise ScenarioError(kind, f"there is no {name!r}, but {', '.join(names)}")
+    number = 0 if name is None else names.index(name)
+    return plans[number], f"{kind}[{number}]"
 
 
 def is_proxy_name(text: str) -> bool:

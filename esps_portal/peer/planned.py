@@ -8,31 +8,10 @@ from esps_portal.journal.journal import Journal
 from esps_portal.journal.values import ScenarioError, join_path
 from esps_portal.mock.planned_fault import PlannedFault, make_faults
 from esps_portal.mock.planned_peer import PlannedFrameStub, PlannedPeer
-from esps_portal.mock.scenario import Scenario
 from esps_portal.peer.state import PeerState
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
-
-
-def choose_plan(scenario: Scenario, name: str | None = None) -> tuple[PlannedPeer, str]:
-    """Return one of the peers of a scenario, and its path there.
-
-    Args:
-        name: of the peer; ``None``: the only one.
-
-    Raises:
-        ScenarioError: there is none, or none with that name, or there are several.
-    """
-    names = [plan.name for plan in scenario.peers]
-    if not names:
-        raise ScenarioError("peers", "there are none in the file")
-    if name is None and len(names) > 1:
-        raise ScenarioError("peers", f"there are several: give the name {' or '.join(names)}")
-    if name not in (None, *names):
-        raise ScenarioError("peers", f"there is no {name!r}, but {', '.join(names)}")
-    number = 0 if name is None else names.index(name)
-    return scenario.peers[number], f"peers[{number}]"
 
 
 def make_state(

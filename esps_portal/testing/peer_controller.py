@@ -11,11 +11,12 @@ from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.frame_script import FrameHandler
 from esps_portal.mock.frame_stubs import FrameStub
 from esps_portal.mock.peer_steps import Step, send
+from esps_portal.mock.planned_proxy import choose_plan
 from esps_portal.mock.scenario import Scenario
 from esps_portal.mock.scenario_reading import read_scenario_toml
 from esps_portal.mock.scenario_writing import scenario_to_toml
 from esps_portal.mock.scripted_conversation import ScriptedConversation
-from esps_portal.peer.planned import add, choose_plan, plan_of
+from esps_portal.peer.planned import add, plan_of
 from esps_portal.peer.state import PeerState
 from esps_portal.peer.verification import find_problems, problem_report
 from esps_portal.testing.exchange_controller import ExchangeController
@@ -167,7 +168,8 @@ class PeerController(ExchangeController):
                 transports differ from this peer's, which are fixed when it starts.
             OSError: the file cannot be read.
         """
-        plan, path = choose_plan(read_scenario_toml(scenario_text(scenario)), name)
+        peers = read_scenario_toml(scenario_text(scenario)).peers
+        plan, path = choose_plan(peers, "peers", name)
         self._loop.run(lambda: add(self._state, plan, path))
 
     def dump(self, name: str = "peer") -> str:

@@ -13,9 +13,10 @@ from esps_portal.framings.custom import checked_framing
 from esps_portal.framings.framing import Framing
 from esps_portal.journal.recorded_dialogues import read_dialogues
 from esps_portal.mock.frame_replay import FrameReplay
+from esps_portal.mock.planned_proxy import choose_plan
 from esps_portal.mock.scenario_reading import read_scenario_toml
 from esps_portal.net.tls_server import ServerTLS, own_tls
-from esps_portal.peer.planned import choose_plan, make_state
+from esps_portal.peer.planned import make_state
 from esps_portal.peer.serving import PeerConfig, serve_peer
 from esps_portal.peer.state import PeerState
 from esps_portal.protocol.limits import Limits
@@ -167,7 +168,8 @@ def _state(framing: Framing | None, options: PeerOptions) -> PeerState:
         if options.get(key) is not None and source != sources[0]:
             raise TypeError(f"{key} is for a peer with {source}: leave it out with {sources[0]}")
     if scenario is not None:
-        plan, path = choose_plan(read_scenario_toml(scenario_text(scenario)), options.get("name"))
+        peers = read_scenario_toml(scenario_text(scenario)).peers
+        plan, path = choose_plan(peers, "peers", options.get("name"))
         return make_state(plan, path, issues_certificates=is_own)[0]
     if replay is not None:
         recorded = FrameReplay.of(read_dialogues(Path(replay).read_bytes()))

@@ -349,7 +349,7 @@ def test_a_proxy_of_a_scenario(tmp_path: Path) -> None:
     ("text", "args", "says"),
     [
         ("", [], "shop.toml: proxies: there are none in the file"),
-        (SCENARIO, [], "shop.toml: proxies: there are several: give --name cache or dns"),
+        (SCENARIO, [], "shop.toml: proxies: there are several: give the name cache or dns"),
         (SCENARIO, ["--name", "x"], "shop.toml: proxies: there is no 'x', but cache, dns"),
         (
             SCENARIO.replace("{}", "tcp://x"),
