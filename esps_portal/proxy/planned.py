@@ -55,6 +55,36 @@ def make_state(
     return state, faults
 
 
+def add(state: ProxyState, plan: PlannedProxy, path: str = "") -> list[Fault]:
+    """Place the faults of a plan on a proxy that runs: all of them, or none.
+
+    The framings are fixed when it starts. The upstream is not compared: it may be elsewhere today.
+
+    Args:
+        path: of the proxy in the scenario, for an error.
+
+    Raises:
+        ScenarioError: the plan has other framings, or a fault makes no sense there.
+    """
+    running = plan_of(state)
+    for key, given, has in (
+        ("framing", plan.framing, running.framing),
+        (
+            "reply_framing",
+            plan.reply_framing or plan.framing,
+            running.reply_framing or running.framing,
+        ),
+    ):
+        if given != has:
+            raise ScenarioError(
+                join_path(path, key), f"a proxy gets its {key} when it starts; this one has another"
+            )
+    faults = make_faults(plan.faults, path, state.faults.where)
+    for fault in faults:
+        state.faults.place(fault)
+    return faults
+
+
 def plan_of(state: ProxyState, name: str = "proxy") -> PlannedProxy:
     """Return the plan of a running proxy, as if none of it had been used."""
     framing, reply_framing = state.framing, state.reply_framing

@@ -100,7 +100,7 @@ class PortalController(DeclaresServices, ServerController):
         """Add the stubs and faults of a scenario: all of them, or none.
 
         The file may be the one that ``esps-portal run`` uses. Its ``[[peers]]`` are for
-        ``esps_peer(scenario=..., name=...)``; what it says of ``[[proxies]]`` is not used.
+        ``esps_peer(scenario=..., name=...)``, its ``[[proxies]]`` for ``proxy.load(...)``.
 
         Args:
             scenario: a file, as a `Path` or a name that ends in ``.toml``; or the TOML itself.

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from esps_portal.journal.records import RecordedCall
+from esps_portal.mock.planned_proxy import choose_plan
+from esps_portal.mock.scenario import Scenario
+from esps_portal.mock.scenario_reading import read_scenario_toml
+from esps_portal.mock.scenario_writing import scenario_to_toml
+from esps_portal.proxy.planned import add, plan_of
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.verification import find_problems, problem_report
 from esps_portal.testing import waiting
 from esps_portal.testing.exchange_controller import ExchangeController
 from esps_portal.testing.portal_loop import PortalLoop
 from esps_portal.testing.portal_repr import proxy_repr
+from esps_portal.testing.scenario_text import scenario_text
 from esps_portal.testing.served import ServerAddress
 from esps_portal.testing.server_controls import ServerControls
 from esps_portal.tracebacks import hides_frame
@@ -61,6 +68,39 @@ class ProxyController(ExchangeController):
         if not self._state.upstream.is_esps:
             raise RuntimeError(f"{self.upstream} is no portal (esps://): see exchanges()")
         return self._loop.run(lambda: self._state.journal.calls_of(service))
+
+    def load(self, scenario: str | Path, name: str | None = None) -> None:
+        """Add the faults of a proxy in a scenario: all of them, or none.
+
+        Its upstream there is not used: this proxy has its own.
+
+        Args:
+            scenario: a file, as a `Path` or a name that ends in ``.toml``; or the TOML itself.
+            name: which of its ``[[proxies]]``, if there are several.
+
+        Raises:
+            ScenarioError: a key of the scenario is wrong, and which; or its framings differ from
+                this proxy's, which are fixed when it starts.
+            OSError: the file cannot be read.
+        """
+        proxies = read_scenario_toml(scenario_text(scenario)).proxies
+        plan, path = choose_plan(proxies, "proxies", name)
+        self._loop.run(lambda: add(self._state, plan, path))
+
+    def dump(self, name: str = "proxy") -> str:
+        """Return this proxy as the TOML of a scenario, for `load` and ``esps-portal run``.
+
+        It has neither the journal nor how often each fault has struck.
+
+        Args:
+            name: of the proxy there.
+
+        Raises:
+            ScenarioError: a framing is the test's own, or a fault has a predicate: no file can
+                hold them.
+        """
+        plan = self._loop.run(lambda: plan_of(self._state, name))
+        return scenario_to_toml(Scenario(proxies=(plan,)))
 
     def __repr__(self) -> str:
         return proxy_repr(self._address, self._state, is_down=self._controls.outage is not None)

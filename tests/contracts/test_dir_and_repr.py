@@ -26,7 +26,8 @@ def test_a_proxy(esps_portal: PortalController, esps_proxy: ProxyFactory) -> Non
     proxy = esps_proxy(esps_portal.url)
     shared = {"host", "port", "fault", "down", "connections", "journal", "wait_for", "transcript"}
     shared |= {"wait_for_async", "verify", "problems", "review", "reset", "record", "calls"}
-    shared |= {"faults", "heal", "wait_for_connections", "wait_for_connections_async"}
+    shared |= {"faults", "heal", "load", "dump"}
+    shared |= {"wait_for_connections", "wait_for_connections_async"}
     check_names(proxy, *shared, "upstream", "tls_ca", "exchanges", "pcap")
     assert set(dir(proxy)) == {*shared, "upstream", "tls_ca", "exchanges", "pcap"}
     assert shared < set(dir(esps_portal))
