@@ -149,3 +149,16 @@ def test_a_wrong_fault_names_what_is_wrong(
 def test_a_fault_that_shapes_a_reply_cannot_come_before(kind: str) -> None:
     with pytest.raises(FaultError, match="when must be 'after'"):
         Fault.create(kind, when="before", **NEEDED.get(kind, {}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "default"),
+    [
+        ("corrupt", "bytes", 1),
+        ("oversize", "bytes", 2000),
+        ("delay", "jitter", 0.0),
+        ("latency", "jitter", 0.0),
+    ],
+)
+def test_defaults(kind: str, name: str, default: float) -> None:
+    assert Fault.create(kind, **NEEDED.get(kind, {})).parameters[name] == default

@@ -371,3 +371,11 @@ def test_what_an_end_before_the_request_forestalls_gives_its_claim_back(transpor
         plans.append(plan.before() if transport == "tcp" else plan.delay_before())
     assert plans == ([[End("reset")], [Pause(2)]] if transport == "tcp" else [None, 2])
     assert (first.happened, second.happened) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", ["close", "reset", "half-close", "stall", "deaf"])
+def test_in_place_of_a_request_that_comes_in_pieces_it_acts_once(kind: str) -> None:
+    plan = FaultPlan.of(Fault.create(kind, when="before"))
+    assert plan.feed(Piece(b"re")) == [OtherWay((End(kind),))]
+    assert plan.feed(Piece(b"que")) == []
+    assert plan.feed(Piece(b"st", ends_unit=True)) == []

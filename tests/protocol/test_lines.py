@@ -122,3 +122,12 @@ def test_an_endless_line_takes_no_memory() -> None:
     for _ in range(100):
         splitter.feed(b"a" * 1000)
         assert splitter.buffered == 0
+
+
+def test_a_line_that_is_too_long_has_not_ended_before_its_lf() -> None:
+    splitter = LineSplitter(MAX_LINE, MAX_UNTERMINATED)
+    assert not splitter.is_within_line
+    assert splitter.feed(b"a" * (MAX_LINE + 1)) == LONG
+    assert splitter.is_within_line
+    assert splitter.feed(b"a\n") == []
+    assert not splitter.is_within_line

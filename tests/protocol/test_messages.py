@@ -225,3 +225,24 @@ def test_kinds_of_reply() -> None:
     assert parse_answer_untrusted(b'1 DATA "" x') == Reply(b"1", DATA, (b"", b"x"))
     assert parse_answer_untrusted(b"1 ERR x-mine") == Reply(b"1", ERR, (b"x-mine",))
     assert parse_answer_untrusted(b"* ESPS/1 a/1") == Notice(b"ESPS/1", (b"a/1",))
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (b"a OK \xff\r", "a byte over 0x7E: escape it as %XX"),
+        (b"a OK x\x01", "a control byte: escape it as %XX"),
+        (b"@ OK", "it is not a reply: TAG OK, TAG DATA or TAG ERR"),
+        (b"a YES", "it is not a reply: TAG OK, TAG DATA or TAG ERR"),
+        (b"a ERR Bad", "after ERR comes a code: a-z, then up to 63 of a-z 0-9 - . _"),
+        (b"* OK", "after the * comes ESPS/1, ERR or BYE"),
+        (b"* BYE %1", "a % must be followed by two hex digits"),
+        (b"a OK Bad% x\r", "a % must be followed by two hex digits"),
+        (b'a ERR bad x"y', 'a quote is allowed only in "", the empty argument: escape it as %22'),
+        (b"a DATA x#y", "# is allowed only as padding at the end: escape it as %23"),
+    ],
+)
+def test_what_is_wrong_with_an_answer(line: bytes, text: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        parse_answer_untrusted(line)
+    assert (caught.value.code, caught.value.message) == ("bad-line", text)
