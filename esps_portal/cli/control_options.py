@@ -1,6 +1,6 @@
 """The options of the control port: ``--control``, and who may use it.
 
-`serve` and `proxy` share them. The command gets them as one `ControlOptions`.
+`serve`, `proxy` and `peer` share them. The command gets them as one `ControlOptions`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from esps_portal.control.controls import ServerControls
     from esps_portal.control.named_servers import NamedServers
+    from esps_portal.net.bind import CannotBindError
 
 #: The variable that has the token.
 TOKEN_VARIABLE = "ESPS_PORTAL_CONTROL_TOKEN"  # noqa: S105 - its name, not the token
@@ -116,6 +117,12 @@ class ControlOptions:
         )
         url: str = await nursery.start(serve_control, config, ControlRoot(main, beside))
         return url
+
+
+def option_of_port(error: CannotBindError, control: ControlOptions | None) -> str:
+    """Return the option that a port came from which cannot be bound."""
+    is_control = control is not None and error.port == control.port
+    return "--control" if is_control else "--port"
 
 
 def control_options(command: Callable[..., None]) -> Callable[..., None]:

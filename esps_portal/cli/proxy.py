@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from esps_portal.cli.completion import complete_file
-from esps_portal.cli.control_options import ControlOptions, control_options
+from esps_portal.cli.control_options import ControlOptions, control_options, option_of_port
 from esps_portal.cli.errors import exit_with_error, ungrouped
 from esps_portal.cli.listen_options import ListenOptions, listen_options
 from esps_portal.cli.options import ServerCommand
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from esps_portal.cli.reports import Reports
     from esps_portal.faults.fault_registry import FaultRegistry
     from esps_portal.journal.journal import Journal
-    from esps_portal.net.bind import CannotBindError
     from esps_portal.net.serving import OpenPorts
     from esps_portal.proxy.serving import ProxyConfig
 
@@ -152,14 +151,13 @@ def proxy_command(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 
-    def option_of(error: CannotBindError) -> str:
-        is_control = control is not None and error.port == control.port
-        return "--control" if is_control else "--port"
-
     reloads = [*tls.reloads(made, is_esps=is_esps), *proxied.reloads(reports.report_seed)]
     try:
         with ungrouped(OwnUpstreamError):
-            run_server(partial(_proxy, config, proxied, control, reports, reloads), option_of)
+            run_server(
+                partial(_proxy, config, proxied, control, reports, reloads),
+                partial(option_of_port, control=control),
+            )
     except OwnUpstreamError as error:
         exit_with_error(str(error))
     finally:

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from esps_portal.cli.beside import prepare_servers, start_servers
-from esps_portal.cli.control_options import ControlOptions, control_options
+from esps_portal.cli.control_options import ControlOptions, control_options, option_of_port
 from esps_portal.cli.errors import exit_with_error, ungrouped
 from esps_portal.cli.listen_options import ListenOptions, listen_options
 from esps_portal.cli.metrics import ServedMetrics, metrics_option
@@ -160,8 +160,7 @@ def serve_command(  # noqa: PLR0913 - click passes each option as a parameter
         is_own = error.host in listen.hosts and error.port == listen.port
         if metrics is not None and error.port == metrics.port and not is_own:
             return "--metrics"
-        is_control = control is not None and error.port == control.port
-        return "--control" if is_control else "--port"
+        return option_of_port(error, control)
 
     reloads = tls.reloads(config.tls)
     prepared = prepare_servers(script.scenario, reports.report_seed)
