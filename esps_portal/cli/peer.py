@@ -10,6 +10,7 @@ import attrs
 import click
 from click.core import ParameterSource
 
+from esps_portal.cli.control_options import ControlOptions, control_options, option_of_port
 from esps_portal.cli.errors import exit_with_error, ungrouped
 from esps_portal.cli.listen_options import ListenOptions, listen_options
 from esps_portal.cli.options import ServerCommand
@@ -64,6 +65,9 @@ With --replay the peer answers from a recording of "esps-portal proxy": a
 reply comes once what the client has said equals a recorded unit that no
 other one begins with, else after 50 ms.
 
+With --control its stubs, faults, journal and outages are at the URL that is
+printed, over HTTP; "esps-portal run --help" has the endpoints.
+
 With --tls-cert and --tls-key, or --tls-self-signed, TCP is TLS; what the log
 and files have is plain text.
 
@@ -91,6 +95,7 @@ Signals:
 Examples:
   esps-portal peer --framing lines:crlf --greeting "421 try later" --port 2525
   esps-portal peer --scenario mail.toml --fault "stall match=re:^DATA"
+  esps-portal peer --framing lines:crlf --control 8025
   esps-portal peer --replay redis.jsonl --port 6379
   esps-portal peer --framing datagrams --scenario dns.toml --name dns
 """
@@ -103,25 +108,42 @@ Examples:
     default_port="a free one",
     udp_help="Listen on UDP as well as on TCP; a datagram is a frame then.",
 )
-def peer_command(*, options: PeerOptions, tls: ServerTLSOptions, listen: ListenOptions) -> None:
+@control_options
+def peer_command(
+    *,
+    options: PeerOptions,
+    tls: ServerTLSOptions,
+    listen: ListenOptions,
+    control: ControlOptions | None,
+) -> None:
     """Play the server of any protocol, from stubs or a recording."""
     from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415 - help must not wait
     from esps_portal.peer.serving import PeerConfig  # noqa: PLC0415 - the same
 
     reports = listen.start_reports()
-    played = attrs.evolve(options, issues_certificates=tls.is_own).make_server(udp=listen.udp)
+    options = attrs.evolve(options, issues_certificates=tls.is_own)
+    played = options.make_server(udp=listen.udp, is_controlled=control is not None)
     _check_transports(listen, played)
     source = click.get_current_context().get_parameter_source("port")
     port = 0 if source is ParameterSource.DEFAULT else listen.port
     made = tls.make(listen.hosts, is_esps=False)
     try:
-        config = PeerConfig(state=played.state, hosts=listen.hosts, port=port, tls=made)
+        config = PeerConfig(
+            state=played.state,
+            hosts=listen.hosts,
+            port=port,
+            tls=made,
+            reserve_port=control is not None,
+        )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     reloads = tls.reloads(made, is_esps=False)
     try:
         with ungrouped(CannotRecordError):
-            run_server(partial(_peer, config, played, reports, reloads), lambda _: "--port")
+            run_server(
+                partial(_peer, config, played, control, reports, reloads),
+                partial(option_of_port, control=control),
+            )
     except CannotRecordError as error:
         exit_with_error(str(error))
     finally:
@@ -139,7 +161,11 @@ def _check_transports(listen: ListenOptions, played: PlayedServer) -> None:
 
 
 async def _peer(
-    config: PeerConfig, played: PlayedServer, reports: Reports, reloads: Sequence[Reload]
+    config: PeerConfig,
+    played: PlayedServer,
+    control: ControlOptions | None,
+    reports: Reports,
+    reloads: Sequence[Reload],
 ) -> int:
     import trio  # noqa: PLC0415 - help must not wait for it
 
@@ -149,15 +175,24 @@ async def _peer(
     reports.watch(config.state.journal)
     config.state.script.on_unexpected = _log_unexpected
 
-    async def when_ready(_: trio.Nursery, listeners: OpenPorts) -> None:
-        """Start what runs beside the peer; it has no control port."""
+    async def open_control(nursery: trio.Nursery, listeners: OpenPorts) -> str | None:
+        """Start what runs beside the peer."""
         played.open_capture((*listeners.tcp, *listeners.udp)[0], trio.current_time())
+        url = None
+        if control is not None:
+            from esps_portal.control.beside import servers_beside  # noqa: PLC0415 - the same
+            from esps_portal.control.peer_controls import peer_controls  # noqa: PLC0415 - the same
+
+            controls = peer_controls(config.state, listeners.ports, reports.report_seed)
+            beside = servers_beside(nursery, reports.report_seed)
+            url = await control.open(nursery, controls, beside)
         for fault in played.faults:
             reports.report_seed(fault)
+        return url
 
     server = ForegroundServer(
         serve=partial(serve_peer, config),
-        open_control=when_ready,
+        open_control=open_control,
         reports=reports,
         reloads=[*reloads, *played.reloads(reports.report_seed)],
         tls=config.tls,

@@ -105,11 +105,12 @@ class PeerOptions:
     pcap: Path | None
     issues_certificates: bool = False
 
-    def make_server(self, *, udp: bool | None) -> PlayedServer:
+    def make_server(self, *, udp: bool | None, is_controlled: bool) -> PlayedServer:
         """Make the peer, place its faults, and open the file to record to.
 
         Args:
             udp: serve UDP as well; ``None``: as the scenario says.
+            is_controlled: it will have a control port.
 
         Raises:
             click.UsageError: something given makes no sense.
@@ -121,7 +122,7 @@ class PeerOptions:
         scenario = None if self.scenario is None else self.scenario.content
         replay = None if self.replay is None else self.replay.content
         try:
-            state, faults = self.make(scenario, replay, udp=udp)
+            state, faults = self.make(scenario, replay, udp=udp, keep_journal=is_controlled)
         except ScenarioError as error:
             raise self._usage_error(error) from error
         if self.scenario is not None:
@@ -141,9 +142,18 @@ class PeerOptions:
             raise click.UsageError("give --framing, --scenario or --replay")
 
     def make(
-        self, scenario: Scenario | None, replay: FrameReplay | None, *, udp: bool | None
+        self,
+        scenario: Scenario | None,
+        replay: FrameReplay | None,
+        *,
+        udp: bool | None,
+        keep_journal: bool = False,
     ) -> tuple[PeerState, list[Fault]]:
         """Return a new peer and all its faults, which are placed.
+
+        Args:
+            udp: see `make_server`.
+            keep_journal: somebody will query it; otherwise only its sinks get the entries.
 
         Raises:
             ScenarioError: something makes no sense; without a path, it is not of the scenario.
@@ -153,8 +163,8 @@ class PeerOptions:
         from esps_portal.peer.planned import make_state  # noqa: PLC0415 - the same
         from esps_portal.peer.state import PeerState  # noqa: PLC0415 - the same
 
-        # Nobody queries the journal: only its sinks need the entries.
-        journal, is_own = Journal(max_calls=1), self.issues_certificates
+        journal = Journal() if keep_journal else Journal(max_calls=1)
+        is_own = self.issues_certificates
         if replay is not None:
             state = PeerState.replaying(replay, journal, issues_certificates=is_own)
         else:

@@ -82,6 +82,28 @@ def test_a_proxy() -> None:
         assert front.stop() == 0
 
 
+def test_a_peer() -> None:
+    with running_server("--framing", "lines:crlf", "--control", command="peer") as clock:
+        url = control_of(clock)
+        assert ask(url, "POST", "/stubs", {"match": "time?", "reply": "12:00"})[0] == 201
+        with socket.create_connection(("127.0.0.1", clock.port), 30) as client:
+            client.sendall(b"time?\r\n")
+            assert client.recv(100) == b"12:00\r\n"
+            client.sendall(b"time?\r\n")
+            assert client.recv(100) == b"12:00\r\n"
+        _, exchanges = ask(url, "GET", "/exchanges?match=time")
+        assert [each["reply"] for each in exchanges] == ["12:00\r\n"] * 2
+        assert ask(url, "POST", "/verify")[1]["ok"]
+        ask(url, "POST", "/down", {"how": "refuse"})
+        with pytest.raises(ConnectionRefusedError), socket.socket() as refused:
+            refused.connect(("127.0.0.1", clock.port))
+        _, fault = ask(url, "POST", "/faults", {"fault": "reset", "chance": 0.5})
+        while (found := event(clock))["event"] != "fault":
+            assert found["event"] in ("opened", "unit", "replied", "closed")
+        assert found["seed"] == fault["seed"]
+        assert clock.stop() == 0
+
+
 def test_the_address_and_the_names_of_its_host() -> None:
     with running_server("--control", "[::1]:0", "--control-host", "portal.test") as running:
         url = control_of(running)
