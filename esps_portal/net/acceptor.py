@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import trio
 
+from esps_portal.clock import monotonic
 from esps_portal.log import log
 from esps_portal.net.bind import BACKLOG
 from esps_portal.net.descriptors import SpareDescriptor
@@ -20,8 +21,10 @@ from esps_portal.net.silence import Silence
 # (the list of trio.serve_listeners).
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 _RETRY_AFTER = 0.1
-# Accepted in a row, before other tasks get a turn.
+# Accepted in a row, before other tasks get a turn: at most so many, and for so many seconds. Each
+# takes a tenth of a millisecond.
 _MAX_ACCEPTS = 64
+_ACCEPT_SECONDS = 0.005
 
 
 class Acceptor:
@@ -76,7 +79,10 @@ class Acceptor:
                     close_socket(listener)
 
     async def _accept_waiting(self, listener: socket.socket) -> None:
+        until = monotonic() + _ACCEPT_SECONDS
         for _ in range(_MAX_ACCEPTS):
+            if monotonic() > until:
+                return
             try:
                 self._accept_one(listener)
             except BlockingIOError:

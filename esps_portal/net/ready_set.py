@@ -31,6 +31,9 @@ from esps_portal.net.poller import Poller, Readable
 
 #: Seconds after which other tasks get a turn.
 BATCH_SECONDS = 0.005
+#: Seconds. A turn that took longer, or left more to do, puts a connection behind those whose turns
+#: are short: own choice, some times what one request takes.
+SHORT_TURN = 0.0002
 #: Seconds in which a batch looks for more that is readable (own choice: one pass for fifty turns no
 #: longer counts, and whoever else is ready hardly waits longer).
 POLLING_SECONDS = 0.001
@@ -79,6 +82,8 @@ class _Place:
     # Its task's, in which its turns are taken too: what a service sets there stays, and stays
     # within this connection.
     context: Context
+    # Its last turn was long.
+    is_heavy: bool = False
 
 
 class ReadySet:
@@ -106,8 +111,11 @@ class ReadySet:
         self._poller = poller
         self._places: dict[object, _Place] = {}
         self._by_number: dict[int, _Place] = {}
-        # The numbers of those that have something left to do, in the order of their turns.
-        self._queue: list[int] = []
+        # The numbers of those that have something left to do, in the order of their turns: those
+        # whose turns are short, and the others. A thousand who each have a turn's work, and always
+        # more, do not keep one waiting for a second who asks one question at a time.
+        self._light: list[int] = []
+        self._heavy: list[int] = []
 
     def __contains__(self, connection: object) -> bool:
         return connection in self._places
@@ -163,7 +171,7 @@ class ReadySet:
         """Serve what is parked, until cancelled. Then everything goes on in its own task."""
         try:
             while True:
-                if self._queue:
+                if self._light or self._heavy:
                     await trio.lowlevel.checkpoint()
                 else:
                     await self._poller.wait()
@@ -178,15 +186,37 @@ class ReadySet:
         began = monotonic()
         # Who is alone sends its next request only once it has read the answer: that is not there.
         while self._take_round(began + BATCH_SECONDS) > 1:
-            if self._queue or monotonic() >= began + POLLING_SECONDS:
+            if self._light or self._heavy or monotonic() >= began + POLLING_SECONDS:
                 break
 
     def _take_round(self, until: float) -> int:
         """Let each that is ready take one turn; return how many were."""
-        places, again, numbers = self._by_number, [], self._poller.ready()
-        if self._queue:
-            numbers = list(dict.fromkeys(chain(self._queue, numbers)))
-        now = trio.current_time()
+        places = self._by_number
+        numbers = self._poller.ready()
+        if self._light or self._heavy:
+            numbers = list(dict.fromkeys(chain(self._light, self._heavy, numbers)))
+        light: list[int] = []
+        heavy: list[int] = []
+        for number in numbers:
+            place = places.get(number)
+            if place is not None:  # else it has left
+                (heavy if place.is_heavy else light).append(number)
+        again: list[int] = []
+        if light:
+            # Neither kind waits for the other longer than half a batch.
+            light = self._take_turns_of(light, until - BATCH_SECONDS / 2 * bool(heavy), again)
+        if heavy:
+            heavy = self._take_turns_of(heavy, until, again)
+        self._light, self._heavy = light, heavy + again
+        return len(numbers)
+
+    def _take_turns_of(self, numbers: list[int], until: float, again: list[int]) -> list[int]:
+        """Let these take their turns until then, and at least the first; return who is left.
+
+        Args:
+            again: gets those that have more to do.
+        """
+        places, now, began = self._by_number, trio.current_time(), monotonic()
         left = iter(numbers)
         for number in left:
             place = places.get(number)
@@ -198,16 +228,18 @@ class ReadySet:
                 log.exception("a connection has failed, and is reset")
                 place.connection.abort()
                 turn = _NEEDS_TASK
+            ended = monotonic()
+            place.is_heavy = turn is _MORE or ended - began > SHORT_TURN
             if turn is _MORE:
                 again.append(number)
             elif turn is _NEEDS_TASK:
                 self.resume(place.connection)
             elif turn is not _DONE:
                 self.on_end(place.connection)
-            if monotonic() >= until:
+            if ended >= until:
                 break
-        self._queue = [*left, *again]
-        return len(numbers)
+            began = ended
+        return list(left)
 
     def _unpark(self, connection: Parkable) -> _Place:
         place = self._places.pop(connection)

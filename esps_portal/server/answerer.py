@@ -17,6 +17,7 @@ from esps_portal.faults.target import FaultTarget
 from esps_portal.journal.records import ABORTED, FAULTED
 from esps_portal.net.detached import CANCELLED
 from esps_portal.net.ready_set import Turn
+from esps_portal.net.turns import Turns
 from esps_portal.net.writer import HIGH_WATER
 from esps_portal.protocol.lines import LineEvent
 from esps_portal.protocol.messages import Reply, Request, readable_request
@@ -46,6 +47,7 @@ class Answerer:
 
     Args:
         remote: the client's address and port.
+        turns: what its task waits for before it answers.
         observer: notes what happens; `None`: nobody does.
         faults: are asked about each request; `None`: there never are any.
 
@@ -63,6 +65,7 @@ class Answerer:
         "_replies",
         "_writer",
         "outcomes",
+        "turns",
     )
 
     def __init__(  # noqa: PLR0913 - what is composed
@@ -73,6 +76,7 @@ class Answerer:
         replies: ReplyWriter,
         calls: CallTasks,
         *,
+        turns: Turns,
         observer: ConnectionObserver | None,
         faults: FaultRegistry | None,
     ) -> None:
@@ -80,6 +84,7 @@ class Answerer:
         self._protocol = protocol
         self._replies = replies
         self._writer = replies.writer
+        self.turns = turns
         self._observer = observer
         self._faults = faults
         self._caller = ConnectionCaller(remote, calls)
@@ -105,8 +110,7 @@ class Answerer:
                 await self._writer.flush()
             if turn is Turn.DONE:
                 return
-            # The others first: there may be much more.
-            await trio.lowlevel.checkpoint()
+            await self.turns.next()  # there may be much more
         await self._writer.flush()
 
     def answer_now(self, now: float) -> Turn:

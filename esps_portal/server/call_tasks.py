@@ -17,7 +17,7 @@ from esps_portal.protocol.states import CallState, RunningCall
 from esps_portal.server.endings import EndReason, reason_of
 from esps_portal.server.observer import Exchange
 from esps_portal.server.reply_writer import ReplyWriter
-from esps_portal.server.shared_calls import SharedCalls
+from esps_portal.server.shared_work import SharedWork
 from esps_portal.services.call import Call, Caller
 
 
@@ -86,7 +86,7 @@ class CallTasks:
         self,
         protocol: ServerConnection,
         replies: ReplyWriter,
-        shared: SharedCalls,
+        shared: SharedWork,
         nursery: trio.Nursery | None = None,
     ) -> None:
         self._protocol = protocol
@@ -116,9 +116,10 @@ class CallTasks:
         self._tasks[running].exchange.end(ABORTED, reply)
         self._tasks[running].scope.cancel()
 
-    def cancel_all(self) -> None:
-        """Cancel every task."""
-        for task in self._tasks.values():
+    async def cancel_all(self) -> None:
+        """Cancel every task, in turns: to end one costs more than to begin it."""
+        for task in list(self._tasks.values()):
+            await self._shared.ends.next()
             task.scope.cancel()
 
     def refused(self, tag: bytes, reply: bytes) -> None:
@@ -141,9 +142,11 @@ class CallTasks:
         Returns:
             Whether all have ended. Otherwise a line in the log names the services.
         """
-        for task in self._tasks.values():
-            task.whole.cancel()
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + CANCELLED):
+        with trio.CancelScope(shield=True) as scope:
+            for task in list(self._tasks.values()):
+                await self._shared.ends.next()
+                task.whole.cancel()
+            scope.deadline = trio.current_time() + CANCELLED
             await self.until_all_ended()
         if self._tasks:
             names = service_names(task.service for task in self._tasks.values())
@@ -180,8 +183,7 @@ class CallTasks:
                     line = reply.encode()
                     exchange.add(line)
                     await replies.write(line, exchange, final=False, must_send=False)
-                async with self._shared.turns:
-                    pass  # the others first: they may be thousands
+                await self._shared.lines.next()  # the others first: they may be thousands
                 await replies.writer.flush()
             except trio.BrokenResourceError as error:
                 # The client's doing, not the service's: it is cancelled, as by CANCEL.

@@ -67,7 +67,7 @@ class Closing:
             await self._stay_deaf()
         elif not replies.is_final:
             await self._say_last_lines(nursery)
-        self._calls.cancel_all()  # nothing of theirs would be sent
+        await self._calls.cancel_all()  # nothing of theirs would be sent
         how = replies.ending.how  # a fault may have ended the drain
         if how in (How.FIN, How.RST):
             replies.release()

@@ -35,7 +35,7 @@ from esps_portal.server.opening import Opening
 from esps_portal.server.parking import Parking
 from esps_portal.server.reader import Reader
 from esps_portal.server.reply_writer import ReplyWriter
-from esps_portal.server.shared_calls import SharedCalls
+from esps_portal.server.shared_work import SharedWork
 from esps_portal.server.stage_faults import StageFaults
 from esps_portal.server.teardown import Teardown
 from esps_portal.server.unanswered import UnansweredInput
@@ -59,7 +59,7 @@ class PortalConnection:
         faults: are asked about each request; `None`: there never are any.
         ready: serves it while it needs no task; `None`: it always has one.
         requires_hello: whether the first line must be a HELLO.
-        shared_calls: what the calls of all connections share; `None`: of this one alone.
+        shared_work: what the calls of all connections share; `None`: of this one alone.
         calls: where calls run; `None`: in a nursery of its own, which waits for them.
         buffered: the bytes that all connections hold; `None`: nobody counts them.
     """
@@ -79,6 +79,7 @@ class PortalConnection:
         "_protocol",
         "_reader",
         "_replies",
+        "_shared",
         "_stream",
         "_task",
         "_writer",
@@ -94,7 +95,7 @@ class PortalConnection:
         faults: FaultRegistry | None = None,
         ready: ReadySet | None = None,
         requires_hello: bool = False,
-        shared_calls: SharedCalls | None = None,
+        shared_work: SharedWork | None = None,
         calls: trio.Nursery | None = None,
         buffered: BufferedBytes | None = None,
     ) -> None:
@@ -106,10 +107,17 @@ class PortalConnection:
         self._replies = replies = ReplyWriter(stream, self._on_end, self._note_held)
         self._writer = replies.writer
         self._held = held = HeldBytes(self, buffered, protocol, replies.writer)
-        shared_calls = shared_calls or SharedCalls(limits.max_calls)
-        self._calls = tasks = CallTasks(protocol, replies, shared_calls, calls)
+        self._shared = shared = shared_work or SharedWork(limits.max_calls)
+        self._calls = tasks = CallTasks(protocol, replies, shared, calls)
         self._answerer = answerer = Answerer(
-            portal, remote, protocol, replies, tasks, observer=observer, faults=faults
+            portal,
+            remote,
+            protocol,
+            replies,
+            tasks,
+            turns=shared.input,
+            observer=observer,
+            faults=faults,
         )
         self._parking = Parking(ready, self, stream, protocol, replies, answerer)
         # Seconds on trio's clock.
@@ -139,6 +147,7 @@ class PortalConnection:
             unanswered=UnansweredInput(self._stream, self._protocol, self._replies, self._observer),
             teardown=self._new_teardown(),
             limits=self._limits,
+            turns=self._shared.ends,
             is_shut_down=self._is_shut_down,
         )
         try:
@@ -181,8 +190,7 @@ class PortalConnection:
             if not self._writer.flush_now() or self._protocol.state is not _OPEN:
                 return _NEEDS_TASK
         except trio.BrokenResourceError as error:
-            self._replies.end_for(reason_of(error))
-            return _NEEDS_TASK
+            return self._after_break(error)
         return turn
 
     def _after_reading(self) -> Turn:
@@ -197,6 +205,17 @@ class PortalConnection:
         # Nothing runs and nothing waits: there is nothing to drain, and nobody to linger for.
         self._answerer.outcomes.end_drain()
         self._parking.leave()
+        self._new_teardown().run()
+        return Turn.ENDED
+
+    def _after_break(self, error: trio.BrokenResourceError) -> Turn:
+        """Return what is left of a connection that is broken; end it if nothing is."""
+        has_ended = self._task is None and self._observer is None
+        if has_ended:
+            self._parking.leave()
+        self._replies.end_for(reason_of(error))
+        if not has_ended:
+            return _NEEDS_TASK
         self._new_teardown().run()
         return Turn.ENDED
 

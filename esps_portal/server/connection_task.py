@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from esps_portal.net.streams import Stream
+from esps_portal.net.turns import Turns
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.server.answerer import Answerer
@@ -33,6 +34,7 @@ class ConnectionTask:
     """Serves one connection while it needs a task, until it ends or is parked: `run` is its life.
 
     Args:
+        turns: what it waits for before it ends.
         is_shut_down: whether the server shuts down already.
     """
 
@@ -48,6 +50,7 @@ class ConnectionTask:
     _unanswered: UnansweredInput
     _teardown: Teardown
     _limits: Limits
+    _turns: Turns
     _is_shut_down: bool
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     # Made once the connection ends.
@@ -63,9 +66,7 @@ class ConnectionTask:
         """Stop what an end of the connection stops, which is now due."""
         if self._replies.is_final and self._closing is not None:
             self._closing.cancel()
-        if reason is EndReason.BROKEN:
-            self._calls.cancel_all()
-        elif reason in _AT_ONCE and self._nursery is not None:
+        if reason in _AT_ONCE and self._nursery is not None:
             self._nursery.cancel_scope.cancel()
 
     async def run(self) -> None:
@@ -75,6 +76,8 @@ class ConnectionTask:
         """
         is_parked = False
         try:
+            if self._replies.end is not None:  # for which alone it has a task
+                await self._turns.next()
             has_ended = not await self._shake_hands()
             while not (is_parked or has_ended) and not await self._run_in_nursery():
                 is_parked = self._parking.is_possible  # still, since its nursery was left
@@ -121,6 +124,7 @@ class ConnectionTask:
         except trio.BrokenResourceError as error:
             self._replies.end_for(reason_of(error))
         if self._replies.end is EndReason.BROKEN:
+            await self._turns.next()
             await self._unanswered.note_unread()
         return True
 

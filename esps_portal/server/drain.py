@@ -72,6 +72,7 @@ class Drain:
             await self._answerer.answer_lines()
             while data := await self._stream.receive():
                 if protocol.receive(data):
+                    await self._answerer.turns.next()
                     await self._answerer.answer_lines()
                 if protocol.state is State.ENDED:
                     break
@@ -79,6 +80,6 @@ class Drain:
             if not self._stream.half_closes:
                 self._replies.end_for(EndReason.HANGUP)
             if protocol.state is State.ENDED:
-                self._calls.cancel_all()  # nothing of theirs would be sent
+                await self._calls.cancel_all()  # nothing of theirs would be sent
         except trio.BrokenResourceError as error:
             self._replies.end_for(reason_of(error))

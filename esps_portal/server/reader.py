@@ -83,7 +83,7 @@ class Reader:
         """
         protocol = self._protocol
         # Sends the greeting, or answers what was left when reading was interrupted.
-        await self._answerer.answer_lines()
+        await self._answer_in_turn()
         while protocol.state is State.OPEN or protocol.state is State.CLOSING:
             if self._replies.is_deaf:
                 return False
@@ -93,10 +93,15 @@ class Reader:
                 await parking.wait()
             else:
                 return True
-            await self._answerer.answer_lines()
+            await self._answer_in_turn()
         if protocol.state is State.ENDED and not self.peer_has_ended:
             self._replies.end_for(EndReason.FATAL)
         return False
+
+    async def _answer_in_turn(self) -> None:
+        if self._protocol.lines:
+            await self._answerer.turns.next()
+        await self._answerer.answer_lines()
 
     def hang_up_if_gone(self) -> None:
         """End what runs for a client that has ended, and by that reads no reply any more."""

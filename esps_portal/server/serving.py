@@ -30,7 +30,7 @@ from esps_portal.protocol.registry import PORT
 from esps_portal.server.connection import PortalConnection
 from esps_portal.server.datagrams import PortalDatagrams
 from esps_portal.server.observer import ConnectionObserver, DatagramObserver
-from esps_portal.server.shared_calls import SharedCalls
+from esps_portal.server.shared_work import SharedWork
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.dispatcher import Dispatcher
 
@@ -159,7 +159,7 @@ def _ports(
         portal,
         ready=ready,
         requires_hello=config.require_hello,
-        shared_calls=SharedCalls(portal.limits.max_calls),
+        shared_work=SharedWork(portal.limits.max_calls),
         calls=calls,
         buffered=BufferedBytes(portal.limits.max_buffered),
     )
@@ -189,7 +189,7 @@ def portal_connection(  # noqa: PLR0913 - what is composed
     *,
     ready: ReadySet | None = None,
     requires_hello: bool = False,
-    shared_calls: SharedCalls | None = None,
+    shared_work: SharedWork | None = None,
     calls: trio.Nursery | None = None,
     buffered: BufferedBytes | None = None,
 ) -> PortalConnection:
@@ -202,7 +202,7 @@ def portal_connection(  # noqa: PLR0913 - what is composed
             portal,
             ready=ready,
             requires_hello=requires_hello,
-            shared_calls=shared_calls,
+            shared_work=shared_work,
             calls=calls,
             buffered=buffered,
         )
@@ -216,7 +216,7 @@ def portal_connection(  # noqa: PLR0913 - what is composed
         faults=script.faults,
         ready=ready,
         requires_hello=requires_hello,
-        shared_calls=shared_calls,
+        shared_work=shared_work,
         calls=calls,
         buffered=buffered,
     )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 import trio
+import trio.testing
 
 from esps_portal.net.accept_policy import AcceptPolicy
-from esps_portal.net.connection_server import ConnectionServer
+from esps_portal.net.connection_server import MAX_EXPIRED, ConnectionServer
 from esps_portal.net.streams import SocketStream, Stream
+from esps_portal.testing.pipes import memory_pair
+from tests.passes import Passes
 from tests.patience import PATIENCE
 
 
@@ -144,3 +148,32 @@ async def test_two_of_one_turn_share_the_last_place() -> None:
         clients = [connect(), connect()]  # the loop does not run meanwhile
         words = {await received(client) for client in clients}
         assert words == {b"hello", b"full"}
+
+
+async def test_the_watch_ends_few_connections_in_one_pass_of_the_loop(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    """All their deadlines pass at once."""
+    passes, expired = Passes(), []
+
+    class Late(Handler):
+        deadline = 5.0
+
+        def expire(self) -> None:
+            assert self not in expired
+            expired.append(self)
+            self.deadline = math.inf
+            passes.note(self)
+
+    policy = AcceptPolicy(max_connections=100)
+    with passes.counted():
+        async with trio.open_nursery() as nursery:
+            server = ConnectionServer(Late, policy, nursery)
+            for number in range(100):
+                _, stream = memory_pair()
+                nursery.start_soon(server.serve, stream, ("memory", number))
+            nursery.start_soon(server.watch)
+            await trio.sleep(10)
+            nursery.cancel_scope.cancel()
+    assert passes.count == 100
+    assert passes.most <= MAX_EXPIRED

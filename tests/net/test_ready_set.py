@@ -21,7 +21,7 @@ from esps_portal.clock import monotonic
 from esps_portal.net import ready_set
 from esps_portal.net.fork import close_poll, poll_closed_in_child
 from esps_portal.net.poller import EpollPoller
-from esps_portal.net.ready_set import BATCH_SECONDS, POLLING_SECONDS, ReadySet, Turn
+from esps_portal.net.ready_set import BATCH_SECONDS, POLLING_SECONDS, SHORT_TURN, ReadySet, Turn
 from tests.patience import PATIENCE
 
 
@@ -274,6 +274,74 @@ async def test_others_go_on_while_more_and_more_becomes_readable(
     monkeypatch.setattr(ready_set, "monotonic", lambda: next(now))
     async with running() as parked:
         assert await asked_again_and_again(parked, 2) > 100
+
+
+async def test_who_asks_little_waits_for_half_a_batch_of_those_who_ask_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many those are."""
+    now = 0.0
+    monkeypatch.setattr(ready_set, "monotonic", lambda: now)
+    order: list[str] = []
+
+    def much(connection: Echo) -> Turn:
+        nonlocal now
+        now += BATCH_SECONDS / 4
+        order.append("much")
+        return Turn.MORE if connection.turns < 10 else echo(connection)
+
+    def little(connection: Echo) -> Turn:
+        order.append("little")
+        return echo(connection)
+
+    async with running() as parked:
+        for client in [parked.park(much)[0] for _ in range(50)]:
+            client.send(b"x")
+        while not all(connection.turns for connection in parked.connections):
+            await trio.lowlevel.checkpoint()
+        client, _ = parked.park(little)
+        begun = len(order)
+        for _ in range(5):
+            client.send(b"x")
+            while "little" not in order[begun:]:
+                await trio.lowlevel.checkpoint()
+            # A batch that was under way, and one more: trio runs tasks in any order.
+            assert order[begun:].index("little") <= 8
+            client.recv(10)
+            begun = len(order)
+        await blocked()
+    # Nor do those have to wait for the others.
+    assert order.count("much") == 500
+
+
+async def test_those_who_ask_much_have_their_turns_beside_those_who_ask_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(ready_set, "monotonic", lambda: now)
+    order: list[str] = []
+
+    def much(_: Echo) -> Turn:
+        order.append("much")
+        return Turn.MORE
+
+    def little(_: Echo) -> Turn:
+        nonlocal now
+        now += SHORT_TURN / 2
+        order.append("little")
+        return Turn.DONE  # and more has come already
+
+    async with running() as parked:
+        parked.park(much)[0].send(b"x")
+        for client in [parked.park(little)[0] for _ in range(100)]:
+            client.send(b"x")
+        while order.count("much") < 20:
+            await trio.lowlevel.checkpoint()
+        for connection in parked.connections:
+            parked.ready.leave(connection)
+    first = order.index("much", order.index("much") + 1)
+    rows = "".join("m" if who == "much" else "l" for who in order[first:]).split("m")
+    assert max(map(len, rows)) <= BATCH_SECONDS / SHORT_TURN + 1
 
 
 async def test_one_that_is_out_of_the_set_makes_no_events() -> None:

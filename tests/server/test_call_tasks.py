@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from esps_portal import CallContext, Limits, Portal
+from esps_portal.net.turns import TURNS_AT_ONCE
 from esps_portal.protocol.messages import Reply, Request
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import RunningCall
@@ -18,7 +19,7 @@ from esps_portal.server.call_tasks import CallTasks, ConnectionCaller
 from esps_portal.server.endings import EndReason
 from esps_portal.server.observer import Exchange
 from esps_portal.server.reply_writer import ReplyWriter
-from esps_portal.server.shared_calls import LINES_AT_ONCE, SharedCalls
+from esps_portal.server.shared_work import SharedWork
 from esps_portal.services.call import Call
 from esps_portal.testing.pipes import CAPACITY, MemoryStream, memory_pair
 
@@ -47,7 +48,7 @@ class Tasks:
 
 @contextlib.asynccontextmanager
 async def tasks(
-    service: Callable[..., Any], shared: SharedCalls | None = None
+    service: Callable[..., Any], shared: SharedWork | None = None
 ) -> AsyncIterator[Tasks]:
     portal = Portal(limits=Limits())
     portal.service(name="service")(service)
@@ -56,7 +57,7 @@ async def tasks(
     replies = ReplyWriter(stream, ends.append)
     protocol = ServerConnection(portal.limits)
     async with trio.open_nursery() as nursery:
-        calls = CallTasks(protocol, replies, shared or SharedCalls(64))
+        calls = CallTasks(protocol, replies, shared or SharedWork(64))
         yield Tasks(client, calls, protocol, replies, ends, nursery, portal)
         nursery.cancel_scope.cancel()
 
@@ -91,7 +92,7 @@ async def test_few_of_many_calls_send_in_one_pass_of_the_loop() -> None:
             await call.data("x")
             sent += 1
 
-    shared = SharedCalls(1024)
+    shared = SharedWork(1024)
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(8):
             connection = await stack.enter_async_context(tasks(service, shared))
@@ -103,7 +104,7 @@ async def test_few_of_many_calls_send_in_one_pass_of_the_loop() -> None:
             await trio.lowlevel.checkpoint()
             most = max(most, sent - before)
     # Of two passes, at most: the order of tasks within a pass is random.
-    assert most <= 2 * LINES_AT_ONCE
+    assert most <= 2 * TURNS_AT_ONCE
 
 
 async def test_a_cancelled_call_counts_until_its_task_has_ended() -> None:
@@ -178,7 +179,7 @@ async def test_a_cancelled_task_leaves_the_rest_of_its_line() -> None:
     async with tasks(service) as t:
         t.replies.writer.outgoing += b"#" * (CAPACITY - 1)
         await t.begin(b"a")
-        t.calls.cancel_all()
+        await t.calls.cancel_all()
         await trio.testing.wait_all_tasks_blocked()
         found = b""
         while not found.endswith(b"x\n"):
@@ -200,7 +201,7 @@ async def test_a_reset_while_it_sends_ends_the_connection() -> None:
         await t.client.aclose()
         await t.begin(b"a")
         assert t.ends == [EndReason.BROKEN]
-        t.calls.cancel_all()
+        await t.calls.cancel_all()
         await cancelled.wait()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -12,9 +14,12 @@ import trio.testing
 
 from esps_portal import Limits, Portal
 from esps_portal.clock import monotonic
+from esps_portal.net.turns import TURNS_AT_ONCE
 from esps_portal.net.writer import HIGH_WATER
 from esps_portal.server.answerer import TURN_LINES, TURN_SECONDS
+from esps_portal.server.shared_work import INPUT_AT_ONCE
 from esps_portal.services.builtin_portal import builtin_portal
+from tests.passes import Passes
 from tests.portals import Running, StreamPeer, in_memory, running
 
 NAMES = (b"first", b"second", b"third")
@@ -215,3 +220,83 @@ async def test_a_client_that_hangs_up_while_output_waits_makes_no_events() -> No
         await trio.testing.wait_all_tasks_blocked()  # never, if one was always ready
         await other.send(b"b PING\n")
         assert await other.line() == b"b OK"
+
+
+async def test_few_of_many_tasks_answer_in_one_pass_of_the_loop() -> None:
+    """Clients that each have a call that runs, and as much to ask as one read brings."""
+    passes, portal = Passes(), builtin_portal("test/1", Limits())
+
+    @portal.service(idempotent=True)
+    def note() -> None:
+        passes.note(trio.lowlevel.current_task())
+
+    async with running(portal) as server:
+        peers = [await server.tcp() for _ in range(60)]
+        with passes.counted():
+            for peer in peers:  # and the server has no turn meanwhile
+                os.write(peer.stream.socket.fileno(), b"a CALL stall\n" + b"b CALL note\n" * 1000)
+            for peer in peers:
+                for _ in range(1000):
+                    assert await peer.line() == b"b OK"
+    assert passes.count >= 60
+    # One more is the task that serves those who need none.
+    assert passes.most <= INPUT_AT_ONCE + 1
+
+
+async def test_few_of_many_calls_end_in_one_pass_of_the_loop() -> None:
+    """All clients go at once, each of whom has many calls."""
+    passes, portal, running_now = Passes(), Portal(limits=Limits()), 0
+    all_run, all_ended = trio.Event(), trio.Event()
+
+    @portal.service()
+    async def wait() -> None:
+        nonlocal running_now
+        running_now += 1
+        if running_now == 16 * 64:
+            all_run.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            passes.note(trio.lowlevel.current_task())
+            running_now -= 1
+            if not running_now:
+                all_ended.set()
+
+    async with running(portal) as server:
+        peers = [await server.tcp() for _ in range(16)]
+        for peer in peers:
+            await peer.send(b"".join(b"%d CALL wait\n" % tag for tag in range(64)))
+        await all_run.wait()
+        with passes.counted():
+            for peer in peers:
+                peer.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                peer.stream.socket.close()
+            await all_ended.wait()
+    assert passes.count == 16 * 64
+    # Of two passes, at most: the order of tasks within a pass is random.
+    assert passes.most <= 2 * TURNS_AT_ONCE
+
+
+async def test_one_that_is_reset_while_nothing_runs_ends_without_a_task() -> None:
+    started: list[object] = []
+
+    class Starts(trio.abc.Instrument):
+        def task_spawned(self, task: trio.lowlevel.Task) -> None:
+            started.append(task)
+
+    async with running(Portal(limits=Limits())) as server:
+        peers = [await server.tcp() for _ in range(20)]
+        for peer in peers:
+            await peer.send(b"a PING\n")
+            assert await peer.line() == b"a OK"
+        instrument = Starts()
+        trio.lowlevel.add_instrument(instrument)
+        for peer in peers:
+            peer.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.stream.socket.close()
+        await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.remove_instrument(instrument)
+        newcomer = await server.tcp()
+        await newcomer.send(b"a PING\n")
+        assert await newcomer.line() == b"a OK"
+    assert started == []

@@ -1,0 +1,106 @@
+"""Turns of tasks that have work at the same time: some in each pass of the loop, the rest later.
+
+A pass of trio's loop runs every task that is ready. Thousands of them may be, each with a
+millisecond of work, and whoever else has a question waits for all of it. So a task whose work may
+be asked for by a stranger, as often as he likes, waits for its turn before it.
+
+There is no task that gives the turns: the first one of a pass that has its turn releases the next
+ones, for the next pass. What is counted is therefore a guess in one respect: which tasks run in the
+same pass. It is wrong only about one that comes while the loop is not busy, and then it waits for
+one pass more.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from esps_portal.clock import monotonic
+
+#: Seconds of a pass after which the other turns are left to the next one: own choice. With some of
+#: these, the ready set's batch, and a turn more of each that may be too long, a pass takes 20 ms.
+TURNS_SECONDS = 0.002
+#: Turns in a pass, at the most.
+TURNS_AT_ONCE = 64
+
+
+@attrs.define
+class _Place:
+    """One that waits; the number of its pass, once it is scheduled."""
+
+    number: int = 0
+
+
+class Turns:
+    """Lets so many tasks work in a pass of the loop; first come, first served.
+
+    Args:
+        at_once: turns in a pass, at the most.
+        seconds: once those of a pass have taken so long, the others wait for the next one.
+        clock: seconds, from any beginning.
+
+    Example::
+
+        turns = Turns()
+        await turns.next()
+        work()
+    """
+
+    def __init__(
+        self,
+        at_once: int = TURNS_AT_ONCE,
+        *,
+        seconds: float = TURNS_SECONDS,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._at_once = at_once
+        self._seconds = seconds
+        self._clock = clock
+        self._waiting: OrderedDict[trio.lowlevel.Task, _Place] = OrderedDict()
+        # Passes are numbered. Those that have their turn in the next one are scheduled already.
+        self._pass = 0
+        self._scheduled = 0
+        self._until = 0.0
+
+    async def next(self) -> None:
+        """Wait for a turn, in a later pass of the loop. This is a checkpoint."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        is_late = False
+        while not self._has_turn(await self._wait(is_late=is_late)):
+            is_late = True
+
+    async def _wait(self, *, is_late: bool) -> int:
+        """Wait until it is scheduled; return in which pass."""
+        if self._scheduled < self._at_once and (is_late or not self._waiting):
+            self._scheduled += 1
+            number = self._pass + 1
+            # It has its turn, cancelled or not: the others count on it.
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return number
+        task = trio.lowlevel.current_task()
+        self._waiting[task] = place = _Place()
+        if is_late:
+            self._waiting.move_to_end(task, last=False)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            del self._waiting[task]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        return place.number
+
+    def _has_turn(self, number: int) -> bool:
+        """Whether there is time for a turn in that pass, which is this one."""
+        if number <= self._pass:
+            return self._clock() < self._until
+        self._pass, self._scheduled = number, 0
+        self._until = self._clock() + self._seconds
+        while self._waiting and self._scheduled < self._at_once:
+            task, place = self._waiting.popitem(last=False)
+            place.number = number + 1
+            self._scheduled += 1
+            trio.lowlevel.reschedule(task)
+        return True

@@ -1,0 +1,39 @@
+"""What all connections of a server share: the number of running calls, and whose turn it is.
+
+The loop runs each task that is ready, and a client decides how many of them are: by lines, calls
+and ends. So what each of them costs is done in turns.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from esps_portal.net.turns import Turns
+
+#: Answers of connections in a pass: each may take a millisecond, so few have time, and to wake the
+#: others for nothing would take as long.
+INPUT_AT_ONCE = 8
+
+
+@attrs.define
+class SharedWork:
+    """Counts the running calls of all connections that share it, and has them work in turn.
+
+    Attributes:
+        limit: so many calls may run (`Limits.max_calls`).
+        running: so many do.
+        lines: what a call waits for after each DATA line.
+        input: what the task of a connection waits for before it answers what has come.
+        ends: what a connection waits for before it ends, and before it cancels each of its calls.
+    """
+
+    limit: int
+    running: int = 0
+    lines: Turns = attrs.field(factory=Turns, init=False, repr=False)
+    input: Turns = attrs.field(factory=lambda: Turns(INPUT_AT_ONCE), init=False, repr=False)
+    ends: Turns = attrs.field(factory=Turns, init=False, repr=False)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more may begin."""
+        return self.running >= self.limit
