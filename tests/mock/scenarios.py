@@ -89,7 +89,7 @@ to = "server"
 optional = true
 
 [[proxies]]
-name = "resolver"
+name = "dns"
 upstream = "udp://127.0.0.1:53"
 """
 PEERS = """\
