@@ -27,8 +27,8 @@ class BlockingUDPClient(BlockingClient):
     def _transmit(self, pending: PendingRequest, deadline: float) -> None:  # noqa: ARG002 - TCP needs it
         self._send_datagram(pending, pending.line)
 
-    def _send_datagram(self, pending: PendingRequest, datagram: bytes) -> None:
-        sent = Transmission(datagram, self._schedule, monotonic())
+    def _send_datagram(self, pending: PendingRequest, datagram: bytes, late: int = 0) -> None:
+        sent = Transmission(datagram, self._schedule, monotonic(), late)
         self._socket.send(datagram)
         self._transmissions[pending] = sent
 
@@ -50,7 +50,9 @@ class BlockingUDPClient(BlockingClient):
         length = padded_length(pending, len(sent.datagram))
         if length is not None:
             self._requests.resume(pending)
-            self._send_datagram(pending, pending.request.encode(length))
+            self._send_datagram(pending, pending.request.encode(length), sent.unanswered)
+        elif sent.is_answered_late(pending):
+            self._requests.await_again(pending)
 
     def _forget(self, pending: PendingRequest) -> None:
         # UDP has no CANCEL: the portal's own time limit ends the call.

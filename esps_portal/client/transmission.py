@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from esps_portal.protocol.client_connection import ClientConnection
 from esps_portal.protocol.errors import TimedOutError
-from esps_portal.protocol.retransmission import Retransmission
+from esps_portal.protocol.pending_request import PendingRequest
+from esps_portal.protocol.retransmission import Retransmission, needed_length
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -25,13 +26,38 @@ class Transmission:
         due: when it is to be sent again, on the clock of ``now``, in seconds.
     """
 
-    __slots__ = ("_sent", "_waits", "datagram", "due")
+    __slots__ = ("_late", "_sent", "_waits", "datagram", "due")
 
-    def __init__(self, datagram: bytes, schedule: Retransmission, now: float) -> None:
+    def __init__(
+        self, datagram: bytes, schedule: Retransmission, now: float, late: int = 0
+    ) -> None:
+        """Begin to send it.
+
+        Args:
+            now: in seconds; the clock of `due`.
+            late: how many shorter copies have no answer, which may still come (ESPS-UDP-49).
+        """
         self.datagram: bytes = datagram
+        self._late = late
         self._waits: Iterator[float] = schedule.waits(_jitter())
         self.due: float = now + next(self._waits)
         self._sent = 1
+
+    @property
+    def unanswered(self) -> int:
+        """How many copies, shorter ones too, have no answer once one of them has had its answer."""
+        return self._late + self._sent - 1
+
+    def is_answered_late(self, pending: PendingRequest) -> bool:
+        """Whether what ended the request is the late answer to a copy of it that was shorter.
+
+        That is so once for each such copy.
+        """
+        needed = needed_length(pending)
+        if not self._late or needed is None or needed > len(self.datagram):
+            return False
+        self._late -= 1
+        return True
 
     def repeat(self, now: float, received: bytes) -> None:
         """Let it be sent once more, now.

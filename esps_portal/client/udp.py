@@ -33,8 +33,8 @@ class UDPClient(PortalClient):
         self._send_datagram(pending, pending.line)
         return pending
 
-    def _send_datagram(self, pending: PendingRequest, datagram: bytes) -> None:
-        sent = Transmission(datagram, self._schedule, trio.current_time())
+    def _send_datagram(self, pending: PendingRequest, datagram: bytes, late: int = 0) -> None:
+        sent = Transmission(datagram, self._schedule, trio.current_time(), late)
         self._socket.send(datagram)
         self._transmissions[pending] = sent
 
@@ -48,7 +48,9 @@ class UDPClient(PortalClient):
             length = padded_length(pending, len(sent.datagram))
             if length is not None:
                 self._requests.resume(pending)
-                self._send_datagram(pending, pending.request.encode(length))
+                self._send_datagram(pending, pending.request.encode(length), sent.unanswered)
+            elif sent.is_answered_late(pending):
+                self._requests.await_again(pending)
             elif not pending.is_ready:
                 sent.repeat(trio.current_time(), self._requests.rejected)
                 self._socket.send(sent.datagram)

@@ -111,8 +111,12 @@ class ClientConnection:
 
     def resume(self, pending: PendingRequest) -> None:
         """Expect a reply again: the caller sends the request once more, padded."""
-        pending.final = None
         pending.paddings += 1
+        self.await_again(pending)
+
+    def await_again(self, pending: PendingRequest) -> None:
+        """Expect a reply again: what came was the answer to an earlier copy of the request."""
+        pending.final = None
         self._pending[pending.request.tag] = pending
 
     def cancellation(self, pending: PendingRequest) -> bytes:

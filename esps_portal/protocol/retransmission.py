@@ -54,6 +54,20 @@ class Retransmission:
         return sum(self.waits(1.0))
 
 
+def needed_length(pending: PendingRequest) -> int | None:
+    """Return the length that its reply ``too-large`` asks for.
+
+    `None`: it is another reply, or no length helps.
+    """
+    final = pending.final
+    if final is None or final.kind != ERR or final.args[0] != b"too-large":
+        return None
+    needed = final.args[1] if len(final.args) > 1 else b""
+    if not (needed.isdigit() and len(needed) <= len(str(_MAX_LENGTH))):
+        return None
+    return int(needed) or None
+
+
 def padded_length(pending: PendingRequest, sent: int) -> int | None:
     """Return the length to pad the request to, if its reply is ``too-large`` and asks for more.
 
@@ -63,15 +77,9 @@ def padded_length(pending: PendingRequest, sent: int) -> int | None:
     Args:
         sent: length of the datagram that got this reply, in bytes.
     """
-    final = pending.final
-    if final is None or final.kind != ERR or final.args[0] != b"too-large":
+    length = needed_length(pending)
+    if length is None or pending.paddings >= _MAX_PADDINGS:
         return None
-    needed = final.args[1] if len(final.args) > 1 else b""
-    if not (needed.isdigit() and len(needed) <= len(str(_MAX_LENGTH))):
-        return None
-    if pending.paddings >= _MAX_PADDINGS:
-        return None
-    length = int(needed)
     # Padding takes two bytes at least.
     is_possible = max(length, len(pending.line) + 2) <= _MAX_LENGTH
     return length if sent < length and is_possible else None

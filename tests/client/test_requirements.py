@@ -212,6 +212,23 @@ async def test_a_tag_in_use_is_an_answer(ask: Ask) -> None:  # ESPS-UDP-32
 
 
 @both_clients
+async def test_a_late_answer_to_a_shorter_copy_is_ignored(ask: Ask) -> None:  # ESPS-UDP-49
+    async with datagrams() as server, trio.open_nursery() as nursery:
+
+        async def answered() -> None:
+            assert await ask(udp_url(server)) == (b"hi",)
+
+        nursery.start_soon(answered)
+        await server.recvfrom(65536)
+        copy, source = await server.recvfrom(65536)
+        for _ in range(2):
+            await server.sendto(copy[:16] + b" ERR too-large 300\n", source)
+        while len(copy) < 300:  # copies that a timer has sent meanwhile
+            copy, _ = await server.recvfrom(65536)
+        await server.sendto(copy[:16] + b" OK hi\n", source)
+
+
+@both_clients
 async def test_a_server_that_never_has_room_is_not_asked_indefinitely(
     ask: Ask,
 ) -> None:  # ESPS-UDP-38

@@ -75,7 +75,7 @@ function whole(data, tag) {
 function udp(host, port, line) {
   return new Promise((resolve, reject) => {
     const answer = { rows: [] }, tag = line.split(" ")[0], socket = dgram.createSocket("udp4");
-    let datagram = `${line}\n`, tries = 0, padded = 0, timer;
+    let datagram = `${line}\n`, tries = 0, padded = 0, late = 0, timer;
     const finish = (settle, value) => (clearTimeout(timer), socket.close(), settle(value));
     const send = (wait) => {
       if (++tries > 5) return finish(reject, new Error("no answer"));
@@ -87,8 +87,13 @@ function udp(host, port, line) {
       if (!lines) return;
       lines.forEach((one) => take(one, tag, answer));
       const needed = String(answer.error?.[0]) === "too-large" ? Number(answer.error[1]) : 0;
+      if (needed && needed <= datagram.length && late) {
+        [late, answer.error] = [late - 1, undefined]; // the answer to a shorter copy (ESPS-UDP-49)
+        return;
+      }
       if (needed <= datagram.length || needed > MAX_LINE || ++padded > 4) return finish(resolve, answer);
       clearTimeout(timer);
+      late += tries - 1;
       [datagram, tries, answer.error] = [`${line} ${"#".repeat(Math.max(1, needed - line.length - 2))}\n`, 0, undefined];
       send(100);
     });
