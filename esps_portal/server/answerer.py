@@ -84,7 +84,7 @@ class Answerer:
         self._protocol = protocol
         self._replies = replies
         self._writer = replies.writer
-        self.turns = turns
+        self.turns: Turns = turns
         self._observer = observer
         self._faults = faults
         self._caller = ConnectionCaller(remote, calls)
