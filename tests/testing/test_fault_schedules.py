@@ -256,7 +256,7 @@ def exactly(connection, size):
 
 def fetch(host, port):
     """Read a frame; its length is in its first two bytes."""
-    with socket.create_connection((host, port), PATIENCE) as connection:
+    with socket.create_connection((host, port), 30) as connection:
         connection.sendall(b"?")
         size = int.from_bytes(exactly(connection, 2), "big")
         body, waited = b"", 0
@@ -288,7 +288,7 @@ def proxy():
         with proxy_in_thread(f"tcp://127.0.0.1:{server.getsockname()[1]}") as proxy:
             yield proxy
         server.shutdown(socket.SHUT_RDWR)
-        serving.join(PATIENCE)
+        serving.join(30)
 
 @settings(database=None, deadline=None, derandomize=True)
 @given(schedule=strategies.faults("close", "reset", "truncate", requests=2, offsets=8))
