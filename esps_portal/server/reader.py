@@ -100,7 +100,8 @@ class Reader:
 
     async def _answer_in_turn(self) -> None:
         if self._protocol.lines:
-            await self._answerer.turns.next()
+            with trio.CancelScope(shield=True):  # what came before an end is answered all the same
+                await self._answerer.turns.next()
         await self._answerer.answer_lines()
 
     def hang_up_if_gone(self) -> None:
