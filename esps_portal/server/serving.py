@@ -167,9 +167,7 @@ def _ports(
         handler,
         attrs.evolve(accept_policy(portal.limits), reads_proxy_header=config.proxy_protocol),
         nursery,
-        stream=partial(
-            SocketStream, silence=silence, tls=config.tls, stall=config.portal.limits.stall
-        ),
+        stream=partial(SocketStream, silence=silence, tls=config.tls),
         silence=silence,
         ready=ready,
     )
