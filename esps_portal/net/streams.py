@@ -111,6 +111,9 @@ class SocketStream:
         silence: as long as it is on nothing is read or written, and an end is postponed; by default
             it never is.
         tls: what is needed for TLS, whose handshake comes first; `None`: there is no TLS.
+        stall: seconds in which the peer's system acknowledges nothing of what the kernel holds,
+            after which it is broken, because of ETIMEDOUT; 0 is the kernel's own
+            bound, and never for a peer that only does not read.
     """
 
     __slots__ = ("_silence", "_socket", "_tls", "_transport")
@@ -120,6 +123,7 @@ class SocketStream:
         connected: socket.socket,
         silence: Silence = NEVER_SILENT,
         tls: ServerTLS | None = None,
+        stall: float = 0.0,
     ) -> None:
         connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -129,6 +133,8 @@ class SocketStream:
         self._tls = tls
         # What reads and writes: the socket itself, or TLS on it.
         self._transport: socket.socket | TLSSocket = connected
+        if stall:
+            limit_unacked(connected, stall)
 
     @property
     def needs_handshake(self) -> bool:

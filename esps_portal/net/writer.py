@@ -25,22 +25,11 @@ class Writer:
     Attributes:
         outgoing: bytes that wait; add whole units, then `flush`.
         is_sending: a task waits for room on the stream.
-        progress: when output began to wait, or the peer last acknowledged some of it, as far as it
-            was looked at; seconds on trio's clock.
+        progress: when output began to wait, or the peer last acknowledged some of it; seconds on
+            trio's clock.
     """
 
-    __slots__ = (
-        "_acked",
-        "_is_held",
-        "_on_wait",
-        "_room",
-        "_sent",
-        "_settled",
-        "_stream",
-        "is_sending",
-        "outgoing",
-        "progress",
-    )
+    __slots__ = ("_on_wait", "_room", "_stream", "_unacked", "is_sending", "outgoing", "progress")
 
     def __init__(self, stream: Stream, on_wait: Callable[[], None] = lambda: None) -> None:
         self._stream = stream
@@ -50,12 +39,8 @@ class Writer:
         self.progress: float = trio.current_time()
         # Made when somebody has to wait; most connections never need one.
         self._room: trio.Event | None = None
-        # Bytes that the stream has taken; of them those that were acknowledged at the last look,
-        # and how many there were when all were. Over TLS what is not acknowledged includes its
-        # overhead: so these are guesses, which are too low.
-        self._sent = self._acked = self._settled = 0
-        # Whether some was not acknowledged when output began to wait, or at the last look.
-        self._is_held = False
+        # What was not acknowledged when output began to wait, or at the last look.
+        self._unacked = 0
 
     async def flush(self) -> None:
         """Send what waits, or wait until the task that sends it has made room.
@@ -75,10 +60,9 @@ class Writer:
                 sent = self._stream.send_now(self.outgoing)
                 if sent:
                     del self.outgoing[:sent]
-                    self._sent += sent
                 else:
                     self.progress = trio.current_time()
-                    self._is_held, self._acked = True, self._sent - self._stream.unacked()
+                    self._unacked = self._stream.unacked()
                     has_waited = True
                     self._on_wait()
                     await self._stream.wait_writable()
@@ -100,9 +84,7 @@ class Writer:
             return False
         outgoing = self.outgoing
         if outgoing:
-            sent = self._stream.send_now(outgoing)
-            self._sent += sent
-            del outgoing[:sent]
+            del outgoing[: self._stream.send_now(outgoing)]
         return not outgoing
 
     async def send_everything(self) -> None:
@@ -116,24 +98,17 @@ class Writer:
                 await self._wait_for_room()
             await self.flush()
 
-    def held_since(self) -> float | None:
-        """Return since when the peer has acknowledged nothing of what waits; `None`: nothing does.
+    def has_progressed(self) -> bool:
+        """Whether the peer has acknowledged something since the last look.
 
-        What the kernel holds waits too. Only looking tells: the answer is right if this was asked
-        shortly before, and too late otherwise. (A kernel's own limit, TCP_USER_TIMEOUT, does not
-        do: Linux counts from when the peer's window was last wide enough for a whole segment, which
-        on loopback it never is for one that reads slowly into a small buffer.)
+        The socket's buffer may stay full for a while although the peer is reading.
         """
-        if self._sent == self._settled and not self.is_sending:
-            return None
         unacked = self._stream.unacked()
-        if not (unacked or self.is_sending):
-            self._is_held, self._settled = False, self._sent
-            return None
-        acked = self._sent - unacked
-        if acked > self._acked or not self._is_held:
-            self._is_held, self._acked, self.progress = True, acked, trio.current_time()
-        return self.progress
+        if unacked >= self._unacked:
+            return False
+        self._unacked = unacked
+        self.progress = trio.current_time()
+        return True
 
     async def _wait_for_room(self) -> None:
         if self._room is None:

@@ -282,9 +282,8 @@ class PortalConnection:
     def deadline(self) -> float:
         """When the watch has to look again, in seconds on trio's clock."""
         writer, replies, protocol = self._writer, self._replies, self._protocol
-        held_since = writer.held_since()
-        if held_since is not None:
-            return held_since + self._limits.stall
+        if writer.is_sending:
+            return writer.progress + self._limits.stall
         # A client that waits for a reply is not idle.
         if protocol.state is not State.OPEN or protocol.running or replies.is_delaying:
             return math.inf
@@ -295,9 +294,8 @@ class PortalConnection:
 
     def expire(self) -> None:
         """Act on a deadline that has passed: end an idle connection, reset an unread one."""
-        held_since = self._writer.held_since()
-        if held_since is not None:
-            if held_since + self._limits.stall <= trio.current_time():
+        if self._writer.is_sending:
+            if not self._writer.has_progressed():
                 self._replies.end_for(EndReason.UNREAD)
         elif not self._stream.has_input():  # else a line may have come in this very moment
             self._replies.end_for(EndReason.IDLE)

@@ -167,7 +167,9 @@ def _ports(
         handler,
         attrs.evolve(accept_policy(portal.limits), reads_proxy_header=config.proxy_protocol),
         nursery,
-        stream=partial(SocketStream, silence=silence, tls=config.tls),
+        stream=partial(
+            SocketStream, silence=silence, tls=config.tls, stall=config.portal.limits.stall
+        ),
         silence=silence,
         ready=ready,
     )
