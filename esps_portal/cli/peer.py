@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from esps_portal.cli.played_server import PlayedServer
     from esps_portal.cli.reloading import Reload
     from esps_portal.cli.reports import Reports
-    from esps_portal.faults.fault_registry import FaultRegistry
     from esps_portal.net.serving import OpenPorts
     from esps_portal.peer.serving import PeerConfig
 
@@ -169,6 +168,7 @@ async def _peer(
 ) -> int:
     import trio  # noqa: PLC0415 - help must not wait for it
 
+    from esps_portal.cli.never_struck import log_never_struck  # noqa: PLC0415 - the same
     from esps_portal.peer.serving import serve_peer  # noqa: PLC0415 - the same
 
     played.start(trio.current_time())
@@ -198,18 +198,9 @@ async def _peer(
         tls=config.tls,
     )
     status = await server.run()
-    _log_never_struck(config.state.faults)
+    log_never_struck(config.state.faults)
     return status or played.exit_code
 
 
 def _log_unexpected(frame: str, where: str, why: str) -> None:
     log.warning("unexpected frame (%s): %s: %s", where, visible(frame), visible(why))
-
-
-def _log_never_struck(faults: FaultRegistry) -> None:
-    """Say of each fault that never struck why: it may be mistyped."""
-    from esps_portal.mock.never_struck import why_never_struck  # noqa: PLC0415 - help must not wait
-
-    for fault in faults.never_struck:
-        why = why_never_struck(fault, in_force=True)
-        log.info("fault never struck: %s: %s", visible(str(fault)), visible(why))

@@ -19,8 +19,6 @@ from esps_portal.cli.proxied_server import ProxiedServer
 from esps_portal.cli.proxy_options import ProxyOptions, proxy_options
 from esps_portal.cli.server_runner import ForegroundServer, run_server
 from esps_portal.cli.tls_options import ServerTLSOptions, server_tls_options
-from esps_portal.log import log
-from esps_portal.protocol.escape import visible
 
 if TYPE_CHECKING:
     import ssl
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
     from esps_portal.cli.reloading import Reload
     from esps_portal.cli.reports import Reports
-    from esps_portal.faults.fault_registry import FaultRegistry
     from esps_portal.journal.journal import Journal
     from esps_portal.net.serving import OpenPorts
     from esps_portal.proxy.serving import ProxyConfig
@@ -192,6 +189,7 @@ async def _proxy(
 ) -> int:
     import trio  # noqa: PLC0415 - help must not wait for it
 
+    from esps_portal.cli.never_struck import log_never_struck  # noqa: PLC0415 - the same
     from esps_portal.proxy.serving import serve_proxy  # noqa: PLC0415 - the same
 
     proxied.start(trio.current_time())
@@ -221,7 +219,7 @@ async def _proxy(
         tls=config.tls,
     )
     status = await server.run()
-    _log_never_struck(config.state.faults)
+    log_never_struck(config.state.faults, has_server=True)
     return status or proxied.exit_code
 
 
@@ -235,12 +233,3 @@ async def _flush_units(journal: Journal) -> None:
     while True:
         await trio.sleep(_FLUSH_SECONDS)
         journal.flush()
-
-
-def _log_never_struck(faults: FaultRegistry) -> None:
-    """Say of each fault that never struck why: it may be mistyped."""
-    from esps_portal.mock.never_struck import why_never_struck  # noqa: PLC0415 - help must not wait
-
-    for fault in faults.never_struck:
-        why = why_never_struck(fault, in_force=True, has_server=True)
-        log.info("fault never struck: %s: %s", visible(str(fault)), visible(why))

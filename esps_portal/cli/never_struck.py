@@ -1,0 +1,19 @@
+"""What the command says of faults that never struck, once its server has ended."""
+
+from __future__ import annotations
+
+from esps_portal.faults.fault_registry import FaultRegistry
+from esps_portal.log import log
+from esps_portal.mock.never_struck import why_never_struck
+from esps_portal.protocol.escape import visible
+
+
+def log_never_struck(faults: FaultRegistry, *, has_server: bool = False) -> None:
+    """Say of each fault that never struck why: it may be mistyped.
+
+    Args:
+        has_server: they are a proxy's.
+    """
+    for fault in faults.never_struck:
+        why = why_never_struck(fault, in_force=True, has_server=has_server)
+        log.info("fault never struck: %s: %s", visible(str(fault)), visible(why))
