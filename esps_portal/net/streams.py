@@ -26,6 +26,7 @@ from esps_portal.net.handshake import offered_protocols, shake_hands
 from esps_portal.net.keepalive import keep_alive
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.systems import (
+    acked,
     limit_unacked,
     reset_at_close,
     unacked,
@@ -100,6 +101,9 @@ class Stream(Protocol):
     def unacked(self) -> int:
         """Return how many bytes were sent that the peer's system has not acknowledged."""
 
+    def acked(self) -> int:
+        """Return a number that changes when the peer's system has acknowledged more bytes."""
+
     def close(self, timeout: float = 0.0) -> None:
         """Close it. What is not acknowledged after ``timeout`` seconds is dropped."""
 
@@ -111,9 +115,6 @@ class SocketStream:
         silence: as long as it is on nothing is read or written, and an end is postponed; by default
             it never is.
         tls: what is needed for TLS, whose handshake comes first; `None`: there is no TLS.
-        stall: seconds in which the peer's system acknowledges nothing of what the kernel holds,
-            after which it is broken, because of ETIMEDOUT; 0 is the kernel's own
-            bound, and never for a peer that only does not read.
     """
 
     __slots__ = ("_silence", "_socket", "_tls", "_transport")
@@ -123,7 +124,6 @@ class SocketStream:
         connected: socket.socket,
         silence: Silence = NEVER_SILENT,
         tls: ServerTLS | None = None,
-        stall: float = 0.0,
     ) -> None:
         connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -133,8 +133,6 @@ class SocketStream:
         self._tls = tls
         # What reads and writes: the socket itself, or TLS on it.
         self._transport: socket.socket | TLSSocket = connected
-        if stall:
-            limit_unacked(connected, stall)
 
     @property
     def needs_handshake(self) -> bool:
@@ -316,6 +314,10 @@ class SocketStream:
     def unacked(self) -> int:
         """Return how many bytes were sent that the peer's system has not acknowledged."""
         return unacked(self._socket)
+
+    def acked(self) -> int:
+        """Return a number that changes when the peer's system has acknowledged more bytes."""
+        return acked(self._socket)
 
     def close(self, timeout: float = 0.0) -> None:
         """Close the socket; tasks that wait for it get `trio.ClosedResourceError`.

@@ -37,6 +37,9 @@ except ImportError:  # Windows
 else:
     _OUTQ = getattr(termios, "TIOCOUTQ", None)
 
+_TCP_INFO: int | None = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
+# Where struct tcp_info has tcpi_bytes_acked, 64 bits wide (<linux/tcp.h>, Linux 4.1).
+_BYTES_ACKED = slice(120, 128)
 # struct linger: two ints; two unsigned shorts in <winsock2.h>. On, and no time: RST.
 _RESET = struct.pack("HH" if sys.platform == "win32" else "ii", 1, 0)
 # There SO_REUSEADDR would let any program take the port of one that listens, and a port is free
@@ -76,9 +79,22 @@ def unacked(sock: socket.socket) -> int:
     """Return how many bytes were sent that the peer's system has not acknowledged (tcp(7))."""
     held = array.array("i", [0])
     if _OUTQ is not None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # the second: it is closed
             fcntl.ioctl(sock, _OUTQ, held)
     return held[0]
+
+
+def acked(sock: socket.socket) -> int:
+    """Return a number that changes when the peer's system has acknowledged more bytes.
+
+    Linux counts them (tcp(7)). Elsewhere it changes when more is sent, too.
+    """
+    if _TCP_INFO is not None:
+        with contextlib.suppress(OSError):
+            info = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _BYTES_ACKED.stop)
+            if len(info) == _BYTES_ACKED.stop:
+                return int.from_bytes(info[_BYTES_ACKED], sys.byteorder)
+    return -unacked(sock)
 
 
 def limit_unacked(sock: socket.socket, seconds: float) -> None:

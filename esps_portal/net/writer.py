@@ -10,10 +10,15 @@ from collections.abc import Callable
 
 import trio
 
+from esps_portal.clock import monotonic
 from esps_portal.net.streams import Stream
 
 #: Bytes; with more than this unsent, nothing more is read or produced.
 HIGH_WATER = 65536
+
+# Seconds that an acknowledgement may take: a receiver delays it by 0.5 at most (RFC 9293 section
+# 3.8.6.3), and the way there and back is left as much again.
+_ACK_DELAY = 1.0
 
 
 class Writer:
@@ -25,11 +30,22 @@ class Writer:
     Attributes:
         outgoing: bytes that wait; add whole units, then `flush`.
         is_sending: a task waits for room on the stream.
-        progress: when output began to wait, or the peer last acknowledged some of it; seconds on
-            trio's clock.
+        progress: when output began to wait here, or the peer last acknowledged some of that;
+            seconds on trio's clock.
     """
 
-    __slots__ = ("_on_wait", "_room", "_stream", "_unacked", "is_sending", "outgoing", "progress")
+    __slots__ = (
+        "_acked",
+        "_held_since",
+        "_is_settled",
+        "_looked",
+        "_on_wait",
+        "_room",
+        "_stream",
+        "is_sending",
+        "outgoing",
+        "progress",
+    )
 
     def __init__(self, stream: Stream, on_wait: Callable[[], None] = lambda: None) -> None:
         self._stream = stream
@@ -39,8 +55,14 @@ class Writer:
         self.progress: float = trio.current_time()
         # Made when somebody has to wait; most connections never need one.
         self._room: trio.Event | None = None
-        # What was not acknowledged when output began to wait, or at the last look.
-        self._unacked = 0
+        # What was acknowledged when output began to wait, or at the last look.
+        self._acked = 0
+        # All that was sent has been acknowledged, as somebody has seen.
+        self._is_settled = True
+        # Since when the kernel holds output of which nothing was acknowledged, and when that was
+        # seen by a clock that no test moves; `None`: nobody has seen it hold any.
+        self._held_since: float | None = None
+        self._looked = 0.0
 
     async def flush(self) -> None:
         """Send what waits, or wait until the task that sends it has made room.
@@ -54,7 +76,7 @@ class Writer:
                 return
             await self._wait_for_room()
         self.is_sending = True
-        has_waited = False
+        self._is_settled = has_waited = False
         try:
             while self.outgoing:
                 sent = self._stream.send_now(self.outgoing)
@@ -62,7 +84,7 @@ class Writer:
                     del self.outgoing[:sent]
                 else:
                     self.progress = trio.current_time()
-                    self._unacked = self._stream.unacked()
+                    self._acked = self._stream.acked()
                     has_waited = True
                     self._on_wait()
                     await self._stream.wait_writable()
@@ -84,6 +106,7 @@ class Writer:
             return False
         outgoing = self.outgoing
         if outgoing:
+            self._is_settled = False
             del outgoing[: self._stream.send_now(outgoing)]
         return not outgoing
 
@@ -98,16 +121,45 @@ class Writer:
                 await self._wait_for_room()
             await self.flush()
 
-    def has_progressed(self) -> bool:
-        """Whether the peer has acknowledged something since the last look.
+    def waits_since(self) -> float | None:
+        """Return since when the peer has acknowledged nothing of what waits; `None`: nothing does.
 
-        The socket's buffer may stay full for a while although the peer is reading.
+        What the kernel holds waits too. When it was acknowledged is known only as far as somebody
+        looks, so ask this a few times within the time that matters.
+
+        (The kernel has a limit of its own, TCP_USER_TIMEOUT. Linux counts that from when the peer's
+        window was last wide enough for a whole segment, which on loopback is 64 KiB: it breaks the
+        connection of a client that reads slowly into a smaller buffer.)
         """
-        unacked = self._stream.unacked()
-        if unacked >= self._unacked:
+        if self.is_sending:
+            if self._has_progressed():
+                self.progress = trio.current_time()
+            return self.progress
+        if self._is_settled:
+            return None
+        if not self._stream.unacked():
+            self._is_settled, self._held_since = True, None
+        elif self._has_progressed() or self._held_since is None:
+            self._held_since, self._looked = trio.current_time(), monotonic()
+        return self._held_since
+
+    def has_waited(self, seconds: float) -> bool:
+        """Whether the peer has acknowledged nothing of what waits for so long."""
+        since = self.waits_since()
+        if since is None or trio.current_time() < since + seconds:
             return False
-        self._unacked = unacked
-        self.progress = trio.current_time()
+        if not self.is_sending and monotonic() < self._looked + min(seconds, _ACK_DELAY):
+            # The loop's clock has jumped, and the kernels have had no time for it.
+            self._held_since = trio.current_time()
+            return False
+        return True
+
+    def _has_progressed(self) -> bool:
+        """Whether the peer has acknowledged something since the last look."""
+        acked = self._stream.acked()
+        if acked == self._acked:
+            return False
+        self._acked = acked
         return True
 
     async def _wait_for_room(self) -> None:

@@ -281,22 +281,27 @@ class PortalConnection:
     @property
     def deadline(self) -> float:
         """When the watch has to look again, in seconds on trio's clock."""
-        writer, replies, protocol = self._writer, self._replies, self._protocol
-        if writer.is_sending:
-            return writer.progress + self._limits.stall
-        # A client that waits for a reply is not idle.
-        if protocol.state is not State.OPEN or protocol.running or replies.is_delaying:
+        waits_since = self._writer.waits_since()
+        if waits_since is None:
+            return self._idle_deadline
+        return min(waits_since + self._limits.stall, self._idle_deadline)
+
+    @property
+    def _idle_deadline(self) -> float:
+        replies, protocol = self._replies, self._protocol
+        # A client that waits for a reply is not idle, nor one that has no room for it.
+        has_work = protocol.running or replies.is_delaying or self._writer.is_sending
+        if has_work or protocol.state is not State.OPEN:
             return math.inf
-        active = max(
-            writer.progress, self._reader.last_line, self._calls.last_ended, replies.last_delayed
-        )
-        return active + self._limits.idle
+        lines, calls = self._reader.last_line, self._calls.last_ended
+        return max(lines, calls, self._writer.progress, replies.last_delayed) + self._limits.idle
 
     def expire(self) -> None:
         """Act on a deadline that has passed: end an idle connection, reset an unread one."""
-        if self._writer.is_sending:
-            if not self._writer.has_progressed():
-                self._replies.end_for(EndReason.UNREAD)
+        if self._writer.has_waited(self._limits.stall):
+            self._replies.end_for(EndReason.UNREAD)
+        elif self._idle_deadline > trio.current_time():
+            return
         elif not self._stream.has_input():  # else a line may have come in this very moment
             self._replies.end_for(EndReason.IDLE)
 

@@ -97,7 +97,7 @@ FAULT_ENDS = {
 def reason_of(broken: trio.BrokenResourceError) -> EndReason:
     """Return why a stream is broken: the client has reset it, or the kernel has given it up.
 
-    The kernel gives up once the client has acknowledged nothing for `Limits.stall`.
+    The kernel gives up a client whose machine answers nothing, not even keepalive.
     """
     cause = broken.__cause__
     given_up = isinstance(cause, OSError) and cause.errno == errno.ETIMEDOUT

@@ -167,9 +167,7 @@ def _ports(
         handler,
         attrs.evolve(accept_policy(portal.limits), reads_proxy_header=config.proxy_protocol),
         nursery,
-        stream=partial(
-            SocketStream, silence=silence, tls=config.tls, stall=config.portal.limits.stall
-        ),
+        stream=partial(SocketStream, silence=silence, tls=config.tls),
         silence=silence,
         ready=ready,
     )
@@ -244,7 +242,8 @@ def accept_policy(limits: Limits) -> AcceptPolicy:
         max_per_address=limits.max_connections_per_address,
         refusal=BYE_BUSY.encode(),
         linger=limits.linger,
-        watch=min(limits.idle, limits.stall),
+        # Who acknowledges nothing is seen when somebody looks: a quarter of `stall` late at most.
+        watch=min(limits.idle, limits.stall / 4),
     )
 
 

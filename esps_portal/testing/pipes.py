@@ -196,6 +196,10 @@ class ServerEnd:
         """Return how many bytes the client has not read."""
         return self._outgoing.held
 
+    def acked(self) -> int:
+        """Return a number that changes when the client has read something."""
+        return -self._outgoing.held
+
     def close(self, timeout: float = 0.0) -> None:  # noqa: ARG002 - nothing is on its way in memory
         """Send and receive no more."""
         self._silence.soon(self._outgoing.end)

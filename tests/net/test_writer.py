@@ -134,10 +134,55 @@ async def test_progress_is_what_the_peer_acknowledges(
         await start_sending(writer, nursery, 2 * CAPACITY)
         assert writer.progress == trio.current_time()
         mock_clock.jump(1)
-        assert not writer.has_progressed()
-        assert writer.progress == trio.current_time() - 1
+        assert writer.has_waited(1)
+        assert writer.waits_since() == writer.progress == trio.current_time() - 1
         stream._outgoing._held.clear()  # noqa: SLF001 - read, and nobody is woken
-        assert writer.has_progressed()
-        assert writer.progress == trio.current_time()
+        assert not writer.has_waited(1)
+        assert writer.waits_since() == writer.progress == trio.current_time()
         nursery.cancel_scope.cancel()
+    await client.aclose()
+
+
+async def test_what_the_stream_holds_waits_too(mock_clock: trio.testing.MockClock) -> None:
+    client, stream = memory_pair()
+    writer = Writer(stream)
+    began = writer.progress
+    assert writer.waits_since() is None
+    mock_clock.jump(100)
+    writer.outgoing += b"abc"
+    assert writer.flush_now()
+    # When it was sent nobody knows: it is looked at for the first time.
+    assert writer.waits_since() == trio.current_time()
+    mock_clock.jump(1)
+    assert writer.waits_since() == trio.current_time() - 1
+    assert await client.receive_some(1) == b"a"
+    assert writer.waits_since() == trio.current_time()
+    assert await client.receive_some() == b"bc"
+    assert writer.waits_since() is None
+    assert not writer.has_waited(0)
+    mock_clock.jump(1)
+    writer.outgoing += b"d"
+    await writer.flush()
+    assert writer.waits_since() == trio.current_time()
+    assert writer.progress == began  # nothing has waited here
+    await client.aclose()
+
+
+async def test_a_clock_that_jumps_leaves_no_time_to_acknowledge(
+    mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, stream = memory_pair()
+    writer = Writer(stream)
+    now = 0.0
+    monkeypatch.setattr("esps_portal.net.writer.monotonic", lambda: now)
+    writer.outgoing += b"abc"
+    assert writer.flush_now()
+    assert writer.waits_since() == trio.current_time()
+    mock_clock.jump(30)
+    assert not writer.has_waited(30)
+    assert writer.waits_since() == trio.current_time()
+    now = 1.0
+    assert not writer.has_waited(30)
+    mock_clock.jump(30)
+    assert writer.has_waited(30)
     await client.aclose()

@@ -201,6 +201,22 @@ async def test_what_the_kernel_holds_for_a_peer_that_never_reads() -> None:  # E
             await until_reset(deaf.stream)
 
 
+@pytest.mark.heavy
+@pytest.mark.parametrize("lines", [300, 2000], ids=["the kernel holds it", "some waits here"])
+async def test_a_slow_reader_with_a_small_buffer_is_not_reset(lines: int) -> None:  # ESPS-TCP-16
+    """On loopback its window is never wide enough for a whole segment, and still it reads."""
+    async with running(stall=2, idle=60, linger=0.01) as listening:
+        with socket.socket() as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+            slow.connect(listening.listeners.tcp[0])
+            slow.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+            slow.send(b"a CALL chargen %d 512\n" % lines)
+            for _ in range(200):
+                await trio.sleep(0.02)  # that is twice as long as a stall
+                with contextlib.suppress(BlockingIOError):
+                    assert slow.recv(512)
+
+
 async def test_a_call_whose_lines_nobody_reads_ends_with_its_connection(
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # ESPS-END-11

@@ -42,7 +42,7 @@ _NAMES: dict[str, dict[types.ModuleType, str]] = {
         os: "waitid",
         select: "epoll EPOLLERR EPOLLIN EPOLLRDHUP",
         signal: "sigwaitinfo",
-        socket: "IP_PKTINFO IP_RECVTTL TCP_KEEPIDLE TCP_NOTSENT_LOWAT TCP_USER_TIMEOUT",
+        socket: "IP_PKTINFO IP_RECVTTL TCP_KEEPIDLE TCP_INFO TCP_NOTSENT_LOWAT TCP_USER_TIMEOUT",
         termios: "TIOCOUTQ",
     },
     "windows": {
