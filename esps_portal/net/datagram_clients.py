@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Collection
 from typing import Generic, TypeVar
 
-from esps_portal.net.datagram_socket import Sender
+from esps_portal.net.datagram_sender import Sender
 
 _Client = TypeVar("_Client")
 

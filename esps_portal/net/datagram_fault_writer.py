@@ -10,7 +10,7 @@ import trio
 
 from esps_portal.faults.datagram_plan import DatagramPlan
 from esps_portal.log import log
-from esps_portal.net.datagram_socket import Sender
+from esps_portal.net.datagram_sender import Sender
 
 #: What faults hold back or delay at a time, in datagrams and in bytes; more is lost, as in a full
 #: queue of a router. The first is the default of `Limits.max_remembered`; the second is own choice:

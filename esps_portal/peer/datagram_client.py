@@ -12,7 +12,7 @@ from esps_portal.exchanges.conversation import CLIENT, SERVER, Conversation, Liv
 from esps_portal.faults.datagram_plan import pad_bytes
 from esps_portal.faults.target import Stage
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
-from esps_portal.net.datagram_socket import Sender
+from esps_portal.net.datagram_sender import Sender
 from esps_portal.peer.answerer import Answerer
 
 

@@ -21,7 +21,8 @@ from esps_portal.mock.peer_connection import PeerConnection
 from esps_portal.mock.peer_steps import Action, SendFrames, Wait
 from esps_portal.net.datagram_clients import DatagramClients
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
-from esps_portal.net.datagram_socket import DatagramSocket, Sender
+from esps_portal.net.datagram_sender import Sender
+from esps_portal.net.datagram_socket import DatagramSocket
 from esps_portal.net.silence import Silence
 from esps_portal.peer.answerer import Answerer
 from esps_portal.peer.datagram_client import DatagramClient, DatagramExchange

@@ -26,7 +26,7 @@ from esps_portal.journal.records import RecordedConnection
 from esps_portal.journal.tap import DatagramTap
 from esps_portal.log import log
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
-from esps_portal.net.datagram_socket import Sender
+from esps_portal.net.datagram_sender import Sender
 from esps_portal.net.dial import DialError, dial
 from esps_portal.net.fork import closed_at_end
 from esps_portal.net.silence import NEVER_SILENT, Silence

@@ -14,7 +14,8 @@ import trio
 from esps_portal.journal.tap import DatagramTap
 from esps_portal.net.datagram_clients import DatagramClients
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
-from esps_portal.net.datagram_socket import DatagramSocket, Sender
+from esps_portal.net.datagram_sender import Sender
+from esps_portal.net.datagram_socket import DatagramSocket
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.protocol.limits import Limits
 from esps_portal.proxy.flow import Flow

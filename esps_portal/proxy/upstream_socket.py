@@ -6,7 +6,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 
-from esps_portal.net.datagram_socket import Sender
+from esps_portal.net.datagram_sender import Sender
 from esps_portal.net.ttl import set_ttl
 
 

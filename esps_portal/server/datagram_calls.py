@@ -11,7 +11,7 @@ import trio
 
 from esps_portal.journal.records import ABORTED
 from esps_portal.log import log
-from esps_portal.net.datagram_socket import Sender
+from esps_portal.net.datagram_sender import Sender
 from esps_portal.net.detached import CANCELLED
 from esps_portal.protocol.datagram_server import DatagramServer
 from esps_portal.protocol.errors import ReplyError

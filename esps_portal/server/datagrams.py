@@ -18,7 +18,8 @@ from esps_portal.faults.datagram_plan import pad_line
 from esps_portal.faults.target import FaultTarget
 from esps_portal.journal.records import ABORTED, FAULTED, IGNORED, REPLAYED, REPLIED
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
-from esps_portal.net.datagram_socket import DatagramSocket, Sender
+from esps_portal.net.datagram_sender import Sender
+from esps_portal.net.datagram_socket import DatagramSocket
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.protocol.datagram_server import DatagramServer, Ignored, Repeat
 from esps_portal.protocol.messages import ERR, Reply, Request

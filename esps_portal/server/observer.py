@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from esps_portal.journal.records import FAULTED, REPLIED, RecordedCall, RecordedConnection
-from esps_portal.net.datagram_socket import Sender
+from esps_portal.net.datagram_sender import Sender
 from esps_portal.protocol.lines import EMPTY_LINES, LineEvent, Unterminated
 from esps_portal.protocol.messages import Request, readable_request
 from esps_portal.protocol.received_lines import PlainRequest

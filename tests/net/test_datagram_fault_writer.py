@@ -15,7 +15,8 @@ import trio.testing
 from esps_portal.faults.datagram_plan import DatagramPlan
 from esps_portal.net import datagram_fault_writer
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
-from esps_portal.net.datagram_socket import DatagramSocket, Sender
+from esps_portal.net.datagram_sender import Sender
+from esps_portal.net.datagram_socket import DatagramSocket
 
 
 @attrs.define(eq=False)

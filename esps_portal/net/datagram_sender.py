@@ -1,0 +1,139 @@
+"""Who has sent a datagram, as the kernel says with it, and where to an answer goes.
+
+On a wildcard address the kernel reports, for each datagram, which local address it was sent to;
+the reply names that address again, and leaves from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import struct
+from ipaddress import ip_address
+from typing import Any
+
+import attrs
+
+from esps_portal.net.addresses import literal
+from esps_portal.net.systems import IP_PKTINFO
+from esps_portal.net.ttl import ttl_in
+
+# struct in_pktinfo { int ifindex; struct in_addr spec_dst; struct in_addr addr; }
+_IN_PKTINFO = struct.Struct("=I4s4s")
+# <linux/in6.h>: struct in6_pktinfo { struct in6_addr addr; unsigned int ifindex; }
+_IN6_PKTINFO = struct.Struct("=16sI")
+# The first byte of a multicast address: 224.0.0.0/4 (RFC 5771), and ff00::/8 (RFC 4291).
+_FIRST_MULTICAST, _LAST_MULTICAST = 224, 239
+_IPV6_MULTICAST = 0xFF
+_IPV4 = 4
+
+
+# Neither frozen nor weakly referenced: one is made for each datagram.
+@attrs.define(unsafe_hash=True, weakref_slot=False)
+class Sender:
+    """Who has sent a datagram, and what makes the reply leave from where that was sent to.
+
+    Attributes:
+        address: host and port, and over IPv6 two numbers more, which go back as they came.
+        ancillary: for the kernel; empty unless the socket is bound to a wildcard address.
+    """
+
+    address: tuple[Any, ...]
+    ancillary: tuple[tuple[int, int, bytes], ...] = ()
+
+    @property
+    def remote(self) -> tuple[str, int]:
+        """Host and port."""
+        return literal(self.address)
+
+    @property
+    def is_to_group(self) -> bool:
+        """Whether the datagram was sent to a broadcast or multicast address."""
+        return False
+
+    @property
+    def ttl(self) -> int | None:
+        """The TTL of the datagram as it came; ``None``: nobody has asked for it, or can know."""
+        return None
+
+
+@attrs.define(unsafe_hash=True, weakref_slot=False)
+class SenderToGroup(Sender):
+    """Who has sent a datagram to a broadcast or multicast address."""
+
+    @property
+    def is_to_group(self) -> bool:
+        """Whether it was: yes."""
+        return True
+
+
+@attrs.define(unsafe_hash=True, weakref_slot=False)
+class SenderWithTTL(Sender):
+    """The same, and the TTL of the datagram, which makes it no other sender."""
+
+    ttl: int | None = attrs.field(default=None, eq=False)
+
+
+#: What the kernel says of a datagram beside its bytes and its sender: see recvmsg(2).
+Ancillary = list[tuple[int, int, bytes]]
+
+
+def sender_of(address: tuple[Any, ...], found: Ancillary) -> Sender:
+    """Return the sender at an address."""
+    sender = SenderToGroup if _names_group(found) else Sender
+    return sender(address, _answer_from_there(found))
+
+
+def sender_with_ttl(address: tuple[Any, ...], found: Ancillary) -> Sender:
+    """Return the sender at an address, and the TTL of what it has sent."""
+    # The TTL alone: the socket is bound to one address.
+    ancillary = _answer_from_there(found) if len(found) > 1 else ()
+    return SenderWithTTL(address, ancillary, ttl_in(found))
+
+
+def ask_for_destination(sock: socket.socket) -> None:
+    """Have the kernel report to which local address a datagram was sent."""
+    if sock.family == socket.AF_INET6:
+        with contextlib.suppress(AttributeError):  # Windows, before Python knew its name
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    elif IP_PKTINFO is not None:
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+
+
+def is_group(address: str) -> bool:
+    """Whether an address is a multicast one, or one to which broadcasts go."""
+    host = ip_address(address.partition("%")[0])
+    if host.is_multicast or host.version != _IPV4:
+        return host.is_multicast
+    # Whether it is depends on the network's mask. Without SO_BROADCAST the kernel refuses those.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 9))
+        except OSError as error:
+            return error.errno == errno.EACCES
+    return False
+
+
+def _names_group(found: Ancillary) -> bool:
+    """Whether a datagram was not sent to an address of this machine alone."""
+    for level, kind, data in found:
+        if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
+            # The local address, and that in the datagram's header (ip(7)).
+            _, local, destination = _IN_PKTINFO.unpack(data)
+            is_multicast = _FIRST_MULTICAST <= destination[0] <= _LAST_MULTICAST
+            return bool(is_multicast or local != destination)
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+            return bool(data[0] == _IPV6_MULTICAST)
+    return False
+
+
+def _answer_from_there(found: Ancillary) -> tuple[tuple[int, int, bytes], ...]:
+    """Return what makes the reply leave from the address that the request was sent to."""
+    for level, kind, data in found:
+        if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
+            _, local, _ = _IN_PKTINFO.unpack(data)
+            return ((level, kind, _IN_PKTINFO.pack(0, local, b"\0" * 4)),)
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+            return ((level, kind, _IN6_PKTINFO.pack(*_IN6_PKTINFO.unpack(data))),)
+    return ()
