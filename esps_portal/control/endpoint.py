@@ -43,14 +43,6 @@ class Asked:
         """
         return ValueTable.of(self.value, "", keys)
 
-    def asks_for(self, *names: str) -> None:
-        """Check that the query has no other names.
-
-        Raises:
-            ScenarioError: it has.
-        """
-        ValueTable.of(dict(self.query), "", names)
-
 
 #: Called with what is controlled, and with what was asked; returns a `Reply`, or its value.
 Handler = Callable[[Any, Asked], "object | Awaitable[object]"]
@@ -65,12 +57,14 @@ class Endpoint:
         needs_body: an empty one is refused, rather than read as ``{}``.
         types: the content types that it takes.
         may_wait: it may take long: it ends when its client has gone.
+        query: the names that the query of the target may have.
     """
 
     handler: Handler
     needs_body: bool = False
     types: tuple[str, ...] = (JSON,)
     may_wait: bool = False
+    query: tuple[str, ...] = ()
 
     def check(self, head: RequestHead) -> None:
         """Check the headers that are about the body, before it is read.
@@ -111,13 +105,19 @@ class Endpoint:
                 raise ScenarioError("", f"not UTF-8 at byte {error.start}") from error
         return read_json(body)
 
+    def read_query(self, text: str) -> dict[str, str]:
+        """Return the names in a query, with their values.
 
-def read_query(text: str) -> dict[str, str]:
-    """Return the names in a query, with their values.
+        Raises:
+            HttpError: it is none, or has a name twice.
+            ScenarioError: it has a name that this endpoint does not take.
+        """
+        found = _parse_query(text)
+        ValueTable.of(dict(found), "", self.query)
+        return found
 
-    Raises:
-        HttpError: it is none, or has a name twice.
-    """
+
+def _parse_query(text: str) -> dict[str, str]:
     if not text:
         return {}
     try:

@@ -14,15 +14,13 @@ from esps_portal.mock.scenario_reading import read_fault
 from esps_portal.mock.scenario_writing import fault_to_values
 
 
-def list_faults(controls: ServerControls, asked: Asked) -> Iterator[dict[str, Any]]:
+def list_faults(controls: ServerControls, _: Asked) -> Iterator[dict[str, Any]]:
     """Return the faults in force, in the order of placing."""
-    asked.asks_for()
     return map(_values, list(controls.state.faults.in_force))
 
 
 def place_fault(controls: ServerControls, asked: Asked) -> Reply:
     """Place a fault."""
-    asked.asks_for()
     fault = read_fault(asked.value, where=controls.state.faults.where).make()
     controls.state.faults.place(fault)
     controls.on_fault(fault)
@@ -31,7 +29,6 @@ def place_fault(controls: ServerControls, asked: Asked) -> Reply:
 
 def remove_fault(controls: ServerControls, asked: Asked) -> dict[str, Any]:
     """End a fault; return what it has done."""
-    asked.asks_for()
     fault = controls.fault(asked.name)
     if fault is None:
         raise no_fault(asked.name)
@@ -39,9 +36,8 @@ def remove_fault(controls: ServerControls, asked: Asked) -> dict[str, Any]:
     return _values(fault)
 
 
-def remove_faults(controls: ServerControls, asked: Asked) -> list[dict[str, Any]]:
+def remove_faults(controls: ServerControls, _: Asked) -> list[dict[str, Any]]:
     """End all faults at once; return what they have done."""
-    asked.asks_for()
     return [_values(fault) for fault in controls.remove_faults()]
 
 

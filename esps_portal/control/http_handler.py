@@ -14,7 +14,7 @@ from functools import partial
 
 import trio
 
-from esps_portal.control.endpoint import Asked, read_query
+from esps_portal.control.endpoint import Asked
 from esps_portal.control.error_replies import EndedError, reply_of
 from esps_portal.control.guard import Guard
 from esps_portal.control.http_connection import HttpConnection
@@ -184,7 +184,8 @@ class HttpHandler:
             value = await trio.to_thread.run_sync(found.endpoint.read, head, body)
         else:
             value = found.endpoint.read(head, body)
-        return await self._call(found, Asked(value, read_query(head.query), found.name))
+        query = found.endpoint.read_query(head.query)
+        return await self._call(found, Asked(value, query, found.name))
 
     async def _body(self) -> bytes:
         if self._http.is_awaited:

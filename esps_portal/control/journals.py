@@ -19,7 +19,6 @@ from esps_portal.mock.exchange_search import exchanges_of
 
 def list_calls(controls: ServerControls, asked: Asked) -> Iterator[dict[str, Any]]:
     """Return the calls of a service, or all, in order."""
-    asked.asks_for("service")
     service = asked.query.get("service")
     return calls(controls, None if service is None else read_name(service, "service"))
 
@@ -31,7 +30,6 @@ def calls(controls: ServerControls, service: str | None) -> Iterator[dict[str, A
 
 def list_exchanges(controls: ServerControls, asked: Asked) -> Iterator[dict[str, Any]]:
     """Return the exchanges whose request has a text in it, or all, in order."""
-    asked.asks_for("match")
     text = asked.query.get("match")
     match = None if text is None else match_of(text)
     return map(exchange_to_values, exchanges_of(controls.state.exchanges, match))
@@ -49,7 +47,6 @@ def match_of(value: Matchable) -> Match:
         raise ScenarioError("match", str(error)) from error
 
 
-def list_connections(controls: ServerControls, asked: Asked) -> Iterator[dict[str, Any]]:
+def list_connections(controls: ServerControls, _: Asked) -> Iterator[dict[str, Any]]:
     """Return the TCP connections, in order."""
-    asked.asks_for()
     return map(connection_to_values, list(controls.state.journal.connections))

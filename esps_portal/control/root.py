@@ -54,21 +54,18 @@ class ControlRoot:
         return found
 
 
-def show_version(_: ControlRoot, asked: Asked) -> dict[str, Any]:
+def show_version(_: ControlRoot, __: Asked) -> dict[str, Any]:
     """Return what this is."""
-    asked.asks_for()
     return {"version": __version__, "product": PRODUCT, "protocol": "ESPS/1"}
 
 
-def show_openapi(root: ControlRoot, asked: Asked) -> dict[str, Any]:
+def show_openapi(root: ControlRoot, _: Asked) -> dict[str, Any]:
     """Return the description of all endpoints."""
-    asked.asks_for()
     return openapi(tuple(root.named))
 
 
-def show_scenario(root: ControlRoot, asked: Asked) -> dict[str, Any]:
+def show_scenario(root: ControlRoot, _: Asked) -> dict[str, Any]:
     """Return what is placed, as a scenario file has it."""
-    asked.asks_for()
     named = {kind: servers.values() for kind, servers in root.named.items()}
     return {**root.main.scenario(), **{kind: values for kind, values in named.items() if values}}
 
@@ -78,7 +75,6 @@ async def replace_scenario(root: ControlRoot, asked: Asked) -> dict[str, Any]:
 
     A kind of servers that it does not name stays as it is: whoever has their ports goes on.
     """
-    asked.asks_for()
     table = ValueTable.of(asked.value, "", None)
     named = {kind: table.values[kind] for kind in root.named if kind in table.values}
     rest = {key: value for key, value in table.values.items() if key not in named}

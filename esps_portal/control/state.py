@@ -13,7 +13,6 @@ from esps_portal.net.quiet import become_quiet
 
 async def verify(controls: ServerControls, asked: Asked) -> dict[str, Any]:
     """Return what a strict test fails for, once all is answered that has come."""
-    asked.asks_for()
     asked.table()
     await become_quiet(lambda: controls.state.is_busy)
     problems = controls.find_problems()
@@ -23,7 +22,6 @@ async def verify(controls: ServerControls, asked: Asked) -> dict[str, Any]:
 
 async def reset(controls: ServerControls, asked: Asked) -> dict[str, Any]:
     """Forget stubs, faults and journal, end an outage and old connections."""
-    asked.asks_for()
     asked.table()
     await controls.reset()
     return {}
@@ -31,28 +29,24 @@ async def reset(controls: ServerControls, asked: Asked) -> dict[str, Any]:
 
 def go_down(controls: ServerControls, asked: Asked) -> dict[str, Any]:
     """Take the ports out of service."""
-    asked.asks_for()
     how: OutageKind = asked.table("how").get("how", _read_outage, "refuse")
     controls.ports.down(how)
     return {"how": how}
 
 
-def come_back(controls: ServerControls, asked: Asked) -> dict[str, Any]:
+def come_back(controls: ServerControls, _: Asked) -> dict[str, Any]:
     """Take the ports into service again."""
-    asked.asks_for()
     controls.ports.up()
     return {}
 
 
-def show_scenario(controls: ServerControls, asked: Asked) -> dict[str, Any]:
+def show_scenario(controls: ServerControls, _: Asked) -> dict[str, Any]:
     """Return what is placed, as a scenario file has it."""
-    asked.asks_for()
     return controls.scenario()
 
 
 async def replace_scenario(controls: ServerControls, asked: Asked) -> dict[str, Any]:
     """Place a scenario in place of what is there; return what is placed then."""
-    asked.asks_for()
     for fault in await controls.replace(asked.value):
         controls.on_fault(fault)
     return controls.scenario()

@@ -10,21 +10,18 @@ from esps_portal.control.endpoint import Asked
 from esps_portal.control.http_messages import HttpError, Reply
 
 
-def list_stubs(controls: ServerControls, asked: Asked) -> Iterator[dict[str, Any]]:
+def list_stubs(controls: ServerControls, _: Asked) -> Iterator[dict[str, Any]]:
     """Return the stubs that are placed."""
-    asked.asks_for()
     return _stubs_of(controls).all()
 
 
 def place_stub(controls: ServerControls, asked: Asked) -> Reply:
     """Place a stub."""
-    asked.asks_for()
     return Reply(_stubs_of(controls).place(asked.value), 201)
 
 
 def remove_stub(controls: ServerControls, asked: Asked) -> dict[str, Any]:
     """Remove a stub."""
-    asked.asks_for()
     if not _stubs_of(controls).remove(asked.name):
         raise HttpError(404, f"no stub has the ID {asked.name[:40]!r}; a reset forgets them")
     return {}

@@ -38,7 +38,6 @@ _Waiter = TypeVar("_Waiter")
 
 async def wait(controls: ServerControls, asked: Asked) -> dict[str, Any]:
     """Wait; return whether that was reached, and what came."""
-    asked.asks_for()
     what = _what(controls, asked.value)
     table = asked.table(what, "count", "timeout")
     count = table.get("count", read_positive_integer, 1)

@@ -63,7 +63,7 @@ class Site:
 
     def find(self, head: RequestHead) -> Found:
         routes: Routes = {
-            "fast": {"GET": Endpoint(lambda _, asked: {"query": dict(asked.query)})},
+            "fast": {"GET": Endpoint(lambda _, asked: {"query": dict(asked.query)}, query=("n",))},
             "large": {"GET": Endpoint(numbers)},
             "broken": {"GET": Endpoint(broken)},
             "echo": {"POST": Endpoint(lambda _, asked: asked.value, needs_body=True)},
