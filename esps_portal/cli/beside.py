@@ -10,8 +10,7 @@ from esps_portal.cli.run_proxies import make_proxies
 
 if TYPE_CHECKING:
     from esps_portal.cli.script_files import ScriptFile
-    from esps_portal.control.named_servers import NamedServer, NamedServers
-    from esps_portal.control.prepared_server import PreparedServer
+    from esps_portal.control.named_servers import NamedServer, NamedServers, PreparedServer
     from esps_portal.faults.fault import Fault
     from esps_portal.mock.planned_proxy import PlannedProxy
     from esps_portal.mock.scenario import Scenario

@@ -180,8 +180,8 @@ async def _peer(
         played.open_capture((*listeners.tcp, *listeners.udp)[0], trio.current_time())
         url = None
         if control is not None:
-            from esps_portal.control.beside import servers_beside  # noqa: PLC0415 - the same
             from esps_portal.control.peer_controls import peer_controls  # noqa: PLC0415 - the same
+            from esps_portal.control.server_kinds import servers_beside  # noqa: PLC0415 - the same
 
             controls = peer_controls(config.state, listeners.ports, reports.report_seed)
             beside = servers_beside(nursery, reports.report_seed)

@@ -200,8 +200,8 @@ async def _proxy(
         nursery.start_soon(_flush_units, config.state.exchanges)
         url = None
         if control is not None:
-            from esps_portal.control.beside import servers_beside  # noqa: PLC0415 - the same
             from esps_portal.control.proxy_controls import proxy_controls  # noqa: PLC0415 - the same
+            from esps_portal.control.server_kinds import servers_beside  # noqa: PLC0415 - the same
 
             controls = proxy_controls(config.state, listeners.ports, reports.report_seed)
             beside = servers_beside(nursery, reports.report_seed)

@@ -18,8 +18,7 @@ from esps_portal.cli.script_options import ScriptOptions, script_options
 
 if TYPE_CHECKING:
     from esps_portal.cli.scripted_server import ScriptedServer
-    from esps_portal.control.named_servers import NamedServer
-    from esps_portal.control.prepared_server import PreparedServer
+    from esps_portal.control.named_servers import NamedServer, PreparedServer
     from esps_portal.faults.fault import Fault
     from esps_portal.mock.planned_proxy import PlannedProxy
     from esps_portal.server.serving import Listeners
@@ -201,8 +200,8 @@ async def _run(
     """
     import trio  # noqa: PLC0415 - help must not wait for it
 
-    from esps_portal.control.beside import servers_beside  # noqa: PLC0415 - the same
     from esps_portal.control.portal_controls import portal_controls  # noqa: PLC0415 - the same
+    from esps_portal.control.server_kinds import servers_beside  # noqa: PLC0415 - the same
     from esps_portal.net.quiet import become_quiet  # noqa: PLC0415 - the same
     from esps_portal.server.serving import ServerConfig, serve  # noqa: PLC0415 - the same
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from esps_portal.cli.script_files import ScriptFile
-    from esps_portal.control.prepared_server import PreparedServer
+    from esps_portal.control.named_servers import PreparedServer
     from esps_portal.faults.fault import Fault
     from esps_portal.mock.scenario import Scenario
 

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from esps_portal.cli.reloading import Reload
     from esps_portal.cli.reports import Reports
     from esps_portal.cli.scripted_server import ScriptedServer
-    from esps_portal.control.named_servers import NamedServer
-    from esps_portal.control.prepared_server import PreparedServer
+    from esps_portal.control.named_servers import NamedServer, PreparedServer
     from esps_portal.net.bind import CannotBindError
     from esps_portal.server.serving import Listeners, ServerConfig
 
@@ -245,7 +244,7 @@ async def _serve(served: _Served, reports: Reports) -> int:
         if scripted is None:
             return None
         if control is not None or served.prepared:
-            from esps_portal.control.beside import servers_beside  # noqa: PLC0415 - the same
+            from esps_portal.control.server_kinds import servers_beside  # noqa: PLC0415 - the same
 
             beside = servers_beside(nursery, on_fault)
             started.update(await start_servers(served.prepared, beside))

@@ -3,11 +3,11 @@
 **The way of a request.** `serving` accepts; `http_handler` runs one connection; its
 `http_connection` makes requests of bytes, on h11, and bytes of replies. `guard` says whether the
 request may be asked at all, `router` finds its endpoint in a table, and `endpoint` reads its body.
-Then a function of `faults`, `stubs`, `journals`, `waits`, `state` or `proxies` is called with what
-it controls and what was asked, and returns values for JSON, which `json_blocks` encodes.
+Then a function of `faults`, `stubs`, `journals`, `waits`, `state` or `root` is called with what it
+controls and what was asked, and returns values for JSON, which `json_blocks` encodes.
 
 What is controlled is a `controls.ServerControls`, whatever the server is: `portal_controls`,
 `proxy_controls` and `peer_controls` make one; `server_kinds` says how a proxy or a peer is started
-beside it, and `named_servers` keeps those that run. The control port shares no port, no limit and
+beside it, and `named_servers` starts and keeps them. The control port shares no port, no limit and
 no fault with what it controls.
 """

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
 
 import attrs
 import trio
 
 from esps_portal.control.controls import ServerControls
 from esps_portal.control.http_messages import HttpError
+from esps_portal.faults.fault import Fault
 from esps_portal.journal.values import ScenarioError
 from esps_portal.mock.planned_proxy import same_variables
+from esps_portal.net.serving import OpenPorts
+from esps_portal.proxy.serving import OwnUpstreamError
 
 # Each holds a port, and two descriptors for each of its connections.
 _MAX_SERVERS = 64
+# What a server that runs can get anew; with another value of another key it is another server.
+_PLACED = ("stubs", "faults")
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -26,7 +31,6 @@ class NamedServer:
         address: host and port, of TCP and of UDP.
         controls: what the control port does to it.
         values: returns it as a scenario has it.
-        problem_report: returns what a strict test fails for, and what happened; empty for nothing.
         scope: ends it when it is cancelled.
         ended: set once it has ended.
     """
@@ -50,21 +54,75 @@ class NamedServer:
         return self.controls.report(problems) if problems else ""
 
 
-class Startable(Protocol):
-    """A server that can be started: all that was said of it makes sense."""
+@attrs.frozen(kw_only=True)
+class PreparedServer:
+    """A server that can be started.
 
-    @property
-    def name(self) -> str:
-        """Its name."""
+    Attributes:
+        noun: what a report calls it: ``proxy`` or ``peer``.
+        serve: serves it on a free port of loopback until it is cancelled; see `serve_ports`.
+        controls: returns what the control port does to it, given its ports.
+        values: returns it as a scenario has it.
+        start_clock: counts the times of its journal from now on; it is given the time.
+        faults: those that are in force from the start.
+        on_fault: called with each of them once it runs.
+    """
+
+    noun: str
+    name: str
+    serve: Callable[..., Awaitable[None]]
+    controls: Callable[[OpenPorts], ServerControls]
+    values: Callable[[], dict[str, Any]]
+    start_clock: Callable[[float], None]
+    faults: list[Fault]
+    on_fault: Callable[[Fault], None]
 
     async def start(self, nursery: trio.Nursery) -> NamedServer:
-        """Start it; return it once it listens. Raises `ScenarioError`."""
+        """Start it; return it once it listens.
+
+        Raises:
+            ScenarioError: it would relay to itself.
+            CannotBindError: there is no port.
+        """
+        self.start_clock(trio.current_time())
+        scope, ended = trio.CancelScope(), trio.Event()
+
+        async def run(*, task_status: trio.TaskStatus[OpenPorts]) -> None:
+            with scope:
+                try:
+                    await self.serve(task_status=task_status)
+                finally:
+                    ended.set()
+
+        try:
+            listeners: OpenPorts = await nursery.start(run)
+        except OwnUpstreamError as error:
+            raise ScenarioError("upstream", str(error)) from error
+        for fault in self.faults:
+            self.on_fault(fault)
+        return NamedServer(
+            noun=self.noun,
+            name=self.name,
+            address=(*listeners.tcp, *listeners.udp)[0],
+            controls=self.controls(listeners),
+            values=self.values,
+            scope=scope,
+            ended=ended,
+        )
 
     def is_the_same(self, running: NamedServer) -> bool:
         """Whether a server that runs is this one, but for its stubs and faults."""
+        return _without_placed(self.values()) == _without_placed(running.values())
 
     async def take_over(self, running: NamedServer) -> None:
         """Give its stubs and faults to a server that runs."""
+        placed = {key: value for key, value in self.values().items() if key in _PLACED}
+        for fault in await running.controls.replace(placed):
+            self.on_fault(fault)
+
+
+def _without_placed(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in _PLACED}
 
 
 @attrs.define(eq=False)
@@ -81,7 +139,7 @@ class NamedServers:
     """
 
     _nursery: trio.Nursery
-    _read: Callable[[object, str], Startable]
+    _read: Callable[[object, str], PreparedServer]
     by_name: dict[str, NamedServer] = attrs.field(factory=dict)
     others: tuple[NamedServers, ...] = ()
     # One at a time, so that no two get one name.
@@ -115,7 +173,7 @@ class NamedServers:
                 raise HttpError(409, f"there are {_MAX_SERVERS} already")
             return await self.start(prepared)
 
-    async def start(self, prepared: Startable) -> NamedServer:
+    async def start(self, prepared: PreparedServer) -> NamedServer:
         """Start a server whose name nobody has."""
         server = await prepared.start(self._nursery)
         self.by_name[server.name] = server
@@ -127,7 +185,7 @@ class NamedServers:
         server.scope.cancel()
         await server.ended.wait()
 
-    def prepare(self, value: object, path: str) -> list[Startable]:
+    def prepare(self, value: object, path: str) -> list[PreparedServer]:
         """Prepare the servers of a list of a scenario.
 
         Raises:
@@ -137,7 +195,7 @@ class NamedServers:
             raise ScenarioError(path, f"must be a list of at most {_MAX_SERVERS}")
         return [self._read(each, f"{path}[{n}]") for n, each in enumerate(value)]
 
-    async def replace(self, prepared: Sequence[Startable]) -> None:
+    async def replace(self, prepared: Sequence[PreparedServer]) -> None:
         """Run these servers and no others; one that runs already keeps its ports."""
         async with self._changing:
             kept = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -10,9 +10,8 @@ import attrs
 from esps_portal import __version__
 from esps_portal.control.controls import ServerControls
 from esps_portal.control.endpoint import JSON, TOML, Asked, Endpoint
-from esps_portal.control.http_messages import HttpError, RequestHead
-from esps_portal.control.named_endpoints import NAMED_ROUTES
-from esps_portal.control.named_servers import NamedServers, Startable
+from esps_portal.control.http_messages import HttpError, Reply, RequestHead
+from esps_portal.control.named_servers import NamedServers, PreparedServer
 from esps_portal.control.openapi import openapi
 from esps_portal.control.router import Found, Routes, find_endpoint
 from esps_portal.journal.values import ValueTable
@@ -87,7 +86,7 @@ async def replace_scenario(root: ControlRoot, asked: Asked) -> dict[str, Any]:
     return show_scenario(root, Asked())
 
 
-def _check_names(root: ControlRoot, prepared: Mapping[str, Sequence[Startable]]) -> None:
+def _check_names(root: ControlRoot, prepared: Mapping[str, Sequence[PreparedServer]]) -> None:
     """Check that no two servers would have one name, also with those that stay."""
     names = {
         f"{kind}[{number}].name": each.name
@@ -98,6 +97,35 @@ def _check_names(root: ControlRoot, prepared: Mapping[str, Sequence[Startable]])
     check_names({name: name for running in stay for name in running} | names)
 
 
+# ---- the servers of a kind: ``/proxies`` and ``/proxies/NAME``
+
+
+def list_servers(servers: NamedServers, _: Asked) -> Iterator[dict[str, Any]]:
+    """Return those that run."""
+    return servers.shown()
+
+
+async def start_server(servers: NamedServers, asked: Asked) -> Reply:
+    """Start one."""
+    return Reply((await servers.place(asked.value)).shown(), 201)
+
+
+def show_server(servers: NamedServers, asked: Asked) -> dict[str, Any]:
+    """Return one."""
+    return servers.find(asked.name).shown()
+
+
+async def end_server(servers: NamedServers, asked: Asked) -> dict[str, Any]:
+    """End one."""
+    await servers.end(servers.find(asked.name))
+    return {}
+
+
+#: The endpoints of a kind, below its name.
+NAMED_ROUTES: Routes = {
+    "": {"GET": Endpoint(list_servers), "POST": Endpoint(start_server, needs_body=True)},
+    "*": {"GET": Endpoint(show_server), "DELETE": Endpoint(end_server)},
+}
 #: The endpoints of a control port itself.
 OWN_ROUTES: Routes = {
     "version": {"GET": Endpoint(show_version)},

@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
+import trio
 
 from esps_portal.control.controls import ServerControls
+from esps_portal.control.named_servers import NamedServers, PreparedServer
 from esps_portal.control.peer_controls import peer_controls
-from esps_portal.control.prepared_server import PreparedServer
 from esps_portal.control.proxy_controls import proxy_controls
 from esps_portal.exchanges.server_state import ServerState
 from esps_portal.faults.fault import Fault
@@ -125,3 +126,19 @@ PEERS: ServerKind[PlannedPeer, PeerState] = ServerKind(
     serve=_serve_peer,
     controls=peer_controls,
 )
+
+
+def servers_beside(
+    nursery: trio.Nursery, on_fault: Callable[[Fault], None] = lambda _: None
+) -> dict[str, NamedServers]:
+    """Return them by their kind, which is the name of the resource; there are none yet.
+
+    Args:
+        nursery: where they run.
+        on_fault: called with each fault that is placed on one.
+    """
+    proxies = NamedServers(nursery, partial(PROXIES.read_and_prepare, on_fault))
+    peers = NamedServers(nursery, partial(PEERS.read_and_prepare, on_fault))
+    # A scenario has both, and a command gets variables for each.
+    proxies.others, peers.others = (peers,), (proxies,)
+    return {"proxies": proxies, "peers": peers}

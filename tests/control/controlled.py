@@ -9,11 +9,11 @@ import attrs
 import trio
 
 from esps_portal import ServerConfig, serve
-from esps_portal.control.beside import servers_beside
 from esps_portal.control.controls import ServerControls
 from esps_portal.control.portal_controls import portal_controls
 from esps_portal.control.proxy_controls import proxy_controls
 from esps_portal.control.root import ControlRoot
+from esps_portal.control.server_kinds import servers_beside
 from esps_portal.control.serving import ControlConfig, serve_control
 from esps_portal.faults.fault import Fault
 from esps_portal.mock.scripted import ScriptedPortal

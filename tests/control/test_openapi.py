@@ -9,8 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from esps_portal import __version__
-from esps_portal.control.named_endpoints import NAMED_ROUTES
-from esps_portal.control.root import OWN_ROUTES
+from esps_portal.control.root import NAMED_ROUTES, OWN_ROUTES
 from esps_portal.control.router import Routes
 from esps_portal.control.routes import SERVER_ROUTES, STUB_ROUTES
 from tests.control.controlled import controlled
