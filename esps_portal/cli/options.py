@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
@@ -143,6 +144,29 @@ def add_options(command: Callable[..., None], options: Iterable[Option]) -> Call
     for option in reversed(tuple(options)):
         command = option(command)
     return command
+
+
+def add_option_group(
+    name: str, group: type[attrs.AttrsInstance], options: Iterable[Option]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that adds options, which the command gets as one object.
+
+    Args:
+        name: of the command's parameter for it.
+        group: an attrs class; each option is a field of it.
+        options: in the order of the help.
+    """
+    fields = {field.name for field in attrs.fields(group)}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def wrapper(**given: Any) -> None:  # noqa: ANN401 - all options of the command
+            grouped = {key: given.pop(key) for key in fields & given.keys()}
+            command(**{name: group(**grouped)}, **given)
+
+        return add_options(wrapper, options)
+
+    return decorate
 
 
 url_option: Option = click.option(

@@ -6,8 +6,6 @@ what SIGHUP reloads.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +14,7 @@ import click
 
 from esps_portal.cli.completion import complete_framing
 from esps_portal.cli.fault_parameter import fault_message, fault_option
-from esps_portal.cli.options import Option, add_options
+from esps_portal.cli.options import Option, add_option_group
 from esps_portal.cli.played_server import PlayedServer
 from esps_portal.cli.proxy_options import FramingParameter
 from esps_portal.cli.script_files import (
@@ -67,18 +65,6 @@ _OPTIONS: tuple[Option, ...] = (
         "--pcap", text="Append every connection and unit to FILE, as packets for Wireshark."
     ),
 )
-
-
-def peer_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of `PeerOptions`; the command gets them as ``options``."""
-    fields = attrs.fields(PeerOptions)
-    names = [field.name for field in fields if field.default is attrs.NOTHING]
-
-    @functools.wraps(command)
-    def wrapper(**given: Any) -> None:  # noqa: ANN401 - all options of the command
-        command(options=PeerOptions(**{name: given.pop(name) for name in names}), **given)
-
-    return add_options(wrapper, _OPTIONS)
 
 
 @attrs.frozen(kw_only=True)
@@ -193,6 +179,10 @@ class PeerOptions:
         if self.scenario is not None and error.path.startswith("peers"):
             return self.scenario.usage_error("--scenario", error)
         return click.BadParameter(error.message, param_hint=f"'--{error.path}'")
+
+
+#: Adds the options of `PeerOptions`; the command gets them as ``options``.
+peer_options = add_option_group("options", PeerOptions, _OPTIONS)
 
 
 def _make_fault(plan: PlannedFault, state: PeerState) -> Fault:

@@ -6,8 +6,6 @@ what SIGHUP reloads.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +14,7 @@ import click
 
 from esps_portal.cli.completion import complete_framing
 from esps_portal.cli.fault_parameter import fault_option, make_fault
-from esps_portal.cli.options import Option, add_options
+from esps_portal.cli.options import Option, add_option_group
 from esps_portal.cli.proxied_server import ProxiedServer
 from esps_portal.cli.script_files import ScriptFile, scenario_option, warn_of_unused
 from esps_portal.cli.written_files import open_capture, open_record, written_file_option
@@ -101,18 +99,6 @@ _OPTIONS: tuple[Option, ...] = (
         "--pcap", text="Append every connection and unit to FILE, as packets for Wireshark."
     ),
 )
-
-
-def proxy_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of `ProxyOptions`; the command gets them as ``options``."""
-    fields = attrs.fields(ProxyOptions)
-    names = [field.name for field in fields if field.default is attrs.NOTHING]
-
-    @functools.wraps(command)
-    def wrapper(**given: Any) -> None:  # noqa: ANN401 - all options of the command
-        command(options=ProxyOptions(**{name: given.pop(name) for name in names}), **given)
-
-    return add_options(wrapper, _OPTIONS)
 
 
 @attrs.frozen(kw_only=True)
@@ -220,3 +206,7 @@ class ProxyOptions:
         if self.scenario is not None and key.startswith("proxies"):
             return self.scenario.usage_error("--scenario", error)
         return click.BadParameter(error.message, param_hint=f"'--{key.replace('_', '-')}'")
+
+
+#: Adds the options of `ProxyOptions`; the command gets them as ``options``.
+proxy_options = add_option_group("options", ProxyOptions, _OPTIONS)

@@ -6,16 +6,15 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
 from esps_portal.cli.fault_parameter import fault_option, make_fault
 from esps_portal.cli.limit_parameter import limit_option, make_limits
-from esps_portal.cli.options import Option, add_options
+from esps_portal.cli.options import Option, add_option_group
 from esps_portal.cli.script_files import ScriptFile, replay_option, scenario_option
 from esps_portal.cli.scripted_server import ScriptedServer
 from esps_portal.cli.written_files import open_record, written_file_option
@@ -44,24 +43,6 @@ _SCRIPT_OPTIONS: tuple[Option, ...] = (
 )
 
 
-def script_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that script a portal; the command gets them as ``script``."""
-
-    @functools.wraps(command)
-    def wrapper(
-        *,
-        scenario: ScriptFile[Scenario] | None,
-        limits: tuple[tuple[str, float], ...],
-        faults: tuple[PlannedFault, ...],
-        replay: ScriptFile[list[RecordedAnswer]] | None,
-        record: Path | None,
-        **others: Any,  # noqa: ANN401 - the command's other options
-    ) -> None:
-        command(script=ScriptOptions(scenario, dict(limits), faults, replay, record), **others)
-
-    return add_options(wrapper, _SCRIPT_OPTIONS)
-
-
 @attrs.frozen
 class ScriptOptions:
     """What was given to script a portal.
@@ -75,7 +56,7 @@ class ScriptOptions:
     """
 
     scenario: ScriptFile[Scenario] | None
-    limits: Mapping[str, float]
+    limits: Mapping[str, float] = attrs.field(converter=dict)
     faults: tuple[PlannedFault, ...]
     replay: ScriptFile[list[RecordedAnswer]] | None
     record: Path | None
@@ -169,3 +150,7 @@ class ScriptOptions:
         if recording is not None:
             replay(recording, portal)
         return placed
+
+
+#: Adds the options of `ScriptOptions`; the command gets them as ``script``.
+script_options = add_option_group("script", ScriptOptions, _SCRIPT_OPTIONS)

@@ -6,17 +6,16 @@ A server gets them as one `ServerTLSOptions`, a command that calls a portal as o
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 import click
 
 from esps_portal.cli.completion import complete_file
 from esps_portal.cli.errors import exit_with_error
-from esps_portal.cli.options import Option, add_options
+from esps_portal.cli.options import Option, add_option_group
 from esps_portal.cli.reloading import CannotReloadError, Reload
 
 if TYPE_CHECKING:
@@ -27,8 +26,9 @@ if TYPE_CHECKING:
 
 
 def _file_option(name: str, text: str) -> Option:
+    field = name.removeprefix("--").removeprefix("tls-").replace("-", "_")
     option: Option = click.option(
-        f"--{name}", metavar="FILE", shell_complete=complete_file, help=text
+        name, field, metavar="FILE", shell_complete=complete_file, help=text
     )
     return option
 
@@ -36,33 +36,19 @@ def _file_option(name: str, text: str) -> Option:
 # ---- a server ----------------------------------------------------------------------------------
 
 _SERVER_OPTIONS: tuple[Option, ...] = (
-    _file_option("tls-cert", "Serve TCP as TLS, with the certificate in this PEM file."),
-    _file_option("tls-key", "The private key of --tls-cert, in PEM, not encrypted."),
-    _file_option("tls-client-ca", "Require of each client a certificate of a CA in this PEM file."),
+    _file_option("--tls-cert", "Serve TCP as TLS, with the certificate in this PEM file."),
+    _file_option("--tls-key", "The private key of --tls-cert, in PEM, not encrypted."),
+    _file_option(
+        "--tls-client-ca",
+        "Require of each client a certificate of a CA in this PEM file.",
+    ),
     click.option(
         "--tls-self-signed",
+        "is_own",
         is_flag=True,
         help="Serve TCP as TLS, with a certificate of a new CA; its file is printed. For tests.",
     ),
 )
-
-
-def server_tls_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of `ServerTLSOptions`; the command gets them as ``tls``."""
-
-    @functools.wraps(command)
-    def wrapper(
-        *,
-        tls_cert: str | None,
-        tls_key: str | None,
-        tls_client_ca: str | None,
-        tls_self_signed: bool,
-        **others: Any,  # noqa: ANN401 - the command's other options
-    ) -> None:
-        tls = ServerTLSOptions(tls_cert, tls_key, tls_client_ca, tls_self_signed)
-        command(tls=tls, **others)
-
-    return add_options(wrapper, _SERVER_OPTIONS)
 
 
 @attrs.frozen
@@ -155,29 +141,17 @@ class ServerTLSOptions:
         return f"reloaded the certificate {self.cert}"
 
 
+#: Adds the options of `ServerTLSOptions`; the command gets them as ``tls``.
+server_tls_options = add_option_group("tls", ServerTLSOptions, _SERVER_OPTIONS)
+
+
 # ---- a client ----------------------------------------------------------------------------------
 
 _CLIENT_OPTIONS: tuple[Option, ...] = (
-    _file_option("cafile", "For esps+tls://: trust the CAs in this PEM file, not the system's."),
-    _file_option("cert", "For esps+tls://: this client's certificate, in PEM."),
-    _file_option("key", "The private key of --cert; by default it is in the same file."),
+    _file_option("--cafile", "For esps+tls://: trust the CAs in this PEM file, not the system's."),
+    _file_option("--cert", "For esps+tls://: this client's certificate, in PEM."),
+    _file_option("--key", "The private key of --cert; by default it is in the same file."),
 )
-
-
-def client_tls_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of `ClientTLSOptions`; the command gets them as ``tls``."""
-
-    @functools.wraps(command)
-    def wrapper(
-        *,
-        cafile: str | None,
-        cert: str | None,
-        key: str | None,
-        **others: Any,  # noqa: ANN401 - the command's other options
-    ) -> None:
-        command(tls=ClientTLSOptions(cafile, cert, key), **others)
-
-    return add_options(wrapper, _CLIENT_OPTIONS)
 
 
 @attrs.frozen
@@ -233,3 +207,7 @@ class ClientTLSOptions:
             return client_context(self.cafile, self.cert, self.key, ALPN)
         except TLSFileError as error:
             exit_with_error(str(error))
+
+
+#: Adds the options of `ClientTLSOptions`; the command gets them as ``tls``.
+client_tls_options = add_option_group("tls", ClientTLSOptions, _CLIENT_OPTIONS)
