@@ -86,14 +86,11 @@ class ProxiedServer:
             made, faults = self.options.make(file.reread())
         except ScenarioError as error:
             raise CannotReloadError(f"{file.path}: {error}") from error
-        if (made.upstream, made.framing, made.reply_framing) != (
-            state.upstream,
-            state.framing,
-            state.reply_framing,
-        ):
-            raise CannotReloadError(
-                f"{file.path}: upstream and framing cannot change after the proxy has started"
-            )
+        for key in ("upstream", "framing", "reply_framing"):
+            if getattr(made, key) != getattr(state, key):
+                raise CannotReloadError(
+                    f"{file.path}: {key} cannot change after the proxy has started"
+                )
         state.faults.clear()
         for fault in faults:
             on_fault(state.faults.place(fault))
