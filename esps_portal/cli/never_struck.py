@@ -8,12 +8,8 @@ from esps_portal.mock.never_struck import why_never_struck
 from esps_portal.protocol.escape import visible
 
 
-def log_never_struck(faults: FaultRegistry, *, has_server: bool = False) -> None:
-    """Say of each fault that never struck why: it may be mistyped.
-
-    Args:
-        has_server: they are a proxy's.
-    """
+def log_never_struck(faults: FaultRegistry) -> None:
+    """Say of each fault that never struck why: it may be mistyped."""
     for fault in faults.never_struck:
-        why = why_never_struck(fault, in_force=True, has_server=has_server)
+        why = why_never_struck(fault, faults)
         log.info("fault never struck: %s: %s", visible(str(fault)), visible(why))

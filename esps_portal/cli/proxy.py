@@ -219,7 +219,7 @@ async def _proxy(
         tls=config.tls,
     )
     status = await server.run()
-    log_never_struck(config.state.faults, has_server=True)
+    log_never_struck(config.state.faults)
     return status or proxied.exit_code
 
 

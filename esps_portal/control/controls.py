@@ -45,7 +45,6 @@ class ServerControls:
         stubs: those that are placed; ``None``: it has none.
         waits_for: the key that selects what is waited for, ``service`` for calls or ``match`` for
             exchanges; the first is waited for without a key.
-        has_server: there is a server behind it.
         find_problems: returns a text for each thing that fails a strict test.
         report: returns these problems, and what has happened.
         scenario: returns what is placed, as a scenario file has it.
@@ -60,7 +59,6 @@ class ServerControls:
     ports: PortControl
     stubs: StubControls | None = None
     waits_for: tuple[str, ...]
-    has_server: bool
     find_problems: Callable[[], list[str]]
     report: Callable[[list[str]], str]
     scenario: Callable[[], dict[str, Any]]

@@ -48,7 +48,6 @@ def peer_controls(
         ports=ports,
         stubs=_PeerStubs(state),
         waits_for=("match",),
-        has_server=False,
         find_problems=partial(find_problems, state),
         report=partial(problem_report, state),
         scenario=partial(_scenario, state),

@@ -48,7 +48,6 @@ def portal_controls(
         ports=ports,
         stubs=_PortalStubs(portal),
         waits_for=("service",),
-        has_server=False,
         find_problems=partial(find_problems, script),
         report=partial(problem_report, script),
         scenario=partial(_scenario, portal),

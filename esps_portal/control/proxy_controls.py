@@ -37,7 +37,6 @@ def proxy_controls(
         state=state,
         ports=ports,
         waits_for=waits_for,
-        has_server=True,
         find_problems=partial(find_problems, state),
         report=partial(problem_report, state),
         scenario=partial(_scenario, state),

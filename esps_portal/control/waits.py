@@ -81,8 +81,7 @@ async def _wait_for_fault(
     reached = await _happens(waiters, begin, timeout)
     found: dict[str, Any] = {"reached": reached, "happened": fault.happened}
     if not fault.happened:
-        in_force = fault in controls.state.faults.in_force
-        found["why"] = why_never_struck(fault, in_force=in_force, has_server=controls.has_server)
+        found["why"] = why_never_struck(fault, controls.state.faults)
     return found
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import attrs
 
 from esps_portal.faults.fault import Fault
+from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.fault_types import FAULT_TYPES
 from esps_portal.faults.selectors import works_over
 from esps_portal.faults.target import FaultTarget, MissReason, NearMiss
@@ -18,29 +19,32 @@ from esps_portal.mock.matching import describe_argument
 from esps_portal.mock.stubs import describe_call
 
 
-def describe_never_struck(fault: Fault, *, in_force: bool, has_server: bool = False) -> str:
-    """Return two lines for a report: a fault that never struck, and why.
+def describe_never_struck(faults: FaultRegistry) -> list[str]:
+    """Return two lines for a report for each fault that never struck: which, and why."""
+    return [
+        f"fault never struck: {fault}\n    {why_never_struck(fault, faults)}"
+        for fault in faults.never_struck
+    ]
+
+
+def why_never_struck(fault: Fault, faults: FaultRegistry) -> str:
+    """Return how often a fault was selected, its nearest miss and the reason of that, in a line.
 
     Args:
-        in_force: it is still placed.
-        has_server: it is a proxy's: a reply is decided on when the server sends it.
+        faults: where it was placed.
     """
-    why = why_never_struck(fault, in_force=in_force, has_server=has_server)
-    return f"fault never struck: {fault}\n    {why}"
-
-
-def why_never_struck(fault: Fault, *, in_force: bool, has_server: bool = False) -> str:
-    """Return how often a fault was selected, its nearest miss and the reason of that, in a line."""
     selected = f"selected {fault.selected} time{'s' * (fault.selected != 1)}"
-    return f"{selected}; {_why(fault, in_force=in_force, has_server=has_server)}"
+    return f"{selected}; {_why(fault, faults)}"
 
 
-def _why(fault: Fault, *, in_force: bool, has_server: bool) -> str:
+def _why(fault: Fault, faults: FaultRegistry) -> str:
     miss = _nearest_miss(fault)
+    in_force = fault in faults.in_force
     if miss is None and fault.strikes_at_age:
         return f"no connection was as old as that {_while_placed(in_force=in_force)}"
     if miss is None:
-        unit = "reply" if has_server and not fault.strikes_requests else "request"
+        # Where a server is behind it, a reply is decided on when that sends it.
+        unit = "reply" if faults.where.has_server and not fault.strikes_requests else "request"
         event = "connection was accepted" if _hits_connections(fault) else f"{unit} came"
         if fault.type.at_handshake:
             event = "handshake of TLS began"

@@ -29,11 +29,7 @@ def find_problems(script: Script) -> list[str]:
         found.append(f"service {service} failed:\n{shown}")
     found += _describe_unused(script)
     found += describe_failed(script.faults)
-    found += [
-        describe_never_struck(fault, in_force=fault in script.faults.in_force)
-        for fault in script.faults.never_struck
-    ]
-    return found
+    return found + describe_never_struck(script.faults)
 
 
 def _describe_unused(script: Script) -> Iterator[str]:

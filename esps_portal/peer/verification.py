@@ -36,10 +36,7 @@ def find_problems(state: PeerState) -> list[str]:
         *(_describe_unused(script, stub) for stub in islice(script.unused(), _MAX_UNUSED)),
         *map(_describe_unfinished, script.unfinished()),
         *describe_failed(faults),
-        *(
-            describe_never_struck(fault, in_force=fault in faults.in_force)
-            for fault in faults.never_struck
-        ),
+        *describe_never_struck(faults),
         *(f"bytes that are no frame: {text}" for text in state.leftovers),
     ]
 

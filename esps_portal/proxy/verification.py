@@ -21,13 +21,7 @@ def find_problems(state: ProxyState, *, may_be_unreachable: bool = False) -> lis
     """
     for explain in state.live:
         explain()
-    found = [
-        *describe_failed(state.faults),
-        *(
-            describe_never_struck(fault, in_force=fault in state.faults.in_force, has_server=True)
-            for fault in state.faults.never_struck
-        ),
-    ]
+    found = describe_failed(state.faults) + describe_never_struck(state.faults)
     if not may_be_unreachable:
         found += [
             f"upstream {state.upstream} could not be reached: {reason} ({_times(count)})"

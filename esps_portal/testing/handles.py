@@ -96,10 +96,7 @@ class PlacedFault:
             fault = self.fault
             lines = [f"fault {fault} struck {fault.happened} of {count} times in {timeout:g} s"]
             if not fault.happened:
-                in_force = fault in self._faults.in_force
-                has_server = self._faults.where.has_server
-                why = why_never_struck(fault, in_force=in_force, has_server=has_server)
-                lines.append(f"    {why}")
+                lines.append(f"    {why_never_struck(fault, self._faults)}")
             return "\n".join([*lines, self._transcript()])
 
         return NotStruckError(self._loop.run(text))

@@ -252,7 +252,7 @@ def test_a_fault_that_changes_nothing_has_not_struck(
     else:
         FaultPlan.of(fault).datagram(reply, pad_line)
     assert fault.happened == 0
-    assert why_never_struck(fault, in_force=True) == (
+    assert why_never_struck(fault, faults) == (
         f"selected 1 time; it changes nothing in the reply, which is {size} bytes long"
     )
     if kind == "slice":
@@ -270,7 +270,7 @@ def test_a_reply_that_is_shorter_than_the_offset() -> None:
         plan = faults.plan(call(ECHO))
         assert plan is not None
         plan.line(reply, final=True)
-    assert why_never_struck(fault, in_force=True) == (
+    assert why_never_struck(fault, faults) == (
         "selected 3 times; the reply is 7 bytes long, shorter than offset 10"
     )
 
@@ -281,7 +281,7 @@ def test_a_connection_on_which_less_was_sent_than_the_offset() -> None:
     unit = ConnectionFaults(faults, lambda: connection(1))
     FaultPlan(unit.parts()).line(b"a OK\n", final=True)
     unit.finish()
-    assert why_never_struck(fault, in_force=True) == (
+    assert why_never_struck(fault, faults) == (
         "selected 1 time; what was sent on the connection is 5 bytes long, shorter than offset 100"
     )
 
@@ -290,7 +290,7 @@ def test_what_a_client_said_is_escaped() -> None:
     faults = FaultRegistry()
     fault = faults.place(Fault.create("reset", match="PUT"))
     faults.parts(FaultTarget("tcp", 1, said=b"GET \x1b[2J\xff"))
-    assert why_never_struck(fault, in_force=True) == (
+    assert why_never_struck(fault, faults) == (
         r"selected 0 times; 'GET \x1b[2J\xff' does not match 'PUT'"
     )
 
@@ -301,7 +301,7 @@ def test_a_reply_that_does_not_match() -> None:
     plan = faults.plan(call(ECHO))
     assert plan is not None
     plan.line(b"a OK hi\n", final=True)
-    assert why_never_struck(fault, in_force=True) == (
+    assert why_never_struck(fault, faults) == (
         "selected 1 time; nearest: echo 'hi' (tcp #1): its reply does not match 'DATA'"
     )
 
