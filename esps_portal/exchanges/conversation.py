@@ -213,6 +213,11 @@ class Conversation:
 
     # -- faults
 
+    def note_begun(self, exchange: LiveExchange, stage: Stage) -> None:
+        """Have faults note that a side of an exchange goes on which had begun before them."""
+        if self.faults.in_force:
+            self.faults.note_begun(self.target(exchange, stage))
+
     def target(
         self,
         exchange: LiveExchange,

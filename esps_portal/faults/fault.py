@@ -162,6 +162,9 @@ class Fault:
         """Count one target; return whether the selectors match it."""
         if not self._is_about(target):
             return False
+        if self._is_other_greeting(target):
+            self.record_miss(MissReason.GREETING, target)
+            return False
         if target.stage is Stage.CONNECTION and not self.is_decided_at_once:
             self._count_connection(target)
             return False
@@ -196,6 +199,19 @@ class Fault:
         if not self.happened:
             self.misses.add(reason, target, self.counts.known_connection(target.connection))
 
+    def record_begun(self, target: FaultTarget) -> None:
+        """Note that it does not strike a target which had begun before it was placed."""
+        if not self._is_about(target):
+            return
+        reason = MissReason.BEGUN
+        if self._is_other_greeting(target):
+            reason = MissReason.GREETING
+        elif target.number and self.reply == frozenset({0}):
+            reason = MissReason.REPLY
+        elif self.match is not None and not self.match.matches(target.said):
+            reason = MissReason.MATCH
+        self.record_miss(reason, target)
+
     def record_no_change(self, size: int) -> None:
         """Note that it changes nothing in a reply of ``size`` bytes."""
         if not self.happened:
@@ -211,6 +227,12 @@ class Fault:
         seconds: float = self.parameters["seconds"]
         return seconds + self._random.random() * float(self.parameters["jitter"])
 
+    def _is_other_greeting(self, target: FaultTarget) -> bool:
+        """Whether the server says it before its client, and the fault is for other replies."""
+        if target.is_connection or target.number:
+            return False
+        return self.reply is None or 0 not in self.reply
+
     def _is_about(self, target: FaultTarget) -> bool:
         """Whether it may strike this kind of target at all."""
         if target.stage is Stage.CONNECTION:
@@ -219,8 +241,6 @@ class Fault:
             return self.type.at_handshake and target.stage is Stage.HANDSHAKE
         if self.strikes_at_age or target.stage is Stage.AGE:
             return self.strikes_at_age and target.stage is Stage.AGE
-        if target.number == 0 and (self.reply is None or 0 not in self.reply):
-            return False
         if self.strikes_connections or target.stage is Stage.WHOLE:
             return not self.strikes_connections
         return self.strikes_requests is (target.stage is Stage.REQUEST)

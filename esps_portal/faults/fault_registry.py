@@ -25,6 +25,7 @@ class FaultRegistry:
         in_force: those that may strike. While it is empty nobody need ask.
         version: changes with `in_force`.
         on_change: each is called when `in_force` has changed.
+        live: each has the faults of an open connection note why they have not struck so far.
     """
 
     def __init__(self, where: Place = PORTAL) -> None:
@@ -33,6 +34,7 @@ class FaultRegistry:
         self.version: int = 0
         self._placed = 0
         self.on_change: list[Callable[[], None]] = []
+        self.live: set[Callable[[], None]] = set()
         # Removed faults that a report still needs.
         self._removed: list[Fault] = []
         #: Those who wait for a fault to strike; the subject is the fault.
@@ -92,6 +94,11 @@ class FaultRegistry:
         for call in self.on_change:
             call()
 
+    def explain(self) -> None:
+        """Have faults note why they have not struck so far what still goes on."""
+        for explain in self.live:
+            explain()
+
     @property
     def never_struck(self) -> list[Fault]:
         """The faults that must strike and have not, removed ones included."""
@@ -137,6 +144,11 @@ class FaultRegistry:
                 ends_at_once = ends_at_once or part.ends_at_once
             fault.record_miss(MissReason.NO_REPLY if part else MissReason.CLAIMED, target)
         return parts
+
+    def note_begun(self, target: FaultTarget) -> None:
+        """Note that a request or a reply goes on: it strikes none that it began before."""
+        for fault in self.in_force:
+            fault.record_begun(target)
 
     def count_unanswered(self, target: FaultTarget) -> None:
         """Count a request that has got no reply, for the faults that count requests."""

@@ -57,20 +57,24 @@ class FaultTarget:
 class MissReason(enum.IntEnum):
     """Why a fault did not strike a target, in the order of the checks: the higher, the nearer."""
 
-    TRANSPORT = 1
-    SERVICE = 2
-    MATCH = 3
-    CONNECTION = 4
-    AGE = 5
-    REQUEST = 6
-    REPLY = 7
+    #: The server says it before its client, and the fault is for other replies.
+    GREETING = 1
+    #: Its first byte had come before the fault was placed.
+    BEGUN = 2
+    TRANSPORT = 3
+    SERVICE = 4
+    MATCH = 5
+    CONNECTION = 6
+    AGE = 7
+    REQUEST = 8
+    REPLY = 9
     #: An earlier fault claimed the target.
-    CLAIMED = 8
+    CLAIMED = 10
     #: The fault claimed it, and no reply was sent that it could change.
-    NO_REPLY = 9
-    REPLY_MATCH = 10
+    NO_REPLY = 11
+    REPLY_MATCH = 12
     #: The fault changes nothing in that reply.
-    NO_CHANGE = 11
+    NO_CHANGE = 13
 
 
 @attrs.frozen

@@ -21,8 +21,9 @@ from esps_portal.mock.stubs import describe_call
 
 def describe_never_struck(faults: FaultRegistry) -> list[str]:
     """Return two lines for a report for each fault that never struck: which, and why."""
+    faults.explain()
     return [
-        f"fault never struck: {fault}\n    {why_never_struck(fault, faults)}"
+        f"fault never struck: {fault}\n    {_selected_and_why(fault, faults)}"
         for fault in faults.never_struck
     ]
 
@@ -33,6 +34,11 @@ def why_never_struck(fault: Fault, faults: FaultRegistry) -> str:
     Args:
         faults: where it was placed.
     """
+    faults.explain()
+    return _selected_and_why(fault, faults)
+
+
+def _selected_and_why(fault: Fault, faults: FaultRegistry) -> str:
     selected = f"selected {fault.selected} time{'s' * (fault.selected != 1)}"
     return f"{selected}; {_why(fault, faults)}"
 
@@ -42,17 +48,33 @@ def _why(fault: Fault, faults: FaultRegistry) -> str:
     in_force = fault in faults.in_force
     if miss is None and fault.strikes_at_age:
         return f"no connection was as old as that {_while_placed(in_force=in_force)}"
-    if miss is None:
+    if miss is None or miss.reason is MissReason.GREETING:
         # Where a server is behind it, a reply is decided on when that sends it.
         unit = "reply" if faults.where.has_server and not fault.strikes_requests else "request"
         event = "connection was accepted" if _hits_connections(fault) else f"{unit} came"
         if fault.type.at_handshake:
             event = "handshake of TLS began"
-        return f"no {event} {_while_placed(in_force=in_force)}"
+        why = f"no {event} {_while_placed(in_force=in_force)}"
+        return why if miss is None else f"{why}; only reply=0 strikes what the server says first"
     if miss.reason is MissReason.NO_CHANGE:
         return _why_no_change(fault, miss.reply_size)
     target = _describe_target(miss.target)
-    return f"nearest: {target}: {_reason(fault, miss)}" if target else _reason(fault, miss)
+    begun = miss.reason is MissReason.BEGUN
+    reason = _why_begun(fault, faults) if begun else _reason(fault, miss)
+    return f"nearest: {target}: {reason}" if target else reason
+
+
+def _why_begun(fault: Fault, faults: FaultRegistry) -> str:
+    unit, speaker, other = "reply", "server", "client"
+    if fault.strikes_requests:
+        unit, speaker, other = "request", "client", "server"
+    why = f"its {unit} had begun before the fault was placed"
+    if faults.where.has_frames:
+        return why
+    return (
+        f"{why}: without framing one {unit} is all that the {speaker} says until the {other}"
+        " speaks, and faults strike only what begins later; give framing=, or place it earlier"
+    )
 
 
 def _while_placed(*, in_force: bool) -> str:

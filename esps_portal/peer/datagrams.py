@@ -152,8 +152,8 @@ class DatagramPeer:
         where = f"udp {host_port(*sender.remote)}"
         talk = state.conversation(record, now, "udp")
         client = DatagramClient(sender, talk, Answerer(state.script, connection, where))
-        state.live.add(client.explain)
-        client.on_closed = lambda: state.live.discard(client.explain)
+        state.faults.live.add(client.explain)
+        client.on_closed = lambda: state.faults.live.discard(client.explain)
         return client
 
     # -- answers that take their time

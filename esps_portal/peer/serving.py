@@ -102,10 +102,10 @@ def _handler(
     conversation = state.conversation(record, now)
     units = PeerUnits(conversation, state.new_splitter(), state.note_leftover)
     connection = PeerConnection(record.number, remote, "tcp")
-    state.live.add(units.explain)
+    state.faults.live.add(units.explain)
 
     def closed(by: str, how: str, at: float) -> None:
-        state.live.discard(units.explain)
+        state.faults.live.discard(units.explain)
         state.pushers.pop(record, None)
         state.journal.closed(record, by, how, at)
 

@@ -39,7 +39,6 @@ class PeerState:
         udp: it is served over UDP too, on the same number.
         issues_certificates: over TLS it has certificates of its own, also with problems.
         script: what it answers.
-        live: asks the faults of each open connection why they have not struck so far.
         pushers: send frames on an open TCP connection unasked, by its record.
         clients: how many UDP clients there have been.
         leftovers: what came at the end of a connection and is no whole frame.
@@ -55,7 +54,6 @@ class PeerState:
     faults: FaultRegistry = attrs.field(init=False)
     journal: Journal = attrs.field(factory=Journal)
     script: FrameScript = attrs.field(factory=FrameScript)
-    live: set[Callable[[], None]] = attrs.field(factory=set)
     pushers: dict[RecordedConnection, Callable[[Sequence[SendFrames]], None]] = attrs.field(
         factory=dict
     )

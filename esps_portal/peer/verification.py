@@ -24,8 +24,6 @@ _MAX_UNUSED = 100
 
 def find_problems(state: PeerState) -> list[str]:
     """Return a text for each problem; empty if there is none."""
-    for explain in state.live:
-        explain()
     script, faults = state.script, state.faults
     return [
         *map(_describe_unexpected, script.unexpected),

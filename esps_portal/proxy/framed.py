@@ -202,6 +202,7 @@ class Framed:
         exchange.said = frame.payload
         talk.journal.said(exchange.record, CLIENT, frame.wire, now, is_whole=True)
         if talk.is_plain_towards(SERVER) or has_passed:
+            talk.note_begun(exchange, Stage.REQUEST)
             return [_send(self._client, frame.wire)]
         parts = talk.parts(exchange, Stage.REQUEST, frame.payload)
         return self._under(talk.plan(SERVER, parts, exchange), self._client, frame, exchange)
@@ -211,6 +212,7 @@ class Framed:
         exchange = self._pairing.answered_by(frame.wire, now)
         talk.journal.said(exchange.record, SERVER, frame.wire, now, is_whole=True)
         if talk.is_plain_towards(CLIENT) or has_passed:
+            talk.note_begun(exchange, Stage.REPLY)
             exchange.record.note_reply()
             return [_send(self._server, frame.wire)]
         parts = talk.parts(exchange, Stage.REPLY, exchange.said)

@@ -159,7 +159,7 @@ def _relay(
         observer = _EndNoted(state.journal, connection)
     conversation = state.conversation(connection, now)
     units = _units(state, conversation)
-    state.live.add(units.explain)
+    state.faults.live.add(units.explain)
     came = Leg("tcp", remote, client.own_address)
     dialling = partial(_dial, state, came, silence, upstream_tls)
     accepted = AcceptedClient(
@@ -173,7 +173,7 @@ def _relay(
         partial(_connect, state, connection, dialling),
         units,
         observer,
-        on_closed=partial(state.live.discard, units.explain),
+        on_closed=partial(state.faults.live.discard, units.explain),
         server_name="portal" if state.upstream.is_esps else SERVER,
     )
 

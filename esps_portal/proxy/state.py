@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import attrs
 
 from esps_portal.exchanges.conversation import Conversation
@@ -33,7 +31,6 @@ class ProxyState:
         is_upstream_needed: that it cannot be reached is noted; once a test is over it may end.
         connecting: how many connects to the upstream go on.
         exchanges: the journal of exchanges; of a portal only calls are shown in `journal`.
-        live: asks the faults of each open connection why they have not struck so far.
         clients: how many UDP clients there have been.
         leftovers: what came at the end of a connection and is no whole frame.
     """
@@ -45,7 +42,6 @@ class ProxyState:
     faults: FaultRegistry = attrs.field(init=False)
     journal: Journal = attrs.field(factory=Journal)
     exchanges: Journal = attrs.field(init=False)
-    live: set[Callable[[], None]] = attrs.field(factory=set)
     clients: int = 0
     unreachable: dict[str, int] = attrs.field(factory=dict)
     is_upstream_needed: bool = True

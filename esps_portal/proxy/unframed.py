@@ -28,6 +28,8 @@ class Unframed:
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self._current: LiveExchange | None = None
+        # The faults that there were as each side began to speak.
+        self._versions: dict[str, int] = {}
 
     def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[Step] | None:
         """Take what the client has said; ``is_early``: a reply was still under way."""
@@ -37,9 +39,12 @@ class Unframed:
             if current is not None:
                 talk.end(current, now, complete=True)
             current = self._current = talk.begin(now, said_by=CLIENT)
+            self._versions[CLIENT] = talk.faults.version
             if not talk.is_plain_towards(SERVER):
                 current.request_parts = self._request_parts(current)
                 current.request = talk.plan(SERVER, current.request_parts, current)
+        else:
+            self._note_begun(current, CLIENT)
         if is_early:
             talk.mark_overlapped(current)
         talk.journal.said(current.record, CLIENT, data, now)
@@ -71,6 +76,13 @@ class Unframed:
 
         return opens
 
+    def _note_begun(self, exchange: LiveExchange, speaker: str) -> None:
+        """Have faults that were placed since a side began to speak note that it goes on."""
+        talk = self._conversation
+        if self._versions[speaker] != talk.faults.version:
+            self._versions[speaker] = talk.faults.version
+            talk.note_begun(exchange, Stage.REQUEST if speaker == CLIENT else Stage.REPLY)
+
     def from_server(self, data: bytes, now: float) -> list[Step] | None:
         """Take what the server has said."""
         talk, current = self._conversation, self._current
@@ -78,6 +90,10 @@ class Unframed:
         if current is None:
             current = self._current = talk.begin(now, said_by=SERVER)
         is_first = not current.record.reply_size
+        if is_first:
+            self._versions[SERVER] = talk.faults.version
+        else:
+            self._note_begun(current, SERVER)
         talk.journal.said(current.record, SERVER, data, now)
         if is_first and not talk.is_plain_towards(CLIENT):
             current.reply_parts = talk.parts(current, Stage.REPLY)

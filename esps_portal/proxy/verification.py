@@ -19,8 +19,6 @@ def find_problems(state: ProxyState, *, may_be_unreachable: bool = False) -> lis
     Args:
         may_be_unreachable: it is no problem that the upstream could not be reached.
     """
-    for explain in state.live:
-        explain()
     found = describe_failed(state.faults) + describe_never_struck(state.faults)
     if not may_be_unreachable:
         found += [

@@ -12,6 +12,7 @@ import pytest
 from esps_portal.framings.framing import Framing
 from esps_portal.testing import (
     FaultError,
+    NotStruckError,
     ProxyController,
     UpstreamError,
     lines,
@@ -84,6 +85,14 @@ def test_why_a_fault_has_not_struck_what_still_goes_on(
         assert len(ask(client)) == 17
         (problem,) = proxy.problems()
     assert problem.endswith(why)
+
+
+def test_a_wait_says_why_too(proxy: ProxyController) -> None:
+    fault = proxy.fault("reset", reply_match=b"zzz").optional()
+    with connected(proxy) as client:
+        ask(client)
+        with pytest.raises(NotStruckError, match="its reply does not match 'zzz'"):
+            fault.wait_for(timeout=0)
 
 
 def test_connections_are_numbered_as_they_connect(proxy: ProxyController) -> None:
