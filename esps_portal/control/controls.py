@@ -43,6 +43,8 @@ class ServerControls:
         state: what was placed on it, and what has happened.
         ports: takes its ports out of service and back.
         stubs: those that are placed; ``None``: it has none.
+        push: sends frames that nobody has asked for, on one connection or all; see
+            `PeerState.push`. ``None``: it never does.
         waits_for: the key that selects what is waited for, ``service`` for calls or ``match`` for
             exchanges; the first is waited for without a key.
         find_problems: returns a text for each thing that fails a strict test.
@@ -58,6 +60,7 @@ class ServerControls:
     state: ServerState
     ports: PortControl
     stubs: StubControls | None = None
+    push: Callable[[tuple[bytes, ...], int | None], int] | None = None
     waits_for: tuple[str, ...]
     find_problems: Callable[[], list[str]]
     report: Callable[[list[str]], str]

@@ -1,4 +1,4 @@
-"""What has happened: ``/calls``, ``/exchanges`` and ``/connections``."""
+"""What has happened: ``/calls``, ``/exchanges``, ``/connections`` and ``/transcript``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from esps_portal.journal.journal_json import (
     connection_to_values,
     exchange_to_values,
 )
+from esps_portal.journal.transcript import transcript_lines
 from esps_portal.journal.values import ScenarioError, read_name
 from esps_portal.mock.exchange_search import exchanges_of
 
@@ -50,3 +51,9 @@ def match_of(value: Matchable) -> Match:
 def list_connections(controls: ServerControls, _: Asked) -> Iterator[dict[str, Any]]:
     """Return the TCP connections, in order."""
     return map(connection_to_values, list(controls.state.journal.connections))
+
+
+def show_transcript(controls: ServerControls, asked: Asked) -> Iterator[str]:
+    """Return everything that happened as text, a line each: when, on which connection, what."""
+    asked.asks_for()
+    return transcript_lines(controls.state.journal)

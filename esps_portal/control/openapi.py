@@ -64,7 +64,7 @@ def _below(paths: dict[str, Any], kinds: Iterable[str]) -> dict[str, Any]:
     for kind in kinds:
         own = {"version", "openapi.json", *_OWN_VALUES}
         if kind not in _WITH_STUBS:
-            own.add("stubs")
+            own |= {"stubs", "push"}
         text = json.dumps({p: item for p, item in paths.items() if p.split("/")[1] not in own})
         for portals, own_value in _OWN_VALUES[kind].items():
             text = text.replace(f'schemas/{portals}"', f'schemas/{own_value}"')

@@ -9,10 +9,11 @@ from typing import Any
 import attrs
 
 from esps_portal.control.controls import ServerControls
-from esps_portal.control.routes import SERVER_ROUTES, STUB_ROUTES
+from esps_portal.control.routes import PUSH_ROUTES, SERVER_ROUTES, STUB_ROUTES
 from esps_portal.faults.fault import Fault
 from esps_portal.journal.values import ValueTable, read_list
 from esps_portal.mock.frame_stubs import FrameStub
+from esps_portal.mock.peer_steps import SendFrames
 from esps_portal.mock.planned_peer import (
     PlannedFrameStub,
     PlannedPeer,
@@ -43,10 +44,11 @@ def peer_controls(
         return _replace(state, value)
 
     return ServerControls(
-        routes={**STUB_ROUTES, **SERVER_ROUTES},
+        routes={**STUB_ROUTES, **PUSH_ROUTES, **SERVER_ROUTES},
         state=state,
         ports=ports,
         stubs=_PeerStubs(state),
+        push=lambda frames, connection: state.push(SendFrames(frames), connection),
         waits_for=("match",),
         find_problems=partial(find_problems, state),
         report=partial(problem_report, state),

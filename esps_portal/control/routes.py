@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esps_portal.control import faults, journals, state, stubs, waits
+from esps_portal.control import faults, journals, pushes, state, stubs, waits
 from esps_portal.control.endpoint import JSON, TOML, Endpoint
 from esps_portal.control.router import Routes
 
@@ -17,6 +17,7 @@ SERVER_ROUTES: Routes = {
     "calls": {"GET": Endpoint(journals.list_calls, query=("service",))},
     "exchanges": {"GET": Endpoint(journals.list_exchanges, query=("match",))},
     "connections": {"GET": Endpoint(journals.list_connections)},
+    "transcript": {"GET": Endpoint(journals.show_transcript)},
     "wait": {"POST": Endpoint(waits.wait, may_wait=True)},
     "verify": {"POST": Endpoint(state.verify)},
     "reset": {"POST": Endpoint(state.reset)},
@@ -34,3 +35,5 @@ STUB_ROUTES: Routes = {
     },
     "stubs/*": {"DELETE": Endpoint(stubs.remove_stub)},
 }
+#: That of a server that speaks unasked.
+PUSH_ROUTES: Routes = {"push": {"POST": Endpoint(pushes.push, needs_body=True)}}

@@ -1,4 +1,4 @@
-"""``/wait``: until calls or exchanges have come, or a fault has struck, or the time is over."""
+"""``/wait``: until something has come, or a fault has struck, or the time is over."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from esps_portal.control.journals import calls, match_of
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.matching import Match
 from esps_portal.journal.journal import MAX_KEPT
-from esps_portal.journal.journal_json import exchange_to_values
-from esps_portal.journal.records import RecordedExchange
+from esps_portal.journal.journal_json import connection_to_values, exchange_to_values
+from esps_portal.journal.records import RecordedConnection, RecordedExchange
 from esps_portal.journal.values import (
     ValueTable,
     read_name,
     read_positive_integer,
     read_seconds,
     read_text,
+    wrong_value,
 )
 from esps_portal.journal.waiters import AnyWaiters
 from esps_portal.mock.exchange_search import exchanges_of, is_asked_for
@@ -46,6 +47,9 @@ async def wait(controls: ServerControls, asked: Asked) -> dict[str, Any]:
         raise table.error("count", f"must be at most {MAX_KEPT}, which is how many are kept")
     if timeout > _MAX_TIMEOUT:
         raise table.error("timeout", f"must be at most {_MAX_TIMEOUT:g} seconds")
+    if what == "connections":
+        event = table.required("connections", _read_event)
+        return await _wait_for_connections(controls, count, timeout, closed=event == "closed")
     if what == "fault":
         return await _wait_for_fault(controls, _fault(controls, table), count, timeout)
     if what == "service":
@@ -57,7 +61,7 @@ async def wait(controls: ServerControls, asked: Asked) -> dict[str, Any]:
 
 def _what(controls: ServerControls, value: object) -> str:
     """Return which key says what is waited for."""
-    keys = ("fault", *controls.waits_for)
+    keys = ("fault", "connections", *controls.waits_for)
     given = [key for key in keys if isinstance(value, dict) and key in value]
     return given[0] if given else controls.waits_for[0]
 
@@ -112,6 +116,32 @@ async def _wait_for_exchanges(
     reached = await _happens(waiters, begin, timeout)
     found = [each for each in exchanges_of(journal, match) if each.number > 0]
     return {"reached": reached, "exchanges": map(exchange_to_values, found)}
+
+
+async def _wait_for_connections(
+    controls: ServerControls,
+    count: int,
+    timeout: float,  # noqa: ASYNC109
+    *,
+    closed: bool,
+) -> dict[str, Any]:
+    journal = controls.state.journal
+    waiters = journal.connection_waiters
+
+    def counts(thing: object) -> bool:
+        return isinstance(thing, RecordedConnection) and (not closed or thing.closed is not None)
+
+    reached = await _happens(
+        waiters, partial(waiters.add, counts, count, journal.connections), timeout
+    )
+    found = list(filter(counts, journal.connections))
+    return {"reached": reached, "connections": map(connection_to_values, found)}
+
+
+def _read_event(value: object, path: str) -> str:
+    if value in ("opened", "closed"):
+        return str(value)
+    raise wrong_value(path, "'opened' or 'closed'", value)
 
 
 async def _happens(

@@ -35,13 +35,19 @@ def transcript(journal: Journal, max_lines: int = sys.maxsize) -> str:
     Args:
         max_lines: lines in the middle are left out if there are more.
     """
-    lines = [line for entry in journal.entries() for line in _lines(entry)]
-    if journal.forgotten:
-        lines.insert(0, f"          ({journal.forgotten} earlier requests are no longer kept)")
+    lines = list(transcript_lines(journal))
     if len(lines) > max_lines:
         head, tail = max_lines // 4, max_lines - max_lines // 4
         lines[head:-tail] = [f"          ({len(lines) - max_lines} lines are left out here)"]
     return "\n".join(lines) if lines else "          (nothing has happened)"
+
+
+def transcript_lines(journal: Journal) -> Iterator[str]:
+    """Yield these lines one by one; none if nothing has happened."""
+    if journal.forgotten:
+        yield f"          ({journal.forgotten} earlier requests are no longer kept)"
+    for entry in journal.entries():
+        yield from _lines(entry)
 
 
 def _lines(entry: Entry) -> Iterator[str]:

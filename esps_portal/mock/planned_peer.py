@@ -138,7 +138,7 @@ def read_peer(
     return PlannedPeer(
         name=table.required("name", read_proxy_name),
         framing=table.required("framing", read_framing),
-        greeting=table.get("greeting", _frames, ()),
+        greeting=table.get("greeting", read_frames, ()),
         udp=table.get("udp", read_bool, default=False),
         stubs=table.get("stubs", partial(read_list, partial(read_frame_stub, read_match)), ()),
         faults=table.get("faults", partial(read_list, read_fault), ()),
@@ -183,7 +183,7 @@ def _answer(table: ValueTable) -> FrameAnswer:
     is_raw = "raw" in table.values
     ends = [how for how in ("close", "reset") if table.get(f"then_{how}", read_bool, default=False)]
     return FrameAnswer(
-        frames=(table.required("raw", _frame),) if is_raw else table.get("reply", _frames, ()),
+        frames=(table.required("raw", _frame),) if is_raw else table.get("reply", read_frames, ()),
         is_raw=is_raw,
         echoes=table.get("echo", _echoes, ()),
         delay=table.get("delay", read_seconds, 0.0),
@@ -193,8 +193,12 @@ def _answer(table: ValueTable) -> FrameAnswer:
     )
 
 
-def _frames(value: object, path: str) -> tuple[bytes, ...]:
-    """Return frames: a list, or a single one."""
+def read_frames(value: object, path: str) -> tuple[bytes, ...]:
+    """Return frames: a list, or a single one.
+
+    Raises:
+        ScenarioError: one is neither text nor bytes.
+    """
     return read_list(_frame, value, path) if isinstance(value, list) else (_frame(value, path),)
 
 

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from esps_portal import __version__
 from esps_portal.control.root import NAMED_ROUTES, OWN_ROUTES
 from esps_portal.control.router import Routes
-from esps_portal.control.routes import SERVER_ROUTES, STUB_ROUTES
+from esps_portal.control.routes import PUSH_ROUTES, SERVER_ROUTES, STUB_ROUTES
 from tests.control.controlled import controlled
 from tests.control.described import DOCUMENT, operation_of
 
@@ -46,11 +46,11 @@ def test_it_has_every_endpoint_and_no_other() -> None:
     }
     assert described == (
         endpoints(OWN_ROUTES, "")
-        | endpoints({**STUB_ROUTES, **SERVER_ROUTES}, "")
+        | endpoints({**STUB_ROUTES, **PUSH_ROUTES, **SERVER_ROUTES}, "")
         | endpoints(NAMED_ROUTES, "/proxies")
         | endpoints(SERVER_ROUTES, "/proxies/{}")
         | endpoints(NAMED_ROUTES, "/peers")
-        | endpoints({**STUB_ROUTES, **SERVER_ROUTES}, "/peers/{}")
+        | endpoints({**STUB_ROUTES, **PUSH_ROUTES, **SERVER_ROUTES}, "/peers/{}")
     )
 
 
@@ -60,7 +60,13 @@ async def test_it_is_served() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("PATCH", "/stubs"), ("GET", "/nowhere"), ("POST", "/proxies/a/stubs")]
+    ("method", "path"),
+    [
+        ("PATCH", "/stubs"),
+        ("GET", "/nowhere"),
+        ("POST", "/proxies/a/stubs"),
+        ("POST", "/proxies/a/push"),
+    ],
 )
 def test_what_it_has_not(method: str, path: str) -> None:
     assert operation_of(method, path) is None

@@ -66,6 +66,53 @@ async def test_a_peer() -> None:
             await trio.open_tcp_stream(*address)
 
 
+async def test_a_peer_pushes() -> None:
+    async with controlled() as it:
+        client = await it.client()
+        peer = await client.post("/peers", {"name": "news", "framing": "lines:lf"})
+        address = peer["host"], peer["port"]
+        waiting = {"connections": "opened", "count": 2, "timeout": 0}
+        none = await client.post("/peers/news/wait", waiting)
+        assert none == {"reached": False, "connections": []}
+        answer = await client.ask("POST", "/peers/news/push", {"frames": "x"})
+        assert (answer.status, answer.error.split(":")[0]) == (409, "no connection is open")
+        async with (
+            await trio.open_tcp_stream(*address) as one,
+            await trio.open_tcp_stream(*address) as other,
+        ):
+            opened = await client.post("/peers/news/wait", waiting | {"timeout": 30})
+            assert [each["number"] for each in opened["connections"]] == [1, 2]
+            pushed = {"frames": ["a", {"b64": "/w=="}]}
+            assert await client.post("/peers/news/push", pushed) == {"connections": 2}
+            alone = {"frames": "b", "connection": 2}
+            assert await client.post("/peers/news/push", alone) == {"connections": 1}
+            ended = {"connections": "closed", "timeout": 30}
+            await one.aclose()
+            closed = await client.post("/peers/news/wait", ended)
+            assert (closed["reached"], len(closed["connections"])) == (True, 1)
+            found = b""
+            while not found.endswith(b"b\n"):
+                found += await other.receive_some()
+            assert found == b"a\n\xff\nb\n"
+            answer = await client.ask("POST", "/peers/news/push", alone | {"connection": 1})
+            assert (answer.status, answer.error) == (409, "connection: connection 1 is not open")
+        texts = await client.get("/peers/news/transcript")
+        port = opened["connections"][1]["remote"][1]
+        ours = [line.split("#2")[1].strip() for line in texts if "#2" in line]
+        assert ours[0] == f"opened by 127.0.0.1:{port}"
+        assert ours[1].startswith("<-- 61 0a ff 0a ")
+        assert ours[2] == r"<-- b\n"
+
+
+async def test_over_udp_alone_nothing_is_pushed() -> None:
+    async with controlled() as it:
+        client = await it.client()
+        await client.post("/peers", {"name": "dns", "framing": "datagrams"})
+        answer = await client.ask("POST", "/peers/dns/push", {"frames": "x"})
+        assert answer.status == 409
+        assert answer.error.startswith("over UDP the client speaks first")
+
+
 async def test_a_scenario_with_peers() -> None:
     async with controlled() as it:
         client = await it.client()
@@ -97,6 +144,14 @@ async def test_a_scenario_with_peers() -> None:
         ("stubs", {"match": "x", "times": 0}, "times: must be a positive integer"),
         ("faults", {"fault": "reset", "to": "server"}, "to: to='server' is for a proxy"),
         ("wait", {"service": "x"}, "service: unknown key; choose from match, count, timeout"),
+        ("wait", {"connections": "open"}, "connections: must be 'opened' or 'closed', got "),
+        ("wait", {"connections": ["opened"]}, "connections: must be 'opened' or 'closed'"),
+        ("wait", {"connections": "closed", "match": "x"}, "match: unknown key"),
+        ("push", {}, "frames: this key is required"),
+        ("push", {"frames": []}, "frames: there is nothing to push"),
+        ("push", {"frames": ["a", 1]}, "frames[1]: must be text"),
+        ("push", {"frames": "a\r\nb"}, "frames: "),
+        ("push", {"frames": "a", "connection": 0}, "connection: must be a positive integer"),
     ],
 )
 async def test_what_is_wrong_is_named(path: str, value: object, says: str) -> None:
