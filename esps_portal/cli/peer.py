@@ -23,11 +23,12 @@ from esps_portal.protocol.escape import visible
 if TYPE_CHECKING:
     import trio
 
-    from esps_portal.cli.played_server import PlayedServer
+    from esps_portal.cli.exchange_server import ExchangeServer
     from esps_portal.cli.reloading import Reload
     from esps_portal.cli.reports import Reports
     from esps_portal.net.serving import OpenPorts
     from esps_portal.peer.serving import PeerConfig
+    from esps_portal.peer.state import PeerState
 
 # click keeps the lines of a block after a \b; it joins all others.
 _HELP = """\
@@ -150,7 +151,7 @@ def peer_command(
             made.close()
 
 
-def _check_transports(listen: ListenOptions, played: PlayedServer) -> None:
+def _check_transports(listen: ListenOptions, played: ExchangeServer[PeerState]) -> None:
     """Check what was given of transports: the framing decides, and --udp adds one."""
     transports = played.state.transports
     if "tcp" in transports and not listen.tcp:
@@ -161,7 +162,7 @@ def _check_transports(listen: ListenOptions, played: PlayedServer) -> None:
 
 async def _peer(
     config: PeerConfig,
-    played: PlayedServer,
+    played: ExchangeServer[PeerState],
     control: ControlOptions | None,
     reports: Reports,
     reloads: Sequence[Reload],
@@ -178,17 +179,7 @@ async def _peer(
     async def open_control(nursery: trio.Nursery, listeners: OpenPorts) -> str | None:
         """Start what runs beside the peer."""
         played.open_capture((*listeners.tcp, *listeners.udp)[0], trio.current_time())
-        url = None
-        if control is not None:
-            from esps_portal.control.peer_controls import peer_controls  # noqa: PLC0415 - the same
-            from esps_portal.control.server_kinds import servers_beside  # noqa: PLC0415 - the same
-
-            controls = peer_controls(config.state, listeners.ports, reports.report_seed)
-            beside = servers_beside(nursery, reports.report_seed)
-            url = await control.open(nursery, controls, beside)
-        for fault in played.faults:
-            reports.report_seed(fault)
-        return url
+        return await played.open_control(control, nursery, listeners, reports.report_seed)
 
     server = ForegroundServer(
         serve=partial(serve_peer, config),

@@ -1,6 +1,6 @@
 """The options of a peer: its framing, greeting, faults, and the files that it reads and writes.
 
-The command gets them as one `PeerOptions`, which makes the `PlayedServer`: what is played, with
+The command gets them as one `PeerOptions`, which makes the `ExchangeServer`: what is played, with
 what SIGHUP reloads.
 """
 
@@ -13,9 +13,9 @@ import attrs
 import click
 
 from esps_portal.cli.completion import complete_framing
+from esps_portal.cli.exchange_server import ExchangeServer
 from esps_portal.cli.fault_parameter import fault_message, fault_option
 from esps_portal.cli.options import Option, add_option_group
-from esps_portal.cli.played_server import PlayedServer
 from esps_portal.cli.proxy_options import FramingParameter
 from esps_portal.cli.script_files import (
     ScriptFile,
@@ -91,7 +91,7 @@ class PeerOptions:
     pcap: Path | None
     issues_certificates: bool = False
 
-    def make_server(self, *, udp: bool | None, is_controlled: bool) -> PlayedServer:
+    def make_server(self, *, udp: bool | None, is_controlled: bool) -> ExchangeServer[PeerState]:
         """Make the peer, place its faults, and open the file to record to.
 
         Args:
@@ -114,7 +114,21 @@ class PeerOptions:
         if self.scenario is not None:
             warn_of_unused(self.scenario, "peers")
         record = None if self.record is None else open_record(self.record)
-        return PlayedServer(state, faults, self, udp, record)
+
+        def take_stubs(made: PeerState) -> None:
+            state.script.stubs = made.script.stubs
+
+        return ExchangeServer(
+            noun="peer",
+            state=state,
+            faults=faults,
+            scenario=self.scenario,
+            make=lambda scenario: self.make(scenario, None, udp=udp),
+            fixed=("framing", "greeting", "udp"),
+            take_stubs=take_stubs,
+            record=record,
+            pcap=self.pcap,
+        )
 
     def _check_together(self) -> None:
         if self.replay is not None:

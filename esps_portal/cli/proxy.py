@@ -15,7 +15,6 @@ from esps_portal.cli.control_options import ControlOptions, control_options, opt
 from esps_portal.cli.errors import exit_with_error, ungrouped
 from esps_portal.cli.listen_options import ListenOptions, listen_options
 from esps_portal.cli.options import ServerCommand
-from esps_portal.cli.proxied_server import ProxiedServer
 from esps_portal.cli.proxy_options import ProxyOptions, proxy_options
 from esps_portal.cli.server_runner import ForegroundServer, run_server
 from esps_portal.cli.tls_options import ServerTLSOptions, server_tls_options
@@ -25,11 +24,13 @@ if TYPE_CHECKING:
 
     import trio
 
+    from esps_portal.cli.exchange_server import ExchangeServer
     from esps_portal.cli.reloading import Reload
     from esps_portal.cli.reports import Reports
     from esps_portal.journal.journal import Journal
     from esps_portal.net.serving import OpenPorts
     from esps_portal.proxy.serving import ProxyConfig
+    from esps_portal.proxy.state import ProxyState
 
 # Between two times that what was said is written.
 _FLUSH_SECONDS = 0.25
@@ -126,7 +127,8 @@ def proxy_command(
     control: ControlOptions | None,
 ) -> None:
     """Relay everything to a server of any protocol, with faults."""
-    from esps_portal.proxy.serving import OwnUpstreamError, ProxyConfig  # noqa: PLC0415 - help must not wait
+    from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415 - help must not wait
+    from esps_portal.proxy.serving import OwnUpstreamError, ProxyConfig  # noqa: PLC0415 - the same
 
     reports = listen.start_reports()
     options = attrs.evolve(options, issues_certificates=tls.is_own)
@@ -150,12 +152,12 @@ def proxy_command(
 
     reloads = [*tls.reloads(made, is_esps=is_esps), *proxied.reloads(reports.report_seed)]
     try:
-        with ungrouped(OwnUpstreamError):
+        with ungrouped(OwnUpstreamError, CannotRecordError):
             run_server(
                 partial(_proxy, config, proxied, control, reports, reloads),
                 partial(option_of_port, control=control),
             )
-    except OwnUpstreamError as error:
+    except (OwnUpstreamError, CannotRecordError) as error:
         exit_with_error(str(error))
     finally:
         if made is not None:
@@ -173,7 +175,7 @@ def _trusted(path: str, *, is_esps: bool) -> ssl.SSLContext:
         exit_with_error(str(error))
 
 
-def _port(listen: ListenOptions, proxied: ProxiedServer) -> int:
+def _port(listen: ListenOptions, proxied: ExchangeServer[ProxyState]) -> int:
     """Return the port to listen on: without --port a free one, unless the server is a portal."""
     source = click.get_current_context().get_parameter_source("port")
     is_given = source is not ParameterSource.DEFAULT
@@ -182,7 +184,7 @@ def _port(listen: ListenOptions, proxied: ProxiedServer) -> int:
 
 async def _proxy(
     config: ProxyConfig,
-    proxied: ProxiedServer,
+    proxied: ExchangeServer[ProxyState],
     control: ControlOptions | None,
     reports: Reports,
     reloads: Sequence[Reload],
@@ -193,29 +195,21 @@ async def _proxy(
     from esps_portal.proxy.serving import serve_proxy  # noqa: PLC0415 - the same
 
     proxied.start(trio.current_time())
+    upstream = config.state.upstream
+    proxied.open_capture((upstream.host, upstream.port), trio.current_time())
     reports.watch(config.state.journal)
 
     async def open_control(nursery: trio.Nursery, listeners: OpenPorts) -> str | None:
         """Start what runs beside the proxy."""
         nursery.start_soon(_flush_units, config.state.exchanges)
-        url = None
-        if control is not None:
-            from esps_portal.control.proxy_controls import proxy_controls  # noqa: PLC0415 - the same
-            from esps_portal.control.server_kinds import servers_beside  # noqa: PLC0415 - the same
-
-            controls = proxy_controls(config.state, listeners.ports, reports.report_seed)
-            beside = servers_beside(nursery, reports.report_seed)
-            url = await control.open(nursery, controls, beside)
-        for fault in proxied.faults:
-            reports.report_seed(fault)
-        return url
+        return await proxied.open_control(control, nursery, listeners, reports.report_seed)
 
     server = ForegroundServer(
         serve=partial(serve_proxy, config),
         open_control=open_control,
         reports=reports,
         reloads=reloads,
-        upstream=str(config.state.upstream),
+        upstream=str(upstream),
         tls=config.tls,
     )
     status = await server.run()

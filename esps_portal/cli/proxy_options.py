@@ -1,6 +1,6 @@
 """The options of a proxy: its upstream, framings, faults, and the files that it reads and writes.
 
-The command gets them as one `ProxyOptions`, which makes the `ProxiedServer`: what is relayed, with
+The command gets them as one `ProxyOptions`, which makes the `ExchangeServer`: what is relayed, with
 what SIGHUP reloads.
 """
 
@@ -13,11 +13,11 @@ import attrs
 import click
 
 from esps_portal.cli.completion import complete_framing
+from esps_portal.cli.exchange_server import ExchangeServer
 from esps_portal.cli.fault_parameter import fault_option, make_fault
 from esps_portal.cli.options import Option, add_option_group
-from esps_portal.cli.proxied_server import ProxiedServer
 from esps_portal.cli.script_files import ScriptFile, scenario_option, warn_of_unused
-from esps_portal.cli.written_files import open_capture, open_record, written_file_option
+from esps_portal.cli.written_files import open_record, written_file_option
 
 if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
@@ -124,15 +124,15 @@ class ProxyOptions:
     pcap: Path | None
     issues_certificates: bool = False
 
-    def make_server(self, *, is_controlled: bool) -> ProxiedServer:
-        """Make the proxy, place its faults, and open the files to write.
+    def make_server(self, *, is_controlled: bool) -> ExchangeServer[ProxyState]:
+        """Make the proxy, place its faults, and open the file to record to.
 
         Args:
             is_controlled: it will have a control port.
 
         Raises:
             click.UsageError: something given makes no sense.
-            click.exceptions.Exit: a file cannot be opened, which was reported.
+            click.exceptions.Exit: the file cannot be opened, which was reported.
         """
         from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
 
@@ -144,9 +144,16 @@ class ProxyOptions:
         if self.scenario is not None:
             warn_of_unused(self.scenario, "proxies")
         record = None if self.record is None else open_record(self.record)
-        upstream = state.upstream.host, state.upstream.port
-        capture = None if self.pcap is None else open_capture(self.pcap, upstream)
-        return ProxiedServer(state, faults, self, record, capture)
+        return ExchangeServer(
+            noun="proxy",
+            state=state,
+            faults=faults,
+            scenario=self.scenario,
+            make=self.make,
+            fixed=("upstream", "framing", "reply_framing"),
+            record=record,
+            pcap=self.pcap,
+        )
 
     def make(
         self, scenario: Scenario | None, *, keep_journal: bool = False

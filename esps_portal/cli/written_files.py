@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,8 +13,6 @@ from esps_portal.cli.options import Option
 if TYPE_CHECKING:
     from esps_portal.journal.pcap_file import CaptureFile
     from esps_portal.journal.record_file import RecordFile
-
-_File = TypeVar("_File")
 
 
 def written_file_option(name: str, *, text: str) -> Option:
@@ -28,32 +25,16 @@ def written_file_option(name: str, *, text: str) -> Option:
 
 def open_record(path: Path) -> RecordFile:
     """Open the file to record to; if that fails, print an error and exit 1."""
-    from esps_portal.journal.record_file import RecordFile  # noqa: PLC0415 - help must not wait
+    from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415 - help must not wait
+    from esps_portal.journal.record_file import RecordFile  # noqa: PLC0415 - the same
     from esps_portal.product import PRODUCT  # noqa: PLC0415 - the same
 
-    return _open(lambda: RecordFile(path, PRODUCT))
-
-
-def open_capture(path: Path, upstream: tuple[str, int]) -> CaptureFile:
-    """Open the file of a capture; if that fails, print an error and exit 1.
-
-    Args:
-        upstream: see `CaptureFile`.
-    """
-    from esps_portal.journal.pcap_file import CaptureFile  # noqa: PLC0415 - help must not wait
-
-    return _open(lambda: CaptureFile(path, upstream))
+    try:
+        return RecordFile(path, PRODUCT)
+    except CannotRecordError as error:
+        exit_with_error(str(error))
 
 
 def exit_code(*files: RecordFile | CaptureFile | None) -> int:
     """Return 1 if a file is not complete, which was logged when it happened; otherwise 0."""
     return int(any(file is not None and file.failure for file in files))
-
-
-def _open(make: Callable[[], _File]) -> _File:
-    from esps_portal.journal.append_file import CannotRecordError  # noqa: PLC0415 - help must not wait
-
-    try:
-        return make()
-    except CannotRecordError as error:
-        exit_with_error(str(error))
