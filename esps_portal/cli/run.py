@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from esps_portal.cli.beside import prepare_servers, start_servers
+from esps_portal.cli.beside import (
+    address_variables,
+    prepare_servers,
+    proxy_option,
+    start_servers,
+)
 from esps_portal.cli.child_command import run_child
 from esps_portal.cli.completion import complete_file
 from esps_portal.cli.control_options import ControlOptions
 from esps_portal.cli.errors import exit_with_error, print_error, ungrouped
-from esps_portal.cli.run_proxies import address_variables, proxy_option
 from esps_portal.cli.script_options import ScriptOptions, script_options
 
 if TYPE_CHECKING:
