@@ -25,7 +25,7 @@ from esps_portal.journal.values import (
     read_text,
     wrong_value,
 )
-from esps_portal.journal.waiters import AnyWaiters
+from esps_portal.journal.waiters import MatchWaiter, Waiter, Waiters
 from esps_portal.mock.exchange_search import exchanges_of, is_asked_for
 from esps_portal.mock.never_struck import why_never_struck
 from esps_portal.mock.scenario_reading import read_match
@@ -34,7 +34,7 @@ _TIMEOUT = 1.0
 # Seconds, an hour: a client that has gone without a word is not waited for longer.
 _MAX_TIMEOUT = 3600.0
 
-_Waiter = TypeVar("_Waiter")
+_Waiter = TypeVar("_Waiter", Waiter, MatchWaiter)
 
 
 async def wait(controls: ServerControls, asked: Asked) -> dict[str, Any]:
@@ -81,7 +81,10 @@ async def _wait_for_fault(
     timeout: float,  # noqa: ASYNC109
 ) -> dict[str, Any]:
     waiters = controls.state.faults.waiters
-    begin = partial(waiters.add, fault, count, fault.happened)
+
+    def begin(met: Callable[[], None]) -> Waiter:
+        return waiters.add(Waiter(fault, count, met, fault.happened))
+
     reached = await _happens(waiters, begin, timeout)
     found: dict[str, Any] = {"reached": reached, "happened": fault.happened}
     if not fault.happened:
@@ -112,7 +115,9 @@ async def _wait_for_exchanges(
     def counts(thing: object) -> bool:
         return isinstance(thing, RecordedExchange) and is_asked_for(thing, match)
 
-    begin = partial(waiters.add, counts, count, journal.exchanges)
+    def begin(met: Callable[[], None]) -> MatchWaiter:
+        return waiters.add(MatchWaiter.over(journal.exchanges, counts, count, met))
+
     reached = await _happens(waiters, begin, timeout)
     found = [each for each in exchanges_of(journal, match) if each.number > 0]
     return {"reached": reached, "exchanges": map(exchange_to_values, found)}
@@ -131,9 +136,10 @@ async def _wait_for_connections(
     def counts(thing: object) -> bool:
         return isinstance(thing, RecordedConnection) and (not closed or thing.closed is not None)
 
-    reached = await _happens(
-        waiters, partial(waiters.add, counts, count, journal.connections), timeout
-    )
+    def begin(met: Callable[[], None]) -> MatchWaiter:
+        return waiters.add(MatchWaiter.over(journal.connections, counts, count, met))
+
+    reached = await _happens(waiters, begin, timeout)
     found = list(filter(counts, journal.connections))
     return {"reached": reached, "connections": map(connection_to_values, found)}
 
@@ -145,7 +151,7 @@ def _read_event(value: object, path: str) -> str:
 
 
 async def _happens(
-    waiters: AnyWaiters[_Waiter],
+    waiters: Waiters[_Waiter],
     begin: Callable[[Callable[[], None]], _Waiter],
     timeout: float,  # noqa: ASYNC109 - it is what the client asked for
 ) -> bool:

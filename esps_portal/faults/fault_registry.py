@@ -9,7 +9,7 @@ from esps_portal.faults.place import PORTAL, Place
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.faults.plan_part import PlanPart, part_of
 from esps_portal.faults.target import FaultTarget, MissReason, Stage
-from esps_portal.journal.waiters import Waiters
+from esps_portal.journal.waiters import Waiter, Waiters
 
 # Removed faults that a report still needs: so many are kept.
 _MAX_REMOVED = 100
@@ -38,7 +38,7 @@ class FaultRegistry:
         # Removed faults that a report still needs.
         self._removed: list[Fault] = []
         #: Those who wait for a fault to strike; the subject is the fault.
-        self.waiters: Waiters = Waiters()
+        self.waiters: Waiters[Waiter] = Waiters()
         #: Each is called with a fault that has struck.
         self.on_strike: list[Callable[[Fault], None]] = []
 

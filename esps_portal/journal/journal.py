@@ -25,7 +25,7 @@ from esps_portal.journal.records import (
     Subject,
 )
 from esps_portal.journal.units import UnitCollector
-from esps_portal.journal.waiters import MatchWaiters, Waiter, Waiters
+from esps_portal.journal.waiters import MatchWaiter, Waiter, Waiters
 from esps_portal.protocol.messages import Request
 from esps_portal.protocol.received_lines import PlainRequest
 
@@ -59,7 +59,7 @@ class Journal:
         readers: each is called with all that is said in exchanges, as it is read.
         waiters: those who wait for calls; the subject is the service.
         exchanges: the exchanges of any protocol that are kept.
-        exchange_waiters: those who wait for exchanges; the subject is a predicate.
+        exchange_waiters: those who wait for exchanges.
         connection_waiters: those who wait for connections to open, or to end.
     """
 
@@ -76,11 +76,11 @@ class Journal:
         self.start: float = 0.0
         self.sinks: list[Sink] = []
         self.readers: list[Reader] = []
-        self.waiters: Waiters = Waiters()
+        self.waiters: Waiters[Waiter] = Waiters()
         self._kept = KeptExchanges(max_calls, max_bytes)
         self.exchanges: deque[RecordedExchange] = self._kept.exchanges
-        self.exchange_waiters: MatchWaiters = MatchWaiters()
-        self.connection_waiters: MatchWaiters = MatchWaiters()
+        self.exchange_waiters: Waiters[MatchWaiter] = Waiters()
+        self.connection_waiters: Waiters[MatchWaiter] = Waiters()
         self._units = UnitCollector(self._notify_unit)
         self._order = 0
         self._accepted = 0
@@ -104,7 +104,7 @@ class Journal:
 
     def add_waiter(self, service: str | None, count: int, met: Callable[[], None]) -> Waiter:
         """Have ``met`` called, once, when a service was called ``count`` times; see `Waiter`."""
-        return self.waiters.add(service, count, len(self.calls_of(service)), met)
+        return self.waiters.add(Waiter(service, count, met, len(self.calls_of(service))))
 
     @property
     def has_news(self) -> bool:

@@ -43,10 +43,7 @@ if TYPE_CHECKING:
     from esps_portal.net.bind import CannotBindError as CannotBindError
     from esps_portal.proxy.serving import OwnUpstreamError as OwnUpstreamError
     from esps_portal.proxy.upstream import UpstreamError as UpstreamError
-    from esps_portal.testing.call_wait import NotCalledError as NotCalledError
-    from esps_portal.testing.connection_wait import NoConnectionError as NoConnectionError
     from esps_portal.testing.controller import PortalController as PortalController
-    from esps_portal.testing.exchange_wait import NoExchangeError as NoExchangeError
     from esps_portal.testing.fault_selectors import FaultName as FaultName
     from esps_portal.testing.handles import NotStruckError as NotStruckError
     from esps_portal.testing.handles import Outage as Outage
@@ -62,6 +59,9 @@ if TYPE_CHECKING:
     from esps_portal.testing.proxy_controller import ProxyController as ProxyController
     from esps_portal.testing.proxy_options import ProxyFactory as ProxyFactory
     from esps_portal.testing.proxy_options import ProxyOptions as ProxyOptions
+    from esps_portal.testing.record_waits import NoConnectionError as NoConnectionError
+    from esps_portal.testing.record_waits import NoExchangeError as NoExchangeError
+    from esps_portal.testing.record_waits import NotCalledError as NotCalledError
     from esps_portal.testing.review import VerificationError as VerificationError
     from esps_portal.testing.session_portal import PortalAddress as PortalAddress
     from esps_portal.testing.threaded import serve_in_thread as serve_in_thread
@@ -87,9 +87,9 @@ else:
             "Framing": "framings.framing",
             "FramingError": "framings.framing",
             "MemoryPortal": "testing.memory",
-            "NoConnectionError": "testing.connection_wait",
-            "NoExchangeError": "testing.exchange_wait",
-            "NotCalledError": "testing.call_wait",
+            "NoConnectionError": "testing.record_waits",
+            "NoExchangeError": "testing.record_waits",
+            "NotCalledError": "testing.record_waits",
             "NotStruckError": "testing.handles",
             "Outage": "testing.handles",
             "OwnUpstreamError": "proxy.serving",

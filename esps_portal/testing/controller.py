@@ -19,9 +19,9 @@ from esps_portal.protocol.urls import PortalURL
 from esps_portal.services.declaring import DeclaresServices
 from esps_portal.services.service import Service
 from esps_portal.testing import waiting
-from esps_portal.testing.call_wait import CallWait
 from esps_portal.testing.portal_loop import PortalLoop
 from esps_portal.testing.portal_repr import portal_repr
+from esps_portal.testing.record_waits import call_wait
 from esps_portal.testing.scenario_text import scenario_text
 from esps_portal.testing.served import IN_MEMORY, ServerAddress
 from esps_portal.testing.server_controller import ServerController
@@ -159,7 +159,7 @@ class PortalController(DeclaresServices, ServerController):
             RuntimeError: an event loop runs in this thread, which this would block.
         """
         waiting.check_loop("portal")
-        return CallWait(self._loop, self._script, service, count, timeout).block()
+        return call_wait(self._controls.view, service, count, timeout).block()
 
     async def wait_for_async(
         self,
@@ -169,7 +169,7 @@ class PortalController(DeclaresServices, ServerController):
         timeout: float = 1.0,  # noqa: ASYNC109 - the blocking one has it, and asyncio no scopes
     ) -> list[RecordedCall]:
         """Do the same in a coroutine, under asyncio, anyio or trio."""
-        return await CallWait(self._loop, self._script, service, count, timeout).pause()
+        return await call_wait(self._controls.view, service, count, timeout).pause()
 
     def __repr__(self) -> str:
         return portal_repr(self._address, self._script, outage=self._controls.outage)

@@ -19,8 +19,8 @@ from esps_portal.journal.pcap_file import CaptureFile
 from esps_portal.journal.records import RecordedExchange
 from esps_portal.mock.exchange_search import exchanges_of
 from esps_portal.testing import waiting
-from esps_portal.testing.exchange_wait import ExchangeWait
 from esps_portal.testing.portal_loop import PortalEndedError
+from esps_portal.testing.record_waits import RecordWait, exchange_wait
 from esps_portal.testing.served import ServerAddress
 from esps_portal.testing.server_controller import ServerController
 from esps_portal.testing.server_controls import ServerControls
@@ -98,9 +98,11 @@ class ExchangeController(ServerController):
         """Do the same in a coroutine, under asyncio, anyio or trio."""
         return await self._wait(match, count, timeout).pause()
 
-    def _wait(self, match: Matchable | None, count: int, timeout: float) -> ExchangeWait:
-        journal, happened = self._noted.exchanges, self._controls.view.short_transcript
-        return ExchangeWait(self._loop, journal, happened, _match(match), count, timeout)
+    def _wait(
+        self, match: Matchable | None, count: int, timeout: float
+    ) -> RecordWait[RecordedExchange]:
+        view, exchanges = self._controls.view, self._noted.exchanges
+        return exchange_wait(view, exchanges, _match(match), count, timeout)
 
     # -- recordings
 

@@ -87,7 +87,7 @@ class PlacedFault:
         waiters = self._faults.waiters
 
         def begin(met: Callable[[], None]) -> Waiter:
-            return waiters.add(self.fault, count, self.fault.happened, met)
+            return waiters.add(Waiter(self.fault, count, met, self.fault.happened))
 
         return waiting.Wait(self._loop, waiters, begin)
 

@@ -14,7 +14,6 @@ from esps_portal.journal.record_file import RecordFile
 from esps_portal.journal.records import Entry, RecordedConnection
 from esps_portal.journal.transcript import transcript
 from esps_portal.mock.verification import MAX_LINES
-from esps_portal.testing.connection_wait import ConnectionWait
 from esps_portal.testing.portal_loop import FunctionRunner, PortalEndedError
 from esps_portal.tracebacks import hides_frame
 
@@ -25,30 +24,20 @@ __tracebackhide__ = hides_frame
 class JournalView:
     """A journal, read in the loop that writes it."""
 
-    _loop: FunctionRunner
-    _journal: Journal
+    loop: FunctionRunner
+    journal: Journal
 
     def connections(self) -> list[RecordedConnection]:
         """Return the TCP connections, in order."""
-        return self._loop.run(lambda: list(self._journal.connections))
-
-    def connection_wait(self, count: int, timeout: float, *, closed: bool) -> ConnectionWait:
-        """Return a wait for connections to open, or to end.
-
-        Raises:
-            TypeError, ValueError: an argument is not valid.
-        """
-        return ConnectionWait(
-            self._loop, self._journal, self.short_transcript, count, closed, timeout
-        )
+        return self.loop.run(lambda: list(self.journal.connections))
 
     def entries(self) -> list[Entry]:
         """Return everything that happened, in order."""
-        return self._loop.run(self._journal.entries)
+        return self.loop.run(self.journal.entries)
 
     def transcript(self, max_lines: int = sys.maxsize) -> str:
         """Return everything that happened as text; lines in the middle may be left out."""
-        return self._loop.run(lambda: transcript(self._journal, max_lines))
+        return self.loop.run(lambda: transcript(self.journal, max_lines))
 
     def short_transcript(self) -> str:
         """Return it as an error shows it."""
@@ -62,11 +51,11 @@ class JournalView:
             CannotRecordError: the file cannot be opened, or is not a recording; at the end of the
                 block: some of it could not be written.
         """
-        journal = self._journal
+        journal = self.journal
         with RecordFile(Path(path), product) as file:
-            self._loop.run(lambda: journal.add_sink(file.write))
+            self.loop.run(lambda: journal.add_sink(file.write))
             try:
                 yield
             finally:
                 with suppress(PortalEndedError):
-                    self._loop.run(lambda: journal.remove_sink(file.write))
+                    self.loop.run(lambda: journal.remove_sink(file.write))

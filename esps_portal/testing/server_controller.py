@@ -17,6 +17,7 @@ from esps_portal.product import PRODUCT
 from esps_portal.testing import waiting
 from esps_portal.testing.fault_overloads import PlacesFaults
 from esps_portal.testing.handles import Outage
+from esps_portal.testing.record_waits import connection_wait
 from esps_portal.testing.review import Review
 from esps_portal.testing.served import ServerAddress
 from esps_portal.testing.server_controls import ServerControls
@@ -101,7 +102,7 @@ class ServerController(PlacesFaults):
             RuntimeError: an event loop runs in this thread, which this would block.
         """
         waiting.check_loop(self._name, "wait_for_connections")
-        return self._controls.view.connection_wait(count, timeout, closed=closed).block()
+        return connection_wait(self._controls.view, count, timeout, closed=closed).block()
 
     async def wait_for_connections_async(
         self,
@@ -111,7 +112,7 @@ class ServerController(PlacesFaults):
         timeout: float = 1.0,  # noqa: ASYNC109 - the blocking one has it, and asyncio no scopes
     ) -> list[RecordedConnection]:
         """Do the same in a coroutine, under asyncio, anyio or trio."""
-        return await self._controls.view.connection_wait(count, timeout, closed=closed).pause()
+        return await connection_wait(self._controls.view, count, timeout, closed=closed).pause()
 
     def journal(self) -> list[Entry]:
         """Return everything that happened, in order: connections, with exchanges or with calls."""

@@ -12,14 +12,14 @@ import attrs
 import trio
 
 from esps_portal.journal.journal import MAX_KEPT
-from esps_portal.journal.waiters import AnyWaiters
+from esps_portal.journal.waiters import MatchWaiter, Waiter, Waiters
 from esps_portal.testing.portal_loop import FunctionRunner
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
 
-_Waiter = TypeVar("_Waiter")
+_Waiter = TypeVar("_Waiter", Waiter, MatchWaiter)
 
 
 @attrs.define
@@ -33,7 +33,7 @@ class Wait(Generic[_Waiter]):
     """
 
     loop: FunctionRunner
-    waiters: AnyWaiters[_Waiter]
+    waiters: Waiters[_Waiter]
     begin: Callable[[Callable[[], None]], _Waiter]
 
     def block(self, timeout: float) -> bool:
@@ -59,8 +59,9 @@ class Wait(Generic[_Waiter]):
 
         def met() -> None:
             # Also called when the portal has died: whoever waits then asks it, and gets an error.
+            # Maybe called twice, where a predicate has failed.
             # An asyncio task that gave up has cancelled the future.
-            if future.set_running_or_notify_cancel():
+            if not future.done() and future.set_running_or_notify_cancel():
                 future.set_result(None)
 
         return future, self.loop.run(lambda: self.begin(met))
@@ -87,8 +88,13 @@ def check_loop(name: str, method: str = "wait_for") -> None:
         )
 
 
-def check_kept(count: int, what: str = "calls") -> None:
-    """Raise `ValueError` for more calls, or exchanges, than the journal keeps."""
+def check_records(what: str, count: int, timeout: float) -> None:
+    """Check what is waited for: no more calls, exchanges or connections than the journal keeps.
+
+    Raises:
+        TypeError, ValueError: one of them is not valid.
+    """
+    check(count, timeout)
     if count > MAX_KEPT:
         raise ValueError(
             f"count must be at most {MAX_KEPT}, the number of {what} kept, got {count}"

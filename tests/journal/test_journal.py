@@ -263,9 +263,9 @@ def test_clear_restarts_the_count_of_a_waiter() -> None:
     received(journal)
     journal.clear()
     received(journal)
-    assert (waiter.missing, notified) == (1, [])
+    assert (waiter.happened, notified) == (1, [])
     received(journal)
-    assert (waiter.missing, notified) == (0, [1])
+    assert (waiter.happened, notified) == (2, [1])
     journal.waiters.remove(waiter)
 
 

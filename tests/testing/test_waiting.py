@@ -34,12 +34,12 @@ class SameThread:
 
 
 async def test_what_is_waited_for_may_happen_just_after_the_timeout() -> None:
-    waiters = Waiters()
+    waiters: Waiters[Waiter] = Waiters()
     kept: list[Callable[[], None]] = []
 
     def begin(met: Callable[[], None]) -> Waiter:
         kept.append(met)
-        return waiters.add("echo", 1, 0, met)
+        return waiters.add(Waiter("echo", 1, met))
 
     assert not await Wait(SameThread(), waiters, begin).pause(0)
     assert not waiters
