@@ -53,7 +53,6 @@ def list_connections(controls: ServerControls, _: Asked) -> Iterator[dict[str, A
     return map(connection_to_values, list(controls.state.journal.connections))
 
 
-def show_transcript(controls: ServerControls, asked: Asked) -> Iterator[str]:
+def show_transcript(controls: ServerControls, _: Asked) -> Iterator[str]:
     """Return everything that happened as text, a line each: when, on which connection, what."""
-    asked.asks_for()
     return transcript_lines(controls.state.journal)

@@ -15,7 +15,6 @@ from esps_portal.mock.planned_peer import read_frames
 
 def push(controls: ServerControls, asked: Asked) -> dict[str, Any]:
     """Send frames on all connections that are open, or on one; return on how many."""
-    asked.asks_for()
     table = asked.table("frames", "connection")
     frames = table.required("frames", read_frames)
     if not frames:
