@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from esps_portal.cli.script_files import ScriptFile
     from esps_portal.control.server_kinds import ServerKind
     from esps_portal.faults.fault import Fault
+    from esps_portal.journal.append_file import AppendFile
     from esps_portal.journal.pcap_file import CaptureFile
     from esps_portal.journal.record_file import RecordFile
     from esps_portal.mock.scenario import Scenario
@@ -133,7 +134,7 @@ class ExchangeServer(Generic[_State]):
             reloads.append(self._reopen_capture)
         return reloads
 
-    def _reopen(self, file: RecordFile | CaptureFile, doing: str) -> str:
+    def _reopen(self, file: AppendFile, doing: str) -> str:
         """Reopen a file; what was said before that is in the old one."""
         self.state.exchanges.flush()
         return reopen(file, doing)

@@ -10,8 +10,7 @@ from esps_portal.protocol.escape import visible
 
 if TYPE_CHECKING:
     from esps_portal.cli.events import Events
-    from esps_portal.journal.pcap_file import CaptureFile
-    from esps_portal.journal.record_file import RecordFile
+    from esps_portal.journal.append_file import AppendFile
 
 
 class CannotReloadError(Exception):
@@ -37,7 +36,7 @@ def reload_all(reloads: Sequence[Reload], events: Events | None) -> None:
             events.put({"event": "reloaded", "error": error})
 
 
-def reopen(file: RecordFile | CaptureFile, doing: str) -> str:
+def reopen(file: AppendFile, doing: str) -> str:
     """Write to a new file, if the old one was renamed or removed.
 
     Args:

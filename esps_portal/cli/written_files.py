@@ -11,7 +11,7 @@ from esps_portal.cli.errors import exit_with_error
 from esps_portal.cli.options import Option
 
 if TYPE_CHECKING:
-    from esps_portal.journal.pcap_file import CaptureFile
+    from esps_portal.journal.append_file import AppendFile
     from esps_portal.journal.record_file import RecordFile
 
 
@@ -35,6 +35,6 @@ def open_record(path: Path) -> RecordFile:
         exit_with_error(str(error))
 
 
-def exit_code(*files: RecordFile | CaptureFile | None) -> int:
+def exit_code(*files: AppendFile | None) -> int:
     """Return 1 if a file is not complete, which was logged when it happened; otherwise 0."""
     return int(any(file is not None and file.failure for file in files))

@@ -14,6 +14,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 try:
     import fcntl
@@ -59,7 +60,7 @@ class UnsuitableFileError(Exception):
 
 
 class AppendFile:
-    """A file that is locked and open for appending.
+    """A file that is locked and open for appending. Close it, or use it as a context manager.
 
     Args:
         path: a new file, one to continue, or a device or pipe. Only its owner can read a new file,
@@ -112,14 +113,15 @@ class AppendFile:
     def reopen(self) -> None:
         """Continue in the file that has the path now, as after a log rotation.
 
-        What an error has ended, because the disk was full for example, starts again.
+        What an error has ended, because the disk was full for example, starts again. A capture's
+        connections go on there with their sequence numbers.
 
         Raises:
             CannotRecordError: it cannot be opened; writing continues in the old file.
         """
         if self._is_in_place:
             if _size(self._file) == 0:  # copied and truncated by the rotation
-                self.write(self._prepare(self._file, 0))
+                self.append(self._prepare(self._file, 0))
             return
         reopened = self._open()
         self.close()
@@ -139,8 +141,8 @@ class AppendFile:
             return os.path.samestat(os.fstat(self._file), self.path.stat())
         return False
 
-    def write(self, data: bytes) -> None:
-        """Append bytes. If that fails, log the error and close the file."""
+    def append(self, data: bytes) -> None:
+        """Write bytes. If that fails, log the error and close the file."""
         if self._file < 0:
             return
         try:
@@ -155,6 +157,14 @@ class AppendFile:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.close()
+        if self.failure and kind is None:
+            raise CannotRecordError(self.path, f"the {self._kind} is not complete: {self.failure}")
 
 
 def _open_or_create(path: Path) -> int:

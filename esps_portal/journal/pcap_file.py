@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 from esps_portal.journal.append_file import (
     AppendFile,
-    CannotRecordError,
     UnsuitableFileError,
     read_at,
 )
@@ -30,7 +29,7 @@ from esps_portal.tracebacks import hides_frame
 __tracebackhide__ = hides_frame
 
 
-class CaptureFile:
+class CaptureFile(AppendFile):
     r"""A capture that is being written, for Wireshark. Close it, or use it as a context manager.
 
     A new file can be read by its owner only, for captures hold passwords. A capture that this class
@@ -55,11 +54,10 @@ class CaptureFile:
     """
 
     def __init__(self, path: Path, upstream: tuple[str, int]) -> None:
-        self.path = path
         self._capture = Capture(upstream)
-        self._file = AppendFile(path, "capture", self._prepare)
+        super().__init__(path, "capture", self._begin_capture)
 
-    def _prepare(self, file: int, size: int) -> bytes:
+    def _begin_capture(self, file: int, size: int) -> bytes:
         header = self._capture.header()
         found = read_at(file, HEADER_SIZE, 0) if size else b""
         if size < HEADER_SIZE and header.startswith(found):
@@ -69,33 +67,17 @@ class CaptureFile:
         _cut_off_incomplete_record(file, size)
         return b""
 
-    def reopen(self) -> None:
-        """Continue in the file that has the path now, as after a log rotation.
-
-        A capture that ended, because the disk was full for example, starts again. Connections go on
-        there with their sequence numbers.
-
-        Raises:
-            CannotRecordError: it cannot be opened; the capture continues in the old file.
-        """
-        self._file.reopen()
-
-    @property
-    def is_capturing(self) -> bool:
-        """Whether it is open, and has not ended with an error."""
-        return self._file.is_open
-
     def opened(self, connection: int, remote: tuple[str, int], at: float) -> None:
         """Write the handshake of a connection."""
-        if self._file.is_open:
-            self._file.write(self._capture.opened(connection, remote, at))
+        if self.is_open:
+            self.append(self._capture.opened(connection, remote, at))
 
     def unit(
         self, connection: int, remote: tuple[str, int], sender: Side, data: bytes, at: float
     ) -> None:
         """Write a unit: its segments, and the receiver's acknowledgement."""
-        if self._file.is_open:
-            self._file.write(self._capture.unit(connection, remote, sender, data, at))
+        if self.is_open:
+            self.append(self._capture.unit(connection, remote, sender, data, at))
 
     def closed(
         self,
@@ -106,30 +88,13 @@ class CaptureFile:
         at: float,
     ) -> None:
         """Write the end of one direction (``fin``), or of the connection (``rst``)."""
-        if self._file.is_open:
-            self._file.write(self._capture.closed(connection, remote, by, how, at))
+        if self.is_open:
+            self.append(self._capture.closed(connection, remote, by, how, at))
 
     def datagram(self, remote: tuple[str, int], sender: Side, data: bytes, at: float) -> None:
         """Write a datagram."""
-        if self._file.is_open:
-            self._file.write(self._capture.datagram(remote, sender, data, at))
-
-    @property
-    def failure(self) -> str:
-        """Why some of it could not be written; empty: it is complete so far."""
-        return self._file.failure
-
-    def close(self) -> None:
-        """End the capture; later events are not written."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self.close()
-        if self.failure and kind is None:
-            raise CannotRecordError(self.path, f"the capture is not complete: {self.failure}")
+        if self.is_open:
+            self.append(self._capture.datagram(remote, sender, data, at))
 
 
 def _cut_off_incomplete_record(file: int, size: int) -> None:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import os
 from pathlib import Path
-from typing import Self
 
 from esps_portal.journal.append_file import (
     AppendFile,
-    CannotRecordError,
     UnsuitableFileError,
     read_at,
 )
@@ -29,7 +27,7 @@ _MAX_FIRST_LINE = 4096
 _BLOCK = 65536
 
 
-class RecordFile:
+class RecordFile(AppendFile):
     """A recording that is being written. Its `write` is a sink of a journal.
 
     Args:
@@ -47,52 +45,19 @@ class RecordFile:
 
     def __init__(self, path: Path, product: str) -> None:
         now = dt.datetime.now(dt.UTC)
-        self.path = path
         # A file that `reopen` begins has the same first line: times are counted from it.
         self._began = began_line(f"{now:%Y-%m-%dT%H:%M:%S.%fZ}", product)
-        self._file = AppendFile(path, "recording", self._prepare)
+        super().__init__(path, "recording", self._begin_recording)
 
-    def _prepare(self, file: int, size: int) -> bytes:
+    def _begin_recording(self, file: int, size: int) -> bytes:
         if size:
             _check_and_repair(file, size)
         return self._began
 
-    def reopen(self) -> None:
-        """Continue in the file that has the path now, as after a log rotation.
-
-        A recording that ended, because the disk was full for example, starts again.
-
-        Raises:
-            CannotRecordError: it cannot be opened; the recording continues in the old file.
-        """
-        self._file.reopen()
-
-    @property
-    def is_recording(self) -> bool:
-        """Whether it is open, and has not ended with an error."""
-        return self._file.is_open
-
     def write(self, entry: Entry) -> None:
         """Write an entry. If that fails, the error is logged and the recording ends."""
-        if self._file.is_open:
-            self._file.write(entry_line(entry))
-
-    @property
-    def failure(self) -> str:
-        """Why some of it could not be written; empty: it is complete so far."""
-        return self._file.failure
-
-    def close(self) -> None:
-        """End the recording."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self.close()
-        if self.failure and kind is None:
-            raise CannotRecordError(self.path, f"the recording is not complete: {self.failure}")
+        if self.is_open:
+            self.append(entry_line(entry))
 
 
 def _check_and_repair(file: int, size: int) -> None:

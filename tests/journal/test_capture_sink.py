@@ -142,4 +142,4 @@ def test_a_renamed_file_is_continued_in_a_new_one(tmp_path: Path) -> None:
         path.mkdir()
         with pytest.raises(CannotRecordError):
             file.reopen()
-        assert file.is_capturing
+        assert file.is_open

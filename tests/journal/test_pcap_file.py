@@ -54,14 +54,14 @@ def test_a_new_file(tmp_path: Path) -> None:
 def test_nothing_is_written_after_the_end(tmp_path: Path) -> None:
     path = tmp_path / "redis.pcap"
     file = CaptureFile(path, UPSTREAM)
-    assert file.is_capturing
+    assert file.is_open
     file.close()
     file.close()
     file.opened(1, REMOTE, 1000.0)
     file.unit(1, REMOTE, "client", b"PING\r\n", 1000.0)
     file.closed(1, REMOTE, "client", "fin", 1000.0)
     file.datagram(REMOTE, "client", b"hello", 1000.0)
-    assert not file.is_capturing
+    assert not file.is_open
     assert path.read_bytes() == HEADER
 
 

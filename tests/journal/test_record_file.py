@@ -155,7 +155,7 @@ def test_what_fails_in_the_block_is_not_hidden(tmp_path: Path) -> None:
     def fill_and_fail() -> None:
         with largest_file(1000), RecordFile(path, "test/1") as file:
             journal.sinks.append(file.write)
-            while file.is_recording:
+            while file.is_open:
                 note(journal, b"x" * 100)
             raise KeyError
 
@@ -226,7 +226,7 @@ def test_a_recording_that_ended_restarts(tmp_path: Path) -> None:
     journal = Journal()
     with largest_file(1000), incomplete(), RecordFile(path, "test/1") as file:
         journal.sinks.append(file.write)
-        while file.is_recording:
+        while file.is_open:
             note(journal, b"x" * 100)
         path.unlink()
         file.reopen()
