@@ -12,11 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from esps_portal.journal.entries import entries_of, opening_event
-from esps_portal.journal.kept_calls import KeptCalls, size_of_all
+from esps_portal.journal.kept_calls import AnsweredTogether, KeptCalls, size_of_all
 from esps_portal.journal.kept_exchanges import KeptExchanges
 from esps_portal.journal.records import (
     RECEIVED,
-    AnsweredTogether,
     Entry,
     RecordedCall,
     RecordedConnection,

@@ -8,11 +8,16 @@ once the sum is above the bound all records are counted.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count, repeat
 from operator import itemgetter
+from typing import Any
 
-from esps_portal.journal.records import Answered, AnsweredTogether, RecordedCall, call_of
-from esps_portal.protocol.received_lines import PlainRequest
+import attrs
+
+from esps_portal.journal.records import REPLIED, RecordedCall
+from esps_portal.protocol.messages import readable_request
+from esps_portal.protocol.received_lines import PlainRequest, plain_to_line
 
 # What is forgotten at a time, as a share of the bound: so many bytes pass before the next count.
 _FORGOTTEN_AT_ONCE = 4
@@ -21,6 +26,43 @@ _HELD_BEYOND = 16
 
 # Of a plain request; nearly all of its bytes.
 _args_of = itemgetter(2)
+
+
+#: A request that was answered at once: its order, its time in seconds, the client's address and
+#: port (over IPv6 maybe two numbers more), the number of its connection (0 over UDP), its line, or
+#: what was found in it, and its reply. A tuple costs a fraction of a record, and the garbage
+#: collector need not follow it.
+Answered = tuple[int, float, tuple[Any, ...], int, bytes | PlainRequest, bytes]
+
+
+@attrs.define(eq=False)  # not frozen: that takes twice the time to make
+class AnsweredTogether:
+    """Plain requests that were answered at once, and together.
+
+    One object for all of them costs a fraction of one for each.
+
+    Attributes:
+        order: of the first; each takes two.
+        at: when, in seconds.
+        remotes: the client's address, for each.
+        connection: as of `Answered`.
+        requests, replies: of each; there are as many.
+    """
+
+    order: int
+    at: float
+    remotes: Sequence[tuple[Any, ...]]
+    connection: int
+    requests: Sequence[PlainRequest]
+    replies: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.replies)
+
+    def __iter__(self) -> Iterator[Answered]:
+        """Yield each as if it had been answered alone."""
+        rest = self.remotes, repeat(self.connection), self.requests, self.replies
+        return zip(count(self.order, 2), repeat(self.at), *rest, strict=False)
 
 
 class KeptCalls:
@@ -140,6 +182,26 @@ class KeptCalls:
         before = _size(record)
         record.forget_lines()
         self._bytes -= before - _size(record)
+
+
+def call_of(answered: Answered) -> RecordedCall:
+    """Return the record of a request that was answered at once."""
+    order, at, remote, connection, found, sent = answered
+    line = found if isinstance(found, bytes) else plain_to_line(found)
+    return RecordedCall(
+        transport="tcp" if connection else "udp",
+        remote=(remote[0], remote[1]),
+        connection=connection,
+        data=line,
+        request=readable_request(line),
+        received=at,
+        order_received=order,
+        state=REPLIED,
+        ended=at,
+        sent=sent,
+        sent_size=len(sent),
+        order_ended=order + 1,
+    )
 
 
 def _size(call: RecordedCall | Answered | AnsweredTogether) -> int:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import count, repeat
-from typing import Any
-
 import attrs
 
 from esps_portal.protocol.escape import printable
-from esps_portal.protocol.messages import Request, readable_request, readable_tag
-from esps_portal.protocol.received_lines import PlainRequest, plain_to_line
+from esps_portal.protocol.messages import Request, readable_tag
 
 RECEIVED, REPLIED, FAULTED, ABORTED, REPLAYED, IGNORED = (
     "received",
@@ -20,42 +15,6 @@ RECEIVED, REPLIED, FAULTED, ABORTED, REPLAYED, IGNORED = (
     "replayed",
     "ignored",
 )
-
-#: A request that was answered at once: its order, its time in seconds, the client's address and
-#: port (over IPv6 maybe two numbers more), the number of its connection (0 over UDP), its line, or
-#: what was found in it, and its reply. A tuple costs a fraction of a record, and the garbage
-#: collector need not follow it.
-Answered = tuple[int, float, tuple[Any, ...], int, bytes | PlainRequest, bytes]
-
-
-@attrs.define(eq=False)  # not frozen: that takes twice the time to make
-class AnsweredTogether:
-    """Plain requests that were answered at once, and together.
-
-    One object for all of them costs a fraction of one for each.
-
-    Attributes:
-        order: of the first; each takes two.
-        at: when, in seconds.
-        remotes: the client's address, for each.
-        connection: as of `Answered`.
-        requests, replies: of each; there are as many.
-    """
-
-    order: int
-    at: float
-    remotes: Sequence[tuple[Any, ...]]
-    connection: int
-    requests: Sequence[PlainRequest]
-    replies: Sequence[bytes]
-
-    def __len__(self) -> int:
-        return len(self.replies)
-
-    def __iter__(self) -> Iterator[Answered]:
-        """Yield each as if it had been answered alone."""
-        rest = self.remotes, repeat(self.connection), self.requests, self.replies
-        return zip(count(self.order, 2), repeat(self.at), *rest, strict=False)
 
 
 @attrs.define(eq=False)
@@ -199,26 +158,6 @@ class RecordedCall:
     def __repr__(self) -> str:
         line, sent = self.data.decode("latin-1"), self.sent.decode("latin-1")
         return f"<{self.state} over {self.transport}: {line!r}, answered {sent!r}>"
-
-
-def call_of(answered: Answered) -> RecordedCall:
-    """Return the record of a request that was answered at once."""
-    order, at, remote, connection, found, sent = answered
-    line = found if isinstance(found, bytes) else plain_to_line(found)
-    return RecordedCall(
-        transport="tcp" if connection else "udp",
-        remote=(remote[0], remote[1]),
-        connection=connection,
-        data=line,
-        request=readable_request(line),
-        received=at,
-        order_received=order,
-        state=REPLIED,
-        ended=at,
-        sent=sent,
-        sent_size=len(sent),
-        order_ended=order + 1,
-    )
 
 
 #: Bytes of each side of an exchange that are kept; more are only counted.
