@@ -104,7 +104,7 @@ def test_what_a_server_says_first_is_reply_0_alone() -> None:
     zero, any_reply = Fault.create("reset", reply=0), Fault.create("close")
     first = placed(any_reply, zero).parts(request(number=0))
     assert [part.fault for part in first] == [zero]
-    assert any_reply.nearest is None
+    assert reason(any_reply) is MissReason.GREETING
     assert zero.selected == 1
     faults = placed(Fault.create("reset", reply=[0, 1]))
     assert [strikes(faults, request(number=n)) for n in (0, 1, 2)] == [True, True, False]
