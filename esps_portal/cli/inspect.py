@@ -51,8 +51,7 @@ class _PlaceType(click.ParamType[_Place]):
     "--port",
     type=_PORT_TYPE,
     metavar="N",
-    show_default=str(PORT),
-    help="Port to inspect, TCP and UDP.",
+    help=f"Port to inspect, TCP and UDP; {PORT} by default.",
 )
 @click.option(
     "--host",

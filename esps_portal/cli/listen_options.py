@@ -29,13 +29,13 @@ _HOST_OPTION: Option = click.option(
 )
 
 
-def _port_option(*, show_default: str | bool) -> Option:
+def _port_option(default_text: str) -> Option:
     option: Option = click.option(
         "--port",
         type=click.IntRange(0, 65535),
         default=PORT,
-        show_default=show_default,
-        help="Port for TCP and UDP; 0 chooses one that is free for both.",
+        show_default=not default_text,
+        help=f"Port for TCP and UDP; 0 chooses one that is free for both{default_text}.",
     )
     return option
 
@@ -107,18 +107,18 @@ class ListenOptions:
 
 def listen_options(
     *,
-    default_port: str | bool = True,
+    default_port: str = "",
     udp_help: str = "Listen on UDP; the default, except beside TLS.",
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of `ListenOptions`; the command gets them as ``listen``.
 
     Args:
-        default_port: what the help says of the default; ``True``: the number.
+        default_port: what the help says of the default; empty: the number.
         udp_help: the help of --udp.
     """
     options = (
         _HOST_OPTION,
-        _port_option(show_default=default_port),
+        _port_option(f", {default_port}" if default_port else ""),
         _NO_TCP_OPTION,
         _udp_option(text=udp_help),
         *_OTHER_OPTIONS,

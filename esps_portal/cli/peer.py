@@ -105,7 +105,7 @@ Examples:
 @peer_options
 @server_tls_options
 @listen_options(
-    default_port="a free one",
+    default_port="the default",
     udp_help="Listen on UDP as well as on TCP; a datagram is a frame then.",
 )
 @control_options

@@ -116,7 +116,7 @@ Examples:
     shell_complete=complete_file,
     help="Trust the CAs in this PEM file for the upstream's certificate, not the system's.",
 )
-@listen_options(default_port="2867 before a portal, otherwise a free one")
+@listen_options(default_port="the default except before a portal (2867)")
 @control_options
 def proxy_command(
     *,

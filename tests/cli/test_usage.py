@@ -197,3 +197,11 @@ def test_run_says_where_it_listens(args: str) -> None:
     code, out, err = run("run", *args.split())
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "run chooses a free port of 127.0.0.1, and CMD gets it as ESPS_PORTAL_PORT" in err
+
+
+@pytest.mark.parametrize("command", ["inspect", "serve", "proxy", "peer"])
+def test_the_default_of_a_port_stands_in_the_help_without_brackets_of_its_own(command: str) -> None:
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert "default: (" not in out
+    assert "default" in out.split("--port ")[-1].split("--")[0]
