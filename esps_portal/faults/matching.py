@@ -17,6 +17,7 @@ from esps_portal.patterns.own_patterns import in_bounded_time
 from esps_portal.protocol.escape import shorten, visible
 from esps_portal.tracebacks import hides_frame
 from esps_portal.user_errors import reraise_interrupt
+from esps_portal.user_functions import check_predicate
 
 __tracebackhide__ = hides_frame
 
@@ -49,6 +50,7 @@ class Match:
 
         Raises:
             ValueError: it is empty, or nothing that can be searched for; the text names it.
+            TypeError: it is a function that cannot be called with bytes, or is async.
         """
         if isinstance(given, str | bytes):
             literal = given.encode() if isinstance(given, str) else given
@@ -58,6 +60,7 @@ class Match:
         if isinstance(given, re.Pattern | LinearPattern):
             return cls(given, None, _searcher(given))
         if callable(given):
+            check_predicate(given, "bytes")
             return cls(given, None, given)
         raise ValueError(
             f"{name} must be text, bytes, a compiled regular expression or a function of bytes,"

@@ -249,7 +249,7 @@ def _checked_match(name: str, match: object) -> Match | None:
         return None
     try:
         return Match.of(name, match)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise FaultError(str(error)) from error
 
 

@@ -6,7 +6,6 @@ gets it and decides.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 
 import attrs
@@ -43,10 +42,6 @@ class FrameMatcher:
             return cls(given, given.encode(), None)
         if isinstance(given, bytes | bytearray | memoryview):
             return cls(bytes(given), bytes(given), None)
-        if inspect.iscoroutinefunction(given):
-            raise TypeError(
-                "a predicate must be a sync function: what an async one returns is true"
-            )
         try:
             match = Match.of("match", given)
         except ValueError as error:

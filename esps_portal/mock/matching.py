@@ -6,7 +6,6 @@ ones. A matcher can be described for a person.
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -19,6 +18,7 @@ from esps_portal.protocol.escape import shorten
 from esps_portal.services.service import as_bytes
 from esps_portal.tracebacks import hides_frame
 from esps_portal.user_errors import reraise_interrupt
+from esps_portal.user_functions import check_predicate
 
 __tracebackhide__ = hides_frame
 
@@ -142,9 +142,10 @@ def _quote_bytes(value: bytes) -> str:
 def _checked(matcher: Matcher) -> Matcher:
     if isinstance(matcher, str | bytes | bytearray | memoryview):
         return as_bytes(matcher)
-    if inspect.iscoroutinefunction(matcher):
-        raise TypeError("a predicate must be a sync function: what an async one returns is true")
-    if isinstance(matcher, _Any | _AnyArgs | re.Pattern | LinearPattern) or callable(matcher):
+    if isinstance(matcher, _Any | _AnyArgs | re.Pattern | LinearPattern):
+        return matcher
+    if callable(matcher):
+        check_predicate(matcher, "argument")
         return matcher
     raise TypeError(
         "an argument of a stub must be str, bytes, ANY, ANY_ARGS, a compiled regular expression or"

@@ -17,6 +17,7 @@ import attrs
 from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ReplyError
 from esps_portal.tracebacks import hides_frame
+from esps_portal.user_functions import is_async
 
 __tracebackhide__ = hides_frame
 
@@ -116,7 +117,7 @@ class Service:
             raise ValueError(f"transports must be tcp, udp or both, got {sorted(transports)}")
         doc = inspect.getdoc(function) or ""
         min_args, max_args, wants_call = _arity(function)
-        is_sync = not _is_async(function)
+        is_sync = not is_async(function)
         is_always_admitted = is_sync and idempotent and transports == {"tcp", "udp"}
         return cls(
             name=name,
@@ -231,12 +232,6 @@ def parse_integer(text: bytes, name: str, minimum: int, maximum: int) -> int:
     if text.isdigit() and len(digits) <= len(str(maximum)) and minimum <= int(digits) <= maximum:
         return int(digits)
     raise ReplyError("bad-arguments", f"{name} must be a number from {minimum} to {maximum}")
-
-
-def _is_async(function: Callable[..., Any]) -> bool:
-    # An object may have an async __call__.
-    call = getattr(function, "__call__", None)  # noqa: B004 - to look at, not to ask whether
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def _arity(function: Callable[..., Any]) -> tuple[int, int, bool]:

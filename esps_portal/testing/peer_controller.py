@@ -26,6 +26,7 @@ from esps_portal.testing.scenario_text import scenario_text
 from esps_portal.testing.served import ServerAddress
 from esps_portal.testing.server_controls import ServerControls
 from esps_portal.tracebacks import hides_frame
+from esps_portal.user_functions import check_takes
 
 __tracebackhide__ = hides_frame
 
@@ -145,10 +146,11 @@ class PeerController(ExchangeController):
         problem, and resets the connection.
 
         Raises:
-            TypeError: it is no function.
+            TypeError: it is no function, or cannot be called with a frame and its connection.
         """
         if not callable(function):
             raise TypeError(f"a handler must be a function, got {function!r}")
+        check_takes(function, "a handler", "frame", "connection")
 
         def place() -> None:
             self._state.script.handler = function

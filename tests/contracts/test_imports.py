@@ -58,6 +58,7 @@ PURE_IMPORTS = {
     "esps_portal.clock",
     "esps_portal.log",
     "esps_portal.user_errors",
+    "esps_portal.user_functions",
     *(f"esps_portal.{room}" for room in ("exports", "protocol", "framings", "tracebacks", *PURE)),
     "esps_portal.patterns",
 } | (STANDARD_LIBRARY - IO_MODULES)
