@@ -6,6 +6,10 @@ connection that only answers what comes is *parked* here. One task waits for all
 waiting. When it has to wait for something, for room to send or for the end of a call, say, it
 leaves the set, and goes on in its own task until it can be parked again.
 
+To wait means to arm trio's own poll, and a pass through its scheduler. A client that sends its next
+request as soon as it is answered has sent it before the wait begins to sleep. As long as that
+happens the poller is asked once more after a bare pass, which costs half as much.
+
 Nobody can hold the loop. A turn is bounded by whoever takes it; one that has more to do goes to
 the back of the queue; and a batch of turns ends after `BATCH_SECONDS`, whatever is left of it, so
 that accepting, UDP, control and signals have theirs. Within `POLLING_SECONDS` a batch goes on with
@@ -37,6 +41,8 @@ SHORT_TURN = 0.0002
 #: Seconds in which a batch looks for more that is readable (own choice: one pass for fifty turns no
 #: longer counts, and whoever else is ready hardly waits longer).
 POLLING_SECONDS = 0.001
+#: Seconds. A wait that was over sooner was not worth its while: own choice, what a pass takes.
+PROMPT_SECONDS = 0.00005
 
 
 class Turn(enum.Enum):
@@ -82,8 +88,6 @@ class _Place:
     # Its task's, in which its turns are taken too: what a service sets there stays, and stays
     # within this connection.
     context: Context
-    # Its last turn was long.
-    is_heavy: bool = False
 
 
 class ReadySet:
@@ -111,11 +115,14 @@ class ReadySet:
         self._poller = poller
         self._places: dict[object, _Place] = {}
         self._by_number: dict[int, _Place] = {}
-        # The numbers of those that have something left to do, in the order of their turns: those
-        # whose turns are short, and the others. A thousand who each have a turn's work, and always
-        # more, do not keep one waiting for a second who asks one question at a time.
-        self._light: list[int] = []
-        self._heavy: list[int] = []
+        # The numbers of those that have something left to do, in the order of their turns.
+        self._left: list[int] = []
+        # The numbers of those whose last turn was long. They come after the others: a thousand who
+        # each have a turn's work, and always more, do not keep one waiting for a second who asks
+        # one question at a time.
+        self._heavy: set[int] = set()
+        # Whether what is waited for comes at once.
+        self._is_prompt = False
 
     def __contains__(self, connection: object) -> bool:
         return connection in self._places
@@ -169,59 +176,71 @@ class ReadySet:
 
     async def run(self) -> None:
         """Serve what is parked, until cancelled. Then everything goes on in its own task."""
+        now = trio.lowlevel.current_clock().current_time
         try:
             while True:
-                if self._light or self._heavy:
-                    await trio.lowlevel.checkpoint()
-                else:
-                    await self._poller.wait()
-                self._take_turns()
+                await self._until_ready()
+                self._take_turns(now)
         finally:
             for place in list(self._places.values()):
                 self.resume(place.connection)
             self._poller.close()
 
-    def _take_turns(self) -> None:
+    async def _until_ready(self) -> None:
+        """Let others go on, until somebody has something left to do, or may have something new."""
+        if self._left or self._is_prompt:
+            await trio.lowlevel.checkpoint()
+            return
+        began = monotonic()
+        await self._poller.wait()
+        self._is_prompt = monotonic() - began < PROMPT_SECONDS
+
+    def _take_turns(self, now: Callable[[], float]) -> None:
         """Let those that are ready take their turns, as far as there is time."""
         began = monotonic()
+        count = self._take_round(began + BATCH_SECONDS, now())
+        if not count:
+            self._is_prompt = False
         # Who is alone sends its next request only once it has read the answer: that is not there.
-        while self._take_round(began + BATCH_SECONDS) > 1:
-            if self._light or self._heavy or monotonic() >= began + POLLING_SECONDS:
-                break
+        while count > 1 and not self._left and monotonic() < began + POLLING_SECONDS:
+            count = self._take_round(began + BATCH_SECONDS, now())
 
-    def _take_round(self, until: float) -> int:
-        """Let each that is ready take one turn; return how many were."""
-        places = self._by_number
+    def _take_round(self, until: float, now: float) -> int:
+        """Let each that is ready take one turn; return how many were.
+
+        Args:
+            until: no turn begins after that.
+            now: seconds on trio's clock.
+        """
         numbers = self._poller.ready()
-        if self._light or self._heavy:
-            numbers = list(dict.fromkeys(chain(self._light, self._heavy, numbers)))
-        light: list[int] = []
-        heavy: list[int] = []
-        for number in numbers:
-            place = places.get(number)
-            if place is not None:  # else it has left
-                (heavy if place.is_heavy else light).append(number)
+        if self._left:
+            numbers = list(dict.fromkeys(chain(self._left, numbers)))
         again: list[int] = []
-        if light:
-            # Neither kind waits for the other longer than half a batch.
-            light = self._take_turns_of(light, until - BATCH_SECONDS / 2 * bool(heavy), again)
-        if heavy:
-            heavy = self._take_turns_of(heavy, until, again)
-        self._light, self._heavy = light, heavy + again
+        if not self._heavy:  # nearly always
+            self._left = self._take_turns_of(numbers, until, now, again) + again
+            return len(numbers)
+        light = [number for number in numbers if number not in self._heavy]
+        heavy = [number for number in numbers if number in self._heavy]
+        # Neither kind waits for the other longer than half a batch.
+        half = until - BATCH_SECONDS / 2 if heavy else until
+        light = self._take_turns_of(light, half, now, again)
+        self._left = light + self._take_turns_of(heavy, until, now, again) + again
         return len(numbers)
 
-    def _take_turns_of(self, numbers: list[int], until: float, again: list[int]) -> list[int]:
+    def _take_turns_of(
+        self, numbers: list[int], until: float, now: float, again: list[int]
+    ) -> list[int]:
         """Let these take their turns until then, and at least the first; return who is left.
 
         Args:
             again: gets those that have more to do.
         """
-        places, now, began = self._by_number, trio.current_time(), monotonic()
+        places, began = self._by_number, monotonic()
         left = iter(numbers)
         for number in left:
             place = places.get(number)
             if place is None:
-                continue  # it has left since
+                continue  # it has left
             try:
                 turn = place.context.run(place.connection.take_turn, now)
             except Exception:  # noqa: BLE001 - what one has must not end the others; it is logged
@@ -229,21 +248,30 @@ class ReadySet:
                 place.connection.abort()
                 turn = _NEEDS_TASK
             ended = monotonic()
-            place.is_heavy = turn is _MORE or ended - began > SHORT_TURN
-            if turn is _MORE:
-                again.append(number)
-            elif turn is _NEEDS_TASK:
-                self.resume(place.connection)
-            elif turn is not _DONE:
-                self.on_end(place.connection)
+            if (turn is _MORE or ended - began > SHORT_TURN) and number in places:
+                self._heavy.add(number)
+            elif self._heavy:
+                self._heavy.discard(number)
+            if turn is not _DONE:
+                self._note_turn(place, turn, again)
             if ended >= until:
                 break
             began = ended
         return list(left)
 
+    def _note_turn(self, place: _Place, turn: Turn, again: list[int]) -> None:
+        """Do what comes after a turn that has left something."""
+        if turn is _MORE:
+            again.append(place.number)
+        elif turn is _NEEDS_TASK:
+            self.resume(place.connection)
+        else:
+            self.on_end(place.connection)
+
     def _unpark(self, connection: Parkable) -> _Place:
         place = self._places.pop(connection)
         if self._by_number.get(place.number) is place:
             del self._by_number[place.number]
+            self._heavy.discard(place.number)
             self._poller.remove(place.number)
         return place

@@ -21,7 +21,14 @@ from esps_portal.clock import monotonic
 from esps_portal.net import ready_set
 from esps_portal.net.fork import close_poll, poll_closed_in_child
 from esps_portal.net.poller import EpollPoller
-from esps_portal.net.ready_set import BATCH_SECONDS, POLLING_SECONDS, SHORT_TURN, ReadySet, Turn
+from esps_portal.net.ready_set import (
+    BATCH_SECONDS,
+    POLLING_SECONDS,
+    PROMPT_SECONDS,
+    SHORT_TURN,
+    ReadySet,
+    Turn,
+)
 from tests.patience import PATIENCE
 
 
@@ -274,6 +281,34 @@ async def test_others_go_on_while_more_and_more_becomes_readable(
     monkeypatch.setattr(ready_set, "monotonic", lambda: next(now))
     async with running() as parked:
         assert await asked_again_and_again(parked, 2) > 100
+
+
+async def waits_of_one_that_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return how often the poller waited for a client that sends once more as soon as it can."""
+    waits = 0
+    wait = EpollPoller.wait
+
+    async def counted(self: EpollPoller) -> None:
+        nonlocal waits
+        waits += 1
+        await wait(self)
+
+    monkeypatch.setattr(EpollPoller, "wait", counted)
+    async with running() as parked:
+        await asked_again_and_again(parked, 1)
+        await blocked()  # and nothing spins
+    return waits
+
+
+async def test_what_comes_at_once_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ready_set, "monotonic", lambda: 0.0)  # no wait takes any time
+    assert await waits_of_one_that_is_asked_again(monkeypatch) < 10
+
+
+async def test_what_takes_its_time_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = itertools.count(step=PROMPT_SECONDS * 2)
+    monkeypatch.setattr(ready_set, "monotonic", lambda: next(now))
+    assert await waits_of_one_that_is_asked_again(monkeypatch) > 1000
 
 
 async def test_who_asks_little_waits_for_half_a_batch_of_those_who_ask_much(
