@@ -18,8 +18,9 @@ a line a request; `protocol.received_lines` finds the plain ones of a whole read
 `net.tls` is the socket, after `net.handshake`; behind a balancer `net.announced` reads whom it
 serves.
 
-**Over UDP.** `net.datagram_socket`, `server.datagrams`, `protocol.datagram_server`, dispatch, and
-back; a call runs in `server.datagram_calls`; `net.datagram_fault_writer` performs faults.
+**Over UDP.** `net.datagram_socket` (of a flood, in turns by sender: `net.fair_queue`),
+`server.datagrams`, `protocol.datagram_server`, dispatch, and back; a call runs in
+`server.datagram_calls`; `net.datagram_fault_writer` performs faults.
 
 **Any protocol, through a proxy.** `proxy.serving` accepts and connects, `proxy.tcp_relay` reads
 both sides. For `proxy.unit_reader`, `proxy.unframed` or `proxy.framed` cuts what they say into

@@ -12,7 +12,7 @@ import attrs
 from esps_portal.log import log
 from esps_portal.net.addresses import literal, socket_address
 from esps_portal.net.fork import close_socket
-from esps_portal.net.systems import keep_others_out, let_share, limit_unsent
+from esps_portal.net.systems import keep_more_received, keep_others_out, let_share, limit_unsent
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -244,6 +244,8 @@ def bound(  # noqa: PLR0913 - each says what to bind
             keep_others_out(sock)
             if kind == socket.SOCK_STREAM:
                 limit_unsent(sock)
+            else:
+                keep_more_received(sock)
             if reuse_port:
                 _let_others_bind(sock)
             if family == socket.AF_INET6:

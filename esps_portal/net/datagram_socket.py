@@ -1,5 +1,9 @@
 """A bound UDP socket: woken when it is readable and drained without waiting.
 
+As long as what waits is handled in one go there is no queue but the kernel's. Of a flood more is
+read than is handled, and what is read takes turns by sender (`FairQueue`): the kernel's queue is
+one for all, and a flood leaves no room in it.
+
 Who passes datagrams on asks for their TTL as well (`esps_portal.net.ttl`).
 """
 
@@ -11,20 +15,26 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import trio
 
+from esps_portal.log import log
 from esps_portal.net.datagram_sender import (
+    Ancillary,
     Sender,
     ask_for_destination,
     is_group,
     sender_of,
     sender_with_ttl,
 )
+from esps_portal.net.fair_queue import FairQueue
 from esps_portal.net.fork import close_socket, closed_in_child
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.systems import HAS_ANCILLARY
 from esps_portal.net.ttl import ask_for_ttl
 
-# Read in a row, before other tasks get a turn.
+# Read in a row, and handled, before other tasks get a turn.
 _MAX_READS = 64
+# Of a flood: so many are read in a row, of which most are dropped at 2 microseconds each, and so
+# many are handled after that, at up to 30 each, while the kernel's queue fills again.
+_MAX_READS_OF_FLOOD, _MAX_HANDLED_OF_FLOOD = 1024, 32
 _MAX_DATAGRAM = 65535
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to recognise them, not to bind them
 
@@ -62,6 +72,8 @@ class DatagramSocket:
         # Only then is there anything to read beside the datagram.
         self._has_ancillary = HAS_ANCILLARY and (self.takes_groups or wants_ttl)
         self._make_sender = sender_with_ttl if wants_ttl else sender_of
+        # What was read of a flood.
+        self._queue: FairQueue[tuple[bytes, Sender]] = FairQueue()
 
     async def run(self, handle: Handler) -> None:
         """Have each datagram handled until cancelled or closed."""
@@ -82,8 +94,27 @@ class DatagramSocket:
                     datagrams, senders = self._read_waiting()
                     if datagrams and not self._silence.is_on:
                         await handle(datagrams, senders, trio.current_time())
+                    if len(datagrams) == _MAX_READS:
+                        await self._handle_flood(handle)
         finally:
             self.close()
+
+    async def _handle_flood(self, handle: BulkHandler) -> None:
+        """Have handled what waits and what comes meanwhile, in turns by sender, until all is."""
+        buffer = memoryview(bytearray(_MAX_DATAGRAM))
+        dropped = 0
+        while not self.is_closed:
+            dropped += self._read_flood(buffer)
+            if not self._queue:
+                break
+            datagrams, senders = map(
+                list, zip(*self._queue.take(_MAX_HANDLED_OF_FLOOD), strict=True)
+            )
+            if not self._silence.is_on:
+                await handle(datagrams, senders, trio.current_time())
+            await trio.lowlevel.checkpoint()
+        if dropped:
+            log.warning("%d datagrams were dropped: more have come than can be answered", dropped)
 
     @property
     def is_closed(self) -> bool:
@@ -97,7 +128,8 @@ class DatagramSocket:
             close_socket(self._socket)
 
     def discard_waiting(self) -> None:
-        """Discard what has come and was not read."""
+        """Discard what has come and was not handled."""
+        self._queue.clear()
         with contextlib.suppress(OSError):
             while True:
                 self._socket.recv(1)
@@ -163,3 +195,25 @@ class DatagramSocket:
             datagrams.append(datagram)
             senders.append(sender)
         return datagrams, senders
+
+    def _read_flood(self, buffer: memoryview) -> int:
+        """Add what waits to the queue, by way of a buffer; return how many were dropped."""
+        sock, queue, ancillary = self._socket, self._queue, 128 if self._has_ancillary else 0
+        dropped = 0
+        found: Ancillary = []
+        for _ in range(_MAX_READS_OF_FLOOD):
+            try:
+                if ancillary:
+                    size, found, _, address = sock.recvmsg_into([buffer], ancillary)
+                else:
+                    size, address = sock.recvfrom_into(buffer)
+            except BlockingIOError:
+                break
+            except OSError:
+                continue  # as above
+            if queue.has_room(address, size):
+                datagram = bytes(buffer[:size])
+                queue.add(address, (datagram, self._make_sender(address, found)), size)
+            else:
+                dropped += 1
+        return dropped

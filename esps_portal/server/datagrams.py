@@ -23,7 +23,7 @@ from esps_portal.net.datagram_socket import DatagramSocket
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.protocol.datagram_server import DatagramServer, Ignored, Repeat
 from esps_portal.protocol.messages import ERR, Reply, Request
-from esps_portal.protocol.received_lines import FoundLine, plain_to_request
+from esps_portal.protocol.received_lines import FoundLine, is_plain, plain_to_request
 from esps_portal.server.datagram_calls import DatagramCaller, DatagramCalls
 from esps_portal.server.observer import DatagramObserver, Exchange
 from esps_portal.services.call import Call
@@ -123,7 +123,7 @@ class PortalDatagrams:
         done = 0
         while done < len(datagrams):
             answered = 0
-            if not self._is_watched:
+            if is_plain(requests[done]) and not self._is_watched:
                 next_ones = slice(done, done + _LOOK_AHEAD)
                 answered = self._answer_plain(
                     requests[next_ones], datagrams[next_ones], senders[next_ones], now, until

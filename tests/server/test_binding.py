@@ -6,10 +6,13 @@ import contextlib
 import errno
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from esps_portal.net.bind import CannotBindError, Sockets, bind, is_own_address
+
+RECEIVE_MAXIMUM = Path("/proc/sys/net/core/rmem_max")
 
 
 @contextlib.contextmanager
@@ -94,3 +97,12 @@ def test_whether_ipv6_takes_ipv4_too() -> None:
         assert Sockets(tcp=[both]).take_ipv4_on_ipv6
     with socket.create_server(("127.0.0.1", 0)) as ipv4:
         assert not Sockets(tcp=[ipv4]).take_ipv4_on_ipv6
+
+
+@pytest.mark.skipif(not RECEIVE_MAXIMUM.exists(), reason="only Linux tells how large it may be")
+def test_the_kernel_keeps_as_many_datagrams_as_it_may() -> None:
+    sockets = bind(["127.0.0.1"], 0)
+    size = sockets.udp[0].getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    sockets.close()
+    # Linux doubles what is asked for: socket(7).
+    assert size == 2 * min(1 << 22, int(RECEIVE_MAXIMUM.read_text(encoding="ascii")))
