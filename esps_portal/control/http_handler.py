@@ -20,6 +20,7 @@ from esps_portal.control.guard import Guard
 from esps_portal.control.http_connection import HttpConnection
 from esps_portal.control.http_messages import HttpError, Reply, RequestHead
 from esps_portal.control.json_blocks import json_blocks
+from esps_portal.control.room import Room
 from esps_portal.control.router import Finder, Found
 from esps_portal.net.streams import Stream
 from esps_portal.product import PRODUCT
@@ -32,6 +33,9 @@ HEAD = 10.0
 BODY = 30.0
 #: Seconds in which a client may take nothing of a reply.
 STALL = 30.0
+# Seconds after which one that takes nothing of a reply gives way to others (own choice: on any
+# network a client that reads takes something).
+_SLOW = 1.0
 # Seconds for which what a client still sends is discarded, so that no RST overtakes the reply.
 _LINGER = 1.0
 
@@ -49,7 +53,7 @@ _HEADERS = (
 
 
 _BUSY = Reply.of_error(
-    HttpError(503, "too many requests are under way", headers={"Retry-After": "1"})
+    HttpError(503, "too many requests wait already", headers={"Retry-After": "1"})
 )
 
 
@@ -63,12 +67,15 @@ class HttpHandler:
     Attributes:
         deadline: when it ends unless its client goes on.
         waits_since: since when its client is waited for; ``None``: it is not.
-        is_refused: it only gets the error that there are too many.
+        is_held: its request may take long, however quick the server is.
     """
 
-    def __init__(self, stream: Stream, guard: Guard, finder: Finder) -> None:
+    def __init__(self, stream: Stream, guard: Guard, finder: Finder, room: Room) -> None:
         self.deadline: float = math.inf
+        self.is_held: bool = False
         self.waits_since: float | None = trio.current_time()
+        # What its client is waited for: more of a request, or that it takes a reply.
+        self._is_reading = True
         self._stream = stream
         self._guard = guard
         self._finder = finder
@@ -77,17 +84,21 @@ class HttpHandler:
         self._is_late = False
         self._is_closing = False
         self._is_aborted = False
-        self.is_refused: bool = False
+        self._is_ended = False
+        self._room = room
+        # Whether it is served or refused is known.
+        self._is_settled = trio.Event()
+        self._is_refused = False
+        room.enter(self)
 
     @property
-    def has_input(self) -> bool:
-        """Whether something has come that was not read."""
-        return self._stream.has_input()
-
-    @property
-    def is_ending(self) -> bool:
-        """Whether no further request is read."""
-        return self._is_closing
+    def gives_way(self) -> bool:
+        """Whether it may be ended for another: nothing that its client has asked would be lost."""
+        if self.waits_since is None:
+            return False
+        if self._is_reading:
+            return not self._stream.has_input()
+        return trio.current_time() >= self.waits_since + _SLOW
 
     # -- what the server does with it
 
@@ -95,17 +106,28 @@ class HttpHandler:
         """End after the request that is under way; at once, if its client is waited for."""
         self._is_closing = True
         if self.waits_since is not None:
+            self._is_ended = True
             self._scope.cancel()
+            self._is_settled.set()
             self._stream.close()  # its descriptor is free before its task ends
 
+    def admit(self) -> None:
+        """Begin to serve it."""
+        self.waits_since = trio.current_time()
+        self._is_settled.set()
+
     def refuse(self) -> None:
-        """Answer whatever comes by the error that there are too many; before it has begun."""
-        self.is_refused = self._is_closing = True
+        """Answer whatever comes by the error that there are too many."""
+        self._is_refused = self._is_closing = True
+        self._is_settled.set()
 
     def expire(self) -> None:
         """End what takes too long."""
-        self._is_late = True
-        self._scope.cancel()
+        if self._is_settled.is_set():
+            self._is_late = True
+            self._scope.cancel()
+        else:
+            self._room.refuse(self)
 
     def abort(self) -> None:
         """End at once, with RST."""
@@ -129,7 +151,8 @@ class HttpHandler:
     async def run(self) -> None:
         """Serve until it has ended."""
         try:
-            if self.is_refused:
+            await self._until_settled()
+            if self._is_refused:
                 await self._send(_BUSY, close=True)
             else:
                 while await self._serve_one():
@@ -141,6 +164,14 @@ class HttpHandler:
             if self._is_aborted:
                 self._stream.abort()
             self._stream.close()
+            self._room.leave(self)
+
+    async def _until_settled(self) -> None:
+        """Wait until there is room, or it is known that there is none."""
+        self.deadline = trio.current_time() + HEAD
+        with trio.CancelScope() as self._scope:
+            await self._is_settled.wait()
+        self.deadline = math.inf
 
     async def _serve_one(self) -> bool:
         """Answer one request; return whether another may come."""
@@ -150,7 +181,7 @@ class HttpHandler:
             await self._send(Reply.of_error(error), close=True)
             return False
         reply = await reply_of(partial(self._answer, head))
-        close = self._http.has_unread_body or self._is_closing
+        close = self._http.has_unread_body or self._is_closing or self._room.is_wanted
         await self._send(reply, close=close, only_head=head.method == "HEAD")
         return not close and self._http.again()
 
@@ -206,10 +237,13 @@ class HttpHandler:
         with trio.CancelScope() as self._scope:
             if not found.endpoint.may_wait:
                 return _as_reply(await result)
+            self.is_held = True
+            self._room.settle()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_client, self._scope)
                 reply = await reply_of(partial(_awaited, result))
                 nursery.cancel_scope.cancel()
+            self.is_held = False
             return reply
         raise EndedError
 
@@ -244,6 +278,7 @@ class HttpHandler:
         await trio.lowlevel.checkpoint()
         sent = self._stream.send_now(data)
         while sent < len(data):
+            self._is_reading = False
             await self._wait(trio.current_time() + STALL, self._stream.wait_writable)
             sent += self._stream.send_now(data[sent:])
 
@@ -253,6 +288,7 @@ class HttpHandler:
 
         if self._is_closing:
             raise EndedError
+        self._is_reading = True
         await self._wait(deadline, receive)
 
     async def _wait(self, deadline: float, wait: Callable[[], Awaitable[None]]) -> None:
@@ -264,6 +300,9 @@ class HttpHandler:
         """
         self.deadline, self.waits_since = deadline, trio.current_time()
         self._is_late = False
+        self._room.settle()
+        if self._is_ended:
+            raise EndedError
         try:
             with trio.CancelScope() as self._scope:
                 await wait()

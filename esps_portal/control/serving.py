@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import attrs
 import trio
 
 from esps_portal.control.guard import Guard
 from esps_portal.control.http_handler import HEAD, HttpHandler
+from esps_portal.control.room import Room
 from esps_portal.control.root import ControlRoot
 from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.bind import bind
@@ -17,12 +16,12 @@ from esps_portal.net.descriptors import soft_limit
 from esps_portal.net.loopback import is_loopback
 from esps_portal.net.streams import Stream
 
-# Connections at a time: test suites run in parallel; and a part of the descriptors that the process
-# may have, so that the server that is controlled is never without.
+# Connections that are served at a time: test suites run in parallel; and a part of the descriptors
+# that the process may have, so that the server that is controlled is never without.
 _MAX_CONNECTIONS = 128
 _SHARE_OF_DESCRIPTORS = 8
-# Those that are ended for others are closed at once; so many may be known until their tasks end.
-_MAX_ENDING = 256
+# With those that wait for room, and those that were closed for others, until their tasks end.
+_MAX_KNOWN = 512
 
 
 @attrs.frozen(kw_only=True)
@@ -68,15 +67,14 @@ async def serve_control(
     sockets = bind((config.host,), config.port, udp=False)
     addresses = sockets.tcp_addresses
     guard = Guard.of(addresses, config.allowed_hosts, config.token)
-    most = max_connections()
-    policy = AcceptPolicy(max_connections=most + _MAX_ENDING, watch=HEAD)
+    room = Room(max_connections())
+    policy = AcceptPolicy(max_connections=_MAX_KNOWN, watch=HEAD)
     async with trio.open_nursery() as nursery:
 
         def handler(stream: Stream, _: tuple[str, int]) -> HttpHandler:
-            return HttpHandler(stream, guard, root)
+            return HttpHandler(stream, guard, root, room)
 
         server = ConnectionServer(handler, policy, nursery)
-        server.on_open = partial(_make_room, server, most)
         nursery.start_soon(server.watch)
         for listener in sockets.tcp:
             nursery.start_soon(server.acceptor.accept, listener)
@@ -89,27 +87,6 @@ def max_connections() -> int:
     if descriptors is None:
         return _MAX_CONNECTIONS
     return max(2, min(_MAX_CONNECTIONS, descriptors // _SHARE_OF_DESCRIPTORS))
-
-
-def _make_room(server: ConnectionServer, most: int) -> None:
-    """End the connection whose client is waited for the longest, if there are too many.
-
-    The latest one is refused where all others are busy, and closed where many were refused.
-    """
-    handlers = [each for each in server.connections if isinstance(each, HttpHandler)]
-    lasting = [each for each in handlers if not each.is_ending]
-    if len(lasting) <= most:
-        return
-    *others, latest = lasting
-    waiting = [(each.waits_since, each) for each in others if each.waits_since is not None]
-    for _, longest in sorted(waiting, key=lambda pair: pair[0]):
-        if not longest.has_input:  # what it has asked would be lost
-            longest.shut_down()
-            return
-    if sum(each.is_refused for each in handlers) < most:
-        latest.refuse()
-    else:
-        latest.shut_down()
 
 
 def url_of(address: tuple[str, int]) -> str:

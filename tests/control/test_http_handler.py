@@ -16,6 +16,7 @@ from esps_portal.control.guard import Guard
 from esps_portal.control.http_connection import MAX_BODY, MAX_HEAD
 from esps_portal.control.http_handler import BODY, HEAD, IDLE, STALL, HttpHandler
 from esps_portal.control.http_messages import HttpError, Reply, RequestHead
+from esps_portal.control.room import Room
 from esps_portal.control.router import Found, Routes, find_endpoint
 from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.connection_server import ConnectionServer
@@ -135,12 +136,12 @@ class Served:
 @contextlib.asynccontextmanager
 async def served() -> AsyncIterator[Served]:
     client, stream = memory_pair()
-    site = Site()
+    site, room = Site(), Room(1)
     async with trio.open_nursery() as nursery:
         handlers: list[HttpHandler] = []
 
         def handler(stream: object, _: object) -> HttpHandler:
-            made = HttpHandler(stream, Guard(frozenset({"localhost:7"})), site)  # type: ignore[arg-type]
+            made = HttpHandler(stream, Guard(frozenset({"localhost:7"})), site, room)  # type: ignore[arg-type]
             handlers.append(made)
             return made
 
