@@ -73,7 +73,8 @@ def connect(
 
 
 def _connect(url: PortalURL, context: ssl.SSLContext | None, timeout: float) -> BlockingClient:
-    deadline = monotonic() + check_timeout(timeout)
+    timeout = check_timeout(timeout)
+    deadline = monotonic() + timeout
     try:
         if url.transport == "udp":
             infos = resolve(url, socket.SOCK_DGRAM, deadline)

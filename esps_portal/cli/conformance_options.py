@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
 from esps_portal.cli.errors import did_you_mean, exit_with_error
 from esps_portal.cli.options import Option, TargetType, add_options, json_option, timeout_option
+from esps_portal.given_numbers import shown_value
 from esps_portal.protocol.urls import PortalURL
 
 if TYPE_CHECKING:
@@ -155,18 +155,23 @@ def read_limits(path: Path | None, defaults: Mapping[str, float]) -> dict[str, f
     Raises:
         click.UsageError: it is not such a file.
     """
+    from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
+    from esps_portal.mock.scenario_reading import parse_toml  # noqa: PLC0415 - the same
+
     if path is None:
         return {}
     try:
-        found = tomllib.loads(_read(path))
-    except tomllib.TOMLDecodeError as error:
+        found: dict[str, Any] = parse_toml(_read(path))  # type: ignore[assignment]  # TOML is one table
+    except ScenarioError as error:
         raise click.UsageError(f"{path}: {error}") from error
     for name, value in found.items():
         if name not in defaults:
             hint = did_you_mean(difflib.get_close_matches(name, defaults))
             raise click.UsageError(f"{path}: there is no limit {name!r}{hint}")
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _MANY:
-            raise click.UsageError(f"{path}: {name} must be a positive number, got {value!r}")
+            raise click.UsageError(
+                f"{path}: {name} must be a positive number, got {shown_value(value)}"
+            )
     return found
 
 

@@ -10,6 +10,7 @@ import click
 
 from esps_portal.cli.completion import complete_fault
 from esps_portal.cli.options import Option
+from esps_portal.given_numbers import read_number
 
 if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
@@ -117,11 +118,5 @@ def _parse_value(key: str, text: str) -> object:
 
 
 def _parse_number(text: str) -> int | float | str:
-    if text[:1].isalpha():
-        return text  # a service may be called nan
-    for number_type in (int, float):
-        try:
-            return number_type(text)
-        except ValueError:
-            continue
-    return text
+    number = read_number(text)
+    return text if number is None else number

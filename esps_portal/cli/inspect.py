@@ -7,11 +7,11 @@ from typing import Any
 import attrs
 import click
 
-from esps_portal.cli.options import HostType, TargetType, timeout_option
+from esps_portal.cli.options import HostType, Integer, TargetType, timeout_option
 from esps_portal.cli.output import print_json, require_stdout, terminal_width
 from esps_portal.protocol.registry import PORT
 
-_PORT_TYPE = click.IntRange(1, 65535)
+_PORT_TYPE = Integer(1, 65535)
 
 
 @attrs.frozen

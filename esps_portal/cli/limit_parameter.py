@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any
 
 import attrs
 import click
 
 from esps_portal.cli.errors import did_you_mean
 from esps_portal.cli.options import Option
+from esps_portal.given_numbers import read_integer, read_number, shown_value
 from esps_portal.protocol.limits import Limits
 
 
@@ -31,12 +31,12 @@ class LimitParameter(click.ParamType[tuple[str, float]]):
             hint = did_you_mean(difflib.get_close_matches(name, defaults))
             instead = hint or f"; choose from {', '.join(defaults)}"
             self.fail(f"there is no limit {name!r}{instead}", param, ctx)
-        kind: type[Any] = type(defaults[name])
-        try:
-            return name.replace("-", "_"), kind(text)
-        except ValueError:
-            what = "a number of seconds" if kind is float else "an integer"
-            self.fail(f"{name} must be {what}, got {text!r}", param, ctx)
+        is_float = isinstance(defaults[name], float)
+        number = read_number(text) if is_float else read_integer(text)
+        if number is None:
+            what = "a number of seconds" if is_float else "an integer"
+            self.fail(f"{name} must be {what}, got {shown_value(text)}", param, ctx)
+        return name.replace("-", "_"), number
 
 
 limit_option: Option = click.option(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from esps_portal.cli.options import HostType, Option, add_options
+from esps_portal.cli.options import HostType, Integer, Option, add_options
 from esps_portal.protocol.registry import PORT
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _HOST_OPTION: Option = click.option(
 def _port_option(default_text: str) -> Option:
     option: Option = click.option(
         "--port",
-        type=click.IntRange(0, 65535),
+        type=Integer(0, 65535),
         default=PORT,
         show_default=not default_text,
         help=f"Port for TCP and UDP; 0 chooses one that is free for both{default_text}.",

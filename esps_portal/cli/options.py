@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from esps_portal.cli.option_headings import write_options
+from esps_portal.given_numbers import read_integer, read_number, shown_value
 from esps_portal.protocol.urls import PortalURL
 
 DEFAULT_URL = "esps://127.0.0.1:2867"
@@ -108,9 +109,27 @@ class ListenAddressType(click.ParamType[ListenAddress]):
             host = host[1:-1]
         elif ":" in host:
             self.fail(f"put an IPv6 address in brackets, as in [::1]:{port or 'PORT'}", param, ctx)
-        if not (port.isascii() and port.isdecimal() and int(port) <= _MAX_PORT):
-            self.fail(f"{value!r} is not an address: write PORT or HOST:PORT", param, ctx)
-        return ListenAddress(HostType().convert(host, param, ctx), int(port))
+        number = read_integer(port)
+        if number is None or not 0 <= number <= _MAX_PORT:
+            self.fail(
+                f"{shown_value(value)} is not an address: write PORT or HOST:PORT", param, ctx
+            )
+        return ListenAddress(HostType().convert(host, param, ctx), number)
+
+
+class Integer(click.IntRange):
+    """An integer in decimal digits; click's ranges take all that Python does: ``1_0``, ``٣``."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> int:
+        """Return the number."""
+        if isinstance(value, str) and read_integer(value) is None:
+            self.fail(f"{shown_value(value)} is not a valid integer", param, ctx)
+        return int(super().convert(value, param, ctx))
 
 
 class Seconds(click.FloatRange):
@@ -123,10 +142,10 @@ class Seconds(click.FloatRange):
         ctx: click.Context | None,
     ) -> float:
         """Return the number."""
-        seconds = float(super().convert(value, param, ctx))
-        if not math.isfinite(seconds):
-            self.fail(f"{value} is not a finite number of seconds", param, ctx)
-        return seconds
+        number = read_number(value) if isinstance(value, str) else value
+        if number is None or not math.isfinite(number):
+            self.fail(f"{shown_value(value)} is not a finite number of seconds", param, ctx)
+        return float(super().convert(number, param, ctx))
 
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any] | click.Command)

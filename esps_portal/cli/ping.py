@@ -12,6 +12,7 @@ import click
 
 from esps_portal.cli.errors import print_error
 from esps_portal.cli.options import (
+    Integer,
     Seconds,
     json_option,
     reply_timeout_option,
@@ -224,7 +225,7 @@ class PingRun:
 @url_option
 @client_tls_options
 @click.option(
-    "-c", "--count", type=click.IntRange(min=1), default=None, help="Stop after this many pings."
+    "-c", "--count", type=Integer(min=1), default=None, help="Stop after this many pings."
 )
 @click.option(
     "-i",

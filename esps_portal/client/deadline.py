@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 
 from esps_portal.clock import monotonic
+from esps_portal.given_numbers import shown_value
 from esps_portal.protocol.errors import TimedOutError
 from esps_portal.tracebacks import hides_frame
 
@@ -15,7 +17,9 @@ _LONGEST = 1e9
 
 
 def check_timeout(timeout: object) -> float:
-    """Return a timeout in seconds: `math.inf` is no limit, 0 or less is over already.
+    """Return a timeout in seconds: 0 or less is over already.
+
+    No limit is `math.inf`, and so is an integer that no float can hold.
 
     Raises:
         TypeError: it is not a number.
@@ -23,8 +27,11 @@ def check_timeout(timeout: object) -> float:
     """
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise TypeError(
-            f"timeout must be a number of seconds, or math.inf for no limit, got {timeout!r}"
+            f"timeout must be a number of seconds, or math.inf for no limit,"
+            f" got {shown_value(timeout)}"
         )
+    if abs(timeout) > sys.float_info.max:  # an integer may be larger than any float
+        return math.inf if timeout > 0 else -math.inf
     if math.isnan(timeout):
         raise ValueError("timeout must be a number of seconds, got nan")
     return timeout

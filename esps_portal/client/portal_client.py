@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from esps_portal.client.with_block import AsyncWithBlock
 from esps_portal.exports import public_names
+from esps_portal.given_numbers import shown_value
 from esps_portal.protocol.client_connection import ClientConnection
 from esps_portal.protocol.grammar import VERB
 from esps_portal.protocol.pending_request import PendingRequest
@@ -126,7 +127,7 @@ class PortalClient(ABC):
             ValueError: the verb is not 1 to 16 letters, or the line would be too long.
         """
         if not VERB.fullmatch(verb.encode("utf-8", "surrogatepass")):
-            raise ValueError(f"a verb is 1 to 16 letters, got {verb!r}")
+            raise ValueError(f"a verb is 1 to 16 letters, got {shown_value(verb)}")
         statement = "async with portal.request(...) as rows: async for row in rows: ..."
         return AsyncWithBlock(self._stream(verb.encode(), args), statement)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 
+from esps_portal.given_numbers import shown_value
 from esps_portal.net.tls import TLSSocket
 from esps_portal.net.tls_contexts import client_context
 from esps_portal.protocol.registry import ALPN
@@ -34,7 +35,7 @@ def tls_context(
     if context is None:
         return client_context(cafile, alpn=ALPN)
     if not isinstance(context, ssl.SSLContext):
-        raise TypeError(f"ssl_context must be an ssl.SSLContext, got {context!r}")
+        raise TypeError(f"ssl_context must be an ssl.SSLContext, got {shown_value(context)}")
     return context
 
 

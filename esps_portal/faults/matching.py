@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from esps_portal.given_numbers import shown_value
 from esps_portal.patterns.linear import LinearPattern
 from esps_portal.patterns.own_patterns import in_bounded_time
 from esps_portal.protocol.escape import shorten, visible
@@ -64,7 +65,7 @@ class Match:
             return cls(given, None, given)
         raise ValueError(
             f"{name} must be text, bytes, a compiled regular expression or a function of bytes,"
-            f" got {given!r}"
+            f" got {shown_value(given)}"
         )
 
     def guarded(self, on_error: Callable[[BaseException], None]) -> Match:

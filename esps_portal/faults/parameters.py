@@ -6,6 +6,7 @@ import sys
 
 import attrs
 
+from esps_portal.given_numbers import MAX_INTEGER
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -48,7 +49,8 @@ class Parameter:
         if isinstance(value, bool) or not isinstance(value, allowed):
             return False
         # The bounds exclude nan, and integers that no float can hold.
-        return self.minimum <= value <= self.maximum
+        most = MAX_INTEGER if self.type is int else self.maximum
+        return self.minimum <= value <= min(self.maximum, most)
 
     def _is_other_text(self, value: str) -> bool:
         return not self.names and _is_hex(value)

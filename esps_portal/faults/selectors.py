@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from esps_portal.faults.fault_types import (
 )
 from esps_portal.faults.matching import Match
 from esps_portal.faults.parameters import FaultError
+from esps_portal.given_numbers import MAX_INTEGER, is_integer, is_seconds, shown_value
 from esps_portal.protocol import grammar
 from esps_portal.tracebacks import hides_frame
 
@@ -101,7 +101,7 @@ def _check_when(
 ) -> None:
     when = options.get("when", "after")
     if when not in ("before", "after"):
-        raise FaultError(f"when must be 'before' or 'after', got {when!r}")
+        raise FaultError(f"when must be 'before' or 'after', got {shown_value(when)}")
     if when == "after":
         return
     if not fault_type.allows_before:
@@ -115,7 +115,7 @@ def _check_transport(transport: object, kind: str, fault_type: FaultType) -> Non
     if transport is None:
         return
     if transport not in ("tcp", "udp"):
-        raise FaultError(f"transport must be 'tcp' or 'udp', got {transport!r}")
+        raise FaultError(f"transport must be 'tcp' or 'udp', got {shown_value(transport)}")
     if transport not in fault_type.transports:
         raise FaultError(works_over(kind))
 
@@ -123,7 +123,7 @@ def _check_transport(transport: object, kind: str, fault_type: FaultType) -> Non
 def _check_to(kind: str, options: Mapping[str, object], given: set[str]) -> None:
     to = options.get("to")
     if to not in (None, "client", "server"):
-        raise FaultError(f"to must be 'client' or 'server', got {to!r}")
+        raise FaultError(f"to must be 'client' or 'server', got {shown_value(to)}")
     if to is not None and kind == "deaf":
         raise FaultError("fault 'deaf' is about what the client sends: it has no to")
     if to != "server":
@@ -136,7 +136,9 @@ def _check_to(kind: str, options: Mapping[str, object], given: set[str]) -> None
 def _check_unit(options: Mapping[str, object], given: set[str]) -> None:
     unit = options.get("unit")
     if unit not in (None, "connection"):
-        raise FaultError(f"unit must be 'connection', got {unit!r}: leave it out for replies")
+        raise FaultError(
+            f"unit must be 'connection', got {shown_value(unit)}: leave it out for replies"
+        )
     if unit is None:
         return
     for key in (*_OF_UNITS, "when"):
@@ -182,14 +184,14 @@ def _with_seed(options: Mapping[str, Any], fault_type: FaultType) -> Mapping[str
 
 def _check_chance(chance: object, seed: object, fault_type: FaultType, *, is_random: bool) -> None:
     """Check a probability, and a seed: of that, of jitter, or of the fault's own bytes."""
-    if seed is not None and type(seed) is not int:
-        raise FaultError(f"seed must be an integer, got {seed!r}")
+    if seed is not None and not is_integer(seed, -MAX_INTEGER):
+        raise FaultError(f"seed must be an integer, got {shown_value(seed)}")
     if seed is not None and not is_random and "seed" not in fault_type.parameters:
         raise FaultError("seed needs chance, or jitter")
     if chance is not None and (
         isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 < chance <= 1
     ):
-        raise FaultError(f"chance must be greater than 0 and at most 1, got {chance!r}")
+        raise FaultError(f"chance must be greater than 0 and at most 1, got {shown_value(chance)}")
 
 
 def _checked_service(service: object) -> str | None:
@@ -197,7 +199,9 @@ def _checked_service(service: object) -> str | None:
     if service is not None and not (
         isinstance(service, str) and grammar.NAME.fullmatch(service.encode("utf-8", "replace"))
     ):
-        raise FaultError(f"service must be a name (a-z, then a-z 0-9 - . _), got {service!r}")
+        raise FaultError(
+            f"service must be a name (a-z, then a-z 0-9 - . _), got {shown_value(service)}"
+        )
     return service
 
 
@@ -205,8 +209,8 @@ def _checked_times(times: object) -> int | None:
     """Return how often a fault may strike, checked."""
     if times is None:
         return None
-    if type(times) is not int or times < 1:
-        raise FaultError(f"times must be a positive integer, got {times!r}")
+    if not is_integer(times, 1):
+        raise FaultError(f"times must be a positive integer, got {shown_value(times)}")
     return times
 
 
@@ -215,9 +219,9 @@ def _checked_numbers(name: str, numbers: object, *, minimum: int = 1) -> frozens
     if numbers is None:
         return None
     found = numbers if isinstance(numbers, list | tuple | set | frozenset | range) else [numbers]
-    if not found or any(type(number) is not int or number < minimum for number in found):
+    if not found or not all(is_integer(number, minimum) for number in found):
         integer = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
-        raise FaultError(f"{name} must be {integer} or several, got {numbers!r}")
+        raise FaultError(f"{name} must be {integer} or several, got {shown_value(numbers)}")
     return frozenset(found)
 
 
@@ -225,8 +229,8 @@ def _checked_offset(offset: object) -> int:
     """Return how many bytes of a unit pass before a fault, checked."""
     if offset is None:
         return 0
-    if type(offset) is not int or offset < 0:
-        raise FaultError(f"offset must be a number of bytes, 0 or more, got {offset!r}")
+    if not is_integer(offset):
+        raise FaultError(f"offset must be a number of bytes, 0 or more, got {shown_value(offset)}")
     return offset
 
 
@@ -235,9 +239,8 @@ def _checked_age(kind: str, options: Mapping[str, object]) -> float | None:
     age = options.get("age")
     if age is None:
         return None
-    most = sys.float_info.max  # an integer may be larger than any float
-    if isinstance(age, bool) or not isinstance(age, int | float) or not 0 <= age <= most:
-        raise FaultError(f"age must be a number of seconds, 0 or more, got {age!r}")
+    if not is_seconds(age):
+        raise FaultError(f"age must be a number of seconds, 0 or more, got {shown_value(age)}")
     if kind in TIMED and "offset" in options and not _selects_units(options):
         raise FaultError("a fault at an age strikes at once: leave out offset")
     return float(age)
@@ -263,7 +266,9 @@ def _checked_parameters(
         if value is None and not parameter.is_optional:
             raise FaultError(f"fault {kind!r} needs {name}")
         if value is not None and not parameter.accepts(value):
-            raise FaultError(f"fault {kind!r}: {name} must be {parameter}, got {value!r}")
+            raise FaultError(
+                f"fault {kind!r}: {name} must be {parameter}, got {shown_value(value)}"
+            )
         values[name] = value
     if "jitter" in values and not (values["seconds"] or values["jitter"]):
         raise FaultError(f"{kind}: seconds or jitter must be greater than 0")

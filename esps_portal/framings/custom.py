@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from esps_portal.framings.framing import Frame, Framing, FramingError, shown
+from esps_portal.given_numbers import shown_value
 
 
 def checked_framing(framing: object) -> Framing:
@@ -25,7 +26,8 @@ def checked_framing(framing: object) -> Framing:
     if not has_both or isinstance(found, type | str | bytes | bytearray):
         hint = "; call it" if callable(found) else "; esps_portal.testing has lines() and others"
         raise FramingError(
-            f"a framing is an object with the methods split and join, got {found!r}{hint}"
+            f"a framing is an object with the methods split and join,"
+            f" got {shown_value(found)}{hint}"
         )
     return cast("Framing", found)
 

@@ -8,6 +8,7 @@ from typing import final
 import attrs
 
 from esps_portal.framings.framing import BuiltInFraming, FramingError, checked_frame, shown
+from esps_portal.given_numbers import shown_value
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -75,14 +76,15 @@ def _line_end(end: object) -> bytes:
     if isinstance(given, bytes) and given in _LINE_ENDS:
         return given
     raise FramingError(
-        rf"a line ends with '\n', '\r\n' or '\r', got {end!r}; for another end use delimited()"
+        rf"a line ends with '\n', '\r\n' or '\r',"
+        f" got {shown_value(end)}; for another end use delimited()"
     )
 
 
 def _delimiter(delimiter: object) -> bytes:
     if isinstance(delimiter, bytes) and delimiter:
         return delimiter
-    raise FramingError(f"delimiter must be bytes, at least one, got {delimiter!r}")
+    raise FramingError(f"delimiter must be bytes, at least one, got {shown_value(delimiter)}")
 
 
 @final

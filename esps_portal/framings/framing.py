@@ -11,6 +11,7 @@ from typing import Protocol
 
 import attrs
 
+from esps_portal.given_numbers import shown_value
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -121,7 +122,7 @@ def checked_frame(frame: object) -> bytes:
     """Return a frame to be joined, as `bytes`."""
     if isinstance(frame, bytes | bytearray | memoryview):
         return bytes(frame)
-    raise FramingError(f"a frame must be bytes, got {frame!r}")
+    raise FramingError(f"a frame must be bytes, got {shown_value(frame)}")
 
 
 def framing_name(framing: Framing) -> str:
@@ -139,4 +140,6 @@ def checked_integer(name: str, value: object, minimum: int | None, maximum: int)
     least = -maximum if minimum is None else minimum
     if type(value) is int and least <= value <= maximum:
         return value
-    raise FramingError(f"{name} must be an integer from {least} to {maximum}, got {value!r}")
+    raise FramingError(
+        f"{name} must be an integer from {least} to {maximum}, got {shown_value(value)}"
+    )

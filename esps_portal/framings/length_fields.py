@@ -7,6 +7,7 @@ from typing import Literal, Protocol, final
 import attrs
 
 from esps_portal.framings.framing import FramingError, checked_integer
+from esps_portal.given_numbers import shown_value
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -56,7 +57,7 @@ class FixedField:
     def __attrs_post_init__(self) -> None:
         checked_integer("size", self.size, 1, _MAX_FIELD)
         if self.order not in ("big", "little"):
-            raise FramingError(f"order must be 'big' or 'little', got {self.order!r}")
+            raise FramingError(f"order must be 'big' or 'little', got {shown_value(self.order)}")
 
     def read(self, buffer: bytes | bytearray, start: int, stop: int) -> tuple[int, int] | None:
         """Return the value and where the field ends, if it is whole."""

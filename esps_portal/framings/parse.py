@@ -11,6 +11,7 @@ from esps_portal.framings.framing import BuiltInFraming, Framing, FramingError, 
 from esps_portal.framings.patterns import matching
 from esps_portal.framings.sizes import fixed, length_prefixed
 from esps_portal.framings.transport_ends import datagrams, until_close
+from esps_portal.given_numbers import shown_value
 
 _LINE_ENDS = {"lf": "\n", "crlf": "\r\n", "cr": "\r"}
 _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
@@ -30,7 +31,9 @@ def parse_framing(text: str) -> Framing:
         FramingError: the text names none; the message says what to write.
     """
     if not isinstance(text, str):
-        raise FramingError(f"a framing is named by text, such as 'lines:crlf', got {text!r}")
+        raise FramingError(
+            f"a framing is named by text, such as 'lines:crlf', got {shown_value(text)}"
+        )
     name, colon, value = text.partition(":")
     parse = _PARSERS.get(name)
     if parse is None:

@@ -8,6 +8,7 @@ from typing import Any, final
 import attrs
 
 from esps_portal.framings.framing import BuiltInFraming, FramingError, checked_frame, shown
+from esps_portal.given_numbers import shown_value
 from esps_portal.patterns.earliest_end import Automaton, build_automaton, min_width
 from esps_portal.tracebacks import hides_frame
 
@@ -80,7 +81,9 @@ def _checked_pattern(regex: object) -> bytes:
     """Return a pattern that says its flags itself, so that its text says all."""
     text = _with_flags(regex) if isinstance(regex, re.Pattern) else regex
     if not isinstance(text, bytes):
-        raise FramingError(f"a pattern must be bytes or a compiled pattern of bytes, got {regex!r}")
+        raise FramingError(
+            f"a pattern must be bytes or a compiled pattern of bytes, got {shown_value(regex)}"
+        )
     try:
         compiled = re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:

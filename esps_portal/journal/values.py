@@ -10,12 +10,12 @@ import base64
 import binascii
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import attrs
 
+from esps_portal.given_numbers import is_integer, is_seconds
 from esps_portal.protocol import grammar
 from esps_portal.protocol.escape import shorten
 from esps_portal.tracebacks import hides_frame
@@ -114,7 +114,7 @@ def read_json(text: str | bytes) -> object:
     except ValueError as error:
         raise ScenarioError("", f"not JSON: {error}") from error
     except RecursionError as error:
-        raise _nested_too_deep() from error
+        raise nested_too_deep() from error
     check_nesting(value)
     return value
 
@@ -136,10 +136,11 @@ def check_nesting(value: object) -> None:
         if not inner:
             return
         level = inner
-    raise _nested_too_deep()
+    raise nested_too_deep()
 
 
-def _nested_too_deep() -> ScenarioError:
+def nested_too_deep() -> ScenarioError:
+    """Return the error of a value that cannot be walked over."""
     return ScenarioError("", f"tables and lists are nested deeper than {_MAX_NESTING}")
 
 
@@ -265,24 +266,22 @@ def read_bool(value: object, path: str) -> bool:
 
 def read_positive_integer(value: object, path: str) -> int:
     """Return a positive integer."""
-    if type(value) is not int or value < 1:
+    if not is_integer(value, 1):
         raise wrong_value(path, "a positive integer", value)
     return value
 
 
 def read_seconds(value: object, path: str) -> float:
     """Return seconds."""
-    # An integer may be larger than any float.
-    if (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and 0 <= value <= sys.float_info.max
-    ):
+    if is_seconds(value):
         return float(value)
     raise wrong_value(path, "seconds, 0 or more", value)
 
 
 def wrong_value(path: str, expected: str, value: object) -> ScenarioError:
     """Return the error that a value is not what it must be."""
-    quoted = shorten(json.dumps(value, default=str), _MAX_QUOTED)
+    try:
+        quoted = shorten(json.dumps(value, default=str), _MAX_QUOTED)
+    except ValueError:  # TOML has hexadecimal integers, of which Python does not print all
+        quoted = "a number of thousands of digits"
     return ScenarioError(path, f"must be {expected}, got {quoted}")

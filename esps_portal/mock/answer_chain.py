@@ -7,10 +7,10 @@ often.
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
+from esps_portal.given_numbers import is_integer, is_seconds, shown_value
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -89,8 +89,8 @@ class AnswerChain(Generic[_Answer]):
         Raises:
             StubError: it is not a number of at least 0.
         """
-        if not is_time(seconds):
-            raise StubError(f"delay must be seconds, 0 or more, got {seconds!r}")
+        if not is_seconds(seconds):
+            raise StubError(f"delay must be seconds, 0 or more, got {shown_value(seconds)}")
         self._last_answer().add_delay(float(seconds))
         return self
 
@@ -101,8 +101,8 @@ class AnswerChain(Generic[_Answer]):
         Raises:
             StubError: it is not a positive integer, or there is no answer to count.
         """
-        if type(count) is not int or count < 1:
-            raise StubError(f"times must be a positive integer, got {count!r}")
+        if not is_integer(count, 1):
+            raise StubError(f"times must be a positive integer, got {shown_value(count)}")
         if not self.answers:
             raise StubError("times must follow the answer that it counts: .reply(...).times(n)")
         self.answers[-1].times = count
@@ -160,9 +160,3 @@ class AnswerChain(Generic[_Answer]):
         if not self.answers or self.answers[-1].done:
             self.answers.append(self._new_answer())
         return self.answers[-1]
-
-
-def is_time(value: object) -> bool:
-    """Whether something is a number of seconds, 0 or more."""
-    # An integer may be larger than any float.
-    return isinstance(value, int | float) and 0 <= value <= sys.float_info.max

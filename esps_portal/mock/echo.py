@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from esps_portal.given_numbers import shown_value
 from esps_portal.mock.answer_chain import StubError
 
 #: From which byte of the request up to before which one is copied into the reply.
@@ -24,12 +25,15 @@ def checked_echoes(echo: object, frames: Sequence[bytes]) -> tuple[Echo, ...]:
         return ()
     pairs = [echo] if _is_echo(echo) else echo
     if not isinstance(pairs, list | tuple) or not all(map(_is_echo, pairs)):
-        raise StubError(f"echo must be (from, to), two places in the request, got {echo!r}")
+        raise StubError(
+            f"echo must be (from, to), two places in the request, got {shown_value(echo)}"
+        )
     for _, stop in pairs:
         for frame in frames:
             if stop > len(frame):
                 raise StubError(
-                    f"echo ends at {stop}, and a frame of the reply has {len(frame)} bytes"
+                    f"echo ends at"
+                    f" {shown_value(stop)}, and a frame of the reply has {len(frame)} bytes"
                 )
     return tuple((start, stop) for start, stop in pairs)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from esps_portal.given_numbers import shown_value
 from esps_portal.journal.shown_bytes import shown_in_line
 from esps_portal.mock.frame_stubs import FrameStub
 from esps_portal.mock.peer_connection import PeerConnection
@@ -212,10 +213,14 @@ def frames_of(result: Any) -> list[Action]:  # noqa: ANN401 - whatever a handler
         return []
     frames = [result] if isinstance(result, str | bytes | bytearray | memoryview) else result
     if not isinstance(frames, list | tuple):
-        raise TypeError(f"a handler returns bytes, text, a list of them or None, got {result!r}")
+        raise TypeError(
+            f"a handler returns bytes, text, a list of them or None, got {shown_value(result)}"
+        )
     found = []
     for frame in frames:
         if not isinstance(frame, str | bytes | bytearray | memoryview):
-            raise TypeError(f"a handler returns bytes or text, got {frame!r} among its frames")
+            raise TypeError(
+                f"a handler returns bytes or text, got {shown_value(frame)} among its frames"
+            )
         found.append(frame.encode() if isinstance(frame, str) else bytes(frame))
     return [SendFrames(tuple(found))] if found else []

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import attrs
 
 from esps_portal.faults.matching import Matchable
+from esps_portal.given_numbers import is_seconds, shown_value
 from esps_portal.journal.shown_bytes import shown_in_line
-from esps_portal.mock.answer_chain import StubError, is_time
+from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.echo import Echo, checked_echoes, echoed
 from esps_portal.mock.frame_matching import FrameMatcher
 from esps_portal.services.service import as_bytes
@@ -144,6 +145,6 @@ def wait(seconds: float) -> Wait:
     Raises:
         StubError: it is not a number of seconds of at least 0.
     """
-    if not is_time(seconds):
-        raise StubError(f"wait must be seconds, 0 or more, got {seconds!r}")
+    if not is_seconds(seconds):
+        raise StubError(f"wait must be seconds, 0 or more, got {shown_value(seconds)}")
     return Wait(float(seconds))

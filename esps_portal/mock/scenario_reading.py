@@ -18,6 +18,7 @@ from esps_portal.journal.values import (
     ScenarioError,
     ValueTable,
     check_nesting,
+    nested_too_deep,
     read_bool,
     read_bytes,
     read_list,
@@ -80,8 +81,12 @@ def parse_toml(text: str) -> object:
     _check_dotted_keys(text)
     try:
         value = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # an integer of 5000 digits is a ValueError
+    except tomllib.TOMLDecodeError as error:
         raise ScenarioError("", f"not TOML: {error}") from error
+    except RecursionError as error:
+        raise nested_too_deep() from error
+    except ValueError as error:  # in Python's words: how a program may lift its limit
+        raise ScenarioError("", "not TOML: an integer of thousands of digits") from error
     check_nesting(value)
     return value
 

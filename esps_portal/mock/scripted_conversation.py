@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from esps_portal.framings.framing import Framing
 from esps_portal.framings.transport_ends import Datagrams
+from esps_portal.given_numbers import shown_value
 from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.frame_matching import check_can_match
 from esps_portal.mock.peer_steps import Action, End, Expect, SendFrames, Step, Wait
@@ -54,7 +55,7 @@ class ScriptedConversation:
             if not isinstance(step, Expect | SendFrames | Wait | End):
                 raise TypeError(
                     f"step {number} of a conversation must be expect(...), send(...), raw(...),"
-                    f" wait(...), close() or reset(), got {step!r}"
+                    f" wait(...), close() or reset(), got {shown_value(step)}"
                 )
             if isinstance(step, End) and number < len(steps):
                 raise StubError(f"no step can follow {step}(), which ends the connection")

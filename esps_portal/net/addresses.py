@@ -9,12 +9,14 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from esps_portal.given_numbers import is_integer, shown_value
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
 # A socket address of IPv6: host, port, flow information, number of the zone.
 _ZONE = 3
+_MAX_PORT = 65535
 
 
 def literal(address: tuple[Any, ...]) -> tuple[str, int]:
@@ -40,3 +42,13 @@ def socket_address(family: int, host: str, port: int) -> tuple[Any, ...]:
         host, port, family, socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
     )
     return info[4]
+
+
+def check_port(_: object, __: object, port: object) -> None:
+    """Check a port to listen on, 0 for a free one: a validator of attrs.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not is_integer(port) or port > _MAX_PORT:
+        raise ValueError(f"port must be a number from 0 to {_MAX_PORT}, got {shown_value(port)}")

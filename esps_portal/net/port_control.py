@@ -22,6 +22,7 @@ from typing import Literal, Protocol, get_args
 
 import trio
 
+from esps_portal.given_numbers import shown_value
 from esps_portal.log import log
 from esps_portal.net.bind import BACKLOG, Sockets
 from esps_portal.net.connection_server import ConnectionServer
@@ -316,7 +317,7 @@ class PortControl:
 def check_outage(how: object) -> None:
     """Raise `ValueError` unless ports can be out of service in this way."""
     if how not in get_args(OutageKind):
-        raise ValueError(f"how must be 'refuse' or 'silent', got {how!r}")
+        raise ValueError(f"how must be 'refuse' or 'silent', got {shown_value(how)}")
 
 
 async def _until_begun() -> None:

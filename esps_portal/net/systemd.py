@@ -16,6 +16,7 @@ from collections.abc import MutableMapping
 
 import trio
 
+from esps_portal.given_numbers import read_integer
 from esps_portal.net.bind import Sockets
 
 # SD_LISTEN_FDS_START of <systemd/sd-daemon.h>.
@@ -30,13 +31,13 @@ def inherited_sockets(environment: MutableMapping[str, str]) -> Sockets | None:
     Raises:
         ValueError: one of them is neither a listening TCP socket nor a UDP one.
     """
-    count = environment.pop("LISTEN_FDS", "")
+    count = read_integer(environment.pop("LISTEN_FDS", "")) or 0
     pid = environment.pop("LISTEN_PID", "")
     environment.pop("LISTEN_FDNAMES", None)
-    if pid != str(os.getpid()) or not count.isdigit() or count == "0":
+    if pid != str(os.getpid()) or count < 1:
         return None
     sockets = Sockets()
-    for descriptor in range(_FIRST, _FIRST + int(count)):
+    for descriptor in range(_FIRST, _FIRST + count):
         try:
             sock = socket.socket(fileno=descriptor)
         except OSError as error:
@@ -86,11 +87,11 @@ def watchdog_seconds(environment: MutableMapping[str, str]) -> float | None:
 
     The variables are removed, so that no child of ours answers for us.
     """
-    microseconds = environment.pop("WATCHDOG_USEC", "")
+    microseconds = read_integer(environment.pop("WATCHDOG_USEC", "")) or 0
     pid = environment.pop("WATCHDOG_PID", str(os.getpid()))
-    if pid != str(os.getpid()) or not microseconds.isdecimal() or int(microseconds) == 0:
+    if pid != str(os.getpid()) or microseconds < 1:
         return None
-    return int(microseconds) / 1_000_000
+    return microseconds / 1_000_000
 
 
 async def feed_watchdog(environment: MutableMapping[str, str], seconds: float) -> None:

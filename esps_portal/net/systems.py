@@ -47,6 +47,8 @@ _RESET = struct.pack("HH" if sys.platform == "win32" else "ii", 1, 0)
 _EXCLUSIVE: int | None = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
 _TCP_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 _TCP_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+# The largest int of C, which an option of a socket is: as milliseconds 24 days.
+_MAX_INT = 2**31 - 1
 # Bytes (own choice): four times what a writer has ready, so that a peer that reads never waits. The
 # kernel would take 4 MB for each (tcp_wmem in tcp(7)).
 _UNSENT = 262_144
@@ -104,7 +106,7 @@ def limit_unacked(sock: socket.socket, seconds: float) -> None:
     """Have the kernel give up once nothing was acknowledged for so long (RFC 5482)."""
     if _TCP_USER_TIMEOUT is not None:
         with contextlib.suppress(OSError):
-            milliseconds = max(1, int(seconds * 1000))
+            milliseconds = int(max(1, min(seconds * 1000, _MAX_INT)))
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, milliseconds)
 
 

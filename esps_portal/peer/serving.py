@@ -16,6 +16,7 @@ from esps_portal.framings.transport_ends import UntilClose
 from esps_portal.mock.peer_connection import PeerConnection
 from esps_portal.mock.peer_steps import Action, End, SendFrames
 from esps_portal.net.accept_policy import AcceptPolicy
+from esps_portal.net.addresses import check_port
 from esps_portal.net.bind import bind
 from esps_portal.net.client_handler import AcceptedClient
 from esps_portal.net.connection_server import ConnectionHandler
@@ -48,9 +49,7 @@ class PeerConfig:
 
     state: PeerState
     hosts: tuple[str, ...] = ("127.0.0.1",)
-    port: int = attrs.field(
-        default=0, validator=[attrs.validators.ge(0), attrs.validators.le(65535)]
-    )
+    port: int = attrs.field(default=0, validator=check_port)
     reserve_port: bool = False
     limits: Limits = attrs.field(factory=Limits)
     tls: ServerTLS | None = None

@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import attrs
 
+from esps_portal.given_numbers import MAX_INTEGER, is_seconds, shown_value
 from esps_portal.protocol.messages import Request
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
 
-_MAX_INT = 2**63
 _MICROSECOND = 1e-6
 
 
-def _integer(default: int, minimum: int, maximum: int = _MAX_INT) -> int:
+def _integer(default: int, minimum: int, maximum: int = MAX_INTEGER) -> int:
     def check(_: object, field: attrs.Attribute[int], value: object) -> None:
         if type(value) is not int:
-            raise TypeError(f"{field.name} must be an integer, got {value!r}")
+            raise TypeError(f"{field.name} must be an integer, got {shown_value(value)}")
         if not minimum <= value <= maximum:
-            bounds = f"at least {minimum}" + (f", at most {maximum}" if maximum < _MAX_INT else "")
-            raise ValueError(f"{field.name} must be {bounds}, got {value}")
+            bounds = f"at least {minimum}"
+            if value > maximum or maximum < MAX_INTEGER:
+                bounds += f", at most {maximum}"
+            raise ValueError(f"{field.name} must be {bounds}, got {shown_value(value)}")
 
     number: int = attrs.field(default=default, validator=check)
     return number
 
 
 def _seconds(default: float) -> float:
-    def check(_: object, field: attrs.Attribute[float], value: float) -> None:
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{field.name} must be a number of seconds, 0 or more, got {value}")
+    def check(_: object, field: attrs.Attribute[float], value: object) -> None:
+        if is_seconds(value):
+            return
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        raise (ValueError if is_number else TypeError)(
+            f"{field.name} must be a number of seconds, 0 or more, got {shown_value(value)}"
+        )
 
-    seconds: float = attrs.field(default=default, converter=float, validator=check)
+    seconds: float = attrs.field(default=default, converter=_as_float, validator=check)
     return seconds
+
+
+def _as_float(value: Any) -> Any:  # noqa: ANN401 - the validator says what is wrong with others
+    return float(value) if is_seconds(value) else value
 
 
 @attrs.frozen(kw_only=True)
@@ -44,7 +54,7 @@ class Limits:
     Example: ``Limits(max_line=1024, idle=5)``
 
     Raises:
-        TypeError: a size or a count is not an `int`.
+        TypeError: a size or a count is not an `int`, or a time is not a number.
         ValueError: a value is out of range, `max_unterminated` is not greater than `max_line`, or
             `max_calls` less than `max_in_flight`.
     """

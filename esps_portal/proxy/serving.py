@@ -19,6 +19,7 @@ from esps_portal.journal.records import RecordedConnection
 from esps_portal.journal.tap import StreamTap
 from esps_portal.log import log
 from esps_portal.net.accept_policy import AcceptPolicy
+from esps_portal.net.addresses import check_port
 from esps_portal.net.bind import WILDCARDS, Sockets, bind, is_own_address
 from esps_portal.net.client_handler import AcceptedClient
 from esps_portal.net.connection_server import ConnectionHandler
@@ -66,9 +67,7 @@ class ProxyConfig:
 
     state: ProxyState
     hosts: tuple[str, ...] = ("127.0.0.1",)
-    port: int = attrs.field(
-        default=PORT, validator=[attrs.validators.ge(0), attrs.validators.le(65535)]
-    )
+    port: int = attrs.field(default=PORT, validator=check_port)
     tcp: bool = True
     udp: bool = True
     reserve_port: bool = False

@@ -7,6 +7,7 @@ import attrs
 from esps_portal.faults.fault_types import BOTH, TCP, UDP
 from esps_portal.framings.framing import Framing, FramingError
 from esps_portal.framings.transport_ends import Datagrams
+from esps_portal.given_numbers import shown_value
 from esps_portal.protocol.escape import shorten
 from esps_portal.protocol.urls import PortalURL, host_port
 from esps_portal.tracebacks import hides_frame
@@ -55,7 +56,9 @@ class Upstream:
                 default: with a wrong guess a proxy would find calls in a protocol that has none.
         """
         if not isinstance(text, str):
-            raise UpstreamError(f"an upstream must be text, got {text!r}: write {_FORMS}")
+            raise UpstreamError(
+                f"an upstream must be text, got {shown_value(text)}: write {_FORMS}"
+            )
         scheme, slashes, rest = text.partition("://")
         if not slashes:
             raise UpstreamError(_without_scheme(text))

@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from esps_portal.net.accept_policy import AcceptPolicy
+from esps_portal.net.addresses import check_port
 from esps_portal.net.age_watch import AgeWatch
 from esps_portal.net.bind import Sockets, bind
 from esps_portal.net.buffered_bytes import BufferedBytes
@@ -64,9 +65,7 @@ class ServerConfig:
 
     portal: Dispatcher = attrs.field(factory=lambda: builtin_portal(PRODUCT))
     hosts: tuple[str, ...] = ("127.0.0.1",)
-    port: int = attrs.field(
-        default=PORT, validator=[attrs.validators.ge(0), attrs.validators.le(65535)]
-    )
+    port: int = attrs.field(default=PORT, validator=check_port)
     tcp: bool = True
     udp: bool = True
     sockets: Sockets | None = None

@@ -9,6 +9,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
 
 from esps_portal.faults.place import PORTAL_WITH_CERTIFICATES
+from esps_portal.given_numbers import shown_value
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.tls_server import ServerTLS
 from esps_portal.product import PRODUCT
@@ -102,7 +103,7 @@ def check_types(
     for name, value in options.items():
         expected, description = types[name]
         if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-            raise TypeError(f"{name} must be {description}, got {value!r}")
+            raise TypeError(f"{name} must be {description}, got {shown_value(value)}")
 
 
 def scripted_portal(options: PortalOptions) -> ScriptedPortal:

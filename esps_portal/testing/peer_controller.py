@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from esps_portal.faults.matching import Matchable
+from esps_portal.given_numbers import shown_value
 from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.frame_script import FrameHandler
 from esps_portal.mock.frame_stubs import FrameStub
@@ -149,7 +150,7 @@ class PeerController(ExchangeController):
             TypeError: it is no function, or cannot be called with a frame and its connection.
         """
         if not callable(function):
-            raise TypeError(f"a handler must be a function, got {function!r}")
+            raise TypeError(f"a handler must be a function, got {shown_value(function)}")
         check_takes(function, "a handler", "frame", "connection")
 
         def place() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
 
 from esps_portal.framings.custom import checked_framing
 from esps_portal.framings.framing import Framing
+from esps_portal.given_numbers import shown_value
 from esps_portal.journal.recorded_dialogues import read_dialogues
 from esps_portal.mock.frame_replay import FrameReplay
 from esps_portal.mock.planned_proxy import choose_plan
@@ -189,4 +190,4 @@ def _greeting(greeting: object) -> tuple[bytes, ...]:
     try:
         return tuple(map(as_bytes, given))  # type: ignore[call-overload]
     except TypeError:
-        raise TypeError(f"greeting must be {_GREETING}, got {greeting!r}") from None
+        raise TypeError(f"greeting must be {_GREETING}, got {shown_value(greeting)}") from None

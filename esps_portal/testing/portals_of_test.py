@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import pytest
 
+from esps_portal.given_numbers import shown_value
 from esps_portal.testing.settings import SETTINGS
 from esps_portal.tracebacks import hides_frame
 
@@ -127,7 +128,7 @@ class StartedByTest(Generic[_Own]):
         from esps_portal.net.bind import CannotBindError
 
         if strict is not None and not isinstance(strict, bool):
-            raise TypeError(f"strict must be True or False, got {strict!r}")
+            raise TypeError(f"strict must be True or False, got {shown_value(strict)}")
         try:
             own = begin()
         except CannotBindError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, Unpack
 
 from esps_portal.framings.custom import checked_framing
 from esps_portal.framings.framing import Framing, FramingError
+from esps_portal.given_numbers import shown_value
 from esps_portal.net.bind import CannotBindError
 from esps_portal.net.tls_contexts import client_context
 from esps_portal.net.tls_server import ServerTLS, own_tls
@@ -104,7 +105,9 @@ def check_proxy_options(options: ProxyOptions, also: str = "") -> None:
     given = {key: value for key, value in options.items() if value is not None}
     check_types(given, _TYPES, also)
     if given.get("unreachable", "ok") not in _UNREACHABLE:
-        raise ValueError(f"unreachable must be 'error' or 'ok', got {given['unreachable']!r}")
+        raise ValueError(
+            f"unreachable must be 'error' or 'ok', got {shown_value(given['unreachable'])}"
+        )
 
 
 def proxy_config(upstream: str, options: ProxyOptions) -> ProxyConfig:

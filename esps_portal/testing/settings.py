@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from esps_portal.given_numbers import read_integer, shown_value
+
 _TRUTH_VALUES = {
     **dict.fromkeys(("yes", "true", "on", "1"), True),
     **dict.fromkeys(("no", "false", "off", "0"), False),
@@ -62,8 +64,8 @@ class _Setting:
 
 
 def _port(value: str) -> int:
-    port = int(value)
-    if not 0 <= port <= 0xFFFF:  # noqa: PLR2004 - the largest number of 16 bits
+    port = read_integer(value)
+    if port is None or not 0 <= port <= 0xFFFF:  # noqa: PLR2004 - the largest number of 16 bits
         raise ValueError(value)
     return port
 
@@ -171,7 +173,7 @@ def _read(config: pytest.Config, name: str, setting: _Setting) -> Any:  # noqa: 
         return setting.parse(str(value))
     except (KeyError, TypeError, ValueError, pytest.UsageError) as error:
         # Without a value, pytest itself could not read it.
-        got = f": {error}" if value is None else f", got {str(value)!r}"
+        got = f": {error}" if value is None else f", got {shown_value(str(value))}"
         raise pytest.UsageError(f"{where} must be {setting.values}{got}") from error
 
 

@@ -32,6 +32,7 @@ from esps_portal.faults.fault_types import (
 )
 from esps_portal.faults.parameters import FaultError
 from esps_portal.faults.selectors import works_over
+from esps_portal.given_numbers import shown_value
 from esps_portal.mock.planned_fault import PlannedFault
 from esps_portal.testing.fault_selectors import FaultName
 from esps_portal.tracebacks import hides_frame
@@ -95,7 +96,7 @@ def faults(
     Example: ``faults("close", "truncate", requests=2, offsets=16, transport="tcp")``.
     """
     if max_size < 1:
-        raise ValueError(f"max_size must be a positive integer, got {max_size!r}")
+        raise ValueError(f"max_size must be a positive integer, got {shown_value(max_size)}")
     numbers = _up_to("requests", requests, 1)
     places = _up_to("offsets", offsets, 0)
     chosen = [_fault(kind, numbers, places, transport) for kind in _chosen(kinds, transport)]
@@ -109,7 +110,7 @@ def _chosen(kinds: tuple[FaultName, ...], transport: str | None) -> list[str]:
         FaultError: one is unknown, or does not work over the transport.
     """
     if transport not in (None, *BOTH):
-        raise FaultError(f"transport must be 'tcp' or 'udp', got {transport!r}")
+        raise FaultError(f"transport must be 'tcp' or 'udp', got {shown_value(transport)}")
     for kind in kinds:
         if transport is not None and transport not in find_fault_type(kind).transports:
             raise FaultError(works_over(kind))
@@ -159,5 +160,7 @@ def _up_to(name: str, numbers: _Numbers, minimum: int) -> _Drawn:
     if isinstance(numbers, st.SearchStrategy):
         return numbers
     if isinstance(numbers, bool) or numbers < minimum:
-        raise ValueError(f"{name} must be an integer of at least {minimum}, got {numbers!r}")
+        raise ValueError(
+            f"{name} must be an integer of at least {minimum}, got {shown_value(numbers)}"
+        )
     return st.integers(minimum, numbers)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import concurrent.futures
-import math
 import sys
+import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import attrs
 import trio
 
+from esps_portal.given_numbers import is_seconds, shown_value
 from esps_portal.journal.journal import MAX_KEPT
 from esps_portal.journal.waiters import MatchWaiter, Waiter, Waiters
 from esps_portal.testing.portal_loop import FunctionRunner
@@ -41,7 +42,7 @@ class Wait(Generic[_Waiter]):
         future, waiter = self._begin()
         try:
             # Not `Future.result`: its TimeoutError looks like one that a signal handler raises.
-            concurrent.futures.wait([future], timeout)
+            concurrent.futures.wait([future], min(timeout, threading.TIMEOUT_MAX))
             return future.done()
         finally:
             self.loop.run(lambda: self.waiters.remove(waiter))
@@ -70,7 +71,7 @@ class Wait(Generic[_Waiter]):
 def check_service(service: object) -> None:
     """Raise `TypeError` for what is neither the name of a service nor ``None``, for any."""
     if service is not None and not isinstance(service, str):
-        raise TypeError(f"service must be a str, or None for any, got {service!r}")
+        raise TypeError(f"service must be a str, or None for any, got {shown_value(service)}")
 
 
 def check_loop(name: str, method: str = "wait_for") -> None:
@@ -97,7 +98,7 @@ def check_records(what: str, count: int, timeout: float) -> None:
     check(count, timeout)
     if count > MAX_KEPT:
         raise ValueError(
-            f"count must be at most {MAX_KEPT}, the number of {what} kept, got {count}"
+            f"count must be at most {MAX_KEPT}, the number of {what} kept, got {shown_value(count)}"
         )
 
 
@@ -112,11 +113,13 @@ def check(count: object, timeout: object) -> None:
         TypeError, ValueError: one of them is not valid.
     """
     if type(count) is not int or count < 1:
-        raise ValueError(f"count must be a positive integer, got {count!r}")
+        raise ValueError(f"count must be a positive integer, got {shown_value(count)}")
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(f"timeout must be a number of seconds, got {timeout!r}")
-    if not 0 <= timeout < math.inf:
-        raise ValueError(f"timeout must be a number of seconds, 0 or more, got {timeout!r}")
+        raise TypeError(f"timeout must be a number of seconds, got {shown_value(timeout)}")
+    if not is_seconds(timeout):
+        raise ValueError(
+            f"timeout must be a number of seconds, 0 or more, got {shown_value(timeout)}"
+        )
 
 
 def running_library() -> str:

@@ -48,7 +48,14 @@ def test_with_a_scenario_and_its_reload(tmp_path: Path) -> None:
         (["--limit", "max-line=x"], "max-line must be an integer, got 'x'"),
         (["--limit", "max-line=1.5"], "max-line must be an integer, got '1.5'"),
         (["--limit", "idle=x"], "idle must be a number of seconds, got 'x'"),
-        (["--limit", "idle=nan"], "idle must be a number of seconds, 0 or more"),
+        (["--limit", "idle=nan"], "idle must be a number of seconds, got 'nan'"),
+        (["--limit", "idle=1e400"], "idle must be a number of seconds, 0 or more, got inf"),
+        (["--limit", "idle=1_0"], "idle must be a number of seconds, got '1_0'"),
+        (["--limit", "max-line=1_000"], "max-line must be an integer, got '1_000'"),
+        (["--limit", "max-line=\u0661\u0660"], "max-line must be an integer, got"),
+        (["--limit", "max-line=" + "9" * 30], "max-line must be at least 512, at most 9223372036"),
+        (["--limit", "max-line=" + "9" * 5000], "max-line must be an integer, got '999"),
+        (["--limit", "idle=" + "9" * 5000], "idle must be a number of seconds, got '999"),
         (["--limit", "max-line=5"], "max-line must be at least 512, got 5"),
         (["--limit", "max-unterminated=600"], "max-unterminated must be greater than max-line"),
     ],
@@ -57,6 +64,7 @@ def test_wrong_limits(options: list[str], message: str) -> None:
     code, line = run_failing("serve", "--port", "0", *options)
     assert code == 2
     assert message in line
+    assert len(line) < 400
 
 
 def test_a_limit_of_the_scenario(tmp_path: Path) -> None:

@@ -103,8 +103,10 @@ def test_a_socket_that_cannot_be_served_is_one_line() -> None:
         {"LISTEN_FDS": "1", "LISTEN_PID": "1"},
         {"LISTEN_FDS": "0", "LISTEN_PID": str(os.getpid())},
         {"LISTEN_FDS": "many", "LISTEN_PID": str(os.getpid())},
+        {"LISTEN_FDS": "\u00b2", "LISTEN_PID": str(os.getpid())},
+        {"LISTEN_FDS": "-1", "LISTEN_PID": str(os.getpid())},
     ],
-    ids=["none", "another process's", "no socket", "no number"],
+    ids=["none", "another process's", "no socket", "no number", "superscript", "negative"],
 )
 def test_variables_for_another_process_are_ignored(environment: dict[str, str]) -> None:
     assert inherited_sockets(environment) is None
@@ -123,6 +125,8 @@ def test_variables_for_another_process_are_ignored(environment: dict[str, str]) 
         ({"WATCHDOG_USEC": "500", "WATCHDOG_PID": "1"}, None),
         ({"WATCHDOG_USEC": "0"}, None),
         ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "\u00b2"}, None),
+        ({"WATCHDOG_USEC": "9" * 5000}, None),
     ],
 )
 def test_how_often_a_sign_of_life_is_wanted(

@@ -44,9 +44,12 @@ CLOCK_AND_RANDOM = {
 }
 STANDARD_LIBRARY = set(sys.stdlib_module_names)
 
-PROTOCOL_IMPORTS = {"attrs", "esps_portal.protocol", "esps_portal.tracebacks"} | (
-    STANDARD_LIBRARY - IO_MODULES - CLOCK_AND_RANDOM
-)
+PROTOCOL_IMPORTS = {
+    "attrs",
+    "esps_portal.given_numbers",
+    "esps_portal.protocol",
+    "esps_portal.tracebacks",
+} | (STANDARD_LIBRARY - IO_MODULES - CLOCK_AND_RANDOM)
 FRAMING_IMPORTS = PROTOCOL_IMPORTS - {"esps_portal.protocol"} | {
     "esps_portal.framings",
     "esps_portal.patterns",
@@ -56,6 +59,7 @@ PURE = ("services", "exchanges", "faults", "journal", "mock")
 PURE_IMPORTS = {
     "attrs",
     "esps_portal.clock",
+    "esps_portal.given_numbers",
     "esps_portal.log",
     "esps_portal.user_errors",
     "esps_portal.user_functions",

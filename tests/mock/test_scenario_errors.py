@@ -265,7 +265,11 @@ def test_deep_nesting_is_no_error_of_python(depth: int) -> None:
         ("a" + '."b.c"' * 40 + " = 1", "not TOML: a key of more than 32 parts"),
         ("a" * 1_000_000, "not TOML: "),
         ('"' * 1_000_000, "not TOML: "),
-        ("a = " + "1" * 5000, "not TOML: "),
+        ("a = " + "1" * 5000, "not TOML: an integer of thousands of digits"),
+        (
+            "limits = {idle = 0x" + "f" * 5000 + "}",
+            "limits.idle: must be seconds, 0 or more, got a number of thousands of digits",
+        ),
         ("\n".join(f"k{n} = 0" for n in range(5000)) + "\nk0 = 1", "not TOML: "),
         (f"{'k' * 9999} = 1", '"kkkkkk'),
     ],
