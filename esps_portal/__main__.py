@@ -15,7 +15,10 @@ _INTERRUPTED = 130
 def main() -> None:
     """Run the command in the arguments, and exit with its code."""
     try:
-        from esps_portal.cli import main as run_command  # noqa: PLC0415 - see above
+        try:
+            from esps_portal.cli import main as run_command  # noqa: PLC0415 - see above
+        except OSError as error:  # a file of ours cannot be opened
+            sys.exit(f"esps-portal: {error.strerror}: {error.filename}")
 
         run_command()
     except KeyboardInterrupt:

@@ -19,8 +19,10 @@ import click
 from esps_portal import __version__
 from esps_portal.cli.errors import (
     INTERRUPTED,
+    NO_DESCRIPTOR,
     READER_GONE,
     did_you_mean,
+    has_no_descriptor,
     print_error,
     ungrouped,
     usage_line,
@@ -103,6 +105,11 @@ class _LazyGroup(click.Group):
             sys.exit(error.exit_code)
         except CannotWriteError as error:
             sys.exit(_report_write_error(error))
+        except BaseException as error:
+            if not has_no_descriptor(error):
+                raise
+            print_error(f"esps-portal: {NO_DESCRIPTOR}")
+            sys.exit(1)
         finally:
             flush_stderr()
         sys.exit(code if isinstance(code, int) else 0)

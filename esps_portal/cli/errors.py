@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,8 @@ import click
 from esps_portal.cli.output import escaped
 from esps_portal.cli.signals import SIGPIPE
 
+#: What to do where no more files and sockets can be opened.
+NO_DESCRIPTOR = "too many open files: raise the limit (ulimit -n)"
 #: The exit code that a shell reports for a program ended by Ctrl-C.
 INTERRUPTED = 128 + signal.SIGINT
 #: And for one whose reader has gone: ``cat file | head -1``.
@@ -46,6 +49,26 @@ def ungrouped(*kinds: type[BaseException]) -> Iterator[None]:
         if found is None or others is not None:
             raise
         raise _first_of(found) from None
+
+
+def has_no_descriptor(error: BaseException) -> bool:
+    """Whether an exception is one, or a group or a consequence of one, for want of descriptors.
+
+    It may come from anywhere: a socket, a signal's, an import.
+    """
+    causes: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while causes:
+        cause = causes.pop()
+        if cause is None or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        if isinstance(cause, BaseExceptionGroup):
+            causes += cause.exceptions
+        causes += (cause.__cause__, cause.__context__)
+    return False
 
 
 def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -65,3 +65,34 @@ def test_who_comes_beyond_the_limit_is_refused_at_once() -> None:
         assert len(served) > 10
         assert greetings[len(served) :] == [b"* BYE busy\n"] * (60 - len(served))
         assert len(served) < 40
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "true"],
+        ["serve", "--port", "0"],
+        ["serve", "--port", "0", "--control", "0"],
+        ["proxy", "--upstream", "tcp://127.0.0.1:9", "--port", "0"],
+        ["peer", "--framing", "lines", "--port", "0"],
+        ["ping", "-c", "1", "127.0.0.1:9"],
+        ["call", "echo", "--url", "esps+udp://127.0.0.1:9"],
+    ],
+    ids=" ".join,
+)
+def test_too_few_descriptors_are_one_line(command: list[str]) -> None:
+    """Wherever it is that the last one is missing: in a signal's socket, a poll, a port, a pipe."""
+    seen = set()
+    for limit in range(5, 24):
+        with ForkedProcess(*command, limits=(limit, limit)) as process:
+            assert process.stdout is not None
+            if process.stdout.readline():
+                process.terminate()
+            _, log = process.communicate(PATIENCE)
+        assert "Traceback" not in log
+        if "Too many open files" in log or "too many open files" in log:
+            assert process.returncode == 1
+            assert len(log.splitlines()) == 1
+            assert log.startswith("esps-portal: ")
+            seen.add(log)
+    assert seen
