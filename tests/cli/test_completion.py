@@ -8,6 +8,7 @@ import pty
 import select
 import socket
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -23,16 +24,24 @@ from esps_portal.testing.threaded import ThreadedPortal
 from tests.certificates import Certificates
 from tests.cli.peers import GREETING, tcp_server, unused_address
 from tests.commands import COMMAND
+from tests.patience import PATIENCE
 from tests.processes import running_server
 
 
-def completed(line: str, shell: str = "bash", url: str = "") -> list[str]:
-    """Return the completions of ``line``, with the cursor at its end."""
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it wait for a portal: a busy machine may be late, and then nothing is completed."""
+    monkeypatch.setattr("esps_portal.cli.completion._TIMEOUT", PATIENCE)
+
+
+def completed(line: str, shell: str = "bash", url: str = "", breaks: str = "") -> list[str]:
+    """Return the completions at the end of ``line``; bash splits words at ``breaks`` too."""
     words = line.split(" ")
     environment = {
         "_ESPS_PORTAL_COMPLETE": f"{shell}_complete",
         "ESPS_PORTAL_URL": url or None,
         "COMP_LINE": f"esps-portal {line}" if shell == "bash" else None,
+        "COMP_WORDBREAKS": breaks or None,
         "COMP_WORDS": f"esps-portal {line}",
         "COMP_CWORD": words[-1] if shell == "fish" else str(len(words)),
     }
@@ -237,19 +246,30 @@ def bash_source() -> str:
     ).stdout
 
 
-def completed_by_bash(line: str, *words: str, after: str = "") -> list[str]:
+# The command, but it waits for a portal as long as a test does.
+PATIENT = f"""#!{sys.executable}
+from esps_portal.cli import completion, main
+completion._TIMEOUT = {PATIENCE}
+main(prog_name="esps-portal")
+"""
+
+
+def completed_by_bash(
+    line: str, *words: str, after: str = "", command: str | Path = COMMAND
+) -> list[str]:
     """Call the function that bash is given, with the cursor before ``after``.
 
     Args:
         line: what bash has in COMP_LINE.
         words: what bash makes of it, as it splits words at : and =.
+        command: what answers instead of the installed command.
     """
     script = f"""
         compopt() {{ :; }}  # it works only while bash itself completes
         eval "$1"; shift
         COMP_LINE=$1$2; COMP_POINT=${{#1}}; shift 2
         COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
-        _esps_portal_completion {COMMAND}
+        _esps_portal_completion {command}
         printf '%s\\n' "${{COMPREPLY[@]}}"
     """
     ran = subprocess.run(
@@ -263,35 +283,48 @@ def completed_by_bash(line: str, *words: str, after: str = "") -> list[str]:
     return ran.stdout.splitlines()
 
 
-def test_in_bash_itself(portal: ThreadedPortal) -> None:
+def test_in_bash_itself(portal: ThreadedPortal, tmp_path: Path) -> None:
     """Bash splits its words at ``:``; the line is whole."""
+    patient = tmp_path / "esps-portal"
+    patient.write_text(PATIENT, encoding="utf-8")
+    patient.chmod(0o700)
     host, port = portal.host, portal.port
     words = ["esps-portal", "call", "--url", host, ":", str(port), "ec"]
     line = f"esps-portal call --url {host}:{port} ec"
-    assert completed_by_bash(line, *words, after=" and more") == ["echo"]
+    assert completed_by_bash(line, *words, after=" and more", command=patient) == ["echo"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (r"--fault latency\ sec", [r"latency\ seconds="]),
+        (r"--fault=latency\ sec", [r"latency\ seconds="]),
+        (r"--fault latency\ seconds=1\ jit", [r"1\ jitter="]),
+        (r"--fault=latency\ seconds=1\ jit", [r"1\ jitter="]),
+        (r'--fault "latency sec', ["latency seconds="]),
+        (r"--fault 'latency sec", ["latency seconds="]),
+        ("--fault lat", ["latency"]),
+        ("--framing lines:cr", ["crlf", "cr"]),
+        ("--framing delim", ["delimited:"]),
+    ],
+)
+def test_a_word_without_quotes_keeps_its_backslashes(typed: str, expected: list[str]) -> None:
+    """Bash replaces what is after the last ``=`` or ``:`` of it."""
+    command = "proxy" if "framing" in typed else "serve"
+    assert completed(f"{command} {typed}", breaks="=:") == [f"plain,{word}" for word in expected]
 
 
 @pytest.mark.parametrize(
     ("typed", "last_word", "expected"),
     [
-        (r"--fault latency\ sec", r"latency\ sec", [r"latency\ seconds="]),
-        (r"--fault=latency\ sec", r"latency\ sec", [r"latency\ seconds="]),
-        (r"--fault latency\ seconds=1\ jit", r"1\ jit", [r"1\ jitter="]),
         (r"--fault=latency\ seconds=1\ jit", r"1\ jit", [r"1\ jitter="]),
         (r"--fault reset\ when=", "", ["before", "after"]),
         (r'--fault "latency sec', '"latency sec', ["latency seconds="]),
-        (r"--fault 'latency sec", "'latency sec", ["latency seconds="]),
-        ("--fault lat", "lat", ["latency"]),
-        ("--framing lines:cr", "cr", ["crlf", "cr"]),
-        ("--framing delim", "delim", ["delimited:"]),
     ],
 )
-def test_a_word_without_quotes_keeps_its_backslashes(
-    typed: str, last_word: str, expected: list[str]
-) -> None:
-    command = "proxy" if "framing" in typed else "serve"
-    line = f"esps-portal {command} {typed}"
-    assert completed_by_bash(line, "esps-portal", command, "--fault", last_word) == expected
+def test_bash_keeps_them_too(typed: str, last_word: str, expected: list[str]) -> None:
+    line = f"esps-portal serve {typed}"
+    assert completed_by_bash(line, "esps-portal", "serve", "--fault", last_word) == expected
 
 
 def test_at_the_prompt_of_bash() -> None:
