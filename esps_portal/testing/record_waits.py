@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from esps_portal.faults.matching import Match
+from esps_portal.given_numbers import shown_value
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedCall, RecordedConnection, RecordedExchange
 from esps_portal.journal.waiters import MatchWaiter, Waiter
@@ -112,7 +113,7 @@ def connection_wait(
     """
     waiting.check_records("connections", count, timeout)
     if not isinstance(closed, bool):
-        raise TypeError(f"closed must be True or False, got {closed!r}")
+        raise TypeError(f"closed must be True or False, got {shown_value(closed)}")
     journal = view.journal
 
     def counts(thing: object) -> bool:
