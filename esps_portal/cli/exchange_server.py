@@ -12,6 +12,8 @@ import attrs
 
 from esps_portal.cli.reloading import CannotReloadError, Reload, reopen
 from esps_portal.cli.written_files import exit_code
+from esps_portal.log import log
+from esps_portal.protocol.escape import visible
 
 if TYPE_CHECKING:
     import trio
@@ -118,6 +120,15 @@ class ExchangeServer(Generic[_State]):
         for fault in self.faults:
             on_fault(fault)
         return url
+
+    def log_never_struck(self) -> None:
+        """Say of each fault that never struck why: it may be mistyped."""
+        from esps_portal.mock.never_struck import why_never_struck  # noqa: PLC0415 - help must not wait
+
+        faults = self.state.faults
+        for fault in faults.never_struck:
+            why = why_never_struck(fault, faults)
+            log.info("fault never struck: %s: %s", visible(str(fault)), visible(why))
 
     def reloads(self, on_fault: Callable[[Fault], None]) -> list[Reload]:
         """Return what SIGHUP reloads.

@@ -169,7 +169,6 @@ async def _peer(
 ) -> int:
     import trio  # noqa: PLC0415 - help must not wait for it
 
-    from esps_portal.cli.never_struck import log_never_struck  # noqa: PLC0415 - the same
     from esps_portal.peer.serving import serve_peer  # noqa: PLC0415 - the same
 
     played.start(trio.current_time())
@@ -189,7 +188,7 @@ async def _peer(
         tls=config.tls,
     )
     status = await server.run()
-    log_never_struck(config.state.faults)
+    played.log_never_struck()
     return status or played.exit_code
 
 

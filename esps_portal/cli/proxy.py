@@ -191,7 +191,6 @@ async def _proxy(
 ) -> int:
     import trio  # noqa: PLC0415 - help must not wait for it
 
-    from esps_portal.cli.never_struck import log_never_struck  # noqa: PLC0415 - the same
     from esps_portal.proxy.serving import serve_proxy  # noqa: PLC0415 - the same
 
     proxied.start(trio.current_time())
@@ -213,7 +212,7 @@ async def _proxy(
         tls=config.tls,
     )
     status = await server.run()
-    log_never_struck(config.state.faults)
+    proxied.log_never_struck()
     return status or proxied.exit_code
 
 
