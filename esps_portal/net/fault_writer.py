@@ -27,6 +27,8 @@ class FaultWriter:
             ``stall`` or ``deaf``. What comes before it may still wait in `Writer.outgoing`.
         on_broken: called when the peer resets the connection while held units are sent.
         on_release: called when held units have been sent because their time was over.
+        keeps_order: what comes after held units waits with them, for a protocol that does not tell
+            replies apart; else it overtakes them.
 
     Attributes:
         pending: how many units are under way, the delayed ones among them.
@@ -34,7 +36,7 @@ class FaultWriter:
             no other unit is sent.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is composed, and how
         self,
         writer: Writer,
         nursery: trio.Nursery,
@@ -42,12 +44,14 @@ class FaultWriter:
         on_broken: Callable[[], None],
         *,
         on_release: Callable[[], None] = lambda: None,
+        keeps_order: bool = False,
     ) -> None:
         self._writer = writer
         self._nursery = nursery
         self._on_end = on_end
         self._on_broken = on_broken
         self._on_release = on_release
+        self._keeps_order = keeps_order
         # Taken while a unit is sent in pieces; and the actions that are left of that unit.
         self._turn = trio.Lock()
         self._current: deque[Action] = deque()
@@ -155,7 +159,9 @@ class FaultWriter:
                 await self._perform_one(left.popleft())
 
     async def _perform_one(self, action: Action) -> None:
-        if isinstance(action, Send):
+        if isinstance(action, Send) and self._keeps_order and self._held:
+            self._held.append(action.data)
+        elif isinstance(action, Send):
             self._writer.outgoing += action.data
             await self._writer.flush()
         elif isinstance(action, Pause):

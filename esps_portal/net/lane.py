@@ -47,7 +47,12 @@ class Lane:
         self._on_broken = on_broken
         self._writer = Writer(sink)
         self._performer = FaultWriter(
-            self._writer, nursery, on_end, on_broken, on_release=self._note_change
+            self._writer,
+            nursery,
+            on_end,
+            on_broken,
+            on_release=self._note_change,
+            keeps_order=True,
         )
         # With the time when each was read.
         self._waiting: deque[tuple[Action, float]] = deque()

@@ -253,6 +253,16 @@ def test_replies_that_come_together(asked: Asked) -> None:
     assert asked.client.sock.recv(100) == REPLY + b"PONG\r\n"
 
 
+def test_replies_that_come_after_a_held_one_wait_with_it(peers: Peers) -> None:
+    peer = peers.start(lines())
+    peer.stub("go").reply("one", "two", "three")
+    fault = peer.fault("coalesce", seconds=0.1, reply_match=b"one")
+    client = peers.dial(peer)
+    client.send(b"go\n")
+    assert client.read(14) == b"one\ntwo\nthree\n"
+    assert fault.happened == 1
+
+
 # ---- selectors ---------------------------------------------------------------------------------
 
 

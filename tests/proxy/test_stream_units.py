@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -228,6 +229,21 @@ def test_replies_are_held_until_there_are_as_many() -> None:
             assert client.has_nothing()
         server.send(b"3\n")
         assert client.sock.recv(100) == b"1\n2\n3\n"
+
+
+@pytest.mark.parametrize("options", [{"seconds": 0.1}, {"replies": 2, "seconds": 0.1}])
+def test_what_comes_after_a_held_reply_waits_with_it(options: dict[str, Any]) -> None:
+    """No tag tells these replies apart: in another order they would be other bytes."""
+    with threaded_proxy(lines()) as proxy:
+        fault = proxy.fault("coalesce", reply_match=b"one", **options)
+        client, server = proxy.connect()
+        client.send(b"a\n")
+        assert server.read(2) == b"a\n"
+        server.send(b"one\n")
+        proxy.quiet()
+        server.send(b"two\nthree\n")
+        assert client.read(14) == b"one\ntwo\nthree\n"
+        assert fault.happened == 1
 
 
 def test_a_reply_framing_of_its_own_and_requests_out_of_lockstep() -> None:
