@@ -39,7 +39,7 @@ class FaultParameter(click.ParamType["PlannedFault"]):
     ) -> PlannedFault:
         """Return the fault."""
         from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
-        from esps_portal.mock.scenario_reading import read_fault  # noqa: PLC0415
+        from esps_portal.mock.planned_fault import read_fault  # noqa: PLC0415
 
         try:
             name, *pairs = _split(str(value)) or [""]

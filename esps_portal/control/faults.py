@@ -9,9 +9,7 @@ from esps_portal.control.controls import ServerControls
 from esps_portal.control.endpoint import Asked
 from esps_portal.control.http_messages import HttpError, Reply
 from esps_portal.faults.fault import Fault
-from esps_portal.mock.planned_fault import PlannedFault
-from esps_portal.mock.scenario_reading import read_fault
-from esps_portal.mock.scenario_writing import fault_to_values
+from esps_portal.mock.planned_fault import PlannedFault, fault_to_values, read_fault
 
 
 def list_faults(controls: ServerControls, _: Asked) -> Iterator[dict[str, Any]]:
@@ -48,7 +46,7 @@ def no_fault(name: str) -> HttpError:
 
 def _values(fault: Fault) -> dict[str, Any]:
     """Return a fault as a scenario has it, with its ID, how often it struck, and its text."""
-    planned = fault_to_values(PlannedFault.of(fault), "")
+    planned = fault_to_values(PlannedFault.of(fault))
     return {
         "id": str(fault.number),
         **planned,

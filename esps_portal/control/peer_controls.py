@@ -14,6 +14,7 @@ from esps_portal.faults.fault import Fault
 from esps_portal.journal.values import ValueTable, read_list
 from esps_portal.mock.frame_stubs import FrameStub
 from esps_portal.mock.peer_steps import SendFrames
+from esps_portal.mock.planned_fault import read_fault
 from esps_portal.mock.planned_peer import (
     PlannedFrameStub,
     PlannedPeer,
@@ -21,14 +22,10 @@ from esps_portal.mock.planned_peer import (
     peer_to_values,
     read_frame_stub,
 )
-from esps_portal.mock.scenario_reading import read_fault, read_frame_match
-from esps_portal.mock.scenario_writing import fault_to_values, frame_match_to_value
 from esps_portal.net.port_control import PortControl
 from esps_portal.peer.planned import place, plan_of
 from esps_portal.peer.state import PeerState
 from esps_portal.peer.verification import find_problems, problem_report
-
-_read_stub = partial(read_frame_stub, read_frame_match)
 
 
 def peer_controls(
@@ -59,7 +56,7 @@ def peer_controls(
 
 
 def _scenario(state: PeerState) -> dict[str, Any]:
-    values = peer_to_values(plan_of(state), fault_to_values, frame_match_to_value, "")
+    values = peer_to_values(plan_of(state))
     return {key: values[key] for key in ("stubs", "faults") if key in values}
 
 
@@ -71,7 +68,7 @@ def _replace(state: PeerState, value: object) -> list[Fault]:
         name="peer",
         framing=state.framing,
         udp=state.udp,
-        stubs=table.get("stubs", partial(read_list, _read_stub), ()),
+        stubs=table.get("stubs", partial(read_list, read_frame_stub), ()),
         faults=table.get("faults", partial(read_list, read_later), ()),
     )
     # On a peer of its own first, so that an error leaves this one as it is.
@@ -93,7 +90,7 @@ class _PeerStubs:
 
     def place(self, value: object) -> dict[str, Any]:
         """Place a stub of a scenario. Raises `ScenarioError`."""
-        stub = _read_stub(value, "").make(self._state.framings)
+        stub = read_frame_stub(value, "").make(self._state.framings)
         return _values(self._state.script.place(stub))
 
     def remove(self, name: str) -> bool:
@@ -106,5 +103,5 @@ class _PeerStubs:
 
 
 def _values(stub: FrameStub) -> dict[str, Any]:
-    planned = frame_stub_to_values(PlannedFrameStub.of(stub), frame_match_to_value, "")
+    planned = frame_stub_to_values(PlannedFrameStub.of(stub))
     return {"id": str(stub.number), **planned, "used": stub.used}

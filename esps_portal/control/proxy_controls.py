@@ -10,9 +10,7 @@ from esps_portal.control.controls import ServerControls
 from esps_portal.control.routes import SERVER_ROUTES
 from esps_portal.faults.fault import Fault
 from esps_portal.journal.values import ValueTable, read_list
-from esps_portal.mock.planned_fault import PlannedFault
-from esps_portal.mock.scenario_reading import read_fault
-from esps_portal.mock.scenario_writing import fault_to_values
+from esps_portal.mock.planned_fault import PlannedFault, fault_to_values, read_fault
 from esps_portal.net.port_control import PortControl
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.verification import find_problems, problem_report

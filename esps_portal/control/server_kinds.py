@@ -17,8 +17,6 @@ from esps_portal.exchanges.server_state import ServerState
 from esps_portal.faults.fault import Fault
 from esps_portal.mock.planned_peer import PlannedPeer, peer_to_values, read_peer
 from esps_portal.mock.planned_proxy import PlannedProxy, proxy_to_values, read_proxy
-from esps_portal.mock.scenario_reading import read_fault, read_frame_match
-from esps_portal.mock.scenario_writing import fault_to_values, frame_match_to_value
 from esps_portal.net.port_control import PortControl
 from esps_portal.peer.planned import make_state as make_peer_state
 from esps_portal.peer.planned import plan_of as plan_of_peer
@@ -92,7 +90,7 @@ class ServerKind(Generic[_PlanT, _StateT]):
 
 
 def _proxy_values(state: ProxyState, name: str) -> dict[str, Any]:
-    return proxy_to_values(plan_of_proxy(state, name), fault_to_values, "")
+    return proxy_to_values(plan_of_proxy(state, name))
 
 
 async def _serve_proxy(state: ProxyState, **options: Any) -> None:  # noqa: ANN401 - those of `serve_proxy`
@@ -100,19 +98,16 @@ async def _serve_proxy(state: ProxyState, **options: Any) -> None:  # noqa: ANN4
 
 
 def _peer_values(state: PeerState, name: str) -> dict[str, Any]:
-    plan = plan_of_peer(state, name)
-    return peer_to_values(plan, fault_to_values, frame_match_to_value, "")
+    return peer_to_values(plan_of_peer(state, name))
 
 
 async def _serve_peer(state: PeerState, **options: Any) -> None:  # noqa: ANN401 - those of `serve_peer`
     await serve_peer(PeerConfig(state=state, port=0, reserve_port=True), **options)
 
 
-_read_fault = partial(read_fault, where=None)
-
 PROXIES: ServerKind[PlannedProxy, ProxyState] = ServerKind(
     noun="proxy",
-    read=partial(read_proxy, _read_fault),
+    read=read_proxy,
     make_state=make_proxy_state,
     values=_proxy_values,
     serve=_serve_proxy,
@@ -120,7 +115,7 @@ PROXIES: ServerKind[PlannedProxy, ProxyState] = ServerKind(
 )
 PEERS: ServerKind[PlannedPeer, PeerState] = ServerKind(
     noun="peer",
-    read=partial(read_peer, _read_fault, read_frame_match),
+    read=read_peer,
     make_state=make_peer_state,
     values=_peer_values,
     serve=_serve_peer,

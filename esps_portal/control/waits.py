@@ -27,8 +27,8 @@ from esps_portal.journal.values import (
 )
 from esps_portal.journal.waiters import MatchWaiter, Waiter, Waiters
 from esps_portal.mock.exchange_search import exchanges_of, is_asked_for
+from esps_portal.mock.match_values import read_match
 from esps_portal.mock.never_struck import why_never_struck
-from esps_portal.mock.scenario_reading import read_match
 
 _TIMEOUT = 1.0
 # Seconds, an hour: a client that has gone without a word is not waited for longer.

@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
-from esps_portal.mock.planned_fault import PlannedFault
-from esps_portal.mock.scenario_writing import fault_to_values, faults_to_toml
+from esps_portal.mock.planned_fault import PlannedFault, fault_to_values
+from esps_portal.mock.scenario_writing import faults_to_toml
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame

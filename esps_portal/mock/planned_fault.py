@@ -9,11 +9,13 @@ from typing import Any
 import attrs
 
 from esps_portal.faults.fault import Fault
-from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS
+from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS, find_fault_type
 from esps_portal.faults.matching import Match
 from esps_portal.faults.parameters import FaultError
-from esps_portal.faults.place import Place
-from esps_portal.journal.values import ScenarioError, join_path
+from esps_portal.faults.place import PORTAL_WITH_CERTIFICATES, Place
+from esps_portal.faults.selectors import check_key
+from esps_portal.journal.values import ScenarioError, ValueTable, join_path, read_bool, read_text
+from esps_portal.mock.match_values import match_to_value, read_match
 from esps_portal.protocol.escape import shorten
 from esps_portal.tracebacks import hides_frame
 
@@ -21,6 +23,8 @@ __tracebackhide__ = hides_frame
 
 # Selectors that are never None.
 _DEFAULTS = {"when": "after", "to": "client", "offset": 0}
+# What a fault finds in what is said.
+_MATCHES = {"match", "reply_match"}
 # Characters of an error that quotes a value.
 _MAX_ERROR_TEXT = 300
 
@@ -112,3 +116,56 @@ def offending_key(
         keys.append(key)
     named = (key for key in keys if re.search(rf"\b{re.escape(key)}\b", str(error)))
     return next(named, keys[0] if keys else "")
+
+
+# ---- values ------------------------------------------------------------------------------------
+
+
+def read_fault(
+    value: object, path: str = "", *, where: Place | None = PORTAL_WITH_CERTIFICATES
+) -> PlannedFault:
+    """Return the plan of a fault of a scenario.
+
+    Args:
+        path: of the fault there, for an error.
+        where: it has to make sense there; ``None``: that is checked later.
+
+    Raises:
+        ScenarioError: a key is wrong.
+    """
+    table = ValueTable.of(value, path, None)
+    kind = table.required("fault", read_text)
+    try:
+        fault_type = find_fault_type(kind)
+    except FaultError as error:
+        raise table.error("fault", str(error)) from error
+    options = {
+        key: value for key, value in table.values.items() if key not in ("fault", "optional")
+    }
+    for key in options:
+        try:
+            check_key(kind, fault_type, key)
+        except FaultError as error:
+            raise table.error(key, str(error)) from error
+    for key in _MATCHES & options.keys():
+        options[key] = table.required(key, read_match)
+    planned = PlannedFault(kind, options, table.get("optional", read_bool, default=False))
+    planned.make(path, where)
+    return planned
+
+
+def fault_to_values(fault: PlannedFault, path: str = "") -> dict[str, Any]:
+    """Return a fault as values for TOML or JSON.
+
+    Raises:
+        ScenarioError: it has a predicate, which cannot be written.
+    """
+    options = {key: value[0] if _is_one(value) else value for key, value in fault.options.items()}
+    for key in _MATCHES & options.keys():
+        options[key] = match_to_value(options[key], f"{path}.{key}")
+    values = {"fault": fault.kind, **options}
+    return values | {"optional": True} if fault.optional else values
+
+
+def _is_one(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,8 @@ from esps_portal.journal.values import (
 from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.echo import Echo
 from esps_portal.mock.frame_stubs import FrameAnswer, FrameStub
-from esps_portal.mock.planned_fault import PlannedFault
+from esps_portal.mock.match_values import frame_match_to_value, read_frame_match
+from esps_portal.mock.planned_fault import PlannedFault, fault_to_values, read_fault
 from esps_portal.mock.planned_proxy import framing_text, read_framing, read_proxy_name
 from esps_portal.tracebacks import hides_frame
 
@@ -35,13 +36,6 @@ _KEYS = ("name", "framing", "greeting", "udp", "stubs", "faults")
 _ANSWER_KEYS = ("reply", "raw", "echo", "delay", "then_close", "then_reset", "times")
 _STUB_KEYS = ("match", *_ANSWER_KEYS, "answers", "optional")
 _HEX = "hex"
-
-#: Reads a fault, and what matches; writes them. `scenario_reading` and `scenario_writing` have
-#: them.
-ReadFault = Callable[[object, str], PlannedFault]
-ReadMatch = Callable[[object, str], Matchable]
-WriteFault = Callable[[PlannedFault, str], dict[str, Any]]
-WriteMatch = Callable[[object, str], object]
 
 
 def _as_frame(match: Matchable) -> Matchable:
@@ -116,47 +110,32 @@ class PlannedPeer:
 # ---- reading -----------------------------------------------------------------------------------
 
 
-def read_peers(
-    read_fault: ReadFault, read_match: ReadMatch, value: object, path: str
-) -> tuple[PlannedPeer, ...]:
-    """Return the peers of a scenario.
-
-    Args:
-        read_fault, read_match: read one of their faults, and what a stub matches.
+def read_peer(value: object, path: str) -> PlannedPeer:
+    """Return one peer of a scenario.
 
     Raises:
         ScenarioError: a key is wrong.
     """
-    return read_list(partial(read_peer, read_fault, read_match), value, path)
-
-
-def read_peer(
-    read_fault: ReadFault, read_match: ReadMatch, value: object, path: str
-) -> PlannedPeer:
-    """Return one peer of a scenario; as `read_peers` does."""
     table = ValueTable.of(value, path, _KEYS)
     return PlannedPeer(
         name=table.required("name", read_proxy_name),
         framing=table.required("framing", read_framing),
         greeting=table.get("greeting", read_frames, ()),
         udp=table.get("udp", read_bool, default=False),
-        stubs=table.get("stubs", partial(read_list, partial(read_frame_stub, read_match)), ()),
-        faults=table.get("faults", partial(read_list, read_fault), ()),
+        stubs=table.get("stubs", partial(read_list, read_frame_stub), ()),
+        faults=table.get("faults", partial(read_list, partial(read_fault, where=None)), ()),
     )
 
 
-def read_frame_stub(read_match: ReadMatch, value: object, path: str) -> PlannedFrameStub:
+def read_frame_stub(value: object, path: str = "") -> PlannedFrameStub:
     """Return a stub of a peer.
-
-    Args:
-        read_match: reads what it matches.
 
     Raises:
         ScenarioError: a key is wrong.
     """
     table = ValueTable.of(value, path, _STUB_KEYS)
     return PlannedFrameStub(
-        match=table.required("match", read_match),
+        match=table.required("match", read_frame_match),
         answers=_answers(table),
         optional=table.get("optional", read_bool, default=False),
     )
@@ -227,13 +206,10 @@ def _echo(value: object, path: str) -> Echo:
 # ---- writing -----------------------------------------------------------------------------------
 
 
-def peer_to_values(
-    peer: PlannedPeer, write_fault: WriteFault, write_match: WriteMatch, path: str
-) -> dict[str, Any]:
+def peer_to_values(peer: PlannedPeer, path: str = "") -> dict[str, Any]:
     """Return a peer as values for TOML or JSON.
 
     Args:
-        write_fault, write_match: write one of its faults, and what a stub matches.
         path: of the peer, for an error.
 
     Raises:
@@ -246,19 +222,14 @@ def peer_to_values(
         values["greeting"] = _frames_to_value(peer.greeting)
     if peer.udp:
         values["udp"] = True
-    stubs = [
-        frame_stub_to_values(stub, write_match, f"{path}.stubs[{n}]")
-        for n, stub in enumerate(peer.stubs)
-    ]
-    faults = [write_fault(f, f"{path}.faults[{n}]") for n, f in enumerate(peer.faults)]
+    stubs = [frame_stub_to_values(stub, f"{path}.stubs[{n}]") for n, stub in enumerate(peer.stubs)]
+    faults = [fault_to_values(f, f"{path}.faults[{n}]") for n, f in enumerate(peer.faults)]
     return values | {key: each for key, each in (("stubs", stubs), ("faults", faults)) if each}
 
 
-def frame_stub_to_values(
-    stub: PlannedFrameStub, write_match: WriteMatch, path: str
-) -> dict[str, Any]:
+def frame_stub_to_values(stub: PlannedFrameStub, path: str = "") -> dict[str, Any]:
     """Return a stub of a peer as values for TOML or JSON; as `peer_to_values` does."""
-    values: dict[str, Any] = {"match": write_match(stub.match, f"{path}.match")}
+    values: dict[str, Any] = {"match": frame_match_to_value(stub.match, f"{path}.match")}
     answers = [_answer_to_values(answer) for answer in stub.answers]
     if len(answers) == 1:
         values |= answers[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -19,7 +19,7 @@ from esps_portal.journal.values import (
     read_text,
     wrong_value,
 )
-from esps_portal.mock.planned_fault import PlannedFault
+from esps_portal.mock.planned_fault import PlannedFault, fault_to_values, read_fault
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -106,20 +106,6 @@ def same_variables(names: Iterable[str]) -> tuple[str, str] | None:
 # ---- values ------------------------------------------------------------------------------------
 
 
-def read_proxies(
-    read_fault: Callable[[object, str], PlannedFault], value: object, path: str
-) -> tuple[PlannedProxy, ...]:
-    """Return the proxies of a scenario.
-
-    Args:
-        read_fault: reads one of their faults.
-
-    Raises:
-        ScenarioError: a key is wrong.
-    """
-    return read_list(partial(read_proxy, read_fault), value, path)
-
-
 def check_names(names: Mapping[str, str]) -> None:
     """Check that the names of proxies and peers have variables of their own.
 
@@ -141,13 +127,8 @@ def check_names(names: Mapping[str, str]) -> None:
         seen[part] = name
 
 
-def read_proxy(
-    read_fault: Callable[[object, str], PlannedFault], value: object, path: str
-) -> PlannedProxy:
+def read_proxy(value: object, path: str) -> PlannedProxy:
     """Return one proxy of a scenario.
-
-    Args:
-        read_fault: reads one of its faults.
 
     Raises:
         ScenarioError: a key is wrong.
@@ -161,17 +142,14 @@ def read_proxy(
         upstream=table.required("upstream", read_text),
         framing=framing,
         reply_framing=table.get("reply_framing", read_framing, None),
-        faults=table.get("faults", partial(read_list, read_fault), ()),
+        faults=table.get("faults", partial(read_list, partial(read_fault, where=None)), ()),
     )
 
 
-def proxy_to_values(
-    proxy: PlannedProxy, fault_to_values: Callable[[PlannedFault, str], dict[str, Any]], path: str
-) -> dict[str, Any]:
+def proxy_to_values(proxy: PlannedProxy, path: str = "") -> dict[str, Any]:
     """Return a proxy as values for TOML or JSON.
 
     Args:
-        fault_to_values: writes one of its faults.
         path: of the proxy, for an error.
 
     Raises:

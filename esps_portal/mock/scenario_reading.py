@@ -8,11 +8,6 @@ from functools import partial
 
 import attrs
 
-from esps_portal.faults.fault_types import find_fault_type
-from esps_portal.faults.matching import Matchable
-from esps_portal.faults.parameters import FaultError
-from esps_portal.faults.place import PORTAL_WITH_CERTIFICATES, Place
-from esps_portal.faults.selectors import check_key
 from esps_portal.journal.values import (
     BASE64,
     ScenarioError,
@@ -25,16 +20,15 @@ from esps_portal.journal.values import (
     read_name,
     read_positive_integer,
     read_seconds,
-    read_text,
     wrong_value,
 )
+from esps_portal.mock.match_values import read_pattern
 from esps_portal.mock.matching import ANY, ANY_ARGS, Matcher
-from esps_portal.mock.planned_fault import PlannedFault, offending_key
-from esps_portal.mock.planned_peer import read_peers
-from esps_portal.mock.planned_proxy import check_names, read_proxies
+from esps_portal.mock.planned_fault import offending_key, read_fault
+from esps_portal.mock.planned_peer import read_peer
+from esps_portal.mock.planned_proxy import check_names, read_proxy
 from esps_portal.mock.scenario import PlannedStub, Scenario
 from esps_portal.mock.stubs import StubAnswer, StubStep
-from esps_portal.patterns.linear import LinearPattern, PatternError
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import ERR, OK
 from esps_portal.tracebacks import hides_frame
@@ -58,8 +52,6 @@ _NO_KEY = re.compile(
 )
 
 _ANSWER_KEYS = ("reply", "fail", "data", "delay", "then_close", "times")
-#: What a fault finds in what is said.
-_MATCHES = {"match", "reply_match"}
 _STUB_KEYS = ("service", "args", "more_args", *_ANSWER_KEYS, "answers", "optional")
 
 
@@ -111,13 +103,12 @@ def read_scenario(value: object, path: str = "") -> Scenario:
         ScenarioError: it is not a scenario; the message says which key is wrong.
     """
     table = ValueTable.of(value, path, ("stubs", "faults", "limits", "proxies", "peers"))
-    read_placed_later = partial(read_fault, where=None)
     scenario = Scenario(
         stubs=table.get("stubs", partial(read_list, read_stub), ()),
         faults=table.get("faults", partial(read_list, read_fault), ()),
         limits=table.get("limits", _limits, {}),
-        proxies=table.get("proxies", partial(read_proxies, read_placed_later), ()),
-        peers=table.get("peers", partial(read_peers, read_placed_later, read_frame_match), ()),
+        proxies=table.get("proxies", partial(read_list, read_proxy), ()),
+        peers=table.get("peers", partial(read_list, read_peer), ()),
     )
     proxies, peers = table.path_of("proxies"), table.path_of("peers")
     names = {f"{proxies}[{number}].name": each.name for number, each in enumerate(scenario.proxies)}
@@ -138,64 +129,6 @@ def read_stub(value: object, path: str = "") -> PlannedStub:
         answers=_answers(table),
         optional=table.get("optional", read_bool, default=False),
     )
-
-
-def read_fault(
-    value: object, path: str = "", *, where: Place | None = PORTAL_WITH_CERTIFICATES
-) -> PlannedFault:
-    """Return the plan of a fault; as `read_scenario` does.
-
-    Args:
-        where: it has to make sense there; ``None``: that is checked later.
-    """
-    table = ValueTable.of(value, path, None)
-    kind = table.required("fault", read_text)
-    try:
-        fault_type = find_fault_type(kind)
-    except FaultError as error:
-        raise table.error("fault", str(error)) from error
-    options = {
-        key: value for key, value in table.values.items() if key not in ("fault", "optional")
-    }
-    for key in options:
-        try:
-            check_key(kind, fault_type, key)
-        except FaultError as error:
-            raise table.error(key, str(error)) from error
-    for key in _MATCHES & options.keys():
-        options[key] = table.required(key, read_match)
-    planned = PlannedFault(kind, options, table.get("optional", read_bool, default=False))
-    planned.make(path, where)
-    return planned
-
-
-def read_frame_match(value: object, path: str) -> Matchable:
-    """Return what a stub of a peer answers: the same, but it may be empty, and has more forms."""
-    if value == {"hex": ""}:
-        return b""
-    is_base64 = isinstance(value, dict) and value.keys() == {BASE64}
-    return read_bytes(value, path) if is_base64 else read_match(value, path)
-
-
-def read_match(value: object, path: str) -> Matchable:
-    """Return what a fault finds: text, a regular expression or bytes."""
-    if isinstance(value, str):
-        read_bytes(value, path)
-        return value
-    if not isinstance(value, dict) or value.keys() not in ({"regex"}, {"hex"}):
-        raise wrong_value(path, "text, {regex = ...} or {hex = ...}", value)
-    table = ValueTable.of(value, path, ("regex", "hex"))
-    return table.required("regex", _pattern) if "regex" in value else table.required("hex", _hex)
-
-
-def _hex(value: object, path: str) -> bytes:
-    try:
-        found = bytes.fromhex(read_text(value, path))
-    except ValueError:
-        found = b""
-    if not found:
-        raise wrong_value(path, "bytes in hexadecimal, two digits each", value)
-    return found
 
 
 # ---- stubs -------------------------------------------------------------------------------------
@@ -274,16 +207,11 @@ def _matcher(value: object, path: str) -> Matcher:
         if table.values["any"] is not True:
             raise wrong_value(table.path_of("any"), "true", table.values["any"])
         return ANY
-    return table.required("regex", _pattern) if "regex" in table.values else read_bytes(value, path)
-
-
-def _pattern(value: object, path: str) -> LinearPattern:
-    """Return a regular expression of text; or of bytes, if it is written in base64."""
-    source = read_bytes(value, path)
-    try:
-        return LinearPattern.of(source if isinstance(value, dict) else source.decode())
-    except PatternError as error:
-        raise ScenarioError(path, str(error)) from error
+    return (
+        table.required("regex", read_pattern)
+        if "regex" in table.values
+        else read_bytes(value, path)
+    )
 
 
 # ---- limits ------------------------------------------------------------------------------------

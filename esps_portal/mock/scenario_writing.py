@@ -5,34 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from esps_portal.journal.values import BARE_KEY, ScenarioError, bytes_to_base64, bytes_to_value
+from esps_portal.journal.values import BARE_KEY, ScenarioError, bytes_to_value
+from esps_portal.mock.match_values import pattern_to_value
 from esps_portal.mock.matching import ANY, ANY_ARGS, Matcher, describe_argument
-from esps_portal.mock.planned_fault import PlannedFault
+from esps_portal.mock.planned_fault import PlannedFault, fault_to_values
 from esps_portal.mock.planned_peer import peer_to_values
 from esps_portal.mock.planned_proxy import proxy_to_values
 from esps_portal.mock.scenario import PlannedStub, Scenario
 from esps_portal.mock.stubs import StubAnswer
-from esps_portal.patterns.linear import LinearPattern, PatternError
+from esps_portal.patterns.linear import LinearPattern
 from esps_portal.protocol.messages import ERR
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-_Source = TypeVar("_Source", str, bytes)
-
 # Lists of a proxy or a peer, of which each has a table of its own.
 _OWN_TABLES = ("stubs", "faults")
-# The flags that can be written at the start of a regular expression, as in ``(?i)``.
-_FLAGS = {
-    re.ASCII: "a",
-    re.IGNORECASE: "i",
-    re.LOCALE: "L",
-    re.MULTILINE: "m",
-    re.DOTALL: "s",
-    re.VERBOSE: "x",
-}
 
 
 def scenario_to_values(scenario: Scenario) -> dict[str, Any]:
@@ -48,13 +38,9 @@ def scenario_to_values(scenario: Scenario) -> dict[str, Any]:
             fault_to_values(fault, f"faults[{n}]") for n, fault in enumerate(scenario.faults)
         ],
         "proxies": [
-            proxy_to_values(proxy, fault_to_values, f"proxies[{n}]")
-            for n, proxy in enumerate(scenario.proxies)
+            proxy_to_values(proxy, f"proxies[{n}]") for n, proxy in enumerate(scenario.proxies)
         ],
-        "peers": [
-            peer_to_values(peer, fault_to_values, frame_match_to_value, f"peers[{n}]")
-            for n, peer in enumerate(scenario.peers)
-        ],
+        "peers": [peer_to_values(peer, f"peers[{n}]") for n, peer in enumerate(scenario.peers)],
     }
     return {key: value for key, value in values.items() if value}
 
@@ -135,86 +121,7 @@ def _matcher(matcher: Matcher, path: str) -> object:
         raise ScenarioError(
             path, f"{describe_argument(matcher)} is a predicate, which no scenario can hold"
         )
-    return _pattern(matcher, path)
-
-
-def _pattern(pattern: re.Pattern[Any] | LinearPattern, path: str) -> object:
-    source = pattern.pattern
-    if isinstance(source, bytes):
-        # Base64 marks a pattern of bytes, whatever its characters.
-        written = _with_flags(pattern, source.decode("latin-1"), path).encode("latin-1")
-        return {"regex": bytes_to_base64(_checked(written, path))}
-    return {"regex": _checked(_with_flags(pattern, source, path), path)}
-
-
-def _checked(source: _Source, path: str) -> _Source:
-    """Return a pattern that a scenario may hold."""
-    try:
-        LinearPattern.of(source)
-    except PatternError as error:
-        raise ScenarioError(
-            path, f"{describe_argument(re.compile(source))}, which no scenario can hold: {error}"
-        ) from error
-    return source
-
-
-def _with_flags(pattern: re.Pattern[Any] | LinearPattern, source: str, path: str) -> str:
-    """Return the source of a pattern with its flags written at its start."""
-    is_bytes = isinstance(pattern.pattern, bytes)
-
-    def compiled(text: str) -> re.Pattern[Any]:
-        return re.compile(text.encode("latin-1") if is_bytes else text)
-
-    flags = pattern.flags & ~re.DEBUG
-    try:
-        missing = flags & ~compiled(source).flags
-    except re.error:  # it is valid with its flags only
-        missing = flags
-    letters = "".join(letter for flag, letter in _FLAGS.items() if missing & flag)
-    written = f"(?{letters}){source}" if letters else source
-    try:
-        same = compiled(written).flags == flags
-    except re.error:  # it starts with flags already, and cannot have two such groups
-        same = False
-    if not same:
-        raise ScenarioError(
-            path, f"the flags of {describe_argument(pattern)} cannot be written at its start"
-        )
-    return written
-
-
-def fault_to_values(fault: PlannedFault, path: str = "") -> dict[str, Any]:
-    """Return a fault as values for TOML or JSON; as `stub_to_values` does."""
-    options = {key: value[0] if _is_one(value) else value for key, value in fault.options.items()}
-    for key in ("match", "reply_match"):
-        if key in options:
-            options[key] = _match(options[key], f"{path}.{key}")
-    values = {"fault": fault.kind, **options}
-    return values | {"optional": True} if fault.optional else values
-
-
-def frame_match_to_value(match: object, path: str) -> object:
-    """Return what a stub of a peer answers, as `read_peers` takes it."""
-    return "" if match == b"" else _match(match, path)
-
-
-def _match(match: object, path: str) -> object:
-    """Return what a fault finds, as `read_fault` takes it."""
-    if isinstance(match, bytes):
-        text = match.decode("utf-8", "replace")
-        is_text = text.isprintable() and text.encode() == match
-        return text if is_text else {"hex": match.hex()}
-    if isinstance(match, re.Pattern | LinearPattern):
-        return _pattern(match, path)
-    if not isinstance(match, str):
-        raise ScenarioError(
-            path, f"{describe_argument(match)} is a predicate, which no scenario can hold"
-        )
-    return match
-
-
-def _is_one(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 1
+    return pattern_to_value(matcher, path)
 
 
 # ---- TOML --------------------------------------------------------------------------------------

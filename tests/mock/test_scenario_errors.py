@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS
 from esps_portal.journal.values import ScenarioError, read_json
+from esps_portal.mock.planned_fault import read_fault
 from esps_portal.mock.scenario_reading import (
-    read_fault,
     read_scenario,
     read_scenario_toml,
     read_stub,
