@@ -2,5 +2,5 @@
 
 `fault_types` is the table of all types, `fault` selects and counts, `fault_registry` has those that
 are placed, `plan` makes a list of actions. Nothing here sends or waits:
-`esps_portal.net.fault_writer` performs a plan.
+`net.fault_writer` performs a plan.
 """

@@ -2,5 +2,5 @@
 
 `serving` accepts; `connection` reads frames of one connection, has each answered and sends what
 faults make of the answer; `datagrams` does it over UDP. What to answer is decided in
-`esps_portal.mock.frame_script`.
+`mock.frame_script`.
 """
