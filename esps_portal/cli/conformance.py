@@ -15,11 +15,14 @@ import click
 
 from esps_portal.cli.conformance_clients import check_client_usage, client_texts, judge_client
 from esps_portal.cli.conformance_options import (
+    ReportFiles,
+    Selection,
     ServerAddress,
-    choose,
-    conformance_options,
-    read_known_failing,
     read_limits,
+    report_file_options,
+    run_options,
+    selection_options,
+    subject_options,
 )
 from esps_portal.cli.errors import exit_with_error
 from esps_portal.cli.output import print_json, require_stdout
@@ -73,7 +76,10 @@ Examples:
 
 @click.command("conformance", help=_HELP)
 @click.argument("arguments", nargs=-1, metavar="[TARGET]... | -- CMD...")
-@conformance_options
+@subject_options
+@selection_options
+@run_options
+@report_file_options
 @client_tls_options
 def conformance_command(  # noqa: PLR0913 - click passes each option
     *,
@@ -82,17 +88,11 @@ def conformance_command(  # noqa: PLR0913 - click passes each option
     client: bool,
     limits_env: bool,
     limits_file: Path | None,
-    section: str | None,
-    level: str | None,
-    only: tuple[str, ...],
-    skip: tuple[str, ...],
-    known_failing: Path | None,
+    selection: Selection,
     timeout: float,
     list_only: bool,
     as_json: bool,
-    junit: Path | None,
-    report: Path | None,
-    pcap: Path | None,
+    files: ReportFiles,
     tls: ClientTLSOptions,
 ) -> None:
     """Check servers and clients against the text of ESPS/1."""
@@ -102,17 +102,16 @@ def conformance_command(  # noqa: PLR0913 - click passes each option
     require_stdout()
     tls.refuse_unless(is_target=not (server or client))
     if client:
-        check_client_usage(arguments, server or limits_env or limits_file or pcap)
+        check_client_usage(arguments, server or limits_env or limits_file or files.pcap)
     registry = load_registry(spec_folder())
     texts = client_texts() if client else _texts()
-    chosen = choose(texts, section=section, level=level, only=only, skip=skip)
-    known = read_known_failing(known_failing, texts.vectors)
+    chosen = selection.choose(texts)
+    known = selection.may_fail(texts.vectors)
     limits = read_limits(limits_file, registry.limits)
     if list_only:
         _print_list(chosen, texts, as_json=as_json)
         return
-    for path in filter(None, (junit, report, pcap)):
-        _write(path, b"")  # an error now, and not after the run
+    files.check()
     judge = Judge(registry, timeout)
     if client:
         judges = [partial(_judge_client, arguments, chosen, timeout)]
@@ -130,9 +129,9 @@ def conformance_command(  # noqa: PLR0913 - click passes each option
         ]
     all_judged: list[Judged] = []
     for judge_one in judges:
-        all_judged.append(judge_one(known_failing=known, keeps_traffic=pcap is not None))
+        all_judged.append(judge_one(known_failing=known, keeps_traffic=files.pcap is not None))
         _print_report(all_judged[-1], texts, as_json=as_json)
-    _write_files(all_judged, texts, junit, report, pcap)
+    files.write(all_judged, texts)
     if any(one.failed for one in all_judged):
         raise click.exceptions.Exit(1)
 
@@ -266,30 +265,3 @@ def _print_report(judged: Judged, texts: Texts, *, as_json: bool) -> None:
     else:
         for line in report_lines(judged, texts):
             click.echo(line)
-
-
-def _write_files(
-    all_judged: Sequence[Judged],
-    texts: Texts,
-    junit: Path | None,
-    report: Path | None,
-    pcap: Path | None,
-) -> None:
-    from esps_portal.conformance.capture import capture_of  # noqa: PLC0415 - help must not wait for it
-    from esps_portal.conformance.html_report import html_report  # noqa: PLC0415 - the same
-    from esps_portal.conformance.junit import junit_report  # noqa: PLC0415 - the same
-
-    if junit:
-        _write(junit, junit_report(all_judged, texts))
-    if report:
-        _write(report, html_report(all_judged, texts).encode())
-    if pcap:
-        outcomes = [outcome for judged in all_judged for outcome in judged.outcomes]
-        _write(pcap, capture_of(outcomes))
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        exit_with_error(f"cannot write {path}: {error.strerror}")
