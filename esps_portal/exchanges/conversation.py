@@ -11,65 +11,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-import attrs
-
-from esps_portal.faults.actions import Action, End, Hold, Note, OtherWay, Pause
+from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange, Step, piece_of
+from esps_portal.faults.actions import End, Hold, Note, OtherWay, Pause
 from esps_portal.faults.effects import Piece
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.faults.plan_part import PlanPart
 from esps_portal.faults.target import FaultTarget, MissReason, Stage
+from esps_portal.framings.framing import Frame
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import (
     ABORTED,
     FAULTED,
     REPLIED,
     RecordedConnection,
-    RecordedExchange,
 )
-
-CLIENT, SERVER = "client", "server"
-
-
-@attrs.frozen
-class Step:
-    """What to do on the way to one side.
-
-    Attributes:
-        to: the side that sees it: client or server.
-    """
-
-    to: str
-    actions: list[Action]
-
-
-@attrs.define(eq=False)
-class LiveExchange:
-    """An exchange that goes on.
-
-    Attributes:
-        record: what the journal has of it.
-        request, reply: what faults make of each side; ``None``: nothing.
-        request_parts, reply_parts: those of them that strike this exchange alone.
-        said: the payload of the request's frame, with framing.
-        counted: the number that each fault gave to its request.
-        waiting: faults whose ``match`` has not been found in the request so far.
-        is_unasked: the server speaks, and no request has asked for it.
-        is_whole: nothing in it is known to be no whole frame: faults do not count such a request,
-            and the exchange never is complete.
-    """
-
-    record: RecordedExchange
-    request: FaultPlan | None = None
-    reply: FaultPlan | None = None
-    request_parts: list[PlanPart] = attrs.field(factory=list)
-    reply_parts: list[PlanPart] = attrs.field(factory=list)
-    said: bytes = b""
-    counted: dict[object, int] = attrs.field(factory=dict)
-    waiting: list[Fault] = attrs.field(factory=list)
-    is_unasked: bool = False
-    is_whole: bool = True
 
 
 class Conversation:
@@ -285,6 +242,35 @@ class Conversation:
             isinstance(a, Pause | Hold) for step in found for a in step.actions
         ):
             found.append(Step(to, [Note(partial(self.journal.delivered, exchange.record))]))
+        return found
+
+    def plan_of_unit(
+        self, exchange: LiveExchange, stage: Stage, now: float | None = None
+    ) -> FaultPlan | None:
+        """Return what faults make of a whole frame or datagram; ``None``: nothing.
+
+        Args:
+            now: when it came; by default when the exchange began.
+        """
+        to = CLIENT if stage is Stage.REPLY else SERVER
+        if self.is_plain_towards(to):
+            return None
+        return self.plan(to, self.parts(exchange, stage, exchange.said, now=now), exchange)
+
+    def strike_frame(
+        self, frame: Frame, exchange: LiveExchange, stage: Stage, now: float | None = None
+    ) -> list[Step] | None:
+        """Return what to do in place of passing a frame on; ``None``: pass it on.
+
+        Args:
+            now: see `plan_of_unit`.
+        """
+        plan = self.plan_of_unit(exchange, stage, now)
+        if plan is None:
+            return None
+        to = CLIENT if stage is Stage.REPLY else SERVER
+        found = self.feed(plan, piece_of(frame), exchange, to=to)
+        plan.finish()
         return found
 
     def plan(self, to: str, parts: Iterable[PlanPart], exchange: LiveExchange) -> FaultPlan | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from esps_portal.exchanges.conversation import CLIENT, LiveExchange
+from esps_portal.exchanges.live_exchange import CLIENT, LiveExchange
 from esps_portal.faults.fault import Fault
 from esps_portal.framings.framing import Frame, Framing
 from esps_portal.mock.peer_steps import Action, SendFrames

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from esps_portal.exchanges.conversation import CLIENT, SERVER, Conversation, LiveExchange
+from esps_portal.exchanges.conversation import Conversation
+from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange
 from esps_portal.faults.datagram_plan import pad_bytes
 from esps_portal.faults.target import Stage
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
@@ -54,9 +55,7 @@ class DatagramClient:
         exchange = DatagramExchange(datagram, live)
         self._open.add(exchange)
         talk.journal.said(live.record, CLIENT, datagram, now, is_whole=True)
-        if talk.is_plain_towards(SERVER):
-            return exchange, 0.0
-        plan = talk.plan(SERVER, talk.parts(live, Stage.REQUEST, now=now), live)
+        plan = talk.plan_of_unit(live, Stage.REQUEST, now)
         if plan is None:
             return exchange, 0.0
         delay = plan.delay_before()
@@ -69,9 +68,7 @@ class DatagramClient:
         """Send a datagram, or what faults make of it."""
         talk, live, now = self._talk, exchange.live, trio.current_time()
         talk.journal.said(live.record, SERVER, datagram, now, is_whole=True)
-        plan = None
-        if not talk.is_plain_towards(CLIENT):
-            plan = talk.plan(CLIENT, talk.parts(live, Stage.REPLY, live.said, now=now), live)
+        plan = talk.plan_of_unit(live, Stage.REPLY, now)
         if plan is None:
             writer.send(datagram, self._sender)
         else:

@@ -10,7 +10,7 @@ from collections import deque
 import attrs
 import trio
 
-from esps_portal.exchanges.conversation import LiveExchange
+from esps_portal.exchanges.live_exchange import LiveExchange
 from esps_portal.framings.framing import Frame
 from esps_portal.mock.peer_steps import SendFrames
 

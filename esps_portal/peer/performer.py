@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 import trio
 
-from esps_portal.exchanges.conversation import CLIENT, LiveExchange, Step
+from esps_portal.exchanges.live_exchange import CLIENT, LiveExchange, Step
 from esps_portal.faults.actions import Pause, Send, merge_sends
 from esps_portal.framings.framing import Frame, Framing
 from esps_portal.mock.peer_steps import Action, SendFrames, Wait
@@ -16,7 +16,7 @@ from esps_portal.net.lane import Lane
 from esps_portal.net.stream_ends import IDLE, FaultEnd, FirstEnd
 from esps_portal.peer.answerer import Answerer
 from esps_portal.peer.incoming import IncomingFrame
-from esps_portal.peer.units import PeerUnits, ends_connection
+from esps_portal.peer.units import PeerUnits
 
 #: As the journal calls it.
 PEER = "peer"
@@ -127,7 +127,7 @@ class Performer:
         found: list[Step] = []
         for frame in frames:
             found += self.units.reply(frame, exchange, trio.current_time())
-            if any(map(ends_connection, found)):
+            if any(step.ends_connection for step in found):
                 break
         self.lane.put(merge_sends([action for step in found for action in step.actions]))
         await self.lane.until_room()  # whoever reads notices a RST meanwhile

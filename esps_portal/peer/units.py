@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from esps_portal.exchanges.conversation import CLIENT, SERVER, Conversation, LiveExchange, Step
-from esps_portal.exchanges.frame_piece import piece_of
-from esps_portal.faults.actions import End, Send
+from esps_portal.exchanges.conversation import Conversation
+from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange, Step
+from esps_portal.faults.actions import Send
 from esps_portal.faults.target import Stage
 from esps_portal.framings.framing import Frame, FramingError
 from esps_portal.framings.recorded_units import RecordedUnitSplitter
@@ -118,30 +118,16 @@ class PeerUnits:
         """Return what faults make of a frame of the client's; ``None``: it is to be answered."""
         talk = self._talk
         talk.look_for_faults(None, came)
-        if talk.is_plain_towards(SERVER):
-            return None
-        parts = talk.parts(exchange, Stage.REQUEST, frame.payload, now=came)
-        plan = talk.plan(SERVER, parts, exchange)
-        if plan is None:
-            return None
-        found = talk.feed(plan, piece_of(frame), exchange, to=SERVER)
-        plan.finish()
-        return found
+        return talk.strike_frame(frame, exchange, Stage.REQUEST, came)
 
     def reply(self, frame: Frame, exchange: LiveExchange, now: float) -> list[Step]:
         """Return what to do in place of sending a frame."""
         talk = self._talk
         talk.look_for_faults(None, now)
         talk.journal.said(exchange.record, SERVER, frame.wire, now, is_whole=True)
-        found = [Step(CLIENT, [Send(frame.wire)])]
-        if not talk.is_plain_towards(CLIENT):
-            parts = talk.parts(exchange, Stage.REPLY, exchange.said)
-            plan = talk.plan(CLIENT, parts, exchange)
-            if plan is not None:
-                found = talk.feed(plan, piece_of(frame), exchange, to=CLIENT)
-                plan.finish()
+        found = talk.strike_frame(frame, exchange, Stage.REPLY)
         exchange.record.note_reply()
-        return found
+        return [Step(CLIENT, [Send(frame.wire)])] if found is None else found
 
     def end(self, exchange: LiveExchange, now: float, *, complete: bool = True) -> None:
         """End an exchange: nothing more is said about its frame."""
@@ -161,8 +147,3 @@ class PeerUnits:
         for exchange in sorted(self._open, key=lambda each: each.record.number):
             self.end(exchange, now, complete=False)
         self._talk.closed()
-
-
-def ends_connection(step: Step) -> bool:
-    """Whether a fault ends the connection with it."""
-    return any(isinstance(a, End) and a.how in {"close", "reset"} for a in step.actions)

@@ -8,7 +8,7 @@ import enum
 import attrs
 import trio
 
-from esps_portal.exchanges.conversation import CLIENT
+from esps_portal.exchanges.live_exchange import CLIENT
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.lane import Lane
 from esps_portal.net.stream_ends import CLOSE_TIMEOUT

@@ -18,9 +18,8 @@ from collections.abc import Callable, Iterator
 
 import trio
 
-from esps_portal.exchanges.conversation import CLIENT, SERVER, LiveExchange
+from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange
 from esps_portal.faults.datagram_plan import DatagramPlan, pad_bytes, pad_line
-from esps_portal.faults.plan import FaultPlan
 from esps_portal.faults.target import Stage
 from esps_portal.journal.records import RecordedConnection
 from esps_portal.journal.tap import DatagramTap
@@ -173,11 +172,12 @@ class Flow:
         if self._tap is not None:
             self._tap.from_client(datagram, now)
         exchange = self._begin(now, said_by=CLIENT)
+        exchange.said = datagram
         self._conversation.journal.said(exchange.record, CLIENT, datagram, now, is_whole=True)
         if sender.ttl is not None and sender.ttl <= 1:
             self._fail(_USED_UP)
             return
-        plan = self._plan(exchange, Stage.REQUEST, now)
+        plan = self._conversation.plan_of_unit(exchange, Stage.REQUEST, now)
         if plan is None:
             self._send(DatagramPlan((datagram,)), sender)
             return
@@ -198,7 +198,7 @@ class Flow:
             self._tap.from_server(datagram, now)
         exchange = self._current or self._begin(now, said_by=SERVER)
         self._conversation.journal.said(exchange.record, SERVER, datagram, now, is_whole=True)
-        plan = self._plan(exchange, Stage.REPLY, now)
+        plan = self._conversation.plan_of_unit(exchange, Stage.REPLY, now)
         if plan is None:
             self._to_client.send(datagram, self._sender)
         else:
@@ -218,12 +218,6 @@ class Flow:
         exchange, self._current = self._current, None
         if exchange is not None:
             self._conversation.end(exchange, now, complete=exchange.record.reply_size > 0)
-
-    def _plan(self, exchange: LiveExchange, stage: Stage, now: float) -> FaultPlan | None:
-        talk, side = self._conversation, CLIENT if stage is Stage.REPLY else SERVER
-        if talk.is_plain_towards(side):
-            return None
-        return talk.plan(side, talk.parts(exchange, stage, now=now), exchange)
 
     def _pad(self, datagram: bytes, size: int) -> bytes:
         pad = pad_line if self._state.upstream.is_esps else pad_bytes

@@ -11,16 +11,9 @@ from collections.abc import Callable
 
 import attrs
 
-from esps_portal.exchanges.conversation import (
-    CLIENT,
-    SERVER,
-    Conversation,
-    LiveExchange,
-    Step,
-)
-from esps_portal.exchanges.frame_piece import piece_of
-from esps_portal.faults.actions import End, Send
-from esps_portal.faults.plan import FaultPlan
+from esps_portal.exchanges.conversation import Conversation
+from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange, Step
+from esps_portal.faults.actions import Send
 from esps_portal.faults.target import Stage
 from esps_portal.framings.framing import Frame, Framing, FramingError
 from esps_portal.framings.splitter import FrameSplitter
@@ -120,7 +113,7 @@ class Framed:
         for frame in frames:
             steps = self._whole(side, frame, now, decide)
             found += steps
-            if any(_ends_both(step) for step in steps):
+            if any(step.ends_connection for step in steps):
                 return found  # what was read with it is not passed on any more
         if side.splitter.error is not None:
             found += self._give_up(side, side.splitter.rest, str(side.splitter.error), now)
@@ -204,8 +197,8 @@ class Framed:
         if talk.is_plain_towards(SERVER) or has_passed:
             talk.note_begun(exchange, Stage.REQUEST)
             return [_send(self._client, frame.wire)]
-        parts = talk.parts(exchange, Stage.REQUEST, frame.payload)
-        return self._under(talk.plan(SERVER, parts, exchange), self._client, frame, exchange)
+        found = talk.strike_frame(frame, exchange, Stage.REQUEST)
+        return [_send(self._client, frame.wire)] if found is None else found
 
     def _reply(self, frame: Frame, has_passed: bool, now: float) -> list[Step]:  # noqa: FBT001 - internal
         talk = self._conversation
@@ -215,29 +208,13 @@ class Framed:
             talk.note_begun(exchange, Stage.REPLY)
             exchange.record.note_reply()
             return [_send(self._server, frame.wire)]
-        parts = talk.parts(exchange, Stage.REPLY, exchange.said)
-        plan = talk.plan(CLIENT, parts, exchange)
-        found = self._under(plan, self._server, frame, exchange)
+        found = talk.strike_frame(frame, exchange, Stage.REPLY)
         exchange.record.note_reply()
-        return found
-
-    def _under(
-        self, plan: FaultPlan | None, side: _Side, frame: Frame, exchange: LiveExchange
-    ) -> list[Step]:
-        """Return what faults make of a whole frame of one side."""
-        if plan is None:
-            return [_send(side, frame.wire)]
-        found = self._conversation.feed(plan, piece_of(frame), exchange, to=_other(side))
-        plan.finish()
-        return found
+        return [_send(self._server, frame.wire)] if found is None else found
 
 
 def _other(side: _Side) -> str:
     return SERVER if side.name == CLIENT else CLIENT
-
-
-def _ends_both(step: Step) -> bool:
-    return any(isinstance(a, End) and a.how in {"close", "reset"} for a in step.actions)
 
 
 def _send(side: _Side, data: bytes) -> Step:

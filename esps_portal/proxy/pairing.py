@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable
 
-from esps_portal.exchanges.conversation import CLIENT, SERVER, Conversation, LiveExchange
+from esps_portal.exchanges.conversation import Conversation
+from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange
 
 # Requests that wait for a reply on one connection; the oldest is given up.
 _MAX_WAITING = 4096

@@ -12,7 +12,8 @@ from functools import partial
 import attrs
 import trio
 
-from esps_portal.exchanges.conversation import SERVER, Conversation
+from esps_portal.exchanges.conversation import Conversation
+from esps_portal.exchanges.live_exchange import SERVER
 from esps_portal.faults.target import Stage
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedConnection

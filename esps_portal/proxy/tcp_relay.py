@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from esps_portal.exchanges.conversation import CLIENT, SERVER
+from esps_portal.exchanges.live_exchange import CLIENT, SERVER
 from esps_portal.faults.fault import Fault
 from esps_portal.net.client_handler import AcceptedClient, ClientHandler, strike_at_once
 from esps_portal.net.endpoint import Endpoint

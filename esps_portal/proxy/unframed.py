@@ -9,13 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from esps_portal.exchanges.conversation import (
-    CLIENT,
-    SERVER,
-    Conversation,
-    LiveExchange,
-    Step,
-)
+from esps_portal.exchanges.conversation import Conversation
+from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange, Step
 from esps_portal.faults.effects import Piece
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.plan_part import Gate, PlanPart, part_of

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import trio
 
-from esps_portal.exchanges.conversation import CLIENT, Step
+from esps_portal.exchanges.live_exchange import CLIENT, Step
 from esps_portal.faults.actions import Send
 from esps_portal.proxy.direction import BothWays, Direction
 from esps_portal.proxy.units import Units

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from esps_portal.exchanges.conversation import Step
+from esps_portal.exchanges.live_exchange import Step
 
 
 class Units(Protocol):

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from esps_portal.exchanges.conversation import CLIENT, SERVER, Step
+from esps_portal.exchanges.live_exchange import CLIENT, SERVER, Step
 from esps_portal.faults.actions import Action, End, Hold, Pause, Send
 from esps_portal.faults.fault import Fault
 from esps_portal.framings.framing import Framing

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from esps_portal.exchanges.conversation import CLIENT, SERVER
+from esps_portal.exchanges.live_exchange import CLIENT, SERVER
 from esps_portal.mock.never_struck import why_never_struck
 from esps_portal.testing import lines
 from tests.proxy.conversations import Spoken, open_connection, place, proxy_state

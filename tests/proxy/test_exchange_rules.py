@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from esps_portal.exchanges.conversation import CLIENT, SERVER
+from esps_portal.exchanges.live_exchange import CLIENT, SERVER
 from esps_portal.faults.parameters import FaultError
 from esps_portal.faults.target import MissReason
 from esps_portal.framings.delimiters import lines

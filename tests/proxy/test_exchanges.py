@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esps_portal.exchanges.conversation import CLIENT, SERVER
+from esps_portal.exchanges.live_exchange import CLIENT, SERVER
 from esps_portal.framings.delimiters import lines
 from tests.proxy.conversations import BYTES, TURNS, WHOLE, hold, place, proxy_state
 

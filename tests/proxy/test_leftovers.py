@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from esps_portal.exchanges.conversation import CLIENT, SERVER
+from esps_portal.exchanges.live_exchange import CLIENT, SERVER
 from esps_portal.framings.delimiters import lines
 from esps_portal.journal.records import Entry, RecordedUnit
 from esps_portal.proxy.state import ProxyState

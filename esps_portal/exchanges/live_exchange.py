@@ -1,0 +1,73 @@
+"""An exchange that goes on, and the steps by which its bytes reach a side."""
+
+from __future__ import annotations
+
+import attrs
+
+from esps_portal.faults.actions import Action, End
+from esps_portal.faults.effects import Piece
+from esps_portal.faults.fault import Fault
+from esps_portal.faults.plan import FaultPlan
+from esps_portal.faults.plan_part import PlanPart
+from esps_portal.framings.framing import Frame
+from esps_portal.journal.records import RecordedExchange
+
+CLIENT, SERVER = "client", "server"
+
+
+@attrs.frozen
+class Step:
+    """What to do on the way to one side.
+
+    Attributes:
+        to: the side that sees it: client or server.
+    """
+
+    to: str
+    actions: list[Action]
+
+    @property
+    def ends_connection(self) -> bool:
+        """Whether a fault ends the connection with it."""
+        return any(isinstance(a, End) and a.how in {"close", "reset"} for a in self.actions)
+
+
+@attrs.define(eq=False)
+class LiveExchange:
+    """An exchange that goes on.
+
+    Attributes:
+        record: what the journal has of it.
+        request, reply: what faults make of each side; ``None``: nothing.
+        request_parts, reply_parts: those of them that strike this exchange alone.
+        said: the payload of the request's frame, or its datagram; faults without framing look at
+            the bytes of the request instead.
+        counted: the number that each fault gave to its request.
+        waiting: faults whose ``match`` has not been found in the request so far.
+        is_unasked: the server speaks, and no request has asked for it.
+        is_whole: nothing in it is known to be no whole frame: faults do not count such a request,
+            and the exchange never is complete.
+    """
+
+    record: RecordedExchange
+    request: FaultPlan | None = None
+    reply: FaultPlan | None = None
+    request_parts: list[PlanPart] = attrs.field(factory=list)
+    reply_parts: list[PlanPart] = attrs.field(factory=list)
+    said: bytes = b""
+    counted: dict[object, int] = attrs.field(factory=dict)
+    waiting: list[Fault] = attrs.field(factory=list)
+    is_unasked: bool = False
+    is_whole: bool = True
+
+
+def piece_of(frame: Frame) -> Piece:
+    """Return a frame that is a unit; what follows its payload only ends it."""
+    has_terminator = frame.wire.startswith(frame.payload)
+    return Piece(
+        frame.wire,
+        is_frame=True,
+        ends_frame=True,
+        ends_unit=True,
+        terminator=len(frame.wire) - len(frame.payload) if has_terminator else 0,
+    )
