@@ -24,13 +24,13 @@ serves.
 
 **Any protocol, through a proxy.** `proxy.serving` accepts and connects, `proxy.tcp_relay` reads
 both sides. For `proxy.unit_reader`, `proxy.unframed` or `proxy.framed` cuts what they say into
-exchanges; both are built on `exchanges.conversation`, which keeps the journal and asks the faults.
+exchanges; both are built on `exchanges.tracker`, which keeps the journal and asks the faults.
 A `net.lane` to each side sends it on, at once or as `net.fault_writer` performs it. Over UDP
-`proxy.udp_relay` has a `proxy.flow` for each client, built on the conversation too.
+`proxy.udp_relay` has a `proxy.flow` for each client, built on the tracker too.
 
 **Any protocol, played by a peer.** `peer.serving` accepts; `peer.connection` reads frames, has
 each answered by `mock.frame_script` (a conversation, a stub, or the handler of a test), and sends
-what `peer.units`, built on the same conversation, says that faults make of it. Over UDP
+what `peer.units`, built on the same tracker, says that faults make of it. Over UDP
 `peer.datagrams` does.
 
 **A fault of a test.** `testing.controller` hands it to the portal's thread (`testing.loop_thread`);

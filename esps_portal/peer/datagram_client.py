@@ -8,8 +8,8 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from esps_portal.exchanges.conversation import Conversation
 from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange
+from esps_portal.exchanges.tracker import ExchangeTracker
 from esps_portal.faults.datagram_plan import pad_bytes
 from esps_portal.faults.target import Stage
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
@@ -30,7 +30,7 @@ class DatagramClient:
 
     Args:
         sender: where replies go.
-        conversation: the journal and the faults.
+        tracker: the journal and the faults.
         answerer: says what to do about a datagram.
 
     Attributes:
@@ -39,23 +39,23 @@ class DatagramClient:
             answers none.
     """
 
-    def __init__(self, sender: Sender, conversation: Conversation, answerer: Answerer) -> None:
+    def __init__(self, sender: Sender, tracker: ExchangeTracker, answerer: Answerer) -> None:
         self.answerer: Answerer = answerer
         self.on_closed: Callable[[], None] = lambda: None
         self.waiting: deque[DatagramExchange] | None = None
         self._sender = sender
-        self._talk = conversation
+        self._tracker = tracker
         self._open: set[DatagramExchange] = set()
 
     def request(self, datagram: bytes, now: float) -> tuple[DatagramExchange, float | None]:
         """Take a datagram; return its exchange, and how late it is, ``None``: it is lost."""
-        talk = self._talk
-        live = talk.begin(now, said_by=CLIENT)
+        tracker = self._tracker
+        live = tracker.begin(now, said_by=CLIENT)
         live.said = datagram
         exchange = DatagramExchange(datagram, live)
         self._open.add(exchange)
-        talk.journal.said(live.record, CLIENT, datagram, now, is_whole=True)
-        plan = talk.plan_of_unit(live, Stage.REQUEST, now)
+        tracker.journal.said(live.record, CLIENT, datagram, now, is_whole=True)
+        plan = tracker.plan_of_unit(live, Stage.REQUEST, now)
         if plan is None:
             return exchange, 0.0
         delay = plan.delay_before()
@@ -66,9 +66,9 @@ class DatagramClient:
         self, datagram: bytes, exchange: DatagramExchange, writer: DatagramFaultWriter
     ) -> None:
         """Send a datagram, or what faults make of it."""
-        talk, live, now = self._talk, exchange.live, trio.current_time()
-        talk.journal.said(live.record, SERVER, datagram, now, is_whole=True)
-        plan = talk.plan_of_unit(live, Stage.REPLY, now)
+        tracker, live, now = self._tracker, exchange.live, trio.current_time()
+        tracker.journal.said(live.record, SERVER, datagram, now, is_whole=True)
+        plan = tracker.plan_of_unit(live, Stage.REPLY, now)
         if plan is None:
             writer.send(datagram, self._sender)
         else:
@@ -77,7 +77,7 @@ class DatagramClient:
             writer.perform(
                 changed,
                 self._sender,
-                lambda: talk.journal.delivered(record, trio.current_time()),
+                lambda: tracker.journal.delivered(record, trio.current_time()),
             )
         live.record.note_reply()
 
@@ -85,16 +85,16 @@ class DatagramClient:
         """End an exchange: nothing more is said about its datagram."""
         if exchange in self._open:
             self._open.remove(exchange)
-            self._talk.end(exchange.live, now, complete=exchange.live.record.reply_size > 0)
+            self._tracker.end(exchange.live, now, complete=exchange.live.record.reply_size > 0)
 
     def explain(self) -> None:
         """Have faults note why they have not struck so far what still goes on."""
-        self._talk.explain()
+        self._tracker.explain()
 
     def closed(self, now: float) -> None:
         """Forget it."""
         for exchange in sorted(self._open, key=lambda each: each.live.record.number):
             self.end(exchange, now)
-        self._talk.closed()
+        self._tracker.closed()
         self.answerer.closed()
         self.on_closed()

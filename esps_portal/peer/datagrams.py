@@ -150,8 +150,8 @@ class DatagramPeer:
         record = RecordedConnection(state.clients, sender.remote, now - state.journal.start)
         connection = PeerConnection(state.clients, sender.remote, "udp")
         where = f"udp {host_port(*sender.remote)}"
-        talk = state.conversation(record, now, "udp")
-        client = DatagramClient(sender, talk, Answerer(state.script, connection, where))
+        tracker = state.new_tracker(record, now, "udp")
+        client = DatagramClient(sender, tracker, Answerer(state.script, connection, where))
         state.faults.live.add(client.explain)
         client.on_closed = lambda: state.faults.live.discard(client.explain)
         return client

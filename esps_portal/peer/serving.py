@@ -98,8 +98,8 @@ def _handler(
     """Return what serves one client's connection."""
     now = trio.current_time()
     record = state.journal.opened(remote, now)
-    conversation = state.conversation(record, now)
-    units = PeerUnits(conversation, state.new_splitter(), state.note_leftover)
+    tracker = state.new_tracker(record, now)
+    units = PeerUnits(tracker, state.new_splitter(), state.note_leftover)
     connection = PeerConnection(record.number, remote, "tcp")
     state.faults.live.add(units.explain)
 
@@ -110,9 +110,9 @@ def _handler(
 
     accepted = AcceptedClient(
         endpoint=client,
-        as_aged=partial(conversation.as_target, Stage.AGE),
-        certificate_problem=conversation.certificate_problem,
-        is_refused=conversation.is_refused(),
+        as_aged=partial(tracker.as_target, Stage.AGE),
+        certificate_problem=tracker.certificate_problem,
+        is_refused=tracker.is_refused(),
     )
     handler = PeerHandler(
         accepted,

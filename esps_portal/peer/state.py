@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from esps_portal.exchanges.conversation import Conversation
+from esps_portal.exchanges.tracker import ExchangeTracker
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.fault_types import BOTH, TCP, UDP
 from esps_portal.faults.place import Place
@@ -113,11 +113,11 @@ class PeerState:
         """Return the framing of replies: each datagram is one as it is."""
         return self.framing if transport == "tcp" else datagrams()
 
-    def conversation(
+    def new_tracker(
         self, connection: RecordedConnection, now: float, transport: str = "tcp"
-    ) -> Conversation:
-        """Return the conversation of a new connection, or of a new client over UDP."""
-        return Conversation(self.faults, self.journal, connection, now, transport)
+    ) -> ExchangeTracker:
+        """Return the tracker of a new connection, or of a new client over UDP."""
+        return ExchangeTracker(self.faults, self.journal, connection, now, transport)
 
     @property
     def has_news(self) -> bool:

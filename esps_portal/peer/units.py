@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from esps_portal.exchanges.conversation import Conversation
 from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange, Step
+from esps_portal.exchanges.tracker import ExchangeTracker
 from esps_portal.faults.actions import Send
 from esps_portal.faults.target import Stage
 from esps_portal.framings.framing import Frame, FramingError
@@ -37,11 +37,11 @@ class PeerUnits:
 
     def __init__(
         self,
-        conversation: Conversation,
+        tracker: ExchangeTracker,
         splitter: Splitter,
         note_leftover: Callable[[str], None],
     ) -> None:
-        self._talk = conversation
+        self._tracker = tracker
         self._splitter = splitter
         self._note_leftover = note_leftover
         self._open: set[LiveExchange] = set()
@@ -87,45 +87,45 @@ class PeerUnits:
 
     def begin_unasked(self, now: float) -> LiveExchange:
         """Begin an exchange without a request; before the client has said anything it is 0."""
-        exchange = self._talk.begin(now, said_by=SERVER)
+        exchange = self._tracker.begin(now, said_by=SERVER)
         self._open.add(exchange)
         return exchange
 
     def _begin(self, frame: Frame, now: float) -> LiveExchange:
-        exchange = self._talk.begin(now, said_by=CLIENT)
+        exchange = self._tracker.begin(now, said_by=CLIENT)
         self._open.add(exchange)
         exchange.said = frame.payload
-        self._talk.journal.said(exchange.record, CLIENT, frame.wire, now, is_whole=True)
+        self._tracker.journal.said(exchange.record, CLIENT, frame.wire, now, is_whole=True)
         return exchange
 
     def _leave(self, text: str) -> None:
         if not self.is_over:
-            self._note_leftover(f"connection {self._talk.connection.number}: the client {text}")
+            self._note_leftover(f"connection {self._tracker.connection.number}: the client {text}")
 
     def _note_rest(self, now: float) -> None:
         """Have the journal, a recording and a capture have the bytes that are no frame."""
         rest = self._splitter.rest
         if rest and not self._has_noted_rest:
             self._has_noted_rest = True
-            exchange = self._talk.begin(now, said_by=CLIENT)
+            exchange = self._tracker.begin(now, said_by=CLIENT)
             exchange.is_whole = False
-            self._talk.journal.said(exchange.record, CLIENT, rest, now)
-            self._talk.end(exchange, now, complete=False)
+            self._tracker.journal.said(exchange.record, CLIENT, rest, now)
+            self._tracker.end(exchange, now, complete=False)
 
     # -- what faults make of it
 
     def request(self, frame: Frame, exchange: LiveExchange, came: float) -> list[Step] | None:
         """Return what faults make of a frame of the client's; ``None``: it is to be answered."""
-        talk = self._talk
-        talk.look_for_faults(None, came)
-        return talk.strike_frame(frame, exchange, Stage.REQUEST, came)
+        tracker = self._tracker
+        tracker.look_for_faults(None, came)
+        return tracker.strike_frame(frame, exchange, Stage.REQUEST, came)
 
     def reply(self, frame: Frame, exchange: LiveExchange, now: float) -> list[Step]:
         """Return what to do in place of sending a frame."""
-        talk = self._talk
-        talk.look_for_faults(None, now)
-        talk.journal.said(exchange.record, SERVER, frame.wire, now, is_whole=True)
-        found = talk.strike_frame(frame, exchange, Stage.REPLY)
+        tracker = self._tracker
+        tracker.look_for_faults(None, now)
+        tracker.journal.said(exchange.record, SERVER, frame.wire, now, is_whole=True)
+        found = tracker.strike_frame(frame, exchange, Stage.REPLY)
         exchange.record.note_reply()
         return [Step(CLIENT, [Send(frame.wire)])] if found is None else found
 
@@ -134,11 +134,11 @@ class PeerUnits:
         if exchange in self._open:
             self._open.remove(exchange)
             has_reply = exchange.record.reply_size > 0
-            self._talk.end(exchange, now, complete=complete and has_reply)
+            self._tracker.end(exchange, now, complete=complete and has_reply)
 
     def explain(self) -> None:
         """Have faults note why they have not struck so far what still goes on."""
-        self._talk.explain()
+        self._tracker.explain()
 
     def closed(self, now: float) -> None:
         """The connection has ended."""
@@ -146,4 +146,4 @@ class PeerUnits:
             self._note_rest(now)  # it was reset within a frame, or not read to its end
         for exchange in sorted(self._open, key=lambda each: each.record.number):
             self.end(exchange, now, complete=False)
-        self._talk.closed()
+        self._tracker.closed()

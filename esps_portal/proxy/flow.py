@@ -73,7 +73,7 @@ class Flow:
         self._on_reply = on_reply
         self._silence = silence
         client = RecordedConnection(number, sender.remote, now - state.exchanges.start)
-        self._conversation = state.conversation(client, now, "udp")
+        self._tracker = state.new_tracker(client, now, "udp")
         self._current: LiveExchange | None = None
         self._to_server: DatagramFaultWriter | None = None
         self._connected: socket.socket | None = None
@@ -114,7 +114,7 @@ class Flow:
             self._end_exchange(now)
             if self._tap is not None:
                 self._tap.give_up(now)
-            self._conversation.closed()
+            self._tracker.closed()
 
     async def _relay(self) -> None:
         upstream = self._state.upstream
@@ -173,11 +173,11 @@ class Flow:
             self._tap.from_client(datagram, now)
         exchange = self._begin(now, said_by=CLIENT)
         exchange.said = datagram
-        self._conversation.journal.said(exchange.record, CLIENT, datagram, now, is_whole=True)
+        self._tracker.journal.said(exchange.record, CLIENT, datagram, now, is_whole=True)
         if sender.ttl is not None and sender.ttl <= 1:
             self._fail(_USED_UP)
             return
-        plan = self._conversation.plan_of_unit(exchange, Stage.REQUEST, now)
+        plan = self._tracker.plan_of_unit(exchange, Stage.REQUEST, now)
         if plan is None:
             self._send(DatagramPlan((datagram,)), sender)
             return
@@ -197,8 +197,8 @@ class Flow:
         if self._tap is not None:
             self._tap.from_server(datagram, now)
         exchange = self._current or self._begin(now, said_by=SERVER)
-        self._conversation.journal.said(exchange.record, SERVER, datagram, now, is_whole=True)
-        plan = self._conversation.plan_of_unit(exchange, Stage.REPLY, now)
+        self._tracker.journal.said(exchange.record, SERVER, datagram, now, is_whole=True)
+        plan = self._tracker.plan_of_unit(exchange, Stage.REPLY, now)
         if plan is None:
             self._to_client.send(datagram, self._sender)
         else:
@@ -207,17 +207,17 @@ class Flow:
         exchange.record.note_reply()
 
     def _delivered(self, exchange: LiveExchange) -> None:
-        self._conversation.journal.delivered(exchange.record, trio.current_time())
+        self._tracker.journal.delivered(exchange.record, trio.current_time())
 
     def _begin(self, now: float, *, said_by: str) -> LiveExchange:
         self._end_exchange(now)
-        self._current = self._conversation.begin(now, said_by=said_by)
+        self._current = self._tracker.begin(now, said_by=said_by)
         return self._current
 
     def _end_exchange(self, now: float) -> None:
         exchange, self._current = self._current, None
         if exchange is not None:
-            self._conversation.end(exchange, now, complete=exchange.record.reply_size > 0)
+            self._tracker.end(exchange, now, complete=exchange.record.reply_size > 0)
 
     def _pad(self, datagram: bytes, size: int) -> bytes:
         pad = pad_line if self._state.upstream.is_esps else pad_bytes

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import attrs
 
-from esps_portal.exchanges.conversation import Conversation
 from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange, Step
+from esps_portal.exchanges.tracker import ExchangeTracker
 from esps_portal.faults.actions import Send
 from esps_portal.faults.target import Stage
 from esps_portal.framings.framing import Frame, Framing, FramingError
@@ -48,15 +48,15 @@ class Framed:
 
     def __init__(
         self,
-        conversation: Conversation,
+        tracker: ExchangeTracker,
         framing: Framing,
         reply_framing: Framing,
         note_leftover: Callable[[str], None],
         key_of: KeyOf | None = None,
     ) -> None:
-        self._conversation = conversation
+        self._tracker = tracker
         self._note_leftover = note_leftover
-        self._pairing = Pairing(conversation, key_of)
+        self._pairing = Pairing(tracker, key_of)
         self._client = _Side(CLIENT, FrameSplitter(framing))
         self._server = _Side(SERVER, FrameSplitter(reply_framing))
 
@@ -79,14 +79,14 @@ class Framed:
 
     def explain(self) -> None:
         """Have faults note why they have not struck so far what still goes on."""
-        self._conversation.explain()
+        self._tracker.explain()
 
     def closed(self, now: float, *, gracefully: bool) -> None:
         """End the exchanges that go on; ``gracefully``: both sides have sent FIN."""
         for side in (self._client, self._server):
             self._note_rest(side, now)  # it was reset within a frame, or not read to its end
         self._pairing.closed(now, gracefully=gracefully)
-        self._conversation.closed()
+        self._tracker.closed()
 
     # -- frames
 
@@ -97,13 +97,13 @@ class Framed:
         now: float,
         decide: Callable[[Frame, bool, float], list[Step]],
     ) -> list[Step] | None:
-        talk = self._conversation
-        talk.look_for_faults(None, now)
+        tracker = self._tracker
+        tracker.look_for_faults(None, now)
         if side.is_broken:
             self._note_no_frame(side, data, now)
             return None
         before = side.splitter.rest
-        is_plain = talk.is_plain_towards(_other(side))
+        is_plain = tracker.is_plain_towards(_other(side))
         is_passing = is_plain and side.passed == len(before)
         found: list[Step] = []
         try:
@@ -171,7 +171,7 @@ class Framed:
         return [_send(side, rest[side.passed :])]
 
     def _leave(self, text: str) -> None:
-        self._note_leftover(f"connection {self._conversation.connection.number}: {text}")
+        self._note_leftover(f"connection {self._tracker.connection.number}: {text}")
 
     def _note_rest(self, side: _Side, now: float) -> None:
         """Note the bytes of the frame that never became whole, unless that is done."""
@@ -185,30 +185,30 @@ class Framed:
             find = self._pairing.begin if side.name == CLIENT else self._pairing.answered_by
             exchange = side.rest_of = find(data, now)
             exchange.is_whole = exchange.record.complete = False
-        self._conversation.journal.said(exchange.record, side.name, data, now)
+        self._tracker.journal.said(exchange.record, side.name, data, now)
 
     # -- what faults make of them
 
     def _request(self, frame: Frame, has_passed: bool, now: float) -> list[Step]:  # noqa: FBT001 - internal
-        talk = self._conversation
+        tracker = self._tracker
         exchange = self._pairing.begin(frame.wire, now)
         exchange.said = frame.payload
-        talk.journal.said(exchange.record, CLIENT, frame.wire, now, is_whole=True)
-        if talk.is_plain_towards(SERVER) or has_passed:
-            talk.note_begun(exchange, Stage.REQUEST)
+        tracker.journal.said(exchange.record, CLIENT, frame.wire, now, is_whole=True)
+        if tracker.is_plain_towards(SERVER) or has_passed:
+            tracker.note_begun(exchange, Stage.REQUEST)
             return [_send(self._client, frame.wire)]
-        found = talk.strike_frame(frame, exchange, Stage.REQUEST)
+        found = tracker.strike_frame(frame, exchange, Stage.REQUEST)
         return [_send(self._client, frame.wire)] if found is None else found
 
     def _reply(self, frame: Frame, has_passed: bool, now: float) -> list[Step]:  # noqa: FBT001 - internal
-        talk = self._conversation
+        tracker = self._tracker
         exchange = self._pairing.answered_by(frame.wire, now)
-        talk.journal.said(exchange.record, SERVER, frame.wire, now, is_whole=True)
-        if talk.is_plain_towards(CLIENT) or has_passed:
-            talk.note_begun(exchange, Stage.REPLY)
+        tracker.journal.said(exchange.record, SERVER, frame.wire, now, is_whole=True)
+        if tracker.is_plain_towards(CLIENT) or has_passed:
+            tracker.note_begun(exchange, Stage.REPLY)
             exchange.record.note_reply()
             return [_send(self._server, frame.wire)]
-        found = talk.strike_frame(frame, exchange, Stage.REPLY)
+        found = tracker.strike_frame(frame, exchange, Stage.REPLY)
         exchange.record.note_reply()
         return [_send(self._server, frame.wire)] if found is None else found
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable
 
-from esps_portal.exchanges.conversation import Conversation
 from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange
+from esps_portal.exchanges.tracker import ExchangeTracker
 
 # Requests that wait for a reply on one connection; the oldest is given up.
 _MAX_WAITING = 4096
@@ -23,12 +23,12 @@ class Pairing:
     """The exchanges of one connection that go on.
 
     Args:
-        conversation: begins and ends them.
+        tracker: begins and ends them.
         key_of: ``None``: only their order pairs replies with requests.
     """
 
-    def __init__(self, conversation: Conversation, key_of: KeyOf | None) -> None:
-        self._conversation = conversation
+    def __init__(self, tracker: ExchangeTracker, key_of: KeyOf | None) -> None:
+        self._tracker = tracker
         self._key_of = key_of
         # Without a reply so far; and the last that had one.
         self._waiting: deque[tuple[Hashable, LiveExchange]] = deque()
@@ -36,12 +36,12 @@ class Pairing:
 
     def begin(self, request: bytes, now: float) -> LiveExchange:
         """Begin the exchange of a request."""
-        exchange = self._conversation.begin(now, said_by=CLIENT)
+        exchange = self._tracker.begin(now, said_by=CLIENT)
         key = self._key_of(request) if self._key_of is not None else None
         self._waiting.append((key, exchange))
         if len(self._waiting) > _MAX_WAITING:
             _, oldest = self._waiting.popleft()
-            self._conversation.end(oldest, now, complete=False)
+            self._tracker.end(oldest, now, complete=False)
         return exchange
 
     def answered_by(self, reply: bytes, now: float) -> LiveExchange:
@@ -50,9 +50,9 @@ class Pairing:
         if position is None and self._last is not None:
             return self._last
         if self._last is not None:
-            self._conversation.end(self._last, now, complete=True)
+            self._tracker.end(self._last, now, complete=True)
         if position is None:
-            self._last = self._conversation.begin(now, said_by=SERVER)
+            self._last = self._tracker.begin(now, said_by=SERVER)
         else:
             _, self._last = self._waiting[position]
             del self._waiting[position]
@@ -61,9 +61,9 @@ class Pairing:
     def closed(self, now: float, *, gracefully: bool) -> None:
         """End the exchanges that go on; ``gracefully``: both sides have sent FIN."""
         if self._last is not None:
-            self._conversation.end(self._last, now, complete=gracefully)
+            self._tracker.end(self._last, now, complete=gracefully)
         for _, exchange in self._waiting:
-            self._conversation.end(exchange, now, complete=False)
+            self._tracker.end(exchange, now, complete=False)
 
     def _position(self, reply: bytes) -> int | None:
         """Return which of the waiting requests a reply answers; ``None``: none of them."""

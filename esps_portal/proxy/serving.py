@@ -12,8 +12,8 @@ from functools import partial
 import attrs
 import trio
 
-from esps_portal.exchanges.conversation import Conversation
 from esps_portal.exchanges.live_exchange import SERVER
+from esps_portal.exchanges.tracker import ExchangeTracker
 from esps_portal.faults.target import Stage
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedConnection
@@ -157,16 +157,16 @@ def _relay(
     else:
         connection = state.journal.opened(remote, now)
         observer = _EndNoted(state.journal, connection)
-    conversation = state.conversation(connection, now)
-    units = _units(state, conversation)
+    tracker = state.new_tracker(connection, now)
+    units = _units(state, tracker)
     state.faults.live.add(units.explain)
     came = Leg("tcp", remote, client.own_address)
     dialling = partial(_dial, state, came, silence, upstream_tls)
     accepted = AcceptedClient(
         endpoint=client,
-        as_aged=partial(conversation.as_target, Stage.AGE),
-        certificate_problem=conversation.certificate_problem,
-        is_refused=conversation.is_refused(),
+        as_aged=partial(tracker.as_target, Stage.AGE),
+        certificate_problem=tracker.certificate_problem,
+        is_refused=tracker.is_refused(),
     )
     return Relay(
         accepted,
@@ -182,11 +182,11 @@ def _relays(connections: Iterable[ConnectionHandler]) -> list[Relay]:
     return [relay for relay in connections if isinstance(relay, Relay)]
 
 
-def _units(state: ProxyState, conversation: Conversation) -> Units:
+def _units(state: ProxyState, tracker: ExchangeTracker) -> Units:
     if state.framing is None or state.reply_framing is None:
-        return Unframed(conversation)
+        return Unframed(tracker)
     key_of = readable_tag if state.upstream.is_esps else None
-    return Framed(conversation, state.framing, state.reply_framing, state.note_leftover, key_of)
+    return Framed(tracker, state.framing, state.reply_framing, state.note_leftover, key_of)
 
 
 @attrs.frozen

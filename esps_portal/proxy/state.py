@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from esps_portal.exchanges.conversation import Conversation
+from esps_portal.exchanges.tracker import ExchangeTracker
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.place import Place
 from esps_portal.framings.delimiters import lines
@@ -72,12 +72,12 @@ class ProxyState:
         """Whether a connect to the upstream goes on: only then are its client's bytes read."""
         return self.connecting > 0
 
-    def conversation(
+    def new_tracker(
         self, connection: RecordedConnection, now: float, transport: str = "tcp"
-    ) -> Conversation:
-        """Return the conversation of a new connection, or of a new client over UDP."""
+    ) -> ExchangeTracker:
+        """Return the tracker of a new connection, or of a new client over UDP."""
         service_of = _service_of if self.upstream.is_esps else None
-        return Conversation(self.faults, self.exchanges, connection, now, transport, service_of)
+        return ExchangeTracker(self.faults, self.exchanges, connection, now, transport, service_of)
 
     def start_clock(self, now: float) -> None:
         """Count the times of all journals from now."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from esps_portal.exchanges.conversation import Conversation
 from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange, Step
+from esps_portal.exchanges.tracker import ExchangeTracker
 from esps_portal.faults.effects import Piece
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.plan_part import Gate, PlanPart, part_of
@@ -20,39 +20,39 @@ from esps_portal.faults.target import MissReason, Stage
 class Unframed:
     """The units of one connection; see the module and `Units`."""
 
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
+    def __init__(self, tracker: ExchangeTracker) -> None:
+        self._tracker = tracker
         self._current: LiveExchange | None = None
         # The faults that there were as each side began to speak.
         self._versions: dict[str, int] = {}
 
     def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[Step] | None:
         """Take what the client has said; ``is_early``: a reply was still under way."""
-        talk, current = self._conversation, self._current
-        talk.look_for_faults(current, now)
+        tracker, current = self._tracker, self._current
+        tracker.look_for_faults(current, now)
         if current is None or not current.record.number or current.record.reply_size:
             if current is not None:
-                talk.end(current, now, complete=True)
-            current = self._current = talk.begin(now, said_by=CLIENT)
-            self._versions[CLIENT] = talk.faults.version
-            if not talk.is_plain_towards(SERVER):
+                tracker.end(current, now, complete=True)
+            current = self._current = tracker.begin(now, said_by=CLIENT)
+            self._versions[CLIENT] = tracker.faults.version
+            if not tracker.is_plain_towards(SERVER):
                 current.request_parts = self._request_parts(current)
-                current.request = talk.plan(SERVER, current.request_parts, current)
+                current.request = tracker.plan(SERVER, current.request_parts, current)
         else:
             self._note_begun(current, CLIENT)
         if is_early:
-            talk.mark_overlapped(current)
-        talk.journal.said(current.record, CLIENT, data, now)
+            tracker.mark_overlapped(current)
+        tracker.journal.said(current.record, CLIENT, data, now)
         if current.request is None:
             return None
-        return talk.feed(current.request, Piece(data), current, to=SERVER)
+        return tracker.feed(current.request, Piece(data), current, to=SERVER)
 
     def _request_parts(self, exchange: LiveExchange) -> list[PlanPart]:
         """Return the faults that strike a request as it begins, or once they find their match."""
-        talk = self._conversation
-        parts = talk.parts(exchange, Stage.REQUEST, without_match=True)
-        for fault in talk.faults.in_force:
-            is_seen = SERVER not in talk.cut_off and not fault.unit
+        tracker = self._tracker
+        parts = tracker.parts(exchange, Stage.REQUEST, without_match=True)
+        for fault in tracker.faults.in_force:
+            is_seen = SERVER not in tracker.cut_off and not fault.unit
             if fault.strikes_requests and fault.match is not None and is_seen:
                 exchange.waiting.append(fault)
                 gate = Gate(fault.match, self._opener(fault, exchange), MissReason.MATCH)
@@ -61,41 +61,41 @@ class Unframed:
         return parts
 
     def _opener(self, fault: Fault, exchange: LiveExchange) -> Callable[[], bool]:
-        talk = self._conversation
+        tracker = self._tracker
 
         def opens() -> bool:
             exchange.waiting.remove(fault)
             assert fault.match is not None  # noqa: S101 - it has just been found
-            target = talk.target(exchange, Stage.REQUEST, said=fault.match.literal)
+            target = tracker.target(exchange, Stage.REQUEST, said=fault.match.literal)
             return fault.selects(target)
 
         return opens
 
     def _note_begun(self, exchange: LiveExchange, speaker: str) -> None:
         """Have faults that were placed since a side began to speak note that it goes on."""
-        talk = self._conversation
-        if self._versions[speaker] != talk.faults.version:
-            self._versions[speaker] = talk.faults.version
-            talk.note_begun(exchange, Stage.REQUEST if speaker == CLIENT else Stage.REPLY)
+        tracker = self._tracker
+        if self._versions[speaker] != tracker.faults.version:
+            self._versions[speaker] = tracker.faults.version
+            tracker.note_begun(exchange, Stage.REQUEST if speaker == CLIENT else Stage.REPLY)
 
     def from_server(self, data: bytes, now: float) -> list[Step] | None:
         """Take what the server has said."""
-        talk, current = self._conversation, self._current
-        talk.look_for_faults(current, now)
+        tracker, current = self._tracker, self._current
+        tracker.look_for_faults(current, now)
         if current is None:
-            current = self._current = talk.begin(now, said_by=SERVER)
+            current = self._current = tracker.begin(now, said_by=SERVER)
         is_first = not current.record.reply_size
         if is_first:
-            self._versions[SERVER] = talk.faults.version
+            self._versions[SERVER] = tracker.faults.version
         else:
             self._note_begun(current, SERVER)
-        talk.journal.said(current.record, SERVER, data, now)
-        if is_first and not talk.is_plain_towards(CLIENT):
-            current.reply_parts = talk.parts(current, Stage.REPLY)
-            current.reply = talk.plan(CLIENT, current.reply_parts, current)
+        tracker.journal.said(current.record, SERVER, data, now)
+        if is_first and not tracker.is_plain_towards(CLIENT):
+            current.reply_parts = tracker.parts(current, Stage.REPLY)
+            current.reply = tracker.plan(CLIENT, current.reply_parts, current)
         if current.reply is None:
             return None
-        return talk.feed(current.reply, Piece(data), current, to=CLIENT)
+        return tracker.feed(current.reply, Piece(data), current, to=CLIENT)
 
     def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[Step]:  # noqa: ARG002 - nothing is held back
         """One side says nothing more."""
@@ -103,11 +103,11 @@ class Unframed:
 
     def explain(self) -> None:
         """Have faults note why they have not struck so far what still goes on."""
-        self._conversation.explain(self._current)
+        self._tracker.explain(self._current)
 
     def closed(self, now: float, *, gracefully: bool) -> None:
         """End the exchange that goes on; ``gracefully``: both sides have sent FIN."""
         if self._current is not None:
             complete = gracefully and self._current.record.reply_size > 0
-            self._conversation.end(self._current, now, complete=complete)
-        self._conversation.closed()
+            self._tracker.end(self._current, now, complete=complete)
+        self._tracker.closed()

@@ -117,10 +117,10 @@ def place(state: ProxyState, kind: str, **options: Any) -> Fault:  # noqa: ANN40
 def open_connection(state: ProxyState) -> Spoken:
     """Open a connection through a proxy."""
     connection = state.journal.opened(("127.0.0.1", 1), 0.0)
-    conversation = state.conversation(connection, 0.0)
+    tracker = state.new_tracker(connection, 0.0)
     if state.framing is None or state.reply_framing is None:
-        return Spoken(state, Unframed(conversation))
-    framed = Framed(conversation, state.framing, state.reply_framing, state.note_leftover)
+        return Spoken(state, Unframed(tracker))
+    framed = Framed(tracker, state.framing, state.reply_framing, state.note_leftover)
     return Spoken(state, framed)
 
 

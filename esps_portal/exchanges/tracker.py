@@ -2,7 +2,7 @@
 
 Whoever reads the connection hands over what has come and performs the steps that come back. How
 bytes become units is theirs to decide: a proxy's (`esps_portal.proxy.unframed` and
-`esps_portal.proxy.framed`), or a peer's. All are built on the `Conversation`, which keeps the
+`esps_portal.proxy.framed`), or a peer's. All are built on the `ExchangeTracker`, which keeps the
 journal and asks the faults.
 """
 
@@ -29,7 +29,7 @@ from esps_portal.journal.records import (
 )
 
 
-class Conversation:
+class ExchangeTracker:
     """The exchanges of one connection, or of one client over UDP, in the journal and under faults.
 
     Args:
