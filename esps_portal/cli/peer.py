@@ -175,14 +175,14 @@ async def _peer(
     reports.watch(config.state.journal)
     config.state.script.on_unexpected = _log_unexpected
 
-    async def open_control(nursery: trio.Nursery, listeners: OpenPorts) -> str | None:
+    async def on_listening(nursery: trio.Nursery, listeners: OpenPorts) -> str | None:
         """Start what runs beside the peer."""
         played.open_capture((*listeners.tcp, *listeners.udp)[0], trio.current_time())
         return await played.open_control(control, nursery, listeners, reports.report_seed)
 
     server = ForegroundServer(
         serve=partial(serve_peer, config),
-        open_control=open_control,
+        on_listening=on_listening,
         reports=reports,
         reloads=[*reloads, *played.reloads(reports.report_seed)],
         tls=config.tls,

@@ -198,14 +198,14 @@ async def _proxy(
     proxied.open_capture((upstream.host, upstream.port), trio.current_time())
     reports.watch(config.state.journal)
 
-    async def open_control(nursery: trio.Nursery, listeners: OpenPorts) -> str | None:
+    async def on_listening(nursery: trio.Nursery, listeners: OpenPorts) -> str | None:
         """Start what runs beside the proxy."""
         nursery.start_soon(_flush_units, config.state.exchanges)
         return await proxied.open_control(control, nursery, listeners, reports.report_seed)
 
     server = ForegroundServer(
         serve=partial(serve_proxy, config),
-        open_control=open_control,
+        on_listening=on_listening,
         reports=reports,
         reloads=reloads,
         upstream=str(upstream),

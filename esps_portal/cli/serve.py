@@ -240,7 +240,7 @@ async def _serve(served: _Served, reports: Reports) -> int:
     if scripted is not None:
         reports.watch(scripted.portal.script.journal)
 
-    async def open_control(nursery: trio.Nursery, listeners: Listeners) -> str | None:
+    async def on_listening(nursery: trio.Nursery, listeners: Listeners) -> str | None:
         if scripted is None:
             return None
         if control is not None or served.prepared:
@@ -260,7 +260,7 @@ async def _serve(served: _Served, reports: Reports) -> int:
 
     server = ForegroundServer(
         serve=partial(serve, config),
-        open_control=open_control,
+        on_listening=on_listening,
         reports=reports,
         reloads=[*served.reloads, *(scripted.reloads(on_fault) if scripted is not None else ())],
         dual_stack=config.sockets is not None and config.sockets.take_ipv4_on_ipv6,

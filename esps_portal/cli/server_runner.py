@@ -63,19 +63,19 @@ class ForegroundServer:
 
     Attributes:
         serve: the server; it reports a `Listeners` to its ``task_status``.
-        open_control: called once the server listens, with the nursery and the `Listeners`; returns
+        on_listening: called once the server listens, with the nursery and the `Listeners`; returns
             the URL of the control port, or ``None``.
         reports: what is reported, and where.
         reloads: what SIGHUP reloads if there is no terminal.
         dual_stack: whether the sockets on :: also accept IPv4.
         upstream: what a proxy relays to.
-        open_metrics: called as ``open_control`` is; returns the URL of the metrics.
+        open_metrics: called as ``on_listening`` is; returns the URL of the metrics.
         tls: that of the TCP sockets; ``None``: they are plain.
-        beside: the proxies and peers that ``open_control`` has started, by their kind.
+        beside: the proxies and peers that ``on_listening`` has started, by their kind.
     """
 
     serve: Callable[..., Awaitable[None]]
-    open_control: Callable[[trio.Nursery, Any], Awaitable[str | None]]
+    on_listening: Callable[[trio.Nursery, Any], Awaitable[str | None]]
     reports: Reports
     reloads: Sequence[Reload] = ()
     dual_stack: bool = False
@@ -122,7 +122,7 @@ class ForegroundServer:
         """Open what is beside the server, and say that it listens: to people and to systemd."""
         from esps_portal.net.systemd import notify  # noqa: PLC0415 - help must not wait
 
-        control = await self.open_control(nursery, listeners)
+        control = await self.on_listening(nursery, listeners)
         metrics = "" if self.open_metrics is None else await self.open_metrics(nursery, listeners)
         others = OtherAddresses(control, self.upstream, metrics, self.tls, self.beside)
         print_ready(self.reports, listeners, others, dual_stack=self.dual_stack)
