@@ -84,8 +84,8 @@ class FaultType:
         return _CONNECTION_SELECTORS if self.hits_connections else SELECTORS
 
 
-def _ending(meaning: str, transports: frozenset[str] = TCP, **parameters: Parameter) -> FaultType:
-    return FaultType(meaning, transports, parameters, allows_before=True, ends=True)
+def _ending(meaning: str, **parameters: Parameter) -> FaultType:
+    return FaultType(meaning, TCP, parameters, allows_before=True, ends=True)
 
 
 FAULT_TYPES: dict[str, FaultType] = {

@@ -103,7 +103,7 @@ class Scenario:
             limits={name: value for name, value in limits.items() if value != defaults[name]},
         )
 
-    def apply(self, portal: ScriptedPortal, path: str = "") -> list[Fault]:
+    def apply(self, portal: ScriptedPortal) -> list[Fault]:
         """Add the stubs and faults to a portal that may be running: all of them, or none.
 
         Returns:
@@ -114,11 +114,11 @@ class Scenario:
                 makes no sense there; or the limits differ from the portal's, which it gets when it
                 starts.
         """
-        stubs, faults = self.make(portal, path)
+        stubs, faults = self.make(portal)
         place_all(portal, stubs, faults)
         return faults
 
-    def make(self, portal: ScriptedPortal, path: str = "") -> tuple[list[Stub], list[Fault]]:
+    def make(self, portal: ScriptedPortal) -> tuple[list[Stub], list[Fault]]:
         """Return new stubs and faults for a portal, which are not placed; any thread may do it.
 
         Raises:
@@ -128,13 +128,13 @@ class Scenario:
         for name, value in self.limits.items():
             if actual[name] != value:
                 raise ScenarioError(
-                    join_path(path, f"limits.{name}"),
+                    f"limits.{name}",
                     f"a portal gets its limits when it starts; this one has {actual[name]:g}",
                 )
         longest, where = portal.limits.longest_reply, portal.script.faults.where
         return (
-            [p.make(longest, join_path(path, f"stubs[{n}]")) for n, p in enumerate(self.stubs)],
-            make_faults(self.faults, path, where),
+            [p.make(longest, f"stubs[{n}]") for n, p in enumerate(self.stubs)],
+            make_faults(self.faults, "", where),
         )
 
 

@@ -93,16 +93,13 @@ def _check_dotted_keys(text: str) -> None:
         raise ScenarioError("", f"not TOML: a key of more than {_MAX_PARTS} parts")
 
 
-def read_scenario(value: object, path: str = "") -> Scenario:
+def read_scenario(value: object) -> Scenario:
     """Return a scenario.
-
-    Args:
-        path: of the value, for an error.
 
     Raises:
         ScenarioError: it is not a scenario; the message says which key is wrong.
     """
-    table = ValueTable.of(value, path, ("stubs", "faults", "limits", "proxies", "peers"))
+    table = ValueTable.of(value, "", ("stubs", "faults", "limits", "proxies", "peers"))
     scenario = Scenario(
         stubs=table.get("stubs", partial(read_list, read_stub), ()),
         faults=table.get("faults", partial(read_list, read_fault), ()),
@@ -110,9 +107,8 @@ def read_scenario(value: object, path: str = "") -> Scenario:
         proxies=table.get("proxies", partial(read_list, read_proxy), ()),
         peers=table.get("peers", partial(read_list, read_peer), ()),
     )
-    proxies, peers = table.path_of("proxies"), table.path_of("peers")
-    names = {f"{proxies}[{number}].name": each.name for number, each in enumerate(scenario.proxies)}
-    names |= {f"{peers}[{number}].name": each.name for number, each in enumerate(scenario.peers)}
+    names = {f"proxies[{number}].name": each.name for number, each in enumerate(scenario.proxies)}
+    names |= {f"peers[{number}].name": each.name for number, each in enumerate(scenario.peers)}
     check_names(names)
     return scenario
 

@@ -109,10 +109,6 @@ class PeerState:
             return RecordedUnitSplitter(self.framing)
         return FrameSplitter(self.framing)
 
-    def framing_over(self, transport: str) -> Framing:
-        """Return the framing of replies: each datagram is one as it is."""
-        return self.framing if transport == "tcp" else datagrams()
-
     def new_tracker(
         self, connection: RecordedConnection, now: float, transport: str = "tcp"
     ) -> ExchangeTracker:
