@@ -62,6 +62,8 @@ class ExchangeTracker:
         self._version = -1
         # By side: the faults that let nothing more reach it.
         self.cut_off: dict[str, str] = {}
+        # A fault has had the client read no more: what was read with it counts as not read.
+        self.is_deaf: bool = False
         # Whether a fault waits until the connection is older.
         self._has_younger = False
         # The faults that take all that is sent towards a side as one unit.
@@ -238,6 +240,7 @@ class ExchangeTracker:
             for each in step.actions:
                 if isinstance(each, End) and each.how in ("stall", "half-close"):
                     self.cut_off[step.to] = exchange.record.fault
+                self.is_deaf = self.is_deaf or (isinstance(each, End) and each.how == "deaf")
         if to == CLIENT and any(
             isinstance(a, Pause | Hold) for step in found for a in step.actions
         ):

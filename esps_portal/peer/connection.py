@@ -184,7 +184,8 @@ class PeerHandler(ClientHandler):
                 await performer.say(incoming.steps)
                 now = trio.current_time()
             else:
-                await performer.answer(incoming)
+                if not self._units.is_deaf:
+                    await performer.answer(incoming)
                 now = trio.current_time()
                 self._units.end(incoming.exchange, now)
             if now - since > _TURN:

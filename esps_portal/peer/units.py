@@ -48,6 +48,11 @@ class PeerUnits:
         self._has_noted_rest = False
         self.is_over: bool = False
 
+    @property
+    def is_deaf(self) -> bool:
+        """Whether a fault has had the client read no more: what was read is not answered."""
+        return self._tracker.is_deaf
+
     # -- what the client says
 
     def read(self, data: bytes, now: float) -> tuple[list[tuple[Frame, LiveExchange]], bool]:

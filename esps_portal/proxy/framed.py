@@ -62,6 +62,8 @@ class Framed:
 
     def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[Step] | None:  # noqa: ARG002 - frames are told apart
         """Take what the client has said."""
+        if self._tracker.is_deaf:
+            return []
         return self._take(self._client, data, now, self._request)
 
     def from_server(self, data: bytes, now: float) -> list[Step] | None:
@@ -73,6 +75,8 @@ class Framed:
 
         That is a finding, unless it was the proxy that has stopped reading within a frame.
         """
+        if side == CLIENT and self._tracker.is_deaf:
+            return []
         if side == CLIENT:
             return self._finish(self._client, now, self._request, is_cut=is_cut)
         return self._finish(self._server, now, self._reply, is_cut=is_cut)
@@ -113,7 +117,8 @@ class Framed:
         for frame in frames:
             steps = self._whole(side, frame, now, decide)
             found += steps
-            if any(step.ends_connection for step in steps):
+            is_unread = side.name == CLIENT and tracker.is_deaf
+            if is_unread or any(step.ends_connection for step in steps):
                 return found  # what was read with it is not passed on any more
         if side.splitter.error is not None:
             found += self._give_up(side, side.splitter.rest, str(side.splitter.error), now)

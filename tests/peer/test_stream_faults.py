@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import socket
 import time
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import pytest
@@ -135,6 +135,22 @@ def test_deaf(asked: Asked) -> None:
     asked.client.reset()
     assert closed(asked.peer)[0].closed_by == "client"
     assert fault.happened == 1
+
+
+@pytest.mark.parametrize(("when", "answered"), [("before", b"a\n"), ("after", b"a\nb\n")])
+def test_what_was_read_with_the_frame_that_makes_it_deaf_is_not_answered(
+    peers: Peers, when: Literal["before", "after"], answered: bytes
+) -> None:
+    peer = peers.start(lines())
+    peer.handler(lambda frame, _: frame)
+    peer.fault("deaf", match=b"b", when=when)
+    client = peers.dial(peer)
+    client.send(b"a\nb\nc\n")
+    assert client.read(len(answered)) == answered
+    peer.wait_for("c")  # it has come
+    client.sock.shutdown(1)
+    assert client.rest() == (b"", FIN)
+    peer.verify()
 
 
 def test_deafness_ends_with_fin(asked: Asked) -> None:

@@ -246,6 +246,23 @@ def test_what_comes_after_a_held_reply_waits_with_it(options: dict[str, Any]) ->
         assert fault.happened == 1
 
 
+@pytest.mark.parametrize("pieces", [[b"a\nb\nc\nd"], [b"a\nb\n", b"c\nd"]])
+def test_what_was_read_with_the_request_that_makes_it_deaf_counts_as_not_read(
+    pieces: list[bytes],
+) -> None:
+    with threaded_proxy(lines()) as proxy:
+        fault = proxy.fault("deaf", match=b"b", when="before")
+        client, server = proxy.connect()
+        for piece in pieces:
+            client.send(piece)
+            proxy.quiet()
+        assert server.read(2) == b"a\n"
+        server.send(b"1\n")
+        assert client.read(2) == b"1\n"
+        assert server.has_nothing()
+        assert fault.happened == 1
+
+
 def test_a_reply_framing_of_its_own_and_requests_out_of_lockstep() -> None:
     with threaded_proxy(lines("\r\n"), fixed(4)) as proxy:
         fault = proxy.fault("reset", match=b"third", offset=2)
