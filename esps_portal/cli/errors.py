@@ -87,7 +87,8 @@ def usage_line(error: click.ClickException) -> str:
     if not isinstance(error, click.UsageError):
         return f"esps-portal: {joined}"
     path = "esps-portal" if error.ctx is None else error.ctx.command_path
-    return f"{path}: {joined.removesuffix('.')}; see {path} --help"
+    sentence = joined if joined.endswith("...") else joined.removesuffix(".")
+    return f"{path}: {sentence}; see {path} --help"
 
 
 def did_you_mean(names: Sequence[str]) -> str:

@@ -212,10 +212,10 @@ class Fault:
             reason = MissReason.MATCH
         self.record_miss(reason, target)
 
-    def record_no_change(self, size: int) -> None:
-        """Note that it changes nothing in a reply of ``size`` bytes."""
+    def record_no_change(self, size: int, found_at: int) -> None:
+        """Note that it changes nothing in a reply of ``size`` bytes; see `NearMiss`."""
         if not self.happened:
-            self.misses.add_no_change(size, self.offset)
+            self.misses.add_no_change(size, self.offset, found_at)
 
     def record_why(self, reason: MissReason) -> None:
         """Note why it does not strike the target that it has selected."""

@@ -36,12 +36,18 @@ class NearMisses:
         if self.nearest is None or reason > self.nearest.reason:
             self.nearest = NearMiss(reason, _for_report(target), connection_number)
 
-    def add_no_change(self, size: int, offset: int) -> None:
-        """Note that from ``offset`` on the fault changes nothing in a reply of ``size`` bytes."""
+    def add_no_change(self, size: int, offset: int, found_at: int) -> None:
+        """Note that from ``offset`` on the fault changes nothing in a reply of ``size`` bytes.
+
+        Args:
+            found_at: see `NearMiss`.
+        """
         miss = self.nearest
         if miss is None or (offset and miss.reply_size >= size):
             return  # a longer reply was nearer
-        self.nearest = NearMiss(MissReason.NO_CHANGE, miss.target, reply_size=size)
+        self.nearest = NearMiss(
+            MissReason.NO_CHANGE, miss.target, reply_size=size, found_at=found_at
+        )
 
     def explain(self, reason: MissReason) -> None:
         """Note why the fault does not strike the target that it has selected."""

@@ -87,6 +87,7 @@ class PlanPart:
     _is_open: bool = False
     _is_out: bool = False
     _size: int = 0
+    _found_at: int = 0
 
     @property
     def ends(self) -> bool:
@@ -139,6 +140,7 @@ class PlanPart:
             if found is None or not self._open(self._gate):
                 return None
             start, self._gate = found, None
+            self._found_at = self._size - len(piece.data) + start
         passing = min(self._offset_left, len(piece.data) - start)
         self._offset_left -= passing
         # It begins at once, though no byte may follow: a RST after the last byte is one too.
@@ -183,7 +185,7 @@ class PlanPart:
         if self._gate is not None:
             self.fault.record_why(self._gate.reason)
         elif is_whole or self._size:
-            self.fault.record_no_change(self._size)
+            self.fault.record_no_change(self._size, self._found_at)
 
 
 def part_of(fault: Fault, gate: Gate | None = None, *, number: int = 1) -> PlanPart | None:

@@ -84,9 +84,12 @@ class NearMiss:
     Attributes:
         connection_number: as the fault counts connections; 0 where it does not.
         reply_size: of a reply that it does not change, in bytes.
+        found_at: how many bytes of that came before the last one that it had to find; 0: it had to
+            find nothing, or acts on a whole frame.
     """
 
     reason: MissReason
     target: FaultTarget
     connection_number: int = 0
     reply_size: int = 0
+    found_at: int = 0

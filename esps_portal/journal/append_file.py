@@ -103,7 +103,8 @@ class AppendFile:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CannotRecordError(self.path, "another process is recording to it") from None
+            why = "this process or another one records to it already"
+            raise CannotRecordError(self.path, why) from None
         try:
             first = self._prepare(file, _size(file))
         except UnsuitableFileError as error:

@@ -57,7 +57,7 @@ def _why(fault: Fault, faults: FaultRegistry) -> str:
         why = f"no {event} {_while_placed(in_force=in_force)}"
         return why if miss is None else f"{why}; only reply=0 strikes what the server says first"
     if miss.reason is MissReason.NO_CHANGE:
-        return _why_no_change(fault, miss.reply_size)
+        return _why_no_change(fault, miss)
     target = _describe_target(miss.target)
     begun = miss.reason is MissReason.BEGUN
     reason = _why_begun(fault, faults) if begun else _reason(fault, miss)
@@ -81,14 +81,23 @@ def _while_placed(*, in_force: bool) -> str:
     return "after it was placed" if in_force else "before it was removed"
 
 
-def _why_no_change(fault: Fault, size: int) -> str:
+def _why_no_change(fault: Fault, miss: NearMiss) -> str:
+    size = miss.reply_size
     is_connection = fault.strikes_whole_connections
     unit = "the reply" if fault.to == "client" else "the request"
     if is_connection:
         unit = "what was sent on the connection"
     if size < fault.offset:
         return f"{unit} is {size} bytes long, shorter than offset {fault.offset}"
-    return f"it changes nothing in {unit}, which is {size} bytes long"
+    why = f"it changes nothing in {unit}, which is {size} bytes long"
+    if not miss.found_at:
+        return why
+    key = "match" if fault.strikes_requests else "reply_match"
+    offset = f", and {fault.offset} bytes later by its offset" if fault.offset else ""
+    return (
+        f"{why}: without framing it acts from the last byte on that {key} finds,"
+        f" here byte {miss.found_at + 1}{offset}; give framing="
+    )
 
 
 def _nearest_miss(fault: Fault) -> NearMiss | None:

@@ -67,7 +67,11 @@ class Unframed:
             exchange.waiting.remove(fault)
             assert fault.match is not None  # noqa: S101 - it has just been found
             target = tracker.target(exchange, Stage.REQUEST, said=fault.match.literal)
-            return fault.selects(target)
+            is_selected = fault.selects(target)
+            if is_selected:
+                # The nearest so far: what follows shows whether there is anything to change.
+                fault.record_miss(MissReason.NO_REPLY, target)
+            return is_selected
 
         return opens
 

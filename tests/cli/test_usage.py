@@ -199,6 +199,13 @@ def test_run_says_where_it_listens(args: str) -> None:
     assert "run chooses a free port of 127.0.0.1, and CMD gets it as ESPS_PORTAL_PORT" in err
 
 
+def test_an_ellipsis_at_the_end_of_an_error_stays_whole() -> None:
+    upstream = "--upstream tcp://127.0.0.1:1"
+    code, _, error = run("proxy", *upstream.split(), "--fault", "reset service=x")
+    assert code == 2
+    assert "match=...; see" in error
+
+
 @pytest.mark.parametrize("command", ["inspect", "serve", "proxy", "peer"])
 def test_the_default_of_a_port_stands_in_the_help_without_brackets_of_its_own(command: str) -> None:
     code, out, _ = run(command, "--help")

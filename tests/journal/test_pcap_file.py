@@ -142,7 +142,7 @@ def test_a_file_has_one_writer(tmp_path: Path) -> None:
     path = tmp_path / "redis.pcap"
     with (
         CaptureFile(path, UPSTREAM),
-        pytest.raises(CannotRecordError, match="another process is recording to it"),
+        pytest.raises(CannotRecordError, match="this process or another one records to it already"),
     ):
         CaptureFile(path, UPSTREAM)
 

@@ -96,7 +96,7 @@ def test_a_file_has_one_writer(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl"
     with (
         RecordFile(path, "test/1"),
-        pytest.raises(CannotRecordError, match="another process is recording to it"),
+        pytest.raises(CannotRecordError, match="this process or another one records to it already"),
     ):
         RecordFile(path, "test/1")
     record(path, b"1")

@@ -59,6 +59,27 @@ def test_placed_earlier_it_finds_the_message_in_the_reply() -> None:
     assert fault.happened == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "why"),
+    [
+        ("truncate", {"bytes": 4, "reply_match": b"lo"}, "reply_match finds, here byte 7; give"),
+        ("truncate", {"bytes": 4, "reply_match": b"hel", "offset": 3}, "by its offset; give"),
+        ("slice", {"at": 9, "match": b"UB", "to": "server"}, "that match finds, here byte 3; give"),
+    ],
+)
+def test_what_it_had_to_find_left_too_little_to_change(
+    kind: str, options: dict[str, Any], why: str
+) -> None:
+    spoken = open_connection(proxy_state())
+    fault = place(spoken.state, kind, **options)
+    spoken.say(CLIENT, b"SUB news\r\n")
+    spoken.say(SERVER, b"1 hello\r\n")
+    spoken.end()
+    text = why_never_struck(fault, spoken.state.faults)
+    assert "bytes long: without framing it acts from the last byte on that" in text
+    assert why in text
+
+
 def test_a_request_that_had_begun() -> None:
     spoken = open_connection(proxy_state())
     spoken.say(CLIENT, b"one\r\n")
