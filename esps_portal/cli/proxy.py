@@ -217,9 +217,9 @@ async def _proxy(
 
 
 async def _flush_units(journal: Journal) -> None:
-    """Have what was said in the files and events soon, though nobody knows that a unit has ended.
+    """Write what was said to the files and events soon, though the end of a unit is not known yet.
 
-    Otherwise a reply would be there when the client speaks again, and not at all after a kill -9.
+    Otherwise a reply would only be there when the client speaks again, and never after a kill -9.
     """
     import trio  # noqa: PLC0415 - help must not wait for it
 

@@ -43,7 +43,7 @@ class ServerControls:
         state: what was placed on it, and what has happened.
         ports: takes its ports out of service and back.
         stubs: those that are placed; ``None``: it has none.
-        push: sends frames that nobody has asked for, on one connection or all; see
+        push: sends unsolicited frames, on one connection or all; see
             `PeerState.push`. ``None``: it never does.
         waits_for: the key that selects what is waited for, ``service`` for calls or ``match`` for
             exchanges; the first is waited for without a key.

@@ -15,7 +15,7 @@ _log = logging.getLogger("esps_portal")
 
 
 class EndedError(Exception):
-    """The connection ends, without another word."""
+    """The connection ends without a reply."""
 
 
 async def reply_of(answer: Callable[[], Awaitable[Reply]]) -> Reply:

@@ -174,7 +174,7 @@ class NamedServers:
             return await self.start(prepared)
 
     async def start(self, prepared: PreparedServer) -> NamedServer:
-        """Start a server whose name nobody has."""
+        """Start a server; its name must be free."""
         server = await prepared.start(self._nursery)
         self.by_name[server.name] = server
         return server

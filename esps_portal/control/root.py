@@ -72,7 +72,7 @@ def show_scenario(root: ControlRoot, _: Asked) -> dict[str, Any]:
 async def replace_scenario(root: ControlRoot, asked: Asked) -> dict[str, Any]:
     """Place a scenario in place of what is there; return what is placed then.
 
-    A kind of servers that it does not name stays as it is: whoever has their ports goes on.
+    Servers of a kind that it does not name stay as they are, with their ports.
     """
     table = ValueTable.of(asked.value, "", None)
     named = {kind: table.values[kind] for kind in root.named if kind in table.values}

@@ -31,7 +31,7 @@ from esps_portal.mock.match_values import read_match
 from esps_portal.mock.never_struck import why_never_struck
 
 _TIMEOUT = 1.0
-# Seconds, an hour: a client that has gone without a word is not waited for longer.
+# Seconds, an hour: a client that has vanished is not waited for longer.
 _MAX_TIMEOUT = 3600.0
 
 _Waiter = TypeVar("_Waiter", Waiter, MatchWaiter)

@@ -19,8 +19,8 @@ from typing import Self
 try:
     import fcntl
 except ImportError:
-    # Windows. Its own locks keep readers off as well (LockFileEx), and who watches a recording is
-    # one: nobody is kept out there.
+    # Windows. Its locks (LockFileEx) would keep readers out as well, such as a person who watches
+    # a recording: so the file is not locked there.
     fcntl = None  # type: ignore[assignment]
 
 from esps_portal.log import log

@@ -140,7 +140,7 @@ class FrameScript:
     # -- what was not expected
 
     def note_unexpected(self, connection: Hashable, frame: bytes, where: str) -> None:
-        """Note a frame that nobody has expected; only the first ones are kept."""
+        """Note an unexpected frame; only the first ones are kept."""
         is_kept = len(self.unexpected) < _MAX_UNEXPECTED
         if self.on_unexpected is None and not is_kept:
             return

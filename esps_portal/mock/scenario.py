@@ -73,8 +73,8 @@ class Scenario:
 
     Attributes:
         limits: those that differ from the defaults of `Limits`, by name.
-        proxies: in front of other servers; a portal leaves them to whoever starts such.
-        peers: they play other servers; the same.
+        proxies: in front of other servers; `apply` leaves them out.
+        peers: they play other servers; likewise.
     """
 
     stubs: tuple[PlannedStub, ...] = ()

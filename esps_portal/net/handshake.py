@@ -39,7 +39,7 @@ async def shake_hands(tls: TLSSocket, silence: Silence = NEVER_SILENT) -> None:
 async def offered_protocols(
     connected: socket.socket, silence: Silence = NEVER_SILENT
 ) -> tuple[bytes, ...] | None:
-    """Wait for a client's first message, and leave it unread; whoever calls this bounds its time.
+    """Wait for a client's first message, and leave it unread; the caller bounds its time.
 
     Args:
         connected: non-blocking.

@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 import trio
 
-#: Seconds; a client that never stops sending must not hold up whoever looks.
+#: Seconds; a client that never stops sending must not hold up the caller.
 AT_MOST = 0.05
 #: Turns of the loop in which what has come is accepted, read and answered, however long they take.
 TURNS = 20
 #: Seconds, for what is busy besides. On a machine that is busy a thread that looks for the address
-#: of a name takes longer; a server that answers no connect must not hold up whoever looks.
+#: of a name takes longer; a server that answers no connect must not hold up the caller.
 BUSY_AT_MOST = 0.5
 # Seconds between two looks at it.
 _MOMENT = 0.001

@@ -87,7 +87,7 @@ class PeerHandler(ClientHandler):
             self._on_closed(*(self._first.found or (PEER, "rst")), now)
 
     def push(self, steps: Iterable[SendFrames]) -> None:
-        """Send what nobody has asked for, after the answers to the frames that have come."""
+        """Send unsolicited frames, after the answers to the frames that have come."""
         self._incoming.put(Push(tuple(steps)))
 
     # -- age

@@ -41,7 +41,7 @@ class IncomingFrame:
 
 @attrs.frozen(eq=False)
 class Push:
-    """Frames to send that nobody has asked for."""
+    """Unsolicited frames to send."""
 
     steps: tuple[SendFrames, ...]
 

@@ -83,7 +83,7 @@ class Performer:
         """End the connection once all that was sent has left; a stalled client sees nothing."""
         self.units.is_over = True
         if self.ends.is_stalled:
-            await trio.sleep(IDLE)  # whoever reads notices a RST meanwhile
+            await trio.sleep(IDLE)  # the reader notices a RST meanwhile
         await self.lane.until_clear()
         self.ends.end(how, self.client)
 
@@ -130,4 +130,4 @@ class Performer:
             if any(step.ends_connection for step in found):
                 break
         self.lane.put(merge_sends([action for step in found for action in step.actions]))
-        await self.lane.until_room()  # whoever reads notices a RST meanwhile
+        await self.lane.until_room()  # the reader notices a RST meanwhile

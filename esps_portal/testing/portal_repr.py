@@ -17,7 +17,7 @@ _SHOWN = 5
 def portal_repr(address: ServerAddress, script: Script, *, outage: str | None) -> str:
     """Return where a portal is and what is placed in it.
 
-    The portal's loop is not asked: it may be stuck, and must not block whoever prints it.
+    The portal's loop is not asked: it may be stuck, and printing must not block.
 
     Args:
         outage: how it is down, if it is.

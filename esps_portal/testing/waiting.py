@@ -59,7 +59,7 @@ class Wait(Generic[_Waiter]):
         future: concurrent.futures.Future[None] = concurrent.futures.Future()
 
         def met() -> None:
-            # Also called when the portal has died: whoever waits then asks it, and gets an error.
+            # Also called when the portal has died: the waiter then asks it, and gets an error.
             # Maybe called twice, where a predicate has failed.
             # An asyncio task that gave up has cancelled the future.
             if not future.done() and future.set_running_or_notify_cancel():
