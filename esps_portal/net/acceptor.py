@@ -81,23 +81,19 @@ class Acceptor:
     async def _accept_waiting(self, listener: socket.socket) -> None:
         until = monotonic() + _ACCEPT_SECONDS
         for _ in range(_MAX_ACCEPTS):
-            if monotonic() > until:
-                return
             try:
                 self._accept_one(listener)
             except BlockingIOError:
                 return
             except OSError as error:
                 # Anything else is about the connection that was not made (accept(2)).
-                if error.errno in _OUT_OF_RESOURCES:
-                    if not self._is_exhausted:
-                        log.warning("cannot accept connections: %s", error.strerror)
-                    self._is_exhausted = True
-                    if not self._refuse_with_spare(listener):
-                        await trio.sleep(_RETRY_AFTER)
-                        return
-                continue
-            self._is_exhausted = False
+                if error.errno in _OUT_OF_RESOURCES and not self._refuse_one(listener, error):
+                    await trio.sleep(_RETRY_AFTER)
+                    return
+            else:
+                self._is_exhausted = False
+            if monotonic() > until:
+                return
 
     def accept_waiting(self, listener: socket.socket) -> None:
         """Accept what waits now, as far as there are resources for it."""
@@ -116,6 +112,13 @@ class Acceptor:
             connected, address = accepted(listener)
             closed_in_child(connected)
         self._on_accepted(connected, address)
+
+    def _refuse_one(self, listener: socket.socket, error: OSError) -> bool:
+        """Refuse one for which there is nothing left; return whether that was possible."""
+        if not self._is_exhausted:
+            log.warning("cannot accept connections: %s", error.strerror)
+        self._is_exhausted = True
+        return self._refuse_with_spare(listener)
 
     def _refuse_with_spare(self, listener: socket.socket) -> bool:
         """Refuse the next one, for which no descriptor is left; return whether there was one."""
