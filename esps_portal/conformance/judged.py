@@ -14,6 +14,9 @@ from esps_portal.conformance.steps import Vector
 #: Verdicts, the worst first.
 WORST_FIRST = (Verdict.FAIL, Verdict.ERROR, Verdict.WARN, Verdict.PASS, Verdict.UNSUPPORTED)
 
+# Bytes (own choice): eight times what all vectors take with a server that conforms.
+_MAX_TRAFFIC = 1 << 25
+
 
 @attrs.define
 class Judged:
@@ -23,7 +26,7 @@ class Judged:
         name: as the user wrote it.
         again: the arguments of the command that judge it again.
         known_failing: identifiers of vectors that need not pass.
-        keeps_traffic: for a capture.
+        keeps_traffic: for a capture, up to 32 MiB in all.
         product: what it calls itself.
         seconds: how long it took.
     """
@@ -35,11 +38,16 @@ class Judged:
     product: str = ""
     outcomes: list[Outcome] = attrs.field(factory=list)
     seconds: float = 0
+    _traffic_size: int = 0
 
     def add(self, outcome: Outcome) -> None:
         """Add the outcome of one run."""
-        kept = outcome if self.keeps_traffic else attrs.evolve(outcome, traffic=None)
-        self.outcomes.append(kept)
+        size = outcome.traffic.size if outcome.traffic is not None else 0
+        if self.keeps_traffic and self._traffic_size + size <= _MAX_TRAFFIC:
+            self._traffic_size += size
+        else:
+            outcome = attrs.evolve(outcome, traffic=None)
+        self.outcomes.append(outcome)
 
     @property
     def failed(self) -> bool:

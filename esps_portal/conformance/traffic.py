@@ -12,6 +12,8 @@ What: TypeAlias = Literal["opened", "data", "fin", "rst"]
 Side: TypeAlias = Literal["client", "server"]
 
 _MAX_KEPT = 1 << 20
+# Bytes that an event takes beside its data, about.
+_OVERHEAD = 200
 
 
 @attrs.frozen
@@ -35,17 +37,18 @@ class Event:
 
 @attrs.define
 class Traffic:
-    """The events of one run; of their bytes the first megabyte.
+    """The events of one run; the first megabyte.
 
     Attributes:
         transport: ``tcp`` or ``udp``.
         server: the server's numeric address and port.
+        size: bytes of memory that the events take, about.
     """
 
     transport: Literal["tcp", "udp"]
     server: tuple[str, int]
     events: list[Event] = attrs.field(factory=list)
-    _kept: int = 0
+    size: int = 0
 
     def note(
         self,
@@ -56,14 +59,15 @@ class Traffic:
         data: bytes = b"",
     ) -> None:
         """Note what just happened; bytes join those before them, if they are of one direction."""
-        self._kept += len(data)
-        if self._kept > _MAX_KEPT:
+        if self.size + _OVERHEAD + len(data) > _MAX_KEPT:
             return
         last = self.events[-1] if self.events else None
         if what == "data" and self.transport == "tcp" and last and _continues(last, on, by):
             self.events[-1] = attrs.evolve(last, data=last.data + data)
         else:
             self.events.append(Event(time.time(), on, local, what, by, data))
+            self.size += _OVERHEAD
+        self.size += len(data)
 
 
 def _continues(last: Event, on: str, by: Side) -> bool:

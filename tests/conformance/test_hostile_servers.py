@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import socket
 import socketserver
 import threading
+import weakref
 from collections.abc import Iterator
 
+import attrs
 import pytest
 
+from esps_portal.conformance.judged import Judged
+from esps_portal.conformance.outcome import Outcome, Verdict
+from esps_portal.conformance.registry import load_registry
+from esps_portal.conformance.runner import run_vector
+from esps_portal.conformance.target import resolve
+from esps_portal.conformance.traffic import Traffic
 from tests.commands import run
+from tests.conformance.mutants import SPEC, load_server_vectors
+from tests.patience import PATIENCE
 
 
 @contextlib.contextmanager
@@ -54,6 +65,41 @@ def test_a_server_that_never_stops(data: bytes) -> None:
     *found, summary = map(json.loads, out.splitlines())
     assert summary["fail"] == len(found) == 6
     assert len(out) < 100_000
+
+
+async def test_what_a_server_has_sent_is_not_kept_by_what_was_wrong_with_it() -> None:
+    (vector,) = (each for each in load_server_vectors() if each.id == "tcp-ping")
+    with endless_server(b"no-lf") as url:
+        port = int(url.rpartition(":")[2])
+        target = await resolve("127.0.0.1", port, frozenset({"tcp"}), load_registry(SPEC).limits)
+        outcome = await run_vector(vector, target, reply_timeout=PATIENCE)
+    assert outcome.verdict == Verdict.FAIL
+    assert outcome.traffic is not None
+    assert outcome.traffic.size > 500_000
+    of_the_server = weakref.ref(outcome.traffic)
+    outcome = attrs.evolve(outcome, traffic=None)
+    gc.collect()
+    assert of_the_server() is None
+    assert outcome.mismatch is not None
+
+
+def test_the_traffic_of_all_runs_is_bounded() -> None:
+    judged = Judged("a server", (), keeps_traffic=True)
+    for number in range(100):
+        traffic = Traffic("tcp", ("127.0.0.1", 1))
+        for _ in range(10):
+            traffic.note("a", ("127.0.0.1", 2), "data", "server", bytes(1 << 18))
+        assert len(b"".join(event.data for event in traffic.events)) <= traffic.size <= 1 << 20
+        judged.add(Outcome(str(number), "whole", Verdict.PASS, traffic=traffic))
+    kept = [each.traffic.size for each in judged.outcomes if each.traffic is not None]
+    assert (1 << 25) - (1 << 20) < sum(kept) <= 1 << 25
+
+
+def test_an_empty_datagram_takes_room_too() -> None:
+    traffic = Traffic("udp", ("127.0.0.1", 1))
+    for _ in range(10_000):
+        traffic.note("a", ("127.0.0.1", 2), "data", "server", b"")
+    assert 5000 < len(traffic.events) < 6000
 
 
 def test_datagrams_of_somebody_else() -> None:
