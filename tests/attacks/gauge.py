@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.attacks.attack import Usage
 from tests.bench.machine import memory
@@ -22,6 +23,13 @@ def descriptors(pid: int) -> int:
 def usage(pid: int) -> Usage:
     """Return what a process has now."""
     return Usage(memory(pid) / 1000, descriptors(pid))
+
+
+def datagrams_lost(port: int) -> int:
+    """Return how many datagrams the kernel has dropped for want of room, at a port (proc(5))."""
+    _, *lines = Path("/proc/net/udp").read_text(encoding="ascii").splitlines()
+    rows = [line.split() for line in lines]
+    return sum(int(row[-1]) for row in rows if int(row[1].rpartition(":")[2], 16) == port)
 
 
 class Gauge:
