@@ -51,6 +51,7 @@ class Tally:
         ended: connections that the server ended.
         most: connections that were open at a time.
         sent, received: bytes.
+        lines: of what was received.
         last: how often each last line came, of those that the server ended.
     """
 
@@ -60,4 +61,5 @@ class Tally:
     most: int = 0
     sent: int = 0
     received: int = 0
+    lines: int = 0
     last: Counter[str] = attrs.field(factory=Counter)

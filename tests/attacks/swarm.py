@@ -200,6 +200,7 @@ class Swarm:
             self._ended_by_server(connection)
             return
         self.tally.received += len(data)
+        self.tally.lines += data.count(b"\n")
         self._greeted(connection)
         connection.seen = (connection.seen + data)[-100:]
         if behaviour.until and behaviour.until in connection.seen:
