@@ -25,8 +25,8 @@ from esps_portal.cli.session import (
     Problem,
     is_refused_by_tls,
     is_unknown_host,
+    raise_timed_out,
     run_client,
-    timed_out,
 )
 from esps_portal.cli.signals import ending_signals
 from esps_portal.cli.tls_options import ClientTLSOptions, client_tls_options
@@ -119,6 +119,9 @@ class PingRun:
         """Ping until the count is reached, or until SIGINT, SIGTERM or SIGHUP (but under nohup)."""
         import trio  # noqa: PLC0415 - help must not wait for it
 
+        from esps_portal.cli.name_lookup import watch_lookups  # noqa: PLC0415 - the same
+
+        watch_lookups()
         with trio.open_signal_receiver(*ending_signals()) as signals:
             async with trio.open_nursery() as nursery:
 
@@ -164,7 +167,7 @@ class PingRun:
             start = time.perf_counter()
             await self._portal.ping(str(self.statistics.sent))
             return (time.perf_counter() - start) * 1000
-        raise timed_out(self._portal, self.url, self.timeout)
+        return raise_timed_out(self._portal, self.url, self.timeout)
 
     async def _count_loss(self, error: EspsError) -> bool:
         """Count a ping as lost, and close its connection. Return whether to go on."""

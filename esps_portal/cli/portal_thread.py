@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from esps_portal.cli.output import CannotWriteError
-from esps_portal.cli.session import Session, timed_out
+from esps_portal.cli.session import Session, raise_timed_out
 from esps_portal.protocol.errors import ClosedError, EspsError
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class PortalThread:
             with trio.fail_after(timeout):
                 yield
         except trio.TooSlowError:
-            raise timed_out(portal, self._session.url, timeout) from None
+            raise_timed_out(portal, self._session.url, timeout)
 
 
 def _wait_uninterrupted(ended: threading.Event) -> None:

@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import attrs
 import click
@@ -149,7 +149,9 @@ class Session:
         import trio  # noqa: PLC0415 - help must not wait for it
 
         from esps_portal import connect  # noqa: PLC0415 - the same
+        from esps_portal.cli.name_lookup import watch_lookups  # noqa: PLC0415 - the same
 
+        watch_lookups()
         try:
             with trio.fail_after(self.timeout) as scope:
                 async with connect(str(self.url), ssl_context=context) as self._portal:
@@ -157,21 +159,30 @@ class Session:
                         scope.deadline = math.inf
                     await use_portal(self._portal)
         except trio.TooSlowError:
-            raise timed_out(self._portal, self.url, self.timeout) from None
+            raise_timed_out(self._portal, self.url, self.timeout)
 
 
-def timed_out(portal: PortalClient | None, url: PortalURL, timeout: float) -> TimedOutError:
-    """Return the error for a timeout.
+def raise_timed_out(portal: PortalClient | None, url: PortalURL, timeout: float) -> NoReturn:
+    """Raise the error for a timeout.
 
     Args:
         portal: ``None`` if it was not connected yet.
         url: the portal's.
         timeout: in seconds.
+
+    Raises:
+        TimedOutError: always; its cause is a `socket.gaierror` if the name was not resolved.
     """
+    from esps_portal.cli.name_lookup import unresolved_name  # noqa: PLC0415 - help must not wait
+
+    name = unresolved_name()
+    if portal is None and name:
+        cause = socket.gaierror(socket.EAI_AGAIN, os.strerror(errno.ETIMEDOUT))
+        raise TimedOutError(f"the name {name} was not resolved in {timeout:g} s") from cause
     if portal is None:
-        return TimedOutError(f"no greeting from {url} in {timeout:g} s")
+        raise TimedOutError(f"no greeting from {url} in {timeout:g} s") from None
     message = f"no reply in {timeout:g} s"
-    return TimedOutError(message, portal.rejected, unfinished=portal.unfinished)
+    raise TimedOutError(message, portal.rejected, unfinished=portal.unfinished) from None
 
 
 def run_client(main: Callable[[], Awaitable[None]]) -> None:
@@ -186,8 +197,13 @@ def run_client(main: Callable[[], Awaitable[None]]) -> None:
 
 
 def is_unknown_host(error: EspsError) -> bool:
-    """Whether the host name cannot be resolved."""
-    return isinstance(error, UnreachableError) and isinstance(error.__cause__, socket.gaierror)
+    """Whether there is no such host."""
+    return isinstance(error, UnreachableError) and is_unresolved(error)
+
+
+def is_unresolved(error: EspsError) -> bool:
+    """Whether the host name could not be resolved, or not in time."""
+    return isinstance(error.__cause__, socket.gaierror)
 
 
 def is_refused_by_tls(error: EspsError) -> bool:
@@ -197,13 +213,13 @@ def is_refused_by_tls(error: EspsError) -> bool:
 
 def _unreachable_hint(error: EspsError, url: PortalURL, named_by: str) -> str:
     """Return a hint for a portal that cannot be reached."""
-    if not isinstance(error, UnreachableError) or error.__cause__ is None:
+    if error.__cause__ is None or not (isinstance(error, UnreachableError) or is_unresolved(error)):
         return ""
     if isinstance(error.__cause__, TLSError):
         return "; trust it with --cafile FILE" if error.__cause__.is_untrusted else ""
     use_another = f"use another {named_by}"
     if named_by.startswith("-"):
-        host = " host" if is_unknown_host(error) else ""
+        host = " host" if is_unresolved(error) else ""
         use_another = f"use another{host} with {named_by}"
     if os.strerror(errno.ECONNREFUSED) in str(error):
         return f"; start one{_serve_command(url)}, or {use_another}"
@@ -226,7 +242,7 @@ def _inspect_hint(error: EspsError, url: PortalURL, *, greeted: bool) -> str:
     if isinstance(error, ClosedError) and error.reason:
         return ""  # only a portal gives a reason
     received = getattr(error, "received", b"")
-    if is_refused_by_tls(error) or (greeted and not received):
+    if is_refused_by_tls(error) or is_unresolved(error) or (greeted and not received):
         return ""
     inspect = f"esps-portal inspect --host {url.host} --port {url.port}"
     # A TLS server is silent, closes or resets when it gets a HELLO of ours.

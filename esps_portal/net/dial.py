@@ -27,19 +27,20 @@ async def dial(host: str, port: int, kind: socket.SocketKind = socket.SOCK_STREA
     Raises:
         DialError: nobody answers there within 10 seconds.
     """
-    reason = "no such host"
+    reason, waits_for = "no such host", f"{host} was not resolved"
     with trio.move_on_after(_TIMEOUT):
         try:
             addresses = await trio.socket.getaddrinfo(host, port, type=kind)
         except OSError as failed:  # the text of getaddrinfo's errors is its own
             raise DialError(failed.strerror or reason) from failed
+        waits_for = "no reply"
         for family, _, _, _, address in addresses:
             try:
                 return await _connect(family, kind, address)
             except OSError as failed:
                 reason = os.strerror(failed.errno or 0)
         raise DialError(reason)
-    raise DialError(f"no reply in {_TIMEOUT:g} s")
+    raise DialError(f"{waits_for} in {_TIMEOUT:g} s")
 
 
 async def _connect(family: int, kind: socket.SocketKind, address: tuple[Any, ...]) -> socket.socket:

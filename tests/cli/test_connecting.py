@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import socket
+import threading
+from typing import Any
 
 import pytest
 import trio
@@ -14,6 +16,7 @@ from esps_portal.cli.calls import call_command
 from esps_portal.protocol.errors import UnreachableError
 from esps_portal.testing.threaded import ThreadedPortal
 from tests.commands import run
+from tests.patience import PATIENCE
 
 
 @pytest.mark.parametrize("scheme", ["esps", "esps+udp"])
@@ -59,6 +62,31 @@ def test_an_unknown_host() -> None:
     code, _, err = run("call", "echo", url="esps://nowhere.invalid")
     assert (code, err.count("\n")) == (1, 1)
     assert err.endswith("; use another host with --url\n")
+
+
+@pytest.mark.parametrize("scheme", ["esps", "esps+udp", "esps+tls"])
+@pytest.mark.parametrize("command", ["ping -c 1", "list", "call echo"])
+def test_a_resolver_that_does_not_answer(
+    command: str, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, real = threading.Event(), socket.getaddrinfo
+
+    def resolve(host: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as the real one
+        flags = [*args, *options.values()]
+        if any(isinstance(each, int) and each & socket.AI_NUMERICHOST for each in flags[4:]):
+            return real(host, *args, **options)  # trio asks first whether it is a name
+        answers.wait(PATIENCE)
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    url = f"{scheme}://nowhere.invalid"
+    try:
+        code, _, err = run(*command.split(), "--timeout", "0.1", "--url", url)
+    finally:
+        answers.set()
+    assert code == 1
+    unresolved = "the name nowhere.invalid was not resolved in 0.1 s"
+    assert err == f"esps-portal: {unresolved}; use another host with --url\n"
 
 
 def test_a_server_that_sends_no_greeting() -> None:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from esps_portal.cli.session import timed_out
+from esps_portal.cli.session import raise_timed_out
+from esps_portal.protocol.errors import TimedOutError
 from esps_portal.protocol.retransmission import Retransmission
 from esps_portal.protocol.urls import PortalURL
 from tests.cli.peers import GREETING, tcp_server, udp_echo_server
@@ -151,11 +152,12 @@ def test_a_udp_server(command: list[str], monkeypatch: pytest.MonkeyPatch) -> No
     assert err.endswith(f'\\n"{hint(url)}')
 
 
-def test_what_came_before_the_timeout_is_quoted() -> None:
+async def test_what_came_before_the_timeout_is_quoted() -> None:
     class OtherServer:
         rejected = b"\0dns"
         unfinished = b""
 
     url = PortalURL("tcp", "h")
-    error = timed_out(OtherServer(), url, 0.5)  # type: ignore[arg-type]  # the only attribute that it reads
-    assert str(error) == 'no reply in 0.5 s; received what is not ESPS/1: "\\x00dns"'
+    with pytest.raises(TimedOutError) as caught:
+        raise_timed_out(OtherServer(), url, 0.5)  # type: ignore[arg-type]  # all that it reads
+    assert str(caught.value) == 'no reply in 0.5 s; received what is not ESPS/1: "\\x00dns"'
