@@ -52,9 +52,11 @@ def read_dialogues(data: bytes) -> list[RecordedDialogue]:
     number = 0
     for number, value in read_values(data):
         try:
+            if number == 1:
+                check_began(value)
             table = ValueTable.of(value, "", None)
             event = table.required("event", read_text)
-            if number == 1 or event == BEGAN:
+            if event == BEGAN:
                 check_began(value)
                 reader = _Reader(found)  # connections are numbered from 1 again
             elif event == "unit":

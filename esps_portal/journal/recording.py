@@ -135,6 +135,9 @@ def _line(values: dict[str, object]) -> bytes:
 # ---- reading -----------------------------------------------------------------------------------
 
 
+_NO_RECORDING = f'not a recording: its first line must be {{"event": "{BEGAN}", ...}}'
+
+
 def is_recording(first_line: bytes) -> bool:
     """Whether a file with this first line, its LF included, is a recording."""
     try:
@@ -158,8 +161,10 @@ def read_recording(data: bytes) -> list[RecordedAnswer]:
     number = 0
     for number, value in read_values(data):
         try:
+            if number == 1:
+                check_began(value)
             event = ValueTable.of(value, "", None).required("event", read_text)
-            if number == 1 or event == BEGAN:
+            if event == BEGAN:
                 check_began(value)
                 answers += sorted(session, key=lambda answer: answer.number)
                 session.clear()
@@ -183,9 +188,10 @@ def read_values(data: bytes) -> Iterator[tuple[int, object]]:
         try:
             value = read_json(line)
         except ScenarioError as error:
-            if number == len(lines):
+            if 1 < number == len(lines):
                 return
-            raise RecordingError(number, str(error)) from error
+            message = str(error) if number > 1 else _NO_RECORDING
+            raise RecordingError(number, message) from error
         yield number, value
 
 
@@ -196,9 +202,7 @@ def check_began(value: object) -> None:
         ScenarioError: it is none, or of another version.
     """
     if not isinstance(value, dict) or value.get("event") != BEGAN:
-        raise ScenarioError(
-            "", f'not a recording: its first line must be {{"event": "{BEGAN}", ...}}'
-        )
+        raise ScenarioError("", _NO_RECORDING)
     version = ValueTable(value, "").required("format", read_positive_integer)
     if version != FORMAT:
         raise ScenarioError("format", f"must be {FORMAT}, got {version}")
