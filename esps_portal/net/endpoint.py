@@ -140,7 +140,7 @@ class Endpoint(SocketStream):
                 self._errors = watch_errors(self._socket)
         except OSError as error:
             # No descriptor is left: end the connection rather than never notice.
-            log.warning("a connection is reset: %s", error.strerror)
+            log.warning("a connection cannot be watched, and is ended: %s", error.strerror)
             self.is_broken = True
         if self._errors is not None and not self.is_broken:
             end = await self._errors.wait(for_fin=for_fin)
