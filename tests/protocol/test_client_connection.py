@@ -19,7 +19,14 @@ from esps_portal.protocol.errors import (
     SlowConsumerError,
 )
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import DATA, OK, Notice, Reply, parse_request_untrusted
+from esps_portal.protocol.messages import (
+    DATA,
+    EXPECTS_TLS,
+    OK,
+    Notice,
+    Reply,
+    parse_request_untrusted,
+)
 from tests.protocol.strategies import args, byte_by_byte, cut, noise, notices, places, replies
 
 GREETING = b"* ESPS/1 esps-portal/0.1.0\n"
@@ -344,3 +351,15 @@ def test_notices_after_the_greeting_are_passed_on() -> None:
     assert [notice.args[0] for notice in seen] == [b"x-3", b"x-4", b"x-5", b"x-6"]
     client.receive_stream_untrusted(b"* ERR bad-line %1b\n* BYE idle\n* ERR too-late\n")
     assert seen[4:] == [Notice(b"ERR", (b"bad-line", b"\x1b")), Notice(b"BYE", (b"idle",))]
+
+
+def test_a_peer_that_expects_tls() -> None:
+    client = ClientConnection(numbers())
+    client.receive_stream_untrusted(EXPECTS_TLS.encode())
+    said = client.ended()
+    client = ClientConnection(numbers())
+    with pytest.raises(ProtocolError) as caught:
+        client.receive_stream_untrusted(b"\x15\x03\x01\x00\x02\x02\x46")
+    for error in (said, client.peer_error(caught.value)):
+        assert isinstance(error, PeerError)
+        assert error.message == "the peer expects TLS: use esps+tls://"

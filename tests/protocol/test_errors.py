@@ -74,3 +74,10 @@ def test_errors_are_subclasses_of_the_built_in_ones(
     error: EspsError, built_in: type[Exception]
 ) -> None:
     assert isinstance(error, built_in)
+
+
+def test_what_an_error_reply_cannot_carry() -> None:
+    with pytest.raises(TypeError, match="an error code must be str, not bytes"):
+        ReplyError(b"busy")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="an argument must be str or bytes, not int"):
+        ReplyError("busy", 5)  # type: ignore[arg-type]

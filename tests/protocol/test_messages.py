@@ -20,6 +20,7 @@ from esps_portal.protocol.messages import (
     looks_like_answer,
     parse_answer_untrusted,
     parse_request_untrusted,
+    readable_request,
     readable_tag,
 )
 from tests.protocol.strategies import args, noise, notices, replies, requests
@@ -246,3 +247,8 @@ def test_what_is_wrong_with_an_answer(line: bytes, text: str) -> None:
     with pytest.raises(ProtocolError) as caught:
         parse_answer_untrusted(line)
     assert (caught.value.code, caught.value.message) == ("bad-line", text)
+
+
+def test_what_can_be_read_of_a_line() -> None:
+    assert readable_request(b"1 PING %41") == Request(b"1", b"PING", (b"A",))
+    assert readable_request(b"1 PING %") is None

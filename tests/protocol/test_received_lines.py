@@ -121,3 +121,34 @@ def test_empty_lines_are_nearly_free(empty: bytes) -> None:
     for _ in range(4):
         received.add(splitter.feed_blocks(empty * (16384 // len(empty))))
     assert len(list(received)) <= 64
+
+
+def test_what_waits_is_counted_but_for_a_piece() -> None:
+    line = b"1 CALL echo hi\n"
+    received = ReceivedLines()
+    received.add([line * 10])
+    assert received.buffered == 0
+    received.add([line * 1000])
+    assert received.buffered == 1000 * len(line)
+    received.skip(10)
+    assert 0 < received.buffered < 1000 * len(line)
+    while received:
+        received.skip(len(received.peek_plain(2000)))
+    assert received.buffered == 0
+
+
+@pytest.mark.parametrize("count", [1, 1000])
+def test_a_block_of_whole_lines(count: int) -> None:
+    received = ReceivedLines()
+    received.add_block(b"1 PING\n" * count)
+    assert list(received) == [b"1 PING"] * count
+
+
+def test_a_line_that_is_put_back_comes_next() -> None:
+    received = ReceivedLines()
+    received.add_block(b"1 PING\n2 LIST\n3 PING\n")
+    assert next(received) == b"1 PING"
+    line = next(received)
+    received.unread(line)
+    assert received.peek_plain(9) == []
+    assert list(received) == [b"2 LIST", b"3 PING"]

@@ -336,3 +336,21 @@ def test_after_a_hello_that_is_required_all_is_as_usual() -> None:  # ESPS-LINE-
     server = MemoryServer(requires_hello=True)
     server.feed(b"1 HELLO ESPS/2 ESPS/1\n2 PING\n3 nosuch\n4 PING\n")
     assert server.lines == [b"1 OK ESPS/2 ESPS/1", b"2 OK", b"3 ERR unknown-verb", b"4 OK"]
+
+
+@pytest.mark.parametrize(
+    ("data", "is_at_rest"),
+    [
+        (b"", True),
+        (b"1 PING\n", True),
+        (b"1 PING\n2 PI", False),
+        (b"1 PING\n2 CALL a\n", False),
+        (b"1 CALL a\n2 CANCEL 1\n", True),
+        (b"1 PING\n2 QUIT\n", False),
+    ],
+)
+def test_at_rest_nothing_runs_and_nothing_waits(data: bytes, is_at_rest: bool) -> None:
+    server = server_after([data] if data else [])
+    assert server.connection.is_at_rest == is_at_rest
+    server.connection.receive(b"9 PING\n")
+    assert not server.connection.is_at_rest, "a line is not read"

@@ -169,3 +169,18 @@ def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
 def test_a_percent_sign_is_read_as_it_was_written(host: str) -> None:
     url = PortalURL("tcp", host, 9)
     assert PortalURL.parse(str(url)) == url
+
+
+@pytest.mark.parametrize(
+    ("value", "instead"),
+    [
+        (("127.0.0.1", 9), "got ('127.0.0.1', 9); write '127.0.0.1:9', or f\"{host}:{port}\""),
+        (("::1", 9, 0, 0), "write '[::1]:9', or f\"{host}:{port}\""),
+        (9, "got 9; write 'localhost:2867' or 'esps://localhost'"),
+        (b"localhost", "got b'localhost'; write 'localhost:2867' or"),
+    ],
+)
+def test_what_is_no_text(value: object, instead: str) -> None:
+    with pytest.raises(TypeError, match="must be text") as caught:
+        PortalURL.parse(value)  # type: ignore[arg-type]
+    assert instead in str(caught.value)
