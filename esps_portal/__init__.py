@@ -33,9 +33,9 @@ each answered by `mock.frame_script` (a conversation, a stub, or the handler of 
 what `peer.units`, built on the same tracker, says that faults make of it. Over UDP
 `peer.datagrams` does.
 
-**A fault of a test.** `testing.controller` hands it to the portal's thread (`testing.loop_thread`);
-`faults.fault_registry` is asked about each request, and the plan goes the way above. What strikes
-a connection at an age does so through `net.age_watch`.
+**A fault of a test.** `testing.portal_controller` hands it to the portal's thread
+(`testing.loop_thread`); `faults.fault_registry` is asked about each request, and the plan goes the
+way above. What strikes a connection at an age does so through `net.age_watch`.
 
 **A request to the control port.** `control.http_handler` reads it, `control.guard` says whether it
 may be asked, `control.root` finds its endpoint; that does to a `control.controls` what a test

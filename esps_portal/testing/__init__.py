@@ -43,19 +43,19 @@ if TYPE_CHECKING:
     from esps_portal.net.bind import CannotBindError as CannotBindError
     from esps_portal.proxy.serving import OwnUpstreamError as OwnUpstreamError
     from esps_portal.proxy.upstream import UpstreamError as UpstreamError
-    from esps_portal.testing.controller import PortalController as PortalController
     from esps_portal.testing.fault_selectors import FaultName as FaultName
     from esps_portal.testing.handles import NotStruckError as NotStruckError
     from esps_portal.testing.handles import Outage as Outage
     from esps_portal.testing.handles import PlacedFault as PlacedFault
     from esps_portal.testing.memory import MemoryPortal as MemoryPortal
     from esps_portal.testing.memory import open_memory_portal as open_memory_portal
-    from esps_portal.testing.options import PortalFactory as PortalFactory
-    from esps_portal.testing.options import PortalOptions as PortalOptions
     from esps_portal.testing.peer_controller import PeerController as PeerController
     from esps_portal.testing.peer_options import PeerFactory as PeerFactory
     from esps_portal.testing.peer_options import PeerOptions as PeerOptions
+    from esps_portal.testing.portal_controller import PortalController as PortalController
     from esps_portal.testing.portal_loop import PortalEndedError as PortalEndedError
+    from esps_portal.testing.portal_options import PortalFactory as PortalFactory
+    from esps_portal.testing.portal_options import PortalOptions as PortalOptions
     from esps_portal.testing.proxy_controller import ProxyController as ProxyController
     from esps_portal.testing.proxy_options import ProxyFactory as ProxyFactory
     from esps_portal.testing.proxy_options import ProxyOptions as ProxyOptions
@@ -64,8 +64,8 @@ if TYPE_CHECKING:
     from esps_portal.testing.record_waits import NotCalledError as NotCalledError
     from esps_portal.testing.review import VerificationError as VerificationError
     from esps_portal.testing.session_portal import PortalAddress as PortalAddress
-    from esps_portal.testing.threaded import serve_in_thread as serve_in_thread
     from esps_portal.testing.threaded_peer import peer_in_thread as peer_in_thread
+    from esps_portal.testing.threaded_portal import serve_in_thread as serve_in_thread
     from esps_portal.testing.threaded_proxy import proxy_in_thread as proxy_in_thread
     from esps_portal.testing.trio_peer import open_peer as open_peer
     from esps_portal.testing.trio_portal import open_portal as open_portal
@@ -100,10 +100,10 @@ else:
             "PlacedFault": "testing.handles",
             "PlannedFault": "mock.planned_fault",
             "PortalAddress": "testing.session_portal",
-            "PortalController": "testing.controller",
+            "PortalController": "testing.portal_controller",
             "PortalEndedError": "testing.portal_loop",
-            "PortalFactory": "testing.options",
-            "PortalOptions": "testing.options",
+            "PortalFactory": "testing.portal_options",
+            "PortalOptions": "testing.portal_options",
             "ProxyController": "testing.proxy_controller",
             "ProxyFactory": "testing.proxy_options",
             "ProxyOptions": "testing.proxy_options",
@@ -134,7 +134,7 @@ else:
             "raw": "mock.peer_steps",
             "reset": "mock.peer_steps",
             "send": "mock.peer_steps",
-            "serve_in_thread": "testing.threaded",
+            "serve_in_thread": "testing.threaded_portal",
             "until_close": "framings.transport_ends",
             "wait": "mock.peer_steps",
         },

@@ -21,11 +21,11 @@ from esps_portal.net.port_control import OutageKind
 from esps_portal.net.ready_set import ReadySet
 from esps_portal.protocol.limits import Limits
 from esps_portal.server.serving import accept_policy, portal_connection, watch_age
-from esps_portal.testing.controller import PortalController
 from esps_portal.testing.current_loop import CurrentLoop
-from esps_portal.testing.options import scripted_portal
 from esps_portal.testing.pipe_poller import PipePoller
 from esps_portal.testing.pipes import MemoryStream, ServerEnd, memory_pair
+from esps_portal.testing.portal_controller import PortalController
+from esps_portal.testing.portal_options import scripted_portal
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame

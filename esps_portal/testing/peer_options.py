@@ -22,7 +22,7 @@ from esps_portal.peer.serving import PeerConfig, serve_peer
 from esps_portal.peer.state import PeerState
 from esps_portal.protocol.limits import Limits
 from esps_portal.services.service import as_bytes
-from esps_portal.testing.options import check_types
+from esps_portal.testing.portal_options import check_types
 from esps_portal.testing.scenario_text import scenario_text
 from esps_portal.testing.served import Served
 from esps_portal.tracebacks import hides_frame

@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     import pluggy
 
     from esps_portal.framings.framing import Framing
-    from esps_portal.testing.controller import PortalController
-    from esps_portal.testing.options import PortalFactory, PortalOptions
     from esps_portal.testing.peer_controller import PeerController
     from esps_portal.testing.peer_options import PeerFactory, PeerOptions
+    from esps_portal.testing.portal_controller import PortalController
+    from esps_portal.testing.portal_options import PortalFactory, PortalOptions
     from esps_portal.testing.proxy_controller import ProxyController
     from esps_portal.testing.proxy_options import ProxyFactory, ProxyOptions
     from esps_portal.testing.session_portal import PortalAddress, SessionPortal
-    from esps_portal.testing.threaded import ThreadedPortal
+    from esps_portal.testing.threaded_portal import ThreadedPortal
 
 __tracebackhide__ = hides_frame
 
@@ -243,8 +243,8 @@ def esps_portal_factory(request: pytest.FixtureRequest) -> Iterator[PortalFactor
 
     They end with the test, which fails for them as it does for `esps_portal`.
     """
-    from esps_portal.testing.options import check_options
-    from esps_portal.testing.threaded import ThreadedPortal
+    from esps_portal.testing.portal_options import check_options
+    from esps_portal.testing.threaded_portal import ThreadedPortal
 
     host = request.config.stash[SETTINGS].host
     started: StartedByTest[ThreadedPortal] = StartedByTest(portals_of_test(request))

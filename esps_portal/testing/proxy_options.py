@@ -18,7 +18,7 @@ from esps_portal.protocol.registry import ALPN
 from esps_portal.proxy.serving import OwnUpstreamError, ProxyConfig, serve_proxy
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.upstream import Upstream
-from esps_portal.testing.options import check_types
+from esps_portal.testing.portal_options import check_types
 from esps_portal.testing.served import Served
 from esps_portal.tracebacks import hides_frame
 

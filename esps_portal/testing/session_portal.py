@@ -11,7 +11,7 @@ from esps_portal.mock.scripted import Script
 from esps_portal.mock.stubs import Stub, describe_call
 from esps_portal.testing.calls_between_tests import CallsBetweenTests
 from esps_portal.testing.portal_loop import PortalEndedError
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame

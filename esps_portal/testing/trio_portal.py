@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Unpack
 
-from esps_portal.testing.controller import PortalController
 from esps_portal.testing.current_loop import serve_here
-from esps_portal.testing.options import (
+from esps_portal.testing.portal_controller import PortalController
+from esps_portal.testing.portal_options import (
     PortalOptions,
     scripted_portal,
     served_portal,

@@ -23,7 +23,7 @@ from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import ABORTED, FAULTED, REPLAYED, REPLIED
 from esps_portal.protocol.errors import ClosedError, ReplyError
 from esps_portal.protocol.messages import readable_request
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.cli.peers import send_pings
 from tests.commands import COMMAND
 from tests.processes import RunningServer, running_server

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.commands import run, run_redirected
 
 

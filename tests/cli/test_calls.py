@@ -13,7 +13,7 @@ import termios
 import pytest
 
 from esps_portal.testing import serve_in_thread
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.commands import COMMAND, run, run_in_colour
 
 

@@ -20,7 +20,7 @@ from esps_portal.cli import main
 from esps_portal.cli.completion import complete_service
 from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS
 from esps_portal.framings.parse import parse_framing
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.certificates import Certificates
 from tests.cli.peers import GREETING, tcp_server, unused_address
 from tests.commands import COMMAND

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.certificates import Certificates
 from tests.cli.peers import GREETING, tcp_server, unused_address
 from tests.commands import run, run_redirected, start

@@ -12,7 +12,7 @@ from typing import IO
 import pytest
 
 from esps_portal.testing import serve_in_thread
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.certificates import Certificates
 from tests.cli.peers import GREETING
 from tests.processes import running_server

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from esps_portal.cli.calls import call_command
 from esps_portal.protocol.errors import UnreachableError
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.commands import run
 from tests.patience import PATIENCE
 

@@ -17,7 +17,7 @@ from typing import IO
 import psutil
 import pytest
 
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.commands import start
 from tests.patience import until
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.commands import run
 
 

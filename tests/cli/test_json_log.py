@@ -16,7 +16,7 @@ from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import ABORTED, REPLIED
 from esps_portal.product import PRODUCT
 from esps_portal.protocol.messages import readable_request
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.processes import RunningServer, running_server
 
 HEAD = {"time", "level", "logger"}

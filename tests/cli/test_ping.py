@@ -15,7 +15,7 @@ import esps_portal
 from esps_portal import ClosedError
 from esps_portal.cli.ping import Statistics
 from esps_portal.protocol.urls import PortalURL
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.cli.peers import GREETING, tcp_server, unused_address
 from tests.commands import run
 from tests.forked import ForkedProcess

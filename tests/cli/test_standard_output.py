@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from esps_portal import blocking
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.commands import COMMAND, run, run_redirected, run_writing_to, start
 from tests.patience import PATIENCE
 from tests.processes import running_server

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from esps_portal import blocking, connect
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.commands import run
 
 FORMS = ["localhost:{}", "127.0.0.1:{}", "esps://127.0.0.1:{}", "esps+udp://localhost:{}"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from esps_portal.net.authority import MissingExtraError
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.certificates import Certificates
 from tests.cli.test_sighup import daemon, hang_up, log_of
 from tests.commands import run, run_failing

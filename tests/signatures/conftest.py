@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from esps_portal.testing import serve_in_thread
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.signatures.dissection import Dissect, Line, lines_of, run_tshark
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from esps_portal.product import PRODUCT
 from esps_portal.signatures import SIGNATURES
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.signatures.nmap_files import first_match, sections
 
 NULL, TCP, UDP = "Probe TCP NULL", "Probe TCP EspsHello", "Probe UDP EspsHello"

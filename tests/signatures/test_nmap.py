@@ -15,7 +15,7 @@ from esps_portal.inspection.probe import ESPS, ProbeTarget, probe_all
 from esps_portal.product import PRODUCT
 from esps_portal.signatures.nmap import CannotMergeError, merge_probes
 from esps_portal.testing import serve_in_thread
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.commands import run
 from tests.line_servers import counter, datagram_server, line_server
 from tests.processes import running_server

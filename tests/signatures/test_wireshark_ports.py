@@ -7,7 +7,7 @@ from pathlib import Path
 from esps_portal import blocking
 from esps_portal.product import PRODUCT
 from esps_portal.testing import proxy_in_thread
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.signatures.dissection import Dissect, Said, tcp_capture, udp_capture
 
 TAG = b"0123456789abcdef"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from esps_portal.testing import serve_in_thread
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 
 
 @pytest.fixture(name="portal")

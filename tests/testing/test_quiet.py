@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from esps_portal.testing import PortalController, VerificationError
-from esps_portal.testing.threaded import ThreadedPortal
+from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.sockets import connected
 
 ROUNDS = 50

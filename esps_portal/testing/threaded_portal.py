@@ -10,8 +10,8 @@ from esps_portal.exports import public_names
 from esps_portal.mock.matching import Matcher
 from esps_portal.mock.scripted import Script, ScriptedPortal
 from esps_portal.mock.stubs import Stub
-from esps_portal.testing.controller import PortalController
-from esps_portal.testing.options import (
+from esps_portal.testing.portal_controller import PortalController
+from esps_portal.testing.portal_options import (
     PortalOptions,
     scripted_portal,
     served_portal,

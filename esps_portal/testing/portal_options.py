@@ -21,7 +21,7 @@ from esps_portal.testing.served import Served
 from esps_portal.tracebacks import hides_frame
 
 if TYPE_CHECKING:
-    from esps_portal.testing.controller import PortalController
+    from esps_portal.testing.portal_controller import PortalController
 
 __tracebackhide__ = hides_frame
 
