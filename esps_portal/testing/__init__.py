@@ -2,6 +2,15 @@
 
 Each name is imported when it is first used, so that a suite that has the plugin and does not use
 it does not wait for trio.
+
+A test has a `portal_controller`, a `proxy_controller` or a `peer_controller`. Each is a
+`server_controller`, on `server_controls`: faults (`fault_overloads`), a `journal_view`, waits
+(`record_waits`) and a `review`. All of it happens in the event loop of the server, a `portal_loop`:
+that of a thread (`server_thread`, on a `loop_thread`; `threaded_portal` and its like), or the
+test's own (`current_loop`; `trio_portal` and its like). `memory` has pipes in place of sockets.
+
+The `plugin` lends a `session_portal` to each test, and ends the other servers with it:
+`portals_of_test`.
 """
 
 from __future__ import annotations
