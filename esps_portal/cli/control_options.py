@@ -166,7 +166,7 @@ def _token(file: Path | None) -> str | None:
 
 
 def _checked(options: ControlOptions) -> ControlOptions:
-    from esps_portal.net.loopback import is_loopback  # noqa: PLC0415 - help must not wait
+    from esps_portal.net.addresses import is_loopback  # noqa: PLC0415 - help must not wait
 
     if options.token is None and not is_loopback(options.host):
         raise click.UsageError(

@@ -10,10 +10,10 @@ from esps_portal.control.http_handler import HEAD, HttpHandler
 from esps_portal.control.room import Room
 from esps_portal.control.root import ControlRoot
 from esps_portal.net.accept_policy import AcceptPolicy
+from esps_portal.net.addresses import is_loopback
 from esps_portal.net.bind import bind
 from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.descriptors import soft_limit
-from esps_portal.net.loopback import is_loopback
 from esps_portal.net.streams import Stream
 
 # Connections that are served at a time: test suites run in parallel; and a part of the descriptors

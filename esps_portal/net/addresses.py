@@ -1,4 +1,4 @@
-"""Socket addresses as literal hosts, and back.
+"""Socket addresses as literal hosts, and back; which hosts are loopback.
 
 A link-local address of IPv6 means something on one interface only, its zone, which a socket
 address has as a number of its own: as text it is ``fe80::1%eth0`` (RFC 4007, section 11).
@@ -7,6 +7,7 @@ address has as a number of its own: as text it is ``fe80::1%eth0`` (RFC 4007, se
 from __future__ import annotations
 
 import socket
+from ipaddress import ip_address
 from typing import Any
 
 from esps_portal.given_numbers import is_integer, shown_value
@@ -52,3 +53,11 @@ def check_port(_: object, __: object, port: object) -> None:
     """
     if not is_integer(port) or port > _MAX_PORT:
         raise ValueError(f"port must be a number from 0 to {_MAX_PORT}, got {shown_value(port)}")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a host: a literal address of loopback, or localhost."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
