@@ -18,6 +18,7 @@ from esps_portal.client.udp import UDPClient
 from esps_portal.client.with_block import AsyncWithBlock
 from esps_portal.net.handshake import shake_hands
 from esps_portal.net.tls import TLSSocket
+from esps_portal.net.trio_only import check_trio
 from esps_portal.protocol.retransmission import Retransmission
 from esps_portal.protocol.urls import PortalURL
 from esps_portal.tracebacks import hides_frame
@@ -54,6 +55,7 @@ def connect(
             failed: the certificate has expired, say.
         ClosedError: the portal has no room, or what listens there says nothing and closes.
         PeerError: what answers is not a portal.
+        RuntimeError: another event loop than trio's runs.
     """
     statement = "async with connect(url) as portal: ..."
     return AsyncWithBlock(_connection(url, ssl_context, cafile, retransmission), statement)
@@ -66,6 +68,7 @@ async def _connection(
     cafile: str | None,
     retransmission: Retransmission | None,
 ) -> AsyncIterator[PortalClient]:
+    check_trio("connect()", "esps_portal.blocking.connect() in asyncio.to_thread()")
     parsed = PortalURL.parse(url)
     tls = tls_context(parsed, ssl_context, cafile)
     client: PortalClient

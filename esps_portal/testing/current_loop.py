@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from esps_portal.net.port_control import OutageKind
+from esps_portal.net.trio_only import check_trio
 from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.testing.served import PortListeners, Served, ServerAddress
 from esps_portal.tracebacks import hides_frame
@@ -75,7 +76,13 @@ class CurrentLoop:
 
 @asynccontextmanager
 async def serve_here(served: Served) -> AsyncIterator[tuple[CurrentLoop, ServerAddress]]:
-    """Serve a portal or a proxy in the caller's loop, for the length of an ``async with`` block."""
+    """Serve a portal or a proxy in the caller's loop, for the length of an ``async with`` block.
+
+    Raises:
+        RuntimeError: another event loop than trio's runs.
+    """
+    in_thread = "serve" if served.name == "portal" else served.name
+    check_trio(f"open_{served.name}()", f"{in_thread}_in_thread()")
     try:
         async with trio.open_nursery() as nursery:
             listeners: PortListeners = await nursery.start(served.serve)

@@ -19,6 +19,7 @@ from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.port_control import OutageKind
 from esps_portal.net.ready_set import ReadySet
+from esps_portal.net.trio_only import check_trio
 from esps_portal.protocol.limits import Limits
 from esps_portal.server.serving import accept_policy, portal_connection, watch_age
 from esps_portal.testing.current_loop import CurrentLoop
@@ -100,6 +101,7 @@ async def open_memory_portal(*, limits: Limits | None = None) -> AsyncIterator[M
     Args:
         limits: by default those of `Limits`.
     """
+    check_trio("open_memory_portal()", "serve_in_thread()")
     portal = scripted_portal({"limits": limits} if limits else {})
     async with trio.open_nursery() as nursery:
         ready = ReadySet(PipePoller())
