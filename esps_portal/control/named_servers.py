@@ -152,8 +152,9 @@ class NamedServers:
             HttpError: there is none with this name.
         """
         if name not in self.by_name:
-            known = ", ".join(self.by_name) or "there are none"
-            raise HttpError(404, f"nothing has the name {name[:64]!r}: {known}")
+            running = ", ".join(self.by_name)
+            known = f"choose from {running}" if running else "there are none"
+            raise HttpError(404, f"nothing runs under the name {name[:64]!r}; {known}")
         return self.by_name[name]
 
     async def place(self, value: object) -> NamedServer:

@@ -181,5 +181,5 @@ class PeerState:
 
 def _not_open(connection: int | None) -> str:
     if connection is None:
-        return "no connection is open: wait_for_connections() waits for one"
+        return "no connection is open: wait for one first, by wait_for_connections() or POST /wait"
     return f"connection {connection} is not open"

@@ -118,7 +118,7 @@ async def test_a_proxy_is_ended_by_its_name(server: str) -> None:
             answer = await client.ask("GET", path)
             assert answer.status == 404, path
         assert (await client.ask("DELETE", "/proxies/a")).error == (
-            "nothing has the name 'a': there are none"
+            "nothing runs under the name 'a'; there are none"
         )
 
 
