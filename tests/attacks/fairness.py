@@ -1,4 +1,4 @@
-"""``python -m tests.attacks.fairness``: how a polite client fares while others are hostile.
+"""``python -m tests.attacks fairness``: how a polite client fares while others are hostile.
 
 The server is on one core; the hostile and the polite are on the other. For each load the server is
 a new one. The polite client sends PING over one connection, again as soon as it has been answered,
@@ -16,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
@@ -246,15 +246,15 @@ def _row(load: Load, figures: Figures) -> str:
     )
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Measure, and print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.attacks.fairness", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.attacks fairness", description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="for each load")
     parser.add_argument(
         "--timeout", type=float, default=20.0, help="seconds to wait for an answer, or an end"
     )
     parser.add_argument("--only", default="", help="loads whose name has this text")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         keep_bytecode(folder / "bytecode")
@@ -263,7 +263,3 @@ def main() -> None:
         except NoCompilerError as error:
             parser.error(str(error))
         report(programs, options.seconds, options.timeout, options.only)
-
-
-if __name__ == "__main__":
-    main()

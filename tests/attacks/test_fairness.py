@@ -28,7 +28,7 @@ def listener() -> Iterator[socket.socket]:
 def test_the_command_prints_a_table_of_both_servers(tool: Callable[[str], str]) -> None:
     tool("gcc")
     tool("redis-server")
-    command = [sys.executable, "-m", "tests.attacks.fairness", "--seconds", "0.1"]
+    command = [sys.executable, "-m", "tests.attacks", "fairness", "--seconds", "0.1"]
     ran = subprocess.run(
         [*command, "--timeout", "5", "--only", "1 x PING, never"],
         capture_output=True,
