@@ -42,6 +42,9 @@ class Latency:
 
     Attributes:
         newcomer: the longest time from a connect to the first answer.
+        work: how long the server has run, at the most, between a question and its answer, but for
+            those of newcomers, before whom others may have connected. Unlike the others it depends
+            little on what else the machine does.
         answers: how many there were.
         refused: newcomers that were told to come again later.
         failures: what else went wrong, in words.
@@ -54,6 +57,7 @@ class Latency:
     answers: int
     refused: int
     failures: tuple[str, ...] = ()
+    work: float = 0.0
 
 
 @attrs.frozen
@@ -63,6 +67,7 @@ class Bounds:
     Attributes:
         memory: MB that the process may grow by.
         because: where this number comes from.
+        work: seconds that the server may run before it answers the polite client.
         p99, maximum, newcomer: seconds that an answer to the polite client may take. By default so
             much that it holds on a busy machine: a client waits for 10 s.
         may_refuse: whether newcomers may be refused meanwhile.
@@ -70,6 +75,7 @@ class Bounds:
 
     memory: float
     because: str
+    work: float = 0.25
     p99: float = 1.0
     maximum: float = 3.0
     newcomer: float = 5.0

@@ -73,7 +73,8 @@ def against(
         began = time.monotonic()
         with contextlib.ExitStack() as stack:
             target = stack.enter_context(start(scale))
-            polite = stack.enter_context(polite_client(question(target)))
+            asked = attrs.evolve(question(target), pid=target.pid)
+            polite = stack.enter_context(polite_client(asked))
             scene = Scene(target, scale)
             gauge = Gauge(target.pid)
             with gauge.watching():
@@ -112,6 +113,7 @@ def polite_problems(seen: Latency, bounds: Bounds, scale: Scale) -> list[str]:
                 ("p99", seen.p99, bounds.p99),
                 ("maximum", seen.maximum, bounds.maximum),
                 ("newcomer", seen.newcomer, bounds.newcomer),
+                ("work before an answer", seen.work, bounds.work),
             )
             if seconds > limit
         ]

@@ -27,6 +27,7 @@ class Question:
         limit: seconds to wait for an answer.
         pause: seconds between an answer and the next question.
         is_always_new: whether it asks over a new connection each time.
+        pid: of the server, whose work for each answer is measured.
     """
 
     port: int
@@ -38,6 +39,7 @@ class Question:
     pause: float = 0.002
     cafile: str = ""
     is_always_new: bool = False
+    pid: int = 0
 
 
 @attrs.define

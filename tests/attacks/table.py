@@ -31,7 +31,10 @@ def rows(attack: Attack, outcome: Outcome) -> str:
     """Return a row of figures, and below it what was done and the verdict."""
     figures = f"{attack.name:<14}{_polite(outcome.polite)}{_usage(outcome)}".rstrip()
     verdict = "; ".join(outcome.problems)
-    said = [f"{outcome.did} ({outcome.seconds:.0f} s)", f"BAD: {verdict}" if verdict else "good"]
+    worked = outcome.polite.work if outcome.polite is not None else 0.0
+    work = f", up to {_ms(worked)} ms of work before an answer" if worked else ""
+    said = [f"{outcome.did} ({outcome.seconds:.0f} s{work})"]
+    said.append(f"BAD: {verdict}" if verdict else "good")
     # The width of a terminal, less the indent.
     return "\n".join([figures, *textwrap.wrap(": ".join(said), _WIDTH - 2)]).replace("\n", "\n  ")
 

@@ -18,7 +18,7 @@ import pytest
 from tests.attacks.attack import Attack, Bounds, Latency, Outcome, Scale, Usage
 from tests.attacks.behaviour import Behaviour
 from tests.attacks.catalogue import ATTACKS
-from tests.attacks.gauge import Gauge
+from tests.attacks.gauge import Gauge, datagrams_lost
 from tests.attacks.measure import leaks, polite_problems
 from tests.attacks.polite import Question, polite_client
 from tests.attacks.swarm import Swarm
@@ -68,6 +68,7 @@ BOUNDS = Bounds(10, "a reason")
         ({"p99": 1.5}, "p99 of a polite client: 1.50 s, more than 1.0 s"),
         ({"maximum": 9.0}, "maximum of a polite client: 9.00 s, more than 3.0 s"),
         ({"newcomer": 5.1}, "newcomer of a polite client: 5.10 s, more than 5.0 s"),
+        ({"work": 0.3}, "work before an answer of a polite client: 0.30 s, more than 0.25 s"),
     ],
 )
 def test_what_a_polite_client_complains_about(changed: dict[str, Any], problem: str | None) -> None:
@@ -103,6 +104,17 @@ def test_what_a_log_may_not_have(line: str, problem: list[str]) -> None:
     log = Log()
     log.read([f"{line}\n"])
     assert log.problems == problem
+
+
+def test_datagrams_that_the_kernel_has_lost() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        assert datagrams_lost(port) == 0
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for _ in range(200):  # 13 MB
+                sender.sendto(bytes(65_000), ("127.0.0.1", port))
+        assert 0 < datagrams_lost(port) < 200
 
 
 def test_a_gauge_keeps_the_most_and_waits_until_all_is_back() -> None:
@@ -173,7 +185,8 @@ def test_a_swarm_notes_the_last_words_of_the_server(listener: socket.socket) -> 
 
 
 def test_the_polite_client_tells_what_it_saw(listener: socket.socket) -> None:
-    question = Question(listener.getsockname()[1], greeting="", limit=0.5, pause=0)
+    port = listener.getsockname()[1]
+    question = Question(port, greeting="", limit=0.5, pause=0, pid=os.getpid())
     with polite_client(question) as polite, listener.accept()[0] as peer:
         polite.begin()
         assert peer.recv(100) == b"a PING\n"
@@ -186,6 +199,7 @@ def test_the_polite_client_tells_what_it_saw(listener: socket.socket) -> None:
     assert (seen.answers, seen.refused) == (1, 1)
     assert seen.failures == ("client: TimeoutError timed out",)
     assert 0 < seen.median == seen.maximum < 30
+    assert 0 < seen.work < 30
 
 
 # -- what is printed
