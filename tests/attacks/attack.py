@@ -68,17 +68,17 @@ class Bounds:
         memory: MB that the process may grow by.
         because: where this number comes from.
         work: seconds that the server may run before it answers the polite client.
-        p99, maximum, newcomer: seconds that an answer to the polite client may take. By default so
-            much that it holds on a busy machine: a client waits for 10 s.
+        p99, maximum, newcomer: seconds that an answer to the polite client may take. By default
+            two to three times what the worst attack takes on two quiet cores.
         may_refuse: whether newcomers may be refused meanwhile.
     """
 
     memory: float
     because: str
-    work: float = 0.25
-    p99: float = 1.0
-    maximum: float = 3.0
-    newcomer: float = 5.0
+    work: float = 0.15
+    p99: float = 0.5
+    maximum: float = 1.0
+    newcomer: float = 2.0
     may_refuse: bool = False
 
 

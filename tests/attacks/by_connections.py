@@ -93,7 +93,7 @@ ATTACKS = (
         against(
             serve(),
             lambda scene: crowd(scene, Behaviour(again=b"a PING\n", pause=1.0), 2000),
-            Bounds(30, "10 KB for each, beside 10 MB"),
+            Bounds(20, "10 KB for each"),
         ),
     ),
     Attack(
@@ -102,7 +102,7 @@ ATTACKS = (
         against(
             serve(),
             lambda scene: crowd(scene, Behaviour(), 10_000),
-            Bounds(70, "6 KB for each, beside 10 MB"),
+            Bounds(50, "5 KB for each"),
         ),
     ),
     Attack(
@@ -111,7 +111,7 @@ ATTACKS = (
         against(
             serve(),
             lambda scene: come_and_go(scene, 50_000),
-            Bounds(30, "of 500 connections; none stays"),
+            Bounds(12, "10 KB for each of 500, and what is being closed"),
         ),
     ),
     Attack(
@@ -120,7 +120,7 @@ ATTACKS = (
         against(
             serve(),
             lambda scene: reset(scene, 20_000),
-            Bounds(60, "240 connections with 64 KiB of output each, and calls that end"),
+            Bounds(30, "240 connections with 64 KiB of output each, and calls that end"),
         ),
     ),
     Attack(
@@ -129,7 +129,7 @@ ATTACKS = (
         against(
             serve("--limit", "idle=2"),
             lambda scene: vanish(scene, 1000),
-            Bounds(30, "10 KB for each, and a running call"),
+            Bounds(25, "10 KB for each, and a running call"),
             lambda target: target.question,
         ),
     ),
@@ -139,7 +139,7 @@ ATTACKS = (
         against(
             serve("--limit", "drain=1"),
             lambda scene: half_close(scene, 1000),
-            Bounds(30, "10 KB for each, and a running call"),
+            Bounds(25, "10 KB for each, and a running call"),
         ),
     ),
 )

@@ -77,6 +77,8 @@ def over_control(target: Target) -> Question:
     return Question(target.control, ask, "}\n", "", is_always_new=True, pause=0.01)
 
 
+# Who asks over a new connection each time is behind those that others have opened before: hence the
+# bound of the work before an answer.
 ATTACKS = (
     Attack(
         "control",
@@ -84,7 +86,7 @@ ATTACKS = (
         against(
             serve("--control"),
             lambda scene: assail(scene, 100),
-            Bounds(150, "64 connections with a body of 1 MiB each", may_refuse=True),
+            Bounds(20, "8 connections with a body of 1 MiB each, and 100 others", work=0.4),
             over_control,
         ),
     ),
@@ -94,7 +96,7 @@ ATTACKS = (
         against(
             serve("--control"),
             lambda scene: assail(scene, 100),
-            Bounds(150, "64 connections with a body of 1 MiB each"),
+            Bounds(20, "8 connections with a body of 1 MiB each, and 100 others"),
         ),
     ),
     Attack(
@@ -103,7 +105,7 @@ ATTACKS = (
         against(
             serve("--control"),
             lambda scene: hoard(scene, 500),
-            Bounds(30, "of the connections that it has room for", may_refuse=True),
+            Bounds(10, "50 KB for each of the 128 for which it has room", work=0.4),
             over_control,
         ),
     ),

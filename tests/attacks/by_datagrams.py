@@ -161,12 +161,17 @@ ATTACKS = (
     Attack(
         "datagrams",
         f"a flood of datagrams, beside a client of UDP: {_FLOOD}",
-        against(serve(), flood, Bounds(30, "4 MiB that wait for their turn"), over_udp()),
+        against(
+            serve(),
+            flood,
+            Bounds(12, "4 MiB that wait for their turn, and as much again"),
+            over_udp(),
+        ),
     ),
     Attack(
         "datagrams-tcp",
         "the same flood, beside a client of TCP",
-        against(serve(), flood, Bounds(30, "4 MiB that wait for their turn")),
+        against(serve(), flood, Bounds(12, "4 MiB that wait for their turn, and as much again")),
     ),
     Attack(
         "memory-half",
@@ -174,7 +179,7 @@ ATTACKS = (
         against(
             _remembering,
             lambda scene: fill_memory(scene, _HALF, _room(scene.scale) // 2),
-            Bounds(30, "half of 4,096 entries of at most 1,200 bytes and a request"),
+            Bounds(12, "half of 4,096 entries of 2 KB"),
             # Its own port may have 256 remembered.
             over_udp("{n} CALL count\n", pause=0.1),
         ),
@@ -185,7 +190,7 @@ ATTACKS = (
         against(
             _remembering,
             lambda scene: fill_memory(scene, _ALL, _room(scene.scale)),
-            Bounds(30, "4,096 entries of at most 1,200 bytes and a request"),
+            Bounds(15, "4,096 entries of 2 KB"),
             over_udp(),
         ),
     ),

@@ -132,13 +132,13 @@ ATTACKS = (
         against(
             serve(),
             lambda scene: exhaust_descriptors(scene, 500),
-            Bounds(30, "of 100 connections", may_refuse=True),
+            Bounds(8, "10 KB for each of 100", may_refuse=True),
         ),
     ),
     Attack(
         "disk-full",
         "a recording whose disk is full",
-        against(_recording, fill_disk, Bounds(30, "of 10 connections"), ends_with=1),
+        against(_recording, fill_disk, Bounds(8, "10 connections"), ends_with=1),
     ),
     Attack(
         "kill",

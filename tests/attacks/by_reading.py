@@ -39,7 +39,7 @@ ATTACKS = (
         against(
             serve("--limit", "stall=3"),
             lambda scene: never_read(scene, 1000),
-            Bounds(180, "64 KiB of output for each, and the same of what is to come"),
+            Bounds(130, "64 KiB of output for each, and the same of what is to come"),
         ),
     ),
     Attack(

@@ -62,7 +62,7 @@ ATTACKS = (
     Attack(
         "proxy-slow",
         "1,000 connections through a proxy that send a byte a second",
-        against(proxy, lambda scene: crowd(scene, _SLOW, 1000), Bounds(60, "60 KB for each pair")),
+        against(proxy, lambda scene: crowd(scene, _SLOW, 1000), Bounds(45, "30 KB for each pair")),
     ),
     Attack(
         "proxy-unread",
@@ -70,20 +70,20 @@ ATTACKS = (
         against(
             proxy,
             lambda scene: never_read(scene, _CHARGEN, 100),
-            Bounds(100, "64 KiB each way, and the first 64 KiB of both sides for the journal"),
+            Bounds(40, "64 KiB each way, and the first 64 KiB of both sides for the journal"),
         ),
     ),
     Attack(
         "proxy-resets",
         "RST at each stage, through a proxy",
         against(
-            proxy, lambda scene: reset(scene, 5000), Bounds(80, "240 pairs, and their journal")
+            proxy, lambda scene: reset(scene, 5000), Bounds(30, "240 pairs, and their journal")
         ),
     ),
     Attack(
         "peer-slow",
         "1,000 connections to a peer that send a byte a second",
-        against(peer, lambda scene: crowd(scene, _SLOW, 1000), Bounds(60, "60 KB for each")),
+        against(peer, lambda scene: crowd(scene, _SLOW, 1000), Bounds(45, "30 KB for each")),
     ),
     Attack(
         "peer-unread",
@@ -91,7 +91,7 @@ ATTACKS = (
         against(
             peer,
             lambda scene: never_read(scene, b"a PING\n", 100),
-            Bounds(100, "64 KiB each way, and the journal of 10,000 requests"),
+            Bounds(60, "64 KiB each way, and the journal of 10,000 requests"),
         ),
     ),
     Attack(
@@ -103,14 +103,14 @@ ATTACKS = (
                 send_lines(scene, line, 20, 1 << 24, first=b"a PING\n")
                 for line in (BAD_LINES, b"x" * 5000)
             ),
-            Bounds(120, "the journal of 10,000 requests and 64 MiB"),
+            Bounds(30, "the journal of 10,000 requests"),
         ),
     ),
     Attack(
         "peer-resets",
         "RST at each stage, to a peer",
         against(
-            peer, lambda scene: reset(scene, 5000), Bounds(80, "240 connections, and a journal")
+            peer, lambda scene: reset(scene, 5000), Bounds(25, "240 connections, and a journal")
         ),
     ),
 )

@@ -21,7 +21,7 @@ _PATIENCE = 1.0  # seconds: the --timeout of each command
 _LOOK = 0.01  # seconds between two looks at a command
 _LIMIT = 15.0  # seconds in which each has to end, with its start
 _AT_A_TIME = 6  # commands: most only wait
-_MEMORY = 60.0  # MB that a command may have more than one that is served well
+_MEMORY = 40.0  # MB that a command may have more than one that is served well
 
 
 @attrs.frozen

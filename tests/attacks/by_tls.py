@@ -69,7 +69,7 @@ ATTACKS = (
         against(
             _SERVE,
             lambda scene: stall(scene, 1000),
-            Bounds(120, "100 KB for each, most of it OpenSSL's"),
+            Bounds(40, "30 KB for each, most of it OpenSSL's"),
             over_tls,
         ),
     ),
@@ -79,7 +79,7 @@ ATTACKS = (
         against(
             _SERVE,
             lambda scene: disturb(scene, 5000),
-            Bounds(60, "100 KB for each of 60, and what OpenSSL keeps"),
+            Bounds(15, "100 KB for each of 60, and what OpenSSL keeps"),
             over_tls,
         ),
     ),
