@@ -10,13 +10,18 @@ from esps_portal.net.client_hello import MAX_HELLO, Incomplete, offered_protocol
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.systems import set_low_water
 from esps_portal.net.tls import TLSSocket, Wants
+from esps_portal.net.turns import Turns
 
 
-async def shake_hands(tls: TLSSocket, silence: Silence = NEVER_SILENT) -> None:
+async def shake_hands(
+    tls: TLSSocket, silence: Silence = NEVER_SILENT, turns: Turns | None = None
+) -> None:
     """Do the whole handshake; the caller bounds its time.
 
     Args:
         silence: as long as it is on nothing is read or written.
+        turns: what each step waits for, which signs or verifies: strangers may ask for thousands
+            at once. `None`: for nothing.
 
     Raises:
         TLSError: it has failed.
@@ -25,8 +30,12 @@ async def shake_hands(tls: TLSSocket, silence: Silence = NEVER_SILENT) -> None:
     """
     while True:
         await silence.until_over()
+        if turns is not None:
+            await turns.next()
         if tls.fileno() < 0:
             raise trio.ClosedResourceError
+        if silence.is_on:
+            continue
         wants = tls.shake_hands()
         if wants is None:
             return

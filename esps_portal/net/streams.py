@@ -35,6 +35,7 @@ from esps_portal.net.systems import (
 )
 from esps_portal.net.tls import TLS_HANDSHAKE, TLSError, TLSSocket
 from esps_portal.net.tls_server import ServerTLS
+from esps_portal.net.turns import Turns
 
 _log = logging.getLogger("esps_portal")
 
@@ -144,12 +145,15 @@ class SocketStream:
         """Whether a peer that has sent FIN may go on reading; over TLS it may not."""
         return self._tls is None and self._transport is self._socket
 
-    async def shake_hands_as_client(self, context: ssl.SSLContext, server_name: str) -> None:
+    async def shake_hands_as_client(
+        self, context: ssl.SSLContext, server_name: str, turns: Turns
+    ) -> None:
         """Do the handshake of TLS as the client. Whoever calls this bounds its time.
 
         Args:
             context: what is trusted.
             server_name: what the server's certificate must name.
+            turns: what each step waits for.
 
         Raises:
             TLSError: it has failed.
@@ -159,7 +163,7 @@ class SocketStream:
             tls = TLSSocket(self._socket, context, server_name)
             self._socket = closed_in_child(tls.raw)
         self._transport = tls
-        await shake_hands(tls, self._silence)
+        await shake_hands(tls, self._silence, turns)
 
     async def shake_hands(self, problem: Callable[[], str] = no_problem) -> None:
         """Do the handshake of TLS as the server. Whoever calls this bounds its time.
@@ -179,6 +183,7 @@ class SocketStream:
             offered = None
             if is_begun and self._tls.alpn:
                 offered = await offered_protocols(self._socket, self._silence)
+            await self._tls.turns.next()
             with unforked:
                 tls = self._tls.wrap(self._socket, problem() if is_begun else "")
                 self._socket = closed_in_child(tls.raw)
@@ -186,7 +191,7 @@ class SocketStream:
             if offered is not None and self._tls.alpn not in offered:
                 socket.socket.send(self._socket, NO_APPLICATION_PROTOCOL)
                 raise TLSError("it offers other protocols only")
-            await shake_hands(tls, self._silence)
+            await shake_hands(tls, self._silence, self._tls.turns)
         except OSError as error:
             if remote is not None:
                 reason = error.strerror or "the connection was reset"

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from esps_portal.net.authority import Authority
 from esps_portal.net.tls import TLSSocket
+from esps_portal.net.turns import Turns
 
 
 def own_tls(hosts: Iterable[str] = (), *, alpn: str = "", to_plain: bytes = b"") -> ServerTLS:
@@ -38,6 +39,7 @@ class ServerTLS:
 
     Attributes:
         context: for connections that are accepted from now on; replace it to reload certificates.
+        turns: what a connection waits for before each step of its handshake.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class ServerTLS:
         self.context: ssl.SSLContext = context
         self.to_plain: bytes = to_plain
         self.alpn: bytes = alpn.encode()
+        self.turns: Turns = Turns()
         self._authority = authority
 
     @property

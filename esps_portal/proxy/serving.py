@@ -250,11 +250,11 @@ async def _dial(
         end.abort()
         raise DialError(REASON)
     if tls is not None:
-        await _shake_hands(end, tls, state.upstream.host)
+        await _shake_hands(end, tls, state)
     return end
 
 
-async def _shake_hands(end: Endpoint, context: ssl.SSLContext, server_name: str) -> None:
+async def _shake_hands(end: Endpoint, context: ssl.SSLContext, state: ProxyState) -> None:
     """Do the handshake of TLS with the upstream, within a bound.
 
     Raises:
@@ -262,7 +262,7 @@ async def _shake_hands(end: Endpoint, context: ssl.SSLContext, server_name: str)
     """
     try:
         with trio.fail_after(HANDSHAKE):
-            await end.shake_hands_as_client(context, server_name)
+            await end.shake_hands_as_client(context, state.upstream.host, state.handshakes)
     except BaseException as error:
         end.abort()
         if isinstance(error, trio.TooSlowError):
