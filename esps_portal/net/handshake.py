@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+from typing import Any
 
 import trio
 
 from esps_portal.net.client_hello import MAX_HELLO, Incomplete, offered_protocols_untrusted
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.systems import set_low_water
-from esps_portal.net.tls import TLSSocket, Wants
+from esps_portal.net.tls import ENDED_EARLY, TLSError, TLSSocket, Wants
 from esps_portal.net.turns import Turns
+
+_log = logging.getLogger("esps_portal")
 
 
 async def shake_hands(
@@ -43,6 +47,18 @@ async def shake_hands(
             await trio.lowlevel.wait_readable(tls)
         else:
             await trio.lowlevel.wait_writable(tls)
+
+
+def log_failure(remote: tuple[Any, ...], error: OSError) -> None:
+    """Say why a client's handshake has failed.
+
+    Who debugs a client looks for this line: a warning, which a report of pytest shows too. One that
+    just goes is no reason to warn: so do checks of whether the port is open.
+    """
+    has_spoken = isinstance(error, TLSError) and error.strerror != ENDED_EARLY
+    level = logging.WARNING if has_spoken else logging.INFO
+    reason = error.strerror or "the connection was reset"
+    _log.log(level, "TLS handshake with %s port %d failed: %s", *remote[:2], reason)
 
 
 async def offered_protocols(

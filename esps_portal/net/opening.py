@@ -24,15 +24,13 @@ async def opened(
     """
     if not stream.needs_handshake:
         return True
-    with trio.move_on_after(seconds):
-        try:
-            await stream.shake_hands(problem)
-        except trio.BrokenResourceError:
-            with contextlib.suppress(trio.BrokenResourceError):
-                await end_with_fin(stream, linger)
-        else:
-            return True
-    return False
+    try:
+        await stream.shake_hands(problem, seconds)
+    except trio.BrokenResourceError:
+        with contextlib.suppress(trio.BrokenResourceError):
+            await end_with_fin(stream, linger)
+        return False
+    return True
 
 
 async def end_with_fin(stream: Stream, linger: float) -> None:

@@ -10,7 +10,7 @@ request for each read that saves a system call and two passes through the schedu
 from __future__ import annotations
 
 import contextlib
-import logging
+import math
 import socket
 import ssl
 from collections.abc import Callable
@@ -22,7 +22,7 @@ import trio
 from esps_portal.net.client_hello import NO_APPLICATION_PROTOCOL
 from esps_portal.net.error_watch import watch_errors
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
-from esps_portal.net.handshake import offered_protocols, shake_hands
+from esps_portal.net.handshake import log_failure, offered_protocols, shake_hands
 from esps_portal.net.keepalive import keep_alive
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.systems import (
@@ -36,8 +36,6 @@ from esps_portal.net.systems import (
 from esps_portal.net.tls import TLS_HANDSHAKE, TLSError, TLSSocket
 from esps_portal.net.tls_server import ServerTLS
 from esps_portal.net.turns import Turns
-
-_log = logging.getLogger("esps_portal")
 
 # Bytes. What one read brings has to be dealt with before others have their turn.
 _READ_SIZE = 16384
@@ -55,7 +53,9 @@ class Stream(Protocol):
     def needs_handshake(self) -> bool:
         """Whether `shake_hands` has to come before anything is received or sent."""
 
-    async def shake_hands(self, problem: Callable[[], str] = no_problem) -> None:
+    async def shake_hands(
+        self, problem: Callable[[], str] = no_problem, seconds: float = math.inf
+    ) -> None:
         """Do the handshake of TLS."""
 
     @property
@@ -165,12 +165,15 @@ class SocketStream:
         self._transport = tls
         await shake_hands(tls, self._silence, turns)
 
-    async def shake_hands(self, problem: Callable[[], str] = no_problem) -> None:
-        """Do the handshake of TLS as the server. Whoever calls this bounds its time.
+    async def shake_hands(
+        self, problem: Callable[[], str] = no_problem, seconds: float = math.inf
+    ) -> None:
+        """Do the handshake of TLS as the server.
 
         Args:
             problem: called once the client begins it; returns what is to be wrong with the
                 certificate, empty for nothing.
+            seconds: that it may take.
 
         Raises:
             trio.BrokenResourceError: it has failed, which is logged.
@@ -179,27 +182,37 @@ class SocketStream:
         remote = None
         try:
             remote = self._socket.getpeername()
-            is_begun = await self._has_begun()
-            offered = None
-            if is_begun and self._tls.alpn:
-                offered = await offered_protocols(self._socket, self._silence)
-            await self._tls.turns.next()
-            with unforked:
-                tls = self._tls.wrap(self._socket, problem() if is_begun else "")
-                self._socket = closed_in_child(tls.raw)
-            self._transport = tls
-            if offered is not None and self._tls.alpn not in offered:
-                socket.socket.send(self._socket, NO_APPLICATION_PROTOCOL)
-                raise TLSError("it offers other protocols only")
-            await shake_hands(tls, self._silence, self._tls.turns)
+            with trio.move_on_after(seconds) as limit:
+                await self._shake_hands(self._tls, problem)
+            if limit.cancelled_caught:
+                raise TLSError(f"it was not done after {seconds:g} s")
         except OSError as error:
             if remote is not None:
-                reason = error.strerror or "the connection was reset"
-                _log.info("TLS handshake with %s port %d failed: %s", *remote[:2], reason)
+                log_failure(remote, error)
             if isinstance(error, TLSError) and error.is_plain:
                 with contextlib.suppress(OSError):
                     socket.socket.send(self._socket, self._tls.to_plain)
             raise trio.BrokenResourceError from error
+
+    async def _shake_hands(self, server: ServerTLS, problem: Callable[[], str]) -> None:
+        """Do it.
+
+        Raises:
+            OSError: it has failed.
+        """
+        is_begun = await self._has_begun()
+        offered = None
+        if is_begun and server.alpn:
+            offered = await offered_protocols(self._socket, self._silence)
+        await server.turns.next()
+        with unforked:
+            tls = server.wrap(self._socket, problem() if is_begun else "")
+            self._socket = closed_in_child(tls.raw)
+        self._transport = tls
+        if offered is not None and server.alpn not in offered:
+            socket.socket.send(self._socket, NO_APPLICATION_PROTOCOL)
+            raise TLSError("it offers other protocols only")
+        await shake_hands(tls, self._silence, server.turns)
 
     async def _has_begun(self) -> bool:
         """Wait for the first byte; return whether it is that of a handshake of TLS."""

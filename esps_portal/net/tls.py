@@ -30,6 +30,8 @@ import os
 import socket
 import ssl
 
+#: Why a handshake has failed whose peer went, maybe without having said anything.
+ENDED_EARLY = "it ended the connection during the TLS handshake"
 #: The first byte of a record that carries a handshake (RFC 8446 section 5.1).
 TLS_HANDSHAKE = b"\x16"
 #: Bytes that one record carries at most.
@@ -114,7 +116,7 @@ class TLSSocket:
         except ssl.SSLWantWriteError:
             return Wants.ROOM
         except ssl.SSLError as error:
-            raise _error(error, "it ended the connection during the TLS handshake") from error
+            raise _error(error, ENDED_EARLY) from error
         self._has_shaken = True
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -127,7 +128,9 @@ class ServerEnd:
         """Never: there is no TLS in memory."""
         return False
 
-    async def shake_hands(self, problem: Callable[[], str] = no_problem) -> None:
+    async def shake_hands(
+        self, problem: Callable[[], str] = no_problem, seconds: float = math.inf
+    ) -> None:
         """Nothing: there is no TLS in memory."""
 
     @property

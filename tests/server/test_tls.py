@@ -124,6 +124,7 @@ def test_plain_text_is_told_so(portal: PortalController, caplog: pytest.LogCaptu
     (line,) = caplog.messages
     assert line.startswith("TLS handshake with 127.0.0.1 port ")
     assert line.endswith(" failed: it does not speak TLS")
+    assert caplog.records[0].levelname == "WARNING"  # a report of pytest shows it
     assert portal.calls() == []
 
 
@@ -135,7 +136,7 @@ def test_tls_to_a_plain_portal() -> None:
             context.wrap_socket(client.socket, server_hostname="127.0.0.1")
 
 
-def test_a_handshake_that_stalls_is_ended_and_counts() -> None:
+def test_a_handshake_that_stalls_is_ended_and_counts(caplog: pytest.LogCaptureFixture) -> None:
     """ESPS-TLS-8."""
     limits = Limits(stall=0.2, linger=0.1, max_connections=1)
     with serve_in_thread(tls=True, limits=limits) as portal:
@@ -146,6 +147,8 @@ def test_a_handshake_that_stalls_is_ended_and_counts() -> None:
                 assert refused.rest() == b"* BYE busy\n"
             assert stalled.rest() == b""
         closed(portal)
+        (record,) = [each for each in caplog.records if "handshake" in each.message]
+        assert record.message.endswith(" failed: it was not done after 0.2 s")
         with greeted_by(portal) as client:
             assert client.call(b"a PING") == b"a OK\n"
 
@@ -158,6 +161,7 @@ def test_a_client_that_goes_during_the_handshake_is_logged_in_a_line(
         until(portal.connections, portal)
     until(lambda: caplog.messages, portal)
     assert caplog.messages[0].endswith("failed: it ended the connection during the TLS handshake")
+    assert caplog.records[0].levelname == "INFO"  # as of any check of whether the port is open
 
 
 def test_client_certificates(certificates: Certificates) -> None:
