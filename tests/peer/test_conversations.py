@@ -7,6 +7,7 @@ import re
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from esps_portal.testing import (
     send,
     wait,
 )
+from tests.patience import until
 from tests.peer.conftest import Peers
 from tests.threaded_proxies import FIN, RST
 
@@ -331,16 +333,23 @@ async def test_an_async_handler() -> None:
 
 def test_an_async_handler_over_udp(peers: Peers) -> None:
     peer = peers.start(datagrams())
+    held: list[Callable[[], None]] = []
 
     @peer.handler
     async def answer(frame: bytes, connection: PeerConnection) -> bytes:
-        await trio.sleep(0.05 if frame == b"late" else 0)
+        if frame == b"late":
+            released, token = trio.Event(), trio.lowlevel.current_trio_token()
+            held.append(lambda: token.run_sync_soon(released.set))
+            await released.wait()
         return frame
 
     client = peers.datagrams(peer)
     client.send(b"late")
+    until(lambda: held)
     client.send(b"soon")
-    assert [client.recv(100), client.recv(100)] == [b"soon", b"late"]
+    assert client.recv(100) == b"soon"
+    held.pop()()
+    assert client.recv(100) == b"late"
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -49,7 +49,7 @@ def test_many_rounds_leave_nothing() -> None:
     process = psutil.Process()
     # Those of other tests may end meanwhile: trio keeps a worker thread for ten seconds.
     threads, descriptors = set(threading.enumerate()), process.num_fds()
-    for number in range(200):
+    for number in range(60):
         with serve_in_thread() as portal:
             if number % 4 == 0:
                 with connected(portal) as client, udp(portal) as datagrams:

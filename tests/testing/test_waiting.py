@@ -102,7 +102,9 @@ async def test_wait_for_async_under_trio(portal: PortalController) -> None:
             stream = await trio.open_tcp_stream(portal.host, portal.port)
             async with stream:
                 await stream.send_all(b"a CALL echo x\n")
-                await trio.sleep(0.05)
+                received = b""
+                while b"a OK x\n" not in received:
+                    received += await stream.receive_some()
 
         (call,) = await portal.wait_for_async("echo", timeout=PATIENCE)
     assert call.args == (b"x",)
