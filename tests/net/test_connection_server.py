@@ -172,6 +172,7 @@ async def test_the_watch_ends_few_connections_in_one_pass_of_the_loop(
             for number in range(100):
                 _, stream = memory_pair()
                 nursery.start_soon(server.serve, stream, ("memory", number))
+            await trio.testing.wait_all_tasks_blocked()  # before the watch looks when to look again
             nursery.start_soon(server.watch)
             await trio.sleep(10)
             nursery.cancel_scope.cancel()
