@@ -108,7 +108,9 @@ def test_it_is_no_request_that_a_fault_counts(peers: Peers) -> None:
 
 def test_what_cannot_be_pushed(peers: Peers) -> None:
     peer = peers.start(lines())
-    with pytest.raises(StubError, match=r"^no connection is open: wait for one first, by wait_for_"):
+    with pytest.raises(
+        StubError, match=r"^no connection is open: wait for one first, by wait_for_"
+    ):
         peer.push("x")
     peers.dial(peer)
     peer.wait_for_connections(timeout=PATIENCE)
