@@ -155,8 +155,18 @@ class FaultWriter:
         await self._writer.flush()
         if not self.has_ended:
             self._current = left
+            is_out_in_part = has_waited = False
             while left:
-                await self._perform_one(left.popleft())
+                action = left.popleft()
+                if isinstance(action, Hold) and is_out_in_part and not self._keeps_order:
+                    # Others may overtake a held unit, but not come within one.
+                    left.appendleft(Send(action.data))
+                    if not has_waited and not (action.final and action.replies <= 1):
+                        left.appendleft(Pause(action.seconds))
+                    has_waited = True
+                    continue
+                is_out_in_part = is_out_in_part or (isinstance(action, Send) and bool(action.data))
+                await self._perform_one(action)
 
     async def _perform_one(self, action: Action) -> None:
         if isinstance(action, Send) and self._keeps_order and self._held:

@@ -360,6 +360,21 @@ def test_coalesce_for_so_long(clock: PortalClock, portal: PortalController) -> N
         assert client.receive() == b"c OK\n"
 
 
+@pytest.mark.parametrize("replies", [2, 99])
+def test_nothing_comes_within_a_line_whose_rest_is_held(
+    clock: PortalClock, portal: PortalController, replies: int
+) -> None:
+    with connected(portal) as client:
+        portal.fault("coalesce", replies=replies, seconds=100, offset=3, match=b"a PING")
+        client.send(b"a PING\n")
+        assert client.exactly(3) == b"a O"
+        client.send(b"b PING\nc CALL delay 0\n")
+        client.assert_silence()
+        clock.jump(100)
+        assert client.exactly(2) == b"K\n"
+        assert sorted(client.exactly(10).splitlines()) == [b"b OK", b"c OK"]
+
+
 def test_coalesce_a_stream_counts_replies_not_lines(portal: PortalController) -> None:
     with connected(portal) as client:
         portal.fault("coalesce", replies=2, seconds=PLENTY)
