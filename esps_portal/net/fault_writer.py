@@ -32,6 +32,7 @@ class FaultWriter:
 
     Attributes:
         pending: how many units are under way, the delayed ones among them.
+        held_size: how many bytes are held back.
         has_ended: set by the owner once the connection ends: what is partly sent is completed, and
             no other unit is sent.
     """
@@ -59,6 +60,8 @@ class FaultWriter:
         self._is_hurried = False
         self._held: list[bytes] = []
         self._held_replies = 0
+        # Kept as a sum: it is asked for each unit, of which thousands may be held.
+        self.held_size: int = 0
         self._released: trio.Event = trio.Event()
         self.pending: int = 0
         self.has_ended: bool = False
@@ -72,11 +75,6 @@ class FaultWriter:
     def is_idle(self) -> bool:
         """Whether no unit is under way, and none is held back."""
         return not self.pending and not self._held
-
-    @property
-    def held_size(self) -> int:
-        """How many bytes are held back."""
-        return sum(map(len, self._held))
 
     async def until_idle(self) -> None:
         """Wait until no unit is partly sent."""
@@ -128,7 +126,7 @@ class FaultWriter:
         """Let what is held back go out at once, after the unit that is partly sent."""
         self.complete()
         self._writer.outgoing += b"".join(self._held)
-        self._held, self._held_replies = [], 0
+        self._held, self._held_replies, self.held_size = [], 0, 0
         self._released.set()
 
     async def until_released(self) -> None:
@@ -170,7 +168,7 @@ class FaultWriter:
 
     async def _perform_one(self, action: Action) -> None:
         if isinstance(action, Send) and self._keeps_order and self._held:
-            self._held.append(action.data)
+            self._keep(action.data)
         elif isinstance(action, Send):
             self._writer.outgoing += action.data
             await self._writer.flush()
@@ -183,8 +181,12 @@ class FaultWriter:
         elif isinstance(action, End):
             self._on_end(action.how)
 
+    def _keep(self, data: bytes) -> None:
+        self._held.append(data)
+        self.held_size += len(data)
+
     def _hold(self, hold: Hold) -> None:
-        self._held.append(hold.data)
+        self._keep(hold.data)
         self._held_replies += hold.final
         if self._held_replies >= hold.replies:
             self.release()

@@ -74,6 +74,17 @@ async def test_send() -> None:
         assert w.faults.is_idle
 
 
+async def test_what_is_held_is_counted_until_it_leaves() -> None:
+    async with written() as w:
+        held = Hold(b"abc", 2, 600, final=True)
+        await w.faults.perform([held], must_send=True)
+        assert w.faults.held_size == 3
+        await w.faults.perform([held], must_send=True)
+        assert await w.sent() == b"abcabc"
+        assert w.faults.held_size == 0
+        assert w.faults.is_idle
+
+
 async def test_a_pause_before_anything_is_sent_delays_nobody(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
