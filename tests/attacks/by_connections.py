@@ -9,6 +9,7 @@ from tests.attacks.behaviour import Behaviour
 from tests.attacks.measure import Scene, against, serve
 from tests.attacks.swarm import Swarm, can_vanish
 from tests.attacks.targets import raise_own_limit
+from tests.patience import PATIENCE
 
 _OWN = 300  # descriptors of this process that are no hostile connections
 
@@ -17,7 +18,7 @@ def crowd(scene: Scene, behaviour: Behaviour, whole: int) -> str:
     """Keep so many connections for the whole time, and expect that all are served."""
     count = min(scene.scale.count(whole), raise_own_limit() - _OWN)
     with Swarm(scene.port, [behaviour], count) as swarm:
-        swarm.run(10 + scene.seconds, until=lambda: swarm.is_open)
+        swarm.run(PATIENCE, until=lambda: swarm.is_open)
         swarm.run(scene.seconds)
         scene.expect(swarm.tally.opened == count, f"only {swarm.tally.opened} connected")
         scene.expect(swarm.count == count, f"{count - swarm.count} were ended")
@@ -71,7 +72,7 @@ def vanish(scene: Scene, whole: int) -> str:
     quiet = Behaviour(b"a PING\n", until=b"a OK", end="vanish")
     count = scene.scale.count(whole)
     with Swarm(scene.port, [owed, quiet], count) as swarm:
-        swarm.run(10 + scene.seconds)
+        swarm.run(PATIENCE)
         return f"{swarm.tally.opened:,} vanished; the idle limit is 2 s"
 
 
@@ -80,7 +81,7 @@ def half_close(scene: Scene, whole: int) -> str:
     count = scene.scale.count(whole)
     how = Behaviour(b"a CALL delay 600000\n", half_closes=True)
     with Swarm(scene.port, [how], count) as swarm:
-        swarm.run(10 + scene.seconds)
+        swarm.run(PATIENCE)
         tally = swarm.tally
     scene.expect(tally.ended == count, f"{count - tally.ended} of {count} were not ended")
     return f"{tally.opened:,} half-closed, {tally.ended:,} ended; the drain limit is 1 s"

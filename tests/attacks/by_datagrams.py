@@ -18,11 +18,11 @@ from tests.attacks.measure import Scene, against, serve
 from tests.attacks.polite import Question
 from tests.attacks.polite_client import FIRST_WAIT
 from tests.attacks.targets import Target
+from tests.patience import PATIENCE
 
 SIZES = (0, 1, 2, 7, 8, 63, 64, 65, 511, 512, 1199, 1200, 1201, 1472, 8192, 8193, 32768, 65507)
 _LONGEST = 65507  # bytes: what UDP carries over IPv4
 _BATCH = 200  # datagrams between two looks at the clock
-_PATIENCE = 30.0  # seconds: on a busy machine
 _EXCESS = 100  # calls for which there is no room: one address gets 200 errors at once
 
 
@@ -128,7 +128,7 @@ def _answers(
     """Have each socket make its calls; return the answers by their tags."""
     callers = [_Caller(sock, deque(some)) for sock, some in zip(socks, calls, strict=True)]
     answers: dict[bytes, bytes] = {}
-    end = time.monotonic() + _PATIENCE + seconds
+    end = time.monotonic() + PATIENCE + seconds
     while any(caller.calls for caller in callers) and time.monotonic() < end:
         for caller in callers:
             caller.go_on(answers)

@@ -6,6 +6,7 @@ from tests.attacks.attack import Attack, Bounds
 from tests.attacks.behaviour import Behaviour
 from tests.attacks.measure import Scene, against, serve
 from tests.attacks.swarm import Swarm
+from tests.patience import PATIENCE
 
 _MUCH = b"a CALL chargen 2000 512\n"  # 1 MB
 
@@ -15,7 +16,7 @@ def never_read(scene: Scene, whole: int) -> str:
     count = scene.scale.count(whole)
     how = Behaviour(again=_MUCH, reads=0, buffer=4096)
     with Swarm(scene.port, [how], count) as swarm:
-        swarm.run(15 + scene.seconds)
+        swarm.run(2 * PATIENCE)  # each is cut off after 3 s, and there are many
         tally = swarm.tally
     scene.expect(tally.ended == count, f"{count - tally.ended} of {count} were not cut off")
     return f"{tally.opened:,} asked for {tally.sent / len(_MUCH) / 1000:,.0f} GB; all cut off"

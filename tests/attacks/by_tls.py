@@ -12,6 +12,7 @@ from tests.attacks.measure import Scene, against, serve
 from tests.attacks.polite import Question
 from tests.attacks.swarm import Swarm
 from tests.attacks.targets import Target
+from tests.patience import PATIENCE
 
 
 def client_hello() -> bytes:
@@ -30,7 +31,7 @@ def stall(scene: Scene, whole: int) -> str:
     hello, count = client_hello(), scene.scale.count(whole)
     stages = [Behaviour(hello[:size]) for size in (0, 1, 5, len(hello) // 2, len(hello))]
     with Swarm(scene.port, stages, count) as swarm:
-        swarm.run(10 + scene.seconds)
+        swarm.run(PATIENCE)
         tally = swarm.tally
     scene.expect(tally.ended == count, f"{count - tally.ended} of {count} were not ended")
     return f"{tally.opened:,} stalled at {len(stages)} points, {tally.ended:,} ended after 2 s"
