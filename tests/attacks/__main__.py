@@ -9,6 +9,7 @@ are on the other. The status is 1 when a verdict is bad. All take about 8 minute
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 
 from tests.attacks import fairness
@@ -25,8 +26,8 @@ def main() -> int:
     parser.add_argument("name", nargs="*", help="of an attack; by default all of --list")
     parser.add_argument("--list", action="store_true", help="name them, and do nothing")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each")
-    parser.add_argument("--seconds", type=float, default=6.0, help="that each lasts, about")
-    parser.add_argument("--share", type=float, default=1.0, help="of its connections and lines")
+    parser.add_argument("--seconds", type=_positive, default=6.0, help="that each lasts, about")
+    parser.add_argument("--share", type=_positive, default=1.0, help="of its connections and lines")
     options = parser.parse_args()
     if unknown := set(options.name) - set(names):
         parser.error(f"no such attack: {', '.join(sorted(unknown))} (see --list)")
@@ -48,6 +49,13 @@ def main() -> int:
     if not options.json:
         print(f"\n{len(chosen) - bad} of {len(chosen)} attacks did no harm")
     return int(bad > 0)
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be greater than 0, got {text}")
+    return number
 
 
 def run(attack: Attack, scale: Scale) -> Outcome:
