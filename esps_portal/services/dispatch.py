@@ -30,7 +30,7 @@ from esps_portal.services.replies import (
     service_error_reply,
     sync_outcome,
 )
-from esps_portal.services.service import Service
+from esps_portal.services.service import Result, Service
 from esps_portal.services.service_call import ServiceCall
 from esps_portal.services.statistics import Statistics
 from esps_portal.tracebacks import hides_frame
@@ -161,16 +161,17 @@ class Portal(DeclaresServices):
         # Nearly every request comes here. A PING, or a call of a service that returns its
         # arguments, is answered without a `Request` and a `Reply` being made; each attribute that
         # is not looked up, and each function that is not called, is a part of what that costs.
-        plain_services, statistics, answers = self._plain_services, self.statistics, PlainAnswers()
-        append, longest = answers.replies.append, self.limits.longest_reply
-        for plain in requests:
-            tag, name, tokens, _, _ = plain
+        plain_services, statistics = self._plain_services, self.statistics
+        answers = PlainAnswers([])
+        replies = answers.replies
+        append = replies.append
+        for tag, name, tokens, _, _ in requests:
             if not name:
                 statistics.requests += 1
                 append(b"".join((tag, b" OK", tokens, b"\n")))
                 continue
-            args = tuple(tokens.split())
             function, min_args, max_args = plain_services.get(name, _NOT_PLAIN)
+            args = tuple(tokens.split())
             if min_args <= len(args) <= max_args:
                 statistics.requests += 1
                 try:
@@ -181,30 +182,33 @@ class Portal(DeclaresServices):
                         if monotonic() > until:
                             break
                         continue
-                    is_long = len(tokens) > longest - _MAX_REST
-                    max_line = self._longest_reply_to(plain) if is_long else longest
-                    outcome: Outcome = sync_outcome(tag, result, max_line, caller)
+                    outcome = self._plain_outcome(requests[len(replies)], result, caller)
                 except BaseException as error:  # noqa: BLE001 - as in `answer`
                     reraise_interrupt(error)
-                    request = plain_to_request(plain)
+                    request = plain_to_request(requests[len(replies)])
                     outcome = self._reply_to(error, request, self._services[name])
             elif caller is None:
                 break
             else:
-                outcome = self.answer(plain_to_request(plain), caller)
+                outcome = self.answer(plain_to_request(requests[len(replies)]), caller)
             if caller is None:
                 answers.last = outcome
                 break
             answers.add(outcome)
             if answers.last is not None:
                 break
-            room -= len(answers.replies[-1])
+            room -= len(replies[-1])
             if room <= 0 or monotonic() > until:
                 break
         return answers
 
-    def _longest_reply_to(self, plain: PlainRequest) -> int:
-        return self.limits.longest_reply_to(plain_to_request(plain))
+    def _plain_outcome(self, plain: PlainRequest, result: Result, caller: Caller | None) -> Outcome:
+        """Return what the result of a plain service leads to."""
+        tag, _, tokens, _, _ = plain
+        longest = self.limits.longest_reply
+        if len(tokens) > longest - _MAX_REST:
+            longest = self.limits.longest_reply_to(plain_to_request(plain))
+        return sync_outcome(tag, result, longest, caller)
 
     def note_rejected(self, request: Request) -> None:
         """Note a CALL that the connection refused; see `Dispatcher.note_rejected`."""
