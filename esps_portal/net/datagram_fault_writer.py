@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
 import attrs
@@ -56,16 +56,16 @@ class DatagramFaultWriter:
         self._late_bytes = 0
         self._has_warned = False
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether a datagram waits until others have left."""
+        return bool(self._held)
+
     def send(self, datagram: bytes, to: Sender) -> None:
         """Send a datagram to which no fault happens."""
         self._socket.send(datagram, to)
         if self._held:
             self._count_one()
-
-    def send_all(self, datagrams: Iterable[bytes], to: Iterable[Sender]) -> None:
-        """Send datagrams to which no fault happens, each to the sender in the same place."""
-        for datagram, sender in zip(datagrams, to, strict=False):
-            self.send(datagram, sender)
 
     def perform(
         self, plan: DatagramPlan, to: Sender, on_sent: Callable[[], None] = lambda: None

@@ -11,10 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
 
 import trio
 
+from esps_portal.clock import monotonic
 from esps_portal.log import log
 from esps_portal.net.datagram_sender import (
     Ancillary,
@@ -26,22 +30,27 @@ from esps_portal.net.datagram_sender import (
 )
 from esps_portal.net.fair_queue import FairQueue
 from esps_portal.net.fork import close_socket, closed_in_child
+from esps_portal.net.received_datagrams import ReceivedDatagrams
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.systems import HAS_ANCILLARY
 from esps_portal.net.ttl import ask_for_ttl
 
-# Read in a row, and handled, before other tasks get a turn.
+#: Seconds in which more is read that has come meanwhile, before other tasks get a turn (own choice:
+#: as `ready_set.POLLING_SECONDS`).
+READING_SECONDS = 0.001
+# Read in a row, and handled together.
 _MAX_READS = 64
 # Of a flood: so many are read in a row, of which most are dropped at 2 microseconds each, and so
 # many are handled after that, at up to 30 each, while the kernel's queue fills again.
 _MAX_READS_OF_FLOOD, _MAX_HANDLED_OF_FLOOD = 1024, 32
 _MAX_DATAGRAM = 65535
+_MAX_ANCILLARY = 128
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to recognise them, not to bind them
 
 #: Takes one datagram, its sender, and the time in seconds on trio's clock.
 Handler = Callable[[bytes, Sender, float], None]
-#: Takes some datagrams, the sender of each, and the time.
-BulkHandler = Callable[[list[bytes], list[Sender], float], Awaitable[None]]
+#: Takes some datagrams, and the time.
+BulkHandler = Callable[[ReceivedDatagrams, float], Awaitable[None]]
 
 
 class DatagramSocket:
@@ -72,14 +81,19 @@ class DatagramSocket:
         # Only then is there anything to read beside the datagram.
         self._has_ancillary = HAS_ANCILLARY and (self.takes_groups or wants_ttl)
         self._make_sender = sender_with_ttl if wants_ttl else sender_of
+        self._receive: Callable[[], tuple[Any, ...]] = (
+            partial(sock.recvmsg, _MAX_DATAGRAM, _MAX_ANCILLARY)
+            if self._has_ancillary
+            else partial(sock.recvfrom, _MAX_DATAGRAM)
+        )
         # What was read of a flood.
         self._queue: FairQueue[tuple[bytes, Sender]] = FairQueue()
 
     async def run(self, handle: Handler) -> None:
         """Have each datagram handled until cancelled or closed."""
 
-        async def handle_each(datagrams: list[bytes], senders: list[Sender], now: float) -> None:
-            for datagram, sender in zip(datagrams, senders, strict=True):
+        async def handle_each(received: ReceivedDatagrams, now: float) -> None:
+            for datagram, sender in zip(received.data, received.senders(), strict=True):
                 handle(datagram, sender, now)
 
         await self.run_in_bulk(handle_each)
@@ -91,13 +105,30 @@ class DatagramSocket:
                 # It may have been closed while nothing waited on it.
                 while not self.is_closed:
                     await trio.lowlevel.wait_readable(self._socket)
-                    datagrams, senders = self._read_waiting()
-                    if datagrams and not self._silence.is_on:
-                        await handle(datagrams, senders, trio.current_time())
-                    if len(datagrams) == _MAX_READS:
+                    until = monotonic() + READING_SECONDS
+                    count = await self._handle_waiting(handle)
+                    # Who is alone sends the next one only once it has read the reply.
+                    while 1 < count < _MAX_READS and monotonic() < until:
+                        count = await self._handle_waiting(handle)
+                    if count == _MAX_READS:
                         await self._handle_flood(handle)
         finally:
             self.close()
+
+    async def _handle_waiting(self, handle: BulkHandler) -> int:
+        """Have those handled that wait, or the first of them; return how many were read."""
+        if self.is_closed:
+            return 0
+        found = self._read_waiting()
+        if not found or self._silence.is_on:
+            return len(found)
+        if self._has_ancillary:
+            data, ancillary, _, addresses = zip(*found, strict=True)
+            senders = [*map(self._make_sender, addresses, ancillary)]
+        else:
+            (data, addresses), senders = zip(*found, strict=True), None
+        await handle(ReceivedDatagrams(data, addresses, senders), trio.current_time())
+        return len(found)
 
     async def _handle_flood(self, handle: BulkHandler) -> None:
         """Have handled what waits and what comes meanwhile, in turns by sender, until all is."""
@@ -107,11 +138,10 @@ class DatagramSocket:
             dropped += self._read_flood(buffer)
             if not self._queue:
                 break
-            datagrams, senders = map(
-                list, zip(*self._queue.take(_MAX_HANDLED_OF_FLOOD), strict=True)
-            )
+            data, senders = zip(*self._queue.take(_MAX_HANDLED_OF_FLOOD), strict=True)
+            addresses = [sender.address for sender in senders]
             if not self._silence.is_on:
-                await handle(datagrams, senders, trio.current_time())
+                await handle(ReceivedDatagrams(data, addresses, senders), trio.current_time())
             await trio.lowlevel.checkpoint()
         if dropped:
             log.warning("%d datagrams were dropped: more have come than can be answered", dropped)
@@ -146,19 +176,25 @@ class DatagramSocket:
         except OSError:
             return  # a full buffer, a route that is gone: to a client it is a datagram lost
 
-    def send_all(self, datagrams: Iterable[bytes], to: Iterable[Sender]) -> None:
-        """Do what `send` does, with each datagram and the sender in the same place."""
+    def send_all(self, replies: Sequence[bytes], received: ReceivedDatagrams, first: int) -> None:
+        """Send replies to datagrams that follow each other.
+
+        Args:
+            first: the number of the datagram that the first one replies to.
+        """
         if self._silence.is_on:
             return
-        send = self._socket.sendto
-        for datagram, sender in zip(datagrams, to, strict=False):
-            if sender.ancillary:
-                self.send(datagram, sender)
-                continue
-            try:
-                send(datagram, sender.address)
-            except OSError:
-                continue  # as above
+        if received.needs_senders:
+            for number, reply in enumerate(replies, first):
+                self.send(reply, received.sender(number))
+            return
+        sending = map(self._socket.sendto, replies, received.addresses[first:])
+        is_done = False
+        while not is_done:
+            # One that fails is lost, as above; those after it are sent all the same.
+            with contextlib.suppress(OSError):
+                deque(sending, maxlen=0)
+                is_done = True
 
     def send_from_other_port(self, datagram: bytes, to: Sender) -> None:
         """Send from the same address and another port."""
@@ -172,33 +208,26 @@ class DatagramSocket:
             sock.bind((host, 0, *rest))
             sock.sendto(datagram, to.address)
 
-    def _read_waiting(self) -> tuple[list[bytes], list[Sender]]:
-        sock, has_ancillary, make_sender = self._socket, self._has_ancillary, self._make_sender
-        datagrams: list[bytes] = []
-        senders: list[Sender] = []
-        # Without its constructor, which is Python: for each datagram that is much.
-        new = object.__new__
+    def _read_waiting(self) -> list[tuple[Any, ...]]:
+        """Return what each read has returned, as long as there was something to read."""
+        found: list[tuple[Any, ...]] = []
+        receive, add = self._receive, found.append
         for _ in range(_MAX_READS):
             try:
-                if has_ancillary:
-                    datagram, found, _, address = sock.recvmsg(_MAX_DATAGRAM, 128)
-                    sender = make_sender(address, found)
-                else:
-                    datagram, address = sock.recvfrom(_MAX_DATAGRAM)
-                    sender = new(Sender)
-                    sender.address = address
-                    sender.ancillary = ()
+                add(receive())
             except BlockingIOError:
                 break
             except OSError:
                 continue  # an ICMP error about a reply: not about what waits
-            datagrams.append(datagram)
-            senders.append(sender)
-        return datagrams, senders
+        return found
 
     def _read_flood(self, buffer: memoryview) -> int:
         """Add what waits to the queue, by way of a buffer; return how many were dropped."""
-        sock, queue, ancillary = self._socket, self._queue, 128 if self._has_ancillary else 0
+        sock, queue, ancillary = (
+            self._socket,
+            self._queue,
+            _MAX_ANCILLARY if self._has_ancillary else 0,
+        )
         dropped = 0
         found: Ancillary = []
         for _ in range(_MAX_READS_OF_FLOOD):

@@ -8,7 +8,6 @@ is noted by an observer, if there is one; faults are asked about each request, i
 from __future__ import annotations
 
 import socket
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import trio
@@ -20,6 +19,7 @@ from esps_portal.journal.records import ABORTED, FAULTED, IGNORED, REPLAYED, REP
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_sender import Sender
 from esps_portal.net.datagram_socket import DatagramSocket
+from esps_portal.net.received_datagrams import ReceivedDatagrams
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.protocol.datagram_server import DatagramServer, Ignored, Repeat
 from esps_portal.protocol.messages import ERR, Reply, Request
@@ -31,8 +31,6 @@ from esps_portal.services.dispatcher import Dispatcher
 
 if TYPE_CHECKING:
     from esps_portal.faults.fault_registry import FaultRegistry
-
-_address = attrgetter("address")
 
 # Seconds of answering, after which others have their turn.
 _TURN = 0.002
@@ -72,8 +70,7 @@ class PortalDatagrams:
         # `run` opens the first, for what takes longer than one datagram, and makes the second.
         self._nursery: trio.Nursery
         self._writer: DatagramFaultWriter
-        # Sends a reply that no fault changes; without faults nothing has to count them.
-        self._send, self._send_all = self._socket.send, self._socket.send_all
+        self._send = self._socket.send  # where there are faults they have to count
         self._calls = DatagramCalls(protocol, portal.limits, self._deliver)
 
     async def run(self) -> None:
@@ -81,7 +78,7 @@ class PortalDatagrams:
         async with trio.open_nursery() as self._nursery:
             self._writer = DatagramFaultWriter(self._socket, self._nursery)
             if self._faults is not None:
-                self._send, self._send_all = self._writer.send, self._writer.send_all
+                self._send = self._writer.send
             try:
                 await self._socket.run_in_bulk(self._handle_all)
                 self._nursery.cancel_scope.cancel()
@@ -113,23 +110,21 @@ class PortalDatagrams:
 
     # -- many datagrams
 
-    async def _handle_all(self, datagrams: list[bytes], senders: list[Sender], now: float) -> None:
+    async def _handle_all(self, received: ReceivedDatagrams, now: float) -> None:
         """Answer each that is one that gets an answer; let others have their turn meanwhile."""
-        self._portal.statistics.datagrams += len(datagrams)
+        self._portal.statistics.datagrams += len(received)
         if self._socket.takes_groups:
-            datagrams, senders = self._without_groups(datagrams, senders, now)
-        requests = self._protocol.plain_requests(datagrams)
+            received = self._without_groups(received, now)
+        requests = self._protocol.plain_requests(received.data)
         until = monotonic() + _TURN
         done = 0
-        while done < len(datagrams):
+        while done < len(received):
             answered = 0
             if is_plain(requests[done]) and not self._is_watched:
-                next_ones = slice(done, done + _LOOK_AHEAD)
-                answered = self._answer_plain(
-                    requests[next_ones], datagrams[next_ones], senders[next_ones], now, until
-                )
+                found = requests[done : done + _LOOK_AHEAD]
+                answered = self._answer_plain(found, received, done, now, until)
             if not answered:
-                self._handle(datagrams[done], senders[done], now)
+                self._handle(received.data[done], received.sender(done), now)
             done += answered or 1
             if monotonic() > until:
                 await trio.lowlevel.checkpoint()
@@ -137,20 +132,16 @@ class PortalDatagrams:
                     return
                 now, until = trio.current_time(), monotonic() + _TURN
 
-    def _without_groups(
-        self, datagrams: list[bytes], senders: list[Sender], now: float
-    ) -> tuple[list[bytes], list[Sender]]:
+    def _without_groups(self, received: ReceivedDatagrams, now: float) -> ReceivedDatagrams:
         """Leave out what was sent to a broadcast or multicast address: it gets no answer."""
-        if not any(sender.is_to_group for sender in senders):
-            return datagrams, senders
-        alone = []
-        for datagram, sender in zip(datagrams, senders, strict=True):
+        others = []
+        for number, sender in enumerate(received.senders()):
             if not sender.is_to_group:
-                alone.append((datagram, sender))
+                others.append(number)
             elif self._observer is not None:
-                line = datagram.removesuffix(b"\n")
+                line = received.data[number].removesuffix(b"\n")
                 self._observer.not_executed(line, IGNORED, b"", sender.remote, now)
-        return [datagram for datagram, _ in alone], [sender for _, sender in alone]
+        return received if len(others) == len(received) else received.only(others)
 
     @property
     def _is_watched(self) -> bool:
@@ -163,27 +154,36 @@ class PortalDatagrams:
     def _answer_plain(
         self,
         found: list[FoundLine],
-        datagrams: list[bytes],
-        senders: list[Sender],
+        received: ReceivedDatagrams,
+        first: int,
         now: float,
         until: float,
     ) -> int:
-        """Answer the first ones, as far as they are plain requests; return how many."""
-        requests = self._protocol.new_requests(found, map(_address, senders), now)
+        """Answer from the one of number ``first`` on, as far as they are plain; return how many."""
+        sources = received.addresses[first:]
+        requests = self._protocol.new_requests(found, sources, now)
         if not requests:
             return 0
         answers = self._portal.answer_plain(requests, None, 0, until)
         if self._observer is not None:
-            sources = [*map(_address, senders[: len(answers.replies)])]
-            self._observer.answered_plain(requests, answers.replies, sources, now)
-        self._send_all(answers.replies, senders)
+            answered = sources[: len(answers.replies)]
+            self._observer.answered_plain(requests, answers.replies, answered, now)
+        self._send_all(answers.replies, received, first)
         if isinstance(answers.last, Reply):
-            which = answers.count - 1
-            request, datagram = plain_to_request(requests[which]), datagrams[which]
-            caller = DatagramCaller(request, datagram, senders[which], self._protocol)
+            request = plain_to_request(requests[answers.count - 1])
+            which = first + answers.count - 1
+            datagram, sender = received.data[which], received.sender(which)
+            caller = DatagramCaller(request, datagram, sender, self._protocol)
             last = self._protocol.clamp_reply((answers.last,), request.tag, len(datagram))
             self._deliver(last, caller, now)
         return answers.count
+
+    def _send_all(self, replies: list[bytes], received: ReceivedDatagrams, first: int) -> None:
+        if not self._writer.is_holding:
+            self._socket.send_all(replies, received, first)
+            return
+        for number, reply in enumerate(replies, first):
+            self._writer.send(reply, received.sender(number))
 
     # -- one datagram
 

@@ -12,8 +12,8 @@ import trio
 import trio.testing
 
 from esps_portal.net.bind import bound
-from esps_portal.net.datagram_sender import Sender
 from esps_portal.net.datagram_socket import DatagramSocket
+from esps_portal.net.received_datagrams import ReceivedDatagrams
 
 # Short ones, of which each takes 768 bytes of the kernel's buffer: it holds them on any system.
 FLOOD = 400
@@ -31,8 +31,8 @@ class Handled:
     async def run(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Have all handled that has come, and what comes meanwhile."""
 
-        async def handle(datagrams: list[bytes], _: list[Sender], __: float) -> None:
-            self.datagrams += datagrams
+        async def handle(received: ReceivedDatagrams, _: float) -> None:
+            self.datagrams += received.data
             meanwhile()
 
         async with trio.open_nursery() as nursery:

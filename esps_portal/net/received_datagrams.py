@@ -1,0 +1,53 @@
+"""Datagrams that were read in one go. Of most nobody needs more than the bytes and the address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+
+from esps_portal.net.datagram_sender import Sender
+
+
+@attrs.frozen
+class ReceivedDatagrams:
+    """Some datagrams, in the order in which they came.
+
+    Args:
+        senders: of each, where more than the address was asked for; `None`: it was not.
+
+    Attributes:
+        data: the bytes of each.
+        addresses: where each has come from.
+    """
+
+    data: Sequence[bytes]
+    addresses: Sequence[tuple[Any, ...]]
+    _senders: Sequence[Sender] | None = None
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @property
+    def needs_senders(self) -> bool:
+        """Whether an address is not enough to answer one of them."""
+        return self._senders is not None
+
+    def sender(self, number: int) -> Sender:
+        """Return who has sent one of them, counted from 0."""
+        if self._senders is None:
+            return Sender(self.addresses[number])
+        return self._senders[number]
+
+    def senders(self) -> Iterator[Sender]:
+        """Return the sender of each."""
+        return map(Sender, self.addresses) if self._senders is None else iter(self._senders)
+
+    def only(self, numbers: Sequence[int]) -> ReceivedDatagrams:
+        """Return those of them that have these numbers."""
+        return ReceivedDatagrams(
+            [self.data[number] for number in numbers],
+            [self.addresses[number] for number in numbers],
+            self._senders and [self._senders[number] for number in numbers],
+        )
