@@ -113,7 +113,8 @@ class PeerController(ExchangeController):
 
         ``peer.wait_for("SUB news")``, then ``peer.push("MSG news hello")``. They are sent in order,
         after the answers to the frames that have come, and are one exchange without a request:
-        a fault selects them by ``reply_match``. In a `conversation` they come after what it sends
+        a fault selects them by ``reply_match``, with ``reply=0`` as long as the client has said
+        nothing. In a `conversation` they come after what it sends
         at the moment. It returns before they have left.
 
         Args:

@@ -87,6 +87,19 @@ def test_a_fault_strikes_it(peers: Peers) -> None:
     peer.verify()
 
 
+def test_as_long_as_the_client_says_nothing_it_is_for_reply_0(peers: Peers) -> None:
+    peer = peers.start(lines())
+    other = peer.fault("reset", reply_match="news")
+    fault = peer.fault("reset", reply_match="news", offset=2, reply=0)
+    client = peers.dial(peer)
+    peer.wait_for_connections(timeout=PATIENCE)
+    peer.push("hello", "news")
+    assert client.rest() == (b"hello\nne", RST)
+    assert (fault.happened, other.happened) == (1, 0)
+    (problem,) = peer.problems()
+    assert problem.endswith("; only reply=0 strikes what the server says first")
+
+
 def test_it_is_no_request_that_a_fault_counts(peers: Peers) -> None:
     peer = peers.start(lines())
     peer.stub("a").reply("A")
