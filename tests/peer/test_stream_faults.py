@@ -13,10 +13,12 @@ from typing import Any, Literal
 import attrs
 import pytest
 
+from esps_portal.faults import target_counts
 from esps_portal.net import endpoint
 from esps_portal.testing import FaultError, fixed, length_prefixed, lines
 from esps_portal.testing.handles import PlacedFault
 from esps_portal.testing.threaded_peer import ThreadedPeer
+from tests.patience import PATIENCE
 from tests.peer.conftest import Peers
 from tests.sockets import closed
 from tests.threaded_proxies import DELIVERIES, FIN, RST, Side, pieces
@@ -313,6 +315,58 @@ def test_all_that_is_sent_on_a_connection(asked: Asked) -> None:
     asked.goes_on()
     asked.ask()
     assert asked.client.rest() == (REPLY[:2], FIN)
+
+
+def test_all_that_is_sent_on_a_connection_ends_with_it(asked: Asked) -> None:
+    """Only then is it known that the offset was never reached."""
+    fault = asked.fault("close", unit="connection", offset=1000)
+    asked.ask()
+    assert asked.client.read(len(REPLY)) == REPLY
+    asked.client.close()
+    assert closed(asked.peer)
+    assert fault.happened == 0
+    (problem,) = asked.peer.problems()
+    assert f"on the connection is {len(REPLY)} bytes long, shorter than offset 1000" in problem
+
+
+def test_exchanges_after_a_stall_are_faulted_too(asked: Asked) -> None:
+    asked.fault("stall", request=1)
+    asked.ask()
+    asked.ask(b"PING\r\n")
+    asked.peer.wait_for(b"PING")
+    asked.quiet()
+    assert [found.fault for found in asked.peer.exchanges()] == ["stall request=1"] * 2
+
+
+def test_an_unanswered_frame_counts_as_a_request(peers: Peers) -> None:
+    peer = peers.start(lines("\r\n"))
+    peer.stub("QUIET").reply()
+    peer.stub("PING").reply("PONG").optional()
+    fault = peer.fault("close", request=2)
+    client = peers.dial(peer)
+    client.send(b"QUIET\r\nPING\r\n")
+    assert client.rest() == (b"", FIN)
+    assert fault.happened == 1
+
+
+def test_numbers_of_connections_that_have_ended_are_forgotten(
+    peers: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many may come and go that one which stays would lose its own otherwise."""
+    monkeypatch.setattr(target_counts, "MAX_NUMBERS", 3)
+    peer = peers.start(lines("\r\n"))
+    peer.stub("PING").reply("PONG")
+    fault = peer.fault("reset", connection=1, request=5)
+    stays = peers.dial(peer)
+    for count in range(4):
+        client = peers.dial(peer) if count else stays
+        client.send(b"PING\r\n")
+        assert client.read(6) == b"PONG\r\n"
+        if count:
+            client.close()
+            peer.wait_for_connections(count, closed=True, timeout=PATIENCE)
+    stays.send(b"PING\r\n" * 4)
+    fault.wait_for(timeout=PATIENCE)
 
 
 def test_an_age(peers: Peers) -> None:

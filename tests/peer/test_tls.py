@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 from typing import Any
 
@@ -11,6 +12,7 @@ import trio
 
 from esps_portal.testing import FaultError, datagrams, lines, open_peer
 from esps_portal.testing.threaded_peer import ThreadedPeer
+from tests.patience import PATIENCE
 from tests.peer.conftest import Peers
 from tests.sockets import closed, connected
 from tests.tls_clients import assert_reset, tls_connected, trusting
@@ -43,6 +45,21 @@ def test_faults(peer: ThreadedPeer) -> None:
         client.send(b"QUIT\r\n")
         assert client.exactly(13) == b"220 ready\r\n22"
         assert_reset(client)
+
+
+def test_an_age_that_comes_during_the_handshake(peer: ThreadedPeer) -> None:
+    """There is nothing to end then but the handshake: it strikes once that is done."""
+    fault = peer.fault("reset", age=0)
+    with socket.create_connection((peer.host, peer.port), PATIENCE) as connected:
+        fault.wait_for(timeout=PATIENCE)
+        context = trusting(peer.tls_ca)
+        with (
+            context.wrap_socket(
+                connected, server_hostname=peer.host, suppress_ragged_eofs=False
+            ) as client,
+            pytest.raises(OSError, match=r"reset|EOF"),
+        ):
+            client.recv(1)
 
 
 @pytest.mark.parametrize("problem", ["expired", "wrong-name", "self-signed"])
