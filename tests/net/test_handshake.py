@@ -57,5 +57,6 @@ async def test_some_go_on_in_each_pass(
                     "127.0.0.1",
                     Turns() if of_server else turns,
                 )
-    assert passes.most == AT_ONCE
+    # One that comes while the loop waits is counted for the next pass; see `Turns`.
+    assert passes.most in (AT_ONCE, AT_ONCE + 1)
     assert passes.count >= CLIENTS
