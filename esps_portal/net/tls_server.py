@@ -36,6 +36,8 @@ class ServerTLS:
         to_plain: what a client is sent that does not speak TLS, as plain text; then comes FIN.
         alpn: the protocol that is spoken (RFC 7301): a client that offers others only is refused
             with the alert no_application_protocol; empty: none is.
+        closes_authority: remove the file of the CA at the end; otherwise the CA goes on, for a
+            server that follows this one.
 
     Attributes:
         context: for connections that are accepted from now on; replace it to reload certificates.
@@ -49,12 +51,14 @@ class ServerTLS:
         *,
         to_plain: bytes = b"",
         alpn: str = "",
+        closes_authority: bool = True,
     ) -> None:
         self.context: ssl.SSLContext = context
         self.to_plain: bytes = to_plain
         self.alpn: bytes = alpn.encode()
         self.turns: Turns = Turns()
         self._authority = authority
+        self._closes_authority = closes_authority
 
     @property
     def ca_file(self) -> str | None:
@@ -76,6 +80,6 @@ class ServerTLS:
         return TLSSocket(connected, self._authority.faulty(problem))
 
     def close(self) -> None:
-        """Remove the file of the CA, if there is one."""
-        if self._authority is not None:
+        """Remove the file of the CA, if there is one, and nobody else does that."""
+        if self._authority is not None and self._closes_authority:
             self._authority.close()

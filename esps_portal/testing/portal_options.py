@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
 from esps_portal.faults.place import PORTAL_WITH_CERTIFICATES
 from esps_portal.given_numbers import shown_value
 from esps_portal.mock.scripted import ScriptedPortal
+from esps_portal.net.authority import Authority
 from esps_portal.net.tls_server import ServerTLS
 from esps_portal.product import PRODUCT
 from esps_portal.protocol.limits import Limits
-from esps_portal.server.portal_tls import own_portal_tls, portal_tls
+from esps_portal.server.portal_tls import own_portal_tls, portal_tls, tls_of_authority
 from esps_portal.server.serving import ServerConfig, serve
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.testing.served import Served
@@ -120,13 +121,18 @@ def scripted_portal(options: PortalOptions) -> ScriptedPortal:
     return portal
 
 
-def server_config(portal: ScriptedPortal, options: PortalOptions) -> ServerConfig:
+def server_config(
+    portal: ScriptedPortal, options: PortalOptions, authority: Authority | None = None
+) -> ServerConfig:
     """Return how a portal is served: on reserved ports, which may be taken out of service.
+
+    Args:
+        authority: a CA that outlives the portal; `None`: with TLS it has one of its own.
 
     Raises:
         MissingExtraError: it is to have TLS, and trustme is not installed.
     """
-    tls = _server_tls(options)
+    tls = _server_tls(options) if authority is None else tls_of_authority(authority)
     return ServerConfig(
         portal=portal,
         hosts=(options.get("host", "127.0.0.1"),),

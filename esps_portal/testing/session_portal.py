@@ -9,6 +9,8 @@ from esps_portal.journal.records import RecordedCall
 from esps_portal.mock.matching import Matcher
 from esps_portal.mock.scripted import Script
 from esps_portal.mock.stubs import Stub, describe_call
+from esps_portal.net.authority import Authority
+from esps_portal.server.portal_tls import portal_authority
 from esps_portal.testing.calls_between_tests import CallsBetweenTests
 from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.testing.threaded_portal import ThreadedPortal
@@ -28,7 +30,8 @@ class SessionPortal:
         port: 0 is a free one.
         calls_between_tests: where calls are noted that come while no test has it.
         keep_idle: leave idle connections open between tests.
-        tls: speak TLS, with a certificate of a CA of its own; one that replaces it has a new CA.
+        tls: speak TLS, with a certificate of a CA of the session's own: who trusts it need not know
+            that another one has replaced the portal.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class SessionPortal:
         self._calls_between_tests = calls_between_tests
         self._keep_idle = keep_idle
         self._tls = tls
+        self._authority: Authority | None = None
         self._portal: ThreadedPortal | None = None
         self._stubs: list[Stub] = []
         self._last_test = ""
@@ -54,11 +58,15 @@ class SessionPortal:
 
         Raises:
             CannotBindError: the address cannot be bound.
+            MissingExtraError: it is to speak TLS, and trustme is not installed.
         """
         if self._portal is None or not self._portal.is_running:
+            if self._tls and self._authority is None:
+                self._authority = portal_authority([self._host])
             self._portal = ThreadedPortal.start(
                 self._stubs,
                 keep_idle=self._keep_idle,
+                authority=self._authority,
                 host=self._host,
                 port=self._port,
                 tls=self._tls,
@@ -94,6 +102,8 @@ class SessionPortal:
             with contextlib.suppress(PortalEndedError):
                 self._note(self._portal.acquire(_finished_calls))
             self._portal.stop()
+        if self._authority is not None:
+            self._authority.close()
 
     def _note(self, calls: list[tuple[str, bool]]) -> None:
         for call, is_expected in calls:

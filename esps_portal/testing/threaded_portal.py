@@ -10,6 +10,7 @@ from esps_portal.exports import public_names
 from esps_portal.mock.matching import Matcher
 from esps_portal.mock.scripted import Script, ScriptedPortal
 from esps_portal.mock.stubs import Stub
+from esps_portal.net.authority import Authority
 from esps_portal.testing.portal_controller import PortalController
 from esps_portal.testing.portal_options import (
     PortalOptions,
@@ -45,6 +46,7 @@ class ThreadedPortal(RunsInThread, PortalController):
         permanent: Sequence[Stub] = (),
         *,
         keep_idle: bool = False,
+        authority: Authority | None = None,
         **options: Unpack[PortalOptions],
     ) -> Self:
         """Start one; see `serve_in_thread`, which also ends it.
@@ -52,12 +54,13 @@ class ThreadedPortal(RunsInThread, PortalController):
         Args:
             permanent: stubs that survive resets.
             keep_idle: let idle connections survive them too.
+            authority: see `server_config`.
             options: see `PortalOptions`.
         """
         portal = scripted_portal(options)
         for stub in permanent:
             portal.script.stubs.place_permanent(stub)
-        config = server_config(portal, options)
+        config = server_config(portal, options, authority)
         thread = ServerThread(served_portal(portal, config), keep_idle=keep_idle)
         return cls(portal, thread, thread.start())
 

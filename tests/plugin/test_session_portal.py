@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.plugin.suite_runs import SUITES, place, run, run_here
@@ -84,6 +86,42 @@ def test_which_connections_stay_open(pytester: pytest.Pytester, reset: str) -> N
     pytester.makeini(f"[pytest]\nesps_portal_reset = {reset}")
     place(pytester, SUITES / "idle_connections.py")
     run_here(pytester).assert_outcomes(passed=10)
+
+
+def test_a_portal_that_is_replaced_keeps_its_ca(pytester: pytest.Pytester) -> None:
+    """What was started once, and trusts it, goes on; its file is there until the session ends."""
+    pytester.makeini("[pytest]\nesps_portal_tls = yes")
+    pytester.makepyfile(
+        """
+        import pathlib
+        import pytest
+        from esps_portal import ClosedError, blocking
+
+        portals = []
+
+        def test_that_dies(esps_portal, esps_portal_address):
+            portals.append(esps_portal)
+
+            @esps_portal.service
+            def die():
+                raise KeyboardInterrupt
+
+            with blocking.connect(esps_portal.url, cafile=esps_portal_address.tls_ca) as client:
+                with pytest.raises((OSError, ClosedError)):
+                    client.call("die")
+
+        def test_that_is_well(esps_portal, esps_portal_address):
+            assert esps_portal not in portals
+            assert esps_portal.tls_ca == esps_portal_address.tls_ca
+            with blocking.connect(esps_portal_address.url, cafile=esps_portal.tls_ca) as client:
+                assert client.call("echo", "a") == (b"a",)
+            pathlib.Path("ca").write_text(esps_portal.tls_ca)
+        """
+    )
+    result = run_here(pytester, "-p", "no:randomly")
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["the portal has died: KeyboardInterrupt()"])
+    assert not Path((pytester.path / "ca").read_text()).exists()
 
 
 def test_a_portal_that_is_replaced_keeps_its_port(pytester: pytest.Pytester) -> None:
