@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -127,6 +128,8 @@ def conformance_command(  # noqa: PLR0913 - click passes each option
             partial(_judge_address, judge, address, chosen, limits, limits_file, tls=tls)
             for address in _addresses(arguments)
         ]
+    if (client or server) and shutil.which(arguments[0]) is None:
+        exit_with_error(f"{arguments[0]}: not found")
     all_judged: list[Judged] = []
     for judge_one in judges:
         all_judged.append(judge_one(known_failing=known, keeps_traffic=files.pcap is not None))

@@ -101,7 +101,15 @@ def test_what_is_wrong_ends_the_case_of_a_client_that_never_ends(case: str, kind
 
 
 def test_a_client_that_cannot_be_started() -> None:
-    code, out, _ = run("conformance", *only("call-tcp-plain"), "--client", "--", "no-such-command")
+    code, out, err = run("conformance", "--client", "--", "no-such-command")
+    assert (code, out, err) == (1, "", "esps-portal: no-such-command: not found\n")
+
+
+def test_a_client_that_cannot_be_run(tmp_path: Path) -> None:
+    program = tmp_path / "client"
+    program.write_text("#!/no/such/interpreter\n")
+    program.chmod(0o755)
+    code, out, _ = run("conformance", *only("call-tcp-plain"), "--client", "--", str(program))
     assert code == 1
     assert "the client cannot be started" in out
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 
 import attrs
 import pytest
@@ -62,7 +63,16 @@ def test_a_command_that_ends() -> None:
 
 
 def test_no_such_command() -> None:
-    code, out, _ = run("conformance", "--only", "tcp-ping", "--server", "--", "no-such", "{port}")
+    code, out, err = run("conformance", "--server", "--", "no-such", "{port}")
+    assert (code, out, err) == (1, "", "esps-portal: no-such: not found\n")
+
+
+def test_a_command_that_cannot_be_run(tmp_path: Path) -> None:
+    program = tmp_path / "server"
+    program.write_text("#!/no/such/interpreter\n")
+    program.chmod(0o755)
+    command = [str(program), "{port}"]
+    code, out, _ = run("conformance", "--only", "tcp-ping", "--server", "--", *command)
     assert code == 1
     assert "the server cannot be started: " in out
     assert "No such file or directory" in out
