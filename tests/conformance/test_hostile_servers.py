@@ -18,11 +18,27 @@ from esps_portal.conformance.judged import Judged
 from esps_portal.conformance.outcome import Outcome, Verdict
 from esps_portal.conformance.registry import load_registry
 from esps_portal.conformance.runner import run_vector
+from esps_portal.conformance.survey import survey
 from esps_portal.conformance.target import resolve
 from esps_portal.conformance.traffic import Traffic
 from tests.commands import run
 from tests.conformance.mutants import SPEC, load_server_vectors
 from tests.patience import PATIENCE
+
+
+@contextlib.contextmanager
+def tcp_server(handler: type[socketserver.BaseRequestHandler]) -> Iterator[int]:
+    """Serve on a free port, which is returned."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        server.block_on_close = False
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextlib.contextmanager
@@ -37,16 +53,8 @@ def endless_server(data: bytes) -> Iterator[str]:
                 while True:
                     connection.sendall(data * 1000)
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        server.block_on_close = False
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"esps://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with tcp_server(Handler) as port:
+        yield f"esps://127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize(
@@ -65,6 +73,26 @@ def test_a_server_that_never_stops(data: bytes) -> None:
     *found, summary = map(json.loads, out.splitlines())
     assert summary["fail"] == len(found) == 6
     assert len(out) < 100_000
+
+
+@pytest.mark.parametrize("digits", [12, 400], ids=["more than memory", "no float holds it"])
+async def test_limits_that_nobody_has_are_not_believed(digits: int) -> None:
+    """A line as long would be sent."""
+    absurd = " ".join(f"{name}={'9' * digits}" for name in ("max-line", "max-in-flight", "idle"))
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                self.wfile.write(b"* ESPS/1 tiny/1\n")
+                for line in self.rfile:
+                    tag = line.split()[0].decode()
+                    self.wfile.write(f"{tag} OK ESPS/1 tiny/1 {absurd} window=7\n".encode())
+
+    with tcp_server(Handler) as port:
+        limits = load_registry(SPEC).limits
+        target = await resolve("127.0.0.1", port, frozenset({"tcp"}), limits)
+        found = await survey(target, PATIENCE)
+    assert found.limits == {"window": 7}
 
 
 async def test_what_a_server_has_sent_is_not_kept_by_what_was_wrong_with_it() -> None:
