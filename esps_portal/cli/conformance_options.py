@@ -233,6 +233,7 @@ def read_limits(path: Path | None, defaults: Mapping[str, float]) -> dict[str, f
     Raises:
         click.UsageError: it is not such a file.
     """
+    from esps_portal.conformance.survey import HIGHEST_LIMIT  # noqa: PLC0415 - help must not wait
     from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - help must not wait
     from esps_portal.mock.scenario_reading import parse_toml  # noqa: PLC0415 - the same
 
@@ -246,14 +247,16 @@ def read_limits(path: Path | None, defaults: Mapping[str, float]) -> dict[str, f
         if name not in defaults:
             hint = did_you_mean(difflib.get_close_matches(name, defaults))
             raise click.UsageError(f"{path}: there is no limit {name!r}{hint}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _MANY:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not 0 < value <= HIGHEST_LIMIT
+        ):
             raise click.UsageError(
-                f"{path}: {name} must be a positive number, got {shown_value(value)}"
+                f"{path}: {name} must be a positive number, at most {HIGHEST_LIMIT},"
+                f" got {shown_value(value)}"
             )
     return found
-
-
-_MANY = 2**63
 
 
 def _read(path: Path) -> str:

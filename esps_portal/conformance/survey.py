@@ -19,9 +19,9 @@ from esps_portal.conformance.traffic import Traffic
 from esps_portal.conformance.udp_session import UdpSession
 
 _ATTEMPTS = 3  # of a PING over UDP, which may be lost
-# The highest limit that is believed, own choice: vectors send lines as long, and as many requests.
-# A server whose limit is higher is judged as one that announces none.
-_HIGHEST = 1_000_000
+#: The highest limit that is believed, own choice: vectors send lines as long, and as many requests.
+#: A server whose limit is higher is judged as one that announces none.
+HIGHEST_LIMIT = 1_000_000
 _ANNOUNCED = re.compile(r"([a-z-]+)=([0-9]+(?:\.[0-9]+)?)")
 
 
@@ -64,7 +64,7 @@ async def survey(target: Target, reply_timeout: float) -> Survey:
         {
             name: value
             for name, value in found.items()
-            if name in target.limits and value <= _HIGHEST
+            if name in target.limits and value <= HIGHEST_LIMIT
         },
         None if names is None else frozenset(names),
     )

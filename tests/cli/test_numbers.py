@@ -52,10 +52,14 @@ def test_what_is_no_number_is_bad_usage(words: tuple[str, ...], number: str) -> 
     ("toml", "message"),
     [
         ("idle = " + "9" * 5000, "not TOML: an integer of thousands of digits"),
-        ("idle = 0x" + "f" * 5000, "idle must be a positive number, got a number of thousands of"),
+        ("idle = 0x" + "f" * 5000, "at most 1000000, got a number of thousands of digits"),
         ("idle = " + "[" * 50_000, "nested"),
+        (
+            "max-line = 1_000_000_000_000",
+            "max-line must be a positive number, at most 1000000, got",
+        ),
     ],
-    ids=["decimal", "hexadecimal", "deep"],
+    ids=["decimal", "hexadecimal", "deep", "more than memory"],
 )
 def test_a_file_of_limits(toml: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "limits.toml"
