@@ -29,7 +29,7 @@ _IPV6_MULTICAST = 0xFF
 _IPV4 = 4
 
 
-# Neither frozen nor weakly referenced: one is made for each datagram.
+# Neither frozen nor weakly referenced: proxies and peers make one for each datagram.
 @attrs.define(unsafe_hash=True, weakref_slot=False)
 class Sender:
     """Who has sent a datagram, and what makes the reply leave from where that was sent to.
