@@ -13,6 +13,7 @@ import click
 from esps_portal.cli.errors import did_you_mean, exit_with_error
 from esps_portal.cli.options import (
     Option,
+    OptionGroup,
     TargetType,
     add_option_group,
     add_options,
@@ -174,7 +175,7 @@ class Selection:
 
 
 #: Adds the options of `Selection`; the command gets them as ``selection``.
-selection_options = add_option_group("selection", Selection, _SELECTION_OPTIONS)
+selection_options: OptionGroup = add_option_group("selection", Selection, _SELECTION_OPTIONS)
 
 
 @attrs.frozen
@@ -212,7 +213,7 @@ class ReportFiles:
 
 
 #: Adds the options of `ReportFiles`; the command gets them as ``files``.
-report_file_options = add_option_group("files", ReportFiles, _REPORT_FILE_OPTIONS)
+report_file_options: OptionGroup = add_option_group("files", ReportFiles, _REPORT_FILE_OPTIONS)
 
 
 def check_known(names: Iterable[str], vectors: Mapping[str, object], where: str) -> None:

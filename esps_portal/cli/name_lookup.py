@@ -19,7 +19,7 @@ class NameLookup(trio.abc.HostnameResolver):
     """
 
     def __init__(self) -> None:
-        self.unresolved = ""
+        self.unresolved: str = ""
 
     async def getaddrinfo(  # noqa: PLR0913, PLR0917 - trio's signature
         self,

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeAlias, TypeVar
 
 import attrs
 import click
@@ -158,6 +158,10 @@ class Option(Protocol):
         """Return the command with the option."""
 
 
+#: Adds options to a command, which gets them as one object.
+OptionGroup: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
+
+
 def add_options(command: Callable[..., None], options: Iterable[Option]) -> Callable[..., None]:
     """Return a command with some options, which its help lists in this order."""
     for option in reversed(tuple(options)):
@@ -167,7 +171,7 @@ def add_options(command: Callable[..., None], options: Iterable[Option]) -> Call
 
 def add_option_group(
     name: str, group: type[attrs.AttrsInstance], options: Iterable[Option]
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
+) -> OptionGroup:
     """Return a decorator that adds options, which the command gets as one object.
 
     Args:

@@ -15,7 +15,7 @@ import click
 from esps_portal.cli.completion import complete_framing
 from esps_portal.cli.exchange_server import ExchangeServer
 from esps_portal.cli.fault_parameter import fault_message, fault_option
-from esps_portal.cli.options import Option, add_option_group
+from esps_portal.cli.options import Option, OptionGroup, add_option_group
 from esps_portal.cli.proxy_options import FramingParameter
 from esps_portal.cli.script_files import (
     ScriptFile,
@@ -196,7 +196,7 @@ class PeerOptions:
 
 
 #: Adds the options of `PeerOptions`; the command gets them as ``options``.
-peer_options = add_option_group("options", PeerOptions, _OPTIONS)
+peer_options: OptionGroup = add_option_group("options", PeerOptions, _OPTIONS)
 
 
 def _make_fault(plan: PlannedFault, state: PeerState) -> Fault:

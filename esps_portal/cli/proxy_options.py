@@ -15,7 +15,7 @@ import click
 from esps_portal.cli.completion import complete_framing
 from esps_portal.cli.exchange_server import ExchangeServer
 from esps_portal.cli.fault_parameter import fault_option, make_fault
-from esps_portal.cli.options import Option, add_option_group
+from esps_portal.cli.options import Option, OptionGroup, add_option_group
 from esps_portal.cli.script_files import ScriptFile, scenario_option, warn_of_unused
 from esps_portal.cli.written_files import open_record, written_file_option
 
@@ -216,4 +216,4 @@ class ProxyOptions:
 
 
 #: Adds the options of `ProxyOptions`; the command gets them as ``options``.
-proxy_options = add_option_group("options", ProxyOptions, _OPTIONS)
+proxy_options: OptionGroup = add_option_group("options", ProxyOptions, _OPTIONS)

@@ -14,7 +14,7 @@ import attrs
 
 from esps_portal.cli.fault_parameter import fault_option, make_fault
 from esps_portal.cli.limit_parameter import limit_option, make_limits
-from esps_portal.cli.options import Option, add_option_group
+from esps_portal.cli.options import Option, OptionGroup, add_option_group
 from esps_portal.cli.script_files import ScriptFile, replay_option, scenario_option
 from esps_portal.cli.scripted_server import ScriptedServer
 from esps_portal.cli.written_files import open_record, written_file_option
@@ -153,4 +153,4 @@ class ScriptOptions:
 
 
 #: Adds the options of `ScriptOptions`; the command gets them as ``script``.
-script_options = add_option_group("script", ScriptOptions, _SCRIPT_OPTIONS)
+script_options: OptionGroup = add_option_group("script", ScriptOptions, _SCRIPT_OPTIONS)

@@ -15,7 +15,7 @@ import click
 
 from esps_portal.cli.completion import complete_file
 from esps_portal.cli.errors import exit_with_error
-from esps_portal.cli.options import Option, add_option_group
+from esps_portal.cli.options import Option, OptionGroup, add_option_group
 from esps_portal.cli.reloading import CannotReloadError, Reload
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class ServerTLSOptions:
 
 
 #: Adds the options of `ServerTLSOptions`; the command gets them as ``tls``.
-server_tls_options = add_option_group("tls", ServerTLSOptions, _SERVER_OPTIONS)
+server_tls_options: OptionGroup = add_option_group("tls", ServerTLSOptions, _SERVER_OPTIONS)
 
 
 # ---- a client ----------------------------------------------------------------------------------
@@ -210,4 +210,4 @@ class ClientTLSOptions:
 
 
 #: Adds the options of `ClientTLSOptions`; the command gets them as ``tls``.
-client_tls_options = add_option_group("tls", ClientTLSOptions, _CLIENT_OPTIONS)
+client_tls_options: OptionGroup = add_option_group("tls", ClientTLSOptions, _CLIENT_OPTIONS)
