@@ -6,11 +6,14 @@ beside the program's: it is cancelled like any other, but left behind when it do
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import copy_context
+from typing import TypeVar
 
 import trio
+
+T = TypeVar("T")
 
 #: Seconds that tasks get to end once they are cancelled: own choice. They have little to clean up.
 CANCELLED = 0.5
@@ -59,6 +62,45 @@ async def detached_nursery() -> AsyncIterator[trio.Nursery]:
                 await ended.wait()
     if failure is not None:
         raise failure
+
+
+async def run_detached(
+    nursery: trio.Nursery, awaitable: Awaitable[T], on_ignored: Callable[[], None]
+) -> T:
+    """Await something as a task of its own; return its result, or raise what it raises.
+
+    Args:
+        nursery: a `detached_nursery`, which is cancelled only once nobody waits here.
+        on_ignored: called where the task ignores its cancellation, and is left behind.
+    """
+    scope, ended = trio.CancelScope(), trio.Event()
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    async def run() -> None:
+        try:
+            with scope:
+                results.append(await awaitable)
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is raised where it was asked for
+            failures.append(error)
+        finally:
+            ended.set()
+
+    nursery.start_soon(run)
+    try:
+        await ended.wait()
+    except trio.Cancelled:
+        scope.cancel()
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + CANCELLED):
+            await ended.wait()
+        if not ended.is_set():
+            on_ignored()
+        raise
+    for failure in failures:
+        raise failure
+    return results[0]
 
 
 def _is_cancelled(error: BaseException) -> bool:

@@ -9,9 +9,11 @@ import attrs
 import trio
 
 from esps_portal.journal.shown_bytes import shown_in_line
+from esps_portal.log import log
 from esps_portal.mock.frame_script import FrameScript, HandlerResult, frames_of
 from esps_portal.mock.peer_connection import PeerConnection
 from esps_portal.mock.peer_steps import Action, End
+from esps_portal.net.detached import run_detached
 from esps_portal.user_errors import reraise_interrupt
 
 
@@ -23,11 +25,13 @@ class Answerer:
         script: has the stubs and the handler.
         connection: as a handler sees it.
         where: the connection, as a report shows it.
+        handlers: where handlers run that have to be awaited (`detached_nursery`).
     """
 
     script: FrameScript
     connection: PeerConnection
     where: str
+    handlers: trio.Nursery
 
     @property
     def is_in_conversation(self) -> bool:
@@ -56,9 +60,17 @@ class Answerer:
             return self._failed(frame, error)
 
     async def result_of(self, frame: bytes, running: Awaitable[HandlerResult]) -> list[Action]:
-        """Wait for an async handler; return what to do then."""
+        """Wait for an async handler; return what to do then.
+
+        One that ignores its cancellation is left behind, with a line in the log.
+        """
+
+        def is_left() -> None:
+            shown = shown_in_line(frame)
+            log.warning("the handler for '%s' (%s) ignores its cancellation", shown, self.where)
+
         try:
-            return self._steps(await running)
+            return self._steps(await run_detached(self.handlers, running, is_left))
         except trio.Cancelled:
             raise
         except BaseException as error:  # noqa: BLE001 - a test's own: pytest.fail() too

@@ -39,15 +39,22 @@ class DatagramPeer:
     """Answers what comes on one UDP socket, which it owns. `run` is its whole life.
 
     Args:
+        handlers: where handlers run that have to be awaited (`detached_nursery`).
         drain: seconds that answers may take to end.
         silence: as long as it is on, what comes and what is sent vanishes.
     """
 
     def __init__(
-        self, sock: socket.socket, state: PeerState, drain: float, silence: Silence
+        self,
+        state: PeerState,
+        handlers: trio.Nursery,
+        drain: float,
+        sock: socket.socket,
+        silence: Silence,
     ) -> None:
         self._socket = DatagramSocket(sock, silence)
         self._state = state
+        self._handlers = handlers
         self._drain = drain
         self._clients = DatagramClients[DatagramClient]()
         self._running: set[trio.CancelScope] = set()
@@ -151,7 +158,8 @@ class DatagramPeer:
         connection = PeerConnection(state.clients, sender.remote, "udp")
         where = f"udp {host_port(*sender.remote)}"
         tracker = state.new_tracker(record, now, "udp")
-        client = DatagramClient(sender, tracker, Answerer(state.script, connection, where))
+        answerer = Answerer(state.script, connection, where, self._handlers)
+        client = DatagramClient(sender, tracker, answerer)
         state.faults.live.add(client.explain)
         client.on_closed = lambda: state.faults.live.discard(client.explain)
         return client

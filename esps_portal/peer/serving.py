@@ -20,6 +20,7 @@ from esps_portal.net.addresses import check_port
 from esps_portal.net.bind import bind
 from esps_portal.net.client_handler import AcceptedClient
 from esps_portal.net.connection_server import ConnectionHandler
+from esps_portal.net.detached import detached_nursery
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.serving import OpenPorts, PortService, serve_ports
 from esps_portal.net.silence import Silence
@@ -66,6 +67,9 @@ async def serve_peer(
 ) -> None:
     """Serve until it is shut down or cancelled. Reports an `OpenPorts` once it listens.
 
+    A handler that ignores its cancellation does not hold it: it is left behind, and a line in the
+    log says for which frame. Only trio itself waits for its task, at the end of `trio.run`.
+
     Raises:
         CannotBindError: an address cannot be bound; raised before anything is served.
     """
@@ -77,23 +81,28 @@ async def serve_peer(
         udp="udp" in state.transports,
         reserve_port=config.reserve_port,
     )
-    service = PortService(
-        faults=state.faults,
-        connection=partial(_handler, state),
-        aging=_aging,
-        datagrams=lambda sock, silence: DatagramPeer(sock, state, limits.drain, silence),
-        policy=AcceptPolicy(max_connections=limits.max_connections, linger=limits.linger),
-        drain=limits.drain,
-        tls=config.tls,
-    )
     try:
-        await serve_ports(service, sockets, task_status)
+        async with detached_nursery() as handlers:
+            service = PortService(
+                faults=state.faults,
+                connection=partial(_handler, state, handlers),
+                aging=_aging,
+                datagrams=partial(DatagramPeer, state, handlers, limits.drain),
+                policy=AcceptPolicy(max_connections=limits.max_connections, linger=limits.linger),
+                drain=limits.drain,
+                tls=config.tls,
+            )
+            await serve_ports(service, sockets, task_status)
     finally:
         sockets.close()
 
 
 def _handler(
-    state: PeerState, _: Silence, client: Endpoint, remote: tuple[str, int]
+    state: PeerState,
+    handlers: trio.Nursery,
+    _: Silence,
+    client: Endpoint,
+    remote: tuple[str, int],
 ) -> PeerHandler:
     """Return what serves one client's connection."""
     now = trio.current_time()
@@ -117,7 +126,7 @@ def _handler(
     handler = PeerHandler(
         accepted,
         units,
-        Answerer(state.script, connection, f"tcp #{record.number}"),
+        Answerer(state.script, connection, f"tcp #{record.number}", handlers),
         state.framing,
         greeting=_greeting(state),
         on_closed=closed,
