@@ -18,6 +18,7 @@ from esps_portal.mock.peer_steps import Action, SendFrames
 from esps_portal.net.client_handler import AcceptedClient, ClientHandler, strike_at_once
 from esps_portal.net.lane import Lane
 from esps_portal.net.stream_ends import CLOSE_TIMEOUT, IDLE
+from esps_portal.net.turns import Turns
 from esps_portal.peer.answerer import Answerer
 from esps_portal.peer.incoming import Incoming, IncomingFrame, Push
 from esps_portal.peer.performer import PEER, Ends, Performer
@@ -26,7 +27,7 @@ from esps_portal.peer.units import PeerUnits
 # Bytes that are cut into frames before others get their turn: as many frames, at worst. That many
 # take 3 ms here, with their entries in the journal; a read of 16 KiB would take 200 ms.
 _AT_ONCE = 256
-# Seconds of answering in a row, likewise (design: a turn is 1 ms at most).
+# Seconds of reading, or answering, in a row (design: a turn is 1 ms at most).
 _TURN = 0.001
 
 
@@ -37,6 +38,7 @@ class PeerHandler(ClientHandler):
         units: the journal and the faults.
         answerer: says what to do about a frame.
         framing: of the replies.
+        turns: what it waits for to go on after that, so that many clients at a time hold nobody.
         greeting: what is done first.
         on_closed: called once it has ended: who closed first, how, and when.
     """
@@ -48,6 +50,7 @@ class PeerHandler(ClientHandler):
         answerer: Answerer,
         framing: Framing,
         *,
+        turns: Turns,
         greeting: Iterable[Action] = (),
         on_closed: Callable[[str, str, float], None],
     ) -> None:
@@ -55,6 +58,7 @@ class PeerHandler(ClientHandler):
         self._units = units
         self._answerer = answerer
         self._framing = framing
+        self._turns = turns
         self._on_closed = on_closed
         # Now: connections are accepted in order, and their tasks begin in any.
         self._opening = [] if accepted.is_refused else [*greeting, *answerer.opening()]
@@ -141,8 +145,14 @@ class PeerHandler(ClientHandler):
 
     async def _read_frames(self) -> None:
         while data := await self._receive():
+            since = trio.current_time()
             # A read may have thousands of frames: others get their turn between them.
             for start in range(0, len(data), _AT_ONCE):
+                if trio.current_time() - since > _TURN:
+                    # Whatever has come is answered, though nothing more is to be read.
+                    with trio.CancelScope(shield=True):
+                        await self._turns.next()
+                    since = trio.current_time()
                 if not self._take(data[start : start + _AT_ONCE]):
                     self._first.note(PEER, "fin")
                     return
@@ -189,7 +199,7 @@ class PeerHandler(ClientHandler):
                 now = trio.current_time()
                 self._units.end(incoming.exchange, now)
             if now - since > _TURN:
-                await trio.lowlevel.checkpoint()
+                await self._turns.next()
                 since = trio.current_time()
         if not self.is_ending:
             await performer.end("close")

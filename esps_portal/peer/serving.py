@@ -25,6 +25,7 @@ from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.serving import OpenPorts, PortService, serve_ports
 from esps_portal.net.silence import Silence
 from esps_portal.net.tls_server import ServerTLS
+from esps_portal.net.turns import Turns
 from esps_portal.peer.answerer import Answerer
 from esps_portal.peer.connection import PeerHandler
 from esps_portal.peer.datagrams import DatagramPeer
@@ -85,7 +86,7 @@ async def serve_peer(
         async with detached_nursery() as handlers:
             service = PortService(
                 faults=state.faults,
-                connection=partial(_handler, state, handlers),
+                connection=partial(_handler, state, handlers, Turns()),
                 aging=_aging,
                 datagrams=partial(DatagramPeer, state, handlers, limits.drain),
                 policy=AcceptPolicy(max_connections=limits.max_connections, linger=limits.linger),
@@ -100,6 +101,7 @@ async def serve_peer(
 def _handler(
     state: PeerState,
     handlers: trio.Nursery,
+    turns: Turns,
     _: Silence,
     client: Endpoint,
     remote: tuple[str, int],
@@ -128,6 +130,7 @@ def _handler(
         units,
         Answerer(state.script, connection, f"tcp #{record.number}", handlers),
         state.framing,
+        turns=turns,
         greeting=_greeting(state),
         on_closed=closed,
     )

@@ -67,7 +67,8 @@ class Bounds:
     Attributes:
         memory: MB that the process may grow by.
         because: where this number comes from.
-        work: seconds that the server may run before it answers the polite client.
+        work: seconds that the server may run before it answers the polite client: by default what
+            50 hostile clients may take of it, at the most (`python -m tests.attacks fairness`).
         p99, maximum, newcomer: seconds that an answer to the polite client may take. By default
             two to three times what the worst attack takes on two quiet cores.
         may_refuse: whether newcomers may be refused meanwhile.
@@ -75,7 +76,7 @@ class Bounds:
 
     memory: float
     because: str
-    work: float = 0.15
+    work: float = 0.25
     p99: float = 0.5
     maximum: float = 1.0
     newcomer: float = 2.0

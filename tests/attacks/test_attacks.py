@@ -68,7 +68,7 @@ BOUNDS = Bounds(10, "a reason")
         ({"p99": 1.5}, "p99 of a polite client: 1.50 s, more than 0.5 s"),
         ({"maximum": 9.0}, "maximum of a polite client: 9.00 s, more than 1.0 s"),
         ({"newcomer": 5.1}, "newcomer of a polite client: 5.10 s, more than 2.0 s"),
-        ({"work": 0.3}, "work before an answer of a polite client: 0.30 s, more than 0.15 s"),
+        ({"work": 0.3}, "work before an answer of a polite client: 0.30 s, more than 0.25 s"),
     ],
 )
 def test_what_a_polite_client_complains_about(changed: dict[str, Any], problem: str | None) -> None:
