@@ -247,6 +247,7 @@ WITH_TEXT = b"1 ERR too-large 41 pad%20the%20request%20to%20that\n"
         # ESPS-UDP-16, ESPS-UDP-17
         (Reply(b"1", ERR, (b"busy", b"x" * 20)), 6, b"1 ERR busy\n"),
         (Reply(b"1", ERR, (b"busy", b"x" * 20)), 3, None),
+        (Reply(b"12", ERR, (b"busy", b"x" * 20)), 4, b"12 ERR busy\n"),  # it just fits
         (Reply(b"1", ERR, (b"x-mine", b"x" * 300)), 99, b"1 ERR x-mine\n"),
         (Reply(b"1", ERR, (b"too-large", b"41", b"x" * 20)), 7, b"1 ERR too-large 41\n"),
     ],

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from esps_portal.protocol import grammar
 from esps_portal.protocol.messages import Reply, Request
+from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State
 from tests.protocol.memory_server import LIMITS, MemoryServer, server_after
 from tests.protocol.strategies import byte_by_byte, cut, noise, places
@@ -18,6 +19,13 @@ MAX_LINE = LIMITS.max_line
 
 
 # -- any bytes in any pieces
+
+
+def test_lines_that_were_not_read_stay() -> None:
+    connection = ServerConnection(LIMITS)
+    for line in b"1 PING\n", b"2 PING\n", b"3 PI", b"NG\n4 PING\n":
+        connection.receive(line)
+    assert list(connection.lines) == [b"1 PING", b"2 PING", b"3 PING", b"4 PING"]
 
 
 @given(noise, places)
