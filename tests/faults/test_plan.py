@@ -232,6 +232,13 @@ def plan_of(faults: FaultRegistry) -> FaultPlan:
     return plan
 
 
+def test_of_a_reply_that_is_held_in_pieces_the_last_one_ends_it() -> None:
+    coalesce = Fault.create("coalesce", replies=2, seconds=1)
+    plan = plan_of(placed(coalesce, Fault.create("slice", at=2, pause=3)))
+    first, last = Hold(LINE[:2], 2, 1, final=False), Hold(LINE[2:], 2, 1, final=True)
+    assert plan.line(LINE, final=True) == [first, Pause(3), last]
+
+
 def test_a_gate_opens_at_the_last_byte_of_a_match() -> None:
     """Whatever the pieces; what came before has passed."""
     for pieces in ([UNIT], [UNIT[:3], UNIT[3:5], UNIT[5:]], [bytes([b]) for b in UNIT]):
