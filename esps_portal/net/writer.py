@@ -83,8 +83,8 @@ class Writer:
                 if sent:
                     del self.outgoing[:sent]
                 else:
-                    self.progress = trio.current_time()
                     self._acked = self._stream.acked()
+                    self.progress = self._note_progress()
                     has_waited = True
                     self._on_wait()
                     await self._stream.wait_writable()
@@ -133,14 +133,14 @@ class Writer:
         """
         if self.is_sending:
             if self._has_progressed():
-                self.progress = trio.current_time()
+                self.progress = self._note_progress()
             return self.progress
         if self._is_settled:
             return None
         if not self._stream.unacked():
             self._is_settled, self._held_since = True, None
         elif self._has_progressed() or self._held_since is None:
-            self._held_since, self._looked = trio.current_time(), monotonic()
+            self._note_progress()
         return self._held_since
 
     def has_waited(self, seconds: float) -> bool:
@@ -153,6 +153,11 @@ class Writer:
             self._held_since = trio.current_time()
             return False
         return True
+
+    def _note_progress(self) -> float:
+        """Count from now since when nothing is acknowledged; return that."""
+        self._held_since, self._looked = trio.current_time(), monotonic()
+        return self._held_since
 
     def _has_progressed(self) -> bool:
         """Whether the peer has acknowledged something since the last look."""

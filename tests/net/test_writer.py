@@ -168,6 +168,26 @@ async def test_what_the_stream_holds_waits_too(mock_clock: trio.testing.MockCloc
     await client.aclose()
 
 
+async def test_progress_while_sending_counts_for_what_is_held_then(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    client, stream = memory_pair()
+    writer = Writer(stream)
+    writer.outgoing += b"abc"
+    assert writer.flush_now()
+    assert writer.waits_since() == trio.current_time()
+    mock_clock.jump(100)
+    async with trio.open_nursery() as nursery:
+        await start_sending(writer, nursery, CAPACITY)
+        stream._outgoing._held.clear()  # noqa: SLF001 - read, and nobody is woken
+        assert writer.waits_since() == trio.current_time()
+        nursery.cancel_scope.cancel()
+    stream._outgoing._held += b"abc"  # noqa: SLF001 - some of it is still held
+    writer._acked = stream.acked()  # noqa: SLF001 - and nothing has been read since
+    assert writer.waits_since() == trio.current_time()
+    await client.aclose()
+
+
 async def test_a_clock_that_jumps_leaves_no_time_to_acknowledge(
     mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
