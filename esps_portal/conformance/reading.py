@@ -50,7 +50,7 @@ class Expectation:
 
         Args:
             line: without its LF.
-            after: seconds since the step before.
+            after: seconds since this side last acted.
 
         Raises:
             MismatchError: another line must come now, or none so early.

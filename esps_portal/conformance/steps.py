@@ -63,7 +63,7 @@ class Expect:
 
     Attributes:
         in_order: they come in this order; else in this order for each tag.
-        at_least: seconds since the step before; none may come earlier.
+        at_least: seconds since this side last acted (opened, sent, ended); none may come earlier.
         at_most: seconds since the step before; all come by then.
     """
 
@@ -97,7 +97,8 @@ class End:
         unread: for so many seconds nothing is read, unless the server ends the connection before;
             what comes is not judged.
         fragment: the pattern of what comes without LF before the end.
-        at_least, at_most: seconds since the step before.
+        at_least: seconds since this side last acted (opened, sent, ended); not earlier.
+        at_most: seconds since the step before.
     """
 
     on: str

@@ -42,6 +42,8 @@ class UdpSession:
     Attributes:
         reply_timeout: seconds to wait for what must come.
         ended: the server was told to end.
+        acted_at: when this side last began to send; what may not come too early is measured from
+            there.
     """
 
     target: Target
@@ -50,6 +52,7 @@ class UdpSession:
     reply_timeout: float
     sources: dict[str, Source] = attrs.field(factory=dict)
     ended: bool = False
+    acted_at: float = attrs.field(init=False, factory=trio.current_time)
 
     async def carry_out(self, step: Step) -> None:
         """Carry out a step.
@@ -62,6 +65,7 @@ class UdpSession:
             case Open():
                 await self._open(step)
             case Send():
+                self.acted_at = trio.current_time()
                 for number in range(1, self.run.count(step.repeat) + 1):
                     await self._send(step.on, self.run.fill(step.data, number).encode("latin-1"))
             case Expect():
@@ -135,12 +139,11 @@ class UdpSession:
         source = await self._source(step.on)
         expectation = Expectation(step, self.run)
         limit = self.reply_timeout if step.at_most is None else step.at_most
-        started = trio.current_time()
         with trio.move_on_after(limit):
             # A repeated step expects as many datagrams.
             for _ in range(self.run.count(step.repeat)):
                 data = await self._receive(source)
-                taken = trio.current_time() - started
+                taken = trio.current_time() - self.acted_at
                 if not data.endswith(b"\n"):
                     raise MismatchError("form", "a line that ends in LF (ESPS-LINE-1)", data)
                 for line in data[:-1].split(b"\n"):
