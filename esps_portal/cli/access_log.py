@@ -31,7 +31,7 @@ from esps_portal.journal.records import (
     RecordedUnit,
     Subject,
 )
-from esps_portal.journal.transcript import unreachable_text
+from esps_portal.journal.transcript import connection_failure_text, unreachable_text
 from esps_portal.protocol.escape import printable, shorten
 from esps_portal.protocol.urls import host_port
 
@@ -135,7 +135,7 @@ def _connection_line(connection: RecordedConnection) -> str:
     result = f"closed by {connection.closed_by} ({connection.how.upper()})"
     duration = duration_of(connection)
     start = f"{host_port(*connection.remote)} tcp {requests}"
-    why = f"{unreachable_text(connection)}{_fault(connection.fault)}"
+    why = f"{connection_failure_text(connection)}{_fault(connection.fault)}"
     return f"{start} -> {result} {duration * 1000:.1f} ms{why}"
 
 

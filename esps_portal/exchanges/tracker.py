@@ -118,6 +118,10 @@ class ExchangeTracker:
         self.connection.fault = str(fault)
         return str(fault.parameters["problem"])
 
+    def note_failed_handshake(self, reason: str) -> None:
+        """Note why the handshake of TLS has failed."""
+        self.connection.failed_handshake = reason
+
     def as_target(self, stage: Stage, age: float) -> FaultTarget:
         """Return the connection as faults select it; ``age`` in seconds."""
         record = self.connection

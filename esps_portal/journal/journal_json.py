@@ -45,6 +45,7 @@ def connection_to_values(connection: RecordedConnection) -> dict[str, Any]:
         "requests": connection.requests,
         "overlapped": connection.overlapped,
         "unreachable": connection.unreachable,
+        "failed_handshake": connection.failed_handshake,
     }
 
 
@@ -112,12 +113,18 @@ def _connection(event: str, connection: RecordedConnection) -> dict[str, Any]:
             "how": connection.how,
             "fault": connection.fault,
             **_unreachable(connection),
+            **_failed_handshake(connection),
         }
     return values
 
 
 def _unreachable(subject: RecordedConnection | RecordedExchange) -> dict[str, Any]:
     return {"unreachable": subject.unreachable} if subject.unreachable else {}
+
+
+def _failed_handshake(connection: RecordedConnection) -> dict[str, Any]:
+    why = connection.failed_handshake
+    return {"failed_handshake": why} if why else {}
 
 
 def _request(event: str, call: RecordedCall) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class RecordedConnection:
         requests: how many came on it.
         overlapped: the client spoke while a reply was under way; see `RecordedExchange`.
         unreachable: why a proxy could not reach the upstream for it; empty: it could.
+        failed_handshake: why its handshake of TLS has failed; empty: it has not.
     """
 
     number: int
@@ -48,6 +49,7 @@ class RecordedConnection:
     is_kept: bool = False
     overlapped: bool = False
     unreachable: str = ""
+    failed_handshake: str = ""
 
     @property
     def is_reused(self) -> bool:

@@ -127,7 +127,7 @@ def _about_connection(entry: Entry, connection: RecordedConnection) -> str:
     if entry.event == "kept":
         return f"open since before, by {host_port(*connection.remote)}"
     fault = f"; fault: {connection.fault}" if connection.fault else ""
-    why = f"{unreachable_text(connection)}{fault}"
+    why = f"{connection_failure_text(connection)}{fault}"
     return f"closed by the {connection.closed_by} ({_ENDS[connection.how]}){why}"
 
 
@@ -135,6 +135,13 @@ def unreachable_text(subject: RecordedConnection | RecordedExchange) -> str:
     """Return that the upstream could not be reached, to be added to a line; empty if it was."""
     why = subject.unreachable
     return f": the upstream could not be reached: {visible(why)}" if why else ""
+
+
+def connection_failure_text(connection: RecordedConnection) -> str:
+    """Return why nothing passed on a connection, to be added to a line; empty: all was well."""
+    why = connection.failed_handshake
+    failed = f": the TLS handshake failed: {visible(why)}" if why else ""
+    return f"{failed}{unreachable_text(connection)}"
 
 
 def _about_call(entry: Entry, call: RecordedCall) -> Iterable[str]:

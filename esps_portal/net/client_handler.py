@@ -18,7 +18,8 @@ from esps_portal.faults.fault import Fault
 from esps_portal.faults.striking import actions_at_once
 from esps_portal.faults.target import FaultTarget
 from esps_portal.net.endpoint import Endpoint
-from esps_portal.net.opening import opened
+from esps_portal.net.handshake import HandshakeError
+from esps_portal.net.opening import open_stream
 from esps_portal.net.stream_ends import HANDSHAKE, LINGER, FirstEnd, end_with_fin
 from esps_portal.net.streams import no_problem
 
@@ -31,12 +32,14 @@ class AcceptedClient:
         as_aged: returns the connection, at an age in seconds, as faults select it.
         certificate_problem: returns what a fault has wrong with the certificate of the handshake,
             if there is TLS.
+        on_failed_handshake: called with the reason where the handshake has failed.
         is_refused: a fault refuses the connection before anything is said.
     """
 
     endpoint: Endpoint
     as_aged: Callable[[float], FaultTarget]
     certificate_problem: Callable[[], str] = no_problem
+    on_failed_handshake: Callable[[str], None]
     is_refused: bool = False
 
 
@@ -97,10 +100,13 @@ class ClientHandler:
             await end_with_fin(self._client)
             return False
         problem = self._accepted.certificate_problem
-        if await opened(self._client, problem, seconds=HANDSHAKE, linger=LINGER):
-            return True
-        self._first.note("client", "rst")
-        return False
+        try:
+            await open_stream(self._client, problem, seconds=HANDSHAKE, linger=LINGER)
+        except HandshakeError as error:
+            self._accepted.on_failed_handshake(error.reason)
+            self._first.note(*error.first_end(self._name))
+            return False
+        return True
 
 
 def strike_at_once(fault: Fault, side: Endpoint, end: Callable[[str], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 from typing import Any
@@ -15,6 +16,40 @@ from esps_portal.net.tls import ENDED_EARLY, TLSError, TLSSocket, Wants
 from esps_portal.net.turns import Turns
 
 _log = logging.getLogger("esps_portal")
+
+
+# What a socket says of a connection that the other side has reset.
+_RESET = (errno.ECONNRESET, errno.ENOTCONN, errno.EPIPE)
+
+
+class HandshakeError(trio.BrokenResourceError):
+    """A client's handshake has failed.
+
+    Attributes:
+        reason: in a few words about the client.
+        peer_end: how the client has ended the connection, ``fin`` or ``rst``; empty: it has not.
+        has_spoken: there was more than that end.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        reason = error.strerror
+        if reason is None or error.errno in _RESET:
+            reason = "it reset the connection"
+        super().__init__(reason)
+        self.reason: str = reason
+        self.peer_end: str = "rst"
+        self.has_spoken: bool = False
+        if isinstance(error, TLSError):
+            self.peer_end = "fin" if error.is_from_peer else ""
+            self.has_spoken = reason != ENDED_EARLY
+
+    def first_end(self, own_name: str) -> tuple[str, str]:
+        """Return who closes first, and how, as the journal has it.
+
+        Args:
+            own_name: what the journal calls this side.
+        """
+        return ("client", self.peer_end) if self.peer_end else (own_name, "fin")
 
 
 async def shake_hands(
@@ -49,16 +84,14 @@ async def shake_hands(
             await trio.lowlevel.wait_writable(tls)
 
 
-def log_failure(remote: tuple[Any, ...], error: OSError) -> None:
+def log_failure(remote: tuple[Any, ...], error: HandshakeError) -> None:
     """Say why a client's handshake has failed.
 
     Who debugs a client looks for this line: a warning, which a report of pytest shows too. One that
     just goes is no reason to warn: so do checks of whether the port is open.
     """
-    has_spoken = isinstance(error, TLSError) and error.strerror != ENDED_EARLY
-    level = logging.WARNING if has_spoken else logging.INFO
-    reason = error.strerror or "the connection was reset"
-    _log.log(level, "TLS handshake with %s port %d failed: %s", *remote[:2], reason)
+    level = logging.WARNING if error.has_spoken else logging.INFO
+    _log.log(level, "TLS handshake with %s port %d failed: %s", *remote[:2], error.reason)
 
 
 async def offered_protocols(

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import trio
 
+from esps_portal.net.handshake import HandshakeError
 from esps_portal.net.streams import Stream, no_problem
 
 
-async def opened(
+async def open_stream(
     stream: Stream, problem: Callable[[], str] = no_problem, *, seconds: float, linger: float
-) -> bool:
-    """Do the handshake of TLS, if one is due; return whether the stream can be used.
+) -> None:
+    """Do the handshake of TLS, if one is due.
 
     After one that has failed comes FIN, so that the client can read why.
 
@@ -21,16 +22,18 @@ async def opened(
         problem: see `SocketStream.shake_hands`.
         seconds: that it may take.
         linger: see `end_with_fin`.
+
+    Raises:
+        HandshakeError: it has failed; FIN was sent.
     """
     if not stream.needs_handshake:
-        return True
+        return
     try:
         await stream.shake_hands(problem, seconds)
-    except trio.BrokenResourceError:
+    except HandshakeError:
         with contextlib.suppress(trio.BrokenResourceError):
             await end_with_fin(stream, linger)
-        return False
-    return True
+        raise
 
 
 async def end_with_fin(stream: Stream, linger: float) -> None:

@@ -10,7 +10,7 @@ import trio
 
 from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.fork import close_socket
-from esps_portal.net.opening import end_with_fin, opened
+from esps_portal.net.opening import end_with_fin, open_stream
 from esps_portal.net.silence import Silence
 from esps_portal.net.streams import Stream
 
@@ -70,9 +70,9 @@ class Refusals:
         try:
             await self._silence.until_over()
             linger = self._policy.linger
-            if await opened(stream, seconds=self._policy.handshake, linger=linger):
-                stream.send_now(self._policy.refusal)
-                await end_with_fin(stream, linger)
+            await open_stream(stream, seconds=self._policy.handshake, linger=linger)
+            stream.send_now(self._policy.refusal)
+            await end_with_fin(stream, linger)
         except trio.BrokenResourceError:
             pass
         finally:

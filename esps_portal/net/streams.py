@@ -22,7 +22,7 @@ import trio
 from esps_portal.net.client_hello import NO_APPLICATION_PROTOCOL
 from esps_portal.net.error_watch import watch_errors
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
-from esps_portal.net.handshake import log_failure, offered_protocols, shake_hands
+from esps_portal.net.handshake import HandshakeError, log_failure, offered_protocols, shake_hands
 from esps_portal.net.keepalive import keep_alive
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.systems import (
@@ -176,7 +176,7 @@ class SocketStream:
             seconds: that it may take.
 
         Raises:
-            trio.BrokenResourceError: it has failed, which is logged.
+            HandshakeError: it has failed, which is logged.
         """
         assert self._tls is not None  # noqa: S101 - only `needs_handshake` leads here
         remote = None
@@ -187,12 +187,13 @@ class SocketStream:
             if limit.cancelled_caught:
                 raise TLSError(f"it was not done after {seconds:g} s")
         except OSError as error:
+            failure = HandshakeError(error)
             if remote is not None:
-                log_failure(remote, error)
+                log_failure(remote, failure)
             if isinstance(error, TLSError) and error.is_plain:
                 with contextlib.suppress(OSError):
                     socket.socket.send(self._socket, self._tls.to_plain)
-            raise trio.BrokenResourceError from error
+            raise failure from error
 
     async def _shake_hands(self, server: ServerTLS, problem: Callable[[], str]) -> None:
         """Do it.

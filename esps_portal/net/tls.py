@@ -46,12 +46,22 @@ class TLSError(ConnectionError):
     Attributes:
         is_plain: the other side does not speak TLS.
         is_untrusted: nobody who is trusted here has signed its certificate.
+        is_from_peer: the other side has ended the connection, with FIN or with an alert, which is
+            its last word (RFC 8446 section 6.2).
     """
 
-    def __init__(self, reason: str, *, is_plain: bool = False, is_untrusted: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        is_plain: bool = False,
+        is_untrusted: bool = False,
+        is_from_peer: bool = False,
+    ) -> None:
         super().__init__(errno.EPROTO, reason)
         self.is_plain: bool = is_plain
         self.is_untrusted: bool = is_untrusted
+        self.is_from_peer: bool = is_from_peer
 
     def __reduce__(self) -> tuple[object, ...]:
         # OSError's own would pass its two arguments to our constructor.
@@ -264,7 +274,7 @@ def _error(
     # OpenSSL gives a reason for FIN, and none for RST. Python before 3.11.4 has no class of its own
     # for the first, later ones have one for both.
     if error.reason == "UNEXPECTED_EOF_WHILE_READING":
-        return TLSError(at_end)
+        return TLSError(at_end, is_from_peer=True)
     if isinstance(error, ssl.SSLEOFError):
         return ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -274,7 +284,7 @@ def _error(
         return TLSError("it does not speak TLS", is_plain=True)
     _, is_alert, alert = reason.partition("_ALERT_")
     if is_alert:
-        return TLSError(f"it refused with the TLS alert {_words(alert)!r}")
+        return TLSError(f"it refused with the TLS alert {_words(alert)!r}", is_from_peer=True)
     return TLSError(_REASONS.get(reason) or f"TLS failed: {_words(reason) or error.strerror}")
 
 

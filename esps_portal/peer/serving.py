@@ -123,6 +123,7 @@ def _handler(
         endpoint=client,
         as_aged=partial(tracker.as_target, Stage.AGE),
         certificate_problem=tracker.certificate_problem,
+        on_failed_handshake=tracker.note_failed_handshake,
         is_refused=tracker.is_refused(),
     )
     handler = PeerHandler(

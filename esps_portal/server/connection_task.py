@@ -9,6 +9,7 @@ from __future__ import annotations
 import attrs
 import trio
 
+from esps_portal.net.handshake import HandshakeError
 from esps_portal.net.streams import Stream
 from esps_portal.net.turns import Turns
 from esps_portal.protocol.limits import Limits
@@ -94,11 +95,20 @@ class ConnectionTask:
         if not self._opening.needs_handshake:
             return True
         is_open = False
-        with self._reader.interruptible():
-            is_open = await self._opening.shake_hands()
+        if self._replies.end is None:
+            with self._reader.interruptible():
+                is_open = await self._has_shaken_hands()
         if not is_open:
             self._replies.end_for(EndReason.BROKEN)
         return is_open
+
+    async def _has_shaken_hands(self) -> bool:
+        try:
+            await self._opening.shake_hands()
+        except HandshakeError as error:
+            self._teardown.note_failed_handshake(error)
+            return False
+        return True
 
     async def _run_in_nursery(self) -> bool:
         """Serve with tasks; return whether the connection has ended."""

@@ -122,6 +122,10 @@ class ConnectionObserver:
         """Note who closes first, and how, once FIN is sent: the client may stay open for long."""
         self.record.closed_by, self.record.how = by, how
 
+    def failed_handshake(self, reason: str) -> None:
+        """Note why the handshake of TLS has failed."""
+        self.record.failed_handshake = reason
+
     def closed(self, by: str, how: str) -> None:
         """The connection has ended; who closed first, and how."""
         record = self.record

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import trio
 
-from esps_portal.net.opening import opened
+from esps_portal.net.opening import open_stream
 from esps_portal.net.streams import Stream
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Notice
@@ -44,11 +44,13 @@ class Opening:
         """Whether a handshake is due."""
         return self._stream.needs_handshake and not self.is_refused
 
-    async def shake_hands(self) -> bool:
-        """Do the handshake, within a bound; return whether the stream can be used."""
-        if self._replies.end is not None:
-            return False
-        return await opened(
+    async def shake_hands(self) -> None:
+        """Do the handshake, within a bound.
+
+        Raises:
+            HandshakeError: it has failed; FIN was sent.
+        """
+        await open_stream(
             self._stream,
             self._faults.certificate_problem,
             seconds=self._limits.stall,

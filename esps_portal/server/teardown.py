@@ -7,6 +7,7 @@ import contextlib
 import attrs
 import trio
 
+from esps_portal.net.handshake import HandshakeError
 from esps_portal.net.streams import Stream
 from esps_portal.protocol.messages import BYE_CLOSING
 from esps_portal.protocol.server_connection import ServerConnection
@@ -45,6 +46,12 @@ class Teardown:
         """Note who closes first, once FIN is sent: the client may stay open for long."""
         if self._observer is not None:
             self._observer.sent_fin(*self._first_to_close())
+
+    def note_failed_handshake(self, error: HandshakeError) -> None:
+        """Note why a handshake of TLS has failed, and who closes first for that."""
+        if self._observer is not None:
+            self._observer.failed_handshake(error.reason)
+            self._observer.sent_fin(*error.first_end("portal"))
 
     def run(self) -> None:
         """Close the socket as the end says; whatever is still not answered never is."""

@@ -80,7 +80,7 @@ def test_a_client_without_tls(peer: ThreadedPeer) -> None:
     with connected(peer, greeted=False) as client:
         client.send(b"NOOP\r\n")
         assert b"220" not in client.rest()
-    assert closed(peer)[0].how == "rst"
+    assert closed(peer)[0].how == "fin"
     assert peer.exchanges() == []
 
 
