@@ -31,17 +31,22 @@ class HandshakeError(trio.BrokenResourceError):
         has_spoken: there was more than that end.
     """
 
-    def __init__(self, error: OSError) -> None:
-        reason = error.strerror
-        if reason is None or error.errno in _RESET:
-            reason = "it reset the connection"
+    def __init__(self, reason: str, *, peer_end: str = "", has_spoken: bool = True) -> None:
         super().__init__(reason)
         self.reason: str = reason
-        self.peer_end: str = "rst"
-        self.has_spoken: bool = False
-        if isinstance(error, TLSError):
-            self.peer_end = "fin" if error.is_from_peer else ""
-            self.has_spoken = reason != ENDED_EARLY
+        self.peer_end: str = peer_end
+        self.has_spoken: bool = has_spoken
+
+    @classmethod
+    def because_of(cls, error: OSError) -> HandshakeError:
+        """Return the failure that an error of the handshake is."""
+        reason = error.strerror
+        if isinstance(error, TLSError) and reason is not None:
+            peer_end = "fin" if error.is_from_peer else ""
+            return cls(reason, peer_end=peer_end, has_spoken=reason != ENDED_EARLY)
+        if reason is None or error.errno in _RESET:
+            reason = "it reset the connection"
+        return cls(reason, peer_end="rst", has_spoken=False)
 
     def first_end(self, own_name: str) -> tuple[str, str]:
         """Return who closes first, and how, as the journal has it.

@@ -187,7 +187,7 @@ class SocketStream:
             if limit.cancelled_caught:
                 raise TLSError(f"it was not done after {seconds:g} s")
         except OSError as error:
-            failure = HandshakeError(error)
+            failure = HandshakeError.because_of(error)
             if remote is not None:
                 log_failure(remote, failure)
             if isinstance(error, TLSError) and error.is_plain:
