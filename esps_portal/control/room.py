@@ -7,12 +7,16 @@ that was waited for the longest. A client of HTTP expects that of a kept connect
 again (RFC 9112, section 9.5). One that is being answered is not cut off; instead each reply says
 "Connection: close" as long as somebody waits for room. Only where all places are held by requests
 that wait themselves (``POST /wait``) nothing says when there is room: then the newcomer is refused.
+While as many wait for room as may, nobody is accepted: what came in a burst, or while the server
+had no turn, stands in the queue of the kernel, and is served after those before it.
 """
 
 from __future__ import annotations
 
 from operator import itemgetter
 from typing import Protocol
+
+import trio
 
 
 class Guest(Protocol):
@@ -45,11 +49,12 @@ class Room:
 
     Args:
         places: connections that are served at a time. As many more may wait for that, or be told
-            that they are refused; further ones are closed.
+            that they are refused; as long as they do it is full.
 
     Example::
 
         room = Room(2)
+        await room.until_not_full()
         room.enter(guest)  # which is admitted, now or later, refused, or shut down
         room.leave(guest)
     """
@@ -60,6 +65,17 @@ class Room:
         # In the order of coming.
         self._waiting: dict[Guest, None] = {}
         self._refused: dict[Guest, None] = {}
+        self._not_full = trio.lowlevel.ParkingLot()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more may enter: as many wait, or are told that they are refused, as may."""
+        return len(self._waiting) + len(self._refused) >= self._places
+
+    async def until_not_full(self) -> None:
+        """Wait until one may enter."""
+        while self.is_full:
+            await self._not_full.park()
 
     @property
     def is_wanted(self) -> bool:
@@ -70,10 +86,6 @@ class Room:
         """Admit a newcomer as soon as there is room."""
         self._waiting[guest] = None
         self.settle()
-        if len(self._waiting) + len(self._refused) > self._places:
-            self._waiting.pop(guest, None)
-            self._refused.pop(guest, None)
-            guest.shut_down()
 
     def leave(self, guest: Guest) -> None:
         """Note that one has ended."""
@@ -99,7 +111,9 @@ class Room:
             elif all(guest.is_held for guest in self._served):
                 self.refuse(next(iter(self._waiting)))
             else:
-                return
+                break
+        if not self.is_full:
+            self._not_full.unpark_all()
 
     def _has_made_room(self) -> bool:
         """Shut down the one that could be and waits for the longest; return whether there is."""

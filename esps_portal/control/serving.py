@@ -74,7 +74,7 @@ async def serve_control(
         def handler(stream: Stream, _: tuple[str, int]) -> HttpHandler:
             return HttpHandler(stream, guard, root, room)
 
-        server = ConnectionServer(handler, policy, nursery)
+        server = ConnectionServer(handler, policy, nursery, room=room)
         nursery.start_soon(server.watch)
         for listener in sockets.tcp:
             nursery.start_soon(server.acceptor.accept, listener)

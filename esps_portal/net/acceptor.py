@@ -6,6 +6,7 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
@@ -27,6 +28,17 @@ _MAX_ACCEPTS = 64
 _ACCEPT_SECONDS = 0.005
 
 
+class Room(Protocol):
+    """How many may be accepted."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody may be accepted now."""
+
+    async def until_not_full(self) -> None:
+        """Wait until somebody may."""
+
+
 class Acceptor:
     """Accepts from any number of listening sockets.
 
@@ -35,6 +47,8 @@ class Acceptor:
             raise.
         refuse: called with one for which no other descriptor is left; it closes it.
         silence: as long as it is on nothing is accepted.
+        room: as long as it is full nothing is accepted, and who comes waits in the kernel's queue;
+            ``None``: it never is.
 
     Attributes:
         listeners: those it accepts from.
@@ -46,8 +60,10 @@ class Acceptor:
         on_accepted: Callable[[socket.socket, tuple[str, int]], None],
         refuse: Callable[[socket.socket], None],
         silence: Silence,
+        room: Room | None = None,
     ) -> None:
         self._on_accepted = on_accepted
+        self._room = room
         self._refuse = refuse
         self._silence = silence
         self._is_exhausted = False
@@ -68,6 +84,8 @@ class Acceptor:
                     await trio.lowlevel.wait_readable(listener)
                     if self._silence.is_on:
                         await self._silence.until_over()
+                    elif self._room is not None and self._room.is_full:
+                        await self._room.until_not_full()
                     else:
                         await self._accept_waiting(listener)
             finally:
@@ -92,7 +110,7 @@ class Acceptor:
                     return
             else:
                 self._is_exhausted = False
-            if monotonic() > until:
+            if monotonic() > until or (self._room is not None and self._room.is_full):
                 return
 
     def accept_waiting(self, listener: socket.socket) -> None:

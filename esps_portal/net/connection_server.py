@@ -16,7 +16,7 @@ import trio
 
 from esps_portal.log import log
 from esps_portal.net.accept_policy import AcceptPolicy
-from esps_portal.net.acceptor import Acceptor
+from esps_portal.net.acceptor import Acceptor, Room
 from esps_portal.net.address_counts import AddressCounts
 from esps_portal.net.addresses import literal
 from esps_portal.net.announced import AnnouncedClients
@@ -70,6 +70,7 @@ class ConnectionServer:
             default.
         silence: as long as it is on nothing is accepted, and no deadline passes.
         ready: where connections that need no task are parked.
+        room: as long as it is full nothing is accepted; ``None``: it never is.
 
     Attributes:
         acceptor: accepts from listeners.
@@ -86,6 +87,7 @@ class ConnectionServer:
         stream: Callable[[socket.socket], Stream] | None = None,
         silence: Silence | None = None,
         ready: ReadySet | None = None,
+        room: Room | None = None,
     ) -> None:
         self._handler = handler
         self._policy = policy
@@ -99,7 +101,7 @@ class ConnectionServer:
         self.silence: Silence = silence or Silence()
         self._stream = stream or partial(SocketStream, silence=self.silence)
         self.refusals: Refusals = Refusals(policy, nursery, self._stream, self.silence)
-        self.acceptor: Acceptor = Acceptor(self._admit, self.refusals.send_now, self.silence)
+        self.acceptor: Acceptor = Acceptor(self._admit, self.refusals.send_now, self.silence, room)
         self._announced = AnnouncedClients(nursery, self.silence, self._serve_soon)
         self.connections: dict[ConnectionHandler, None] = {}
         #: Called after a connection was added to them.

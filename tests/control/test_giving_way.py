@@ -18,10 +18,13 @@ from esps_portal.control.http_messages import RequestHead
 from esps_portal.control.room import Room
 from esps_portal.control.router import Found, find_endpoint
 from esps_portal.net.accept_policy import AcceptPolicy
+from esps_portal.net.bind import bound
 from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.streams import SocketStream
 from esps_portal.testing.pipes import MemoryStream, memory_pair
 from tests.patience import PATIENCE
+
+COUNT = 9
 
 
 def get(path: str) -> bytes:
@@ -78,7 +81,8 @@ async def served() -> AsyncIterator[Served]:
         return HttpHandler(stream, Guard(frozenset({"localhost:7"})), Site(), room)  # type: ignore[arg-type]
 
     async with trio.open_nursery() as nursery:
-        server = ConnectionServer(handler, AcceptPolicy(max_connections=9, watch=HEAD), nursery)
+        policy = AcceptPolicy(max_connections=9, watch=HEAD)
+        server = ConnectionServer(handler, policy, nursery, room=room)
         nursery.start_soon(server.watch)
         with trio.fail_after(1000):
             yield Served(server, nursery)
@@ -151,3 +155,20 @@ async def test_one_whose_request_has_just_begun(caplog: pytest.LogCaptureFixture
             assert b'"fast"' in await second.receive_some()
             assert client.recv(1) == b""
     assert not caplog.records
+
+
+async def test_all_that_came_while_the_server_had_no_turn() -> None:
+    with contextlib.ExitStack() as stack:
+        listener = bound(socket.AF_INET, socket.SOCK_STREAM, "127.0.0.1", 0)
+        listener.listen(COUNT)
+        clients = [
+            stack.enter_context(socket.create_connection(listener.getsockname(), PATIENCE))
+            for _ in range(COUNT)
+        ]
+        for client in clients:
+            client.sendall(get("fast"))
+        async with served() as it:
+            it.nursery.start_soon(it.server.acceptor.accept, listener)
+            for client in clients:
+                answer = await trio.to_thread.run_sync(client.recv, 10_000)
+                assert answer.startswith(b"HTTP/1.1 200 ")

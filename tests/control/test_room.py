@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import attrs
 import pytest
+import trio
+import trio.testing
 
 from esps_portal.control.room import Room
 
@@ -77,13 +79,21 @@ def test_a_newcomer_is_refused_where_all_wait_themselves(room: Room) -> None:
     assert told(entered(room, [Guest()])) == ["admitted"]
 
 
-def test_as_many_wait_as_are_served_and_others_are_closed(room: Room) -> None:
-    entered(room, [Guest() for _ in range(PLACES)])
-    newcomers = entered(room, [Guest() for _ in range(PLACES + 1)])
-    assert told(newcomers) == ["", "", "", "shut down"]
+async def test_it_is_full_while_as_many_wait_as_are_served(room: Room) -> None:
+    guests = entered(room, [Guest() for _ in range(PLACES)])
+    assert not room.is_full
+    newcomers = entered(room, [Guest() for _ in range(PLACES)])
+    assert room.is_full
     # Who is refused takes room as long as it reads that.
     room.refuse(newcomers[0])
     room.refuse(newcomers[0])
-    assert told([newcomers[0], *entered(room, [Guest()])]) == ["refused", "shut down"]
-    room.leave(newcomers[0])
-    assert told(entered(room, [Guest()])) == [""]
+    assert told(newcomers) == ["refused", "", ""]
+    assert room.is_full
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(room.until_not_full)
+        await trio.testing.wait_all_tasks_blocked()
+        assert nursery.child_tasks
+        room.leave(newcomers[0])
+    assert not room.is_full
+    room.leave(guests[0])
+    assert told(newcomers[1:]) == ["admitted", ""]

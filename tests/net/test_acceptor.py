@@ -8,8 +8,10 @@ import socket
 from collections.abc import Iterator
 from functools import partial
 
+import attrs
 import pytest
 import trio
+import trio.testing
 
 from esps_portal.net import acceptor as acceptor_module
 from esps_portal.net.acceptor import Acceptor
@@ -30,6 +32,21 @@ def listener() -> Iterator[socket.socket]:
         for _ in range(COUNT):
             stack.enter_context(socket.create_connection(listener.getsockname(), PATIENCE))
         yield listener
+
+
+@attrs.define
+class Room:
+    """One that lets in so many, and no more until `free` is set."""
+
+    places: int
+    free: trio.Event = attrs.field(factory=trio.Event)
+
+    @property
+    def is_full(self) -> bool:
+        return self.places <= 0 and not self.free.is_set()
+
+    async def until_not_full(self) -> None:
+        await self.free.wait()
 
 
 async def accepted_by(listener: socket.socket) -> Passes:
@@ -74,3 +91,28 @@ async def test_a_pass_accepts_one_at_least(
     monkeypatch.setattr(acceptor_module, "monotonic", partial(next, itertools.count()))
     passes = await accepted_by(listener)
     assert (passes.most, passes.count) == (1, COUNT)
+
+
+async def test_a_full_room_leaves_them_in_the_queue(listener: socket.socket) -> None:
+    room = Room(5)
+    accepted: list[object] = []
+    seen = trio.Event()
+
+    def note(connected: socket.socket, address: tuple[str, int]) -> None:
+        connected.close()
+        accepted.append(address)
+        room.places -= 1
+        if len(accepted) in {5, COUNT}:
+            seen.set()
+
+    acceptor = Acceptor(note, socket.socket.close, Silence(), room)
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(acceptor.accept, listener)
+            await seen.wait()
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(accepted) == 5
+            seen = trio.Event()
+            room.free.set()
+            await seen.wait()
+            nursery.cancel_scope.cancel()
