@@ -17,6 +17,7 @@ from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.ready_set import ReadySet
 from esps_portal.net.serving import OpenPorts
 from esps_portal.product import PRODUCT
+from esps_portal.server.connection import PortalConnection
 from esps_portal.server.serving import Listeners, accept_policy, portal_connection
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.dispatcher import Dispatcher
@@ -150,7 +151,7 @@ class InMemory:
 
     client: MemoryStream
     stream: ServerEnd
-    server: ConnectionServer
+    server: ConnectionServer[PortalConnection]
     ended: trio.Event = attrs.field(factory=trio.Event)
 
     async def send(self, data: bytes) -> None:

@@ -6,7 +6,7 @@ until faults change, or, while there is a fault with an age, until a connection 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -41,12 +41,10 @@ class AgeWatch:
 
     Args:
         faults: those in force decide.
-        connections: returns those that are open, in the order of opening.
+        connections: those that are open, in the order of opening, now and later.
     """
 
-    def __init__(
-        self, faults: FaultRegistry, connections: Callable[[], Iterable[AgingConnection]]
-    ) -> None:
+    def __init__(self, faults: FaultRegistry, connections: Iterable[AgingConnection]) -> None:
         self._faults = faults
         self._connections = connections
         # The faults whose age a connection has reached: each strikes it once, or never.
@@ -83,7 +81,7 @@ class AgeWatch:
             self._reached.clear()
             return float("inf")
         now, due = trio.current_time(), float("inf")
-        open_now = [c for c in self._connections() if not c.is_ending]
+        open_now = [c for c in self._connections if not c.is_ending]
         self._reached = {c: self._reached.get(c, set()) for c in open_now}
         for connection, reached in self._reached.items():
             ages = sorted((age for age, fault in self._ages if fault not in reached))

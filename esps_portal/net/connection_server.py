@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import trio
 
@@ -60,7 +60,10 @@ class ConnectionHandler(Protocol):
         """Note the connection again: the journal was emptied."""
 
 
-class ConnectionServer:
+_Handler = TypeVar("_Handler", bound=ConnectionHandler)
+
+
+class ConnectionServer(Generic[_Handler]):
     """All TCP connections of a server, whichever listener they came through.
 
     Args:
@@ -80,7 +83,7 @@ class ConnectionServer:
 
     def __init__(  # noqa: PLR0913 - what is composed
         self,
-        handler: Callable[[Any, tuple[str, int]], ConnectionHandler],
+        handler: Callable[[Any, tuple[str, int]], _Handler],
         policy: AcceptPolicy,
         nursery: trio.Nursery,
         *,
@@ -103,7 +106,7 @@ class ConnectionServer:
         self.refusals: Refusals = Refusals(policy, nursery, self._stream, self.silence)
         self.acceptor: Acceptor = Acceptor(self._admit, self.refusals.send_now, self.silence, room)
         self._announced = AnnouncedClients(nursery, self.silence, self._serve_soon)
-        self.connections: dict[ConnectionHandler, None] = {}
+        self.connections: dict[_Handler, None] = {}
         #: Called after a connection was added to them.
         self.on_open: Callable[[], None] = lambda: None
 
@@ -139,7 +142,7 @@ class ConnectionServer:
         if self._ready is None or not self._ready.admit(connection):
             self.start(connection)
 
-    def start(self, connection: ConnectionHandler) -> None:
+    def start(self, connection: _Handler) -> None:
         """Start the task of a connection."""
         self._nursery.start_soon(self._run, connection)
 
@@ -150,7 +153,7 @@ class ConnectionServer:
             await self._run(connection)
         await self._until_ended({connection})
 
-    def _open(self, stream: Stream, remote: tuple[str, int]) -> ConnectionHandler:
+    def _open(self, stream: Stream, remote: tuple[str, int]) -> _Handler:
         connection = self._handler(stream, remote)
         self.connections[connection] = None
         self._by_address.add(connection, remote[0])
@@ -159,7 +162,7 @@ class ConnectionServer:
             connection.shut_down()
         return connection
 
-    async def _run(self, connection: ConnectionHandler) -> None:
+    async def _run(self, connection: _Handler) -> None:
         try:
             await connection.run()
         except Exception:  # noqa: BLE001 - what one has must not end the others; it is logged
@@ -168,7 +171,7 @@ class ConnectionServer:
             if self._ready is None or connection not in self._ready:
                 self._forget(connection)
 
-    def _forget(self, connection: ConnectionHandler) -> None:
+    def _forget(self, connection: _Handler) -> None:
         if connection not in self.connections:
             return  # it has ended, and something of it goes on
         del self.connections[connection]
@@ -227,7 +230,7 @@ class ConnectionServer:
             if not (keep_idle and connection.is_idle):
                 connection.abort()
 
-    async def _until_ended(self, connections: AbstractSet[ConnectionHandler]) -> None:
+    async def _until_ended(self, connections: AbstractSet[_Handler]) -> None:
         while not connections.isdisjoint(self.connections):
             if self._one_ended is None:
                 self._one_ended = trio.Event()

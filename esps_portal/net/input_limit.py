@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -31,7 +31,7 @@ class InputLimit:
         connections: what accepts.
     """
 
-    def __init__(self, faults: FaultRegistry, connections: ConnectionServer) -> None:
+    def __init__(self, faults: FaultRegistry, connections: ConnectionServer[Any]) -> None:
         self._faults = faults
         self._connections = connections
         self._limited: set[socket.socket] = set()

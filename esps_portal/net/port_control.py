@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import trio
 
@@ -80,7 +80,7 @@ class PortControl:
     def __init__(
         self,
         sockets: Sockets,
-        connections: ConnectionServer,
+        connections: ConnectionServer[Any],
         datagrams: Callable[[socket.socket], DatagramHandler],
         forget: Callable[[], None],
         nursery: trio.Nursery,

@@ -6,8 +6,9 @@ A proxy and a peer share it. What serves a connection or a socket is handed in.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 import attrs
 import trio
@@ -46,6 +47,10 @@ class OpenPorts:
         self._shutdown.set()
 
 
+class PortHandler(ConnectionHandler, AgingConnection, Protocol):
+    """What serves one connection, and is struck by faults at an age."""
+
+
 @attrs.frozen(kw_only=True)
 class PortService:
     """What is served on ports.
@@ -53,7 +58,6 @@ class PortService:
     Attributes:
         faults: those that strike it.
         connection: makes what serves a connection, of its stream and the client's address.
-        aging: returns the connections, of those open, that a fault may strike at an age.
         datagrams: makes what serves a UDP socket; as long as the silence is on it serves nothing.
         policy: of the connections.
         drain: seconds that what runs may take to end.
@@ -62,8 +66,7 @@ class PortService:
     """
 
     faults: FaultRegistry
-    connection: Callable[[Silence, Endpoint, tuple[str, int]], ConnectionHandler]
-    aging: Callable[[Iterable[ConnectionHandler]], Iterable[AgingConnection]]
+    connection: Callable[[Silence, Endpoint, tuple[str, int]], PortHandler]
     datagrams: Callable[[socket.socket, Silence], DatagramHandler]
     policy: AcceptPolicy
     drain: float
@@ -84,7 +87,7 @@ async def serve_ports(
             stream=partial(Endpoint, silence=silence, tls=service.tls),
             silence=silence,
         )
-        watch = AgeWatch(service.faults, lambda: service.aging(connections.connections))
+        watch = AgeWatch(service.faults, connections.connections)
         connections.on_open = watch.opened
         nursery.start_soon(watch.run)
         nursery.start_soon(InputLimit(service.faults, connections).run)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 
 import attrs
@@ -19,7 +18,6 @@ from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.addresses import check_port
 from esps_portal.net.bind import bind
 from esps_portal.net.client_handler import AcceptedClient
-from esps_portal.net.connection_server import ConnectionHandler
 from esps_portal.net.detached import detached_nursery
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.serving import OpenPorts, PortService, serve_ports
@@ -87,7 +85,6 @@ async def serve_peer(
             service = PortService(
                 faults=state.faults,
                 connection=partial(_handler, state, handlers, Turns()),
-                aging=_aging,
                 datagrams=partial(DatagramPeer, state, handlers, limits.drain),
                 policy=AcceptPolicy(max_connections=limits.max_connections, linger=limits.linger),
                 drain=limits.drain,
@@ -146,7 +143,3 @@ def _greeting(state: PeerState) -> list[Action]:
     # With this framing only FIN ends what is said.
     ends = [End("close")] if isinstance(state.framing, UntilClose) else []
     return [SendFrames(state.greeting), *ends]
-
-
-def _aging(connections: Iterable[ConnectionHandler]) -> list[PeerHandler]:
-    return [found for found in connections if isinstance(found, PeerHandler)]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import attrs
@@ -23,7 +23,6 @@ from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.addresses import check_port
 from esps_portal.net.bind import WILDCARDS, Sockets, bind, is_own_address
 from esps_portal.net.client_handler import AcceptedClient
-from esps_portal.net.connection_server import ConnectionHandler
 from esps_portal.net.dial import DialError, dial
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.serving import OpenPorts, PortService, serve_ports
@@ -129,7 +128,6 @@ def _service(config: ProxyConfig) -> PortService:
     return PortService(
         faults=state.faults,
         connection=partial(_relay, state, upstream_tls),
-        aging=_relays,
         datagrams=lambda sock, silence: DatagramProxy(sock, limits, state, silence),
         policy=AcceptPolicy(
             max_connections=limits.max_connections,
@@ -177,10 +175,6 @@ def _relay(
         on_closed=partial(state.faults.live.discard, units.explain),
         server_name="portal" if state.upstream.is_esps else SERVER,
     )
-
-
-def _relays(connections: Iterable[ConnectionHandler]) -> list[Relay]:
-    return [relay for relay in connections if isinstance(relay, Relay)]
 
 
 def _units(state: ProxyState, tracker: ExchangeTracker) -> Units:

@@ -224,12 +224,11 @@ def _is_scripted(portal: Dispatcher) -> TypeGuard[ScriptedPortal]:
     return hasattr(portal, "script")
 
 
-def watch_age(portal: ScriptedPortal, server: ConnectionServer, nursery: trio.Nursery) -> None:
+def watch_age(
+    portal: ScriptedPortal, server: ConnectionServer[PortalConnection], nursery: trio.Nursery
+) -> None:
     """Have faults strike the connections of a portal that reach an age."""
-    watch = AgeWatch(
-        portal.script.faults,
-        lambda: [c for c in server.connections if isinstance(c, PortalConnection)],
-    )
+    watch = AgeWatch(portal.script.faults, server.connections)
     server.on_open = watch.opened
     nursery.start_soon(watch.run)
 

@@ -21,6 +21,7 @@ from esps_portal.net.port_control import OutageKind
 from esps_portal.net.ready_set import ReadySet
 from esps_portal.net.trio_only import check_trio
 from esps_portal.protocol.limits import Limits
+from esps_portal.server.connection import PortalConnection
 from esps_portal.server.serving import accept_policy, portal_connection, watch_age
 from esps_portal.testing.current_loop import CurrentLoop
 from esps_portal.testing.pipe_poller import PipePoller
@@ -36,7 +37,7 @@ __tracebackhide__ = hides_frame
 class _MemoryPort:
     """Where clients connect in place of a port."""
 
-    _connections: ConnectionServer
+    _connections: ConnectionServer[PortalConnection]
     _nursery: trio.Nursery
     _outage: OutageKind | None = None
     _numbers: count[int] = attrs.field(factory=lambda: count(1))

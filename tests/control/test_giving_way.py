@@ -60,7 +60,7 @@ class Site:
 
 @attrs.frozen
 class Served:
-    server: ConnectionServer
+    server: ConnectionServer[HttpHandler]
     nursery: trio.Nursery
 
     async def connect(self, first: bytes = b"") -> MemoryStream:

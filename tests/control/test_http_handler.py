@@ -82,7 +82,7 @@ class Served:
     client: MemoryStream
     site: Site
     handler: HttpHandler
-    server: ConnectionServer
+    server: ConnectionServer[HttpHandler]
     ended: trio.Event
     _held: bytearray = attrs.field(factory=bytearray)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import attrs
 import pytest
@@ -42,11 +42,11 @@ class Watched:
     looks: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.watch = AgeWatch(self.faults, self._look)
+        self.watch = AgeWatch(self.faults, self)
 
-    def _look(self) -> list[Connection]:
+    def __iter__(self) -> Iterator[Connection]:
         self.looks += 1
-        return self.connections
+        return iter(self.connections)
 
     def open(self, name: str) -> Connection:
         connection = Connection(name)

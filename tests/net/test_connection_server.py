@@ -46,7 +46,7 @@ class Handler:
 @contextlib.asynccontextmanager
 async def accepting(
     max_connections: int, stream: Callable[[socket.socket], Stream] = SocketStream
-) -> AsyncIterator[tuple[ConnectionServer, Callable[[], socket.socket]]]:
+) -> AsyncIterator[tuple[ConnectionServer[Handler], Callable[[], socket.socket]]]:
     """A server on a free port, and what connects to it."""
     policy = AcceptPolicy(max_connections=max_connections, refusal=b"full", linger=PATIENCE)
     with contextlib.ExitStack() as clients:
@@ -69,7 +69,7 @@ async def received(client: socket.socket) -> bytes:
     return await trio.to_thread.run_sync(client.recv, 100)
 
 
-def refusing(server: ConnectionServer) -> int:
+def refusing(server: ConnectionServer[Handler]) -> int:
     return server.refusals.under_way
 
 

@@ -137,7 +137,7 @@ async def test_what_waits_for_a_client_that_does_not_read_is_bounded(
             nursery.start_soon(memory.client.send_all, line * (1_000_000 // len(line)))
             await trio.testing.wait_all_tasks_blocked()
             (connection,) = memory.server.connections
-            held = len(connection._writer.outgoing)  # type: ignore[attr-defined]  # noqa: SLF001
+            held = len(connection._writer.outgoing)  # noqa: SLF001
             assert 0 < held <= HIGH_WATER + longest_reply
             nursery.cancel_scope.cancel()
 
