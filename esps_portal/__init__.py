@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from esps_portal import blocking as blocking
     from esps_portal import testing as testing
     from esps_portal.client.connect import connect as connect
+    from esps_portal.net.listeners import Listeners as Listeners
     from esps_portal.protocol.errors import ClosedError as ClosedError
     from esps_portal.protocol.errors import EspsError as EspsError
     from esps_portal.protocol.errors import PeerError as PeerError
@@ -80,7 +81,6 @@ if TYPE_CHECKING:
     from esps_portal.protocol.errors import TimedOutError as TimedOutError
     from esps_portal.protocol.errors import UnreachableError as UnreachableError
     from esps_portal.protocol.limits import Limits as Limits
-    from esps_portal.server.serving import Listeners as Listeners
     from esps_portal.server.serving import ServerConfig as ServerConfig
     from esps_portal.server.serving import serve as serve
     from esps_portal.services.call import CallContext as CallContext
@@ -95,7 +95,7 @@ else:
             "ClosedError": "protocol.errors",
             "EspsError": "protocol.errors",
             "Limits": "protocol.limits",
-            "Listeners": "server.serving",
+            "Listeners": "net.listeners",
             "PeerError": "protocol.errors",
             "Portal": "services.dispatch",
             "ProtocolError": "protocol.errors",

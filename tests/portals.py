@@ -14,11 +14,11 @@ import trio.testing
 
 from esps_portal import Limits, ServerConfig, serve
 from esps_portal.net.connection_server import ConnectionServer
+from esps_portal.net.listeners import Listeners
 from esps_portal.net.ready_set import ReadySet
-from esps_portal.net.serving import OpenPorts
 from esps_portal.product import PRODUCT
 from esps_portal.server.connection import PortalConnection
-from esps_portal.server.serving import Listeners, accept_policy, portal_connection
+from esps_portal.server.serving import accept_policy, portal_connection
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.services.dispatcher import Dispatcher
 from esps_portal.testing.pipe_poller import PipePoller
@@ -94,7 +94,7 @@ class DatagramPeer:
 class Running:
     """A running portal or proxy, and the peers that a test connected to it."""
 
-    listeners: Listeners | OpenPorts
+    listeners: Listeners
     _open: contextlib.AsyncExitStack
 
     def shut_down(self) -> None:

@@ -15,7 +15,7 @@ import trio.testing
 
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedCall
-from esps_portal.net.serving import OpenPorts
+from esps_portal.net.listeners import Listeners
 from esps_portal.protocol.limits import Limits
 from esps_portal.proxy.serving import ProxyConfig, serve_proxy
 from esps_portal.proxy.state import ProxyState
@@ -58,7 +58,7 @@ async def proxied(
     )
     ended = trio.Event()
 
-    async def serve(*, task_status: trio.TaskStatus[OpenPorts]) -> None:
+    async def serve(*, task_status: trio.TaskStatus[Listeners]) -> None:
         await serve_proxy(config, task_status=task_status)
         ended.set()
 

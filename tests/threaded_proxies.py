@@ -21,8 +21,8 @@ import trio
 
 from esps_portal.faults.fault import Fault
 from esps_portal.framings.framing import Framing
+from esps_portal.net.listeners import Listeners
 from esps_portal.net.quiet import become_quiet
-from esps_portal.net.serving import OpenPorts
 from esps_portal.protocol.limits import Limits
 from esps_portal.proxy.serving import ProxyConfig, serve_proxy
 from esps_portal.proxy.state import ProxyState
@@ -94,7 +94,7 @@ class ThreadedProxy:
     """A running proxy, and the server behind it, which the test plays."""
 
     state: ProxyState
-    listeners: OpenPorts
+    listeners: Listeners
     listener: socket.socket
     datagrams: socket.socket
     _token: trio.lowlevel.TrioToken
@@ -172,7 +172,7 @@ def threaded_proxy(
         listener, datagrams = _listen(stack)
         state = ProxyState(_upstream(upstream or listener.getsockname()), framing, reply_framing)
         config = ProxyConfig(state=state, port=0, limits=Limits(**limits))  # type: ignore[arg-type]
-        started: queue.Queue[tuple[OpenPorts, trio.lowlevel.TrioToken]] = queue.Queue()
+        started: queue.Queue[tuple[Listeners, trio.lowlevel.TrioToken]] = queue.Queue()
         scope = trio.CancelScope()
 
         async def main() -> None:

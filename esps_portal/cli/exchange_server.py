@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from esps_portal.journal.pcap_file import CaptureFile
     from esps_portal.journal.record_file import RecordFile
     from esps_portal.mock.scenario import Scenario
-    from esps_portal.net.serving import OpenPorts
+    from esps_portal.net.listeners import Listeners
     from esps_portal.peer.state import PeerState
     from esps_portal.proxy.state import ProxyState
 
@@ -96,7 +96,7 @@ class ExchangeServer(Generic[_State]):
         self,
         control: ControlOptions | None,
         nursery: trio.Nursery,
-        listeners: OpenPorts,
+        listeners: Listeners,
         on_fault: Callable[[Fault], None],
     ) -> str | None:
         """Open the control port, if that was asked for; return its URL.

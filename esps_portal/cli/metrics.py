@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from esps_portal.metrics.collector import PortalMetrics
     from esps_portal.metrics.pages import Page, Pages
     from esps_portal.mock.scripted import ScriptedPortal
-    from esps_portal.server.serving import Listeners
+    from esps_portal.net.listeners import Listeners
 
 metrics_option: Option = click.option(
     "--metrics",

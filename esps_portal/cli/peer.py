@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from esps_portal.cli.exchange_server import ExchangeServer
     from esps_portal.cli.reloading import Reload
     from esps_portal.cli.reports import Reports
-    from esps_portal.net.serving import OpenPorts
+    from esps_portal.net.listeners import Listeners
     from esps_portal.peer.serving import PeerConfig
     from esps_portal.peer.state import PeerState
 
@@ -175,7 +175,7 @@ async def _peer(
     reports.watch(config.state.journal)
     config.state.script.on_unexpected = _log_unexpected
 
-    async def on_listening(nursery: trio.Nursery, listeners: OpenPorts) -> str | None:
+    async def on_listening(nursery: trio.Nursery, listeners: Listeners) -> str | None:
         """Start what runs beside the peer."""
         played.open_capture((*listeners.tcp, *listeners.udp)[0], trio.current_time())
         return await played.open_control(control, nursery, listeners, reports.report_seed)

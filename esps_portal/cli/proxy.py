@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from esps_portal.cli.reloading import Reload
     from esps_portal.cli.reports import Reports
     from esps_portal.journal.journal import Journal
-    from esps_portal.net.serving import OpenPorts
+    from esps_portal.net.listeners import Listeners
     from esps_portal.proxy.serving import ProxyConfig
     from esps_portal.proxy.state import ProxyState
 
@@ -198,7 +198,7 @@ async def _proxy(
     proxied.open_capture((upstream.host, upstream.port), trio.current_time())
     reports.watch(config.state.journal)
 
-    async def on_listening(nursery: trio.Nursery, listeners: OpenPorts) -> str | None:
+    async def on_listening(nursery: trio.Nursery, listeners: Listeners) -> str | None:
         """Start what runs beside the proxy."""
         nursery.start_soon(_flush_units, config.state.exchanges)
         return await proxied.open_control(control, nursery, listeners, reports.report_seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import attrs
 import click
@@ -14,24 +14,8 @@ from esps_portal.cli.output import print_json
 if TYPE_CHECKING:
     from esps_portal.cli.reports import Reports
     from esps_portal.control.named_servers import NamedServer
+    from esps_portal.net.listeners import Listeners
     from esps_portal.net.tls_server import ServerTLS
-
-Addresses = tuple[tuple[str, int], ...]
-
-
-class Listeners(Protocol):
-    """What a server reports once it listens."""
-
-    @property
-    def tcp(self) -> Addresses:
-        """The TCP addresses."""
-
-    @property
-    def udp(self) -> Addresses:
-        """The UDP addresses."""
-
-    def shut_down(self) -> None:
-        """Shut down gracefully: let running calls end."""
 
 
 @attrs.frozen

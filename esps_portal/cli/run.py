@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from esps_portal.control.named_servers import NamedServer, PreparedServer
     from esps_portal.faults.fault import Fault
     from esps_portal.mock.planned_proxy import PlannedProxy
-    from esps_portal.server.serving import Listeners
+    from esps_portal.net.listeners import Listeners
 
 # click keeps the lines of a block after a \b; it joins all others.
 _HELP = """\

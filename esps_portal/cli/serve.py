@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from esps_portal.cli.scripted_server import ScriptedServer
     from esps_portal.control.named_servers import NamedServer, PreparedServer
     from esps_portal.net.bind import CannotBindError
-    from esps_portal.server.serving import Listeners, ServerConfig
+    from esps_portal.net.listeners import Listeners
+    from esps_portal.server.serving import ServerConfig
 
 # click keeps the lines of a block after a \b; it joins all others.
 _HELP = """\

@@ -15,7 +15,7 @@ import attrs
 import click
 
 from esps_portal.cli.errors import INTERRUPTED, exit_with_error, ungrouped
-from esps_portal.cli.ready import Listeners, OtherAddresses, print_ready
+from esps_portal.cli.ready import OtherAddresses, print_ready
 from esps_portal.cli.reloading import Reload, reload_all
 from esps_portal.cli.signals import SIGHUP, ending_signals, has_terminal
 from esps_portal.log import log
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from esps_portal.cli.reports import Reports
     from esps_portal.control.named_servers import NamedServer
     from esps_portal.net.bind import CannotBindError
+    from esps_portal.net.listeners import Listeners
     from esps_portal.net.tls_server import ServerTLS
 
 

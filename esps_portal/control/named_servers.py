@@ -13,7 +13,7 @@ from esps_portal.control.http_messages import HttpError
 from esps_portal.faults.fault import Fault
 from esps_portal.journal.values import ScenarioError
 from esps_portal.mock.planned_proxy import same_variables
-from esps_portal.net.serving import OpenPorts
+from esps_portal.net.listeners import Listeners
 from esps_portal.proxy.serving import OwnUpstreamError
 
 # Each holds a port, and two descriptors for each of its connections.
@@ -71,7 +71,7 @@ class PreparedServer:
     noun: str
     name: str
     serve: Callable[..., Awaitable[None]]
-    controls: Callable[[OpenPorts], ServerControls]
+    controls: Callable[[Listeners], ServerControls]
     values: Callable[[], dict[str, Any]]
     start_clock: Callable[[float], None]
     faults: list[Fault]
@@ -87,7 +87,7 @@ class PreparedServer:
         self.start_clock(trio.current_time())
         scope, ended = trio.CancelScope(), trio.Event()
 
-        async def run(*, task_status: trio.TaskStatus[OpenPorts]) -> None:
+        async def run(*, task_status: trio.TaskStatus[Listeners]) -> None:
             with scope:
                 try:
                     await self.serve(task_status=task_status)
@@ -95,7 +95,7 @@ class PreparedServer:
                     ended.set()
 
         try:
-            listeners: OpenPorts = await nursery.start(run)
+            listeners: Listeners = await nursery.start(run)
         except OwnUpstreamError as error:
             raise ScenarioError("upstream", str(error)) from error
         for fault in self.faults:

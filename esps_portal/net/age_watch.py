@@ -7,11 +7,12 @@ until faults change, or, while there is a fault with an age, until a connection 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
 from esps_portal.faults.target import FaultTarget
+from esps_portal.net.connection_server import ConnectionHandler, ConnectionServer
 
 if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
@@ -34,6 +35,22 @@ class AgingConnection(Protocol):
 
     def strike(self, fault: Fault) -> None:
         """Do what a fault does that strikes at an age."""
+
+
+class AgingHandler(ConnectionHandler, AgingConnection, Protocol):
+    """What serves a connection that a fault may strike at an age."""
+
+
+_Aging = TypeVar("_Aging", bound=AgingHandler)
+
+
+def watch_ages(
+    faults: FaultRegistry, server: ConnectionServer[_Aging], nursery: trio.Nursery
+) -> None:
+    """Have faults strike the connections of a server that reach an age."""
+    watch = AgeWatch(faults, server.connections)
+    server.on_open = watch.opened
+    nursery.start_soon(watch.run)
 
 
 class AgeWatch:

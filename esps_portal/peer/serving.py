@@ -20,7 +20,8 @@ from esps_portal.net.bind import bind
 from esps_portal.net.client_handler import AcceptedClient
 from esps_portal.net.detached import detached_nursery
 from esps_portal.net.endpoint import Endpoint
-from esps_portal.net.serving import OpenPorts, PortService, serve_ports
+from esps_portal.net.listeners import Listeners
+from esps_portal.net.serving import PortService, serve_ports
 from esps_portal.net.silence import Silence
 from esps_portal.net.tls_server import ServerTLS
 from esps_portal.net.turns import Turns
@@ -62,9 +63,9 @@ class PeerConfig:
 
 
 async def serve_peer(
-    config: PeerConfig, *, task_status: trio.TaskStatus[OpenPorts] = trio.TASK_STATUS_IGNORED
+    config: PeerConfig, *, task_status: trio.TaskStatus[Listeners] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Serve until it is shut down or cancelled. Reports an `OpenPorts` once it listens.
+    """Serve until it is shut down or cancelled. Reports `Listeners` once it listens.
 
     A handler that ignores its cancellation does not hold it: it is left behind, and a line in the
     log says for which frame. Only trio itself waits for its task, at the end of `trio.run`.

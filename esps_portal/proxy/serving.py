@@ -25,7 +25,8 @@ from esps_portal.net.bind import WILDCARDS, Sockets, bind, is_own_address
 from esps_portal.net.client_handler import AcceptedClient
 from esps_portal.net.dial import DialError, dial
 from esps_portal.net.endpoint import Endpoint
-from esps_portal.net.serving import OpenPorts, PortService, serve_ports
+from esps_portal.net.listeners import Listeners
+from esps_portal.net.serving import PortService, serve_ports
 from esps_portal.net.silence import Silence
 from esps_portal.net.stream_ends import HANDSHAKE
 from esps_portal.net.tls_contexts import client_context
@@ -98,9 +99,9 @@ class ProxyConfig:
 async def serve_proxy(
     config: ProxyConfig,
     *,
-    task_status: trio.TaskStatus[OpenPorts] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[Listeners] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Relay until it is shut down or cancelled. Reports an `OpenPorts` once it listens.
+    """Relay until it is shut down or cancelled. Reports `Listeners` once it listens.
 
     Raises:
         CannotBindError: an address cannot be bound; raised before anything is served.

@@ -11,12 +11,13 @@ import trio
 
 from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.addresses import check_port
-from esps_portal.net.age_watch import AgeWatch
+from esps_portal.net.age_watch import watch_ages
 from esps_portal.net.bind import Sockets, bind
 from esps_portal.net.buffered_bytes import BufferedBytes
 from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.detached import detached_nursery
 from esps_portal.net.input_limit import InputLimit
+from esps_portal.net.listeners import Listeners, serve_until_shut_down
 from esps_portal.net.poller import new_poller
 from esps_portal.net.port_control import PortControl
 from esps_portal.net.ready_set import ReadySet
@@ -37,9 +38,6 @@ from esps_portal.services.dispatcher import Dispatcher
 
 if TYPE_CHECKING:
     from esps_portal.mock.scripted import ScriptedPortal
-
-# Seconds that ending all connections may take beyond the drain and linger of each.
-_GRACE = 0.5
 
 
 @attrs.frozen(kw_only=True)
@@ -83,36 +81,12 @@ class ServerConfig:
             raise ValueError("reuse_port goes with neither reserve_port nor sockets")
 
 
-@attrs.frozen
-class Listeners:
-    """A portal that listens: where, and how to end it gracefully.
-
-    Attributes:
-        tcp, udp: the addresses, as (host, port), literal.
-        ports: takes the ports out of service and back; needs `ServerConfig.reserve_port`.
-    """
-
-    tcp: tuple[tuple[str, int], ...]
-    udp: tuple[tuple[str, int], ...]
-    ports: PortControl = attrs.field(repr=False)
-    _shutdown: trio.Event = attrs.field(repr=False)
-
-    @property
-    def is_shutting_down(self) -> bool:
-        """Whether it was asked to end, and takes no more connections."""
-        return self._shutdown.is_set()
-
-    def shut_down(self) -> None:
-        """Let what runs end, within the limits; `serve` then returns."""
-        self._shutdown.set()
-
-
 async def serve(
     config: ServerConfig,
     *,
     task_status: trio.TaskStatus[Listeners] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until it is shut down or cancelled. Reports a `Listeners` once it listens.
+    """Serve until it is shut down or cancelled. Reports `Listeners` once it listens.
 
     A call whose service ignores its cancellation does not hold it: it is left behind, and a line in
     the log names the service. Only trio itself waits for its task, at the end of `trio.run`.
@@ -128,21 +102,11 @@ async def serve(
         reserve_port=config.reserve_port,
         reuse_port=config.reuse_port,
     )
-    shutdown = trio.Event()
     limits = config.portal.limits
     async with detached_nursery() as calls, trio.open_nursery() as nursery:
         ports = _ports(sockets, config, nursery, calls)
-        try:
-            addresses = sockets.tcp_addresses, sockets.udp_addresses
-            ports.begin()
-            task_status.started(Listeners(*addresses, ports, shutdown))
-            await shutdown.wait()
-            ports.stop_accepting()
-            with trio.move_on_after(limits.drain + limits.linger + _GRACE):
-                await ports.shut_down()
-            nursery.cancel_scope.cancel()
-        finally:
-            ports.close()
+        seconds = limits.drain + limits.linger
+        await serve_until_shut_down(sockets, ports, nursery, task_status, seconds=seconds)
 
 
 def _ports(
@@ -175,7 +139,7 @@ def _ports(
     datagrams = partial(portal_datagrams, portal, protocol, calls=calls, silence=silence)
     if _is_scripted(portal):
         nursery.start_soon(InputLimit(portal.script.faults, connections).run)
-        watch_age(portal, connections, nursery)
+        watch_ages(portal.script.faults, connections, nursery)
     return PortControl(sockets, connections, datagrams, protocol.forget_all, nursery)
 
 
@@ -222,15 +186,6 @@ def portal_connection(  # noqa: PLR0913 - what is composed
 def _is_scripted(portal: Dispatcher) -> TypeGuard[ScriptedPortal]:
     """Whether a test scripts it; a portal that nobody does starts without what that takes."""
     return hasattr(portal, "script")
-
-
-def watch_age(
-    portal: ScriptedPortal, server: ConnectionServer[PortalConnection], nursery: trio.Nursery
-) -> None:
-    """Have faults strike the connections of a portal that reach an age."""
-    watch = AgeWatch(portal.script.faults, server.connections)
-    server.on_open = watch.opened
-    nursery.start_soon(watch.run)
 
 
 def accept_policy(limits: Limits) -> AcceptPolicy:

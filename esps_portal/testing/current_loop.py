@@ -10,10 +10,11 @@ from typing import Protocol, TypeVar
 import attrs
 import trio
 
+from esps_portal.net.listeners import Listeners
 from esps_portal.net.port_control import OutageKind
 from esps_portal.net.trio_only import check_trio
 from esps_portal.testing.portal_loop import PortalEndedError
-from esps_portal.testing.served import PortListeners, Served, ServerAddress
+from esps_portal.testing.served import Served, ServerAddress
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -85,7 +86,7 @@ async def serve_here(served: Served) -> AsyncIterator[tuple[CurrentLoop, ServerA
     check_trio(f"open_{served.name}()", f"{in_thread}_in_thread()")
     try:
         async with trio.open_nursery() as nursery:
-            listeners: PortListeners = await nursery.start(served.serve)
+            listeners: Listeners = await nursery.start(served.serve)
             served.state.start_clock(trio.current_time())
             loop = CurrentLoop(listeners.ports, served.name)
             try:

@@ -16,13 +16,14 @@ import attrs
 import trio
 
 from esps_portal.mock.scripted import ScriptedPortal
+from esps_portal.net.age_watch import watch_ages
 from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.port_control import OutageKind
 from esps_portal.net.ready_set import ReadySet
 from esps_portal.net.trio_only import check_trio
 from esps_portal.protocol.limits import Limits
 from esps_portal.server.connection import PortalConnection
-from esps_portal.server.serving import accept_policy, portal_connection, watch_age
+from esps_portal.server.serving import accept_policy, portal_connection
 from esps_portal.testing.current_loop import CurrentLoop
 from esps_portal.testing.pipe_poller import PipePoller
 from esps_portal.testing.pipes import MemoryStream, ServerEnd, memory_pair
@@ -110,7 +111,7 @@ async def open_memory_portal(*, limits: Limits | None = None) -> AsyncIterator[M
         connections = ConnectionServer(handler, accept_policy(portal.limits), nursery, ready=ready)
         nursery.start_soon(connections.watch)
         nursery.start_soon(ready.run)
-        watch_age(portal, connections, nursery)
+        watch_ages(portal.script.faults, connections, nursery)
         portal.start_clock(trio.current_time())
         port = _MemoryPort(connections, nursery)
         loop = CurrentLoop(port)

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 import attrs
 
 from esps_portal.exchanges.server_state import ServerState
 from esps_portal.net.bind import CannotBindError
-from esps_portal.net.port_control import PortControl
+from esps_portal.net.listeners import Listeners
 from esps_portal.net.tls_server import ServerTLS
-
-
-class PortListeners(Protocol):
-    """What listens: where, and the ports."""
-
-    @property
-    def tcp(self) -> Sequence[tuple[str, int]]:
-        """The addresses, as (host, port), literal."""
-
-    @property
-    def udp(self) -> Sequence[tuple[str, int]]:
-        """The same for UDP."""
-
-    @property
-    def ports(self) -> PortControl:
-        """Takes the ports out of service and back."""
 
 
 @attrs.frozen
@@ -46,7 +29,7 @@ class ServerAddress:
     tls_ca: str | None = None
 
     @classmethod
-    def of(cls, listeners: PortListeners, tls: ServerTLS | None) -> ServerAddress:
+    def of(cls, listeners: Listeners, tls: ServerTLS | None) -> ServerAddress:
         """Return where these listen."""
         served = {"tls" if tls else "tcp": listeners.tcp, "udp": listeners.udp}
         host, port = (listeners.tcp or listeners.udp)[0]
@@ -81,7 +64,7 @@ class Served:
     tls: ServerTLS | None
     start_errors: tuple[type[Exception], ...] = (CannotBindError,)
 
-    def address(self, listeners: PortListeners) -> ServerAddress:
+    def address(self, listeners: Listeners) -> ServerAddress:
         """Return where clients reach it."""
         return ServerAddress.of(listeners, self.tls)
 

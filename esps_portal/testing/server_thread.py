@@ -10,11 +10,12 @@ from typing import TypeVar
 
 import trio
 
+from esps_portal.net.listeners import Listeners
 from esps_portal.net.port_control import OutageKind
 from esps_portal.net.quiet import become_quiet
 from esps_portal.testing.loop_thread import LoopThread
 from esps_portal.testing.portal_loop import PortalEndedError
-from esps_portal.testing.served import PortListeners, Served, ServerAddress
+from esps_portal.testing.served import Served, ServerAddress
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -40,7 +41,7 @@ class ServerThread:
         self._served = served
         self._keep_idle = keep_idle
         self._thread = LoopThread(served.name, self._serve, self._end, self._give_up)
-        self._ready: Future[PortListeners] = Future()
+        self._ready: Future[Listeners] = Future()
         self._tasks: frozenset[trio.lowlevel.Task] = frozenset()
         self._is_lent = True
         self.connections_reset: int = 0
@@ -70,7 +71,7 @@ class ServerThread:
 
     async def _serve(self) -> None:
         async with trio.open_nursery() as nursery:
-            listeners: PortListeners = await nursery.start(self._served.serve)
+            listeners: Listeners = await nursery.start(self._served.serve)
             self._served.state.start_clock(trio.current_time())
             self._tasks = nursery.child_tasks
             self._ready.set_result(listeners)
@@ -86,7 +87,7 @@ class ServerThread:
         self._served.end()
 
     @property
-    def _listeners(self) -> PortListeners:
+    def _listeners(self) -> Listeners:
         return self._ready.result(0)
 
     # -- running functions in the loop

@@ -17,12 +17,11 @@ from esps_portal.control.server_kinds import servers_beside
 from esps_portal.control.serving import ControlConfig, serve_control
 from esps_portal.faults.fault import Fault
 from esps_portal.mock.scripted import ScriptedPortal
-from esps_portal.net.serving import OpenPorts
+from esps_portal.net.listeners import Listeners
 from esps_portal.product import PRODUCT
 from esps_portal.proxy.serving import ProxyConfig, serve_proxy
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.upstream import Upstream
-from esps_portal.server.serving import Listeners
 from esps_portal.services.builtin_portal import builtin_portal
 from tests.control.http_client import HttpClient
 from tests.portals import DatagramPeer, Running, StreamPeer
@@ -57,7 +56,7 @@ class Controlled:
 
 @contextlib.asynccontextmanager
 async def _controlled(
-    listeners: Listeners | OpenPorts,
+    listeners: Listeners,
     main: ServerControls,
     nursery: trio.Nursery,
     placed: list[Fault],
@@ -94,7 +93,7 @@ async def controlled_proxy(upstream: str) -> AsyncIterator[Controlled]:
     placed: list[Fault] = []
     async with trio.open_nursery() as nursery:
         config = ProxyConfig(state=state, port=0, reserve_port=True)
-        listeners: OpenPorts = await nursery.start(serve_proxy, config)
+        listeners: Listeners = await nursery.start(serve_proxy, config)
         state.start_clock(trio.current_time())
         main = proxy_controls(state, listeners.ports, placed.append)
         async with _controlled(listeners, main, nursery, placed, ControlConfig()) as running:
