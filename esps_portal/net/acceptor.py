@@ -6,7 +6,7 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 
@@ -15,7 +15,6 @@ from esps_portal.log import log
 from esps_portal.net.bind import BACKLOG
 from esps_portal.net.descriptors import SpareDescriptor
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
-from esps_portal.net.listening import accepted
 from esps_portal.net.silence import Silence
 
 # The process or the machine has run out of something that may become free again
@@ -149,3 +148,15 @@ class Acceptor:
                 return False
             self._refuse(connected)
         return True
+
+
+def accepted(listener: socket.socket) -> tuple[socket.socket, tuple[Any, ...]]:
+    """Do what ``listener.accept()`` does, even where a test has replaced `socket.socket`.
+
+    That makes the new socket of whatever has the name then: of a mock, or of a class that refuses
+    (pytest-socket). What is meant for the test must not end its server.
+    """
+    descriptor, address = listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001 - what accept() calls
+    made = type(listener)(listener.family, listener.type, listener.proto, fileno=descriptor)
+    made.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+    return made, address

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 
 import trio
 
+from esps_portal.net.acceptor import accepted
 from esps_portal.net.addresses import literal
 from esps_portal.net.bind import BACKLOG, WILDCARDS, CannotBindError, bound
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
-from esps_portal.net.listening import accepted
 from esps_portal.net.systems import let_share, reset_at_close, wait_for
 
 # A client that connects in this very moment may take the place of our connection. After so many of
