@@ -6,8 +6,7 @@ import ssl
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Protocol, Unpack
 
 from esps_portal.framings.custom import checked_framing
 from esps_portal.framings.framing import Framing
@@ -22,9 +21,17 @@ from esps_portal.peer.serving import PeerConfig, serve_peer
 from esps_portal.peer.state import PeerState
 from esps_portal.protocol.limits import Limits
 from esps_portal.services.service import as_bytes
-from esps_portal.testing.portal_options import check_types
 from esps_portal.testing.scenario_text import scenario_text
 from esps_portal.testing.served import Served
+from esps_portal.testing.server_options import (
+    SERVER_TYPES,
+    TLS_TYPE,
+    OptionType,
+    ServerOptions,
+    check_types,
+    host_of,
+    server_tls,
+)
 from esps_portal.tracebacks import hides_frame
 
 if TYPE_CHECKING:
@@ -33,20 +40,18 @@ if TYPE_CHECKING:
 __tracebackhide__ = hides_frame
 
 _GREETING = "text, bytes, or several of them"
-_TYPES: dict[str, tuple[type | UnionType, str]] = {
+_TYPES: dict[str, OptionType] = {
     "greeting": (object, _GREETING),
     "udp": (bool, "True or False"),
-    "tls": (bool | ssl.SSLContext, "True, False or an ssl.SSLContext"),
+    "tls": TLS_TYPE,
     "scenario": (object, "a file, or the TOML itself"),
     "name": (str, "a name in the scenario"),
     "replay": (object, "the path of a recording"),
-    "host": (str, "a name or an address"),
-    "port": (int, "a number from 0 to 65535"),
-    "limits": (Limits, "esps_portal.Limits"),
+    **SERVER_TYPES,
 }
 
 
-class PeerOptions(TypedDict, total=False):
+class PeerOptions(ServerOptions, total=False):
     """Options of a peer for tests; each has a default."""
 
     #: What it says first on each connection: a frame, or several; text as UTF-8. By default it
@@ -66,10 +71,6 @@ class PeerOptions(TypedDict, total=False):
     name: str
     #: In place of a framing: a recording of a proxy, which is answered from by whole units.
     replay: str | Path
-    #: A name or an address; by default 127.0.0.1. ``::1`` is IPv6.
-    host: str
-    #: By default 0, a free one.
-    port: int
     #: Only ``max_connections``, ``linger`` and ``drain`` apply; by default those of `Limits`.
     limits: Limits | None
 
@@ -126,11 +127,12 @@ def peer_config(framing: Framing | None, options: PeerOptions) -> PeerConfig:
     """
     check_peer_options(options)
     state = _state(framing, options)
-    tls = _server_tls(options)
+    host = host_of(options)
+    tls = server_tls(options.get("tls", False), ServerTLS, lambda: own_tls([host]))
     try:
         return PeerConfig(
             state=state,
-            hosts=(options.get("host", "127.0.0.1"),),
+            hosts=(host,),
             port=options.get("port", 0),
             reserve_port=True,
             limits=options.get("limits") or Limits(),
@@ -147,13 +149,6 @@ def served_peer(config: PeerConfig) -> Served:
     return Served(
         name="peer", serve=partial(serve_peer, config), state=config.state, tls=config.tls
     )
-
-
-def _server_tls(options: PeerOptions) -> ServerTLS | None:
-    tls = options.get("tls", False)
-    if isinstance(tls, ssl.SSLContext):
-        return ServerTLS(tls)
-    return own_tls([options.get("host", "127.0.0.1")]) if tls else None
 
 
 def _state(framing: Framing | None, options: PeerOptions) -> PeerState:

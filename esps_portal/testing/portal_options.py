@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
 from functools import partial
-from types import UnionType
-from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Protocol, Unpack
 
 from esps_portal.faults.place import PORTAL_WITH_CERTIFICATES
-from esps_portal.given_numbers import shown_value
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.authority import Authority
 from esps_portal.net.tls_server import ServerTLS
@@ -19,6 +16,15 @@ from esps_portal.server.portal_tls import own_portal_tls, portal_tls, tls_of_aut
 from esps_portal.server.serving import ServerConfig, serve
 from esps_portal.services.builtin_portal import builtin_portal
 from esps_portal.testing.served import Served
+from esps_portal.testing.server_options import (
+    SERVER_TYPES,
+    TLS_TYPE,
+    OptionType,
+    ServerOptions,
+    check_types,
+    host_of,
+    server_tls,
+)
 from esps_portal.tracebacks import hides_frame
 
 if TYPE_CHECKING:
@@ -27,23 +33,17 @@ if TYPE_CHECKING:
 __tracebackhide__ = hides_frame
 
 # The type of each option, and how an error describes it.
-_TYPES: dict[str, tuple[type | UnionType, str]] = {
-    "host": (str, "a name or an address"),
-    "port": (int, "a number from 0 to 65535"),
-    "limits": (Limits, "esps_portal.Limits"),
+_TYPES: dict[str, OptionType] = {
+    **SERVER_TYPES,
     "tcp": (bool, "True or False"),
     "udp": (bool, "True or False"),
-    "tls": (bool | ssl.SSLContext, "True, False or an ssl.SSLContext"),
+    "tls": TLS_TYPE,
 }
 
 
-class PortalOptions(TypedDict, total=False):
+class PortalOptions(ServerOptions, total=False):
     """Options of a portal for tests; each has a default."""
 
-    #: A name or an address; by default 127.0.0.1. ``::1`` is IPv6.
-    host: str
-    #: By default 0, a free one.
-    port: int
     #: By default those of `Limits`.
     limits: Limits
     #: By default true.
@@ -87,26 +87,6 @@ def check_options(options: PortalOptions, also: str = "") -> None:
     check_types(options, _TYPES, also)
 
 
-def check_types(
-    options: Mapping[str, object], types: Mapping[str, tuple[type | UnionType, str]], also: str = ""
-) -> None:
-    """Check the names and types of options; see `check_options`.
-
-    Args:
-        types: of each option, and how an error describes it.
-    """
-    unknown = options.keys() - types.keys()
-    if unknown:
-        known = [*types, also] if also else types
-        raise TypeError(
-            f"unknown option {', '.join(sorted(unknown))}; the options are {', '.join(known)}"
-        )
-    for name, value in options.items():
-        expected, description = types[name]
-        if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-            raise TypeError(f"{name} must be {description}, got {shown_value(value)}")
-
-
 def scripted_portal(options: PortalOptions) -> ScriptedPortal:
     """Return a portal with every built-in service; stubs take precedence over them.
 
@@ -132,10 +112,14 @@ def server_config(
     Raises:
         MissingExtraError: it is to have TLS, and trustme is not installed.
     """
-    tls = _server_tls(options) if authority is None else tls_of_authority(authority)
+    host, option = host_of(options), options.get("tls", False)
+    if authority is not None:
+        tls: ServerTLS | None = tls_of_authority(authority)
+    else:
+        tls = server_tls(option, portal_tls, lambda: own_portal_tls([host]))
     return ServerConfig(
         portal=portal,
-        hosts=(options.get("host", "127.0.0.1"),),
+        hosts=(host,),
         port=options.get("port", 0),
         tcp=options.get("tcp", True),
         udp=options.get("udp", tls is None),
@@ -147,10 +131,3 @@ def server_config(
 def served_portal(portal: ScriptedPortal, config: ServerConfig) -> Served:
     """Return a portal with its configuration, as a test has it served."""
     return Served(name="portal", serve=partial(serve, config), state=portal, tls=config.tls)
-
-
-def _server_tls(options: PortalOptions) -> ServerTLS | None:
-    tls = options.get("tls", False)
-    if isinstance(tls, ssl.SSLContext):
-        return portal_tls(tls)
-    return own_portal_tls([options.get("host", "127.0.0.1")]) if tls else None

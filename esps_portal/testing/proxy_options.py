@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ssl
 from functools import partial
-from types import UnionType
-from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Literal, Protocol, Unpack
 
 from esps_portal.framings.custom import checked_framing
 from esps_portal.framings.framing import Framing, FramingError
@@ -18,8 +17,16 @@ from esps_portal.protocol.registry import ALPN
 from esps_portal.proxy.serving import OwnUpstreamError, ProxyConfig, serve_proxy
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.upstream import Upstream
-from esps_portal.testing.portal_options import check_types
 from esps_portal.testing.served import Served
+from esps_portal.testing.server_options import (
+    SERVER_TYPES,
+    TLS_TYPE,
+    OptionType,
+    ServerOptions,
+    check_types,
+    host_of,
+    server_tls,
+)
 from esps_portal.tracebacks import hides_frame
 
 if TYPE_CHECKING:
@@ -27,20 +34,18 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = hides_frame
 
-_TYPES: dict[str, tuple[type | UnionType, str]] = {
+_TYPES: dict[str, OptionType] = {
     "framing": (object, ""),
     "reply_framing": (object, ""),
-    "host": (str, "a name or an address"),
-    "port": (int, "a number from 0 to 65535"),
-    "limits": (Limits, "esps_portal.Limits"),
+    **SERVER_TYPES,
     "unreachable": (str, "'error' or 'ok'"),
-    "tls": (bool | ssl.SSLContext, "True, False or an ssl.SSLContext"),
+    "tls": TLS_TYPE,
     "upstream_ca": (str | ssl.SSLContext, "the path of a PEM file, or an ssl.SSLContext"),
 }
 _UNREACHABLE = ("error", "ok")
 
 
-class ProxyOptions(TypedDict, total=False):
+class ProxyOptions(ServerOptions, total=False):
     """Options of a proxy for tests; each has a default."""
 
     #: How a stream is cut into frames, such as ``lines()``. By default it is not: units are then
@@ -48,10 +53,6 @@ class ProxyOptions(TypedDict, total=False):
     framing: Framing | None
     #: That of replies; by default the same as ``framing``.
     reply_framing: Framing | None
-    #: A name or an address; by default 127.0.0.1. ``::1`` is IPv6.
-    host: str
-    #: By default 0, a free one.
-    port: int
     #: Only ``max_connections``, ``window`` and ``drain`` apply; by default those of `Limits`.
     limits: Limits | None
     #: ``ok``: a strict test does not fail where the upstream could not be reached. By default
@@ -121,18 +122,19 @@ def proxy_config(upstream: str, options: ProxyOptions) -> ProxyConfig:
     """
     check_proxy_options(options)
     parsed = Upstream.parse(upstream)
-    tls = _server_tls(parsed, options)
+    host, alpn = host_of(options), ALPN if parsed.is_esps else ""
+    tls = server_tls(options.get("tls", False), ServerTLS, lambda: own_tls([host], alpn=alpn))
     is_own = tls is not None and tls.ca_file is not None
     framings = _framings(parsed, options)
     return ProxyConfig(
         state=ProxyState(parsed, *framings, issues_certificates=is_own),
-        hosts=(options.get("host", "127.0.0.1"),),
+        hosts=(host,),
         port=options.get("port", 0),
         reserve_port=True,
         limits=options.get("limits") or Limits(),
         udp=tls is None,
         tls=tls,
-        upstream_tls=_upstream_tls(parsed, options.get("upstream_ca")),
+        upstream_tls=_upstream_tls(options.get("upstream_ca"), alpn),
     )
 
 
@@ -147,22 +149,10 @@ def served_proxy(config: ProxyConfig) -> Served:
     )
 
 
-def _server_tls(upstream: Upstream, options: ProxyOptions) -> ServerTLS | None:
-    """Return what clients need for TLS; `None`: they speak as the upstream does."""
-    tls = options.get("tls", False)
-    if isinstance(tls, ssl.SSLContext):
-        return ServerTLS(tls)
-    if not tls:
-        return None
-    return own_tls([options.get("host", "127.0.0.1")], alpn=ALPN if upstream.is_esps else "")
-
-
-def _upstream_tls(
-    upstream: Upstream, trusted: str | ssl.SSLContext | None
-) -> ssl.SSLContext | None:
+def _upstream_tls(trusted: str | ssl.SSLContext | None, alpn: str) -> ssl.SSLContext | None:
     """Return what is trusted of the upstream; `None`: the CAs of the system, or there is no TLS."""
     if isinstance(trusted, str):
-        return client_context(trusted, alpn=ALPN if upstream.is_esps else "")
+        return client_context(trusted, alpn=alpn)
     return trusted
 
 
