@@ -15,7 +15,7 @@ from esps_portal.journal.journal_json import (
 )
 from esps_portal.journal.transcript import transcript_lines
 from esps_portal.journal.values import ScenarioError, read_name
-from esps_portal.mock.exchange_search import exchanges_of
+from esps_portal.mock.journal_search import exchanges_of
 
 
 def list_calls(controls: ServerControls, asked: Asked) -> Iterator[dict[str, Any]]:

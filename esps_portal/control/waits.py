@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import trio
 
@@ -16,7 +16,6 @@ from esps_portal.faults.fault import Fault
 from esps_portal.faults.matching import Match
 from esps_portal.journal.journal import MAX_KEPT
 from esps_portal.journal.journal_json import connection_to_values, exchange_to_values
-from esps_portal.journal.records import RecordedConnection, RecordedExchange
 from esps_portal.journal.values import (
     ValueTable,
     read_name,
@@ -25,16 +24,20 @@ from esps_portal.journal.values import (
     read_text,
     wrong_value,
 )
-from esps_portal.journal.waiters import MatchWaiter, Waiter, Waiters
-from esps_portal.mock.exchange_search import exchanges_of, is_asked_for
+from esps_portal.journal.waiters import AnyWaiter, Waiters
+from esps_portal.mock.journal_search import (
+    add_connection_waiter,
+    add_exchange_waiter,
+    connections_of,
+    exchanges_of,
+    is_asked_for,
+)
 from esps_portal.mock.match_values import read_match
 from esps_portal.mock.never_struck import why_never_struck
 
 _TIMEOUT = 1.0
 # Seconds, an hour: a client that has vanished is not waited for longer.
 _MAX_TIMEOUT = 3600.0
-
-_Waiter = TypeVar("_Waiter", Waiter, MatchWaiter)
 
 
 async def wait(controls: ServerControls, asked: Asked) -> dict[str, Any]:
@@ -80,15 +83,11 @@ async def _wait_for_fault(
     count: int,
     timeout: float,  # noqa: ASYNC109
 ) -> dict[str, Any]:
-    waiters = controls.state.faults.waiters
-
-    def begin(met: Callable[[], None]) -> Waiter:
-        return waiters.add(Waiter(fault, count, met, fault.happened))
-
-    reached = await _happens(waiters, begin, timeout)
+    faults = controls.state.faults
+    reached = await _happens(faults.waiters, partial(faults.add_waiter, fault, count), timeout)
     found: dict[str, Any] = {"reached": reached, "happened": fault.happened}
     if not fault.happened:
-        found["why"] = why_never_struck(fault, controls.state.faults)
+        found["why"] = why_never_struck(fault, faults)
     return found
 
 
@@ -110,15 +109,8 @@ async def _wait_for_exchanges(
     timeout: float,  # noqa: ASYNC109
 ) -> dict[str, Any]:
     journal = controls.state.exchanges
-    waiters = journal.exchange_waiters
-
-    def counts(thing: object) -> bool:
-        return isinstance(thing, RecordedExchange) and is_asked_for(thing, match)
-
-    def begin(met: Callable[[], None]) -> MatchWaiter:
-        return waiters.add(MatchWaiter.over(journal.exchanges, counts, count, met))
-
-    reached = await _happens(waiters, begin, timeout)
+    begin = partial(add_exchange_waiter, journal, partial(is_asked_for, match=match), count)
+    reached = await _happens(journal.exchange_waiters, begin, timeout)
     found = [each for each in exchanges_of(journal, match) if each.number > 0]
     return {"reached": reached, "exchanges": map(exchange_to_values, found)}
 
@@ -131,16 +123,9 @@ async def _wait_for_connections(
     closed: bool,
 ) -> dict[str, Any]:
     journal = controls.state.journal
-    waiters = journal.connection_waiters
-
-    def counts(thing: object) -> bool:
-        return isinstance(thing, RecordedConnection) and (not closed or thing.closed is not None)
-
-    def begin(met: Callable[[], None]) -> MatchWaiter:
-        return waiters.add(MatchWaiter.over(journal.connections, counts, count, met))
-
-    reached = await _happens(waiters, begin, timeout)
-    found = list(filter(counts, journal.connections))
+    begin = partial(add_connection_waiter, journal, count, closed=closed)
+    reached = await _happens(journal.connection_waiters, begin, timeout)
+    found = connections_of(journal, closed=closed)
     return {"reached": reached, "connections": map(connection_to_values, found)}
 
 
@@ -151,8 +136,8 @@ def _read_event(value: object, path: str) -> str:
 
 
 async def _happens(
-    waiters: Waiters[_Waiter],
-    begin: Callable[[Callable[[], None]], _Waiter],
+    waiters: Waiters,
+    begin: Callable[[Callable[[], None]], AnyWaiter],
     timeout: float,  # noqa: ASYNC109 - it is what the client asked for
 ) -> bool:
     """Return whether what a waiter is begun for happens in time."""

@@ -38,7 +38,7 @@ class FaultRegistry:
         # Removed faults that a report still needs.
         self._removed: list[Fault] = []
         #: Those who wait for a fault to strike; the subject is the fault.
-        self.waiters: Waiters[Waiter] = Waiters()
+        self.waiters: Waiters = Waiters()
         #: Each is called with a fault that has struck.
         self.on_strike: list[Callable[[Fault], None]] = []
 
@@ -84,6 +84,10 @@ class FaultRegistry:
         self._removed.clear()
         self._note_change()
 
+    def add_waiter(self, fault: Fault, count: int, met: Callable[[], None]) -> Waiter:
+        """Have ``met`` called, once, when a fault has struck ``count`` times; see `Waiter`."""
+        return self.waiters.add(Waiter(fault, count, met, fault.happened))
+
     def _note_strike(self, fault: Fault) -> None:
         self.waiters.notify(fault)
         for call in self.on_strike:
@@ -100,21 +104,24 @@ class FaultRegistry:
             explain()
 
     @property
+    def _reported(self) -> list[Fault]:
+        """The faults that a report may be about."""
+        return [*self._removed, *self.in_force]
+
+    @property
     def never_struck(self) -> list[Fault]:
         """The faults that must strike and have not, removed ones included."""
-        placed = (*self._removed, *self.in_force)
-        return [fault for fault in placed if fault.must_strike and not fault.happened]
+        return [fault for fault in self._reported if fault.must_strike and not fault.happened]
 
     @property
     def failed(self) -> list[Fault]:
         """The faults whose predicate has raised."""
-        return [fault for fault in (*self._removed, *self.in_force) if fault.failure]
+        return [fault for fault in self._reported if fault.failure]
 
     @property
     def by_chance(self) -> list[Fault]:
         """The faults by chance: a failure can be reproduced only with their seeds."""
-        placed = (*self._removed, *self.in_force)
-        return [fault for fault in placed if fault.chance is not None]
+        return [fault for fault in self._reported if fault.chance is not None]
 
     def plan(self, target: FaultTarget) -> FaultPlan | None:
         """Ask every fault about a request or a reply; return what they make of it.

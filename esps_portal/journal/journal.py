@@ -24,7 +24,7 @@ from esps_portal.journal.records import (
     Subject,
 )
 from esps_portal.journal.units import UnitCollector
-from esps_portal.journal.waiters import MatchWaiter, Waiter, Waiters
+from esps_portal.journal.waiters import Waiter, Waiters
 from esps_portal.protocol.messages import Request
 from esps_portal.protocol.received_lines import PlainRequest
 
@@ -75,11 +75,11 @@ class Journal:
         self.start: float = 0.0
         self.sinks: list[Sink] = []
         self.readers: list[Reader] = []
-        self.waiters: Waiters[Waiter] = Waiters()
+        self.waiters: Waiters = Waiters()
         self._kept = KeptExchanges(max_calls, max_bytes)
         self.exchanges: deque[RecordedExchange] = self._kept.exchanges
-        self.exchange_waiters: Waiters[MatchWaiter] = Waiters()
-        self.connection_waiters: Waiters[MatchWaiter] = Waiters()
+        self.exchange_waiters: Waiters = Waiters()
+        self.connection_waiters: Waiters = Waiters()
         self._units = UnitCollector(self._notify_unit)
         self._order = 0
         self._accepted = 0

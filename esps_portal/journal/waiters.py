@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Hashable, Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import attrs
+
+_Thing = TypeVar("_Thing")
 
 
 @attrs.define(eq=False)
@@ -44,8 +46,8 @@ class Waiter:
 
 
 @attrs.define(eq=False)
-class MatchWaiter:
-    """A wait for different things that match.
+class MatchWaiter(Generic[_Thing]):
+    """A wait for different things of one kind that match.
 
     Attributes:
         matches: asked about each thing as it changes.
@@ -54,26 +56,26 @@ class MatchWaiter:
         matched: those that have.
     """
 
-    matches: Callable[[object], bool]
+    matches: Callable[[_Thing], bool]
     count: int
     met: Callable[[], None]
-    matched: set[object] = attrs.field(factory=set)
+    matched: set[_Thing] = attrs.field(factory=set)
 
     @classmethod
     def over(
         cls,
-        things: Iterable[object],
-        matches: Callable[[object], bool],
+        things: Iterable[_Thing],
+        matches: Callable[[_Thing], bool],
         count: int,
         met: Callable[[], None],
-    ) -> MatchWaiter:
+    ) -> MatchWaiter[_Thing]:
         """Return one that has counted the things that there are already."""
         waiter = cls(matches, count, met)
         for thing in things:
             waiter.note(thing)
         return waiter
 
-    def note(self, thing: object) -> bool:
+    def note(self, thing: _Thing) -> bool:
         """Count a thing if it matches; return whether enough have."""
         if thing not in self.matched and self.matches(thing):
             self.matched.add(thing)
@@ -89,14 +91,15 @@ class MatchWaiter:
         self.matched.clear()
 
 
-_Waiter = TypeVar("_Waiter", Waiter, MatchWaiter)
+AnyWaiter = Waiter | MatchWaiter[Any]
+_Waiter = TypeVar("_Waiter", Waiter, MatchWaiter[Any])
 
 
-class Waiters(Generic[_Waiter]):
+class Waiters:
     """All who wait for events, or for things, of one kind."""
 
     def __init__(self) -> None:
-        self._waiting: list[_Waiter] = []
+        self._waiting: list[AnyWaiter] = []
         self._has_ended = False
 
     def __len__(self) -> int:
@@ -110,7 +113,7 @@ class Waiters(Generic[_Waiter]):
             self._waiting.append(waiter)
         return waiter
 
-    def remove(self, waiter: _Waiter) -> None:
+    def remove(self, waiter: AnyWaiter) -> None:
         """End one wait; it may have ended already."""
         with contextlib.suppress(ValueError):
             self._waiting.remove(waiter)

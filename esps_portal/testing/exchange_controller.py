@@ -17,7 +17,7 @@ from esps_portal.faults.matching import Match, Matchable
 from esps_portal.journal.capture_sink import CaptureSink
 from esps_portal.journal.pcap_file import CaptureFile
 from esps_portal.journal.records import RecordedExchange
-from esps_portal.mock.exchange_search import exchanges_of
+from esps_portal.mock.journal_search import exchanges_of
 from esps_portal.testing import waiting
 from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.testing.record_waits import RecordWait, exchange_wait

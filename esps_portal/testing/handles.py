@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 import attrs
@@ -10,7 +11,6 @@ import attrs
 from esps_portal.exports import public_names
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
-from esps_portal.journal.waiters import Waiter
 from esps_portal.mock.never_struck import why_never_struck
 from esps_portal.net.port_control import OutageKind, check_outage
 from esps_portal.protocol.errors import TimedOutError
@@ -83,13 +83,10 @@ class PlacedFault:
         if not await self._wait(count).pause(timeout):
             raise self._not_struck(count, timeout)
 
-    def _wait(self, count: int) -> waiting.Wait[Waiter]:
-        waiters = self._faults.waiters
-
-        def begin(met: Callable[[], None]) -> Waiter:
-            return waiters.add(Waiter(self.fault, count, met, self.fault.happened))
-
-        return waiting.Wait(self._loop, waiters, begin)
+    def _wait(self, count: int) -> waiting.Wait:
+        faults = self._faults
+        begin = partial(faults.add_waiter, self.fault, count)
+        return waiting.Wait(self._loop, faults.waiters, begin)
 
     def _not_struck(self, count: int, timeout: float) -> NotStruckError:
         def text() -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Generic, TypeVar
 
 import attrs
 
@@ -11,8 +12,13 @@ from esps_portal.faults.matching import Match
 from esps_portal.given_numbers import shown_value
 from esps_portal.journal.journal import Journal
 from esps_portal.journal.records import RecordedCall, RecordedConnection, RecordedExchange
-from esps_portal.journal.waiters import MatchWaiter, Waiter
-from esps_portal.mock.exchange_search import is_asked_for
+from esps_portal.journal.waiters import MatchWaiter
+from esps_portal.mock.journal_search import (
+    add_connection_waiter,
+    add_exchange_waiter,
+    connections_of,
+    is_asked_for,
+)
 from esps_portal.protocol.errors import TimedOutError
 from esps_portal.testing import waiting
 from esps_portal.testing.journal_view import JournalView
@@ -49,7 +55,7 @@ class RecordWait(Generic[_Record]):
     """
 
     _loop: FunctionRunner
-    _wait: waiting.Wait[Any]
+    _wait: waiting.Wait
     timeout: float
     find: Callable[[], list[_Record]]
     error: Callable[[str], TimedOutError]
@@ -87,14 +93,11 @@ def call_wait(
     waiting.check_records("calls", count, timeout)
     journal = view.journal
 
-    def begin(met: Callable[[], None]) -> Waiter:
-        return journal.add_waiter(service, count, met)
-
     return RecordWait(
         view.loop,
-        waiting.Wait(view.loop, journal.waiters, begin),
+        waiting.Wait(view.loop, journal.waiters, partial(journal.add_waiter, service, count)),
         timeout,
-        find=lambda: journal.calls_of(service),
+        find=partial(journal.calls_of, service),
         error=NotCalledError,
         describe=lambda found: (
             f"{service or 'anything'} was called {found} of {count} times in {timeout:g} s"
@@ -116,20 +119,16 @@ def connection_wait(
         raise TypeError(f"closed must be True or False, got {shown_value(closed)}")
     journal = view.journal
 
-    def counts(thing: object) -> bool:
-        return isinstance(thing, RecordedConnection) and (not closed or thing.closed is not None)
-
-    def begin(met: Callable[[], None]) -> MatchWaiter:
-        return journal.connection_waiters.add(
-            MatchWaiter.over(journal.connections, counts, count, met)
-        )
-
     ended = "ended" if closed else "opened"
     return RecordWait(
         view.loop,
-        waiting.Wait(view.loop, journal.connection_waiters, begin),
+        waiting.Wait(
+            view.loop,
+            journal.connection_waiters,
+            partial(add_connection_waiter, journal, count, closed=closed),
+        ),
         timeout,
-        find=lambda: list(filter(counts, journal.connections)),
+        find=partial(connections_of, journal, closed=closed),
         error=NoConnectionError,
         describe=lambda found: f"{found} of {count} connections had {ended} after {timeout:g} s",
         happened=view.short_transcript,
@@ -151,17 +150,17 @@ def exchange_wait(
     # What a test's own predicate has raised: the test gets it, not the proxy.
     failures: list[BaseException] = []
 
-    def begin(met: Callable[[], None]) -> MatchWaiter:
-        def counts(thing: object) -> bool:
+    def begin(met: Callable[[], None]) -> MatchWaiter[RecordedExchange]:
+        def is_wanted(exchange: RecordedExchange) -> bool:
             try:
-                return isinstance(thing, RecordedExchange) and is_asked_for(thing, match)
+                return is_asked_for(exchange, match)
             except BaseException as error:  # noqa: BLE001 - a test's own: pytest.fail() too
                 reraise_interrupt(error)
                 failures.append(error)
                 met()
                 return False
 
-        return journal.exchange_waiters.add(MatchWaiter.over(journal.exchanges, counts, count, met))
+        return add_exchange_waiter(journal, is_wanted, count, met)
 
     def find() -> list[RecordedExchange]:
         if failures:

@@ -6,25 +6,21 @@ import concurrent.futures
 import sys
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
 
 import attrs
 import trio
 
 from esps_portal.given_numbers import is_seconds, shown_value
 from esps_portal.journal.journal import MAX_KEPT
-from esps_portal.journal.waiters import MatchWaiter, Waiter, Waiters
+from esps_portal.journal.waiters import AnyWaiter, Waiters
 from esps_portal.testing.portal_loop import FunctionRunner
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
 
-_Waiter = TypeVar("_Waiter", Waiter, MatchWaiter)
-
-
 @attrs.define
-class Wait(Generic[_Waiter]):
+class Wait:
     """One wait: for calls, for exchanges, or for a fault to strike.
 
     Attributes:
@@ -34,8 +30,8 @@ class Wait(Generic[_Waiter]):
     """
 
     loop: FunctionRunner
-    waiters: Waiters[_Waiter]
-    begin: Callable[[Callable[[], None]], _Waiter]
+    waiters: Waiters
+    begin: Callable[[Callable[[], None]], AnyWaiter]
 
     def block(self, timeout: float) -> bool:
         """Wait for at most ``timeout`` seconds; return whether it has happened."""
@@ -55,7 +51,7 @@ class Wait(Generic[_Waiter]):
         finally:
             self.loop.run(lambda: self.waiters.remove(waiter))
 
-    def _begin(self) -> tuple[concurrent.futures.Future[None], _Waiter]:
+    def _begin(self) -> tuple[concurrent.futures.Future[None], AnyWaiter]:
         future: concurrent.futures.Future[None] = concurrent.futures.Future()
 
         def met() -> None:

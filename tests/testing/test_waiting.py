@@ -34,7 +34,7 @@ class SameThread:
 
 
 async def test_what_is_waited_for_may_happen_just_after_the_timeout() -> None:
-    waiters: Waiters[Waiter] = Waiters()
+    waiters = Waiters()
     kept: list[Callable[[], None]] = []
 
     def begin(met: Callable[[], None]) -> Waiter:
