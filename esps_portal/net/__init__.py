@@ -2,9 +2,9 @@
 
 Nothing here knows ESPS/1: what serves a connection or a datagram is handed in.
 
-- Ports: `bind` opens the sockets, or `systemd` hands them over; `port_control` and `port_sockets`
-  take them out of service and back, `silence` lets nothing pass; `listeners` says where they are.
-  `serving` puts it together for any protocol.
+- Ports: `bind` opens the sockets, or `systemd` hands them over; `port_tasks` serves them,
+  `port_control` and `port_sockets` take them out of service and back, `silence` lets nothing pass,
+  `listeners` says where they are. `serving` puts it together for any protocol.
 - Accepting: `acceptor`, within an `accept_policy`, for a `connection_server`, which watches over
   open connections; `refusals` turns others away, and `descriptors` keeps a spare one for that.
 - One connection: one of `streams`, or of `tls` after a `handshake` (`opening`), with a `writer`, or

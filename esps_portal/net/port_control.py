@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import trio
 
@@ -36,35 +36,13 @@ from esps_portal.net.port_sockets import (
     reserve_datagrams,
     stop_listening,
 )
+from esps_portal.net.port_tasks import DatagramHandler, PortTasks
 from esps_portal.net.systems import let_share
 
 #: The ways in which ports are out of service.
 OutageKind = Literal["refuse", "silent"]
 
 _WHY_NOT_KEPT = "this system binds no second socket to an address"
-
-
-class DatagramHandler(Protocol):
-    """What serves one UDP socket, which it owns."""
-
-    @property
-    def has_calls(self) -> bool:
-        """Whether something runs that outlives the closing of its socket."""
-
-    async def run(self) -> None:
-        """Serve until cancelled or closed."""
-
-    def close(self) -> None:
-        """Close the socket; `run` then returns."""
-
-    def discard_waiting(self) -> None:
-        """Discard what has come and was not read."""
-
-    async def abort(self) -> None:
-        """End everything without an answer; return when it has ended."""
-
-    async def shut_down(self) -> None:
-        """Let what runs end, within the limits."""
 
 
 class PortControl:
@@ -87,10 +65,9 @@ class PortControl:
     ) -> None:
         self._sockets = sockets
         self._connections = connections
-        self._handler = datagrams
+        self._tasks = PortTasks(sockets, connections.acceptor, datagrams, nursery)
         self._forget = forget
         self._nursery = nursery
-        self._accepting: list[trio.CancelScope] = []
         # The sockets that are out of service, with the address of each: it is bound again.
         self._held_tcp: list[tuple[socket.socket, tuple[str, int]]] = []
         self._held_udp: list[tuple[socket.socket, tuple[str, int]]] = []
@@ -101,9 +78,6 @@ class PortControl:
         self._fillers: list[socket.socket] = []
         self._outage: OutageKind | None = None
         self._resetting = trio.Lock()
-        self._datagrams: list[DatagramHandler] = []
-        # Those of sockets that were closed, whose calls are not over.
-        self._former: list[DatagramHandler] = []
 
     def begin(self) -> None:
         """Serve what is bound."""
@@ -111,7 +85,7 @@ class PortControl:
         for sock in (*self._sockets.tcp, *self._sockets.reserved):
             closed_in_child(sock)
         self._nursery.start_soon(self._connections.watch)
-        self._serve()
+        self._tasks.serve()
 
     def stop_accepting(self) -> None:
         """Accept no more connections, except those that wait already: they get a proper end.
@@ -120,12 +94,7 @@ class PortControl:
         """
         for listener in self._sockets.tcp if self._outage is None else ():
             self._connections.acceptor.accept_waiting(listener)
-        self._close_listeners()
-
-    def _close_listeners(self) -> None:
-        """Have the kernel reset what waits in their queues."""
-        for scope in self._accepting:
-            scope.cancel()
+        self._tasks.close_listeners()
 
     def down(self, how: OutageKind = "refuse") -> None:
         """Take the ports out of service, in this way; they stay ours.
@@ -158,12 +127,12 @@ class PortControl:
             self._bind_again()
             for listener in self._sockets.tcp:
                 listener.listen(BACKLOG)
-            self._serve()
+            self._tasks.serve()
         self._outage = None
 
     def _refuse(self) -> None:
         self._outage = "refuse"
-        self._close_listeners()
+        self._tasks.close_listeners()
         self._held_tcp = [(each, address_of(each)) for each in self._sockets.tcp]
         self._held_udp = [(each, address_of(each)) for each in self._sockets.udp]
         for listener in self._sockets.tcp:
@@ -173,7 +142,7 @@ class PortControl:
         self._drop_fillers()
         for reserved in self._sockets.reserved:
             let_share(reserved, allowed=False)
-        for server, sock in zip(self._datagrams, self._sockets.udp, strict=True):
+        for server, sock in zip(self._tasks.datagrams, self._sockets.udp, strict=True):
             kept = reserve_datagrams(sock)
             server.close()
             if kept is not None:
@@ -217,7 +186,7 @@ class PortControl:
     def _fall_silent(self) -> None:
         if self._outage == "refuse":
             self._bind_again()
-            self._serve()
+            self._tasks.serve()
         self._connections.silence.begin()
         self._outage = "silent"
         accept_waiting = self._connections.acceptor.accept_waiting
@@ -228,10 +197,10 @@ class PortControl:
         for number, listener in enumerate(old):
             self._sockets.tcp[number] = replaced(listener)
         self._drop_fillers()
-        for server in self._datagrams:
+        for server in self._tasks.datagrams:
             server.discard_waiting()
         self._connections.silence.end()
-        self._serve_tcp()
+        self._tasks.serve_tcp()
 
     def _drop_fillers(self) -> None:
         for filler in self._fillers:
@@ -257,10 +226,10 @@ class PortControl:
             self.up()
             for listener in () if keep_idle else self._sockets.tcp:
                 refuse_waiting(listener)
-            for server in self._datagrams:
+            for server in self._tasks.datagrams:
                 server.discard_waiting()
             await _until_begun()
-            for server in (*self._former, *self._datagrams):
+            for server in (*self._tasks.former, *self._tasks.datagrams):
                 await server.abort()
             self._forget()
             return await self._connections.abort(keep_idle=keep_idle)
@@ -270,7 +239,7 @@ class PortControl:
         self._connections.silence.end()
         async with trio.open_nursery() as draining:
             draining.start_soon(self._connections.shut_down)
-            for server in self._datagrams:
+            for server in self._tasks.datagrams:
                 draining.start_soon(server.shut_down)
 
     def renumber(self) -> None:
@@ -294,24 +263,6 @@ class PortControl:
         for reserved in self._udp_reserved:
             close_socket(reserved)
         self._sockets.close()
-
-    def _serve(self) -> None:
-        self._serve_tcp()
-        self._former = [s for s in (*self._former, *self._datagrams) if s.has_calls]
-        self._datagrams = []
-        for sock in self._sockets.udp:
-            server = self._handler(sock)
-            self._datagrams.append(server)
-            self._nursery.start_soon(server.run)
-
-    def _serve_tcp(self) -> None:
-        self._accepting = [trio.CancelScope() for _ in self._sockets.tcp]
-        for listener, scope in zip(self._sockets.tcp, self._accepting, strict=True):
-            self._nursery.start_soon(self._accept, listener, scope)
-
-    async def _accept(self, listener: socket.socket, scope: trio.CancelScope) -> None:
-        with scope:
-            await self._connections.acceptor.accept(listener)
 
 
 def check_outage(how: object) -> None:

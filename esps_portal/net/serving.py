@@ -20,7 +20,8 @@ from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.input_limit import InputLimit
 from esps_portal.net.listeners import Listeners, serve_until_shut_down
-from esps_portal.net.port_control import DatagramHandler, PortControl
+from esps_portal.net.port_control import PortControl
+from esps_portal.net.port_tasks import DatagramHandler
 from esps_portal.net.silence import Silence
 from esps_portal.net.tls_server import ServerTLS
 
