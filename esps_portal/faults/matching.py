@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -18,7 +19,7 @@ from esps_portal.patterns.own_patterns import in_bounded_time
 from esps_portal.protocol.escape import shorten, visible
 from esps_portal.tracebacks import hides_frame
 from esps_portal.user_errors import reraise_interrupt
-from esps_portal.user_functions import check_predicate
+from esps_portal.user_functions import check_predicate, decides
 
 __tracebackhide__ = hides_frame
 
@@ -51,7 +52,7 @@ class Match:
 
         Raises:
             ValueError: it is empty, or nothing that can be searched for; the text names it.
-            TypeError: it is a function that cannot be called with bytes, or is async.
+            TypeError: it is a function that cannot be called with bytes, or that is always true.
         """
         if isinstance(given, str | bytes):
             literal = given.encode() if isinstance(given, str) else given
@@ -62,7 +63,7 @@ class Match:
             return cls(given, None, _searcher(given))
         if callable(given):
             check_predicate(given, "bytes")
-            return cls(given, None, given)
+            return cls(given, None, partial(decides, given))
         raise ValueError(
             f"{name} must be text, bytes, a compiled regular expression or a function of bytes,"
             f" got {shown_value(given)}"

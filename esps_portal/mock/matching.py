@@ -18,7 +18,7 @@ from esps_portal.protocol.escape import shorten
 from esps_portal.services.service import as_bytes
 from esps_portal.tracebacks import hides_frame
 from esps_portal.user_errors import reraise_interrupt
-from esps_portal.user_functions import check_predicate
+from esps_portal.user_functions import check_predicate, decides
 
 __tracebackhide__ = hides_frame
 
@@ -158,7 +158,7 @@ def _matches(matcher: Matcher, arg: bytes) -> bool:
         return matcher == arg
     if isinstance(matcher, re.Pattern | LinearPattern):
         return _matches_pattern(matcher, arg)
-    return matcher is ANY or (callable(matcher) and bool(matcher(arg)))
+    return matcher is ANY or (callable(matcher) and decides(matcher, arg))
 
 
 def _matches_pattern(pattern: re.Pattern[Any] | LinearPattern, arg: bytes) -> bool:

@@ -15,6 +15,7 @@ from esps_portal.mock.peer_connection import PeerConnection
 from esps_portal.mock.peer_steps import Action, End
 from esps_portal.net.detached import run_detached
 from esps_portal.user_errors import reraise_interrupt
+from esps_portal.user_functions import note_asyncio
 
 
 @attrs.frozen
@@ -91,6 +92,7 @@ class Answerer:
         return [*found, End(end)] if end else found
 
     def _failed(self, frame: bytes, error: BaseException) -> list[Action]:
+        note_asyncio(error, self.script.handler)
         shown = shown_in_line(frame)
         self.script.note_failure(f"the handler failed for '{shown}' ({self.where})", error)
         return [End("reset")]

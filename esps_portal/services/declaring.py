@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeVar, Unpack, overload
 
-from esps_portal.services.service import Declaration, Service
+from esps_portal.services.declaration import Declaration
+from esps_portal.services.service import Service
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame

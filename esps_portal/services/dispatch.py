@@ -35,6 +35,7 @@ from esps_portal.services.service_call import ServiceCall
 from esps_portal.services.statistics import Statistics
 from esps_portal.tracebacks import hides_frame
 from esps_portal.user_errors import reraise_interrupt
+from esps_portal.user_functions import note_asyncio
 
 __tracebackhide__ = hides_frame
 
@@ -219,6 +220,7 @@ class Portal(DeclaresServices):
         """Return the reply for what a sync service has raised, which is being handled."""
         if isinstance(error, ReplyError):
             return self.error_reply(request, error, service)
+        note_asyncio(error, service.function)
         return self.failure_reply(request.tag, service)
 
     def _call(self, request: Request, service: Service, caller: Caller) -> ServiceCall:
@@ -294,6 +296,5 @@ def _refusal(request: Request, service: Service, caller: Caller) -> Reply | None
         return busy_reply(request.tag)
     if not service.takes(len(request.args) - 1):
         caller.note_executed()
-        usage = f"usage: CALL {service.name} {service.usage}".rstrip()
-        return error_reply(request.tag, "bad-arguments", usage)
+        return error_reply(request.tag, "bad-arguments", service.count_error(len(request.args) - 1))
     return None

@@ -10,12 +10,19 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import attrs
 
-from esps_portal.protocol import grammar
 from esps_portal.protocol.errors import ReplyError
+from esps_portal.services.declaration import (
+    Declaration,
+    arity,
+    check_is_service,
+    check_types,
+    checked_transports,
+    service_name,
+)
 from esps_portal.tracebacks import hides_frame
 from esps_portal.user_functions import is_async
 
@@ -43,21 +50,6 @@ _ONLY_BYTES = frozenset({bytes})
 
 class ResultError(TypeError):
     """What a service returned, or sent as data, is no reply. The text says what it may be."""
-
-
-class Declaration(TypedDict, total=False):
-    """The keywords of a service declaration; all are optional."""
-
-    #: Default: the function's name, with ``-`` for ``_``.
-    name: str
-    #: Default: the first line of the function's docstring.
-    summary: str
-    #: The arguments, as in ``LINES [WIDTH]``. Default: empty.
-    usage: str
-    #: Default: false; over UDP a call is then executed at most once, however often it is sent.
-    idempotent: bool
-    #: Default: ``tcp`` and ``udp``.
-    transports: Iterable[str]
 
 
 @attrs.frozen(eq=False)
@@ -103,20 +95,16 @@ class Service:
 
         Raises:
             ValueError: the name is not a service name, or a transport is unknown.
-            TypeError: the function is an async generator.
+            TypeError: it is no function that can be called so, or a keyword is unknown or of the
+                wrong type.
         """
-        if inspect.isasyncgenfunction(function):
-            raise TypeError("a service sends lines with `await call.data(...)`, not with yield")
-        # A callable object, such as a partial, may have no name.
-        name = declaration.get("name") or getattr(function, "__name__", "").replace("_", "-")
-        if not grammar.NAME.fullmatch(name.encode()):
-            raise ValueError(f"{name!r} is not a name: a-z, then up to 63 of a-z 0-9 - . _")
-        transports = frozenset(declaration.get("transports", ("tcp", "udp")))
+        check_is_service(function)
+        check_types(declaration)
+        name = service_name(function, declaration.get("name"))
+        transports = checked_transports(declaration.get("transports", ("tcp", "udp")))
         idempotent = declaration.get("idempotent", False)
-        if not transports or transports - {"tcp", "udp"}:
-            raise ValueError(f"transports must be tcp, udp or both, got {sorted(transports)}")
         doc = inspect.getdoc(function) or ""
-        min_args, max_args, wants_call = _arity(function)
+        min_args, max_args, wants_call = arity(function)
         is_sync = not is_async(function)
         is_always_admitted = is_sync and idempotent and transports == {"tcp", "udp"}
         return cls(
@@ -137,6 +125,15 @@ class Service:
     def takes(self, count: int) -> bool:
         """Whether it takes so many arguments."""
         return self.min_args <= count <= self.max_args
+
+    def count_error(self, count: int) -> str:
+        """Return what is wrong with so many arguments, for a client."""
+        if self.usage or not self.max_args:
+            return f"usage: CALL {self.name} {self.usage}".rstrip()
+        takes = f"{self.min_args}"
+        if self.max_args > self.min_args:
+            takes += " or more" if self.max_args == sys.maxsize else f" to {self.max_args}"
+        return f"{self.name} takes {takes} arguments, got {count}"
 
     @property
     def flags(self) -> str:
@@ -232,18 +229,3 @@ def parse_integer(text: bytes, name: str, minimum: int, maximum: int) -> int:
     if text.isdigit() and len(digits) <= len(str(maximum)) and minimum <= int(digits) <= maximum:
         return int(digits)
     raise ReplyError("bad-arguments", f"{name} must be a number from {minimum} to {maximum}")
-
-
-def _arity(function: Callable[..., Any]) -> tuple[int, int, bool]:
-    """Return the minimum and maximum number of arguments, and whether it takes ``call``."""
-    min_args, max_args = 0, 0
-    takes_any_number = wants_call = False
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            takes_any_number = True
-        elif parameter.kind is parameter.KEYWORD_ONLY:
-            wants_call = wants_call or parameter.name == "call"
-        elif parameter.kind is not parameter.VAR_KEYWORD:
-            max_args += 1
-            min_args += parameter.default is parameter.empty
-    return min_args, sys.maxsize if takes_any_number else max_args, wants_call

@@ -13,6 +13,7 @@ from esps_portal.services.call import Call
 from esps_portal.services.replies import first_error, ok_reply
 from esps_portal.services.service import Service
 from esps_portal.tracebacks import hides_frame
+from esps_portal.user_functions import note_asyncio
 
 __tracebackhide__ = hides_frame
 
@@ -49,7 +50,8 @@ class ServiceCall(Call):
             return self._reply_to_group(group)
         except (trio.Cancelled, KeyboardInterrupt):
             raise
-        except BaseException:  # noqa: BLE001 - sys.exit() and pytest.fail() too; it is logged
+        except BaseException as error:  # noqa: BLE001 - sys.exit() and pytest.fail() too; it is logged
+            note_asyncio(error, self.service.function)
             return self.portal.failure_reply(self.request.tag, self.service)
 
     def _reply_to_group(self, group: BaseExceptionGroup[BaseException]) -> Reply:
@@ -62,6 +64,7 @@ class ServiceCall(Call):
             error = first_error(reply_errors)
             reply = self.portal.error_reply(self.request, error, self.service)
         else:
+            note_asyncio(group, self.service.function)
             reply = self.portal.failure_reply(self.request.tag, self.service)
         if others is not None:
             raise others from None  # it was cancelled, and failed while it ended

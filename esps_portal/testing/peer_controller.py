@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from esps_portal.faults.matching import Matchable
-from esps_portal.given_numbers import shown_value
 from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.frame_script import FrameHandler
 from esps_portal.mock.frame_stubs import FrameStub
@@ -27,7 +26,7 @@ from esps_portal.testing.scenario_text import scenario_text
 from esps_portal.testing.served import ServerAddress
 from esps_portal.testing.server_controls import ServerControls
 from esps_portal.tracebacks import hides_frame
-from esps_portal.user_functions import check_takes
+from esps_portal.user_functions import check_function, check_takes
 
 __tracebackhide__ = hides_frame
 
@@ -148,10 +147,10 @@ class PeerController(ExchangeController):
         problem, and resets the connection.
 
         Raises:
-            TypeError: it is no function, or cannot be called with a frame and its connection.
+            TypeError: it is no function, has a ``yield``, or cannot be called with a frame and its
+                connection.
         """
-        if not callable(function):
-            raise TypeError(f"a handler must be a function, got {shown_value(function)}")
+        check_function(function, "a handler")
         check_takes(function, "a handler", "frame", "connection")
 
         def place() -> None:
