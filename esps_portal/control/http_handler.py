@@ -22,7 +22,7 @@ from esps_portal.control.http_messages import HttpError, Reply, RequestHead
 from esps_portal.control.json_blocks import json_blocks
 from esps_portal.control.room import Room
 from esps_portal.control.router import Finder, Found
-from esps_portal.net.streams import Stream
+from esps_portal.net.stream import Stream, end_with_fin
 from esps_portal.product import PRODUCT
 
 #: Seconds for which a connection may wait for its next request (nginx: 75).
@@ -157,7 +157,7 @@ class HttpHandler:
             else:
                 while await self._serve_one():
                     await trio.lowlevel.checkpoint()
-            await self._linger()
+            await end_with_fin(self._stream, _LINGER)
         except (EndedError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:
@@ -310,12 +310,6 @@ class HttpHandler:
         finally:
             self.deadline, self.waits_since = math.inf, None
         raise _LateError if self._is_late else EndedError
-
-    async def _linger(self) -> None:
-        self._stream.send_eof()
-        with trio.move_on_after(_LINGER):
-            while await self._stream.receive():
-                pass
 
 
 async def _awaited(result: Awaitable[object]) -> Reply:

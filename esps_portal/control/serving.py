@@ -14,7 +14,7 @@ from esps_portal.net.addresses import is_loopback
 from esps_portal.net.bind import bind
 from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.descriptors import soft_limit
-from esps_portal.net.streams import Stream
+from esps_portal.net.stream import Stream
 
 # Connections that are served at a time: test suites run in parallel; and a part of the descriptors
 # that the process may have, so that the server that is controlled is never without.

@@ -21,7 +21,7 @@ import trio
 from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.bind import bind
 from esps_portal.net.connection_server import ConnectionServer
-from esps_portal.net.streams import Stream
+from esps_portal.net.stream import Stream, end_with_fin
 
 # Prometheus scrapes with one connection; a balancer or two and a person may look as well.
 _MAX_CONNECTIONS = 16
@@ -92,10 +92,7 @@ class _Client:
         try:
             with trio.move_on_after(_TIMEOUT):
                 await self._answer()
-                self._stream.send_eof()
-                # A RST for input that was not read would overtake the answer.
-                while await self._stream.receive():
-                    pass
+                await end_with_fin(self._stream, _TIMEOUT)
         except trio.BrokenResourceError:
             pass
         finally:

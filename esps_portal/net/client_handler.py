@@ -20,8 +20,8 @@ from esps_portal.faults.target import FaultTarget
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.handshake import HandshakeError
 from esps_portal.net.opening import open_stream
-from esps_portal.net.stream_ends import HANDSHAKE, LINGER, FirstEnd, end_with_fin
-from esps_portal.net.streams import no_problem
+from esps_portal.net.stream import no_problem
+from esps_portal.net.stream_ends import HANDSHAKE, LINGER, FirstEnd, end_unless_broken
 
 
 @attrs.frozen(kw_only=True)
@@ -97,7 +97,7 @@ class ClientHandler:
         """
         if self._accepted.is_refused:
             self._first.note(self._name, "fin")
-            await end_with_fin(self._client)
+            await end_unless_broken(self._client)
             return False
         problem = self._accepted.certificate_problem
         try:

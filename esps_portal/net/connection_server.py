@@ -24,7 +24,8 @@ from esps_portal.net.fork import close_socket
 from esps_portal.net.ready_set import ReadySet
 from esps_portal.net.refusals import Refusals
 from esps_portal.net.silence import Silence
-from esps_portal.net.streams import SocketStream, Stream
+from esps_portal.net.socket_stream import SocketStream
+from esps_portal.net.stream import Stream
 
 #: Connections that the watch ends in a row: each has more to do in its task, in the same pass.
 MAX_EXPIRED = 16

@@ -1,4 +1,4 @@
-"""One of the two sockets of a relayed connection, and what is known of it."""
+"""The socket of a connection of any protocol: a peer's, or one of the two of a relayed one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from esps_portal.net.addresses import literal
 from esps_portal.net.error_watch import ErrorWatch, watch_errors
 from esps_portal.net.keepalive import keep_alive
 from esps_portal.net.silence import NEVER_SILENT, Silence
-from esps_portal.net.streams import SocketStream
+from esps_portal.net.socket_stream import SocketStream
 from esps_portal.net.systems import writable_when_sent
 from esps_portal.net.tls_server import ServerTLS
 
@@ -24,10 +24,10 @@ KEEPALIVE = 10
 
 
 class Endpoint(SocketStream):
-    """One of the two sockets.
+    """A socket whose end is noticed while it is not read.
 
     Attributes:
-        has_ended: it has sent FIN, and that was passed on.
+        has_ended: it has sent FIN, and that was dealt with.
         is_broken: there was a RST, or the like.
         is_stuck: it was not reading when the other one broke.
         on_close: called before it is closed.

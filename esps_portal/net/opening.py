@@ -1,4 +1,4 @@
-"""How a stream begins: over TLS with a handshake. And its graceful end, also where that fails."""
+"""How a stream begins: over TLS with a handshake, and gracefully ended where that fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import trio
 
 from esps_portal.net.handshake import HandshakeError
-from esps_portal.net.streams import Stream, no_problem
+from esps_portal.net.stream import Stream, end_with_fin, no_problem
 
 
 async def open_stream(
@@ -34,18 +34,3 @@ async def open_stream(
         with contextlib.suppress(trio.BrokenResourceError):
             await end_with_fin(stream, linger)
         raise
-
-
-async def end_with_fin(stream: Stream, linger: float) -> None:
-    """Send FIN, and discard what still comes until the peer's: else it would make the end a RST.
-
-    Args:
-        linger: seconds for which that goes on at most.
-
-    Raises:
-        trio.BrokenResourceError: the peer has reset the connection.
-    """
-    stream.send_eof()
-    with trio.move_on_after(linger):
-        while await stream.receive():
-            pass

@@ -10,9 +10,9 @@ import trio
 
 from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.fork import close_socket
-from esps_portal.net.opening import end_with_fin, open_stream
+from esps_portal.net.opening import open_stream
 from esps_portal.net.silence import Silence
-from esps_portal.net.streams import Stream
+from esps_portal.net.stream import Stream, end_with_fin
 
 # Refused connections that are ended gracefully at a time; further ones are just closed.
 _MAX_REFUSING = 64

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import trio
 
 from esps_portal.clock import monotonic
-from esps_portal.net.streams import Stream
+from esps_portal.net.stream import Stream
 
 #: Bytes; with more than this unsent, nothing more is read or produced.
 HIGH_WATER = 65536

@@ -21,7 +21,7 @@ from esps_portal.net.stream_ends import (
     CLOSE_TIMEOUT,
     IDLE,
     FaultEnd,
-    discard,
+    discard_unless_broken,
     keep_in_the_dark,
     until_both_ended,
     until_reset,
@@ -134,7 +134,7 @@ class Relay(ClientHandler):
             return await self._fault_end.perform((client, server))
         if client.has_ended and server.has_ended:
             if self._draining or self._is_deaf:
-                await discard(client)  # what was not read would make the end a RST
+                await discard_unless_broken(client)  # what was not read would make the end a RST
             return True
         for side in (client, server):
             if not (side.is_broken or side.is_stuck):

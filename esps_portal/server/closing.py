@@ -11,7 +11,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from esps_portal.net.streams import Stream
+from esps_portal.net.stream import Stream
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State

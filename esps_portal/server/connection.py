@@ -21,7 +21,7 @@ from esps_portal.faults.target import FaultTarget
 from esps_portal.log import log
 from esps_portal.net.buffered_bytes import BufferedBytes
 from esps_portal.net.ready_set import ReadySet, Turn
-from esps_portal.net.streams import Stream
+from esps_portal.net.stream import Stream
 from esps_portal.net.writer import HIGH_WATER
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State

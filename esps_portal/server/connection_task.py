@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from esps_portal.net.handshake import HandshakeError
-from esps_portal.net.streams import Stream
+from esps_portal.net.stream import Stream
 from esps_portal.net.turns import Turns
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.server_connection import ServerConnection

@@ -6,7 +6,7 @@ import attrs
 import trio
 
 from esps_portal.net.opening import open_stream
-from esps_portal.net.streams import Stream
+from esps_portal.net.stream import Stream
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Notice
 from esps_portal.protocol.registry import VERSION

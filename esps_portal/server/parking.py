@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from esps_portal.net.ready_set import Parkable, ReadySet
-from esps_portal.net.streams import Stream
+from esps_portal.net.stream import Stream
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State
 from esps_portal.server.answerer import Answerer

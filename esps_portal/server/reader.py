@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import attrs
 import trio
 
-from esps_portal.net.streams import Stream
+from esps_portal.net.stream import Stream
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State
 from esps_portal.server.answerer import Answerer

@@ -13,7 +13,7 @@ import trio
 from esps_portal.faults.actions import Action, End, Hold, Send
 from esps_portal.faults.striking import plan_of
 from esps_portal.net.fault_writer import FaultWriter
-from esps_portal.net.streams import Stream
+from esps_portal.net.stream import Stream
 from esps_portal.net.writer import Writer
 from esps_portal.server.endings import ENDINGS, FAULT_ENDS, Ending, EndReason
 from esps_portal.server.observer import Exchange

@@ -22,7 +22,8 @@ from esps_portal.net.poller import new_poller
 from esps_portal.net.port_control import PortControl
 from esps_portal.net.ready_set import ReadySet
 from esps_portal.net.silence import NEVER_SILENT, Silence
-from esps_portal.net.streams import SocketStream, Stream
+from esps_portal.net.socket_stream import SocketStream
+from esps_portal.net.stream import Stream
 from esps_portal.net.tls_server import ServerTLS
 from esps_portal.product import PRODUCT
 from esps_portal.protocol.datagram_server import DatagramServer

@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from esps_portal.net.handshake import HandshakeError
-from esps_portal.net.streams import Stream
+from esps_portal.net.stream import Stream
 from esps_portal.protocol.messages import BYE_CLOSING
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State

@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from esps_portal.journal.records import ABORTED
-from esps_portal.net.streams import Stream
+from esps_portal.net.stream import Stream
 from esps_portal.protocol.messages import readable_request
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State

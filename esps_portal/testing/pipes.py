@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import trio
 
 from esps_portal.net.silence import NEVER_SILENT, Silence
-from esps_portal.net.streams import no_problem
+from esps_portal.net.stream import no_problem
 
 #: Bytes that a pipe holds before its writer waits (own choice: the order of magnitude of a
 #: socket's buffers).
@@ -103,7 +103,7 @@ class Pipe:
 
 
 class ServerEnd:
-    """The server's end (`esps_portal.net.streams.Stream`).
+    """The server's end (`esps_portal.net.stream.Stream`).
 
     Args:
         silence: as long as it is on nothing is read or written, and an end is postponed.

@@ -20,7 +20,7 @@ from esps_portal.control.router import Found, find_endpoint
 from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.bind import bound
 from esps_portal.net.connection_server import ConnectionServer
-from esps_portal.net.streams import SocketStream
+from esps_portal.net.socket_stream import SocketStream
 from esps_portal.testing.pipes import MemoryStream, memory_pair
 from tests.patience import PATIENCE
 

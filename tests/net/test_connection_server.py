@@ -14,7 +14,8 @@ import trio.testing
 
 from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.connection_server import MAX_EXPIRED, ConnectionServer
-from esps_portal.net.streams import SocketStream, Stream
+from esps_portal.net.socket_stream import SocketStream
+from esps_portal.net.stream import Stream
 from esps_portal.testing.pipes import memory_pair
 from tests.passes import Passes
 from tests.patience import PATIENCE

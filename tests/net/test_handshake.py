@@ -8,7 +8,7 @@ import socket
 import pytest
 import trio
 
-from esps_portal.net.streams import SocketStream
+from esps_portal.net.socket_stream import SocketStream
 from esps_portal.net.tls import TLSSocket, Wants
 from esps_portal.net.tls_server import ServerTLS
 from esps_portal.net.turns import Turns

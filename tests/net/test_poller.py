@@ -12,7 +12,8 @@ import trio
 import trio.testing
 
 from esps_portal.net.poller import EpollPoller, Poller
-from esps_portal.net.streams import SocketStream, Stream
+from esps_portal.net.socket_stream import SocketStream
+from esps_portal.net.stream import Stream
 from esps_portal.testing.pipe_poller import PipePoller
 from esps_portal.testing.pipes import memory_pair
 from tests.patience import PATIENCE

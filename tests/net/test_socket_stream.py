@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from esps_portal.net.streams import SocketStream
+from esps_portal.net.socket_stream import SocketStream
 from tests.patience import PATIENCE
 
 

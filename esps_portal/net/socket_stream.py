@@ -1,4 +1,4 @@
-"""A connected socket as a connection needs it: the narrow interface that each transport fills.
+"""A connected TCP socket as a `Stream`.
 
 Over TLS it is the same stream: a `net.tls.TLSSocket` reads and writes in place of the socket, once
 the handshake is done.
@@ -15,7 +15,6 @@ import socket
 import ssl
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 import trio
 
@@ -25,6 +24,7 @@ from esps_portal.net.fork import close_socket, closed_in_child, unforked
 from esps_portal.net.handshake import HandshakeError, log_failure, offered_protocols, shake_hands
 from esps_portal.net.keepalive import keep_alive
 from esps_portal.net.silence import NEVER_SILENT, Silence
+from esps_portal.net.stream import no_problem
 from esps_portal.net.systems import (
     acked,
     limit_unacked,
@@ -39,74 +39,6 @@ from esps_portal.net.turns import Turns
 
 # Bytes. What one read brings has to be dealt with before others have their turn.
 _READ_SIZE = 16384
-
-
-def no_problem() -> str:
-    """Return that nothing is to be wrong with a certificate."""
-    return ""
-
-
-class Stream(Protocol):
-    """What a connection needs of its transport; see `SocketStream` for what each means."""
-
-    @property
-    def needs_handshake(self) -> bool:
-        """Whether `shake_hands` has to come before anything is received or sent."""
-
-    async def shake_hands(
-        self, problem: Callable[[], str] = no_problem, seconds: float = math.inf
-    ) -> None:
-        """Do the handshake of TLS."""
-
-    @property
-    def half_closes(self) -> bool:
-        """Whether a peer that has sent FIN may go on reading; over TLS it may not."""
-
-    async def receive(self) -> bytes:
-        """Wait for bytes; ``b""`` is the peer's FIN."""
-
-    def receive_now(self) -> bytes | None:
-        """Return what has come, ``b""`` for the peer's FIN; `None`: nothing has."""
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether nothing passes now, whatever comes."""
-
-    def fileno(self) -> int:
-        """Return its descriptor; -1: it has none (any more)."""
-
-    def send_now(self, data: bytes | bytearray) -> int:
-        """Send the beginning of ``data``, as much as there is room for; return how much."""
-
-    async def wait_writable(self) -> None:
-        """Wait for room."""
-
-    async def wait_sent(self) -> None:
-        """Wait until all that was sent is on its way: a RST does not overtake it any more."""
-
-    async def wait_reset(self) -> None:
-        """Wait until the peer has reset the connection; nothing is read."""
-
-    def send_eof(self) -> None:
-        """Send FIN."""
-
-    def has_input(self) -> bool:
-        """Whether something has come that was not received: bytes, FIN or RST."""
-
-    def abort(self) -> None:
-        """Send RST."""
-
-    def sever(self) -> None:
-        """Do the same from another thread, for a loop that is stuck."""
-
-    def unacked(self) -> int:
-        """Return how many bytes were sent that the peer's system has not acknowledged."""
-
-    def acked(self) -> int:
-        """Return a number that changes when the peer's system has acknowledged more bytes."""
-
-    def close(self, timeout: float = 0.0) -> None:
-        """Close it. What is not acknowledged after ``timeout`` seconds is dropped."""
 
 
 class SocketStream:

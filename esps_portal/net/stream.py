@@ -1,0 +1,107 @@
+"""What a connection needs of its transport: the narrow interface that each transport fills.
+
+`SocketStream` does over TCP, with TLS or without; in memory the pipes of `esps_portal.testing` do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+
+def no_problem() -> str:
+    """Return that nothing is to be wrong with a certificate."""
+    return ""
+
+
+class Stream(Protocol):
+    """What a connection needs of its transport; see `SocketStream` for what each means."""
+
+    @property
+    def needs_handshake(self) -> bool:
+        """Whether `shake_hands` has to come before anything is received or sent."""
+
+    async def shake_hands(
+        self, problem: Callable[[], str] = no_problem, seconds: float = math.inf
+    ) -> None:
+        """Do the handshake of TLS."""
+
+    @property
+    def half_closes(self) -> bool:
+        """Whether a peer that has sent FIN may go on reading; over TLS it may not."""
+
+    async def receive(self) -> bytes:
+        """Wait for bytes; ``b""`` is the peer's FIN."""
+
+    def receive_now(self) -> bytes | None:
+        """Return what has come, ``b""`` for the peer's FIN; `None`: nothing has."""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing passes now, whatever comes."""
+
+    def fileno(self) -> int:
+        """Return its descriptor; -1: it has none (any more)."""
+
+    def send_now(self, data: bytes | bytearray) -> int:
+        """Send the beginning of ``data``, as much as there is room for; return how much."""
+
+    async def wait_writable(self) -> None:
+        """Wait for room."""
+
+    async def wait_sent(self) -> None:
+        """Wait until all that was sent is on its way: a RST does not overtake it any more."""
+
+    async def wait_reset(self) -> None:
+        """Wait until the peer has reset the connection; nothing is read."""
+
+    def send_eof(self) -> None:
+        """Send FIN."""
+
+    def has_input(self) -> bool:
+        """Whether something has come that was not received: bytes, FIN or RST."""
+
+    def abort(self) -> None:
+        """Send RST."""
+
+    def sever(self) -> None:
+        """Do the same from another thread, for a loop that is stuck."""
+
+    def unacked(self) -> int:
+        """Return how many bytes were sent that the peer's system has not acknowledged."""
+
+    def acked(self) -> int:
+        """Return a number that changes when the peer's system has acknowledged more bytes."""
+
+    def close(self, timeout: float = 0.0) -> None:
+        """Close it. What is not acknowledged after ``timeout`` seconds is dropped."""
+
+
+async def end_with_fin(stream: Stream, linger: float) -> None:
+    """Send FIN, and discard what still comes until the peer's: else it would make the end a RST.
+
+    Args:
+        linger: seconds for which that goes on at most.
+
+    Raises:
+        trio.BrokenResourceError: the peer has reset the connection.
+    """
+    stream.send_eof()
+    await discard_input(stream, linger)
+
+
+async def discard_input(stream: Stream, linger: float) -> None:
+    """Discard what still comes, until the peer's FIN.
+
+    Args:
+        linger: seconds for which that goes on at most.
+
+    Raises:
+        trio.BrokenResourceError: the peer has reset the connection.
+    """
+    with trio.move_on_after(linger):
+        while await stream.receive():
+            pass
