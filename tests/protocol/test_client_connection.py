@@ -270,6 +270,7 @@ def test_a_peer_that_speaks_something_else(data: bytes, code: str) -> None:
         (b"SSH-2.0-x\r\n", "the peer does not speak ESPS/1", b"SSH-2.0-x\r\n"),
         (b"\r\n* OK IMAP\r\n", "the peer does not speak ESPS/1", b"\r\n* OK IMAP\r\n"),
         (b"x" * 5000, "the peer does not speak ESPS/1", b"x" * 1024),
+        (b"\r\n" * 1000 + b"SSH-2.0-x\r\n", "the peer does not speak ESPS/1", b"\r\n" * 512),
         (
             GREETING + b"rubbish\n",
             "the peer violates ESPS/1: it is not a reply: TAG OK, TAG DATA or TAG ERR",

@@ -241,7 +241,9 @@ WITH_TEXT = b"1 ERR too-large 41 pad%20the%20request%20to%20that\n"
         (Reply(b"1", OK, (b"x" * 117,)), 7, b"1 ERR too-large 41\n"),
         (Reply(b"1", OK, (b"x" * 117,)), 6, None),
         (Reply(b"1", OK, (b"x" * 117,)), 41, b"1 OK " + b"x" * 117 + b"\n"),
-        # ESPS-UDP-15
+        # ESPS-UDP-15, just not and just so
+        (Reply(b"1", OK, (b"x" * 194,)), 40, WITH_TEXT.replace(b"41", b"67")),
+        (Reply(b"1", OK, (b"x" * 195,)), 40, b"1 ERR too-large 0 use-tcp\n"),
         (Reply(b"1", OK, (b"x" * 200,)), 99, b"1 ERR too-large 0 use-tcp\n"),
         (Reply(b"1", OK, (b"x" * 200,)), 8, b"1 ERR too-large 0\n"),
         # ESPS-UDP-16, ESPS-UDP-17

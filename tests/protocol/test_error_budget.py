@@ -38,9 +38,10 @@ def test_many_addresses_take_bounded_memory_and_no_more_than_a_few_do() -> None:
     assert sum(taken(budget, most + number, 0.0, tries=10) for number in range(100)) == BURST
     assert len(budget) == most + 1
     assert taken(budget, 0, 0.0) == BURST - 1
-    # Once the oldest is full again there is room for another.
+    # Once the one that was used longest ago is full again there is room for another.
     later = 10.0
-    assert taken(budget, "new", later) == BURST
+    assert budget.take(0, later)
+    assert [taken(budget, address, later) for address in ("new", "newer")] == [BURST, BURST]
     assert len(budget) <= most + 1
 
 

@@ -69,7 +69,7 @@ def test_announcements_keep_to_the_grammar(idle: float, window: float) -> None:
         {"max_reply": 511},
         {"error_rate": 0},
         {"error_burst": 0},
-        {"max_unterminated": 8191},
+        {"max_unterminated": 8192},
         {"max_in_flight": 0},
         {"max_connections": 0},
         {"max_calls": 63},
@@ -93,3 +93,30 @@ def test_a_value_out_of_range_is_refused(values: dict[str, int]) -> None:
 def test_a_size_must_be_an_integer() -> None:
     with pytest.raises(TypeError):
         Limits(max_line=512.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("idle", ["5", None, True])
+def test_a_time_must_be_a_number(idle: object) -> None:
+    with pytest.raises(TypeError, match="idle must be a number of seconds, 0 or more"):
+        Limits(idle=idle)  # type: ignore[arg-type]
+
+
+def test_a_time_is_a_float_however_it_was_given() -> None:
+    assert repr(Limits(idle=5)) == repr(Limits(idle=5.0))
+
+
+def test_the_error_says_what_is_allowed() -> None:
+    with pytest.raises(ValueError, match=r"max_line must be at least 512, got 3$"):
+        Limits(max_line=3)
+    with pytest.raises(
+        ValueError, match=r"max_datagram must be at least 64, at most 65507, got 3$"
+    ):
+        Limits(max_datagram=3)
+    with pytest.raises(ValueError, match="max_line must be at least 512, at most 9223372036854"):
+        Limits(max_line=2**63)
+
+
+def test_values_at_the_bounds_are_allowed() -> None:
+    assert Limits(max_line=512, max_unterminated=513).longest_reply == 512
+    assert Limits(max_in_flight=9, max_calls=9).max_calls == 9
+    assert Limits(max_datagram=65507, max_reply=2**63 - 1).longest_reply == 8192

@@ -98,7 +98,7 @@ class TestLimits:
         assert split(pieces(data)) == [*LONG, b"b"]
 
     def test_two_long_lines_are_two(self, pieces: Cutter) -> None:
-        long = b"a" * (MAX_LINE + 9) + b"\n"
+        long = b"a" * (MAX_UNTERMINATED - 1) + b"\n"
         assert split(pieces(long * 2 + b"b\n")) == LONG * 2 + [b"b"]
 
     def test_unterminated_is_reported_once_for_a_line(self, pieces: Cutter) -> None:

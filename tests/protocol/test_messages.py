@@ -40,6 +40,12 @@ def test_a_request_comes_back(request: Request, cr: bytes) -> None:
     assert request.size == len(line)
 
 
+@pytest.mark.parametrize("line", [b"1 PING", b"1 PING a ##\r", b"1 PING %41", b'1 PING "" #\r'])
+def test_a_request_knows_how_long_its_line_was(line: bytes) -> None:
+    # ESPS-LINE-25: its answer may be as long
+    assert parse_request_untrusted(line).length == len(line + b"\n")
+
+
 @given(replies | notices, st.sampled_from([b"", b"\r"]))
 def test_an_answer_comes_back(answer: Reply | Notice, cr: bytes) -> None:
     line = answer.encode()
@@ -73,6 +79,7 @@ def test_a_padded_request_is_long_enough_and_means_the_same(request: Request, le
     # ESPS-MSG-7, ESPS-UDP-18
     bare, line = request.encode(), request.encode(length)
     assert parse_request_untrusted(line[:-1]) == request
+    assert request.encode(len(bare)) == bare
     if length <= len(bare):
         assert line == bare
     else:
@@ -111,6 +118,7 @@ def test_only_a_protocol_error_leaves_a_parser(line: bytes) -> None:
         (b"1 PING \r", "one SP"),
         (b"1  PING", "one SP"),
         (b"@ PING", "must begin with a tag"),  # ESPS-LINE-12
+        (b"~ PING", "must begin with a tag"),
         (b"t" * 33 + b" PING", "must begin with a tag"),
         (b"%41 PING", "must begin with a tag"),  # ESPS-ARG-11
         (b"1", "a verb"),

@@ -101,6 +101,9 @@ def test_padding_never_makes_a_line_too_long() -> None:
     pending.final = Reply(b"1", ERR, (b"too-large", b"8192"))
     assert len(pending.line) == 8191
     assert padded_length(pending, len(pending.line)) is None
+    request = Request(b"1", b"PING", (b"x" * 8182,))
+    pending = PendingRequest(request, request.encode(), final=pending.final)
+    assert padded_length(pending, len(pending.line)) == 8192
 
 
 def test_a_peer_that_always_asks_for_more_gets_no_more() -> None:

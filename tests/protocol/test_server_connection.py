@@ -80,6 +80,17 @@ def test_requests_are_read_in_order_and_at_once() -> None:
     ]
 
 
+def test_what_has_come_and_is_not_answered_is_counted() -> None:
+    # ESPS-LIM-6
+    connection = ServerConnection(LIMITS)
+    for lines in (1, 1000):
+        connection.receive(b"1 LIST\n" * lines)
+    whole = connection.buffered
+    assert 6000 < whole <= 7000  # some are looked at
+    connection.receive(b"2 PI")
+    assert connection.buffered == whole + len(b"2 PI")
+
+
 def test_receive_returns_whether_a_line_was_completed() -> None:
     connection = MemoryServer().connection
     assert connection.receive(b"1 PI") is False
@@ -256,9 +267,13 @@ REQUIRES_HELLO = b"this server needs HELLO ESPS/1 first"
 def test_a_first_byte_that_begins_no_request_needs_no_lf() -> None:
     # ESPS-LINE-20, ESPS-SEC-1
     for first in set(range(256)) - set(grammar.FIRST_BYTES):
-        server = server_after([bytes((first,)), b"\n1 CALL a\n"])
-        assert server.lines == [b"* ERR bad-line"], first
-        assert (server.state, server.executed) == (State.ENDED, []), first
+        for rest in (b"", b"\x03" * 9000, b"\n1 CALL a\n"):
+            server = server_after([bytes((first,)) + rest])
+            assert server.lines == [b"* ERR bad-line"], first
+            (sent,) = server.sent
+            assert sent.args[-1].startswith(b"a request begins with a tag; "), first
+            server.feed(b"\n1 CALL a\n")
+            assert (len(server.lines), server.state, server.executed) == (1, State.ENDED, []), first
 
 
 BAD_FIRST_LINES = [
@@ -281,6 +296,11 @@ BAD_FIRST_LINES = [
     (b"1 PING " + b"x" * MAX_LINE, b"1 ERR too-long"),
     (b"1 CALL a " + b"x" * (MAX_LINE + 100), b"1 ERR too-long"),
 ]
+
+
+def test_the_error_says_what_is_wrong_with_a_first_line_that_begins_well() -> None:
+    (sent,) = server_after([b"1 PING %\n"]).sent
+    assert sent.args[-1].startswith(b"a % must be followed by two hex digits; ")
 
 
 @pytest.mark.parametrize("before", [b"", b"\n", b"\r\n\r\n"])

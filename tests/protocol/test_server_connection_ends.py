@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esps_portal.protocol.messages import Notice, Reply, Request
-from esps_portal.protocol.server_connection import Cancel
+from esps_portal.protocol.server_connection import Cancel, Quit, ServerConnection
 from esps_portal.protocol.states import CallState, State
 from tests.protocol.memory_server import LIMITS, MemoryServer, server_after, without_text
 from tests.protocol.strategies import noise
@@ -84,6 +84,10 @@ def test_quit_is_answered_last() -> None:
     assert server.lines == [b"1 OK", b"2 OK"]
 
 
+def test_quit_is_carried_out_by_the_caller() -> None:
+    assert ServerConnection(LIMITS).read(b"1 QUIT") == Quit(b"1")
+
+
 def test_quit_with_arguments_ends_nothing() -> None:
     # ESPS-VERB-24
     server = server_after([b"0 PING\n1 QUIT now\n2 PING\n"])
@@ -127,6 +131,16 @@ def test_the_server_sends_bye_and_refuses_requests() -> None:
         b"1 OK",
         b"2 ERR closing",
     ]
+
+
+def test_a_cancel_that_still_waits_is_refused_too_and_its_tag_is_free() -> None:
+    # ESPS-END-7
+    server, _ = cancelling()
+    server.send(server.connection.shut_down())
+    server.end_drain()
+    server.cancel = None
+    server.feed(b"2 PING\n")
+    assert server.lines[-3:] == [b"2 ERR closing", b"3 ERR closing", b"2 ERR closing"]
 
 
 def test_a_client_that_has_finished_gets_no_bye() -> None:
