@@ -78,7 +78,7 @@ def test_delay(ends: Ends) -> None:
     ends.nothing_comes()
     ends.ask(b"not late")
     assert [ends.client.recv(100), ends.client.recv(100)] == [b"not late", REPLY]
-    assert 0.1 <= time.monotonic() - begun < 2
+    assert time.monotonic() - begun >= 0.1
 
 
 def test_reorder(ends: Ends) -> None:

@@ -115,7 +115,7 @@ def test_a_unit_that_begins_another_one_waits(peers: Peers, recording: Path) -> 
     begun = time.monotonic()
     client.send(b"GET")
     assert client.read(5) == b"short"
-    assert 0.05 <= time.monotonic() - begun < 2
+    assert time.monotonic() - begun >= 0.05
     client.send(b"GET all")
     assert client.read(4) == b"long"
     client.send(b"GETGET all")

@@ -259,7 +259,7 @@ def test_latency_takes_its_time(asked: Asked, when: str) -> None:
     begun = time.monotonic()
     asked.ask()
     assert asked.client.read(len(REPLY)) == REPLY
-    assert 0.1 <= time.monotonic() - begun < 2
+    assert time.monotonic() - begun >= 0.1
 
 
 def test_replies_that_come_together(asked: Asked) -> None:

@@ -139,7 +139,7 @@ def test_a_delay_holds_up_what_comes_after_it(peers: Peers) -> None:
     # The journal has what has come.
     assert len(peer.wait_for(count=2)) == 2
     assert client.read(4) == b"1\n2\n"
-    assert 0.1 <= time.monotonic() - begun < 2
+    assert time.monotonic() - begun >= 0.1
 
 
 @pytest.mark.parametrize(("end", "how"), [("then_close", FIN), ("then_reset", RST)])
