@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 
+from tests.patience import PATIENCE
 from tests.processes import RunningServer
 
 GREETING = "* ESPS/1 test/1\n"
@@ -18,7 +19,7 @@ def tcp_server(greeting: str | bytes, *answers: str) -> Iterator[str]:
 
     def serve() -> None:
         peer, _ = server.accept()
-        peer.settimeout(30)
+        peer.settimeout(PATIENCE)
         with peer, peer.makefile("rb") as lines:
             peer.sendall(greeting if isinstance(greeting, bytes) else greeting.encode())
             for answer, line in zip(answers, lines, strict=False):
@@ -29,6 +30,7 @@ def tcp_server(greeting: str | bytes, *answers: str) -> Iterator[str]:
                 peer.recv(65536)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(PATIENCE)
         thread = threading.Thread(target=serve)
         thread.start()
         try:

@@ -14,6 +14,7 @@ from esps_portal.testing.threaded_portal import ThreadedPortal
 from tests.certificates import Certificates
 from tests.cli.peers import GREETING, tcp_server, unused_address
 from tests.commands import run, run_redirected, start
+from tests.patience import PATIENCE
 from tests.processes import running_server
 
 HELLO = "OK ESPS/1 test/1"
@@ -185,7 +186,7 @@ def test_ctrl_c_cancels_the_call_and_ends() -> None:
 
     def serve() -> None:
         with server.accept()[0] as stream, stream.makefile("rb") as requests:
-            stream.settimeout(30)
+            stream.settimeout(PATIENCE)
             stream.sendall(GREETING.encode())
             tag = next(requests).split()[0]
             stream.sendall(tag + b" OK ESPS/1 test/1\n")
@@ -194,6 +195,7 @@ def test_ctrl_c_cancels_the_call_and_ends() -> None:
             lines.extend(requests)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(PATIENCE)
         thread = threading.Thread(target=serve)
         thread.start()
         with start("connect", "{}:{}".format(*server.getsockname())) as process:

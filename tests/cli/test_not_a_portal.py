@@ -16,6 +16,7 @@ from esps_portal.protocol.retransmission import Retransmission
 from esps_portal.protocol.urls import PortalURL
 from tests.cli.peers import GREETING, tcp_server, udp_echo_server
 from tests.commands import run
+from tests.patience import PATIENCE
 
 COMMANDS = pytest.mark.parametrize(
     "command", [["call", "echo"], ["list"], ["ping", "-c", "1"], ["connect"]]
@@ -98,6 +99,7 @@ def test_a_server_that_resets_without_sending(
             stream.recv(1)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(PATIENCE)
         thread = threading.Thread(target=serve)
         thread.start()
         url = "esps://{}:{}".format(*server.getsockname())
@@ -131,6 +133,7 @@ def test_a_reply_that_stops_is_quoted(command: list[str]) -> None:
             ended.wait(30)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(PATIENCE)
         thread = threading.Thread(target=serve)
         thread.start()
         where = "{}:{}".format(*server.getsockname())

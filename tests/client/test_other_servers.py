@@ -23,6 +23,7 @@ from tests.client.bare_server import (
     tcp_url,
     udp_url,
 )
+from tests.patience import PATIENCE
 
 
 async def failing(ask: Ask, url: str) -> EspsError:
@@ -157,6 +158,7 @@ def test_a_reset_has_it_too() -> None:
 @pytest.mark.parametrize("trickles", [False, True])
 def test_a_timeout_has_it_too(trickles: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(PATIENCE)
         url = "esps://{}:{}".format(*server.getsockname())
         ended = threading.Event()
 
@@ -169,10 +171,12 @@ def test_a_timeout_has_it_too(trickles: bool) -> None:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        with blocking.connect(url, timeout=30) as portal, pytest.raises(TimedOutError) as caught:
-            portal.ping(timeout=0.05)
-        ended.set()
-        thread.join()
+        with blocking.connect(url, timeout=PATIENCE) as portal:
+            with pytest.raises(TimedOutError) as caught:
+                portal.ping(timeout=0.05)
+            # It must not send to a client that has closed.
+            ended.set()
+            thread.join()
     assert caught.value.unfinished.startswith(b"c1 OK hel")
 
 

@@ -35,10 +35,12 @@ def echo_port() -> Iterator[int]:
     """A server that sends back what it gets, over TCP and UDP on one number."""
     listener, datagrams = one_number()
     with listener, datagrams:
+        listener.settimeout(PATIENCE)
 
         def serve() -> None:
             connected, _ = listener.accept()
             with connected:
+                connected.settimeout(PATIENCE)
                 while data := connected.recv(65536):
                     connected.sendall(data)
 
