@@ -1,56 +1,62 @@
-"""A real TCP and UDP peer for tests: a portal of ESPS/1, and any other server, real or played.
+"""A real TCP and UDP peer for tests: an ESPS/1 portal, a proxy, or a peer of any protocol.
 
-Everything that a program needs is here; it is imported when it is first used, so that a command
-that needs no network does not wait for one.
+Everything that a program needs is importable from here. Each name is imported when it is first
+used, so a command that needs no network does not wait for trio.
 
-**The way of a request, over TCP.** `net.acceptor` accepts, and has a `server.connection` made. As
-long as that has only to answer what comes it is parked: `net.ready_set` gives it a turn when there
-is something to read. What has to be waited for is done by a `server.connection_task`. Either way a
-`server.reader` passes the bytes to `protocol.server_connection`, which makes lines of them, and of
-a line a request; `protocol.received_lines` finds the plain ones of a whole read at once.
-`server.answerer` has them answered by `services.dispatch`, or by a stub before that
-(`mock.scripted`). What comes back is carried out by `server.outcomes`: a reply, which goes into
-`net.writer`, a call that runs (`server.call_tasks`), or an end. Where a fault strikes,
-`faults.plan` makes the reply a list of actions, for which `server.reply_writer` has a
-`net.fault_writer`. `server.observer` notes all of it in the journal, if there is one.
-`server.endings` is the table of what a connection does when it ends, and `server.closing` does it;
-`server.drain` lets its calls end first, `server.teardown` closes the socket at last. Over TLS
-`net.tls` is the socket, after `net.handshake`; behind a balancer `net.announced` reads whom it
-serves.
+How the data flows, module by module:
 
-**Over UDP.** `net.datagram_socket` (of a flood, in turns by sender: `net.fair_queue`),
-`server.datagrams`, `protocol.datagram_server`, dispatch, and back; a call runs in
-`server.datagram_calls`; `net.datagram_fault_writer` performs faults.
+**A request over TCP.** `net.acceptor` accepts a connection, and `server.serving` creates a
+`server.connection` for it. A connection that only has to answer what arrives needs no task: it is
+parked in the `net.ready_set`, which gives it a turn when there is something to read. When it has to
+wait for something else, a `server.connection_task` takes over. In both cases `server.reader` passes
+the bytes to `protocol.server_connection`, which splits them into lines and parses each line into a
+request; `protocol.received_lines` finds all plain requests of a read at once. `server.answerer`
+asks `services.dispatch` for the answer, or a stub first (`mock.scripted`). `server.outcomes`
+carries the answer out: it writes a reply through `net.writer`, starts a running call
+(`server.call_tasks`), or ends the connection. If a fault strikes, `faults.plan` turns the reply
+into a list of actions, and `server.reply_writer` has a `net.fault_writer` perform them.
+`server.observer` records all of this in the journal, if there is one. `server.endings` is the table
+of the ways in which a connection ends: `server.drain` lets running calls finish, `server.closing`
+sends the last line and FIN or RST, and `server.teardown` closes the socket. With TLS,
+`net.handshake` comes first and `net.tls` then reads and writes in place of the socket. Behind a
+load balancer, `net.announced` reads the client's address.
 
-**Any protocol, through a proxy.** `proxy.serving` accepts and connects, `proxy.tcp_relay` reads
-both sides. For `proxy.unit_reader`, `proxy.unframed` or `proxy.framed` cuts what they say into
-exchanges; both are built on `exchanges.tracker`, which keeps the journal and asks the faults.
-A `net.lane` to each side sends it on, at once or as `net.fault_writer` performs it. Over UDP
-`proxy.udp_relay` has a `proxy.flow` for each client, built on the tracker too.
+**A request over UDP.** `net.datagram_socket` reads (a flood goes through `net.fair_queue`, in turns
+by sender). `server.datagrams` passes each datagram to `protocol.datagram_server`, asks
+`services.dispatch`, and sends the reply. Running calls are in `server.datagram_calls`;
+`net.datagram_fault_writer` performs faults.
 
-**Any protocol, played by a peer.** `peer.serving` accepts; `peer.connection` reads frames, has
-each answered by `mock.frame_script` (a conversation, a stub, or the handler of a test), and sends
-what `peer.units`, built on the same tracker, says that faults make of it. Over UDP
-`peer.datagrams` does.
+**Any protocol through a proxy.** `proxy.serving` accepts, and connects to the upstream.
+`proxy.tcp_relay` reads both sides. `proxy.unit_reader` passes what they say to `proxy.unframed` or
+`proxy.framed`, which cut it into exchanges. Both use `exchanges.tracker`, which keeps the journal
+and asks the faults. A `net.lane` towards each side sends the bytes on: at once, or as
+`net.fault_writer` performs a fault. Over UDP, `proxy.udp_relay` has a `proxy.flow` for each client,
+which uses the tracker too.
 
-**A fault of a test.** `testing.portal_controller` hands it to the portal's thread
-(`testing.loop_thread`); `faults.fault_registry` is asked about each request, and the plan goes the
-way above. What strikes a connection at an age does so through `net.age_watch`.
+**Any protocol played by a peer.** `peer.serving` accepts. `peer.connection` reads frames, asks
+`mock.frame_script` for the answer to each (a conversation, a stub, or a handler of the test), and
+sends what `peer.units`, which uses the same tracker, makes of it under faults. `peer.datagrams`
+does this over UDP.
 
-**A request to the control port.** `control.http_handler` reads it, `control.guard` says whether it
-may be asked, `control.root` finds its endpoint; that does to a `control.controls` what a test
-does to its controller.
+**A fault that a test places.** `testing.portal_controller` passes it to the portal's thread
+(`testing.loop_thread`). `faults.fault_registry` is asked about each request; the plan takes the way
+described above. `net.age_watch` strikes connections that reach an age.
 
-**A call of the command.** `cli.calls` asks through `cli.session` and `client.connect`;
-`protocol.client_connection` pairs requests and replies, and `cli.output` prints. In `cli.connect`
-`cli.portal_thread` asks, so that `cli.prompt_wait` can wait for a line that is typed.
+**A request to the control port.** `control.http_handler` reads it, `control.guard` checks that it
+is allowed, `control.root` finds its endpoint. The endpoint acts on a `control.controls`, which does
+to a server what a test does through its controller.
+
+**A call from the command line.** `cli.calls` uses `cli.session` and `client.connect`;
+`protocol.client_connection` matches replies to requests, and `cli.output` prints. In `cli.connect`
+the requests are sent from `cli.portal_thread`, so that `cli.prompt_wait` can wait for a typed line.
 
 The packages, from the lowest layer up; none imports from a higher one:
 
 - `protocol`: what ESPS/1 is. No clock, no socket, no trio.
 - `services`, `journal`, `faults`, `mock`: what answers, what happened, what goes wrong, what a test
   scripts. They decide, and perform nothing.
-- `patterns`: regular expressions in one pass, for framings and for what a file or a stranger gives.
+- `patterns`: regular expressions searched in one pass, for framings and for patterns from files or
+  strangers.
 - `framings`: bytes of any protocol to frames and back. No clock, no socket, no trio.
 - `exchanges`: what both sides of a connection say, in the journal and under faults.
 - `net`: bytes and datagrams over trio. Knows no ESPS/1.
@@ -58,7 +64,7 @@ The packages, from the lowest layer up; none imports from a higher one:
 - `control`: HTTP and JSON for a portal, proxies and peers, without knowing the rest; `metrics` for
   Prometheus; `inspection` of a port; `conformance`, which knows nothing of the server.
 - `testing`, `cli`: the pytest plugin and the portals of tests; the command.
-- `signatures` and `deployment` are files that the command prints; they import nothing.
+- `signatures` and `deployment` hold files that the command prints; they import nothing.
 """
 
 from __future__ import annotations

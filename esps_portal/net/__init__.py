@@ -1,20 +1,23 @@
-"""Bytes over trio: streams, datagrams, accepting, the reserved port, faults performed.
+"""Bytes and datagrams over trio: binding, accepting, streams, TLS, UDP, and performing faults.
 
-Nothing here knows ESPS/1: what serves a connection or a datagram is handed in.
+Nothing here knows ESPS/1. The caller supplies what serves a connection or a datagram.
 
-- Ports: `bind` opens the sockets, or `systemd` hands them over; `port_tasks` serves them,
-  `port_control` and `port_sockets` take them out of service and back, `silence` lets nothing pass,
-  `listeners` says where they are. `serving` puts it together for any protocol.
-- Accepting: `acceptor`, within an `accept_policy`, for a `connection_server`, which watches over
-  open connections; `refusals` turns others away, and `descriptors` keeps a spare one for that.
-- One connection: a `stream`, over TCP a `socket_stream`, with `tls` after a `handshake`
-  (`opening`); with a `writer`, or a `fault_writer` where faults strike. `announced` reads the
-  client's address that a balancer names. `client_handler` begins those of any protocol, and
-  `age_watch` strikes them.
-- Many connections: `ready_set` serves those that need no task, with a `poller`; `turns` shares the
-  loop; `buffered_bytes` and `input_limit` bound what they hold.
-- A relayed connection: `dial`, an `endpoint` for each side, a `lane` towards it, `stream_ends`.
-- UDP: `datagram_socket` reads, `fair_queue` orders, `datagram_clients` remembers,
-  `datagram_fault_writer` sends.
-- `systems` has what differs from kernel to kernel, `fork` what a forked child must not keep.
+- Ports: `bind` opens the sockets, or `systemd` passes them in. `port_tasks` serves them;
+  `port_control`, with `port_sockets`, takes them out of service and back. While a `silence` is on,
+  nothing passes. `listeners` reports the addresses. `serving` combines all of this for proxies and
+  peers.
+- Accepting: an `acceptor` accepts for a `connection_server`, which keeps the open connections,
+  within an `accept_policy`. `refusals` turns away what there is no room for; `descriptors` keeps a
+  spare descriptor for that.
+- One connection: a `stream`; over TCP it is a `socket_stream`, with `tls` after a `handshake`
+  (`opening`). A `writer` sends, or a `fault_writer` where faults strike. `announced` reads the
+  client's address that a load balancer sends. `client_handler` is what connections of any protocol
+  have in common. `age_watch` strikes connections that reach an age.
+- Many connections: a `ready_set` serves those that need no task, with a `poller`. `turns` divides
+  the time of the loop; `buffered_bytes` and `input_limit` bound memory.
+- A relayed connection: `dial` connects, each side is an `endpoint`, a `lane` carries bytes towards
+  it, and `stream_ends` ends both.
+- UDP: `datagram_socket` reads, `fair_queue` orders, `datagram_clients` remembers the clients, and
+  `datagram_fault_writer` performs faults.
+- `systems` holds what differs between kernels; `fork` closes what a forked child must not keep.
 """

@@ -1,4 +1,4 @@
-"""The address of a client behind a load balancer, read from a socket before anything else is."""
+"""Reads the address of a client behind a load balancer, before anything else from its socket."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A CA of a server's own, with a certificate for the server, and one with each problem.
+"""A server's own CA, for tests: it issues the server's certificate, and faulty ones for faults.
 
-For tests: it is made when the server starts, and trusted only by clients that are given it. It
-needs trustme, the extra ``tls``.
+The CA is created when the server starts; only clients that are given its file trust it. It needs
+trustme, which is the extra ``tls``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""How many bytes all connections of a server hold, and whose are too many.
+"""Bounds the bytes that all connections of a server hold together.
 
-Each connection bounds its own; ten thousand of them could still hold more than a machine has.
+Each connection has its own bound, but ten thousand of them could still hold more than the machine
+has.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What serves a client of any protocol: how its connection begins, and what may end it any time.
+"""What connections of any protocol have in common: how they begin, and how they can be ended.
 
-A peer's connection and a proxy's are built on it. Both are never idle, and have no deadline: only
-the protocol says what a client waits for, and how long.
+The connection of a peer and the one of a proxy are built on it. Neither is ever idle or has a
+deadline: only the protocol says what a client waits for, and for how long.
 """
 
 from __future__ import annotations

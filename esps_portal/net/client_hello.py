@@ -1,9 +1,9 @@
-"""Which protocols a TLS client offers (ALPN, RFC 7301), read from the first bytes that it sends.
+"""Reads which protocols a TLS client offers (ALPN, RFC 7301) from the first bytes that it sends.
 
-OpenSSL, as `ssl` sets it up, goes on without a protocol where a client offers others only. Then
-what a browser was made to send to a port of ours would be read as if it were meant for us. So the
-ClientHello (RFC 8446 section 4.1.2) is looked at before OpenSSL takes it. Nothing else of TLS is
-done here, and what is malformed is left to OpenSSL to refuse. No clock, no socket, no trio.
+OpenSSL, as `ssl` configures it, continues without a protocol if the client offers only others. Then
+what a web page makes a browser send to our port would be read as if it were meant for us. So the
+ClientHello (RFC 8446 section 4.1.2) is examined before OpenSSL gets it. Nothing else of TLS is done
+here, and OpenSSL refuses what is malformed. No clock, no socket, no trio.
 """
 
 from __future__ import annotations

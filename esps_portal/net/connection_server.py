@@ -1,7 +1,7 @@
-"""The TCP connections of a server: who gets one, and watching over those that are open.
+"""The TCP connections of a server: serves or refuses each new one, and watches those that are open.
 
-`trio.serve_listeners` is not used: a closed listener ends it, and an exception in one handler,
-such as a peer's RST, ends the whole server.
+`trio.serve_listeners` is not used: it ends when a listener is closed, and an exception in one
+handler, such as a client's RST, ends the whole server.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The clients of one UDP socket. None says when it goes: who is silent for long is forgotten."""
+"""The clients of one UDP socket. None says when it leaves, so silent ones are forgotten."""
 
 from __future__ import annotations
 

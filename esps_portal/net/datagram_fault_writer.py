@@ -1,4 +1,4 @@
-"""Performs what faults make of datagrams: late, several, later than others, from another port."""
+"""Sends datagrams as faults change them: late, twice, in another order, from another port."""
 
 from __future__ import annotations
 

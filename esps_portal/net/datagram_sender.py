@@ -1,7 +1,7 @@
-"""Who has sent a datagram, as the kernel says with it, and where to an answer goes.
+"""Who sent a datagram, according to the kernel, and where an answer to it goes.
 
-On a wildcard address the kernel reports, for each datagram, which local address it was sent to;
-the reply names that address again, and leaves from there.
+On a wildcard address the kernel also reports which local address each datagram was sent to; the
+reply names that address, and leaves from there.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""A bound UDP socket: woken when it is readable and drained without waiting.
+"""A bound UDP socket: wakes when it is readable, and reads all that waits.
 
-As long as what waits is handled in one go there is no queue but the kernel's. Of a flood more is
-read than is handled, and what is read takes turns by sender (`FairQueue`): the kernel's queue is
-one for all, and a flood leaves no room in it.
+As long as everything that waits is handled in one go, the kernel's queue is the only one. In a
+flood more is read than can be handled, and what was read takes turns by sender (`FairQueue`): the
+kernel has one queue for all senders, in which a flood leaves no room.
 
-Who passes datagrams on asks for their TTL as well (`esps_portal.net.ttl`).
+A proxy passes datagrams on, so it asks for their TTL as well (`esps_portal.net.ttl`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Descriptors: as many as this process may have, and a spare one for when it has no more."""
+"""File descriptors: how many this process may have, and a spare one for when it has no more."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Tasks that nobody has to wait for: those of a test's own functions, which may ignore their end.
+"""Tasks that nobody waits for. They run functions of the test, which may ignore their cancellation.
 
-Trio cannot end a task against its will, and a nursery waits for all of its own. So these run in one
-beside the program's: it is cancelled like any other, but left behind when it does not end.
+Trio cannot end a task against its will, and a nursery waits for all its tasks. So these tasks run
+in a nursery beside the program's. It is cancelled like any other, but left behind if it does not
+end.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Waiting for the end of a connection that is not read: for a RST, or for a FIN.
+"""Waits for the end of a connection that is not being read: for a RST, or for a FIN.
 
-A socket with unread input is always readable. An epoll that asks for nothing reports errors alone,
-and is itself readable when it has one to report (epoll(7)); trio can wait for that. Where there is
-no epoll the socket is asked in turns.
+A socket with unread input is always readable. But an epoll that asks for no event reports errors
+only, and is itself readable when it has one to report (epoll(7)); trio can wait for that. Where
+there is no epoll, the socket is checked at intervals.
 """
 
 from __future__ import annotations

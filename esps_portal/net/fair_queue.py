@@ -1,12 +1,13 @@
-"""Datagrams that have come and wait to be handled, in turns by who has sent them.
+"""A queue of received datagrams in which the senders take turns.
 
-In one queue for all whoever sends most has nearly all the places, and others wait for theirs in
-vain. Here each sender has a queue of its own, and they take turns. A sender may hold as much as is
-still free: alone half of the room, two a third each, and a newcomer always finds some (the dynamic
-thresholds of Choudhury and Hahne, 1998). What finds none is dropped, as the kernel drops it.
+In one queue for all senders, the busiest sender would have nearly all the places. Here each sender
+has its own queue, and they take turns. A sender may hold as much as is still free: a single one
+half of the room, two of them a third each, and a new sender always finds some (the dynamic
+thresholds of Choudhury and Hahne, 1998). A datagram that finds no room is dropped, as the kernel
+drops it.
 
-A source can be forged (specification, section 7.3), so this is no defence against one that forges:
-it keeps the clients of one machine, or of one network, from starving each other.
+A source address can be forged (specification, section 7.3), so this is no defence against an
+attacker who does that. It keeps the clients of one machine or network from starving each other.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Performs what faults make of units, on the one writer of a stream.
+"""Writes units to a stream as faults change them.
 
 It decides nothing: a plan is a list of actions (send, pause, hold, end), performed one after
-another. A unit is whatever the caller says, such as a line.
+another. The caller says what a unit is, for example a line.
 
-While one unit is sent in pieces no other may come between them: each waits its turn. Whoever cannot
-wait calls `complete` or `release`: the unit that is partly sent then goes out whole.
+While a unit is being sent in pieces, no other unit may come between them: each waits for its turn.
+A caller that cannot wait calls `complete` or `release`, which sends the rest of the unit at once.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""What a forked child must not keep open.
+"""Closes in a forked child what it must not keep open.
 
-A child that `os.fork` or multiprocessing makes has a copy of each descriptor. For as long as it
-has one a closed listener still listens, a closed connection is neither ended nor reset, and the
-port stays taken. So the child closes its copies before anything else runs in it. It makes no
-system call but close(2): the rest would be about the sockets of its parent.
+A child of `os.fork` or multiprocessing has a copy of each descriptor. As long as it has one, a
+closed listener still listens, a closed connection is neither ended nor reset, and the port stays
+taken. So the child closes its copies before anything else runs in it. It makes no other system call
+than close(2), since any other would act on the sockets of its parent.
 
-A fork that bypasses Python, in an extension in C, is not seen. (A program that is started inherits
+A fork that bypasses Python, in a C extension, is not noticed. (A program that is started inherits
 nothing: Python's descriptors are closed by exec.)
 """
 

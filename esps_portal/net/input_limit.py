@@ -1,7 +1,7 @@
-"""Keeps what clients can send small while a fault may have it that they are never read.
+"""Limits what clients can send to a server that does not read, while a ``deaf`` fault is placed.
 
-A client whose server does not read blocks in ``send`` once the buffers of both kernels are full.
-How much ours takes is decided by the listener, for the connections that it accepts.
+Such a client blocks in ``send`` once the buffers of both kernels are full. The listener decides how
+large ours is for the connections that it accepts.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Having the kernel find out whether the other end of a connection is still there.
+"""Makes the kernel check whether the other end of a connection is still there.
 
-A peer that loses its power or its network sends neither FIN nor RST. While nothing is sent to it,
-as during a long call, only the kernel's probes notice: by default after two hours (RFC 9293 section
-3.8.4), for which the connection and its call would be held.
+A machine that loses its power or its network sends neither FIN nor RST. While nothing is sent to
+it, as during a long call, only the kernel's probes notice: by default after two hours (RFC 9293
+section 3.8.4), for which the connection and its call would be held.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The way of the bytes to one side of a relayed connection: straight on, or late and changed.
+"""Carries bytes towards one side of a connection: at once, or late and changed by faults.
 
-Bytes go straight to the socket as long as nothing waits before them. What a fault delays waits in
-a queue, whose actions are performed one after another by one task.
+As long as nothing waits, bytes go straight to the socket. What a fault delays waits in a queue, and
+one task performs the actions in it one after another.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""What a `ReadySet` waits with: the streams that can be read, of many.
+"""Waits until some of many streams can be read; a `ReadySet` uses it.
 
-What the kernel makes of it (epoll(7)):
+How epoll is used (epoll(7)):
 
-- An event is a hint. Reading decides: a descriptor may be closed and taken again within a batch,
-  and what an event says beyond that (hang-up, error) is found by reading too.
-- Whoever is not to be read is unregistered. With an empty mask epoll still reports a hang-up, at
-  once and each time.
-- It is unregistered before it is closed. A child of a fork that still holds the descriptor would
-  go on making events that nobody can end.
+- An event is only a hint, and reading decides: a descriptor may be closed and reused within a
+  batch. Reading also finds what else an event says (hang-up, error).
+- A stream that is not to be read is unregistered. With an empty mask epoll would still report a
+  hang-up, at once and each time.
+- A stream is unregistered before it is closed. A forked child that still holds the descriptor would
+  otherwise cause events that nobody can end.
 """
 
 from __future__ import annotations

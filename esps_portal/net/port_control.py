@@ -1,17 +1,18 @@
-"""The ports of a server: served, taken out of service and back, without giving them away.
+"""Takes the ports of a server out of service and back, without giving them away.
 
 While they are down nobody else can bind them. There are two ways to be down:
 
-- ``refuse``, as if no server ran. A connect gets ECONNREFUSED, over TCP and on a connected UDP
-  socket. On Linux that takes, for TCP, a socket that is bound and does not listen; for UDP, one
-  that is bound and connected elsewhere, so that no datagram of a client's is for it. SO_REUSEADDR
-  lets two sockets of ours have the address while they change places; cleared, it keeps others out.
-- ``silent``, as if the network were cut. A connect times out, since the queue of each listener is
-  full; `Silence` stops everything else. It ends on new listeners: a client that is half connected
-  to an old one must not turn up later.
+- ``refuse``, as if no server ran. Connecting fails with ECONNREFUSED, over TCP and on a connected
+  UDP socket. On Linux this takes, for TCP, a socket that is bound but does not listen; for UDP, a
+  socket that is bound but connected elsewhere, so that no client's datagram is for it. SO_REUSEADDR
+  lets two of our sockets have the address while one replaces the other; then it is cleared, which
+  keeps other programs out.
+- ``silent``, as if the network were cut. Connecting times out, since the queue of each listener is
+  full; `Silence` stops everything else. Afterwards there are new listeners, since a client that is
+  half connected to an old one must not appear later.
 
-Other systems than Linux bind no second socket to an address. There a port is let go while it is
-``refuse``, which is logged, and bound again after that; another program may take it in between.
+Systems other than Linux do not let two sockets bind one address. There a port is released during
+``refuse``, which is logged, and bound again afterwards; another program may take it in between.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sockets that change places on one port, and what waits in the queue of a listener."""
+"""Replaces sockets by others on the same address, and empties or fills the queue of a listener."""
 
 from __future__ import annotations
 

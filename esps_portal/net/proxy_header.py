@@ -1,8 +1,8 @@
-"""The header with which a load balancer names the client: the PROXY protocol, versions 1 and 2.
+"""Reads the header by which a load balancer names the client: the PROXY protocol, versions 1 and 2.
 
 It is defined in HAProxy's "The PROXY protocol, versions 1 & 2" (proxy-protocol.txt), cited here by
 its sections. The reader is pure: no clock, no socket, no trio. It is strict, takes at most
-`MAX_SIZE` bytes, and takes none that belongs to what follows the header.
+`MAX_SIZE` bytes, and none of what follows the header.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Letting a loop become quiet: what has come is read and answered before anybody looks at it.
+"""Waits until a loop is quiet: everything that has arrived was read and answered.
 
 A client's `send` returns when its bytes are in our kernel. If the client then looks at the journal
-from another thread, the loop may not have woken yet: the request would be missed.
+from another thread, the loop may not have woken yet, and the request would be missed.
 """
 
 from __future__ import annotations

@@ -1,21 +1,22 @@
-"""The connections that one task serves: those that need no task of their own.
+"""Serves all connections that need no task of their own, in one task.
 
-A task for each connection costs, for each request, a switch of tasks and a re-armed poll. So a
-connection that only answers what comes is *parked* here. One task waits for all of them with one
-`Poller`, and lets each that is readable take a turn: it reads and answers a bounded amount, without
-waiting. When it has to wait for something, for room to send or for the end of a call, say, it
-leaves the set, and goes on in its own task until it can be parked again.
+With a task for each connection, every request costs a switch of tasks and a re-armed poll. So a
+connection that only answers what arrives is *parked* here. One task waits for all parked
+connections with one `Poller`, and lets each readable one take a turn: the connection reads and
+answers a bounded amount, without waiting. When it has to wait for something (for room to send, or
+for the end of a call), it leaves the set and goes on in its own task until it can be parked again.
 
-To wait means to arm trio's own poll, and a pass through its scheduler. A client that sends its next
+Waiting means arming trio's own poll and a pass through its scheduler. A client that sends its next
 request as soon as it is answered has sent it before the wait begins to sleep. As long as that
-happens the poller is asked once more after a bare pass, which costs half as much.
+happens, the poller is asked again after a bare pass, which costs half as much.
 
-Nobody can hold the loop. A turn is bounded by whoever takes it; one that has more to do goes to
-the back of the queue; and a batch of turns ends after `BATCH_SECONDS`, whatever is left of it, so
-that accepting, UDP, control and signals have theirs. Within `POLLING_SECONDS` a batch goes on with
-what has become readable since it began: a pass through trio's scheduler costs as much as two turns.
+No connection can hold the loop. The connection bounds its own turn; one that has more to do goes to
+the back of the queue; and a batch of turns ends after `BATCH_SECONDS`, even if some turns are left,
+so that accepting, UDP, control and signals get their time. Within `POLLING_SECONDS` a batch goes on
+with what has become readable since it began, because a pass through trio's scheduler costs as much
+as two turns.
 
-Nothing here knows what is spoken, or how a connection reads and writes.
+Nothing here knows which protocol is spoken, or how a connection reads and writes.
 """
 
 from __future__ import annotations

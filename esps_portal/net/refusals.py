@@ -1,4 +1,4 @@
-"""Refusing connections for which there is no room, without keeping anybody waiting."""
+"""Refuses connections for which there is no room, without making others wait."""
 
 from __future__ import annotations
 

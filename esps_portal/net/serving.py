@@ -1,6 +1,6 @@
-"""Serving connections and datagrams of any protocol, with faults, on ports that may go down.
+"""Serves connections and datagrams of any protocol, with faults, on ports that can be taken down.
 
-A proxy and a peer share it. What serves a connection or a socket is handed in.
+A proxy and a peer share it. The caller supplies what serves a connection or a UDP socket.
 """
 
 from __future__ import annotations

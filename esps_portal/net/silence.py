@@ -1,8 +1,8 @@
-"""A silent network: for as long as it lasts nothing passes, in either direction, and nothing ends.
+"""A silent network: while it lasts nothing passes in either direction, and nothing ends.
 
-One `Silence` is shared by the streams and the datagram sockets of a server. A stream reads and
-writes nothing, and sends its FIN or RST when the silence is over; a datagram is discarded. What
-the kernel already had to send still arrives.
+The streams and UDP sockets of a server share one `Silence`. A stream reads and writes nothing, and
+sends its FIN or RST when the silence is over; a datagram is discarded. What the kernel already had
+to send still arrives.
 """
 
 from __future__ import annotations

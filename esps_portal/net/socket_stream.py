@@ -1,10 +1,10 @@
 """A connected TCP socket as a `Stream`.
 
-Over TLS it is the same stream: a `net.tls.TLSSocket` reads and writes in place of the socket, once
-the handshake is done.
+With TLS it is the same stream: after the handshake a `net.tls.TLSSocket` reads and writes in place
+of the socket.
 
-A socket is read only once the kernel says that it is readable, and written at once: at one
-request for each read that saves a system call and two passes through the scheduler.
+A socket is read only after the kernel says that it is readable, but written at once: with one
+request in each read, this saves a system call and two passes through the scheduler.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a connection needs of its transport: the narrow interface that each transport fills.
+"""What a connection needs of its transport: a narrow interface.
 
-`SocketStream` does over TCP, with TLS or without; in memory the pipes of `esps_portal.testing` do.
+`SocketStream` implements it over TCP, with or without TLS; `esps_portal.testing.pipes` in memory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the two sides of a relayed connection end: who was first, and what each one still gets."""
+"""How the two sides of a relayed connection end: which was first, and what the other still gets."""
 
 from __future__ import annotations
 

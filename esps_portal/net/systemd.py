@@ -1,9 +1,9 @@
-"""systemd's small protocols for a service: sockets handed over, states notified, a watchdog fed.
+"""systemd's protocols for a service: sockets passed in, states reported, a watchdog.
 
 Sockets: sd_listen_fds(3): ``LISTEN_FDS`` descriptors from 3 on are ours if ``LISTEN_PID`` is our
 process id. States: sd_notify(3): one datagram to the Unix socket in ``NOTIFY_SOCKET``. Watchdog:
 sd_watchdog_enabled(3): a state each ``WATCHDOG_USEC`` microseconds, or the service is restarted.
-Where the variables are absent nothing happens.
+Without these variables nothing happens.
 """
 
 from __future__ import annotations

@@ -1,24 +1,24 @@
-"""TLS on a connected socket, for whoever moves bytes. It reads and writes as a socket does.
+"""TLS on a connected socket, which reads and writes as a socket does.
 
-This is the one class that knows `ssl`. It is built on the `ssl.SSLSocket` of the standard library,
-which does TLS on a socket that need not block. `trio.SSLStream` would not do: a connection here is
-read and written without waiting, in a turn of the ready set or by a task that may be cancelled at
-any moment, and an SSLStream whose `send_all` was cancelled is broken. The blocking client uses the
-same class.
+This is the only class that reads and writes through `ssl`. It is built on the `ssl.SSLSocket` of
+the standard library, which does TLS on a non-blocking socket. `trio.SSLStream` would not do: a
+connection here is read and written without waiting, in a turn of the ready set or by a task that
+may be cancelled at any moment, and an SSLStream whose `send_all` was cancelled is broken. The
+blocking client uses the same class.
 
 What it relies on:
 
 - A record carries at most 16384 bytes (RFC 8446 section 5.1), and OpenSSL takes one at a time from
-  the socket. Whoever reads `RECORD_SIZE` bytes leaves nothing inside, so the socket is readable
+  the socket. A read of `RECORD_SIZE` bytes leaves nothing inside, so the socket is readable
   whenever there is something to receive, and a poll of its descriptor is enough.
-- A write that found no room is repeated, and begins with the same bytes then: so does every caller
-  that keeps what was not taken.
-- An end is ``close_notify`` (RFC 8446 section 6.1). A FIN without one is an error, `TLSError`: what
-  came may be incomplete, and somebody on the way may have cut it.
+- A write that found no room is repeated, and must then begin with the same bytes. Every caller that
+  keeps what was not sent does that.
+- A connection ends with ``close_notify`` (RFC 8446 section 6.1). A FIN without one is an error,
+  `TLSError`: what arrived may be incomplete, because somebody on the way may have cut it.
 
 Memory: an idle connection costs about 11 kB more than a plain one, nearly all of it OpenSSL's (3.0;
-``python -m tests.bench --only tls`` measures it). While a record is read or written OpenSSL holds a
-buffer for it, of about 16 kB, and gives it back. That comes to some 110 MB for 10,000 connections.
+``python -m tests.bench --only tls`` measures it). While a record is read or written, OpenSSL holds
+a buffer of about 16 kB for it, and then frees it. That comes to some 110 MB for 10,000 connections.
 """
 
 from __future__ import annotations

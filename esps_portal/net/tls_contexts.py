@@ -1,6 +1,6 @@
-"""The certificates and keys of TLS: contexts for a server and for a client, made from files.
+"""TLS contexts for a server and for a client, made from files with certificates and keys.
 
-TLS 1.2 is the oldest version (BCP 195, RFC 9325 section 3.1.1). Nothing renegotiates.
+TLS 1.2 is the oldest version (BCP 195, RFC 9325 section 3.1.1). There is no renegotiation.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What needs trio's event loop says so under another one, and what to use there."""
+"""Checks that trio runs the caller, and otherwise says what to use under another event loop."""
 
 from __future__ import annotations
 

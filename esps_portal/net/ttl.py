@@ -1,7 +1,7 @@
 """The TTL of a datagram: how many more hops it may take (IPv6 calls it the hop limit).
 
-Whoever passes a datagram on lowers it by one, as a router does (RFC 1812, section 5.3.1; RFC 8200,
-section 3): so one in a loop is dropped in the end. Where the system does not
+A proxy lowers it by one when it passes a datagram on, as a router does (RFC 1812, section 5.3.1;
+RFC 8200, section 3). So a datagram in a loop is dropped in the end. Where the system does not
 report the TTL of a received datagram, it is unknown, and nothing is changed.
 """
 

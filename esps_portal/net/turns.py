@@ -1,13 +1,12 @@
-"""Turns of tasks that have work at the same time: some in each pass of the loop, the rest later.
+"""Lets tasks that have work at the same time take turns: some in each pass of the loop.
 
-A pass of trio's loop runs every task that is ready. Thousands of them may be, each with a
-millisecond of work, and whoever else has a question waits for all of it. So a task whose work may
-be asked for by a stranger, as often as he likes, waits for its turn before it.
+A pass of trio's loop runs every task that is ready. There may be thousands, each with a millisecond
+of work, and everybody else waits for all of it. So a task waits for its turn before work that any
+stranger can cause as often as he likes.
 
-There is no task that gives the turns: the first one of a pass that has its turn releases the next
-ones, for the next pass. What is counted is therefore a guess in one respect: which tasks run in the
-same pass. It is wrong only about one that comes while the loop is not busy, and then it waits for
-one pass more.
+No task hands out the turns: the first one of a pass that gets its turn releases the next ones, for
+the next pass. So one thing is only guessed: which tasks run in the same pass. The guess is wrong
+only about a task that comes while the loop is not busy, and that one waits for one pass more.
 """
 
 from __future__ import annotations

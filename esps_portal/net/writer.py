@@ -1,7 +1,8 @@
-"""The one writer of a stream.
+"""The writer of a stream; a stream has only one.
 
-Whole units go into one buffer, and whoever adds one sends what is there, one task at a time. So
-units never mix, and a task that is cancelled while it sends leaves the rest to the next.
+Whole units go into one buffer, and each caller that adds one sends what is there, one task at a
+time. So units never mix, and a task that is cancelled while it sends leaves the rest to the next
+one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Answers the lines of one connection, in order.
 
-It has each line read by the protocol, and each request answered by the portal, once faults have
-had their say. What has to be done then is carried out by `Outcomes`. Nothing here reads a stream or
-knows how a connection ends.
+The protocol parses each line, faults are asked about each request, and the portal answers it.
+`Outcomes` then carries out the answer. Nothing here reads a stream or knows how a connection ends.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The calls of one connection: whether there is room, how they run, and waiting for their end."""
+"""The running calls of one connection: whether there is room, how they run, how they end."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a connection does once it ends, as `ENDINGS` says (specification, section Ends).
+"""Ends a connection, as `ENDINGS` says (specification, section Ends).
 
-Running calls get time to end, the last line is sent, then FIN or RST; after a FIN, what the client
-still sends is discarded for a while.
+Running calls get time to end, then the last line is sent, then FIN or RST. After a FIN, further
+input is discarded for a while.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
-"""One TCP connection, composed: reads, has the portal answer, writes, and ends.
+"""One TCP connection, put together from its parts.
 
-It has two ways of life. Where all that comes is answered at once it needs no task: it is parked in
-the server's `ReadySet`, and takes a turn when there is something to read (`take_turn`). Whatever
-has to be waited for is the work of its `ConnectionTask`: room to send, the end of a call, a fault,
-its own end. Either way one `Reader` passes on what comes, an `Answerer` answers the lines in order,
-each running call has a task of its own (`CallTasks`), all write through one `ReplyWriter`, and a
-`Teardown` closes the socket. The server's watch ends what is idle or unread. An observer, if there
-is one, notes what happens.
+A connection has a task only while it needs one. If everything that arrives can be answered at once,
+it is parked in the server's `ReadySet` and takes a turn when there is something to read
+(`take_turn`). When it has to wait, for room to send, for the end of a call, for a fault or for its
+own end, its `ConnectionTask` runs.
+
+In both cases a `Reader` passes on what arrives, an `Answerer` answers the lines in order, each
+running call has its own task (`CallTasks`), all of them write through one `ReplyWriter`, and a
+`Teardown` closes the socket. The server's watch ends a connection that is idle or whose client does
+not read. An observer, if there is one, records what happens.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The task of a connection: it opens it, reads it, and ends it as `ENDINGS` says.
+"""The task of a connection: it opens the connection, reads it, and ends it as `ENDINGS` says.
 
-It runs while anything has to be waited for. The code reads top down: lines are read until an end
-is due, or the connection can be parked; at an end, it is closed.
+It runs only while the connection has to wait for something. The code reads from top to bottom: it
+reads lines until the connection can be parked or has to end, and then ends it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The calls over UDP of one socket: who sends one, how they run as tasks, and their end."""
+"""The running calls of one UDP socket: who sent each, how they run as tasks, and their end."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""One UDP socket: has the portal answer what comes, and sends the answers.
+"""One UDP socket of a portal: gets the answer to each datagram, and sends it.
 
-What may be answered, how long an answer may be and what is remembered are the protocol's
-(`esps_portal.protocol.datagram_server`). This module moves datagrams and runs calls. What happens
-is noted by an observer, if there is one; faults are asked about each request, if there are any.
+`esps_portal.protocol.datagram_server` decides what may be answered, how long an answer may be, and
+what is remembered. This module moves datagrams and runs calls. An observer, if there is one,
+records what happens; faults, if there are any, are asked about each request.
 """
 
 from __future__ import annotations

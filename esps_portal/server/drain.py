@@ -1,4 +1,4 @@
-"""The drain of a connection: running calls get time to end, and what comes is still read."""
+"""The drain of a connection: running calls get time to end, while input is still read."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Why a connection ends, and what it then does: one table (specification, section Ends).
+"""Why a connection ends, and what it does then: one table (specification, section Ends).
 
-A reason of a higher rank replaces one of a lower rank; of the same rank the first one stays. From
-rank 2 on no line is added any more.
+A reason replaces another one of a lower rank; among reasons of the same rank the first one stays.
+From rank 2 on, no further line is written.
 """
 
 from __future__ import annotations

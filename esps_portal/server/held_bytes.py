@@ -1,4 +1,4 @@
-"""How many bytes one connection holds, as all connections of its server count them."""
+"""Counts the bytes that one connection holds, for the bound over all connections of its server."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a journal notes of one TCP connection, composed with it; without one nothing is paid.
+"""Records one TCP connection, or one UDP socket, in a journal. A server without a journal has none.
 
-A request that is answered at once is noted with its answer, as one tuple. Any other is an
-`Exchange`: it is noted when it comes, and once more when it ends.
+A request that is answered at once is recorded together with its answer. Any other is an `Exchange`:
+it is recorded when it arrives, and again when it ends.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What comes first on a connection: the handshake of TLS, and the greeting, as faults let them."""
+"""How a connection begins: the TLS handshake and the greeting, both of which faults may change."""
 
 from __future__ import annotations
 

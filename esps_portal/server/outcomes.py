@@ -1,7 +1,7 @@
-"""Carries out what is to be done about each request of a connection: a reply, a call, an end.
+"""Carries out the answer to each request of a connection: a reply, a running call, or an end.
 
-What needs no waiting is done at once. A call that runs is handed to `CallTasks`; and what waits for
-the end of others, a CANCEL or a QUIT, is kept until then.
+Whatever needs no waiting is done at once. `CallTasks` runs the calls. A CANCEL or a QUIT has to
+wait for the end of other calls, and is kept here until then.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""When one connection can do without a task of its own, and is served by the ready set instead."""
+"""Says when a connection can do without a task, and parks it in the ready set."""
 
 from __future__ import annotations
 

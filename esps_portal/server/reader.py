@@ -1,4 +1,4 @@
-"""Reads one connection: what comes goes into its protocol, and is answered, until an end is due."""
+"""Reads one connection until an end is due, and has what arrives answered."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The lines that a connection sends: plainly, or as a fault changes them; none after the end.
+"""Writes the lines of a connection, as they are or as a fault changes them; none after its end.
 
-It holds why the connection ends, since that decides whether a line may still be added.
+It also holds the reason for which the connection ends, because that decides whether a line may
+still be written.
 """
 
 from __future__ import annotations

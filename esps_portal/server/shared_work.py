@@ -1,7 +1,7 @@
-"""What all connections of a server share: the number of running calls, and whose turn it is.
+"""What all connections of a server share: the number of running calls, and turns for their work.
 
-The loop runs each task that is ready, and a client decides how many of them are: by lines, calls
-and ends. So what each of them costs is done in turns.
+The loop runs every task that is ready, and clients decide how many are: by lines, calls and ends.
+So the work that each of these costs is done in turns.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What faults do to a TCP connection at each stage of its life, besides those of its requests.
+"""Faults that strike a TCP connection itself rather than one of its requests.
 
-They refuse it, show it a wrong certificate, change its greeting, or strike it at an age.
+They refuse it, show a wrong certificate, change the greeting, or strike when it reaches an age.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The very end of a connection: its socket is closed, and it is noted who was first to close it."""
+"""The last step of a connection: closes the socket, and records which side closed first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client has sent that nobody answers any more; a journal has it nevertheless."""
+"""Records in the journal what a client has sent that is never answered."""
 
 from __future__ import annotations
 
