@@ -142,6 +142,13 @@ def test_each_frame_is_cut(at: int | str, cut: int | None) -> None:
         assert found.events == ([] if cut is None else [(cut, Pause(1))])
 
 
+def test_pieces_of_a_size_are_counted_from_the_start_of_each_frame() -> None:
+    effect = effect_of(Fault.create("slice", every=3, pause=1))
+    line = Piece(b"a OK xy\n", is_frame=True, ends_frame=True, terminator=1)
+    for _ in range(2):
+        assert Timeline.of(effect.feed(line)).events == [(3, Pause(1)), (6, Pause(1))]
+
+
 def test_before_lf_is_before_the_terminator_of_any_framing() -> None:
     effect = effect_of(Fault.create("slice", at="before-lf", pause=1))
     piece = Piece(b"abc\0\0", is_frame=True, ends_frame=True, terminator=2)
@@ -178,6 +185,14 @@ def test_corrupt_changes_so_many(data: bytes, count: int, seed: int) -> None:
     changed = sum(a != b for a, b in zip(found, data, strict=True))
     assert changed == min(count, len(data))
     assert found == corrupt(data, count, seed)
+
+
+def test_a_byte_may_become_any_other() -> None:
+    zeros = bytes(5000)
+    effect = effect_of(Fault.create("corrupt", at=0, bytes=5000))
+    (sent,) = effect.feed(Piece(zeros))
+    assert isinstance(sent, Send)
+    assert set(sent.data) == set(corrupt(zeros, 5000, 0)) == set(range(1, 256))
 
 
 def test_garbage_is_what_its_seed_says() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
-from esps_portal.faults.target import FaultTarget, Stage
+from esps_portal.faults.target import FaultTarget, MissReason, Stage
 
 
 def placed(*faults: Fault) -> FaultRegistry:
@@ -60,6 +60,13 @@ def test_by_transport() -> None:
     assert strikes(faults, transport="udp")
 
 
+@pytest.mark.parametrize("options", [{"offset": 1}, {"unit": "connection"}])
+def test_a_datagram_has_no_offset_and_is_of_no_connection(options: dict[str, Any]) -> None:
+    fault = Fault.create("truncate", **options)
+    assert not strikes(placed(fault), transport="udp")
+    assert fault.transports == {"tcp"}
+
+
 @pytest.mark.parametrize(
     ("request_numbers", "struck"),
     [(1, [1]), (3, [3]), ([2, 4], [2, 4]), (range(2, 4), [2, 3]), ({5}, [5])],
@@ -103,6 +110,8 @@ def test_connections_are_counted_as_they_are_accepted() -> None:
 
 def test_connections_that_the_other_selectors_match_are_counted() -> None:
     faults = placed(Fault.create("reset", connection=1, service="count"))
+    for name in ("a", "b"):
+        assert struck(faults, accepted(name)) is None
     assert not strikes(faults, b"echo", on="a")
     assert strikes(faults, b"count", on="b")
     assert not strikes(faults, b"count", on="a")
@@ -182,6 +191,29 @@ def test_all_faults_count_and_the_first_strikes() -> None:
     assert (first.selected, second.selected) == (1, 3)
 
 
+def test_of_those_that_end_a_unit_at_once_only_one_claims_it() -> None:
+    late, first, second = (
+        Fault.create("latency", seconds=1),
+        Fault.create("close"),
+        Fault.create("reset", times=1),
+    )
+    parts = placed(late, first, second).parts(FaultTarget("tcp", "a"))
+    assert [part.fault for part in parts] == [late, first]
+    assert second.claim()
+    assert [fault.nearest and fault.nearest.reason for fault in (late, first, second)] == [
+        MissReason.NO_REPLY,
+        MissReason.NO_REPLY,
+        MissReason.CLAIMED,
+    ]
+
+
+def test_without_what_a_client_says_only_others_are_asked() -> None:
+    first, second = Fault.create("reset", match="GET"), Fault.create("close")
+    parts = placed(first, second).parts(FaultTarget("tcp", "a"), without_match=True)
+    assert [part.fault for part in parts] == [second]
+    assert (first.selected, first.nearest) == (0, None)
+
+
 def test_a_used_up_fault_lets_the_next_strike() -> None:
     first, second = Fault.create("close", times=1), Fault.create("reset")
     faults = placed(first, second)
@@ -224,6 +256,16 @@ def test_as_text() -> None:
         "latency seconds=0.5 jitter=0.0 when=before service=echo times=3 chance=0.25 seed=9"
         " connection=1,2 request=4"
     )
+
+
+def test_a_seed_is_shown_once() -> None:
+    fault = Fault.create("garbage", chance=0.5, seed=3, times=2)
+    assert str(fault) == "garbage bytes=64 seed=3 times=2 chance=0.5"
+
+
+def test_a_slice_has_one_place_as_text() -> None:
+    assert str(Fault.create("slice")) == "slice at=middle pause=0.05"
+    assert str(Fault.create("slice", every=3)) == "slice pause=0.05 every=3"
 
 
 def test_an_ended_connection_is_not_kept_in_memory() -> None:

@@ -39,6 +39,17 @@ def test_of_two_that_are_as_near_the_first_is_kept() -> None:
     assert misses.nearest.target.service == b"nearer"
 
 
+def test_what_explains_a_miss_makes_it_nearer_and_never_farther() -> None:
+    misses = NearMisses()
+    misses.explain(MissReason.NO_REPLY)  # of what was never near
+    assert misses.nearest is None
+    misses.add(MissReason.SERVICE, target(b"first"), 2)
+    misses.explain(MissReason.REPLY_MATCH)
+    misses.explain(MissReason.REPLY)
+    assert misses.nearest is not None
+    assert (misses.nearest.reason, misses.nearest.connection_number) == (MissReason.REPLY_MATCH, 2)
+
+
 def test_the_first_failure_of_a_predicate_is_told() -> None:
     errors = iter([ValueError("first"), KeyError("second")])
 

@@ -9,7 +9,7 @@ import pytest
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.parameters import FaultError
-from esps_portal.faults.place import PORTAL, Place
+from esps_portal.faults.place import PORTAL, PORTAL_WITH_CERTIFICATES, Place
 
 PROXY = Place(name="proxy")
 TCP_PROXY = Place(name="proxy", transports=frozenset({"tcp"}))
@@ -43,6 +43,12 @@ BLOCKS_BACK = Place(name="proxy", has_frames=True, unterminated={"client": "repl
         (PROXY, "reset", {"service": "echo"}, "service is for ESPS/1: select by what the client"),
         (PORTAL, "drop", {"age": 1}, "age is for connections: a portal has none over UDP"),
         (PORTAL, "reset", {"to": "server"}, "to='server' is for a proxy"),
+        (
+            PORTAL,
+            "certificate",
+            {"problem": "expired"},
+            "needs TLS with certificates of the portal",
+        ),
         (PROXY, "no-terminator", {}, "needs a framing with terminators: give framing="),
         (BLOCKS, "no-terminator", {}, "with terminators: framing 'fixed:8' has none"),
         (BLOCKS_BACK, "no-terminator", {}, "with terminators: reply_framing 'x' has none"),
@@ -83,6 +89,7 @@ def test_what_makes_no_sense(where: Place, kind: str, options: dict[str, Any], e
     [
         (PORTAL, "reset", {"service": "echo"}),
         (PORTAL, "no-terminator", {}),
+        (PORTAL_WITH_CERTIFICATES, "certificate", {"problem": "expired"}),
         (PORTAL, "slice", {}),
         (PORTAL, "corrupt", {}),
         (PORTAL, "coalesce", {"replies": 3}),

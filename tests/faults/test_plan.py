@@ -112,6 +112,7 @@ def test_a_stream(
 def test_before(kind: str) -> None:
     plan = FaultPlan.of(Fault.create(kind, when="before"))
     assert plan.before() == [End(kind)]
+    assert plan.line(LINE, final=True) == []
 
 
 def test_late_before_is_not_late_again() -> None:
@@ -131,6 +132,7 @@ def test_late_before_is_not_late_again() -> None:
         ("truncate", {"bytes": 4}, DatagramPlan((b"a OK",))),
         ("truncate", {"bytes": 0}, DatagramPlan((b"",))),
         ("oversize", {"bytes": 12}, DatagramPlan((b"a OK xxx xx\n",))),
+        ("oversize", {"bytes": 11}, DatagramPlan((b"a OK xxx x\n",))),
         ("oversize", {"bytes": 10}, DatagramPlan((LINE,))),  # there is no shorter argument
         ("wrong-source", {}, DatagramPlan((LINE,), from_other_port=True)),
     ],

@@ -162,6 +162,25 @@ def test_a_whole_connection_is_asked_about_once() -> None:
         assert faults.parts_of_connection(target, known) == []
     assert not strikes(faults, request())
     assert fault.selected == 1
+    assert reason(fault) is MissReason.NO_REPLY
+
+
+def test_a_whole_connection_that_a_used_up_fault_cannot_claim() -> None:
+    fault = Fault.create("latency", seconds=1, unit="connection", times=1)
+    faults = placed(fault)
+    target = FaultTarget("tcp", "a", stage=Stage.CONNECTION, number=0)
+    assert fault.claim()
+    assert faults.parts_of_connection(target, set()) == []
+    assert reason(fault) is MissReason.CLAIMED
+
+
+def test_of_those_that_could_strike_a_connection_the_others_say_so() -> None:
+    first, second = Fault.create("accept-close"), Fault.create("accept-close")
+    faults = placed(first, second)
+    target = FaultTarget("tcp", "a", stage=Stage.CONNECTION)
+    assert faults.strike_connection(target) is first
+    assert reason(second) is MissReason.CLAIMED
+    assert (first.happened, second.happened) == (1, 0)
 
 
 def test_a_whole_connection_that_is_too_young_is_asked_about_later() -> None:
@@ -170,6 +189,46 @@ def test_a_whole_connection_that_is_too_young_is_asked_about_later() -> None:
     for age, parts in ((1, 0), (5, 1), (6, 0)):
         target = FaultTarget("tcp", "a", stage=Stage.CONNECTION, number=0, age=age)
         assert len(faults.parts_of_connection(target, known)) == parts
+
+
+@pytest.mark.parametrize(
+    ("options", "target", "why"),
+    [
+        ({}, request(), MissReason.BEGUN),
+        ({"match": "GET"}, request(b"GET /"), MissReason.BEGUN),
+        ({"match": "GET"}, request(b"PUT /"), MissReason.MATCH),
+        ({"reply": 0}, request(), MissReason.REPLY),
+        ({"reply": [0, 1]}, request(), MissReason.BEGUN),
+        ({"reply": 0}, request(number=0), MissReason.BEGUN),
+        ({}, request(number=0), MissReason.GREETING),
+        ({"age": 5}, request(), None),
+        ({"when": "before"}, request(stage=Stage.REPLY), None),
+    ],
+)
+def test_why_it_does_not_strike_what_had_begun_before(
+    options: dict[str, Any], target: FaultTarget, why: MissReason | None
+) -> None:
+    fault = Fault.create("reset", **options)
+    placed(fault).note_begun(target)
+    assert reason(fault) is why
+
+
+@pytest.mark.parametrize(
+    ("stage", "selected"),
+    [(Stage.HANDSHAKE, [True, False]), (Stage.WHOLE, [False, True])],
+)
+def test_only_a_fault_of_handshakes_strikes_them(stage: Stage, selected: list[bool]) -> None:
+    faults = (Fault.create("certificate", problem="expired"), Fault.create("reset"))
+    assert [fault.selects(request(stage=stage)) for fault in faults] == selected
+
+
+def test_requests_without_a_reply_are_counted_if_they_match() -> None:
+    fault, timer = Fault.create("reset", request=2, match="GET"), Fault.create("reset", age=1)
+    faults = placed(fault, timer)
+    for said in (b"PUT", b"GET 1"):
+        faults.count_unanswered(request(said))
+    assert (fault.counts.requests, timer.counts.requests) == (1, 0)
+    assert strikes(faults, request(b"GET 2"))
 
 
 def test_as_text() -> None:

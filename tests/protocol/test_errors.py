@@ -59,6 +59,13 @@ def test_attributes() -> None:
     assert ClosedError("idle").reason == "idle"
     assert (PeerError("x", b"y").message, PeerError("x", b"y").received) == ("x", b"y")
     assert (TimedOutError("x", b"y").message, TimedOutError("x", b"y").received) == ("x", b"y")
+    # What `args` and the repr show is the message, not what the peer sent.
+    for error in (
+        ClosedError("x", unfinished=b"y"),
+        PeerError("x", b"y"),
+        TimedOutError("x", b"y"),
+    ):
+        assert error.args == ("x",)
 
 
 @pytest.mark.parametrize(

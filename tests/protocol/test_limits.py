@@ -120,3 +120,4 @@ def test_values_at_the_bounds_are_allowed() -> None:
     assert Limits(max_line=512, max_unterminated=513).longest_reply == 512
     assert Limits(max_in_flight=9, max_calls=9).max_calls == 9
     assert Limits(max_datagram=65507, max_reply=2**63 - 1).longest_reply == 8192
+    assert Limits(max_reply=512, max_in_flight=1, max_calls=1).longest_reply == 512
