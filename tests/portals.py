@@ -107,6 +107,14 @@ class Running:
         self._open.push_async_callback(trio.aclose_forcefully, stream)
         return StreamPeer(stream)
 
+    def connect_at_once(self) -> trio.SocketStream:
+        """Connect over TCP before the server has a turn."""
+        connected = socket.create_connection(self.listeners.tcp[0])
+        connected.settimeout(0)
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(connected))
+        self._open.push_async_callback(trio.aclose_forcefully, stream)
+        return stream
+
     async def tcp(self) -> StreamPeer:
         """Connect over TCP and read the portal's greeting."""
         peer = await self.connect()

@@ -16,6 +16,7 @@ from esps_portal.net.bind import BACKLOG
 from esps_portal.net.descriptors import SpareDescriptor
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
 from esps_portal.net.silence import Silence
+from esps_portal.net.turns import Turns
 
 # The process or the machine has run out of something that may become free again
 # (the list of trio.serve_listeners).
@@ -48,6 +49,7 @@ class Acceptor:
         silence: as long as it is on nothing is accepted.
         room: as long as it is full nothing is accepted, and who comes waits in the kernel's queue;
             ``None``: it never is.
+        turns: what it waits for before it accepts some; `None`: for nothing.
 
     Attributes:
         listeners: those it accepts from.
@@ -60,11 +62,13 @@ class Acceptor:
         refuse: Callable[[socket.socket], None],
         silence: Silence,
         room: Room | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._on_accepted = on_accepted
         self._room = room
         self._refuse = refuse
         self._silence = silence
+        self._turns = turns
         self._is_exhausted = False
         self._spare = SpareDescriptor()
         self.listeners: dict[socket.socket, None] = {}
@@ -81,6 +85,8 @@ class Acceptor:
                 # It may have been closed while nothing waited on it.
                 while listener.fileno() >= 0:
                     await trio.lowlevel.wait_readable(listener)
+                    if self._turns is not None:
+                        await self._turns.begin()
                     if self._silence.is_on:
                         await self._silence.until_over()
                     elif self._room is not None and self._room.is_full:

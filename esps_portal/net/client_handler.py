@@ -95,6 +95,7 @@ class ClientHandler:
         Returns:
             whether it can be served; otherwise FIN was sent.
         """
+        await self._client.turns.opening.begin()
         if self._accepted.is_refused:
             self._first.note(self._name, "fin")
             await end_unless_broken(self._client)

@@ -26,6 +26,7 @@ from esps_portal.net.refusals import Refusals
 from esps_portal.net.silence import Silence
 from esps_portal.net.socket_stream import SocketStream
 from esps_portal.net.stream import Stream
+from esps_portal.net.turns import Turns
 
 #: Connections that the watch ends in a row: each has more to do in its task, in the same pass.
 MAX_EXPIRED = 16
@@ -75,6 +76,8 @@ class ConnectionServer(Generic[_Handler]):
         silence: as long as it is on nothing is accepted, and no deadline passes.
         ready: where connections that need no task are parked.
         room: as long as it is full nothing is accepted; ``None``: it never is.
+        opening: what is waited for before more are accepted, where those that were have much to do.
+            By default nothing is.
 
     Attributes:
         acceptor: accepts from listeners.
@@ -92,6 +95,7 @@ class ConnectionServer(Generic[_Handler]):
         silence: Silence | None = None,
         ready: ReadySet | None = None,
         room: Room | None = None,
+        opening: Turns | None = None,
     ) -> None:
         self._handler = handler
         self._policy = policy
@@ -105,7 +109,9 @@ class ConnectionServer(Generic[_Handler]):
         self.silence: Silence = silence or Silence()
         self._stream = stream or partial(SocketStream, silence=self.silence)
         self.refusals: Refusals = Refusals(policy, nursery, self._stream, self.silence)
-        self.acceptor: Acceptor = Acceptor(self._admit, self.refusals.send_now, self.silence, room)
+        self.acceptor: Acceptor = Acceptor(
+            self._admit, self.refusals.send_now, self.silence, room, opening
+        )
         self._announced = AnnouncedClients(nursery, self.silence, self._serve_soon)
         self.connections: dict[_Handler, None] = {}
         #: Called after a connection was added to them.

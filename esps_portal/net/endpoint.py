@@ -15,6 +15,7 @@ from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.socket_stream import SocketStream
 from esps_portal.net.systems import writable_when_sent
 from esps_portal.net.tls_server import ServerTLS
+from esps_portal.net.turns import ConnectionTurns
 
 # Seconds for which what was passed on may still leave before a RST.
 _LINGER = 1.0
@@ -26,22 +27,29 @@ KEEPALIVE = 10
 class Endpoint(SocketStream):
     """A socket whose end is noticed while it is not read.
 
+    Args:
+        turns: what it waits for: the ends of thousands may come at once, and each has much to do
+            then. By default it has its own.
+
     Attributes:
         has_ended: it has sent FIN, and that was dealt with.
         is_broken: there was a RST, or the like.
         is_stuck: it was not reading when the other one broke.
+        turns: see above.
         on_close: called before it is closed.
     """
 
-    __slots__ = ("_errors", "has_ended", "is_broken", "is_stuck", "on_close")
+    __slots__ = ("_errors", "has_ended", "is_broken", "is_stuck", "on_close", "turns")
 
     def __init__(
         self,
         connected: socket.socket,
         silence: Silence = NEVER_SILENT,
         tls: ServerTLS | None = None,
+        turns: ConnectionTurns | None = None,
     ) -> None:
         super().__init__(connected, silence, tls)
+        self.turns: ConnectionTurns = turns or ConnectionTurns()
         self.has_ended: bool = False
         self.is_broken: bool = False
         self.is_stuck: bool = False
@@ -58,6 +66,7 @@ class Endpoint(SocketStream):
         while True:
             await trio.lowlevel.wait_readable(self._socket)
             await self._silence.until_over()
+            await self.turns.input.begin()
             data = self.receive_now()
             if data is not None:
                 return data
@@ -144,6 +153,7 @@ class Endpoint(SocketStream):
             self.is_broken = True
         if self._errors is not None and not self.is_broken:
             end = await self._errors.wait(for_fin=for_fin)
+            await self.turns.input.begin()
             if end == "error":
                 self.is_broken = True
         return not self.is_broken  # a write may have met the RST first

@@ -24,6 +24,7 @@ from esps_portal.net.port_control import PortControl
 from esps_portal.net.port_tasks import DatagramHandler
 from esps_portal.net.silence import Silence
 from esps_portal.net.tls_server import ServerTLS
+from esps_portal.net.turns import ConnectionTurns
 
 
 @attrs.frozen(kw_only=True)
@@ -52,14 +53,15 @@ async def serve_ports(
     service: PortService, sockets: Sockets, task_status: trio.TaskStatus[Listeners]
 ) -> None:
     """Serve until it is shut down or cancelled. Reports `Listeners` once it listens."""
-    silence = Silence()
+    silence, turns = Silence(), ConnectionTurns()
     async with trio.open_nursery() as nursery:
         connections = ConnectionServer(
             partial(service.connection, silence),
             service.policy,
             nursery,
-            stream=partial(Endpoint, silence=silence, tls=service.tls),
+            stream=partial(Endpoint, silence=silence, tls=service.tls, turns=turns),
             silence=silence,
+            opening=turns.opening,
         )
         watch_ages(service.faults, connections, nursery)
         nursery.start_soon(InputLimit(service.faults, connections).run)

@@ -7,6 +7,10 @@ stranger can cause as often as he likes.
 No task hands out the turns: the first one of a pass that gets its turn releases the next ones, for
 the next pass. So one thing is only guessed: which tasks run in the same pass. The guess is wrong
 only about a task that comes while the loop is not busy, and that one waits for one pass more.
+
+Work that is short and due because something has come, such as a read, begins at once as long as the
+pass has time (`Turns.begin`). Work that goes on after some was done waits for a later pass in any
+case (`Turns.next`).
 """
 
 from __future__ import annotations
@@ -24,6 +28,9 @@ from esps_portal.clock import monotonic
 TURNS_SECONDS = 0.002
 #: Turns in a pass, at the most.
 TURNS_AT_ONCE = 64
+#: The same of what has come: whoever asks little waits for nothing else, so it has most of a pass.
+INPUT_SECONDS = 0.01
+INPUT_AT_ONCE = 256
 
 
 @attrs.define
@@ -62,6 +69,8 @@ class Turns:
         # Passes are numbered. Those that have their turn in the next one are scheduled already.
         self._pass = 0
         self._scheduled = 0
+        # Turns in the pass that is known last, and when it has no more time for any.
+        self._begun = 0
         self._until = 0.0
 
     async def next(self) -> None:
@@ -70,6 +79,17 @@ class Turns:
         is_late = False
         while not self._has_turn(await self._wait(is_late=is_late)):
             is_late = True
+
+    async def begin(self) -> None:
+        """Wait for a turn, which may be now: then this is no checkpoint.
+
+        Nobody knows when a pass begins, so one that has no time left is taken for the same one
+        until somebody has waited for the next: each 2 ms one has to, at the most.
+        """
+        if self._waiting or self._begun >= self._at_once or self._clock() >= self._until:
+            await self.next()
+        else:
+            self._begun += 1
 
     async def _wait(self, *, is_late: bool) -> int:
         """Wait until it is scheduled; return in which pass."""
@@ -95,7 +115,7 @@ class Turns:
         """Whether there is time for a turn in that pass, which is this one."""
         if number <= self._pass:
             return self._clock() < self._until
-        self._pass, self._scheduled = number, 0
+        self._pass, self._begun, self._scheduled = number, self._scheduled, 0
         self._until = self._clock() + self._seconds
         while self._waiting and self._scheduled < self._at_once:
             task, place = self._waiting.popitem(last=False)
@@ -103,3 +123,20 @@ class Turns:
             self._scheduled += 1
             trio.lowlevel.reschedule(task)
         return True
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionTurns:
+    """What the connections of a server wait for; each kind of work has its own time of a pass.
+
+    So a newcomer does not wait for all who have much to say, nor who asks little for all newcomers.
+
+    Attributes:
+        opening: before a connection begins, and before more are accepted.
+        input: before something is read that has come, or an end is acted on.
+        work: before one goes on that has read or answered for long.
+    """
+
+    opening: Turns = attrs.field(factory=Turns)
+    input: Turns = attrs.field(factory=lambda: Turns(INPUT_AT_ONCE, seconds=INPUT_SECONDS))
+    work: Turns = attrs.field(factory=Turns)

@@ -18,7 +18,6 @@ from esps_portal.mock.peer_steps import Action, SendFrames
 from esps_portal.net.client_handler import AcceptedClient, ClientHandler, strike_at_once
 from esps_portal.net.lane import Lane
 from esps_portal.net.stream_ends import CLOSE_TIMEOUT, IDLE
-from esps_portal.net.turns import Turns
 from esps_portal.peer.answerer import Answerer
 from esps_portal.peer.incoming import Incoming, IncomingFrame, Push
 from esps_portal.peer.performer import PEER, Ends, Performer
@@ -38,7 +37,6 @@ class PeerHandler(ClientHandler):
         units: the journal and the faults.
         answerer: says what to do about a frame.
         framing: of the replies.
-        turns: what it waits for to go on after that, so that many clients at a time hold nobody.
         greeting: what is done first.
         on_closed: called once it has ended: who closed first, how, and when.
     """
@@ -50,7 +48,6 @@ class PeerHandler(ClientHandler):
         answerer: Answerer,
         framing: Framing,
         *,
-        turns: Turns,
         greeting: Iterable[Action] = (),
         on_closed: Callable[[str, str, float], None],
     ) -> None:
@@ -58,7 +55,6 @@ class PeerHandler(ClientHandler):
         self._units = units
         self._answerer = answerer
         self._framing = framing
-        self._turns = turns
         self._on_closed = on_closed
         # Now: connections are accepted in order, and their tasks begin in any.
         self._opening = [] if accepted.is_refused else [*greeting, *answerer.opening()]
@@ -151,7 +147,7 @@ class PeerHandler(ClientHandler):
                 if trio.current_time() - since > _TURN:
                     # Whatever has come is answered, though nothing more is to be read.
                     with trio.CancelScope(shield=True):
-                        await self._turns.next()
+                        await self._client.turns.work.next()
                     since = trio.current_time()
                 if not self._take(data[start : start + _AT_ONCE]):
                     self._first.note(PEER, "fin")
@@ -190,6 +186,8 @@ class PeerHandler(ClientHandler):
         await performer.say(self._opening)
         since = trio.current_time()
         while not self.is_ending and (incoming := await self._incoming.take()) is not None:
+            if self._incoming.has_waited:
+                since = trio.current_time()
             if isinstance(incoming, Push):
                 await performer.say(incoming.steps)
                 now = trio.current_time()
@@ -199,7 +197,7 @@ class PeerHandler(ClientHandler):
                 now = trio.current_time()
                 self._units.end(incoming.exchange, now)
             if now - since > _TURN:
-                await self._turns.next()
+                await self._client.turns.work.next()
                 since = trio.current_time()
         if not self.is_ending:
             await performer.end("close")

@@ -52,12 +52,17 @@ class Push:
 
 
 class Incoming:
-    """What waits on one connection, in order, from who reads or pushes to who answers."""
+    """What waits on one connection, in order, from who reads or pushes to who answers.
+
+    Attributes:
+        has_waited: whether what was taken last had to be waited for.
+    """
 
     def __init__(self) -> None:
         self._waiting: deque[IncomingFrame | Push] = deque()
         self._size = 0
         self._has_ended = False
+        self.has_waited: bool = False
         self._changed = trio.lowlevel.ParkingLot()
 
     @property
@@ -78,6 +83,7 @@ class Incoming:
 
     async def take(self) -> IncomingFrame | Push | None:
         """Wait for the next one; ``None``: no more come."""
+        self.has_waited = not self._waiting
         while not self._waiting:
             if self._has_ended:
                 return None

@@ -24,7 +24,6 @@ from esps_portal.net.listeners import Listeners
 from esps_portal.net.serving import PortService, serve_ports
 from esps_portal.net.silence import Silence
 from esps_portal.net.tls_server import ServerTLS
-from esps_portal.net.turns import Turns
 from esps_portal.peer.answerer import Answerer
 from esps_portal.peer.connection import PeerHandler
 from esps_portal.peer.datagrams import DatagramPeer
@@ -85,7 +84,7 @@ async def serve_peer(
         async with detached_nursery() as handlers:
             service = PortService(
                 faults=state.faults,
-                connection=partial(_handler, state, handlers, Turns()),
+                connection=partial(_handler, state, handlers),
                 datagrams=partial(DatagramPeer, state, handlers, limits.drain),
                 policy=AcceptPolicy(max_connections=limits.max_connections, linger=limits.linger),
                 drain=limits.drain,
@@ -99,7 +98,6 @@ async def serve_peer(
 def _handler(
     state: PeerState,
     handlers: trio.Nursery,
-    turns: Turns,
     _: Silence,
     client: Endpoint,
     remote: tuple[str, int],
@@ -129,7 +127,6 @@ def _handler(
         units,
         Answerer(state.script, connection, f"tcp #{record.number}", handlers),
         state.framing,
-        turns=turns,
         greeting=_greeting(state),
         on_closed=closed,
     )

@@ -31,6 +31,7 @@ from esps_portal.net.silence import Silence
 from esps_portal.net.stream_ends import HANDSHAKE
 from esps_portal.net.tls_contexts import client_context
 from esps_portal.net.tls_server import ServerTLS
+from esps_portal.net.turns import ConnectionTurns
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import BYE_BUSY, readable_tag
 from esps_portal.protocol.registry import ALPN, PORT
@@ -160,7 +161,7 @@ def _relay(
     units = _units(state, tracker)
     state.faults.live.add(units.explain)
     came = Leg("tcp", remote, client.own_address)
-    dialling = partial(_dial, state, came, silence, upstream_tls)
+    dialling = partial(_dial, state, came, client.turns, silence, upstream_tls)
     accepted = AcceptedClient(
         endpoint=client,
         as_aged=partial(tracker.as_target, Stage.AGE),
@@ -223,7 +224,11 @@ async def _connect(
 
 
 async def _dial(
-    state: ProxyState, came: Leg, silence: Silence, tls: ssl.SSLContext | None
+    state: ProxyState,
+    came: Leg,
+    turns: ConnectionTurns,
+    silence: Silence,
+    tls: ssl.SSLContext | None,
 ) -> Endpoint:
     """Connect to the upstream.
 
@@ -236,7 +241,7 @@ async def _dial(
     connected = await dial(state.upstream.host, state.upstream.port)
     try:
         link = Link.note(state, came, connected)
-        end = Endpoint(connected, silence)
+        end = Endpoint(connected, silence, turns=turns)
     except OSError as error:
         connected.close()
         raise DialError(error.strerror or "it was reset") from error

@@ -85,6 +85,7 @@ class Relay(ClientHandler):
                 if not await self._is_admitted():
                     both_finished = True
                 elif (server := await self._connect()) is not None:
+                    await self._client.turns.opening.begin()
                     both_finished = await self._relay(server)
         finally:
             for side in (self._client, server):

@@ -29,6 +29,11 @@ class Work:
             self.now += takes
             self.seen.append((who, self.passes.number))
 
+    async def begin(self, turns: Turns, who: object, takes: float = 0.0) -> None:
+        await turns.begin()
+        self.now += takes
+        self.seen.append((who, self.passes.number))
+
     @property
     def most(self) -> int:
         """How many worked in one pass, at the most."""
@@ -109,6 +114,46 @@ async def test_others_go_on_when_some_are_cancelled() -> None:
         for scope in scopes:
             scope.cancel()
     assert {who for who, _ in work.seen} - {"cancelled"} == set(range(20))
+
+
+@pytest.mark.parametrize("count", [8, TURNS_AT_ONCE, 1000])
+async def test_so_many_begin_in_a_pass(count: int) -> None:
+    async with working() as (work, nursery):
+        turns = Turns(clock=lambda: work.now)
+        for who in range(count):
+            nursery.start_soon(work.begin, turns, who)
+    assert len(work.seen) == count
+    assert work.most == min(count, TURNS_AT_ONCE)
+
+
+async def test_who_begins_waits_for_no_pass_while_there_is_time() -> None:
+    async with working() as (work, _):
+        turns = Turns(at_once=4, clock=lambda: work.now)
+        for who in range(9):
+            await work.begin(turns, who)
+    passes = [number for _, number in work.seen]
+    assert passes == [passes[0] + who // 4 for who in range(9)]
+
+
+async def test_nobody_begins_once_those_of_a_pass_have_taken_so_long() -> None:
+    async with working() as (work, _):
+        turns = Turns(seconds=0.002, clock=lambda: work.now)
+        for who in range(6):
+            await work.begin(turns, who, takes=0.001)
+    passes = [number for _, number in work.seen]
+    assert passes == [passes[0] + who // 2 for who in range(6)]
+
+
+async def test_nobody_begins_before_those_who_wait() -> None:
+    async with working() as (work, nursery):
+        turns = Turns(at_once=2, clock=lambda: work.now)
+        for who in range(10):
+            nursery.start_soon(work.begin, turns, who)
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()  # now all have come
+        await work.begin(turns, "late")
+    passes = dict(work.seen)
+    assert passes["late"] == max(passes.values())
 
 
 async def test_it_is_a_checkpoint() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from functools import partial
 
 import pytest
 import trio
+import trio.testing
 
-from esps_portal.net.turns import Turns
+from esps_portal.net.turns import ConnectionTurns, Turns
 from esps_portal.peer.performer import Performer
 from esps_portal.peer.units import PeerUnits
 from esps_portal.testing import lines, open_peer
@@ -23,8 +23,10 @@ FRAMES = b"a\nb\nc\n"
 async def test_some_work_in_each_pass(
     worker: type[PeerUnits | Performer], work: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = partial(Turns, AT_ONCE, seconds=PATIENCE)
-    monkeypatch.setattr("esps_portal.peer.serving.Turns", few)
+    work_turns = Turns(AT_ONCE, seconds=PATIENCE)
+    monkeypatch.setattr(
+        "esps_portal.net.serving.ConnectionTurns", lambda: ConnectionTurns(work=work_turns)
+    )
     monkeypatch.setattr("esps_portal.peer.connection._TURN", -1.0)  # each frame takes one
     passes, step = Passes(), getattr(worker, work)
 
@@ -54,3 +56,32 @@ async def ask(stream: trio.SocketStream) -> None:
     answer = b""
     while answer != FRAMES:
         answer += await stream.receive_some()
+
+
+async def test_who_was_waited_for_has_not_worked(
+    mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that asks now and then does not wait behind those who always have work."""
+    turns = NotedTurns()
+    monkeypatch.setattr(
+        "esps_portal.net.serving.ConnectionTurns", lambda: ConnectionTurns(work=turns)
+    )
+    async with open_peer(lines()) as peer:
+        peer.handler(lambda frame, _: frame)
+        async with await trio.open_tcp_stream(peer.host, peer.port) as stream:
+            for _ in range(3):
+                await ask(stream)
+                mock_clock.jump(1)
+    assert not turns.count
+
+
+class NotedTurns(Turns):
+    """Counts them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    async def next(self) -> None:
+        self.count += 1
+        await super().next()
