@@ -30,13 +30,13 @@ class PortalClock:
         self,
         run: Callable[..., object],
         function: Callable[[], Awaitable[object]],
-        clock: trio.abc.Clock | None = None,  # noqa: ARG002 - this one is in its place
+        **options: object,
     ) -> object:
         async def main() -> object:
             self._token = trio.lowlevel.current_trio_token()
             return await function()
 
-        return run(main, clock=self._clock)
+        return run(main, **{**options, "clock": self._clock})
 
     def jump(self, seconds: float) -> None:
         """Move it, once nothing is left to do in the portal but to wait."""

@@ -122,6 +122,17 @@ class ConnectionServer(Generic[_Handler]):
         """Whether as many connections are open as may be."""
         return len(self.connections) + len(self._announced) >= self._policy.max_connections
 
+    @property
+    def has_input(self) -> bool:
+        """Whether something has come on a parked connection that was not read."""
+        return self._ready is not None and self._ready.has_input
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every client is served, and its connection idle."""
+        under_way = len(self._announced) + self.refusals.under_way
+        return not under_way and all(connection.is_idle for connection in self.connections)
+
     def _admit(self, connected: socket.socket, address: tuple[str, int]) -> None:
         """Serve or refuse a client that was accepted."""
         try:

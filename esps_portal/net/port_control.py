@@ -38,7 +38,7 @@ from esps_portal.net.port_sockets import (
     stop_listening,
 )
 from esps_portal.net.port_tasks import DatagramHandler, PortTasks
-from esps_portal.net.systems import let_share
+from esps_portal.net.systems import let_share, wait_for
 
 #: The ways in which ports are out of service.
 OutageKind = Literal["refuse", "silent"]
@@ -234,6 +234,37 @@ class PortControl:
                 await server.abort()
             self._forget()
             return await self._connections.abort(keep_idle=keep_idle)
+
+    @property
+    def has_input(self) -> bool:
+        """Whether something has come that was not read, though the loop waits for it."""
+        those_open = [sock for sock in self._all_sockets if sock.fileno() >= 0]
+        return wait_for(those_open) or self._connections.has_input
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing goes on but waiting for clients, and for their next requests."""
+        return (
+            self._outage is None
+            # A server that ends has closed them.
+            and all(sock.fileno() >= 0 for sock in self._all_sockets)
+            and self._connections.is_idle
+            and not self._tasks.former
+            and all(handler.is_idle for handler in self._tasks.datagrams)
+        )
+
+    @property
+    def _all_sockets(self) -> list[socket.socket]:
+        return [*self._sockets.tcp, *self._sockets.udp]
+
+    def forget_if_unused(self) -> bool:
+        """Do what `reset` does, if nobody is connected; return that. It must be idle.
+
+        Like `has_input` and `is_idle` it may be called while the loop sleeps.
+        """
+        if not self._connections.connections:
+            self._forget()
+        return not self._connections.connections
 
     async def shut_down(self) -> None:
         """Let what runs end, within the limits; a silence is over."""

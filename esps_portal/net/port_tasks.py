@@ -19,6 +19,10 @@ class DatagramHandler(Protocol):
     def has_calls(self) -> bool:
         """Whether something runs that outlives the closing of its socket."""
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing goes on for any client: it waits for the next datagram."""
+
     async def run(self) -> None:
         """Serve until cancelled or closed."""
 

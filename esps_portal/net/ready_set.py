@@ -133,6 +133,11 @@ class ReadySet:
         """Whether connections can be parked."""
         return self._poller.is_open
 
+    @property
+    def has_input(self) -> bool:
+        """Whether something has come on any of them that was not read."""
+        return self._poller.is_open and bool(self._poller.ready())
+
     def admit(self, connection: Any) -> bool:  # noqa: ANN401 - a handler, which is `Parkable`
         """Park a new connection, if it can do without a task from the start; return that."""
         if not connection.begin():

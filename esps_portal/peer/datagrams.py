@@ -83,6 +83,11 @@ class DatagramPeer:
         """Never: nothing outlives the socket."""
         return False
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no client."""
+        return not (self._running or self._clients.all())
+
     def discard_waiting(self) -> None:
         """Discard what has come and was not read."""
         self._socket.discard_waiting()

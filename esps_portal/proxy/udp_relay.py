@@ -63,6 +63,11 @@ class DatagramProxy:
         """Never: nothing outlives the socket."""
         return False
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no client."""
+        return not self._flows.all()
+
     def discard_waiting(self) -> None:
         """Discard what has come and was not read."""
         self._socket.discard_waiting()

@@ -94,6 +94,11 @@ class PortalDatagrams:
         """Whether calls run, or clean up after they were cancelled."""
         return bool(self._calls)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call runs, and no reply is delayed."""
+        return not (self._calls or self._writer.is_holding)
+
     async def shut_down(self) -> None:
         """Refuse new calls; return when the running ones have ended or been refused."""
         self._protocol.closing = True

@@ -7,7 +7,9 @@ A test has a `portal_controller`, a `proxy_controller` or a `peer_controller`. E
 `server_controller`, on `server_controls`: faults (`fault_overloads`), a `journal_view`, waits
 (`record_waits`) and a `review`. All of it happens in the event loop of the server, a `portal_loop`:
 that of a thread (`server_thread`, on a `loop_thread`; `threaded_portal` and its like), or the
-test's own (`current_loop`; `trio_portal` and its like). `memory` has pipes in place of sockets.
+test's own (`current_loop`; `trio_portal` and its like). While the one in a thread sleeps, what
+needs nothing of trio is done in the test's thread (`loop_pause`). `memory` has pipes in place of
+sockets.
 
 The `plugin` lends a `session_portal` to each test, and ends the other servers with it:
 `portals_of_test`.

@@ -57,6 +57,10 @@ class CurrentLoop:
             raise PortalEndedError(f"the {self._name} has ended: its `async with` block is over")
         return function()
 
+    def access(self, function: Callable[[], _Result]) -> _Result:
+        """Run a function, likewise."""
+        return self.run(function)
+
     def run_when_quiet(self, function: Callable[[], _Result]) -> _Result:
         """Run a function at once: nothing else happens while this loop runs the caller."""
         return self.run(function)

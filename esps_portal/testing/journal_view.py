@@ -29,15 +29,15 @@ class JournalView:
 
     def connections(self) -> list[RecordedConnection]:
         """Return the TCP connections, in order."""
-        return self.loop.run(lambda: list(self.journal.connections))
+        return self.loop.access(lambda: list(self.journal.connections))
 
     def entries(self) -> list[Entry]:
         """Return everything that happened, in order."""
-        return self.loop.run(self.journal.entries)
+        return self.loop.access(self.journal.entries)
 
     def transcript(self, max_lines: int = sys.maxsize) -> str:
         """Return everything that happened as text; lines in the middle may be left out."""
-        return self.loop.run(lambda: transcript(self.journal, max_lines))
+        return self.loop.access(lambda: transcript(self.journal, max_lines))
 
     def short_transcript(self) -> str:
         """Return it as an error shows it."""

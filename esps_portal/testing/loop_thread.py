@@ -20,6 +20,7 @@ import attrs
 import trio
 
 from esps_portal.net.fork import loop_closed_in_child
+from esps_portal.testing.loop_pause import LoopNeededError, LoopPause
 from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.testing.steady_clock import SteadyClock
 from esps_portal.tracebacks import hides_frame
@@ -49,6 +50,10 @@ class _Raised:
 _Results: TypeAlias = "queue.SimpleQueue[_Result | _Raised]"
 
 
+def _has_none() -> bool:
+    return False
+
+
 class LoopThread:
     """The thread.
 
@@ -72,6 +77,7 @@ class LoopThread:
         self._on_stuck = on_stuck
         self._token: trio.lowlevel.TrioToken | None = None
         self._scope = trio.CancelScope()
+        self._pause = LoopPause()
         self._death: BaseException | None = None
         # What to say once the loop was found to be stuck.
         self._stuck = ""
@@ -102,8 +108,8 @@ class LoopThread:
 
     @property
     def is_current(self) -> bool:
-        """Whether the caller runs in this thread: it cannot wait for it."""
-        return threading.current_thread() is self._thread
+        """Whether the caller runs in the loop, or while it sleeps: it cannot wait for it."""
+        return threading.get_ident() in (self._thread.ident, self._pause.holder)
 
     def run(self, function: Callable[[], _Result]) -> _Result:
         """Run a function in the loop, whichever thread asks; return its result.
@@ -122,6 +128,23 @@ class LoopThread:
                 results.put(_Raised(error))
 
         return self._wait_for(results, run)
+
+    def run_asleep(
+        self, function: Callable[[], _Result], has_input: Callable[[], bool] = _has_none
+    ) -> _Result:
+        """Run a function that uses nothing of trio, while the loop sleeps: see `LoopPause`.
+
+        Args:
+            has_input: see `LoopPause.run`.
+
+        Raises:
+            LoopNeededError: the loop does not sleep, so that the function was not run.
+        """
+        if self.is_current:
+            return function()
+        if os.getpid() != self._process:
+            raise LoopNeededError
+        return self._pause.run(function, has_input)
 
     def run_async(self, function: Callable[[], Awaitable[_Result]]) -> _Result:
         """Run an async function in the loop; return its result. Not for the thread itself.
@@ -214,7 +237,7 @@ class LoopThread:
 
     def _run(self) -> None:
         try:
-            trio.run(self._run_main, clock=SteadyClock())
+            trio.run(self._run_main, clock=SteadyClock(), instruments=[self._pause])
         except BaseException as error:  # noqa: BLE001 - whatever it was, the test gets it
             self._death = _unwrapped(error)
         finally:

@@ -91,7 +91,7 @@ class PortalController(DeclaresServices, ServerController):
             TypeError: an argument is none of these.
         """
         stub = Stub(service, args, max_line=self._portal.limits.longest_reply)
-        return self._loop.run(lambda: self._script.stubs.place(stub))
+        return self._loop.access(lambda: self._script.stubs.place(stub))
 
     def _offer(self, service: Service) -> None:
         self._loop.run(lambda: self._portal.portal.add(service))
@@ -141,7 +141,7 @@ class PortalController(DeclaresServices, ServerController):
     def calls(self, service: str | None = None) -> list[RecordedCall]:
         """Return the calls of a service, or all, in order; a repeat over UDP does not count."""
         waiting.check_service(service)
-        return self._loop.run(lambda: self._script.journal.calls_of(service))
+        return self._loop.access(lambda: self._script.journal.calls_of(service))
 
     def wait_for(
         self, service: str | None = None, *, count: int = 1, timeout: float = 1.0

@@ -23,12 +23,15 @@ class FunctionRunner(Protocol):
     def run(self, function: Callable[[], _Result]) -> _Result:
         """Run it, and return its result."""
 
+    def access(self, function: Callable[[], _Result]) -> _Result:
+        """Run one that uses nothing of trio: maybe in this thread, while the loop sleeps."""
+
 
 class PortalLoop(FunctionRunner, Protocol):
     """The loop of a portal, with its ports."""
 
     def run_when_quiet(self, function: Callable[[], _Result]) -> _Result:
-        """Run a function once what clients have sent is answered, as far as that is possible."""
+        """Do what `access` does, once what clients have sent is answered, as far as possible."""
 
     def reset(self) -> None:
         """Forget everything, and end old connections; see `PortControl.reset`."""

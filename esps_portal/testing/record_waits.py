@@ -75,7 +75,7 @@ class RecordWait(Generic[_Record]):
         return self._result(has_come=await self._wait.pause(self.timeout))
 
     def _result(self, *, has_come: bool) -> list[_Record]:
-        found = self._loop.run(self.find)
+        found = self._loop.access(self.find)
         if not has_come:
             raise self.error(f"{self.describe(len(found))}\n{self.happened()}")
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,6 +14,7 @@ import trio
 from esps_portal.net.listeners import Listeners
 from esps_portal.net.port_control import OutageKind
 from esps_portal.net.quiet import become_quiet
+from esps_portal.testing.loop_pause import LoopNeededError
 from esps_portal.testing.loop_thread import LoopThread
 from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.testing.served import Served, ServerAddress
@@ -43,6 +45,8 @@ class ServerThread:
         self._thread = LoopThread(served.name, self._serve, self._end, self._give_up)
         self._ready: Future[Listeners] = Future()
         self._tasks: frozenset[trio.lowlevel.Task] = frozenset()
+        # Also for who does something while the loop sleeps.
+        self._now: Callable[[], float]
         self._is_lent = True
         self.connections_reset: int = 0
 
@@ -72,7 +76,8 @@ class ServerThread:
     async def _serve(self) -> None:
         async with trio.open_nursery() as nursery:
             listeners: Listeners = await nursery.start(self._served.serve)
-            self._served.state.start_clock(trio.current_time())
+            self._now = trio.lowlevel.current_clock().current_time
+            self._served.state.start_clock(self._now())
             self._tasks = nursery.child_tasks
             self._ready.set_result(listeners)
 
@@ -101,21 +106,48 @@ class ServerThread:
         self._check_lent()
         return self._thread.run(function)
 
+    def access(self, function: Callable[[], _Result]) -> _Result:
+        """Run a function that uses nothing of trio: in this thread, while the loop sleeps.
+
+        Raises:
+            PortalEndedError: as `run` does.
+        """
+        self._check_lent()
+        with contextlib.suppress(LoopNeededError):
+            return self._thread.run_asleep(function)
+        return self._thread.run(function)
+
     def run_anytime(self, function: Callable[[], _Result]) -> _Result:
         """Run a function in the loop, whether or not a test has the portal."""
         return self._thread.run(function)
 
     def run_when_quiet(self, function: Callable[[], _Result]) -> _Result:
-        """Run a function once what clients have sent is answered; see `become_quiet`."""
+        """Do what `access` does, once what clients have sent is answered; see `become_quiet`."""
         if self._thread.is_current:
             return function()  # what runs in the loop cannot wait for it
         self._check_lent()
+        with contextlib.suppress(LoopNeededError):
+            return self._run_if_quiet(function)
 
         async def run() -> _Result:
             await self._become_quiet()
             return function()
 
         return self._thread.run_async(run)
+
+    def _run_if_quiet(self, function: Callable[[], _Result]) -> _Result:
+        """Run a function while the loop sleeps, if all that has come is answered.
+
+        Raises:
+            LoopNeededError: that is not so, or cannot be seen from outside: something goes on.
+        """
+
+        def run() -> _Result:
+            if not self._listeners.ports.is_idle or self._served.state.is_busy:
+                raise LoopNeededError
+            return function()
+
+        return self._thread.run_asleep(run, lambda: self._listeners.ports.has_input)
 
     async def _become_quiet(self) -> None:
         await become_quiet(lambda: self._served.state.is_busy)
@@ -136,6 +168,9 @@ class ServerThread:
             name = self._served.name
             raise RuntimeError(f"only the test can reset a {name}, not what the {name} calls")
         self._check_lent()
+        with contextlib.suppress(LoopNeededError):
+            self._run_if_quiet(self._reset_unused)
+            return
 
         async def reset() -> None:
             if self._keep_idle:
@@ -150,10 +185,24 @@ class ServerThread:
         self.connections_reset += await ports.reset(keep_idle=keep_idle)
         if self._is_dying:
             await trio.sleep_forever()  # until the loop has ended, which the caller then learns
-        self._served.state.clear()
-        self._served.state.start_clock(trio.current_time())
+        self._forget()
         if keep_idle:
             ports.renumber()
+
+    def _reset_unused(self) -> None:
+        """Do the same where nobody is connected, while the loop sleeps.
+
+        Raises:
+            LoopNeededError: tasks would have to be ended, or notified.
+        """
+        if self._served.state.faults.in_force or not self._listeners.ports.forget_if_unused():
+            raise LoopNeededError
+        self._forget()
+
+    def _forget(self) -> None:
+        state = self._served.state
+        state.clear()
+        state.start_clock(self._now())
 
     @property
     def _is_dying(self) -> bool:
@@ -175,6 +224,11 @@ class ServerThread:
             what ``function`` returns.
         """
 
+        def acquire_unused() -> _Result:
+            if self._keep_idle or self._served.state.has_news:
+                raise LoopNeededError
+            return function()
+
         async def acquire() -> _Result:
             if self._keep_idle or self._served.state.has_news:
                 await self._become_quiet()
@@ -184,7 +238,10 @@ class ServerThread:
                 await self._reset(keep_idle=True)
             return result
 
-        result = self._thread.run_async(acquire)
+        try:
+            result = self._thread.run_asleep(acquire_unused)
+        except LoopNeededError:
+            result = self._thread.run_async(acquire)
         self._is_lent = True
         return result
 
@@ -192,13 +249,21 @@ class ServerThread:
         """Do `run_when_quiet` and `reset` at once; until `acquire` nobody can use the portal."""
         self._check_lent()
 
+        def release_unused() -> _Result:
+            result = review()
+            self._reset_unused()
+            return result
+
         async def release() -> _Result:
             await self._become_quiet()
             result = review()
             await self._reset(keep_idle=self._keep_idle)
             return result
 
-        result = self._thread.run_async(release)
+        try:
+            result = self._run_if_quiet(release_unused)
+        except LoopNeededError:
+            result = self._thread.run_async(release)
         self._is_lent = False
         return result
 

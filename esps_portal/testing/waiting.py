@@ -41,7 +41,7 @@ class Wait:
             concurrent.futures.wait([future], min(timeout, threading.TIMEOUT_MAX))
             return future.done()
         finally:
-            self.loop.run(lambda: self.waiters.remove(waiter))
+            self.loop.access(lambda: self.waiters.remove(waiter))
 
     async def pause(self, timeout: float) -> bool:  # noqa: ASYNC109 - the blocking one has it
         """Do the same in a coroutine."""
@@ -49,7 +49,7 @@ class Wait:
         try:
             return await _wait(future, timeout)
         finally:
-            self.loop.run(lambda: self.waiters.remove(waiter))
+            self.loop.access(lambda: self.waiters.remove(waiter))
 
     def _begin(self) -> tuple[concurrent.futures.Future[None], AnyWaiter]:
         future: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -61,7 +61,7 @@ class Wait:
             if not future.done() and future.set_running_or_notify_cancel():
                 future.set_result(None)
 
-        return future, self.loop.run(lambda: self.begin(met))
+        return future, self.loop.access(lambda: self.begin(met))
 
 
 def check_service(service: object) -> None:

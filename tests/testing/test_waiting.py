@@ -32,6 +32,9 @@ class SameThread:
     def run(self, function: Callable[[], _Result]) -> _Result:
         return function()
 
+    def access(self, function: Callable[[], _Result]) -> _Result:
+        return function()
+
 
 async def test_what_is_waited_for_may_happen_just_after_the_timeout() -> None:
     waiters = Waiters()
