@@ -15,6 +15,7 @@ from esps_portal.log import log
 from esps_portal.net.bind import BACKLOG
 from esps_portal.net.descriptors import SpareDescriptor
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
+from esps_portal.net.keepalive import keep_alive
 from esps_portal.net.silence import Silence
 from esps_portal.net.turns import Turns
 
@@ -77,6 +78,7 @@ class Acceptor:
     async def accept(self, listener: socket.socket) -> None:
         """Accept from one listening socket until cancelled, or until it is closed."""
         closed_in_child(listener)
+        keep_alive(listener)  # once, rather than for each connection
         self.listeners[listener] = None
         self._spare.keep()
         self.on_listen()

@@ -31,7 +31,7 @@ def keep_alive(
     """Have the kernel break a connection whose other end answers nothing.
 
     Args:
-        sock: a TCP socket.
+        sock: a TCP socket; a listener passes it on to what it accepts, on Linux for one.
         idle: seconds of silence after which it begins to probe.
         interval: seconds between two probes.
         count: unanswered probes after which the connection is broken.
@@ -43,3 +43,8 @@ def keep_alive(
         for name, value in values.items():
             if hasattr(socket, name):
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def is_kept_alive(sock: socket.socket) -> bool:
+    """Whether that was done: to a socket, or to the listener that has accepted it."""
+    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))

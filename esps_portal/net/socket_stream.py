@@ -22,7 +22,7 @@ from esps_portal.net.client_hello import NO_APPLICATION_PROTOCOL
 from esps_portal.net.error_watch import watch_errors
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
 from esps_portal.net.handshake import HandshakeError, log_failure, offered_protocols, shake_hands
-from esps_portal.net.keepalive import keep_alive
+from esps_portal.net.keepalive import is_kept_alive, keep_alive
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.net.stream import no_problem
 from esps_portal.net.systems import (
@@ -60,7 +60,8 @@ class SocketStream:
     ) -> None:
         connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        keep_alive(connected)  # finds a peer that vanished during a silent call
+        if not is_kept_alive(connected):  # its listener may have been
+            keep_alive(connected)  # finds a peer that vanished during a silent call
         self._socket = connected
         self._silence = silence
         self._tls = tls

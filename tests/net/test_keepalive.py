@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from esps_portal.net import keepalive
+from esps_portal.net.streams import SocketStream
 from tests.portals import running
 
 # Of a row of /proc/net/tcp, which is in the byte order of the machine's words.
@@ -58,3 +59,13 @@ def test_a_socket_that_was_reset_is_left_alone() -> None:
     with socket.socket() as sock:
         sock.close()
         keepalive.keep_alive(sock)
+
+
+async def test_what_a_listener_does_not_pass_on_is_set_on_the_stream() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listener, socket.create_connection(listener.getsockname()):
+        connected, _ = listener.accept()
+        assert not keepalive.is_kept_alive(connected)
+        stream = SocketStream(connected)
+        assert keepalive.is_kept_alive(connected)
+        stream.close()
