@@ -272,6 +272,7 @@ class ReadySet:
         elif turn is _NEEDS_TASK:
             self.resume(place.connection)
         else:
+            self._is_prompt = False  # it sends no next request
             self.on_end(place.connection)
 
     def _unpark(self, connection: Parkable) -> _Place:
