@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from esps_portal.net import keepalive
-from esps_portal.net.streams import SocketStream
+from esps_portal.net.socket_stream import SocketStream
 from tests.portals import running
 
 # Of a row of /proc/net/tcp, which is in the byte order of the machine's words.
