@@ -90,8 +90,12 @@ async def test_an_unforeseen_failure(  # ESPS-VERB-15
     assert portal.statistics.failed == 1
 
 
-def returning_a_generator() -> Iterator[str]:
+def generating() -> Iterator[str]:
     yield "a"
+
+
+def returning_a_generator() -> Iterator[str]:
+    return generating()
 
 
 def unawaited() -> object:
@@ -103,6 +107,7 @@ class Waiting:
         return "waited"
 
 
+NOTHING_KNOWN = object()
 MAY_RETURN = "a service returns str, bytes, a list or tuple of those, or None"
 GENERATOR = "an async def sends DATA lines with await call.data(...)"
 
@@ -114,7 +119,7 @@ GENERATOR = "an async def sends DATA lines with await call.data(...)"
         (lambda: True, f"it returned bool: {MAY_RETURN}"),
         (lambda: {"a": "b"}, f"it returned dict: {MAY_RETURN}"),
         (lambda: {"a"}, f"it returned set: {MAY_RETURN}"),
-        (object, f"it returned object: {MAY_RETURN}"),
+        (lambda: NOTHING_KNOWN, f"it returned object: {MAY_RETURN}"),
         (lambda: ("a", 3), f"it returned tuple with int in it: {MAY_RETURN}"),
         (lambda: [["a"]], f"it returned list with list in it: {MAY_RETURN}"),
         (lambda: range(3), f"it returned range with int in it: {MAY_RETURN}"),
