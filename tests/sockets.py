@@ -149,8 +149,16 @@ def until(done: Callable[[], object], portal: Tested) -> None:
 
 
 def closed(portal: Tested) -> list[RecordedConnection]:
-    """Return the connections once all have ended: after its FIN a portal listens for a while."""
-    until(lambda: all(found.closed is not None for found in portal.connections()), portal)
+    """Return the connections once there are some, and all have ended.
+
+    After its FIN a portal listens for a while.
+    """
+
+    def have_ended() -> bool:
+        found = portal.connections()
+        return bool(found) and all(each.closed is not None for each in found)
+
+    until(have_ended, portal)
     return portal.connections()
 
 

@@ -238,6 +238,8 @@ class PortControl:
     @property
     def has_input(self) -> bool:
         """Whether something has come that was not read, though the loop waits for it."""
+        if self._outage is not None:
+            return False  # what has come waits until that is over
         those_open = [sock for sock in self._all_sockets if sock.fileno() >= 0]
         return wait_for(those_open) or self._connections.has_input
 

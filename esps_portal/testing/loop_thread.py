@@ -50,10 +50,6 @@ class _Raised:
 _Results: TypeAlias = "queue.SimpleQueue[_Result | _Raised]"
 
 
-def _has_none() -> bool:
-    return False
-
-
 class LoopThread:
     """The thread.
 
@@ -129,9 +125,7 @@ class LoopThread:
 
         return self._wait_for(results, run)
 
-    def run_asleep(
-        self, function: Callable[[], _Result], has_input: Callable[[], bool] = _has_none
-    ) -> _Result:
+    def run_asleep(self, function: Callable[[], _Result], has_input: Callable[[], bool]) -> _Result:
         """Run a function that uses nothing of trio, while the loop sleeps: see `LoopPause`.
 
         Args:

@@ -109,12 +109,14 @@ class ServerThread:
     def access(self, function: Callable[[], _Result]) -> _Result:
         """Run a function that uses nothing of trio: in this thread, while the loop sleeps.
 
+        What has come by now is read first, so that a test sees what it has just done.
+
         Raises:
             PortalEndedError: as `run` does.
         """
         self._check_lent()
         with contextlib.suppress(LoopNeededError):
-            return self._thread.run_asleep(function)
+            return self._thread.run_asleep(function, self._has_input)
         return self._thread.run(function)
 
     def run_anytime(self, function: Callable[[], _Result]) -> _Result:
@@ -147,7 +149,10 @@ class ServerThread:
                 raise LoopNeededError
             return function()
 
-        return self._thread.run_asleep(run, lambda: self._listeners.ports.has_input)
+        return self._thread.run_asleep(run, self._has_input)
+
+    def _has_input(self) -> bool:
+        return self._listeners.ports.has_input
 
     async def _become_quiet(self) -> None:
         await become_quiet(lambda: self._served.state.is_busy)
@@ -239,7 +244,7 @@ class ServerThread:
             return result
 
         try:
-            result = self._thread.run_asleep(acquire_unused)
+            result = self._thread.run_asleep(acquire_unused, self._has_input)
         except LoopNeededError:
             result = self._thread.run_async(acquire)
         self._is_lent = True

@@ -11,13 +11,19 @@ from typing import TypeVar
 import pytest
 import trio
 
-from esps_portal.testing import PortalController
+from esps_portal.journal.journal import Journal
+from esps_portal.net.port_control import PortControl
+from esps_portal.testing import PortalController, serve_in_thread
 from esps_portal.testing.loop_pause import LoopNeededError
 from esps_portal.testing.loop_thread import LoopThread
 from tests.patience import PATIENCE
 from tests.sockets import connected
 
 _Result = TypeVar("_Result")
+
+
+def nothing_came() -> bool:
+    return False
 
 
 @contextmanager
@@ -41,7 +47,7 @@ def asleep(loop: LoopThread, function: Callable[[], _Result]) -> _Result:
     """Run a function once the loop sleeps, however busy the machine is."""
     while True:
         with contextlib.suppress(LoopNeededError):
-            return loop.run_asleep(function)
+            return loop.run_asleep(function, nothing_came)
 
 
 async def spin() -> None:
@@ -79,7 +85,7 @@ def test_the_loop_does_nothing_meanwhile() -> None:
 def test_what_is_done_may_use_the_loop() -> None:
     """A predicate of a test asks for the calls, say."""
     with started(trio.sleep_forever) as loop:
-        assert asleep(loop, lambda: loop.run(lambda: loop.run_asleep(lambda: 1))) == 1
+        assert asleep(loop, lambda: loop.run(lambda: loop.run_asleep(lambda: 1, nothing_came))) == 1
 
 
 def test_input_is_handled_first() -> None:
@@ -105,14 +111,14 @@ def test_a_loop_that_does_not_handle_it_is_not_waited_for() -> None:
 
 def test_a_loop_that_never_sleeps_is_not_waited_for() -> None:
     with started(spin) as loop, pytest.raises(LoopNeededError):
-        loop.run_asleep(int)
+        loop.run_asleep(int, nothing_came)
 
 
 def test_a_loop_that_has_ended_never_sleeps() -> None:
     with started(trio.sleep_forever) as loop:
         asleep(loop, int)
     with pytest.raises(LoopNeededError):
-        loop.run_asleep(int)
+        loop.run_asleep(int, nothing_came)
 
 
 def test_a_portal_can_be_used_whose_loop_never_sleeps(portal: PortalController) -> None:
@@ -147,3 +153,13 @@ def test_many_threads_wait_for_a_loop_that_sleeps() -> None:
         for thread in threads:
             thread.join(PATIENCE)
     assert count == 200
+
+
+@pytest.mark.parametrize("came", [True, False])
+def test_what_has_come_is_read_first(*, came: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a test sees in the journal what it has just sent, though nobody has waited for it."""
+    monkeypatch.setattr(Journal, "calls_of", lambda *_: threading.get_ident())
+    with serve_in_thread() as portal:
+        monkeypatch.setattr(PortControl, "has_input", came)
+        looked_in: object = portal.calls()
+    assert (looked_in == threading.get_ident()) is not came
