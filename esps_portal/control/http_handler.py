@@ -23,6 +23,7 @@ from esps_portal.control.json_blocks import json_blocks
 from esps_portal.control.room import Room
 from esps_portal.control.router import Finder, Found
 from esps_portal.net.stream import Stream, end_with_fin
+from esps_portal.net.turns import ConnectionTurns
 from esps_portal.product import PRODUCT
 
 #: Seconds for which a connection may wait for its next request (nginx: 75).
@@ -64,13 +65,24 @@ class _LateError(EndedError):
 class HttpHandler:
     """One connection; see `ConnectionHandler`.
 
+    Args:
+        turns: what it waits for before it looks at what has come, so that many clients who send
+            without a pause hold nobody. By default it has its own.
+
     Attributes:
         deadline: when it ends unless its client goes on.
         waits_since: since when its client is waited for; ``None``: it is not.
         is_held: its request may take long, however quick the server is.
     """
 
-    def __init__(self, stream: Stream, guard: Guard, finder: Finder, room: Room) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        guard: Guard,
+        finder: Finder,
+        room: Room,
+        turns: ConnectionTurns | None = None,
+    ) -> None:
         self.deadline: float = math.inf
         self.is_held: bool = False
         self.waits_since: float | None = trio.current_time()
@@ -79,6 +91,7 @@ class HttpHandler:
         self._stream = stream
         self._guard = guard
         self._finder = finder
+        self._turns = turns or ConnectionTurns()
         self._http = HttpConnection()
         self._scope = trio.CancelScope()
         self._is_late = False
@@ -157,7 +170,7 @@ class HttpHandler:
             else:
                 while await self._serve_one():
                     await trio.lowlevel.checkpoint()
-            await end_with_fin(self._stream, _LINGER)
+            await end_with_fin(self._stream, _LINGER, self._turns.work)
         except (EndedError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:
@@ -290,6 +303,7 @@ class HttpHandler:
             raise EndedError
         self._is_reading = True
         await self._wait(deadline, receive)
+        await self._turns.input.begin()
 
     async def _wait(self, deadline: float, wait: Callable[[], Awaitable[None]]) -> None:
         """Wait for the client.

@@ -15,6 +15,7 @@ from esps_portal.net.bind import bind
 from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.descriptors import soft_limit
 from esps_portal.net.stream import Stream
+from esps_portal.net.turns import ConnectionTurns
 
 # Connections that are served at a time: test suites run in parallel; and a part of the descriptors
 # that the process may have, so that the server that is controlled is never without.
@@ -67,14 +68,14 @@ async def serve_control(
     sockets = bind((config.host,), config.port, udp=False)
     addresses = sockets.tcp_addresses
     guard = Guard.of(addresses, config.allowed_hosts, config.token)
-    room = Room(max_connections())
+    room, turns = Room(max_connections()), ConnectionTurns()
     policy = AcceptPolicy(max_connections=_MAX_KNOWN, watch=HEAD)
     async with trio.open_nursery() as nursery:
 
         def handler(stream: Stream, _: tuple[str, int]) -> HttpHandler:
-            return HttpHandler(stream, guard, root, room)
+            return HttpHandler(stream, guard, root, room, turns)
 
-        server = ConnectionServer(handler, policy, nursery, room=room)
+        server = ConnectionServer(handler, policy, nursery, room=room, opening=turns.opening)
         nursery.start_soon(server.watch)
         for listener in sockets.tcp:
             nursery.start_soon(server.acceptor.accept, listener)

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import trio
 
+from esps_portal.net.turns import Turns
+
 
 def no_problem() -> str:
     """Return that nothing is to be wrong with a certificate."""
@@ -80,28 +82,32 @@ class Stream(Protocol):
         """Close it. What is not acknowledged after ``timeout`` seconds is dropped."""
 
 
-async def end_with_fin(stream: Stream, linger: float) -> None:
+async def end_with_fin(stream: Stream, linger: float, turns: Turns | None = None) -> None:
     """Send FIN, and discard what still comes until the peer's: else it would make the end a RST.
 
     Args:
         linger: seconds for which that goes on at most.
+        turns: see `discard_input`.
 
     Raises:
         trio.BrokenResourceError: the peer has reset the connection.
     """
     stream.send_eof()
-    await discard_input(stream, linger)
+    await discard_input(stream, linger, turns)
 
 
-async def discard_input(stream: Stream, linger: float) -> None:
+async def discard_input(stream: Stream, linger: float, turns: Turns | None = None) -> None:
     """Discard what still comes, until the peer's FIN.
 
     Args:
         linger: seconds for which that goes on at most.
+        turns: what it waits for between two reads, so that many who send without a pause hold
+            nobody; `None`: for nothing, where they are few or each read waits for a turn.
 
     Raises:
         trio.BrokenResourceError: the peer has reset the connection.
     """
     with trio.move_on_after(linger):
         while await stream.receive():
-            pass
+            if turns is not None:
+                await turns.next()
