@@ -7,7 +7,7 @@ handler, such as a client's RST, ends the whole server.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
@@ -28,8 +28,8 @@ from esps_portal.net.socket_stream import SocketStream
 from esps_portal.net.stream import Stream
 from esps_portal.net.turns import Turns
 
-#: Connections that the watch ends in a row: each has more to do in its task, in the same pass.
-MAX_EXPIRED = 16
+#: Connections that are ended in a row: each has more to do in its tasks, in the same pass.
+MAX_ENDED = 16
 
 
 class ConnectionHandler(Protocol):
@@ -219,7 +219,7 @@ class ConnectionServer(Generic[_Handler]):
                     continue
                 connection.expire()
                 expired += 1
-                if expired % MAX_EXPIRED == 0:
+                if expired % MAX_ENDED == 0:
                     await trio.lowlevel.checkpoint()
             # A deadline of 0 s must not spin.
             await trio.sleep_until(max(wake, now + 0.001))
@@ -227,18 +227,16 @@ class ConnectionServer(Generic[_Handler]):
     async def shut_down(self) -> None:
         """Shut every connection down gracefully; return when all have ended."""
         self._closing = True
-        for connection in self.connections:
-            connection.shut_down()
+        await self._end(self.connections, lambda connection: connection.shut_down())
         await self._until_ended(self.connections.keys())
 
     async def abort(self, *, keep_idle: bool = False) -> int:
         """Reset every connection, or every one that is not idle; return how many, once ended."""
         # Not those that come meanwhile, of which there may be no end.
-        aborted = {c for c in self.connections if not (keep_idle and c.is_idle)}
+        aborted = {c: None for c in self.connections if not (keep_idle and c.is_idle)}
         self._announced.abort()
-        for connection in aborted:
-            connection.abort()
-        await self._until_ended(aborted)
+        await self._end(aborted, lambda connection: connection.abort())
+        await self._until_ended(aborted.keys())
         return len(aborted)
 
     def abort_soon(self, *, keep_idle: bool = False) -> None:
@@ -247,6 +245,14 @@ class ConnectionServer(Generic[_Handler]):
         for connection in self.connections:
             if not (keep_idle and connection.is_idle):
                 connection.abort()
+
+    async def _end(self, connections: Iterable[_Handler], end: Callable[[_Handler], None]) -> None:
+        """End connections that are still open, some in each pass of the loop."""
+        for number, connection in enumerate(list(connections), 1):
+            if connection in self.connections:
+                end(connection)
+            if number % MAX_ENDED == 0:
+                await trio.lowlevel.checkpoint()
 
     async def _until_ended(self, connections: AbstractSet[_Handler]) -> None:
         while not connections.isdisjoint(self.connections):

@@ -60,6 +60,9 @@ async def serve_until_shut_down(
         ports.stop_accepting()
         with trio.move_on_after(seconds + _GRACE):
             await ports.shut_down()
+        with trio.move_on_after(_GRACE):
+            # Thousands may be left; to cancel them at once would hold whatever else is served here.
+            await ports.abort()
         nursery.cancel_scope.cancel()
     finally:
         ports.close()

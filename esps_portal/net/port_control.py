@@ -276,6 +276,10 @@ class PortControl:
             for server in self._tasks.datagrams:
                 draining.start_soon(server.shut_down)
 
+    async def abort(self) -> None:
+        """Reset every connection that is open, some in each pass of the loop."""
+        await self._connections.abort()
+
     def renumber(self) -> None:
         """Note every open connection again, in the order in which they were accepted."""
         for connection in self._connections.connections:

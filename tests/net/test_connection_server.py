@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from esps_portal.net.accept_policy import AcceptPolicy
-from esps_portal.net.connection_server import MAX_EXPIRED, ConnectionServer
+from esps_portal.net.connection_server import MAX_ENDED, ConnectionServer
 from esps_portal.net.socket_stream import SocketStream
 from esps_portal.net.stream import Stream
 from esps_portal.testing.pipes import memory_pair
@@ -178,4 +178,29 @@ async def test_the_watch_ends_few_connections_in_one_pass_of_the_loop(
             await trio.sleep(10)
             nursery.cancel_scope.cancel()
     assert passes.count == 100
-    assert passes.most <= MAX_EXPIRED
+    assert passes.most <= MAX_ENDED
+
+
+@pytest.mark.parametrize("end", ["abort", "shut_down"])
+async def test_few_of_many_connections_are_ended_in_one_pass_of_the_loop(end: str) -> None:
+    """A test is over, or the server ends."""
+    passes = Passes()
+
+    class Ended(Handler):
+        def abort(self) -> None:
+            passes.note(self)
+            self._stream.abort()
+
+        shut_down = abort
+
+    with passes.counted(), trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            server = ConnectionServer(Ended, AcceptPolicy(max_connections=100), nursery)
+            for number in range(100):
+                _, stream = memory_pair()
+                nursery.start_soon(server.serve, stream, ("memory", number))
+            await trio.testing.wait_all_tasks_blocked()
+            await getattr(server, end)()
+            assert not server.connections
+    assert passes.count == 100
+    assert passes.most <= MAX_ENDED

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import trio
 
+from esps_portal.journal.tap import StreamTap
+from esps_portal.net.connection_server import MAX_ENDED
 from esps_portal.net.dial import dial
 from esps_portal.net.turns import ConnectionTurns, Turns
 from esps_portal.proxy.tcp_relay import Relay
@@ -36,13 +38,18 @@ class Many:
         for _ in range(CLIENTS):
             self.servers.append(await self._up.accept())
 
+    async def shut_down(self) -> None:
+        """Shut the proxy down, and wait until it has ended."""
+        self._proxy.shut_down()
+        await self._proxy.ended.wait()
+
     async def ended(self) -> list[tuple[str, str]]:
         return await self._proxy.closed()
 
 
 @contextlib.asynccontextmanager
-async def many() -> AsyncIterator[Many]:
-    async with upstream() as up, proxied(up.address) as proxy:
+async def many(**limits: float) -> AsyncIterator[Many]:
+    async with upstream() as up, proxied(up.address, transport="tcp", **limits) as proxy:
         yield Many(proxy, up)
 
 
@@ -119,3 +126,15 @@ async def test_some_end_in_each_pass_when_the_upstream_dies(
             assert await crowd.ended() == [("portal", "rst" if is_read else "fin")] * CLIENTS
     assert passes.count >= CLIENTS
     assert passes.most <= MOST
+
+
+async def test_some_end_in_each_pass_when_a_drain_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The upstream does not end."""
+    async with many(drain=0.01, linger=0.01) as crowd:
+        await crowd.connect()
+        with noted(monkeypatch, StreamTap, "closed") as passes:
+            await crowd.shut_down()
+    assert passes.count == CLIENTS
+    assert passes.most <= MAX_ENDED
