@@ -13,7 +13,6 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-import xmlschema
 
 from esps_portal.journal.pcap import HEADER_SIZE, is_own_header
 from tests.commands import run, run_failing
@@ -232,6 +231,8 @@ def broken_and_whole(address: str, *options: str) -> None:
 
 
 def test_junit(address: str, tmp_path: Path) -> None:
+    import xmlschema  # noqa: PLC0415 - no other test waits for it
+
     file = tmp_path / "junit.xml"
     broken_and_whole(address, "--junit", str(file))
     xmlschema.XMLSchema(str(XSD)).validate(str(file))

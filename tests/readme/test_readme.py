@@ -15,6 +15,9 @@ import pytest
 
 from esps_portal.faults.fault_types import FAULT_TYPES
 from esps_portal.guides import GUIDES, guide_text
+from tests.commands import run
+from tests.forked import ForkedProcess
+from tests.patience import PATIENCE
 from tests.plugin.suite_runs import run_here
 from tests.processes import RunningServer, running_server
 
@@ -54,20 +57,37 @@ def portal() -> Iterator[RunningServer]:
         yield running
 
 
-def environment(portal: RunningServer) -> dict[str, str]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "ESPS_PORTAL_URL": portal.url}
+@pytest.fixture
+def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command be found, and what it writes be in a folder of the test."""
+    scripts = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", f"{scripts}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
 
 
+def output_of(command: str, portal: RunningServer) -> str:
+    """Return what a command prints; only one with a pipe needs a shell."""
+    if "|" not in command:
+        program, *args = shlex.split(command)
+        assert program == "esps-portal"
+        _, out, err = run(*args, url=portal.url)
+        return out + err
+    ran = subprocess.run(  # noqa: S602 - the README's commands are shell commands
+        command.replace("2867", str(portal.port)),
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return ran.stdout + ran.stderr
+
+
+@pytest.mark.usefixtures("_installed")
 @pytest.mark.parametrize(
     "session", [pytest.param(shown, id=f"{name} {shown[0][0]}") for name, shown in sessions()]
 )
-def test_console(
-    session: Session,
-    portal: RunningServer,
-    tool: Callable[[str], str],
-    tmp_path: Path,
-) -> None:
+def test_console(session: Session, portal: RunningServer, tool: Callable[[str], str]) -> None:
     for command, output in session:
         if command == "esps-portal serve":
             with running_server(json_lines=False) as running:
@@ -75,17 +95,7 @@ def test_console(
             continue
         if " nc " in command:
             tool("nc")
-        ran = subprocess.run(  # noqa: S602 - the README's commands are shell commands
-            command.replace("2867", str(portal.port)),
-            shell=True,
-            cwd=tmp_path,
-            env=environment(portal),
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        assert ran.stdout + ran.stderr == output
+        assert output_of(command, portal) == output
 
 
 def marked(name: str, pattern: str) -> tuple[str, ...]:
@@ -148,15 +158,11 @@ def test_the_table_of_faults_is_complete() -> None:
 
 @pytest.mark.parametrize("program", programs(are_suites=False))
 def test_python(program: str, portal: RunningServer) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program.replace("2867", str(portal.port))],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert "b'hi'" in ran.stdout or "b'9.99'" in ran.stdout
+    script = "import warnings; warnings.simplefilter('error')\n"
+    with ForkedProcess(script=script + program.replace("2867", str(portal.port))) as process:
+        out, err = process.communicate(PATIENCE)
+    assert (process.returncode, err) == (0, "")
+    assert "b'hi'" in out or "b'9.99'" in out
 
 
 def test_shell_blocks_are_install_and_test() -> None:
