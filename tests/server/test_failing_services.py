@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -90,12 +90,8 @@ async def test_an_unforeseen_failure(  # ESPS-VERB-15
     assert portal.statistics.failed == 1
 
 
-def generating() -> Iterator[str]:
-    yield "a"
-
-
-def returning_a_generator() -> Iterator[str]:
-    return generating()
+def unknown() -> object:
+    return object()
 
 
 def unawaited() -> object:
@@ -107,7 +103,6 @@ class Waiting:
         return "waited"
 
 
-NOTHING_KNOWN = object()
 MAY_RETURN = "a service returns str, bytes, a list or tuple of those, or None"
 GENERATOR = "an async def sends DATA lines with await call.data(...)"
 
@@ -119,12 +114,12 @@ GENERATOR = "an async def sends DATA lines with await call.data(...)"
         (lambda: True, f"it returned bool: {MAY_RETURN}"),
         (lambda: {"a": "b"}, f"it returned dict: {MAY_RETURN}"),
         (lambda: {"a"}, f"it returned set: {MAY_RETURN}"),
-        (lambda: NOTHING_KNOWN, f"it returned object: {MAY_RETURN}"),
+        (unknown, f"it returned object: {MAY_RETURN}"),
         (lambda: ("a", 3), f"it returned tuple with int in it: {MAY_RETURN}"),
         (lambda: [["a"]], f"it returned list with list in it: {MAY_RETURN}"),
         (lambda: range(3), f"it returned range with int in it: {MAY_RETURN}"),
         (
-            returning_a_generator,
+            lambda: (name for name in "ab"),
             f"it returned generator: {MAY_RETURN}; {GENERATOR}",
         ),
         (
