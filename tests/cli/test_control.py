@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from esps_portal import blocking
+from tests.cases import cases
 from tests.cli.control_client import ask
 from tests.commands import run, run_failing
 from tests.processes import RunningServer, running_server
@@ -134,7 +135,7 @@ def test_a_token(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("command", ["serve", "proxy"])
-@pytest.mark.parametrize(
+@cases(
     ("args", "says"),
     [
         (["--control", "x"], "'x' is not an address: write PORT or HOST:PORT"),

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from esps_portal.cli import main
+from tests.cases import cases
 from tests.inspection.servers import bound, free_port, pong, portal, tcp_server, udp_server
 
 
@@ -100,7 +101,7 @@ def test_the_default_port_is_2867() -> None:
     assert json.loads(result.output)["facts"]["iana"]["name"] == "esps-portal"
 
 
-@pytest.mark.parametrize(
+@cases(
     "arguments",
     [
         ["--port", "0"],

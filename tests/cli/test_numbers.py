@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import cases
 from tests.commands import run_failing
 
 WRONG = ["1_0", "\u0661\u0660", "9" * 5000, "0x10", "1 0", ""]
 
 
 @pytest.mark.parametrize("number", WRONG, ids=lambda text: ascii(text)[:12])
-@pytest.mark.parametrize(
+@cases(
     "words",
     [
         ("serve", "--port"),
@@ -35,7 +36,6 @@ WRONG = ["1_0", "\u0661\u0660", "9" * 5000, "0x10", "1 0", ""]
         ("call", "echo", "--url", "127.0.0.1:"),
         ("proxy", "--upstream", "tcp://127.0.0.1:"),
     ],
-    ids=" ".join,
 )
 def test_what_is_no_number_is_bad_usage(words: tuple[str, ...], number: str) -> None:
     if words[-1].endswith(("=", ":")):

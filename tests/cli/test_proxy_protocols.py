@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from esps_portal.cli import proxy as proxy_module
+from tests.cases import cases
 from tests.cli.echo_servers import echo_server
 from tests.commands import run, run_failing
 from tests.forked import ForkedProcess
@@ -244,7 +245,7 @@ def test_its_own_address_is_no_upstream() -> None:
 # ---- bad usage -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     ("args", "says"),
     [
         ("--upstream http://x:1", "'--upstream': unknown scheme in 'http://x:1': write tcp://HOST"),

@@ -11,6 +11,7 @@ import pytest
 import esps_portal
 from esps_portal.cli import COMMANDS, main
 from esps_portal.product import PRODUCT
+from tests.cases import cases
 from tests.commands import COMMAND, run
 
 
@@ -166,7 +167,7 @@ def test_errors_are_raised_without_standalone_mode() -> None:
         ("http://x", ""),
     ],
 )
-@pytest.mark.parametrize("command", ["serve", "proxy --upstream esps://127.0.0.1"])
+@cases("command", ["serve", "proxy --upstream esps://127.0.0.1"])
 def test_an_address_without_its_options_has_a_hint(command: str, args: str, hint: str) -> None:
     code, out, err = run(*command.split(), *args.split())
     name = f"esps-portal {command.split(maxsplit=1)[0]}"

@@ -12,10 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import pytest
-
 import esps_portal
 from esps_portal.net.bind import CannotBindError
+from tests.cases import cases
 
 _E = TypeVar("_E", bound=BaseException)
 
@@ -48,7 +47,7 @@ def pickled(error: _E) -> _E:
     return back
 
 
-@pytest.mark.parametrize("kind", exceptions(), ids=lambda kind: kind.__name__)
+@cases("kind", exceptions())
 def test_a_copy_is_equal(kind: type[BaseException]) -> None:
     error = kind(*ARGUMENTS.get(kind.__name__, ("why",)))
     error.add_note("while testing")

@@ -7,9 +7,8 @@ import importlib
 import re
 from pathlib import Path
 
-import pytest
-
 import esps_portal
+from tests.cases import cases
 
 ROOT = Path(esps_portal.__file__).parent
 PACKAGES = sorted(path.parent for path in ROOT.rglob("__init__.py"))
@@ -30,7 +29,7 @@ def is_there(name: str, package: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("folder", PACKAGES, ids=lambda folder: folder.name)
+@cases("folder", PACKAGES)
 def test_what_the_map_of_a_package_names_is_there(folder: Path) -> None:
     text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
     package = ".".join(["esps_portal", *folder.relative_to(ROOT).parts])

@@ -17,6 +17,7 @@ from esps_portal.faults.effects import Piece, effect_of
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_types import FAULT_TYPES
 from esps_portal.faults.plan import FaultPlan
+from tests.cases import cases
 from tests.faults.timelines import STREAM, UNIT, Timeline
 
 OFFSETS = (0, 1, 7, 25, 26, 27)
@@ -34,7 +35,7 @@ def one_by_one(data: bytes) -> list[bytes]:
     return [data[n : n + 1] for n in range(len(data))]
 
 
-@pytest.mark.parametrize(("kind", "options"), STREAM)
+@cases(("kind", "options"), STREAM)
 def test_byte_by_byte(kind: str, options: dict[str, Any]) -> None:
     for offset in OFFSETS:
         fault = Fault.create(kind, offset=offset, **options)
@@ -90,7 +91,7 @@ def test_places_are_counted_from_the_offset() -> None:
         ("deaf", "deaf"),
     ],
 )
-@pytest.mark.parametrize("offset", [0, 4, 26])
+@cases("offset", [0, 4, 26])
 def test_where_it_ends(kind: str, how: str, offset: int) -> None:
     found = fed(Fault.create(kind, offset=offset), [UNIT])
     extra = {"garbage": 64, "truncate": 1 if offset < 26 else 0}.get(kind, 0)

@@ -12,6 +12,7 @@ from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_types import FAULT_TYPES
 from esps_portal.faults.parameters import FaultError
 from esps_portal.faults.plan import FaultPlan
+from tests.cases import cases
 
 NEEDED: dict[str, dict[str, Any]] = {
     "latency": {"seconds": 1},
@@ -22,7 +23,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", FAULT_TYPES)
+@cases("kind", FAULT_TYPES)
 def test_every_type_has_a_plan(kind: str) -> None:
     """The plan of its transport knows each type."""
     fault_type = FAULT_TYPES[kind]
@@ -38,7 +39,7 @@ def test_every_type_has_a_plan(kind: str) -> None:
         assert FaultPlan.of(fault).datagram(b"a OK x\n", pad_line) is not None
 
 
-@pytest.mark.parametrize(
+@cases(
     ("kind", "options", "message"),
     [
         ("half_close", {}, "unknown fault 'half_close'; did you mean 'half-close'?"),

@@ -10,6 +10,7 @@ from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.parameters import FaultError
 from esps_portal.faults.place import PORTAL, PORTAL_WITH_CERTIFICATES, Place
+from tests.cases import cases
 
 PROXY = Place(name="proxy")
 TCP_PROXY = Place(name="proxy", transports=frozenset({"tcp"}))
@@ -23,7 +24,7 @@ BLOCKS = Place(
 BLOCKS_BACK = Place(name="proxy", has_frames=True, unterminated={"client": "reply_framing 'x'"})
 
 
-@pytest.mark.parametrize(
+@cases(
     ("where", "kind", "options", "error"),
     [
         (
@@ -84,7 +85,7 @@ def test_what_makes_no_sense(where: Place, kind: str, options: dict[str, Any], e
     assert faults.in_force == []
 
 
-@pytest.mark.parametrize(
+@cases(
     ("where", "kind", "options"),
     [
         (PORTAL, "reset", {"service": "echo"}),

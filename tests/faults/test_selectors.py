@@ -11,6 +11,7 @@ from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.parameters import FaultError
 from esps_portal.faults.target import FaultTarget, MissReason, Stage
+from tests.cases import cases
 
 
 def placed(*faults: Fault) -> FaultRegistry:
@@ -32,7 +33,7 @@ def reason(fault: Fault) -> MissReason | None:
     return None if fault.nearest is None else fault.nearest.reason
 
 
-@pytest.mark.parametrize(
+@cases(
     ("kind", "options", "error"),
     [
         ("reset", {"match": ""}, "match must not be empty"),

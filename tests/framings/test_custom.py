@@ -16,6 +16,7 @@ from esps_portal.framings.delimiters import Lines
 from esps_portal.framings.framing import Frame, Framing
 from esps_portal.framings.splitter import FrameSplitter
 from esps_portal.testing import FramingError, lines
+from tests.cases import cases
 from tests.protocol.strategies import byte_by_byte, cut, places
 
 
@@ -187,7 +188,7 @@ def framing_of(split: Callable[[bytes], Any], join: Callable[[bytes], Any] = byt
         (lambda _: (_ for _ in ()).throw(ValueError("\x1b")), r"raised ValueError\('\\x1b'\)"),
     ],
 )
-@pytest.mark.parametrize("bytewise", [False, True])
+@cases("bytewise", [False, True])
 def test_a_split_that_misbehaves(
     split: Callable[[bytes], Any], message: str, *, bytewise: bool
 ) -> None:

@@ -24,6 +24,7 @@ from esps_portal.testing import (
     matching,
     until_close,
 )
+from tests.cases import cases
 from tests.framings.cases import AMQP, CASES, MODBUS, Case, noise
 from tests.protocol.strategies import byte_by_byte, cut, places
 
@@ -58,7 +59,7 @@ def test_split(case: Case) -> None:
 
 
 @table
-@pytest.mark.parametrize("custom", [False, True])
+@cases("custom", [False, True])
 def test_pieces(case: Case, *, custom: bool) -> None:
     framing, data, frames, rest = case
     used = SplitOnly(framing) if custom else framing

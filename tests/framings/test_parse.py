@@ -20,6 +20,7 @@ from esps_portal.testing import (
     matching,
     until_close,
 )
+from tests.cases import cases
 
 TEXTS: list[tuple[str, Framing]] = [
     ("lines:lf", lines()),
@@ -77,7 +78,7 @@ def test_every_framing_is_its_text(framing: Framing) -> None:
     assert parse_framing(str(framing)) == framing
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "message"),
     [
         ("", "unknown framing ''; choose from lines, delimited, length-prefixed, fixed, "),

@@ -11,6 +11,7 @@ from esps_portal.journal.recording import (
 )
 from esps_portal.journal.records import ABORTED, FAULTED, REPLIED
 from esps_portal.protocol.messages import ERR, OK, readable_request
+from tests.cases import cases
 from tests.journal.recorded import BEGAN, PEER, Recorded
 
 # ---- writing -----------------------------------------------------------------------------------
@@ -136,7 +137,7 @@ def test_every_prefix_of_a_recording_can_be_read() -> None:
     assert set(counts) == {0, 1, 2}
 
 
-@pytest.mark.parametrize(
+@cases(
     ("data", "message"),
     [
         (b"", "line 1: not a recording: it is empty"),

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from esps_portal.mock.matching import ANY, ANY_ARGS, ArgsMatcher, describe_argument
+from tests.cases import cases
 
 
 def starts_with_a(arg: bytes) -> bool:
     return arg.startswith(b"a")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("matchers", "args", "matches"),
     [
         ((), (), True),

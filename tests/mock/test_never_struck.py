@@ -20,6 +20,7 @@ from esps_portal.mock.never_struck import why_never_struck
 from esps_portal.mock.scripted import Script
 from esps_portal.mock.verification import find_problems, problem_report
 from esps_portal.protocol.messages import readable_request
+from tests.cases import cases
 
 REMOTE = ("127.0.0.1", 4000)
 
@@ -52,7 +53,7 @@ def connection(number: int) -> FaultTarget:
 PING, ECHO, PRICE = b"a PING", b"a CALL echo hi", b"a CALL pirce sku-1"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("kind", "given", "targets", "why"),
     [
         ("reset", {}, [], "selected 0 times; no request came after it was placed"),

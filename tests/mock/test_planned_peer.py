@@ -24,6 +24,7 @@ from esps_portal.mock.scenario_writing import scenario_to_toml, scenario_to_valu
 from esps_portal.patterns.linear import LinearPattern
 from esps_portal.peer.planned import make_state, plan_of
 from esps_portal.peer.state import PeerState
+from tests.cases import cases
 from tests.mock.scenarios import PEERS
 
 
@@ -102,7 +103,7 @@ PEER = "name = 'a', framing = 'lines'"
 STUB = "match = 'x'"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("table", "says"),
     [
         ("framing = 'lines'", "peers[0].name: this key is required"),

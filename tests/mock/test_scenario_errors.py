@@ -20,6 +20,7 @@ from esps_portal.mock.scenario_reading import (
     read_scenario_toml,
     read_stub,
 )
+from tests.cases import cases
 
 LONG_KEY = "k" * 9999
 MANY_KEYS = json.dumps({str(n): 0 for n in range(60_000)})
@@ -215,13 +216,17 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("toml", "says"), CASES)
-def test_an_error_names_its_key(toml: str, says: str) -> None:
+def assert_refused(toml: str, says: str) -> None:
     with pytest.raises(ScenarioError) as caught:
         read_scenario_toml(toml)
     assert str(caught.value).startswith(says)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@cases(("toml", "says"), CASES)
+def test_an_error_names_its_key(toml: str, says: str) -> None:
+    assert_refused(toml, says)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +333,7 @@ PROXY = "name = 'a', upstream = 'tcp://a:1'"
     ],
 )
 def test_an_error_in_a_proxy_names_its_key(table: str, says: str) -> None:
-    test_an_error_names_its_key(f"proxies = [{{{table}}}]", says)
+    assert_refused(f"proxies = [{{{table}}}]", says)
 
 
 def test_an_unpaired_surrogate_is_refused() -> None:

@@ -12,6 +12,7 @@ from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS
 from esps_portal.mock.scenario_reading import read_scenario_toml
 from esps_portal.mock.scenario_schema import scenario_schema
 from esps_portal.protocol.limits import Limits
+from tests.cases import cases
 from tests.mock.scenarios import EVERY_KEY, PROXIES
 
 SCHEMA = scenario_schema()
@@ -32,7 +33,7 @@ def test_what_a_person_writes_fits_it(toml: str) -> None:
     VALIDATOR.validate(tomllib.loads(toml))
 
 
-@pytest.mark.parametrize(
+@cases(
     "toml",
     [
         "stub = []",

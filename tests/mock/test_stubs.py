@@ -18,6 +18,7 @@ from esps_portal.mock.stubs import (
     describe_stub,
 )
 from esps_portal.mock.verification import find_problems
+from tests.cases import cases
 
 
 def stub(service: str = "price", *args: Matcher) -> Stub:
@@ -113,7 +114,7 @@ def test_optional() -> None:
     assert not stub().is_satisfied
 
 
-@pytest.mark.parametrize(
+@cases(
     ("wrong", "message"),
     [
         (lambda: stub("Price"), "'Price' is not a name"),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esps_portal.net.proxy_header import MAX_SIZE, ProxyHeader, ProxyHeaderError
+from tests.cases import cases
 from tests.protocol.strategies import byte_by_byte
 
 START = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -72,7 +73,7 @@ def fed(pieces: list[bytes]) -> tuple[ProxyHeader, int]:
     return header, sum(header.feed(piece) for piece in pieces)
 
 
-@pytest.mark.parametrize(("data", "source"), GOOD.values(), ids=GOOD)
+@cases(("data", "source"), GOOD.values())
 def test_a_header_names_the_client(data: bytes, source: tuple[str, int] | None) -> None:
     # ESPS-TCP-17, ESPS-TCP-19, ESPS-TCP-21
     for pieces in ([data], byte_by_byte(data), [data + b"1 PING\n"], [data + data]):
@@ -82,7 +83,7 @@ def test_a_header_names_the_client(data: bytes, source: tuple[str, int] | None) 
         assert taken == len(data)  # and none of what follows
 
 
-@pytest.mark.parametrize("data", BAD.values(), ids=BAD)
+@cases("data", BAD.values())
 def test_what_is_not_valid(data: bytes) -> None:  # ESPS-TCP-18, ESPS-TCP-22, ESPS-TCP-23
     for pieces in ([data], byte_by_byte(data), [data + b"more" * 100]):
         with pytest.raises(ProxyHeaderError):
@@ -95,7 +96,7 @@ def test_no_other_family_is_valid() -> None:  # ESPS-TCP-18
             fed([v2(0x21, family, bytes(216))])
 
 
-@pytest.mark.parametrize("data", [data for data, _ in GOOD.values()], ids=GOOD)
+@cases("data", [data for data, _ in GOOD.values()])
 def test_a_part_of_a_header_is_none(data: bytes) -> None:
     header, taken = fed([data[:-1]])
     assert not header.is_complete

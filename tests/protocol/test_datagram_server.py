@@ -10,6 +10,7 @@ from esps_portal.protocol.datagram_server import DatagramServer, Ignored, Repeat
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import DATA, ERR, OK, Notice, Reply, Request, looks_like_answer
 from esps_portal.protocol.received_lines import PlainRequest, plain_to_request
+from tests.cases import cases
 from tests.protocol.strategies import args, errors, noise, tags
 
 SOURCE = ("192.0.2.1", 40000)
@@ -40,7 +41,7 @@ def test_verbs_that_are_offered(verb: bytes) -> None:
     assert receive(b"1 " + verb + b" a%20b ###\r\n") == Request(b"1", verb, (b"a b",))
 
 
-@pytest.mark.parametrize(
+@cases(
     "datagram",
     [
         *(b"", b"\n", b"\r\n", b"\n\n"),  # ESPS-UDP-5
@@ -274,7 +275,7 @@ DAYTIME = b"Thu Nov 26 15:20:01 2026\n"
 
 
 @pytest.mark.parametrize("port", [1, 13, 19, 53, 123, 1023])
-@pytest.mark.parametrize(
+@cases(
     "datagram",
     [DAYTIME, b"1  PING" + LONG + b"\n", b"1 QUIT " + LONG + b"\n", b"1 " + LONG * 9 + b"\n"],
 )

@@ -23,6 +23,7 @@ from esps_portal.protocol.messages import (
     readable_request,
     readable_tag,
 )
+from tests.cases import cases
 from tests.protocol.strategies import args, noise, notices, replies, requests
 
 # The canonical form of a whole line: visible ASCII, single SP, upper-case hex, one LF.
@@ -103,7 +104,7 @@ def test_only_a_protocol_error_leaves_a_parser(line: bytes) -> None:
         assert error.message
 
 
-@pytest.mark.parametrize(
+@cases(
     ("line", "text"),
     [
         (b"", "must begin with a tag"),

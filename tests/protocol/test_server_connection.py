@@ -12,6 +12,7 @@ from esps_portal.protocol import grammar
 from esps_portal.protocol.messages import Reply, Request
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import State
+from tests.cases import cases
 from tests.protocol.memory_server import LIMITS, MemoryServer, server_after
 from tests.protocol.strategies import byte_by_byte, cut, noise, places
 
@@ -304,7 +305,7 @@ def test_the_error_says_what_is_wrong_with_a_first_line_that_begins_well() -> No
 
 
 @pytest.mark.parametrize("before", [b"", b"\n", b"\r\n\r\n"])
-@pytest.mark.parametrize(("line", "answer"), BAD_FIRST_LINES)
+@cases(("line", "answer"), BAD_FIRST_LINES)
 def test_nothing_follows_a_bad_first_line(line: bytes, answer: bytes, before: bytes) -> None:
     # ESPS-LINE-21, ESPS-LINE-22, ESPS-SEC-1
     data = before + line + b"\r\n1 CALL a\n1 PING\n"
@@ -349,7 +350,7 @@ def test_while_closing_a_good_first_line_is_refused_and_ends_nothing() -> None:
         *(b"1 HELLO ESPS/2", b"1 HELLO", b"1 HELLO ESPS/1 x"),
     ],
 )
-@pytest.mark.parametrize("bulk", [0, 100])
+@cases("bulk", [0, 100])
 def test_what_is_no_hello_where_one_is_required(line: bytes, bulk: int) -> None:  # ESPS-LINE-23
     server = MemoryServer(bulk=bulk, requires_hello=True)
     server.feed(b"\n" + line + b"\n1 CALL a\n")

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esps_portal.protocol.urls import PortalURL
+from tests.cases import cases
 from tests.protocol.strategies import LOWER
 
 hosts = st.ip_addresses().map(str) | st.lists(
@@ -66,7 +67,7 @@ def test_an_address_without_a_scheme_is_its_url(host: str, port: int) -> None:
     assert PortalURL.parse(str(url).removeprefix("esps://")) == url
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "reason", "instead"),
     [
         ("", "host is missing", "localhost:PORT"),
@@ -111,7 +112,7 @@ def test_the_error_says_what_to_write(text: str, reason: str, instead: str) -> N
     assert len(str(caught.value)) < 250
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "reason"),
     [
         ("//h", "a path is not allowed"),

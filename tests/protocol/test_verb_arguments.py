@@ -6,9 +6,10 @@ import pytest
 
 from esps_portal.protocol import verb_arguments
 from esps_portal.protocol.verb_arguments import argument_error, chosen_version
+from tests.cases import cases
 
 
-@pytest.mark.parametrize(
+@cases(
     ("verb", "args", "text"),
     [
         (b"HELLO", [], "HELLO needs 1 argument"),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.cases import cases
 from tests.processes import RunningServer, running_server
 
 # What is sent (without LF), and how the answer begins.
@@ -156,12 +157,12 @@ def assert_answered(answers: list[bytes], expected: bytes) -> None:
     assert got.startswith(expected)
 
 
-@pytest.mark.parametrize(("line", "answer"), LINES)
+@cases(("line", "answer"), LINES)
 def test_whole(line: bytes, answer: bytes, portal: RunningServer) -> None:
     assert_answered(answers_to(portal, line + b"\n", b"b PING x\n", b"z QUIT\n"), answer)
 
 
-@pytest.mark.parametrize(("line", "answer"), [case for case in LINES if len(case[0]) < 100])
+@cases(("line", "answer"), [case for case in LINES if len(case[0]) < 100])
 def test_byte_by_byte(line: bytes, answer: bytes, portal: RunningServer) -> None:
     octets = [bytes((octet,)) for octet in line + b"\nb PING x\nz QUIT\n"]
     assert_answered(answers_to(portal, *octets), answer)
@@ -179,7 +180,7 @@ def test_pipelined(portal: RunningServer) -> None:
         assert any(a.startswith(answer) for a in got)
 
 
-@pytest.mark.parametrize(("line", "answer"), [case for case in LINES if len(case[0]) < 1000])
+@cases(("line", "answer"), [case for case in LINES if len(case[0]) < 1000])
 def test_over_udp(line: bytes, answer: bytes, portal: RunningServer) -> None:
     """A tagged error where it fits three times the request, else silence (ESPS-UDP-4)."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:

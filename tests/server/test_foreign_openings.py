@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.cases import cases
 from tests.processes import RunningServer, running_server
 
 # What is sent, and how the one answer begins.
@@ -100,7 +101,7 @@ def in_pieces(data: bytes) -> list[list[bytes]]:
     return [[data], [*(bytes((byte,)) for byte in short), data[len(short) :]]]
 
 
-@pytest.mark.parametrize(("opening", "answer"), OPENINGS.values(), ids=OPENINGS)
+@cases(("opening", "answer"), OPENINGS.values())
 def test_nothing_after_it_runs(opening: bytes, answer: bytes, portal: RunningServer) -> None:
     # ESPS-LINE-20, ESPS-LINE-21, ESPS-LINE-22, ESPS-SEC-1
     for pieces in in_pieces(opening + SMUGGLED):
@@ -115,10 +116,9 @@ def test_what_is_a_request_runs(opening: bytes, answer: bytes, portal: RunningSe
         assert answers_to(portal, pieces) == [answer, b"z OK", b"x OK"]
 
 
-@pytest.mark.parametrize(
+@cases(
     "opening",
     [opening for opening, _ in (*OPENINGS.values(), *REQUESTS.values())],
-    ids=[*OPENINGS, *(f"request-{name}" for name in REQUESTS)],
 )
 def test_where_hello_is_required_none_runs(opening: bytes, strict_portal: RunningServer) -> None:
     for pieces in in_pieces(opening + SMUGGLED):  # ESPS-LINE-23

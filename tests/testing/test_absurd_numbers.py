@@ -22,6 +22,7 @@ from esps_portal.testing import (
     serve_in_thread,
     wait,
 )
+from tests.cases import cases
 
 HUGE = 10**400  # no float holds it
 UNPRINTABLE = 10**5000  # Python does not print it
@@ -134,7 +135,7 @@ def test_numbers_of_a_peer() -> None:
             peer.wait_for(timeout=HUGE)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "integer", "number"),
     [
         ("0", 0, 0),
@@ -150,7 +151,6 @@ def test_numbers_of_a_peer() -> None:
         ),
         *((text, None, None) for text in ("nan", "inf", "-inf", "9" * 5000, "1." + "0" * 5000)),
     ],
-    ids=_name,
 )
 def test_numbers_as_text(text: str, integer: int | None, number: float | None) -> None:
     assert (read_integer(text), read_number(text)) == (integer, number)

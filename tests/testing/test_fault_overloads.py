@@ -15,6 +15,7 @@ from esps_portal.faults.matching import Matchable
 from esps_portal.faults.parameters import FaultError, Parameter
 from esps_portal.testing import FaultName
 from esps_portal.testing.fault_overloads import PlacesFaults
+from tests.cases import cases
 
 Numbers = int | Collection[int] | None
 # What makes each selector be taken, if it is: its type in an overload, and a value.
@@ -73,7 +74,7 @@ def test_each_fault_has_one() -> None:
     assert list(get_args(FaultName)) == list(FAULT_TYPES)
 
 
-@pytest.mark.parametrize("kind", FAULT_TYPES)
+@cases("kind", FAULT_TYPES)
 def test_parameters(kind: str) -> None:
     """They come first, in the same order, with the same types and defaults."""
     expected = {
@@ -100,7 +101,7 @@ def typed(parameter: Parameter) -> object:
     return hint | None if parameter.is_optional else hint
 
 
-@pytest.mark.parametrize("kind", FAULT_TYPES)
+@cases("kind", FAULT_TYPES)
 def test_selectors(kind: str) -> None:
     """A selector is in the overload just where it is taken when it runs."""
     for selector in VALUES.keys() - FAULT_TYPES[kind].parameters:
@@ -110,11 +111,11 @@ def test_selectors(kind: str) -> None:
         assert OVERLOADS[kind].get(selector) == ((hint, None) if taken else None), selector
 
 
-@pytest.mark.parametrize("kind", FAULT_TYPES)
 @pytest.mark.parametrize(
     ("selector", "values"),
     [("when", ("before", "after")), ("transport", ("tcp", "udp")), ("to", ("client", "server"))],
 )
+@cases("kind", FAULT_TYPES)
 def test_choices(kind: str, selector: str, values: tuple[str, ...]) -> None:
     """Of ``when``, ``transport`` and ``to`` an overload has the values that make sense."""
     taken = {value for value in values if accepts(kind, {selector: value})}
@@ -126,7 +127,7 @@ def test_choices(kind: str, selector: str, values: tuple[str, ...]) -> None:
     assert set(get_args(literal)) == taken
 
 
-@pytest.mark.parametrize("kind", FAULT_TYPES)
+@cases("kind", FAULT_TYPES)
 def test_nothing_else(kind: str) -> None:
     assert OVERLOADS[kind].keys() <= {*FAULT_TYPES[kind].parameters, *SELECTORS}
 
