@@ -1,4 +1,4 @@
-"""What a server of a test is to do, and what has happened: the same of a portal, proxy or peer."""
+"""The state that a portal, a proxy and a peer all have: what is placed, and what happened."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What both sides of a connection say, as exchanges, and what faults make of it. Sans-I/O.
+"""The exchanges of one connection, in the journal and under faults. Sans-I/O.
 
-Whoever reads the connection hands over what has come and performs the steps that come back. How
-bytes become units is theirs to decide: a proxy's (`esps_portal.proxy.unframed` and
-`esps_portal.proxy.framed`), or a peer's. All are built on the `ExchangeTracker`, which keeps the
+The code that reads the connection passes in what arrives, and performs the steps that are returned.
+It also decides how bytes become units: a proxy's (`esps_portal.proxy.unframed` and
+`esps_portal.proxy.framed`) or a peer's. All of them use the `ExchangeTracker`, which keeps the
 journal and asks the faults.
 """
 

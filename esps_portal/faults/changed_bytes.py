@@ -1,4 +1,4 @@
-"""Bytes that are changed: over TCP those of a piece, over UDP those of a datagram."""
+"""Changes bytes of a piece of a stream, or of a datagram."""
 
 from __future__ import annotations
 

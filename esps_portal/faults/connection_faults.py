@@ -1,4 +1,4 @@
-"""The faults for which all that is sent on one connection is one unit."""
+"""The faults that take everything that is sent on one connection as one unit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What faults make of one datagram: how many are sent, when, from where, with which bytes."""
+"""What faults make of one datagram: how many are sent, when, from where, and with which bytes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""What each type of fault makes of the bytes of one unit.
+"""What each type of fault does to the bytes of one unit.
 
-An effect is fed the bytes of its unit in pieces of any size and returns the actions in place of
-sending them. It counts bytes, so that it acts at the same byte however the pieces fall. A piece may
-be empty: an effect that ends the connection acts on it, one that changes bytes has nothing to do.
+An effect gets the bytes of its unit in pieces of any size, and returns actions to perform instead
+of sending each piece. It counts bytes, so it acts at the same byte however the unit is cut into
+pieces. A piece may be empty: an effect that ends the connection then acts, one that changes bytes
+does not.
 """
 
 from __future__ import annotations

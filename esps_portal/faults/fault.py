@@ -1,7 +1,7 @@
 """A fault: which requests, replies or connections it strikes, by number, by content and by chance.
 
-A fault selects a `FaultTarget`, claims it, and has struck it once its first action begins. Nothing
-is performed here: `esps_portal.faults.plan` says what the faults make of a unit.
+A fault selects a `FaultTarget` and claims it; it has struck the target once its first action
+begins. Nothing is performed here: `esps_portal.faults.plan` says what the faults make of a unit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The faults that are placed: which of them strikes a request or a connection."""
+"""The placed faults: which of them strikes a request or a connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a fault has not struck so far: its nearest miss, and what its selectors let pass."""
+"""Why a fault has not struck so far: its nearest miss, and how much its selectors matched."""
 
 from __future__ import annotations
 

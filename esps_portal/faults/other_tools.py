@@ -1,8 +1,8 @@
-"""What users of other tools write, and what to write here: for the error that they get.
+"""Names of faults in other tools, and what to write instead, for the error that their users get.
 
 toxiproxy 2.12 (its toxics and their attributes), WireMock 3 and mountebank 2 (their faults), and
-netem of Linux (tc-netem(8)). None of these names is accepted: each has a unit, a direction or an
-end of its own, so that a user who reads what it is here is not surprised later.
+netem of Linux (tc-netem(8)). None of these names is accepted, since each has its own unit,
+direction or end; a user who reads what the fault is called here is not surprised later.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a fault is placed: a portal, or a proxy of some protocol; and what makes no sense there."""
+"""Where a fault is placed (a portal, a proxy, a peer), and which faults make no sense there."""
 
 from __future__ import annotations
 

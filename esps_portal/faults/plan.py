@@ -1,9 +1,10 @@
-"""What faults make of one unit: a list of actions that a writer performs in place of sending it.
+"""What faults make of one unit: a list of actions that a writer performs instead of sending it.
 
-Nothing here sends or waits. The unit comes in pieces: over TCP a reply of ESPS/1 line by line, a
-frame as a whole, and what has no framing as it is read. Each fault is a part of the plan; they act
-one after another, in the order in which they were placed. Of those that end the connection only
-one does: the one whose place comes first, and of several at one place the one placed first.
+Nothing here sends or waits. The unit arrives in pieces: over TCP a reply of ESPS/1 line by line, a
+frame as a whole, and an unframed exchange as it is read. Each fault is a part of the plan. The
+parts act one after another, in the order in which the faults were placed. Only one part may end the
+connection: the one that acts at the earliest byte, and among several at the same byte the one that
+was placed first.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One fault at work on one unit: from which byte on it acts, and what it makes of each piece.
+"""One fault that acts on one unit: from which byte on, and what it does to each piece.
 
-It claims the unit where it begins to act: once the bytes that it is to find have come, and its
+It claims the unit where it begins to act: once the bytes that it looks for have arrived, and its
 offset has passed. `esps_portal.faults.plan` lets the parts of a unit act one after another.
 """
 

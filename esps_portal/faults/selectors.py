@@ -1,4 +1,4 @@
-"""Checks of selectors and parameters: what a test, a file or a command line may give a fault."""
+"""Checks the selectors and parameters that a test, a file or a command line gives a fault."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""What a server has faults make of what it sends.
+"""Makes plans and actions of faults for a server, and imports what that takes when it is needed.
 
-A server that no fault strikes starts without what makes them act: that is imported here, when the
-first one does.
+So a server that no fault strikes starts without importing it.
 """
 
 from __future__ import annotations

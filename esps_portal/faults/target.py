@@ -1,4 +1,4 @@
-"""What a fault may strike, and why it did not."""
+"""What a fault may strike, and the reasons why it does not."""
 
 from __future__ import annotations
 

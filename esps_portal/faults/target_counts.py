@@ -1,4 +1,4 @@
-"""How many connections, requests and replies a fault has counted, and the number of each."""
+"""Counts the connections, requests and replies that a fault selects, and numbers each."""
 
 from __future__ import annotations
 

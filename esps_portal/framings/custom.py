@@ -1,9 +1,9 @@
 """Reads frames with a user's own framing, of which only ``split`` and ``join`` are known.
 
-``split`` gives the frames, and not which bytes were theirs. So it is asked about longer and longer
-starts of the bytes, until one has a frame: the shortest such start ends with the frame's last byte,
-however the bytes came. What it returns is checked, for a test must not go on with bytes that were
-lost or made up.
+``split`` returns the frames, but not which bytes each one took. So it is called with longer and
+longer prefixes of the bytes until one contains a frame: the shortest such prefix ends with the last
+byte of the frame, however the bytes arrived. The results are checked, since a test must not go on
+with bytes that were lost or made up.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a framing is, and what those of this package share.
 
-A framing must not know a transport, nor how the bytes were cut on their way: it sees bytes from the
-start of a frame on, and says where the frame ends.
+A framing knows neither the transport nor how the bytes were cut on their way. It gets bytes from
+the start of a frame on, and says where the frame ends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Frames that are known beforehand: what clients have said in a recording.
+"""Frames that are known beforehand: what clients said in a recording.
 
-A unit ends where the bytes equal one that was recorded. If that one is a proper prefix of another,
-the next bytes decide which of them it is, or a pause does; how long, the caller decides.
+A unit ends where the bytes equal a recorded one. If that is also the beginning of a longer one, the
+next bytes decide which of the two it is, or a pause does; the caller decides how long the pause is.
 """
 
 from __future__ import annotations

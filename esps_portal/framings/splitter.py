@@ -1,7 +1,8 @@
 """Reads a stream of bytes as frames, however it was cut, in bounded memory.
 
-No byte is lost, added or changed: all wires, then what is left, are the bytes that came. Where a
-frame ends, and after which byte that is known, depends on the bytes alone, never on their pieces.
+No byte is lost, added or changed: the wire bytes of all frames, and then what is left, are the
+bytes that arrived. Where a frame ends, and after which byte that is known, depends on the bytes
+alone, not on the pieces in which they arrived.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Frames that the transport ends: a datagram, or everything until FIN."""
+"""Frames whose end the transport marks: a datagram, or everything until FIN."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""A file that one process appends to, for as long as that works.
+"""A file that one process appends to, until there is an error.
 
-It is opened with O_APPEND, and what belongs together is one ``write``: a process that is killed
+It is opened with O_APPEND, and what belongs together is one ``write``. So a process that is killed
 leaves complete entries, and at most one incomplete entry at the end. An error of the file never
-harms the portal: it is logged, once, and nothing is written after it, so that no entry is missing
-in between. What an entry is, and whether a file may be continued, is its owner's to say.
+harms the portal: it is logged once, and nothing is written after it, so that no entry is missing in
+between. The owner of the file decides what an entry is, and whether the file may be continued.
 """
 
 from __future__ import annotations

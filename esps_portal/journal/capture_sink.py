@@ -1,4 +1,4 @@
-"""Writes what a journal notes into a capture, as it happens: so the packets are in time order."""
+"""Writes what a journal records into a capture as it happens, so the packets are in time order."""
 
 from __future__ import annotations
 

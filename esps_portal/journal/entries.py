@@ -1,4 +1,4 @@
-"""The entries that a journal's records make: one where each began, and one where it ended."""
+"""The entries of a journal: two for each record, one where it began and one where it ended."""
 
 from __future__ import annotations
 

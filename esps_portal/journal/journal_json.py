@@ -1,4 +1,4 @@
-"""What a journal holds as values for JSON."""
+"""The contents of a journal as values for JSON."""
 
 from __future__ import annotations
 

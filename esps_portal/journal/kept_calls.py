@@ -1,8 +1,8 @@
-"""The requests that a journal keeps: bounded in number and in bytes.
+"""The requests that a journal keeps, bounded in number and in bytes.
 
-Nearly every request of a test is noted here, so that costs little. Some more than the bound may be
-held, until somebody asks. Bytes are only added up, also those of records that are no longer kept;
-once the sum is above the bound all records are counted.
+Nearly every request of a test is recorded here, so recording costs little. The number may exceed
+its bound until somebody asks. Bytes are only added up, including those of records that are no
+longer kept; once the sum exceeds its bound, all records are counted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The exchanges that a journal keeps: bounded in number and in bytes."""
+"""The exchanges that a journal keeps, bounded in number and in bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes of any protocol as people read them: text where it is text, else hex with an ASCII column.
+"""Bytes of any protocol in readable form: as text if they are text, else hex with an ASCII column.
 
 No byte reaches a terminal or a log unescaped.
 """

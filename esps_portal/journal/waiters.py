@@ -1,6 +1,6 @@
-"""Waiting for something to happen a number of times.
+"""Waits for something to happen a number of times.
 
-Each waiter counts, so that waiting costs little, however much has happened before.
+Each waiter counts events as they happen, so waiting costs little, however much has happened before.
 """
 
 from __future__ import annotations

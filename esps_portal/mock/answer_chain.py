@@ -1,4 +1,4 @@
-"""The chain of a stub's answers: what stubs of ESPS/1 and of frames have in common.
+"""A chain of answers: what stubs of ESPS/1 and stubs of frames have in common.
 
 One answer is given after the other; the last is repeated indefinitely, unless ``times`` says how
 often.

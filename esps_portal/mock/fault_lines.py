@@ -1,4 +1,4 @@
-"""A fault as the lines that place it again: in Python, on the command line, in a scenario file."""
+"""A fault as text that places it again: in Python, on the command line, and in a scenario file."""
 
 from __future__ import annotations
 

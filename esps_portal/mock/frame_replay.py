@@ -1,4 +1,4 @@
-"""A recording as stubs of a peer: units are answered in order, the last one indefinitely."""
+"""A recording as stubs of a peer: units are answered in order, and the last answer is repeated."""
 
 from __future__ import annotations
 

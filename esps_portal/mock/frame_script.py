@@ -1,7 +1,7 @@
-"""What a peer is to do: stubs, conversations, a handler; and the frames that nobody expected.
+"""What a peer answers: its stubs, conversations and handler. Also collects unexpected frames.
 
 A frame is answered by the conversation of its connection if that expects it, else by the first stub
-that matches, else by the handler. A frame that none of them takes was not expected.
+that matches, else by the handler. Any other frame is unexpected.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a test, or a client of the control port, looks for and waits for in a journal."""
+"""Finds exchanges and connections in a journal, and waits for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What matches, as values of a scenario: text, bytes, a regular expression."""
+"""The values of a scenario that match something: text, bytes, a regular expression."""
 
 from __future__ import annotations
 

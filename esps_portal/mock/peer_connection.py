@@ -1,4 +1,4 @@
-"""A connection of a peer's, as a handler sees it."""
+"""A connection of a peer, as a handler sees it."""
 
 from __future__ import annotations
 

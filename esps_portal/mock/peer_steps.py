@@ -1,6 +1,6 @@
 """What a peer does on a connection, step by step: expect, send, raw, wait, close, reset.
 
-Stubs, handlers and conversations all come down to these; who serves the connection performs them.
+Stubs, handlers and conversations are all turned into these steps, which the connection performs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A fault as a scenario has it, or a schedule of faults: its selectors and parameters, as given."""
+"""A fault of a scenario, or a schedule of faults: its selectors and parameters, as given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A peer as a scenario has it: ``[[peers]]`` of a file, and ``[[peers.stubs]]``."""
+"""A peer of a scenario: the ``[[peers]]`` and ``[[peers.stubs]]`` of a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A proxy as a scenario has it: ``[[proxies]]`` of a file."""
+"""A proxy of a scenario: the ``[[proxies]]`` of a file."""
 
 from __future__ import annotations
 

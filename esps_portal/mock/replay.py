@@ -1,8 +1,8 @@
-"""A recording as stubs: each call is answered as recorded, in order, the last answer indefinitely.
+"""A recording as stubs: each call is answered as recorded, in order; the last answer is repeated.
 
 A stub answers over TCP and UDP, and ignores padding. An answer about the transport (``too-large``,
-``use-tcp``) is replayed only if the call has no other: the portal gives it by itself where it
-applies.
+``use-tcp``) is replayed only if the call has no other: where it applies, the portal gives it
+anyway.
 """
 
 from __future__ import annotations

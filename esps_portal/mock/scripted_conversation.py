@@ -1,4 +1,4 @@
-"""A conversation that a test scripts: steps whose order matters, on one connection."""
+"""A scripted conversation: steps on one connection, whose order matters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stub's answer with DATA lines or waits, as a call that the server runs."""
+"""A running call whose stub has an answer with DATA lines or waits."""
 
 from __future__ import annotations
 

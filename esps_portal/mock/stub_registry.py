@@ -1,4 +1,4 @@
-"""The stubs of a portal: which one answers a call, and which are unused."""
+"""The stubs of a portal: finds the one that answers a call, and those that are unused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Regular expressions in one pass over the bytes or the text, however they are written.
+"""Regular expressions that are searched in one pass, whatever the pattern is.
 
-They know neither frames nor services.
+Nothing here knows frames or services.
 """

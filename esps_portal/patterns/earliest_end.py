@@ -1,11 +1,12 @@
-"""The earliest end of a match of a regular expression, in one pass over the bytes.
+"""Finds the earliest end of a match of a regular expression, in one pass over the bytes.
 
-`re` can neither go on where it stopped nor say which bytes were the first that match, and some
-patterns take it exponential time. A set of states that moves on with each byte answers both
-(Thompson, 1968); the sets that have come up are kept with where each byte leads, up to a number of
-them.
+`re` can neither continue where it stopped nor say which bytes were the first that match, and some
+patterns take it exponential time. A set of states that moves on with each byte solves both
+(Thompson, 1968). The sets that were reached are cached, up to a number of them, with the set that
+each byte leads to.
 
-It must not know frames. What may hold only in view of the next byte, such as ``$``, it refuses.
+Nothing here knows frames. Parts of a pattern that depend on the next byte, such as ``$``, are
+refused.
 """
 
 from __future__ import annotations

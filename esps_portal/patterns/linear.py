@@ -1,15 +1,15 @@
-r"""Regular expressions of strangers: searched in a time that they and what they search bound.
+r"""Searches regular expressions of strangers in bounded time.
 
-`re` takes ``(a+)+$`` exponential time, and nothing else in the process runs meanwhile. Here sets of
-states move on with each symbol (Thompson, 1968), as in `esps_portal.patterns.earliest_end`, but a
-set is only complete in view of the next symbol, so that ``$`` and ``\b`` have their meaning. What
-is left is a pattern of thousands of states that are all looked at with each symbol: a search ends
-with an error when it has looked at too many.
+`re` takes ``(a+)+$`` exponential time, and nothing else in the process runs meanwhile. Here a set
+of states moves on with each symbol (Thompson, 1968), as in `esps_portal.patterns.earliest_end`. But
+a set is only complete once the next symbol is known, so that ``$`` and ``\b`` have their meaning. A
+pattern may still have thousands of states that are all examined for each symbol: a search that has
+examined too many ends with an error.
 
 RE2 does the same faster, but has no wheel for each platform, and ``\d``, ``\Z``, ``$`` and case
 mean other things there: a scenario that a test has written would match other calls.
 
-It must not know what is searched.
+Nothing here knows what is searched.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""A compiled pattern of a test's own: searched by `re`, unless that might hold the interpreter.
+"""Searches a test's own compiled pattern: with `re`, unless that might block the interpreter.
 
 `re` tries one way after the other, and nothing else in the process runs meanwhile. With a choice
-within a repeat, as in ``(a+)+$``, or with many repeats, the ways are too many to try. Such a
-pattern is searched in one pass, if it can be; all others by `re`, which is written in C.
+within a repeat, as in ``(a+)+$``, or with many repeats, there are too many ways to try. Such a
+pattern is searched in one pass if that is possible; any other pattern with `re`, which is written
+in C.
 """
 
 from __future__ import annotations

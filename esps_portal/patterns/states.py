@@ -1,11 +1,10 @@
-"""The states of a regular expression: what a set of them says of the bytes so far, and accepts.
+"""The states of a regular expression, for a search in one pass.
 
 A pattern without lookaround, references and the like describes a regular language. Its states are
-built from the syntax tree of `re` itself, and `re` says which symbols each of its parts takes, so
-that a pattern means here what it means there. A symbol is a byte, or the code point of a character.
+built from the syntax tree of `re` itself, and `re` says which symbols each part matches, so a
+pattern means the same here as there. A symbol is a byte, or the code point of a character.
 
-It must not know how the states are searched. Anything that it does not know makes it refuse the
-pattern.
+Nothing here knows how the states are searched. A pattern with an unknown part is refused.
 """
 
 from __future__ import annotations

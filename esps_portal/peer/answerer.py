@@ -1,4 +1,4 @@
-"""Finds out what to do about a frame: by the script, or else by the handler of the test."""
+"""Finds the answer to a frame: in the script, or else from the handler of the test."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One TCP connection to a peer: frames are read, answered one after the other, and noted.
+"""One TCP connection to a peer: frames are read, answered one after the other, and recorded.
 
-One task reads, so that a FIN or RST is noticed, and the journal has what has come, while an answer
-takes its time; another one answers. A `Lane` sends what faults make of the answers.
+One task reads, so that a FIN or RST is noticed and the journal is complete while an answer takes
+its time. Another task answers. A `Lane` sends what faults make of the answers.
 """
 
 from __future__ import annotations

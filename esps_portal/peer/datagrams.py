@@ -1,7 +1,8 @@
-"""A peer over UDP: each datagram is a frame, and each frame of an answer a datagram.
+"""A peer over UDP: each datagram is a frame, and each frame of an answer is a datagram.
 
-What takes time, such as a stub's delay, holds up no other datagram; but where a conversation takes
-its time, what its client sends meanwhile is answered after that, in order.
+An answer that takes its time, such as a stub with a delay, does not hold up other datagrams. But
+while a conversation takes its time, further datagrams of its client wait, and are answered in
+order.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a connection has to see to, in order: frames of its client's, and what a test has it push.
+"""The queue of one connection: frames of the client to answer, and frames of the test to push.
 
-The frames that are not answered yet are bounded in bytes.
+The frames that wait for an answer are bounded in bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Performs what a peer is to do about a frame, one step after the other, as faults change it."""
+"""Performs the steps of an answer one after the other, as faults change them."""
 
 from __future__ import annotations
 

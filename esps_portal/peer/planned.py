@@ -1,4 +1,4 @@
-"""Makes a peer of what a scenario or the command line says, after checking all of it."""
+"""Makes a peer from a scenario or from command-line options, after checking all of it."""
 
 from __future__ import annotations
 

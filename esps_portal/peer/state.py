@@ -1,4 +1,4 @@
-"""What a test has of a peer: its script, its faults, its journal, and what was left over."""
+"""The state of a peer that a test sees: its script, its faults, its journal, and leftover bytes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The exchanges of one connection to a peer: a frame of the client's, and those that answer it.
+"""The exchanges of one connection to a peer: a frame of the client, and the frames that answer it.
 
-Nothing here reads, waits or sends: it keeps the journal, and asks the faults what they make of each
-frame.
+Nothing here reads, waits or sends: it keeps the journal, and asks the faults about each frame.
 """
 
 from __future__ import annotations

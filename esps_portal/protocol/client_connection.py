@@ -1,6 +1,6 @@
-"""The client's side of a connection or of a UDP socket: which request a reply belongs to.
+"""The client's side of a connection or of a UDP socket: matches replies to requests.
 
-A `ClientConnection` gives each request a tag and keeps what comes back until it is collected.
+A `ClientConnection` gives each request a tag and keeps what arrives for it until that is collected.
 Unknown notices and tags are ignored (ESPS-TCP-6). It knows no socket and no clock; its caller
 passes in bytes and provides the tags.
 """

@@ -1,12 +1,12 @@
 """The server's side of UDP: what is answered, how long a reply may be, what is remembered.
 
-One datagram is one request; its reply is one datagram. Nothing here knows a socket or a clock:
-a source is a value, a time is in seconds on the clock of the caller.
+One datagram is one request; its reply is one datagram. Nothing here knows a socket or a clock: a
+source is a value, and times are in seconds on the caller's clock.
 
 Two bounds keep a portal from amplifying traffic (specification, section 7.2): a reply is at most
-`Limits.amplification` times as long as its request, and at most `Limits.max_datagram` bytes.
-Calls are remembered (`remembered_calls`), so that each is executed at most once (section 7.3). And
-no exchange with another server goes on without end: see `refuse`.
+`Limits.amplification` times as long as its request, and at most `Limits.max_datagram` bytes. Calls
+are remembered (`remembered_calls`), so that each is executed at most once (section 7.3). And an
+exchange with another server always ends: see `refuse`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A reply over UDP as bytes: all its lines in one datagram, and what replaces a longer one.
+"""A UDP reply as bytes: all its lines in one datagram, or the error that replaces a long one.
 
 The bounds are those of the specification, section 7.2.
 """

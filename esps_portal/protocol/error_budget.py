@@ -1,7 +1,8 @@
-"""How many errors one address gets over UDP in a time (specification, section 7.1).
+"""Limits how many errors one address gets over UDP (specification, section 7.1).
 
-Servers of other protocols answer errors with errors: the exchange would never end. A token bucket
-for each address slows it down, in bounded memory. There is no clock here: time is passed in.
+Servers of other protocols answer errors with errors, so an exchange with one would never end. A
+token bucket for each address slows it down, in bounded memory. There is no clock here: the caller
+passes in the time.
 """
 
 from __future__ import annotations

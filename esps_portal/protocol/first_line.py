@@ -1,7 +1,7 @@
-"""What the first line of a connection must be, so that no other protocol is taken for ESPS/1.
+"""What the first line of a connection must be, so that no other protocol is mistaken for ESPS/1.
 
-A browser, or a client of another protocol, can be made to send lines to any port. One whose first
-line is no good request must not have a later one executed: the connection ends.
+A browser, or a client of another protocol, can be made to send lines to any port. If the first line
+is not a valid request, no later line may be executed: the connection ends.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A request of a client that waits for its reply, and what has come of that."""
+"""A client's request that waits for its reply, and what has arrived of the reply."""
 
 from __future__ import annotations
 

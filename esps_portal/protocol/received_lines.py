@@ -1,8 +1,8 @@
-"""Lines that a client has sent and nobody has read: one at a time, or plain requests in bulk.
+"""Received lines that are not read yet. They are read one at a time, or plain requests in bulk.
 
-A plain request is what nearly every line is: a PING or a CALL that needs no decoding and means the
-same in every connection that is open. One expression finds all of them in a piece of input at once,
-in C; the other lines it leaves to `messages.parse_request_untrusted`. Both ways take from here.
+Nearly every line is a plain request: a PING or a CALL that needs no decoding and means the same on
+every open connection. One regular expression finds all plain requests of a piece of input at once,
+in C, and leaves the other lines to `messages.parse_request_untrusted`. Both ways read from here.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""When a UDP client sends a request again, and how long it makes it.
+"""When a UDP client sends a request again, and how long it waits for a reply.
 
-The schedule and its names are those of RFC 7252 section 4.2. With the defaults, the first wait is
-1 to 1.5 s and each next one is twice as long. Four retransmissions and a last wait take at most
-``1.5 * (2**5 - 1) = 46.5`` s. A portal remembers a call for 60 s, so even a retransmission that
-takes 13 s on its way executes nothing twice (RFC 7252 section 4.8.2 has the same derivation).
+The schedule and its names are those of RFC 7252 section 4.2. With the defaults, the first wait is 1
+to 1.5 s and each next one is twice as long. Four retransmissions and a last wait take at most ``1.5
+* (2**5 - 1) = 46.5`` s. A portal remembers a call for 60 s, so even a retransmission that takes 13
+s on its way executes nothing twice (RFC 7252 section 4.8.2 has the same derivation).
 """
 
 from __future__ import annotations

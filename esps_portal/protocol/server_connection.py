@@ -1,7 +1,7 @@
 """The server's side of one TCP connection: what to do about each line, and what ends it.
 
-The states and their transitions are in `states`. CANCEL and QUIT are handled here; what the other
-verbs do, what a service is and how long anything takes is not known here. The caller passes in
+The states and their transitions are in `states`. CANCEL and QUIT are handled here. What the other
+verbs do, what a service is, and how long anything takes is not known here. The caller passes in
 bytes, and says when a timeout has expired.
 """
 

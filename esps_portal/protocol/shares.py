@@ -1,7 +1,8 @@
-"""The share of a server that one UDP client may hold (specification, section 7.3).
+"""The largest share of a server that one UDP client may hold (specification, section 7.3).
 
 The source of a datagram can be forged, and a client can send as much as it likes. So one address
-holds at most half of what there is, and one address and port a sixteenth: others find room.
+may hold at most half of what there is, and one address and port a sixteenth; the rest is left to
+others.
 """
 
 from __future__ import annotations

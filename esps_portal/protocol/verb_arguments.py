@@ -1,7 +1,7 @@
-"""What is wrong with the arguments of a verb: their number, and the form that the grammar asks for.
+"""Checks the arguments of a verb: their number, and the form that the grammar requires.
 
-This is the check `bad-arguments` of a verb (specification, section 5). What a service says of its
-own arguments is not known here.
+This is the check `bad-arguments` of a verb (specification, section 5). The arguments of services
+are not known here.
 """
 
 from __future__ import annotations

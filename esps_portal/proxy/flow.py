@@ -1,12 +1,12 @@
 """The datagrams between one client and the upstream, as exchanges under faults.
 
-A datagram is a unit. A reply belongs to the latest request of its client's: which one a server
-means only its protocol could tell, so replies are told apart by ``reply_match``.
+A datagram is a unit. A reply belongs to the latest request of the client. Only the protocol could
+tell which request a server means, so faults tell replies apart by ``reply_match``.
 
-A datagram reaches the upstream with a TTL that is less by one, so that one that goes round among
-proxies of several processes is dropped at last: after 64 rounds, if its sender has set no other
-TTL. A reply needs no such thing. It goes back through those flows alone through which its request
-has come, each of which is younger than the one before, and ends at the client of the first.
+A datagram is passed to the upstream with its TTL lowered by one. So one that goes round among
+proxies of several processes is dropped in the end: after 64 rounds, unless its sender has set
+another TTL. A reply needs no such thing. It goes back only through the flows through which its
+request came, each of which is younger than the one before, and ends at the client of the first.
 """
 
 from __future__ import annotations

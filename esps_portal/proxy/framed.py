@@ -1,8 +1,8 @@
-"""Exchanges of a protocol with framing: a frame of the client's, and the frames that answer it.
+"""Exchanges of a protocol with framing: a frame of the client, and the frames that answer it.
 
-A frame is decided on, passed on or changed as a whole. While any fault is in force a frame waits in
-the proxy until it is whole; otherwise bytes pass as they come. Which request a reply belongs to is
-decided by `esps_portal.proxy.pairing`.
+A frame is passed on or changed as a whole. While any fault is in force, a frame waits in the proxy
+until it is whole; otherwise bytes pass as they arrive. `esps_portal.proxy.pairing` decides which
+request a reply belongs to.
 """
 
 from __future__ import annotations

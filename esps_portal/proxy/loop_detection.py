@@ -1,9 +1,9 @@
-"""Detects loops of proxies: those of one process that point at each other.
+"""Detects loops of proxies in one process that point at each other.
 
-Each proxy notes the address of each of its sockets towards the upstream, and the client that the
-socket is for. Where another proxy has a client with such an address, the two are linked; what
-reaches a proxy for the second time along such links is in a loop, and is refused. Among proxies of
-several processes no loop is detected: a connection ends where one of them has no room for more
+Each proxy notes the addresses of its sockets towards the upstream, and the client that each socket
+is for. Where another proxy has a client with such an address, the two are linked. Whatever reaches
+a proxy for the second time along such links is in a loop, and is refused. Among proxies of several
+processes no loop is detected: a connection ends where one of them has no room for more
 (``max_connections``, or no descriptor is left), and a datagram when its TTL is used up
 (`esps_portal.proxy.flow`).
 """

@@ -1,7 +1,7 @@
-"""Which request a reply belongs to, of a protocol with framing.
+"""Decides which request a reply belongs to, for a protocol with framing.
 
-It is the oldest without a reply, or the one with the same key, such as a tag. Further replies, with
-no request waiting, belong to the last that had one.
+It is the oldest request without a reply, or the one with the same key, such as a tag. Further
+replies, while no request waits, belong to the last one that had a reply.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A proxy before a server of any protocol: it passes everything on, unless a fault says otherwise.
+"""A proxy in front of a server of any protocol: it passes everything on, unless a fault strikes.
 
 ``await nursery.start(serve_proxy, ProxyConfig(...))`` reports when it listens.
 """

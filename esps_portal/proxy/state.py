@@ -1,4 +1,4 @@
-"""What a test has of a proxy: its faults, its journal, and what went wrong at the upstream."""
+"""The state of a proxy that a test sees: its faults, its journal, and errors of the upstream."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""One TCP connection through a proxy: whatever one side does is done to the other.
+"""One TCP connection through a proxy: what one side does is done to the other.
 
-Bytes, the FIN of each direction, and RST pass as they come, unless a fault says otherwise: the
-`Units` of the connection decide that, and a `Lane` for each side performs it. Where one side does
-not read, the other is not read either; a fault that delays makes room for 64 KiB more.
+Bytes, the FIN of each direction, and RST pass as they come, unless a fault strikes. The `Units` of
+the connection decide that, and a `Lane` towards each side performs it. If one side does not read,
+the other side is not read either; a fault that delays makes room for 64 KiB more.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """UDP through a proxy: datagram for datagram, with a socket towards the upstream for each client.
 
 The upstream sees a different source for each client, as it would without a proxy, so that what it
-remembers of a client stays right. A client is forgotten once it has been silent for as long as a
-portal would remember it.
+remembers of a client stays right. A client is forgotten after a silence of as long as a portal
+would remember it.
 """
 
 from __future__ import annotations

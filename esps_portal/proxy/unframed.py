@@ -1,8 +1,9 @@
 """Exchanges of a protocol without framing, cut where the sides take turns, never by reads.
 
-Exchange k begins with the first byte of the client's after a byte of the server's; exchange 0 is
-what the server says first. A request is decided on as it begins, or at the last byte of the
-substring that selects it; a reply at its first byte. Nothing is held back to wait for more.
+Exchange k begins with the first byte of the client after a byte of the server; exchange 0 is what
+the server says first. Faults of a request are decided at its first byte, or at the last byte of the
+substring that selects it; those of a reply at its first byte. Nothing is held back to wait for
+more.
 """
 
 from __future__ import annotations

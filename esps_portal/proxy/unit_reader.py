@@ -1,7 +1,7 @@
-"""Takes what both sides of a relayed connection say, and passes on what its units make of it.
+"""Passes what both sides of a relayed connection say to its units, and sends on the result.
 
-How the reads of the two sockets fall must decide nothing: where both have said something, the
-server's bytes are taken first.
+The timing of the reads must decide nothing: where both sides have said something, the server's
+bytes are taken first.
 """
 
 from __future__ import annotations

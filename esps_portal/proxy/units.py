@@ -1,4 +1,4 @@
-"""What cuts the bytes of a relayed connection into units; `unframed` and `framed` do it."""
+"""The interface that cuts the bytes of a relayed connection into units: `unframed` and `framed`."""
 
 from __future__ import annotations
 

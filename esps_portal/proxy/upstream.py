@@ -1,4 +1,4 @@
-"""The server that a proxy passes everything to: ``tcp://``, ``udp://``, ``tls://``, ``esps://``."""
+"""The server that a proxy relays to: ``tcp://``, ``udp://``, ``tls://``, ``esps://``."""
 
 from __future__ import annotations
 

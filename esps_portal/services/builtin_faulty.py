@@ -1,4 +1,4 @@
-"""The built-in services that end the connection as no portal should.
+"""The built-in services that end the connection in ways in which no portal should.
 
 UDP has no connection to end, so they are offered over TCP only.
 """

@@ -1,4 +1,4 @@
-"""A call: who has sent it, what its service sees of it, and how it runs as a task."""
+"""A call: its client, what its service sees of it, and how it runs as a task."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""How a service is declared: with which keywords, and what its function must be.
+"""How a service is declared: the keywords, and what its function must be.
 
-What is wrong is said where the service is declared: otherwise a client would see it, much later.
+A mistake is reported where the service is declared; otherwise only a client would see it, much
+later.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The decorator ``@portal.service``, for every portal that takes services of a user's own."""
+"""The decorator ``@portal.service``, for every portal to which users add their own services."""
 
 from __future__ import annotations
 

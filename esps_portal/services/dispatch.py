@@ -1,7 +1,7 @@
-"""The portal: it answers a request, whatever the transport.
+"""The portal: it answers requests, over any transport.
 
-The checks come in the order of the specification (section Order of checks). The checks of the
-line and of the connection's state come earlier, in `esps_portal.protocol`.
+The checks come in the order of the specification (section Order of checks). Those of the line and
+of the connection's state come earlier, in `esps_portal.protocol`.
 """
 
 from __future__ import annotations

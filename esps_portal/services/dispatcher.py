@@ -1,6 +1,7 @@
-"""What a server asks to answer requests: the interface of a portal, and of what is before one.
+"""The interface through which a server has requests answered.
 
-`esps_portal.services.dispatch` has the portal itself; `esps_portal.mock.scripted` puts stubs first.
+`esps_portal.services.dispatch` has the portal itself; `esps_portal.mock.scripted` puts stubs before
+one.
 """
 
 from __future__ import annotations

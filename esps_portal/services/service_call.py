@@ -1,4 +1,4 @@
-"""A call of an async service, and what the exceptions that leave it are answered with."""
+"""A call of an async service, and the replies to exceptions that it raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a portal has counted since it started, or was reset."""
+"""What a portal counts, since it started or was reset."""
 
 from __future__ import annotations
 
