@@ -22,8 +22,8 @@ _MAX_QUERY = 8
 
 
 @attrs.frozen
-class Asked:
-    """What was asked of an endpoint.
+class EndpointRequest:
+    """A request to an endpoint, once its body and query are parsed.
 
     Attributes:
         value: of the body; an empty dict without one.
@@ -44,8 +44,8 @@ class Asked:
         return ValueTable.of(self.value, "", keys)
 
 
-#: Called with what is controlled, and with what was asked; returns a `Reply`, or its value.
-Handler = Callable[[Any, Asked], "object | Awaitable[object]"]
+#: Called with what is controlled, and the request; returns a `Reply`, or its value.
+Handler = Callable[[Any, EndpointRequest], "object | Awaitable[object]"]
 
 
 @attrs.frozen

@@ -6,35 +6,35 @@ from collections.abc import Iterator
 from typing import Any
 
 from esps_portal.control.controls import ServerControls
-from esps_portal.control.endpoint import Asked
+from esps_portal.control.endpoint import EndpointRequest
 from esps_portal.control.http_messages import HttpError, Reply
 from esps_portal.faults.fault import Fault
 from esps_portal.mock.planned_fault import PlannedFault, fault_to_values, read_fault
 
 
-def list_faults(controls: ServerControls, _: Asked) -> Iterator[dict[str, Any]]:
+def list_faults(controls: ServerControls, _: EndpointRequest) -> Iterator[dict[str, Any]]:
     """Return the faults in force, in the order of placing."""
     return map(_values, list(controls.state.faults.in_force))
 
 
-def place_fault(controls: ServerControls, asked: Asked) -> Reply:
+def place_fault(controls: ServerControls, request: EndpointRequest) -> Reply:
     """Place a fault."""
-    fault = read_fault(asked.value, where=controls.state.faults.where).make()
+    fault = read_fault(request.value, where=controls.state.faults.where).make()
     controls.state.faults.place(fault)
     controls.on_fault(fault)
     return Reply(_values(fault), 201)
 
 
-def remove_fault(controls: ServerControls, asked: Asked) -> dict[str, Any]:
+def remove_fault(controls: ServerControls, request: EndpointRequest) -> dict[str, Any]:
     """End a fault; return what it has done."""
-    fault = controls.fault(asked.name)
+    fault = controls.fault(request.name)
     if fault is None:
-        raise no_fault(asked.name)
+        raise no_fault(request.name)
     controls.remove_fault(fault)
     return _values(fault)
 
 
-def remove_faults(controls: ServerControls, _: Asked) -> list[dict[str, Any]]:
+def remove_faults(controls: ServerControls, _: EndpointRequest) -> list[dict[str, Any]]:
     """End all faults at once; return what they have done."""
     return [_values(fault) for fault in controls.remove_faults()]
 

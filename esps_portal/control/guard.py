@@ -25,7 +25,7 @@ _OWN_SITES = {b"none", b"same-origin"}
 
 @attrs.frozen
 class Guard:
-    """Whether a request may be asked.
+    """Whether a request is allowed.
 
     Attributes:
         hosts: what Host may say, in lower case.
@@ -62,7 +62,7 @@ class Guard:
         """Check a request.
 
         Raises:
-            HttpError: it may not be asked.
+            HttpError: it is not allowed.
         """
         if not head.target.startswith("/"):
             raise HttpError(400, "the target must be a path: /stubs")

@@ -14,14 +14,14 @@ from functools import partial
 
 import trio
 
-from esps_portal.control.endpoint import Asked
+from esps_portal.control.endpoint import EndpointRequest
 from esps_portal.control.error_replies import EndedError, reply_of
 from esps_portal.control.guard import Guard
 from esps_portal.control.http_connection import HttpConnection
 from esps_portal.control.http_messages import HttpError, Reply, RequestHead
 from esps_portal.control.json_blocks import json_blocks
 from esps_portal.control.room import Room
-from esps_portal.control.router import Finder, Found
+from esps_portal.control.router import EndpointFinder, FoundEndpoint
 from esps_portal.net.stream import Stream, end_with_fin
 from esps_portal.net.turns import ConnectionTurns
 from esps_portal.product import PRODUCT
@@ -79,7 +79,7 @@ class HttpHandler:
         self,
         stream: Stream,
         guard: Guard,
-        finder: Finder,
+        finder: EndpointFinder,
         room: Room,
         turns: ConnectionTurns | None = None,
     ) -> None:
@@ -229,7 +229,7 @@ class HttpHandler:
         else:
             value = found.endpoint.read(head, body)
         query = found.endpoint.read_query(head.query)
-        return await self._call(found, Asked(value, query, found.name))
+        return await self._call(found, EndpointRequest(value, query, found.name))
 
     async def _body(self) -> bytes:
         if self._http.is_awaited:
@@ -242,9 +242,9 @@ class HttpHandler:
                 raise HttpError(408, f"no whole body in {BODY:g} s") from None
         return body
 
-    async def _call(self, found: Found, asked: Asked) -> Reply:
+    async def _call(self, found: FoundEndpoint, request: EndpointRequest) -> Reply:
         """Call an endpoint."""
-        result = found.endpoint.handler(found.controls, asked)
+        result = found.endpoint.handler(found.controls, request)
         if not inspect.isawaitable(result):
             return _as_reply(result)
         with trio.CancelScope() as self._scope:

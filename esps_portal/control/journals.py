@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from esps_portal.control.controls import ServerControls
-from esps_portal.control.endpoint import Asked
+from esps_portal.control.endpoint import EndpointRequest
 from esps_portal.faults.matching import Match, Matchable
 from esps_portal.journal.journal_json import (
     call_to_values,
@@ -18,9 +18,9 @@ from esps_portal.journal.values import ScenarioError, read_name
 from esps_portal.mock.journal_search import exchanges_of
 
 
-def list_calls(controls: ServerControls, asked: Asked) -> Iterator[dict[str, Any]]:
+def list_calls(controls: ServerControls, request: EndpointRequest) -> Iterator[dict[str, Any]]:
     """Return the calls of a service, or all, in order."""
-    service = asked.query.get("service")
+    service = request.query.get("service")
     return calls(controls, None if service is None else read_name(service, "service"))
 
 
@@ -29,9 +29,9 @@ def calls(controls: ServerControls, service: str | None) -> Iterator[dict[str, A
     return map(call_to_values, controls.state.journal.calls_of(service))
 
 
-def list_exchanges(controls: ServerControls, asked: Asked) -> Iterator[dict[str, Any]]:
+def list_exchanges(controls: ServerControls, request: EndpointRequest) -> Iterator[dict[str, Any]]:
     """Return the exchanges whose request has a text in it, or all, in order."""
-    text = asked.query.get("match")
+    text = request.query.get("match")
     match = None if text is None else match_of(text)
     return map(exchange_to_values, exchanges_of(controls.state.exchanges, match))
 
@@ -48,11 +48,11 @@ def match_of(value: Matchable) -> Match:
         raise ScenarioError("match", str(error)) from error
 
 
-def list_connections(controls: ServerControls, _: Asked) -> Iterator[dict[str, Any]]:
+def list_connections(controls: ServerControls, _: EndpointRequest) -> Iterator[dict[str, Any]]:
     """Return the TCP connections, in order."""
     return map(connection_to_values, list(controls.state.journal.connections))
 
 
-def show_transcript(controls: ServerControls, _: Asked) -> Iterator[str]:
+def show_transcript(controls: ServerControls, _: EndpointRequest) -> Iterator[str]:
     """Return everything that happened as text, a line each: when, on which connection, what."""
     return transcript_lines(controls.state.journal)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from esps_portal.control.controls import ServerControls
-from esps_portal.control.endpoint import Asked
+from esps_portal.control.endpoint import EndpointRequest
 from esps_portal.control.http_messages import HttpError
 from esps_portal.framings.framing import FramingError
 from esps_portal.journal.values import read_positive_integer
@@ -13,9 +13,9 @@ from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.planned_peer import read_frames
 
 
-def push(controls: ServerControls, asked: Asked) -> dict[str, Any]:
+def push(controls: ServerControls, request: EndpointRequest) -> dict[str, Any]:
     """Send frames on all connections that are open, or on one; return on how many."""
-    table = asked.table("frames", "connection")
+    table = request.table("frames", "connection")
     frames = table.required("frames", read_frames)
     if not frames:
         raise table.error("frames", "there is nothing to push: give a frame")

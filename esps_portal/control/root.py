@@ -9,11 +9,11 @@ import attrs
 
 from esps_portal import __version__
 from esps_portal.control.controls import ServerControls
-from esps_portal.control.endpoint import JSON, TOML, Asked, Endpoint
+from esps_portal.control.endpoint import JSON, TOML, Endpoint, EndpointRequest
 from esps_portal.control.http_messages import HttpError, Reply, RequestHead
 from esps_portal.control.named_servers import NamedServers, PreparedServer
 from esps_portal.control.openapi import openapi
-from esps_portal.control.router import Found, Routes, find_endpoint
+from esps_portal.control.router import FoundEndpoint, Routes, find_endpoint
 from esps_portal.journal.values import ValueTable
 from esps_portal.mock.planned_proxy import check_names
 from esps_portal.product import PRODUCT
@@ -31,14 +31,14 @@ class ControlRoot:
     main: ServerControls
     named: Mapping[str, NamedServers]
 
-    def find(self, head: RequestHead) -> Found:
+    def find(self, head: RequestHead) -> FoundEndpoint:
         """Return what a request is for.
 
         Raises:
             HttpError: there is no such path, or it has no such method.
         """
         first, *rest = head.path[1:].split("/")
-        found: Found | None
+        found: FoundEndpoint | None
         if first in self.named and len(rest) > 1:
             controls = self.named[first].find(rest[0]).controls
             found = find_endpoint(controls.routes, controls, rest[1:], head)
@@ -53,28 +53,28 @@ class ControlRoot:
         return found
 
 
-def show_version(_: ControlRoot, __: Asked) -> dict[str, Any]:
+def show_version(_: ControlRoot, __: EndpointRequest) -> dict[str, Any]:
     """Return what this is."""
     return {"version": __version__, "product": PRODUCT, "protocol": "ESPS/1"}
 
 
-def show_openapi(root: ControlRoot, _: Asked) -> dict[str, Any]:
+def show_openapi(root: ControlRoot, _: EndpointRequest) -> dict[str, Any]:
     """Return the description of all endpoints."""
     return openapi(tuple(root.named))
 
 
-def show_scenario(root: ControlRoot, _: Asked) -> dict[str, Any]:
+def show_scenario(root: ControlRoot, _: EndpointRequest) -> dict[str, Any]:
     """Return what is placed, as a scenario file has it."""
     named = {kind: servers.values() for kind, servers in root.named.items()}
     return {**root.main.scenario(), **{kind: values for kind, values in named.items() if values}}
 
 
-async def replace_scenario(root: ControlRoot, asked: Asked) -> dict[str, Any]:
+async def replace_scenario(root: ControlRoot, request: EndpointRequest) -> dict[str, Any]:
     """Place a scenario in place of what is there; return what is placed then.
 
     Servers of a kind that it does not name stay as they are, with their ports.
     """
-    table = ValueTable.of(asked.value, "", None)
+    table = ValueTable.of(request.value, "", None)
     named = {kind: table.values[kind] for kind in root.named if kind in table.values}
     rest = {key: value for key, value in table.values.items() if key not in named}
     prepared = {kind: root.named[kind].prepare(value, kind) for kind, value in named.items()}
@@ -83,7 +83,7 @@ async def replace_scenario(root: ControlRoot, asked: Asked) -> dict[str, Any]:
         root.main.on_fault(fault)
     for kind, servers in prepared.items():
         await root.named[kind].replace(servers)
-    return show_scenario(root, Asked())
+    return show_scenario(root, EndpointRequest())
 
 
 def _check_names(root: ControlRoot, prepared: Mapping[str, Sequence[PreparedServer]]) -> None:
@@ -100,24 +100,24 @@ def _check_names(root: ControlRoot, prepared: Mapping[str, Sequence[PreparedServ
 # ---- the servers of a kind: ``/proxies`` and ``/proxies/NAME``
 
 
-def list_servers(servers: NamedServers, _: Asked) -> Iterator[dict[str, Any]]:
+def list_servers(servers: NamedServers, _: EndpointRequest) -> Iterator[dict[str, Any]]:
     """Return those that run."""
     return servers.shown()
 
 
-async def start_server(servers: NamedServers, asked: Asked) -> Reply:
+async def start_server(servers: NamedServers, request: EndpointRequest) -> Reply:
     """Start one."""
-    return Reply((await servers.place(asked.value)).shown(), 201)
+    return Reply((await servers.place(request.value)).shown(), 201)
 
 
-def show_server(servers: NamedServers, asked: Asked) -> dict[str, Any]:
+def show_server(servers: NamedServers, request: EndpointRequest) -> dict[str, Any]:
     """Return one."""
-    return servers.find(asked.name).shown()
+    return servers.find(request.name).shown()
 
 
-async def end_server(servers: NamedServers, asked: Asked) -> dict[str, Any]:
+async def end_server(servers: NamedServers, request: EndpointRequest) -> dict[str, Any]:
     """End one."""
-    await servers.end(servers.find(asked.name))
+    await servers.end(servers.find(request.name))
     return {}
 
 

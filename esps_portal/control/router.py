@@ -18,7 +18,7 @@ Routes = Mapping[str, Mapping[str, Endpoint]]
 
 
 @attrs.frozen
-class Found:
+class FoundEndpoint:
     """What a request is for.
 
     Attributes:
@@ -32,16 +32,16 @@ class Found:
     name: str = ""
 
 
-class Finder(Protocol):
+class EndpointFinder(Protocol):
     """Knows all endpoints of a control port."""
 
-    def find(self, head: RequestHead) -> Found:
+    def find(self, head: RequestHead) -> FoundEndpoint:
         """Return what a request is for. Raises `HttpError`: there is no such path or method."""
 
 
 def find_endpoint(
     routes: Routes, controls: object, parts: list[str], head: RequestHead
-) -> Found | None:
+) -> FoundEndpoint | None:
     """Return what a request is for; ``None``: these routes have no such path.
 
     Args:
@@ -68,4 +68,4 @@ def find_endpoint(
             f"{head.path} has no {head.method}; it has {', '.join(allowed)}",
             headers={"Allow": ", ".join(allowed)},
         )
-    return Found(endpoint, controls, name)
+    return FoundEndpoint(endpoint, controls, name)

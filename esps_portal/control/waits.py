@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from esps_portal.control.controls import ServerControls
-from esps_portal.control.endpoint import Asked
+from esps_portal.control.endpoint import EndpointRequest
 from esps_portal.control.faults import no_fault
 from esps_portal.control.journals import calls, match_of
 from esps_portal.faults.fault import Fault
@@ -40,10 +40,10 @@ _TIMEOUT = 1.0
 _MAX_TIMEOUT = 3600.0
 
 
-async def wait(controls: ServerControls, asked: Asked) -> dict[str, Any]:
+async def wait(controls: ServerControls, request: EndpointRequest) -> dict[str, Any]:
     """Wait; return whether that was reached, and what came."""
-    what = _what(controls, asked.value)
-    table = asked.table(what, "count", "timeout")
+    what = _what(controls, request.value)
+    table = request.table(what, "count", "timeout")
     count = table.get("count", read_positive_integer, 1)
     timeout = table.get("timeout", read_seconds, _TIMEOUT)
     if count > MAX_KEPT:

@@ -1,4 +1,4 @@
-"""An exchange that goes on, and the steps by which its bytes reach a side."""
+"""An exchange that goes on, and the actions that send its bytes to a side."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ CLIENT, SERVER = "client", "server"
 
 
 @attrs.frozen
-class Step:
-    """What to do on the way to one side.
+class SideActions:
+    """Actions to perform, in order, on the way to one side.
 
     Attributes:
         to: the side that sees it: client or server.
@@ -28,7 +28,7 @@ class Step:
 
     @property
     def ends_connection(self) -> bool:
-        """Whether a fault ends the connection with it."""
+        """Whether a fault ends the connection with them."""
         return any(isinstance(a, End) and a.how in {"close", "reset"} for a in self.actions)
 
 

@@ -1,6 +1,6 @@
 """The exchanges of one connection, in the journal and under faults. Sans-I/O.
 
-The code that reads the connection passes in what arrives, and performs the steps that are returned.
+The code that reads the connection passes in what arrives, and performs the actions that come back.
 It also decides how bytes become units: a proxy's (`esps_portal.proxy.unframed` and
 `esps_portal.proxy.framed`) or a peer's. All of them use the `ExchangeTracker`, which keeps the
 journal and asks the faults.
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange, Step, piece_of
+from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange, SideActions, piece_of
 from esps_portal.faults.actions import End, Hold, Note, OtherWay, Pause
 from esps_portal.faults.effects import Piece
 from esps_portal.faults.fault import Fault
@@ -231,15 +231,17 @@ class ExchangeTracker:
         target = self.target(exchange, stage, said, now)
         return self.faults.parts(target, without_match=without_match)
 
-    def feed(self, plan: FaultPlan, piece: Piece, exchange: LiveExchange, *, to: str) -> list[Step]:
-        """Feed a plan, and return its steps; some of its actions go the other way."""
-        found: list[Step] = []
+    def feed(
+        self, plan: FaultPlan, piece: Piece, exchange: LiveExchange, *, to: str
+    ) -> list[SideActions]:
+        """Feed a plan; return its actions by side, for some of them go the other way."""
+        found: list[SideActions] = []
         other = SERVER if to == CLIENT else CLIENT
         for action in plan.feed(piece):
             if isinstance(action, OtherWay):
-                step = Step(other, list(action.actions))
+                step = SideActions(other, list(action.actions))
             else:
-                step = Step(to, [action])
+                step = SideActions(to, [action])
             found.append(step)
             for each in step.actions:
                 if isinstance(each, End) and each.how in ("stall", "half-close"):
@@ -248,7 +250,7 @@ class ExchangeTracker:
         if to == CLIENT and any(
             isinstance(a, Pause | Hold) for step in found for a in step.actions
         ):
-            found.append(Step(to, [Note(partial(self.journal.delivered, exchange.record))]))
+            found.append(SideActions(to, [Note(partial(self.journal.delivered, exchange.record))]))
         return found
 
     def plan_of_unit(
@@ -266,7 +268,7 @@ class ExchangeTracker:
 
     def strike_frame(
         self, frame: Frame, exchange: LiveExchange, stage: Stage, now: float | None = None
-    ) -> list[Step] | None:
+    ) -> list[SideActions] | None:
         """Return what to do in place of passing a frame on; ``None``: pass it on.
 
         Args:

@@ -17,7 +17,7 @@ from esps_portal.given_numbers import shown_value
 from esps_portal.journal.shown_bytes import shown_in_line
 from esps_portal.mock.frame_stubs import FrameStub
 from esps_portal.mock.peer_connection import PeerConnection
-from esps_portal.mock.peer_steps import Action, SendFrames
+from esps_portal.mock.peer_steps import AnswerStep, SendFrames
 from esps_portal.mock.scripted_conversation import ScriptedConversation
 
 # The first problems of each kind are enough for a report.
@@ -92,7 +92,7 @@ class FrameScript:
 
     # -- what is to be done
 
-    def opening(self, connection: PeerConnection) -> list[Action]:
+    def opening(self, connection: PeerConnection) -> list[AnswerStep]:
         """Return what is done as a connection is accepted: a greeting, and a conversation."""
         greeting = [] if self.greeting is None else self.greeting.take().steps(b"")
         for conversation in self.conversations:
@@ -100,7 +100,7 @@ class FrameScript:
                 return [*greeting, *self._begin(conversation, connection)]
         return greeting
 
-    def answer(self, connection: PeerConnection, frame: bytes) -> list[Action] | None:
+    def answer(self, connection: PeerConnection, frame: bytes) -> list[AnswerStep] | None:
         """Return what to do about a frame; ``None``: no conversation and no stub answers it."""
         for conversation in self._asked(connection):
             expected = conversation.expected
@@ -133,7 +133,7 @@ class FrameScript:
 
     def _begin(
         self, conversation: ScriptedConversation, connection: Hashable, request: bytes = b""
-    ) -> list[Action]:
+    ) -> list[AnswerStep]:
         self._running[connection] = conversation
         return conversation.take_actions(request)
 
@@ -203,7 +203,7 @@ def _why_not(stub: FrameStub) -> str:
     return f"it was for {'1 frame' if count == 1 else f'{count} frames'}, and is used up"
 
 
-def frames_of(result: Any) -> list[Action]:  # noqa: ANN401 - whatever a handler returns
+def frames_of(result: Any) -> list[AnswerStep]:  # noqa: ANN401 - whatever a handler returns
     """Return the step that sends what a handler has returned.
 
     Raises:

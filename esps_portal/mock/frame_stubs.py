@@ -21,7 +21,7 @@ from esps_portal.framings.framing import Framing
 from esps_portal.mock.answer_chain import AnswerChain, chain_method
 from esps_portal.mock.echo import Echo, checked_echoes
 from esps_portal.mock.frame_matching import FrameMatcher, check_can_match
-from esps_portal.mock.peer_steps import Action, End, SendFrames, Wait
+from esps_portal.mock.peer_steps import AnswerStep, End, SendFrames, Wait
 from esps_portal.services.service import as_bytes
 from esps_portal.tracebacks import hides_frame
 
@@ -54,9 +54,9 @@ class FrameAnswer:
         """Wait for so many seconds more before the frames."""
         self.delay += seconds
 
-    def steps(self, request: bytes) -> list[Action]:
+    def steps(self, request: bytes) -> list[AnswerStep]:
         """Return what to do about a request."""
-        steps: list[Action] = [Wait(self.delay)] if self.delay else []
+        steps: list[AnswerStep] = [Wait(self.delay)] if self.delay else []
         if self.frames:
             steps.append(SendFrames(self.frames, self.is_raw, self.echoes).echoed(request))
         return [*steps, End(self.end)] if self.end else steps

@@ -79,8 +79,8 @@ class End:
 
 
 #: A step that needs no frame of the client's.
-Action = SendFrames | Wait | End
-Step = Expect | Action
+AnswerStep = SendFrames | Wait | End
+Step = Expect | AnswerStep
 
 
 def expect(match: Matchable) -> Expect:

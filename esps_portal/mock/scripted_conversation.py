@@ -9,7 +9,7 @@ from esps_portal.framings.transport_ends import Datagrams
 from esps_portal.given_numbers import shown_value
 from esps_portal.mock.answer_chain import StubError
 from esps_portal.mock.frame_matching import check_can_match
-from esps_portal.mock.peer_steps import Action, End, Expect, SendFrames, Step, Wait
+from esps_portal.mock.peer_steps import AnswerStep, End, Expect, SendFrames, Step, Wait
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -76,14 +76,14 @@ class ScriptedConversation:
         step = None if self.is_over else self.steps[self.done]
         return step if isinstance(step, Expect) else None
 
-    def take_actions(self, request: bytes = b"") -> list[Action]:
+    def take_actions(self, request: bytes = b"") -> list[AnswerStep]:
         """Return what is to be done before the next frame is expected; that counts as done.
 
         Args:
             request: the frame that was expected last, for what is echoed.
         """
         self.has_begun = True
-        found: list[Action] = []
+        found: list[AnswerStep] = []
         while not self.is_over and not isinstance(step := self.steps[self.done], Expect):
             found.append(step.echoed(request) if isinstance(step, SendFrames) else step)
             self.done += 1

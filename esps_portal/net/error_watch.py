@@ -68,7 +68,7 @@ class EpollWatch:
         self._poll.close()
 
 
-class AskingWatch:
+class PollingWatch:
     """Asks the socket in turns. A FIN is seen once all that came before it was read."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -111,4 +111,4 @@ def watch_errors(sock: socket.socket) -> ErrorWatch:
     Raises:
         OSError: no descriptor is left.
     """
-    return EpollWatch(sock) if hasattr(select, "epoll") else AskingWatch(sock)
+    return EpollWatch(sock) if hasattr(select, "epoll") else PollingWatch(sock)

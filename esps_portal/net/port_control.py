@@ -30,10 +30,10 @@ from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.fork import close_socket, closed_in_child
 from esps_portal.net.port_sockets import (
     address_of,
-    all_again,
+    bind_all_again,
     fill_queue,
     refuse_waiting,
-    replaced,
+    replace_listener,
     reserve_datagrams,
     stop_listening,
 )
@@ -175,7 +175,7 @@ class PortControl:
         self._connections.silence.end()  # of before; what it holds up was aborted
         for reserved in (*self._sockets.reserved, *self._udp_reserved):
             let_share(reserved, allowed=True)
-        again = all_again((*self._held_tcp, *self._held_udp))
+        again = bind_all_again((*self._held_tcp, *self._held_udp))
         self._sockets.tcp[:] = again[: len(self._held_tcp)]
         self._sockets.udp[:] = again[len(self._held_tcp) :]
         for reserved in self._udp_reserved:
@@ -196,7 +196,7 @@ class PortControl:
     def _end_silence(self) -> None:
         old = list(self._sockets.tcp)
         for number, listener in enumerate(old):
-            self._sockets.tcp[number] = replaced(listener)
+            self._sockets.tcp[number] = replace_listener(listener)
         self._drop_fillers()
         for server in self._tasks.datagrams:
             server.discard_waiting()

@@ -24,7 +24,7 @@ _DISCARD_PORT = 9
 _LOOPBACK = {WILDCARDS[socket.AF_INET]: "127.0.0.1", WILDCARDS[socket.AF_INET6]: "::1"}
 
 
-def replaced(listener: socket.socket) -> socket.socket:
+def replace_listener(listener: socket.socket) -> socket.socket:
     """Close a listener, and return a new one on its address, with an empty queue."""
     address = address_of(listener)
     # Linux binds no socket beside one that listens. A shut one is only bound, and one that took
@@ -32,10 +32,10 @@ def replaced(listener: socket.socket) -> socket.socket:
     stop_listening(listener)
     new = None
     with contextlib.suppress(CannotBindError):  # a system that binds no two sockets to one address
-        new = another(listener, address)
+        new = bind_another(listener, address)
     trio.lowlevel.notify_closing(listener)
     close_socket(listener)
-    new = new or another(listener, address)
+    new = new or bind_another(listener, address)
     new.listen(BACKLOG)
     return new
 
@@ -51,13 +51,13 @@ def address_of(sock: socket.socket) -> tuple[str, int]:
     return literal(sock.getsockname())
 
 
-def another(sock: socket.socket, address: tuple[str, int]) -> socket.socket:
+def bind_another(sock: socket.socket, address: tuple[str, int]) -> socket.socket:
     """Bind one more socket like ``sock`` to its address."""
     with unforked:
         return closed_in_child(bound(sock.family, sock.type, *address, share=True))
 
 
-def all_again(held: Iterable[tuple[socket.socket, tuple[str, int]]]) -> list[socket.socket]:
+def bind_all_again(held: Iterable[tuple[socket.socket, tuple[str, int]]]) -> list[socket.socket]:
     """Bind a socket like each, which may be closed, to the address that it had.
 
     Raises:
@@ -65,7 +65,7 @@ def all_again(held: Iterable[tuple[socket.socket, tuple[str, int]]]) -> list[soc
     """
     made: list[socket.socket] = []
     try:
-        made.extend(another(*each) for each in held)
+        made.extend(bind_another(*each) for each in held)
     except CannotBindError:
         for sock in made:
             close_socket(sock)
@@ -81,7 +81,7 @@ def reserve_datagrams(sock: socket.socket) -> socket.socket | None:
     let_share(sock, allowed=True)
     address = address_of(sock)
     try:
-        reserved = another(sock, address)
+        reserved = bind_another(sock, address)
     except CannotBindError:
         return None
     # A socket that is connected takes datagrams of that peer alone.

@@ -12,7 +12,7 @@ from esps_portal.journal.shown_bytes import shown_in_line
 from esps_portal.log import log
 from esps_portal.mock.frame_script import FrameScript, HandlerResult, frames_of
 from esps_portal.mock.peer_connection import PeerConnection
-from esps_portal.mock.peer_steps import Action, End
+from esps_portal.mock.peer_steps import AnswerStep, End
 from esps_portal.net.detached import run_detached
 from esps_portal.user_errors import reraise_interrupt
 from esps_portal.user_functions import note_asyncio
@@ -39,11 +39,11 @@ class Answerer:
         """Whether a conversation has begun on this connection, over or not."""
         return self.script.is_in_conversation(self.connection)
 
-    def opening(self) -> list[Action]:
+    def opening(self) -> list[AnswerStep]:
         """Return what a conversation does as the connection is accepted."""
         return self.script.opening(self.connection)
 
-    def answer(self, frame: bytes) -> list[Action] | Awaitable[HandlerResult]:
+    def answer(self, frame: bytes) -> list[AnswerStep] | Awaitable[HandlerResult]:
         """Return what to do about a frame, or what has to be awaited first; see `result_of`."""
         found = self.script.answer(self.connection, frame)
         if found is not None:
@@ -60,7 +60,7 @@ class Answerer:
             reraise_interrupt(error)
             return self._failed(frame, error)
 
-    async def result_of(self, frame: bytes, running: Awaitable[HandlerResult]) -> list[Action]:
+    async def result_of(self, frame: bytes, running: Awaitable[HandlerResult]) -> list[AnswerStep]:
         """Wait for an async handler; return what to do then.
 
         One that ignores its cancellation is left behind, with a line in the log.
@@ -78,7 +78,7 @@ class Answerer:
             reraise_interrupt(error)
             return self._failed(frame, error)
 
-    def failed_to_send(self, error: Exception) -> list[Action]:
+    def failed_to_send(self, error: Exception) -> list[AnswerStep]:
         """Note that a reply is no frame; return what to do then."""
         self.script.note_failure(f"a reply ({self.where}) is no frame", error)
         return [End("reset")]
@@ -87,11 +87,11 @@ class Answerer:
         """The connection has ended."""
         self.script.closed(self.connection)
 
-    def _steps(self, result: object) -> list[Action]:
+    def _steps(self, result: object) -> list[AnswerStep]:
         found, end = frames_of(result), self.connection.take_end()
         return [*found, End(end)] if end else found
 
-    def _failed(self, frame: bytes, error: BaseException) -> list[Action]:
+    def _failed(self, frame: bytes, error: BaseException) -> list[AnswerStep]:
         note_asyncio(error, self.script.handler)
         shown = shown_in_line(frame)
         self.script.note_failure(f"the handler failed for '{shown}' ({self.where})", error)

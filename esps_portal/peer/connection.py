@@ -14,7 +14,7 @@ import trio
 from esps_portal.exchanges.live_exchange import CLIENT, LiveExchange
 from esps_portal.faults.fault import Fault
 from esps_portal.framings.framing import Frame, Framing
-from esps_portal.mock.peer_steps import Action, SendFrames
+from esps_portal.mock.peer_steps import AnswerStep, SendFrames
 from esps_portal.net.client_handler import AcceptedClient, ClientHandler, strike_at_once
 from esps_portal.net.lane import Lane
 from esps_portal.net.stream_ends import CLOSE_TIMEOUT, IDLE
@@ -48,7 +48,7 @@ class PeerHandler(ClientHandler):
         answerer: Answerer,
         framing: Framing,
         *,
-        greeting: Iterable[Action] = (),
+        greeting: Iterable[AnswerStep] = (),
         on_closed: Callable[[str, str, float], None],
     ) -> None:
         super().__init__(PEER, accepted)

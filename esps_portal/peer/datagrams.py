@@ -19,7 +19,7 @@ from esps_portal.framings.transport_ends import datagrams
 from esps_portal.journal.records import RecordedConnection
 from esps_portal.mock.frame_script import HandlerResult
 from esps_portal.mock.peer_connection import PeerConnection
-from esps_portal.mock.peer_steps import Action, SendFrames, Wait
+from esps_portal.mock.peer_steps import AnswerStep, SendFrames, Wait
 from esps_portal.net.datagram_clients import DatagramClients
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_sender import Sender
@@ -195,7 +195,7 @@ class DatagramPeer:
         self,
         client: DatagramClient,
         exchange: DatagramExchange,
-        found: list[Action] | Awaitable[HandlerResult],
+        found: list[AnswerStep] | Awaitable[HandlerResult],
     ) -> None:
         """Answer a datagram, and then those of its client that have come meanwhile."""
         try:
@@ -210,7 +210,7 @@ class DatagramPeer:
         self,
         client: DatagramClient,
         exchange: DatagramExchange,
-        found: list[Action] | Awaitable[HandlerResult],
+        found: list[AnswerStep] | Awaitable[HandlerResult],
     ) -> None:
         if not isinstance(found, list):
             found = await client.answerer.result_of(exchange.request, found)
@@ -222,7 +222,7 @@ class DatagramPeer:
         client.end(exchange, trio.current_time())
 
     def _send_all(
-        self, client: DatagramClient, exchange: DatagramExchange, steps: Iterable[Action]
+        self, client: DatagramClient, exchange: DatagramExchange, steps: Iterable[AnswerStep]
     ) -> None:
         """Send what needs no waiting; an end of the connection means nothing here."""
         framing = datagrams()

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 import attrs
 import trio
 
-from esps_portal.exchanges.live_exchange import CLIENT, LiveExchange, Step
+from esps_portal.exchanges.live_exchange import CLIENT, LiveExchange, SideActions
 from esps_portal.faults.actions import Pause, Send, merge_sends
 from esps_portal.framings.framing import Frame, Framing
-from esps_portal.mock.peer_steps import Action, SendFrames, Wait
+from esps_portal.mock.peer_steps import AnswerStep, SendFrames, Wait
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.lane import Lane
 from esps_portal.net.stream_ends import IDLE, FaultEnd, FirstEnd
@@ -61,7 +61,7 @@ class Performer:
     framing: Framing
     ends: Ends
 
-    async def say(self, steps: Sequence[Action]) -> None:
+    async def say(self, steps: Sequence[AnswerStep]) -> None:
         """Do what no frame has asked for: before the client says anything, or later."""
         if steps:
             exchange = self.units.begin_unasked(trio.current_time())
@@ -87,7 +87,7 @@ class Performer:
         await self.lane.until_clear()
         self.ends.end(how, self.client)
 
-    async def _passes(self, steps: Iterable[Step], came: float) -> bool:
+    async def _passes(self, steps: Iterable[SideActions], came: float) -> bool:
         """Do what faults do before a frame is answered; return whether it is to be."""
         passes = False
         for step in steps:
@@ -101,7 +101,7 @@ class Performer:
                 passes = passes or isinstance(action, Send)
         return passes and self.ends.final is None
 
-    async def _perform(self, steps: Iterable[Action], exchange: LiveExchange) -> None:
+    async def _perform(self, steps: Iterable[AnswerStep], exchange: LiveExchange) -> None:
         for step in steps:
             if self.ends.final is not None:
                 return
@@ -124,7 +124,7 @@ class Performer:
 
     async def _send(self, frames: Iterable[Frame], exchange: LiveExchange) -> None:
         """Send frames together, as faults change them."""
-        found: list[Step] = []
+        found: list[SideActions] = []
         for frame in frames:
             found += self.units.reply(frame, exchange, trio.current_time())
             if any(step.ends_connection for step in found):

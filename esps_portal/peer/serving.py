@@ -13,7 +13,7 @@ import trio
 from esps_portal.faults.target import Stage
 from esps_portal.framings.transport_ends import UntilClose
 from esps_portal.mock.peer_connection import PeerConnection
-from esps_portal.mock.peer_steps import Action, End, SendFrames
+from esps_portal.mock.peer_steps import AnswerStep, End, SendFrames
 from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.addresses import check_port
 from esps_portal.net.bind import bind
@@ -134,7 +134,7 @@ def _handler(
     return handler
 
 
-def _greeting(state: PeerState) -> list[Action]:
+def _greeting(state: PeerState) -> list[AnswerStep]:
     """Return what is done first on each connection."""
     if not state.greeting:
         return []

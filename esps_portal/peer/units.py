@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange, Step
+from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange, SideActions
 from esps_portal.exchanges.tracker import ExchangeTracker
 from esps_portal.faults.actions import Send
 from esps_portal.faults.target import Stage
@@ -118,20 +118,22 @@ class PeerUnits:
 
     # -- what faults make of it
 
-    def request(self, frame: Frame, exchange: LiveExchange, came: float) -> list[Step] | None:
+    def request(
+        self, frame: Frame, exchange: LiveExchange, came: float
+    ) -> list[SideActions] | None:
         """Return what faults make of a frame of the client's; ``None``: it is to be answered."""
         tracker = self._tracker
         tracker.look_for_faults(None, came)
         return tracker.strike_frame(frame, exchange, Stage.REQUEST, came)
 
-    def reply(self, frame: Frame, exchange: LiveExchange, now: float) -> list[Step]:
+    def reply(self, frame: Frame, exchange: LiveExchange, now: float) -> list[SideActions]:
         """Return what to do in place of sending a frame."""
         tracker = self._tracker
         tracker.look_for_faults(None, now)
         tracker.journal.said(exchange.record, SERVER, frame.wire, now, is_whole=True)
         found = tracker.strike_frame(frame, exchange, Stage.REPLY)
         exchange.record.note_reply()
-        return [Step(CLIENT, [Send(frame.wire)])] if found is None else found
+        return [SideActions(CLIENT, [Send(frame.wire)])] if found is None else found
 
     def end(self, exchange: LiveExchange, now: float, *, complete: bool = True) -> None:
         """End an exchange: nothing more is said about its frame."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import attrs
 
-from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange, Step
+from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange, SideActions
 from esps_portal.exchanges.tracker import ExchangeTracker
 from esps_portal.faults.actions import Send
 from esps_portal.faults.target import Stage
@@ -60,17 +60,17 @@ class Framed:
         self._client = _Side(CLIENT, FrameSplitter(framing))
         self._server = _Side(SERVER, FrameSplitter(reply_framing))
 
-    def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[Step] | None:  # noqa: ARG002 - frames are told apart
+    def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[SideActions] | None:  # noqa: ARG002 - frames are told apart
         """Take what the client has said."""
         if self._tracker.is_deaf:
             return []
         return self._take(self._client, data, now, self._request)
 
-    def from_server(self, data: bytes, now: float) -> list[Step] | None:
+    def from_server(self, data: bytes, now: float) -> list[SideActions] | None:
         """Take what the server has said."""
         return self._take(self._server, data, now, self._reply)
 
-    def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[Step]:
+    def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[SideActions]:
         """One side says nothing more: what is no whole frame passes as it is.
 
         That is a finding, unless it was the proxy that has stopped reading within a frame.
@@ -99,8 +99,8 @@ class Framed:
         side: _Side,
         data: bytes,
         now: float,
-        decide: Callable[[Frame, bool, float], list[Step]],
-    ) -> list[Step] | None:
+        decide: Callable[[Frame, bool, float], list[SideActions]],
+    ) -> list[SideActions] | None:
         tracker = self._tracker
         tracker.look_for_faults(None, now)
         if side.is_broken:
@@ -109,7 +109,7 @@ class Framed:
         before = side.splitter.rest
         is_plain = tracker.is_plain_towards(_other(side))
         is_passing = is_plain and side.passed == len(before)
-        found: list[Step] = []
+        found: list[SideActions] = []
         try:
             frames = side.splitter.feed(data)
         except FramingError as error:
@@ -134,14 +134,14 @@ class Framed:
         side: _Side,
         frame: Frame,
         now: float,
-        decide: Callable[[Frame, bool, float], list[Step]],
-    ) -> list[Step]:
+        decide: Callable[[Frame, bool, float], list[SideActions]],
+    ) -> list[SideActions]:
         """Decide on a whole frame; one that has passed in part passes to its end."""
         passed, side.passed = side.passed, 0
         found = decide(frame, bool(passed), now)
         return [_send(side, frame.wire[passed:])] if passed else found
 
-    def _pass_rest(self, side: _Side) -> list[Step]:
+    def _pass_rest(self, side: _Side) -> list[SideActions]:
         rest = side.splitter.rest[side.passed :]
         side.passed += len(rest)
         return [_send(side, rest)] if rest else []
@@ -150,15 +150,15 @@ class Framed:
         self,
         side: _Side,
         now: float,
-        decide: Callable[[Frame, bool, float], list[Step]],
+        decide: Callable[[Frame, bool, float], list[SideActions]],
         *,
         is_cut: bool,
-    ) -> list[Step]:
+    ) -> list[SideActions]:
         if side.is_broken:
             return []
         if is_cut:
             return self._pass_rest(side)
-        found: list[Step] = []
+        found: list[SideActions] = []
         for frame in side.splitter.finish():
             found += self._whole(side, frame, now, decide)
         if side.splitter.rest:
@@ -168,7 +168,7 @@ class Framed:
             found += self._pass_rest(side)
         return found
 
-    def _give_up(self, side: _Side, rest: bytes, why: str, now: float) -> list[Step]:
+    def _give_up(self, side: _Side, rest: bytes, why: str, now: float) -> list[SideActions]:
         """Pass everything from now on as it comes."""
         side.is_broken = True
         self._note_no_frame(side, rest, now)
@@ -194,7 +194,7 @@ class Framed:
 
     # -- what faults make of them
 
-    def _request(self, frame: Frame, has_passed: bool, now: float) -> list[Step]:  # noqa: FBT001 - internal
+    def _request(self, frame: Frame, has_passed: bool, now: float) -> list[SideActions]:  # noqa: FBT001 - internal
         tracker = self._tracker
         exchange = self._pairing.begin(frame.wire, now)
         exchange.said = frame.payload
@@ -205,7 +205,7 @@ class Framed:
         found = tracker.strike_frame(frame, exchange, Stage.REQUEST)
         return [_send(self._client, frame.wire)] if found is None else found
 
-    def _reply(self, frame: Frame, has_passed: bool, now: float) -> list[Step]:  # noqa: FBT001 - internal
+    def _reply(self, frame: Frame, has_passed: bool, now: float) -> list[SideActions]:  # noqa: FBT001 - internal
         tracker = self._tracker
         exchange = self._pairing.answered_by(frame.wire, now)
         tracker.journal.said(exchange.record, SERVER, frame.wire, now, is_whole=True)
@@ -222,5 +222,5 @@ def _other(side: _Side) -> str:
     return SERVER if side.name == CLIENT else CLIENT
 
 
-def _send(side: _Side, data: bytes) -> Step:
-    return Step(_other(side), [Send(data)] if data else [])
+def _send(side: _Side, data: bytes) -> SideActions:
+    return SideActions(_other(side), [Send(data)] if data else [])

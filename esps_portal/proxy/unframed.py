@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange, Step
+from esps_portal.exchanges.live_exchange import CLIENT, SERVER, LiveExchange, SideActions
 from esps_portal.exchanges.tracker import ExchangeTracker
 from esps_portal.faults.effects import Piece
 from esps_portal.faults.fault import Fault
@@ -27,7 +27,7 @@ class Unframed:
         # The faults that there were as each side began to speak.
         self._versions: dict[str, int] = {}
 
-    def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[Step] | None:
+    def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[SideActions] | None:
         """Take what the client has said; ``is_early``: a reply was still under way."""
         tracker, current = self._tracker, self._current
         tracker.look_for_faults(current, now)
@@ -83,7 +83,7 @@ class Unframed:
             self._versions[speaker] = tracker.faults.version
             tracker.note_begun(exchange, Stage.REQUEST if speaker == CLIENT else Stage.REPLY)
 
-    def from_server(self, data: bytes, now: float) -> list[Step] | None:
+    def from_server(self, data: bytes, now: float) -> list[SideActions] | None:
         """Take what the server has said."""
         tracker, current = self._tracker, self._current
         tracker.look_for_faults(current, now)
@@ -102,7 +102,7 @@ class Unframed:
             return None
         return tracker.feed(current.reply, Piece(data), current, to=CLIENT)
 
-    def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[Step]:  # noqa: ARG002 - nothing is held back
+    def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[SideActions]:  # noqa: ARG002 - nothing is held back
         """One side says nothing more."""
         return []
 

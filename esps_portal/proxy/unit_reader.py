@@ -10,7 +10,7 @@ from typing import Protocol
 
 import trio
 
-from esps_portal.exchanges.live_exchange import CLIENT, Step
+from esps_portal.exchanges.live_exchange import CLIENT, SideActions
 from esps_portal.faults.actions import Send
 from esps_portal.proxy.direction import BothWays, Direction
 from esps_portal.proxy.units import Units
@@ -94,6 +94,6 @@ class UnitReader:
             return False
         self._observer.from_server(data, now)
         steps = self._units.from_server(data, now)
-        for step in [Step(CLIENT, [Send(data)])] if steps is None else steps:
+        for step in [SideActions(CLIENT, [Send(data)])] if steps is None else steps:
             self._ways.towards(step.to).lane.put(step.actions)
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from esps_portal.exchanges.live_exchange import Step
+from esps_portal.exchanges.live_exchange import SideActions
 
 
 class Units(Protocol):
@@ -13,13 +13,13 @@ class Units(Protocol):
     Each method returns what to do in place of passing the bytes on; ``None``: pass them on.
     """
 
-    def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[Step] | None:
+    def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[SideActions] | None:
         """Take what the client has said; ``is_early``: a reply was still under way."""
 
-    def from_server(self, data: bytes, now: float) -> list[Step] | None:
+    def from_server(self, data: bytes, now: float) -> list[SideActions] | None:
         """Take what the server has said."""
 
-    def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[Step]:
+    def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[SideActions]:
         """One side says nothing more; ``is_cut``: or it does, and is not read any more."""
 
     def explain(self) -> None:

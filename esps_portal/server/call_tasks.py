@@ -49,15 +49,18 @@ class ConnectionCaller(Caller):
 
 @attrs.define(eq=False)
 class _Task:
-    """One task: what is noted of its call, what cancels that, and what cancels all of the task.
+    """One task.
 
-    What a cancelled call has left in the writer is sent by its task, unless the connection ends.
+    Attributes:
+        exchange: what the journal has of its call.
+        call_scope: cancels the call; its task then sends what the call has left in the writer.
+        task_scope: cancels all of the task: the connection ends.
     """
 
     exchange: Exchange
     service: bytes
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    whole: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    call_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    task_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
 
 class CallTasks:
@@ -114,13 +117,13 @@ class CallTasks:
     def cancel(self, running: RunningCall, reply: bytes) -> None:
         """Cancel one, in place of whose reply ``reply`` was sent."""
         self._tasks[running].exchange.end(ABORTED, reply)
-        self._tasks[running].scope.cancel()
+        self._tasks[running].call_scope.cancel()
 
     async def cancel_all(self) -> None:
         """Cancel every task, in turns: to end one costs more than to begin it."""
         for task in list(self._tasks.values()):
             await self._shared.ends.next()
-            task.scope.cancel()
+            task.call_scope.cancel()
 
     def refused(self, tag: bytes, reply: bytes) -> None:
         """Note that the call under a tag was refused, since it did not end in time."""
@@ -145,7 +148,7 @@ class CallTasks:
         with trio.CancelScope(shield=True) as scope:
             for task in list(self._tasks.values()):
                 await self._shared.ends.next()
-                task.whole.cancel()
+                task.task_scope.cancel()
             scope.deadline = trio.current_time() + CANCELLED
             await self.until_all_ended()
         if self._tasks:
@@ -195,8 +198,8 @@ class CallTasks:
 
         call.send = send
         try:
-            with task.whole:
-                with task.scope:
+            with task.task_scope:
+                with task.call_scope:
                     reply = await call.run()
                     if running.state is CallState.RUNNING:
                         await self._write_final(reply.encode(), exchange)

@@ -114,9 +114,9 @@ class ConnectionTask:
         """Serve with tasks; return whether the connection has ended."""
         async with trio.open_nursery() as self._nursery:
             self._answerer.outcomes.nursery = self._nursery
-            of_all_sent = self._faults.of_all_sent()
-            if of_all_sent is not None:
-                self._replies.begin(self._nursery, of_all_sent)
+            connection_faults = self._faults.connection_faults()
+            if connection_faults is not None:
+                self._replies.begin(self._nursery, connection_faults)
             try:
                 if not await self._read_and_end(self._nursery):
                     return False

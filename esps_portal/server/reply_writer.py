@@ -39,9 +39,9 @@ class ReplyWriter:
     """
 
     __slots__ = (
+        "_connection_faults",
         "_faults",
         "_nursery",
-        "_of_connection",
         "_on_end",
         "end",
         "is_deaf",
@@ -61,11 +61,11 @@ class ReplyWriter:
         self._on_end = on_end
         # Made when the first fault strikes.
         self._faults: FaultWriter | None = None
-        self._of_connection: ConnectionFaults | None = None
+        self._connection_faults: ConnectionFaults | None = None
         self._nursery: trio.Nursery
         self.is_deaf: bool = False
 
-    def begin(self, nursery: trio.Nursery, of_connection: ConnectionFaults | None) -> None:
+    def begin(self, nursery: trio.Nursery, connection_faults: ConnectionFaults | None) -> None:
         """Have faults act that take all that is sent as one unit.
 
         Args:
@@ -73,7 +73,7 @@ class ReplyWriter:
         """
         self._nursery = nursery
         self._faults = None  # made for another nursery, where nothing waits any more
-        self._of_connection = of_connection
+        self._connection_faults = connection_faults
 
     # -- lines
 
@@ -143,17 +143,17 @@ class ReplyWriter:
             )
 
     def _parts_of_connection(self) -> list[PlanPart]:
-        if self._of_connection is None:
+        if self._connection_faults is None:
             return []
-        parts = self._of_connection.parts()
+        parts = self._connection_faults.parts()
         if parts:
             self.expect_fault(self._nursery)
         return parts
 
     def finish_faults(self) -> None:
         """The connection has ended: what takes it as one unit and has not struck says why."""
-        if self._of_connection is not None:
-            self._of_connection.finish()
+        if self._connection_faults is not None:
+            self._connection_faults.finish()
 
     @property
     def is_busy(self) -> bool:

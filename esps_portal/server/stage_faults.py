@@ -62,7 +62,7 @@ class StageFaults:
         plan = self._faults.plan(target)
         return Exchange(plan or plan_of((), target.record))
 
-    def of_all_sent(self) -> ConnectionFaults | None:
+    def connection_faults(self) -> ConnectionFaults | None:
         """Return those for which all that is sent is one unit; `None`: there never are any."""
         if self._faults is None:
             return None

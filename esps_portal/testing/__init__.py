@@ -4,7 +4,7 @@ Each name is imported when it is first used, so that a suite that has the plugin
 it does not wait for trio.
 
 A test has a `portal_controller`, a `proxy_controller` or a `peer_controller`. Each is a
-`server_controller`, on `server_controls`: faults (`fault_overloads`), a `journal_view`, waits
+`server_controller`, on `controlled_server`: faults (`fault_overloads`), a `journal_view`, waits
 (`record_waits`) and a `review`. All of it happens in the event loop of the server, a `portal_loop`:
 that of a thread (`server_thread`, on a `loop_thread`; `threaded_portal` and its like), or the
 test's own (`current_loop`; `trio_portal` and its like). While the one in a thread sleeps, what

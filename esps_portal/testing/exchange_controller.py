@@ -19,11 +19,11 @@ from esps_portal.journal.pcap_file import CaptureFile
 from esps_portal.journal.records import RecordedExchange
 from esps_portal.mock.journal_search import exchanges_of
 from esps_portal.testing import waiting
+from esps_portal.testing.controlled_server import ControlledServer
 from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.testing.record_waits import RecordWait, exchange_wait
 from esps_portal.testing.served import ServerAddress
 from esps_portal.testing.server_controller import ServerController
-from esps_portal.testing.server_controls import ServerControls
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -35,7 +35,7 @@ class ExchangeController(ServerController):
     Args:
         name: ``proxy`` or ``peer``, for errors.
         state: what it has noted.
-        address, controls: see `ServerController`.
+        address, server: see `ServerController`.
         captured: the address of the server, in a capture.
     """
 
@@ -44,11 +44,11 @@ class ExchangeController(ServerController):
         name: str,
         state: ServerState,
         address: ServerAddress,
-        controls: ServerControls,
+        server: ControlledServer,
         *,
         captured: tuple[str, int],
     ) -> None:
-        super().__init__(name, address, controls)
+        super().__init__(name, address, server)
         self._noted = state
         self._captured = captured
 
@@ -101,7 +101,7 @@ class ExchangeController(ServerController):
     def _wait(
         self, match: Matchable | None, count: int, timeout: float
     ) -> RecordWait[RecordedExchange]:
-        view, exchanges = self._controls.view, self._noted.exchanges
+        view, exchanges = self._server.view, self._noted.exchanges
         return exchange_wait(view, exchanges, _match(match), count, timeout)
 
     # -- recordings

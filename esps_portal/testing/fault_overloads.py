@@ -13,6 +13,7 @@ from typing import Any, Literal, Unpack, overload
 from esps_portal.faults.fault import Fault
 from esps_portal.mock.fault_lines import lines_that_place
 from esps_portal.mock.planned_fault import PlannedFault
+from esps_portal.testing.controlled_server import ControlledServer
 from esps_portal.testing.fault_selectors import (
     ConnectionFault,
     DatagramFault,
@@ -24,16 +25,15 @@ from esps_portal.testing.fault_selectors import (
     StreamSelectors,
 )
 from esps_portal.testing.handles import PlacedFault
-from esps_portal.testing.server_controls import ServerControls
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
 
 class PlacesFaults:
-    """What has faults: a portal, a proxy. It has its `ServerControls` in ``_controls``."""
+    """What has faults: a portal, a proxy. It has its `ControlledServer` in ``_server``."""
 
-    _controls: ServerControls
+    _server: ControlledServer
     # What the examples call it, and so the lines that place its faults again.
     _name: str
 
@@ -240,7 +240,7 @@ class PlacesFaults:
         Raises:
             FaultError: the fault or a parameter is unknown, or a value is not valid.
         """
-        return self._controls.place(Fault.create(kind, **selectors_and_parameters))
+        return self._server.place(Fault.create(kind, **selectors_and_parameters))
 
     @contextmanager
     def faults(self, schedule: Iterable[PlannedFault]) -> Iterator[list[PlacedFault]]:
@@ -264,7 +264,7 @@ class PlacesFaults:
         made = [Fault.create(each.kind, **each.options) for each in planned]
         for fault in made:
             fault.is_optional = True
-        placed = self._controls.place_all(made)
+        placed = self._server.place_all(made)
         try:
             yield placed
         except BaseException as error:
@@ -287,4 +287,4 @@ class PlacesFaults:
                 proxy.heal()
                 client.wait_until_connected(timeout=2)
         """
-        self._controls.heal()
+        self._server.heal()

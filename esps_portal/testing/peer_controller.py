@@ -19,12 +19,12 @@ from esps_portal.mock.scripted_conversation import ScriptedConversation
 from esps_portal.peer.planned import add, plan_of
 from esps_portal.peer.state import PeerState
 from esps_portal.peer.verification import find_problems, problem_report
+from esps_portal.testing.controlled_server import ControlledServer
 from esps_portal.testing.exchange_controller import ExchangeController
 from esps_portal.testing.portal_loop import PortalLoop
 from esps_portal.testing.portal_repr import peer_repr
 from esps_portal.testing.scenario_text import scenario_text
 from esps_portal.testing.served import ServerAddress
-from esps_portal.testing.server_controls import ServerControls
 from esps_portal.tracebacks import hides_frame
 from esps_portal.user_functions import check_function, check_takes
 
@@ -52,14 +52,14 @@ class PeerController(ExchangeController):
         loop: PortalLoop,
         address: ServerAddress,
     ) -> None:
-        controls = ServerControls(
+        server = ControlledServer(
             loop,
             state,
             partial(find_problems, state),
             partial(problem_report, state),
         )
         captured = address.host, address.port
-        super().__init__("peer", state, address, controls, captured=captured)
+        super().__init__("peer", state, address, server, captured=captured)
         self._state = state
 
     def stub(self, match: Matchable) -> FrameStub:
@@ -192,4 +192,4 @@ class PeerController(ExchangeController):
         return scenario_to_toml(Scenario(peers=(plan,)))
 
     def __repr__(self) -> str:
-        return peer_repr(self._address, self._state, is_down=self._controls.outage is not None)
+        return peer_repr(self._address, self._state, is_down=self._server.outage is not None)

@@ -19,13 +19,13 @@ from esps_portal.protocol.urls import PortalURL
 from esps_portal.services.declaring import DeclaresServices
 from esps_portal.services.service import Service
 from esps_portal.testing import waiting
+from esps_portal.testing.controlled_server import ControlledServer
 from esps_portal.testing.portal_loop import PortalLoop
 from esps_portal.testing.portal_repr import portal_repr
 from esps_portal.testing.record_waits import call_wait
 from esps_portal.testing.scenario_text import scenario_text
 from esps_portal.testing.served import IN_MEMORY, ServerAddress
 from esps_portal.testing.server_controller import ServerController
-from esps_portal.testing.server_controls import ServerControls
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -48,10 +48,10 @@ class PortalController(DeclaresServices, ServerController):
         self, portal: ScriptedPortal, loop: PortalLoop, address: ServerAddress = IN_MEMORY
     ) -> None:
         script = portal.script
-        controls = ServerControls(
+        server = ControlledServer(
             loop, portal, partial(find_problems, script), partial(problem_report, script)
         )
-        super().__init__("portal", address, controls, portal.product)
+        super().__init__("portal", address, server, portal.product)
         self._portal = portal
         self._script = script
 
@@ -159,7 +159,7 @@ class PortalController(DeclaresServices, ServerController):
             RuntimeError: an event loop runs in this thread, which this would block.
         """
         waiting.check_loop("portal")
-        return call_wait(self._controls.view, service, count, timeout).block()
+        return call_wait(self._server.view, service, count, timeout).block()
 
     async def wait_for_async(
         self,
@@ -169,7 +169,7 @@ class PortalController(DeclaresServices, ServerController):
         timeout: float = 1.0,  # noqa: ASYNC109 - the blocking one has it, and asyncio no scopes
     ) -> list[RecordedCall]:
         """Do the same in a coroutine, under asyncio, anyio or trio."""
-        return await call_wait(self._controls.view, service, count, timeout).pause()
+        return await call_wait(self._server.view, service, count, timeout).pause()
 
     def __repr__(self) -> str:
-        return portal_repr(self._address, self._script, outage=self._controls.outage)
+        return portal_repr(self._address, self._script, outage=self._server.outage)

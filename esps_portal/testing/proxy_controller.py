@@ -14,12 +14,12 @@ from esps_portal.proxy.planned import add, plan_of
 from esps_portal.proxy.state import ProxyState
 from esps_portal.proxy.verification import find_problems, problem_report
 from esps_portal.testing import waiting
+from esps_portal.testing.controlled_server import ControlledServer
 from esps_portal.testing.exchange_controller import ExchangeController
 from esps_portal.testing.portal_loop import PortalLoop
 from esps_portal.testing.portal_repr import proxy_repr
 from esps_portal.testing.scenario_text import scenario_text
 from esps_portal.testing.served import ServerAddress
-from esps_portal.testing.server_controls import ServerControls
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -47,14 +47,14 @@ class ProxyController(ExchangeController):
         *,
         may_be_unreachable: bool = False,
     ) -> None:
-        controls = ServerControls(
+        server = ControlledServer(
             loop,
             state,
             partial(find_problems, state, may_be_unreachable=may_be_unreachable),
             partial(problem_report, state),
         )
         captured = state.upstream.host, state.upstream.port
-        super().__init__("proxy", state, address, controls, captured=captured)
+        super().__init__("proxy", state, address, server, captured=captured)
         self.upstream: str = str(state.upstream)
         self._state = state
 
@@ -103,4 +103,4 @@ class ProxyController(ExchangeController):
         return scenario_to_toml(Scenario(proxies=(plan,)))
 
     def __repr__(self) -> str:
-        return proxy_repr(self._address, self._state, is_down=self._controls.outage is not None)
+        return proxy_repr(self._address, self._state, is_down=self._server.outage is not None)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from esps_portal.testing.controlled_server import ControlledServer
 from esps_portal.testing.review import Review
-from esps_portal.testing.server_controls import ServerControls
 from esps_portal.testing.server_thread import ServerThread
 from esps_portal.tracebacks import hides_frame
 
@@ -11,10 +11,10 @@ __tracebackhide__ = hides_frame
 
 
 class RunsInThread:
-    """A server in a thread of its own, in ``_thread``, with its `ServerControls`."""
+    """A server in a thread of its own, in ``_thread``, with its `ControlledServer`."""
 
     _thread: ServerThread
-    _controls: ServerControls
+    _server: ControlledServer
 
     def stop(self) -> None:
         """End it at once. Returns once nothing of it is left."""
@@ -33,4 +33,4 @@ class RunsInThread:
         Raises:
             PortalEndedError: it has ended, so that neither is possible.
         """
-        return self._controls.release(self._thread)
+        return self._server.release(self._thread)

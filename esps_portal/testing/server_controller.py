@@ -16,12 +16,12 @@ from esps_portal.journal.records import Entry, RecordedConnection
 from esps_portal.net.port_control import OutageKind
 from esps_portal.product import PRODUCT
 from esps_portal.testing import waiting
+from esps_portal.testing.controlled_server import ControlledServer
 from esps_portal.testing.fault_overloads import PlacesFaults
 from esps_portal.testing.handles import Outage
 from esps_portal.testing.record_waits import connection_wait
 from esps_portal.testing.review import Review
 from esps_portal.testing.served import ServerAddress
-from esps_portal.testing.server_controls import ServerControls
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -33,7 +33,7 @@ class ServerController(PlacesFaults):
     Args:
         name: ``portal``, ``proxy`` or ``peer``, for errors.
         address: where it is.
-        controls: what is done to it, in its loop.
+        server: what is done to it, in its loop.
         product: what a recording says that it was made by.
 
     Attributes:
@@ -47,7 +47,7 @@ class ServerController(PlacesFaults):
         self,
         name: str,
         address: ServerAddress,
-        controls: ServerControls,
+        server: ControlledServer,
         product: str = PRODUCT,
     ) -> None:
         self.host: str = address.host
@@ -55,8 +55,8 @@ class ServerController(PlacesFaults):
         self.tls_ca: str | None = address.tls_ca
         self._name = name
         self._address = address
-        self._loop = controls.loop
-        self._controls = controls
+        self._loop = server.loop
+        self._server = server
         self._product = product
 
     def down(self, how: OutageKind = "refuse") -> Outage:
@@ -76,13 +76,13 @@ class ServerController(PlacesFaults):
         Raises:
             ValueError: ``how`` is neither.
         """
-        return self._controls.down(how)
+        return self._server.down(how)
 
     # -- the journal
 
     def connections(self) -> list[RecordedConnection]:
         """Return the TCP connections, in order."""
-        return self._controls.view.connections()
+        return self._server.view.connections()
 
     def wait_for_connections(
         self, count: int = 1, *, closed: bool = False, timeout: float = 1.0
@@ -103,7 +103,7 @@ class ServerController(PlacesFaults):
             RuntimeError: an event loop runs in this thread, which this would block.
         """
         waiting.check_loop(self._name, "wait_for_connections")
-        return connection_wait(self._controls.view, count, timeout, closed=closed).block()
+        return connection_wait(self._server.view, count, timeout, closed=closed).block()
 
     async def wait_for_connections_async(
         self,
@@ -113,15 +113,15 @@ class ServerController(PlacesFaults):
         timeout: float = 1.0,  # noqa: ASYNC109 - the blocking one has it, and asyncio no scopes
     ) -> list[RecordedConnection]:
         """Do the same in a coroutine, under asyncio, anyio or trio."""
-        return await connection_wait(self._controls.view, count, timeout, closed=closed).pause()
+        return await connection_wait(self._server.view, count, timeout, closed=closed).pause()
 
     def journal(self) -> list[Entry]:
         """Return everything that happened, in order: connections, with exchanges or with calls."""
-        return self._controls.view.entries()
+        return self._server.view.entries()
 
     def transcript(self) -> str:
         """Return everything that happened as text: when, on which connection, what."""
-        return self._controls.view.transcript()
+        return self._server.view.transcript()
 
     @contextmanager
     def record(self, path: str | Path) -> Iterator[None]:
@@ -133,7 +133,7 @@ class ServerController(PlacesFaults):
             CannotRecordError: the file cannot be opened, or is not a recording; at the end of the
                 block: some of it could not be written.
         """
-        with self._controls.view.record(path, self._product):
+        with self._server.view.record(path, self._product):
             yield
 
     # -- the end of a test
@@ -148,19 +148,19 @@ class ServerController(PlacesFaults):
         Raises:
             VerificationError: the text says what is wrong, with the transcript.
         """
-        self._controls.reviewer.verify()
+        self._server.reviewer.verify()
 
     def problems(self) -> list[str]:
         """Return what `verify` would report, each problem in a few lines."""
-        return self._controls.reviewer.problems()
+        return self._server.reviewer.problems()
 
     def review(self) -> Review:
         """Return the problems and the whole report, even if it has ended."""
-        return self._controls.reviewer.review()
+        return self._server.reviewer.review()
 
     def reset(self) -> None:
         """Remove stubs and faults, empty the journal, end old connections, and then return."""
-        self._controls.reset()
+        self._server.reset()
 
     def __dir__(self) -> list[str]:
         return public_names(self)

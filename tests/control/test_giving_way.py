@@ -11,12 +11,12 @@ import pytest
 import trio
 import trio.testing
 
-from esps_portal.control.endpoint import Asked, Endpoint
+from esps_portal.control.endpoint import Endpoint, EndpointRequest
 from esps_portal.control.guard import Guard
 from esps_portal.control.http_handler import HEAD, HttpHandler
 from esps_portal.control.http_messages import RequestHead
 from esps_portal.control.room import Room
-from esps_portal.control.router import Found, find_endpoint
+from esps_portal.control.router import FoundEndpoint, find_endpoint
 from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.bind import bound
 from esps_portal.net.connection_server import ConnectionServer
@@ -31,12 +31,12 @@ def get(path: str) -> bytes:
     return f"GET /{path} HTTP/1.1\r\nHost: localhost:7\r\n\r\n".encode()
 
 
-async def slow(_: object, __: Asked) -> str:
+async def slow(_: object, __: EndpointRequest) -> str:
     await trio.sleep(HEAD / 2)
     return "slow"
 
 
-async def stuck(_: object, __: Asked) -> str:
+async def stuck(_: object, __: EndpointRequest) -> str:
     await trio.sleep(10 * HEAD)
     return "stuck"
 
@@ -44,7 +44,7 @@ async def stuck(_: object, __: Asked) -> str:
 class Site:
     """What is asked here."""
 
-    def find(self, head: RequestHead) -> Found:
+    def find(self, head: RequestHead) -> FoundEndpoint:
         endpoints = {
             "fast": Endpoint(lambda _, __: "fast"),
             "slow": Endpoint(slow),

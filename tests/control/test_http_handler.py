@@ -11,13 +11,13 @@ import pytest
 import trio
 import trio.testing
 
-from esps_portal.control.endpoint import Asked, Endpoint
+from esps_portal.control.endpoint import Endpoint, EndpointRequest
 from esps_portal.control.guard import Guard
 from esps_portal.control.http_connection import MAX_BODY, MAX_HEAD
 from esps_portal.control.http_handler import BODY, HEAD, IDLE, STALL, HttpHandler
 from esps_portal.control.http_messages import HttpError, Reply, RequestHead
 from esps_portal.control.room import Room
-from esps_portal.control.router import Found, Routes, find_endpoint
+from esps_portal.control.router import FoundEndpoint, Routes, find_endpoint
 from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.testing.pipes import MemoryStream, memory_pair
@@ -32,11 +32,11 @@ def post(path: str, body: bytes, *headers: str) -> bytes:
     return "\r\n".join([f"POST {path} HTTP/1.1", *fields, "", ""]).encode() + body
 
 
-def numbers(_: object, __: Asked) -> Iterator[int]:
+def numbers(_: object, __: EndpointRequest) -> Iterator[int]:
     return iter(range(100_000))
 
 
-def broken(_: object, __: Asked) -> object:
+def broken(_: object, __: EndpointRequest) -> object:
     raise RuntimeError("a defect")
 
 
@@ -46,11 +46,11 @@ class Waits:
 
     now: int = 0
 
-    async def wait(self, _: object, asked: Asked) -> object:
-        asked.table("seconds")
+    async def wait(self, _: object, request: EndpointRequest) -> object:
+        request.table("seconds")
         self.now += 1
         try:
-            await trio.sleep(float(asked.table("seconds").values.get("seconds", 1000)))  # type: ignore[arg-type]
+            await trio.sleep(float(request.table("seconds").values.get("seconds", 1000)))  # type: ignore[arg-type]
         finally:
             self.now -= 1
         return {"waited": True}
@@ -62,13 +62,15 @@ class Site:
 
     waits: Waits = attrs.field(factory=Waits)
 
-    def find(self, head: RequestHead) -> Found:
+    def find(self, head: RequestHead) -> FoundEndpoint:
         routes: Routes = {
-            "fast": {"GET": Endpoint(lambda _, asked: {"query": dict(asked.query)}, query=("n",))},
+            "fast": {
+                "GET": Endpoint(lambda _, request: {"query": dict(request.query)}, query=("n",))
+            },
             "large": {"GET": Endpoint(numbers)},
             "broken": {"GET": Endpoint(broken)},
-            "echo": {"POST": Endpoint(lambda _, asked: asked.value, needs_body=True)},
-            "empty": {"POST": Endpoint(lambda _, asked: Reply(asked.value, 201))},
+            "echo": {"POST": Endpoint(lambda _, request: request.value, needs_body=True)},
+            "empty": {"POST": Endpoint(lambda _, request: Reply(request.value, 201))},
             "wait": {"POST": Endpoint(self.waits.wait, may_wait=True)},
         }
         found = find_endpoint(routes, None, head.path[1:].split("/"), head)

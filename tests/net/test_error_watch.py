@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from esps_portal.net.error_watch import AskingWatch, EpollWatch, ErrorWatch
+from esps_portal.net.error_watch import EpollWatch, ErrorWatch, PollingWatch
 from esps_portal.net.systems import reset_at_close
 from tests.patience import PATIENCE
 
@@ -26,7 +26,7 @@ def _pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield client, accepted
 
 
-@pytest.mark.parametrize("make", [EpollWatch, AskingWatch])
+@pytest.mark.parametrize("make", [EpollWatch, PollingWatch])
 @pytest.mark.parametrize("for_fin", [False, True])
 async def test_rst_behind_unread_bytes(
     pair: tuple[socket.socket, socket.socket], make: _Make, *, for_fin: bool
@@ -44,7 +44,7 @@ async def test_rst_behind_unread_bytes(
     watch.close()
 
 
-@pytest.mark.parametrize("make", [EpollWatch, AskingWatch])
+@pytest.mark.parametrize("make", [EpollWatch, PollingWatch])
 async def test_fin_is_the_end_if_it_is_wanted(
     pair: tuple[socket.socket, socket.socket], make: _Make
 ) -> None:
@@ -62,7 +62,7 @@ async def test_fin_is_the_end_if_it_is_wanted(
     watch.close()
 
 
-@pytest.mark.parametrize("make", [EpollWatch, AskingWatch])
+@pytest.mark.parametrize("make", [EpollWatch, PollingWatch])
 async def test_a_closed_socket_ends_the_wait(
     pair: tuple[socket.socket, socket.socket], make: _Make
 ) -> None:

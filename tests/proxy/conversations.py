@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from esps_portal.exchanges.live_exchange import CLIENT, SERVER, Step
+from esps_portal.exchanges.live_exchange import CLIENT, SERVER, SideActions
 from esps_portal.faults.actions import Action, End, Hold, Pause, Send
 from esps_portal.faults.fault import Fault
 from esps_portal.framings.framing import Framing
@@ -59,7 +59,7 @@ class Spoken:
         else:
             steps = self.units.from_server(data, 1.0)
         other = SERVER if side == CLIENT else CLIENT
-        for step in [Step(other, [Send(data)])] if steps is None else steps:
+        for step in [SideActions(other, [Send(data)])] if steps is None else steps:
             self._see(step.to, step.actions)
 
     @property

@@ -1,4 +1,4 @@
-"""What a test does with its server, whatever that serves: faults, outages, journal, review, reset.
+"""What a test does with its server, of any kind: faults, outages, journal, review, reset.
 
 `ServerController` is built on it.
 """
@@ -20,8 +20,8 @@ from esps_portal.tracebacks import hides_frame
 __tracebackhide__ = hides_frame
 
 
-class ServerControls:
-    """The controls of a portal or a proxy.
+class ControlledServer:
+    """A portal, a proxy or a peer, as its controller acts on it.
 
     Args:
         loop: where everything is done.
