@@ -18,6 +18,6 @@ Nothing here knows ESPS/1. The caller supplies what serves a connection or a dat
 - A relayed connection: `dial` connects, each side is an `endpoint`, a `lane` carries bytes towards
   it, and `stream_ends` ends both.
 - UDP: `datagram_socket` reads, `fair_queue` orders, `datagram_clients` remembers the clients, and
-  `datagram_fault_writer` performs faults.
+  `datagram_fault_writer` performs faults. `datagram_port` combines these for a proxy or a peer.
 - `systems` holds what differs between kernels; `fork` closes what a forked child must not keep.
 """

@@ -7,7 +7,6 @@ order.
 
 from __future__ import annotations
 
-import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -23,8 +22,6 @@ from esps_portal.mock.peer_steps import AnswerStep, SendFrames, Wait
 from esps_portal.net.datagram_clients import DatagramClients
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_sender import Sender
-from esps_portal.net.datagram_socket import DatagramSocket
-from esps_portal.net.silence import Silence
 from esps_portal.peer.answerer import Answerer
 from esps_portal.peer.datagram_client import DatagramClient, DatagramExchange
 from esps_portal.peer.state import PeerState
@@ -37,88 +34,54 @@ _MAX_WAITING = 64
 
 
 class DatagramPeer:
-    """Answers what comes on one UDP socket, which it owns. `run` is its whole life.
+    """Answers the datagrams of one UDP socket: the `DatagramService` of a peer.
 
     Args:
         handlers: where handlers run that have to be awaited (`detached_nursery`).
-        drain: seconds that answers may take to end.
-        silence: as long as it is on, what comes and what is sent vanishes.
     """
 
-    def __init__(
-        self,
-        state: PeerState,
-        handlers: trio.Nursery,
-        drain: float,
-        sock: socket.socket,
-        silence: Silence,
-    ) -> None:
-        self._socket = DatagramSocket(sock, silence)
+    def __init__(self, state: PeerState, handlers: trio.Nursery) -> None:
         self._state = state
         self._handlers = handlers
-        self._drain = drain
         self._clients = DatagramClients[DatagramClient]()
         self._running: set[trio.CancelScope] = set()
         self._changed = trio.lowlevel.ParkingLot()
-        self._is_closing = False
-        # `run` opens the first, and makes the second.
+        # `begin` sets both.
         self._nursery: trio.Nursery
         self._writer: DatagramFaultWriter
 
-    async def run(self) -> None:
-        """Serve until cancelled or closed."""
-        async with trio.open_nursery() as self._nursery:
-            self._writer = DatagramFaultWriter(self._socket, self._nursery)
-            try:
-                await self._socket.run(self._handle)
-            finally:
-                self._forget_clients()
-            self._nursery.cancel_scope.cancel()
-
-    def close(self) -> None:
-        """Close the socket; `run` then returns."""
-        self._socket.close()
-
-    @property
-    def has_calls(self) -> bool:
-        """Never: nothing outlives the socket."""
-        return False
+    def begin(self, nursery: trio.Nursery, writer: DatagramFaultWriter) -> None:
+        """Take where answers run that take their time, and what sends them."""
+        self._nursery, self._writer = nursery, writer
 
     @property
     def is_idle(self) -> bool:
         """Whether there is no client."""
         return not (self._running or self._clients.all())
 
-    def discard_waiting(self) -> None:
-        """Discard what has come and was not read."""
-        self._socket.discard_waiting()
-
     async def abort(self) -> None:
-        """Forget every client, and drop what is late; return when that is so."""
+        """Forget every client; return when that is so."""
         for scope in self._running:
             scope.cancel()
+        await self.until_answered()
+        self.closed()
+
+    async def until_answered(self) -> None:
+        """Wait until no answer takes its time any more."""
         while self._running:
             await self._changed.park()
-        if hasattr(self, "_writer"):
-            self._writer.forget()
-        self._forget_clients()
 
-    async def shut_down(self) -> None:
-        """Answer nothing more; return once answers that run have had time to end."""
-        self._is_closing = True
-        with trio.move_on_after(self._drain):
-            while self._running:
-                await self._changed.park()
-
-    def _forget_clients(self) -> None:
+    def closed(self) -> None:
+        """Forget every client."""
         now = trio.current_time()
         while (client := self._clients.forget_latest()) is not None:
             client.closed(now)
 
     # -- datagrams
 
-    def _handle(self, datagram: bytes, sender: Sender, now: float) -> None:
-        if self._is_closing or len(self._running) >= _MAX_RUNNING:
+    def handle(self, datagram: bytes, sender: Sender, now: float) -> None:
+        """Answer a datagram, unless too many answers take their time."""
+        if len(self._running) >= _MAX_RUNNING:
             return
         client = self._client(sender, now)
         exchange, delay = client.request(datagram, now)

@@ -18,6 +18,7 @@ from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.addresses import check_port
 from esps_portal.net.bind import bind
 from esps_portal.net.client_handler import AcceptedClient
+from esps_portal.net.datagram_port import DatagramPort
 from esps_portal.net.detached import detached_nursery
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.listeners import Listeners
@@ -85,7 +86,9 @@ async def serve_peer(
             service = PortService(
                 faults=state.faults,
                 connection=partial(_handler, state, handlers),
-                datagrams=partial(DatagramPeer, state, handlers, limits.drain),
+                datagrams=lambda sock, silence: DatagramPort(
+                    DatagramPeer(state, handlers), sock, silence, drain=limits.drain
+                ),
                 policy=AcceptPolicy(max_connections=limits.max_connections, linger=limits.linger),
                 drain=limits.drain,
                 tls=config.tls,

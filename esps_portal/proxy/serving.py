@@ -23,6 +23,7 @@ from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.addresses import check_port
 from esps_portal.net.bind import WILDCARDS, Sockets, bind, is_own_address
 from esps_portal.net.client_handler import AcceptedClient
+from esps_portal.net.datagram_port import DatagramPort
 from esps_portal.net.dial import DialError, dial
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.listeners import Listeners
@@ -130,7 +131,13 @@ def _service(config: ProxyConfig) -> PortService:
     return PortService(
         faults=state.faults,
         connection=partial(_relay, state, upstream_tls),
-        datagrams=lambda sock, silence: DatagramProxy(sock, limits, state, silence),
+        datagrams=lambda sock, silence: DatagramPort(
+            DatagramProxy(state, limits.window, silence),
+            sock,
+            silence,
+            drain=limits.drain,
+            wants_ttl=True,
+        ),
         policy=AcceptPolicy(
             max_connections=limits.max_connections,
             refusal=BYE_BUSY.encode() if state.upstream.is_esps else b"",

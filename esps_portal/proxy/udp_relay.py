@@ -7,91 +7,62 @@ would remember it.
 
 from __future__ import annotations
 
-import socket
-
 import trio
 
 from esps_portal.journal.tap import DatagramTap
 from esps_portal.net.datagram_clients import DatagramClients
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_sender import Sender
-from esps_portal.net.datagram_socket import DatagramSocket
-from esps_portal.net.silence import NEVER_SILENT, Silence
-from esps_portal.protocol.limits import Limits
+from esps_portal.net.silence import Silence
 from esps_portal.proxy.flow import Flow
 from esps_portal.proxy.state import ProxyState
 
 
 class DatagramProxy:
-    """Relays what comes on one UDP socket, which it owns. `run` is its whole life.
+    """Relays the datagrams of one UDP socket: the `DatagramService` of a proxy.
 
     Args:
-        silence: as long as it is on, what comes from either side vanishes.
+        window: seconds of silence after which a client is forgotten.
+        silence: as long as it is on, what comes from the upstream vanishes.
     """
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        limits: Limits,
-        state: ProxyState,
-        silence: Silence = NEVER_SILENT,
-    ) -> None:
-        self._socket = DatagramSocket(sock, silence, wants_ttl=True)
-        self._silence = silence
-        self._limits = limits
+    def __init__(self, state: ProxyState, window: float, silence: Silence) -> None:
         self._state = state
+        self._window = window
+        self._silence = silence
         self._flows = DatagramClients[Flow]()
-        self._closing = False
         self._changed = trio.lowlevel.ParkingLot()
-        # `run` opens the first, with one task for each client, and makes the second.
+        # `begin` sets both.
         self._nursery: trio.Nursery
         self._writer: DatagramFaultWriter
 
-    async def run(self) -> None:
-        """Relay until cancelled or closed."""
-        async with trio.open_nursery() as self._nursery:
-            self._writer = DatagramFaultWriter(self._socket, self._nursery)
-            await self._socket.run(self._handle)
-            self._nursery.cancel_scope.cancel()
-
-    def close(self) -> None:
-        """Close the socket; `run` then returns."""
-        self._socket.close()
-
-    @property
-    def has_calls(self) -> bool:
-        """Never: nothing outlives the socket."""
-        return False
+    def begin(self, nursery: trio.Nursery, writer: DatagramFaultWriter) -> None:
+        """Take where the task of each client runs, and what sends to clients."""
+        self._nursery, self._writer = nursery, writer
 
     @property
     def is_idle(self) -> bool:
         """Whether there is no client."""
         return not self._flows.all()
 
-    def discard_waiting(self) -> None:
-        """Discard what has come and was not read."""
-        self._socket.discard_waiting()
-
     async def abort(self) -> None:
-        """Forget every client, and drop what is late; return when that is so."""
+        """Forget every client; return when that is so."""
         aborted = set(self._flows.all())
         for flow in aborted:
             flow.end()
         while not aborted.isdisjoint(self._flows.all()):
             await self._changed.park()
-        if hasattr(self, "_writer"):
-            self._writer.forget()
 
-    async def shut_down(self) -> None:
-        """Pass on nothing more; return once what waits for a reply has had time for it."""
-        self._closing = True
-        with trio.move_on_after(self._limits.drain):
-            while any(flow.is_waiting for flow in self._flows.all()):
-                await self._changed.park()
+    async def until_answered(self) -> None:
+        """Wait until no reply of the upstream is waited for."""
+        while any(flow.is_waiting for flow in self._flows.all()):
+            await self._changed.park()
 
-    def _handle(self, datagram: bytes, sender: Sender, now: float) -> None:
-        if self._closing:
-            return
+    def closed(self) -> None:
+        """Nothing: each flow ends with its task."""
+
+    def handle(self, datagram: bytes, sender: Sender, now: float) -> None:
+        """Pass a datagram on to the upstream."""
         flow = self._flows.get(sender)
         if flow is None or flow.has_ended:
             flow = self._begin(sender)
@@ -102,7 +73,7 @@ class DatagramProxy:
         flow.from_client(datagram, sender, now)
 
     def _begin(self, sender: Sender) -> Flow:
-        state, window = self._state, self._limits.window
+        state, window = self._state, self._window
         tap = None
         if state.upstream.is_esps:
             tap = DatagramTap(state.journal, sender.remote, window)
