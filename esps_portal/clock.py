@@ -1,7 +1,7 @@
-"""A clock that no test moves.
+"""A clock that no test can freeze or move.
 
-Tools that freeze or move time replace the functions of `time` in every module that has imported
-them. What bounds the work of a loop must go on all the same.
+Tools that do so replace the functions of `time` in every module that has imported them. The bounds
+on the work of a loop must hold all the same.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The public names of a package, each imported when it is first used; and those of an object.
+"""The public names of a package, each imported when first used; and those of an object.
 
-So neither a command that needs no network, nor a test suite that has the pytest plugin and does
-not use it, waits for trio.
+So neither a command that needs no network, nor a test suite that has the pytest plugin without
+using it, waits for trio.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Numbers as others give them, in code or as text: which are taken, and how to show one.
+"""Numbers that users give, in code or as text: which are accepted, and how to show one.
 
-Python reads more than people write: ``1_0``, digits of every script, spaces around them; and it
-refuses to print, or to read, integers of thousands of digits, with an advice of its own that is for
-programmers. What is text here has ASCII digits and nothing else, and no value ends a message.
+Python accepts more than people write: ``1_0``, digits of every script, spaces around them. And it
+refuses to print, or to parse, integers of thousands of digits, with an error that is meant for
+programmers. Here a text must consist of ASCII digits, and any value can be shown in a message.
 """
 
 from __future__ import annotations

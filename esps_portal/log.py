@@ -1,6 +1,6 @@
-"""The log of this package, named ``esps_portal``, with a limit on how often it says the same.
+"""The log of this package, named ``esps_portal``, with a limit on how often it repeats a message.
 
-What a stranger can cause again and again, a service that fails for one, must not fill a disk.
+Whatever a stranger can cause again and again, such as a service that fails, must not fill a disk.
 """
 
 from __future__ import annotations

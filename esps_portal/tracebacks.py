@@ -2,9 +2,9 @@
 
 A module whose functions a test calls sets ``__tracebackhide__ = hides_frame``; pytest calls that
 for each frame of the module. An exception that this library raises on purpose is about its caller
-and explains itself, so nobody needs to see where it was raised. Anything else may be a bug of
-ours: its frames are shown. With ``--full-trace`` all are. The same holds for the errors that caused
-an exception of ours: its text says what they are.
+and explains itself, so nobody needs to see where it was raised. Any other may be a bug of ours, so
+its frames are shown. ``--full-trace`` shows all frames. The same holds for the errors that caused
+one of our exceptions: its text says what they are.
 """
 
 from __future__ import annotations

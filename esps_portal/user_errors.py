@@ -1,7 +1,8 @@
-"""What a function of the user raises: a service, a predicate, a handler of a peer or of the log.
+"""Exceptions of functions that the user supplies: a service, a predicate, a handler.
 
-It fails alone, and whatever served it goes on. So ``except BaseException`` stands around each call
-of one: ``pytest.fail()`` and ``sys.exit()`` raise no `Exception`, and must end no server either.
+Such a function fails alone, and whatever called it goes on. So every call of one is inside an
+``except BaseException``: ``pytest.fail()`` and ``sys.exit()`` raise no `Exception`, and must not
+end a server either.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a function of the user can be called as it will be: said where it is given, not later."""
+"""Checks whether a function of the user can be called as it will be, as soon as it is given."""
 
 from __future__ import annotations
 

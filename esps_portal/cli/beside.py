@@ -1,6 +1,6 @@
 """The proxies and peers that `serve` and `run` start beside the portal.
 
-They are those of the scenario file, and proxies of ``--proxy NAME=URL``.
+They come from the scenario file, and from ``--proxy NAME=URL``.
 """
 
 from __future__ import annotations

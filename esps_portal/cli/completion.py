@@ -1,4 +1,4 @@
-"""What a shell completes: services (from the portal), files, faults.
+"""What a shell completes: services (which the portal lists), files, faults.
 
 An error completes nothing and prints nothing: the user is in the middle of typing a line.
 """

@@ -1,4 +1,4 @@
-"""``esps-portal conformance``: whether an implementation keeps what ESPS/1 requires."""
+"""``esps-portal conformance``: whether an implementation does what ESPS/1 requires."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``esps-portal conformance --client``: what a client makes of a server's violations."""
+"""``esps-portal conformance --client``: how a client reacts to a server's violations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of ``esps-portal conformance``, and what they choose."""
+"""The options of ``esps-portal conformance``, and what they select."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A proxy or a peer that the command serves: what it writes, and what SIGHUP reloads."""
+"""A proxy or a peer that the command serves: the files that it writes, and what SIGHUP reloads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The headings under which the help of a server's command lists its options.
+"""The headings of the option lists in the help of a server's command.
 
 ``serve``, ``proxy`` and ``peer`` share most options, and have too many for one list.
 """

@@ -1,4 +1,4 @@
-"""What SIGHUP does without a terminal: read files again, and reopen those that are written."""
+"""What SIGHUP does without a terminal: reads files again, and reopens those that are written."""
 
 from __future__ import annotations
 

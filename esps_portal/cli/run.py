@@ -1,4 +1,4 @@
-"""``esps-portal run``: a portal, and what is beside it, for as long as a command runs."""
+"""``esps-portal run``: serves a portal, and proxies and peers beside it, while a command runs."""
 
 from __future__ import annotations
 

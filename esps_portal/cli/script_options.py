@@ -1,4 +1,4 @@
-"""What scripts a served portal: --scenario, --limit, --fault, --replay, --record.
+"""The options that script a served portal: --scenario, --limit, --fault, --replay, --record.
 
 `serve` and `run` share them. The command gets them as one `ScriptOptions`, which makes the
 `ScriptedServer`.

@@ -1,4 +1,4 @@
-"""``esps-portal signature``: what lets other tools recognise ESPS/1 on the network."""
+"""``esps-portal signature``: files by which other tools recognise ESPS/1 on the network."""
 
 from __future__ import annotations
 

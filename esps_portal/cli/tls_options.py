@@ -1,4 +1,4 @@
-"""The options of TLS: what a server shows to its clients, and what a client trusts.
+"""The options of TLS: which certificate a server has, and which ones a client trusts.
 
 A server gets them as one `ServerTLSOptions`, a command that calls a portal as one
 `ClientTLSOptions`.

@@ -1,4 +1,4 @@
-"""What a line means that a person types in ``connect``, and how it can go on. No terminal here."""
+"""Parses a line that a person types in ``connect``, and completes it. No terminal here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One of the tasks that wait for an answer reads for all of them.
+"""Lets one of the tasks that wait for an answer read for all of them.
 
 So a client needs no task and no nursery of its own: an exception raised inside ``async with
 connect(...)`` comes out as it is, not in a group, and nothing runs while nobody waits.

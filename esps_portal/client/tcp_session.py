@@ -1,7 +1,7 @@
-"""What both clients do with a TCP connection between two system calls. No socket, no clock.
+"""The part of a TCP connection that both clients share. No socket, no clock.
 
-A session matches replies to requests, and knows how the connection was lost: every later call
-fails with the same error.
+A session matches replies to requests, and knows how the connection was lost: every later call fails
+with the same error.
 """
 
 from __future__ import annotations

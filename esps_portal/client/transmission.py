@@ -1,4 +1,4 @@
-"""When a request over UDP is sent again: RFC 7252, section 4.2, for both clients. No clock."""
+"""When a UDP request is sent again: RFC 7252, section 4.2, for both clients. No clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `connect` and `stream` return: it is of use in a ``with`` statement only, and says so."""
+"""What `connect` and `stream` return: it is for a ``with`` statement only, and says so."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Whether any implementation of ESPS/1 keeps what its specification says, as a peer can see it.
+"""Checks whether an implementation of ESPS/1 keeps its specification, as far as a peer can see it.
 
-`vectors` reads the test vectors of the specification, whose `steps` are values; `template` fills in
-what a run chooses (tags, names, limits), and `pattern` compares the lines that come with those that
-may. `tcp_session` and `udp_session` carry out the steps of a vector over sockets, and `runner` runs
-many vectors.
+`vectors` reads the test vectors of the specification; their `steps` are values. `template` fills in
+what a run chooses (tags, names, limits), and `pattern` compares a received line with those that are
+allowed. `tcp_session` and `udp_session` carry out the steps of a vector over sockets, and `runner`
+runs many vectors.
 
-It must not know how our own server, client and codec work: it imports nothing of them, and reads
+It must not know how our own server, client and codec work: it imports nothing of them, and parses
 lines itself, so that a bug of ours cannot hide here.
 """

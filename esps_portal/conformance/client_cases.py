@@ -1,6 +1,6 @@
-"""What a client is served, to see what it makes of it: read from ``spec/vectors/clients.toml``.
+"""The cases for clients: what a server sends, to see how the client reacts.
 
-The head of that file says what each key means.
+They are read from ``spec/vectors/clients.toml``; the head of that file says what each key means.
 """
 
 from __future__ import annotations

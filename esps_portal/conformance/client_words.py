@@ -1,4 +1,4 @@
-"""What a run of a case chooses, and the requests of a client: their form, and which is the call."""
+"""The values that a run of a case chooses, and how a client's requests are recognised."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The vectors of the codec, as conversations with a server.
 
-A line that is a request is a PING, whose reply has its arguments in canonical form, or has a verb
-that no server knows. One that is none is answered with its error.
+A line that is a request is sent as a PING, whose reply has its arguments in canonical form, or with
+a verb that no server knows. A line that is not a request must be answered with its error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The report for a program: one value for each outcome, and a summary."""
+"""The report for a program: a JSON object for each outcome, and a summary."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Judges one implementation: which vectors do not apply, and the outcome of the others.
 
-It listens already, or is started for each group of vectors that need the same limits.
+The implementation listens already, or is started for each group of vectors that need the same
+limits.
 """
 
 from __future__ import annotations

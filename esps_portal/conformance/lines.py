@@ -1,4 +1,4 @@
-"""The form that every line of a server has: a reply or a notice, canonical (sections 3 and 4)."""
+"""Checks the form of a server's line: a reply or a notice, in canonical form (sections 3 and 4)."""
 
 from __future__ import annotations
 

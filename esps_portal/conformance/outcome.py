@@ -1,4 +1,4 @@
-"""What a run of a vector comes to."""
+"""The outcome of running a vector."""
 
 from __future__ import annotations
 

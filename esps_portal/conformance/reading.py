@@ -1,4 +1,4 @@
-"""Lines that come, judged as they come."""
+"""Judges the lines of a server as they arrive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server says about itself, asked before the vectors run: what it offers, and its limits."""
+"""Asks a server about itself before the vectors run: what it offers, and its limits."""
 
 from __future__ import annotations
 

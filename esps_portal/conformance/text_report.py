@@ -1,4 +1,4 @@
-"""The report for a person: what failed, with the words of the specification, and how to see it."""
+"""The report for a person: what failed, the text of the requirement, and how to reproduce it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """TLS on the socket of a connection to the server, with the methods that a connection uses.
 
-It is written with Python's ``ssl`` alone, as everything here is, so that no TLS of ours judges
-itself.
+Like everything here it uses Python's ``ssl`` alone, so that our own TLS does not judge itself.
 """
 
 from __future__ import annotations

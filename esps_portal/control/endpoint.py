@@ -1,4 +1,4 @@
-"""Endpoints: what is called for a method of a path, and how its body is read."""
+"""Endpoints: what a method of a path calls, and how its body is parsed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors become replies: one line that says what is wrong, and never a traceback."""
+"""Turns errors into replies: one line that says what is wrong, never a traceback."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""What keeps a page in somebody's browser, or a neighbour, from asking the control port.
+"""Rejects requests that a page in somebody's browser, or a neighbour, makes to the control port.
 
 A browser sends Host, Origin and Sec-Fetch-Site by itself, and no page can change them. A page whose
-name is made to resolve to 127.0.0.1 (DNS rebinding) sends its own name as Host; a form or an image
-of another page says so by Origin or Sec-Fetch-Site; JSON it may not send without asking first
-(CORS), and nobody answers that it may. Beyond loopback a token is needed as well.
+name is made to resolve to 127.0.0.1 (DNS rebinding) sends its own name as Host. A form or an image
+of another page is recognised by Origin or Sec-Fetch-Site. A page may not send JSON without asking
+first (CORS), and that question is never answered with yes. Beyond loopback a token is needed as
+well.
 """
 
 from __future__ import annotations

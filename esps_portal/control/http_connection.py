@@ -1,8 +1,8 @@
 """One connection of HTTP/1.1, without I/O: bytes become requests, replies become bytes.
 
-h11 parses. What it admits and this does not: HTTP/1.0 without Host is the guard's to refuse;
-Content-Length beside Transfer-Encoding, of which two parsers choose a different one (RFC 9112,
-section 6.1); other versions; a head of any size that comes at once; a body in any number of
+h11 parses. Some of what it accepts is rejected: HTTP/1.0 without Host (by the guard);
+Content-Length beside Transfer-Encoding, of which two parsers may choose different ones (RFC 9112,
+section 6.1); other versions; a head of any size that arrives at once; a body in any number of
 chunks.
 """
 

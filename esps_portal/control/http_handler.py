@@ -1,7 +1,7 @@
-"""Serves one client of the control port: requests in turn, each answered before the next is read.
+"""Serves one client of the control port: each request is answered before the next is read.
 
-A client has so long for each phase, and `ConnectionServer` watches over that. While a request that
-may wait is under way, the end of the client's side (FIN) ends it: most likely it was killed.
+A client has a limited time for each phase, and `ConnectionServer` watches that. While a request
+that may wait is under way, the client's FIN ends it: most likely the client was killed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""JSON in blocks, made while it is sent: a journal may be larger than what memory should hold."""
+"""Encodes JSON in blocks while it is sent: a journal may be larger than memory should hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a peer says that no client has asked for: ``/push``."""
+"""Has a peer send what no client has asked for: ``/push``."""
 
 from __future__ import annotations
 

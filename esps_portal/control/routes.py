@@ -1,4 +1,4 @@
-"""The table of endpoints that a server has: at the root, or below ``/proxies/NAME``."""
+"""The table of the endpoints of a server: at the root, or below ``/proxies/NAME``."""
 
 from __future__ import annotations
 

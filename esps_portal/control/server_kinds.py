@@ -1,4 +1,4 @@
-"""Proxies and peers as a scenario, ``--proxy`` or the control port has one started."""
+"""How proxies and peers are made for a scenario, for ``--proxy``, and for the control port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/wait``: until something has come, or a fault has struck, or the time is over."""
+"""``/wait``: waits for calls, exchanges, connections or a fault, up to a timeout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether an address speaks ESPS/1: one connection or one request over UDP, each with a timeout.
+"""Finds out whether an address speaks ESPS/1: one connection or UDP request, with a timeout.
 
 Over TCP a portal speaks first, so its greeting decides; a ``PING`` then checks that it replies.
 Without a greeting the ``PING`` is sent as well: a server that waits for its client to speak first

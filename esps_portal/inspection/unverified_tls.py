@@ -1,4 +1,4 @@
-"""A TLS connection to a server whose certificate does not matter: it is only asked what it is.
+"""A TLS connection to a server whose certificate is not verified, only to find out what it is.
 
 Nothing secret is sent to it, and nothing that it says is trusted.
 """

@@ -1,4 +1,4 @@
-"""What a served portal counts, for Prometheus; and whether it is healthy.
+"""Counters of a served portal for Prometheus, and whether it is healthy.
 
 `collector` is a sink of the journal; `pages` answers HTTP. Without them nothing is counted.
 """

@@ -1,9 +1,8 @@
 """A few pages over HTTP/1.1: GET and HEAD, one request for each connection.
 
-It is for whoever watches a server, and small: h11 parses, and what a client can cost is bounded:
+It serves monitoring, and is small: h11 parses. What a client can cost is bounded: there are at most
 `_MAX_CONNECTIONS`, each for `_TIMEOUT` seconds, with a head of `_MAX_HEAD` bytes, or of one read,
-and no body.
-Nothing here knows what the pages say.
+and no body. Nothing here knows what the pages say.
 """
 
 from __future__ import annotations

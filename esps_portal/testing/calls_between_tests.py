@@ -1,4 +1,4 @@
-"""Calls that came while no test had the portal: no test fails for them; the summary lists them.
+"""Calls that came while no test used the portal: no test fails for them; the summary lists them.
 
 A worker of xdist sends them to its controller as rows of plain values. No attrs here: see the
 plugin.

@@ -1,4 +1,4 @@
-"""The loop of a portal inside a test's own trio loop, on real sockets or in memory."""
+"""A server in the test's own trio loop, on real sockets or in memory."""
 
 from __future__ import annotations
 

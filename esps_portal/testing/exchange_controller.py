@@ -1,7 +1,4 @@
-"""A test's control over what serves any protocol: its exchanges, and captures of what passes.
-
-A proxy and a peer have it in common.
-"""
+"""What a test does with a proxy or a peer: its exchanges, and captures of the traffic."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What places faults: `fault`, an overload for each as editors and type checkers see it; schedules.
+"""The method `fault`, with an overload for each fault, for editors and type checkers; schedules.
 
-At run time `esps_portal.faults.fault_types` decides; a test compares the two. The overloads say
-what types can say: which parameters a fault takes, with their types and defaults.
+At run time `esps_portal.faults.fault_types` decides; a test compares the two. The overloads express
+what types can: which parameters a fault takes, with their types and defaults.
 """
 
 from __future__ import annotations

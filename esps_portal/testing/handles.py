@@ -1,4 +1,4 @@
-"""What a test has in hand while it lasts, and may end early: a fault, an outage."""
+"""The objects that a test gets for what it may end early: a fault, an outage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a test sees of a journal that is written in another thread, or in this one."""
+"""A journal as a test reads it, from another thread or from this one."""
 
 from __future__ import annotations
 

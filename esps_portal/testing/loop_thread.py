@@ -1,7 +1,7 @@
 """A thread with a trio loop in it, which runs functions for other threads.
 
-Whoever waits for a function also watches the loop: one that has ended, has died or is stuck gives
-a `PortalEndedError` that says so, and nobody waits indefinitely.
+A caller that waits for a function also watches the loop. If that has ended, has died or is stuck,
+the caller gets a `PortalEndedError` that says so; nobody waits indefinitely.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a test reaches the event loop of its portal: in this thread or in another one."""
+"""The interface to the event loop of a test's server, in this thread or in another one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The portals and proxies of one test: in use, reviewed as it ends, and what fails it.
+"""The portals, proxies and peers of one test: those in use, their reviews, what fails the test.
 
 A part of the plugin: no attrs here, and nothing that imports trio before a test asks for a portal.
 """

@@ -1,4 +1,4 @@
-"""The verdict at a test's end: whether its portal, or proxy, was used as expected."""
+"""The verdict at a test's end: whether its portal, proxy or peer was used as expected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a controller can do besides where its server has a thread of its own."""
+"""What a controller offers in addition where its server has a thread of its own."""
 
 from __future__ import annotations
 

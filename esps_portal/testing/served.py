@@ -1,4 +1,4 @@
-"""What a test has served, in its own loop or in a thread: a portal, a proxy or a peer."""
+"""A portal, a proxy or a peer with its configuration, ready to be served for a test."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""A test's control over its server, whatever that serves: outages, the journal, the verdict.
+"""What a test does with any server: outages, the journal, the verdict.
 
-Everything is done in the server's own event loop, or while that sleeps, whichever thread asks: a
-stub or a fault is in force when the call that places it returns, and calls from several threads are
-safe.
+Everything is done in the server's own event loop, whichever thread calls: a stub or a fault is in
+force when the call that places it returns, and calls from several threads are safe.
 """
 
 from __future__ import annotations

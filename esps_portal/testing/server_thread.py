@@ -1,4 +1,4 @@
-"""A portal or a proxy in a thread of its own, as its controller reaches it, and tests borrow it."""
+"""A server in a thread of its own, for its controller and for tests that borrow it."""
 
 from __future__ import annotations
 

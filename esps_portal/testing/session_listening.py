@@ -1,4 +1,4 @@
-"""Starts what needs the portal of the session; a test says why that cannot listen.
+"""Starts the portal of the session, and makes a test fail with the reason if it cannot listen.
 
 A part of the plugin: nothing here imports trio before a test asks for a portal.
 """

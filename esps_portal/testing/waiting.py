@@ -1,4 +1,4 @@
-"""Waiting outside the portal's loop: in a plain thread, under asyncio, anyio or trio."""
+"""Waiting outside the server's loop: in a plain thread, under asyncio, anyio or trio."""
 
 from __future__ import annotations
 
