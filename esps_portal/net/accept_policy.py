@@ -7,15 +7,15 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class AcceptPolicy:
-    """What a server does with connections, whatever their protocol.
+    """How many connections a server accepts, and how it refuses others, for any protocol.
 
     Attributes:
         max_connections: at a time; more are refused.
-        max_per_address: at a time from one address; 0: as many as there may be in all.
-        refusal: what a refused one is sent before its FIN.
-        linger: seconds for which its input is then discarded.
-        handshake: seconds that its handshake of TLS may take, if there is one.
-        watch: seconds; no handler's deadline is less far away when it is set.
+        max_per_address: at a time from one address; 0: only max_connections counts.
+        refusal: bytes that are sent to a refused client before FIN.
+        linger: seconds for which a refused client's input is then discarded.
+        handshake: seconds that the TLS handshake of a refused client may take.
+        watch: seconds; when a handler sets a deadline, it is at least this far away.
         reads_proxy_header: whether each begins with a PROXY header, which names the client.
     """
 

@@ -44,9 +44,9 @@ class Acceptor:
     """Accepts from any number of listening sockets.
 
     Args:
-        on_accepted: called with each connected socket, and the address of its peer; it must not
+        on_accepted: called with each connected socket, and the address of the client; it must not
             raise.
-        refuse: called with one for which no other descriptor is left; it closes it.
+        refuse: called with a connected socket when no other descriptor is left; closes it.
         silence: as long as it is on nothing is accepted.
         room: as long as it is full nothing is accepted, and who comes waits in the kernel's queue;
             ``None``: it never is.
@@ -139,14 +139,14 @@ class Acceptor:
         self._on_accepted(connected, address)
 
     def _refuse_one(self, listener: socket.socket, error: OSError) -> bool:
-        """Refuse one for which there is nothing left; return whether that was possible."""
+        """Refuse a client because resources have run out; return whether that was possible."""
         if not self._is_exhausted:
             log.warning("cannot accept connections: %s", error.strerror)
         self._is_exhausted = True
         return self._refuse_with_spare(listener)
 
     def _refuse_with_spare(self, listener: socket.socket) -> bool:
-        """Refuse the next one, for which no descriptor is left; return whether there was one."""
+        """Refuse the next client with the spare descriptor; return whether there was a client."""
         with self._spare.lent():
             try:
                 with unforked:

@@ -9,7 +9,7 @@ class AddressCounts:
     """Counts connections by the address of the client; its port does not matter.
 
     Args:
-        limit: so many may one address have; 0: any number, and nothing is counted.
+        limit: of connections from one address; 0: there is none, and nothing is counted.
     """
 
     __slots__ = ("_addresses", "_counts", "_limit")
@@ -30,7 +30,7 @@ class AddressCounts:
             self._counts[address] += 1
 
     def remove(self, connection: object) -> None:
-        """Count a connection no more."""
+        """No longer count a connection."""
         address = self._addresses.pop(connection, None)
         if address is not None:
             self._counts[address] -= 1

@@ -35,7 +35,7 @@ def socket_address(family: int, host: str, port: int) -> tuple[Any, ...]:
     """Return the address to bind or to connect to, for a literal host.
 
     Raises:
-        OSError: the host is none of that family, or this machine has no such zone.
+        OSError: the host is of another family, or this machine has no such zone.
     """
     if "%" not in host:
         return host, port
@@ -49,7 +49,7 @@ def check_port(_: object, __: object, port: object) -> None:
     """Check a port to listen on, 0 for a free one: a validator of attrs.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a port number.
     """
     if not is_integer(port) or port > _MAX_PORT:
         raise ValueError(f"port must be a number from 0 to {_MAX_PORT}, got {shown_value(port)}")

@@ -28,13 +28,13 @@ class AgingConnection(Protocol):
 
     @property
     def is_ending(self) -> bool:
-        """Whether it ends already, so that no fault is noticed any more."""
+        """Whether it is already ending, so that a fault would not be noticed."""
 
     def as_aged(self, age: float) -> FaultTarget:
-        """Return it as a fault selects it, with ``Stage.AGE`` and its age in seconds."""
+        """Return the `FaultTarget` for this connection at an age in seconds (``Stage.AGE``)."""
 
     def strike(self, fault: Fault) -> None:
-        """Do what a fault does that strikes at an age."""
+        """Perform a fault that strikes at an age."""
 
 
 class AgingHandler(ConnectionHandler, AgingConnection, Protocol):
@@ -57,7 +57,7 @@ class AgeWatch:
     """Watches over the connections of a server; `run` is its whole life.
 
     Args:
-        faults: those in force decide.
+        faults: those in force are checked.
         connections: those that are open, in the order of opening, now and later.
     """
 
@@ -70,7 +70,7 @@ class AgeWatch:
         self._wake = trio.Event()
 
     def opened(self) -> None:
-        """Say that a connection has opened."""
+        """Call this when a connection has opened."""
         if self._ages:
             self._wake.set()
 

@@ -29,11 +29,11 @@ class AcceptedClient:
     """A client whose connection was accepted.
 
     Attributes:
-        as_aged: returns the connection, at an age in seconds, as faults select it.
-        certificate_problem: returns what a fault has wrong with the certificate of the handshake,
-            if there is TLS.
+        as_aged: returns the `FaultTarget` for the connection at an age in seconds.
+        certificate_problem: returns the problem that a fault gives the certificate, if there is
+            TLS.
         on_failed_handshake: called with the reason where the handshake has failed.
-        is_refused: a fault refuses the connection before anything is said.
+        is_refused: whether a fault refuses the connection before anything is sent.
     """
 
     endpoint: Endpoint
@@ -79,14 +79,14 @@ class ClientHandler:
 
     @property
     def is_idle(self) -> bool:
-        """Never: what a client waits for only the protocol says."""
+        """Never: only the protocol says what a client waits for."""
         return False
 
     def begin_anew(self) -> None:
         """Nothing: the journal is emptied with its connections, or its observer goes on."""
 
     def as_aged(self, age: float) -> FaultTarget:
-        """Return it as faults select it that strike at an age."""
+        """Return the `FaultTarget` for this connection at an age in seconds."""
         return self._accepted.as_aged(age)
 
     async def _is_admitted(self) -> bool:
@@ -111,11 +111,11 @@ class ClientHandler:
 
 
 def strike_at_once(fault: Fault, side: Endpoint, end: Callable[[str], None]) -> None:
-    """Do what a fault does that strikes at an age, whatever waits to be sent.
+    """Perform a fault that strikes at an age, at once, even if other bytes wait to be sent.
 
     Args:
-        side: who gets what the fault sends.
-        end: ends the connection in the way that the fault names.
+        side: gets the bytes that the fault sends.
+        end: ends the connection; called with how: ``close``, ``reset`` and so on.
     """
     for action in actions_at_once(fault):
         if isinstance(action, Send):

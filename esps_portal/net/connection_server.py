@@ -37,7 +37,7 @@ class ConnectionHandler(Protocol):
 
     @property
     def deadline(self) -> float:
-        """When the watch has to look again."""
+        """When the watch has to call `expire`; seconds on trio's clock."""
 
     async def run(self) -> None:
         """Serve until the connection has ended, or has parked itself in the server's ready set."""
@@ -56,7 +56,7 @@ class ConnectionHandler(Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether it only waits for the peer's next request."""
+        """Whether it only waits for the client's next request."""
 
     def begin_anew(self) -> None:
         """Note the connection again: the journal was emptied."""
@@ -69,7 +69,7 @@ class ConnectionServer(Generic[_Handler]):
     """All TCP connections of a server, whichever listener they came through.
 
     Args:
-        handler: makes what serves a connection, of its stream and the peer's address.
+        handler: returns what serves a connection; called with its stream and the client's address.
         nursery: where connections are served.
         stream: makes a stream of an accepted socket, which shares ``silence``; a `SocketStream` by
             default.
@@ -119,7 +119,7 @@ class ConnectionServer(Generic[_Handler]):
 
     @property
     def is_full(self) -> bool:
-        """Whether as many connections are open as may be."""
+        """Whether the largest allowed number of connections is open."""
         return len(self.connections) + len(self._announced) >= self._policy.max_connections
 
     @property

@@ -16,7 +16,7 @@ MAX_CLIENTS = 512
 
 
 class DatagramClients(Generic[_Client]):
-    """What is known of each client, by the source of its datagrams and the address that it asked.
+    """An object for each client, by the source of its datagrams and the address they were sent to.
 
     Example::
 

@@ -20,7 +20,7 @@ MAX_LATE_BYTES = 16 << 20
 
 
 class DatagramSender(Protocol):
-    """A UDP socket, as far as it is sent on."""
+    """The part of a UDP socket that sends."""
 
     def send(self, datagram: bytes, to: Sender) -> None:
         """Send a datagram; it may be lost on the way."""
@@ -44,7 +44,7 @@ class DatagramFaultWriter:
     """Sends datagrams, plainly or as the plan of a fault says.
 
     Args:
-        nursery: where what is late waits.
+        nursery: where delayed datagrams wait.
     """
 
     def __init__(self, sock: DatagramSender, nursery: trio.Nursery) -> None:
@@ -62,7 +62,7 @@ class DatagramFaultWriter:
         return bool(self._held)
 
     def send(self, datagram: bytes, to: Sender) -> None:
-        """Send a datagram to which no fault happens."""
+        """Send a datagram that no fault changes."""
         self._socket.send(datagram, to)
         if self._held:
             self._count_one()
@@ -70,10 +70,10 @@ class DatagramFaultWriter:
     def perform(
         self, plan: DatagramPlan, to: Sender, on_sent: Callable[[], None] = lambda: None
     ) -> None:
-        """Send what a fault has made of a datagram; it is lost if too many are late.
+        """Send a datagram as a fault has changed it; it is lost if too many are delayed.
 
         Args:
-            on_sent: called once that has left.
+            on_sent: called once it was sent.
         """
         # The copies of a datagram are one object.
         size = sum(map(len, set(plan.datagrams)))
@@ -90,13 +90,13 @@ class DatagramFaultWriter:
     def later(
         self, seconds: float, happen: Callable[[], None], size: int
     ) -> trio.CancelScope | None:
-        """Let something happen after a delay in seconds, unless `forget` comes first.
+        """Call a function after a delay in seconds, unless `forget` comes first.
 
         Args:
             size: bytes that are held until then.
 
         Returns:
-            What prevents it; `None`: there was no room for it, and it never happens.
+            A scope that cancels it; `None`: there was no room for it, and it is never called.
         """
         if len(self._late) >= MAX_LATE or self._late_bytes + size > MAX_LATE_BYTES:
             if not self._has_warned:

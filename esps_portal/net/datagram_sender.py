@@ -32,7 +32,7 @@ _IPV4 = 4
 # Neither frozen nor weakly referenced: proxies and peers make one for each datagram.
 @attrs.define(unsafe_hash=True, weakref_slot=False)
 class Sender:
-    """Who has sent a datagram, and what makes the reply leave from where that was sent to.
+    """The sender of a datagram, and the local address that the reply has to leave from.
 
     Attributes:
         address: host and port, and over IPv6 two numbers more, which go back as they came.
@@ -60,17 +60,17 @@ class Sender:
 
 @attrs.define(unsafe_hash=True, weakref_slot=False)
 class SenderToGroup(Sender):
-    """Who has sent a datagram to a broadcast or multicast address."""
+    """The sender of a datagram to a broadcast or multicast address."""
 
     @property
     def is_to_group(self) -> bool:
-        """Whether it was: yes."""
+        """Always true."""
         return True
 
 
 @attrs.define(unsafe_hash=True, weakref_slot=False)
 class SenderWithTTL(Sender):
-    """The same, and the TTL of the datagram, which makes it no other sender."""
+    """A sender with the TTL of its datagram, which does not count when senders are compared."""
 
     ttl: int | None = attrs.field(default=None, eq=False)
 

@@ -90,7 +90,7 @@ class DatagramSocket:
         self._queue: FairQueue[tuple[bytes, Sender]] = FairQueue()
 
     async def run(self, handle: Handler) -> None:
-        """Have each datagram handled until cancelled or closed."""
+        """Call a handler with each datagram, until cancelled or closed."""
 
         async def handle_each(received: ReceivedDatagrams, now: float) -> None:
             for datagram, sender in zip(received.data, received.senders(), strict=True):
@@ -99,7 +99,7 @@ class DatagramSocket:
         await self.run_in_bulk(handle_each)
 
     async def run_in_bulk(self, handle: BulkHandler) -> None:
-        """Have the datagrams that wait handled, at most 64 at a time, until cancelled or closed."""
+        """Call a handler with what has come, at most 64 at a time, until cancelled or closed."""
         try:
             with contextlib.suppress(trio.ClosedResourceError):
                 # It may have been closed while nothing waited on it.
@@ -116,7 +116,7 @@ class DatagramSocket:
             self.close()
 
     async def _handle_waiting(self, handle: BulkHandler) -> int:
-        """Have those handled that wait, or the first of them; return how many were read."""
+        """Read and handle what waits, at most `_MAX_READS`; return how many were read."""
         if self.is_closed:
             return 0
         found = self._read_waiting()
@@ -131,7 +131,7 @@ class DatagramSocket:
         return len(found)
 
     async def _handle_flood(self, handle: BulkHandler) -> None:
-        """Have handled what waits and what comes meanwhile, in turns by sender, until all is."""
+        """Handle all that waits and that comes meanwhile, in turns by sender."""
         buffer = memoryview(bytearray(_MAX_DATAGRAM))
         dropped = 0
         while not self.is_closed:
@@ -209,7 +209,7 @@ class DatagramSocket:
             sock.sendto(datagram, to.address)
 
     def _read_waiting(self) -> list[tuple[Any, ...]]:
-        """Return what each read has returned, as long as there was something to read."""
+        """Return the result of each read, until nothing more waits."""
         found: list[tuple[Any, ...]] = []
         receive, add = self._receive, found.append
         for _ in range(_MAX_READS):
@@ -222,7 +222,7 @@ class DatagramSocket:
         return found
 
     def _read_flood(self, buffer: memoryview) -> int:
-        """Add what waits to the queue, by way of a buffer; return how many were dropped."""
+        """Read what waits into the queue, through a buffer; return how many were dropped."""
         sock, queue, ancillary = (
             self._socket,
             self._queue,

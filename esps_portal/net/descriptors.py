@@ -45,20 +45,20 @@ class SpareDescriptor:
         self._descriptor: int | None = None
 
     def keep(self) -> None:
-        """Take the descriptor, unless it is held or there is none."""
+        """Open the descriptor, unless it is open already or none is left."""
         if self._descriptor is None:
             with contextlib.suppress(OSError):
                 self._descriptor = os.open(os.devnull, os.O_RDONLY)
 
     def give_up(self) -> None:
-        """Let go of it."""
+        """Close it."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[None]:
-        """Let go of it inside a ``with`` block."""
+        """Free it inside a ``with`` block, and take it again after that."""
         self.give_up()
         try:
             yield

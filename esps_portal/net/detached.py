@@ -22,7 +22,7 @@ CANCELLED = 0.5
 
 @asynccontextmanager
 async def detached_nursery() -> AsyncIterator[trio.Nursery]:
-    """Have a nursery until the block ends; then cancel it, and wait for it within a bound.
+    """Open a nursery; at the end of the block cancel it, and wait for it only within a bound.
 
     Example::
 
@@ -105,7 +105,7 @@ async def run_detached(
 
 
 def _is_cancelled(error: BaseException) -> bool:
-    """Whether it says nothing but that the whole program ends."""
+    """Whether an error only says that the whole program is being cancelled."""
     if isinstance(error, BaseExceptionGroup):
         return error.split(trio.Cancelled)[1] is None
     return isinstance(error, trio.Cancelled)

@@ -159,7 +159,7 @@ class Endpoint(SocketStream):
         return not self.is_broken  # a write may have met the RST first
 
     def keep_alive(self) -> None:
-        """Have the kernel find out whether the other end is there: a RST or its silence says not.
+        """Make the kernel check that the other end is there: a RST or silence says that it is not.
 
         One that has closed its socket, and gets nothing more, would otherwise never be noticed.
         """

@@ -31,7 +31,7 @@ class ErrorWatch(Protocol):
         """
 
     def close(self) -> None:
-        """Wait for nothing any more."""
+        """Stop waiting."""
 
 
 class EpollWatch:
@@ -62,14 +62,14 @@ class EpollWatch:
                 return "fin"
 
     def close(self) -> None:
-        """Wait for nothing any more."""
+        """Stop waiting."""
         if not self._poll.closed:
             trio.lowlevel.notify_closing(self._poll.fileno())
         self._poll.close()
 
 
 class PollingWatch:
-    """Asks the socket in turns. A FIN is seen once all that came before it was read."""
+    """Checks the socket at intervals. A FIN is seen once all that came before it was read."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -102,11 +102,11 @@ class PollingWatch:
         return "fin" if is_over and for_fin else None
 
     def close(self) -> None:
-        """Wait for nothing any more."""
+        """Stop waiting."""
 
 
 def watch_errors(sock: socket.socket) -> ErrorWatch:
-    """Return what waits for the end of a socket on this system. Close it before the socket.
+    """Return an `ErrorWatch` for a socket. Close it before the socket.
 
     Raises:
         OSError: no descriptor is left.

@@ -30,7 +30,7 @@ Address = tuple[Any, ...]
 
 @attrs.define(eq=False)
 class _Waiting(Generic[DatagramT]):
-    """What one sender has sent, with the size of each, and how much that takes."""
+    """The datagrams of one sender, the size of each, and their total."""
 
     address: Address
     datagrams: deque[tuple[DatagramT, int]] = attrs.field(factory=deque)
@@ -41,7 +41,7 @@ class FairQueue(Generic[DatagramT]):
     """Datagrams that wait.
 
     Args:
-        room: bytes that all may take, with those of the objects that they are.
+        room: bytes that all datagrams may take, including the overhead of their objects.
 
     Example::
 

@@ -114,7 +114,7 @@ class FaultWriter:
                 self._send_rest(left)
 
     def complete(self) -> None:
-        """Let the rest of the unit that is partly sent go out at once; its end still happens."""
+        """Send the rest of the unit that is partly sent at once; its end is still performed."""
         left = self._current
         self._writer.outgoing += _bytes_of(left)
         ends = [action for action in left if isinstance(action, End)]
@@ -123,7 +123,7 @@ class FaultWriter:
         self._pause.cancel()
 
     def release(self) -> None:
-        """Let what is held back go out at once, after the unit that is partly sent."""
+        """Send what is held back at once, after the unit that is partly sent."""
         self.complete()
         self._writer.outgoing += b"".join(self._held)
         self._held, self._held_replies, self.held_size = [], 0, 0
@@ -142,7 +142,7 @@ class FaultWriter:
         self.complete()
 
     def _send_rest(self, left: deque[Action]) -> None:
-        """Let what was interrupted happen at once."""
+        """Perform the rest of an interrupted unit at once."""
         self.complete()
         self._writer.outgoing += _bytes_of(left)
         for action in left:

@@ -29,20 +29,20 @@ unforked: threading.RLock = threading.RLock()
 
 
 def closed_in_child(sock: socket.socket) -> socket.socket:
-    """Have a forked child close its copy of a socket; return the socket."""
+    """Register a socket, so that a forked child closes its copy; return the socket."""
     _sockets.add(sock)
     return sock
 
 
 class Closable(Protocol):
-    """A socket, or what has taken one over."""
+    """A socket, or an object that owns one."""
 
     def close(self) -> None:
         """Close it."""
 
 
 def close_socket(sock: Closable) -> None:
-    """Close a socket; no child that is forked meanwhile keeps its descriptor."""
+    """Close a socket, so that a child that is forked meanwhile does not keep its descriptor."""
     with unforked:
         sock.close()
 
@@ -56,7 +56,7 @@ def poll_closed_in_child() -> select.epoll:
 
 
 def close_poll(poll: select.epoll) -> None:
-    """Close an epoll; no child that is forked meanwhile keeps its descriptor."""
+    """Close an epoll, so that a child that is forked meanwhile does not keep its descriptor."""
     with unforked:
         _polls.discard(poll)
         poll.close()

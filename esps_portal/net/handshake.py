@@ -28,7 +28,7 @@ class HandshakeError(trio.BrokenResourceError):
     Attributes:
         reason: in a few words about the client.
         peer_end: how the client has ended the connection, ``fin`` or ``rst``; empty: it has not.
-        has_spoken: there was more than that end.
+        has_spoken: whether the client sent anything before that.
     """
 
     def __init__(self, reason: str, *, peer_end: str = "", has_spoken: bool = True) -> None:
@@ -39,7 +39,7 @@ class HandshakeError(trio.BrokenResourceError):
 
     @classmethod
     def because_of(cls, error: OSError) -> HandshakeError:
-        """Return the failure that an error of the handshake is."""
+        """Return the `HandshakeError` for an error of the socket or of TLS."""
         reason = error.strerror
         if isinstance(error, TLSError) and reason is not None:
             peer_end = "fin" if error.is_from_peer else ""
@@ -49,7 +49,7 @@ class HandshakeError(trio.BrokenResourceError):
         return cls(reason, peer_end="rst", has_spoken=False)
 
     def first_end(self, own_name: str) -> tuple[str, str]:
-        """Return who closes first, and how, as the journal has it.
+        """Return which side closes first, and how, as the journal has it.
 
         Args:
             own_name: what the journal calls this side.
@@ -90,10 +90,10 @@ async def shake_hands(
 
 
 def log_failure(remote: tuple[Any, ...], error: HandshakeError) -> None:
-    """Say why a client's handshake has failed.
+    """Log why a client's handshake has failed.
 
-    Who debugs a client looks for this line: a warning, which a report of pytest shows too. One that
-    just goes is no reason to warn: so do checks of whether the port is open.
+    Somebody who debugs a client looks for this line. So it is a warning, which pytest also shows in
+    its report, unless the client only closed: checks of whether a port is open do that.
     """
     level = logging.WARNING if error.has_spoken else logging.INFO
     _log.log(level, "TLS handshake with %s port %d failed: %s", *remote[:2], error.reason)

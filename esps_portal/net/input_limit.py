@@ -27,8 +27,8 @@ class InputLimit:
     """Limits the listeners of a server; `run` is its whole life.
 
     Args:
-        faults: whether a ``deaf`` one is in force decides.
-        connections: what accepts.
+        faults: the limit applies while a ``deaf`` fault is in force.
+        connections: its acceptor has the listeners.
     """
 
     def __init__(self, faults: FaultRegistry, connections: ConnectionServer[Any]) -> None:
@@ -37,7 +37,7 @@ class InputLimit:
         self._limited: set[socket.socket] = set()
 
     async def run(self) -> None:
-        """Limit them whenever that is needed, until cancelled."""
+        """Apply and lift the limit as faults come and go, until cancelled."""
         self._faults.on_change.append(self._apply)
         self._connections.acceptor.on_listen = self._apply
         self._apply()
@@ -59,7 +59,7 @@ class InputLimit:
 
 
 def _lift(listener: socket.socket) -> None:
-    """Give it the size of a new socket, which the kernel may change (SO_BUF_LOCK)."""
+    """Give a listener the default size again, and let the kernel adjust it (SO_BUF_LOCK)."""
     with socket.socket(listener.family, listener.type) as new:
         # The kernel doubles what is set, and returns that (socket(7)).
         size = new.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2

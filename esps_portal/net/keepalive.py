@@ -28,7 +28,7 @@ _IDLE_OPTIONS = ("TCP_KEEPIDLE", "TCP_KEEPALIVE")
 def keep_alive(
     sock: socket.socket, idle: int = IDLE, interval: int = INTERVAL, count: int = COUNT
 ) -> None:
-    """Have the kernel break a connection whose other end answers nothing.
+    """Make the kernel break a connection whose other end does not answer.
 
     Args:
         sock: a TCP socket; a listener passes it on to what it accepts, on Linux for one.

@@ -22,16 +22,16 @@ _MAX_WAITING = 65536
 
 
 class Lane:
-    """What goes to one side.
+    """Carries bytes to one side.
 
     Args:
         sink: the side.
-        nursery: where what is late waits.
-        on_end: called with how a fault ends the connection, once what comes before it has left.
+        nursery: where delayed bytes wait.
+        on_end: called with how a fault ends the connection, once all bytes before it were sent.
         on_broken: called when the side has reset the connection while something waits for it.
 
     Attributes:
-        discards: nothing more is sent: bytes are thrown away.
+        discards: whether all further bytes are thrown away.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Lane:
 
     @property
     def has_room(self) -> bool:
-        """Whether what waits is little enough to read on."""
+        """Whether the other side may be read: not too many bytes wait."""
         late = self._size + self._performer.held_size + len(self._writer.outgoing)
         return late <= _MAX_WAITING
 
@@ -140,7 +140,7 @@ class Lane:
             yield from left
 
     def discard(self) -> None:
-        """Throw away what waits, and all that comes."""
+        """Throw away all bytes that wait or come later."""
         self.discards = True
         self._waiting.clear()
         self._size = 0
@@ -167,7 +167,7 @@ class Lane:
                 note.call(trio.current_time())
 
     async def until_room(self) -> None:
-        """Wait until what waits is little enough to go on."""
+        """Wait until there is room."""
         while not self.has_room:
             await self._changed.park()
 
@@ -199,7 +199,7 @@ def _size(action: Action) -> int:
 
 
 def _due(action: Action, read: float) -> Action:
-    """Return an action as it is now: a delay counts from when the bytes were read."""
+    """Return an action with what is left of its delay, which counts from when bytes were read."""
     if isinstance(action, Pause) and action.since_arrival:
         return attrs.evolve(action, seconds=max(0.0, read + action.seconds - trio.current_time()))
     return action

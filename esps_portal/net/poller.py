@@ -48,7 +48,7 @@ class Poller(Protocol):
         """Wait for a stream too; return its number."""
 
     def remove(self, number: int) -> None:
-        """Wait for it no more."""
+        """Stop waiting for it."""
 
     async def wait(self) -> None:
         """Wait until something has come on any of them."""
@@ -57,7 +57,7 @@ class Poller(Protocol):
         """Return the numbers of those on which something may have come."""
 
     def close(self) -> None:
-        """Wait for nothing any more."""
+        """Stop waiting for all of them."""
 
 
 class EpollPoller:
@@ -78,7 +78,7 @@ class EpollPoller:
         return descriptor
 
     def remove(self, number: int) -> None:
-        """Wait for it no more."""
+        """Stop waiting for it."""
         with contextlib.suppress(OSError):  # another thread has closed it
             self._poll.unregister(number)
 
@@ -91,10 +91,10 @@ class EpollPoller:
         return [descriptor for descriptor, _ in self._poll.poll(0, _MAX_EVENTS)]
 
     def close(self) -> None:
-        """Wait for nothing any more."""
+        """Stop waiting for all of them."""
         close_poll(self._poll)
 
 
 def new_poller() -> Poller | None:
-    """Return what waits for sockets on this system; `None`: each needs a task that waits for it."""
+    """Return a poller for sockets; `None`: this system has none, so each needs its own task."""
     return EpollPoller() if hasattr(select, "epoll") else None

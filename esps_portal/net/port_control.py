@@ -51,9 +51,9 @@ class PortControl:
 
     Args:
         connections: serves what is accepted. Its `Silence` is what ``silent`` turns on.
-        datagrams: makes what serves a UDP socket, and shares that `Silence`.
-        forget: called by a reset, once nothing of the past runs any more.
-        nursery: where accepting and answering goes on.
+        datagrams: returns what serves a UDP socket, which shares that `Silence`.
+        forget: called by a reset, once nothing that began before it runs any more.
+        nursery: where the tasks run that accept and answer.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class PortControl:
             self._connections.silence.end()
 
     def _bind_again(self) -> None:
-        """Have sockets for everything that was refused; those of TCP do not listen yet."""
+        """Bind new sockets to all addresses that were refused; those of TCP do not listen yet."""
         self._connections.silence.end()  # of before; what it holds up was aborted
         for reserved in (*self._sockets.reserved, *self._udp_reserved):
             let_share(reserved, allowed=True)
@@ -209,7 +209,7 @@ class PortControl:
         self._fillers.clear()
 
     async def reset(self, *, keep_idle: bool = False) -> int:
-        """Keep everything that came before from reaching what comes after.
+        """End everything that came before, so that nothing of it reaches what comes after.
 
         Open connections and those that wait to be accepted are reset, datagrams that were not
         read are discarded, kept replies forgotten. It returns when that is so: how many open

@@ -41,7 +41,7 @@ def replace_listener(listener: socket.socket) -> socket.socket:
 
 
 def stop_listening(listener: socket.socket) -> None:
-    """Have a listener not listen, though a child that a fork in C has made keeps it open."""
+    """Stop listening, even if a child that was forked in C still has the listener open."""
     with contextlib.suppress(OSError):  # on other systems than Linux: it is not connected
         listener.shutdown(socket.SHUT_RD)
 
@@ -58,7 +58,7 @@ def bind_another(sock: socket.socket, address: tuple[str, int]) -> socket.socket
 
 
 def bind_all_again(held: Iterable[tuple[socket.socket, tuple[str, int]]]) -> list[socket.socket]:
-    """Bind a socket like each, which may be closed, to the address that it had.
+    """Bind a new socket to the address of each of these, which may be closed.
 
     Raises:
         CannotBindError: another program has taken one; then none is bound.
@@ -74,9 +74,9 @@ def bind_all_again(held: Iterable[tuple[socket.socket, tuple[str, int]]]) -> lis
 
 
 def reserve_datagrams(sock: socket.socket) -> socket.socket | None:
-    """Bind a socket that keeps the address of a UDP socket, and takes no datagram that comes there.
+    """Bind a socket that keeps the address of a UDP socket, but receives no datagram.
 
-    The other one is to be closed. `None`: this system binds no two sockets to one address.
+    The caller then closes the other socket. `None`: this system cannot bind a second one.
     """
     let_share(sock, allowed=True)
     address = address_of(sock)
@@ -103,7 +103,7 @@ def refuse_waiting(listener: socket.socket) -> None:
 def fill_queue(
     listener: socket.socket, accept_waiting: Callable[[socket.socket], None]
 ) -> socket.socket:
-    """Let no more connections through to a listener; return the one that fills its queue.
+    """Fill the queue of a listener, so that connecting times out; return what fills it.
 
     If the queue is full the kernel drops each SYN, so that a connect times out. The shortest queue
     holds one connection: one of ours, which nobody accepts.

@@ -43,14 +43,14 @@ class PortTasks:
     """Starts the tasks of sockets that are bound.
 
     Args:
-        sockets: others may take their places.
+        sockets: what is bound; it may be replaced before `serve` is called again.
         acceptor: accepts from those of TCP.
-        new_handler: makes what serves a UDP socket.
-        nursery: where accepting and answering goes on.
+        new_handler: returns what serves a UDP socket.
+        nursery: where the tasks run.
 
     Attributes:
         datagrams: what serves the UDP sockets, in their order.
-        former: the handlers of sockets that were closed, whose calls are not over.
+        former: handlers whose sockets were closed, but whose calls still run.
     """
 
     def __init__(

@@ -66,7 +66,7 @@ class Parkable(Protocol):
         """What it reads."""
 
     def begin(self) -> bool:
-        """Do what comes before the first turn; return whether it can do without a task."""
+        """Begin, before the first turn; return whether it can do without a task."""
 
     def take_turn(self, now: float) -> Turn:
         """Read and answer a bounded amount, without waiting.
@@ -122,7 +122,7 @@ class ReadySet:
         # each have a turn's work, and always more, do not keep one waiting for a second who asks
         # one question at a time.
         self._heavy: set[int] = set()
-        # Whether what is waited for comes at once.
+        # Whether the last wait was over at once, so that polling again may be cheaper than waiting.
         self._is_prompt = False
 
     def __contains__(self, connection: object) -> bool:
@@ -155,7 +155,7 @@ class ReadySet:
     def _park(self, connection: Parkable, resume: Callable[[], None], context: Context) -> None:
         number = self._poller.add(connection.stream)
         place = _Place(connection, number, resume, context)
-        # What is still there under that number was closed by another thread.
+        # An entry that is still there under that number was closed by another thread.
         self._places[connection] = self._by_number[number] = place
 
     def resume(self, connection: Parkable) -> None:
@@ -164,7 +164,7 @@ class ReadySet:
             self._unpark(connection).resume()
 
     def leave(self, connection: Parkable) -> None:
-        """Serve a connection no more: it ends."""
+        """Remove a connection, which ends."""
         if connection in self._places:
             self._unpark(connection)
 
@@ -193,7 +193,7 @@ class ReadySet:
             self._poller.close()
 
     async def _until_ready(self) -> None:
-        """Let others go on, until somebody has something left to do, or may have something new."""
+        """Let other tasks run, until a connection has something to do, or may have."""
         if self._left or self._is_prompt:
             await trio.lowlevel.checkpoint()
             return
@@ -202,17 +202,17 @@ class ReadySet:
         self._is_prompt = monotonic() - began < PROMPT_SECONDS
 
     def _take_turns(self, now: Callable[[], float]) -> None:
-        """Let those that are ready take their turns, as far as there is time."""
+        """Give turns to those that are ready, as far as there is time."""
         began = monotonic()
         count = self._take_round(began + BATCH_SECONDS, now())
         if not count:
             self._is_prompt = False
-        # Who is alone sends its next request only once it has read the answer: that is not there.
+        # A single client sends its next request only after it has read the answer: not yet.
         while count > 1 and not self._left and monotonic() < began + POLLING_SECONDS:
             count = self._take_round(began + BATCH_SECONDS, now())
 
     def _take_round(self, until: float, now: float) -> int:
-        """Let each that is ready take one turn; return how many were.
+        """Give one turn to each that is ready; return how many were ready.
 
         Args:
             until: no turn begins after that.
@@ -236,7 +236,7 @@ class ReadySet:
     def _take_turns_of(
         self, numbers: list[int], until: float, now: float, again: list[int]
     ) -> list[int]:
-        """Let these take their turns until then, and at least the first; return who is left.
+        """Give turns to these until then, at least to the first; return those that are left.
 
         Args:
             again: gets those that have more to do.
@@ -266,7 +266,7 @@ class ReadySet:
         return list(left)
 
     def _note_turn(self, place: _Place, turn: Turn, again: list[int]) -> None:
-        """Do what comes after a turn that has left something."""
+        """Act on a turn that has left something."""
         if turn is _MORE:
             again.append(place.number)
         elif turn is _NEEDS_TASK:

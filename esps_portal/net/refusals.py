@@ -22,12 +22,12 @@ class Refusals:
     """Sends the refusal of an `AcceptPolicy`, and closes.
 
     Args:
-        nursery: where connections are refused that are ended gracefully.
+        nursery: where the tasks run that end connections gracefully.
         stream: makes a stream of an accepted socket.
-        silence: as long as it is on none is ended gracefully.
+        silence: while it is on, no connection is ended gracefully.
 
     Attributes:
-        under_way: how many are ended gracefully now.
+        under_way: how many connections are being ended gracefully.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ import trio
 
 
 class Silence:
-    """Whether the network is silent. It begins as one that is not.
+    """Whether the network is silent; at first it is not.
 
     Attributes:
         is_on: whether nothing passes now.
@@ -34,7 +34,7 @@ class Silence:
         self.is_on = True
 
     def end(self) -> None:
-        """Let everything go on, and what was postponed happen."""
+        """End the silence, and call everything that was postponed."""
         if not self.is_on:
             return
         self.is_on = False
@@ -45,12 +45,12 @@ class Silence:
             act()
 
     async def until_over(self) -> None:
-        """Wait until things pass."""
+        """Wait until it is off."""
         while self.is_on:
             await self._over.park()
 
     def soon(self, act: Callable[[], None]) -> None:
-        """Have something happen now, or in this order when it is over. It must not raise then."""
+        """Call a function now, or, in this order, after the silence. It must not raise then."""
         if self.is_on:
             self._postponed.append(act)
         else:

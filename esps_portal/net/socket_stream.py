@@ -81,7 +81,7 @@ class SocketStream:
     async def shake_hands_as_client(
         self, context: ssl.SSLContext, server_name: str, turns: Turns
     ) -> None:
-        """Do the handshake of TLS as the client. Whoever calls this bounds its time.
+        """Do the handshake of TLS as the client; the caller bounds its time.
 
         Args:
             context: what is trusted.
@@ -104,8 +104,8 @@ class SocketStream:
         """Do the handshake of TLS as the server.
 
         Args:
-            problem: called once the client begins it; returns what is to be wrong with the
-                certificate, empty for nothing.
+            problem: called once the client begins it; returns the problem that the certificate is
+                to have, empty for none.
             seconds: that it may take.
 
         Raises:
@@ -205,9 +205,9 @@ class SocketStream:
         await trio.lowlevel.wait_writable(self._socket)
 
     async def wait_sent(self) -> None:
-        """Wait until the kernel has put all that was sent on its way.
+        """Wait until the kernel has sent everything, so that a RST does not overtake it.
 
-        A RST after that comes after it. Over loopback the peer's kernel then has it.
+        Over loopback the peer's kernel then has it.
         """
         try:
             writable_when_sent(self._socket)

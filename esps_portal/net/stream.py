@@ -15,7 +15,7 @@ from esps_portal.net.turns import Turns
 
 
 def no_problem() -> str:
-    """Return that nothing is to be wrong with a certificate."""
+    """Return the problem of a certificate that has none."""
     return ""
 
 
@@ -55,7 +55,7 @@ class Stream(Protocol):
         """Wait for room."""
 
     async def wait_sent(self) -> None:
-        """Wait until all that was sent is on its way: a RST does not overtake it any more."""
+        """Wait until everything was sent, so that a RST does not overtake it."""
 
     async def wait_reset(self) -> None:
         """Wait until the peer has reset the connection; nothing is read."""

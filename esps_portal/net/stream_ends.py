@@ -28,7 +28,7 @@ IDLE = 300.0
 
 @attrs.define
 class FirstEnd:
-    """Who has closed first, and how, as the journal has it.
+    """Which side has closed first, and how, as the journal has it.
 
     Attributes:
         found: client, server or proxy, and ``fin`` or ``rst``; ``None``: nobody so far.

@@ -63,7 +63,7 @@ IP_PKTINFO: int | None = getattr(socket, "IP_PKTINFO", {"linux": 8, "darwin": 26
 
 
 def reset_at_close(sock: socket.socket) -> None:
-    """Have the closing of a socket send RST, and discard what the kernel still holds.
+    """Make closing a socket send RST and discard what the kernel still holds.
 
     Raises:
         OSError: it is broken, or closed.
@@ -72,7 +72,7 @@ def reset_at_close(sock: socket.socket) -> None:
 
 
 def set_low_water(sock: socket.socket, size: int) -> None:
-    """Have a socket readable only once so many bytes have come, or no more can (socket(7)).
+    """Make a socket readable only once so many bytes have come, or no more can (socket(7)).
 
     Where the system does not offer that it stays readable as soon as there is one.
     """
@@ -103,7 +103,7 @@ def acked(sock: socket.socket) -> int:
 
 
 def limit_unacked(sock: socket.socket, seconds: float) -> None:
-    """Have the kernel give up once nothing was acknowledged for so long (RFC 5482)."""
+    """Make the kernel give up once nothing was acknowledged for so long (RFC 5482)."""
     if _TCP_USER_TIMEOUT is not None:
         with contextlib.suppress(OSError):
             milliseconds = int(max(1, min(seconds * 1000, _MAX_INT)))
@@ -111,7 +111,7 @@ def limit_unacked(sock: socket.socket, seconds: float) -> None:
 
 
 def limit_unsent(listener: socket.socket) -> None:
-    """Have the kernel hold little of what a peer does not take, on each connection of a listener.
+    """Make the kernel hold little that a peer does not read, on each connection of a listener.
 
     Without a limit it takes some megabytes for each, which no limit of a process counts.
     """
@@ -121,7 +121,7 @@ def limit_unsent(listener: socket.socket) -> None:
 
 
 def keep_more_received(sock: socket.socket) -> None:
-    """Have the kernel keep more of the datagrams that come in a burst, as much as it may.
+    """Make the kernel keep more of the datagrams of a burst, as many as it may.
 
     Linux takes ``net.core.rmem_max`` for more without an error (socket(7)); others take nothing.
     """
@@ -130,7 +130,7 @@ def keep_more_received(sock: socket.socket) -> None:
 
 
 def writable_when_sent(sock: socket.socket) -> None:
-    """Have a socket be writable only once all that was sent is on its way (tcp(7)).
+    """Make a socket writable only once the kernel has sent everything (tcp(7)).
 
     Raises:
         OSError: it is broken.
@@ -150,7 +150,7 @@ def let_share(sock: socket.socket, *, allowed: bool) -> None:
 
 
 def keep_others_out(sock: socket.socket) -> None:
-    """Have no other program take the address of a socket that is not bound yet (Windows)."""
+    """Keep other programs from taking the address of a socket that is not bound yet (Windows)."""
     if _EXCLUSIVE is not None:
         sock.setsockopt(socket.SOL_SOCKET, _EXCLUSIVE, 1)
 

@@ -265,15 +265,15 @@ class PortalConnection:
 
     @property
     def is_ending(self) -> bool:
-        """Whether it ends in a way that no fault changes any more."""
+        """Whether it already ends in a way that a fault cannot change."""
         return self._replies.ending.rank > ENDINGS[EndReason.STALL].rank
 
     def as_aged(self, age: float) -> FaultTarget:
-        """Return it as faults select it that strike at an age."""
+        """Return the `FaultTarget` for this connection at an age in seconds."""
         return self._faults.as_aged(age)
 
     def strike(self, fault: Fault) -> None:
-        """End as a fault says that strikes at an age."""
+        """End as a fault demands that strikes at an age."""
         self._faults.note_struck(fault)
         self._replies.release()
         self._replies.perform_now(actions_at_once(fault))
@@ -299,7 +299,7 @@ class PortalConnection:
         return max(lines, calls, self._writer.progress, replies.last_delayed) + self._limits.idle
 
     def expire(self) -> None:
-        """Act on a deadline that has passed: end an idle connection, reset an unread one."""
+        """Act on a deadline that has passed: end if idle; reset if the client does not read."""
         if self._writer.has_waited(self._limits.stall):
             self._replies.end_for(EndReason.UNREAD)
         elif self._idle_deadline > trio.current_time():

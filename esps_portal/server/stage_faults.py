@@ -50,12 +50,12 @@ class StageFaults:
         return self._strike(Stage.CONNECTION) is not None
 
     def certificate_problem(self) -> str:
-        """Return what a fault has wrong with the certificate of a handshake that begins."""
+        """Return the problem that a fault gives the certificate of a handshake; empty: none."""
         fault = self._strike(Stage.HANDSHAKE)
         return "" if fault is None else str(fault.parameters["problem"])
 
     def greeting(self) -> Exchange | None:
-        """Return what the greeting is sent as; `None`: as it is, for there are no faults."""
+        """Return the exchange whose plan changes the greeting; `None`: there are no faults."""
         if self._faults is None or not self._faults.in_force:
             return None
         target = self._as_target(Stage.WHOLE)
@@ -63,13 +63,13 @@ class StageFaults:
         return Exchange(plan or plan_of((), target.record))
 
     def connection_faults(self) -> ConnectionFaults | None:
-        """Return those for which all that is sent is one unit; `None`: there never are any."""
+        """Return the faults that take all that is sent as one unit; `None`: there never are any."""
         if self._faults is None:
             return None
         return ConnectionFaults(self._faults, partial(self._as_target, Stage.CONNECTION))
 
     def as_aged(self, age: float) -> FaultTarget:
-        """Return the connection as faults select it that strike at an age, in seconds."""
+        """Return the `FaultTarget` for the connection at an age in seconds."""
         return attrs.evolve(self._as_target(Stage.AGE), age=age)
 
     def note_struck(self, fault: Fault) -> None:
@@ -79,7 +79,7 @@ class StageFaults:
             record.fault = "; ".join(filter(None, (record.fault, str(fault))))
 
     def _strike(self, stage: Stage) -> Fault | None:
-        """Let the first fault strike that is about this stage, and note it."""
+        """Let the first fault of this stage strike, and record it."""
         if self._faults is None or self._observer is None:
             return None
         record = self._observer.record
@@ -90,7 +90,7 @@ class StageFaults:
         return fault
 
     def _as_target(self, stage: Stage) -> FaultTarget:
-        """Return the connection as faults select it; as a whole it is its greeting."""
+        """Return the `FaultTarget` for the connection; the greeting is that of Stage.WHOLE."""
         return FaultTarget(
             "tcp",
             self._protocol,
