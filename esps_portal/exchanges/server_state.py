@@ -13,7 +13,7 @@ class ServerState(Protocol):
 
     @property
     def faults(self) -> FaultRegistry:
-        """The faults that are placed, and where they may be."""
+        """The placed faults, and which ones may be placed."""
 
     @property
     def journal(self) -> Journal:
@@ -21,7 +21,7 @@ class ServerState(Protocol):
 
     @property
     def exchanges(self) -> Journal:
-        """The journal that has the exchanges; of a proxy before a portal it is another one."""
+        """The journal with the exchanges; a proxy of a portal has a second one for them."""
 
     @property
     def has_news(self) -> bool:

@@ -77,9 +77,9 @@ class ExchangeTracker:
         return not in_force or not any(_is_about(fault, side) for fault in in_force)
 
     def look_for_faults(self, current: LiveExchange | None, now: float) -> None:
-        """See which faults there are now, if they have changed, or strike at an age.
+        """Find the faults that take the connection as one unit, if faults have changed.
 
-        Those that take the connection as one unit act from now on, in the current exchange too.
+        They act from now on, in the current exchange too. Some need the connection to have an age.
         """
         if self._version == self.faults.version and not self._has_younger:
             return
@@ -109,7 +109,7 @@ class ExchangeTracker:
         return fault is not None
 
     def certificate_problem(self) -> str:
-        """Return what a fault has wrong with the certificate of a handshake that begins."""
+        """Return the problem that a fault gives the certificate of a handshake; empty: none."""
         if not self.faults.in_force:
             return ""
         fault = self.faults.strike_connection(self.as_target(Stage.HANDSHAKE, 0.0))
@@ -123,12 +123,12 @@ class ExchangeTracker:
         self.connection.failed_handshake = reason
 
     def as_target(self, stage: Stage, age: float) -> FaultTarget:
-        """Return the connection as faults select it; ``age`` in seconds."""
+        """Return the `FaultTarget` for the connection; ``age`` in seconds."""
         record = self.connection
         return FaultTarget(self._transport, record, record=record, stage=stage, age=age)
 
     def explain(self, current: LiveExchange | None = None) -> None:
-        """Have faults note why they have not struck so far what still goes on."""
+        """Let faults record why they have not struck what is still going on."""
         parts = [part for parts in self._parts.values() for part in parts]
         if current is not None:
             parts += [*current.request_parts, *current.reply_parts]
@@ -138,7 +138,7 @@ class ExchangeTracker:
             part.explain()
 
     def closed(self) -> None:
-        """The connection has ended: a fault of all that was sent on it says why it never struck."""
+        """The connection has ended: let faults that take it as one unit record why they missed."""
         for parts in self._parts.values():
             for part in parts:
                 part.finish(is_whole=True)
@@ -160,7 +160,7 @@ class ExchangeTracker:
         self.connection.overlapped = exchange.record.overlapped = True
 
     def end(self, exchange: LiveExchange, now: float, *, complete: bool) -> None:
-        """End an exchange; what has not struck it says why."""
+        """End an exchange; let faults record why they have not struck it."""
         record, complete = exchange.record, complete and exchange.is_whole
         for part in exchange.request_parts:
             part.finish(is_whole=complete)
@@ -177,7 +177,7 @@ class ExchangeTracker:
     # -- faults
 
     def note_begun(self, exchange: LiveExchange, stage: Stage) -> None:
-        """Have faults note that a side of an exchange goes on which had begun before them."""
+        """Let faults record that a side of an exchange had begun before they were placed."""
         if self.faults.in_force:
             self.faults.note_begun(self.target(exchange, stage))
 
@@ -188,7 +188,7 @@ class ExchangeTracker:
         said: bytes | None = None,
         now: float | None = None,
     ) -> FaultTarget:
-        """Return one side of an exchange as faults see it.
+        """Return the `FaultTarget` for one side of an exchange.
 
         Args:
             said: by the client; by default all of the exchange so far.
@@ -218,7 +218,7 @@ class ExchangeTracker:
         now: float | None = None,
         without_match: bool = False,
     ) -> list[PlanPart]:
-        """Return the faults that strike one side of an exchange; none that nobody would see.
+        """Return the faults that strike one side of an exchange; none if that side is cut off.
 
         Args:
             said, now: see `target`.
@@ -269,7 +269,7 @@ class ExchangeTracker:
     def strike_frame(
         self, frame: Frame, exchange: LiveExchange, stage: Stage, now: float | None = None
     ) -> list[SideActions] | None:
-        """Return what to do in place of passing a frame on; ``None``: pass it on.
+        """Return what to do instead of passing a frame on; ``None``: pass it on.
 
         Args:
             now: see `plan_of_unit`.
@@ -289,7 +289,7 @@ class ExchangeTracker:
 
 
 def _is_about(fault: Fault, side: str) -> bool:
-    """Whether a fault is decided on with what goes to a side."""
+    """Whether a fault is decided by what goes to a side."""
     if fault.unit:
         return fault.to == side
     return fault.strikes_requests is (side == SERVER)

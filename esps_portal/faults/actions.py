@@ -19,8 +19,8 @@ class Pause:
     """Wait for so many seconds.
 
     Attributes:
-        since_arrival: counted from when the bytes after it were read, not from when it is their
-            turn: units that come close together are then late by the same time, not by the sum.
+        since_arrival: it counts from when the bytes after it were read, not from their turn. So
+            units that come close together are late by the same time, not by the sum.
     """
 
     seconds: float
@@ -57,17 +57,17 @@ class End:
 
 @attrs.frozen
 class OtherWay:
-    """Perform these on the way back: what a client said is answered by a fault at once."""
+    """Perform these towards the other side: a fault answers what a client said."""
 
     actions: tuple[Action, ...]
 
 
 @attrs.frozen
 class Note:
-    """Tell when all before it has left.
+    """Call a function when everything before it was sent.
 
     Attributes:
-        call: called with that time, in seconds on the clock of whoever performs it.
+        call: called with the time, in seconds on the clock of the writer.
     """
 
     call: Callable[[float], None]

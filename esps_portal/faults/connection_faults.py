@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ConnectionFaults:
-    """The faults with ``unit="connection"`` at work on one connection.
+    """The faults with ``unit="connection"`` that act on one connection.
 
     Each counts bytes from the connection's start, or from when it was placed. Once it is removed it
     acts no more.
@@ -42,7 +42,7 @@ class ConnectionFaults:
         return self._parts
 
     def finish(self) -> None:
-        """The connection has ended: what has not struck it says why."""
+        """The connection has ended: let faults record why they have not struck it."""
         self._finish(self._parts)
         self._parts = []
 

@@ -44,12 +44,12 @@ class Effect(Protocol):
     """What one fault makes of one unit."""
 
     def feed(self, piece: Piece, /) -> list[Action]:
-        """Return the actions in place of sending a piece."""
+        """Return the actions to perform instead of sending a piece."""
 
 
 @attrs.define
 class _Nothing:
-    """What only a datagram can suffer changes no stream."""
+    """Changes nothing: a fault of datagrams has no effect on a stream."""
 
     def feed(self, piece: Piece) -> list[Action]:
         return [Send(piece.data)]
@@ -68,7 +68,7 @@ class _InPlaceOfRest:
 
 @attrs.define
 class _Deaf:
-    """The rest as it is; what the peer sends is never read again."""
+    """The rest passes as it is; what the other side sends is never read again."""
 
     _has_begun: bool = False
 
@@ -178,7 +178,7 @@ class _SliceEvery:
 
 @attrs.define
 class _Coalesce:
-    """Replies are held back, and let go together."""
+    """Replies are held back, and sent together."""
 
     replies: int
     seconds: float

@@ -123,7 +123,7 @@ class Fault:
 
     @property
     def strikes_requests(self) -> bool:
-        """Whether it is decided when the request comes, not when its reply does."""
+        """Whether it is decided when a request comes, rather than when its reply does."""
         return self.when == "before" or self.to == "server"
 
     @property
@@ -133,7 +133,7 @@ class Fault:
 
     @property
     def is_decided_at_once(self) -> bool:
-        """Whether that is decided as the connection is accepted."""
+        """Whether it is decided when a connection is accepted."""
         return self.strikes_connections and not self.type.at_handshake
 
     @property
@@ -228,13 +228,13 @@ class Fault:
         return seconds + self._random.random() * float(self.parameters["jitter"])
 
     def _is_other_greeting(self, target: FaultTarget) -> bool:
-        """Whether the server says it before its client, and the fault is for other replies."""
+        """Whether the target is a greeting, and the fault is for other replies."""
         if target.is_connection or target.number:
             return False
         return self.reply is None or 0 not in self.reply
 
     def _is_about(self, target: FaultTarget) -> bool:
-        """Whether it may strike this kind of target at all."""
+        """Whether it can strike targets of this stage at all."""
         if target.stage is Stage.CONNECTION:
             return True
         if self.type.at_handshake or target.stage is Stage.HANDSHAKE:
@@ -258,7 +258,7 @@ class Fault:
             self.counts.request(target)
 
     def _mismatch(self, target: FaultTarget) -> MissReason | None:
-        """Return which selector does not match, if any; count what matches those before it."""
+        """Return the first selector that does not match; count what the ones before it match."""
         reason = self._mismatch_of_content(target)
         if reason is not None or target.is_connection:
             return reason
@@ -280,7 +280,7 @@ class Fault:
         return self.reply is None or number in self.reply
 
     def _mismatch_of_content(self, target: FaultTarget) -> MissReason | None:
-        """Return which selector does not match, but for numbers of requests and replies."""
+        """Return which selector does not match; numbers of requests and replies are not checked."""
         if target.transport not in self.transports:
             return MissReason.TRANSPORT
         if self.service is not None and self.service.encode() != target.service:

@@ -19,13 +19,13 @@ class FaultRegistry:
     """The placed faults, in that order.
 
     Args:
-        where: what has the faults.
+        where: what kind of server has the faults.
 
     Attributes:
-        in_force: those that may strike. While it is empty nobody need ask.
+        in_force: the faults that may strike. While there are none, nobody needs to ask.
         version: changes with `in_force`.
         on_change: each is called when `in_force` has changed.
-        live: each has the faults of an open connection note why they have not struck so far.
+        live: one for each open connection: lets its faults record why they have not struck so far.
     """
 
     def __init__(self, where: Place = PORTAL) -> None:
@@ -99,7 +99,7 @@ class FaultRegistry:
             call()
 
     def explain(self) -> None:
-        """Have faults note why they have not struck so far what still goes on."""
+        """Let faults record why they have not struck what is still going on."""
         for explain in self.live:
             explain()
 
@@ -170,8 +170,8 @@ class FaultRegistry:
         It has struck: it acts at once.
 
         Args:
-            known: those whose age the connection has reached before; it gets the others. They are
-                not asked again.
+            known: faults whose age the connection has reached before; they are not asked again.
+                Those whose age it reaches now are added.
         """
         if target.stage is Stage.CONNECTION:
             hitting = [fault for fault in self.in_force if fault.type.hits_connections]
@@ -198,7 +198,7 @@ class FaultRegistry:
         """Return the faults that take all that is sent on a connection as one unit.
 
         Args:
-            known: those that were asked about this connection before; it gets the others.
+            known: faults that were asked about this connection before; those asked now are added.
         """
         new = [
             fault

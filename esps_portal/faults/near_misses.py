@@ -19,8 +19,8 @@ class NearMisses:
 
     Attributes:
         nearest: the nearest one.
-        passed: the first call of each other service that its service selector let pass.
-        unmatched: the first targets that ``match`` let pass, by what the client said.
+        passed: the first call of each service that its service selector did not match.
+        unmatched: the first targets that ``match`` did not match, by what the client said.
     """
 
     nearest: NearMiss | None = None

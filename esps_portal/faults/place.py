@@ -16,13 +16,13 @@ __tracebackhide__ = hides_frame
 
 @attrs.frozen(kw_only=True)
 class Place:
-    """What has faults.
+    """A kind of server that has faults.
 
     Attributes:
         name: as an error calls it.
         transports: what it serves.
         is_esps: it speaks ESPS/1: requests call services.
-        has_server: there is a side behind it, which ``to="server"`` can name.
+        has_server: it has an upstream, which ``to="server"`` can name.
         issues_certificates: over TLS it has certificates of its own, also with problems.
         has_frames: a stream is cut into frames, so that the end of a unit is known.
         unterminated: how the frames that a side gets are framed, as text, where they do not end

@@ -63,7 +63,7 @@ class FaultPlan:
         return cls([part for part in parts if part is not None], record)
 
     def include(self, of_connection: Sequence[PlanPart]) -> None:
-        """Have the parts act too that take the connection as one unit, each in its place.
+        """Add the parts that take the connection as one unit, each in its place.
 
         Args:
             of_connection: from `ConnectionFaults.parts`; those of the last call no longer act.
@@ -77,7 +77,7 @@ class FaultPlan:
         return bool(self._before)
 
     def before(self) -> list[Action]:
-        """Return the actions in place of executing the request, or before it (``latency``)."""
+        """Return the actions instead of executing the request, or before that (``latency``)."""
         self.has_begun = True
         actions: list[Action] = []
         for part in self._before:
@@ -105,7 +105,7 @@ class FaultPlan:
         return delay
 
     def _leave_before(self) -> None:
-        """What strikes before has acted, or gives its claim back: an earlier end was first."""
+        """Let parts that strike before execution have acted, or give back their claims."""
         for part in self._before:
             part.finish(is_whole=False)
         self._parts = [part for part in self._parts if part not in self._before]
@@ -170,7 +170,7 @@ class FaultPlan:
         return merge_sends(actions)
 
     def finish(self, *, is_whole: bool = True) -> None:
-        """The unit has ended: what has not struck it says why.
+        """The unit has ended: let faults record why they have not struck it.
 
         Args:
             is_whole: it has come as a whole; otherwise the connection has ended within it.
@@ -220,7 +220,7 @@ class FaultPlan:
 
 
 def _held_as(hold: Hold, actions: Iterable[Action]) -> Iterator[Action]:
-    """Hold back what a later part has made of bytes that an earlier one holds back."""
+    """Return actions of a later part as held back, since an earlier part holds their bytes."""
     merged = merge_sends(list(actions))
     last = next((action for action in reversed(merged) if isinstance(action, Send)), None)
     for action in merged:

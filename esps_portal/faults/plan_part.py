@@ -66,10 +66,10 @@ class EndPlace:
 
 @attrs.define(eq=False)
 class PlanPart:
-    """One fault at work on one unit, or on all that is sent on a connection.
+    """One fault that acts on one unit, or on all that is sent on a connection.
 
     It claims the unit where it begins to act: once its gate has opened and its offset has passed.
-    So a short unit, of which nobody knows yet that it has ended, keeps no other from being struck.
+    So a short unit does not keep others from being struck, though its end is not known yet.
 
     Attributes:
         fault: the fault.
@@ -189,7 +189,7 @@ class PlanPart:
 
 
 def part_of(fault: Fault, gate: Gate | None = None, *, number: int = 1) -> PlanPart | None:
-    """Return a fault at work on a target that it has selected, if it can claim it.
+    """Return the part of a fault for a target that it has selected, if it can claim it.
 
     One that may begin to act later, at an offset or where something is found, claims it then.
 

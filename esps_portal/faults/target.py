@@ -11,7 +11,7 @@ from esps_portal.journal.records import RecordedCall, RecordedConnection, Record
 
 
 class Stage(enum.Enum):
-    """Which part of an exchange is decided on."""
+    """Which part of a connection or an exchange faults are asked about."""
 
     #: A request that is known as a whole, and its reply: both are decided on at once.
     WHOLE = "a request with its reply"

@@ -17,7 +17,7 @@ MAX_NUMBERS = 65536
 
 @attrs.define(eq=False)
 class TargetCounts:
-    """The counts of one fault: of what matched the selectors before the number.
+    """The counts of one fault: targets that match its selectors other than numbers.
 
     Attributes:
         connections, requests, replies: how many.

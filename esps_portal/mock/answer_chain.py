@@ -25,7 +25,7 @@ class ChainedAnswer(Protocol):
 
     Attributes:
         times: how often it is given; ``None``: once, or indefinitely if it is the last.
-        done: it has all that ends it; what comes next in the chain begins another.
+        done: it is complete; the next method of the chain begins another answer.
     """
 
     times: int | None
@@ -40,7 +40,7 @@ _ChainMethod = TypeVar("_ChainMethod", bound=Callable[..., Any])
 
 
 def chain_method(method: _ChainMethod) -> _ChainMethod:
-    """Make a method of the chain mark its stub as broken if it raises: such a stub answers nothing.
+    """Make a method of the chain mark its stub as broken if it raises; a broken stub never answers.
 
     Otherwise a test that catches the error and goes on would get the first half of the chain.
     """

@@ -36,7 +36,7 @@ class FrameMatcher:
         """Return a matcher, checked.
 
         Raises:
-            TypeError: it is nothing that a frame can match.
+            TypeError: no frame can be compared with it.
         """
         if isinstance(given, str):
             return cls(given, given.encode(), None)
@@ -70,7 +70,7 @@ class FrameMatcher:
         return "it is not found in the frame" if self._is_pattern else "it returned a false value"
 
     def nearness(self, frame: bytes) -> int:
-        """Return how near a frame is that does not match: the bytes that are the same before."""
+        """Return how near a frame is: how many of its first bytes match."""
         return _first_difference(frame, self._exact) if self._exact is not None else 0
 
     @property

@@ -52,7 +52,7 @@ class FrameScript:
 
     Attributes:
         stubs: those of a test, in the order of placing.
-        lasting: those that `clear` keeps, by transport and frame; they come after all others.
+        lasting: stubs that `clear` keeps, by transport and frame; they come after all others.
         greeting: what is said first on each connection, kept likewise; ``None``: nothing.
         conversations: in the order of placing.
         handler: answers what no stub does; ``None``: there is none.
@@ -125,7 +125,7 @@ class FrameScript:
         return connection in self._running
 
     def _asked(self, connection: Hashable) -> list[ScriptedConversation]:
-        """Return the conversations that may take a frame: the one that runs, or a new one."""
+        """Return the conversations that may take a frame: the running one, or those not begun."""
         running = self._running.get(connection)
         if running is not None and not running.is_over:
             return [running]

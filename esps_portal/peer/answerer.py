@@ -40,7 +40,7 @@ class Answerer:
         return self.script.is_in_conversation(self.connection)
 
     def opening(self) -> list[AnswerStep]:
-        """Return what a conversation does as the connection is accepted."""
+        """Return what a conversation does when the connection is accepted."""
         return self.script.opening(self.connection)
 
     def answer(self, frame: bytes) -> list[AnswerStep] | Awaitable[HandlerResult]:

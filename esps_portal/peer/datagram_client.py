@@ -48,7 +48,7 @@ class DatagramClient:
         self._open: set[DatagramExchange] = set()
 
     def request(self, datagram: bytes, now: float) -> tuple[DatagramExchange, float | None]:
-        """Take a datagram; return its exchange, and how late it is, ``None``: it is lost."""
+        """Take a datagram; return its exchange, and its delay in seconds, ``None``: it is lost."""
         tracker = self._tracker
         live = tracker.begin(now, said_by=CLIENT)
         live.said = datagram
@@ -88,7 +88,7 @@ class DatagramClient:
             self._tracker.end(exchange.live, now, complete=exchange.live.record.reply_size > 0)
 
     def explain(self) -> None:
-        """Have faults note why they have not struck so far what still goes on."""
+        """Let faults record why they have not struck what is still going on."""
         self._tracker.explain()
 
     def closed(self, now: float) -> None:

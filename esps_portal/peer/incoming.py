@@ -35,7 +35,7 @@ class IncomingFrame:
 
     @property
     def cost(self) -> int:
-        """How much of the memory it takes."""
+        """Bytes of memory that it takes."""
         return len(self.frame.wire) + _OVERHEAD
 
 
@@ -47,12 +47,12 @@ class Push:
 
     @property
     def cost(self) -> int:
-        """None: it must not keep the client from being read."""
+        """0: it must not keep the client from being read."""
         return 0
 
 
 class Incoming:
-    """What waits on one connection, in order, from who reads or pushes to who answers.
+    """The queue from the task that reads, or a test that pushes, to the task that answers.
 
     Attributes:
         has_waited: whether what was taken last had to be waited for.

@@ -29,7 +29,7 @@ class Ends:
     Attributes:
         first: who has closed first.
         final: what is to be done at the end; ``None``: it goes on.
-        is_stalled: a fault keeps the client in the dark: it sees no end either.
+        is_stalled: a fault sends nothing more to the client, not even an end.
     """
 
     first: FirstEnd = attrs.field(factory=FirstEnd)
@@ -62,7 +62,7 @@ class Performer:
     ends: Ends
 
     async def say(self, steps: Sequence[AnswerStep]) -> None:
-        """Do what no frame has asked for: before the client says anything, or later."""
+        """Perform steps that answer no frame: a greeting, or a push."""
         if steps:
             exchange = self.units.begin_unasked(trio.current_time())
             await self._perform(steps, exchange)
@@ -88,7 +88,7 @@ class Performer:
         self.ends.end(how, self.client)
 
     async def _passes(self, steps: Iterable[SideActions], came: float) -> bool:
-        """Do what faults do before a frame is answered; return whether it is to be."""
+        """Perform what faults do before a frame is answered; return whether to answer it."""
         passes = False
         for step in steps:
             if step.to == CLIENT:

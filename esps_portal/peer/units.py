@@ -107,7 +107,7 @@ class PeerUnits:
             self._note_leftover(f"connection {self._tracker.connection.number}: the client {text}")
 
     def _note_rest(self, now: float) -> None:
-        """Have the journal, a recording and a capture have the bytes that are no frame."""
+        """Record bytes that are not a frame in the journal, a recording and a capture."""
         rest = self._splitter.rest
         if rest and not self._has_noted_rest:
             self._has_noted_rest = True
@@ -143,7 +143,7 @@ class PeerUnits:
             self._tracker.end(exchange, now, complete=complete and has_reply)
 
     def explain(self) -> None:
-        """Have faults note why they have not struck so far what still goes on."""
+        """Let faults record why they have not struck what is still going on."""
         self._tracker.explain()
 
     def closed(self, now: float) -> None:

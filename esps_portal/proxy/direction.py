@@ -27,7 +27,7 @@ class Direction:
     """One of the two directions.
 
     Attributes:
-        speaker: whose bytes go this way: client or server.
+        speaker: the side that sends these bytes: client or server.
         source: the socket of that side; ``sink``: that of the other one.
         lane: to the sink.
         reading: cancelled to read the source no more.
@@ -40,7 +40,7 @@ class Direction:
     reading: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     async def pass_what_came_before(self) -> None:
-        """Let what the source had sent before its RST arrive first, within a bound."""
+        """Wait until what the source had sent before its RST has arrived, within a bound."""
         if not (self.lane.is_clear or self.lane.discards or self.sink.is_stuck):
             with (
                 contextlib.suppress(trio.BrokenResourceError),

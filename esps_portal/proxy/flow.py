@@ -49,7 +49,7 @@ class Flow:
         to_client: sends to the client, or performs what a fault makes of it.
         tap: notes the calls of ESPS/1; ``None``: another protocol.
         window: seconds of silence after which it ends.
-        on_reply: called after each datagram of the server's.
+        on_reply: called after each datagram of the server.
         silence: as long as it is on, what the server says vanishes.
     """
 
@@ -235,7 +235,7 @@ class Flow:
         self._fail(error.strerror or str(error))
 
     def _fail(self, reason: str) -> None:
-        """Note that a datagram does not reach the upstream: once, until that is heard."""
+        """Record that a datagram does not reach the upstream; once, until that answers again."""
         state = self._state
         if not self._is_refused:
             log.warning("cannot reach %s: %s", state.upstream, reason)

@@ -26,9 +26,9 @@ class _Side:
     """What one side says: its frames, and what has passed of the one that is not whole.
 
     Attributes:
-        is_broken: what comes is no frame, or too long: bytes pass as they come from then on.
+        is_broken: something was not a frame, or too long; bytes now pass as they come.
         passed: bytes of the unfinished frame that have passed already.
-        rest_of: the exchange that has what is no whole frame; ``None``: there was nothing so far.
+        rest_of: the exchange with bytes that are not a whole frame; ``None``: none so far.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Framed:
         return self._take(self._server, data, now, self._reply)
 
     def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[SideActions]:
-        """One side says nothing more: what is no whole frame passes as it is.
+        """One side says nothing more: an incomplete frame passes as it is.
 
         That is a finding, unless it was the proxy that has stopped reading within a frame.
         """
@@ -82,7 +82,7 @@ class Framed:
         return self._finish(self._server, now, self._reply, is_cut=is_cut)
 
     def explain(self) -> None:
-        """Have faults note why they have not struck so far what still goes on."""
+        """Let faults record why they have not struck what is still going on."""
         self._tracker.explain()
 
     def closed(self, now: float, *, gracefully: bool) -> None:
@@ -179,12 +179,12 @@ class Framed:
         self._note_leftover(f"connection {self._tracker.connection.number}: {text}")
 
     def _note_rest(self, side: _Side, now: float) -> None:
-        """Note the bytes of the frame that never became whole, unless that is done."""
+        """Record the bytes of a frame that never became whole, unless that is done."""
         if not side.is_broken and side.rest_of is None and side.splitter.rest:
             self._note_no_frame(side, side.splitter.rest, now)
 
     def _note_no_frame(self, side: _Side, data: bytes, now: float) -> None:
-        """Have the journal, a recording and a capture have bytes that are no frame."""
+        """Record bytes that are not a frame in the journal, a recording and a capture."""
         exchange = side.rest_of
         if exchange is None or exchange.record.ended is not None:
             find = self._pairing.begin if side.name == CLIENT else self._pairing.answered_by

@@ -25,11 +25,11 @@ _Address = tuple[str, int]
 
 @attrs.frozen
 class Leg:
-    """What comes to a proxy from one client: its transport, ``tcp`` or ``udp``, and addresses.
+    """The connection of one client to a proxy: its transport, ``tcp`` or ``udp``, and addresses.
 
     Attributes:
         client: the address of the client.
-        own: ours; over TCP two connections may share the other. Over UDP none can: ``None``.
+        own: our address, since two TCP connections may have one client address; UDP: ``None``.
     """
 
     transport: str
@@ -42,8 +42,8 @@ class Link:
     """A proxy's own socket towards its upstream.
 
     Attributes:
-        came: what comes to the proxy from the client that it is for.
-        goes: what comes to the upstream from it.
+        came: the connection of the client that the socket is for.
+        goes: the connection to the upstream, as the upstream sees it.
     """
 
     state: ProxyState

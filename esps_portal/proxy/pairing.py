@@ -45,7 +45,7 @@ class Pairing:
         return exchange
 
     def answered_by(self, reply: bytes, now: float) -> LiveExchange:
-        """Return the exchange that a reply belongs to; the one before has ended."""
+        """Return the exchange that a reply belongs to; end the one before it."""
         position = self._position(reply)
         if position is None and self._last is not None:
             return self._last

@@ -53,7 +53,7 @@ class OwnUpstreamError(ValueError):
 
 @attrs.frozen(kw_only=True)
 class ProxyConfig:
-    """What is passed on, from where to where.
+    """What a proxy relays, and where it listens.
 
     Attributes:
         state: the upstream, the faults, and the journal, whose sinks are notified at once.
@@ -195,16 +195,16 @@ def _units(state: ProxyState, tracker: ExchangeTracker) -> Units:
 
 @attrs.frozen
 class _EndNoted:
-    """Notes in the journal how a connection ends; what is said on it its units note."""
+    """Records how a connection ends; its units record what is said on it."""
 
     _journal: Journal
     _connection: RecordedConnection
 
     def from_client(self, data: bytes, now: float) -> None:
-        """Nothing: its units note it."""
+        """Nothing: its units record it."""
 
     def from_server(self, data: bytes, now: float) -> None:
-        """Nothing: its units note it."""
+        """Nothing: its units record it."""
 
     def closed(self, by: str, how: str, now: float) -> None:
         """Note the end: who closed first, and how."""
@@ -216,7 +216,7 @@ async def _connect(
     connection: RecordedConnection,
     dialling: Callable[[], Awaitable[Endpoint]],
 ) -> Endpoint | None:
-    """Connect to the upstream for a client; note it where that fails."""
+    """Connect to the upstream for a client; record it if that fails."""
     state.connecting += 1
     try:
         return await dialling()
@@ -281,7 +281,7 @@ async def _shake_hands(end: Endpoint, context: ssl.SSLContext, state: ProxyState
 
 
 async def refuse_to_loop(upstream: Upstream, sockets: Sockets) -> None:
-    """Raise `OwnUpstreamError` where what is passed on would come back to us."""
+    """Raise `OwnUpstreamError` if the upstream is the proxy itself."""
     try:
         found = await trio.socket.getaddrinfo(upstream.host, upstream.port)
     except OSError as error:

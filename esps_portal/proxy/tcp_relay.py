@@ -183,7 +183,7 @@ class Relay(ClientHandler):
         return Ended.SOURCE_BROKEN if source.is_broken else Ended.FIN
 
     async def _other_goes_on(self, ended: Ended, direction: Direction) -> bool:
-        """Note how one direction has ended; return whether the other one goes on.
+        """Record how one direction has ended; return whether the other one goes on.
 
         After a FIN it waits while the other one goes on, for a RST.
         """

@@ -107,7 +107,7 @@ class Unframed:
         return []
 
     def explain(self) -> None:
-        """Have faults note why they have not struck so far what still goes on."""
+        """Let faults record why they have not struck what is still going on."""
         self._tracker.explain(self._current)
 
     def closed(self, now: float, *, gracefully: bool) -> None:

@@ -23,7 +23,7 @@ class Units(Protocol):
         """One side says nothing more; ``is_cut``: or it does, and is not read any more."""
 
     def explain(self) -> None:
-        """Have faults note why they have not struck so far what still goes on."""
+        """Let faults record why they have not struck what is still going on."""
 
     def closed(self, now: float, *, gracefully: bool) -> None:
         """The connection has ended; ``gracefully``: both sides have sent FIN."""

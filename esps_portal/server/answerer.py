@@ -113,7 +113,7 @@ class Answerer:
         await self._writer.flush()
 
     def answer_now(self, now: float) -> Turn:
-        """Answer what was received, in order, as far as nothing has to be waited for.
+        """Answer what was received, in order, until something has to be waited for.
 
         The replies are in `Writer.outgoing`. A turn ends after so much work; see the limits above.
 
@@ -172,7 +172,7 @@ class Answerer:
             self.outcomes.carry_out_soon(outcome, self._note(line, self._protocol.parsed))
 
     def _read(self, line: LineEvent) -> object:
-        """Have the protocol say what to do about a line."""
+        """Ask the protocol what to do about a line."""
         outcome = self._protocol.read(line)
         request = self._protocol.parsed
         if not isinstance(outcome, Request) and request is not None and request.verb == b"CALL":
@@ -186,14 +186,14 @@ class Answerer:
 
     @property
     def is_watched(self) -> bool:
-        """Whether each line is looked at: a fault may strike it, or somebody is notified of it."""
+        """Whether lines are answered one by one: a fault may strike one, or there are listeners."""
         if self._observer is not None and self._observer.has_listeners:
             return True
         faults = self._faults
         return faults is not None and (bool(faults.in_force) or self._replies.is_busy)
 
     async def _answer_watched_lines(self) -> Turn:
-        """Do what `answer_now` does while each line is looked at."""
+        """Do what `answer_now` does, line by line; see `is_watched`."""
         until = monotonic() + TURN_SECONDS
         for line in itertools.islice(self._protocol.lines, TURN_LINES):
             await self._answer_watched(line)
@@ -204,7 +204,7 @@ class Answerer:
         return Turn.MORE if self._protocol.lines else Turn.DONE
 
     async def _answer_watched(self, line: LineEvent) -> None:
-        """Answer a line that a fault may strike, or of which somebody is notified at once."""
+        """Answer a line that a fault may strike, or that listeners are notified of at once."""
         await self._take_turn_of_cancel(line)
         outcome = self._read(line)
         exchange = self._note(line, self._protocol.parsed)
@@ -241,7 +241,7 @@ class Answerer:
             raise
 
     async def _strike(self, request: Request, line: bytes, exchange: Exchange) -> None:
-        """Let faults strike, if any do; what comes before the request's execution is done."""
+        """Let faults strike a request, and perform what comes before its execution."""
         service = request.args[0] if request.verb == b"CALL" and request.args else None
         faults = self._faults
         if faults is None:
@@ -266,7 +266,7 @@ class Answerer:
         return Exchange() if self._observer is None else self._observer.received(line, request)
 
     def close(self) -> None:
-        """Note that what waits is never answered; no fault strikes any more."""
+        """Note that what still waits will not be answered; forget the connection in faults."""
         self.outcomes.close()
         if self._faults is not None:
             self._faults.forget(self._protocol)

@@ -22,7 +22,7 @@ from esps_portal.services.call import Call, Caller
 
 
 def service_names(services: Iterable[bytes]) -> str:
-    """Return names of services for a line of the log, each once."""
+    """Return the names of services, each once, for the log."""
     return ", ".join(sorted({visible(name.decode(errors="backslashreplace")) for name in services}))
 
 
@@ -43,7 +43,7 @@ class ConnectionCaller(Caller):
         return self._remote
 
     def reserve(self, *, idempotent: bool, is_async: bool) -> bool:  # noqa: ARG002 - it is UDP's
-        """Whether there is room; what is answered at once takes none."""
+        """Whether there is room for a call; one that is answered at once needs none."""
         return not is_async or not self._calls.is_full
 
 
@@ -115,7 +115,7 @@ class CallTasks:
         return running
 
     def cancel(self, running: RunningCall, reply: bytes) -> None:
-        """Cancel one, in place of whose reply ``reply`` was sent."""
+        """Cancel a call; ``reply`` was sent in place of its own."""
         self._tasks[running].exchange.end(ABORTED, reply)
         self._tasks[running].call_scope.cancel()
 

@@ -43,18 +43,18 @@ class Closing:
     _mute: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
     def shut_down(self) -> None:
-        """Stay open for nobody any more."""
+        """Stop waiting for the client: the server shuts down."""
         self._mute.cancel()
         if self._replies.end is EndReason.DEAF:
             self._deaf.deadline = trio.current_time() + self._limits.drain
 
     def cancel(self) -> None:
-        """Add no line any more: another end, a final one, is due."""
+        """Write no further line: a final end has replaced this one."""
         self._drain.cancel()
         self._deaf.cancel()
 
     async def run(self, nursery: trio.Nursery) -> bool:
-        """End it; return whether the client has finished while nothing was sent to it.
+        """End the connection; return whether the client sent FIN while it was mute.
 
         Args:
             nursery: of the connection, for what may outlive the drain.
@@ -83,7 +83,7 @@ class Closing:
         return await self._discard_input(how)
 
     async def _stay_deaf(self) -> None:
-        """Read nothing more. Send what runs or is held back, then nothing more either."""
+        """Read nothing more; send what running calls and faults still bring, then nothing."""
         with self._deaf:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._end_when_reset)
@@ -111,7 +111,7 @@ class Closing:
             await self._drain.run(nursery)
 
     async def _discard_input(self, how: How) -> bool:
-        """Discard what the client sends, for as long as the table says."""
+        """Discard what the client sends, for as long as `ENDINGS` says."""
         if how is How.FIN:
             with trio.move_on_after(self._limits.linger):
                 await self._until_finished()

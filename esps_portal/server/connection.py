@@ -176,7 +176,7 @@ class PortalConnection:
             return False
 
     def take_turn(self, now: float) -> Turn:
-        """Read once, unless something is left to answer, and answer what needs no waiting."""
+        """Read once, unless something is left to answer, and answer without waiting."""
         if self._is_scripted and self._answerer.is_watched:
             return _NEEDS_TASK
         try:
@@ -196,7 +196,7 @@ class PortalConnection:
         return turn
 
     def _after_reading(self) -> Turn:
-        """Return what is left by a read that brought no line; end if that was all."""
+        """Return the rest of a turn whose read brought no line; end if the client has."""
         if not self._reader.peer_has_ended:
             return _NEEDS_TASK if self._stream.is_silent else _DONE
         if self._task is not None:
@@ -211,7 +211,7 @@ class PortalConnection:
         return Turn.ENDED
 
     def _after_break(self, error: trio.BrokenResourceError) -> Turn:
-        """Return what is left of a connection that is broken; end it if nothing is."""
+        """Return the rest of a turn in which the connection broke; end it if no task has to."""
         has_ended = self._task is None and self._observer is None
         if has_ended:
             self._parking.leave()
@@ -311,7 +311,7 @@ class PortalConnection:
         self._held.note()
 
     def _on_end(self, reason: EndReason) -> None:
-        """Stop what the end of the connection stops."""
+        """Stop what has to stop now that an end is due."""
         self._reader.interrupt(reason)
         self._parking.resume()
         if self._task is not None:

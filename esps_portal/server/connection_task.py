@@ -58,13 +58,13 @@ class ConnectionTask:
     _closing: Closing | None = attrs.field(default=None, init=False)
 
     def shut_down(self) -> None:
-        """Stay open for nobody once the connection has ended."""
+        """Once the connection ends, do not wait for its client: the server shuts down."""
         self._is_shut_down = True
         if self._closing is not None:
             self._closing.shut_down()
 
     def note_end(self, reason: EndReason) -> None:
-        """Stop what an end of the connection stops, which is now due."""
+        """Stop what has to stop now that an end is due."""
         if self._replies.is_final and self._closing is not None:
             self._closing.cancel()
         if reason in _AT_ONCE and self._nursery is not None:

@@ -124,7 +124,7 @@ class DatagramCalls:
         await self._cancel(aborted)
 
     async def _cancel(self, calls: AbstractSet[trio.CancelScope]) -> None:
-        """Cancel calls and wait for their end; leave behind what ignores that, with a word."""
+        """Cancel calls and wait for their end; log those that ignore it, and leave them behind."""
         for scope in set(calls):
             scope.cancel()
         with trio.move_on_after(CANCELLED) as waiting:
@@ -166,7 +166,7 @@ class DatagramCalls:
             self._one_ended.unpark_all()
 
     async def _replies(self, call: Call, scope: trio.CancelScope) -> list[Reply]:
-        """Run a call; return the lines of its reply, or what it is cut short with."""
+        """Run a call; return the lines of its reply, or the error that cuts it short."""
         replies: list[Reply] = []
         room = self._limits.max_datagram
         # No length of the request makes room for it.

@@ -116,7 +116,7 @@ class PortalDatagrams:
     # -- many datagrams
 
     async def _handle_all(self, received: ReceivedDatagrams, now: float) -> None:
-        """Answer each that is one that gets an answer; let others have their turn meanwhile."""
+        """Answer each datagram that may get an answer; let other tasks run meanwhile."""
         self._portal.statistics.datagrams += len(received)
         if self._socket.takes_groups:
             received = self._without_groups(received, now)
@@ -150,7 +150,7 @@ class PortalDatagrams:
 
     @property
     def _is_watched(self) -> bool:
-        """Whether a fault may strike a request, or somebody is notified of each at once."""
+        """Whether requests are answered one by one: a fault may strike, or there are listeners."""
         faults, observer = self._faults, self._observer
         return (faults is not None and bool(faults.in_force)) or (
             observer is not None and observer.journal.has_listeners
@@ -164,7 +164,7 @@ class PortalDatagrams:
         now: float,
         until: float,
     ) -> int:
-        """Answer from the one of number ``first`` on, as far as they are plain; return how many."""
+        """Answer datagrams from number ``first`` on, while they are plain; return how many."""
         sources = received.addresses[first:]
         requests = self._protocol.new_requests(found, sources, now)
         if not requests:
@@ -193,7 +193,7 @@ class PortalDatagrams:
     # -- one datagram
 
     def _handle(self, datagram: bytes, sender: Sender, now: float) -> None:
-        """Answer one datagram, if it is one that gets an answer."""
+        """Answer one datagram, if it may get an answer."""
         request = self._protocol.receive_untrusted(datagram, sender.address, now)
         if not isinstance(request, Request):
             self._answer_unexecuted(datagram.removesuffix(b"\n"), request, sender, now)
@@ -215,7 +215,7 @@ class PortalDatagrams:
             self._send(reply, sender)
 
     def _execute_watched(self, caller: DatagramCaller, now: float) -> None:
-        """Execute a request that a fault may strike, or of which somebody is notified at once."""
+        """Execute a request that a fault may strike, or that listeners are notified of at once."""
         exchange, request = self._note(caller, now), caller.request
         service = request.args[0] if request.verb == b"CALL" and request.args else None
         if self._faults is not None:
@@ -235,7 +235,7 @@ class PortalDatagrams:
                 exchange.end(ABORTED)
 
     def _execute_late(self, caller: DatagramCaller) -> None:
-        """Execute as if it had come only now; a repeat may have overtaken it."""
+        """Execute a delayed request as if it came now; a repeat may have overtaken it."""
         now = trio.current_time()
         found = self._protocol.receive_untrusted(caller.datagram, caller.sender.address, now)
         if isinstance(found, Request):
@@ -297,7 +297,7 @@ class PortalDatagrams:
 
 
 def _state_and_reply(found: Request | Repeat | bytes | Ignored | None) -> tuple[str, bytes | None]:
-    """Return, of what answers a datagram that executes nothing, its state and what is sent."""
+    """Return the state and the reply of a datagram that executes nothing."""
     if isinstance(found, Repeat):
         return REPLAYED, found.datagram
     if isinstance(found, Ignored):

@@ -23,7 +23,7 @@ class Drain:
     """Ends the running calls of one connection; those that take too long are refused.
 
     Args:
-        seconds: what all calls together get.
+        seconds: for all calls together.
     """
 
     _stream: Stream

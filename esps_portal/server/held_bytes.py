@@ -14,8 +14,8 @@ class HeldBytes:
     """What one connection holds: what it has not sent, and what it has not answered.
 
     Args:
-        connection: is ended without these bytes where all hold too many.
-        counted: those of all connections; `None`: nobody counts them.
+        connection: is ended, and its bytes are dropped, if all connections hold too many.
+        counted: the sum over all connections; `None`: there is none.
 
     Attributes:
         size: as it was last noted, in bytes.
@@ -29,7 +29,7 @@ class HeldBytes:
     _are_released: bool = attrs.field(default=False, init=False)
 
     def note(self) -> None:
-        """Note how many they are now."""
+        """Count the bytes that it holds now."""
         if self._counted is None or self._are_released:
             return
         size = len(self._writer.outgoing) + self._protocol.buffered
@@ -38,7 +38,7 @@ class HeldBytes:
             self._counted.note(self._connection, size)
 
     def release(self) -> None:
-        """Hold nothing any more: the connection ends without them."""
+        """Count none of them any more: the connection ends without them."""
         self._are_released = True
         if self.size and self._counted is not None:
             self.size = 0

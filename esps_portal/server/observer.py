@@ -41,7 +41,7 @@ class Exchange:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it has been noted how it has ended."""
+        """Whether its end was recorded."""
         return self.record is not None and self.record.ended is not None
 
     @property
@@ -55,7 +55,7 @@ class Exchange:
             self._journal.added(self.record, line)
 
     def end(self, state: str, sent: bytes = b"") -> None:
-        """Note how it has ended; the first end counts.
+        """Record how it has ended; the first end counts.
 
         A fault that has changed nothing has not struck: its answer is one like any other.
         """
@@ -90,7 +90,7 @@ class ConnectionObserver:
     def answered_plain(
         self, requests: Sequence[PlainRequest], replies: Sequence[bytes], now: float
     ) -> None:
-        """Note as many of some plain requests as there are replies."""
+        """Record the first of some plain requests: as many as there are replies."""
         record = self.record
         record.requests += len(replies)
         remotes = [self._remote] * len(replies)
@@ -152,7 +152,7 @@ class DatagramObserver:
         sources: Sequence[tuple[Any, ...]],
         now: float,
     ) -> None:
-        """Note as many of some plain requests as there are replies. Nearly all pass here."""
+        """Record the first of some plain requests: as many as there are replies. Nearly all do."""
         self.journal.answered_plain(sources, 0, requests, replies, now)
 
     def received(

@@ -19,11 +19,11 @@ class Opening:
     """Opens one connection.
 
     Args:
-        product: what the greeting says that it is.
+        product: the name and version in the greeting.
 
     Attributes:
-        is_refused: a fault has it that the connection ends before its greeting.
-        has_greeted: the greeting was sent, or what a fault has made of it.
+        is_refused: a fault ends the connection before its greeting.
+        has_greeted: the greeting was sent, maybe as a fault has changed it.
     """
 
     _stream: Stream

@@ -30,8 +30,8 @@ class Outcomes:
         max_wait: seconds that a cancelled call may take to end.
 
     Attributes:
-        pending: an outcome that only a task can carry out, since something has to be waited for.
-        nursery: where calls run; `None`: nothing can be waited for.
+        pending: an outcome that only a task can carry out, since it has to wait.
+        nursery: where calls run; `None`: there is no task, so nothing can wait.
     """
 
     _protocol: ServerConnection
@@ -71,7 +71,7 @@ class Outcomes:
             self.pending = outcome, exchange
 
     async def carry_out(self, outcome: object, exchange: Exchange) -> None:
-        """Send the answer to a request, or begin what answers it, or wait for what has begun."""
+        """Send a reply, start a call, or wait for the end of other calls."""
         if isinstance(outcome, Call) and self._calls.is_full:
             # Others have begun since it was admitted.
             await self._reply(busy_reply(outcome.tag).encode(), exchange)
@@ -146,7 +146,7 @@ class Outcomes:
                 self._quit.end(REPLIED, line)
 
     def close(self) -> None:
-        """Note that what waits is never answered."""
+        """Note that what still waits will not be answered."""
         waiting = (self.pending and self.pending[1], self._cancelling and self._cancelling[1])
         for unanswered in (*waiting, self._quit):
             if unanswered is not None:

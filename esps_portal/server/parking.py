@@ -29,7 +29,7 @@ class Parking:
 
     @property
     def is_possible(self) -> bool:
-        """Whether all that comes can be answered without waiting, for the time being."""
+        """Whether the connection needs no task now: it can answer without waiting."""
         if self._ready is None or not self._ready.is_open:
             return False
         if self._stream.is_silent or self._stream.needs_handshake:
@@ -54,7 +54,7 @@ class Parking:
             self._ready.resume(self._connection)
 
     def leave(self) -> None:
-        """Be parked no more: the connection ends in its turn."""
+        """Leave the ready set: the connection ends in its turn."""
         if self._ready is not None:
             self._ready.leave(self._connection)
 

@@ -70,7 +70,7 @@ class Reader:
         return has_lines
 
     def receive_rest(self) -> None:
-        """Read what has come by now: at a shutdown nothing is answered that comes later."""
+        """Read what has come so far: at a shutdown, what comes later is not answered."""
         data = self._stream.receive_now()
         if data is not None:
             self._received_in_task(data)
@@ -105,7 +105,7 @@ class Reader:
         await self._answerer.answer_lines()
 
     def hang_up_if_gone(self) -> None:
-        """End what runs for a client that has ended, and by that reads no reply any more."""
+        """End the connection if the client has ended in a way that it reads no reply any more."""
         if self.peer_has_ended and not self._stream.half_closes:
             self._replies.end_for(EndReason.HANGUP)
 

@@ -34,7 +34,7 @@ class ReplyWriter:
     Attributes:
         writer: lines may be added to `Writer.outgoing` directly while `is_busy` is false.
         end: why the connection ends; `None`: it does not, or because the client has finished.
-        is_deaf: a fault has it that nothing more of the client is read.
+        is_deaf: whether a fault makes the server read nothing more of the client.
         last_delayed: when a fault was last performed; seconds on trio's clock.
     """
 
@@ -66,7 +66,7 @@ class ReplyWriter:
         self.is_deaf: bool = False
 
     def begin(self, nursery: trio.Nursery, connection_faults: ConnectionFaults | None) -> None:
-        """Have faults act that take all that is sent as one unit.
+        """Let the faults act that take all that is sent as one unit.
 
         Args:
             nursery: where held lines wait.
@@ -78,7 +78,7 @@ class ReplyWriter:
     # -- lines
 
     def append(self, line: bytes) -> None:
-        """Add a line at once, after what is out in part and what is held back."""
+        """Add a line at once, after any line that is partly sent or held back."""
         self.release()
         parts = self._parts_of_connection()
         if parts:
@@ -118,7 +118,7 @@ class ReplyWriter:
             self.last_delayed = trio.current_time()
 
     def perform_now(self, actions: Iterable[Action]) -> None:
-        """Perform the actions of a fault without their pauses: nobody can wait."""
+        """Perform the actions of a fault without their pauses."""
         for action in actions:
             if isinstance(action, Send | Hold):
                 self.writer.outgoing += action.data
@@ -126,7 +126,7 @@ class ReplyWriter:
                 self.end_for(FAULT_ENDS[action.how])
 
     def release(self) -> None:
-        """Send at once what is out in part or held back."""
+        """Send at once what is partly sent or held back."""
         if self._faults is not None:
             self._faults.release()
 
@@ -151,13 +151,13 @@ class ReplyWriter:
         return parts
 
     def finish_faults(self) -> None:
-        """The connection has ended: what takes it as one unit and has not struck says why."""
+        """The connection has ended: let faults that take it as one unit record why they missed."""
         if self._connection_faults is not None:
             self._connection_faults.finish()
 
     @property
     def is_busy(self) -> bool:
-        """Whether a line is out in part."""
+        """Whether a line is partly sent."""
         return self._faults is not None and self._faults.is_busy
 
     @property
@@ -173,7 +173,7 @@ class ReplyWriter:
         return self._faults is not None and not self._faults.is_idle
 
     async def until_idle(self) -> None:
-        """Wait until no line is out in part."""
+        """Wait until no line is partly sent."""
         if self._faults is not None:
             await self._faults.until_idle()
 
@@ -188,7 +188,7 @@ class ReplyWriter:
         await self.writer.send_everything()
 
     async def hurry_after(self, seconds: float) -> None:
-        """Wait, then complete what is out in part."""
+        """Wait so many seconds, then complete what is partly sent."""
         if self._faults is not None:
             await self._faults.hurry_after(seconds)
 
@@ -205,7 +205,7 @@ class ReplyWriter:
         return self.end is not None and self.ending.is_final
 
     def end_for(self, reason: EndReason) -> None:
-        """Have the connection end, unless it ends already for a reason of at least that rank."""
+        """End the connection, unless it already ends for a reason of at least that rank."""
         if self.end is None or ENDINGS[reason].rank > self.ending.rank:
             self.end = reason
             self.is_deaf = self.is_deaf or reason is EndReason.DEAF

@@ -113,7 +113,7 @@ async def serve(
 def _ports(
     sockets: Sockets, config: ServerConfig, nursery: trio.Nursery, calls: trio.Nursery
 ) -> PortControl:
-    """Compose what serves a portal on bound sockets; its calls run in a nursery of their own."""
+    """Combine all that serves a portal on bound sockets; ``calls`` is where calls run."""
     portal, silence = config.portal, Silence()
     protocol = DatagramServer(portal.limits)
     poller = new_poller()
@@ -185,12 +185,12 @@ def portal_connection(  # noqa: PLR0913 - what is composed
 
 
 def _is_scripted(portal: Dispatcher) -> TypeGuard[ScriptedPortal]:
-    """Whether a test scripts it; a portal that nobody does starts without what that takes."""
+    """Whether a test scripts the portal; any other starts without what that takes."""
     return hasattr(portal, "script")
 
 
 def accept_policy(limits: Limits) -> AcceptPolicy:
-    """Return what the limits of a portal say about its connections."""
+    """Return the policy for the connections of a portal with these limits."""
     return AcceptPolicy(
         max_connections=limits.max_connections,
         max_per_address=limits.max_connections_per_address,

@@ -17,11 +17,11 @@ INPUT_AT_ONCE = 8
 
 @attrs.define
 class SharedWork:
-    """Counts the running calls of all connections that share it, and has them work in turn.
+    """Counts the running calls of all connections, and gives turns to their work.
 
     Attributes:
-        limit: so many calls may run (`Limits.max_calls`).
-        running: so many do.
+        limit: how many calls may run (`Limits.max_calls`).
+        running: how many do.
         lines: what a call waits for after each DATA line.
         input: what the task of a connection waits for before it answers what has come.
         ends: what a connection waits for before it ends, and before it cancels each of its calls.

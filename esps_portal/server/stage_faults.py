@@ -73,7 +73,7 @@ class StageFaults:
         return attrs.evolve(self._as_target(Stage.AGE), age=age)
 
     def note_struck(self, fault: Fault) -> None:
-        """Note a fault that has struck at an age, after others perhaps."""
+        """Record a fault that has struck at an age, maybe after others."""
         if self._observer is not None:
             record = self._observer.record
             record.fault = "; ".join(filter(None, (record.fault, str(fault))))

@@ -54,7 +54,7 @@ class Teardown:
             self._observer.sent_fin(*error.first_end("portal"))
 
     def run(self) -> None:
-        """Close the socket as the end says; whatever is still not answered never is."""
+        """Close the socket as the end demands; what is not answered by now never is."""
         protocol, replies = self._protocol, self._replies
         if protocol.state in (State.CLOSING, State.QUITTING) and not replies.is_final:
             # It was cancelled in its drain: no FIN passes what is missing off as all there was.
@@ -77,7 +77,7 @@ class Teardown:
 
     @property
     def _is_interrupted(self) -> bool:
-        """Whether it was cancelled from outside, and not within a line."""
+        """Whether it was cancelled from outside while it was open, and not within a line."""
         is_open = self._protocol.state is State.OPEN and self._replies.end is None
         return is_open and not self._replies.writer.outgoing
 

@@ -41,7 +41,7 @@ class Caller(Protocol):
         return self.remote[1]
 
     def note_executed(self) -> None:
-        """Note that the call passed all checks: whatever comes is its service's own answer."""
+        """Note that the call has passed all checks, so that any answer is its service's own."""
         return
 
     def reserve(self, *, idempotent: bool, is_async: bool) -> bool:

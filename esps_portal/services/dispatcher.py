@@ -25,11 +25,11 @@ Outcome = Reply | Call | CloseAfter
 
 @attrs.define
 class PlainAnswers:
-    """What answers plain requests.
+    """The answers to plain requests.
 
     Attributes:
         replies: a line for each of the first requests, in order.
-        last: the outcome of the request after those, if it is none of them.
+        last: the outcome of the request after those, if it is not such a line.
     """
 
     replies: list[bytes] = attrs.field(factory=list)
@@ -49,7 +49,7 @@ class PlainAnswers:
 
 
 class Dispatcher(Protocol):
-    """What answers the requests of a server: a `Portal`, or what is put before one."""
+    """Answers the requests of a server: a `Portal`, or stubs in front of one."""
 
     product: str
     limits: Limits

@@ -63,7 +63,7 @@ def first_error(group: BaseExceptionGroup[_Error]) -> _Error:
 
 
 def result_error(error: BaseException | None) -> ResultError | None:
-    """Return the `ResultError` that an exception is, or the first one if it is a group of them."""
+    """Return an exception if it is a `ResultError`, or the first one of a group of them."""
     if isinstance(error, BaseExceptionGroup):
         found, others = error.split(ResultError)
         # Beside it a nursery may have been cancelled.
@@ -75,7 +75,7 @@ def result_error(error: BaseException | None) -> ResultError | None:
 def sync_outcome(
     tag: bytes, result: Result, max_line: int, caller: Caller | None
 ) -> Reply | CloseAfter:
-    """Return what a sync service's result makes the server do.
+    """Return the reply, or the end of the connection, for the result of a sync service.
 
     Args:
         caller: `None`: a client over UDP.

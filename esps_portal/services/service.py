@@ -58,7 +58,7 @@ class Service:
 
     Attributes:
         idempotent: it may be executed twice for one request (UDP retransmission).
-        transports: ``tcp``, ``udp`` or both; over UDP alone can it be missing (``use-tcp``).
+        transports: ``tcp``, ``udp`` or both; over UDP a call of one for TCP gets ``use-tcp``.
         is_sync: it is a sync function, and replies at once.
         wants_call: it takes ``call``, a `CallContext`.
         min_args, max_args: how many arguments it takes.

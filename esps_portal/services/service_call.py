@@ -19,7 +19,7 @@ __tracebackhide__ = hides_frame
 
 
 class RepliesToErrors(Protocol):
-    """What makes a reply of what a service has raised: the portal."""
+    """Turns exceptions of services into replies; a portal does."""
 
     def error_reply(self, request: Request, error: ReplyError, service: Service) -> Reply:
         """Return the reply for a `ReplyError` of a service."""

@@ -23,7 +23,7 @@ _Result = TypeVar("_Result")
 
 
 class Ports(Protocol):
-    """What can be taken out of service."""
+    """Ports that can be taken out of service."""
 
     def down(self, how: OutageKind) -> None:
         """Take them out of service, in this way; see `PortControl.down`."""

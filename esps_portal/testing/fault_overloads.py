@@ -31,7 +31,7 @@ __tracebackhide__ = hides_frame
 
 
 class PlacesFaults:
-    """What has faults: a portal, a proxy. It has its `ControlledServer` in ``_server``."""
+    """A controller whose server has faults; its `ControlledServer` is in ``_server``."""
 
     _server: ControlledServer
     # What the examples call it, and so the lines that place its faults again.

@@ -41,7 +41,7 @@ _PACKAGE = str(Path(__file__).parents[1])
 
 @attrs.frozen
 class _Raised:
-    """What a function raised instead of returning a result."""
+    """The exception that a function raised instead of returning a result."""
 
     error: BaseException
 
@@ -166,7 +166,7 @@ class LoopThread:
         return self._wait_for(results, spawn)
 
     def _wait_for(self, results: _Results[_Result], begin: Callable[[], None]) -> _Result:
-        """Have the loop call ``begin``, and wait for the result.
+        """Let the loop call ``begin``, and wait for the result.
 
         `trio.from_thread` would refuse: the test that asks may be a trio task itself, whose own
         loop this blocks for some microseconds.
@@ -204,7 +204,7 @@ class LoopThread:
         return PortalEndedError(died or f"the {self._name} has ended")
 
     def _check_response(self, token: trio.lowlevel.TrioToken) -> None:
-        """Give the loop up if it no longer runs its tasks.
+        """Check that the loop still runs its tasks; otherwise give it up.
 
         Raises:
             PortalEndedError: that is so.
