@@ -54,7 +54,7 @@ def connect(
 
     Raises:
         ValueError: the URL is malformed, or an argument does not go with it.
-        TypeError: the URL is not text, the timeout is not a number, or the context is none.
+        TypeError: the URL is not text, the timeout is not a number, or the context is not one.
         TLSFileError: the file of CAs cannot be used.
         UnreachableError: nobody listens there, there is no such host, or the handshake of TLS has
             failed: the certificate has expired, say.

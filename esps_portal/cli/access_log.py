@@ -146,7 +146,7 @@ def _request(call: RecordedCall, max_length: int) -> str:
 
 
 def _said(call: RecordedCall) -> bytes:
-    """Return the line without tag and padding; the whole line if it is no request."""
+    """Return the line without tag and padding; the whole line if it is not a request."""
     if call.request is None:
         return call.data
     _, *parts = call.data.removesuffix(b"\r").split(b" ")

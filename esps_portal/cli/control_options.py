@@ -80,7 +80,7 @@ _OPTIONS: tuple[Option, ...] = (
 
 @attrs.frozen
 class ControlOptions:
-    """What was given of the control port.
+    """The options of the control port, as given.
 
     Attributes:
         host, port: where it listens; port 0 is a free one.

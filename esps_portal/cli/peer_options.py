@@ -69,7 +69,7 @@ _OPTIONS: tuple[Option, ...] = (
 
 @attrs.frozen(kw_only=True)
 class PeerOptions:
-    """What was given of a peer.
+    """The options of a peer, as given.
 
     Attributes:
         framing, greetings: they replace those of the scenario.

@@ -103,7 +103,7 @@ _OPTIONS: tuple[Option, ...] = (
 
 @attrs.frozen(kw_only=True)
 class ProxyOptions:
-    """What was given of a proxy.
+    """The options of a proxy, as given.
 
     Attributes:
         upstream, framing, reply_framing: they replace those of the scenario.

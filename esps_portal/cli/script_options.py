@@ -45,7 +45,7 @@ _SCRIPT_OPTIONS: tuple[Option, ...] = (
 
 @attrs.frozen
 class ScriptOptions:
-    """What was given to script a portal.
+    """The options that script a portal, as given.
 
     Attributes:
         scenario: the file of --scenario.

@@ -207,7 +207,7 @@ def _config(
         hosts=listen.hosts,
         port=listen.port,
         tcp=listen.tcp,
-        # Who asks for TLS does not expect that the port answers in the clear as well.
+        # With TLS nobody expects that the port also answers in the clear.
         udp=made is None if listen.udp is None else listen.udp,
         sockets=sockets,
         reuse_port=reuse_port,
@@ -217,7 +217,7 @@ def _config(
 
 @attrs.frozen
 class _Served:
-    """What is served, and what is beside it: ``None`` for what was not asked for.
+    """What is served, and what is beside it; ``None`` for what was not requested.
 
     Attributes:
         reloads: what SIGHUP reloads, besides what scripts the portal.

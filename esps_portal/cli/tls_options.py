@@ -53,7 +53,7 @@ _SERVER_OPTIONS: tuple[Option, ...] = (
 
 @attrs.frozen
 class ServerTLSOptions:
-    """What was given for the TLS of a server.
+    """The TLS options of a server, as given.
 
     Attributes:
         cert, key, client_ca: the files.
@@ -156,7 +156,7 @@ _CLIENT_OPTIONS: tuple[Option, ...] = (
 
 @attrs.frozen
 class ClientTLSOptions:
-    """What was given for the TLS of a client.
+    """The TLS options of a client, as given.
 
     Attributes:
         cafile, cert, key: the files.

@@ -49,7 +49,7 @@ def connect(
 
     Raises:
         ValueError: the URL is malformed, or an argument does not go with it.
-        TypeError: the URL is not text, or the context is none.
+        TypeError: the URL is not text, or the context is not an `ssl.SSLContext`.
         TLSFileError: the file of CAs cannot be used.
         UnreachableError: nobody listens there, there is no such host, or the handshake of TLS has
             failed: the certificate has expired, say.

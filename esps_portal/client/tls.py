@@ -23,7 +23,7 @@ def tls_context(
     Raises:
         ValueError: both are given, or one is and the URL does not ask for TLS.
         TLSFileError: the file cannot be used.
-        TypeError: the context is none.
+        TypeError: the context is not an `ssl.SSLContext`.
     """
     if context is not None and cafile is not None:
         raise ValueError("give ssl_context or cafile, not both")

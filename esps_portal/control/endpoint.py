@@ -39,7 +39,7 @@ class EndpointRequest:
         """Return the body as a table that may have these keys.
 
         Raises:
-            ScenarioError: it is none, or has another key.
+            ScenarioError: it is not a table, or has another key.
         """
         return ValueTable.of(self.value, "", keys)
 
@@ -92,7 +92,7 @@ class Endpoint:
         """Return the value of a body.
 
         Raises:
-            HttpError, ScenarioError: it has none.
+            HttpError, ScenarioError: it is missing, or cannot be parsed.
         """
         if not body:
             if self.needs_body:
@@ -109,7 +109,7 @@ class Endpoint:
         """Return the names in a query, with their values.
 
         Raises:
-            HttpError: it is none, or has a name twice.
+            HttpError: it is not a query, or has a name twice.
             ScenarioError: it has a name that this endpoint does not take.
         """
         found = _parse_query(text)

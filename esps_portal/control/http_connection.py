@@ -52,7 +52,7 @@ class HttpConnection:
         """Return the next request without its body.
 
         Raises:
-            HttpError: what came is none; the connection must end.
+            HttpError: what came is not a request; the connection must end.
         """
         event = self._next_event()
         if not isinstance(event, h11.Request):

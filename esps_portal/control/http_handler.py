@@ -71,8 +71,8 @@ class HttpHandler:
 
     Attributes:
         deadline: when it ends unless its client goes on.
-        waits_since: since when its client is waited for; ``None``: it is not.
-        is_held: its request may take long, however quick the server is.
+        waits_since: since when it waits for its client; ``None``: it does not.
+        is_held: whether its request may wait for long (``POST /wait``).
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class HttpHandler:
         self.deadline: float = math.inf
         self.is_held: bool = False
         self.waits_since: float | None = trio.current_time()
-        # What its client is waited for: more of a request, or that it takes a reply.
+        # What it waits for: more of a request, or else that its client reads a reply.
         self._is_reading = True
         self._stream = stream
         self._guard = guard
@@ -106,7 +106,7 @@ class HttpHandler:
 
     @property
     def gives_way(self) -> bool:
-        """Whether it may be ended for another: nothing that its client has asked would be lost."""
+        """Whether it may be ended for another client: no request of its own would be lost."""
         if self.waits_since is None:
             return False
         if self._is_reading:
@@ -130,7 +130,7 @@ class HttpHandler:
         self._is_settled.set()
 
     def refuse(self) -> None:
-        """Answer whatever comes by the error that there are too many."""
+        """Answer with the error that too many wait."""
         self._is_refused = self._is_closing = True
         self._is_settled.set()
 
@@ -180,7 +180,7 @@ class HttpHandler:
             self._room.leave(self)
 
     async def _until_settled(self) -> None:
-        """Wait until there is room, or it is known that there is none."""
+        """Wait until it is known whether it is served or refused."""
         self.deadline = trio.current_time() + HEAD
         with trio.CancelScope() as self._scope:
             await self._is_settled.wait()

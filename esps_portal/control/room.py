@@ -1,14 +1,15 @@
-"""Who is served on the control port while more clients want to be than may be at a time.
+"""Decides who is served on the control port when there are more clients than places.
 
-The servers that this one stands beside (toxiproxy, mountebank) have no such bound: their users
-expect that a request is answered, however many connections others hold. So whoever does nothing
-gives way: a connection on which the client is waited for is closed for a newcomer, the one first
-that was waited for the longest. A client of HTTP expects that of a kept connection, and connects
-again (RFC 9112, section 9.5). One that is being answered is not cut off; instead each reply says
-"Connection: close" as long as somebody waits for room. Only where all places are held by requests
-that wait themselves (``POST /wait``) nothing says when there is room: then the newcomer is refused.
-While as many wait for room as may, nobody is accepted: what came in a burst, or while the server
-had no turn, stands in the queue of the kernel, and is served after those before it.
+Similar servers (toxiproxy, mountebank) have no such bound: their users expect that a request is
+answered, however many connections others hold. So an idle connection gives way: of those that wait
+for their client, the one that has waited longest is closed for a newcomer. A client of HTTP expects
+that of a kept connection, and connects again (RFC 9112, section 9.5). A request that is being
+answered is not cut off; instead each reply says "Connection: close" while others wait for room. If
+all places are held by requests that wait themselves (``POST /wait``), it is not known when there
+will be room: then the newcomer is refused.
+
+While as many wait for room as may, no connection is accepted: those of a burst stay in the queue of
+the kernel, and are served after those before them.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ import trio
 
 
 class Guest(Protocol):
-    """A connection, as far as it takes room."""
+    """A connection that takes a place, or waits for one."""
 
     @property
     def waits_since(self) -> float | None:
-        """Since when its client is waited for; ``None``: it is not."""
+        """Since when it waits for its client; ``None``: it does not."""
 
     @property
     def gives_way(self) -> bool:
-        """Whether it may be ended for another: nothing that its client has asked would be lost."""
+        """Whether it may be ended for another client: no request of its own would be lost."""
 
     @property
     def is_held(self) -> bool:
-        """Whether its request may take long, however quick the server is."""
+        """Whether its request may wait for long (``POST /wait``)."""
 
     def admit(self) -> None:
         """Be served."""
@@ -101,7 +102,7 @@ class Room:
             guest.refuse()
 
     def settle(self) -> None:
-        """Admit and refuse who can be: a guest has changed what it does."""
+        """Admit or refuse those that wait, where that can be decided now."""
         while self._waiting:
             if len(self._served) < self._places or self._has_made_room():
                 guest = next(iter(self._waiting))
@@ -116,7 +117,7 @@ class Room:
             self._not_full.unpark_all()
 
     def _has_made_room(self) -> bool:
-        """Shut down the one that could be and waits for the longest; return whether there is."""
+        """Shut down the one that has waited longest for its client; return whether there is one."""
         waiting = [
             (each.waits_since, each) for each in self._served if each.waits_since is not None
         ]

@@ -44,9 +44,9 @@ class LiveExchange:
             the bytes of the request instead.
         counted: the number that each fault gave to its request.
         waiting: faults whose ``match`` has not been found in the request so far.
-        is_unasked: the server speaks, and no request has asked for it.
-        is_whole: nothing in it is known to be no whole frame: faults do not count such a request,
-            and the exchange never is complete.
+        is_unasked: the server speaks without a request.
+        is_whole: false once some of its bytes are known not to be a whole frame: faults do not
+            count such a request, and the exchange is never complete.
     """
 
     record: RecordedExchange

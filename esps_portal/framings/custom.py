@@ -45,7 +45,7 @@ class CustomReader:
     def __init__(self, framing: Framing, max_frame: int) -> None:
         self._framing = framing
         self._max_frame = max_frame
-        # The first so many bytes hold no whole frame.
+        # How many of the first bytes are known to hold no whole frame.
         self._known = 0
 
     def read(self, buffer: bytearray, start: int) -> list[Frame]:

@@ -77,7 +77,7 @@ class LengthPrefixed(BuiltInFraming):
         """Return where the frame ends that begins at ``start``; ``None``: not known yet.
 
         Raises:
-            FramingError: its length field is none, or it would end before that does.
+            FramingError: its length field is not valid, or it would end before that field does.
         """
         try:
             found = self._field.read(buffer, start + self.at, stop)

@@ -108,7 +108,7 @@ class FrameSplitter:
 
     @property
     def rest(self) -> bytes:
-        """The bytes that are no whole frame yet; after an error, those that are none."""
+        """The bytes that are not a whole frame yet; after an error, those that are not a frame."""
         return bytes(self._buffer)
 
     @property
@@ -124,7 +124,7 @@ class FrameSplitter:
         """Return the frames that ``data`` completes, in order.
 
         Raises:
-            FramingError: what follows is no frame, or a frame is longer than ``max_frame``. The
+            FramingError: what follows is not a frame, or a frame is longer than ``max_frame``. The
                 bytes are in `rest`; of those that are fed later none are taken.
         """
         if self._error is not None:
@@ -152,7 +152,7 @@ class FrameSplitter:
     def finish(self) -> list[Frame]:
         """Return the frame that the end of the stream completes: with `until_close`, all bytes.
 
-        Otherwise there is none, and what is in `rest` is no frame.
+        Otherwise there is none, and `rest` is not a frame.
 
         Raises:
             FramingError: as `feed`, if it has not been raised yet or again.

@@ -77,7 +77,7 @@ def datagrams() -> Datagrams:
 
 
 def until_close() -> UntilClose:
-    """All bytes until FIN are one frame; where there are none, there is no frame.
+    """All bytes until FIN are one frame; without any bytes there is no frame.
 
     So ``split`` finds none before the end: ``until_close().split(b"root")`` is ``([], b"root")``.
 

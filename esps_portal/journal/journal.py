@@ -152,7 +152,7 @@ class Journal:
         now: float,
         state: str = RECEIVED,
     ) -> RecordedCall:
-        """A request came, or a line that is none. ``replayed``: the same request came again."""
+        """A request came, or a line that is not one. ``replayed``: the same request came again."""
         number = 0
         if connection is not None:
             number = connection.number
@@ -228,9 +228,9 @@ class Journal:
             kept.added(number, size_of_all(requests, replies))
 
     def answers_on(self, connection: RecordedConnection) -> Callable[[bytes, bytes, float], None]:
-        """Return what does the same for one connection, and counts its requests.
+        """Return a function that does what `answered` does for one connection.
 
-        It is one call with little to look up.
+        It counts the requests of the connection too, and has little to look up.
         """
         remote, number, kept = connection.remote, connection.number, self._kept_calls
         append = kept.calls.append
@@ -262,7 +262,7 @@ class Journal:
         return entries_of(self.connections, self.calls, self.exchanges)
 
     def calls_of(self, service: str | None = None) -> list[RecordedCall]:
-        """Return the calls of one service, or of all; a repeat over UDP is no call."""
+        """Return the calls of one service, or of all; a repeat over UDP is not a call."""
         return [c for c in self.calls if c.is_call and service in (None, c.service)]
 
     # -- exchanges of any protocol
@@ -297,7 +297,7 @@ class Journal:
         """One side said something; ``sender``: client or server.
 
         Args:
-            is_whole: it is a datagram or a frame, and not what a read happened to have.
+            is_whole: it is a whole datagram or frame, rather than the bytes of one read.
         """
         if sender == "client":
             size = exchange.add_request(data)
@@ -317,7 +317,7 @@ class Journal:
             self.exchange_waiters.notify(exchange)
 
     def delivered(self, exchange: RecordedExchange, now: float) -> None:
-        """What was read of a reply has left for the client, where a fault has delayed that."""
+        """All that was read of a reply was sent to the client, after a fault has delayed it."""
         exchange.delivered = now - self.start
 
     def exchange_ended(
@@ -334,17 +334,17 @@ class Journal:
         self._notify(self._order, exchange.ended, state, exchange)
 
     def flush(self) -> None:
-        """Pass on to the sinks what has come of units whose end is not known yet."""
+        """Pass on to the sinks the bytes so far of units whose end is not known yet."""
         if self.sinks:
             self._units.flush()
 
     def add_sink(self, sink: Sink) -> None:
-        """Notify a sink from now on; what has come of the units that go on is not for it."""
+        """Notify a sink from now on; it does not get earlier bytes of units that go on."""
         self.flush()
         self.sinks.append(sink)
 
     def remove_sink(self, sink: Sink) -> None:
-        """Notify a sink no more; before that it gets what has come of the units that go on."""
+        """Stop notifying a sink; before that it gets the bytes so far of units that go on."""
         self._units.flush()
         self.sinks.remove(sink)
         if not self.sinks:

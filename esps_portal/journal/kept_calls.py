@@ -74,7 +74,7 @@ class KeptCalls:
             goes on, is kept from then on without its earlier lines.
 
     Attributes:
-        calls: those that are held. Whoever adds to it without `add` calls `added`.
+        calls: those that are held. Code that adds to it without `add` must call `added`.
     """
 
     __slots__ = ("_bytes", "_count", "_max_bytes", "_max_count", "_max_held", "_running", "calls")

@@ -16,7 +16,7 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-# Who is on the server's side of a connection, as a journal names it.
+# The names that a journal has for the server's side of a connection.
 _SERVERS = {"server", "peer", "portal"}
 _ENDS = {"fin": "close", "rst": "reset"}
 

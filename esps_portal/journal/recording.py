@@ -199,7 +199,7 @@ def check_began(value: object) -> None:
     """Check the first line of a recording.
 
     Raises:
-        ScenarioError: it is none, or of another version.
+        ScenarioError: it is not the first line of a recording, or of another version.
     """
     if not isinstance(value, dict) or value.get("event") != BEGAN:
         raise ScenarioError("", _NO_RECORDING)

@@ -66,7 +66,7 @@ class RecordedCall:
         remote: the client's address and port.
         connection: the number of its TCP connection; 0 over UDP.
         data: the line as it came, without its LF.
-        request: the parsed line; ``None`` if it is no request.
+        request: the parsed line; ``None`` if it is not a request.
         received, ended: seconds since the portal started or was reset; ``None``: not ended.
         state: ``received``, ``replied``, ``faulted``, ``aborted``, ``replayed`` or, over UDP,
             ``ignored``: what came gets no answer, by the rules against loops.
@@ -121,7 +121,7 @@ class RecordedCall:
 
     @property
     def verb(self) -> str:
-        """The verb; empty if it is no request."""
+        """The verb; empty if it is not a request."""
         return self.request.verb.decode() if self.request else ""
 
     @property
@@ -132,14 +132,14 @@ class RecordedCall:
 
     @property
     def service(self) -> str:
-        """The service that was called; empty if it is no call."""
+        """The service that was called; empty if it is not a call."""
         if self.request is None or self.request.verb != b"CALL" or not self.request.args:
             return ""
         return self.request.args[0].decode("utf-8", "backslashreplace")
 
     @property
     def is_call(self) -> bool:
-        """Whether it is a call of a service, and no repeat of one over UDP."""
+        """Whether it is a call of a service, but not a repeat over UDP."""
         return bool(self.service) and self.state not in (REPLAYED, IGNORED)
 
     @property

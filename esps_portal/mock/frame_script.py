@@ -151,7 +151,7 @@ class FrameScript:
             self.unexpected.append(UnexpectedFrame(frame, where, why))
 
     def note_failure(self, what: str, error: BaseException) -> None:
-        """Note what a handler, or a reply that is no frame, has raised."""
+        """Record the exception of a handler, or of a reply that is not a frame."""
         if len(self.failures) < _MAX_FAILURES:
             self.failures.append((what, "".join(traceback.format_exception(error))))
 

@@ -68,7 +68,7 @@ class PlannedFrameStub:
             path: of the stub in the scenario, for an error.
 
         Raises:
-            ScenarioError: no frame can match, a reply is no frame, or an echo ends after its end.
+            ScenarioError: no frame can match, a reply is not a frame, or an echo ends beyond it.
         """
         try:
             stub = FrameStub(self.match, framings)

@@ -39,7 +39,7 @@ __tracebackhide__ = hides_frame
 _MAX_PARTS = 32
 # Nothing is tried twice: a hostile text costs time by its length only.
 _DOTTED_KEY = re.compile(rf"(?<![\w-])[\w-]++(?:[ \t]*+\.[ \t]*+[\w-]++){{{_MAX_PARTS}}}")
-# What is no bare key: strings, which may be parts of a key, and comments.
+# Everything that is not a bare key: strings, which may be parts of a key, and comments.
 _NO_KEY = re.compile(
     r"""
     \"{3} (?:\\.|[^\\])*? \"{3}

@@ -107,7 +107,7 @@ class DatagramSocket:
                     await trio.lowlevel.wait_readable(self._socket)
                     until = monotonic() + READING_SECONDS
                     count = await self._handle_waiting(handle)
-                    # Who is alone sends the next one only once it has read the reply.
+                    # A single client sends the next one only after it has read the reply.
                     while 1 < count < _MAX_READS and monotonic() < until:
                         count = await self._handle_waiting(handle)
                     if count == _MAX_READS:

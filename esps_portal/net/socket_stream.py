@@ -239,7 +239,7 @@ class SocketStream:
             raise trio.BrokenResourceError from error
 
     def _send_eof_late(self) -> None:
-        # Nobody is there to be notified of a RST: whoever reads finds it.
+        # Nobody is there to be notified of a RST: the next read finds it.
         with contextlib.suppress(trio.BrokenResourceError):
             self.send_eof()
 

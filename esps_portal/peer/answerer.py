@@ -79,7 +79,7 @@ class Answerer:
             return self._failed(frame, error)
 
     def failed_to_send(self, error: Exception) -> list[AnswerStep]:
-        """Note that a reply is no frame; return what to do then."""
+        """Record that a reply is not a frame; return what to do then."""
         self.script.note_failure(f"a reply ({self.where}) is no frame", error)
         return [End("reset")]
 

@@ -41,7 +41,7 @@ class PeerState:
         script: what it answers.
         pushers: send frames on an open TCP connection unasked, by its record.
         clients: how many UDP clients there have been.
-        leftovers: what came at the end of a connection and is no whole frame.
+        leftovers: texts about bytes at the end of a connection that are not a whole frame.
 
     Raises:
         FramingError: a greeting cannot be said with this framing, or over UDP alone.
@@ -174,7 +174,7 @@ class PeerState:
         self.faults.waiters.end()
 
     def note_leftover(self, text: str) -> None:
-        """Note bytes at the end of a connection that are no whole frame."""
+        """Record bytes at the end of a connection that are not a whole frame."""
         if len(self.leftovers) < _MAX_KEPT:
             self.leftovers.append(text)
 

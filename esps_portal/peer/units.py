@@ -28,10 +28,10 @@ class PeerUnits:
     """The units of one connection; see the module.
 
     Args:
-        note_leftover: called with what is no whole frame, as text.
+        note_leftover: called with a text about bytes that are not a whole frame.
 
     Attributes:
-        is_over: the peer ends the connection: nothing is answered, and what comes is no finding.
+        is_over: the peer ends the connection: what comes now is neither answered nor a finding.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class PeerUnits:
         return [(frame, self._begin(frame, now)) for frame in frames]
 
     def finish(self, now: float) -> list[tuple[Frame, LiveExchange]]:
-        """Take the client's FIN; return the frame that it ends. What is none is a finding."""
+        """Take the client's FIN; return the frame that it ends. Leftover bytes are a finding."""
         found = [(frame, self._begin(frame, now)) for frame in self._splitter.finish()]
         if self._splitter.rest:
             shown = shown_in_line(self._splitter.rest)

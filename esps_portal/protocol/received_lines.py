@@ -18,7 +18,7 @@ from esps_portal.protocol.messages import Request
 #: the SP before it, the CR before its LF, if it has one, and a fifth value that is always empty.
 PlainRequest = tuple[bytes, bytes, bytes, bytes, bytes]
 
-#: A line as it is found: a plain request, or in the fifth place what is none, and has no tag.
+#: A line as it is found: a plain request; or, in the fifth place, any other line: it has no tag.
 FoundLine = tuple[bytes, bytes, bytes, bytes, LineEvent]
 #: Whether what was found is a plain request.
 is_plain: itemgetter[int] = itemgetter(0)

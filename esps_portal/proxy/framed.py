@@ -42,7 +42,7 @@ class Framed:
     """The units of one connection; see the module and `Units`.
 
     Args:
-        note_leftover: called with what is no whole frame, as text.
+        note_leftover: called with a text about bytes that are not a whole frame.
         key_of: what pairs a reply with its request, such as a tag; ``None``: only their order.
     """
 

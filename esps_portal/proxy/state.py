@@ -34,7 +34,7 @@ class ProxyState:
         exchanges: the journal of exchanges; of a portal only calls are shown in `journal`.
         clients: how many UDP clients there have been.
         handshakes: what a connection to the upstream waits for before each step of that of TLS.
-        leftovers: what came at the end of a connection and is no whole frame.
+        leftovers: texts about bytes at the end of a connection that are not a whole frame.
     """
 
     upstream: Upstream
@@ -128,7 +128,7 @@ class ProxyState:
             self.unreachable[reason] = self.unreachable.get(reason, 0) + 1
 
     def note_leftover(self, text: str) -> None:
-        """Note bytes at the end of a connection that are no whole frame."""
+        """Record bytes at the end of a connection that are not a whole frame."""
         if len(self.leftovers) < _MAX_KEPT:
             self.leftovers.append(text)
 

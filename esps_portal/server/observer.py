@@ -107,7 +107,7 @@ class ConnectionObserver:
         self.answered = self._journal.answers_on(self.record)
 
     def received(self, line: LineEvent, request: Request | None) -> Exchange:
-        """A request has come whose answer takes its time, or a line that is no request."""
+        """A request has come whose answer takes its time, or a line that is not a request."""
         if line in EMPTY_LINES or isinstance(line, Unterminated):
             return Exchange()  # the one is ignored, the other is about a line that is noted
         data = line
@@ -165,7 +165,7 @@ class DatagramObserver:
     def not_executed(
         self, line: bytes, state: str, reply: bytes, remote: tuple[str, int], now: float
     ) -> None:
-        """A datagram has come that executes nothing: it is no request, or a repeat of one."""
+        """A datagram has come that executes nothing: it is not a request, or it is a repeat."""
         request = readable_request(line)
         record = self.journal.received("udp", remote, None, line, request, now, state)
         self.journal.ended(record, state, reply, now)

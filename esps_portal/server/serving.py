@@ -196,7 +196,8 @@ def accept_policy(limits: Limits) -> AcceptPolicy:
         max_per_address=limits.max_connections_per_address,
         refusal=BYE_BUSY.encode(),
         linger=limits.linger,
-        # Who acknowledges nothing is seen when somebody looks: a quarter of `stall` late at most.
+        # A client that acknowledges nothing is noticed when the watch looks: at most a quarter of
+        # `stall` late.
         watch=min(limits.idle, limits.stall / 4),
     )
 

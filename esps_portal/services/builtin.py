@@ -69,7 +69,8 @@ def fail(code: bytes, *text: bytes) -> None:
 class Counters:
     """The counters of the service ``count``; each portal has its own.
 
-    Whoever counts under ever new names makes it forget the oldest ones, and locks nobody out.
+    A client that counts under ever new names makes it forget the oldest ones, but locks nobody
+    out.
 
     Args:
         counts: by name; what was counted last comes last.

@@ -67,7 +67,7 @@ class Dispatcher(Protocol):
     ) -> PlainAnswers:
         """Answer the first of some requests, at least one, in order.
 
-        It ends with the first whose outcome is no reply, and may end before.
+        It ends with the first request whose outcome is not a reply, and may end before.
 
         Args:
             caller: `None`: one over UDP, who is made only where needed: it ends before a call that

@@ -49,7 +49,7 @@ _ONLY_BYTES = frozenset({bytes})
 
 
 class ResultError(TypeError):
-    """What a service returned, or sent as data, is no reply. The text says what it may be."""
+    """What a service returned, or sent as data, is not a reply. The text says what it may be."""
 
 
 @attrs.frozen(eq=False)
