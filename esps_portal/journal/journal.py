@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from esps_portal.journal.entries import entries_of, opening_event
-from esps_portal.journal.kept_calls import AnsweredTogether, KeptCalls, size_of_all
+from esps_portal.journal.kept_calls import AnsweredTogether, KeptCalls
 from esps_portal.journal.kept_exchanges import KeptExchanges
 from esps_portal.journal.records import (
     RECEIVED,
@@ -26,7 +26,6 @@ from esps_portal.journal.records import (
 from esps_portal.journal.units import UnitCollector
 from esps_portal.journal.waiters import Waiter, Waiters
 from esps_portal.protocol.messages import Request
-from esps_portal.protocol.received_lines import PlainRequest
 
 #: So many requests, and connections, are kept; older ones are forgotten, and counted.
 MAX_KEPT = 10_000
@@ -199,33 +198,32 @@ class Journal:
         self._kept_calls.calls.append((order, now - self.start, remote, connection, line, sent))
         self._kept_calls.added(1, len(line) + len(sent))
 
-    def answered_plain(
+    def answered_together(
         self,
         remotes: Sequence[tuple[Any, ...]],
         connection: int,
-        requests: Sequence[PlainRequest],
-        replies: Sequence[bytes],
+        lines: bytes,
+        sent: bytes,
         now: float,
     ) -> None:
-        """Do what `answered` does, for as many of some plain requests as there are replies.
+        """Do what `answered` does, for one request or more with replies of one line each.
 
-        Nearly every request of a test passes here. No line is made until somebody asks for it, and
-        for many at once no Python is run for each of them.
+        Nearly every request of a test passes here. For many at once no Python is run for each of
+        them, and nothing is made for each until somebody asks for it.
 
         Args:
             remotes: the address of each client; over IPv6 it may have two numbers more.
+            lines, sent: of each, with its LF.
         """
-        order, at, number = self._order + 1, now - self.start, len(replies)
+        order, at, number = self._order + 1, now - self.start, len(remotes)
         self._order += 2 * number
         self._requests += number
         kept = self._kept_calls
         if number == 1:  # nearly always, where a client waits for each
-            kept.calls.append((order, at, remotes[0], connection, requests[0], replies[0]))
-            kept.added(1, len(requests[0][2]) + len(replies[0]))
-        elif number:
-            requests = requests[:number]
-            kept.calls.append(AnsweredTogether(order, at, remotes, connection, requests, replies))
-            kept.added(number, size_of_all(requests, replies))
+            kept.calls.append((order, at, remotes[0], connection, lines[:-1], sent))
+        else:
+            kept.calls.append(AnsweredTogether(order, at, remotes, connection, lines, sent))
+        kept.added(number, len(lines) + len(sent))
 
     def answers_on(self, connection: RecordedConnection) -> Callable[[bytes, bytes, float], None]:
         """Return a function that does what `answered` does for one connection.

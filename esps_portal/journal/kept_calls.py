@@ -10,58 +10,54 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import count, repeat
-from operator import itemgetter
 from typing import Any
 
 import attrs
 
 from esps_portal.journal.records import REPLIED, RecordedCall
 from esps_portal.protocol.messages import readable_request
-from esps_portal.protocol.received_lines import PlainRequest, plain_to_line
 
 # What is forgotten at a time, as a share of the bound: so many bytes pass before the next count.
 _FORGOTTEN_AT_ONCE = 4
 # How many more than the bound are held, as a share of it, until so many are forgotten at once.
 _HELD_BEYOND = 16
 
-# Of a plain request; nearly all of its bytes.
-_args_of = itemgetter(2)
-
-
 #: A request that was answered at once: its order, its time in seconds, the client's address and
-#: port (over IPv6 maybe two numbers more), the number of its connection (0 over UDP), its line, or
-#: what was found in it, and its reply. A tuple costs a fraction of a record, and the garbage
-#: collector need not follow it.
-Answered = tuple[int, float, tuple[Any, ...], int, bytes | PlainRequest, bytes]
+#: port (over IPv6 maybe two numbers more), the number of its connection (0 over UDP), its line, and
+#: its reply. A tuple costs a fraction of a record, and the garbage collector need not follow it.
+Answered = tuple[int, float, tuple[Any, ...], int, bytes, bytes]
 
 
 @attrs.define(eq=False)  # not frozen: that takes twice the time to make
 class AnsweredTogether:
-    """Plain requests that were answered at once, and together.
+    """Requests that were answered at once, and together.
 
-    One object for all of them costs a fraction of one for each.
+    Their text as it came and went costs a fraction of an object for each.
 
     Attributes:
         order: of the first; each takes two.
         at: when, in seconds.
         remotes: the client's address, for each.
         connection: as of `Answered`.
-        requests, replies: of each; there are as many.
+        lines, sent: of each, a line with its LF.
     """
 
     order: int
     at: float
     remotes: Sequence[tuple[Any, ...]]
     connection: int
-    requests: Sequence[PlainRequest]
-    replies: Sequence[bytes]
+    lines: bytes
+    sent: bytes
 
     def __len__(self) -> int:
-        return len(self.replies)
+        return len(self.remotes)
 
     def __iter__(self) -> Iterator[Answered]:
         """Yield each as if it had been answered alone."""
-        rest = self.remotes, repeat(self.connection), self.requests, self.replies
+        lines = self.lines.split(b"\n")
+        replies = [line + b"\n" for line in self.sent.split(b"\n")]
+        # Nothing follows the last LF of either; there are as many addresses as lines.
+        rest = self.remotes, repeat(self.connection), lines, replies
         return zip(count(self.order, 2), repeat(self.at), *rest, strict=False)
 
 
@@ -186,8 +182,7 @@ class KeptCalls:
 
 def call_of(answered: Answered) -> RecordedCall:
     """Return the record of a request that was answered at once."""
-    order, at, remote, connection, found, sent = answered
-    line = found if isinstance(found, bytes) else plain_to_line(found)
+    order, at, remote, connection, line, sent = answered
     return RecordedCall(
         transport="tcp" if connection else "udp",
         remote=(remote[0], remote[1]),
@@ -208,11 +203,6 @@ def _size(call: RecordedCall | Answered | AnsweredTogether) -> int:
     if isinstance(call, RecordedCall):
         return call.kept
     if isinstance(call, AnsweredTogether):
-        return sum(map(_size, call))
-    *_, found, sent = call
-    return len(sent) + (len(found) if isinstance(found, bytes) else sum(map(len, found)))
-
-
-def size_of_all(requests: Sequence[PlainRequest], replies: Sequence[bytes]) -> int:
-    """Return about how many bytes some plain requests and their replies have."""
-    return sum(map(len, map(_args_of, requests))) + sum(map(len, replies))
+        return len(call.lines) + len(call.sent)
+    *_, line, sent = call
+    return len(line) + len(sent)

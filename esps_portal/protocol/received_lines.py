@@ -59,14 +59,15 @@ class ReceivedLines:
         next(received)  # b"3 LIST"
     """
 
-    __slots__ = ("_block", "_blocks", "_found", "_next", "_start")
+    __slots__ = ("_block", "_blocks", "_found", "_next", "_piece", "_start")
 
     def __init__(self) -> None:
         # What is not looked through: the rest of this block from there on, then those.
         self._block = b""
         self._start = 0
         self._blocks: list[bytes | LongLineEvent] = []
-        # What was found in a piece of it, and which line is read next. None: there is none.
+        # A piece of it, what was found there, and which line is read next. None: there is none.
+        self._piece = b""
         self._found: list[FoundLine] = []
         self._next = 0
 
@@ -79,7 +80,7 @@ class ReceivedLines:
     def add_block(self, block: bytes) -> None:
         """Add whole lines, each with its LF, where there is nothing to read."""
         if len(block) <= _PIECE_SIZE:
-            self._found = _find_lines(block)
+            self._piece, self._found = block, _find_lines(block)
         else:
             self._block, self._start = block, 0
             self._find_more()
@@ -119,6 +120,12 @@ class ReceivedLines:
             return coming  # type: ignore[return-value]  # it has a tag, so it is one
         return list(takewhile(is_plain, coming))  # type: ignore[arg-type]  # the same
 
+    def text_of(self, requests: list[PlainRequest]) -> bytes:
+        """Return the lines of some that `peek_plain` has returned, each with its LF."""
+        if len(requests) == len(self._found):  # nearly always: they are the whole piece
+            return self._piece
+        return b"".join([plain_to_line(request) + b"\n" for request in requests])
+
     def skip(self, count: int) -> None:
         """Take lines that `peek_plain` has returned as read."""
         self._next += count
@@ -126,7 +133,7 @@ class ReceivedLines:
             if self._block or self._blocks:
                 self._find_more()
             else:
-                self._found, self._next = [], 0
+                self._piece, self._found, self._next = b"", [], 0
 
     def _find_more(self) -> None:
         """Look through the next piece; there is one."""
@@ -134,11 +141,12 @@ class ReceivedLines:
         if not self._block:
             block = self._blocks.pop(0)
             if not isinstance(block, bytes):
-                self._found = [(b"", b"", b"", b"", block)]
+                self._piece, self._found = b"", [(b"", b"", b"", b"", block)]
                 return
             self._block, self._start = block, 0
         end = self._block.find(b"\n", self._start + _PIECE_SIZE) + 1 or len(self._block)
-        self._found = _find_lines(self._block, self._start, end)
+        self._piece = self._block[self._start : end]
+        self._found = _find_lines(self._piece)
         self._start = end
         if end == len(self._block):
             self._block = b""

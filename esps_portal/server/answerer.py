@@ -144,10 +144,13 @@ class Answerer:
         answers = self._portal.answer_plain(requests, self._caller, room, until)
         replies, last = answers.replies, answers.last
         count = len(replies) + (last is not None)
-        self._protocol.lines.skip(count)
-        outgoing += replies[0] if count == 1 and replies else b"".join(replies)
-        if observer is not None:
-            observer.answered_plain(requests, replies, now)
+        lines = self._protocol.lines
+        sent = replies[0] if count == 1 and replies else b"".join(replies)
+        outgoing += sent
+        if observer is not None and replies:
+            answered = requests if len(replies) == len(requests) else requests[: len(replies)]
+            observer.answered_together(lines.text_of(answered), sent, len(replies), now)
+        lines.skip(count)
         if last is not None:
             request = requests[count - 1]
             self.outcomes.carry_out_soon(

@@ -170,9 +170,10 @@ class PortalDatagrams:
         if not requests:
             return 0
         answers = self._portal.answer_plain(requests, None, 0, until)
-        if self._observer is not None:
-            answered = sources[: len(answers.replies)]
-            self._observer.answered_plain(requests, answers.replies, answered, now)
+        if self._observer is not None and answers.replies:
+            end = first + len(answers.replies)
+            datagrams, remotes = received.data[first:end], received.addresses[first:end]
+            self._observer.answered_together(datagrams, answers.replies, remotes, now)
         self._send_all(answers.replies, received, first)
         if isinstance(answers.last, Reply):
             request = plain_to_request(requests[answers.count - 1])

@@ -16,7 +16,6 @@ from esps_portal.journal.records import FAULTED, REPLIED, RecordedCall, Recorded
 from esps_portal.net.datagram_sender import Sender
 from esps_portal.protocol.lines import EMPTY_LINES, LineEvent, Unterminated
 from esps_portal.protocol.messages import Request, readable_request
-from esps_portal.protocol.received_lines import PlainRequest
 
 if TYPE_CHECKING:
     from esps_portal.faults.plan import FaultPlan
@@ -87,14 +86,11 @@ class ConnectionObserver:
         self.record: RecordedConnection = journal.opened(remote, self._opened)
         self.answered: Callable[[bytes, bytes, float], None] = journal.answers_on(self.record)
 
-    def answered_plain(
-        self, requests: Sequence[PlainRequest], replies: Sequence[bytes], now: float
-    ) -> None:
-        """Record the first of some plain requests: as many as there are replies."""
+    def answered_together(self, lines: bytes, sent: bytes, count: int, now: float) -> None:
+        """Record so many requests: their lines and their replies, each of one line with its LF."""
         record = self.record
-        record.requests += len(replies)
-        remotes = [self._remote] * len(replies)
-        self._journal.answered_plain(remotes, record.number, requests, replies, now)
+        record.requests += count
+        self._journal.answered_together([self._remote] * count, record.number, lines, sent, now)
 
     @property
     def has_listeners(self) -> bool:
@@ -145,15 +141,15 @@ class DatagramObserver:
         """A request was answered at once."""
         self.journal.answered(sender.remote, 0, datagram[:-1], reply, now)
 
-    def answered_plain(
+    def answered_together(
         self,
-        requests: Sequence[PlainRequest],
+        datagrams: Sequence[bytes],
         replies: Sequence[bytes],
         sources: Sequence[tuple[Any, ...]],
         now: float,
     ) -> None:
-        """Record the first of some plain requests: as many as there are replies. Nearly all do."""
-        self.journal.answered_plain(sources, 0, requests, replies, now)
+        """Record requests, and the reply of one line to each. Nearly all pass here."""
+        self.journal.answered_together(sources, 0, b"".join(datagrams), b"".join(replies), now)
 
     def received(
         self, line: bytes, request: Request | None, remote: tuple[str, int], now: float

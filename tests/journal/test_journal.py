@@ -126,18 +126,14 @@ def test_a_journal_is_bounded(events: list[bool], kept: int) -> None:
 
 @pytest.mark.parametrize("kept", [1, 2, 3, 9])
 def test_many_plain_requests_are_noted_at_once_as_one_by_one(kept: int) -> None:
-    """Of the requests those without a reply are not noted; a number of each is taken once."""
-    requests = [(b"a", b"", b" x", b"\r", b""), (b"b", b"echo", b" y z", b"", b"")]
-    unanswered = (b"c", b"", b"", b"", b"")
     one_by_one, at_once = Journal(kept), Journal(kept)
     for journal in (one_by_one, at_once):
         journal.opened(PEER, 0)
         journal.answered(PEER, 1, b"first PING", b"first OK\n", 1)
     one_by_one.answered(PEER, 0, b"a PING x\r", b"a OK x\n", 2)
     one_by_one.answered(PEER, 0, b"b CALL echo y z", b"b OK y z\n", 2)
-    replies = [b"a OK x\n", b"b OK y z\n"]
-    sources = [(*PEER, 0, 0), (*PEER, 0, 0), PEER]
-    at_once.answered_plain(sources, 0, [*requests, unanswered], replies, 2)
+    lines, sent = b"a PING x\r\nb CALL echo y z\n", b"a OK x\nb OK y z\n"
+    at_once.answered_together([(*PEER, 0, 0), (*PEER, 0, 0)], 0, lines, sent, 2)
     for journal in (one_by_one, at_once):
         journal.answered(PEER, 1, b"last PING", b"last OK\n", 3)
     assert at_once.forgotten == one_by_one.forgotten == max(0, 4 - kept)

@@ -35,19 +35,19 @@ def answered_on_a_connection(journal: Journal, number: int) -> None:
     journal.answers_on(connection)(b"t%d PING " % number + b"x" * 50, b"x" * 49 + b"\n", 1)
 
 
-def answered_plain(journal: Journal, number: int) -> None:
-    request = (b"t%d" % number, b"", b" " + b"x" * 50, b"", b"")
-    journal.answered_plain([PEER], 1, [request], [b"x" * 49 + b"\n"], 1)
+def answered_alone(journal: Journal, number: int) -> None:
+    line = b"t%d PING %b\n" % (number, b"x" * 50)
+    journal.answered_together([PEER], 1, line, b"x" * 49 + b"\n", 1)
 
 
 def answered_in_bulk(journal: Journal, number: int) -> None:
-    requests = [(b"t%d" % n, b"", b" " + b"x" * 25, b"", b"") for n in (number, number)]
-    journal.answered_plain([PEER] * 2, 1, requests, [b"x" * 24 + b"\n"] * 2, 1)
+    line = b"t%d PING %b\n" % (number, b"x" * 25)
+    journal.answered_together([PEER] * 2, 1, line * 2, (b"x" * 24 + b"\n") * 2, 1)
 
 
 @pytest.mark.parametrize(
     "note",
-    [answered, answered_at_once, answered_on_a_connection, answered_plain, answered_in_bulk],
+    [answered, answered_at_once, answered_on_a_connection, answered_alone, answered_in_bulk],
 )
 def test_the_oldest_are_forgotten(note: Callable[[Journal, int], None]) -> None:
     journal = Journal(max_bytes=MAX)
@@ -63,7 +63,7 @@ def test_the_oldest_are_forgotten(note: Callable[[Journal, int], None]) -> None:
 
 @pytest.mark.parametrize(
     "note",
-    [answered, answered_at_once, answered_on_a_connection, answered_plain, answered_in_bulk],
+    [answered, answered_at_once, answered_on_a_connection, answered_alone, answered_in_bulk],
 )
 def test_only_the_latest_are_kept_and_few_more_are_held(
     note: Callable[[Journal, int], None],
