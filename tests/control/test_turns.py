@@ -15,7 +15,7 @@ from esps_portal.control.guard import Guard
 from esps_portal.control.http_handler import HttpHandler
 from esps_portal.control.http_messages import RequestHead
 from esps_portal.control.room import Room
-from esps_portal.control.router import Found, find_endpoint
+from esps_portal.control.router import FoundEndpoint, find_endpoint
 from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.connection_server import ConnectionServer
 from esps_portal.net.turns import ConnectionTurns, Turns
@@ -34,7 +34,7 @@ class Site:
 
     passes: Passes
 
-    def find(self, head: RequestHead) -> Found:
+    def find(self, head: RequestHead) -> FoundEndpoint:
         page = Endpoint(lambda _, __: self.passes.note(object()))
         found = find_endpoint({"page": {"GET": page}}, None, head.path[1:].split("/"), head)
         assert found is not None
