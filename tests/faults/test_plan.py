@@ -179,6 +179,7 @@ def composed(pieces: Sequence[bytes], *faults: Fault) -> Timeline:
             [Send(b"a O#"), Pause(1), Send(b"#xxx\n")],
         ),
         (("close", {"offset": 3}), ("reset", {}), [End("reset")]),
+        (("slice", {"at": 4, "pause": 1}), ("reset", {}), [End("reset")]),
         (("latency", {"seconds": 2}), ("deaf", {}), [LATE, End("deaf"), Send(LINE)]),
         (("deaf", {}), ("latency", {"seconds": 2}), [End("deaf"), LATE, Send(LINE)]),
         (
@@ -199,6 +200,14 @@ def test_two(
     assert found == (expected or [Send(b"a OK"), Pause(1), Send(b" xxx")])
 
 
+def test_only_the_last_piece_of_a_cut_line_has_its_terminator() -> None:
+    plan = FaultPlan.of(Fault.create("slice", at=4, pause=1), Fault.create("corrupt", bytes=99))
+    first, _, last = plan.line(LINE, final=True)
+    assert isinstance(first, Send)
+    assert all(a != b for a, b in zip(first.data, LINE[:4], strict=True))
+    assert last == Send(LINE[4:])  # of a cut frame only the first piece is corrupted
+
+
 @given(
     cases=st.lists(st.sampled_from(STREAM), min_size=2, max_size=3),
     offsets=st.lists(st.integers(0, 12), min_size=3, max_size=3),
@@ -216,6 +225,25 @@ def test_several_strike_at_the_same_bytes_in_any_pieces(
     whole = composed([UNIT], *faults)
     assert composed(pieces, *faults) == whole
     assert composed([UNIT[n : n + 1] for n in range(26)], *faults) == whole
+
+
+@pytest.mark.parametrize("pieces", [[UNIT], [UNIT[:4], UNIT[4:]], [bytes([b]) for b in UNIT]])
+def test_what_comes_after_an_end_is_struck_by_nothing(pieces: list[bytes]) -> None:
+    later, patch, first = (
+        Fault.create("close", offset=5, times=1),
+        Fault.create("patch", at=4, hex="23"),
+        Fault.create("reset", offset=3),
+    )
+    assert composed(pieces, later, patch, first) == Timeline(b"ABC", [(3, End("reset"))])
+    assert [fault.happened for fault in (later, patch, first)] == [0, 0, 1]
+    assert later.claim()
+
+
+def test_of_two_ends_within_a_line_only_the_first_strikes() -> None:
+    later, first = Fault.create("close", offset=5), Fault.create("reset", offset=3)
+    plan = FaultPlan.of(later, first)
+    assert plan.line(LINE, final=True) == [Send(b"a O"), End("reset")]
+    assert (later.happened, first.happened) == (0, 1)
 
 
 # -- what a part waits for, and claims
@@ -299,13 +327,14 @@ def test_a_claim_is_given_back(given_: dict[str, Any]) -> None:
 
 
 def test_a_claim_is_given_back_when_the_connection_ends_within_the_reply() -> None:
-    fault = Fault.create("reset", offset=50, times=1)
+    fault = Fault.create("patch", at=50, hex="23", times=1)
     faults = placed(fault)
     plan = plan_of(faults)
     plan.line(DATA, final=False)
     plan.finish(is_whole=False)
     plan.finish(is_whole=False)  # once more does nothing
     assert faults.plan(FaultTarget("tcp", "a")) is not None
+    assert faults.plan(FaultTarget("tcp", "a")) is None
 
 
 def test_what_another_fault_has_ended_first_is_no_short_reply() -> None:
@@ -378,6 +407,8 @@ def test_what_an_end_before_the_request_forestalls_gives_its_claim_back(transpor
         plan = faults.plan(FaultTarget(transport, "a"))
         assert plan is not None
         plans.append(plan.before() if transport == "tcp" else plan.delay_before())
+        assert second.nearest is not None
+        assert second.nearest.reason is MissReason.NO_REPLY
     assert plans == ([[End("reset")], [Pause(2)]] if transport == "tcp" else [None, 2])
     assert (first.happened, second.happened) == (1, 1)
 

@@ -117,7 +117,21 @@ def test_the_error_says_what_is_allowed() -> None:
 
 
 def test_values_at_the_bounds_are_allowed() -> None:
-    assert Limits(max_line=512, max_unterminated=513).longest_reply == 512
     assert Limits(max_in_flight=9, max_calls=9).max_calls == 9
     assert Limits(max_datagram=65507, max_reply=2**63 - 1).longest_reply == 8192
-    assert Limits(max_reply=512, max_in_flight=1, max_calls=1).longest_reply == 512
+    least = Limits(
+        max_line=512,
+        max_reply=512,
+        max_unterminated=513,
+        max_in_flight=1,
+        max_calls=1,
+        max_connections=1,
+        max_connections_per_address=0,
+        max_buffered=1_048_576,
+        max_datagram=64,
+        amplification=1,
+        max_remembered=1,
+        error_rate=1,
+        error_burst=1,
+    )
+    assert least.longest_reply == 512
