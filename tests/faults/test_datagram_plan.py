@@ -29,7 +29,7 @@ def planned(*cases: Case, data: bytes = DATA) -> DatagramPlan:
         (("duplicate", {"copies": 3}), DatagramPlan((DATA,) * 3)),
         (("reorder", {"replies": 2, "seconds": 3}), DatagramPlan((DATA,), delay=3, hold=2)),
         (("delay", {"seconds": 2}), DatagramPlan((DATA,), delay=2)),
-        (("truncate", {"bytes": 3}), DatagramPlan((DATA[:3],))),
+        (("truncate", {"bytes": 3}), DatagramPlan((DATA[:3],), 0.0, 0, from_other_port=False)),
         (("patch", {"at": 2, "hex": "8200"}), DatagramPlan((b"\0\1\x82\0\4\5\6\7",))),
         (("patch", {"at": 7, "hex": "8200"}), DatagramPlan((b"\0\1\2\3\4\5\6\x82",))),
         (("patch", {"at": 8, "hex": "8200"}), DatagramPlan((DATA,))),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esps_portal.faults.actions import Action, Pause, Send
+from esps_portal.faults.actions import Action, End, Pause, Send, merge_sends
 from esps_portal.faults.changed_bytes import corrupt, overwrite
 from esps_portal.faults.effects import Piece, effect_of
 from esps_portal.faults.fault import Fault
@@ -107,6 +107,25 @@ def test_nothing_more_comes_after_an_end() -> None:
         effect = effect_of(Fault.create(kind))
         assert effect.feed(Piece(b"a"))
         assert effect.feed(Piece(b"b")) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        *((kind, options) for kind, options in STREAM if not FAULT_TYPES[kind].ends),
+        ("coalesce", {}),
+        ("bandwidth", {"bytes_per_second": 1}),
+        ("no-terminator", {}),
+        ("duplicate", {}),  # which only a datagram can suffer
+    ],
+)
+def test_an_empty_piece_is_nothing_to_change(kind: str, options: dict[str, Any]) -> None:
+    actions = merge_sends(effect_of(Fault.create(kind, **options)).feed(Piece(b"")))
+    assert actions == ([End("deaf")] if kind == "deaf" else [])
+
+
+def test_what_only_a_datagram_can_suffer_changes_no_stream() -> None:
+    assert effect_of(Fault.create("duplicate")).feed(Piece(b"x")) == [Send(b"x")]
 
 
 def test_one_that_changes_bytes_keeps_their_number() -> None:

@@ -34,11 +34,16 @@ def actions(kind: str, **options: Any) -> list[Action]:  # noqa: ANN401 - of any
     ("kind", "options", "expected"),
     [
         ("latency", {"seconds": 2}, [LATE, Send(LINE)]),
-        ("slice", {"pause": 1}, [Send(b"a OK"), Pause(1), Send(b" xxx\n")]),
+        (
+            "slice",
+            {"pause": 1},
+            [Send(b"a OK"), Pause(1, since_arrival=False), Send(b" xxx\n")],
+        ),
         ("slice", {"at": "before-lf", "pause": 1}, [Send(b"a OK xxx"), Pause(1), Send(b"\n")]),
         ("slice", {"at": 1, "pause": 1}, [Send(b"a"), Pause(1), Send(b" OK xxx\n")]),
         ("slice", {"at": 99, "pause": 1}, [Send(LINE)]),
         ("coalesce", {"replies": 3, "seconds": 1}, [Hold(LINE, 3, 1, final=True)]),
+        ("coalesce", {"replies": 1}, [Send(LINE)]),
         ("close", {}, [End("close")]),
         ("reset", {}, [End("reset")]),
         ("half-close", {}, [End("half-close")]),
@@ -228,15 +233,32 @@ def test_several_strike_at_the_same_bytes_in_any_pieces(
 
 
 @pytest.mark.parametrize("pieces", [[UNIT], [UNIT[:4], UNIT[4:]], [bytes([b]) for b in UNIT]])
-def test_what_comes_after_an_end_is_struck_by_nothing(pieces: list[bytes]) -> None:
+@pytest.mark.parametrize("options", [{"offset": 5}, {"reply_match": "EFG"}])
+def test_what_comes_after_an_end_is_struck_by_nothing(
+    pieces: list[bytes], options: dict[str, Any]
+) -> None:
     later, patch, first = (
-        Fault.create("close", offset=5, times=1),
+        Fault.create("close", times=1, **options),
         Fault.create("patch", at=4, hex="23"),
         Fault.create("reset", offset=3),
     )
     assert composed(pieces, later, patch, first) == Timeline(b"ABC", [(3, End("reset"))])
     assert [fault.happened for fault in (later, patch, first)] == [0, 0, 1]
     assert later.claim()
+
+
+def test_the_bytes_that_an_end_has_to_find_are_the_last_that_any_fault_sees() -> None:
+    patch, end = Fault.create("patch", at=4, hex="23"), Fault.create("reset", reply_match="CD")
+    assert composed([UNIT], patch, end) == Timeline(b"ABC", [(3, End("reset"))])
+    assert (patch.happened, end.happened) == (0, 1)
+
+
+def test_an_end_that_cannot_claim_the_unit_leaves_it_to_a_later_one() -> None:
+    used_up, other = Fault.create("close", offset=3, times=1), Fault.create("reset", offset=5)
+    plan = FaultPlan.of(used_up, other)
+    assert used_up.claim()
+    assert plan.feed(Piece(UNIT)) == [Send(b"ABCDE"), End("reset")]
+    assert (used_up.happened, other.happened) == (0, 1)
 
 
 def test_of_two_ends_within_a_line_only_the_first_strikes() -> None:
@@ -283,8 +305,29 @@ def test_a_gate_of_lines_opens_at_the_start_of_a_line() -> None:
 
 
 def test_an_offset_behind_a_gate_counts_from_the_match() -> None:
-    found = composed([UNIT], Fault.create("reset", reply_match="CDEF", offset=3))
-    assert found == Timeline(b"ABCDEFGH", [(8, End("reset"))])
+    for pieces in ([UNIT], [UNIT[:6], UNIT[6:]], [bytes([b]) for b in UNIT]):
+        found = composed(pieces, Fault.create("reset", reply_match="CDEF", offset=3))
+        assert found == Timeline(b"ABCDEFGH", [(8, End("reset"))])
+
+
+def test_a_reply_that_matches_twice_is_counted_once() -> None:
+    fault = Fault.create("reset", reply_match="OK", reply=2)
+    faults = placed(fault)
+    plan = plan_of(faults)
+    for final in (False, True):
+        assert plan.line(LINE, final=final) == [Send(LINE)]
+    assert plan_of(faults).line(LINE, final=True) == [End("reset")]
+
+
+def test_a_unit_that_could_not_be_claimed_explains_nothing() -> None:
+    fault = Fault.create("reset", offset=3, times=1)
+    faults = placed(fault)
+    (part,) = faults.parts(FaultTarget("tcp", "a"))
+    assert fault.claim()
+    assert FaultPlan([part]).feed(Piece(UNIT)) == [Send(UNIT)]
+    part.explain(is_whole=True)
+    assert fault.nearest is not None
+    assert fault.nearest.reason is MissReason.NO_REPLY
 
 
 def test_what_does_not_match_claims_nothing() -> None:
@@ -384,6 +427,17 @@ def test_a_removed_fault_of_a_connection_acts_no_more_and_says_why() -> None:
     assert unit.parts() == []
     assert fault.nearest is not None
     assert (fault.nearest.reason, fault.nearest.reply_size) == (MissReason.NO_CHANGE, 9)
+
+
+def test_a_connection_on_which_nothing_was_sent() -> None:
+    fault = Fault.create("patch", unit="connection", at=12, hex="23")
+    unit = ConnectionFaults(
+        placed(fault), lambda: FaultTarget("tcp", "a", stage=Stage.CONNECTION, number=0)
+    )
+    assert len(unit.parts()) == 1
+    unit.finish()
+    assert fault.nearest is not None
+    assert (fault.nearest.reason, fault.nearest.reply_size) == (MissReason.NO_CHANGE, 0)
 
 
 def test_before_the_request_passes_nothing_of_it() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from esps_portal.faults.actions import End
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.parameters import FaultError
@@ -62,6 +63,8 @@ def reason(fault: Fault) -> MissReason | None:
         ("drop", {"unit": "connection"}, "unit is for connections, and fault 'drop' works over"),
         ("truncate", {"offset": 1, "transport": "udp"}, "and transport is 'udp'"),
         ("accept-close", {"age": 1}, "strikes before any request: it has no age"),
+        ("drop", {"reply": 0}, "reply=0 is what a server says first on a connection: UDP has none"),
+        ("slice", {"at": 1, "every": 2}, "fault 'slice' takes either at or every, not both"),
         ("reset", {"age": 1, "offset": 1}, "a fault at an age strikes at once: leave out offset"),
     ],
 )
@@ -109,6 +112,15 @@ def test_what_a_server_says_first_is_reply_0_alone() -> None:
     assert zero.selected == 1
     faults = placed(Fault.create("reset", reply=[0, 1]))
     assert [strikes(faults, request(number=n)) for n in (0, 1, 2)] == [True, True, False]
+    assert Fault.create("drop", reply=1).reply == frozenset({1})
+
+
+def test_what_a_server_says_first_can_be_matched_and_is_no_counted_reply() -> None:
+    fault = Fault.create("reset", reply=0, reply_match="220")
+    plan = placed(fault).plan(request(number=0))
+    assert plan is not None
+    assert plan.line(b"220 ready\n", final=True) == [End("reset")]
+    assert fault.counts.replies == 0
 
 
 def test_an_age_selects_requests_of_old_connections() -> None:
