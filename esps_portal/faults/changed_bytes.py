@@ -11,7 +11,7 @@ def overwrite(data: bytes, start: int, replacement: bytes) -> bytes:
     if end <= 0 or start >= len(data):
         return data
     inside = replacement[max(0, -start) : len(data) - start]
-    return data[: max(0, start)] + inside + data[max(0, end) :]
+    return data[: max(0, start)] + inside + data[end:]
 
 
 def corrupt(data: bytes, count: int, seed: int) -> bytes:

@@ -32,7 +32,7 @@ class FaultPlan:
         record: of the request or the exchange; it gets the names of the faults that have struck.
 
     Attributes:
-        has_begun: it has acted already: on the first piece, or before execution.
+        has_begun: it has acted on a stream already: on the first piece, or before execution.
         has_struck: a fault has changed something.
         has_ended: a fault has ended the connection: nothing more of the unit is sent.
     """
@@ -111,15 +111,14 @@ class FaultPlan:
         self._parts = [part for part in self._parts if part not in self._before]
 
     def datagram(self, datagram: bytes, pad: Callable[[bytes, int], bytes]) -> DatagramPlan:
-        """Return what to send in place of a datagram.
+        """Return what to send in place of a datagram, after `delay_before`.
 
         Args:
             pad: makes a datagram so many bytes long.
         """
-        self.has_begun = True
         plan = DatagramPlan((datagram,))
         for part in self._parts:
-            if part not in self._before and plan.datagrams and part.opens_for(datagram):
+            if plan.datagrams and part.opens_for(datagram):
                 before, plan = plan, apply_fault(part.fault, plan, pad)
                 if plan != before:
                     self._note_strike(part)

@@ -83,7 +83,6 @@ class PlanPart:
     _offset_left: int = 0
     claims: bool = False
     has_struck: bool = False
-    _has_begun: bool = False
     _is_open: bool = False
     _is_out: bool = False
     _size: int = 0
@@ -102,10 +101,9 @@ class PlanPart:
     def feed(self, piece: Piece, on_strike: Callable[[PlanPart], None]) -> list[Action]:
         """Return the actions in place of sending a piece."""
         self._size += len(piece.data)
-        start = 0 if self._has_begun else self._start(piece)
+        start = self._start(piece)
         if start is None:
             return [Send(piece.data)]
-        self._has_begun = True
         head, piece = piece.data[:start], attrs.evolve(piece, data=piece.data[start:])
         actions = merge_sends(self._effect.feed(piece))
         if actions != merge_sends([Send(piece.data)]) and not self.has_struck:
@@ -207,15 +205,14 @@ def part_of(fault: Fault, gate: Gate | None = None, *, number: int = 1) -> PlanP
     return PlanPart(fault, effect, gate, fault.offset, claims)
 
 
-@attrs.define
+@attrs.frozen
 class _InPlaceOfRequest:
-    """Performs an end towards the client, or deafness, and lets nothing of the request pass."""
+    """Performs an end towards the client, or deafness, and lets nothing of the request pass.
+
+    The plan ends with it, so that it acts once.
+    """
 
     _effect: Effect
-    _is_over: bool = False
 
     def feed(self, _: Piece) -> list[Action]:
-        if self._is_over:
-            return []
-        self._is_over = True
         return [OtherWay(tuple(merge_sends(self._effect.feed(Piece(b"")))))]

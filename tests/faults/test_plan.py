@@ -143,7 +143,9 @@ def test_late_before_is_not_late_again() -> None:
     ],
 )
 def test_a_datagram(kind: str, options: dict[str, Any], expected: DatagramPlan) -> None:
-    assert FaultPlan.of(Fault.create(kind, **options)).datagram(LINE, pad_line) == expected
+    plan = FaultPlan.of(Fault.create(kind, **options))
+    plan.delay_before()
+    assert plan.datagram(LINE, pad_line) == expected
 
 
 @pytest.mark.parametrize("count", [1, 4, 99])
