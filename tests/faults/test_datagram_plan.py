@@ -94,6 +94,25 @@ def test_a_line_is_padded_within() -> None:
     assert FaultPlan.of(fault).datagram(b"a OK x\n", pad_line).datagrams == (b"a OK x xxxx\n",)
 
 
+def test_of_two_that_lose_a_datagram_one_claims_it() -> None:
+    first, second = Fault.create("drop"), Fault.create("drop", times=1)
+    faults = FaultRegistry()
+    for fault in (first, second):
+        faults.place(fault)
+    assert [part.fault for part in faults.parts(FaultTarget("udp", "a"))] == [first]
+    assert second.claim()
+
+
+def test_an_empty_datagram_has_nothing_to_change() -> None:
+    faults = FaultRegistry()
+    fault = faults.place(Fault.create("patch", at=0, hex="ff"))
+    plan = faults.plan(FaultTarget("udp", "a"))
+    assert plan is not None
+    assert plan.datagram(b"", pad_bytes) == DatagramPlan((b"",))
+    assert fault.nearest is not None
+    assert (fault.nearest.reason, fault.nearest.reply_size) == (MissReason.NO_CHANGE, 0)
+
+
 def test_what_is_lost_is_changed_by_nothing_later() -> None:
     faults = FaultRegistry()
     drop, twice = (faults.place(Fault.create(kind)) for kind in ("drop", "duplicate"))

@@ -168,6 +168,9 @@ def test_a_fault_that_shapes_a_reply_cannot_come_before(kind: str) -> None:
         ("oversize", "bytes", 2000),
         ("delay", "jitter", 0.0),
         ("latency", "jitter", 0.0),
+        ("coalesce", "replies", 2),
+        ("reorder", "replies", 1),
+        ("garbage", "seed", 0),
     ],
 )
 def test_defaults(kind: str, name: str, default: float) -> None:

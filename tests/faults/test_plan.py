@@ -17,6 +17,8 @@ from esps_portal.faults.effects import Piece
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.faults.plan import FaultPlan
+from esps_portal.faults.striking import actions_at_once
+from esps_portal.faults.striking import plan_of as plan_of_parts
 from esps_portal.faults.target import FaultTarget, MissReason, Stage
 from tests.faults.timelines import STREAM, UNIT, Timeline, other_way
 
@@ -118,6 +120,22 @@ def test_before(kind: str) -> None:
     plan = FaultPlan.of(Fault.create(kind, when="before"))
     assert plan.before() == [End(kind)]
     assert plan.line(LINE, final=True) == []
+
+
+def test_a_plan_has_begun_once_it_has_acted() -> None:
+    plans = [FaultPlan.of(Fault.create("reset", when=when)) for when in ("before", "after")]
+    assert [plan.has_begun for plan in plans] == [False, False]
+    plans[0].before()
+    plans[1].line(LINE, final=True)
+    assert [plan.has_begun for plan in plans] == [True, True]
+
+
+def test_what_strikes_while_nothing_is_sent() -> None:
+    assert actions_at_once(Fault.create("reset")) == [End("reset")]
+    deaf = Fault.create("deaf")
+    plan = plan_of_parts(placed(Fault.create("reset"), deaf).parts(FaultTarget("tcp", "a")))
+    assert plan.feed(Piece(b"")) == [End("reset")]
+    assert deaf.happened == 0
 
 
 def test_late_before_is_not_late_again() -> None:
@@ -236,15 +254,17 @@ def test_several_strike_at_the_same_bytes_in_any_pieces(
 
 @pytest.mark.parametrize("pieces", [[UNIT], [UNIT[:4], UNIT[4:]], [bytes([b]) for b in UNIT]])
 @pytest.mark.parametrize("options", [{"offset": 5}, {"reply_match": "EFG"}])
+@pytest.mark.parametrize("end", ["reset", "truncate"])
 def test_what_comes_after_an_end_is_struck_by_nothing(
-    pieces: list[bytes], options: dict[str, Any]
+    pieces: list[bytes], options: dict[str, Any], end: str
 ) -> None:
     later, patch, first = (
         Fault.create("close", times=1, **options),
         Fault.create("patch", at=4, hex="23"),
-        Fault.create("reset", offset=3),
+        Fault.create("reset", offset=3) if end == "reset" else Fault.create("truncate", bytes=3),
     )
-    assert composed(pieces, later, patch, first) == Timeline(b"ABC", [(3, End("reset"))])
+    ended = Timeline(b"ABC", [(3, End("reset") if end == "reset" else FIN)])
+    assert composed(pieces, later, patch, first) == ended
     assert [fault.happened for fault in (later, patch, first)] == [0, 0, 1]
     assert later.claim()
 
