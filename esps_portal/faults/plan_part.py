@@ -29,7 +29,7 @@ class Gate:
     """
 
     match: Match
-    opens: Callable[[], bool] = lambda: True
+    opens: Callable[[], bool]
     reason: MissReason = MissReason.REPLY_MATCH
     _scanner: LiteralScanner | None = None
 
@@ -79,9 +79,9 @@ class PlanPart:
 
     fault: Fault
     _effect: Effect
-    _gate: Gate | None = None
-    _offset_left: int = 0
-    claims: bool = False
+    _gate: Gate | None
+    _offset_left: int
+    claims: bool
     has_struck: bool = False
     _is_open: bool = False
     _is_out: bool = False

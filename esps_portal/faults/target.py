@@ -54,6 +54,7 @@ class FaultTarget:
         return self.stage in (Stage.CONNECTION, Stage.HANDSHAKE, Stage.AGE)
 
 
+@enum.unique
 class MissReason(enum.IntEnum):
     """Why a fault did not strike a target, in the order of the checks: the higher, the nearer."""
 
