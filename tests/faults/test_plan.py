@@ -382,7 +382,8 @@ def test_a_claim_is_given_back(given_: dict[str, Any]) -> None:
         assert plan_of(faults).line(LINE, final=True) == [Send(LINE)]
     assert fault.happened == 0
     assert fault.nearest is not None
-    assert (fault.nearest.reason, fault.nearest.reply_size) == (MissReason.NO_CHANGE, 9)
+    nearest = fault.nearest
+    assert (nearest.reason, nearest.reply_size, nearest.found_at) == (MissReason.NO_CHANGE, 9, 0)
     long = b"a OK " + b"x" * 20 + b"\n"
     plan_of(faults).line(long, final=True)
     assert fault.happened == 1
@@ -449,6 +450,18 @@ def test_a_removed_fault_of_a_connection_acts_no_more_and_says_why() -> None:
     assert unit.parts() == []
     assert fault.nearest is not None
     assert (fault.nearest.reason, fault.nearest.reply_size) == (MissReason.NO_CHANGE, 9)
+
+
+def test_what_a_reply_that_goes_on_has_been_so_far() -> None:
+    fault = Fault.create("patch", at=50, hex="23")
+    (part,) = placed(fault).parts(FaultTarget("tcp", "a"))
+    plan = FaultPlan([part])
+    part.explain()  # nothing has come of it
+    assert fault.nearest is not None
+    assert (fault.nearest.reason, fault.nearest.reply_size) == (MissReason.NO_REPLY, 0)
+    plan.line(LINE, final=False)
+    part.explain()
+    assert (fault.nearest.reason, fault.nearest.reply_size) == (MissReason.NO_CHANGE, len(LINE))
 
 
 def test_a_connection_on_which_nothing_was_sent() -> None:
