@@ -91,7 +91,7 @@ class _LazyGroup(click.Group):
     ) -> object:
         """Run the command in the arguments, and exit with its code."""
         if _COMPLETION in os.environ:
-            importlib.import_module(f"{__name__}.bash_completion")
+            _replace_completions()
         run = partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
         if not standalone_mode:
             return run()
@@ -155,6 +155,12 @@ class _LazyGroup(click.Group):
         command = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - for the type checker
         return command
+
+
+def _replace_completions() -> None:
+    """Have click complete for these shells as their modules say."""
+    for shell in ("bash", "zsh"):
+        importlib.import_module(f"{__name__}.{shell}_completion")
 
 
 def _report_write_error(error: CannotWriteError) -> int:

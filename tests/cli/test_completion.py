@@ -1,4 +1,4 @@
-"""What a shell completes, by the protocol of click, and by the function that bash is given."""
+"""What a shell completes, by the protocol of click, and by the functions that shells are given."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from esps_portal.cli import main
+from esps_portal.cli import main, zsh_completion
 from esps_portal.cli.completion import complete_service
 from esps_portal.faults.fault_types import FAULT_TYPES, SELECTORS
 from esps_portal.framings.parse import parse_framing
@@ -327,13 +328,25 @@ def test_bash_keeps_them_too(typed: str, last_word: str, expected: list[str]) ->
     assert completed_by_bash(line, "esps-portal", "serve", "--fault", last_word) == expected
 
 
-def test_at_the_prompt_of_bash() -> None:
-    """The Tab key; what bash puts on the line is one word."""
-    leader, follower = pty.openpty()
+def completed_at_prompt(shell: list[str], setup: str, keys: bytes, end: bytes) -> bytes:
+    """Type into a shell that completes for the command, on a terminal.
+
+    Args:
+        shell: the shell, without files of the user's.
+        setup: lines before that.
+        keys: what is typed at the prompt.
+        end: what is waited for.
+
+    Returns:
+        What is on the screen since the prompt.
+    """
+    name = Path(shell[0]).name
     setup = f"""PATH={Path(COMMAND).parent}:$PATH
-        eval "$(_ESPS_PORTAL_COMPLETE=bash_source esps-portal)"; PS1='ready'' '\n"""
+        {setup}
+        eval "$(_ESPS_PORTAL_COMPLETE={name}_source esps-portal)"; PS1='ready'' '\n"""
+    leader, follower = pty.openpty()
     with subprocess.Popen(
-        ["bash", "--norc", "--noprofile", "-i"],
+        shell,
         stdin=follower,
         stdout=follower,
         stderr=follower,
@@ -341,13 +354,59 @@ def test_at_the_prompt_of_bash() -> None:
         start_new_session=True,
     ) as process:
         os.close(follower)
-        os.write(leader, setup.encode())
-        read_until(leader, b"ready ")
-        os.write(leader, rb"esps-portal serve --fault latency\ seco" + b"\t1\\ jit\t")
-        screen = read_until(leader, b"jitter=")
-        process.kill()
+        try:
+            os.write(leader, setup.encode())
+            read_until(leader, b"ready ")
+            os.write(leader, keys)
+            screen = read_until(leader, end)
+        finally:
+            process.kill()
     os.close(leader)
+    return screen
+
+
+def test_at_the_prompt_of_bash() -> None:
+    """The Tab key; what bash puts on the line is one word."""
+    keys = rb"esps-portal serve --fault latency\ seco" + b"\t1\\ jit\t"
+    screen = completed_at_prompt(["bash", "--norc", "--noprofile", "-i"], "", keys, b"jitter=")
     assert rb"--fault latency\ seconds=1\ jitter=" in screen
+
+
+def test_at_the_prompt_of_zsh(tool: Callable[[str], str]) -> None:
+    """What it puts on the line can be continued: the quote is open, and no space follows."""
+    keys = b'esps-portal serve --fault "latency seco\t1 jit\t'
+    setup = "autoload -Uz compinit; compinit -D; unsetopt prompt_cr prompt_sp"
+    screen = completed_at_prompt([tool("zsh"), "-f", "-i"], setup, keys, b"jitter=")
+    assert b'--fault "latency seconds=1 jitter=' in screen
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("serve --fault lat", ["latency"]),
+        ("serve --fault 'latency seco", ["latency seconds="]),
+        ("call --timeo", ["--timeout"]),
+    ],
+)
+def test_in_fish_itself(tool: Callable[[str], str], typed: str, expected: list[str]) -> None:
+    script = f"""
+        set PATH {Path(COMMAND).parent} $PATH
+        _ESPS_PORTAL_COMPLETE=fish_source esps-portal | source
+        complete -C "esps-portal {typed}"
+    """
+    ran = subprocess.run(
+        [tool("fish"), "--no-config", "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert [line.partition("\t")[0] for line in ran.stdout.splitlines()] == expected
+
+
+def test_each_change_of_the_script_for_zsh_is_one() -> None:
+    for new in zsh_completion.CHANGES.values():
+        assert new in zsh_completion.OpenZshComplete.source_template
 
 
 def read_until(descriptor: int, end: bytes) -> bytes:
