@@ -10,6 +10,9 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping
 
+# Whoever asks for a name that there is not needs to see where they ask.
+__tracebackhide__ = True
+
 
 def lazy_exports(
     package: str, homes: Mapping[str, str], *own: str

@@ -26,7 +26,7 @@ def hides_frame(excinfo: object) -> bool:
 
 
 def hide_causes(error: BaseException) -> None:
-    """Remove the cause of each exception of ours in a chain that this library has raised.
+    """Remove the cause of each exception in a chain that this library has raised on purpose.
 
     A portal that has died keeps its cause (``shows_cause``): its text does not say all.
     """
@@ -34,19 +34,26 @@ def hide_causes(error: BaseException) -> None:
     following: BaseException | None = error
     while following is not None and id(following) not in seen:
         seen.add(id(following))
-        if following.__cause__ is not None and _is_explained(following):
-            following.__cause__ = None
+        # A context that it does not hide itself may be the test's own.
+        has_cause = following.__cause__ is not None or _is_raised_here(following.__context__)
+        if has_cause and _is_explained(following):
+            following.__cause__ = None  # this hides the context too
         hidden = following.__suppress_context__
         following = following.__cause__ or (None if hidden else following.__context__)
 
 
 def _is_explained(error: BaseException) -> bool:
     is_ours = type(error).__module__.partition(".")[0] == "esps_portal"
-    if not is_ours or getattr(error, "shows_cause", False):
+    if not (is_ours or type(error) in _DOCUMENTED) or getattr(error, "shows_cause", False):
         return False
-    frame = error.__traceback__
+    # A user's code may raise one of ours too, from a cause of its own.
+    return _is_raised_here(error)
+
+
+def _is_raised_here(error: BaseException | None) -> bool:
+    """Whether it comes from a line of this library."""
+    frame = error.__traceback__ if error is not None else None
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
-    # A user's code may raise one of ours too, from a cause of its own.
     raised_in = "" if frame is None else str(frame.tb_frame.f_globals.get("__name__", ""))
     return raised_in.partition(".")[0] == "esps_portal"

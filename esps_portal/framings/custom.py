@@ -12,6 +12,9 @@ from typing import Any, cast
 
 from esps_portal.framings.framing import Frame, Framing, FramingError, shown
 from esps_portal.given_numbers import shown_value
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 
 def checked_framing(framing: object) -> Framing:

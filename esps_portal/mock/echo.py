@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from esps_portal.given_numbers import shown_value
 from esps_portal.mock.answer_chain import StubError
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 #: From which byte of the request up to before which one is copied into the reply.
 Echo = tuple[int, int]

@@ -39,6 +39,9 @@ from esps_portal.net.port_sockets import (
 )
 from esps_portal.net.port_tasks import DatagramHandler, PortTasks
 from esps_portal.net.systems import let_share, wait_for
+from esps_portal.tracebacks import hides_frame
+
+__tracebackhide__ = hides_frame
 
 #: The ways in which ports are out of service.
 OutageKind = Literal["refuse", "silent"]

@@ -45,6 +45,7 @@ def test_the_last_frame_is_the_test(report: dict[str, str], test: str) -> None:
         assert file == "test_failing.py"
         assert line.endswith("# HERE")
         assert "direct cause" not in report[test]
+        assert "another exception" not in report[test]
 
 
 @pytest.mark.parametrize(

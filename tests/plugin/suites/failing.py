@@ -6,9 +6,16 @@ from typing import Any
 
 import pytest
 
+import esps_portal
 from esps_portal import blocking
 from esps_portal.mock.matching import ArgsMatcher
-from esps_portal.testing import PortalController, PortalFactory
+from esps_portal.testing import (
+    PeerFactory,
+    PortalController,
+    PortalFactory,
+    expect,
+    lines,
+)
 
 
 def test_wait_for(esps_portal: PortalController) -> None:
@@ -89,6 +96,41 @@ def test_stream(esps_portal: PortalController) -> None:
 def test_connect() -> None:
     with blocking.connect("esps+tls://127.0.0.1:1"):  # HERE
         pass
+
+
+def test_argument_of_a_call(esps_portal: PortalController) -> None:
+    wrong: Any = 5
+    with blocking.connect(esps_portal.url) as client:
+        client.call("echo", wrong)  # HERE
+
+
+def test_connect_elsewhere() -> None:
+    with blocking.connect("http://127.0.0.1"):  # HERE
+        pass
+
+
+def test_down(esps_portal: PortalController) -> None:
+    wrong: Any = "maybe"
+    esps_portal.down(how=wrong)  # HERE
+
+
+def test_framing(esps_peer: PeerFactory) -> None:
+    wrong: Any = "lines"
+    esps_peer(wrong)  # HERE
+
+
+def test_expect() -> None:
+    wrong: Any = 5
+    expect(wrong)  # HERE
+
+
+def test_echo(esps_peer: PeerFactory) -> None:
+    wrong: Any = 5
+    esps_peer(lines()).stub("x").reply("y", echo=wrong)  # HERE
+
+
+def test_name_that_is_not_there() -> None:
+    esps_portal.conect  # type: ignore[attr-defined] # noqa: B018 # HERE
 
 
 def test_a_bug_of_ours(esps_portal: PortalController, monkeypatch: pytest.MonkeyPatch) -> None:
