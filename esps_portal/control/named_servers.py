@@ -20,6 +20,8 @@ from esps_portal.proxy.serving import OwnUpstreamError
 _MAX_SERVERS = 64
 # What a server that runs can get anew; with another value of another key it is another server.
 _PLACED = ("stubs", "faults")
+# Seconds that its connections get to end in turns: own choice, as the grace of a shutdown.
+_GRACE = 0.5
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -183,6 +185,9 @@ class NamedServers:
     async def end(self, server: NamedServer) -> None:
         """End a server; return once its ports are closed."""
         self.by_name.pop(server.name, None)
+        with trio.move_on_after(_GRACE):
+            # To cancel thousands at once would hold whatever else is served here.
+            await server.controls.ports.abort()
         server.scope.cancel()
         await server.ended.wait()
 

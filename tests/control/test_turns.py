@@ -1,4 +1,4 @@
-"""Many clients of a control port at a time: some are served in each pass of the loop. In memory."""
+"""Many clients of a control port at a time: some are served in each pass of the loop."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from esps_portal.control.endpoint import Endpoint
 from esps_portal.control.guard import Guard
@@ -17,9 +18,11 @@ from esps_portal.control.http_messages import RequestHead
 from esps_portal.control.room import Room
 from esps_portal.control.router import FoundEndpoint, find_endpoint
 from esps_portal.net.accept_policy import AcceptPolicy
-from esps_portal.net.connection_server import ConnectionServer
+from esps_portal.net.connection_server import MAX_ENDED, ConnectionServer
 from esps_portal.net.turns import ConnectionTurns, Turns
+from esps_portal.peer.units import PeerUnits
 from esps_portal.testing.pipes import MemoryStream, ServerEnd, memory_pair
+from tests.control.controlled import controlled
 from tests.passes import Passes
 from tests.patience import PATIENCE
 
@@ -106,3 +109,26 @@ async def test_what_comes_after_an_error_is_discarded_in_turns(
         await done.wait()
         nursery.cancel_scope.cancel()
     assert passes.most <= MOST
+
+
+async def test_some_connections_of_a_server_that_is_ended_end_in_each_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passes, closed = Passes(), PeerUnits.closed
+
+    def noted(self: PeerUnits, now: float) -> None:
+        passes.note(self)
+        closed(self, now)
+
+    monkeypatch.setattr(PeerUnits, "closed", noted)
+    async with controlled() as it, contextlib.AsyncExitStack() as open_streams:
+        client = await it.client()
+        peer = await client.post("/peers", {"name": "a", "framing": "lines:lf"})
+        for _ in range(CLIENTS):
+            stream = await trio.open_tcp_stream(peer["host"], peer["port"])
+            await open_streams.enter_async_context(stream)
+        await trio.testing.wait_all_tasks_blocked()
+        with passes.counted():
+            assert await client.delete("/peers/a") == {}
+    assert passes.count == CLIENTS
+    assert passes.most <= MAX_ENDED
