@@ -9,8 +9,8 @@ Nothing here knows ESPS/1. The caller supplies what serves a connection or a dat
 - Accepting: an `acceptor` accepts for a `connection_server`, which keeps the open connections,
   within an `accept_policy`. `refusals` turns away what there is no room for; `descriptors` keeps a
   spare descriptor for that.
-- One connection: a `stream`; over TCP it is a `socket_stream`, with `tls` after a `handshake`
-  (`opening`). A `writer` sends, or a `fault_writer` where faults strike. `announced` reads the
+- One connection: a `stream`; over TCP it is a `socket_stream`, with `tls` after a `handshake`.
+  A `writer` sends, or a `fault_writer` where faults strike. `announced` reads the
   client's address that a load balancer sends. `client_handler` is what connections of any protocol
   have in common. `age_watch` strikes connections that reach an age.
 - Many connections: a `ready_set` serves those that need no task, with a `poller`. `turns` divides

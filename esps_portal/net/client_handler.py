@@ -18,8 +18,7 @@ from esps_portal.faults.fault import Fault
 from esps_portal.faults.striking import actions_at_once
 from esps_portal.faults.target import FaultTarget
 from esps_portal.net.endpoint import Endpoint
-from esps_portal.net.handshake import HandshakeError
-from esps_portal.net.opening import open_stream
+from esps_portal.net.handshake import HandshakeError, open_stream
 from esps_portal.net.stream import no_problem
 from esps_portal.net.stream_ends import HANDSHAKE, LINGER, FirstEnd, end_unless_broken
 

@@ -1,16 +1,19 @@
-"""The handshake of TLS on trio, for either side."""
+"""The handshake of TLS on trio, for either side, and what follows one that has failed."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import trio
 
 from esps_portal.net.client_hello import MAX_HELLO, Incomplete, offered_protocols_untrusted
 from esps_portal.net.silence import NEVER_SILENT, Silence
+from esps_portal.net.stream import Stream, end_with_fin, no_problem
 from esps_portal.net.systems import set_low_water
 from esps_portal.net.tls import ENDED_EARLY, TLSError, TLSSocket, Wants
 from esps_portal.net.turns import Turns
@@ -97,6 +100,31 @@ def log_failure(remote: tuple[Any, ...], error: HandshakeError) -> None:
     """
     level = logging.WARNING if error.has_spoken else logging.INFO
     _log.log(level, "TLS handshake with %s port %d failed: %s", *remote[:2], error.reason)
+
+
+async def open_stream(
+    stream: Stream, problem: Callable[[], str] = no_problem, *, seconds: float, linger: float
+) -> None:
+    """Do the handshake of TLS, if one is due.
+
+    After one that has failed comes FIN, so that the client can read why.
+
+    Args:
+        problem: see `SocketStream.shake_hands`.
+        seconds: that it may take.
+        linger: see `end_with_fin`.
+
+    Raises:
+        HandshakeError: it has failed; FIN was sent.
+    """
+    if not stream.needs_handshake:
+        return
+    try:
+        await stream.shake_hands(problem, seconds)
+    except HandshakeError:
+        with contextlib.suppress(trio.BrokenResourceError):
+            await end_with_fin(stream, linger)
+        raise
 
 
 async def offered_protocols(

@@ -10,7 +10,7 @@ import trio
 
 from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.fork import close_socket
-from esps_portal.net.opening import open_stream
+from esps_portal.net.handshake import open_stream
 from esps_portal.net.silence import Silence
 from esps_portal.net.stream import Stream, end_with_fin
 

@@ -38,7 +38,7 @@ class PortService:
         policy: of the connections.
         drain: seconds that what runs may take to end.
         tls: what each TCP connection needs for TLS; `None`: they are plain. Whoever serves one does
-            the handshake (`net.opening.opened`).
+            the handshake (`net.handshake.open_stream`).
     """
 
     faults: FaultRegistry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import trio
 
-from esps_portal.net.opening import open_stream
+from esps_portal.net.handshake import open_stream
 from esps_portal.net.stream import Stream
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Notice
