@@ -29,11 +29,13 @@ def cases(
         ... def test_upper(text: str) -> None:
         ...     assert text.upper().lower() == text
     """
+    every = [*values]
+    assert every, "a test of no case cannot fail"
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(test)
         def all_cases(*, subtests: pytest.Subtests, **fixtures: object) -> None:
-            for value in values:
+            for value in every:
                 given = (
                     {names: value}
                     if isinstance(names, str)
