@@ -8,6 +8,7 @@ import pty
 import signal
 import socket
 import subprocess
+import sys
 
 import pytest
 
@@ -82,3 +83,17 @@ def test_a_terminal_gets_the_address_at_once() -> None:
             assert screen.readline().startswith(b"listening on 127.0.0.1 port ")
             serving.send_signal(signal.SIGINT)
             assert serving.wait(30) == 0
+
+
+def test_the_garbage_collector_leaves_out_what_was_there_before_it_serves() -> None:
+    """Otherwise it looks at all modules each time, and serves nobody meanwhile."""
+    program = (
+        "import gc, os, signal, esps_portal.cli as cli, esps_portal.cli.server_runner as runner;"
+        "runner.print_ready = lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "try: cli.main(['serve', '--port', '0'])\n"
+        "except SystemExit: print(gc.get_freeze_count() > len(gc.get_objects()))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.stdout == "True\n", ran.stderr

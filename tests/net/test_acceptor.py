@@ -17,6 +17,7 @@ from esps_portal.net import acceptor as acceptor_module
 from esps_portal.net.acceptor import Acceptor
 from esps_portal.net.bind import bound
 from esps_portal.net.silence import Silence
+from esps_portal.net.turns import Turns
 from tests.passes import Passes
 from tests.patience import PATIENCE
 
@@ -115,4 +116,30 @@ async def test_a_full_room_leaves_them_in_the_queue(listener: socket.socket) -> 
             seen = trio.Event()
             room.free.set()
             await seen.wait()
+            nursery.cancel_scope.cancel()
+
+
+async def test_it_waits_for_its_turn(listener: socket.socket) -> None:
+    """Those that were accepted before have much to do."""
+    accepted: list[object] = []
+    event, done = trio.Event(), trio.Event()
+
+    class Held(Turns):
+        async def begin(self) -> None:
+            await event.wait()
+
+    def note(connected: socket.socket, address: tuple[str, int]) -> None:
+        connected.close()
+        accepted.append(address)
+        if len(accepted) == COUNT:
+            done.set()
+
+    acceptor = Acceptor(note, socket.socket.close, Silence(), turns=Held())
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(acceptor.accept, listener)
+            await trio.testing.wait_all_tasks_blocked()
+            assert not accepted
+            event.set()
+            await done.wait()
             nursery.cancel_scope.cancel()
