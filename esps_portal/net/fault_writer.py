@@ -18,6 +18,10 @@ from esps_portal.faults.actions import Action, End, Hold, Pause, Send
 from esps_portal.net.writer import Writer
 
 
+def _nothing(*_: object) -> None:
+    pass
+
+
 class FaultWriter:
     """Performs the actions of faults; see the module.
 
@@ -44,7 +48,7 @@ class FaultWriter:
         on_end: Callable[[str], None],
         on_broken: Callable[[], None],
         *,
-        on_release: Callable[[], None] = lambda: None,
+        on_release: Callable[[], None] = _nothing,
         keeps_order: bool = False,
     ) -> None:
         self._writer = writer
@@ -65,6 +69,13 @@ class FaultWriter:
         self._released: trio.Event = trio.Event()
         self.pending: int = 0
         self.has_ended: bool = False
+
+    def close(self) -> None:
+        """Call nobody any more: the owner has ended, and is freed with its last reference.
+
+        What refers to each other only the garbage collector finds, and it looks at everything.
+        """
+        self._on_end = self._on_broken = self._on_release = _nothing
 
     @property
     def is_busy(self) -> bool:

@@ -21,6 +21,10 @@ from esps_portal.net.writer import Writer
 _MAX_WAITING = 65536
 
 
+def _nothing(*_: object) -> None:
+    pass
+
+
 class Lane:
     """Carries bytes to one side.
 
@@ -145,6 +149,11 @@ class Lane:
         self._waiting.clear()
         self._size = 0
         self._performer.has_ended = True
+
+    def close(self) -> None:
+        """Call nobody any more, once the connection has ended; see `FaultWriter.close`."""
+        self._on_end = self._on_broken = _nothing
+        self._performer.close()
 
     async def until_clear(self) -> None:
         """Wait until all that waits has left; what is held back leaves at once."""

@@ -81,6 +81,8 @@ class PeerHandler(ClientHandler):
                 self._client.close(CLOSE_TIMEOUT)
             else:
                 self._client.abort()
+            if self._lane is not None:
+                self._lane.close()
             now = trio.current_time()
             self._units.closed(now)
             self._answerer.closed()

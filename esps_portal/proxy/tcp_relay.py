@@ -93,6 +93,9 @@ class Relay(ClientHandler):
                     side.close(CLOSE_TIMEOUT)
                 elif side is not None:
                     side.abort()
+            if self._ways is not None:
+                self._ways.up.lane.close()
+                self._ways.down.lane.close()
             now = trio.current_time()
             self._on_closed()
             self._units.closed(now, gracefully=both_finished and self._fault_end is None)
