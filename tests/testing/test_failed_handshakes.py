@@ -67,6 +67,8 @@ def test_it_says_why(
     served: Served, act: Callable[[socket.socket], None], why: str, by: str, how: str
 ) -> None:
     with socket.create_connection((served.host, served.port), PATIENCE) as client:
+        # Of one that is reset before it is accepted there is nothing to say.
+        served.wait_for_connections(timeout=PATIENCE)
         act(client)
     (found,) = closed(served)
     who = by or repr(served).removeprefix("<").split()[0].lower()
