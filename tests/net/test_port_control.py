@@ -60,11 +60,11 @@ def test_down_resets_what_is_open(portal: PortalController) -> None:
 def test_down_ends_a_udp_call_and_forgets_that_it_ran(portal: PortalController) -> None:
     with udp(portal) as client:
         client.send(b"a CALL delay 600000 x\n")
-        portal.wait_for("delay")
+        portal.wait_for("delay", timeout=PATIENCE)
         with portal.down():
             until(lambda: portal.calls("delay")[0].state == "aborted", portal)
         client.send(b"a CALL delay 600000 x\n")
-        portal.wait_for("delay", count=2)
+        portal.wait_for("delay", count=2, timeout=PATIENCE)
         assert ask(client, b"b PING\n") == b"b OK\n"
 
 
@@ -271,7 +271,7 @@ def test_reset_sends_nothing_that_was_late_or_held(clock: PortalClock) -> None:
         for service in (b"echo", b"count", b"discard"):
             client.send(b"a%b CALL %b\n" % (service, service))
         client.send(b"b CALL delay 600000\n")
-        portal.wait_for(count=4)
+        portal.wait_for(count=4, timeout=PATIENCE)
         for fault in faults:
             fault.wait_for(timeout=PATIENCE)
         portal.reset()
@@ -286,7 +286,7 @@ def test_reset_of_calls_that_run(portal: PortalController) -> None:
     with connected(portal) as client, udp(portal) as datagrams:
         client.send(b"a CALL stall\n")
         datagrams.send(b"a CALL delay 600000\n")
-        portal.wait_for(count=2)
+        portal.wait_for(count=2, timeout=PATIENCE)
         portal.reset()
         assert_no_datagram(datagrams)
         with pytest.raises(ConnectionResetError):

@@ -163,7 +163,7 @@ def test_open_connections_stand_still_and_go_on(portal: PortalController) -> Non
     portal.stub("slow").delay(_SOON).reply("late")
     with connected(portal) as client:
         client.send(b"a CALL slow\n")
-        portal.wait_for("slow")
+        portal.wait_for("slow", timeout=PATIENCE)
         with portal.down(how="silent"):
             for number in range(1000):
                 client.send(b"%d PING\n" % number)
@@ -179,7 +179,7 @@ def test_what_is_half_sent_goes_on(one: PortalController) -> None:
     """Megabytes that a client does not read, then a silence: nothing is lost, nothing doubled."""
     with connected(one) as client:
         client.send(b"a CALL chargen 10000 500\n")
-        one.wait_for("chargen")
+        one.wait_for("chargen", timeout=PATIENCE)
         for _ in range(3):
             assert client.line().startswith(b"a DATA ")
             with one.down(how="silent"):
@@ -209,7 +209,7 @@ def test_an_end_in_a_silence_is_seen_afterwards(
     fault = one.fault(kind)
     with connected(one) as client:
         client.send(b"a CALL slow\n")
-        one.wait_for("slow")
+        one.wait_for("slow", timeout=PATIENCE)
         with one.down(how="silent"):
             fault.wait_for(timeout=PATIENCE)
             client.assert_silence()
@@ -227,7 +227,7 @@ def test_datagrams_vanish(portal: PortalController) -> None:
     portal.stub("slow").delay(_SOON).reply("late")
     with udp(portal) as client:
         client.send(b"a CALL slow\n")
-        portal.wait_for("slow")
+        portal.wait_for("slow", timeout=PATIENCE)
         with portal.down(how="silent"):
             client.send(b"b CALL count x\n")
             until(lambda: portal.calls("slow")[0].state == "replied", portal)
@@ -251,7 +251,7 @@ def test_a_datagram_that_nobody_has_read_when_it_ends_vanishes(one: PortalContro
             outages[0].up()
 
         client.send(b"end CALL end\n")
-        one.wait_for("end")
+        one.wait_for("end", timeout=PATIENCE)
         outages.append(one.down(how="silent"))
         assert client.recv(100) == b"end OK\n"
         assert_no_datagram(client)
@@ -264,7 +264,7 @@ def test_a_late_datagram_from_another_port_vanishes(one: PortalController) -> No
     with udp(one, joined=False) as client:
         client.bind(("127.0.0.1", 0))
         client.sendto(b"a CALL slow\n", (one.host, one.port))
-        one.wait_for("slow")
+        one.wait_for("slow", timeout=PATIENCE)
         with one.down(how="silent"):
             fault.wait_for(timeout=PATIENCE)
             assert_no_datagram(client)

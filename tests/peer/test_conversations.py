@@ -30,7 +30,7 @@ from esps_portal.testing import (
     send,
     wait,
 )
-from tests.patience import until
+from tests.patience import PATIENCE, until
 from tests.peer.conftest import Peers
 from tests.threaded_proxies import FIN, RST
 
@@ -167,7 +167,7 @@ def test_a_frame_that_begins_none(peers: Peers) -> None:
     peer.stub("QUIT").reply("bye").optional()
     peer.conversation(expect("HELO you"), send("ok"))
     peers.dial(peer).send(b"HELO me\n")
-    peer.wait_for("HELO")
+    peer.wait_for("HELO", timeout=PATIENCE)
     frame = peer.problems()[0].splitlines()
     why = "a conversation begins with 'HELO you': byte 5 is 0x6d 'm', not 0x79 'y'"
     assert frame[1].strip() == why
@@ -249,7 +249,7 @@ def test_an_unfinished_one_over_udp(peers: Peers) -> None:
     client.send(b"a")
     assert client.recv(9) == b"1"
     client.send(b"x")
-    peer.wait_for("x")
+    peer.wait_for("x", timeout=PATIENCE)
     frame, unfinished = peer.problems()
     assert frame.endswith("the conversation expects 'b': byte 0 is 0x78 'x', not 0x62 'b'")
     assert "2 of 3 steps done; next: expect 'b'" in unfinished
@@ -327,7 +327,7 @@ async def test_an_async_handler() -> None:
             while len(seen) < 10:
                 seen += await stream.receive_some()
         assert seen == b"HELLO\nYOU\n"
-        await peer.wait_for_async("you")
+        await peer.wait_for_async("you", timeout=PATIENCE)
         peer.verify()
 
 

@@ -81,7 +81,7 @@ def test_half_close(asked: Asked, offset: int) -> None:
     assert asked.client.rest() == (REPLY[:offset], FIN)
     # What the client says still passes; nothing comes back.
     asked.ask(b"PING\r\n")
-    asked.peer.wait_for("PING")
+    asked.peer.wait_for("PING", timeout=PATIENCE)
     assert asked.client.rest() == (b"", FIN)
 
 
@@ -91,7 +91,7 @@ def test_stall(asked: Asked, offset: int) -> None:
     asked.ask()
     assert asked.client.read(offset) == REPLY[:offset]
     asked.ask(b"PING\r\n")
-    asked.peer.wait_for("PING")
+    asked.peer.wait_for("PING", timeout=PATIENCE)
     asked.quiet()
     assert asked.client.has_nothing()
     asked.client.sock.shutdown(1)
@@ -105,7 +105,7 @@ def test_a_stalled_client_does_not_see_the_end_of_an_answer(asked: Asked) -> Non
     asked.peer.stub("QUIT").reply("bye").then_close()
     asked.fault("stall", match="QUIT")
     asked.ask(b"QUIT\r\n")
-    asked.peer.wait_for("QUIT")
+    asked.peer.wait_for("QUIT", timeout=PATIENCE)
     asked.quiet()
     assert asked.client.has_nothing()
     asked.client.reset()
@@ -121,7 +121,7 @@ def test_a_stalled_client_that_has_closed_its_socket_is_noticed(
     fault = peer.fault("stall", reply=0)
     client = peers.dial(peer)
     client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2, 1)
-    fault.wait_for()
+    fault.wait_for(timeout=PATIENCE)
     client.close()
     assert closed(peer)[0].closed_by == "client"
 
@@ -149,7 +149,7 @@ def test_what_was_read_with_the_frame_that_makes_it_deaf_is_not_answered(
     client = peers.dial(peer)
     client.send(b"a\nb\nc\n")
     assert client.read(len(answered)) == answered
-    peer.wait_for("c")  # it has come
+    peer.wait_for("c", timeout=PATIENCE)  # it has come
     client.sock.shutdown(1)
     assert client.rest() == (b"", FIN)
     peer.verify()
@@ -212,7 +212,7 @@ def test_silence_before_a_frame_is_answered(asked: Asked, kind: str) -> None:
     once = asked.peer.stub("once").reply("1").optional()
     fault = asked.fault(kind, when="before", match="once")
     asked.ask(b"once\r\n")
-    fault.wait_for()
+    fault.wait_for(timeout=PATIENCE)
     asked.quiet()
     assert asked.client.has_nothing()
     assert once.used == 0
@@ -333,7 +333,7 @@ def test_exchanges_after_a_stall_are_faulted_too(asked: Asked) -> None:
     asked.fault("stall", request=1)
     asked.ask()
     asked.ask(b"PING\r\n")
-    asked.peer.wait_for(b"PING")
+    asked.peer.wait_for(b"PING", timeout=PATIENCE)
     asked.quiet()
     assert [found.fault for found in asked.peer.exchanges()] == ["stall request=1"] * 2
 

@@ -24,6 +24,7 @@ from esps_portal.testing import (
     open_peer,
     until_close,
 )
+from tests.patience import PATIENCE
 from tests.peer.conftest import Peers
 from tests.sockets import closed
 from tests.threaded_proxies import DELIVERIES, FIN, RST, pieces
@@ -137,7 +138,7 @@ def test_a_delay_holds_up_what_comes_after_it(peers: Peers) -> None:
     begun = time.monotonic()
     client.send(b"late\nsoon\n")
     # The journal has what has come.
-    assert len(peer.wait_for(count=2)) == 2
+    assert len(peer.wait_for(count=2, timeout=PATIENCE)) == 2
     assert client.read(4) == b"1\n2\n"
     assert time.monotonic() - begun >= 0.1
 
@@ -310,7 +311,7 @@ def test_what_comes_after_the_peers_end_is_no_finding(peers: Peers) -> None:
     peer.fault("latency", seconds=0.3)
     client = peers.dial(peer)
     client.send(b"start\n")
-    peer.wait_for("start")
+    peer.wait_for("start", timeout=PATIENCE)
     client.send(b"bye")
     client.sock.shutdown(socket.SHUT_WR)
     assert client.rest() == (b"refused\n", FIN)
@@ -407,7 +408,7 @@ def test_a_client_that_reads_nothing_is_noticed_when_it_resets(peers: Peers, las
     peer.stub("big").raw(b"x" * 8_000_000)
     client = peers.dial(peer)
     client.send(b"big\n" * 4)
-    peer.wait_for(count=4)
+    peer.wait_for(count=4, timeout=PATIENCE)
     if last == "FIN":
         client.sock.shutdown(socket.SHUT_WR)
     elif last == "more requests":

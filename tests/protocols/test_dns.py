@@ -73,7 +73,7 @@ def test_a_lost_datagram(proxy: ProxyController, options: dict[str, str]) -> Non
     fault = proxy.fault("drop", match=b"example", times=1, **options)  # type: ignore[call-overload]
     with pytest.raises(dns_exception.Timeout):
         asked(proxy, timeout=_SOON)
-    fault.wait_for()
+    fault.wait_for(timeout=PATIENCE)
     assert asked(proxy) == "192.0.2.1"
     assert fault.happened == 1
 
@@ -113,5 +113,5 @@ def test_the_one_and_not_the_other_reply_of_two(proxy: ProxyController) -> None:
     assert asked(proxy) == "192.0.2.1"
     with pytest.raises(Exception, match="timed out"):
         asked(proxy, "AAAA", timeout=_SOON)
-    fault.wait_for()
+    fault.wait_for(timeout=PATIENCE)
     assert fault.happened == 1

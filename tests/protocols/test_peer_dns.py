@@ -57,7 +57,7 @@ def test_a_lost_reply(peer: PeerController) -> None:
     fault = peer.fault("drop", times=1)
     with pytest.raises(dns_exception.Timeout):
         asked(peer, timeout=_SOON)
-    fault.wait_for()
+    fault.wait_for(timeout=PATIENCE)
     assert asked(peer) == "192.0.2.1"
     assert fault.happened == 1
 

@@ -136,12 +136,12 @@ def test_a_side_that_is_cut_off_is_not_struck_again(proxy: ProxyController, kind
     with connected(proxy) as first:
         for _ in range(3):
             first.sendall(b"hello\n")
-            proxy.wait_for("hello", count=1)
-        fault.wait_for()
+            proxy.wait_for("hello", count=1, timeout=PATIENCE)
+        fault.wait_for(timeout=PATIENCE)
         with connected(proxy) as second:
             second.settimeout(0.1)
             second.sendall(b"hello\n")
-            fault.wait_for(2)
+            fault.wait_for(2, timeout=PATIENCE)
     assert fault.happened == 2
 
 
@@ -151,7 +151,7 @@ def test_a_side_stays_cut_off_once_the_fault_is_removed(url: str, framing: Frami
     with proxy_in_thread(url, framing=framing) as proxy, connected(proxy) as client:
         with proxy.fault("stall") as fault:
             client.sendall(b"a\n")
-            fault.wait_for()
+            fault.wait_for(timeout=PATIENCE)
         client.sendall(b"b\n")
         deadline = time.monotonic() + PATIENCE
         while not (found := proxy.exchanges("b")) or not found[0].reply:

@@ -18,6 +18,7 @@ import trio
 
 from esps_portal import ReplyError, blocking
 from esps_portal.testing import ANY, PortalController
+from tests.patience import PATIENCE
 from tests.sockets import connected
 
 
@@ -143,7 +144,7 @@ def test_a_cancelled_service_is_no_failure(portal: PortalController) -> None:
 
     with connected(portal) as client:
         client.send(b"a CALL waits\n")
-        portal.wait_for("waits")
+        portal.wait_for("waits", timeout=PATIENCE)
         client.send(b"b CANCEL a\n")
         assert sorted(line.split()[1] for line in client.lines(2)) == [b"ERR", b"OK"]
     assert portal.problems() == []

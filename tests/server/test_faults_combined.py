@@ -311,7 +311,7 @@ def test_the_end_of_one_call_ends_the_others(clock: PortalClock, portal: PortalC
     portal.fault("close", service="delay")
     with connected(portal) as client:
         client.send(b"a CALL drip 100000 1000\nb CALL delay 20500\n")
-        portal.wait_for(count=2)
+        portal.wait_for(count=2, timeout=PATIENCE)
         for number in range(1, 21):
             clock.jump(1)
             assert client.line() == b"a DATA %d\n" % number

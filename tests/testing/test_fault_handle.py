@@ -83,7 +83,7 @@ def test_it_waits_for_the_first_action_and_not_for_the_choice(portal: PortalCont
     late = portal.fault("latency", seconds=600, service="echo")
     with connected(portal) as running, connected(portal) as waiting:
         running.send(b"a CALL delay 600000\n")
-        portal.wait_for("delay")
+        portal.wait_for("delay", timeout=PATIENCE)
         assert fault.happened == 0
         waiting.send(b"a CALL echo\n")
         late.wait_for(timeout=PATIENCE)  # it has begun to be late

@@ -125,7 +125,7 @@ def test_a_portal_can_be_used_whose_loop_never_sleeps(portal: PortalController) 
     portal.service(name="spin")(spin)
     with connected(portal) as client:
         client.send(b"a CALL spin\n")
-        portal.wait_for("spin")
+        portal.wait_for("spin", timeout=PATIENCE)
         portal.stub("price").reply("9.99")
         assert client.call(b"b CALL price") == b"b OK 9.99\n"
         assert [call.service for call in portal.calls()] == ["spin", "price"]

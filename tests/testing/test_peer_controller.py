@@ -22,6 +22,7 @@ from esps_portal.testing import (
 )
 from esps_portal.testing.threaded_peer import ThreadedPeer
 from tests.journal.packets import read_capture, read_streams
+from tests.patience import PATIENCE
 from tests.sockets import ask, closed, connected, udp
 
 
@@ -36,10 +37,10 @@ def test_waiting(peer: ThreadedPeer) -> None:
     with connected(peer, greeted=False) as client:
         timer = threading.Timer(0.05, client.send, [b"PING\nPING\n"])
         timer.start()
-        found = peer.wait_for("PING", count=2)
+        found = peer.wait_for("PING", count=2, timeout=PATIENCE)
         timer.join()
     assert [exchange.request for exchange in found] == [b"PING\n"] * 2
-    assert asyncio.run(peer.wait_for_async("PING"))
+    assert asyncio.run(peer.wait_for_async("PING", timeout=PATIENCE))
     with pytest.raises(
         NoExchangeError, match=r"0 of 1 exchanges that match 'QUIT' came in 0\.01 s"
     ):
@@ -100,7 +101,7 @@ def test_a_delay_ends_with_the_peer() -> None:
         peer.stub("late").delay(30).reply("x")
         with udp(peer) as client:
             client.send(b"late")
-            peer.wait_for("late")
+            peer.wait_for("late", timeout=PATIENCE)
             peer.reset()
             peer.stub("soon").reply("y")
             assert ask(client, b"soon") == b"y"

@@ -90,7 +90,7 @@ def test_exchanges_that_match(proxy: ProxyController, match: Any) -> None:  # no
         for request in (b"GET n", b"INCR n", b"GET n"):
             client.call(request)
     assert [found.number for found in proxy.exchanges(match)] == [2]
-    assert proxy.wait_for(match) == proxy.exchanges(match)
+    assert proxy.wait_for(match, timeout=PATIENCE) == proxy.exchanges(match)
 
 
 @pytest.mark.parametrize("match", ["", b"", 5])
@@ -113,7 +113,7 @@ def test_what_the_server_says_first_matches_nothing() -> None:
         with pytest.raises(NoExchangeError):
             proxy.wait_for(timeout=0)
         client.call(b"EHLO")
-        assert [found.number for found in proxy.wait_for()] == [1]
+        assert [found.number for found in proxy.wait_for(timeout=PATIENCE)] == [1]
         assert re.search(r"tcp #1 +<-- 220 ready\\r\\n\n.*tcp #1 +--> EHLO", proxy.transcript())
 
 
@@ -121,7 +121,7 @@ def test_datagrams() -> None:
     with datagram_server() as upstream, proxy_in_thread(upstream) as proxy, udp(proxy) as client:
         assert ask(client, b"one") == b"one"
         assert ask(client, b"two") == b"two"
-        (found,) = proxy.wait_for("two")
+        (found,) = proxy.wait_for("two", timeout=PATIENCE)
         assert (found.transport, found.connection, found.number) == ("udp", 1, 2)
         assert found.remote == client.getsockname()
         assert proxy.connections() == []

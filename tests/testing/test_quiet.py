@@ -11,6 +11,7 @@ import trio
 
 from esps_portal.testing import PortalController, VerificationError
 from esps_portal.testing.threaded_portal import ThreadedPortal
+from tests.patience import PATIENCE
 from tests.sockets import connected
 
 ROUNDS = 50
@@ -67,7 +68,7 @@ def test_a_loop_that_is_never_quiet_is_not_waited_for(portal: PortalController) 
 
     with connected(portal) as client:
         client.send(b"a CALL spin\n")
-        portal.wait_for("spin")
+        portal.wait_for("spin", timeout=PATIENCE)
         portal.verify()
         assert portal.problems() == []
 

@@ -55,7 +55,7 @@ def test_many_rounds_leave_nothing() -> None:
                 with connected(portal) as client, udp(portal) as datagrams:
                     client.send(b"a CALL stall\nb CALL delay 600000\n")
                     datagrams.send(b"c CALL delay 600000\n")
-                    portal.wait_for(count=3)
+                    portal.wait_for(count=3, timeout=PATIENCE)
             elif number % 4 == 1:
                 portal.down()
     assert set(threading.enumerate()) <= threads
@@ -103,7 +103,7 @@ def test_use_after_the_end() -> None:
         portal.verify,
         lambda: portal.stub("price"),
         lambda: portal.fault("reset"),
-        lambda: portal.wait_for("price"),
+        lambda: portal.wait_for("price", timeout=PATIENCE),
     ):
         with pytest.raises(PortalEndedError, match="the portal has ended"):
             use()
