@@ -60,13 +60,13 @@ class ExchangeTracker:
         self._number = 0
         self._known: set[Fault] = set()
         self._version = -1
-        # By side: the faults that let nothing more reach it.
+        # By side: the text of the fault that lets nothing more reach it.
         self.cut_off: dict[str, str] = {}
-        # A fault has had the client read no more: what was read with it counts as not read.
+        #: Whether a fault stops reading the client; bytes read together with its unit do not count.
         self.is_deaf: bool = False
-        # Whether a fault waits until the connection is older.
+        # Whether a fault waits for the connection to reach an age.
         self._has_younger = False
-        # The faults that take all that is sent towards a side as one unit.
+        # By side: the faults that take all that is sent towards it as one unit.
         self._parts: dict[str, list[PlanPart]] = {CLIENT: [], SERVER: []}
 
     def is_plain_towards(self, side: str) -> bool:

@@ -103,7 +103,7 @@ class AgeWatch:
         for connection, reached in self._reached.items():
             ages = sorted((age for age, fault in self._ages if fault not in reached))
             while ages and connection.opened + ages[0] <= now:
-                # At the age itself, not at the time of this look: each fault in its turn.
+                # With the age of the fault, not the present one, so that each fault gets its turn.
                 self._strike_at(ages[0], connection, reached)
                 ages = sorted((age for age, fault in self._ages if fault not in reached))
             if ages:

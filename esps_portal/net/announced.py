@@ -54,7 +54,7 @@ def _read_some(connected: socket.socket, header: ProxyHeader) -> None:
         return
     if not waiting:
         raise ProxyHeaderError("the connection ended before its header")
-    # What is taken as part of the header is there, so this does not wait.
+    # The bytes of the header were seen with MSG_PEEK, so this does not wait.
     connected.recv(header.feed(waiting))
 
 
@@ -104,7 +104,7 @@ class AnnouncedClients:
                 client = await read_announced(connected, self._silence)
                 is_read = True
         except ProxyHeaderError as error:
-            # The same whether some of it was read or nothing (ESPS-TCP-18).
+            # Reset, whether some of the header was read or nothing (ESPS-TCP-18).
             with contextlib.suppress(OSError):  # it broke
                 reset_at_close(connected)
             self._warn_once(error)

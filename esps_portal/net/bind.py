@@ -185,7 +185,7 @@ def is_own_address(address: str) -> bool:
 
 def _bind_all(addresses: list[_Address], port: int, wanted: _Wanted) -> Sockets:
     if wanted.reuse_port and port == 0:
-        # Of its own accord Linux may choose, for UDP, a number that others share already.
+        # For UDP, Linux itself may choose a number that others already share.
         alone = _bind_all(addresses, 0, attrs.evolve(wanted, reuse_port=False))
         port = (*alone.tcp, *alone.udp)[0].getsockname()[1]
         alone.close()

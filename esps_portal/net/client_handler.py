@@ -55,7 +55,7 @@ class ClientHandler:
         self._client = accepted.endpoint
         #: When it was accepted; seconds on trio's clock.
         self.opened: float = trio.current_time()
-        # Faults that have struck before there was anything to end.
+        # Faults that have struck before the connection was set up; performed later.
         self._due: list[Fault] = []
         self._scope = trio.CancelScope()
         self._first = FirstEnd()

@@ -232,7 +232,7 @@ class ConnectionServer(Generic[_Handler]):
 
     async def abort(self, *, keep_idle: bool = False) -> int:
         """Reset every connection, or every one that is not idle; return how many, once ended."""
-        # Not those that come meanwhile, of which there may be no end.
+        # Not the connections that come meanwhile: there might be no end of them.
         aborted = {c: None for c in self.connections if not (keep_idle and c.is_idle)}
         self._announced.abort()
         await self._end(aborted, lambda connection: connection.abort())

@@ -27,7 +27,7 @@ class DatagramClients(Generic[_Client]):
     """
 
     def __init__(self) -> None:
-        # The latest heard last.
+        # In the order in which they were last heard.
         self._clients: OrderedDict[Sender, _Client] = OrderedDict()
 
     def get(self, sender: Sender) -> _Client | None:

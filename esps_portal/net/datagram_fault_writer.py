@@ -51,7 +51,7 @@ class DatagramFaultWriter:
         self._socket = sock
         self._nursery = nursery
         self._held: list[_Held] = []
-        # What happens later; `forget` prevents it.
+        # The scopes of delayed calls; `forget` cancels them.
         self._late: set[trio.CancelScope] = set()
         self._late_bytes = 0
         self._has_warned = False

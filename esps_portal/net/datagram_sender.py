@@ -87,7 +87,7 @@ def sender_of(address: tuple[Any, ...], found: Ancillary) -> Sender:
 
 def sender_with_ttl(address: tuple[Any, ...], found: Ancillary) -> Sender:
     """Return the sender at an address, and the TTL of what it has sent."""
-    # The TTL alone: the socket is bound to one address.
+    # Only the TTL was asked for: the socket is bound to one address.
     ancillary = _answer_from_there(found) if len(found) > 1 else ()
     return SenderWithTTL(address, ancillary, ttl_in(found))
 

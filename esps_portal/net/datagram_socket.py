@@ -78,7 +78,7 @@ class DatagramSocket:
             ask_for_destination(sock)
         if wants_ttl and HAS_ANCILLARY:
             ask_for_ttl(sock)
-        # Only then is there anything to read beside the datagram.
+        # Whether there is anything to read beside the datagram.
         self._has_ancillary = HAS_ANCILLARY and (self.takes_groups or wants_ttl)
         self._make_sender = sender_with_ttl if wants_ttl else sender_of
         self._receive: Callable[[], tuple[Any, ...]] = (
@@ -86,7 +86,7 @@ class DatagramSocket:
             if self._has_ancillary
             else partial(sock.recvfrom, _MAX_DATAGRAM)
         )
-        # What was read of a flood.
+        # Datagrams of a flood that were read and not handled yet.
         self._queue: FairQueue[tuple[bytes, Sender]] = FairQueue()
 
     async def run(self, handle: Handler) -> None:
@@ -191,7 +191,7 @@ class DatagramSocket:
         sending = map(self._socket.sendto, replies, received.addresses[first:])
         is_done = False
         while not is_done:
-            # One that fails is lost, as above; those after it are sent all the same.
+            # One that fails is lost, as above; the ones after it are still sent.
             with contextlib.suppress(OSError):
                 deque(sending, maxlen=0)
                 is_done = True

@@ -20,7 +20,7 @@ from esps_portal.net.turns import ConnectionTurns
 # Seconds for which what was passed on may still leave before a RST.
 _LINGER = 1.0
 _READ_SIZE = 65536
-#: Seconds between two questions to the kernel of a side that a fault keeps in the dark.
+#: Seconds between two keepalive probes to a side that a fault has stalled.
 KEEPALIVE = 10
 
 

@@ -55,7 +55,7 @@ class FairQueue(Generic[DatagramT]):
     def __init__(self, room: int = ROOM) -> None:
         self._free = room
         self._by_address: dict[Address, _Waiting[DatagramT]] = {}
-        # Those that have something, in the order of their turns.
+        # Senders with waiting datagrams, in the order of their turns.
         self._turns: deque[_Waiting[DatagramT]] = deque()
 
     def __bool__(self) -> bool:

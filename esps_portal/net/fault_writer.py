@@ -57,7 +57,7 @@ class FaultWriter:
         self._on_broken = on_broken
         self._on_release = on_release
         self._keeps_order = keeps_order
-        # Taken while a unit is sent in pieces; and the actions that are left of that unit.
+        # Held while a unit is sent in pieces; and the actions that are left of that unit.
         self._turn = trio.Lock()
         self._current: deque[Action] = deque()
         self._pause = trio.CancelScope()
@@ -106,7 +106,7 @@ class FaultWriter:
         left = deque(actions)
         self.pending += 1
         try:
-            # As long as nothing of it is sent nobody else has to wait for it.
+            # While nothing of it has been sent, other units need not wait for it.
             while left and isinstance(first := left[0], Pause):
                 left.popleft()
                 await trio.sleep(first.seconds)

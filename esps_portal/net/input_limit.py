@@ -47,7 +47,7 @@ class InputLimit:
             self._faults.on_change.remove(self._apply)
 
     def _apply(self) -> None:
-        # One that was closed is still among them until its task has noticed.
+        # A closed one stays in the set until its task has noticed.
         listeners = {each for each in self._connections.acceptor.listeners if each.fileno() >= 0}
         is_small = any(fault.kind == "deaf" for fault in self._faults.in_force)
         for listener in listeners - self._limited if is_small else listeners & self._limited:

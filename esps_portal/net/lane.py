@@ -58,10 +58,10 @@ class Lane:
             on_release=self._note_change,
             keeps_order=True,
         )
-        # With the time when each was read.
+        # Actions that wait, each with the time when its bytes were read.
         self._waiting: deque[tuple[Action, float]] = deque()
         self._size = 0
-        # They wait until nothing is held back any more.
+        # Notes that wait until nothing is held back.
         self._notes: list[Note] = []
         self._is_performing = False
         self._is_sending = False

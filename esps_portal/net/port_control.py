@@ -75,17 +75,17 @@ class PortControl:
         # The sockets that are out of service, with the address of each: it is bound again.
         self._held_tcp: list[tuple[socket.socket, tuple[str, int]]] = []
         self._held_udp: list[tuple[socket.socket, tuple[str, int]]] = []
-        # What keeps those of UDP meanwhile.
+        # Sockets that keep the UDP ports meanwhile.
         self._udp_reserved: list[socket.socket] = []
         self._has_warned = False
-        # What fills the queue of each listener while they are silent.
+        # Connections that fill the queues of the listeners during a silence.
         self._fillers: list[socket.socket] = []
         self._outage: OutageKind | None = None
         self._resetting = trio.Lock()
 
     def begin(self) -> None:
         """Serve what is bound."""
-        # Before anybody knows that they are served, and forks.
+        # Before they are served, since anybody may then fork.
         for sock in (*self._sockets.tcp, *self._sockets.reserved):
             closed_in_child(sock)
         self._nursery.start_soon(self._connections.watch)

@@ -86,8 +86,8 @@ class _Place:
     connection: Parkable
     number: int
     resume: Callable[[], None]
-    # Its task's, in which its turns are taken too: what a service sets there stays, and stays
-    # within this connection.
+    # The context of its task. Its turns run in it too, so that context variables which a
+    # service sets stay set, for this connection only.
     context: Context
 
 
@@ -116,11 +116,10 @@ class ReadySet:
         self._poller = poller
         self._places: dict[object, _Place] = {}
         self._by_number: dict[int, _Place] = {}
-        # The numbers of those that have something left to do, in the order of their turns.
+        # Numbers of connections that have something left to do, in the order of their turns.
         self._left: list[int] = []
-        # The numbers of those whose last turn was long. They come after the others: a thousand who
-        # each have a turn's work, and always more, do not keep one waiting for a second who asks
-        # one question at a time.
+        # Numbers of connections whose last turn was long. They come after the others, so that a
+        # thousand busy ones do not make one wait for a second that asks one question at a time.
         self._heavy: set[int] = set()
         # Whether the last wait was over at once, so that polling again may be cheaper than waiting.
         self._is_prompt = False
@@ -148,8 +147,8 @@ class ReadySet:
     def park(self, connection: Parkable) -> None:
         """Serve a connection from now on, until it needs a task again: one is then started."""
         context = copy_context()
-        # A task begins with a copy of the context in which it is started. That may be the turn of
-        # another connection; and to enter the one of this connection's own turn again is an error.
+        # A task starts with a copy of the current context, which may be that of another
+        # connection's turn. This connection's own may be in use: entering it again is an error.
         self._park(connection, lambda: context.copy().run(self.start, connection), context)
 
     def _park(self, connection: Parkable, resume: Callable[[], None], context: Context) -> None:

@@ -19,7 +19,7 @@ HANDSHAKE = 10.0
 #: Seconds for which the kernel goes on sending what an end has not acknowledged: the default of
 #: `Limits.stall`.
 CLOSE_TIMEOUT = 30.0
-#: Seconds for which a side that a fault keeps in the dark is kept open once nothing else happens:
+#: Seconds for which a side that a fault has stalled is kept open once nothing else happens:
 #: the default of `Limits.idle`. One that is stalled is to wait for what never comes, also after its
 #: FIN; where it has closed its socket its kernel says so within about a minute (tcp(7),
 #: tcp_fin_timeout), see `Endpoint.keep_alive`.
@@ -75,7 +75,7 @@ async def discard_unless_broken(side: Endpoint) -> None:
         await discard_input(side, LINGER)
 
 
-async def keep_in_the_dark(stalled: Endpoint) -> None:
+async def wait_while_stalled(stalled: Endpoint) -> None:
     """Keep a stalled side open though the other has ended: until it ends too, within a bound."""
     with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(IDLE):
         while await stalled.receive():

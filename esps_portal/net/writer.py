@@ -56,9 +56,9 @@ class Writer:
         self.progress: float = trio.current_time()
         # Made when somebody has to wait; most connections never need one.
         self._room: trio.Event | None = None
-        # What was acknowledged when output began to wait, or at the last look.
+        # How much was acknowledged when output began to wait, or at the last check.
         self._acked = 0
-        # All that was sent has been acknowledged, as somebody has seen.
+        # Whether a check has found everything acknowledged.
         self._is_settled = True
         # Since when the kernel holds output of which nothing was acknowledged, and when that was
         # seen by a clock that no test moves; `None`: nobody has seen it hold any.

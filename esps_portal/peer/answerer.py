@@ -51,7 +51,7 @@ class Answerer:
         handler = self.script.handler
         if handler is None:
             self.script.note_unexpected(self.connection, frame, self.where)
-            # Nobody can tell how the protocol refuses: a client that waits for a reply sees FIN.
+            # How the protocol refuses is not known, so a client that waits for a reply gets FIN.
             return [End("close")]
         try:
             result = handler(frame, self.connection)

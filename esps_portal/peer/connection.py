@@ -56,7 +56,7 @@ class PeerHandler(ClientHandler):
         self._answerer = answerer
         self._framing = framing
         self._on_closed = on_closed
-        # Now: connections are accepted in order, and their tasks begin in any.
+        # Now, in the order of accepting: tasks begin in any order.
         self._opening = [] if accepted.is_refused else [*greeting, *answerer.opening()]
         self._serving = trio.CancelScope()
         self._reading = trio.CancelScope()
@@ -147,7 +147,7 @@ class PeerHandler(ClientHandler):
             # A read may have thousands of frames: others get their turn between them.
             for start in range(0, len(data), _AT_ONCE):
                 if trio.current_time() - since > _TURN:
-                    # Whatever has come is answered, though nothing more is to be read.
+                    # What was read is answered, even if nothing more is to be read.
                     with trio.CancelScope(shield=True):
                         await self._client.turns.work.next()
                     since = trio.current_time()

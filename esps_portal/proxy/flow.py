@@ -79,7 +79,7 @@ class Flow:
         self._connected: socket.socket | None = None
         self._waiting: deque[tuple[DatagramPlan, Sender]] = deque(maxlen=_MAX_WAITING)
         self._scope = trio.CancelScope(deadline=now + window)
-        # Whether it has been noted that the upstream refuses; false again once it is heard.
+        # Whether it was recorded that the upstream refuses; false again once it answers.
         self._is_refused = False
 
     @property
@@ -167,7 +167,7 @@ class Flow:
         """Take a datagram of the client's; ``sender`` has its TTL."""
         self._scope.deadline = now + self._window
         if self._connected is not None:
-            # Where both have sent something the server's belongs to the exchange before.
+            # If both sides have sent something, the server's belongs to the exchange before.
             self._read(self._connected, now)
         if self._tap is not None:
             self._tap.from_client(datagram, now)

@@ -30,7 +30,7 @@ class Pairing:
     def __init__(self, tracker: ExchangeTracker, key_of: KeyOf | None) -> None:
         self._tracker = tracker
         self._key_of = key_of
-        # Without a reply so far; and the last that had one.
+        # Exchanges without a reply so far; and the last one that had a reply.
         self._waiting: deque[tuple[Hashable, LiveExchange]] = deque()
         self._last: LiveExchange | None = None
 

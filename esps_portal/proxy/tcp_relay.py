@@ -22,9 +22,9 @@ from esps_portal.net.stream_ends import (
     IDLE,
     FaultEnd,
     discard_unless_broken,
-    keep_in_the_dark,
     until_both_ended,
     until_reset,
+    wait_while_stalled,
 )
 from esps_portal.proxy.direction import BothWays, Direction, Ended
 from esps_portal.proxy.unit_reader import RelayObserver, UnitReader
@@ -66,7 +66,7 @@ class Relay(ClientHandler):
         # Once both sides are connected.
         self._ways: BothWays | None = None
         self._fault_end: FaultEnd | None = None
-        # A fault keeps a side in the dark: what happens at the other is not passed on to it.
+        # The side that a fault has stalled: what happens at the other side is not passed on to it.
         self._stalled: Endpoint | None = None
         self._is_deaf = False
 
@@ -171,7 +171,7 @@ class Relay(ClientHandler):
             # Only the client's reading is ever cancelled: by a drain, or by a fault.
             with direction.reading:
                 while data := await source.receive():
-                    # It may have been read in the moment in which a fault has ended both sides.
+                    # A fault may have ended both sides just when it was read.
                     if self._fault_end is None:
                         await reader.take(data, direction)
             if self._is_deaf and source is self._client:
@@ -195,12 +195,12 @@ class Relay(ClientHandler):
             self._note(sink, "rst")
             sink.is_broken = True
             if self._stalled is source:
-                await keep_in_the_dark(source)
+                await wait_while_stalled(source)
                 return False
             # The other direction first passes on what the sink sent before.
             return not sink.has_ended
         if ended is Ended.FIN:
-            # In a drain it was not the client that ended.
+            # In a drain, reading the client was cancelled: it did not end.
             self._note(sink if self._draining and source is self._client else source, "fin")
             source.has_ended = True
             if sink.has_ended:
@@ -213,7 +213,7 @@ class Relay(ClientHandler):
             source.has_ended = False  # its FIN was passed on, and a RST came after it
         self._note(source, "rst")
         if self._stalled is sink:
-            # It is not to learn of that. Once it sends it meets `SINK_BROKEN`, in the dark.
+            # It must not notice that. Once it sends, this is `SINK_BROKEN`, with a stalled side.
             if sink.has_ended:
                 await trio.sleep(IDLE)
             return not sink.has_ended

@@ -24,7 +24,7 @@ class Unframed:
     def __init__(self, tracker: ExchangeTracker) -> None:
         self._tracker = tracker
         self._current: LiveExchange | None = None
-        # The faults that there were as each side began to speak.
+        # The faults in force when each side began to speak.
         self._versions: dict[str, int] = {}
 
     def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[SideActions] | None:

@@ -42,7 +42,7 @@ class UnitReader:
         self._units = units
         self._observer = observer
         self._ways = ways
-        # Something of the client's waits that was sent while a reply was under way.
+        # Whether bytes of the client wait that it sent while a reply was under way.
         self._is_client_early = False
 
     async def take(self, data: bytes, direction: Direction) -> None:
@@ -58,7 +58,7 @@ class UnitReader:
             self._observer.from_client(data, now)
             steps = self._units.from_client(data, now, is_early=is_early)
         else:
-            # It has been sent before the client could see these bytes.
+            # The client had sent it before it could see these bytes.
             self._is_client_early = self._is_client_early or direction.sink.has_input()
             self._observer.from_server(data, now)
             steps = self._units.from_server(data, now)

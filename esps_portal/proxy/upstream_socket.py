@@ -16,7 +16,7 @@ class UpstreamSocket:
     def __init__(self, connected: socket.socket, on_refused: Callable[[OSError], None]) -> None:
         self._socket = connected
         self._on_refused = on_refused
-        # As it came with the last datagram; what is sent has one less.
+        # The TTL of the last datagram as it came; it is sent with one less.
         self._ttl: int | None = None
 
     def send(self, datagram: bytes, to: Sender) -> None:

@@ -212,7 +212,7 @@ class CallTasks:
             exchange.end(FAULTED if exchange.plan and exchange.plan.has_begun else ABORTED)
             self.last_ended = trio.current_time()
             if running.state is not CallState.ENDED:
-                # Its connection ends. A CANCEL that has come already must not look for the task.
+                # Its connection ends. A CANCEL that has already come must not find the call.
                 self._protocol.finish(running)
             del self._tasks[running]
             self._shared.running -= 1

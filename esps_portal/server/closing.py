@@ -38,7 +38,7 @@ class Closing:
     _limits: Limits
     _on_fin: Callable[[], None] = attrs.field(kw_only=True)
     _on_discarded: Callable[[bytes], None] = attrs.field(kw_only=True)
-    # What it waits in: a final end interrupts the first, a shutdown the second.
+    # Scopes of its waits: a final end cancels the first, a shutdown the second.
     _deaf: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _mute: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
@@ -74,7 +74,7 @@ class Closing:
         if how is not How.GONE:
             await replies.writer.send_everything()
         if how is How.RST:
-            # The client has what comes before a RST, unless it does not read.
+            # So that the client gets what comes before a RST, unless it does not read.
             with trio.move_on_after(self._limits.stall):
                 await self._stream.wait_sent()
         if how in (How.FIN, How.MUTE_AFTER_FIN):

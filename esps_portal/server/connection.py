@@ -127,7 +127,7 @@ class PortalConnection:
         self._faults = stages = StageFaults(faults, protocol, observer, opened)
         self._opening = Opening(stream, replies, stages, limits, portal.product)
         self._reader = Reader(stream, protocol, replies, answerer, tasks, held, opened)
-        # Most connections never need one: a parked one costs memory, and there may be thousands.
+        # Made when it is needed: most connections never need one, and there may be thousands.
         self._task: ConnectionTask | None = None
         self._is_shut_down = False
 
@@ -180,7 +180,7 @@ class PortalConnection:
         if self._is_scripted and self._answerer.is_watched:
             return _NEEDS_TASK
         try:
-            # Unless something was left by the turn before.
+            # Read only if the turn before has left no lines.
             if not self._protocol.lines:
                 data = self._stream.receive_now()
                 if data is None or not self._reader.received(data, now):
@@ -204,7 +204,7 @@ class PortalConnection:
             return _NEEDS_TASK
         if self._replies.has_work:
             return _NEEDS_TASK
-        # Nothing runs and nothing waits: there is nothing to drain, and nobody to linger for.
+        # No call runs and no output waits, so there is nothing to drain or to linger for.
         self._answerer.outcomes.end_drain()
         self._parking.leave()
         self._new_teardown().run()
@@ -291,7 +291,7 @@ class PortalConnection:
     @property
     def _idle_deadline(self) -> float:
         replies, protocol = self._replies, self._protocol
-        # A client that waits for a reply is not idle, nor one that has no room for it.
+        # A client that waits for a reply, or does not read one, is not idle.
         has_work = protocol.running or replies.is_delaying or self._writer.is_sending
         if has_work or protocol.state is not State.OPEN:
             return math.inf

@@ -87,10 +87,10 @@ class DatagramCalls:
         self._limits = limits
         self._deliver = deliver
         self._running: dict[trio.CancelScope, bytes] = {}
-        # Those of them that end without an answer, and those whose socket is closed.
+        # Calls that end without an answer, and calls whose socket is closed.
         self._aborted: set[trio.CancelScope] = set()
         self._closed: set[trio.CancelScope] = set()
-        # Those of which the log says already that they ignore their cancellation.
+        # Calls of which the log already says that they ignore their cancellation.
         self._left: set[trio.CancelScope] = set()
         self._one_ended = trio.lowlevel.ParkingLot()
 
@@ -118,7 +118,7 @@ class DatagramCalls:
 
     async def abort(self) -> None:
         """Cancel every call without an answer; return when all have ended, within a bound."""
-        # Not those that come meanwhile, of which there may be no end.
+        # Not the calls that come meanwhile: they might never end.
         aborted = set(self._running)
         self._aborted |= aborted
         await self._cancel(aborted)
@@ -151,7 +151,7 @@ class DatagramCalls:
             if scope not in self._aborted:
                 self._deliver(reply, caller, now)
         except trio.Cancelled:
-            # The socket was closed. The rules outlive that: the request may come again.
+            # The socket was closed, but the call stays remembered: the request may come again.
             self._protocol.finish(
                 remembered, [error_reply(call.tag, "closing")], trio.current_time()
             )
@@ -169,7 +169,7 @@ class DatagramCalls:
         """Run a call; return the lines of its reply, or the error that cuts it short."""
         replies: list[Reply] = []
         room = self._limits.max_datagram
-        # No length of the request makes room for it.
+        # 0 and use-tcp: no request is long enough for it.
         too_large = ReplyError("too-large", "0", "use-tcp")
 
         async def collect(reply: Reply) -> None:
@@ -188,7 +188,7 @@ class DatagramCalls:
             is_closing = self._protocol.closing or scope in self._closed
             replies.append(_cut_short(call.tag, is_closing=is_closing))
         if room < 0:
-            # Whatever the service has made of it.
+            # Even if the service has caught the error.
             return [error_reply(call.tag, too_large.code, *too_large.arguments)]
         return replies
 

@@ -67,7 +67,7 @@ class PortalDatagrams:
         self._observer = observer
         self._faults = faults
         self._call_nursery = calls
-        # `run` opens the first, for what takes longer than one datagram, and makes the second.
+        # Set by `run`: where calls and delayed datagrams run, and what sends.
         self._nursery: trio.Nursery
         self._writer: DatagramFaultWriter
         self._send = self._socket.send  # where there are faults they have to count

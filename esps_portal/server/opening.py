@@ -36,7 +36,7 @@ class Opening:
 
     @is_refused.default
     def _ask_faults(self) -> bool:
-        # As it is accepted: numbers of connections are counted in that order.
+        # Already now: faults number connections in the order in which they are accepted.
         return self._faults.is_refused()
 
     @property

@@ -40,7 +40,7 @@ class Outcomes:
     _max_wait: float = attrs.field(kw_only=True)
     pending: tuple[object, Exchange] | None = attrs.field(default=None, init=False)
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
-    # What is answered once other calls have ended.
+    # A CANCEL and a QUIT, which are answered once other calls have ended.
     _cancelling: tuple[Cancel, Exchange] | None = attrs.field(default=None, init=False)
     _quit: Exchange | None = attrs.field(default=None, init=False)
 

@@ -51,7 +51,7 @@ class Reader:
 
     def interrupt(self, reason: EndReason) -> None:
         """Read no more: the connection ends."""
-        # The answer to what was read before a deaf fault is sent in its own time.
+        # What was read before a deaf fault is still answered, so that is not interrupted.
         is_reading = reason is not EndReason.DEAF or self._is_receiving
         if is_reading and self._scope is not None:
             self._scope.cancel()

@@ -57,7 +57,7 @@ class Teardown:
         """Close the socket as the end demands; what is not answered by now never is."""
         protocol, replies = self._protocol, self._replies
         if protocol.state in (State.CLOSING, State.QUITTING) and not replies.is_final:
-            # It was cancelled in its drain: no FIN passes what is missing off as all there was.
+            # It was cancelled in its drain: RST, as a FIN would say that the replies are complete.
             protocol.abort()
             replies.end_for(EndReason.ABORTED)
         self._held.release()
@@ -66,7 +66,7 @@ class Teardown:
             self._stream.abort()
         else:
             if self._is_interrupted:
-                # There is no time to wait, but to send one last line.
+                # It may not wait, but it can send one last line.
                 with contextlib.suppress(trio.BrokenResourceError):
                     self._stream.send_now(BYE_CLOSING.encode())
             self._stream.close(timeout=self._stall)
