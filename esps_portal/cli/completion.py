@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 # Seconds to wait for a portal while the user waits for the shell.
 _TIMEOUT = 0.5
-# Of streams.
+# Names of framings for streams.
 _FRAMINGS = (
     *("lines:lf", "lines:crlf", "lines:cr", "delimited:", "length-prefixed:", "fixed:"),
     *("length-prefixed:varint", "until-close", "matching:"),
 )
-# Where a portal may have been given.
+# The sources of a parameter whose value names a portal explicitly.
 _EXPLICIT = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 
 

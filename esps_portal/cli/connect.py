@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 # Seconds to wait for the names of services after Tab.
 _COMPLETION_TIMEOUT = 0.5
 
-# The errors after which the connection can be used.
+# Errors after which the connection can still be used.
 _OF_ONE_REQUEST = (ReplyError, TimedOutError, SlowConsumerError)
 
-# Of what the portal says it is (own choice: one line of a terminal).
+# Characters of the portal's product name (own choice: one line of a terminal).
 _MAX_GREETING = 60
 
 _HELP = """\

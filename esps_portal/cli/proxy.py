@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from esps_portal.proxy.serving import ProxyConfig
     from esps_portal.proxy.state import ProxyState
 
-# Between two times that what was said is written.
+# Seconds between two writes of units that are not complete.
 _FLUSH_SECONDS = 0.25
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from esps_portal.client.portal_client import PortalClient
 
-# The codes of errors that are no error replies, for a program.
+# The codes of errors that are not error replies, for a program.
 _CODES: dict[type[EspsError], str] = {
     UnreachableError: "unreachable",
     ClosedError: "closed",

@@ -25,7 +25,7 @@ _PARTS = {
     "capture": "sample.pcap",
 }
 _BINARY = "capture"
-# They are no part of the protocol, and in the folders of what reads and serves them.
+# Not part of the protocol: each lies in the package that reads or serves it.
 _SCHEMAS = ("scenario", "openapi")
 
 

@@ -12,7 +12,7 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-# A socket cannot count much further (own choice: 30 years), so that is no limit.
+# Seconds that count as no limit, as a socket cannot count much further (own choice: 30 years).
 _LONGEST = 1e9
 
 

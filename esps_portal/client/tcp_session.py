@@ -73,7 +73,7 @@ class TCPSession:
 
     def receive_failed(self, error: OSError) -> EspsError:
         """Note that the system could not receive; return what to raise."""
-        # Before the greeting it may have been anything, and was it a portal, it may come back.
+        # Before the greeting it may be any server; if it is a portal, it may come back.
         received = self.requests.unfinished if self.has_greeted else b""
         return self.lose(PeerError(f"the portal reset: {error.strerror}", received))
 

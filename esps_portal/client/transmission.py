@@ -14,7 +14,7 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-# A generator of our own: a test that has seeded the global one draws from that what it expects.
+# An own generator: a test that has seeded the global one expects its numbers in order.
 _jitter = random.Random().random  # noqa: S311 - no secret
 
 

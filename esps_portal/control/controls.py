@@ -17,7 +17,7 @@ from esps_portal.exchanges.server_state import ServerState
 from esps_portal.faults.fault import Fault
 from esps_portal.net.port_control import PortControl
 
-# Faults that were removed: so many can still be waited for.
+# How many removed faults can still be waited for.
 _MAX_REMOVED = 1000
 
 
@@ -94,7 +94,7 @@ class ServerControls:
         """Keep everything that came before from reaching what comes after, before it returns."""
         async with self.resetting:
             await self.ports.reset()
-            # What is aborted still writes into the journal: it is emptied last.
+            # Aborted calls still write into the journal, so it is emptied last.
             self.state.clear()
             self.state.start_clock(trio.current_time())
             self._removed.clear()

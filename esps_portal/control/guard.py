@@ -20,7 +20,7 @@ from esps_portal.control.http_messages import HttpError, RequestHead
 _LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 _DEFAULT_PORT = 80
 _AUTHORIZATION = re.compile(rb"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")
-# What a client sends that is no browser, or a browser whose user has typed the address.
+# Values of a client that is not a browser, or of a browser whose user typed the address.
 _OWN_SITES = {b"none", b"same-origin"}
 
 

@@ -18,7 +18,7 @@ from esps_portal.proxy.serving import OwnUpstreamError
 
 # Each holds a port, and two descriptors for each of its connections.
 _MAX_SERVERS = 64
-# What a server that runs can get anew; with another value of another key it is another server.
+# What a running server can be given anew; if any other key differs, it is another server.
 _PLACED = ("stubs", "faults")
 # Seconds that its connections get to end in turns: own choice, as the grace of a shutdown.
 _GRACE = 0.5

@@ -45,7 +45,7 @@ def _moved(schemas: dict[str, Any]) -> dict[str, Any]:
     return moved
 
 
-# The values that the servers of a kind take and return in place of the portal's.
+# The schemas of the servers of a kind, which replace those of the portal.
 _OWN_VALUES = {
     "proxies": {"Scenario": "ProxyScenario"},
     "peers": {
@@ -54,7 +54,7 @@ _OWN_VALUES = {
         "Scenario": "PeerScenario",
     },
 }
-# The kinds that answer by themselves.
+# The kinds of servers that answer by themselves, and so have stubs.
 _WITH_STUBS = {"peers"}
 
 

@@ -71,7 +71,7 @@ def _replace(state: PeerState, value: object) -> list[Fault]:
         stubs=table.get("stubs", partial(read_list, read_frame_stub), ()),
         faults=table.get("faults", partial(read_list, read_later), ()),
     )
-    # On a peer of its own first, so that an error leaves this one as it is.
+    # First on another peer, so that an error leaves this one as it is.
     place(PeerState(state.framing, udp=state.udp), plan)
     state.script.stubs.clear()
     state.faults.clear()

@@ -27,7 +27,7 @@ SERVER_ROUTES: Routes = {
         "PUT": Endpoint(state.replace_scenario, needs_body=True, types=(JSON, TOML)),
     },
 }
-#: Those of a server that answers by itself.
+#: The endpoints of a server that answers by itself: a portal or a peer.
 STUB_ROUTES: Routes = {
     "stubs": {
         "GET": Endpoint(stubs.list_stubs),
@@ -35,5 +35,5 @@ STUB_ROUTES: Routes = {
     },
     "stubs/*": {"DELETE": Endpoint(stubs.remove_stub)},
 }
-#: That of a server that speaks unasked.
+#: The endpoint of a server that can send unsolicited frames: a peer.
 PUSH_ROUTES: Routes = {"push": {"POST": Endpoint(pushes.push, needs_body=True)}}

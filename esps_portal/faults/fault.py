@@ -118,7 +118,7 @@ class Fault:
         """Where it may strike."""
         if self.transport:
             return frozenset({self.transport})
-        # A datagram is one unit: nothing of it passes first, and no connection is one.
+        # A datagram is sent as a whole, and belongs to no connection.
         return self.type.transports & TCP if self.offset or self.unit else self.type.transports
 
     @property
@@ -301,7 +301,7 @@ class Fault:
         self.counts.forget(connection)
 
     def __str__(self) -> str:
-        # Cut every so many bytes it is not cut at a place.
+        # With ``every`` the parameter ``at`` is not used.
         unused = {"at"} if self.parameters.get("every") else set()
         given = {key: self.parameters[key] for key in self.parameters if key not in unused}
         parts = [self.kind, *(f"{key}={given[key]}" for key in given if given[key] is not None)]

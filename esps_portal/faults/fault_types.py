@@ -30,7 +30,7 @@ TCP = frozenset({"tcp"})
 UDP = frozenset({"udp"})
 BOTH = TCP | UDP
 
-#: What chooses where and when a fault strikes; the same for all types.
+#: The selectors: where and when a fault strikes; the same for all types.
 SELECTORS = (
     "service",
     "transport",
@@ -50,7 +50,7 @@ SELECTORS = (
 )
 #: What may be wrong with a certificate.
 CERTIFICATE_PROBLEMS = ("expired", "wrong-name", "self-signed")
-#: What ends a connection at a moment, without any unit.
+#: Faults that can end a connection at an age, without any unit.
 TIMED = ("close", "reset", "half-close", "stall", "deaf", "garbage")
 # Those that make sense before any request.
 _CONNECTION_SELECTORS = ("transport", "connection", "times", "chance", "seed")

@@ -6,9 +6,9 @@ import attrs
 
 from esps_portal.faults.target import FaultTarget, MissReason, NearMiss
 
-# Other services that were called: so many are kept, to find the most similar name among them.
+# How many other services that were called are kept, to find the most similar name.
 _MAX_PASSED = 64
-# The same for what ``match`` let pass, and how many bytes of each.
+# How many targets that ``match`` did not match are kept, and how many bytes of each.
 _MAX_UNMATCHED = 16
 _MAX_SAID = 256
 

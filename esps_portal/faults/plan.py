@@ -179,7 +179,7 @@ class FaultPlan:
         self._is_finished = True
         for part in self._parts:
             if not part.fault.strikes_connections:
-                # After the end that another fault has made a part has seen nothing of the rest.
+                # A part has not seen what comes after the end that another fault has made.
                 part.finish(is_whole=is_whole and not self.has_ended)
 
     def _through(self, part: PlanPart, actions: Iterable[Action], piece: Piece) -> list[Action]:
@@ -196,7 +196,7 @@ class FaultPlan:
             if part.fault.strikes_connections:
                 result += part.feed(Piece(action.data), self._note_strike)
                 continue
-            # Of a frame that an earlier part has cut only the last piece ends it.
+            # If an earlier part has cut the frame, only its last piece ends it.
             is_last, is_whole = action is with_bytes[-1], len(with_bytes) == 1
             cut = Piece(
                 action.data,

@@ -22,7 +22,7 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-#: They count the bytes of a connection: no datagram has those.
+#: Selectors that count bytes of a connection, so they make no sense for datagrams.
 OF_CONNECTIONS = frozenset({"offset", "unit"})
 # They select units: a fault of a whole connection, or of a moment, has none of them.
 _OF_UNITS = ("service", "request", "reply", "match", "reply_match")

@@ -98,7 +98,7 @@ class CustomReader:
         # One byte has ended several frames.
         wires = [self._join(payload) for payload in payloads]
         if b"".join(wires) != consumed:
-            # Nobody can tell whose bytes they are. They pass once, with the first.
+            # Which frame the bytes belong to is not known. They pass once, with the first.
             wires = [consumed, *[b""] * (len(payloads) - 1)]
         return [Frame(payload, wire) for payload, wire in zip(payloads, wires, strict=True)]
 

@@ -23,7 +23,7 @@ class _DelimiterSearch:
 
     def __init__(self, delimiter: bytes) -> None:
         self._delimiter = delimiter
-        # In this many bytes of the frame no delimiter begins.
+        # How many of the first bytes are known to begin no delimiter.
         self._searched = 0
 
     def find_end(self, buffer: bytes | bytearray, start: int, stop: int, /) -> int | None:

@@ -16,7 +16,7 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-# An error shows so many bytes of a frame, or characters of a text.
+# How many bytes of a frame, or characters of a text, an error shows.
 _SHOWN = 40
 
 

@@ -37,7 +37,7 @@ class _AutomatonSearch:
     def __init__(self, automaton: Automaton) -> None:
         self._automaton = automaton
         self._current = automaton.first
-        # So many bytes of the frame have been looked at.
+        # How many bytes of the frame were searched.
         self._searched = 0
 
     def find_end(self, buffer: bytes | bytearray, start: int, stop: int, /) -> int | None:

@@ -62,7 +62,7 @@ class RecordedUnitSplitter:
     def __init__(self, units: RecordedUnits) -> None:
         self._units = units
         self._buffer = bytearray()
-        # Lengths that were compared already, and the longest of a unit that is a prefix.
+        # How many lengths were compared, and the longest unit so far that is a prefix.
         self._scanned = 0
         self._longest = 0
         self.error: FramingError | None = None

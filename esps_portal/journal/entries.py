@@ -48,7 +48,7 @@ def _of_exchanges(exchanges: Iterable[RecordedExchange]) -> Iterator[Entry]:
     for exchange in exchanges:
         yield Entry(exchange.order_started, exchange.started, RECEIVED, exchange)
         if exchange.answered is not None:
-            # When it came, and not when it was known to be the whole reply.
+            # When it came, which is before it was known to be the whole reply.
             state = REPLIED if exchange.state == RECEIVED else exchange.state
             yield Entry(exchange.order_answered, exchange.answered, state, exchange)
         elif exchange.ended is not None:

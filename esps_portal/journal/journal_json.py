@@ -138,7 +138,7 @@ def _request(event: str, call: RecordedCall) -> dict[str, Any]:
     }
     if event == RECEIVED:
         if call.request is None:
-            # No request: the line is all there is.
+            # Not a request: there is only the line.
             return values | {"line": bytes_to_value(call.data)}
         return values | {"args": [bytes_to_value(arg) for arg in call.args]}
     return values | {"code": call.code, "fault": call.fault}

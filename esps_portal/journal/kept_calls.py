@@ -80,7 +80,7 @@ class KeptCalls:
         self._count = 0
         self._max_count = max_count
         self._max_held = max_count + max_count // _HELD_BEYOND
-        # At least as many as are held.
+        # A sum: at least as many bytes as are held.
         self._bytes = 0
         self._max_bytes = max_bytes
         # Those that may grow, also if they are no longer kept: a sink may need them when they end.

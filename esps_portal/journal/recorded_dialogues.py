@@ -77,7 +77,7 @@ class _Reader:
         self._found = found
         self._dialogues: dict[tuple[str, int, int], RecordedDialogue] = {}
         self._last: dict[tuple[str, int], RecordedDialogue] = {}
-        # The dialogue and the side of which the last unit goes on.
+        # The dialogue and the side whose last unit is not complete yet.
         self._continued: set[tuple[str, int, int, str]] = set()
 
     def take_unit(self, table: ValueTable) -> None:

@@ -14,7 +14,7 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-# What a fault of each is in a scenario.
+# The table of each server's faults in a scenario.
 _TABLES = {"portal": "faults", "proxy": "proxies.faults", "peer": "peers.faults"}
 # What a text would mean on the command line if it began so.
 _PREFIXES = ("re:", "hex:")
@@ -29,7 +29,7 @@ def lines_that_place(faults: Sequence[PlannedFault], server: str) -> str:
     Raises:
         ScenarioError: a fault has a predicate, which cannot be written.
     """
-    # As it would be dumped: without what is a default, an offset of 0 for one.
+    # As `dump` writes it: without defaults, such as an offset of 0.
     faults = [attrs.evolve(PlannedFault.of(each.make()), optional=each.optional) for each in faults]
     options = [shlex.quote(_command_line(fault_to_values(fault))) for fault in faults]
     table = _TABLES[server]

@@ -23,7 +23,7 @@ __tracebackhide__ = hides_frame
 
 # Selectors that are never None.
 _DEFAULTS = {"when": "after", "to": "client", "offset": 0}
-# What a fault finds in what is said.
+# Selectors that search bytes.
 _MATCHES = {"match", "reply_match"}
 # Characters of an error that quotes a value.
 _MAX_ERROR_TEXT = 300

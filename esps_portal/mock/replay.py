@@ -21,9 +21,9 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-# The call or its portal ended early: not an answer of the service.
+# Errors of a call that ended early: they are not answers of the service.
 _ENDED_EARLY = frozenset({"cancelled", "closing"})
-# About the transport, not about the call.
+# Errors about the transport, not about the call.
 _ABOUT_TRANSPORT = frozenset({"too-large", "use-tcp"})
 
 

@@ -15,7 +15,7 @@ from esps_portal.tracebacks import hides_frame
 __tracebackhide__ = hides_frame
 
 
-# What a peer does of itself.
+# The steps that a peer performs by itself.
 _OWN = (SendFrames, Wait, End)
 
 

@@ -41,7 +41,7 @@ MAX_BUFFERED = 64 * 1024 * 1024
 _match_plain_ok = PLAIN_OK.fullmatch
 
 _GREETING_START = b"* "
-# How much is kept of what is not ESPS/1, for the error.
+# How many bytes of what is not ESPS/1 are kept for the error.
 _MAX_QUOTED = 1024
 # How many notices are kept until somebody asks for them (own choice: a portal has one or two).
 _MAX_NOTICES = 4
@@ -72,7 +72,7 @@ class ClientConnection:
         self._max_line = limits.max_line
         self._splitter = LineSplitter(limits.max_line, limits.max_unterminated)
         self._pending: dict[bytes, PendingRequest] = {}
-        # The start of what has come before the greeting was complete.
+        # The first bytes received, until the greeting is complete.
         self._opening = b""
         #: The start of what came last that is not ESPS/1.
         self.rejected: bytes = b""
@@ -82,7 +82,7 @@ class ClientConnection:
         self.bye_reason: str = ""
         #: Whether that is its last line, whether or not its FIN comes (ESPS-CLI-4).
         self.has_ended: bool = False
-        # The last notices after the greeting, which may come before anybody asks for them.
+        # The last notices after the greeting: they may come before `on_notice` is called.
         self._notices: deque[Notice] = deque(maxlen=_MAX_NOTICES)
         self._on_notice: Callable[[Notice], None] = self._notices.append
 

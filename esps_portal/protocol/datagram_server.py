@@ -135,7 +135,7 @@ class DatagramServer:
         """
         longest = self._max_plain
         joined = b"\0".join((*datagrams, b""))
-        # None has a NUL, so one expression finds where each of them begins and ends.
+        # No plain request has a NUL, so with a NUL after each one expression finds them all.
         if joined.count(b"\0") > len(datagrams) or max(map(len, datagrams), default=0) > longest:
             possible = (len(d) <= longest and b"\0" not in d for d in datagrams)
             joined = b"".join(

@@ -33,7 +33,7 @@ class ErrorBudget:
     def __init__(self, rate: float, burst: int) -> None:
         self._rate = rate
         self._burst = burst
-        # What is left in each, and when that was so; the one that was used last comes last.
+        # What is left in each bucket, and when; in the order of use.
         self._buckets: OrderedDict[Any, tuple[float, float]] = OrderedDict()
 
     def __len__(self) -> int:

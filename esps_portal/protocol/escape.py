@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _MAX_SHOWN = 60
-# What is shown for each byte: VCHAR and SP as they are.
+# The text for each byte; VCHAR and SP stay as they are.
 _SHOWN = [f"\\x{byte:02x}" for byte in range(256)]
 _SHOWN[0x20:0x7F] = map(chr, range(0x20, 0x7F))
 _SHOWN[ord("\\")] = r"\\"

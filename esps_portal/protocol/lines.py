@@ -53,7 +53,7 @@ class LineSplitter:
         self._max_unterminated = max_unterminated
         # The unfinished line.
         self._buffer = b""
-        # Whether that is too long. Then it is not held, only its size.
+        # Whether the unfinished line is too long. Then only its size is kept.
         self._is_skipping = False
         self._skipped = 0
 
@@ -100,7 +100,7 @@ class LineSplitter:
         """Take all lines up to one that is too long; return what is left, from that line on."""
         data = self._buffer + data
         start = 0
-        # All lines are short enough between a start and an LF that is near enough to it.
+        # If the last LF is this near to the start, all lines between are short enough.
         while end := data.rfind(b"\n", start, start + self._max_line) + 1:
             start = end
         if start:

@@ -127,11 +127,11 @@ class Notice:
         return None
 
 
-#: What a server says last when it ends a connection of its own accord, or refuses one.
+#: The last line of a server that ends or refuses a connection by itself.
 BYE_BUSY = Notice(b"BYE", (b"busy",))
 BYE_CLOSING = Notice(b"BYE", (b"closing",))
 BYE_IDLE = Notice(b"BYE", (b"idle",))
-#: What a server with TLS says, without it, to a client that speaks none.
+#: What a server with TLS sends in plain text to a client that speaks no TLS.
 EXPECTS_TLS = Notice(ERR, (b"bad-line", b"this listener expects TLS"))
 
 

@@ -12,7 +12,7 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-# What a line takes beside its bytes: about a tuple and an object.
+# Bytes of memory for a line besides its own: about a tuple and an object.
 _LINE_OVERHEAD = 100
 
 

@@ -62,7 +62,7 @@ class ReceivedLines:
     __slots__ = ("_block", "_blocks", "_found", "_next", "_piece", "_start")
 
     def __init__(self) -> None:
-        # What is not looked through: the rest of this block from there on, then those.
+        # What is not searched yet: the rest of this block, from this index on, then these blocks.
         self._block = b""
         self._start = 0
         self._blocks: list[bytes | LongLineEvent] = []

@@ -60,7 +60,7 @@ class RememberedCalls:
         # which a number makes two of the same time differ.
         self._due: list[tuple[float, int, RememberedCall]] = []
         self._numbers = itertools.count()
-        # Of what is remembered, and of the async calls that run.
+        # Shares of the remembered calls, and of the running async calls.
         self._memory_shares = Shares(limits.max_remembered)
         self._running_shares = Shares(limits.max_in_flight)
 

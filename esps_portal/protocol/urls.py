@@ -20,10 +20,10 @@ __tracebackhide__ = hides_frame
 
 _TRANSPORTS = {"esps": "tcp", "esps+tls": "tls", "esps+udp": "udp"}
 _MAX_PORT = 65535
-# What is before a zone, as in [fe80::1%25eth0]: a % has to be escaped in a URL (RFC 6874).
+# What precedes a zone, as in [fe80::1%25eth0]: a % has to be escaped in a URL (RFC 6874).
 _ZONE_SIGN = "%25"
 _ZONE_SIGN_BEFORE_ZONE = re.compile(r"%25(?=[^\]])")
-# How much of a wrong address an error repeats.
+# How many characters of a wrong address an error repeats.
 _MAX_SHOWN = 80
 _FORMS = (
     "HOST, HOST:PORT, [IPV6]:PORT, or esps://HOST:PORT (TCP), esps+tls://HOST:PORT (TLS),"

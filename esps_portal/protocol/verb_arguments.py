@@ -15,7 +15,7 @@ _NOT_A_NAME = "a service has a name: a-z, then up to 63 of a-z 0-9 - . _"
 _NOT_A_TAG = "CANCEL needs a tag"
 _NOT_A_VERSION = "HELLO needs versions: ESPS/1"
 
-# How many of the arguments have a form, the form, and what is said where one has another.
+# How many of the arguments must have a form, the form, and the error text otherwise.
 _FORMS: dict[bytes, tuple[int | None, re.Pattern[bytes], str]] = {
     b"HELLO": (None, grammar.VERSION, _NOT_A_VERSION),
     b"CALL": (1, grammar.NAME, _NOT_A_NAME),

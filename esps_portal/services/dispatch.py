@@ -39,7 +39,7 @@ from esps_portal.user_functions import note_asyncio
 
 __tracebackhide__ = hides_frame
 
-# What stands for a service that is not plain: it takes no number of arguments.
+# Stands for a service that is not plain: no number of arguments fits its bounds.
 _NOT_PLAIN = (lambda: None, 1, 0)
 # Bytes of a plain request without its arguments, at most: tag, CALL, name, CR and LF.
 _MAX_REST = 32 + len(b" CALL ") + 64 + len(b"\r\n")
@@ -78,7 +78,7 @@ class Portal(DeclaresServices):
         #: Called with each service that fails, while its exception is handled.
         self.on_service_failure: Callable[[Service], None] = lambda _: None
         self._services: dict[bytes, Service] = {}
-        # Of those that are plain: the function, and how many arguments it takes.
+        # Of plain services: the function, and the bounds of its argument count.
         self._plain_services: dict[bytes, tuple[Callable[..., Any], int, int]] = {}
         for service in services:
             self.add(service)
@@ -144,7 +144,7 @@ class Portal(DeclaresServices):
             else:
                 result = service.function(*args)
             if type(result) is tuple and result == args:
-                # They came in one line, so they fit one line.
+                # They came in one line, so they fit into one.
                 return Reply(request.tag, OK, args, request.plain)
             return sync_outcome(request.tag, result, self.limits.longest_reply_to(request), caller)
         except BaseException as error:  # noqa: BLE001 - sys.exit() and pytest.fail() too; it is logged

@@ -66,7 +66,7 @@ def result_error(error: BaseException | None) -> ResultError | None:
     """Return an exception if it is a `ResultError`, or the first one of a group of them."""
     if isinstance(error, BaseExceptionGroup):
         found, others = error.split(ResultError)
-        # Beside it a nursery may have been cancelled.
+        # A nursery may have added its cancellation to the group.
         failures = None if others is None else others.split(trio.Cancelled)[1]
         return first_error(found) if found is not None and failures is None else None
     return error if isinstance(error, ResultError) else None

@@ -30,5 +30,5 @@ class Statistics:
     def stats(self) -> list[str]:
         """Return the process that counts, and each counter, as ``key=value``."""
         keys = ("connections", "datagrams", "requests", "failed")
-        # Asked for each time: a process that was forked is another one.
+        # Looked up each time: after a fork it is another process.
         return [f"pid={os.getpid()}", *(f"{key}={getattr(self, key)}" for key in keys)]

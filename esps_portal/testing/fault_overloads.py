@@ -34,7 +34,7 @@ class PlacesFaults:
     """A controller whose server has faults; its `ControlledServer` is in ``_server``."""
 
     _server: ControlledServer
-    # What the examples call it, and so the lines that place its faults again.
+    # Its name in examples, and in the lines that place its faults again.
     _name: str
 
     @overload

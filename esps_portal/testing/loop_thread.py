@@ -75,7 +75,7 @@ class LoopThread:
         self._scope = trio.CancelScope()
         self._pause = LoopPause()
         self._death: BaseException | None = None
-        # What to say once the loop was found to be stuck.
+        # The error text once the loop was found to be stuck.
         self._stuck = ""
         # Threads are not forked: in a child process nobody would ever respond.
         self._process = os.getpid()

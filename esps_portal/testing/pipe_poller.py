@@ -17,7 +17,7 @@ class PipePoller:
     def __init__(self) -> None:
         self._numbers = count()
         self._streams: dict[int, ServerEnd] = {}
-        # Those that have said that something has come, and may still have it.
+        # Streams that have reported input, and may still have it.
         self._noted: dict[int, None] = {}
         self._changed = trio.lowlevel.ParkingLot()
         self._is_open = True

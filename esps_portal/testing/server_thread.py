@@ -45,7 +45,7 @@ class ServerThread:
         self._thread = LoopThread(served.name, self._serve, self._end, self._give_up)
         self._ready: Future[Listeners] = Future()
         self._tasks: frozenset[trio.lowlevel.Task] = frozenset()
-        # Also for who does something while the loop sleeps.
+        # Also for functions that run while the loop sleeps.
         self._now: Callable[[], float]
         self._is_lent = True
         self.connections_reset: int = 0
@@ -61,7 +61,7 @@ class ServerThread:
         try:
             return self._served.address(self._ready.result())
         except self._served.start_errors as error:
-            # A new one has no frames of the thread, which its caller need not see.
+            # A new exception, without frames of the thread, which the caller need not see.
             raise copy.copy(error) from error
 
     def stop(self) -> None:
@@ -185,7 +185,7 @@ class ServerThread:
         self._thread.run_async(reset)
 
     async def _reset(self, *, keep_idle: bool) -> None:
-        # What is aborted still writes into the journal, so that is emptied last.
+        # Aborted calls still write into the journal, so it is emptied last.
         ports = self._listeners.ports
         self.connections_reset += await ports.reset(keep_idle=keep_idle)
         if self._is_dying:
@@ -239,7 +239,7 @@ class ServerThread:
                 await self._become_quiet()
             result = function()
             if self._served.state.has_news:
-                # A client that has connected meanwhile, and waits, is this test's.
+                # A client that has connected meanwhile, and waits, belongs to this test.
                 await self._reset(keep_idle=True)
             return result
 

@@ -62,9 +62,9 @@ _PARAMETERS: _Options = {
 }
 # Most bytes that are changed or made up.
 _MAX_BYTES = 8
-# These need a framing, which the strategy knows nothing of, or TLS.
+# These need a framing, which the strategy does not know, or TLS.
 _ON_REQUEST_ONLY = ("no-terminator", "certificate")
-# They take their place from a parameter, or have none.
+# These take their place from a parameter, or have none.
 _WITHOUT_OFFSET = ("truncate", "corrupt", "patch", "deaf", "accept-close", "certificate")
 
 

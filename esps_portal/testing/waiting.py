@@ -55,7 +55,7 @@ class Wait:
         future: concurrent.futures.Future[None] = concurrent.futures.Future()
 
         def met() -> None:
-            # Also called when the portal has died: the waiter then asks it, and gets an error.
+            # Also called when the portal has died: the waiter then asks the loop, which raises.
             # Maybe called twice, where a predicate has failed.
             # An asyncio task that gave up has cancelled the future.
             if not future.done() and future.set_running_or_notify_cancel():
