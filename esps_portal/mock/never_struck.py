@@ -166,7 +166,7 @@ def _no_such_reply(fault: Fault, target: FaultTarget) -> str:
 
 
 def _never_came(name: str, numbers: frozenset[int] | None, matched: int) -> str:
-    """Return that no connection or request had such a number; empty if one had."""
+    """Return a text that no connection or request had such a number; empty if one had."""
     if not numbers or min(numbers) <= matched:
         return ""
     wanted = _plural(name) if len(numbers) > 1 else name

@@ -92,7 +92,7 @@ class PlannedPeer:
 
     Attributes:
         name: a letter, then letters, digits, ``-``, ``.``, ``_``.
-        framing: how a stream is cut into frames; ``None``: not given, so that somebody else must.
+        framing: how a stream is cut into frames; ``None``: not given: an option must give it.
         greeting: the frames that it says first.
         udp: it is served over UDP too.
         stubs: those that answer from the start.

@@ -88,7 +88,7 @@ def is_proxy_name(text: str) -> bool:
 
 
 def variable_part(name: str) -> str:
-    """Return what the names of a proxy's variables have in their middle: ``CACHE_1``."""
+    """Return the middle part of the names of a proxy's variables: ``CACHE_1``."""
     return re.sub(r"[-.]", "_", name).upper()
 
 
@@ -196,11 +196,11 @@ def read_framing(value: object, path: str) -> Framing:
 
 
 class BoundlessFramingError(FramingError):
-    """A framing whose pattern takes a time that its bytes do not bound."""
+    """A framing whose pattern may take unbounded time."""
 
 
 def _searched_in_one_pass(framing: Framing) -> Framing:
-    """Check a framing that a file may give, or anybody who may ask a control port."""
+    """Check a framing from a file or a control port: its pattern must take bounded time."""
     if isinstance(framing, Matching) and not framing.is_linear:
         raise BoundlessFramingError(
             f"{framing}: cannot be searched in one pass, which a file and a control port require"

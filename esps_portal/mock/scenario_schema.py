@@ -10,7 +10,7 @@ from typing import Any
 def scenario_schema() -> dict[str, Any]:
     """Return the schema: JSON Schema, draft 2020-12.
 
-    What depends on several keys, or on where a scenario is used, it leaves to the reader.
+    It does not check what depends on several keys, or on where a scenario is used; readers do.
     """
     text = resources.files("esps_portal.mock").joinpath("scenario.schema.json").read_text("utf-8")
     schema: dict[str, Any] = json.loads(text)

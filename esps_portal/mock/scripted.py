@@ -34,7 +34,7 @@ _MAX_FAILURES = 10
 
 @attrs.define(eq=False)
 class Script:
-    """What a portal is to do, and what has happened."""
+    """What a test scripts a portal to do, and what has happened."""
 
     stubs: StubRegistry = attrs.field(factory=StubRegistry)
     faults: FaultRegistry = attrs.field(factory=FaultRegistry)
@@ -105,7 +105,7 @@ class ScriptedPortal:
 
     @property
     def is_busy(self) -> bool:
-        """Never: what a portal waits for it reads."""
+        """Never: a portal reads whatever it waits for."""
         return False
 
     def start_clock(self, now: float) -> None:
@@ -161,7 +161,7 @@ class ScriptedPortal:
         room: int,
         until: float = math.inf,
     ) -> PlainAnswers:
-        """Answer requests in order, many at once, but one alone that has a stub."""
+        """Answer requests in order, many at once; a request with a stub is answered alone."""
         stubbed = self._stubbed
         if stubbed and requests:
             if requests[0][1] in stubbed:

@@ -77,7 +77,7 @@ class ScriptedConversation:
         return step if isinstance(step, Expect) else None
 
     def take_actions(self, request: bytes = b"") -> list[AnswerStep]:
-        """Return what is to be done before the next frame is expected; that counts as done.
+        """Return the steps up to the next expected frame, and count them as done.
 
         Args:
             request: the frame that was expected last, for what is echoed.
@@ -102,10 +102,10 @@ class ScriptedConversation:
 
 
 def _check_frames(step: Step, framings: Sequence[Framing]) -> None:
-    """Check that what a step expects or sends can be a frame.
+    """Check that frames which a step expects or sends are possible.
 
     Raises:
-        FramingError: it can be none.
+        FramingError: one is not.
     """
     if isinstance(step, Expect):
         check_can_match(step.matcher, framings)

@@ -122,7 +122,7 @@ class PeerState:
 
     @property
     def is_busy(self) -> bool:
-        """Never: what a peer waits for it reads."""
+        """Never: a peer reads whatever it waits for."""
         return False
 
     def push(self, frames: SendFrames, connection: int | None) -> int:
