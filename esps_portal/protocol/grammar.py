@@ -62,9 +62,8 @@ ANSWER_START = re.compile(rb"\*|[^ ]* (?:OK|DATA|ERR)(?:[ \r\n]|\Z)")
 TAGGED = re.compile(rb"(%b)(?: |\r?\Z)" % _TAG)
 # What a connection may begin with: a tag, or an empty line.
 FIRST_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._\r\n")
-# The first byte of a TLS record that carries a handshake (RFC 8446 section 5.1).
-TLS_HANDSHAKE = 0x16
-# How a record begins that carries an alert: its type, and a version that begins with 3.
+# How a TLS record begins that carries an alert (RFC 8446 section 5.1): its type, and a version that
+# begins with 3.
 TLS_ALERT = b"\x15\x03"
 
 # All arguments of a line are coded at once, in C, as text in which a byte is the character of its
