@@ -63,3 +63,14 @@ def test_the_first_failure_of_a_predicate_is_told() -> None:
     with pytest.raises(StopIteration):
         next(errors)
     assert fault.failure == "ValueError: first"
+
+
+def test_an_interrupt_within_a_predicate_is_none_of_its_failures() -> None:
+    def predicate(_: bytes) -> bool:
+        raise KeyboardInterrupt
+
+    fault = Fault.create("reset", match=predicate)
+    assert fault.match is not None
+    with pytest.raises(KeyboardInterrupt):
+        fault.match.matches(b"x")
+    assert fault.failure == ""
