@@ -238,7 +238,7 @@ def test_only_a_fault_of_handshakes_strikes_them(stage: Stage, selected: list[bo
 def test_requests_without_a_reply_are_counted_if_they_match() -> None:
     fault, timer = Fault.create("reset", request=2, match="GET"), Fault.create("reset", age=1)
     faults = placed(fault, timer)
-    for said in (b"PUT", b"GET 1"):
+    for said in (b"PUT 1", b"PUT 2", b"GET 1"):
         faults.count_unanswered(request(said))
     assert (fault.counts.requests, timer.counts.requests) == (1, 0)
     assert strikes(faults, request(b"GET 2"))
