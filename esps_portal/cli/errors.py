@@ -23,7 +23,11 @@ READER_GONE = 128 + SIGPIPE
 
 
 def print_error(line: str) -> None:
-    """Print a line on standard error; if that fails, only the exit code reports the error."""
+    """Print a line on standard error; if that fails, only the exit code reports the error.
+
+    A file name may have bytes that are no text in this locale: they are shown as such.
+    """
+    line = line.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     try:
         click.echo(line, err=True)
     except OSError:

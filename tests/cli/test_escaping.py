@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.cli.peers import GREETING, tcp_server
-from tests.commands import run_in_colour
+from tests.commands import run, run_in_colour
 
 # Clear the screen, bell, backspace, set the title (C1 and OSC), CR, a bidi override.
 EVIL = "\x1b[2J\a\b\x9b\x1b]0;owned\x07\r\u202e"
@@ -51,3 +53,10 @@ def test_what_inspect_shows(greeting: str) -> None:  # ESPS-SEC-5
         _, out, err = run_in_colour("inspect", *options)
     assert port in out
     assert [c for c in out + err if not c.isprintable() and c != "\n"] == []
+
+
+def test_a_file_name_that_is_no_text_is_shown_with_its_bytes(tmp_path: Path) -> None:
+    path = b"%b/n\xff such/x" % bytes(tmp_path)
+    code, out, err = run("serve", "--port", "0", "--record", path)
+    why = f"cannot record to {tmp_path}/n\\xff such/x: No such file or directory"
+    assert (code, out, err) == (1, "", f"esps-portal: {why}\n")
