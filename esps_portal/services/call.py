@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import ClassVar, Protocol
+from typing import ClassVar, NoReturn, Protocol
 
 import attrs
 
 from esps_portal.protocol.messages import DATA, Reply, Request
-from esps_portal.services.service import data_to_args
+from esps_portal.services.service import ResultError, data_to_args
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -69,9 +69,25 @@ class CallContext(Protocol):
         """Send one ``DATA`` line; wait while the client does not read.
 
         Raises:
-            TypeError: an argument is neither str nor bytes.
+            TypeError: an argument is neither str nor bytes; or the service is no async function.
             ValueError: the line would be longer than ``max_line``.
         """
+
+
+@attrs.frozen(eq=False)
+class SyncCall:
+    """What a sync service gets as ``call``: it replies at once, and sends no DATA lines.
+
+    Attributes:
+        tag: of the request.
+    """
+
+    tag: bytes
+    caller: Caller
+
+    def data(self, *_: str | bytes) -> NoReturn:
+        """Raise `ResultError`: nothing is sent before the reply."""
+        raise ResultError("only an async def sends DATA lines: `await call.data(...)`")
 
 
 @attrs.define(eq=False)

@@ -21,7 +21,7 @@ from esps_portal.protocol.messages import OK, Reply, Request, error_reply
 from esps_portal.protocol.received_lines import PlainRequest, plain_to_request
 from esps_portal.protocol.registry import VERSIONS
 from esps_portal.protocol.verb_arguments import argument_error, chosen_version
-from esps_portal.services.call import Caller
+from esps_portal.services.call import Caller, SyncCall
 from esps_portal.services.declaring import DeclaresServices
 from esps_portal.services.dispatcher import Outcome, PlainAnswers
 from esps_portal.services.replies import (
@@ -139,7 +139,7 @@ class Portal(DeclaresServices):
         caller.note_executed()
         try:
             if service.wants_call:
-                call = self._call(request, service, caller)
+                call = SyncCall(request.tag, caller)
                 result = service.function(*args, call=call)
             else:
                 result = service.function(*args)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from esps_portal import ReplyError, blocking
+from esps_portal import CallContext, ReplyError, blocking
 from esps_portal.faults.matching import Match
 from esps_portal.mock.matching import ArgsMatcher
 from esps_portal.testing import FaultError, lines, peer_in_thread, serve_in_thread
@@ -193,3 +193,17 @@ def test_what_else_is_wrong_has_no_note_of_asyncio() -> None:
         (problem,) = portal.problems()
     assert "no stock" in problem
     assert "asyncio" not in problem
+
+
+def test_a_sync_service_sends_no_data() -> None:
+    """Without an await nothing would be sent, and nobody would know."""
+
+    def rows(*, call: CallContext) -> None:
+        call.data("1")  # type: ignore[unused-coroutine]
+
+    with serve_in_thread() as portal:
+        portal.service(rows)
+        with blocking.connect(portal.url) as client, pytest.raises(ReplyError, match="failed"):
+            client.call("rows")
+        (problem,) = portal.problems()
+    assert "only an async def sends DATA lines: `await call.data(...)`" in problem
