@@ -243,8 +243,9 @@ class PortControl:
         """Whether something has come that was not read, though the loop waits for it."""
         if self._outage is not None:
             return False  # what has come waits until that is over
-        those_open = [sock for sock in self._all_sockets if sock.fileno() >= 0]
-        return wait_for(those_open) or self._connections.has_input
+        if self._connections.has_input:
+            return True
+        return wait_for([sock for sock in self._all_sockets if sock.fileno() >= 0])
 
     @property
     def is_idle(self) -> bool:
