@@ -32,6 +32,16 @@ def soft_limit() -> int | None:
     return None if descriptors == resource.RLIM_INFINITY else descriptors
 
 
+def is_scarce(descriptor: int) -> bool:
+    """Whether a descriptor that was just opened is one of the last: it has the lowest free number.
+
+    The last are an eighth of what this process may have, and at least 8 (own choice): they are for
+    those who keep one for as long as they need it, such as connections.
+    """
+    limit = soft_limit()
+    return limit is not None and descriptor >= limit - max(8, limit // 8)
+
+
 class SpareDescriptor:
     """A descriptor that is kept for the moment when no other is left.
 

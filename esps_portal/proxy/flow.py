@@ -26,6 +26,7 @@ from esps_portal.journal.tap import DatagramTap
 from esps_portal.log import log
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_sender import Sender
+from esps_portal.net.descriptors import is_scarce
 from esps_portal.net.dial import DialError, dial
 from esps_portal.net.fork import closed_at_end
 from esps_portal.net.silence import NEVER_SILENT, Silence
@@ -38,6 +39,9 @@ _MAX_READS = 64
 # Datagrams that wait for the socket towards the upstream to be made.
 _MAX_WAITING = 64
 _MAX_DATAGRAM = 65535
+# Seconds of silence after which a flow ends that has one of the last descriptors (own choice: more
+# than a reply takes).
+_SCARCE_WINDOW = 5.0
 _USED_UP = "a datagram came with its TTL used up: do proxies point at each other?"
 
 
@@ -121,6 +125,10 @@ class Flow:
         if is_loop(self._state, self._came):
             raise DialError(REASON)
         connected = await dial(upstream.host, upstream.port, socket.SOCK_DGRAM)
+        if is_scarce(connected.fileno()):
+            # Together they could keep out all others for as long as they are silent.
+            self._window = min(self._window, _SCARCE_WINDOW)
+            self._scope.deadline = trio.current_time() + self._window
         with closed_at_end(connected), self._linked(connected):
             async with trio.open_nursery() as nursery:
                 writer = DatagramFaultWriter(UpstreamSocket(connected, self._refused), nursery)

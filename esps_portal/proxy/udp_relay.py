@@ -2,7 +2,7 @@
 
 The upstream sees a different source for each client, as it would without a proxy, so that what it
 remembers of a client stays right. A client is forgotten after a silence of as long as a portal
-would remember it.
+would remember it, and soon where few descriptors are left.
 """
 
 from __future__ import annotations

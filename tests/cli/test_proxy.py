@@ -15,7 +15,8 @@ import pytest
 from esps_portal import blocking
 from esps_portal.protocol.errors import ClosedError, PeerError
 from tests.commands import run_failing
-from tests.processes import running_server
+from tests.patience import until
+from tests.processes import RunningServer, running_server
 
 
 def test_each_request_is_an_event() -> None:
@@ -59,7 +60,14 @@ def test_the_proxy_stays_up_while_the_portal_is_down() -> None:
             assert front.stop() == 0
 
 
-def test_the_proxy_stays_up_without_descriptors() -> None:
+def send_datagrams(front: RunningServer, senders: contextlib.ExitStack) -> None:
+    for _ in range(12):
+        sender = senders.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        sender.sendto(b"a PING\n", ("127.0.0.1", front.port))
+
+
+@pytest.mark.parametrize("first", ["tcp", "udp"])
+def test_the_proxy_stays_up_without_descriptors(first: str) -> None:
     with (
         running_server() as portal,
         running_server("--upstream", portal.url, command="proxy") as front,
@@ -68,15 +76,17 @@ def test_the_proxy_stays_up_without_descriptors() -> None:
         most = len(list(Path(f"/proc/{pid}/fd").iterdir())) + 9
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
         with contextlib.ExitStack() as peers:
+            if first == "udp":
+                send_datagrams(front, peers)
+                until(lambda: len(list(Path(f"/proc/{pid}/fd").iterdir())) == most)
             for _ in range(12):
                 # It may be reset before connect() has returned.
                 with contextlib.suppress(OSError):
                     peer = socket.create_connection(("127.0.0.1", front.port), 30)
                     peers.enter_context(peer)
                     peer.shutdown(socket.SHUT_WR)  # to wait for its RST takes one more
-            for _ in range(12):
-                sender = peers.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-                sender.sendto(b"a PING\n", ("127.0.0.1", front.port))
+            if first == "tcp":
+                send_datagrams(front, peers)
         deadline = time.monotonic() + 30
         while True:
             try:
