@@ -136,7 +136,8 @@ class UdpServer:
             if one.source != before.source:
                 raise MismatchError("source", "the same port (ESPS-UDP-40)", one.data)
             if one.data != before.data:
-                self._judge_padding(first, one, self._needed(number))
+                needed = self._needed(number, len(before.data))
+                self._judge_padding(first, one, needed)
                 repeats = 0
                 continue
             waited, least = one.at - before.at, _FIRST_WAIT * 2**repeats - _TOLERANCE
@@ -147,12 +148,17 @@ class UdpServer:
             if repeats >= _MOST:
                 raise MismatchError("time", f"at most {_MOST} datagrams (ESPS-UDP-35)", one.data)
 
-    def _needed(self, number: int) -> int:
-        """Return the last NEEDED of the replies up to that to a datagram; 0: there was none."""
+    def _needed(self, number: int, size: int) -> int:
+        """Return the NEEDED of the replies up to that to a datagram that its client acts on.
+
+        That is the first one over the size of the datagram: a repeat may have crossed with it, and
+        have got the next one. Where none is, it is the last one; 0: there was none.
+        """
         replies = [action for actions in self.case.replies[: number + 1] for action in actions]
         texts = [action.text for action in replies if isinstance(action, Say)]
         found = [match for text in texts if (match := _TOO_LARGE.match(text))]
-        return int(found[-1][1]) if found else 0
+        sizes = [int(match[1]) for match in found]
+        return min((each for each in sizes if each > size), default=sizes[-1] if sizes else 0)
 
     def _judge_padding(self, first: _Received, one: _Received, needed: int) -> None:
         if not needed:

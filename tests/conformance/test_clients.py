@@ -66,6 +66,52 @@ def test_a_fault_of_a_client_is_found(fault: str, case: str) -> None:
     assert (code, verdicts) == (1, {case: "fail"})
 
 
+def program(*lines: str) -> list[str]:
+    """Return a client over UDP, whose socket is ``s``."""
+    begin = """
+import os, pathlib, socket, sys, time
+from urllib.parse import urlsplit
+url = urlsplit(os.environ["ESPS_PORTAL_URL"])
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect((url.hostname, url.port))
+call = b"0123456789abcdef CALL echo hi"
+"""
+    return [sys.executable, "-c", begin + "\n".join(lines)]
+
+
+@pytest.mark.parametrize(("times", "verdict"), [(2, "pass"), (3, "fail")])
+def test_a_time_of_udp_is_broken_only_by_who_breaks_it_each_time(
+    times: int, verdict: str, tmp_path: Path
+) -> None:
+    """A machine that is busy may let a repeat come as soon as what it repeats."""
+    client = program(
+        f"runs = pathlib.Path({str(tmp_path)!r})",
+        "(runs / str(os.getpid())).touch()",
+        "s.send(call + b'\\n')",
+        f"time.sleep(0.1 if len(list(runs.iterdir())) > {times} else 0)",
+        "s.send(call + b'\\n')",
+        "print(s.recv(1000).split()[2].decode())",
+    )
+    _, verdicts = judge(*only("call-udp-first-lost"), "--client", "--", *client)
+    assert verdicts == {"call-udp-first-lost": verdict}
+
+
+def test_a_repeat_may_cross_with_a_reply() -> None:
+    """Then the client has a NEEDED less than the server has sent."""
+    client = program(
+        "s.send(call + b'\\n')",
+        "time.sleep(0.1)",
+        "s.send(call + b'\\n')",  # though the first NEEDED has come
+        "for size in range(100, 501, 100):",
+        "    assert s.recv(1000).split()[3] == b'%d' % size",
+        "    if size < 500: s.send(call + b' ' + (size - len(call) - 2) * b'#' + b'\\n')",
+        "sys.exit(1)",
+    )
+    name = "call-udp-too-large-without-end"
+    _, verdicts = judge(*only(name), "--client", "--", *client)
+    assert verdicts == {name: "pass"}
+
+
 def test_the_broken_client_is_good_without_a_fault() -> None:
     cases = only("call-tcp-plain", "call-tcp-wrong-tag", "call-udp-three-lost")
     code, verdicts = judge(*cases, "--client", "--", sys.executable, str(CLIENTS / "broken.py"), "")
