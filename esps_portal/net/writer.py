@@ -22,6 +22,10 @@ HIGH_WATER = 65536
 _ACK_DELAY = 1.0
 
 
+def _nothing() -> None:
+    pass
+
+
 class Writer:
     """What waits to be sent on a stream, and whether the peer acknowledges it.
 
@@ -121,6 +125,10 @@ class Writer:
             if self.is_sending:
                 await self._wait_for_room()
             await self.flush()
+
+    def close(self) -> None:
+        """Call nobody any more: the connection has ended."""
+        self._on_wait = _nothing
 
     def waits_since(self) -> float | None:
         """Return since when the peer has acknowledged nothing of what waits; `None`: nothing does.

@@ -325,6 +325,7 @@ class PortalConnection:
             self._answerer,
             self._reader,
             self._held,
+            self._parking,
             self._observer,
             self._limits.stall,
         )

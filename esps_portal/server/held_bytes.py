@@ -39,7 +39,10 @@ class HeldBytes:
 
     def release(self) -> None:
         """Count none of them any more: the connection ends without them."""
+        if self._are_released:
+            return
         self._are_released = True
         if self.size and self._counted is not None:
             self.size = 0
             self._counted.note(self._connection, 0)
+        del self._connection  # which refers to this

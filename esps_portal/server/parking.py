@@ -58,6 +58,11 @@ class Parking:
         if self._ready is not None:
             self._ready.leave(self._connection)
 
+    def close(self) -> None:
+        """Park the connection no more: it has ended."""
+        self._ready = None
+        del self._connection  # which refers to this
+
     def note_end(self) -> None:
         """Count the connection as ended, although its task goes on."""
         if self._ready is not None:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from esps_portal.faults.plan_part import PlanPart
 
 
+def _nothing(_: EndReason) -> None:
+    pass
+
+
 class ReplyWriter:
     """Writes the lines of one connection.
 
@@ -193,6 +197,16 @@ class ReplyWriter:
             await self._faults.hurry_after(seconds)
 
     # -- the end
+
+    def close(self) -> None:
+        """Call nobody any more: the connection has ended, and is freed with its last reference.
+
+        What refers to each other only the garbage collector finds, and it looks at everything.
+        """
+        self._on_end = _nothing
+        self.writer.close()
+        if self._faults is not None:
+            self._faults.close()
 
     @property
     def ending(self) -> Ending:

@@ -16,6 +16,7 @@ from esps_portal.server.answerer import Answerer
 from esps_portal.server.endings import EndReason, How
 from esps_portal.server.held_bytes import HeldBytes
 from esps_portal.server.observer import ConnectionObserver
+from esps_portal.server.parking import Parking
 from esps_portal.server.reader import Reader
 from esps_portal.server.reply_writer import ReplyWriter
 
@@ -38,6 +39,7 @@ class Teardown:
     _answerer: Answerer
     _reader: Reader
     _held: HeldBytes
+    _parking: Parking
     _observer: ConnectionObserver | None
     _stall: float
     is_done: bool = attrs.field(default=False, init=False)
@@ -74,6 +76,8 @@ class Teardown:
         replies.finish_faults()
         if self._observer is not None:
             self._observer.closed(*self._first_to_close())
+        replies.close()
+        self._parking.close()
 
     @property
     def _is_interrupted(self) -> bool:
