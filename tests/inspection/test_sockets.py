@@ -250,7 +250,9 @@ def test_ss_agrees(tool: Callable[[str], str], port: int) -> None:
     mine = [(n, s, wild(loc), users) for n, s, loc, _, users in rows_of("ss", port)]
     # Another process may have the same number at another address.
     own = f"pid={os.getpid()},"
-    assert [row for row in theirs if own in row[3]] == [row for row in mine if own in row[3]]
+    theirs = [row for row in theirs if own in row[3]]
+    assert theirs
+    assert theirs == [row for row in mine if own in row[3]]
 
 
 def test_lsof_agrees(tool: Callable[[str], str], port: int) -> None:
