@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import attrs
 import trio
 
@@ -39,15 +36,10 @@ class Reader:
     _is_receiving: bool = attrs.field(default=False, init=False)
     _scope: trio.CancelScope | None = attrs.field(default=None, init=False)
 
-    @contextlib.contextmanager
-    def interruptible(self) -> Iterator[None]:
+    def interruptible(self) -> trio.CancelScope:
         """Let `interrupt` end what is done within this block."""
-        scope = self._scope = trio.CancelScope()
-        try:
-            with scope:
-                yield
-        finally:
-            self._scope = None
+        self._scope = trio.CancelScope()
+        return self._scope
 
     def interrupt(self, reason: EndReason) -> None:
         """Read no more: the connection ends."""
