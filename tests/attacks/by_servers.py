@@ -204,13 +204,18 @@ def _watched(process: Process, until: float) -> float:
     return most
 
 
+def _memory_of(ran: Ran) -> float:
+    return ran.memory
+
+
 def against_command(name: str) -> Callable[[Scale], Outcome]:
     """Return what measures all hostile servers against one command."""
 
     def measure(scale: Scale) -> Outcome:
         began = time.monotonic()
         with hostile_server(Hostile(_GREETING, b"TAG OK\n")) as port:
-            usual = run_command(COMMANDS[name], port)
+            # Its memory is looked at now and then: a run that is short may end unseen.
+            usual = max((run_command(COMMANDS[name], port) for _ in range(3)), key=_memory_of)
 
         def run(kind: str) -> Ran:
             with hostile_server(KINDS[kind]) as port:
