@@ -15,11 +15,7 @@ from collections.abc import Callable, Iterable
 import trio
 
 from esps_portal.faults.actions import Action, End, Hold, Pause, Send
-from esps_portal.net.writer import Writer
-
-
-def _nothing(*_: object) -> None:
-    pass
+from esps_portal.net.writer import Writer, nothing
 
 
 class FaultWriter:
@@ -48,7 +44,7 @@ class FaultWriter:
         on_end: Callable[[str], None],
         on_broken: Callable[[], None],
         *,
-        on_release: Callable[[], None] = _nothing,
+        on_release: Callable[[], None] = nothing,
         keeps_order: bool = False,
     ) -> None:
         self._writer = writer
@@ -75,7 +71,7 @@ class FaultWriter:
 
         What refers to each other only the garbage collector finds, and it looks at everything.
         """
-        self._on_end = self._on_broken = self._on_release = _nothing
+        self._on_end = self._on_broken = self._on_release = nothing
 
     @property
     def is_busy(self) -> bool:

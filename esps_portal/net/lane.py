@@ -15,14 +15,10 @@ import trio
 from esps_portal.faults.actions import Action, End, Hold, Note, Pause, Send
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.fault_writer import FaultWriter
-from esps_portal.net.writer import Writer
+from esps_portal.net.writer import Writer, nothing
 
 # Bytes that may wait for one side; then the other side is not read (design: 64 KiB each).
 _MAX_WAITING = 65536
-
-
-def _nothing(*_: object) -> None:
-    pass
 
 
 class Lane:
@@ -152,7 +148,7 @@ class Lane:
 
     def close(self) -> None:
         """Call nobody any more, once the connection has ended; see `FaultWriter.close`."""
-        self._on_end = self._on_broken = _nothing
+        self._on_end = self._on_broken = nothing
         self._performer.close()
 
     async def until_clear(self) -> None:

@@ -22,8 +22,8 @@ HIGH_WATER = 65536
 _ACK_DELAY = 1.0
 
 
-def _nothing() -> None:
-    pass
+def nothing(*_: object) -> None:
+    """Stand in for a callback where nobody is to be called (any more)."""
 
 
 class Writer:
@@ -128,7 +128,7 @@ class Writer:
 
     def close(self) -> None:
         """Call nobody any more: the connection has ended."""
-        self._on_wait = _nothing
+        self._on_wait = nothing
 
     def waits_since(self) -> float | None:
         """Return since when the peer has acknowledged nothing of what waits; `None`: nothing does.

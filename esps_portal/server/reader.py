@@ -37,7 +37,7 @@ class Reader:
     _scope: trio.CancelScope | None = attrs.field(default=None, init=False)
 
     def interruptible(self) -> trio.CancelScope:
-        """Let `interrupt` end what is done within this block."""
+        """Return a scope for a ``with`` block, which `interrupt` ends."""
         self._scope = trio.CancelScope()
         return self._scope
 

@@ -15,17 +15,13 @@ from esps_portal.faults.actions import Action, End, Hold, Send
 from esps_portal.faults.striking import plan_of
 from esps_portal.net.fault_writer import FaultWriter
 from esps_portal.net.stream import Stream
-from esps_portal.net.writer import Writer
+from esps_portal.net.writer import Writer, nothing
 from esps_portal.server.endings import ENDINGS, FAULT_ENDS, Ending, EndReason
 from esps_portal.server.observer import Exchange
 
 if TYPE_CHECKING:
     from esps_portal.faults.connection_faults import ConnectionFaults
     from esps_portal.faults.plan_part import PlanPart
-
-
-def _nothing(_: EndReason) -> None:
-    pass
 
 
 class ReplyWriter:
@@ -203,7 +199,7 @@ class ReplyWriter:
 
         What refers to each other only the garbage collector finds, and it looks at everything.
         """
-        self._on_end = _nothing
+        self._on_end = nothing
         self.writer.close()
         if self._faults is not None:
             self._faults.close()
