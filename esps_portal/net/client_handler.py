@@ -19,8 +19,8 @@ from esps_portal.faults.striking import actions_at_once
 from esps_portal.faults.target import FaultTarget
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.handshake import HandshakeError, open_stream
-from esps_portal.net.stream import no_problem
-from esps_portal.net.stream_ends import HANDSHAKE, LINGER, FirstEnd, end_unless_broken
+from esps_portal.net.stream import end_with_fin, no_problem
+from esps_portal.net.stream_ends import HANDSHAKE, LINGER, FirstEnd
 
 
 @attrs.frozen(kw_only=True)
@@ -97,7 +97,7 @@ class ClientHandler:
         await self._client.turns.opening.begin()
         if self._accepted.is_refused:
             self._first.note(self._name, "fin")
-            await end_unless_broken(self._client)
+            await end_with_fin(self._client, LINGER)
             return False
         problem = self._accepted.certificate_problem
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import socket
@@ -122,8 +121,7 @@ async def open_stream(
     try:
         await stream.shake_hands(problem, seconds)
     except HandshakeError:
-        with contextlib.suppress(trio.BrokenResourceError):
-            await end_with_fin(stream, linger)
+        await end_with_fin(stream, linger)
         raise
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Protocol
@@ -83,31 +84,26 @@ class Stream(Protocol):
 
 
 async def end_with_fin(stream: Stream, linger: float, turns: Turns | None = None) -> None:
-    """Send FIN, and discard what still comes until the peer's: else it would make the end a RST.
+    """Send FIN, and discard what still comes: input that is not read would make the end a RST.
 
     Args:
-        linger: seconds for which that goes on at most.
-        turns: see `discard_input`.
-
-    Raises:
-        trio.BrokenResourceError: the peer has reset the connection.
+        linger, turns: see `discard_input`.
     """
-    stream.send_eof()
-    await discard_input(stream, linger, turns)
+    with contextlib.suppress(trio.BrokenResourceError):
+        stream.send_eof()
+        await discard_input(stream, linger, turns)
 
 
 async def discard_input(stream: Stream, linger: float, turns: Turns | None = None) -> None:
-    """Discard what still comes, until the peer's FIN.
+    """Discard what still comes, until the peer ends the connection with FIN or RST.
 
     Args:
-        linger: seconds for which that goes on at most.
-        turns: what it waits for between two reads, so that many who send without a pause hold
-            nobody; `None`: for nothing, where they are few or each read waits for a turn.
-
-    Raises:
-        trio.BrokenResourceError: the peer has reset the connection.
+        linger: seconds after which it stops in any case.
+        turns: what it waits for between two reads, so that many peers which send without a pause
+            do not hold up others; `None`: nothing, where they are few or each read waits for a
+            turn.
     """
-    with trio.move_on_after(linger):
+    with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(linger):
         while await stream.receive():
             if turns is not None:
                 await turns.next()

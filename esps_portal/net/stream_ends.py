@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from esps_portal.net.endpoint import Endpoint
-from esps_portal.net.stream import discard_input, end_with_fin
+from esps_portal.net.stream import end_with_fin
 
 #: Seconds for which a side's input is discarded after FIN, so that no RST overtakes the last bytes
 # (default of `Limits.linger`).
@@ -59,20 +59,8 @@ class FaultEnd:
             return False
         async with trio.open_nursery() as nursery:
             for side in sides:
-                nursery.start_soon(end_unless_broken, side)
+                nursery.start_soon(end_with_fin, side, LINGER)
         return True
-
-
-async def end_unless_broken(side: Endpoint) -> None:
-    """Send FIN, and discard what still comes, within a bound; a RST of the side ends that."""
-    with contextlib.suppress(trio.BrokenResourceError):
-        await end_with_fin(side, LINGER)
-
-
-async def discard_unless_broken(side: Endpoint) -> None:
-    """Discard what a side still sends, until its FIN, within a bound; a RST of it ends that."""
-    with contextlib.suppress(trio.BrokenResourceError):
-        await discard_input(side, LINGER)
 
 
 async def wait_while_stalled(stalled: Endpoint) -> None:

@@ -17,11 +17,12 @@ from esps_portal.faults.fault import Fault
 from esps_portal.net.client_handler import AcceptedClient, ClientHandler, strike_at_once
 from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.lane import Lane
+from esps_portal.net.stream import discard_input
 from esps_portal.net.stream_ends import (
     CLOSE_TIMEOUT,
     IDLE,
+    LINGER,
     FaultEnd,
-    discard_unless_broken,
     until_both_ended,
     until_reset,
     wait_while_stalled,
@@ -138,7 +139,7 @@ class Relay(ClientHandler):
             return await self._fault_end.perform((client, server))
         if client.has_ended and server.has_ended:
             if self._draining or self._is_deaf:
-                await discard_unless_broken(client)  # what was not read would make the end a RST
+                await discard_input(client, LINGER)  # what was not read would make the end a RST
             return True
         for side in (client, server):
             if not (side.is_broken or side.is_stuck):
