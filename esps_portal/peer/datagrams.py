@@ -13,6 +13,7 @@ from functools import partial
 
 import trio
 
+from esps_portal.exchanges.live_exchange import LiveExchange
 from esps_portal.framings.framing import FramingError
 from esps_portal.framings.transport_ends import datagrams
 from esps_portal.journal.records import RecordedConnection
@@ -23,7 +24,7 @@ from esps_portal.net.datagram_clients import DatagramClients
 from esps_portal.net.datagram_fault_writer import DatagramFaultWriter
 from esps_portal.net.datagram_sender import Sender
 from esps_portal.peer.answerer import Answerer
-from esps_portal.peer.datagram_client import DatagramClient, DatagramExchange
+from esps_portal.peer.datagram_client import DatagramClient
 from esps_portal.peer.state import PeerState
 from esps_portal.protocol.urls import host_port
 
@@ -93,7 +94,7 @@ class DatagramPeer:
             return
         self._answer(client, exchange, now)
 
-    def _answer(self, client: DatagramClient, exchange: DatagramExchange, now: float) -> None:
+    def _answer(self, client: DatagramClient, exchange: LiveExchange, now: float) -> None:
         """Answer a datagram: at once, or later if that takes its time."""
         if client.waiting is not None:
             if len(client.waiting) < _MAX_WAITING:
@@ -101,7 +102,7 @@ class DatagramPeer:
             else:
                 client.end(exchange, now)
             return
-        found = client.answerer.answer(exchange.request)
+        found = client.answerer.answer(exchange.said)
         if isinstance(found, list) and not any(isinstance(step, Wait) for step in found):
             self._send_all(client, exchange, found)
             client.end(exchange, now)
@@ -149,7 +150,7 @@ class DatagramPeer:
             self._changed.unpark_all()
 
     async def _answer_late(
-        self, client: DatagramClient, exchange: DatagramExchange, delay: float
+        self, client: DatagramClient, exchange: LiveExchange, delay: float
     ) -> None:
         await trio.sleep(delay)
         self._answer(client, exchange, trio.current_time())
@@ -157,7 +158,7 @@ class DatagramPeer:
     async def _perform_in_order(
         self,
         client: DatagramClient,
-        exchange: DatagramExchange,
+        exchange: LiveExchange,
         found: list[AnswerStep] | Awaitable[HandlerResult],
     ) -> None:
         """Answer a datagram, and then those of its client that have come meanwhile."""
@@ -165,18 +166,18 @@ class DatagramPeer:
             await self._perform(client, exchange, found)
             while client.waiting:
                 following = client.waiting.popleft()
-                await self._perform(client, following, client.answerer.answer(following.request))
+                await self._perform(client, following, client.answerer.answer(following.said))
         finally:
             client.waiting = None
 
     async def _perform(
         self,
         client: DatagramClient,
-        exchange: DatagramExchange,
+        exchange: LiveExchange,
         found: list[AnswerStep] | Awaitable[HandlerResult],
     ) -> None:
         if not isinstance(found, list):
-            found = await client.answerer.result_of(exchange.request, found)
+            found = await client.answerer.result_of(exchange.said, found)
         for step in found:
             if isinstance(step, Wait):
                 await trio.sleep(step.seconds)
@@ -185,7 +186,7 @@ class DatagramPeer:
         client.end(exchange, trio.current_time())
 
     def _send_all(
-        self, client: DatagramClient, exchange: DatagramExchange, steps: Iterable[AnswerStep]
+        self, client: DatagramClient, exchange: LiveExchange, steps: Iterable[AnswerStep]
     ) -> None:
         """Send what needs no waiting; an end of the connection means nothing here."""
         framing = datagrams()
