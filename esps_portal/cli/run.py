@@ -19,9 +19,9 @@ from esps_portal.cli.completion import complete_file
 from esps_portal.cli.control_options import ControlOptions
 from esps_portal.cli.errors import exit_with_error, print_error, ungrouped
 from esps_portal.cli.script_options import ScriptOptions, script_options
+from esps_portal.cli.scripted_server import ScriptedServer, make_server
 
 if TYPE_CHECKING:
-    from esps_portal.cli.scripted_server import ScriptedServer
     from esps_portal.control.named_servers import NamedServer, PreparedServer
     from esps_portal.faults.fault import Fault
     from esps_portal.mock.planned_proxy import PlannedProxy
@@ -178,7 +178,7 @@ def run_command(
     from esps_portal.net.bind import CannotBindError  # noqa: PLC0415 - the same
 
     prepared = prepare_servers(script.scenario, _report_seed, proxies)
-    scripted = script.make_server(is_controlled=True)
+    scripted = make_server(script, is_controlled=True)
     for fault in scripted.faults:
         _report_seed(fault)
     try:

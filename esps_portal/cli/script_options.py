@@ -1,7 +1,7 @@
 """The options that script a served portal: --scenario, --limit, --fault, --replay, --record.
 
-`serve` and `run` share them. The command gets them as one `ScriptOptions`, which makes the
-`ScriptedServer`.
+`serve` and `run` share them. The command gets them as one `ScriptOptions`, from which `make_server`
+makes the portal.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from esps_portal.cli.fault_parameter import fault_option, make_fault
 from esps_portal.cli.limit_parameter import limit_option, make_limits
 from esps_portal.cli.options import Option, OptionGroup, add_option_group
 from esps_portal.cli.script_files import ScriptFile, replay_option, scenario_option
-from esps_portal.cli.scripted_server import ScriptedServer
-from esps_portal.cli.written_files import open_record, written_file_option
-from esps_portal.log import log
+from esps_portal.cli.written_files import written_file_option
 
 if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
@@ -78,57 +76,6 @@ class ScriptOptions:
             click.UsageError: they are out of range, or given twice.
         """
         return make_limits(self.limits, self.scenario.content.limits if self.scenario else {})
-
-    def make_server(
-        self, *, is_controlled: bool, issues_certificates: bool = False
-    ) -> ScriptedServer:
-        """Make the portal, place stubs and faults, and open the file to record to.
-
-        Args:
-            is_controlled: it will have a control port.
-            issues_certificates: see `Place`.
-
-        Raises:
-            click.UsageError: the limits are wrong, or the scenario or recording does not fit them.
-            click.exceptions.Exit: the record file cannot be opened, which was reported.
-        """
-        from esps_portal.faults.place import PORTAL_WITH_CERTIFICATES  # noqa: PLC0415 - help must not wait
-        from esps_portal.journal.journal import Journal  # noqa: PLC0415 - the same
-        from esps_portal.mock.scripted import ScriptedPortal  # noqa: PLC0415 - the same
-        from esps_portal.product import PRODUCT  # noqa: PLC0415 - the same
-        from esps_portal.services.builtin_portal import builtin_portal  # noqa: PLC0415 - the same
-
-        portal = ScriptedPortal(builtin_portal(PRODUCT, self.make_limits()))
-        if issues_certificates:
-            portal.script.faults.where = PORTAL_WITH_CERTIFICATES
-        if not is_controlled:  # nobody queries the journal later: only its sinks need the entries
-            portal.script.journal = Journal(max_calls=1, keep_all_lines=self.record is not None)
-        faults = self._place_given(portal)
-        file = None
-        if self.record is not None:
-            file = open_record(self.record)
-            portal.script.journal.sinks.append(file.write)
-        return ScriptedServer(portal, faults, self, file)
-
-    def _place_given(self, portal: ScriptedPortal) -> list[Fault]:
-        from esps_portal.journal.recording import RecordingError  # noqa: PLC0415 - help must not wait
-        from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - the same
-
-        try:
-            faults = self.place(
-                portal,
-                None if self.scenario is None else self.scenario.content,
-                None if self.replay is None else self.replay.content,
-            )
-        except ScenarioError as error:
-            assert self.scenario is not None  # noqa: S101 - without one there is no such error
-            raise self.scenario.usage_error("--scenario", error) from error
-        except RecordingError as error:
-            assert self.replay is not None  # noqa: S101 - without a recording there is no such error
-            raise self.replay.usage_error("--replay", error) from error
-        if self.replay is not None:
-            log.info("replaying %d answers of %s", len(self.replay.content), self.replay.path)
-        return faults
 
     def place(
         self,

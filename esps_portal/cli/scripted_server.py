@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from esps_portal.cli.reloading import CannotReloadError, Reload, reopen
-from esps_portal.cli.written_files import exit_code
+from esps_portal.cli.written_files import exit_code, open_record
+from esps_portal.log import log
 
 if TYPE_CHECKING:
     from esps_portal.cli.script_options import ScriptOptions
@@ -81,6 +82,61 @@ class ScriptedServer:
         for fault in options.place(self.portal, scenario, recording):
             on_fault(fault)
         return f"reloaded {options.files}"
+
+
+def make_server(
+    options: ScriptOptions, *, is_controlled: bool, issues_certificates: bool = False
+) -> ScriptedServer:
+    """Make the portal, place stubs and faults, and open the file to record to.
+
+    Args:
+        is_controlled: it will have a control port.
+        issues_certificates: see `Place`.
+
+    Raises:
+        click.UsageError: the limits are wrong, or the scenario or recording does not fit them.
+        click.exceptions.Exit: the record file cannot be opened, which was reported.
+    """
+    from esps_portal.faults.place import PORTAL_WITH_CERTIFICATES  # noqa: PLC0415 - help must not wait
+    from esps_portal.journal.journal import Journal  # noqa: PLC0415 - the same
+    from esps_portal.mock.scripted import ScriptedPortal  # noqa: PLC0415 - the same
+    from esps_portal.product import PRODUCT  # noqa: PLC0415 - the same
+    from esps_portal.services.builtin_portal import builtin_portal  # noqa: PLC0415 - the same
+
+    portal = ScriptedPortal(builtin_portal(PRODUCT, options.make_limits()))
+    if issues_certificates:
+        portal.script.faults.where = PORTAL_WITH_CERTIFICATES
+    if not is_controlled:  # nobody queries the journal later: only its sinks need the entries
+        portal.script.journal = Journal(max_calls=1, keep_all_lines=options.record is not None)
+    faults = _place_given(options, portal)
+    file = None
+    if options.record is not None:
+        file = open_record(options.record)
+        portal.script.journal.sinks.append(file.write)
+    return ScriptedServer(portal, faults, options, file)
+
+
+def _place_given(options: ScriptOptions, portal: ScriptedPortal) -> list[Fault]:
+    """Place what the options and their files say; return the faults."""
+    from esps_portal.journal.recording import RecordingError  # noqa: PLC0415 - help must not wait
+    from esps_portal.journal.values import ScenarioError  # noqa: PLC0415 - the same
+
+    scenario, replay = options.scenario, options.replay
+    try:
+        faults = options.place(
+            portal,
+            None if scenario is None else scenario.content,
+            None if replay is None else replay.content,
+        )
+    except ScenarioError as error:
+        assert scenario is not None  # noqa: S101 - without one there is no such error
+        raise scenario.usage_error("--scenario", error) from error
+    except RecordingError as error:
+        assert replay is not None  # noqa: S101 - without a recording there is no such error
+        raise replay.usage_error("--replay", error) from error
+    if replay is not None:
+        log.info("replaying %d answers of %s", len(replay.content), replay.path)
+    return faults
 
 
 def _beside(scenario: Scenario | None) -> object:

@@ -17,6 +17,7 @@ from esps_portal.cli.listen_options import ListenOptions, listen_options
 from esps_portal.cli.metrics import ServedMetrics, metrics_option
 from esps_portal.cli.options import ListenAddress, ServerCommand
 from esps_portal.cli.script_options import ScriptOptions, script_options
+from esps_portal.cli.scripted_server import ScriptedServer, make_server
 from esps_portal.cli.server_runner import ForegroundServer, run_server
 from esps_portal.cli.tls_options import ServerTLSOptions, server_tls_options
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from esps_portal.cli.reloading import Reload
     from esps_portal.cli.reports import Reports
-    from esps_portal.cli.scripted_server import ScriptedServer
     from esps_portal.control.named_servers import NamedServer, PreparedServer
     from esps_portal.net.bind import CannotBindError
     from esps_portal.net.listeners import Listeners
@@ -151,7 +151,9 @@ def serve_command(  # noqa: PLR0913 - click passes each option as a parameter
                 "--control needs ports that it can close and open again, not inherited sockets"
             )
         is_own = config.tls is not None and config.tls.ca_file is not None
-        scripted = script.make_server(is_controlled=control is not None, issues_certificates=is_own)
+        scripted = make_server(
+            script, is_controlled=control is not None, issues_certificates=is_own
+        )
         config = attrs.evolve(config, portal=scripted.portal, reserve_port=control is not None)
         if metrics is not None:
             served_metrics = ServedMetrics.of(scripted.portal, metrics)
