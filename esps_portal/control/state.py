@@ -7,7 +7,7 @@ from typing import Any
 from esps_portal.control.controls import ServerControls
 from esps_portal.control.endpoint import EndpointRequest
 from esps_portal.journal.values import wrong_value
-from esps_portal.net.port_control import OutageKind
+from esps_portal.net.port_outage import OutageKind
 from esps_portal.net.quiet import become_quiet
 
 

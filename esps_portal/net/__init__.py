@@ -2,10 +2,10 @@
 
 Nothing here knows ESPS/1. The caller supplies what serves a connection or a datagram.
 
-- Ports: `bind` opens the sockets, or `systemd` passes them in. `port_tasks` serves them;
-  `port_control`, with `port_sockets`, takes them out of service and back. While a `silence` is on,
-  nothing passes. `listeners` reports the addresses. `serving` combines all of this for proxies and
-  peers.
+- Ports: `bind` opens the sockets, or `systemd` passes them in. `port_tasks` serves them, under
+  `port_control`; a `port_outage`, with `port_sockets`, takes them out of service and back. While a
+  `silence` is on, nothing passes. `listeners` reports the addresses. `serving` combines all of this
+  for proxies and peers.
 - Accepting: an `acceptor` accepts for a `connection_server`, which keeps the open connections,
   within an `accept_policy`. `refusals` turns away what there is no room for; `descriptors` keeps a
   spare descriptor for that.

@@ -90,3 +90,10 @@ class PortTasks:
         """Accept no more: the kernel resets what waits in their queues."""
         for scope in self._accepting:
             scope.cancel()
+
+
+async def until_begun() -> None:
+    """Let tasks that were started just now begin: only a task that runs can be aborted."""
+    # A task of the same turn of the loop may start them after our first checkpoint.
+    await trio.lowlevel.checkpoint()
+    await trio.lowlevel.checkpoint()

@@ -13,7 +13,7 @@ an ``epoll``                    `net.error_watch` asks the socket in turns; `net
 ``TCP_NOTSENT_LOWAT``           "writable" has to do: a RST may overtake what was just sent
 ``recvmsg`` (Windows)           the address that a datagram was sent to, and its TTL, are unknown:
                                 an answer leaves from where the kernel chooses
-two sockets on one address      `net.port_control` lets the port go while it is down, with a warning
+two sockets on one address      `net.port_outage` lets the port go while it is down, with a warning
 (all but Linux)
 ``os.register_at_fork``         nothing: there is no fork
 ==============================  ==================================================================

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from esps_portal.exchanges.server_state import ServerState
 from esps_portal.faults.fault import Fault
-from esps_portal.net.port_control import OutageKind
+from esps_portal.net.port_outage import OutageKind
 from esps_portal.testing.handles import Outage, Outages, PlacedFault
 from esps_portal.testing.journal_view import JournalView
 from esps_portal.testing.portal_loop import PortalLoop

@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from esps_portal.net.listeners import Listeners
-from esps_portal.net.port_control import OutageKind
+from esps_portal.net.port_outage import OutageKind
 from esps_portal.net.trio_only import check_trio
 from esps_portal.testing.portal_loop import PortalEndedError
 from esps_portal.testing.served import Served, ServerAddress

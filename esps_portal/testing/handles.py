@@ -12,7 +12,7 @@ from esps_portal.exports import public_names
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.fault_registry import FaultRegistry
 from esps_portal.mock.never_struck import why_never_struck
-from esps_portal.net.port_control import OutageKind, check_outage
+from esps_portal.net.port_outage import OutageKind, check_outage
 from esps_portal.protocol.errors import TimedOutError
 from esps_portal.testing import waiting
 from esps_portal.testing.portal_loop import FunctionRunner, PortalLoop

@@ -18,7 +18,7 @@ import trio
 from esps_portal.mock.scripted import ScriptedPortal
 from esps_portal.net.age_watch import watch_ages
 from esps_portal.net.connection_server import ConnectionServer
-from esps_portal.net.port_control import OutageKind
+from esps_portal.net.port_outage import OutageKind
 from esps_portal.net.ready_set import ReadySet
 from esps_portal.net.trio_only import check_trio
 from esps_portal.protocol.limits import Limits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from esps_portal.net.port_control import OutageKind
+from esps_portal.net.port_outage import OutageKind
 from esps_portal.protocol.errors import EspsError
 
 _Result = TypeVar("_Result")

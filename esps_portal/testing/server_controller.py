@@ -12,7 +12,7 @@ from pathlib import Path
 
 from esps_portal.exports import public_names
 from esps_portal.journal.records import Entry, RecordedConnection
-from esps_portal.net.port_control import OutageKind
+from esps_portal.net.port_outage import OutageKind
 from esps_portal.product import PRODUCT
 from esps_portal.testing import waiting
 from esps_portal.testing.controlled_server import ControlledServer

@@ -12,7 +12,7 @@ from typing import TypeVar
 import trio
 
 from esps_portal.net.listeners import Listeners
-from esps_portal.net.port_control import OutageKind
+from esps_portal.net.port_outage import OutageKind
 from esps_portal.net.quiet import become_quiet
 from esps_portal.testing.loop_pause import LoopNeededError
 from esps_portal.testing.loop_thread import LoopThread
