@@ -28,7 +28,7 @@ def check_function(function: object, what: str) -> None:
         what: what it is to be, as the text begins.
 
     Raises:
-        TypeError: it is no function; or a class, whose calls return instances; or it has a
+        TypeError: it is not a function; or a class, whose calls return instances; or it has a
             ``yield``.
     """
     if not callable(function):

@@ -76,7 +76,7 @@ def _kept_part(word: str, breaks: str) -> str | None:
     if "'" in plain or '"' in plain:
         return None
     end = max((plain.rfind(sign) + 1 for sign in "=:" if sign in breaks), default=0)
-    # The option and its = are no part of the value.
+    # The option and its = are not part of the value.
     start = plain.find("=") + 1 if word.startswith("--") else 0
     return word[start:end]
 

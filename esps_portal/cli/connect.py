@@ -191,9 +191,9 @@ def connect_command(
     they come. On a terminal Tab completes services, Ctrl-C cancels a call,
     and Ctrl-D ends. No history is written.
 
-    If standard input or output is no terminal there is no prompt, and the
+    If standard input or output is not a terminal there is no prompt, and the
     lines of standard input are carried out in order. Exits 1 if one failed or
-    the portal has ended the connection, 2 at a line that is no request.
+    the portal has ended the connection, 2 at a line that is not a request.
 
     \b
     Examples:

@@ -25,7 +25,7 @@ READER_GONE = 128 + SIGPIPE
 def print_error(line: str) -> None:
     """Print a line on standard error; if that fails, only the exit code reports the error.
 
-    A file name may have bytes that are no text in this locale: they are shown as such.
+    A file name may have bytes that are not text in this locale: they are shown as such.
     """
     line = line.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     try:

@@ -79,7 +79,7 @@ class ExchangeServer(Generic[_State]):
             now: in seconds on the clock of the server.
 
         Raises:
-            CannotRecordError: the file cannot be opened, or is no capture of ours.
+            CannotRecordError: the file cannot be opened, or is not a capture of ours.
         """
         from esps_portal.journal.capture_sink import CaptureSink  # noqa: PLC0415 - help must not wait
         from esps_portal.journal.pcap_file import CaptureFile  # noqa: PLC0415 - the same

@@ -68,7 +68,7 @@ def _terminal_restorer() -> Callable[[], None]:
         return lambda: None
     try:
         attributes = termios.tcgetattr(0)
-    except (OSError, termios.error):  # it is no terminal
+    except (OSError, termios.error):  # it is not a terminal
         return lambda: None
 
     def restore() -> None:

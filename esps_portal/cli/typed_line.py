@@ -93,7 +93,7 @@ def completions(before: str, word: str, services: Callable[[], list[str]]) -> li
     Args:
         before: the line up to the word.
         word: its start.
-        services: returns the names that the portal offers. It is not trusted: what is no name of
+        services: returns the names that the portal offers. It is not trusted: what is not a name of
             the grammar is left out.
     """
     names: list[str] = []

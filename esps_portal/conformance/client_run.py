@@ -108,7 +108,7 @@ async def _judge(command: Sequence[str], case: ClientCase) -> None:
 def _judge_result(case: ClientCase, words: Words, status: int, printed: bytes) -> None:
     text = printed.decode("utf-8", "replace")
     if words.bad in text:
-        raise MismatchError("line", "what is no reply is not printed", printed)
+        raise MismatchError("line", "what is not a reply is not printed", printed)
     if case.result == "error":
         if words.word in text:
             raise MismatchError("line", "no reply is printed", printed)

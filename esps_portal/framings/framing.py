@@ -21,7 +21,7 @@ _SHOWN = 40
 
 
 class FramingError(ValueError):
-    """A framing that cannot be, bytes that are no frame, or a frame that cannot be said.
+    """A framing that cannot be, bytes that are not a frame, or a frame that cannot be said.
 
     Raised where a framing is made from wrong values or wrong text, by ``join`` for a frame that the
     other end would read as another one, and by a splitter for a frame that is too long.
@@ -81,7 +81,7 @@ class FrameSearch(Protocol):
         field. Once an end up to ``stop`` is returned, the next call is about the next frame.
 
         Raises:
-            FramingError: the bytes are no frame.
+            FramingError: the bytes are not a frame.
         """
         ...
 
@@ -107,7 +107,7 @@ class BuiltInFraming(abc.ABC):
         """Return the whole frames at the start of ``buffer``, and the bytes after them.
 
         Raises:
-            FramingError: the bytes are no frame.
+            FramingError: the bytes are not a frame.
         """
         search = self.new_search()
         frames = []

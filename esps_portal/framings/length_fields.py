@@ -31,7 +31,7 @@ class LengthField(Protocol):
         ``None``: it is not whole yet; no byte from ``stop`` on is looked at.
 
         Raises:
-            FramingError: it is no length.
+            FramingError: it is not a length.
         """
 
     def write(self, value: int) -> bytes | None:
@@ -48,7 +48,7 @@ class FixedField:
     """A length in so many bytes.
 
     Raises:
-        FramingError: the size is no number from 1 to 8, or the order neither of the two.
+        FramingError: the size is not a number from 1 to 8, or the order neither of the two.
     """
 
     size: int
@@ -104,7 +104,7 @@ class VarintField:
             value |= (byte & ~_MORE) << (_BITS * number)
             if byte < _MORE:
                 return value, place + 1
-        raise FramingError(f"the length has more than {_MAX_VARINT} bytes: it is no varint")
+        raise FramingError(f"the length has more than {_MAX_VARINT} bytes: it is not a varint")
 
     def write(self, value: int) -> bytes | None:
         """Return the shortest field with a value, if it fits."""

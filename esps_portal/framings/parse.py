@@ -124,7 +124,7 @@ def _matching(value: str | None) -> BuiltInFraming:
     if not value:
         raise FramingError(r"matching needs a regular expression, such as matching:END\r\n")
     try:
-        # What is no UTF-8 in an argument of the command comes so, and is given back so.
+        # What is not UTF-8 in an argument of the command comes so, and is given back so.
         return matching(value.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:
         raise FramingError(f"matching: {shown(value)} cannot be written as UTF-8") from None

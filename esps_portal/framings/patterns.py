@@ -88,7 +88,7 @@ def _checked_pattern(regex: object) -> bytes:
         compiled = re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
         raise FramingError(
-            f"{shown(text)} is no regular expression: {_visible(str(error))}"
+            f"{shown(text)} is not a regular expression: {_visible(str(error))}"
         ) from error
     if min_width(compiled) < 1:
         raise FramingError(
@@ -180,7 +180,7 @@ def matching(regex: bytes | re.Pattern[bytes]) -> Matching:
     Example: ``matching(rb"\r\n\.\r\n|-ERR.*\r\n").split(b"-ERR no\r\n+OK")`` is
     ``([b"-ERR no\r\n"], b"+OK")``.
 
-    Used for ends that are no fixed bytes: the last line of a reply of several lines, as in SMTP
+    Used for ends that are not fixed bytes: the last line of a reply of several lines, as in SMTP
     (``rb"(?m)^\d{3} .*\r\n"``, RFC 5321, section 4.2.1) and FTP (RFC 959, section 4.2); POP3
     (RFC 1939, section 3); the prompt of a device.
 
@@ -192,6 +192,6 @@ def matching(regex: bytes | re.Pattern[bytes]) -> Matching:
         regex: a pattern of bytes, or a compiled one, that matches no empty text.
 
     Raises:
-        FramingError: it is no regular expression of bytes, or may match without a byte.
+        FramingError: it is not a regular expression of bytes, or may match without a byte.
     """
     return Matching(regex)

@@ -85,7 +85,7 @@ class FrameSplitter:
         max_frame: the longest frame in bytes, with its delimiter or length field; 1 MiB by default.
 
     Raises:
-        FramingError: the framing lacks a method, or ``max_frame`` is no positive integer.
+        FramingError: the framing lacks a method, or ``max_frame`` is not a positive integer.
     """
 
     __slots__ = ("_buffer", "_error", "_framing", "_max_frame", "_reader")

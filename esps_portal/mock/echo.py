@@ -22,7 +22,7 @@ def checked_echoes(echo: object, frames: Sequence[bytes]) -> tuple[Echo, ...]:
         frames: of the reply.
 
     Raises:
-        StubError: it is no such pair, or ends after the end of a frame.
+        StubError: it is not such a pair, or ends after the end of a frame.
     """
     if echo is None:
         return ()

@@ -58,7 +58,7 @@ class FrameScript:
         handler: answers what no stub does; ``None``: there is none.
         unexpected: the first frames that nobody expected.
         on_unexpected: called with each frame that nobody expected, where, and why, as text.
-        failures: what handlers, or replies that are no frames, have raised: the first ones.
+        failures: what handlers, or replies that are not frames, have raised: the first ones.
     """
 
     stubs: list[FrameStub] = attrs.field(factory=list)

@@ -102,7 +102,7 @@ class FrameStub(AnswerChain[FrameAnswer]):
 
         Raises:
             FramingError: a frame cannot be said with this framing.
-            StubError: an echo is no such pair, or ends after the end of a frame.
+            StubError: an echo is not such a pair, or ends after the end of a frame.
         """
         payloads = tuple(map(as_bytes, frames))
         for framing in self._framings:
@@ -119,7 +119,7 @@ class FrameStub(AnswerChain[FrameAnswer]):
             echo: as that of `reply`.
 
         Raises:
-            StubError: an echo is no such pair, or ends after the end of the bytes.
+            StubError: an echo is not such a pair, or ends after the end of the bytes.
             TypeError: it is neither text nor bytes.
         """
         return self._finish((as_bytes(data),), echo, is_raw=True)

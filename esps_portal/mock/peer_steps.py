@@ -105,7 +105,7 @@ def send(*frames: str | bytes, echo: Echo | Sequence[Echo] | None = None) -> Sen
         echo: as that of `FrameStub.reply`; the request is the frame that was expected last.
 
     Raises:
-        StubError: an echo is no pair of places, or ends after the end of a frame.
+        StubError: an echo is not a pair of places, or ends after the end of a frame.
         TypeError: a frame is neither text nor bytes.
     """
     sent = tuple(map(as_bytes, frames))
@@ -122,7 +122,7 @@ def raw(data: str | bytes, *, echo: Echo | Sequence[Echo] | None = None) -> Send
         echo: as that of `send`.
 
     Raises:
-        StubError: an echo is no pair of places, or ends after the end of the bytes.
+        StubError: an echo is not a pair of places, or ends after the end of the bytes.
         TypeError: it is neither text nor bytes.
     """
     sent = (as_bytes(data),)

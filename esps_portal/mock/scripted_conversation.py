@@ -35,9 +35,9 @@ class ScriptedConversation:
         is_optional: a strict test does not fail if it is not done to its end.
 
     Raises:
-        FramingError: what is expected or to be sent can be no frame.
+        FramingError: what is expected or to be sent cannot be a frame.
         StubError: there are no steps, or some can never be done.
-        TypeError: something is no step.
+        TypeError: something is not a step.
     """
 
     def __init__(self, steps: Sequence[Step], framings: Sequence[Framing]) -> None:

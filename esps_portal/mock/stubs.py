@@ -99,7 +99,7 @@ class Stub(AnswerChain[StubAnswer]):
         """Reply ``ERR`` with an error code (of the registry, or ``x-...``) and a text.
 
         Raises:
-            StubError: the code is no name, or the line would be longer than ``max_line``.
+            StubError: the code is not a name, or the line would be longer than ``max_line``.
         """
         if not _is_name(code):
             raise StubError(f"{code!r} is not an error code: a-z, then up to 63 of a-z 0-9 - . _")

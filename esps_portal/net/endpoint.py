@@ -143,7 +143,7 @@ class Endpoint(SocketStream):
         await self._until_end(for_fin=True)
 
     async def _until_end(self, *, for_fin: bool) -> bool:
-        """Wait for an error or, if that is wanted, a FIN; return whether it was no error."""
+        """Wait for an error or, if that is wanted, a FIN; return whether there was no error."""
         try:
             if self._errors is None:
                 self._errors = watch_errors(self._socket)

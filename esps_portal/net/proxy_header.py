@@ -25,8 +25,8 @@ _V2_LOCAL, _V2_PROXY = 0x20, 0x21
 # Of a family and transport: the address family of the source, and the bytes of both
 # addresses and ports.
 _V2_TOLD = {0x11: (socket.AF_INET, 12), 0x21: (socket.AF_INET6, 36)}
-# UNSPEC, and what is valid but is no TCP: UDP and Unix sockets. Section 2.2 has all others refused,
-# such as a family without a transport (0x10).
+# UNSPEC, and valid families that are not TCP: UDP and Unix sockets. By section 2.2 all others are
+# refused, such as a family without a transport (0x10).
 _V2_UNTOLD = frozenset({0x00, 0x12, 0x22, 0x31, 0x32})
 #: Bytes of any header (ESPS-TCP-21). Own choice: the addresses and some extensions, such as those
 #: of TLS.
@@ -35,7 +35,7 @@ _MAX_PORT = 65535
 
 
 class ProxyHeaderError(Exception):
-    """What a connection begins with is no PROXY header, or none that is valid."""
+    """A connection does not begin with a valid PROXY header."""
 
 
 class ProxyHeader:

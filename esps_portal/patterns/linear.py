@@ -215,7 +215,7 @@ class LinearPattern:
         Example: ``LinearPattern.of(r"(a+)+$").search("a" * 40 + "b")`` is False, at once.
 
         Raises:
-            PatternError: it is no regular expression, is too long, or has something that cannot be
+            PatternError: it is not a regular expression, is too long, or has a part that cannot be
                 searched in one pass: lookaround, a reference to a group, an atomic group.
         """
         if len(source) > MAX_LENGTH:

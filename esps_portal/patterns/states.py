@@ -114,7 +114,7 @@ def parse_pattern(pattern: str | bytes, flags: int = 0) -> Any:  # noqa: ANN401 
 
     Raises:
         NotRegularError: this Python has no such parser.
-        re.error, OverflowError, RecursionError: it is no regular expression.
+        re.error, OverflowError, RecursionError: it is not a regular expression.
     """
     if _parser is None:  # pragma: no cover - see above
         raise NotRegularError("this Python cannot parse it")

@@ -80,7 +80,7 @@ class Answerer:
 
     def failed_to_send(self, error: Exception) -> list[AnswerStep]:
         """Record that a reply is not a frame; return what to do then."""
-        self.script.note_failure(f"a reply ({self.where}) is no frame", error)
+        self.script.note_failure(f"a reply ({self.where}) is not a frame", error)
         return [End("reset")]
 
     def closed(self) -> None:

@@ -63,7 +63,7 @@ class PeerUnits:
         found = [(frame, self._begin(frame, now)) for frame in frames]
         if self._splitter.error is None:
             return found, True
-        self._leave(f"sent what is no frame: {self._splitter.error}")
+        self._leave(f"sent what is not a frame: {self._splitter.error}")
         self._note_rest(now)
         return found, False
 
@@ -85,7 +85,7 @@ class PeerUnits:
         found = [(frame, self._begin(frame, now)) for frame in self._splitter.finish()]
         if self._splitter.rest:
             shown = shown_in_line(self._splitter.rest)
-            self._leave(f"sent '{shown}' at its end, which is no whole frame")
+            self._leave(f"sent '{shown}' at its end, which is not a whole frame")
             self._note_rest(now)
         return found
 

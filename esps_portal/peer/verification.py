@@ -35,7 +35,7 @@ def find_problems(state: PeerState) -> list[str]:
         *map(_describe_unfinished, script.unfinished()),
         *describe_failed(faults),
         *describe_never_struck(faults),
-        *(f"bytes that are no frame: {text}" for text in state.leftovers),
+        *(f"bytes that are not a frame: {text}" for text in state.leftovers),
     ]
 
 

@@ -247,7 +247,7 @@ class DatagramServer:
         self, datagram: bytes, source: Source, error: ProtocolError, now: float
     ) -> bytes | Ignored | None:
         line, lf, _ = datagram.partition(b"\n")
-        # Without an LF a CR at the end is no part of a line's end: the line is not exactly a tag.
+        # Without an LF a CR at the end is not part of a line's end: the line is not exactly a tag.
         tag = readable_tag(line) if lf or not line.endswith(b"\r") else _tag_before_space(line)
         if tag is None:
             return None

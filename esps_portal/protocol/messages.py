@@ -220,7 +220,7 @@ def _diagnose_request(line: bytes) -> str:
 
 
 def _diagnose_bytes(text: bytes) -> str:
-    """Return what is wrong with a line that is no message, as far as single bytes tell."""
+    """Return what is wrong with a line that is not a message, as far as single bytes tell."""
     if max(text, default=0) > _LAST_VISIBLE:
         return "a byte over 0x7E: escape it as %XX"
     if b"\r" in text:

@@ -97,7 +97,7 @@ class Upstream:
         if "tcp" not in self.transports and not is_for_datagrams:
             raise FramingError(f"a framing is for TCP; for {self} a datagram is a unit")
         if "tcp" in self.transports and is_for_datagrams:
-            raise FramingError("'datagrams' is no framing of a stream: over UDP it needs none")
+            raise FramingError("'datagrams' is not a framing of a stream: over UDP it needs none")
 
     def __str__(self) -> str:
         return f"{self.scheme}://{host_port(self.host, self.port)}"
@@ -121,7 +121,7 @@ def _parse_address(address: str, text: str) -> PortalURL:
     """Return the host and port of an address, which stands in ``text``.
 
     Raises:
-        UpstreamError: it is no address.
+        UpstreamError: it is not an address.
     """
     try:
         return PortalURL.parse(f"esps://{address}")

@@ -17,7 +17,7 @@ def find_problems(state: ProxyState, *, may_be_unreachable: bool = False) -> lis
     """Return a text for each problem; empty if there is none.
 
     Args:
-        may_be_unreachable: it is no problem that the upstream could not be reached.
+        may_be_unreachable: it is not a problem that the upstream could not be reached.
     """
     found = describe_failed(state.faults) + describe_never_struck(state.faults)
     if not may_be_unreachable:
@@ -25,7 +25,7 @@ def find_problems(state: ProxyState, *, may_be_unreachable: bool = False) -> lis
             f"upstream {state.upstream} could not be reached: {reason} ({_times(count)})"
             for reason, count in state.unreachable.items()
         ]
-    return found + [f"bytes that are no frame: {text}" for text in state.leftovers]
+    return found + [f"bytes that are not a frame: {text}" for text in state.leftovers]
 
 
 def problem_report(state: ProxyState, problems: list[str]) -> str:

@@ -69,7 +69,7 @@ class CallContext(Protocol):
         """Send one ``DATA`` line; wait while the client does not read.
 
         Raises:
-            TypeError: an argument is neither str nor bytes; or the service is no async function.
+            TypeError: an argument is neither str nor bytes, or the service is not async.
             ValueError: the line would be longer than ``max_line``.
         """
 

@@ -95,7 +95,7 @@ class Service:
 
         Raises:
             ValueError: the name is not a service name, or a transport is unknown.
-            TypeError: it is no function that can be called so, or a keyword is unknown or of the
+            TypeError: it is not a function that can be called so, or a keyword is unknown or of the
                 wrong type.
         """
         check_is_service(function)

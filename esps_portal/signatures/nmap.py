@@ -31,7 +31,7 @@ def merge_probes(ours: bytes, theirs: bytes) -> bytes:
     """
     place = _NULL_PROBE.search(theirs)
     if place is None:
-        raise CannotMergeError("no line 'Probe TCP NULL q||': it is no nmap-service-probes")
+        raise CannotMergeError("no line 'Probe TCP NULL q||': it is not an nmap-service-probes")
     _, null_probe, *others = _PROBE.split(ours)
     names = {_name(probe) for probe in others}
     if any(name == _name(probe) for probe in _PROBE.split(theirs)[1:] for name in names):

@@ -37,7 +37,7 @@ class PeerController(ExchangeController):
     """A peer for a test: it plays the server of any protocol.
 
     It was used as expected if each frame was, each stub and conversation was used up, each fault
-    has struck, and no bytes were left that are no frame.
+    has struck, and no bytes were left that are not a frame.
 
     Attributes:
         host: a literal address, never a name.
@@ -98,10 +98,10 @@ class PeerController(ExchangeController):
                 `esps_portal.testing`.
 
         Raises:
-            FramingError: what is expected or to be sent can be no frame.
+            FramingError: what is expected or to be sent cannot be a frame.
             StubError: there are no steps, some come after an end, or one over UDP does not begin
                 with ``expect``.
-            TypeError: something is no step.
+            TypeError: something is not a step.
         """
         placed = ScriptedConversation(steps, self._state.framings)
         self._loop.run(lambda: self._state.script.conversations.append(placed))
@@ -147,7 +147,7 @@ class PeerController(ExchangeController):
         problem, and resets the connection.
 
         Raises:
-            TypeError: it is no function, has a ``yield``, or cannot be called with a frame and its
+            TypeError: it is not a function, has a ``yield``, or does not take a frame and its
                 connection.
         """
         check_function(function, "a handler")

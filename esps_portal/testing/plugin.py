@@ -263,7 +263,7 @@ def esps_proxy(request: pytest.FixtureRequest) -> Iterator[ProxyFactory]:
     """Start proxies in front of real servers: ``esps_proxy("tcp://127.0.0.1:6379", framing=...)``.
 
     They end with the test: each fault must have struck, the server must have been reached
-    (``unreachable="ok"`` relaxes), and with a framing no bytes may be left that are no frame.
+    (``unreachable="ok"`` relaxes), and with a framing no bytes may be left that are not a frame.
     """
     from esps_portal.testing.proxy_options import check_proxy_options
     from esps_portal.testing.threaded_proxy import ThreadedProxy
@@ -289,7 +289,7 @@ def esps_peer(request: pytest.FixtureRequest) -> Iterator[PeerFactory]:
     r"""Start peers that play servers of any protocol: ``esps_peer(lines("\r\n"))``.
 
     They end with the test: each frame must have been expected, each stub and conversation used up,
-    each fault must have struck, and no bytes may be left that are no frame.
+    each fault must have struck, and no bytes may be left that are not a frame.
     """
     from esps_portal.testing.peer_options import check_peer_options
     from esps_portal.testing.threaded_peer import ThreadedPeer

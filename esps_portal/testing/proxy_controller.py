@@ -62,11 +62,11 @@ class ProxyController(ExchangeController):
         """Return the calls of a service, or all, in order; a repeat over UDP does not count.
 
         Raises:
-            RuntimeError: the upstream is no portal.
+            RuntimeError: the upstream is not a portal.
         """
         waiting.check_service(service)
         if not self._state.upstream.is_esps:
-            raise RuntimeError(f"{self.upstream} is no portal (esps://): see exchanges()")
+            raise RuntimeError(f"{self.upstream} is not a portal (esps://): see exchanges()")
         return self._loop.run(lambda: self._state.journal.calls_of(service))
 
     def load(self, scenario: str | Path, name: str | None = None) -> None:

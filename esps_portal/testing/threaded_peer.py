@@ -66,7 +66,7 @@ def peer_in_thread(
     Raises:
         FramingError: the framing is none, or a greeting cannot be said with it.
         ScenarioError: a key of the scenario is wrong, and which.
-        RecordingError: the file is no recording, or holds nothing to replay.
+        RecordingError: the file is not a recording, or holds nothing to replay.
         OSError: a file cannot be read.
         CannotBindError: an address cannot be bound.
         MissingExtraError: ``tls`` is true, and trustme is not installed.

@@ -11,7 +11,7 @@ from tests.attacks.swarm import Swarm, can_vanish
 from tests.attacks.targets import raise_own_limit
 from tests.patience import PATIENCE
 
-_OWN = 300  # descriptors of this process that are no hostile connections
+_OWN = 300  # descriptors of this process that are not hostile connections
 
 
 def crowd(scene: Scene, behaviour: Behaviour, whole: int) -> str:

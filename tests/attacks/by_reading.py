@@ -23,7 +23,7 @@ def never_read(scene: Scene, whole: int) -> str:
 
 
 def read_slowly(scene: Scene, whole: int) -> str:
-    """Ask for much, and read a little every tenth of a second: that is no stall."""
+    """Ask for much, and read a little every tenth of a second: that is not a stall."""
     count = scene.scale.count(whole)
     how = Behaviour(again=_MUCH, reads=2048, read_pause=0.1, buffer=4096)
     with Swarm(scene.port, [how], count) as swarm:

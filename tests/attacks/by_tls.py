@@ -38,7 +38,7 @@ def stall(scene: Scene, whole: int) -> str:
 
 
 def disturb(scene: Scene, whole: int) -> str:
-    """Send what is no handshake, or break it off, over and over."""
+    """Send what is not a handshake, or break it off, over and over."""
     hello, most = client_hello(), scene.scale.count(whole)
     wrong = bytearray(hello)
     wrong[len(hello) // 2 :] = bytes(len(hello) - len(hello) // 2)

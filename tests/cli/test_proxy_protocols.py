@@ -260,7 +260,7 @@ def test_its_own_address_is_no_upstream() -> None:
         ("--upstream udp://x:1 --no-udp", "neither TCP nor UDP is left to relay"),
         ("--framing line", "'--framing': unknown framing 'line'; did you mean 'lines'?"),
         ("--framing fixed:0", "'--framing': "),
-        ("--framing datagrams", "'--framing': 'datagrams' is no framing of a stream"),
+        ("--framing datagrams", "'--framing': 'datagrams' is not a framing of a stream"),
         (
             "--framing lines --upstream udp://x:1",
             "'--framing': a framing is for TCP; for udp://x:1",

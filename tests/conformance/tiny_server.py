@@ -524,7 +524,7 @@ class Connection:
         # The first line decides whether the peer speaks ESPS/1.
         deciding = {b"bad-line", b"too-long", b"unknown-verb", b"bad-arguments"}
         if self.first_line and refusal.code in deciding:
-            refusal.text += b": the connection closes, since its first line is no request"
+            refusal.text += b": the connection closes, since its first line is not a request"
             self.fatal(start, refusal)
             return
         self.first_line = False

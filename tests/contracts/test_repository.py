@@ -159,7 +159,7 @@ def test_the_specification_is_read_out_of_the_archive(wheel: Path, tmp_path: Pat
 def repository_files(tool: Callable[[str], str]) -> list[Path]:
     """Return every file that is tracked, or would be."""
     if not (ROOT / ".git").exists():
-        pytest.skip("this tree is no checkout")
+        pytest.skip("this tree is not a checkout")
     command = [tool("git"), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return [path for name in listing.split("\0") if name and (path := ROOT / name).is_file()]

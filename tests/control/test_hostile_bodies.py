@@ -35,7 +35,7 @@ BODIES: dict[str, tuple[str, str | None]] = {
     "two": ("{}{}", "not JSON: "),
     "no UTF-8": ('"\udcff"', "not JSON: not UTF-8 at byte 1"),
     "UTF-16": ("{\0}\0", "not JSON: "),
-    "NaN": ('{"timeout": NaN}', "not JSON: NaN is no number of JSON"),
+    "NaN": ('{"timeout": NaN}', "not JSON: NaN is not a JSON number"),
     "null": ("null", "must be a table of keys and values, got null"),
     "an unpaired surrogate": ('{"\\ud800": "\\ud800"}', None),
     "an escape sequence": ('{"\\u001b[2J\\u007f": 1}', None),

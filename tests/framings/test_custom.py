@@ -68,7 +68,7 @@ class Pairs:
 
 
 class Checksummed(Pairs):
-    """Two frames end with the same byte, and what is joined is no part of what came."""
+    """Two frames end with the same byte, and what is joined is not part of what came."""
 
     def join(self, frame: bytes) -> bytes:
         return frame + b"!"

@@ -185,7 +185,7 @@ def test_a_framing_is_a_value() -> None:
         (
             length_prefixed("varint", at=1),
             b"\x30" + b"\x80" * 5,
-            "length-prefixed:varint,at=1: the length has more than 5 bytes: it is no varint",
+            "length-prefixed:varint,at=1: the length has more than 5 bytes: it is not a varint",
         ),
         (fixed(3), b"ab", "fixed:3: a frame has 3 bytes, got 2"),
         (matching(rb"END"), b"abc", "nothing ends the frame b'abc'"),

@@ -118,7 +118,7 @@ def test_every_framing_is_its_text(framing: Framing) -> None:
         ("until-close:", "until-close takes no value, got ''"),
         ("matching", "matching needs a regular expression, such as matching:END"),
         ("matching:", "matching needs a regular expression"),
-        ("matching:(", "is no regular expression: missing ), unterminated subpattern"),
+        ("matching:(", "is not a regular expression: missing ), unterminated subpattern"),
         ("matching:a*", "may match no byte at all"),
         ("matching:\ud800", r"matching: '\ud800' cannot be written as UTF-8"),
     ],

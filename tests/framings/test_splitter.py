@@ -69,7 +69,7 @@ def test_what_is_no_varint_is_an_error_at_its_fifth_byte(framing: BuiltInFraming
     splitter = FrameSplitter(framing)
     start = b"\x30" * (framing == length_prefixed("varint", at=1))
     assert splitter.feed(start + b"\x80" * 4) == []
-    with pytest.raises(FramingError, match="the length has more than 5 bytes: it is no varint"):
+    with pytest.raises(FramingError, match="the length has more than 5 bytes: it is not a varint"):
         splitter.feed(b"\xff")
 
 

@@ -73,7 +73,7 @@ def test_in_any_pieces() -> None:
                 ("", "replied", b"* ERR bad-line\n"),
                 ("b", "replied", b"b OK\n"),
             ],
-            id="lines that are no requests",
+            id="lines that are not requests",
         ),
         pytest.param(
             b"a CALL delay 10\na PING\n",
@@ -102,7 +102,7 @@ def test_in_any_pieces() -> None:
             b"a PING\n",
             b"z OK\n\xff\xfe\n* ERR bad-line\n* ERR tag-in-use z\nnonsense\na OK\n",
             [("a", "replied", b"a OK\n")],
-            id="lines that are no replies",
+            id="lines that are not replies",
         ),
     ],
 )

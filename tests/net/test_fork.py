@@ -78,7 +78,7 @@ def datagrams(port):
     return client
 
 def sockets_of(pid):
-    # Those of the child that are no standard stream.
+    # Those of the child that are not a standard stream.
     found = []
     for number in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(OSError):

@@ -61,7 +61,7 @@ def test_it_may_begin_with_what_the_peer_says(peers: Peers) -> None:
 
 
 def test_bytes_as_they_are(peers: Peers) -> None:
-    """Half a line, then its rest and another one, and at the end what is no line."""
+    """Half a line, then its rest and another one, and at the end what is not a line."""
     peer = peers.start(lines("\r\n"))
     talk = peer.conversation(
         expect("DATA"),

@@ -282,7 +282,7 @@ def test_a_reply_that_an_echo_breaks_is_a_problem(peers: Peers) -> None:
     client.send(b"a\3you")
     assert client.rest() == (b"", RST)
     (problem,) = peer.problems()
-    assert problem.startswith("a reply (tcp #1) is no frame:\n")
+    assert problem.startswith("a reply (tcp #1) is not a frame:\n")
     assert "the length field says that the frame has 5 bytes" in problem
 
 
@@ -300,7 +300,7 @@ def test_what_a_framing_of_ones_own_raises_is_a_problem(peers: Peers) -> None:
     client.send(b"a\0")
     assert client.rest() == (b"a\1", RST)
     (problem,) = peer.problems()
-    assert problem.startswith("a reply (tcp #1) is no frame:\n")
+    assert problem.startswith("a reply (tcp #1) is not a frame:\n")
     assert problem.endswith("ZeroDivisionError: integer division or modulo by zero")
 
 

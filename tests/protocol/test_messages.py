@@ -35,7 +35,7 @@ CANONICAL = re.compile(rb'[^ %"#\n]+(?: (?:""|(?:[!$&-~]|%[0-9A-F]{2})+))+\n')
 
 @given(requests, st.sampled_from([b"", b"\r"]))
 def test_a_request_comes_back(request: Request, cr: bytes) -> None:
-    # ESPS-LINE-4: the one CR is no part of the message
+    # ESPS-LINE-4: the one CR is not part of the message
     line = request.encode()
     assert parse_request_untrusted(line.removesuffix(b"\n") + cr) == request
     assert request.size == len(line)
@@ -90,7 +90,7 @@ def test_a_padded_request_is_long_enough_and_means_the_same(request: Request, le
         assert len(line) == max(length, len(bare) + 2)
 
 
-# -- what is no message
+# -- what is not a message
 
 
 @given(noise)

@@ -1,4 +1,4 @@
-"""Bytes that are no frame of the framing that a proxy was given."""
+"""Bytes that are not a frame of the framing that a proxy was given."""
 
 from __future__ import annotations
 

@@ -308,7 +308,7 @@ async def test_the_window(mock_clock: trio.testing.MockClock) -> None:  # ESPS-U
             assert await peer.ask(b"a CALL count x\n") == b"a OK 1\n"
         mock_clock.jump(59)
         assert await peer.ask(b"a PING\n") == b"* ERR tag-in-use a\n"
-        mock_clock.jump(1)  # and what is no repeat does not
+        mock_clock.jump(1)  # and what is not a repeat does not
         assert await peer.ask(b"a CALL count x\n") == b"a OK 2\n"
 
 

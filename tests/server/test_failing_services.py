@@ -74,7 +74,7 @@ async def sell_out() -> None:
 async def test_an_unforeseen_failure(  # ESPS-VERB-15
     function: Callable[[], object], transport: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # What is logged is no text, which xdist could not carry to its controller.
+    # What is logged is not text, which xdist could not carry to its controller.
     caplog.set_level(logging.CRITICAL + 1, "esps_portal")
     portal = Portal()
     portal.service(name="shop")(function)

@@ -106,7 +106,7 @@ def test_reorder_for_so_long(clock: PortalClock, portal: PortalController) -> No
 
 
 def test_reorder_counts_what_has_left(portal: PortalController) -> None:
-    """Silence is no reply, and what is dropped has not left; a replay has."""
+    """Silence is not a reply, and what is dropped has not left; a replay has."""
     portal.fault("reorder", replies=1, seconds=PLENTY, service="echo")
     portal.fault("drop", service="discard")
     with udp(portal) as client:

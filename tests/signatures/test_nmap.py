@@ -175,7 +175,7 @@ def test_nothing_of_the_other_file_is_lost() -> None:
 @pytest.mark.parametrize(
     ("theirs", "reason"),
     [
-        (b"", "no line 'Probe TCP NULL q||': it is no nmap-service-probes"),
+        (b"", "no line 'Probe TCP NULL q||': it is not an nmap-service-probes"),
         (THEIRS + b"Probe UDP EspsHello q|x|\n", "it has these probes already"),
     ],
 )

@@ -264,7 +264,7 @@ def fetch(host, port):
             more = connection.recv(size - len(body))
             if not more and body:
                 raise ConnectionError("cut")
-            waited += not more  # the bug: between length and body an end is no end
+            waited += not more  # the bug: between length and body an end is not an end
             if waited > 100:
                 raise Hung("it would wait for ever")
             body += more

@@ -138,7 +138,7 @@ def test_a_portal_behind_it_has_calls(portal: PortalController, proxy: ProxyCont
         assert "--> a CALL price sku-1" in other.transcript()
         other.reset()
         assert (other.calls(), other.exchanges(), other.connections()) == ([], [], [])
-    with pytest.raises(RuntimeError, match=r"is no portal \(esps://\): see exchanges\(\)"):
+    with pytest.raises(RuntimeError, match=r"is not a portal \(esps://\): see exchanges\(\)"):
         proxy.calls()
 
 
@@ -392,9 +392,9 @@ def test_bytes_that_are_no_frame(upstream: str) -> None:
             client.send(b"GET n\nGET")
             client.socket.shutdown(socket.SHUT_WR)
             assert client.rest() == b"GET n\nGET"
-        at_end = "sent 'GET' at its end, which is no whole frame"
+        at_end = "sent 'GET' at its end, which is not a whole frame"
         assert proxy.problems() == [
-            f"bytes that are no frame: connection 1: the {side} {at_end}"
+            f"bytes that are not a frame: connection 1: the {side} {at_end}"
             for side in ("client", "server")
         ]
 
@@ -482,8 +482,8 @@ def test_a_port_that_is_taken(proxy: ProxyController, upstream: str) -> None:
         ("tcp", {"reply_framing": lines()}, "reply_framing needs framing"),
         ("esps", {"framing": lines()}, "has its own framing: leave it out"),
         ("udp", {"framing": lines()}, "a framing is for TCP; for udp"),
-        ("tcp", {"framing": datagrams()}, "'datagrams' is no framing of a stream"),
-        ("tcp", {"framing": lines(), "reply_framing": datagrams()}, "is no framing of a stream"),
+        ("tcp", {"framing": datagrams()}, "'datagrams' is not a framing of a stream"),
+        ("tcp", {"framing": lines(), "reply_framing": datagrams()}, "is not a framing of a stream"),
     ],
 )
 def test_a_framing_that_makes_no_sense(scheme: str, options: Any, text: str) -> None:  # noqa: ANN401 - wrong
