@@ -35,7 +35,7 @@ which uses the tracker too.
 
 **Any protocol played by a peer.** `peer.serving` accepts. `peer.connection` reads frames, asks
 `mock.frame_script` for the answer to each (a conversation, a stub, or a handler of the test), and
-sends what `peer.units`, which uses the same tracker, makes of it under faults. `peer.datagrams`
+sends the actions that `peer.units`, which uses the same tracker, returns for it. `peer.datagrams`
 does this over UDP.
 
 **A fault that a test places.** `testing.portal_controller` passes it to the portal's thread

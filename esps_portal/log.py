@@ -1,6 +1,6 @@
 """The log of this package, named ``esps_portal``, with a limit on how often it repeats a message.
 
-Whatever a stranger can cause again and again, such as a service that fails, must not fill a disk.
+What a stranger can cause again and again, such as a failing service, must not fill a disk.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import attrs
 from esps_portal.clock import monotonic
 from esps_portal.user_errors import reraise_interrupt
 
-# So many records of one kind in so many seconds (own choice: a person reads no more).
+# How many records of one kind are logged, in how many seconds (own choice: a person reads no more).
 _BURST = 20
 _PERIOD = 10.0
-# A program may log here too, with texts of its own: so many kinds are remembered.
+# How many kinds are remembered: a program may log here too, with texts of its own.
 _MAX_KINDS = 1000
 
 
@@ -47,7 +47,7 @@ class RateLimit(logging.Filter):
         self._kinds.clear()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to log a record; add to it what it has to say of others."""
+        """Whether to log a record; add how many records were left out before it."""
         if record.levelno < logging.WARNING:
             return True
         now = monotonic()
@@ -67,7 +67,7 @@ class RateLimit(logging.Filter):
 
 
 class _Log(logging.LoggerAdapter[logging.Logger]):
-    """The logger, for code that goes on whatever a handler of the program makes of a record."""
+    """The logger, for code that must go on even if a handler of the program raises."""
 
     def process(
         self, msg: object, kwargs: MutableMapping[str, Any]

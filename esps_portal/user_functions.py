@@ -79,7 +79,7 @@ def decides(predicate: Callable[[bytes], object], given: bytes) -> bool:
 
 
 def check_takes(function: Callable[..., Any], what: str, *parameters: str) -> None:
-    """Check that a function can be called with so many arguments by position.
+    """Check that a function can be called with these arguments by position.
 
     Args:
         what: what it is, as the text begins.

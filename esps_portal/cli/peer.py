@@ -78,7 +78,7 @@ event "ready", with the addresses; then each connection, unit and exchange
 is an event, unless --no-access-log is given.
 
 The files of --record and --pcap can be read by their owner only. They have
-what each side has said, whatever a fault made of it.
+what each side has sent, before faults changed it.
 
 \b
 Signals:

@@ -80,7 +80,7 @@ With --control its faults, journal and outages are at the URL that is printed,
 over HTTP; "esps-portal run --help" has the endpoints.
 
 The files of --record and --pcap can be read by their owner only: they may
-hold passwords. They have what each side has sent, whatever a fault made of
+hold passwords. They have what each side has sent, before faults changed
 it. A recording of calls can be served: "serve --replay".
 
 \b

@@ -50,7 +50,7 @@ Action: TypeAlias = Say | Wait | Close
 
 @attrs.frozen
 class ClientCase:
-    """One behaviour of a server, and what a client has to make of it.
+    """One behaviour of a server, and how a client has to react.
 
     Attributes:
         vector: its name, its requirements, and the transport.

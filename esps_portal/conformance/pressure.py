@@ -11,7 +11,7 @@ from esps_portal.conformance.tcp_connection import Connection
 _PROBE_SECONDS = 0.02
 # More than both kernels hold, and a server's own memory for one connection.
 _MAX_FLOOD = 64 << 20
-# The server reads nothing for so long: it has stopped.
+# Seconds without a read after which the server has stopped reading.
 _BLOCKED_SECONDS = 0.5
 
 

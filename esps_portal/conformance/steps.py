@@ -80,7 +80,7 @@ class Silence:
     """Nothing comes.
 
     Attributes:
-        seconds: for so long; ``None``: before the reply to a PING that is sent now.
+        seconds: how long; ``None``: before the reply to a PING that is sent now.
     """
 
     on: str
@@ -94,7 +94,7 @@ class End:
     Attributes:
         how: with a FIN, a RST, or either.
         discard: lines may come before, which are not judged.
-        unread: for so many seconds nothing is read, unless the server ends the connection before;
+        unread: seconds for which nothing is read, unless the server ends the connection before;
             what comes is not judged.
         fragment: the pattern of what comes without LF before the end.
         at_least: seconds since this side last acted (opened, sent, ended); not earlier.
@@ -112,7 +112,7 @@ class End:
 
 @attrs.frozen
 class Discarded:
-    """What is sent after the server's FIN is read and thrown away, for so many seconds."""
+    """What is sent after the server's FIN is read and discarded, for this many seconds."""
 
     on: str
     seconds: float

@@ -42,7 +42,7 @@ _StateT = TypeVar("_StateT", bound=ServerState)
 
 @attrs.frozen(kw_only=True)
 class ServerKind(Generic[_PlanT, _StateT]):
-    """How a server of a kind is made of what a scenario says of it.
+    """How a server of a kind is made from its entry in a scenario.
 
     Attributes:
         noun: what a report calls one: ``proxy`` or ``peer``.

@@ -1,4 +1,4 @@
-"""An exchange that goes on, and the actions that send its bytes to a side."""
+"""An exchange in progress, and the actions that send its bytes to a side."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class SideActions:
 
 @attrs.define(eq=False)
 class LiveExchange:
-    """An exchange that goes on.
+    """An exchange in progress.
 
     Attributes:
         record: what the journal has of it.
-        request, reply: what faults make of each side; ``None``: nothing.
+        request, reply: the plan of the faults for each side; ``None``: none strikes it.
         request_parts, reply_parts: those of them that strike this exchange alone.
         said: the payload of the request's frame, or its datagram; faults without framing look at
             the bytes of the request instead.
         counted: the number that each fault gave to its request.
         waiting: faults whose ``match`` has not been found in the request so far.
-        is_unasked: the server speaks without a request.
+        is_unasked: the server sends without a request.
         is_whole: false once some of its bytes are known not to be a whole frame: faults do not
             count such a request, and the exchange is never complete.
     """

@@ -256,7 +256,7 @@ class ExchangeTracker:
     def plan_of_unit(
         self, exchange: LiveExchange, stage: Stage, now: float | None = None
     ) -> FaultPlan | None:
-        """Return what faults make of a whole frame or datagram; ``None``: nothing.
+        """Return the plan of the faults for a whole frame or datagram; ``None``: none strikes it.
 
         Args:
             now: when it came; by default when the exchange began.
@@ -283,7 +283,7 @@ class ExchangeTracker:
         return found
 
     def plan(self, to: str, parts: Iterable[PlanPart], exchange: LiveExchange) -> FaultPlan | None:
-        """Return what faults make of the bytes towards a side, those of the connection too."""
+        """Return the plan of faults for bytes towards a side, with those of the connection."""
         all_parts = [*self._parts[to], *parts]
         return FaultPlan(all_parts, exchange.record) if all_parts else None
 

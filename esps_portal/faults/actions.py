@@ -16,7 +16,7 @@ class Send:
 
 @attrs.frozen
 class Pause:
-    """Wait for so many seconds.
+    """Wait for this many seconds.
 
     Attributes:
         since_arrival: it counts from when the bytes after it were read, not from their turn. So
@@ -35,7 +35,7 @@ class Hold:
     come that could be sent with it.
 
     Attributes:
-        replies: so many held replies are sent together; 0: only the time counts.
+        replies: how many held replies are sent together; 0: only the time counts.
         final: the bytes end a reply, which counts.
     """
 

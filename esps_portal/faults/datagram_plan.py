@@ -1,4 +1,4 @@
-"""What faults make of one datagram: how many are sent, when, from where, and with which bytes."""
+"""The plan of faults for one datagram: how many are sent, when, from where, with which bytes."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class DatagramPlan:
 def apply_fault(  # noqa: C901, PLR0911 - one for each fault type
     fault: Fault, plan: DatagramPlan, pad: Callable[[bytes, int], bytes]
 ) -> DatagramPlan:
-    """Return what a fault makes of what is planned already.
+    """Return a plan as a further fault changes it.
 
     Args:
-        pad: makes a datagram so many bytes long.
+        pad: pads a datagram to a length in bytes.
     """
     given = fault.parameters
 

@@ -41,7 +41,7 @@ class Piece:
 
 
 class Effect(Protocol):
-    """What one fault makes of one unit."""
+    """How one fault changes one unit."""
 
     def feed(self, piece: Piece, /) -> list[Action]:
         """Return the actions to perform instead of sending a piece."""
@@ -89,7 +89,7 @@ class _Truncate:
             return []
         head = piece.data[: self.left]
         self.left -= len(head)
-        # A unit that is exactly so long ends too: FIN is what its receiver must get used to.
+        # A unit of exactly this length ends too: its receiver must get the FIN.
         if self.left and not piece.ends_unit:
             return [Send(head)]
         self._is_over = True
@@ -256,7 +256,7 @@ def bytes_before_end(effect: Effect) -> int:
 
 
 def effect_of(fault: Fault) -> Effect:
-    """Return what a fault makes of one unit, from where it begins to act."""
+    """Return the effect of a fault on one unit, from where it begins to act."""
     make = _EFFECTS.get(fault.kind)
     return _Nothing() if make is None else make(fault, fault.parameters)
 

@@ -1,7 +1,7 @@
 """A fault: which requests, replies or connections it strikes, by number, by content and by chance.
 
 A fault selects a `FaultTarget` and claims it; it has struck the target once its first action
-begins. Nothing is performed here: `esps_portal.faults.plan` says what the faults make of a unit.
+begins. Nothing is performed here: `esps_portal.faults.plan` has the plan of actions for a unit.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Fault:
             requests and replies that the other selectors match; reply 0 is what a server says
             before its client.
         match: of what the client said; ``reply_match``: of the struck unit's own bytes.
-        offset: so many bytes of the unit pass first.
+        offset: how many bytes of the unit pass first.
         to: the side that sees the fault: ``client`` or ``server``.
         unit: ``connection``: all that is sent on a connection is one unit.
         age: strikes only on connections that are that old, in seconds. Without a selector of units

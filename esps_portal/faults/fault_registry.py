@@ -11,7 +11,7 @@ from esps_portal.faults.plan_part import PlanPart, part_of
 from esps_portal.faults.target import FaultTarget, MissReason, Stage
 from esps_portal.journal.waiters import Waiter, Waiters
 
-# Removed faults that a report still needs: so many are kept.
+# How many removed faults are kept that a report may still need.
 _MAX_REMOVED = 100
 
 
@@ -124,7 +124,7 @@ class FaultRegistry:
         return [fault for fault in self._reported if fault.chance is not None]
 
     def plan(self, target: FaultTarget) -> FaultPlan | None:
-        """Ask every fault about a request or a reply; return what they make of it.
+        """Ask every fault about a request or a reply; return the plan of those that strike it.
 
         Those that shape it act one after another; of those that end it only one does.
         """

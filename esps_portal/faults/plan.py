@@ -1,4 +1,4 @@
-"""What faults make of one unit: a list of actions that a writer performs instead of sending it.
+"""The plan of faults for one unit: actions that a writer performs instead of sending it.
 
 Nothing here sends or waits. The unit arrives in pieces: over TCP a reply of ESPS/1 line by line, a
 frame as a whole, and an unframed exchange as it is read. Each fault is a part of the plan. The
@@ -114,7 +114,7 @@ class FaultPlan:
         """Return what to send in place of a datagram, after `delay_before`.
 
         Args:
-            pad: makes a datagram so many bytes long.
+            pad: pads a datagram to a length in bytes.
         """
         plan = DatagramPlan((datagram,))
         for part in self._parts:

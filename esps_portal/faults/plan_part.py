@@ -55,8 +55,8 @@ class EndPlace:
     """Where a part ends the connection.
 
     Attributes:
-        passing: so many bytes of the piece pass before it.
-        seen: so many bytes of the piece the part has to see.
+        passing: how many bytes of the piece pass before it.
+        seen: how many bytes of the piece the part has to see.
     """
 
     part: PlanPart

@@ -1,4 +1,4 @@
-"""How a length is written: in so many bytes, or as a varint."""
+"""How a length is written: as an integer of fixed size, or as a varint."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LengthField(Protocol):
 @final
 @attrs.frozen
 class FixedField:
-    """A length in so many bytes.
+    """A length as an integer of ``size`` bytes.
 
     Raises:
         FramingError: the size is not a number from 1 to 8, or the order neither of the two.

@@ -32,7 +32,7 @@ class ChainedAnswer(Protocol):
     done: bool
 
     def add_delay(self, seconds: float) -> None:
-        """Wait for so many seconds before what follows."""
+        """Wait for this many seconds before what follows."""
 
 
 _Answer = TypeVar("_Answer", bound=ChainedAnswer)
@@ -82,7 +82,7 @@ class AnswerChain(Generic[_Answer]):
 
     @chain_method
     def delay(self, seconds: float) -> Self:
-        """Wait for so many seconds before what follows; after ``reply``, before that.
+        """Wait for this many seconds before what follows; after ``reply``, before that reply.
 
         ``.reply("x").delay(1)`` and ``.delay(1).reply("x")`` are the same.
 

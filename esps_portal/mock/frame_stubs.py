@@ -51,7 +51,7 @@ class FrameAnswer:
     done: bool = False
 
     def add_delay(self, seconds: float) -> None:
-        """Wait for so many seconds more before the frames."""
+        """Wait for this many more seconds before the frames."""
         self.delay += seconds
 
     def steps(self, request: bytes) -> list[AnswerStep]:

@@ -27,7 +27,7 @@ def add_exchange_waiter(
     count: int,
     met: Callable[[], None],
 ) -> MatchWaiter[RecordedExchange]:
-    """Call ``met`` once so many exchanges are wanted, those of before included: maybe at once."""
+    """Call ``met`` once this many exchanges match, including earlier ones: maybe at once."""
     waiter = MatchWaiter.over(journal.exchanges, is_wanted, count, met)
     return journal.exchange_waiters.add(waiter)
 
@@ -45,7 +45,7 @@ def has_come(connection: RecordedConnection, *, closed: bool) -> bool:
 def add_connection_waiter(
     journal: Journal, count: int, met: Callable[[], None], *, closed: bool
 ) -> MatchWaiter[RecordedConnection]:
-    """Call ``met`` once so many connections have opened, or ended: maybe at once."""
+    """Call ``met`` once this many connections have opened, or ended: maybe at once."""
     is_wanted = partial(has_come, closed=closed)
     waiter = MatchWaiter.over(journal.connections, is_wanted, count, met)
     return journal.connection_waiters.add(waiter)

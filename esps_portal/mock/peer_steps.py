@@ -60,7 +60,7 @@ class SendFrames:
 
 @attrs.frozen
 class Wait:
-    """Wait for so many seconds."""
+    """Wait for this many seconds."""
 
     seconds: float
 

@@ -58,7 +58,7 @@ class StubAnswer:
         return not self.steps
 
     def add_delay(self, seconds: float) -> None:
-        """Wait for so many seconds before what follows."""
+        """Wait for this many seconds before what follows."""
         self.steps.append(seconds)
 
     def final(self, tag: bytes) -> Reply:

@@ -23,8 +23,8 @@ from esps_portal.net.turns import Turns
 # (the list of trio.serve_listeners).
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 _RETRY_AFTER = 0.1
-# Accepted in a row, before other tasks get a turn: at most so many, and for so many seconds. Each
-# takes a tenth of a millisecond.
+# Limits on what is accepted in a row, before other tasks get a turn: a number of connections, and
+# seconds. Each connection takes a tenth of a millisecond.
 _MAX_ACCEPTS = 64
 _ACCEPT_SECONDS = 0.005
 

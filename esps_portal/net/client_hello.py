@@ -81,7 +81,7 @@ class _Fields:
         return taken
 
     def vector(self, size_of_length: int) -> bytes:
-        """Return the next field, which begins with its length, in so many bytes."""
+        """Return the next field; a length of ``size_of_length`` bytes precedes it."""
         return self.take(int.from_bytes(self.take(size_of_length), "big"))
 
 

@@ -166,7 +166,7 @@ class Endpoint(SocketStream):
         keep_alive(self._socket, KEEPALIVE, KEEPALIVE)
 
     async def until_sent(self, timeout: float = _LINGER) -> None:  # noqa: ASYNC109 - a bound
-        """Wait until the kernel has sent everything, for so many seconds at most."""
+        """Wait until the kernel has sent everything, for at most ``timeout`` seconds."""
         try:
             writable_when_sent(self._socket)
             with trio.move_on_after(timeout):

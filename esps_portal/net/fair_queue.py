@@ -62,7 +62,7 @@ class FairQueue(Generic[DatagramT]):
         return bool(self._turns)
 
     def has_room(self, address: Address, size: int) -> bool:
-        """Whether there is room for a datagram of so many bytes, from an address."""
+        """Whether there is room for a datagram of ``size`` bytes from an address."""
         waiting = self._by_address.get(address)
         return (waiting.held if waiting else 0) + size + _OVERHEAD <= self._free
 
@@ -78,7 +78,7 @@ class FairQueue(Generic[DatagramT]):
         self._free -= size
 
     def take(self, most: int) -> list[DatagramT]:
-        """Take up to so many, one of each sender in turn."""
+        """Take up to ``most`` datagrams, one of each sender in turn."""
         taken: list[DatagramT] = []
         turns = self._turns
         while turns and len(taken) < most:

@@ -14,8 +14,9 @@ from esps_portal.net.bind import BACKLOG, WILDCARDS, CannotBindError, bound
 from esps_portal.net.fork import close_socket, closed_in_child, unforked
 from esps_portal.net.systems import let_share, reset_at_close, wait_for
 
-# A client that connects in this very moment may take the place of our connection. After so many of
-# them the last one keeps it: the queue is full as well, but that client is reset in the end.
+# A client that connects at the same moment may take the place of our connection. After this many
+# attempts the last such client keeps it: then too the queue is full, but that client is reset in
+# the end.
 _TRIES = 100
 # Seconds (own choice). Over loopback a handshake takes microseconds.
 _HANDSHAKE = 0.05

@@ -72,7 +72,7 @@ def reset_at_close(sock: socket.socket) -> None:
 
 
 def set_low_water(sock: socket.socket, size: int) -> None:
-    """Make a socket readable only once so many bytes have come, or no more can (socket(7)).
+    """Make a socket readable only once ``size`` bytes have come, or no more can (socket(7)).
 
     Where the system does not offer that it stays readable as soon as there is one.
     """
@@ -103,7 +103,7 @@ def acked(sock: socket.socket) -> int:
 
 
 def limit_unacked(sock: socket.socket, seconds: float) -> None:
-    """Make the kernel give up once nothing was acknowledged for so long (RFC 5482)."""
+    """Make the kernel give up after ``seconds`` without an acknowledgement (RFC 5482)."""
     if _TCP_USER_TIMEOUT is not None:
         with contextlib.suppress(OSError):
             milliseconds = int(max(1, min(seconds * 1000, _MAX_INT)))

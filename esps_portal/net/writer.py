@@ -153,7 +153,7 @@ class Writer:
         return self._held_since
 
     def has_waited(self, seconds: float) -> bool:
-        """Whether the peer has acknowledged nothing of what waits for so long."""
+        """Whether output has waited for ``seconds``, and the peer has acknowledged none of it."""
         since = self.waits_since()
         if since is None or trio.current_time() < since + seconds:
             return False

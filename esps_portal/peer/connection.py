@@ -1,7 +1,7 @@
 """One TCP connection to a peer: frames are read, answered one after the other, and recorded.
 
 One task reads, so that a FIN or RST is noticed and the journal is complete while an answer takes
-its time. Another task answers. A `Lane` sends what faults make of the answers.
+its time. Another task answers. A `Lane` sends the answers as faults change them.
 """
 
 from __future__ import annotations

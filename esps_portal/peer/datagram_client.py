@@ -53,7 +53,7 @@ class DatagramClient:
         return exchange, delay
 
     def reply(self, datagram: bytes, exchange: LiveExchange, writer: DatagramFaultWriter) -> None:
-        """Send a datagram, or what faults make of it."""
+        """Send a datagram, as faults change it."""
         tracker, record, now = self._tracker, exchange.record, trio.current_time()
         tracker.journal.said(record, SERVER, datagram, now, is_whole=True)
         plan = tracker.plan_of_unit(exchange, Stage.REPLY, now)

@@ -116,12 +116,12 @@ class PeerUnits:
             self._tracker.journal.said(exchange.record, CLIENT, rest, now)
             self._tracker.end(exchange, now, complete=False)
 
-    # -- what faults make of it
+    # -- under faults
 
     def request(
         self, frame: Frame, exchange: LiveExchange, came: float
     ) -> list[SideActions] | None:
-        """Return what faults make of a frame of the client's; ``None``: it is to be answered."""
+        """Return the actions of faults on a client's frame; ``None``: it is to be answered."""
         tracker = self._tracker
         tracker.look_for_faults(None, came)
         return tracker.strike_frame(frame, exchange, Stage.REQUEST, came)

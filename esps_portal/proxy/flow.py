@@ -50,7 +50,7 @@ class Flow:
 
     Args:
         number: of the client, counted by the proxy.
-        to_client: sends to the client, or performs what a fault makes of it.
+        to_client: sends to the client, or performs the plan of a fault.
         tap: notes the calls of ESPS/1; ``None``: another protocol.
         window: seconds of silence after which it ends.
         on_reply: called after each datagram of the server.

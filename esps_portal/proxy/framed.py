@@ -192,7 +192,7 @@ class Framed:
             exchange.is_whole = exchange.record.complete = False
         self._tracker.journal.said(exchange.record, side.name, data, now)
 
-    # -- what faults make of them
+    # -- under faults
 
     def _request(self, frame: Frame, has_passed: bool, now: float) -> list[SideActions]:  # noqa: FBT001 - internal
         tracker = self._tracker

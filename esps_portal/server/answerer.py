@@ -115,7 +115,8 @@ class Answerer:
     def answer_now(self, now: float) -> Turn:
         """Answer what was received, in order, until something has to be waited for.
 
-        The replies are in `Writer.outgoing`. A turn ends after so much work; see the limits above.
+        The replies are in `Writer.outgoing`. A turn ends after a bounded amount of work (see the
+        limits above).
 
         Args:
             now: seconds on trio's clock.

@@ -87,7 +87,7 @@ class ReplyWriter:
             self.writer.outgoing += line
 
     async def write(self, line: bytes, exchange: Exchange, *, final: bool, must_send: bool) -> None:
-        """Add a line of a reply, or perform what a fault makes of it; nothing after the end.
+        """Add a line of a reply, or perform its fault plan; nothing after the end.
 
         Args:
             final: it is the last line of the reply.
@@ -188,7 +188,7 @@ class ReplyWriter:
         await self.writer.send_everything()
 
     async def hurry_after(self, seconds: float) -> None:
-        """Wait so many seconds, then complete what is partly sent."""
+        """Wait, then send the rest of what is partly sent."""
         if self._faults is not None:
             await self._faults.hurry_after(seconds)
 

@@ -17,7 +17,8 @@ __tracebackhide__ = hides_frame
 
 _Error = TypeVar("_Error", bound=BaseException)
 
-# So few arguments of so many bytes fit the smallest max_line, 512, even with every byte escaped.
+# Up to this many arguments, of up to this many bytes, fit the smallest max_line (512), even with
+# every byte escaped.
 _FEW_ARGS, _FEW_BYTES = 16, 128
 
 

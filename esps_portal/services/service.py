@@ -123,11 +123,11 @@ class Service:
         )
 
     def takes(self, count: int) -> bool:
-        """Whether it takes so many arguments."""
+        """Whether it takes this many arguments."""
         return self.min_args <= count <= self.max_args
 
     def count_error(self, count: int) -> str:
-        """Return what is wrong with so many arguments, for a client."""
+        """Return, for a client, why it does not take this many arguments."""
         if self.usage or not self.max_args:
             return f"usage: CALL {self.name} {self.usage}".rstrip()
         takes = f"{self.min_args}"

@@ -68,7 +68,7 @@ class PlacesFaults:
         every: int | None = None,
         **selectors: Unpack[StreamReplyFault],
     ) -> PlacedFault:
-        """The reply is cut at a byte or ``every`` so many, with ``pause`` seconds between."""
+        """The reply is cut at a byte or ``every`` n bytes, with ``pause`` seconds between."""
 
     @overload
     def fault(
@@ -223,8 +223,8 @@ class PlacesFaults:
             with portal.fault("reset", service="price", when="before"):
                 ...
 
-        With ``offset`` exactly so many bytes reach the client's kernel before a RST. A client that
-        writes then meets the reset first, and asyncio then loses those bytes.
+        With ``offset`` exactly that many bytes reach the client's kernel before a RST. A client
+        that writes then sees the reset first, and asyncio then loses those bytes.
 
         Args:
             kind: the fault; an editor lists them with their parameters (seconds, bytes).
@@ -233,7 +233,7 @@ class PlacesFaults:
                 ``when`` (``"before"``: the request is not executed; ``"after"``: it is, and its
                 reply is affected), ``times``, ``chance`` with ``seed``; ``reply`` (numbers; 0:
                 the greeting), ``match`` (what the request has to contain) and ``reply_match``,
-                ``offset`` (so many bytes pass first), ``unit="connection"`` (all that is sent on a
+                ``offset`` (how many bytes pass first), ``unit="connection"`` (all that is sent on a
                 connection is one unit), ``age`` (of the connection, in seconds), and at a proxy
                 ``to="server"``.
 

@@ -61,7 +61,7 @@ class Selectors(ConnectionSelectors, total=False):
     match: Matchable | None
     #: The same for the reply; over TCP for one of its lines, where the fault then begins.
     reply_match: Matchable | None
-    #: Only on connections that are so many seconds old; of UDP a proxy alone knows any. Without
+    #: Only on connections of this age in seconds; of UDP a proxy alone knows any. Without
     #: selectors of requests and replies a fault that ends the connection strikes at that age,
     #: whatever is sent.
     age: float | None
