@@ -170,7 +170,7 @@ class HttpHandler:
             else:
                 while await self._serve_one():
                     await trio.lowlevel.checkpoint()
-            await end_with_fin(self._stream, _LINGER, self._turns.work)
+            await self._end()
         except (EndedError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:
@@ -271,6 +271,12 @@ class HttpHandler:
             scope.cancel()
 
     # -- bytes
+
+    async def _end(self) -> None:
+        """Send FIN after the last reply; meanwhile others have the place in the room."""
+        with trio.CancelScope() as self._scope:
+            self._room.release(self)
+            await end_with_fin(self._stream, _LINGER, self._turns.work)
 
     async def _send(self, reply: Reply, *, close: bool, only_head: bool = False) -> None:
         blocks = json_blocks(reply.value)

@@ -8,6 +8,9 @@ answered is not cut off; instead each reply says "Connection: close" while other
 all places are held by requests that wait themselves (``POST /wait``), it is not known when there
 will be room: then the newcomer is refused.
 
+Who has had its last reply gives its place back: what it still sends is only discarded, and takes a
+second of many who never stop (`net.stream.end_with_fin`).
+
 While as many wait for room as may, no connection is accepted: those of a burst stay in the queue of
 the kernel, and are served after those before them.
 """
@@ -44,19 +47,24 @@ class Guest(Protocol):
     def shut_down(self) -> None:
         """End, at once if that loses nothing."""
 
+    def abort(self) -> None:
+        """End at once, with RST."""
+
 
 class Room:
     """The places of a server.
 
     Args:
         places: connections that are served at a time. As many more may wait for that, or be told
-            that they are refused; as long as they do it is full.
+            that they are refused; as long as they do it is full. And as many may have had their
+            last reply, but not ended.
 
     Example::
 
         room = Room(2)
         await room.until_not_full()
         room.enter(guest)  # which is admitted, now or later, refused, or shut down
+        room.release(guest)  # it has had its last reply
         room.leave(guest)
     """
 
@@ -66,6 +74,7 @@ class Room:
         # In the order of coming.
         self._waiting: dict[Guest, None] = {}
         self._refused: dict[Guest, None] = {}
+        self._released: dict[Guest, None] = {}
         self._not_full = trio.lowlevel.ParkingLot()
 
     @property
@@ -88,11 +97,24 @@ class Room:
         self._waiting[guest] = None
         self.settle()
 
+    def release(self, guest: Guest) -> None:
+        """Note that one has had its last reply; where too many had, the first of them is ended."""
+        self._remove(guest)
+        self._released[guest] = None
+        if len(self._released) > self._places:
+            first = next(iter(self._released))
+            del self._released[first]
+            first.abort()
+        self.settle()
+
     def leave(self, guest: Guest) -> None:
         """Note that one has ended."""
-        for group in (self._served, self._waiting, self._refused):
-            group.pop(guest, None)
+        self._remove(guest)
         self.settle()
+
+    def _remove(self, guest: Guest) -> None:
+        for group in (self._served, self._waiting, self._refused, self._released):
+            group.pop(guest, None)
 
     def refuse(self, guest: Guest) -> None:
         """Refuse one that waits for room, if it still does."""

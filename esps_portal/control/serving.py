@@ -21,7 +21,8 @@ from esps_portal.net.turns import ConnectionTurns
 # that the process may have, so that the server that is controlled is never without.
 _MAX_CONNECTIONS = 128
 _SHARE_OF_DESCRIPTORS = 8
-# Including those that wait for room, and those that were closed for others but not ended yet.
+# Including those that wait for room, and those that have had their last reply, or were closed for
+# others, but have not ended yet.
 _MAX_KNOWN = 512
 
 

@@ -141,6 +141,17 @@ async def test_one_that_does_not_read_gives_way_after_a_second(autojump_clock: o
         assert b'"fast"' in await third.receive_some()
 
 
+async def test_one_whose_input_is_only_discarded_takes_no_place(autojump_clock: object) -> None:
+    async with served() as it:
+        first = await it.connect(b"@\r\n\r\n")
+        assert (await first.receive_some()).startswith(b"HTTP/1.1 400 ")
+        began = trio.current_time()
+        second = await it.connect(get("fast"))
+        assert b'"fast"' in await second.receive_some()
+        assert trio.current_time() == began
+        await first.send_all(b"more")  # it still has its second: no RST has come
+
+
 async def test_one_whose_request_has_just_begun(caplog: pytest.LogCaptureFixture) -> None:
     # Only a socket minds that it is waited for after it was closed.
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -28,6 +28,9 @@ class Guest:
     def shut_down(self) -> None:
         self.told += "shut down "
 
+    def abort(self) -> None:
+        self.told += "aborted "
+
 
 def told(guests: list[Guest]) -> list[str]:
     return [guest.told.strip() for guest in guests]
@@ -97,3 +100,25 @@ async def test_it_is_full_while_as_many_wait_as_are_served(room: Room) -> None:
     assert not room.is_full
     room.leave(guests[0])
     assert told(newcomers[1:]) == ["admitted", ""]
+
+
+def test_who_has_had_its_last_reply_gives_its_place_back(room: Room) -> None:
+    guests = entered(room, [Guest() for _ in range(PLACES)])
+    newcomers = entered(room, [Guest(), Guest()])
+    room.release(guests[1])
+    assert told(newcomers) == ["admitted", ""]
+    assert told(guests) == ["admitted"] * PLACES
+    room.refuse(newcomers[1])
+    room.release(newcomers[1])
+    newcomers += entered(room, [Guest() for _ in range(PLACES - 1)])
+    assert not room.is_full, "who has read that it is refused takes no room"
+
+
+def test_as_many_may_have_had_their_last_reply_as_there_are_places(room: Room) -> None:
+    guests = entered(room, [Guest() for _ in range(PLACES + 2)])
+    for guest in guests[:4]:
+        room.release(guest)
+    assert told(guests)[:4] == ["admitted aborted", "admitted", "admitted", "admitted"]
+    room.leave(guests[1])
+    room.release(guests[4])
+    assert told(guests)[1:] == ["admitted"] * 4
