@@ -169,7 +169,7 @@ class HttpHandler:
                 await self._send(_BUSY, close=True)
             else:
                 while await self._serve_one():
-                    await trio.lowlevel.checkpoint()
+                    await self._turns.work.next()  # the next request may be there already
             await self._end()
         except (EndedError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass
@@ -181,6 +181,8 @@ class HttpHandler:
 
     async def _until_settled(self) -> None:
         """Wait until it is known whether it is served or refused."""
+        if self._is_settled.is_set():
+            return
         self.deadline = trio.current_time() + HEAD
         with trio.CancelScope() as self._scope:
             await self._is_settled.wait()
@@ -289,12 +291,14 @@ class HttpHandler:
             await self._write(start + self._http.reply_end())
             return
         await self._write(start + self._http.reply_body(first + second))
-        for block in blocks:
-            await self._write(self._http.reply_body(block))
+        if second:  # there may be much more to encode
+            await self._turns.work.next()
+            for block in blocks:
+                await self._write(self._http.reply_body(block))
+                await self._turns.work.next()
         await self._write(self._http.reply_end())
 
     async def _write(self, data: bytes) -> None:
-        await trio.lowlevel.checkpoint()
         sent = self._stream.send_now(data)
         while sent < len(data):
             self._is_reading = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import attrs
 import pytest
@@ -27,21 +27,37 @@ from tests.passes import Passes
 from tests.patience import PATIENCE
 
 CLIENTS, AT_ONCE, ROUNDS = 24, 2, 4
+PART = "x" * 32_768  # as many as are made at once
 # A turn of one that comes while the loop waits is counted for the next pass (`Turns`).
 MOST = 2 * AT_ONCE
 
 
 @attrs.frozen
 class Site:
-    """A site that has one page."""
+    """A site of which one page is counted, and of another one the parts of its body."""
 
     passes: Passes
 
     def find(self, head: RequestHead) -> FoundEndpoint:
-        page = Endpoint(lambda _, __: self.passes.note(object()))
-        found = find_endpoint({"page": {"GET": page}}, None, head.path[1:].split("/"), head)
+        routes = {
+            "page": {"GET": Endpoint(lambda _, __: self.passes.note(object()))},
+            "other": {"GET": Endpoint(lambda _, __: None)},
+            "large": {"GET": Endpoint(lambda _, __: self._parts())},
+        }
+        found = find_endpoint(routes, None, head.path[1:].split("/"), head)
         assert found is not None
         return found
+
+    def _parts(self) -> Iterator[str]:
+        """Yield two that are sent with the head, and then those that are counted."""
+        for number in range(ROUNDS + 2):
+            if number > 1:
+                self.passes.note(object())
+            yield PART
+
+
+def get(page: str) -> bytes:
+    return f"GET /{page} HTTP/1.1\r\nHost: localhost:7\r\n\r\n".encode()
 
 
 @contextlib.asynccontextmanager
@@ -72,11 +88,39 @@ async def send_at_once(streams: list[MemoryStream], data: bytes) -> None:
 async def test_some_requests_are_answered_in_each_pass() -> None:
     passes = Passes()
     async with clients(passes, input=AT_ONCE) as streams:
-        await send_at_once(streams, b"GET /page HTTP/1.1\r\nHost: localhost:7\r\n\r\n")
+        await send_at_once(streams, get("page"))
         for stream in streams:
             assert b" 200 OK" in await stream.receive_some()
     assert passes.count == CLIENTS
     assert passes.most <= MOST
+
+
+async def test_some_of_those_who_ask_on_are_answered_in_each_pass() -> None:
+    passes = Passes()
+    async with clients(passes, work=AT_ONCE) as streams:
+        await send_at_once(streams, get("other") + ROUNDS * get("page"))
+        for stream in streams:
+            answers = b""
+            while answers.count(b" 200 OK") <= ROUNDS:
+                answers += await stream.receive_some()
+    assert passes.count == ROUNDS * CLIENTS
+    assert passes.most <= MOST
+
+
+async def test_some_parts_of_large_replies_are_made_in_each_pass() -> None:
+    passes = Passes()
+    async with clients(passes, work=AT_ONCE) as streams, trio.open_nursery() as nursery:
+        await send_at_once(streams, get("large"))
+        for stream in streams:
+            nursery.start_soon(read_all_parts, stream)
+    assert passes.count == ROUNDS * CLIENTS
+    assert passes.most <= MOST
+
+
+async def read_all_parts(stream: MemoryStream) -> None:
+    reply = b""
+    while not reply.endswith(b"\r\n0\r\n\r\n"):
+        reply += await stream.receive_some()
 
 
 async def test_what_comes_after_an_error_is_discarded_in_turns(
