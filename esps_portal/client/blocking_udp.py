@@ -7,6 +7,7 @@ from esps_portal.client.deadline import now_before, socket_timeout
 from esps_portal.client.host_socket import HostSocket
 from esps_portal.client.transmission import Transmission, udp_requests
 from esps_portal.clock import monotonic
+from esps_portal.protocol.messages import padded
 from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.protocol.retransmission import Retransmission, padded_length
 from esps_portal.protocol.urls import PortalURL
@@ -50,7 +51,7 @@ class BlockingUDPClient(BlockingClient):
         length = padded_length(pending, len(sent.datagram))
         if length is not None:
             self._requests.resume(pending)
-            self._send_datagram(pending, pending.request.encode(length), sent.unanswered)
+            self._send_datagram(pending, padded(pending.line, length), sent.unanswered)
         elif sent.is_answered_late(pending):
             self._requests.await_again(pending)
 

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from esps_portal.protocol.messages import Request
 from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.tracebacks import hides_frame
 
@@ -43,7 +42,7 @@ class SharedReader:
 
     async def read_for_others(self) -> None:
         """Read, or be ready to, until cancelled: for a task that waits for something else."""
-        await self.wait_for_news(PendingRequest(Request(b"", b""), b""))
+        await self.wait_for_news(PendingRequest(b"", b""))
 
     async def read_until(self, done: Callable[[], bool]) -> None:
         """Read until ``done()``."""

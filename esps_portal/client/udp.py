@@ -8,6 +8,7 @@ from esps_portal.client.host_socket import HostSocket
 from esps_portal.client.portal_client import PortalClient
 from esps_portal.client.shared_reader import SharedReader
 from esps_portal.client.transmission import Transmission, udp_requests
+from esps_portal.protocol.messages import padded
 from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.protocol.retransmission import Retransmission, padded_length
 from esps_portal.protocol.urls import PortalURL
@@ -48,7 +49,7 @@ class UDPClient(PortalClient):
             length = padded_length(pending, len(sent.datagram))
             if length is not None:
                 self._requests.resume(pending)
-                self._send_datagram(pending, pending.request.encode(length), sent.unanswered)
+                self._send_datagram(pending, padded(pending.line, length), sent.unanswered)
             elif sent.is_answered_late(pending):
                 self._requests.await_again(pending)
             elif not pending.is_ready:

@@ -16,7 +16,7 @@ from esps_portal.protocol.errors import (
     PeerError,
     ProtocolError,
 )
-from esps_portal.protocol.grammar import PLAIN_OK, TLS_ALERT
+from esps_portal.protocol.grammar import PLAIN_OK, TLS_ALERT, encode_args, encode_text_args
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.lines import EMPTY_LINES, LineSplitter, TooLong
 from esps_portal.protocol.messages import (
@@ -26,8 +26,8 @@ from esps_portal.protocol.messages import (
     OK,
     Notice,
     Reply,
-    Request,
     parse_answer_untrusted,
+    request_line,
 )
 from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.protocol.registry import VERSION
@@ -95,19 +95,18 @@ class ClientConnection:
         """
         tag = self._tags()
         try:
-            encoded = tuple(map(str.encode, args))  # type: ignore[arg-type]  # nearly always
+            encoded = encode_text_args(args)  # type: ignore[arg-type]  # nearly always
         except TypeError:
-            encoded = tuple(map(_as_bytes, args))
-        request = Request(tag, verb, encoded)
-        line = request.encode()
+            encoded = encode_args(tuple(map(_as_bytes, args)))
+        line = request_line(tag, verb, encoded)
         if len(line) > self._max_line:
             raise ValueError(f"the request would be longer than {self._max_line} bytes")
-        self._pending[tag] = pending = PendingRequest(request, line)
+        self._pending[tag] = pending = PendingRequest(tag, line)
         return pending
 
     def forget(self, pending: PendingRequest) -> None:
         """Ignore what still comes for a request."""
-        self._pending.pop(pending.request.tag, None)
+        self._pending.pop(pending.tag, None)
 
     def resume(self, pending: PendingRequest) -> None:
         """Expect a reply again: the caller sends the request once more, padded."""
@@ -117,11 +116,11 @@ class ClientConnection:
     def await_again(self, pending: PendingRequest) -> None:
         """Expect a reply again: what came was the answer to an earlier copy of the request."""
         pending.final = None
-        self._pending[pending.request.tag] = pending
+        self._pending[pending.tag] = pending
 
     def cancellation(self, pending: PendingRequest) -> bytes:
         """Return the CANCEL line for a request. The reply to that line will be ignored."""
-        return Request(self._tags(), b"CANCEL", (pending.request.tag,)).encode()
+        return request_line(self._tags(), b"CANCEL", pending.tag)
 
     def receive_stream_untrusted(self, data: bytes) -> None:
         """Process data that has come over TCP.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Sequence
 
 # tag = 1*32(ALPHA / DIGIT / "-" / "." / "_")
 _TAG = rb"[A-Za-z0-9._-]{1,32}+"
@@ -93,6 +94,18 @@ def encode_args(args: tuple[bytes, ...]) -> bytes:
         return joined
     text = _SEPARATOR.join([arg.decode("latin-1") or _EMPTY for arg in args])
     return codecs.charmap_encode(text, "strict", _ESCAPES)[0]
+
+
+def encode_text_args(args: Sequence[str]) -> bytes:
+    """Do that to text, as UTF-8.
+
+    Raises:
+        TypeError: one is not text.
+    """
+    joined = " ".join(args).encode()
+    if len(joined.translate(None, PLAIN)) < len(args) and "" not in args:
+        return joined
+    return encode_args(tuple(map(str.encode, args)))
 
 
 def encoded_size(args: tuple[bytes, ...]) -> int:

@@ -47,24 +47,32 @@ class Request:
     plain: bool = attrs.field(default=False, eq=False, repr=False)
     length: int = attrs.field(default=0, eq=False, repr=False)
 
-    def encode(self, length: int = 0) -> bytes:
-        """Return the line, padded to at least ``length`` bytes to make room for a UDP reply.
-
-        Padding is SP and at least one ``#``, so it adds two bytes or more.
-        """
-        if self.args:
-            line = b"%b %b %b\n" % (self.tag, self.verb, grammar.encode_args(self.args))
-        else:
-            line = b"%b %b\n" % (self.tag, self.verb)
-        missing = length - len(line)
-        if missing > 0:
-            return b"%b %b\n" % (line[:-1], b"#" * max(1, missing - 1))
-        return line
+    def encode(self) -> bytes:
+        """Return the line."""
+        return request_line(self.tag, self.verb, grammar.encode_args(self.args))
 
     @property
     def size(self) -> int:
         """The length of the line without padding, in bytes, without making it."""
         return _size(self.tag, self.verb, self.args)
+
+
+def request_line(tag: bytes, verb: bytes, encoded_args: bytes) -> bytes:
+    """Return the line of a request; its arguments are as `grammar.encode_args` returns them."""
+    if not encoded_args:
+        return b"%b %b\n" % (tag, verb)
+    return b"%b %b %b\n" % (tag, verb, encoded_args)
+
+
+def padded(line: bytes, length: int) -> bytes:
+    """Return the line of a request, ``length`` bytes long, to make room for a UDP reply.
+
+    Padding is SP and at least one ``#``, so it adds two bytes or more.
+    """
+    missing = length - len(line)
+    if missing <= 0:
+        return line
+    return b"%b %b\n" % (line[:-1], b"#" * max(1, missing - 1))
 
 
 @attrs.define

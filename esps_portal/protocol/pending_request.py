@@ -7,7 +7,7 @@ from collections import deque
 import attrs
 
 from esps_portal.protocol.errors import EspsError, ReplyError, SlowConsumerError
-from esps_portal.protocol.messages import ERR, Reply, Request
+from esps_portal.protocol.messages import ERR, Reply
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
@@ -29,7 +29,7 @@ class PendingRequest:
         paddings: how often the request was padded and sent again to make room for its reply.
     """
 
-    request: Request
+    tag: bytes
     line: bytes
     rows: deque[tuple[bytes, ...]] = attrs.field(factory=deque)
     final: Reply | None = None

@@ -13,7 +13,7 @@ from esps_portal.protocol.datagram_server import (
     Repeat,
 )
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request
+from esps_portal.protocol.messages import DATA, ERR, OK, Reply, Request, padded
 from esps_portal.protocol.remembered_calls import RememberedCall
 
 WINDOW = 60.0
@@ -257,10 +257,10 @@ def test_the_bounds_apply_to_each_datagram_afresh() -> None:
     call = server.running(b"1 CALL count\n")
     answer = server.protocol.finish(call, [reply], 0.0)
     assert answer == b"1 ERR too-large 34\n"
-    assert server.begin(call.request.encode(33), now=1.0) == answer.replace(
+    assert server.begin(padded(call.request.encode(), 33), now=1.0) == answer.replace(
         b"\n", b" pad%20the%20request%20to%20that\n"
     )
-    assert server.begin(call.request.encode(34), now=1.0) == reply.encode()
+    assert server.begin(padded(call.request.encode(), 34), now=1.0) == reply.encode()
     assert len(server.executed) == 1
 
 

@@ -37,6 +37,11 @@ def test_arguments_are_canonical(given_args: tuple[bytes, ...]) -> None:
     assert grammar.encoded_size(given_args) == len(encoded)
 
 
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=9)))
+def test_text_is_encoded_as_its_bytes_are(texts: list[str]) -> None:
+    assert grammar.encode_text_args(texts) == grammar.encode_args(tuple(map(str.encode, texts)))
+
+
 def test_a_byte_is_escaped_if_it_must_be_and_only_then() -> None:
     # ESPS-ARG-2, ESPS-ARG-3, ESPS-ARG-4
     for byte in range(256):

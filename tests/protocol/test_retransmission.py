@@ -66,9 +66,9 @@ def test_a_portal_remembers_for_longer_than_a_client_asks() -> None:
 def padded_after(reply: Reply | None) -> int | None:
     """Return the length to pad to after ``reply`` to a request of 14 bytes."""
     request = Request(b"1", b"CALL", (b"random",))
-    pending = PendingRequest(request, request.encode())
+    pending = PendingRequest(request.tag, request.encode())
     pending.final = reply
-    return padded_length(pending, len(pending.request.encode()))
+    return padded_length(pending, len(pending.line))
 
 
 @pytest.mark.parametrize(
@@ -97,12 +97,12 @@ def test_a_request_is_made_as_long_as_it_has_to_be(needed: bytes, length: int | 
 def test_padding_never_makes_a_line_too_long() -> None:
     # ESPS-LINE-19, ESPS-UDP-18: there is room for one byte more, and padding takes two
     request = Request(b"1", b"PING", (b"x" * 8183,))
-    pending = PendingRequest(request, request.encode())
+    pending = PendingRequest(request.tag, request.encode())
     pending.final = Reply(b"1", ERR, (b"too-large", b"8192"))
     assert len(pending.line) == 8191
     assert padded_length(pending, len(pending.line)) is None
     request = Request(b"1", b"PING", (b"x" * 8182,))
-    pending = PendingRequest(request, request.encode(), final=pending.final)
+    pending = PendingRequest(request.tag, request.encode(), final=pending.final)
     assert padded_length(pending, len(pending.line)) == 8192
 
 

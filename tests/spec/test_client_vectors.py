@@ -10,7 +10,12 @@ import pytest
 
 from esps_portal.protocol.client_connection import ClientConnection
 from esps_portal.protocol.errors import ClosedError, ProtocolError
-from esps_portal.protocol.messages import Reply, parse_answer_untrusted, parse_request_untrusted
+from esps_portal.protocol.messages import (
+    Reply,
+    padded,
+    parse_answer_untrusted,
+    parse_request_untrusted,
+)
 from esps_portal.protocol.pending_request import PendingRequest
 from esps_portal.protocol.retransmission import padded_length
 from tests.spec.documents import line_of, vectors_of
@@ -26,7 +31,7 @@ class Client:
         self.pending = [self.connection.ask(r.verb, r.args) for r in requests]
 
     def answers(self) -> dict[str, list[str]]:
-        return {p.request.tag.decode(): list(map(_without_tag, _replies(p))) for p in self.pending}
+        return {p.tag.decode(): list(map(_without_tag, _replies(p))) for p in self.pending}
 
 
 def _replies(pending: PendingRequest) -> list[Reply]:
@@ -72,9 +77,9 @@ def test_what_comes_over_udp(vector: dict[str, Any]) -> None:
     for datagram in vector["datagrams"]:
         client.connection.receive_datagram_untrusted(datagram.encode())
     again = [
-        pending.request.encode(length).decode()
+        padded(pending.line, length).decode()
         for pending in client.pending
-        if (length := padded_length(pending, len(pending.request.encode()))) is not None
+        if (length := padded_length(pending, len(pending.line))) is not None
     ]
     assert again == ([vector["resend"]] if "resend" in vector else [])
     if "answers" in vector:
