@@ -146,7 +146,7 @@ class UdpServer:
                 allowed = f"a repeat after {least:.3f} s at the earliest (ESPS-UDP-35)"
                 raise MismatchError("time", allowed, one.data, f"after {waited:.3f} s")
             if repeats >= _MOST:
-                raise MismatchError("time", f"at most {_MOST} datagrams (ESPS-UDP-35)", one.data)
+                raise MismatchError("silence", f"at most {_MOST} datagrams (ESPS-UDP-35)", one.data)
 
     def _needed(self, number: int, size: int) -> int:
         """Return the NEEDED of the replies up to that to a datagram that its client acts on.

@@ -20,7 +20,7 @@ def fail(why: str) -> None:
     sys.exit(why)
 
 
-def take(line: bytes) -> None:
+def take(line: bytes, own_tag: bytes = TAG) -> None:
     """End with the reply, if this line is one."""
     if FAULT == "any-spaces":
         line = b" ".join(line.split())
@@ -29,9 +29,9 @@ def take(line: bytes) -> None:
         fail("not a line")
         return
     tag, kind, arguments = found.groups()
-    if kind.startswith(b"ERR") and tag == TAG and FAULT != "errors-are-replies":
+    if kind.startswith(b"ERR") and tag == own_tag and FAULT != "errors-are-replies":
         fail("an error")
-    if tag == TAG or (FAULT == "any-tag" and tag != b"*"):
+    if tag == own_tag or (FAULT == "any-tag" and tag != b"*"):
         text = re.sub(rb"%(..)", lambda escape: bytes([int(escape[1], 16)]), arguments)
         print(text.decode().strip())  # noqa: T201 - it is what it is for
         sys.exit(0)
@@ -55,17 +55,19 @@ def tcp() -> None:
 
 def udp() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        for attempt in range(6 if FAULT == "never-gives-up" else 5):
-            call = CALL.replace(TAG, b"%016d" % attempt) if FAULT == "new-tags" else CALL
-            server.sendto(call, ADDRESS)
+        for attempt in range(5):
+            tag = b"%016d" % attempt if FAULT == "new-tags" else TAG
+            server.sendto(CALL.replace(TAG, tag), ADDRESS)
             server.settimeout(0.05 * 2 ** (attempt if FAULT != "no-backoff" else 0))
             try:
                 data, source = server.recvfrom(65536)
             except TimeoutError:
                 continue
             if source == ADDRESS or FAULT == "any-source":
-                take(data.split(b"\n")[0])
+                take(data.split(b"\n")[0], tag)
             time.sleep(0.05)
+        if FAULT == "never-gives-up":
+            server.sendto(CALL, ADDRESS)
         fail("no answer")
 
 
