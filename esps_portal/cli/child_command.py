@@ -9,7 +9,7 @@ import subprocess
 from contextlib import AbstractContextManager
 from functools import partial
 
-from esps_portal.cli.errors import has_no_descriptor, print_error
+from esps_portal.cli.errors import has_no_descriptor, in_one_line, print_error
 from esps_portal.cli.interrupts import (
     interrupts_blocked,
     interrupts_watched,
@@ -41,12 +41,12 @@ async def _run(command: tuple[str, ...], environment: dict[str, str], signals: o
         try:
             process = await trio.to_thread.run_sync(start_unblocked, command, environment)
         except FileNotFoundError:
-            print_error(f"esps-portal: {command[0]}: not found")
+            print_error(f"esps-portal: {in_one_line(command[0])}: not found")
             return _NOT_FOUND
         except OSError as error:
             if has_no_descriptor(error):
                 raise  # it is ourselves who have none
-            print_error(f"esps-portal: {command[0]}: {error.strerror}")
+            print_error(f"esps-portal: {in_one_line(command[0])}: {error.strerror}")
             return _NOT_EXECUTABLE
         raise_limit()  # not before: CMD, which may use select(2), is to have what we were given
         try:

@@ -13,6 +13,7 @@ import click
 
 from esps_portal.cli.output import escaped
 from esps_portal.cli.signals import SIGPIPE
+from esps_portal.protocol.escape import visible_lines
 
 #: What to do where no more files and sockets can be opened.
 NO_DESCRIPTOR = "too many open files: raise the limit (ulimit -n)"
@@ -22,22 +23,28 @@ INTERRUPTED = 128 + signal.SIGINT
 READER_GONE = 128 + SIGPIPE
 
 
-def print_error(line: str) -> None:
-    """Print a line on standard error; if that fails, only the exit code reports the error.
+def print_error(text: str) -> None:
+    """Print a line on standard error, or several; if that fails, only the exit code reports it.
 
-    A file name may have bytes that are not text in this locale: they are shown as such.
+    A name of a file or a command may have bytes that are not text in this locale, or that a
+    terminal would obey: they are shown as such.
     """
-    line = line.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     try:
-        click.echo(line, err=True)
+        click.echo(visible_lines(text), err=True)
     except OSError:
         sys.stderr = None  # Python would flush its buffer at exit, and change the exit code
 
 
 def exit_with_error(message: str) -> NoReturn:
-    """Print ``esps-portal: MESSAGE`` on standard error and exit 1."""
-    print_error(f"esps-portal: {message}")
+    """Print ``esps-portal: MESSAGE`` in one line on standard error and exit 1."""
+    print_error(f"esps-portal: {in_one_line(message)}")
     raise click.exceptions.Exit(1)
+
+
+def in_one_line(text: str) -> str:
+    """Return a text that may have the name of a file or a command, with all of it visible."""
+    return escaped(text.encode("utf-8", "surrogateescape"))
 
 
 @contextlib.contextmanager
@@ -86,8 +93,7 @@ def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
 def usage_line(error: click.ClickException) -> str:
     """Return click's error in one line, with a pointer to the help."""
     message = _unknown_option(error) or error.format_message()
-    joined = " ".join(part.strip() for part in message.splitlines())
-    joined = escaped(joined.encode("utf-8", "surrogateescape"))
+    joined = in_one_line(" ".join(part.strip() for part in message.splitlines()))
     if not isinstance(error, click.UsageError):
         return f"esps-portal: {joined}"
     path = "esps-portal" if error.ctx is None else error.ctx.command_path

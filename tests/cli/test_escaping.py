@@ -55,6 +55,29 @@ def test_what_inspect_shows(greeting: str) -> None:  # ESPS-SEC-5
     assert [c for c in out + err if not c.isprintable() and c != "\n"] == []
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("serve", "--port", "0", "--record"),
+        ("serve", "--port", "0", "--control", "--control-token-file"),
+        ("serve", "--port", "0", "--tls-key", "/dev/null", "--tls-cert"),
+        ("proxy", "--upstream", "tcp://127.0.0.1:1", "--pcap"),
+        ("signature", "nmap", "--merge"),
+        ("run", "--"),
+    ],
+    ids=lambda command: f"{command[0]}{command[-1]}",
+)
+def test_the_name_of_a_file_or_a_command_is_shown_escaped_in_one_line(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    name = f"{tmp_path}/no{EVIL}\nsuch/x"
+    code, out, err = run(*command, name)
+    assert (code, out) == ({"run": 127, "signature": 2}.get(command[0], 1), "")
+    assert r"no\x1b[2J\x07\x08\x9b\x1b]0;owned\x07\r\u202e\nsuch/x" in err
+    assert err.endswith("\n")
+    assert err[:-1].isprintable()
+
+
 def test_a_file_name_that_is_no_text_is_shown_with_its_bytes(tmp_path: Path) -> None:
     path = b"%b/n\xff such/x" % bytes(tmp_path)
     code, out, err = run("serve", "--port", "0", "--record", path)
