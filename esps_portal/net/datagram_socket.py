@@ -13,7 +13,7 @@ import contextlib
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from itertools import repeat, starmap
 from typing import Any
 
 import trio
@@ -81,11 +81,11 @@ class DatagramSocket:
         # Whether there is anything to read beside the datagram.
         self._has_ancillary = HAS_ANCILLARY and (self.takes_groups or wants_ttl)
         self._make_sender = sender_with_ttl if wants_ttl else sender_of
-        self._receive: Callable[[], tuple[Any, ...]] = (
-            partial(sock.recvmsg, _MAX_DATAGRAM, _MAX_ANCILLARY)
-            if self._has_ancillary
-            else partial(sock.recvfrom, _MAX_DATAGRAM)
-        )
+        # What reads a datagram, and its arguments.
+        self._receive: Callable[..., tuple[Any, ...]] = sock.recvfrom
+        self._most: tuple[int, ...] = (_MAX_DATAGRAM,)
+        if self._has_ancillary:
+            self._receive, self._most = sock.recvmsg, (_MAX_DATAGRAM, _MAX_ANCILLARY)
         # Datagrams of a flood that were read and not handled yet.
         self._queue: FairQueue[tuple[bytes, Sender]] = FairQueue()
 
@@ -189,12 +189,12 @@ class DatagramSocket:
                 self.send(reply, received.sender(number))
             return
         sending = map(self._socket.sendto, replies, received.addresses[first:])
-        is_done = False
-        while not is_done:
-            # One that fails is lost, as above; the ones after it are still sent.
-            with contextlib.suppress(OSError):
-                deque(sending, maxlen=0)
-                is_done = True
+        while True:
+            try:
+                deque(sending, maxlen=0)  # no Python is run for each
+            except OSError:
+                continue  # one that fails is lost, as above; the ones after it are still sent
+            return
 
     def send_from_other_port(self, datagram: bytes, to: Sender) -> None:
         """Send from the same address and another port."""
@@ -211,15 +211,15 @@ class DatagramSocket:
     def _read_waiting(self) -> list[tuple[Any, ...]]:
         """Return the result of each read, until nothing more waits."""
         found: list[tuple[Any, ...]] = []
-        receive, add = self._receive, found.append
-        for _ in range(_MAX_READS):
+        reading = starmap(self._receive, repeat(self._most, _MAX_READS))
+        while True:
             try:
-                add(receive())
+                found.extend(reading)  # what is read before an error stays
             except BlockingIOError:
-                break
+                return found
             except OSError:
                 continue  # an ICMP error about a reply: not about what waits
-        return found
+            return found
 
     def _read_flood(self, buffer: memoryview) -> int:
         """Read what waits into the queue, through a buffer; return how many were dropped."""
