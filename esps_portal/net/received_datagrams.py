@@ -10,7 +10,7 @@ import attrs
 from esps_portal.net.datagram_sender import Sender
 
 
-@attrs.frozen
+@attrs.define(weakref_slot=False)  # one is made for each batch, which may be of one
 class ReceivedDatagrams:
     """Some datagrams, in the order in which they came.
 
@@ -25,9 +25,6 @@ class ReceivedDatagrams:
     data: Sequence[bytes]
     addresses: Sequence[tuple[Any, ...]]
     _senders: Sequence[Sender] | None = None
-
-    def __len__(self) -> int:
-        return len(self.data)
 
     @property
     def needs_senders(self) -> bool:

@@ -136,7 +136,8 @@ class DatagramServer:
         longest = self._max_plain
         joined = b"\0".join((*datagrams, b""))
         # No plain request has a NUL, so with a NUL after each one expression finds them all.
-        if joined.count(b"\0") > len(datagrams) or max(map(len, datagrams), default=0) > longest:
+        is_long = len(joined) > longest and max(map(len, datagrams)) > longest
+        if is_long or joined.count(b"\0") > len(datagrams):
             possible = (len(d) <= longest and b"\0" not in d for d in datagrams)
             joined = b"".join(
                 b"%b\0" % (datagram if may_be_plain else b"")

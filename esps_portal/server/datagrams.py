@@ -23,7 +23,7 @@ from esps_portal.net.received_datagrams import ReceivedDatagrams
 from esps_portal.net.silence import NEVER_SILENT, Silence
 from esps_portal.protocol.datagram_server import DatagramServer, Ignored, Repeat
 from esps_portal.protocol.messages import ERR, Reply, Request
-from esps_portal.protocol.received_lines import FoundLine, is_plain, plain_to_request
+from esps_portal.protocol.received_lines import FoundLine, plain_to_request
 from esps_portal.server.datagram_calls import DatagramCaller, DatagramCalls
 from esps_portal.server.observer import DatagramObserver, Exchange
 from esps_portal.services.call import Call
@@ -117,17 +117,17 @@ class PortalDatagrams:
 
     async def _handle_all(self, received: ReceivedDatagrams, now: float) -> None:
         """Answer each datagram that may get an answer; let other tasks run meanwhile."""
-        self._portal.statistics.datagrams += len(received)
+        self._portal.statistics.datagrams += len(received.data)
         if self._socket.takes_groups:
             received = self._without_groups(received, now)
-        requests = self._protocol.plain_requests(received.data)
+        found = self._protocol.plain_requests(received.data)
         until = monotonic() + _TURN
         done = 0
-        while done < len(received):
+        while done < len(found):
             answered = 0
-            if is_plain(requests[done]) and not self._is_watched:
-                found = requests[done : done + _LOOK_AHEAD]
-                answered = self._answer_plain(found, received, done, now, until)
+            if not self._is_watched:
+                coming = found[done : done + _LOOK_AHEAD]
+                answered = self._answer_plain(coming, received, done, now, until)
             if not answered:
                 self._handle(received.data[done], received.sender(done), now)
             done += answered or 1
@@ -146,7 +146,7 @@ class PortalDatagrams:
             elif self._observer is not None:
                 line = received.data[number].removesuffix(b"\n")
                 self._observer.not_executed(line, IGNORED, b"", sender.remote, now)
-        return received if len(others) == len(received) else received.only(others)
+        return received if len(others) == len(received.data) else received.only(others)
 
     @property
     def _is_watched(self) -> bool:
