@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from esps_portal.journal.entries import entries_of, opening_event
-from esps_portal.journal.kept_calls import AnsweredTogether, KeptCalls
+from esps_portal.journal.kept_calls import KeptCalls
 from esps_portal.journal.kept_exchanges import KeptExchanges
 from esps_portal.journal.records import (
     RECEIVED,
@@ -82,14 +82,13 @@ class Journal:
         self._units = UnitCollector(self._notify_unit)
         self._order = 0
         self._accepted = 0
-        self._requests = 0
 
     def clear(self) -> None:
         """Forget everything; the next connection is number 1."""
         self._kept_calls.clear()
         self.connections.clear()
         self._kept.clear()
-        self._accepted = self._requests = 0
+        self._accepted = 0
         self.waiters.restart()
         self.exchange_waiters.restart()
         self.connection_waiters.restart()
@@ -107,14 +106,14 @@ class Journal:
     @property
     def has_news(self) -> bool:
         """Whether anything happened since `clear`; a connection that stayed open does not count."""
-        return bool(self._kept_calls.calls or self.exchanges) or any(
+        return bool(self._kept_calls or self.exchanges) or any(
             not connection.is_kept or connection.closed_by for connection in self.connections
         )
 
     @property
     def forgotten(self) -> int:
         """How many requests and exchanges are no longer kept."""
-        return self._requests - len(self._kept_calls) + self._kept.forgotten
+        return self._kept_calls.forgotten + self._kept.forgotten
 
     # -- what the server notes
 
@@ -157,14 +156,13 @@ class Journal:
             number = connection.number
             connection.requests += 1
         self._order += 1
-        self._requests += 1
         at = now - self.start
         record = RecordedCall(transport, remote, number, data, request, at, self._order, state)
         record.keeps_all_lines = self._keep_all_lines
         self._kept_calls.add(record)
         if self.sinks:
             self._notify(self._order, at, RECEIVED, record)
-        if self.waiters and record.is_call:
+        if self.waiters.waiting and record.is_call:
             self.waiters.notify(record.service)
         return record
 
@@ -194,59 +192,45 @@ class Journal:
         """
         order = self._order + 1
         self._order = order + 1
-        self._requests += 1
-        self._kept_calls.calls.append((order, now - self.start, remote, connection, line, sent))
-        self._kept_calls.added(1, len(line) + len(sent))
+        self._kept_calls.add_answered((order, now - self.start, remote, connection, line, sent))
 
     def answered_together(
-        self,
-        remotes: Sequence[tuple[Any, ...]],
-        connection: int,
-        lines: bytes,
-        sent: bytes,
-        now: float,
+        self, remotes: Sequence[tuple[Any, ...]], lines: bytes, sent: bytes, now: float
     ) -> None:
-        """Do what `answered` does, for one request or more with replies of one line each.
-
-        Nearly every request of a test passes here. For many at once no Python is run for each of
-        them, and nothing is made for each until somebody asks for it.
+        """Do what `answered` does, for requests over UDP with replies of one line each.
 
         Args:
             remotes: the address of each client; over IPv6 it may have two numbers more.
             lines, sent: of each, with its LF.
         """
-        order, at, number = self._order + 1, now - self.start, len(remotes)
-        self._order += 2 * number
-        self._requests += number
-        kept = self._kept_calls
-        if number == 1:  # nearly always, where a client waits for each
-            kept.calls.append((order, at, remotes[0], connection, lines[:-1], sent))
-        else:
-            kept.calls.append(AnsweredTogether(order, at, remotes, connection, lines, sent))
-        kept.added(number, len(lines) + len(sent))
+        order = self._order + 1
+        self._order += 2 * len(remotes)
+        self._kept_calls.add_turn((order, now - self.start, remotes, 0, lines, sent))
 
-    def answers_on(self, connection: RecordedConnection) -> Callable[[bytes, bytes, float], None]:
-        """Return a function that does what `answered` does for one connection.
+    def answers_on(
+        self, connection: RecordedConnection
+    ) -> Callable[[bytes, bytes, int, float], None]:
+        """Return a function that does what `answered_together` does for one connection.
 
-        It counts the requests of the connection too, and has little to look up.
+        It counts the requests of the connection too, and has little to look up: nearly every
+        request of a test passes there. It takes their lines and replies, how many they are, and the
+        time.
         """
-        remote, number, kept = connection.remote, connection.number, self._kept_calls
-        append = kept.calls.append
+        remotes, number = (connection.remote,), connection.number
+        add_turn = self._kept_calls.add_turn
 
-        def answered(line: bytes, sent: bytes, now: float) -> None:
+        def answered(lines: bytes, sent: bytes, count: int, now: float) -> None:
             order = self._order + 1
-            self._order = order + 1
-            self._requests += 1
-            connection.requests += 1
-            append((order, now - self.start, remote, number, line, sent))
-            kept.added(1, len(line) + len(sent))
+            self._order += 2 * count
+            connection.requests += count
+            add_turn((order, now - self.start, remotes * count, number, lines, sent))
 
         return answered
 
     @property
     def has_listeners(self) -> bool:
         """Whether somebody is notified of each entry as it happens."""
-        return bool(self.sinks or self.waiters)
+        return bool(self.sinks or self.waiters.waiting)
 
     # -- what others ask
 
@@ -311,7 +295,7 @@ class Journal:
         if self.sinks:
             add = self._units.add_whole if is_whole else self._units.add
             add(exchange, sender, data, now - self.start)
-        if self.exchange_waiters and sender == "client":
+        if self.exchange_waiters.waiting and sender == "client":
             self.exchange_waiters.notify(exchange)
 
     def delivered(self, exchange: RecordedExchange, now: float) -> None:

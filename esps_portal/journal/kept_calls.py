@@ -1,15 +1,16 @@
 """The requests that a journal keeps, bounded in number and in bytes.
 
-Nearly every request of a test is recorded here, so recording costs little. The number may exceed
-its bound until somebody asks. Bytes are only added up, including those of records that are no
-longer kept; once the sum exceeds its bound, all records are counted.
+Nearly every request of a test is recorded here, so recording costs little: those that were answered
+at once are kept as tuples, and some turns later as text. The number may exceed its bound until
+somebody asks. Bytes are only added up, including those of records that are no longer kept; once the
+sum exceeds its bound, all records are counted.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import count, repeat
+from itertools import count
 from typing import Any
 
 import attrs
@@ -19,46 +20,51 @@ from esps_portal.protocol.messages import readable_request
 
 # What is forgotten at a time, as a share of the bound: so many bytes pass before the next count.
 _FORGOTTEN_AT_ONCE = 4
-# How many more than the bound are held, as a share of it, until so many are forgotten at once.
-_HELD_BEYOND = 16
+# So many turns are kept as tuples (own choice: their share of making them text costs little).
+_MAX_TURNS = 64
 
 #: A request that was answered at once: its order, its time in seconds, the client's address and
 #: port (over IPv6 maybe two numbers more), the number of its connection (0 over UDP), its line, and
 #: its reply. A tuple costs a fraction of a record, and the garbage collector need not follow it.
 Answered = tuple[int, float, tuple[Any, ...], int, bytes, bytes]
 
+#: Requests that were answered at once, in one turn: the order of the first (each takes two), the
+#: time, the client of each, their connection, their lines, and a reply of one line to each.
+AnsweredTurn = tuple[int, float, Sequence[tuple[Any, ...]], int, bytes, bytes]
+
 
 @attrs.define(eq=False)  # not frozen: that takes twice the time to make
-class AnsweredTogether:
-    """Requests that were answered at once, and together.
-
-    Their text as it came and went costs a fraction of an object for each.
+class AnsweredText:
+    """The requests of some turns. Their text costs a fraction of an object for each.
 
     Attributes:
-        order: of the first; each takes two.
-        at: when, in seconds.
-        remotes: the client's address, for each.
-        connection: as of `Answered`.
-        lines, sent: of each, a line with its LF.
+        orders, times, remotes, connections: as in `AnsweredTurn`, of each turn.
+        lines, sent: of all turns, each line with its LF.
+        count: how many requests.
     """
 
-    order: int
-    at: float
-    remotes: Sequence[tuple[Any, ...]]
-    connection: int
+    orders: tuple[int, ...]
+    times: tuple[float, ...]
+    remotes: tuple[Sequence[tuple[Any, ...]], ...]
+    connections: tuple[int, ...]
     lines: bytes
     sent: bytes
+    count: int
 
-    def __len__(self) -> int:
-        return len(self.remotes)
+    @classmethod
+    def of(cls, turns: list[AnsweredTurn]) -> AnsweredText:
+        """Return the requests of one turn or more."""
+        orders, times, remotes, connections, lines, sent = zip(*turns, strict=True)
+        text = b"".join(lines), b"".join(sent)
+        return cls(orders, times, remotes, connections, *text, sum(map(len, remotes)))
 
     def __iter__(self) -> Iterator[Answered]:
         """Yield each as if it had been answered alone."""
-        lines = self.lines.split(b"\n")
-        replies = [line + b"\n" for line in self.sent.split(b"\n")]
-        # Nothing follows the last LF of either; there are as many addresses as lines.
-        rest = self.remotes, repeat(self.connection), lines, replies
-        return zip(count(self.order, 2), repeat(self.at), *rest, strict=False)
+        lines, replies = iter(self.lines.split(b"\n")), iter(self.sent.split(b"\n"))
+        turns = zip(self.orders, self.times, self.remotes, self.connections, strict=True)
+        for first, at, remotes, connection in turns:
+            for order, remote in zip(count(first, 2), remotes, strict=False):
+                yield order, at, remote, connection, next(lines), next(replies) + b"\n"
 
 
 class KeptCalls:
@@ -68,18 +74,26 @@ class KeptCalls:
         max_count: so many are kept.
         max_bytes: of all of them together, lines and replies. A reply that alone has more, and
             goes on, is kept from then on without its earlier lines.
-
-    Attributes:
-        calls: those that are held. Code that adds to it without `add` must call `added`.
     """
 
-    __slots__ = ("_bytes", "_count", "_max_bytes", "_max_count", "_max_held", "_running", "calls")
+    __slots__ = (
+        "_begun",
+        "_bytes",
+        "_calls",
+        "_count",
+        "_max_bytes",
+        "_max_count",
+        "_running",
+        "_turns",
+    )
 
     def __init__(self, max_count: int, max_bytes: int) -> None:
-        self.calls: deque[RecordedCall | Answered | AnsweredTogether] = deque()
+        # Those that are held, in order. The latest turns come after them, and are not counted yet.
+        self._calls: deque[RecordedCall | Answered | AnsweredText] = deque()
+        self._turns: list[AnsweredTurn] = []
+        self._begun = 0
         self._count = 0
         self._max_count = max_count
-        self._max_held = max_count + max_count // _HELD_BEYOND
         # A sum: at least as many bytes as are held.
         self._bytes = 0
         self._max_bytes = max_bytes
@@ -88,73 +102,96 @@ class KeptCalls:
 
     def add(self, record: RecordedCall) -> None:
         """Keep a request whose reply is to come."""
-        self.calls.append(record)
         self._running[record] = None
-        self.added(1, len(record.data))
+        self._add(record)
 
-    def added(self, number: int, size: int) -> None:
-        """So many requests are held in addition, with so many bytes."""
-        self._count += number
-        self._bytes += size
-        if self._count > self._max_held:
-            self._forget_beyond()
-        if self._bytes > self._max_bytes:
-            self._count_bytes()
+    def add_answered(self, answered: Answered) -> None:
+        """Keep a request that was answered at once, with one line or more."""
+        self._add(answered)
+
+    def add_turn(self, turn: AnsweredTurn) -> None:
+        """Keep the requests that were answered in a turn. Nearly all pass here."""
+        self._turns.append(turn)
+        if len(self._turns) == _MAX_TURNS:
+            self._count_turns()
 
     def grown(self, size: int) -> None:
         """The reply to one has so many bytes more."""
-        self.added(0, size)
+        self._bytes += size
+        if self._bytes > self._max_bytes:
+            self._count_bytes()
 
     def ended(self, record: RecordedCall) -> None:
         """The reply to one grows no more."""
         self._running.pop(record, None)
 
     def clear(self) -> None:
-        """Forget all of them."""
-        self.calls.clear()
-        self._count = 0
+        """Forget all of them, and how many there were."""
+        self._turns.clear()
+        self._calls.clear()
+        self._begun = self._count = 0
         self._count_bytes()
 
     def __len__(self) -> int:
         """How many are kept."""
-        self._forget_beyond()
-        return self._count
+        self._count_turns()
+        return min(self._count, self._max_count)
+
+    @property
+    def forgotten(self) -> int:
+        """How many are no longer kept."""
+        kept = len(self)
+        return self._begun - kept
 
     def records(self) -> list[RecordedCall]:
         """Return every request that is kept, in order; the same records when asked again."""
-        self._forget_beyond()
+        self._count_turns()
         records: list[RecordedCall] = []
-        for held in self.calls:
+        for held in self._calls:
             if isinstance(held, RecordedCall):
                 records.append(held)
             else:
                 records += map(call_of, [held] if isinstance(held, tuple) else held)
-        self.calls.clear()
-        self.calls.extend(records)
+        del records[: -self._max_count]
+        self._calls = deque(records)
+        self._count = len(records)
         return records
 
-    def _forget_beyond(self) -> None:
-        """Forget the oldest, down to the bound."""
-        calls = self.calls
+    def _count_turns(self) -> None:
+        """Count the latest turns, and hold them as text."""
+        if self._turns:
+            text = AnsweredText.of(self._turns)
+            self._turns.clear()
+            self._hold(text, text.count)
+
+    def _add(self, call: RecordedCall | Answered) -> None:
+        self._count_turns()
+        self._hold(call, 1)
+
+    def _hold(self, calls: RecordedCall | Answered | AnsweredText, number: int) -> None:
+        """Hold so many more. Forget the oldest as far as too many are held without them."""
+        self._calls.append(calls)
+        self._begun += number
+        self._count += number
         while self._count > self._max_count:
-            oldest = calls[0]
-            number = len(oldest) if isinstance(oldest, AnsweredTogether) else 1
-            if number > self._count - self._max_count:
-                self._divide_oldest()
-            else:
-                calls.popleft()
-                self._count -= number
+            oldest = self._calls[0]
+            number = oldest.count if isinstance(oldest, AnsweredText) else 1
+            if self._count - number < self._max_count:
+                break
+            self._calls.popleft()
+            self._count -= number
+        self.grown(_size(calls))
 
     def _divide_oldest(self) -> None:
         """Hold the oldest ones as if each had been answered alone."""
-        oldest = self.calls[0]
-        if isinstance(oldest, AnsweredTogether):
-            self.calls.popleft()
-            self.calls.extendleft(reversed([*oldest]))
+        oldest = self._calls[0]
+        if isinstance(oldest, AnsweredText):
+            self._calls.popleft()
+            self._calls.extendleft(reversed([*oldest]))
 
     def _count_bytes(self) -> None:
         """Count the bytes that are held; forget the oldest if they are too many."""
-        calls = self.calls
+        calls = self._calls
         kept = {id(call) for call in calls}
         gone = [record for record in self._running if id(record) not in kept]
         self._bytes = sum(map(_size, calls)) + sum(map(_size, gone))
@@ -199,10 +236,10 @@ def call_of(answered: Answered) -> RecordedCall:
     )
 
 
-def _size(call: RecordedCall | Answered | AnsweredTogether) -> int:
+def _size(call: RecordedCall | Answered | AnsweredText) -> int:
     if isinstance(call, RecordedCall):
         return call.kept
-    if isinstance(call, AnsweredTogether):
+    if isinstance(call, AnsweredText):
         return len(call.lines) + len(call.sent)
     *_, line, sent = call
     return len(line) + len(sent)

@@ -96,43 +96,44 @@ _Waiter = TypeVar("_Waiter", Waiter, MatchWaiter[Any])
 
 
 class Waiters:
-    """All who wait for events, or for things, of one kind."""
+    """All who wait for events, or for things, of one kind.
+
+    Attributes:
+        waiting: those whose wait has not ended.
+    """
 
     def __init__(self) -> None:
-        self._waiting: list[AnyWaiter] = []
+        self.waiting: list[AnyWaiter] = []
         self._has_ended = False
-
-    def __len__(self) -> int:
-        return len(self._waiting)
 
     def add(self, waiter: _Waiter) -> _Waiter:
         """Call ``met`` of a waiter once that is so: maybe at once."""
         if waiter.is_met or self._has_ended:
             waiter.met()
         else:
-            self._waiting.append(waiter)
+            self.waiting.append(waiter)
         return waiter
 
     def remove(self, waiter: AnyWaiter) -> None:
         """End one wait; it may have ended already."""
         with contextlib.suppress(ValueError):
-            self._waiting.remove(waiter)
+            self.waiting.remove(waiter)
 
     def notify(self, thing: object) -> None:
         """Have all count one more event of this subject, or a thing that has changed."""
-        for waiter in list(self._waiting):
+        for waiter in list(self.waiting):
             if waiter.note(thing):
-                self._waiting.remove(waiter)
+                self.waiting.remove(waiter)
                 waiter.met()
 
     def restart(self) -> None:
         """Count from 0 again: what has happened no longer counts."""
-        for waiter in self._waiting:
+        for waiter in self.waiting:
             waiter.restart()
 
     def end(self) -> None:
         """End every wait: nothing more will happen."""
         self._has_ended = True
-        waiting, self._waiting = self._waiting, []
+        waiting, self.waiting = self.waiting, []
         for waiter in waiting:
             waiter.met()

@@ -120,11 +120,12 @@ class ReceivedLines:
             return coming  # type: ignore[return-value]  # it has a tag, so it is one
         return list(takewhile(is_plain, coming))  # type: ignore[arg-type]  # the same
 
-    def text_of(self, requests: list[PlainRequest]) -> bytes:
-        """Return the lines of some that `peek_plain` has returned, each with its LF."""
-        if len(requests) == len(self._found):  # nearly always: they are the whole piece
+    def text_of(self, count: int) -> bytes:
+        """Return so many of what `peek_plain` has returned, as it came: lines with their LF."""
+        if count == len(self._found):  # nearly always: they are the whole piece
             return self._piece
-        return b"".join([plain_to_line(request) + b"\n" for request in requests])
+        requests = self._found[self._next : self._next + count]
+        return b"".join([plain_to_line(request) + b"\n" for request in requests])  # type: ignore[arg-type]  # they have tags
 
     def skip(self, count: int) -> None:
         """Take lines that `peek_plain` has returned as read."""

@@ -146,11 +146,10 @@ class Answerer:
         replies, last = answers.replies, answers.last
         count = len(replies) + (last is not None)
         lines = self._protocol.lines
-        sent = replies[0] if count == 1 and replies else b"".join(replies)
+        sent = b"".join(replies)
         outgoing += sent
         if observer is not None and replies:
-            answered = requests if len(replies) == len(requests) else requests[: len(replies)]
-            observer.answered_together(lines.text_of(answered), sent, len(replies), now)
+            observer.answered(lines.text_of(len(replies)), sent, len(replies), now)
         lines.skip(count)
         if last is not None:
             request = requests[count - 1]
@@ -171,7 +170,7 @@ class Answerer:
             reply = outcome.encode()
             self._writer.outgoing += reply
             if self._observer is not None:
-                self._observer.answered(line, reply, now)
+                self._observer.answered(line + b"\n", reply, 1, now)
         else:
             self.outcomes.carry_out_soon(outcome, self._note(line, self._protocol.parsed))
 
@@ -191,7 +190,7 @@ class Answerer:
     @property
     def is_watched(self) -> bool:
         """Whether lines are answered one by one: a fault may strike one, or there are listeners."""
-        if self._observer is not None and self._observer.has_listeners:
+        if self._observer is not None and self._observer.journal.has_listeners:
             return True
         faults = self._faults
         return faults is not None and (bool(faults.in_force) or self._replies.is_busy)

@@ -74,33 +74,23 @@ class ConnectionObserver:
 
     Attributes:
         record: what the journal has of the connection.
-        answered: notes a request that was answered at once: its line, its reply, and the time.
+        answered: notes requests that were answered at once, with one line each: their lines, the
+            replies, how many they are, and the time.
     """
 
-    __slots__ = ("_journal", "_opened", "_remote", "answered", "record")
+    __slots__ = ("_opened", "_remote", "answered", "journal", "record")
 
     def __init__(self, journal: Journal, remote: tuple[str, int]) -> None:
-        self._journal = journal
+        self.journal: Journal = journal
         self._remote = remote
         self._opened = trio.current_time()
         self.record: RecordedConnection = journal.opened(remote, self._opened)
-        self.answered: Callable[[bytes, bytes, float], None] = journal.answers_on(self.record)
-
-    def answered_together(self, lines: bytes, sent: bytes, count: int, now: float) -> None:
-        """Record so many requests: their lines and their replies, each of one line with its LF."""
-        record = self.record
-        record.requests += count
-        self._journal.answered_together([self._remote] * count, record.number, lines, sent, now)
-
-    @property
-    def has_listeners(self) -> bool:
-        """Whether somebody is notified of each request as it comes."""
-        return self._journal.has_listeners
+        self.answered: Callable[[bytes, bytes, int, float], None] = journal.answers_on(self.record)
 
     def begin_anew(self) -> None:
         """The journal was emptied: the connection stays, and gets a new number."""
-        self.record = self._journal.opened(self._remote, self._opened, is_kept=True)
-        self.answered = self._journal.answers_on(self.record)
+        self.record = self.journal.opened(self._remote, self._opened, is_kept=True)
+        self.answered = self.journal.answers_on(self.record)
 
     def received(self, line: LineEvent, request: Request | None) -> Exchange:
         """A request has come whose answer takes its time, or a line that is not a request."""
@@ -111,8 +101,8 @@ class ConnectionObserver:
             data = getattr(line, "head", b"") + _TOO_LONG
             request = readable_request(data)
         now = trio.current_time()
-        record = self._journal.received("tcp", self._remote, self.record, data, request, now)
-        return Exchange(None, record, self._journal)
+        record = self.journal.received("tcp", self._remote, self.record, data, request, now)
+        return Exchange(None, record, self.journal)
 
     def sent_fin(self, by: str, how: str) -> None:
         """Note who closes first, and how, once FIN is sent: the client may stay open for long."""
@@ -126,7 +116,7 @@ class ConnectionObserver:
         """The connection has ended; who closed first, and how."""
         record = self.record
         first = (record.closed_by, record.how) if record.closed_by else (by, how)
-        self._journal.closed(record, *first, trio.current_time())
+        self.journal.closed(record, *first, trio.current_time())
 
 
 class DatagramObserver:
@@ -149,7 +139,7 @@ class DatagramObserver:
         now: float,
     ) -> None:
         """Record requests, and the reply of one line to each. Nearly all pass here."""
-        self.journal.answered_together(sources, 0, b"".join(datagrams), b"".join(replies), now)
+        self.journal.answered_together(sources, b"".join(datagrams), b"".join(replies), now)
 
     def received(
         self, line: bytes, request: Request | None, remote: tuple[str, int], now: float

@@ -177,7 +177,7 @@ async def test_wait_returns_the_calls_when_they_come() -> None:
         at_once = await client.post("/wait", {"service": "echo"})
         assert at_once == waited
         assert len((await client.post("/wait"))["calls"]) == 3
-        assert not it.main.state.journal.waiters
+        assert not it.main.state.journal.waiters.waiting
 
 
 async def test_wait_ends_in_time() -> None:
@@ -186,10 +186,10 @@ async def test_wait_ends_in_time() -> None:
         waited = await client.post("/wait", {"service": "echo", "count": 2, "timeout": 0.01})
         assert waited == {"reached": False, "calls": []}
         await client.send("POST", "/wait", {"timeout": 3000})
-        while not it.main.state.journal.waiters:
+        while not it.main.state.journal.waiters.waiting:
             await trio.lowlevel.checkpoint()
         await client.stream.aclose()
-        while it.main.state.journal.waiters:  # its client has gone
+        while it.main.state.journal.waiters.waiting:  # its client has gone
             await trio.lowlevel.checkpoint()
 
 
@@ -209,7 +209,7 @@ async def test_a_fault_is_waited_for_by_its_id() -> None:
             "happened": 0,
             "why": "selected 0 times; no request came after it was placed",
         }
-        assert not it.main.state.faults.waiters
+        assert not it.main.state.faults.waiters.waiting
 
 
 async def test_verify_says_what_is_wrong() -> None:

@@ -106,20 +106,27 @@ def test_a_tuple_is_kept_in_order_whatever_comes_next(event: Callable[[Journal],
     assert [call.tag for call in journal.calls][-1] == "y"
 
 
-@given(st.lists(st.booleans(), max_size=30), st.integers(1, 9))
-def test_a_journal_is_bounded(events: list[bool], kept: int) -> None:
-    """Each event is a request; true: it is answered at once."""
+@given(st.lists(st.integers(0, 4), max_size=150), st.integers(1, 200))
+def test_a_journal_is_bounded(events: list[int], kept: int) -> None:
+    """Each event is a request, or so many more that are answered in one turn."""
     journal = Journal(kept)
-    connection = journal.opened(PEER, 0)
-    for number, at_once in enumerate(events):
-        line = b"%d PING" % number
-        if at_once:
-            journal.answered(PEER, 1, line, b"OK\n", 0)
+    remotes = PEER, ("127.0.0.2", 2)
+    connections = [journal.opened(remote, 0, is_kept=True) for remote in remotes]
+    answers = [journal.answers_on(connection) for connection in connections]
+    expected: list[tuple[str, int]] = []
+    for kind in events:
+        lines = [b"%d PING" % (len(expected) + each) for each in range(max(1, kind - 1))]
+        which = len(expected) % 2
+        if kind == 0:
+            received(journal, lines[0], connections[which])
+        elif kind == 1:
+            journal.answered(PEER, which + 1, lines[0], b"OK\n", 0)
         else:
-            received(journal, line, connection)
-    assert journal.forgotten == max(0, len(events) - kept)
-    tags = [str(number) for number in range(len(events))]
-    assert [call.tag for call in journal.calls] == tags[-kept:]
+            answers[which](b"\n".join([*lines, b""]), b"OK\n" * len(lines), len(lines), 0)
+        expected += [(line.split()[0].decode(), which + 1) for line in lines]
+    assert journal.has_news == bool(events)
+    assert journal.forgotten == max(0, len(expected) - kept)
+    assert [(call.tag, call.connection) for call in journal.calls] == expected[-kept:]
     orders = [entry.order for entry in journal.entries()]
     assert orders == sorted(set(orders))
 
@@ -133,7 +140,7 @@ def test_many_plain_requests_are_noted_at_once_as_one_by_one(kept: int) -> None:
     one_by_one.answered(PEER, 0, b"a PING x\r", b"a OK x\n", 2)
     one_by_one.answered(PEER, 0, b"b CALL echo y z", b"b OK y z\n", 2)
     lines, sent = b"a PING x\r\nb CALL echo y z\n", b"a OK x\nb OK y z\n"
-    at_once.answered_together([(*PEER, 0, 0), (*PEER, 0, 0)], 0, lines, sent, 2)
+    at_once.answered_together([(*PEER, 0, 0), (*PEER, 0, 0)], lines, sent, 2)
     for journal in (one_by_one, at_once):
         journal.answered(PEER, 1, b"last PING", b"last OK\n", 3)
     assert at_once.forgotten == one_by_one.forgotten == max(0, 4 - kept)
@@ -244,10 +251,10 @@ def test_a_waiter_is_notified_once() -> None:
     assert notified == ["None 1"]
     received(journal)
     assert notified == ["None 1", "price 3", "None 3"]
-    assert len(journal.waiters) == 2
+    assert len(journal.waiters.waiting) == 2
     journal.end()
     assert notified[3:] == ["other 1", "price 9"]
-    assert not journal.waiters
+    assert not journal.waiters.waiting
     journal.add_waiter("price", 99, lambda: notified.append("at once: nothing more will happen"))
     assert len(notified) == 6
 

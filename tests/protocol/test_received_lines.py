@@ -47,7 +47,7 @@ def taken(pieces: list[bytes], limit: int) -> list[LineEvent]:
             plain = received.peek_plain(limit)
             assert len(plain) <= limit
             text = b"".join(plain_to_line(request) + b"\n" for request in plain)
-            assert received.text_of(plain) == text
+            assert received.text_of(len(plain)) == text
             for request in plain:
                 line = plain_to_line(request)
                 assert parse_request_untrusted(line) == plain_to_request(request)
