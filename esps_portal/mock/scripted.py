@@ -17,7 +17,7 @@ from esps_portal.mock.stub_call import StubCall
 from esps_portal.mock.stub_registry import Mismatch, StubRegistry
 from esps_portal.protocol.escape import shorten
 from esps_portal.protocol.limits import Limits
-from esps_portal.protocol.messages import Request, error_reply
+from esps_portal.protocol.messages import Reply, Request, error_reply
 from esps_portal.protocol.received_lines import PlainRequest, plain_to_request
 from esps_portal.services.call import Caller
 from esps_portal.services.dispatch import Portal
@@ -165,10 +165,10 @@ class ScriptedPortal:
         stubbed = self._stubbed
         if stubbed and requests:
             if requests[0][1] in stubbed:
-                answers = PlainAnswers()
-                if caller is not None:
-                    answers.add(self.answer(plain_to_request(requests[0]), caller))
-                return answers
+                if caller is None:
+                    return [], None
+                outcome = self.answer(plain_to_request(requests[0]), caller)
+                return ([outcome.encode()], None) if isinstance(outcome, Reply) else ([], outcome)
             requests = list(takewhile(lambda request: request[1] not in stubbed, requests))
         return self.portal.answer_plain(requests, caller, room, until)
 

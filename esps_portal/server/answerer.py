@@ -142,8 +142,7 @@ class Answerer:
         """Answer the first of these requests; return how many."""
         outgoing, observer = self._writer.outgoing, self._observer
         room = HIGH_WATER - len(outgoing)
-        answers = self._portal.answer_plain(requests, self._caller, room, until)
-        replies, last = answers.replies, answers.last
+        replies, last = self._portal.answer_plain(requests, self._caller, room, until)
         count = len(replies) + (last is not None)
         lines = self._protocol.lines
         sent = b"".join(replies)

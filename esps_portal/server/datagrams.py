@@ -169,20 +169,20 @@ class PortalDatagrams:
         requests = self._protocol.new_requests(found, sources, now)
         if not requests:
             return 0
-        answers = self._portal.answer_plain(requests, None, 0, until)
-        if self._observer is not None and answers.replies:
-            end = first + len(answers.replies)
+        replies, last = self._portal.answer_plain(requests, None, 0, until)
+        end = first + len(replies)
+        if self._observer is not None and replies:
             datagrams, remotes = received.data[first:end], received.addresses[first:end]
-            self._observer.answered_together(datagrams, answers.replies, remotes, now)
-        self._send_all(answers.replies, received, first)
-        if isinstance(answers.last, Reply):
-            request = plain_to_request(requests[answers.count - 1])
-            which = first + answers.count - 1
-            datagram, sender = received.data[which], received.sender(which)
-            caller = DatagramCaller(request, datagram, sender, self._protocol)
-            last = self._protocol.clamp_reply((answers.last,), request.tag, len(datagram))
-            self._deliver(last, caller, now)
-        return answers.count
+            self._observer.answered_together(datagrams, replies, remotes, now)
+        self._send_all(replies, received, first)
+        if not isinstance(last, Reply):
+            return len(replies)
+        request = plain_to_request(requests[len(replies)])
+        datagram, sender = received.data[end], received.sender(end)
+        caller = DatagramCaller(request, datagram, sender, self._protocol)
+        reply = self._protocol.clamp_reply((last,), request.tag, len(datagram))
+        self._deliver(reply, caller, now)
+        return len(replies) + 1
 
     def _send_all(self, replies: list[bytes], received: ReceivedDatagrams, first: int) -> None:
         if not self._writer.is_holding:

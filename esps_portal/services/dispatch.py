@@ -151,7 +151,7 @@ class Portal(DeclaresServices):
             reraise_interrupt(error)
             return self._reply_to(error, request, service)
 
-    def answer_plain(  # noqa: C901 - each way is inlined, as said below
+    def answer_plain(
         self,
         requests: Sequence[PlainRequest],
         caller: Caller | None,
@@ -163,14 +163,16 @@ class Portal(DeclaresServices):
         # arguments, is answered without a `Request` and a `Reply` being made; each attribute that
         # is not looked up, and each function that is not called, is a part of what that costs.
         plain_services, statistics = self._plain_services, self.statistics
-        answers = PlainAnswers([])
-        replies = answers.replies
+        replies: list[bytes] = []
         append = replies.append
         for tag, name, tokens, _, _ in requests:
             if not name:
                 statistics.requests += 1
                 append(b"".join((tag, b" OK", tokens, b"\n")))
                 continue
+            # A PING takes no time, but a service may, whatever it returns.
+            if replies and monotonic() > until:
+                break
             function, min_args, max_args = plain_services.get(name, _NOT_PLAIN)
             args = tuple(tokens.split())
             if min_args <= len(args) <= max_args:
@@ -179,9 +181,6 @@ class Portal(DeclaresServices):
                     result = function(*args)
                     if type(result) is tuple and result == args:
                         append(b"".join((tag, b" OK", tokens, b"\n")))
-                        # A PING takes no time, but a service may, whatever it returns.
-                        if monotonic() > until:
-                            break
                         continue
                     outcome = self._plain_outcome(requests[len(replies)], result, caller)
                 except BaseException as error:  # noqa: BLE001 - as in `answer`
@@ -192,16 +191,13 @@ class Portal(DeclaresServices):
                 break
             else:
                 outcome = self.answer(plain_to_request(requests[len(replies)]), caller)
-            if caller is None:
-                answers.last = outcome
-                break
-            answers.add(outcome)
-            if answers.last is not None:
-                break
+            if caller is None or not isinstance(outcome, Reply):
+                return replies, outcome
+            append(outcome.encode())
             room -= len(replies[-1])
-            if room <= 0 or monotonic() > until:
+            if room <= 0:
                 break
-        return answers
+        return replies, None
 
     def _plain_outcome(self, plain: PlainRequest, result: Result, caller: Caller | None) -> Outcome:
         """Return what the result of a plain service leads to."""

@@ -10,8 +10,6 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-import attrs
-
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Reply, Request
 from esps_portal.protocol.received_lines import PlainRequest
@@ -23,29 +21,9 @@ from esps_portal.services.statistics import Statistics
 Outcome = Reply | Call | CloseAfter
 
 
-@attrs.define
-class PlainAnswers:
-    """The answers to plain requests.
-
-    Attributes:
-        replies: a line for each of the first requests, in order.
-        last: the outcome of the request after those, if it is not such a line.
-    """
-
-    replies: list[bytes] = attrs.field(factory=list)
-    last: Outcome | None = None
-
-    @property
-    def count(self) -> int:
-        """How many requests were executed or begun; the others were not."""
-        return len(self.replies) + (self.last is not None)
-
-    def add(self, outcome: Outcome) -> None:
-        """Add the outcome of the next request."""
-        if isinstance(outcome, Reply):
-            self.replies.append(outcome.encode())
-        else:
-            self.last = outcome
+#: The answers to plain requests: a line for each of the first ones, in order; and the outcome of
+#: the request after those, if it is not such a line.
+PlainAnswers = tuple[list[bytes], Outcome | None]
 
 
 class Dispatcher(Protocol):
@@ -67,15 +45,16 @@ class Dispatcher(Protocol):
     ) -> PlainAnswers:
         """Answer the first of some requests, at least one, in order.
 
-        It ends with the first request whose outcome is not a reply, and may end before.
+        It ends with the first request whose outcome is not a reply, and may end before. What it has
+        no answer for was not executed.
 
         Args:
             caller: `None`: one over UDP, who is made only where needed: it ends before a call that
                 needs a caller, even the first, and with the first that is not answered by its own
-                arguments, whose `Reply` is then `PlainAnswers.last`.
+                arguments, whose `Reply` is then the last outcome.
             room: bytes. It ends too with the call whose reply leaves none of them. What is answered
                 with its own arguments does not count: it was as long when it was read.
-            until: seconds on `clock.monotonic`, after which it ends with the next call.
+            until: seconds on `clock.monotonic`, after which it ends before the next call.
         """
 
     def note_rejected(self, request: Request) -> None:

@@ -91,11 +91,11 @@ def outcomes(portal: Dispatcher, requests: list[PlainRequest]) -> list[object]:
     """Answer all of them in bulk; return what each is answered with."""
     found: list[object] = []
     while len(found) < len(requests):
-        answers = portal.answer_plain(requests[len(found) :], Client(), ROOM)
-        assert answers.count > 0
-        found += answers.replies
-        if answers.last is not None:
-            found.append(described(answers.last))
+        replies, last = portal.answer_plain(requests[len(found) :], Client(), ROOM)
+        assert replies or last is not None
+        found += replies
+        if last is not None:
+            found.append(described(last))
     return found
 
 
@@ -114,11 +114,11 @@ def outcomes_over_udp(portal: Dispatcher, requests: list[PlainRequest]) -> list[
     """Answer all of them in bulk, but with a caller of its own each that needs one."""
     found: list[object] = []
     while len(found) < len(requests):
-        answers = portal.answer_plain(requests[len(found) :], None, ROOM)
-        found += answers.replies
-        if answers.last is not None:
-            assert isinstance(answers.last, Reply)
-            found.append(described(answers.last))
+        replies, last = portal.answer_plain(requests[len(found) :], None, ROOM)
+        found += replies
+        if last is not None:
+            assert isinstance(last, Reply)
+            found.append(described(last))
         elif len(found) < len(requests):
             request = plain_to_request(requests[len(found)])
             found.append(described(portal.answer(request, UDPClient())))
@@ -172,16 +172,27 @@ def test_it_ends_once_its_time_is_up() -> None:
     portal = new_portal()
     requests = plain(*[b"1 CALL echo a", b"1 CALL length a"] * 3)
     for caller in (Client(), None):  # a service may take long, whatever it returns
-        assert portal.answer_plain(requests, caller, ROOM, -math.inf).count == 1
-    assert portal.answer_plain(plain(b"1 PING") * 6, Client(), ROOM, -math.inf).count == 6
-    assert portal.answer_plain(requests, Client(), ROOM, math.inf).count == 6
+        assert portal.answer_plain(requests, caller, ROOM, -math.inf) == ([b"1 OK a\n"], None)
+    assert answered(portal, requests[1:], until=-math.inf) == 1
+    assert answered(portal, plain(b"1 PING") * 6, until=-math.inf) == 6
+    assert answered(portal, plain(b"1 PING") * 6 + requests, until=-math.inf) == 6
+    assert answered(portal, requests, until=math.inf) == 6
+
+
+def answered(
+    portal: Portal, requests: list[PlainRequest], room: int = ROOM, until: float = math.inf
+) -> int:
+    """Return how many are answered at once."""
+    replies, last = portal.answer_plain(requests, Client(), room, until)
+    assert last is None
+    return len(replies)
 
 
 def test_it_ends_once_there_is_no_room_for_replies() -> None:
     portal = new_portal()
     requests = plain(*[b"1 CALL echo a", b"1 CALL length a"] * 3)
-    assert portal.answer_plain(requests, Client(), 1).count == 2
-    assert portal.answer_plain(requests, Client(), len(b"1 OK 1%20bytes\n") + 1).count == 4
+    assert answered(portal, requests, 1) == 2
+    assert answered(portal, requests, len(b"1 OK 1%20bytes\n") + 1) == 4
 
 
 def test_a_service_that_replaces_another_is_called() -> None:
@@ -193,10 +204,10 @@ def test_a_service_that_replaces_another_is_called() -> None:
     def other() -> str:
         return "other"
 
-    usage = portal.answer_plain(request, Client(), ROOM)
-    assert usage.replies[0].startswith(b"1 ERR bad-arguments ")
+    (usage,), _ = portal.answer_plain(request, Client(), ROOM)
+    assert usage.startswith(b"1 ERR bad-arguments ")
     portal.services = offered
-    assert portal.answer_plain(request, Client(), ROOM).replies == [b"1 OK a\n"]
+    assert portal.answer_plain(request, Client(), ROOM) == ([b"1 OK a\n"], None)
     portal.services = []
-    unknown = portal.answer_plain(request, Client(), ROOM)
-    assert unknown.replies[0].startswith(b"1 ERR unknown-service ")
+    (unknown,), _ = portal.answer_plain(request, Client(), ROOM)
+    assert unknown.startswith(b"1 ERR unknown-service ")
