@@ -68,11 +68,12 @@ class Parkable(Protocol):
     def begin(self) -> bool:
         """Begin, before the first turn; return whether it can do without a task."""
 
-    def take_turn(self, now: float) -> Turn:
+    def take_turn(self, now: float, began: float) -> Turn:
         """Read and answer a bounded amount, without waiting.
 
         Args:
             now: seconds on trio's clock.
+            began: when the turn begins, in seconds on `clock.monotonic`.
         """
 
     def abort(self) -> None:
@@ -247,7 +248,7 @@ class ReadySet:
             if place is None:
                 continue  # it has left
             try:
-                turn = place.context.run(place.connection.take_turn, now)
+                turn = place.context.run(place.connection.take_turn, now, began)
             except Exception:  # noqa: BLE001 - what one has must not end the others; it is logged
                 log.exception("a connection has failed, and is reset")
                 place.connection.abort()

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 TURN_LINES = 256
 TURN_SECONDS = 0.001
 
+# Looking up a member of an enumeration takes as long as a call.
+_DONE, _MORE, _NEEDS_TASK = Turn.DONE, Turn.MORE, Turn.NEEDS_TASK
+
 
 class Answerer:
     """Answers lines; see the module.
@@ -101,18 +104,18 @@ class Answerer:
             if self.is_watched:
                 turn = await self._answer_watched_lines()
             else:
-                turn = self.answer_now(trio.current_time())
-            if turn is Turn.NEEDS_TASK:
+                turn = self.answer_now(trio.current_time(), monotonic())
+            if turn is _NEEDS_TASK:
                 continue
             # What came in one read is answered with one write, however many turns it takes.
-            if turn is Turn.DONE or len(self._writer.outgoing) > HIGH_WATER:
+            if turn is _DONE or len(self._writer.outgoing) > HIGH_WATER:
                 await self._writer.flush()
-            if turn is Turn.DONE:
+            if turn is _DONE:
                 return
             await self.turns.next()  # there may be much more
         await self._writer.flush()
 
-    def answer_now(self, now: float) -> Turn:
+    def answer_now(self, now: float, began: float) -> Turn:
         """Answer what was received, in order, until something has to be waited for.
 
         The replies are in `Writer.outgoing`. A turn ends after a bounded amount of work (see the
@@ -120,9 +123,10 @@ class Answerer:
 
         Args:
             now: seconds on trio's clock.
+            began: when the turn began, in seconds on `clock.monotonic`.
         """
         protocol, outgoing = self._protocol, self._writer.outgoing
-        lines, left, until = protocol.lines, TURN_LINES, monotonic() + TURN_SECONDS
+        lines, left, until = protocol.lines, TURN_LINES, began + TURN_SECONDS
         outcomes = self.outcomes
         while True:
             requests = protocol.peek_plain(left)
@@ -132,11 +136,11 @@ class Answerer:
                 left -= 1
                 self._answer_next(now)
             if outcomes.pending is not None:
-                return Turn.NEEDS_TASK
+                return _NEEDS_TASK
             if not lines:
-                return Turn.DONE
+                return _DONE
             if left <= 0 or len(outgoing) > HIGH_WATER or monotonic() > until:
-                return Turn.MORE
+                return _MORE
 
     def _answer_plain(self, requests: list[PlainRequest], until: float, now: float) -> int:
         """Answer the first of these requests; return how many."""
@@ -200,10 +204,10 @@ class Answerer:
         for line in itertools.islice(self._protocol.lines, TURN_LINES):
             await self._answer_watched(line)
             if self._replies.is_final or self._replies.is_deaf or not self.is_watched:
-                return Turn.MORE
+                return _MORE
             if len(self._writer.outgoing) > HIGH_WATER or monotonic() > until:
-                return Turn.MORE
-        return Turn.MORE if self._protocol.lines else Turn.DONE
+                return _MORE
+        return _MORE if self._protocol.lines else _DONE
 
     async def _answer_watched(self, line: LineEvent) -> None:
         """Answer a line that a fault may strike, or that listeners are notified of at once."""

@@ -175,7 +175,7 @@ class PortalConnection:
             self._replies.end_for(reason_of(error))
             return False
 
-    def take_turn(self, now: float) -> Turn:
+    def take_turn(self, now: float, began: float) -> Turn:
         """Read once, unless something is left to answer, and answer without waiting."""
         if self._is_scripted and self._answerer.is_watched:
             return _NEEDS_TASK
@@ -185,7 +185,7 @@ class PortalConnection:
                 data = self._stream.receive_now()
                 if data is None or not self._reader.received(data, now):
                     return self._after_reading()
-            turn = self._answerer.answer_now(now)
+            turn = self._answerer.answer_now(now, began)
             # What came in one read is answered with one write, however many turns it takes.
             if turn is _MORE and len(self._writer.outgoing) <= HIGH_WATER:
                 return turn

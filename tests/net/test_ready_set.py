@@ -56,7 +56,7 @@ class Echo:
     def begin(self) -> bool:
         return self.can_be_parked
 
-    def take_turn(self, _: float) -> Turn:
+    def take_turn(self, *_: float) -> Turn:
         self.turns += 1
         return self.turn(self)
 
