@@ -27,7 +27,7 @@ by sender). `server.datagrams` passes each datagram to `protocol.datagram_server
 `net.datagram_fault_writer` performs faults.
 
 **Any protocol through a proxy.** `proxy.serving` accepts, and connects to the upstream.
-`proxy.tcp_relay` reads both sides. `proxy.unit_reader` passes what they say to `proxy.unframed` or
+`proxy.tcp_relay` reads both sides. `proxy.unit_reader` passes what they send to `proxy.unframed` or
 `proxy.framed`, which cut it into exchanges. Both use `exchanges.tracker`, which keeps the journal
 and asks the faults. A `net.lane` towards each side sends the bytes on: at once, or as
 `net.fault_writer` performs a fault. Over UDP, `proxy.udp_relay` has a `proxy.flow` for each client,
@@ -58,7 +58,7 @@ The packages, from the lowest layer up; none imports from a higher one:
 - `patterns`: regular expressions searched in one pass, for framings and for patterns from files or
   strangers.
 - `framings`: bytes of any protocol to frames and back. No clock, no socket, no trio.
-- `exchanges`: what both sides of a connection say, in the journal and under faults.
+- `exchanges`: what both sides of a connection send, in the journal and under faults.
 - `net`: bytes and datagrams over trio. Knows no ESPS/1.
 - `server`, `proxy`, `peer`, `client`: built on both, without knowing each other.
 - `control`: HTTP and JSON for a portal, proxies and peers, without knowing the rest; `metrics` for

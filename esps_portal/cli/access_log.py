@@ -6,7 +6,7 @@ result, the duration, and the fault that struck, if any:
     12:03:44 127.0.0.1:50312 tcp CALL echo hi -> OK 0.2 ms
     12:03:45 127.0.0.1:50312 tcp CALL echo hi -> faulted (OK) 0.1 ms; fault: reset service=echo
 
-An exchange of another protocol has the beginning of what the client said, in quotes, the size of
+An exchange of another protocol has the beginning of what the client sent, in quotes, the size of
 the reply, and the time until its last byte was sent on, with what a fault has delayed it:
 
     12:03:46 127.0.0.1:50313 tcp "PING\r\n" -> 7 bytes 0.2 ms
@@ -79,13 +79,13 @@ def duration_of(subject: Subject) -> float:
     if isinstance(subject, RecordedConnection):
         return (subject.closed or 0) - subject.opened
     exchange = subject.exchange if isinstance(subject, RecordedUnit) else subject
-    # It ends only when the client speaks again, or goes.
+    # It ends only when the client sends again, or goes.
     last = exchange.answered or exchange.ended or exchange.started
     return max(last, exchange.delivered or last) - exchange.started
 
 
 def request_text(subject: Subject, max_length: int = _MAX_REQUEST) -> str:
-    """Return what the client said, escaped and shortened; empty for a connection."""
+    """Return what the client sent, escaped and shortened; empty for a connection."""
     if isinstance(subject, RecordedConnection):
         return ""
     if isinstance(subject, RecordedCall):

@@ -62,7 +62,7 @@ port, where a datagram is a frame as it is.
   match = "RCPT"
 
 With --replay the peer answers from a recording of "esps-portal proxy": a
-reply comes once what the client has said equals a recorded unit that no
+reply comes once what the client has sent equals a recorded unit that no
 other one begins with, else after 50 ms.
 
 With --control its stubs, faults, journal and outages are at the URL that is

@@ -50,7 +50,7 @@ _OPTIONS: tuple[Option, ...] = (
         "greetings",
         metavar="TEXT",
         multiple=True,
-        help="What is said first on each connection, a frame; may be repeated.",
+        help="What is sent first on each connection, a frame; may be repeated.",
     ),
     fault_option(of_proxy=True),
     scenario_option(

@@ -45,10 +45,10 @@ each datagram over UDP; what a fault strikes is the exception. While the
 server cannot be reached, connections are reset.
 
 Faults strike units: a datagram; a frame, with --framing; a call, before
-a portal; otherwise an exchange, which begins when the client speaks after
+a portal; otherwise an exchange, which begins when the client sends after
 the server. A fault takes parameters, and selectors: connection, request
 and reply (numbers, as in 1,3; reply=0 is the greeting), match (in what the
-client says: TEXT, re:REGEX or hex:DIGITS) and reply_match, offset (bytes
+client sends: TEXT, re:REGEX or hex:DIGITS) and reply_match, offset (bytes
 that pass first), to (client or server), unit=connection, age (seconds),
 when, times, chance and seed. A value with spaces is quoted.
 
@@ -217,9 +217,9 @@ async def _proxy(
 
 
 async def _flush_units(journal: Journal) -> None:
-    """Write what was said to the files and events soon, though the end of a unit is not known yet.
+    """Write what was sent to the files and events soon, though the end of a unit is not known yet.
 
-    Otherwise a reply would only be there when the client speaks again, and never after a kill -9.
+    Otherwise a reply would only be there when the client sends again, and never after a kill -9.
     """
     import trio  # noqa: PLC0415 - help must not wait for it
 

@@ -88,7 +88,7 @@ _OPTIONS: tuple[Option, ...] = (
         type=FramingParameter(),
         shell_complete=complete_framing,
         metavar="FRAMING",
-        help="The framing of what the server says; by default that of --framing.",
+        help="The framing of what the server sends; by default that of --framing.",
     ),
     scenario_option(text="Take upstream, framings and faults from the [[proxies]] of a TOML file."),
     click.option("--name", metavar="NAME", help="Which of the [[proxies]], if there are several."),
@@ -190,7 +190,7 @@ class ProxyOptions:
         plan, path = self._planned_by(scenario)
         plan = attrs.evolve(plan, **{key: value for key, value in given.items() if value})
         if plan.framing is None and plan.reply_framing is not None:
-            raise click.UsageError("--reply-framing needs --framing: what the client says")
+            raise click.UsageError("--reply-framing needs --framing: what the client sends")
         return plan, path
 
     def _planned_by(self, scenario: Scenario | None) -> tuple[PlannedProxy, str]:

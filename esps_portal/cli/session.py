@@ -247,9 +247,9 @@ def _inspect_hint(error: EspsError, url: PortalURL, *, greeted: bool) -> str:
     inspect = f"esps-portal inspect --host {url.host} --port {url.port}"
     # A TLS server is silent, closes or resets when it gets a HELLO of ours.
     is_silent = url.transport == "tcp" and not received
-    silent = "; it said nothing, and may expect TLS"
+    silent = "; it sent nothing, and may expect TLS"
     if isinstance(error, TimedOutError):  # nor is it known whether anybody has accepted
-        silent = "; it said nothing: it may be out of reach, or expect TLS"
+        silent = "; it sent nothing: it may be out of reach, or expect TLS"
     return f"{silent if is_silent else ''}; to see what it is: {inspect}"
 
 

@@ -44,7 +44,7 @@ class LiveExchange:
             the bytes of the request instead.
         counted: the number that each fault gave to its request.
         waiting: faults whose ``match`` has not been found in the request so far.
-        is_unasked: the server sends without a request.
+        is_unsolicited: the server sends without a request.
         is_whole: false once some of its bytes are known not to be a whole frame: faults do not
             count such a request, and the exchange is never complete.
     """
@@ -57,7 +57,7 @@ class LiveExchange:
     said: bytes = b""
     counted: dict[object, int] = attrs.field(factory=dict)
     waiting: list[Fault] = attrs.field(factory=list)
-    is_unasked: bool = False
+    is_unsolicited: bool = False
     is_whole: bool = True
 
 

@@ -147,16 +147,16 @@ class ExchangeTracker:
     # -- exchanges
 
     def begin(self, now: float, *, said_by: str) -> LiveExchange:
-        """Begin the next exchange; what the server says before its client is exchange 0."""
+        """Begin the next exchange; what the server sends before its client does is exchange 0."""
         if said_by == CLIENT or self._number:
             self._number += 1
         remote = self.connection.remote
         record = self.journal.began(self._transport, remote, self.connection, self._number, now)
         record.overlapped = self.connection.overlapped
-        return LiveExchange(record, is_unasked=said_by == SERVER)
+        return LiveExchange(record, is_unsolicited=said_by == SERVER)
 
     def mark_overlapped(self, exchange: LiveExchange) -> None:
-        """Note that the client has spoken while a reply was under way."""
+        """Note that the client has sent bytes while a reply was under way."""
         self.connection.overlapped = exchange.record.overlapped = True
 
     def end(self, exchange: LiveExchange, now: float, *, complete: bool) -> None:
@@ -204,7 +204,7 @@ class ExchangeTracker:
             stage=stage,
             said=record.request if said is None else said,
             number=record.number,
-            is_unasked=exchange.is_unasked,
+            is_unsolicited=exchange.is_unsolicited,
             age=came - self.opened,
             counted=exchange.counted,
         )
@@ -222,7 +222,7 @@ class ExchangeTracker:
 
         Args:
             said, now: see `target`.
-            without_match: only those that select nothing by what the client says.
+            without_match: only those that select nothing by what the client sends.
         """
         to = CLIENT if stage is Stage.REPLY else SERVER
         if to in self.cut_off:

@@ -57,7 +57,7 @@ class End:
 
 @attrs.frozen
 class OtherWay:
-    """Perform these towards the other side: a fault answers what a client said."""
+    """Perform these towards the other side: a fault answers what a client sent."""
 
     actions: tuple[Action, ...]
 

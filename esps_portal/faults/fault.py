@@ -31,9 +31,9 @@ class Fault:
         kind: the name of its `FaultType`.
         service, transport, connection, request, reply: selectors; ``None`` matches any. The last
             three are numbers from 1, counted from when the fault is placed, among the connections,
-            requests and replies that the other selectors match; reply 0 is what a server says
+            requests and replies that the other selectors match; reply 0 is what a server sends
             before its client.
-        match: of what the client said; ``reply_match``: of the struck unit's own bytes.
+        match: of what the client sent; ``reply_match``: of the struck unit's own bytes.
         offset: how many bytes of the unit pass first.
         to: the side that sees the fault: ``client`` or ``server``.
         unit: ``connection``: all that is sent on a connection is one unit.
@@ -264,7 +264,7 @@ class Fault:
             return reason
         if target.number == 0:
             return None
-        number = None if target.is_unasked else self.counts.request(target)
+        number = None if target.is_unsolicited else self.counts.request(target)
         if self.request is not None and number not in self.request:
             return MissReason.REQUEST
         if target.stage is Stage.REQUEST or self.reply_match is not None or self.selects_reply():

@@ -135,7 +135,7 @@ class FaultRegistry:
         """Return each fault that strikes a target, in the order of placing.
 
         Args:
-            without_match: ask only those that select nothing by what the client says.
+            without_match: ask only those that select nothing by what the client sends.
         """
         asked = [f for f in self.in_force if not (without_match and f.match is not None)]
         # All faults count the target before the first of them claims it.

@@ -20,7 +20,7 @@ class NearMisses:
     Attributes:
         nearest: the nearest one.
         passed: the first call of each service that its service selector did not match.
-        unmatched: the first targets that ``match`` did not match, by what the client said.
+        unmatched: the first targets that ``match`` did not match, by what the client sent.
     """
 
     nearest: NearMiss | None = None

@@ -60,7 +60,7 @@ class Place:
                 " tls=True, or --tls-self-signed"
             )
         if fault.service is not None and not self.is_esps:
-            raise FaultError("service is for ESPS/1: select by what the client says, match=...")
+            raise FaultError("service is for ESPS/1: select by what the client sends, match=...")
         if fault.to == "server" and not self.has_server:
             raise FaultError(f"to='server' is for a proxy: no server is behind this {self.name}")
         if fault.age is not None and transports == UDP and not self.has_server:

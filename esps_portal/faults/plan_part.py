@@ -192,7 +192,7 @@ def part_of(fault: Fault, gate: Gate | None = None, *, number: int = 1) -> PlanP
     One that may begin to act later, at an offset or where something is found, claims it then.
 
     Args:
-        number: of the exchange; what the server says first, exchange 0, is not counted.
+        number: of the exchange; what the server sends first, exchange 0, is not counted.
     """
     if gate is None and fault.reply_match is not None:
         gate = Gate(fault.reply_match, fault.selects_reply if number else lambda: True)

@@ -88,7 +88,7 @@ def _check_stream_keys(
     kind: str, fault_type: FaultType, options: Mapping[str, object], given: set[str]
 ) -> None:
     if options.get("reply") == 0 and "tcp" not in fault_type.transports:
-        raise FaultError("reply=0 is what a server says first on a connection: UDP has none")
+        raise FaultError("reply=0 is what a server sends first on a connection: UDP has none")
     keys = given & OF_CONNECTIONS
     if not keys or ("tcp" in fault_type.transports and options.get("transport") != "udp"):
         return
@@ -154,7 +154,7 @@ def _check_greeting(options: Mapping[str, object], given: set[str]) -> None:
     for key in ("service", "request", "match"):
         if key in given:
             raise FaultError(
-                f"reply 0 is what the server says before any request: leave out either it or {key}"
+                f"reply 0 is what the server sends before any request: leave out either it or {key}"
             )
 
 

@@ -15,8 +15,8 @@ class Stage(enum.Enum):
 
     #: A request that is known as a whole, and its reply: both are decided on at once.
     WHOLE = "a request with its reply"
-    REQUEST = "what the client says"
-    REPLY = "what the server says"
+    REQUEST = "what the client sends"
+    REPLY = "what the server sends"
     CONNECTION = "a connection, as it is accepted"
     HANDSHAKE = "a connection whose handshake of TLS begins"
     AGE = "a connection that has reached an age"
@@ -30,9 +30,9 @@ class FaultTarget:
         connection: identifies the connection; over UDP the client's address does.
         service: the service that is called; ``None`` if the request calls none.
         record: the journal's record, for a report.
-        said: what the client said, as far as it is known.
-        number: of its exchange on the connection; 0 is what the server says first.
-        is_unasked: the server says it and no request has asked for it.
+        said: what the client sent, as far as it is known.
+        number: of its exchange on the connection; 0 is what the server sends first.
+        is_unsolicited: the server sends it and no request has asked for it.
         age: of the connection, in seconds.
         counted: the number that each fault gave to the request of this exchange.
     """
@@ -44,7 +44,7 @@ class FaultTarget:
     stage: Stage = Stage.WHOLE
     said: bytes = b""
     number: int = 1
-    is_unasked: bool = False
+    is_unsolicited: bool = False
     age: float = 0.0
     counted: dict[object, int] = attrs.field(factory=dict, repr=False)
 
@@ -58,7 +58,7 @@ class FaultTarget:
 class MissReason(enum.IntEnum):
     """Why a fault did not strike a target, in the order of the checks: the higher, the nearer."""
 
-    #: The server says it before its client, and the fault is for other replies.
+    #: The server sends it before its client, and the fault is for other replies.
     GREETING = 1
     #: Its first byte had come before the fault was placed.
     BEGUN = 2

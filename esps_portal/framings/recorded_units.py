@@ -1,4 +1,4 @@
-"""Frames that are known beforehand: what clients said in a recording.
+"""Frames that are known beforehand: what clients sent in a recording.
 
 A unit ends where the bytes equal a recorded one. If that is also the beginning of a longer one, the
 next bytes decide which of the two it is, or a pause does; the caller decides how long the pause is.
@@ -16,7 +16,7 @@ class RecordedUnits:
     """The framing of a recording.
 
     Args:
-        units: what clients have said; an empty one does not count.
+        units: what clients have sent; an empty one does not count.
     """
 
     def __init__(self, units: Iterable[bytes]) -> None:

@@ -54,7 +54,7 @@ class Journal:
         connections: the connections that are kept.
         start: when the portal started, in seconds of the server's clock.
         sinks: each is called with each entry as it happens, a unit once its end is known.
-        readers: each is called with all that is said in exchanges, as it is read.
+        readers: each is called with all that is sent in exchanges, as it is read.
         waiters: those who wait for calls; the subject is the service.
         exchanges: the exchanges of any protocol that are kept.
         exchange_waiters: those who wait for exchanges.
@@ -257,7 +257,7 @@ class Journal:
         number: int,
         now: float,
     ) -> RecordedExchange:
-        """An exchange began; `said` has what is said in it."""
+        """An exchange began; `said` has what is sent in it."""
         self._order += 1
         at = now - self.start
         exchange = RecordedExchange(
@@ -276,7 +276,7 @@ class Journal:
         *,
         is_whole: bool = False,
     ) -> None:
-        """One side said something; ``sender``: client or server.
+        """One side sent something; ``sender``: client or server.
 
         Args:
             is_whole: it is a whole datagram or frame, rather than the bytes of one read.

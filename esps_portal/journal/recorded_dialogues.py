@@ -23,11 +23,11 @@ _ENDS = {"fin": "close", "rst": "reset"}
 
 @attrs.define
 class RecordedDialogue:
-    """One exchange: what a client said, and what the server replied.
+    """One exchange: what a client sent, and what the server replied.
 
     Attributes:
         transport: ``tcp`` or ``udp``.
-        request: all that the client said in it; empty: the server has spoken first.
+        request: all that the client sent in it; empty: the server has sent first.
         replies: over UDP each datagram; over TCP what came, in parts.
         end: the server has ended the connection then: ``close`` or ``reset``; empty: it has not.
     """

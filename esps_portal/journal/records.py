@@ -31,7 +31,7 @@ class RecordedConnection:
         how: ``fin`` or ``rst``; empty while it is open.
         fault: the fault that struck it, as text; empty for none.
         requests: how many came on it.
-        overlapped: the client spoke while a reply was under way; see `RecordedExchange`.
+        overlapped: the client sent bytes while a reply was under way; see `RecordedExchange`.
         unreachable: why a proxy could not reach the upstream for it; empty: it could.
         failed_handshake: why its handshake of TLS has failed; empty: it has not.
     """
@@ -168,21 +168,21 @@ MAX_SIDE = 65536
 
 @attrs.define(eq=False, repr=False)
 class RecordedExchange:
-    """What a client said to a server of any protocol, and what the server said then.
+    """What a client sent to a server of any protocol, and what the server sent then.
 
     Attributes:
         transport: ``tcp`` or ``udp``.
         remote: the client's address and port.
         connection: the number of its connection; over UDP of the client's address and port.
-        number: of the exchange on the connection, from 1; 0 is what the server says first.
+        number: of the exchange on the connection, from 1; 0 is what the server sends first.
         started, ended: seconds since the proxy started or was reset; ``None``: not ended.
         answered: seconds, as ``started``, when the last of the reply was read; ``None``: no reply.
         delivered: seconds, as ``started``, when it was sent on, where a fault has delayed that.
         request_size, reply_size: in bytes; the first `MAX_SIDE` of each are kept.
         complete: both sides have come as a whole. Without framing that is known once the client
-            speaks again, or the connection ends with FIN after a byte of the reply.
-        overlapped: the client spoke while a reply was still under way: which bytes belong to which
-            exchange of this connection depends on time.
+            sends again, or the connection ends with FIN after a byte of the reply.
+        overlapped: the client sent bytes while a reply was still under way, so that which bytes
+            belong to which exchange of this connection depends on time.
         fault: the faults that struck it, as text; empty for none.
         state: ``received``, ``replied``, ``faulted`` or ``aborted``.
         unreachable: why, over UDP, the upstream could not be reached; empty: it could.
@@ -213,12 +213,12 @@ class RecordedExchange:
 
     @property
     def request(self) -> bytes:
-        """What the client said, as far as it has come."""
+        """What the client sent, as far as it has come."""
         return bytes(self._request)
 
     @property
     def reply(self) -> bytes:
-        """What the server said, as far as it has come; faults do not change it."""
+        """What the server sent, as far as it has come; faults do not change it."""
         return bytes(self._reply)
 
     @property
@@ -262,7 +262,7 @@ class RecordedUnit:
 
     Attributes:
         exchange: the exchange that they belong to.
-        sender: who said them: ``client`` or ``server``.
+        sender: who sent them: ``client`` or ``server``.
         continues: more bytes of the same unit follow.
     """
 

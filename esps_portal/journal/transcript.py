@@ -74,7 +74,7 @@ def where(subject: RecordedCall | RecordedExchange) -> str:
 
 
 def describe_exchange(exchange: RecordedExchange) -> str:
-    """Return what the client said, in a line, and where; 0 is what the server says first."""
+    """Return what the client sent, in a line, and where; 0 is what the server sends first."""
     if not exchange.number:
         return f"{_in_line(exchange.reply, exchange.reply_size)} ({where(exchange)})"
     return f"{_in_line(exchange.request, exchange.request_size)} ({where(exchange)})"
@@ -99,7 +99,7 @@ def _about_reply(entry: Entry, exchange: RecordedExchange) -> list[str]:
     if exchange.fault:
         lines.append(f"    fault: {exchange.fault}")
     if exchange.overlapped:
-        lines.append("    overlapped: the client spoke while a reply was under way")
+        lines.append("    overlapped: the client sent bytes while a reply was under way")
     return lines
 
 

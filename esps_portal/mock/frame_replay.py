@@ -22,10 +22,10 @@ class FrameReplay:
     """What a peer replays.
 
     Attributes:
-        framing: where what clients say ends: over TCP where it equals a recorded unit.
+        framing: where what clients send ends: over TCP where it equals a recorded unit.
         udp: it is served over UDP as well.
         stubs: by transport and request.
-        greeting: what it says first on each connection; ``None``: nothing.
+        greeting: what it sends first on each connection; ``None``: nothing.
     """
 
     framing: Framing
@@ -38,7 +38,7 @@ class FrameReplay:
         """Return what a peer is to replay.
 
         Raises:
-            RecordingError: there is nothing that a server has said.
+            RecordingError: there is nothing that a server has sent.
         """
         dialogues = list(dialogues)
         if not any(dialogue.replies for dialogue in dialogues):

@@ -53,7 +53,7 @@ class FrameScript:
     Attributes:
         stubs: those of a test, in the order of placing.
         lasting: stubs that `clear` keeps, by transport and frame; they come after all others.
-        greeting: what is said first on each connection, kept likewise; ``None``: nothing.
+        greeting: what is sent first on each connection, kept likewise; ``None``: nothing.
         conversations: in the order of placing.
         handler: answers what no stub does; ``None``: there is none.
         unexpected: the first frames that nobody expected.

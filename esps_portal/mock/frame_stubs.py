@@ -101,7 +101,7 @@ class FrameStub(AnswerChain[FrameAnswer]):
                 write a `PeerController.handler`.)
 
         Raises:
-            FramingError: a frame cannot be said with this framing.
+            FramingError: a frame cannot be sent with this framing.
             StubError: an echo is not such a pair, or ends after the end of a frame.
         """
         payloads = tuple(map(as_bytes, frames))

@@ -12,12 +12,12 @@ from esps_portal.journal.waiters import MatchWaiter
 
 
 def exchanges_of(journal: Journal, match: Match | None) -> list[RecordedExchange]:
-    """Return the exchanges that match what their client has said so far; ``None``: all."""
+    """Return the exchanges that match what their client has sent so far; ``None``: all."""
     return [e for e in journal.exchanges if match is None or is_asked_for(e, match)]
 
 
 def is_asked_for(exchange: RecordedExchange, match: Match | None) -> bool:
-    """Whether a client has said what matches, or anything; in exchange 0 it says nothing."""
+    """Whether a client has sent what matches, or anything; in exchange 0 it sends nothing."""
     return exchange.number > 0 and (match is None or match.matches(exchange.request))
 
 

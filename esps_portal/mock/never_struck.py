@@ -55,7 +55,7 @@ def _why(fault: Fault, faults: FaultRegistry) -> str:
         if fault.type.at_handshake:
             event = "handshake of TLS began"
         why = f"no {event} {_while_placed(in_force=in_force)}"
-        return why if miss is None else f"{why}; only reply=0 strikes what the server says first"
+        return why if miss is None else f"{why}; only reply=0 strikes what the server sends first"
     if miss.reason is MissReason.NO_CHANGE:
         return _why_no_change(fault, miss)
     target = _describe_target(miss.target)
@@ -72,8 +72,8 @@ def _why_begun(fault: Fault, faults: FaultRegistry) -> str:
     if faults.where.has_frames:
         return why
     return (
-        f"{why}: without framing one {unit} is all that the {speaker} says until the {other}"
-        " speaks, and faults strike only what begins later; give framing=, or place it earlier"
+        f"{why}: without framing one {unit} is all that the {speaker} sends until the {other}"
+        " sends, and faults strike only what begins later; give framing=, or place it earlier"
     )
 
 
@@ -161,7 +161,7 @@ def _no_such_reply(fault: Fault, target: FaultTarget) -> str:
     if fault.reply != frozenset({0}):
         return _never_came("reply", fault.reply, fault.counts.replies)
     if isinstance(target.record, RecordedExchange):
-        return "reply 0 is what the server says first; here the client spoke before it did"
+        return "reply 0 is what the server sends first; here the client sent bytes before it did"
     return "reply 0 is the greeting, and no connection was accepted after it was placed"
 
 

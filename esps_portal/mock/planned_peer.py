@@ -93,7 +93,7 @@ class PlannedPeer:
     Attributes:
         name: a letter, then letters, digits, ``-``, ``.``, ``_``.
         framing: how a stream is cut into frames; ``None``: not given: an option must give it.
-        greeting: the frames that it says first.
+        greeting: the frames that it sends first.
         udp: it is served over UDP too.
         stubs: those that answer from the start.
         faults: those that are in force from the start.

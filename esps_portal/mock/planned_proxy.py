@@ -136,7 +136,7 @@ def read_proxy(value: object, path: str) -> PlannedProxy:
     table = ValueTable.of(value, path, _KEYS)
     framing = table.get("framing", read_framing, None)
     if framing is None and "reply_framing" in table.values:
-        raise table.error("reply_framing", "give framing as well: it is what the client says")
+        raise table.error("reply_framing", "give framing as well: it is what the client sends")
     return PlannedProxy(
         name=table.required("name", read_proxy_name),
         upstream=table.required("upstream", read_text),

@@ -95,7 +95,7 @@ class ScriptedPortal:
 
     @property
     def exchanges(self) -> Journal:
-        """The journal: what clients say are calls."""
+        """The journal: what clients send are calls."""
         return self.script.journal
 
     @property

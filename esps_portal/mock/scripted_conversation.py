@@ -45,7 +45,7 @@ class ScriptedConversation:
             raise StubError("a conversation needs steps: expect(...), send(...), close()")
         if all(isinstance(each, Datagrams) for each in framings) and isinstance(steps[0], _OWN):
             raise StubError(
-                f"over UDP the client speaks first: begin with expect(...), not {steps[0]}"
+                f"over UDP the client sends first: begin with expect(...), not {steps[0]}"
             )
         has_request = False
         for number, step in enumerate(steps, 1):

@@ -25,7 +25,7 @@ KEEPALIVE = 10
 
 
 class Endpoint(SocketStream):
-    """A socket whose end is noticed while it is not read.
+    """A stream whose end is noticed while it is not read.
 
     Args:
         turns: what it waits for: the ends of thousands may come at once, and each has much to do

@@ -162,7 +162,7 @@ class PeerHandler(ClientHandler):
         self._put(self._units.finish(now), now)
 
     def _take(self, data: bytes) -> bool:
-        """Take what the client has said; return whether more frames may come."""
+        """Take what the client has sent; return whether more frames may come."""
         now = trio.current_time()
         frames, may_go_on = self._units.read(data, now)
         self._put(frames, now)
@@ -185,13 +185,13 @@ class PeerHandler(ClientHandler):
         performer = Performer(
             self._client, lane, self._units, self._answerer, self._framing, self._ends
         )
-        await performer.say(self._opening)
+        await performer.send_unsolicited(self._opening)
         since = trio.current_time()
         while not self.is_ending and (incoming := await self._incoming.take()) is not None:
             if self._incoming.has_waited:
                 since = trio.current_time()
             if isinstance(incoming, Push):
-                await performer.say(incoming.steps)
+                await performer.send_unsolicited(incoming.steps)
                 now = trio.current_time()
             else:
                 if not self._units.is_deaf:

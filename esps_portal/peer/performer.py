@@ -61,10 +61,10 @@ class Performer:
     framing: Framing
     ends: Ends
 
-    async def say(self, steps: Sequence[AnswerStep]) -> None:
+    async def send_unsolicited(self, steps: Sequence[AnswerStep]) -> None:
         """Perform steps that answer no frame: a greeting, or a push."""
         if steps:
-            exchange = self.units.begin_unasked(trio.current_time())
+            exchange = self.units.begin_unsolicited(trio.current_time())
             await self._perform(steps, exchange)
             self.units.end(exchange, trio.current_time())
 

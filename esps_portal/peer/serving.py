@@ -141,6 +141,6 @@ def _greeting(state: PeerState) -> list[AnswerStep]:
     """Return what is done first on each connection."""
     if not state.greeting:
         return []
-    # With this framing only FIN ends what is said.
+    # With this framing only FIN ends what is sent.
     ends = [End("close")] if isinstance(state.framing, UntilClose) else []
     return [SendFrames(state.greeting), *ends]

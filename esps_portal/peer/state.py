@@ -35,16 +35,16 @@ class PeerState:
 
     Attributes:
         framing: how a stream is cut into frames; `datagrams`: there is no stream, only UDP.
-        greeting: the frames that it says first on each connection.
+        greeting: the frames that it sends first on each connection.
         udp: it is served over UDP too, on the same number.
         issues_certificates: over TLS it has certificates of its own, also with problems.
         script: what it answers.
-        pushers: send frames on an open TCP connection unasked, by its record.
+        pushers: send unsolicited frames on an open TCP connection, by its record.
         clients: how many UDP clients there have been.
         leftovers: texts about bytes at the end of a connection that are not a whole frame.
 
     Raises:
-        FramingError: a greeting cannot be said with this framing, or over UDP alone.
+        FramingError: a greeting cannot be sent with this framing, or over UDP alone.
     """
 
     framing: Framing
@@ -62,7 +62,7 @@ class PeerState:
 
     def __attrs_post_init__(self) -> None:
         if self.greeting and self.transports == UDP:
-            raise FramingError("a greeting is for connections: over UDP the client speaks first")
+            raise FramingError("a greeting is for connections: over UDP the client sends first")
         for frame in self.greeting:
             self.framing.join(frame)
         self.faults = FaultRegistry(self._place())
@@ -126,14 +126,14 @@ class PeerState:
         return False
 
     def push(self, frames: SendFrames, connection: int | None) -> int:
-        """Send frames unasked on each open TCP connection, or on one; return on how many.
+        """Send unsolicited frames on each open TCP connection, or on one; return on how many.
 
         Raises:
             FramingError: they are none.
             StubError: there is no such connection.
         """
         if self.transports == UDP:
-            raise StubError("over UDP the client speaks first: there is no connection to push on")
+            raise StubError("over UDP the client sends first: there is no connection to push on")
         for frame in frames.frames:
             self.framing.join(frame)
         to = [push for each, push in self.pushers.items() if connection in (None, each.number)]

@@ -52,10 +52,10 @@ class PeerUnits:
         """Whether a fault has had the client read no more: what was read is not answered."""
         return self._tracker.is_deaf
 
-    # -- what the client says
+    # -- what the client sends
 
     def read(self, data: bytes, now: float) -> tuple[list[tuple[Frame, LiveExchange]], bool]:
-        """Take what the client has said; return the frames, and whether more may come."""
+        """Take what the client has sent; return the frames, and whether more may come."""
         try:
             frames = self._splitter.feed(data)
         except FramingError:
@@ -89,8 +89,8 @@ class PeerUnits:
             self._note_rest(now)
         return found
 
-    def begin_unasked(self, now: float) -> LiveExchange:
-        """Begin an exchange without a request; before the client has said anything it is 0."""
+    def begin_unsolicited(self, now: float) -> LiveExchange:
+        """Begin an exchange without a request; before the client has sent anything it is 0."""
         exchange = self._tracker.begin(now, said_by=SERVER)
         self._open.add(exchange)
         return exchange

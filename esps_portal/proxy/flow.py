@@ -54,7 +54,7 @@ class Flow:
         tap: notes the calls of ESPS/1; ``None``: another protocol.
         window: seconds of silence after which it ends.
         on_reply: called after each datagram of the server.
-        silence: as long as it is on, what the server says vanishes.
+        silence: as long as it is on, what the server sends vanishes.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what is composed

@@ -23,7 +23,7 @@ from esps_portal.proxy.pairing import KeyOf, Pairing
 
 @attrs.define(eq=False)
 class _Side:
-    """What one side says: its frames, and what has passed of the one that is not whole.
+    """What one side sends: its frames, and what has passed of the one that is not whole.
 
     Attributes:
         is_broken: something was not a frame, or too long; bytes now pass as they come.
@@ -61,17 +61,17 @@ class Framed:
         self._server = _Side(SERVER, FrameSplitter(reply_framing))
 
     def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[SideActions] | None:  # noqa: ARG002 - frames are told apart
-        """Take what the client has said."""
+        """Take what the client has sent."""
         if self._tracker.is_deaf:
             return []
         return self._take(self._client, data, now, self._request)
 
     def from_server(self, data: bytes, now: float) -> list[SideActions] | None:
-        """Take what the server has said."""
+        """Take what the server has sent."""
         return self._take(self._server, data, now, self._reply)
 
     def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[SideActions]:
-        """One side says nothing more: an incomplete frame passes as it is.
+        """One side sends nothing more: an incomplete frame passes as it is.
 
         That is a finding, unless it was the proxy that has stopped reading within a frame.
         """

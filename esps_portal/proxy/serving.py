@@ -195,7 +195,7 @@ def _units(state: ProxyState, tracker: ExchangeTracker) -> Units:
 
 @attrs.frozen
 class _EndNoted:
-    """Records how a connection ends; its units record what is said on it."""
+    """Records how a connection ends; its units record what is sent on it."""
 
     _journal: Journal
     _connection: RecordedConnection

@@ -25,8 +25,8 @@ class ProxyState:
 
     Attributes:
         upstream: what it stands in front of.
-        framing: of what clients say; ``None``: without, what passes is cut into exchanges.
-        reply_framing: of what the server says; ``None``: the same as ``framing``.
+        framing: of what clients send; ``None``: without, what passes is cut into exchanges.
+        reply_framing: of what the server sends; ``None``: the same as ``framing``.
         issues_certificates: over TLS it has certificates of its own, also with problems.
         unreachable: why the upstream could not be reached, each with how often.
         is_upstream_needed: that it cannot be reached is noted; once a test is over it may end.

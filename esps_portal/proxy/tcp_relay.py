@@ -40,7 +40,7 @@ class Relay(ClientHandler):
 
     Args:
         connect: connects to the server; `None` where that fails, which resets the client.
-        units: cuts what is said into units, and has faults act on them.
+        units: cuts what is sent into units, and has faults act on them.
         observer: sees what passes.
         server_name: what the journal calls the server.
         on_closed: called once it has ended.

@@ -1,8 +1,8 @@
 """Exchanges of a protocol without framing, cut where the sides take turns, never by reads.
 
 Exchange k begins with the first byte of the client after a byte of the server; exchange 0 is what
-the server says first. Faults of a request are decided at its first byte, or at the last byte of the
-substring that selects it; those of a reply at its first byte. Nothing is held back to wait for
+the server sends first. Faults of a request are decided at its first byte, or at the last byte of
+the substring that selects it; those of a reply at its first byte. Nothing is held back to wait for
 more.
 """
 
@@ -24,11 +24,11 @@ class Unframed:
     def __init__(self, tracker: ExchangeTracker) -> None:
         self._tracker = tracker
         self._current: LiveExchange | None = None
-        # The faults in force when each side began to speak.
+        # The faults in force when each side began to send.
         self._versions: dict[str, int] = {}
 
     def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[SideActions] | None:
-        """Take what the client has said; ``is_early``: a reply was still under way."""
+        """Take what the client has sent; ``is_early``: a reply was still under way."""
         tracker, current = self._tracker, self._current
         tracker.look_for_faults(current, now)
         if current is None or not current.record.number or current.record.reply_size:
@@ -77,14 +77,14 @@ class Unframed:
         return opens
 
     def _note_begun(self, exchange: LiveExchange, speaker: str) -> None:
-        """Have faults that were placed since a side began to speak note that it goes on."""
+        """Have faults that were placed since a side began to send note that it goes on."""
         tracker = self._tracker
         if self._versions[speaker] != tracker.faults.version:
             self._versions[speaker] = tracker.faults.version
             tracker.note_begun(exchange, Stage.REQUEST if speaker == CLIENT else Stage.REPLY)
 
     def from_server(self, data: bytes, now: float) -> list[SideActions] | None:
-        """Take what the server has said."""
+        """Take what the server has sent."""
         tracker, current = self._tracker, self._current
         tracker.look_for_faults(current, now)
         if current is None:
@@ -103,7 +103,7 @@ class Unframed:
         return tracker.feed(current.reply, Piece(data), current, to=CLIENT)
 
     def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[SideActions]:  # noqa: ARG002 - nothing is held back
-        """One side says nothing more."""
+        """One side sends nothing more."""
         return []
 
     def explain(self) -> None:

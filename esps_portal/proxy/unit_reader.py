@@ -1,6 +1,6 @@
-"""Passes what both sides of a relayed connection say to its units, and sends on the result.
+"""Passes what both sides of a relayed connection send to its units, and sends on the result.
 
-The timing of the reads must decide nothing: where both sides have said something, the server's
+The timing of the reads must decide nothing: where both sides have sent something, the server's
 bytes are taken first.
 """
 
@@ -33,7 +33,7 @@ class UnitReader:
     """Takes what has been read; see the module.
 
     Args:
-        units: cuts what is said into units, and has faults act on them.
+        units: cuts what is sent into units, and has faults act on them.
         observer: sees what passes.
         ways: where it goes.
     """
@@ -46,7 +46,7 @@ class UnitReader:
         self._is_client_early = False
 
     async def take(self, data: bytes, direction: Direction) -> None:
-        """Take what one side has said; return once there is room for more.
+        """Take what one side has sent; return once there is room for more.
 
         Raises:
             trio.BrokenResourceError: one of the sides is broken; see `Endpoint`.
@@ -73,13 +73,13 @@ class UnitReader:
                 lane.put(step.actions)
 
     def end(self, direction: Direction) -> None:
-        """Take that one side says nothing more: what waited for the rest of a unit passes."""
+        """Take that one side sends nothing more: what waited for the rest of a unit passes."""
         is_cut = direction.reading.cancel_called
         for step in self._units.ended(direction.speaker, trio.current_time(), is_cut=is_cut):
             self._ways.towards(step.to).lane.put(step.actions)
 
     def _read_server_first(self, now: float) -> bool:
-        """Take what the server has said before the client's bytes, where both have come.
+        """Take what the server has sent before the client's bytes, where both have come.
 
         Returns whether a reply was under way: the client has not waited for its end.
         """

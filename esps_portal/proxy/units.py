@@ -8,19 +8,19 @@ from esps_portal.exchanges.live_exchange import SideActions
 
 
 class Units(Protocol):
-    """Cuts what both sides say into units, and has faults act on them.
+    """Cuts what both sides send into units, and has faults act on them.
 
     Each method returns what to do in place of passing the bytes on; ``None``: pass them on.
     """
 
     def from_client(self, data: bytes, now: float, *, is_early: bool) -> list[SideActions] | None:
-        """Take what the client has said; ``is_early``: a reply was still under way."""
+        """Take what the client has sent; ``is_early``: a reply was still under way."""
 
     def from_server(self, data: bytes, now: float) -> list[SideActions] | None:
-        """Take what the server has said."""
+        """Take what the server has sent."""
 
     def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[SideActions]:
-        """One side says nothing more; ``is_cut``: or it does, and is not read any more."""
+        """One side sends nothing more; ``is_cut``: or it does, and is not read any more."""
 
     def explain(self) -> None:
         """Let faults record why they have not struck what is still going on."""

@@ -50,7 +50,7 @@ def _about_overlapped(state: ProxyState) -> Iterator[str]:
     if numbers:
         more = ["..."] if len(numbers) > _MAX_NAMED else []
         yield (
-            f"overlapped: connection {', '.join([*numbers[:_MAX_NAMED], *more])}: the client spoke"
-            " while a reply was under way, so numbers of requests and match depend on time;"
-            " give framing=, or unit='connection'"
+            f"overlapped: connection {', '.join([*numbers[:_MAX_NAMED], *more])}:"
+            " the client sent bytes while a reply was under way, so numbers of requests and match"
+            " depend on time; give framing=, or unit='connection'"
         )

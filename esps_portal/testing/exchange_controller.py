@@ -50,14 +50,14 @@ class ExchangeController(ServerController):
         self._captured = captured
 
     def exchanges(self, match: Matchable | None = None) -> list[RecordedExchange]:
-        """Return what clients have said and the server's replies, in order.
+        """Return what clients have sent and the server's replies, in order.
 
-        ``proxy.exchanges(b"INCR")``. The records go on: what is said later is in them too.
+        ``proxy.exchanges(b"INCR")``. The records go on: what is sent later is in them too.
 
         Args:
-            match: what the client said contains this text (as UTF-8) or these bytes; or a compiled
+            match: what the client sent contains this text (as UTF-8) or these bytes; or a compiled
                 regular expression is found in it; or this function of bytes returns true, called
-                in the server's thread. By default all, also what a server says before its client.
+                in the server's thread. By default all, also what a server sends before its client.
 
         Raises:
             ValueError: it is none of these, or empty.
@@ -70,10 +70,10 @@ class ExchangeController(ServerController):
     ) -> list[RecordedExchange]:
         """Wait until ``count`` exchanges have begun that match. Returns all that do.
 
-        An exchange counts once what its client has said matches; its reply may still come.
+        An exchange counts once what its client has sent matches; its reply may still come.
 
         Args:
-            match: as that of `exchanges`; by default anything that a client says.
+            match: as that of `exchanges`; by default anything that a client sends.
             count: 1 to 10,000, the number of exchanges that are kept.
             timeout: seconds, 0 or more.
 

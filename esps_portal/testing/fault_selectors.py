@@ -54,9 +54,9 @@ class Selectors(ConnectionSelectors, total=False):
     #: One or several numbers, counted from 1 among the requests that the other selectors match
     #: since the fault was placed.
     request: int | Collection[int] | None
-    #: The same for replies; reply 0 is what a server says before its client.
+    #: The same for replies; reply 0 is what a server sends before its client.
     reply: int | Collection[int] | None
-    #: What the client said contains this text (as UTF-8) or these bytes; or a compiled regular
+    #: What the client sent contains this text (as UTF-8) or these bytes; or a compiled regular
     #: expression is found in it; or this function of bytes returns true.
     match: Matchable | None
     #: The same for the reply; over TCP for one of its lines, where the fault then begins.
@@ -127,7 +127,7 @@ class DeafFault(DeafSelectors, total=False):
 
 
 class ConnectionFault(ConnectionSelectors, total=False):
-    """Where a fault strikes a connection before anything is said on it."""
+    """Where a fault strikes a connection before anything is sent on it."""
 
     transport: Literal["tcp"] | None
     seed: int | None

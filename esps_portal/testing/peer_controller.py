@@ -89,7 +89,7 @@ class PeerController(ExchangeController):
 
         One that begins with ``expect`` begins with the first frame that matches; any other as a
         connection is accepted, after the greeting. Over UDP a connection is all that one address
-        and port says, nothing is accepted, and an end has no effect. Frames that it does not
+        and port sends, nothing is accepted, and an end has no effect. Frames that it does not
         expect at the moment are answered by stubs, or the handler. A strict test fails if it does
         not come to its end; ``.optional()`` relaxes that.
 
@@ -112,7 +112,7 @@ class PeerController(ExchangeController):
 
         ``peer.wait_for("SUB news")``, then ``peer.push("MSG news hello")``. They are sent in order,
         after the answers to the frames that have come, and are one exchange without a request:
-        a fault selects them by ``reply_match``, with ``reply=0`` as long as the client has said
+        a fault selects them by ``reply_match``, with ``reply=0`` as long as the client has sent
         nothing. In a `conversation` they come after what it sends
         at the moment. It returns before they have left.
 
@@ -122,7 +122,7 @@ class PeerController(ExchangeController):
                 are open. Over UDP there is none.
 
         Raises:
-            FramingError: a frame cannot be said with this framing.
+            FramingError: a frame cannot be sent with this framing.
             StubError: there are no frames, or no such connection is open.
             TypeError: a frame is neither text nor bytes.
         """

@@ -54,7 +54,7 @@ _TYPES: dict[str, OptionType] = {
 class PeerOptions(ServerOptions, total=False):
     """Options of a peer for tests; each has a default."""
 
-    #: What it says first on each connection: a frame, or several; text as UTF-8. By default it
+    #: What it sends first on each connection: a frame, or several; text as UTF-8. By default it
     #: waits for the client.
     greeting: str | bytes | Sequence[str | bytes] | None
     #: Serve UDP too, on the same number; a datagram is a frame as it is. By default false, and with
@@ -94,7 +94,7 @@ class PeerFactory(Protocol):
             options: see `PeerOptions`.
 
         Raises:
-            FramingError: the framing is none, or a greeting cannot be said with it.
+            FramingError: the framing is none, or a greeting cannot be sent with it.
             ScenarioError: a key of the scenario is wrong, and which.
             RecordingError: the file is not a recording, or holds nothing to replay.
             OSError: a file cannot be read.
@@ -120,7 +120,7 @@ def peer_config(framing: Framing | None, options: PeerOptions) -> PeerConfig:
     """Return how a peer is served: on reserved ports, which may be taken out of service.
 
     Raises:
-        FramingError: the framing is none, or a greeting cannot be said with it.
+        FramingError: the framing is none, or a greeting cannot be sent with it.
         ScenarioError, RecordingError, OSError: a file is wrong, or cannot be read.
         MissingExtraError: ``tls`` is true, and trustme is not installed.
         TypeError, ValueError: an option is unknown, or not what it must be.

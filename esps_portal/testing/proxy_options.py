@@ -49,7 +49,7 @@ class ProxyOptions(ServerOptions, total=False):
     """Options of a proxy for tests; each has a default."""
 
     #: How a stream is cut into frames, such as ``lines()``. By default it is not: units are then
-    #: exchanges, which begin where the client speaks after the server.
+    #: exchanges, which begin where the client sends after the server.
     framing: Framing | None
     #: That of replies; by default the same as ``framing``.
     reply_framing: Framing | None
@@ -161,7 +161,7 @@ def _framings(upstream: Upstream, options: ProxyOptions) -> tuple[Framing | None
     if framing is None and reply_framing is None:
         return None, None
     if framing is None:
-        raise FramingError("reply_framing needs framing, that of what clients say")
+        raise FramingError("reply_framing needs framing, that of what clients send")
     found = checked_framing(framing), checked_framing(reply_framing or framing)
     for each in found:
         upstream.check_framing(each)

@@ -29,7 +29,7 @@ class Hostile:
     """What a server does on each connection, and to each datagram.
 
     Attributes:
-        first: what it says first.
+        first: what it sends first.
         reply: what it answers to each read, of which TAG is the tag.
         again: what it then says over and over, of which TAG is the tag of what it has read.
         pause: seconds between two of those.

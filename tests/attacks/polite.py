@@ -23,7 +23,7 @@ class Question:
     Attributes:
         ask: with ``{n}`` where each shall be another.
         transport: ``tcp``, ``udp`` or ``tls``.
-        greeting: how what the server says first ends; empty: it says nothing.
+        greeting: how what the server sends first ends; empty: it says nothing.
         limit: seconds to wait for an answer.
         pause: seconds between an answer and the next question.
         is_always_new: whether it asks over a new connection each time.

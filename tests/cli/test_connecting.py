@@ -95,7 +95,7 @@ def test_a_server_that_sends_no_greeting() -> None:
         for args in ("ping -c 1", "list", "call echo"):
             code, _, err = run(*args.split(), "--timeout", "0.1", "--url", url)
             assert (code, err.count("\n")) == (1, 1)
-            hint = "it said nothing: it may be out of reach, or expect TLS"
+            hint = "it sent nothing: it may be out of reach, or expect TLS"
             assert err.startswith(f"esps-portal: no greeting from {url} in 0.1 s; {hint}; ")
 
 

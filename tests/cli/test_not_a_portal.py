@@ -23,7 +23,7 @@ COMMANDS = pytest.mark.parametrize(
 )
 
 
-SILENT = "; it said nothing, and may expect TLS"
+SILENT = "; it sent nothing, and may expect TLS"
 
 
 def hint(url: str) -> str:

@@ -285,7 +285,7 @@ def test_bad_usage(args: str, says: str) -> None:
     [
         (CLOSED, "drop", "fault 'drop' works over UDP only; this proxy is served over TCP"),
         ("udp://x:1", "reset", "fault 'reset' works over TCP only"),
-        (CLOSED, "reset service=echo", "service is for ESPS/1: select by what the client says"),
+        (CLOSED, "reset service=echo", "service is for ESPS/1: select by what the client sends"),
         (CLOSED, "slice at=middle", "slice at=middle needs framing=; or give at=BYTE"),
         (CLOSED, "no-terminator", "needs a framing with terminators"),
         (CLOSED, "corrupt", "corrupt without at needs framing=: give at=BYTE"),

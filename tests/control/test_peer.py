@@ -110,7 +110,7 @@ async def test_over_udp_alone_nothing_is_pushed() -> None:
         await client.post("/peers", {"name": "dns", "framing": "datagrams"})
         answer = await client.ask("POST", "/peers/dns/push", {"frames": "x"})
         assert answer.status == 409
-        assert answer.error.startswith("over UDP the client speaks first")
+        assert answer.error.startswith("over UDP the client sends first")
 
 
 async def test_a_scenario_with_peers() -> None:

@@ -63,7 +63,11 @@ def reason(fault: Fault) -> MissReason | None:
         ("drop", {"unit": "connection"}, "unit is for connections, and fault 'drop' works over"),
         ("truncate", {"offset": 1, "transport": "udp"}, "and transport is 'udp'"),
         ("accept-close", {"age": 1}, "strikes before any request: it has no age"),
-        ("drop", {"reply": 0}, "reply=0 is what a server says first on a connection: UDP has none"),
+        (
+            "drop",
+            {"reply": 0},
+            "reply=0 is what a server sends first on a connection: UDP has none",
+        ),
         ("slice", {"at": 1, "every": 2}, "fault 'slice' takes either at or every, not both"),
         ("reset", {"age": 1, "offset": 1}, "a fault at an age strikes at once: leave out offset"),
     ],

@@ -1,4 +1,4 @@
-"""Where what clients say in a recording ends, however it comes."""
+"""Where what clients send in a recording ends, however it comes."""
 
 from __future__ import annotations
 

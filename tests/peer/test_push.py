@@ -97,7 +97,7 @@ def test_as_long_as_the_client_says_nothing_it_is_for_reply_0(peers: Peers) -> N
     assert client.rest() == (b"hello\nne", RST)
     assert (fault.happened, other.happened) == (1, 0)
     (problem,) = peer.problems()
-    assert problem.endswith("; only reply=0 strikes what the server says first")
+    assert problem.endswith("; only reply=0 strikes what the server sends first")
 
 
 def test_it_is_no_request_that_a_fault_counts(peers: Peers) -> None:
@@ -140,7 +140,7 @@ def test_what_cannot_be_pushed(peers: Peers) -> None:
 
 
 def test_over_udp_the_client_speaks_first(peers: Peers) -> None:
-    with pytest.raises(StubError, match=r"^over UDP the client speaks first"):
+    with pytest.raises(StubError, match=r"^over UDP the client sends first"):
         peers.start(datagrams()).push("x")
 
 

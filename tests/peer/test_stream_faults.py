@@ -79,7 +79,7 @@ def test_half_close(asked: Asked, offset: int) -> None:
     asked.fault("half-close", offset=offset, times=1)
     asked.ask()
     assert asked.client.rest() == (REPLY[:offset], FIN)
-    # What the client says still passes; nothing comes back.
+    # What the client sends still passes; nothing comes back.
     asked.ask(b"PING\r\n")
     asked.peer.wait_for("PING", timeout=PATIENCE)
     assert asked.client.rest() == (b"", FIN)

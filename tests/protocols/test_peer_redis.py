@@ -15,7 +15,7 @@ redis = package("redis")
 
 
 class Commands:
-    """The framing of what clients say: an array of bulk strings (RESP, "Sending commands").
+    """The framing of what clients send: an array of bulk strings (RESP, "Sending commands").
 
     A frame is the words of a command with a space between them; a reply is given as it is.
     """

@@ -20,7 +20,7 @@ A, B = "a@example.org", "b@example.org"
 
 @pytest.fixture
 def mail(esps_peer: PeerFactory) -> PeerController:
-    """A peer that says what a server says until recipients are named."""
+    """A peer that says what a server sends until recipients are named."""
     mail = esps_peer(lines("\r\n"), greeting="220 ready")
     mail.stub(re.compile(rb"(?i)^(ehlo|mail|rset)")).reply("250 ok")
     mail.stub(re.compile(rb"(?i)^quit")).reply("221 bye").then_close().optional()

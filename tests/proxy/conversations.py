@@ -1,4 +1,4 @@
-"""A connection through a proxy without any socket: what units make of what both sides say."""
+"""A connection through a proxy without any socket: what units make of what both sides send."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from esps_portal.proxy.unframed import Unframed
 from esps_portal.proxy.units import Units
 from esps_portal.proxy.upstream import Upstream
 
-#: What one side says, all of it before the other speaks again.
+#: What one side sends, all of it before the other speaks again.
 Turn = tuple[str, bytes]
 #: Sizes of pieces for `hold`: all that a side says at once, and byte by byte.
 WHOLE, BYTES = (1 << 20,), (1,)

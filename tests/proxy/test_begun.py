@@ -13,7 +13,7 @@ from tests.proxy.conversations import Spoken, open_connection, place, proxy_stat
 
 _BEGUN = "its reply had begun before the fault was placed"
 _NO_FRAMES = (
-    ": without framing one reply is all that the server says until the client speaks, and faults"
+    ": without framing one reply is all that the server sends until the client sends, and faults"
     " strike only what begins later; give framing=, or place it earlier"
 )
 
@@ -87,7 +87,7 @@ def test_a_request_that_had_begun() -> None:
     spoken.say(CLIENT, b"two\r\n")
     why = why_never_struck(fault, spoken.state.faults)
     assert "its request had begun before the fault was placed: without framing one request" in why
-    assert "all that the client says until the server speaks" in why
+    assert "all that the client sends until the server sends" in why
 
 
 def test_the_rest_of_a_frame_that_has_passed_in_part() -> None:
@@ -110,7 +110,7 @@ def test_what_the_server_says_first_is_for_reply_0(framing: Any, *, goes_on: boo
     spoken.say(SERVER, b"220 ready\r\n")
     assert why_never_struck(fault, spoken.state.faults) == (
         "selected 0 times; no reply came after it was placed;"
-        " only reply=0 strikes what the server says first"
+        " only reply=0 strikes what the server sends first"
     )
 
 
@@ -121,6 +121,6 @@ def test_what_could_not_be_meant_is_not_the_nearest() -> None:
     request = place(spoken.state, "close", when="before")
     spoken.say(SERVER, b"MSG news 1\r\n")
     faults = spoken.state.faults
-    assert "here the client spoke before it did" in why_never_struck(greeting, faults)
+    assert "here the client sent bytes before it did" in why_never_struck(greeting, faults)
     assert "does not match 'PUB'" in why_never_struck(other, faults)
     assert why_never_struck(request, faults).endswith("no request came after it was placed")

@@ -144,7 +144,7 @@ def test_a_framing_without_terminators_has_none_to_take() -> None:
     state = proxy_state(lines(), fixed(4))
     with pytest.raises(FaultError, match="terminators: reply_framing 'fixed:4' has none"):
         place(state, "no-terminator")
-    place(state, "no-terminator", to="server")  # what the client says has terminators
+    place(state, "no-terminator", to="server")  # what the client sends has terminators
 
 
 def test_a_reply_shorter_than_the_offset_is_not_struck_and_the_reason_says_so() -> None:

@@ -73,7 +73,7 @@ def ask(client: socket.socket, line: bytes = b"hello\n") -> bytes:
         ),
         (
             lambda proxy: proxy.fault("reset", reply=0),
-            "reply 0 is what the server says first; here the client spoke before it did",
+            "reply 0 is what the server sends first; here the client sent bytes before it did",
         ),
     ],
 )
@@ -170,7 +170,7 @@ def test_with_a_framing_only_what_a_fault_may_strike_waits_until_it_is_whole(url
     ("upstream", "kind", "options", "says"),
     [
         ("udp://127.0.0.1:9", "truncate", {"offset": 3}, "offset is for connections"),
-        ("udp://127.0.0.1:9", "drop", {"reply": 0}, "reply=0 is what a server says first"),
+        ("udp://127.0.0.1:9", "drop", {"reply": 0}, "reply=0 is what a server sends first"),
     ],
 )
 def test_what_makes_no_sense_there(

@@ -215,7 +215,7 @@ def test_an_end_before_the_request_reaches_the_server(
 
 
 def test_silence_before_the_request_reaches_the_server(proxy: ThreadedProxy, send: Sending) -> None:
-    """The request is lost; what the client says next passes, and nothing comes back."""
+    """The request is lost; what the client sends next passes, and nothing comes back."""
     proxy.fault("stall", when="before", times=1)
     client, server = proxy.connect()
     send(client, REQUEST)

@@ -49,7 +49,7 @@ def until_reset(client: Client) -> bytes:
     ],
 )
 def test_match(portal: PortalController, match: Matchable) -> None:
-    """What the client said: the line without its LF."""
+    """What the client sent: the line without its LF."""
     with connected(portal) as client, udp(portal) as datagrams:
         portal.fault("no-terminator", match=match)
         portal.fault("drop", match=match)
@@ -330,7 +330,7 @@ def test_the_last_line_is_a_part_of_the_connection(portal: PortalController) -> 
         (
             "reset",
             {"reply": [0, 1], "match": "x"},
-            "reply 0 is what the server says before any request: leave out either it or match",
+            "reply 0 is what the server sends before any request: leave out either it or match",
         ),
         (
             "reset",

@@ -97,7 +97,7 @@ def test_merged_with_the_probes_of_nmap(portal: ThreadedPortal, scan: Scan, tmp_
 
 
 def test_a_late_greeting(scan: Scan) -> None:
-    """HELLO over TCP: here the server says nothing before the first line came."""
+    """HELLO over TCP: here the server sends nothing before the first line came."""
 
     def answer(line: bytes) -> bytes:
         assert line == b"nmap HELLO ESPS/1\n"

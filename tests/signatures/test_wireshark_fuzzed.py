@@ -46,7 +46,7 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
 
 
 def conversation(rng: random.Random) -> list[Said]:
-    """Return pieces of what both sides say, cut anywhere, in any order."""
+    """Return pieces of what both sides send, cut anywhere, in any order."""
     said: list[Said] = []
     for _ in range(rng.randrange(1, 12)):
         side, data = rng.choice(SESSION)

@@ -1,7 +1,7 @@
 """Makes ``spec/sample.pcap`` from two transcripts: ``python -m tests.spec.sample_capture``.
 
 The transcripts are run against a portal like all others. As packets they are in the examples'
-network of RFC 5737, ten milliseconds apart. What one side says without waiting is one segment, but
+network of RFC 5737, ten milliseconds apart. What one side sends without waiting is one segment, but
 a line over 80 bytes is cut into two.
 """
 

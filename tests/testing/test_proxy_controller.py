@@ -411,7 +411,7 @@ def test_exchanges_that_overlap_are_named() -> None:
             client.send(b"GET m\n")
             client.exactly(2 * 1_200_000)
         proxy.verify()
-        assert "\noverlapped: connection 1: the client spoke" in f"\n{proxy.review().text}"
+        assert "\noverlapped: connection 1: the client sent bytes" in f"\n{proxy.review().text}"
 
 
 # -- the loop
