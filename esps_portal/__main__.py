@@ -1,7 +1,7 @@
 """The command ``esps-portal``, which is ``python -m esps_portal`` too.
 
-Nothing is imported before `main` runs, which is most of the time until a command does something: a
-Ctrl-C meanwhile ends it like any other, without a traceback.
+Nothing is imported before `main` runs. Imports take most of the time until a command does
+something, so a Ctrl-C during them must end it like any other, without a traceback.
 """
 
 from __future__ import annotations

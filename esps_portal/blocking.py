@@ -56,7 +56,7 @@ def connect(
         ValueError: the URL is malformed, or an argument does not go with it.
         TypeError: the URL is not text, the timeout is not a number, or the context is not one.
         TLSFileError: the file of CAs cannot be used.
-        UnreachableError: nobody listens there, there is no such host, or the handshake of TLS has
+        UnreachableError: nobody listens there, there is no such host, or the TLS handshake has
             failed: the certificate has expired, say.
         ClosedError: the portal has no room, or what listens there says nothing and closes.
         PeerError: what answers is not a portal.

@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping
 
-# Whoever asks for a name that there is not needs to see where they ask.
+# If a name does not exist, pytest shows the line that asked for it, not this module.
 __tracebackhide__ = True
 
 

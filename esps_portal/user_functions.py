@@ -1,4 +1,4 @@
-"""Checks whether a function of the user can be called as it will be, as soon as it is given."""
+"""Checks, as soon as a user gives a function, whether it can be called as it will be."""
 
 from __future__ import annotations
 

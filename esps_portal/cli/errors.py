@@ -63,7 +63,7 @@ def ungrouped(*kinds: type[BaseException]) -> Iterator[None]:
 
 
 def has_no_descriptor(error: BaseException) -> bool:
-    """Whether an exception is one, or a group or a consequence of one, for want of descriptors.
+    """Whether an exception, one in its group, or its cause means that no descriptor is left.
 
     It may come from anywhere: a socket, a signal's, an import.
     """

@@ -1,4 +1,4 @@
-"""Looking up the host of a portal: a time-out says whether it was still looked up."""
+"""Looking up the host of a portal: a timeout says whether it was still looked up."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ def is_unresolved(error: EspsError) -> bool:
 
 
 def is_refused_by_tls(error: EspsError) -> bool:
-    """Whether the handshake of TLS has failed: its certificate is not valid, say."""
+    """Whether the TLS handshake has failed: its certificate is not valid, say."""
     return isinstance(error, UnreachableError) and isinstance(error.__cause__, TLSError)
 
 

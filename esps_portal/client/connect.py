@@ -51,7 +51,7 @@ def connect(
         ValueError: the URL is malformed, or an argument does not go with it.
         TypeError: the URL is not text, or the context is not an `ssl.SSLContext`.
         TLSFileError: the file of CAs cannot be used.
-        UnreachableError: nobody listens there, there is no such host, or the handshake of TLS has
+        UnreachableError: nobody listens there, there is no such host, or the TLS handshake has
             failed: the certificate has expired, say.
         ClosedError: the portal has no room, or what listens there says nothing and closes.
         PeerError: what answers is not a portal.

@@ -16,7 +16,7 @@ __tracebackhide__ = hides_frame
 
 
 def connect_error(error: OSError, url: PortalURL) -> EspsError:
-    """Return the exception for a connect, or a handshake of TLS, that failed with ``error``."""
+    """Return the exception for a connect, or a TLS handshake, that failed with ``error``."""
     if isinstance(error, TLSError):
         hint = ""
         if error.is_plain:

@@ -91,7 +91,7 @@ class ServerControls:
         return removed
 
     async def reset(self) -> None:
-        """Keep everything that came before from reaching what comes after, before it returns."""
+        """Reset; nothing that came before it reaches what comes after its return."""
         async with self.resetting:
             await self.ports.reset()
             # Aborted calls still write into the journal, so it is emptied last.

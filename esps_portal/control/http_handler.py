@@ -32,22 +32,23 @@ IDLE = 75.0
 HEAD = 10.0
 #: Seconds for all of a body.
 BODY = 30.0
-#: Seconds in which a client may take nothing of a reply.
+#: Seconds for which a client may read nothing of a reply.
 STALL = 30.0
-# Seconds after which one that takes nothing of a reply gives way to others (own choice: on any
-# network a client that reads takes something).
+# Seconds after which a client that reads nothing of a reply gives way to others (own choice: on any
+# network a client that reads gets something in that time).
 _SLOW = 1.0
 # Seconds for which what a client still sends is discarded, so that no RST overtakes the reply.
 _LINGER = 1.0
 
-# Bytes of a body that take more than a millisecond to parse: others have their turn meanwhile.
+# Bytes of a body that takes more than a millisecond to parse: a thread does it, and others have
+# their turn meanwhile.
 _LARGE = 16_384
 
 _HEADERS = (
     ("Server", PRODUCT),
     ("Content-Type", "application/json"),
     ("Cache-Control", "no-store"),
-    # No page of a browser may have it as a script, an image or a frame.
+    # No web page may embed it as a script, an image or a frame.
     ("X-Content-Type-Options", "nosniff"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )
@@ -66,8 +67,8 @@ class HttpHandler:
     """One connection; see `ConnectionHandler`.
 
     Args:
-        turns: what it waits for before it looks at what has come, so that many clients who send
-            without a pause hold nobody. By default it has its own.
+        turns: it waits for one before it looks at its input, so that many clients who send without
+            a pause do not hold up others. By default it has its own.
 
     Attributes:
         deadline: when it ends unless its client goes on.
@@ -86,7 +87,7 @@ class HttpHandler:
         self.deadline: float = math.inf
         self.is_held: bool = False
         self.waits_since: float | None = trio.current_time()
-        # What it waits for: more of a request, or else that its client reads a reply.
+        # Whether it waits for more of a request; otherwise for its client to read a reply.
         self._is_reading = True
         self._stream = stream
         self._guard = guard
@@ -99,7 +100,7 @@ class HttpHandler:
         self._is_aborted = False
         self._is_ended = False
         self._room = room
-        # Whether it is served or refused is known.
+        # Set once it is known whether it is served or refused.
         self._is_settled = trio.Event()
         self._is_refused = False
         room.enter(self)

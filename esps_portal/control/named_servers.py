@@ -133,7 +133,7 @@ class NamedServers:
 
     Args:
         nursery: where they run.
-        read: prepares a server of what a scenario says of it, given its path there.
+        read: prepares a server from its entry in a scenario, given the path of that.
 
     Attributes:
         by_name: those that run.
@@ -160,7 +160,7 @@ class NamedServers:
         return self.by_name[name]
 
     async def place(self, value: object) -> NamedServer:
-        """Start a server of what a scenario would say of it.
+        """Start a server from its entry in a scenario.
 
         Raises:
             ScenarioError: something is wrong with that.

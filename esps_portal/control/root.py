@@ -54,7 +54,7 @@ class ControlRoot:
 
 
 def show_version(_: ControlRoot, __: EndpointRequest) -> dict[str, Any]:
-    """Return what this is."""
+    """Return the product and its version."""
     return {"version": __version__, "product": PRODUCT, "protocol": "ESPS/1"}
 
 

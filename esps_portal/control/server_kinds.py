@@ -63,7 +63,7 @@ class ServerKind(Generic[_PlanT, _StateT]):
     def prepare(
         self, plan: _PlanT, path: str = "", on_fault: OnFault = lambda _: None
     ) -> PreparedServer:
-        """Prepare what a scenario says of one.
+        """Prepare a server from its plan in a scenario.
 
         Args:
             path: of it there, for an error.
@@ -85,7 +85,7 @@ class ServerKind(Generic[_PlanT, _StateT]):
         )
 
     def read_and_prepare(self, on_fault: OnFault, value: object, path: str) -> PreparedServer:
-        """Prepare what a value of a scenario says. Raises `ScenarioError`."""
+        """Prepare a server from a value of a scenario. Raises `ScenarioError`."""
         return self.prepare(self.read(value, path), path, on_fault)
 
 

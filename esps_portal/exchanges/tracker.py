@@ -119,7 +119,7 @@ class ExchangeTracker:
         return str(fault.parameters["problem"])
 
     def note_failed_handshake(self, reason: str) -> None:
-        """Note why the handshake of TLS has failed."""
+        """Note why the TLS handshake has failed."""
         self.connection.failed_handshake = reason
 
     def as_target(self, stage: Stage, age: float) -> FaultTarget:

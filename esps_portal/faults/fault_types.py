@@ -66,7 +66,7 @@ class FaultType:
         parameters: by name.
         allows_before: it may strike before the request is executed (``when="before"``).
         hits_connections: it strikes a connection before any request, not a request: as it is
-            accepted, or ``at_handshake``, when the handshake of TLS begins.
+            accepted, or ``at_handshake``, when the TLS handshake begins.
         ends: it ends the connection, or all that is sent on it.
     """
 

@@ -18,7 +18,7 @@ class Stage(enum.Enum):
     REQUEST = "what the client sends"
     REPLY = "what the server sends"
     CONNECTION = "a connection, as it is accepted"
-    HANDSHAKE = "a connection whose handshake of TLS begins"
+    HANDSHAKE = "a connection whose TLS handshake begins"
     AGE = "a connection that has reached an age"
 
 

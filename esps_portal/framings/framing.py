@@ -21,7 +21,7 @@ _SHOWN = 40
 
 
 class FramingError(ValueError):
-    """A framing that cannot be, bytes that are not a frame, or a frame that cannot be sent.
+    """An invalid framing, bytes that are not a frame, or a frame that cannot be sent.
 
     Raised where a framing is made from wrong values or wrong text, by ``join`` for a frame that the
     other end would read as another one, and by a splitter for a frame that is too long.

@@ -18,7 +18,7 @@ from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
 
-# Nobody has longer headers or frames of one size, and arithmetic stays cheap.
+# No protocol has longer headers, or longer frames of fixed size, and arithmetic stays cheap.
 _MAX_NUMBER = (1 << 31) - 1
 
 

@@ -186,7 +186,7 @@ def _open_or_create(path: Path) -> int:
 
 
 def read_at(file: int, size: int, position: int) -> bytes:
-    """Read so many bytes of an open file, or fewer; a write goes to its end all the same."""
+    """Read up to ``size`` bytes of an open file; later writes still go to its end."""
     if hasattr(os, "pread"):
         return os.pread(file, size, position)
     os.lseek(file, position, os.SEEK_SET)  # Windows

@@ -27,7 +27,7 @@ from esps_portal.journal.units import UnitCollector
 from esps_portal.journal.waiters import Waiter, Waiters
 from esps_portal.protocol.messages import Request
 
-#: So many requests, and connections, are kept; older ones are forgotten, and counted.
+#: How many requests, and connections, are kept; older ones are forgotten, and counted.
 MAX_KEPT = 10_000
 #: Bytes of all requests that are kept, and of all exchanges; the oldest are forgotten. Own choice:
 #: 10,000 requests of the length of a usual message (1,500 bytes) and their replies fit twice, and a
@@ -45,7 +45,7 @@ class Journal:
     """Records of what happened; see the module.
 
     Args:
-        max_calls: so many requests, exchanges and connections are kept.
+        max_calls: how many requests, exchanges and connections are kept.
         max_bytes: of all requests that are kept, and of all exchanges.
         keep_all_lines: keep all lines of each reply; otherwise the last ones only, which say how
             the request ended, for a reply may be long.

@@ -18,9 +18,10 @@ import attrs
 from esps_portal.journal.records import REPLIED, RecordedCall
 from esps_portal.protocol.messages import readable_request
 
-# What is forgotten at a time, as a share of the bound: so many bytes pass before the next count.
+# How much is forgotten at a time, as a share of the bound: that many bytes come before the next
+# count.
 _FORGOTTEN_AT_ONCE = 4
-# So many turns are kept as tuples (own choice: their share of making them text costs little).
+# How many turns are kept as tuples (own choice: their share of making them text costs little).
 _MAX_TURNS = 64
 
 #: A request that was answered at once: its order, its time in seconds, the client's address and
@@ -71,7 +72,7 @@ class KeptCalls:
     """The latest requests, in order; the oldest are forgotten.
 
     Args:
-        max_count: so many are kept.
+        max_count: how many are kept.
         max_bytes: of all of them together, lines and replies. A reply that alone has more, and
             goes on, is kept from then on without its earlier lines.
     """
@@ -116,7 +117,7 @@ class KeptCalls:
             self._count_turns()
 
     def grown(self, size: int) -> None:
-        """The reply to one has so many bytes more."""
+        """The reply to one has this many more bytes."""
         self._bytes += size
         if self._bytes > self._max_bytes:
             self._count_bytes()

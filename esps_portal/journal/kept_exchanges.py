@@ -11,7 +11,7 @@ class KeptExchanges:
     """The latest exchanges; the oldest are forgotten.
 
     Args:
-        max_count: so many are kept.
+        max_count: how many are kept.
         max_bytes: of all of them together; the last one is kept in any case.
 
     Attributes:

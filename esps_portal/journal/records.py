@@ -33,7 +33,7 @@ class RecordedConnection:
         requests: how many came on it.
         overlapped: the client sent bytes while a reply was under way; see `RecordedExchange`.
         unreachable: why a proxy could not reach the upstream for it; empty: it could.
-        failed_handshake: why its handshake of TLS has failed; empty: it has not.
+        failed_handshake: why its TLS handshake has failed; empty: it has not.
     """
 
     number: int

@@ -172,7 +172,7 @@ class DatagramTap:
     """The tap of the datagrams between one client and the portal.
 
     Args:
-        window: a request without a reply is aborted after so many seconds.
+        window: seconds after which a request without a reply is aborted.
     """
 
     def __init__(self, journal: Journal, remote: tuple[str, int], window: float) -> None:

@@ -21,7 +21,7 @@ class Waiter:
     Attributes:
         subject: the service that is to be called, or the fault that is to strike; ``None``: any.
         count: how often it is to happen.
-        met: called once, when it has happened so often, or when nothing more will happen.
+        met: called once, when it has happened that often, or when nothing more will happen.
         happened: how often it has happened.
     """
 

@@ -53,7 +53,7 @@ def _why(fault: Fault, faults: FaultRegistry) -> str:
         unit = "reply" if faults.where.has_server and not fault.strikes_requests else "request"
         event = "connection was accepted" if _hits_connections(fault) else f"{unit} came"
         if fault.type.at_handshake:
-            event = "handshake of TLS began"
+            event = "TLS handshake began"
         why = f"no {event} {_while_placed(in_force=in_force)}"
         return why if miss is None else f"{why}; only reply=0 strikes what the server sends first"
     if miss.reason is MissReason.NO_CHANGE:

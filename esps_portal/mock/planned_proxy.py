@@ -35,8 +35,8 @@ class PlannedProxy:
 
     Attributes:
         name: a letter, then letters, digits, ``-``, ``.``, ``_``.
-        upstream: where it relays to, as text: ``tcp://127.0.0.1:6379``. Whoever starts the proxy
-            checks it.
+        upstream: where it relays to, as text: ``tcp://127.0.0.1:6379``. It is checked when the
+            proxy is started.
         framing, reply_framing: of what the client and the server say; ``None``: not given.
         faults: those that are in force from the start.
     """

@@ -48,9 +48,9 @@ class Acceptor:
             raise.
         refuse: called with a connected socket when no other descriptor is left; closes it.
         silence: as long as it is on nothing is accepted.
-        room: as long as it is full nothing is accepted, and who comes waits in the kernel's queue;
-            ``None``: it never is.
-        turns: what it waits for before it accepts some; `None`: for nothing.
+        room: as long as it is full nothing is accepted, and new clients wait in the kernel's queue;
+            ``None``: there is no such limit.
+        turns: it waits for one before it accepts a batch; `None`: it does not wait.
 
     Attributes:
         listeners: those it accepts from.
@@ -161,8 +161,8 @@ class Acceptor:
 def accepted(listener: socket.socket) -> tuple[socket.socket, tuple[Any, ...]]:
     """Do what ``listener.accept()`` does, even where a test has replaced `socket.socket`.
 
-    That makes the new socket of whatever has the name then: of a mock, or of a class that refuses
-    (pytest-socket). What is meant for the test must not end its server.
+    ``accept()`` makes the new socket with the class that has this name at the time: a mock, or one
+    that refuses (pytest-socket). That is meant for the test, and must not end its server.
     """
     descriptor, address = listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001 - what accept() calls
     made = type(listener)(listener.family, listener.type, listener.proto, fileno=descriptor)

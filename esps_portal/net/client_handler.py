@@ -89,7 +89,7 @@ class ClientHandler:
         return self._accepted.as_aged(age)
 
     async def _is_admitted(self) -> bool:
-        """Do the handshake of TLS, if there is one, unless a fault refuses the client.
+        """Do the TLS handshake, if there is one, unless a fault refuses the client.
 
         Returns:
             whether it can be served; otherwise FIN was sent.

@@ -75,9 +75,9 @@ class ConnectionServer(Generic[_Handler]):
             default.
         silence: as long as it is on nothing is accepted, and no deadline passes.
         ready: where connections that need no task are parked.
-        room: as long as it is full nothing is accepted; ``None``: it never is.
-        opening: what is waited for before more are accepted, where those that were have much to do.
-            By default nothing is.
+        room: as long as it is full nothing is accepted; ``None``: there is no such limit.
+        opening: turns to wait for before more are accepted, if accepted connections have much to do
+            first. By default none are waited for.
 
     Attributes:
         acceptor: accepts from listeners.

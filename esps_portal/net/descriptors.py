@@ -45,8 +45,8 @@ def is_scarce(descriptor: int) -> bool:
 class SpareDescriptor:
     """A descriptor that is kept for the moment when no other is left.
 
-    Without it a client could only be left waiting then: nothing can be said to it, nor can it be
-    closed, before it is accepted.
+    Without it a client could then only be left waiting: before it is accepted it can be neither
+        answered nor closed.
     """
 
     __slots__ = ("_descriptor",)

@@ -28,8 +28,8 @@ class Endpoint(SocketStream):
     """A stream whose end is noticed while it is not read.
 
     Args:
-        turns: what it waits for: the ends of thousands may come at once, and each has much to do
-            then. By default it has its own.
+        turns: it waits for one before it is read, or its end is acted on: thousands may end at
+            once, and each end is much work. By default it has its own.
 
     Attributes:
         has_ended: it has sent FIN, and that was dealt with.

@@ -16,8 +16,8 @@ import trio
 #: What has come: a RST or the like; a FIN, or the end of both directions.
 End = Literal["error", "fin"]
 
-# Seconds between two questions where nothing wakes us (own choice): no test notices, and a
-# thousand connections cost a core a tenth of its time.
+# Seconds between two checks where nothing wakes us (own choice): no test notices, and a thousand
+# connections cost a core a tenth of its time.
 _INTERVAL = 0.05
 
 

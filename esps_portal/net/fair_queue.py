@@ -6,7 +6,7 @@ half of the room, two of them a third each, and a new sender always finds some (
 thresholds of Choudhury and Hahne, 1998). A datagram that finds no room is dropped, as the kernel
 drops it.
 
-A source address can be forged (specification, section 7.3), so this is no defence against an
+A source address can be forged (specification, section 7.3), so this does not defend against an
 attacker who does that. It keeps the clients of one machine or network from starving each other.
 """
 

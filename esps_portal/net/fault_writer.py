@@ -67,9 +67,10 @@ class FaultWriter:
         self.has_ended: bool = False
 
     def close(self) -> None:
-        """Call nobody any more: the owner has ended, and is freed with its last reference.
+        """Drop all callbacks: the owner has ended, and is then freed with its last reference.
 
-        What refers to each other only the garbage collector finds, and it looks at everything.
+        Objects that refer to each other are freed by the garbage collector only, which looks at all
+        objects.
         """
         self._on_end = self._on_broken = self._on_release = nothing
 

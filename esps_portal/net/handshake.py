@@ -1,4 +1,4 @@
-"""The handshake of TLS on trio, for either side, and what follows one that has failed."""
+"""The TLS handshake on trio, for either side, and the end of a connection after a failed one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from esps_portal.net.turns import Turns
 _log = logging.getLogger("esps_portal")
 
 
-# What a socket says of a connection that the other side has reset.
+# Errors of a socket whose connection the other side has reset.
 _RESET = (errno.ECONNRESET, errno.ENOTCONN, errno.EPIPE)
 
 
@@ -66,8 +66,8 @@ async def shake_hands(
 
     Args:
         silence: as long as it is on nothing is read or written.
-        turns: what each step waits for, which signs or verifies: strangers may ask for thousands
-            at once. `None`: for nothing.
+        turns: each step waits for one, since it signs or verifies, and strangers may ask for
+            thousands at once. `None`: no step waits.
 
     Raises:
         TLSError: it has failed.
@@ -104,9 +104,9 @@ def log_failure(remote: tuple[Any, ...], error: HandshakeError) -> None:
 async def open_stream(
     stream: Stream, problem: Callable[[], str] = no_problem, *, seconds: float, linger: float
 ) -> None:
-    """Do the handshake of TLS, if one is due.
+    """Do the TLS handshake, if one is due.
 
-    After one that has failed comes FIN, so that the client can read why.
+    If it fails, FIN is sent, so that the client can read why.
 
     Args:
         problem: see `SocketStream.shake_hands`.

@@ -147,7 +147,7 @@ class Lane:
         self._performer.has_ended = True
 
     def close(self) -> None:
-        """Call nobody any more, once the connection has ended; see `FaultWriter.close`."""
+        """Drop all callbacks, once the connection has ended; see `FaultWriter.close`."""
         self._on_end = self._on_broken = nothing
         self._performer.close()
 

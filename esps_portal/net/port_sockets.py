@@ -28,8 +28,8 @@ _LOOPBACK = {WILDCARDS[socket.AF_INET]: "127.0.0.1", WILDCARDS[socket.AF_INET6]:
 def replace_listener(listener: socket.socket) -> socket.socket:
     """Close a listener, and return a new one on its address, with an empty queue."""
     address = address_of(listener)
-    # Linux binds no socket beside one that listens. A shut one is only bound, and one that took
-    # port 0 not even that: the reserved one beside it keeps the number.
+    # Linux binds no socket beside one that listens. After shutdown a listener is only bound, and
+    # one that took port 0 not even that: the reserved socket beside it keeps the number.
     stop_listening(listener)
     new = None
     with contextlib.suppress(CannotBindError):  # a system that binds no two sockets to one address

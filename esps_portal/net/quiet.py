@@ -28,8 +28,8 @@ def _never() -> bool:
 async def become_quiet(is_busy: Callable[[], bool] = _never) -> None:
     """Return when every task waits and no socket that is read has anything, or soon after 50 ms.
 
-    That is so once the accept queue and the sockets' buffers are empty: whoever accepts or reads
-    waits for them in this loop. A call that runs, or a client that does not read, is not waited
+    That is so once the accept queue and the sockets' buffers are empty: the tasks that accept or
+    read wait for them in this loop. A call that runs, or a client that does not read, is not waited
     for.
 
     Args:

@@ -37,12 +37,12 @@ from esps_portal.net.poller import Poller, Readable
 #: Seconds after which other tasks get a turn.
 BATCH_SECONDS = 0.005
 #: Seconds. A turn that took longer, or left more to do, puts a connection behind those whose turns
-#: are short: own choice, some times what one request takes.
+#: are short: own choice, several times what one request takes.
 SHORT_TURN = 0.0002
-#: Seconds in which a batch looks for more that is readable (own choice: one pass for fifty turns no
-#: longer counts, and whoever else is ready hardly waits longer).
+#: Seconds in which a batch looks for more that is readable (own choice: one pass for fifty turns
+#: costs next to nothing, and other ready tasks hardly wait longer).
 POLLING_SECONDS = 0.001
-#: Seconds. A wait that was over sooner was not worth its while: own choice, what a pass takes.
+#: Seconds. A wait that ended sooner was not worth its cost: own choice, what a pass takes.
 PROMPT_SECONDS = 0.00005
 
 
@@ -120,7 +120,7 @@ class ReadySet:
         # Numbers of connections that have something left to do, in the order of their turns.
         self._left: list[int] = []
         # Numbers of connections whose last turn was long. They come after the others, so that a
-        # thousand busy ones do not make one wait for a second that asks one question at a time.
+        # client that asks one question at a time does not wait a second for a thousand busy ones.
         self._heavy: set[int] = set()
         # Whether the last wait was over at once, so that polling again may be cheaper than waiting.
         self._is_prompt = False

@@ -37,8 +37,8 @@ class PortService:
         datagrams: makes what serves a UDP socket; as long as the silence is on it serves nothing.
         policy: of the connections.
         drain: seconds that what runs may take to end.
-        tls: what each TCP connection needs for TLS; `None`: they are plain. Whoever serves one does
-            the handshake (`net.handshake.open_stream`).
+        tls: what each TCP connection needs for TLS; `None`: they are plain. The handler of a
+            connection does the handshake (`net.handshake.open_stream`).
     """
 
     faults: FaultRegistry

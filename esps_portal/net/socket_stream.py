@@ -81,7 +81,7 @@ class SocketStream:
     async def shake_hands_as_client(
         self, context: ssl.SSLContext, server_name: str, turns: Turns
     ) -> None:
-        """Do the handshake of TLS as the client; the caller bounds its time.
+        """Do the TLS handshake as the client; the caller bounds its time.
 
         Args:
             context: what is trusted.
@@ -101,7 +101,7 @@ class SocketStream:
     async def shake_hands(
         self, problem: Callable[[], str] = no_problem, seconds: float = math.inf
     ) -> None:
-        """Do the handshake of TLS as the server.
+        """Do the TLS handshake as the server.
 
         Args:
             problem: called once the client begins it; returns the problem that the certificate is
@@ -149,7 +149,7 @@ class SocketStream:
         await shake_hands(tls, self._silence, server.turns)
 
     async def _has_begun(self) -> bool:
-        """Wait for the first byte; return whether it is that of a handshake of TLS."""
+        """Wait for the first byte; return whether it is that of a TLS handshake."""
         while True:
             await trio.lowlevel.wait_readable(self._socket)
             if self._silence.is_on:

@@ -30,7 +30,7 @@ class Stream(Protocol):
     async def shake_hands(
         self, problem: Callable[[], str] = no_problem, seconds: float = math.inf
     ) -> None:
-        """Do the handshake of TLS."""
+        """Do the TLS handshake."""
 
     @property
     def half_closes(self) -> bool:

@@ -14,7 +14,7 @@ from esps_portal.net.stream import end_with_fin
 #: Seconds for which a side's input is discarded after FIN, so that no RST overtakes the last bytes
 # (default of `Limits.linger`).
 LINGER = 1.0
-#: Seconds that a client's handshake of TLS may take: the default of `AcceptPolicy.handshake`.
+#: Seconds that a client's TLS handshake may take: the default of `AcceptPolicy.handshake`.
 HANDSHAKE = 10.0
 #: Seconds for which the kernel goes on sending what an end has not acknowledged: the default of
 #: `Limits.stall`.

@@ -23,7 +23,7 @@ _ACK_DELAY = 1.0
 
 
 def nothing(*_: object) -> None:
-    """Stand in for a callback where nobody is to be called (any more)."""
+    """Stand in for a callback that is not, or no longer, to be called."""
 
 
 class Writer:
@@ -127,7 +127,7 @@ class Writer:
             await self.flush()
 
     def close(self) -> None:
-        """Call nobody any more: the connection has ended."""
+        """Drop all callbacks: the connection has ended."""
         self._on_wait = nothing
 
     def waits_since(self) -> float | None:

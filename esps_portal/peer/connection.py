@@ -181,7 +181,7 @@ class PeerHandler(ClientHandler):
             self._incoming.put(IncomingFrame(frame, exchange, now))
 
     async def _answer_all(self, lane: Lane) -> None:
-        """Say what comes first, then answer frames until there are no more, or an end."""
+        """Send what comes first, then answer frames until there are no more, or an end."""
         performer = Performer(
             self._client, lane, self._units, self._answerer, self._framing, self._ends
         )
@@ -231,7 +231,7 @@ class PeerHandler(ClientHandler):
             self._lane.discard()
 
     def _note_broken(self) -> None:
-        """End, for the client has reset the connection."""
+        """End: the client has reset the connection."""
         self._first.note(CLIENT, "rst")
         self._client.is_broken = True
         self._serving.cancel()

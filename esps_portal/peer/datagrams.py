@@ -52,7 +52,7 @@ class DatagramPeer:
         self._writer: DatagramFaultWriter
 
     def begin(self, nursery: trio.Nursery, writer: DatagramFaultWriter) -> None:
-        """Take where answers run that take their time, and what sends them."""
+        """Take the nursery for answers that take their time, and the writer that sends them."""
         self._nursery, self._writer = nursery, writer
 
     @property
@@ -68,7 +68,7 @@ class DatagramPeer:
         self.closed()
 
     async def until_answered(self) -> None:
-        """Wait until no answer takes its time any more."""
+        """Wait until no answer is still running."""
         while self._running:
             await self._changed.park()
 

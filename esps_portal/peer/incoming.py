@@ -67,7 +67,7 @@ class Incoming:
 
     @property
     def has_room(self) -> bool:
-        """Whether what waits is little enough to read on."""
+        """Whether little enough waits that more may be read."""
         return self._size <= _MAX_WAITING
 
     def put(self, incoming: IncomingFrame | Push) -> None:

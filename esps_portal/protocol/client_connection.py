@@ -148,9 +148,9 @@ class ClientConnection:
                 raise
 
     def _take_plain_ok(self, data: bytes) -> bool:
-        """Take data that is one plain OK and nothing else, as it nearly always is; return that.
+        """Take data if it is exactly one plain OK line, as it nearly always is; return that.
 
-        The general way makes the same of such a line, with three times the work.
+        The general parser does the same for such a line, with three times the work.
         """
         found = _match_plain_ok(data)
         if found is None or self.has_ended or not self._splitter.is_whole(data):
@@ -171,7 +171,7 @@ class ClientConnection:
     def on_notice(self, function: Callable[[Notice], None]) -> None:
         """Have a function called with each notice that comes over TCP after the greeting.
 
-        Of those that have come before, it is called with the last few now.
+        It is called at once with the last few notices that have come already.
         """
         self._on_notice = function
         while self._notices:

@@ -67,5 +67,5 @@ def _error_without_text(line: Reply | Notice) -> bytes | None:
 
 
 def known_error(error: Reply) -> ErrorCode | None:
-    """Return what the registry says of the code of an error; `None`: it does not know it."""
+    """Return the registry's entry for the code of an error; `None`: it has none."""
     return ERRORS.get(error.args[0].decode("ascii", "replace"))

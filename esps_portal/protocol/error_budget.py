@@ -60,7 +60,7 @@ class ErrorBudget:
     def _make_room(self, now: float) -> bool:
         """Forget buckets that are full again, as far as needed; return whether one more fits.
 
-        Were one forgotten that is not full, many addresses would get more than their share.
+        If a bucket that is not full were forgotten, its address would get more than its share.
         """
         while len(self._buckets) >= _MAX_ADDRESSES:
             oldest = next(iter(self._buckets))

@@ -2,8 +2,8 @@
 
 Each production is written above its expression, which is used with ``fullmatch``. Quantifiers are
 possessive (``++``, ``*+``), and repeated groups atomic (``(?>...)``): an untrusted line is scanned
-once, without backtracking. A possessive group says the same, but Python before 3.11.4 takes what
-the start of a repetition has matched that then fails (CPython's issue 100061).
+once, without backtracking. A possessive group would mean the same, but before Python 3.11.4 it
+keeps the partial match of a repetition that then fails (CPython issue 100061).
 
 This module knows bytes. It does not know what a verb does or which state a connection is in.
 """

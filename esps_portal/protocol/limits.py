@@ -64,8 +64,8 @@ class Limits:
     #: for at least 8000 bytes.
     max_line: int = _integer(8192, 512)
     #: Longest line that is sent, including its LF, unless `max_line` is less; the answer to a
-    #: request that is longer may be as long. The default is what each client accepts: whoever knows
-    #: that all clients accept more may raise it.
+    #: request that is longer may be as long. The default is what each client accepts: an operator
+    #: who knows that all clients accept more may raise it.
     max_reply: int = _integer(8192, 512)
     #: Bytes without an LF after which the connection ends: eight default lines.
     max_unterminated: int = _integer(65536, 512)
@@ -103,8 +103,8 @@ class Limits:
     #: UDP calls remembered at a time. Each takes at most `max_datagram` and its request.
     max_remembered: int = _integer(4096, 1)
 
-    #: UDP errors a second that one address gets, and how many at once: own choice, some more than a
-    #: person or a test needs, and so few that a loop with another server costs nothing.
+    #: UDP errors a second that one address gets, and how many at once: own choice, more than a
+    #: person or a test needs, and few enough that a loop with another server costs next to nothing.
     error_rate: int = _integer(100, 1)
     error_burst: int = _integer(200, 1)
 

@@ -12,7 +12,7 @@ VERSION = b"ESPS/1"
 VERSIONS = (VERSION,)
 #: The port that IANA lists as ``esps-portal``, TCP and UDP. This project is not its registrant.
 PORT = 2867
-#: The name of the protocol in the handshake of TLS (RFC 7301); it is not registered.
+#: The name of the protocol in the TLS handshake (RFC 7301); it is not registered.
 ALPN = "esps/1"
 
 

@@ -16,8 +16,8 @@ from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Request
 from esps_portal.protocol.shares import Shares, Source
 
-# For so many windows a reply is kept at the most, however often it is asked for: longer than a
-# client ever asks (specification, section 7.5).
+# A reply is kept for at most this many windows, however often it is asked for: longer than a client
+# ever asks (specification, section 7.5).
 _MAX_WINDOWS = 4
 
 

@@ -124,8 +124,8 @@ def _split(text: str) -> tuple[str, str]:
 def _with_zone(text: str) -> str:
     """Return a host of a URL, perhaps with a port, with its zone after a bare %.
 
-    Each is undone that `PortalURL.__str__` has made, so that a URL is read as it was written. Where
-    nothing follows there is no zone.
+    The escapes that `PortalURL.__str__` makes are undone, so that a URL can be read back. An empty
+    zone is no zone.
     """
     return _ZONE_SIGN_BEFORE_ZONE.sub("%", text)
 

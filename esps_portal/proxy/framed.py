@@ -23,7 +23,7 @@ from esps_portal.proxy.pairing import KeyOf, Pairing
 
 @attrs.define(eq=False)
 class _Side:
-    """What one side sends: its frames, and what has passed of the one that is not whole.
+    """What one side sends: its frames, and how much of the unfinished one has passed.
 
     Attributes:
         is_broken: something was not a frame, or too long; bytes now pass as they come.

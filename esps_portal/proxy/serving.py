@@ -241,7 +241,7 @@ async def _dial(
 
     Raises:
         DialError: nobody answers there, or what the client sends has come through here before, or
-            the handshake of TLS has failed: the upstream's certificate has expired, say.
+            the TLS handshake has failed: the upstream's certificate has expired, say.
     """
     if is_loop(state, came):
         raise DialError(REASON)
@@ -263,7 +263,7 @@ async def _dial(
 
 
 async def _shake_hands(end: Endpoint, context: ssl.SSLContext, state: ProxyState) -> None:
-    """Do the handshake of TLS with the upstream, within a bound.
+    """Do the TLS handshake with the upstream, within a bound.
 
     Raises:
         DialError: it has failed; the end is closed.

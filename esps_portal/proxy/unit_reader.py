@@ -1,7 +1,7 @@
 """Passes what both sides of a relayed connection send to its units, and sends on the result.
 
-The timing of the reads must decide nothing: where both sides have sent something, the server's
-bytes are taken first.
+The result must not depend on the timing of reads: where both sides have sent something, the
+    server's bytes are taken first.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class UnitReader:
                 lane.put(step.actions)
 
     def end(self, direction: Direction) -> None:
-        """Take that one side sends nothing more: what waited for the rest of a unit passes."""
+        """Note that one side sends nothing more: bytes that waited for the rest of a unit pass."""
         is_cut = direction.reading.cancel_called
         for step in self._units.ended(direction.speaker, trio.current_time(), is_cut=is_cut):
             self._ways.towards(step.to).lane.put(step.actions)

@@ -20,7 +20,7 @@ class Units(Protocol):
         """Take what the server has sent."""
 
     def ended(self, side: str, now: float, *, is_cut: bool = False) -> list[SideActions]:
-        """One side sends nothing more; ``is_cut``: or it does, and is not read any more."""
+        """One side sends nothing more, or (``is_cut``) is no longer read."""
 
     def explain(self) -> None:
         """Let faults record why they have not struck what is still going on."""

@@ -50,8 +50,8 @@ class Answerer:
     Args:
         remote: the client's address and port.
         turns: what its task waits for before it answers.
-        observer: notes what happens; `None`: nobody does.
-        faults: are asked about each request; `None`: there never are any.
+        observer: notes what happens; `None`: nothing is noted.
+        faults: are asked about each request; `None`: there are none.
 
     Attributes:
         outcomes: carries out what is to be done about each.

@@ -57,13 +57,13 @@ class PortalConnection:
 
     Args:
         remote: the client's address and port.
-        observer: notes what happens; `None`: nobody does.
-        faults: are asked about each request; `None`: there never are any.
+        observer: notes what happens; `None`: nothing is noted.
+        faults: are asked about each request; `None`: there are none.
         ready: serves it while it needs no task; `None`: it always has one.
         requires_hello: whether the first line must be a HELLO.
         shared_work: what the calls of all connections share; `None`: of this one alone.
         calls: where calls run; `None`: in a nursery of its own, which waits for them.
-        buffered: the bytes that all connections hold; `None`: nobody counts them.
+        buffered: the bytes that all connections hold; `None`: they are not counted.
     """
 
     __slots__ = (

@@ -91,7 +91,7 @@ class ConnectionTask:
                 self._teardown.run()
 
     async def _shake_hands(self) -> bool:
-        """Do the handshake of TLS, if one is due; return whether to go on."""
+        """Do the TLS handshake, if one is due; return whether to go on."""
         if not self._opening.needs_handshake:
             return True
         is_open = False

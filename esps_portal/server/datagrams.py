@@ -43,8 +43,8 @@ class PortalDatagrams:
 
     Args:
         protocol: shared by all sockets of a server, so that its bounds are the server's.
-        observer: notes what happens; `None`: nobody does.
-        faults: are asked about each request; `None`: there never are any.
+        observer: notes what happens; `None`: nothing is noted.
+        faults: are asked about each request; `None`: there are none.
         calls: where calls run, so that nothing waits for one that ignores its cancellation; `None`:
             in a nursery of its own.
         silence: of the network; see `DatagramSocket`.

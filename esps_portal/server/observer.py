@@ -109,7 +109,7 @@ class ConnectionObserver:
         self.record.closed_by, self.record.how = by, how
 
     def failed_handshake(self, reason: str) -> None:
-        """Note why the handshake of TLS has failed."""
+        """Note why the TLS handshake has failed."""
         self.record.failed_handshake = reason
 
     def closed(self, by: str, how: str) -> None:

@@ -195,9 +195,10 @@ class ReplyWriter:
     # -- the end
 
     def close(self) -> None:
-        """Call nobody any more: the connection has ended, and is freed with its last reference.
+        """Drop all callbacks: the connection has ended, and is then freed with its last reference.
 
-        What refers to each other only the garbage collector finds, and it looks at everything.
+        Objects that refer to each other are freed by the garbage collector only, which looks at all
+        objects.
         """
         self._on_end = nothing
         self.writer.close()

@@ -26,8 +26,8 @@ class StageFaults:
     """Asks the faults at each stage of one connection; the `Answerer` asks about its requests.
 
     Args:
-        faults: `None`: there never are any.
-        observer: notes which have struck; `None`: nobody does.
+        faults: `None`: there are none.
+        observer: notes which have struck; `None`: nothing is noted.
         opened: when the connection was accepted; seconds on trio's clock.
     """
 
@@ -63,7 +63,7 @@ class StageFaults:
         return Exchange(plan or plan_of((), target.record))
 
     def connection_faults(self) -> ConnectionFaults | None:
-        """Return the faults that take all that is sent as one unit; `None`: there never are any."""
+        """Return the faults that take all that is sent as one unit; `None`: there are none."""
         if self._faults is None:
             return None
         return ConnectionFaults(self._faults, partial(self._as_target, Stage.CONNECTION))

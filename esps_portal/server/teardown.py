@@ -26,7 +26,7 @@ class Teardown:
     """Closes one connection; nothing here waits.
 
     Args:
-        observer: notes who closed first, and how; `None`: nobody does.
+        observer: notes who closed first, and how; `None`: nothing is noted.
         stall: seconds that the kernel keeps what is still unsent.
 
     Attributes:
@@ -50,7 +50,7 @@ class Teardown:
             self._observer.sent_fin(*self._first_to_close())
 
     def note_failed_handshake(self, error: HandshakeError) -> None:
-        """Note why a handshake of TLS has failed, and who closes first for that."""
+        """Note why a TLS handshake has failed, and who closes first for that."""
         if self._observer is not None:
             self._observer.failed_handshake(error.reason)
             self._observer.sent_fin(*error.first_end("portal"))

@@ -17,7 +17,7 @@ from esps_portal.server.endings import EndReason
 from esps_portal.server.observer import ConnectionObserver
 from esps_portal.server.reply_writer import ReplyWriter
 
-#: So many lines of a connection are noted that nobody answers any more (own choice: a client that
+#: How many lines of a connection are noted that nobody answers any more (own choice: a client that
 #: goes on sending after its end costs as much as one more turn, and nothing then).
 MAX_UNANSWERED = 100
 

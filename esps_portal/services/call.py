@@ -15,7 +15,7 @@ __tracebackhide__ = hides_frame
 
 
 class Caller(Protocol):
-    """The client of a request, as the server sees it; the transport makes one.
+    """The client of a request, as the server sees it; each transport has its own.
 
     Attributes:
         transport: ``tcp`` or ``udp``.

@@ -200,7 +200,7 @@ class Portal(DeclaresServices):
         return replies, None
 
     def _plain_outcome(self, plain: PlainRequest, result: Result, caller: Caller | None) -> Outcome:
-        """Return what the result of a plain service leads to."""
+        """Return the outcome for the result of a plain service."""
         tag, _, tokens, _, _ = plain
         longest = self.limits.longest_reply
         if len(tokens) > longest - _MAX_REST:

@@ -49,11 +49,11 @@ class Dispatcher(Protocol):
         no answer for was not executed.
 
         Args:
-            caller: `None`: one over UDP, who is made only where needed: it ends before a call that
-                needs a caller, even the first, and with the first that is not answered by its own
-                arguments, whose `Reply` is then the last outcome.
-            room: bytes. It ends too with the call whose reply leaves none of them. What is answered
-                with its own arguments does not count: it was as long when it was read.
+            caller: `None` over UDP, where a caller is created only if it is needed. Then it ends
+                before a call that needs a caller, even the first one; and it ends with the first
+                request whose answer is not its own arguments: its `Reply` is then the last outcome.
+            room: bytes. It also ends with the call whose reply uses them up. A reply that repeats
+                the arguments of its request does not count: the request was as long.
             until: seconds on `clock.monotonic`, after which it ends before the next call.
         """
 

@@ -62,7 +62,7 @@ class Service:
         is_sync: it is a sync function, and replies at once.
         wants_call: it takes ``call``, a `CallContext`.
         min_args, max_args: how many arguments it takes.
-        is_always_admitted: a call needs no check but of its argument count, for it is sync,
+        is_always_admitted: only the argument count of a call has to be checked, since it is sync,
             idempotent and offered over both transports.
         is_plain: that, and its function takes nothing but the request's arguments.
     """

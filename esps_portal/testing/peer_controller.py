@@ -36,8 +36,8 @@ _Handler = TypeVar("_Handler", bound=FrameHandler)
 class PeerController(ExchangeController):
     """A peer for a test: it plays the server of any protocol.
 
-    It was used as expected if each frame was, each stub and conversation was used up, each fault
-    has struck, and no bytes were left that are not a frame.
+    It was used as expected if each frame was expected, each stub and conversation was used up, each
+    fault has struck, and no bytes were left that are not a frame.
 
     Attributes:
         host: a literal address, never a name.

@@ -94,7 +94,7 @@ class PeerFactory(Protocol):
             options: see `PeerOptions`.
 
         Raises:
-            FramingError: the framing is none, or a greeting cannot be sent with it.
+            FramingError: it is not a framing, or the greeting cannot be sent with it.
             ScenarioError: a key of the scenario is wrong, and which.
             RecordingError: the file is not a recording, or holds nothing to replay.
             OSError: a file cannot be read.
@@ -120,7 +120,7 @@ def peer_config(framing: Framing | None, options: PeerOptions) -> PeerConfig:
     """Return how a peer is served: on reserved ports, which may be taken out of service.
 
     Raises:
-        FramingError: the framing is none, or a greeting cannot be sent with it.
+        FramingError: it is not a framing, or the greeting cannot be sent with it.
         ScenarioError, RecordingError, OSError: a file is wrong, or cannot be read.
         MissingExtraError: ``tls`` is true, and trustme is not installed.
         TypeError, ValueError: an option is unknown, or not what it must be.

@@ -34,7 +34,8 @@ __tracebackhide__ = hides_frame
 class PortalController(DeclaresServices, ServerController):
     """A portal for a test.
 
-    It was used as expected if each call was, each stub was used, and each fault has struck.
+    It was used as expected if each call was expected, each stub was used, and each fault has
+    struck.
 
     Attributes:
         host: a literal address, never a name.

@@ -86,7 +86,7 @@ class ProxyFactory(Protocol):
         Raises:
             UpstreamError: the upstream is not such an address.
             OwnUpstreamError: it is the proxy itself.
-            FramingError: a framing is none, or makes no sense there.
+            FramingError: one is not a framing, or makes no sense there.
             CannotBindError: an address cannot be bound.
             MissingExtraError: ``tls`` is true, and trustme is not installed.
             TLSFileError: the file of ``upstream_ca`` cannot be used.
@@ -116,7 +116,7 @@ def proxy_config(upstream: str, options: ProxyOptions) -> ProxyConfig:
 
     Raises:
         UpstreamError: the upstream is not the address of one.
-        FramingError: a framing is none, or makes no sense there.
+        FramingError: one is not a framing, or makes no sense there.
         MissingExtraError, TLSFileError: see `ProxyFactory`.
         TypeError, ValueError: an option is unknown, or not what it must be.
     """

@@ -30,8 +30,8 @@ class SessionPortal:
         port: 0 is a free one.
         calls_between_tests: where calls are noted that come while no test has it.
         keep_idle: leave idle connections open between tests.
-        tls: speak TLS, with a certificate of a CA of the session's own: who trusts it need not know
-            that another one has replaced the portal.
+        tls: speak TLS, with a certificate of a CA of the session's own, which a portal that
+            replaces this one uses too.
     """
 
     def __init__(

@@ -79,7 +79,7 @@ def faults(
 
     An example shrinks to fewer faults, kinds that were named earlier, the first request, the first
     byte and short times. Each fault strikes one request, or one connection, so that the schedule
-    means the same in each run. ``stall`` and ``deaf`` need a client with a time-out.
+    means the same in each run. ``stall`` and ``deaf`` need a client with a timeout.
 
     Args:
         kinds: names of faults, the simplest first; by default all of that transport, without those

@@ -64,7 +64,7 @@ def peer_in_thread(
         options: see `PeerOptions`.
 
     Raises:
-        FramingError: the framing is none, or a greeting cannot be sent with it.
+        FramingError: it is not a framing, or the greeting cannot be sent with it.
         ScenarioError: a key of the scenario is wrong, and which.
         RecordingError: the file is not a recording, or holds nothing to replay.
         OSError: a file cannot be read.

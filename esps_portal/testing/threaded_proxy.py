@@ -81,7 +81,7 @@ def proxy_in_thread(upstream: str, **options: Unpack[ProxyOptions]) -> Iterator[
     Raises:
         UpstreamError: the upstream is not such an address.
         OwnUpstreamError: it is the proxy itself.
-        FramingError: a framing is none, or makes no sense there.
+        FramingError: one is not a framing, or makes no sense there.
         CannotBindError: an address cannot be bound.
         MissingExtraError: ``tls`` is true, and trustme is not installed.
         TLSFileError: the file of ``upstream_ca`` cannot be used.

@@ -1,4 +1,4 @@
-"""Attacks on handshakes of TLS: that stall, that are none, that end in the middle."""
+"""Attacks on TLS handshakes: that stall, that are none, that end in the middle."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _SERVE = serve("--tls-self-signed", "--limit", "stall=2")
 ATTACKS = (
     Attack(
         "tls-stall",
-        "1,000 handshakes of TLS that stall at five points",
+        "1,000 TLS handshakes that stall at five points",
         against(
             _SERVE,
             lambda scene: stall(scene, 1000),

@@ -156,7 +156,7 @@ def test_it_strikes_when_a_handshake_begins(portal: PortalController) -> None:
         silent.send(b"a PING\n")
         assert silent.line().startswith(b"* ERR bad-line")
     assert fault.happened == 0
-    assert any("no handshake of TLS began" in problem for problem in portal.problems())
+    assert any("no TLS handshake began" in problem for problem in portal.problems())
     with pytest.raises(ssl.SSLCertVerificationError), greeted_by(portal):
         pass
     assert fault.happened == 1

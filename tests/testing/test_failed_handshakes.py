@@ -1,4 +1,4 @@
-"""A handshake of TLS that fails: the journal, the transcript and the access log say why."""
+"""A TLS handshake that fails: the journal, the transcript and the access log say why."""
 
 from __future__ import annotations
 
