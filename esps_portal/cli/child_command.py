@@ -45,7 +45,7 @@ async def _run(command: tuple[str, ...], environment: dict[str, str], signals: o
             return _NOT_FOUND
         except OSError as error:
             if has_no_descriptor(error):
-                raise  # it is ourselves who have none
+                raise  # we have no descriptor left
             print_error(f"esps-portal: {in_one_line(command[0])}: {error.strerror}")
             return _NOT_EXECUTABLE
         raise_limit()  # not before: CMD, which may use select(2), is to have what we were given

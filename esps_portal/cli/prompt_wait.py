@@ -112,7 +112,7 @@ class PromptWait:
                 self._show(line)
 
     def end(self) -> None:
-        """From now on each wait is to be interrupted."""
+        """Interrupt each wait from now on."""
         self._has_ended = True
 
     @property

@@ -16,7 +16,7 @@ SIGHUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
 #: Its number where there is one, and in the exit code of a command anywhere (signal(7)).
 SIGPIPE: int = getattr(signal, "SIGPIPE", 13)
 
-# Seconds in which a signal that ends a command at its prompt has to have done so.
+# Seconds within which a signal has to have ended a command at its prompt.
 _LEAVE_SECONDS = 2.0
 
 

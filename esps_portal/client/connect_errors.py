@@ -1,4 +1,4 @@
-"""The error that a user gets who cannot connect, with either client: one exception, one line."""
+"""The error of a failed connect, with either client: one exception, one line."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ READ_SIZE = 65536
 #: Seconds after which a client that was not greeted sends a HELLO (own choice: a greeting takes
 #: one round trip, which rarely takes longer).
 HELLO_DELAY = 0.5
-#: The HELLO that makes a server speak that waits for its client (HTTP, TLS). A portal that is slow
-#: greets, then answers it [ESPS-TCP-3].
+#: The HELLO that is sent to a server without a greeting: one that waits for its client (HTTP, TLS)
+#: then answers with an error. A slow portal greets, and then answers it [ESPS-TCP-3].
 HELLO = (b"HELLO", (VERSION,))
 #: Seconds that sending a QUIT or a CANCEL may take.
 CLEANUP_TIMEOUT = 1.0

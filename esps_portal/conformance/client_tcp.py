@@ -19,7 +19,7 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 seconds; then close() sends
 
 @attrs.define(eq=False)
 class TcpServer:
-    """Serves one case to whoever connects.
+    """Serves one case to the client that connects.
 
     Attributes:
         reached: the client has connected.

@@ -4,7 +4,7 @@ The first line is ``{"event": "began", ...}``; then comes a line for each entry 
 request has two: one when it came, and one when it ended, which is enough to replay it. A recording
 may be continued later, with another first line. Bytes that are not text are ``{"b64": "..."}``.
 
-Of any other protocol a recording has a line for each unit: ``from`` client or server, the numbers
+For any other protocol a recording has a line for each unit: ``from`` client or server, the numbers
 of ``connection`` and ``exchange``, and its ``data``. A long unit is several lines, all but the last
 with ``"continues": true``. Another line ends the exchange: its outcome, sizes and fault. In file
 order, the units of one side of a connection are all the bytes that this side has sent.

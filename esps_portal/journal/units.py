@@ -1,7 +1,7 @@
 """Collects the bytes of each side of an exchange into units, for those who record them.
 
 A datagram and a frame are units as they are. Otherwise a unit is known to have ended once the other
-side speaks, or the exchange ends; until then a long one is passed on in parts, so that memory stays
+side sends, or the exchange ends; until then a long one is passed on in parts, so that memory stays
 bounded and a recording has every byte.
 """
 
@@ -33,7 +33,7 @@ class UnitCollector:
         self._units: dict[RecordedExchange, _Unit] = {}
 
     def add_whole(self, exchange: RecordedExchange, sender: str, data: bytes, at: float) -> None:
-        """Pass on a datagram or a frame of one side; bytes before it that are none come first."""
+        """Pass on a datagram or a frame of one side, after bytes before it that are not a unit."""
         self.end(exchange, at)
         while len(data) > MAX_SIDE:
             self._emit(RecordedUnit(exchange, sender, data[:MAX_SIDE], continues=True), at)

@@ -2,7 +2,7 @@
 
 It serves monitoring, and is small: h11 parses. What a client can cost is bounded: there are at most
 `_MAX_CONNECTIONS`, each for `_TIMEOUT` seconds, with a head of `_MAX_HEAD` bytes, or of one read,
-and no body. Nothing here knows what the pages say.
+and no body. Nothing here knows what the pages contain.
 """
 
 from __future__ import annotations

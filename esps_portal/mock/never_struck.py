@@ -49,7 +49,7 @@ def _why(fault: Fault, faults: FaultRegistry) -> str:
     if miss is None and fault.strikes_at_age:
         return f"no connection was as old as that {_while_placed(in_force=in_force)}"
     if miss is None or miss.reason is MissReason.GREETING:
-        # Where a server is behind it, a reply is decided on when that sends it.
+        # If there is a server behind it, faults decide on a reply when the server sends it.
         unit = "reply" if faults.where.has_server and not fault.strikes_requests else "request"
         event = "connection was accepted" if _hits_connections(fault) else f"{unit} came"
         if fault.type.at_handshake:

@@ -22,8 +22,9 @@ _OWN = (SendFrames, Wait, End)
 class ScriptedConversation:
     """Steps, and how far they have come.
 
-    It begins on the connection on which its first step can be done: where that is `Expect`, with
-    the first frame that matches; otherwise as a connection is accepted, which over UDP never is.
+    It begins on the first connection on which its first step can be done: with the first frame that
+        matches, if the step is `Expect`; otherwise when a connection is accepted, which never
+        happens over UDP.
 
     Args:
         steps: in order.

@@ -20,8 +20,8 @@ HANDSHAKE = 10.0
 #: `Limits.stall`.
 CLOSE_TIMEOUT = 30.0
 #: Seconds for which a side that a fault has stalled is kept open once nothing else happens:
-#: the default of `Limits.idle`. One that is stalled is to wait for what never comes, also after its
-#: FIN; where it has closed its socket its kernel says so within about a minute (tcp(7),
+#: the default of `Limits.idle`. A stalled side has to wait for what never comes, also after its own
+#: FIN; if it has closed its socket, its kernel reports that within about a minute (tcp(7),
 #: tcp_fin_timeout), see `Endpoint.keep_alive`.
 IDLE = 300.0
 
@@ -74,7 +74,7 @@ async def wait_while_stalled(stalled: Endpoint) -> None:
 async def until_both_ended(deaf: Endpoint, other: Endpoint) -> None:
     """Wait for a RST of a side that is not read, or until both have sent FIN, within a bound.
 
-    Then replies come no more, and the side has nothing more to say that anybody would hear.
+    Then no more replies come, and nobody reads what the side may still send.
     """
     with trio.move_on_after(IDLE):
         await deaf.until_fin()

@@ -83,7 +83,7 @@ def notify_reloading(environment: MutableMapping[str, str]) -> None:
 
 
 def watchdog_seconds(environment: MutableMapping[str, str]) -> float | None:
-    """Return how often, in seconds, the service manager wants a sign of life; ``None``: never.
+    """Return the seconds in which the service manager expects a notification; ``None``: none.
 
     The variables are removed, so that no child of ours answers for us.
     """
@@ -95,14 +95,15 @@ def watchdog_seconds(environment: MutableMapping[str, str]) -> float | None:
 
 
 async def feed_watchdog(environment: MutableMapping[str, str], seconds: float) -> None:
-    """Give the service manager a sign of life until cancelled.
+    """Send notifications to the watchdog of the service manager until cancelled.
 
-    It is a task like any other: where something holds the loop none is given, and the service is
-    restarted.
+    It is a task like any other: if something blocks the loop none is sent, and the service is
+        restarted.
 
     Args:
         environment: has ``NOTIFY_SOCKET``.
-        seconds: the time limit; a sign is given in half of it, as sd_watchdog_enabled(3) advises.
+        seconds: the time limit; a notification is sent after half of it, as sd_watchdog_enabled(3)
+            advises.
     """
     while True:
         notify(environment, "WATCHDOG=1")

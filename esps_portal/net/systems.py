@@ -1,4 +1,4 @@
-"""What the kernels of systems do in ways of their own: each such call stands here, once.
+"""The calls that some systems lack, or do in a way of their own; each is here, once.
 
 Where a system lacks something, this is done instead:
 
@@ -74,7 +74,7 @@ def reset_at_close(sock: socket.socket) -> None:
 def set_low_water(sock: socket.socket, size: int) -> None:
     """Make a socket readable only once ``size`` bytes have come, or no more can (socket(7)).
 
-    Where the system does not offer that it stays readable as soon as there is one.
+    On a system that does not offer this, it stays readable from the first byte on.
     """
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
@@ -113,7 +113,7 @@ def limit_unacked(sock: socket.socket, seconds: float) -> None:
 def limit_unsent(listener: socket.socket) -> None:
     """Make the kernel hold little that a peer does not read, on each connection of a listener.
 
-    Without a limit it takes some megabytes for each, which no limit of a process counts.
+    Without a limit each takes some megabytes, which no limit on the process counts.
     """
     if _TCP_NOTSENT_LOWAT is not None:
         with contextlib.suppress(OSError):

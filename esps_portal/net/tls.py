@@ -30,7 +30,7 @@ import os
 import socket
 import ssl
 
-#: Why a handshake has failed whose peer went, maybe without having said anything.
+#: Why a handshake has failed whose peer closed the connection, maybe before it sent anything.
 ENDED_EARLY = "it ended the connection during the TLS handshake"
 #: The first byte of a record that carries a handshake (RFC 8446 section 5.1).
 TLS_HANDSHAKE = b"\x16"
@@ -47,7 +47,7 @@ class TLSError(ConnectionError):
         is_plain: the other side does not speak TLS.
         is_untrusted: nobody who is trusted here has signed its certificate.
         is_from_peer: the other side has ended the connection, with FIN or with an alert, which is
-            its last word (RFC 8446 section 6.2).
+            its last message (RFC 8446 section 6.2).
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class TLSSocket:
     def recv(self, size: int) -> bytes:
         """Return what has come, ``b""`` for close_notify; see ``socket.recv``.
 
-        Where it cannot be decrypted, as after a handshake that has failed, it is thrown away.
+        What cannot be decrypted, as after a handshake that has failed, is discarded.
 
         Raises:
             BlockingIOError: nothing has.

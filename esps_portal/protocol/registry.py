@@ -8,7 +8,7 @@ from __future__ import annotations
 import attrs
 
 VERSION = b"ESPS/1"
-#: All versions that are spoken here.
+#: All versions that this package speaks.
 VERSIONS = (VERSION,)
 #: The port that IANA lists as ``esps-portal``, TCP and UDP. This project is not its registrant.
 PORT = 2867

@@ -2,11 +2,11 @@
 
 To have the loop's thread do it takes two switches of threads, which is several times what a test
 asks of its portal: to place a stub, to look at the journal. So the loop holds a lock, except while
-it waits for I/O. Whoever has the lock then knows that nothing in the loop changes meanwhile: all
+it waits for I/O. A thread that has the lock knows that nothing in the loop changes meanwhile: all
 its tasks wait, and it goes on only once the lock is free. What is done meanwhile must use nothing
 of trio, for it runs in no task; and it must not wait.
 
-No wait for the lock is without an end, for a loop may be stuck.
+Each wait for the lock is bounded, since a loop may be stuck.
 """
 
 from __future__ import annotations
