@@ -27,7 +27,7 @@ from esps_portal.protocol.received_lines import (
 )
 from esps_portal.protocol.server_connection import Cancel, ServerConnection
 from esps_portal.server.call_tasks import CallTasks, ConnectionCaller
-from esps_portal.server.observer import ConnectionObserver, Exchange
+from esps_portal.server.observer import ConnectionObserver, PortalExchange
 from esps_portal.server.outcomes import Outcomes
 from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.services.dispatcher import Dispatcher
@@ -246,7 +246,7 @@ class Answerer:
             self._protocol.lines.unread(line)
             raise
 
-    async def _strike(self, request: Request, line: bytes, exchange: Exchange) -> None:
+    async def _strike(self, request: Request, line: bytes, exchange: PortalExchange) -> None:
         """Let faults strike a request, and perform what comes before its execution."""
         service = request.args[0] if request.verb == b"CALL" and request.args else None
         faults = self._faults
@@ -268,8 +268,10 @@ class Answerer:
             if plan.strikes_before:
                 await self._replies.perform(plan.before(), must_send=True)
 
-    def _note(self, line: LineEvent, request: Request | None) -> Exchange:
-        return Exchange() if self._observer is None else self._observer.received(line, request)
+    def _note(self, line: LineEvent, request: Request | None) -> PortalExchange:
+        return (
+            PortalExchange() if self._observer is None else self._observer.received(line, request)
+        )
 
     def close(self) -> None:
         """Note that what still waits will not be answered; forget the connection in faults."""

@@ -15,7 +15,7 @@ from esps_portal.protocol.messages import Reply
 from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import CallState, RunningCall
 from esps_portal.server.endings import EndReason, reason_of
-from esps_portal.server.observer import Exchange
+from esps_portal.server.observer import PortalExchange
 from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.server.shared_work import SharedWork
 from esps_portal.services.call import Call, Caller
@@ -57,7 +57,7 @@ class _Task:
         task_scope: cancels all of the task: the connection ends.
     """
 
-    exchange: Exchange
+    exchange: PortalExchange
     service: bytes
     call_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     task_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -106,7 +106,7 @@ class CallTasks:
         """Whether no more may begin, on this connection or on any."""
         return self._shared.is_full or self._protocol.is_full
 
-    def begin(self, call: Call, exchange: Exchange, nursery: trio.Nursery) -> RunningCall:
+    def begin(self, call: Call, exchange: PortalExchange, nursery: trio.Nursery) -> RunningCall:
         """Start the task of a call."""
         running = self._protocol.begin(call.tag)
         task = self._tasks[running] = _Task(exchange, call.service_name)
@@ -220,7 +220,7 @@ class CallTasks:
                 self._one_ended.set()
                 self._one_ended = None
 
-    async def _write_final(self, line: bytes, exchange: Exchange) -> None:
+    async def _write_final(self, line: bytes, exchange: PortalExchange) -> None:
         # A cancelled call's line need not be sent, unless it is partly sent already.
         await self._replies.write(line, exchange, final=True, must_send=False)
         if exchange.plan is not None:

@@ -19,7 +19,7 @@ from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import Reply, Request, error_reply
 from esps_portal.protocol.remembered_calls import RememberedCall
 from esps_portal.server.call_tasks import service_names
-from esps_portal.server.observer import Exchange
+from esps_portal.server.observer import PortalExchange
 from esps_portal.services.call import Call, Caller
 
 
@@ -41,7 +41,7 @@ class DatagramCaller(Caller):
     sender: Sender
     protocol: DatagramServer
     remembered: RememberedCall | None = None
-    exchange: Exchange | None = None
+    exchange: PortalExchange | None = None
     is_executed: bool = False
 
     @property

@@ -25,7 +25,7 @@ from esps_portal.protocol.datagram_server import DatagramServer, Ignored, Repeat
 from esps_portal.protocol.messages import ERR, Reply, Request
 from esps_portal.protocol.received_lines import FoundLine, plain_to_request
 from esps_portal.server.datagram_calls import DatagramCaller, DatagramCalls
-from esps_portal.server.observer import DatagramObserver, Exchange
+from esps_portal.server.observer import DatagramObserver, PortalExchange
 from esps_portal.services.call import Call
 from esps_portal.services.dispatcher import Dispatcher
 
@@ -267,11 +267,11 @@ class PortalDatagrams:
             else:
                 self._deliver(found, caller, now)
 
-    def _note(self, caller: DatagramCaller, now: float) -> Exchange:
+    def _note(self, caller: DatagramCaller, now: float) -> PortalExchange:
         """Note that a request has come, unless it has been noted."""
         if caller.exchange is None:
             if self._observer is None:
-                caller.exchange = Exchange()
+                caller.exchange = PortalExchange()
             else:
                 remote = caller.sender.remote
                 caller.exchange = self._observer.received(caller.line, caller.request, remote, now)

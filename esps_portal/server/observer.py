@@ -1,7 +1,7 @@
 """Records one TCP connection, or one UDP socket, in a journal. A server without a journal has none.
 
-A request that is answered at once is recorded together with its answer. Any other is an `Exchange`:
-it is recorded when it arrives, and again when it ends.
+A request that is answered at once is recorded together with its answer. Any other is a
+`PortalExchange`: it is recorded when it arrives, and again when it ends.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _TOO_LONG = b"(too long)"
 
 
 @attrs.define(eq=False)
-class Exchange:
-    """A request whose answer takes its time: a call, a CANCEL, a QUIT, or one under a fault.
+class PortalExchange:
+    """A request to a portal whose answer takes time: a call, CANCEL, QUIT, or one under a fault.
 
     Attributes:
-        plan: what faults make of the answer; `None`: none has claimed it.
+        plan: the plan of the faults for the answer; `None`: none has claimed it.
         record: what the journal has of it; `None`: nobody observes.
     """
 
@@ -92,17 +92,17 @@ class ConnectionObserver:
         self.record = self.journal.opened(self._remote, self._opened, is_kept=True)
         self.answered = self.journal.answers_on(self.record)
 
-    def received(self, line: LineEvent, request: Request | None) -> Exchange:
+    def received(self, line: LineEvent, request: Request | None) -> PortalExchange:
         """A request has come whose answer takes its time, or a line that is not a request."""
         if line in EMPTY_LINES or isinstance(line, Unterminated):
-            return Exchange()  # the one is ignored, the other is about a line that is noted
+            return PortalExchange()  # the one is ignored, the other is about a line that is noted
         data = line
         if not isinstance(data, bytes):
             data = getattr(line, "head", b"") + _TOO_LONG
             request = readable_request(data)
         now = trio.current_time()
         record = self.journal.received("tcp", self._remote, self.record, data, request, now)
-        return Exchange(None, record, self.journal)
+        return PortalExchange(None, record, self.journal)
 
     def sent_fin(self, by: str, how: str) -> None:
         """Note who closes first, and how, once FIN is sent: the client may stay open for long."""
@@ -143,10 +143,10 @@ class DatagramObserver:
 
     def received(
         self, line: bytes, request: Request | None, remote: tuple[str, int], now: float
-    ) -> Exchange:
+    ) -> PortalExchange:
         """A request has come whose answer takes its time."""
         record = self.journal.received("udp", remote, None, line, request, now)
-        return Exchange(None, record, self.journal)
+        return PortalExchange(None, record, self.journal)
 
     def not_executed(
         self, line: bytes, state: str, reply: bytes, remote: tuple[str, int], now: float

@@ -15,7 +15,7 @@ from esps_portal.protocol.server_connection import Cancel, Quit, ServerConnectio
 from esps_portal.protocol.states import State
 from esps_portal.server.call_tasks import CallTasks
 from esps_portal.server.endings import EndReason
-from esps_portal.server.observer import Exchange
+from esps_portal.server.observer import PortalExchange
 from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.services.call import Call
 from esps_portal.services.replies import busy_reply
@@ -38,11 +38,11 @@ class Outcomes:
     _replies: ReplyWriter
     _calls: CallTasks
     _max_wait: float = attrs.field(kw_only=True)
-    pending: tuple[object, Exchange] | None = attrs.field(default=None, init=False)
+    pending: tuple[object, PortalExchange] | None = attrs.field(default=None, init=False)
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     # A CANCEL and a QUIT, which are answered once other calls have ended.
-    _cancelling: tuple[Cancel, Exchange] | None = attrs.field(default=None, init=False)
-    _quit: Exchange | None = attrs.field(default=None, init=False)
+    _cancelling: tuple[Cancel, PortalExchange] | None = attrs.field(default=None, init=False)
+    _quit: PortalExchange | None = attrs.field(default=None, init=False)
 
     @property
     def is_cancelling(self) -> bool:
@@ -55,7 +55,7 @@ class Outcomes:
             (outcome, exchange), self.pending = self.pending, None
             await self.carry_out(outcome, exchange)
 
-    def carry_out_soon(self, outcome: object, exchange: Exchange) -> None:
+    def carry_out_soon(self, outcome: object, exchange: PortalExchange) -> None:
         """Do what `carry_out` does, or leave it to a task if something has to be waited for."""
         if isinstance(outcome, Reply | Notice):
             line = outcome.encode()
@@ -70,7 +70,7 @@ class Outcomes:
                 self.begin_cancel(outcome, exchange)
             self.pending = outcome, exchange
 
-    async def carry_out(self, outcome: object, exchange: Exchange) -> None:
+    async def carry_out(self, outcome: object, exchange: PortalExchange) -> None:
         """Send a reply, start a call, or wait for the end of other calls."""
         if isinstance(outcome, Call) and self._calls.is_full:
             # Others have begun since it was admitted.
@@ -91,7 +91,7 @@ class Outcomes:
         else:
             exchange.end(ABORTED)  # it came too late to be answered
 
-    async def _reply(self, line: bytes, exchange: Exchange) -> None:
+    async def _reply(self, line: bytes, exchange: PortalExchange) -> None:
         try:
             await self._replies.write(line, exchange, final=True, must_send=True)
         finally:
@@ -102,7 +102,7 @@ class Outcomes:
             else:
                 exchange.end(ABORTED)
 
-    def begin_cancel(self, cancel: Cancel, exchange: Exchange) -> None:
+    def begin_cancel(self, cancel: Cancel, exchange: PortalExchange) -> None:
         """Cancel a call, as soon as the CANCEL is read: it may end by itself at any moment."""
         reply = cancel.final_reply.encode()
         self._replies.append(reply)
@@ -124,7 +124,7 @@ class Outcomes:
             self._replies.append(reply)
             exchange.end(REPLIED, reply)
 
-    def is_answered_later(self, exchange: Exchange) -> bool:
+    def is_answered_later(self, exchange: PortalExchange) -> bool:
         """Whether the drain may still answer it: QUIT, or a CANCEL that waits."""
         waits = self._cancelling is not None and exchange is self._cancelling[1]
         return waits or exchange is self._quit

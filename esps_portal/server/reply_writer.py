@@ -17,7 +17,7 @@ from esps_portal.net.fault_writer import FaultWriter
 from esps_portal.net.stream import Stream
 from esps_portal.net.writer import Writer, nothing
 from esps_portal.server.endings import ENDINGS, FAULT_ENDS, Ending, EndReason
-from esps_portal.server.observer import Exchange
+from esps_portal.server.observer import PortalExchange
 
 if TYPE_CHECKING:
     from esps_portal.faults.connection_faults import ConnectionFaults
@@ -86,7 +86,9 @@ class ReplyWriter:
         else:
             self.writer.outgoing += line
 
-    async def write(self, line: bytes, exchange: Exchange, *, final: bool, must_send: bool) -> None:
+    async def write(
+        self, line: bytes, exchange: PortalExchange, *, final: bool, must_send: bool
+    ) -> None:
         """Add a line of a reply, or perform its fault plan; nothing after the end.
 
         Args:

@@ -15,7 +15,7 @@ from esps_portal.faults.connection_faults import ConnectionFaults
 from esps_portal.faults.striking import plan_of
 from esps_portal.faults.target import FaultTarget, Stage
 from esps_portal.protocol.server_connection import ServerConnection
-from esps_portal.server.observer import ConnectionObserver, Exchange
+from esps_portal.server.observer import ConnectionObserver, PortalExchange
 
 if TYPE_CHECKING:
     from esps_portal.faults.fault import Fault
@@ -54,13 +54,13 @@ class StageFaults:
         fault = self._strike(Stage.HANDSHAKE)
         return "" if fault is None else str(fault.parameters["problem"])
 
-    def greeting(self) -> Exchange | None:
+    def greeting(self) -> PortalExchange | None:
         """Return the exchange whose plan changes the greeting; `None`: there are no faults."""
         if self._faults is None or not self._faults.in_force:
             return None
         target = self._as_target(Stage.WHOLE)
         plan = self._faults.plan(target)
-        return Exchange(plan or plan_of((), target.record))
+        return PortalExchange(plan or plan_of((), target.record))
 
     def connection_faults(self) -> ConnectionFaults | None:
         """Return the faults that take all that is sent as one unit; `None`: there are none."""

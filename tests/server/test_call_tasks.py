@@ -17,7 +17,7 @@ from esps_portal.protocol.server_connection import ServerConnection
 from esps_portal.protocol.states import RunningCall
 from esps_portal.server.call_tasks import CallTasks, ConnectionCaller
 from esps_portal.server.endings import EndReason
-from esps_portal.server.observer import Exchange
+from esps_portal.server.observer import PortalExchange
 from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.server.shared_work import SharedWork
 from esps_portal.services.call import Call
@@ -41,7 +41,7 @@ class Tasks:
         caller = ConnectionCaller(("127.0.0.1", 1), self.calls)
         call = self.portal.answer(request, caller)
         assert isinstance(call, Call)
-        running = self.calls.begin(call, Exchange(), self.nursery)
+        running = self.calls.begin(call, PortalExchange(), self.nursery)
         await trio.testing.wait_all_tasks_blocked()
         return running
 

@@ -12,7 +12,7 @@ import trio.testing
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.plan import FaultPlan
 from esps_portal.server.endings import EndReason
-from esps_portal.server.observer import Exchange
+from esps_portal.server.observer import PortalExchange
 from esps_portal.server.reply_writer import ReplyWriter
 from esps_portal.testing.pipes import MemoryStream, memory_pair
 
@@ -26,9 +26,9 @@ class Written:
     nursery: trio.Nursery
     ends: list[EndReason]
 
-    def exchange(self, kind: str = "", **said: object) -> Exchange:
+    def exchange(self, kind: str = "", **said: object) -> PortalExchange:
         """Return an exchange, under a fault if one is named."""
-        exchange = Exchange()
+        exchange = PortalExchange()
         if kind:
             self.replies.expect_fault(self.nursery)
             exchange.plan = FaultPlan.of(Fault.create(kind, **said))
@@ -43,7 +43,7 @@ class Written:
         self.replies.writer.outgoing.clear()
         return taken
 
-    async def start(self, line: bytes, exchange: Exchange) -> None:
+    async def start(self, line: bytes, exchange: PortalExchange) -> None:
         async def write() -> None:
             await self.replies.write(line, exchange, final=True, must_send=True)
 
