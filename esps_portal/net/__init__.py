@@ -15,8 +15,8 @@ Nothing here knows ESPS/1. The caller supplies what serves a connection or a dat
   have in common. `age_watch` strikes connections that reach an age.
 - Many connections: a `ready_set` serves those that need no task, with a `poller`. `turns` divides
   the time of the loop; `buffered_bytes` and `input_limit` bound memory.
-- A relayed connection: `dial` connects, each side is an `endpoint`, a `lane` carries bytes towards
-  it, and `stream_ends` ends both.
+- A relayed connection: `dial` connects, each side is a `watched_stream`, a `lane` carries bytes
+  towards it, and `stream_ends` ends both.
 - UDP: `datagram_socket` reads, `fair_queue` orders, `datagram_clients` remembers the clients, and
   `datagram_fault_writer` performs faults. `datagram_port` combines these for a proxy or a peer.
 - `systems` holds what differs between kernels; `fork` closes what a forked child must not keep.

@@ -17,10 +17,10 @@ from esps_portal.faults.actions import End, Send
 from esps_portal.faults.fault import Fault
 from esps_portal.faults.striking import actions_at_once
 from esps_portal.faults.target import FaultTarget
-from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.handshake import HandshakeError, open_stream
 from esps_portal.net.stream import end_with_fin, no_problem
 from esps_portal.net.stream_ends import HANDSHAKE, LINGER, FirstEnd
+from esps_portal.net.watched_stream import WatchedStream
 
 
 @attrs.frozen(kw_only=True)
@@ -35,7 +35,7 @@ class AcceptedClient:
         is_refused: whether a fault refuses the connection before anything is sent.
     """
 
-    endpoint: Endpoint
+    stream: WatchedStream
     as_aged: Callable[[float], FaultTarget]
     certificate_problem: Callable[[], str] = no_problem
     on_failed_handshake: Callable[[str], None]
@@ -52,7 +52,7 @@ class ClientHandler:
     def __init__(self, name: str, accepted: AcceptedClient) -> None:
         self._name = name
         self._accepted = accepted
-        self._client = accepted.endpoint
+        self._client = accepted.stream
         #: When it was accepted; seconds on trio's clock.
         self.opened: float = trio.current_time()
         # Faults that have struck before the connection was set up; performed later.
@@ -109,7 +109,7 @@ class ClientHandler:
         return True
 
 
-def strike_at_once(fault: Fault, side: Endpoint, end: Callable[[str], None]) -> None:
+def strike_at_once(fault: Fault, side: WatchedStream, end: Callable[[str], None]) -> None:
     """Perform a fault that strikes at an age, at once, even if other bytes wait to be sent.
 
     Args:

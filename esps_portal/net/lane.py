@@ -13,8 +13,8 @@ import attrs
 import trio
 
 from esps_portal.faults.actions import Action, End, Hold, Note, Pause, Send
-from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.fault_writer import FaultWriter
+from esps_portal.net.watched_stream import WatchedStream
 from esps_portal.net.writer import Writer, nothing
 
 # Bytes that may wait for one side; then the other side is not read (design: 64 KiB each).
@@ -36,7 +36,7 @@ class Lane:
 
     def __init__(
         self,
-        sink: Endpoint,
+        sink: WatchedStream,
         nursery: trio.Nursery,
         on_end: Callable[[str], None],
         on_broken: Callable[[], None],
@@ -78,11 +78,11 @@ class Lane:
         late = self._size + self._performer.held_size + len(self._writer.outgoing)
         return late <= _MAX_WAITING
 
-    async def send(self, data: bytes, source: Endpoint) -> None:
+    async def send(self, data: bytes, source: WatchedStream) -> None:
         """Send bytes that no fault changes, after all that waits.
 
         Raises:
-            trio.BrokenResourceError: this side is broken, or the source is; see `Endpoint`.
+            trio.BrokenResourceError: this side is broken, or the source is; see `WatchedStream`.
         """
         if not self.is_clear:
             await self.perform([Send(data)], source)
@@ -94,7 +94,7 @@ class Lane:
                 self._is_sending = False
                 self._note_change()
 
-    async def perform(self, actions: Iterable[Action], source: Endpoint) -> None:
+    async def perform(self, actions: Iterable[Action], source: WatchedStream) -> None:
         """Have actions performed; return once there is room to read on.
 
         Raises:

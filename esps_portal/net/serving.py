@@ -17,7 +17,6 @@ from esps_portal.net.accept_policy import AcceptPolicy
 from esps_portal.net.age_watch import AgingHandler, watch_ages
 from esps_portal.net.bind import Sockets
 from esps_portal.net.connection_server import ConnectionServer
-from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.input_limit import InputLimit
 from esps_portal.net.listeners import Listeners, serve_until_shut_down
 from esps_portal.net.port_control import PortControl
@@ -25,6 +24,7 @@ from esps_portal.net.port_tasks import DatagramHandler
 from esps_portal.net.silence import Silence
 from esps_portal.net.tls_server import ServerTLS
 from esps_portal.net.turns import ConnectionTurns
+from esps_portal.net.watched_stream import WatchedStream
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +42,7 @@ class PortService:
     """
 
     faults: FaultRegistry
-    connection: Callable[[Silence, Endpoint, tuple[str, int]], AgingHandler]
+    connection: Callable[[Silence, WatchedStream, tuple[str, int]], AgingHandler]
     datagrams: Callable[[socket.socket, Silence], DatagramHandler]
     policy: AcceptPolicy
     drain: float
@@ -59,7 +59,7 @@ async def serve_ports(
             partial(service.connection, silence),
             service.policy,
             nursery,
-            stream=partial(Endpoint, silence=silence, tls=service.tls, turns=turns),
+            stream=partial(WatchedStream, silence=silence, tls=service.tls, turns=turns),
             silence=silence,
             opening=turns.opening,
         )

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import attrs
 import trio
 
-from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.stream import end_with_fin
+from esps_portal.net.watched_stream import WatchedStream
 
 #: Seconds for which a side's input is discarded after FIN, so that no RST overtakes the last bytes
 # (default of `Limits.linger`).
@@ -22,7 +22,7 @@ CLOSE_TIMEOUT = 30.0
 #: Seconds for which a side that a fault has stalled is kept open once nothing else happens:
 #: the default of `Limits.idle`. A stalled side has to wait for what never comes, also after its own
 #: FIN; if it has closed its socket, its kernel reports that within about a minute (tcp(7),
-#: tcp_fin_timeout), see `Endpoint.keep_alive`.
+#: tcp_fin_timeout), see `WatchedStream.keep_alive`.
 IDLE = 300.0
 
 
@@ -50,9 +50,9 @@ class FaultEnd:
     """
 
     how: str
-    side: Endpoint
+    side: WatchedStream
 
-    async def perform(self, sides: Iterable[Endpoint]) -> bool:
+    async def perform(self, sides: Iterable[WatchedStream]) -> bool:
         """End both sides; return whether that was with FIN, otherwise it is to be with RST."""
         if self.how == "reset":
             await self.side.until_sent(CLOSE_TIMEOUT)
@@ -63,7 +63,7 @@ class FaultEnd:
         return True
 
 
-async def wait_while_stalled(stalled: Endpoint) -> None:
+async def wait_while_stalled(stalled: WatchedStream) -> None:
     """Keep a stalled side open though the other has ended: until it ends too, within a bound."""
     with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(IDLE):
         while await stalled.receive():
@@ -71,7 +71,7 @@ async def wait_while_stalled(stalled: Endpoint) -> None:
         await stalled.until_broken()
 
 
-async def until_both_ended(deaf: Endpoint, other: Endpoint) -> None:
+async def until_both_ended(deaf: WatchedStream, other: WatchedStream) -> None:
     """Wait for a RST of a side that is not read, or until both have sent FIN, within a bound.
 
     Then no more replies come, and nobody reads what the side may still send.
@@ -85,7 +85,7 @@ async def until_both_ended(deaf: Endpoint, other: Endpoint) -> None:
             deaf.has_ended = False
 
 
-async def until_reset(side: Endpoint) -> None:
+async def until_reset(side: WatchedStream) -> None:
     """Wait for a RST of a side that sees nothing more, within a bound."""
     with trio.move_on_after(IDLE):
         await side.until_broken()

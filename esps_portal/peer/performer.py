@@ -11,9 +11,9 @@ from esps_portal.exchanges.live_exchange import CLIENT, LiveExchange, SideAction
 from esps_portal.faults.actions import Pause, Send, merge_sends
 from esps_portal.framings.framing import Frame, Framing
 from esps_portal.mock.peer_steps import AnswerStep, SendFrames, Wait
-from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.lane import Lane
 from esps_portal.net.stream_ends import IDLE, FaultEnd, FirstEnd
+from esps_portal.net.watched_stream import WatchedStream
 from esps_portal.peer.answerer import Answerer
 from esps_portal.peer.incoming import IncomingFrame
 from esps_portal.peer.units import PeerUnits
@@ -36,7 +36,7 @@ class Ends:
     final: FaultEnd | None = None
     is_stalled: bool = False
 
-    def end(self, how: str, client: Endpoint) -> None:
+    def end(self, how: str, client: WatchedStream) -> None:
         """End with ``close`` (FIN) or ``reset`` (RST), unless there was an end before."""
         self.first.note(PEER, "fin" if how == "close" else "rst")
         self.final = self.final or FaultEnd(how, client)
@@ -54,7 +54,7 @@ class Performer:
         ends: whether and how the connection ends.
     """
 
-    client: Endpoint
+    client: WatchedStream
     lane: Lane
     units: PeerUnits
     answerer: Answerer

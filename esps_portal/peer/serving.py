@@ -20,11 +20,11 @@ from esps_portal.net.bind import bind
 from esps_portal.net.client_handler import AcceptedClient
 from esps_portal.net.datagram_port import DatagramPort
 from esps_portal.net.detached import detached_nursery
-from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.listeners import Listeners
 from esps_portal.net.serving import PortService, serve_ports
 from esps_portal.net.silence import Silence
 from esps_portal.net.tls_server import ServerTLS
+from esps_portal.net.watched_stream import WatchedStream
 from esps_portal.peer.answerer import Answerer
 from esps_portal.peer.connection import PeerHandler
 from esps_portal.peer.datagrams import DatagramPeer
@@ -102,7 +102,7 @@ def _handler(
     state: PeerState,
     handlers: trio.Nursery,
     _: Silence,
-    client: Endpoint,
+    client: WatchedStream,
     remote: tuple[str, int],
 ) -> PeerHandler:
     """Return what serves one client's connection."""
@@ -119,7 +119,7 @@ def _handler(
         state.journal.closed(record, by, how, at)
 
     accepted = AcceptedClient(
-        endpoint=client,
+        stream=client,
         as_aged=partial(tracker.as_target, Stage.AGE),
         certificate_problem=tracker.certificate_problem,
         on_failed_handshake=tracker.note_failed_handshake,

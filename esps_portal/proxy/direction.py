@@ -9,9 +9,9 @@ import attrs
 import trio
 
 from esps_portal.exchanges.live_exchange import CLIENT
-from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.lane import Lane
 from esps_portal.net.stream_ends import CLOSE_TIMEOUT
+from esps_portal.net.watched_stream import WatchedStream
 
 
 class Ended(enum.Enum):
@@ -34,8 +34,8 @@ class Direction:
     """
 
     speaker: str
-    source: Endpoint
-    sink: Endpoint
+    source: WatchedStream
+    sink: WatchedStream
     lane: Lane
     reading: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 

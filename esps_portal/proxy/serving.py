@@ -25,7 +25,6 @@ from esps_portal.net.bind import WILDCARDS, Sockets, bind, is_own_address
 from esps_portal.net.client_handler import AcceptedClient
 from esps_portal.net.datagram_port import DatagramPort
 from esps_portal.net.dial import DialError, dial
-from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.listeners import Listeners
 from esps_portal.net.serving import PortService, serve_ports
 from esps_portal.net.silence import Silence
@@ -33,6 +32,7 @@ from esps_portal.net.stream_ends import HANDSHAKE
 from esps_portal.net.tls_contexts import client_context
 from esps_portal.net.tls_server import ServerTLS
 from esps_portal.net.turns import ConnectionTurns
+from esps_portal.net.watched_stream import WatchedStream
 from esps_portal.protocol.limits import Limits
 from esps_portal.protocol.messages import BYE_BUSY, readable_tag
 from esps_portal.protocol.registry import ALPN, PORT
@@ -152,7 +152,7 @@ def _relay(
     state: ProxyState,
     upstream_tls: ssl.SSLContext | None,
     silence: Silence,
-    client: Endpoint,
+    client: WatchedStream,
     remote: tuple[str, int],
 ) -> Relay:
     """Return what relays one client's connection."""
@@ -170,7 +170,7 @@ def _relay(
     came = Leg("tcp", remote, client.own_address)
     dialling = partial(_dial, state, came, client.turns, silence, upstream_tls)
     accepted = AcceptedClient(
-        endpoint=client,
+        stream=client,
         as_aged=partial(tracker.as_target, Stage.AGE),
         certificate_problem=tracker.certificate_problem,
         on_failed_handshake=tracker.note_failed_handshake,
@@ -214,8 +214,8 @@ class _EndNoted:
 async def _connect(
     state: ProxyState,
     connection: RecordedConnection,
-    dialling: Callable[[], Awaitable[Endpoint]],
-) -> Endpoint | None:
+    dialling: Callable[[], Awaitable[WatchedStream]],
+) -> WatchedStream | None:
     """Connect to the upstream for a client; record it if that fails."""
     state.connecting += 1
     try:
@@ -236,7 +236,7 @@ async def _dial(
     turns: ConnectionTurns,
     silence: Silence,
     tls: ssl.SSLContext | None,
-) -> Endpoint:
+) -> WatchedStream:
     """Connect to the upstream.
 
     Raises:
@@ -248,7 +248,7 @@ async def _dial(
     connected = await dial(state.upstream.host, state.upstream.port)
     try:
         link = Link.note(state, came, connected)
-        end = Endpoint(connected, silence, turns=turns)
+        end = WatchedStream(connected, silence, turns=turns)
     except OSError as error:
         connected.close()
         raise DialError(error.strerror or "it was reset") from error
@@ -262,7 +262,7 @@ async def _dial(
     return end
 
 
-async def _shake_hands(end: Endpoint, context: ssl.SSLContext, state: ProxyState) -> None:
+async def _shake_hands(end: WatchedStream, context: ssl.SSLContext, state: ProxyState) -> None:
     """Do the TLS handshake with the upstream, within a bound.
 
     Raises:

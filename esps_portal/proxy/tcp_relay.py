@@ -15,7 +15,6 @@ import trio
 from esps_portal.exchanges.live_exchange import CLIENT, SERVER
 from esps_portal.faults.fault import Fault
 from esps_portal.net.client_handler import AcceptedClient, ClientHandler, strike_at_once
-from esps_portal.net.endpoint import Endpoint
 from esps_portal.net.lane import Lane
 from esps_portal.net.stream import discard_input
 from esps_portal.net.stream_ends import (
@@ -27,6 +26,7 @@ from esps_portal.net.stream_ends import (
     until_reset,
     wait_while_stalled,
 )
+from esps_portal.net.watched_stream import WatchedStream
 from esps_portal.proxy.direction import BothWays, Direction, Ended
 from esps_portal.proxy.unit_reader import RelayObserver, UnitReader
 from esps_portal.proxy.units import Units
@@ -49,7 +49,7 @@ class Relay(ClientHandler):
     def __init__(  # noqa: PLR0913 - what is composed
         self,
         accepted: AcceptedClient,
-        connect: Callable[[], Awaitable[Endpoint | None]],
+        connect: Callable[[], Awaitable[WatchedStream | None]],
         units: Units,
         observer: RelayObserver,
         *,
@@ -68,7 +68,7 @@ class Relay(ClientHandler):
         self._ways: BothWays | None = None
         self._fault_end: FaultEnd | None = None
         # The side that a fault has stalled: what happens at the other side is not passed on to it.
-        self._stalled: Endpoint | None = None
+        self._stalled: WatchedStream | None = None
         self._is_deaf = False
 
     def shut_down(self) -> None:
@@ -79,7 +79,7 @@ class Relay(ClientHandler):
 
     async def run(self) -> None:
         """Relay until both directions have ended. Raises nothing but cancellation."""
-        server: Endpoint | None = None
+        server: WatchedStream | None = None
         both_finished = False
         try:
             with self._scope:
@@ -119,7 +119,7 @@ class Relay(ClientHandler):
 
     # -- two sides
 
-    async def _relay(self, server: Endpoint) -> bool:
+    async def _relay(self, server: WatchedStream) -> bool:
         """Pass on what comes. Returns whether both sides end with FIN, otherwise with RST."""
         client = self._client
         with self._both:
@@ -147,7 +147,7 @@ class Relay(ClientHandler):
         return False
 
     def _direction(
-        self, speaker: str, source: Endpoint, sink: Endpoint, nursery: trio.Nursery
+        self, speaker: str, source: WatchedStream, sink: WatchedStream, nursery: trio.Nursery
     ) -> Direction:
         direction: Direction
 
@@ -248,5 +248,5 @@ class Relay(ClientHandler):
             if self._ways is not None:
                 self._ways.up.reading.cancel()
 
-    def _note(self, side: Endpoint, how: str) -> None:
+    def _note(self, side: WatchedStream, how: str) -> None:
         self._first.note(CLIENT if side is self._client else self._server_name, how)

@@ -49,7 +49,7 @@ class UnitReader:
         """Take what one side has sent; return once there is room for more.
 
         Raises:
-            trio.BrokenResourceError: one of the sides is broken; see `Endpoint`.
+            trio.BrokenResourceError: one of the sides is broken; see `WatchedStream`.
         """
         now = trio.current_time()
         if direction.speaker == CLIENT:

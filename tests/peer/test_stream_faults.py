@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from esps_portal.faults import target_counts
-from esps_portal.net import endpoint
+from esps_portal.net import watched_stream
 from esps_portal.testing import FaultError, fixed, length_prefixed, lines
 from esps_portal.testing.handles import PlacedFault
 from esps_portal.testing.threaded_peer import ThreadedPeer
@@ -116,7 +116,7 @@ def test_a_stalled_client_that_has_closed_its_socket_is_noticed(
     peers: Peers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its kernel forgets it a minute after its FIN, here a second, and then says so if asked."""
-    monkeypatch.setattr(endpoint, "KEEPALIVE", 1)
+    monkeypatch.setattr(watched_stream, "KEEPALIVE", 1)
     peer = peers.start(lines(), greeting="hello")
     fault = peer.fault("stall", reply=0)
     client = peers.dial(peer)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from esps_portal.net import endpoint
+from esps_portal.net import watched_stream
 from tests.patience import until
 from tests.proxy.struck import REQUEST, UNIT, both_ways, place
 from tests.threaded_proxies import FIN, RST, Sending, ThreadedProxy
@@ -155,7 +155,7 @@ def test_a_stalled_client_that_has_closed_its_socket_is_noticed(
     proxy: ThreadedProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its kernel forgets it a minute after its FIN, here a second, and then says so if asked."""
-    monkeypatch.setattr(endpoint, "KEEPALIVE", 1)
+    monkeypatch.setattr(watched_stream, "KEEPALIVE", 1)
     on = place(proxy, Sending(proxy, "whole"), "client", "stall")
     on.named.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2, 1)
     on.send_unit()

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from esps_portal.net.endpoint import Endpoint
+from esps_portal.net.watched_stream import WatchedStream
 
 
 async def test_a_side_that_cannot_be_watched_is_ended_and_the_log_says_no_more(
@@ -19,13 +19,13 @@ async def test_a_side_that_cannot_be_watched_is_ended_and_the_log_says_no_more(
     def fail(_: socket.socket) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr("esps_portal.net.endpoint.watch_errors", fail)
+    monkeypatch.setattr("esps_portal.net.watched_stream.watch_errors", fail)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         connected = socket.create_connection(listener.getsockname())
     connected.setblocking(False)  # noqa: FBT003 - the standard library's own signature
-    endpoint = Endpoint(connected)
-    await endpoint.until_fin()
-    assert endpoint.is_broken
-    endpoint.close()
+    stream = WatchedStream(connected)
+    await stream.until_fin()
+    assert stream.is_broken
+    stream.close()
     (message,) = caplog.messages
     assert message == f"a connection cannot be watched, and is ended: {os.strerror(errno.EMFILE)}"

@@ -1,4 +1,4 @@
-"""The socket of a connection of any protocol: a peer's, or one of the two of a relayed one."""
+"""A stream whose end is noticed while it is not read: a peer's, or either side of a relay."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _READ_SIZE = 65536
 KEEPALIVE = 10
 
 
-class Endpoint(SocketStream):
-    """A stream whose end is noticed while it is not read.
+class WatchedStream(SocketStream):
+    """A TCP stream that remembers how it has ended, and can be watched for its end.
 
     Args:
         turns: it waits for one before it is read, or its end is acted on: thousands may end at
@@ -89,7 +89,7 @@ class Endpoint(SocketStream):
                 raise trio.BrokenResourceError from error
         raise trio.BrokenResourceError
 
-    async def send_all(self, data: bytes, source: Endpoint) -> None:
+    async def send_all(self, data: bytes, source: WatchedStream) -> None:
         """Send bytes that came from ``source``, unless a RST comes from there meanwhile.
 
         Raises:
@@ -106,7 +106,7 @@ class Endpoint(SocketStream):
                 self.is_broken = True
                 raise trio.BrokenResourceError from error
 
-    async def _until_writable(self, source: Endpoint) -> None:
+    async def _until_writable(self, source: WatchedStream) -> None:
         """Wait for room; a RST from ``source``, which is not read meanwhile, ends the wait."""
         try:
             await source.while_unbroken(self.wait_writable)
