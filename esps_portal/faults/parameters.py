@@ -6,14 +6,11 @@ import sys
 
 import attrs
 
+from esps_portal.framings.transport_ends import MAX_DATAGRAM
 from esps_portal.given_numbers import MAX_INTEGER
 from esps_portal.tracebacks import hides_frame
 
 __tracebackhide__ = hides_frame
-
-# The longest UDP payload over IPv4, in bytes: 65535 less 20 of IP header (RFC 791, section 3.1) and
-# 8 of UDP header (RFC 768).
-MAX_DATAGRAM = 65507
 
 
 class FaultError(ValueError):

@@ -6,7 +6,11 @@ from typing import final
 
 import attrs
 
-from esps_portal.framings.framing import BuiltInFraming, checked_frame
+from esps_portal.framings.framing import BuiltInFraming, FramingError, checked_frame
+
+#: The longest UDP payload over IPv4, in bytes: 65535 less 20 of IP header (RFC 791, section 3.1)
+#: and 8 of UDP header (RFC 768).
+MAX_DATAGRAM = 65507
 
 
 class _EverySearch:
@@ -41,8 +45,16 @@ class Datagrams(BuiltInFraming):
         return [buffer], b""
 
     def join(self, frame: bytes) -> bytes:
-        """Return the frame."""
-        return checked_frame(frame)
+        """Return the frame.
+
+        Raises:
+            FramingError: it is longer than a datagram can be.
+        """
+        datagram = checked_frame(frame)
+        if len(datagram) > MAX_DATAGRAM:
+            size = f"{len(datagram)} bytes"
+            raise FramingError(f"a datagram has at most {MAX_DATAGRAM} bytes, got {size}")
+        return datagram
 
     def __str__(self) -> str:
         return "datagrams"

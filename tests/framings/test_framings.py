@@ -140,6 +140,9 @@ def test_a_datagram_is_a_frame_even_an_empty_one() -> None:
     assert (splitter.finish(), splitter.rest) == ([], b"")
     assert datagrams().split(b"") == ([b""], b"")
     assert datagrams().join(b"") == b""
+    assert datagrams().join(bytes(65507)) == bytes(65507)
+    with pytest.raises(FramingError, match="a datagram has at most 65507 bytes, got 65508 bytes"):
+        datagrams().join(bytes(65508))
     with pytest.raises(FramingError, match="longer than max_frame, 3 bytes"):
         splitter.feed(b"abcdefgh")
     assert splitter.rest == b"abcdefgh"

@@ -358,6 +358,21 @@ def test_over_udp_alone(peers: Peers) -> None:
         peers.start(datagrams(), greeting="hello")
 
 
+def test_a_reply_that_no_datagram_can_be_is_an_error_and_is_not_lost(peers: Peers) -> None:
+    peer = peers.start(lines(), udp=True)
+    with pytest.raises(FramingError, match="at most 65507 bytes, got 65508 bytes"):
+        peer.stub("a").reply(bytes(65508))
+    peer.reset()
+    peer.stub("late").reply("1")
+    peer.handler(lambda _frame, _connection: bytes(65508))
+    client = peers.datagrams(peer)
+    client.send(b"a")
+    client.send(b"late")
+    assert client.recv(100) == b"1"
+    with pytest.raises(AssertionError, match="a datagram has at most 65507 bytes, got 65508 bytes"):
+        peer.verify()
+
+
 def test_frames_that_wait_for_their_answers_are_bounded(peers: Peers) -> None:
     """A client that sends on while an answer takes its time is read no more at some point."""
     peer = peers.start(lines())
