@@ -123,7 +123,7 @@ def _exchange_line(exchange: RecordedExchange, max_request: int) -> str:
     duration = duration_of(exchange)
     said = f'"{request_text(exchange, max_request)}"' if exchange.number else "(greeting)"
     start = f"{host_port(*exchange.remote)} {exchange.transport} {said}"
-    result = f"{exchange.reply_size} bytes" if exchange.reply_size else "no reply"
+    result = "no reply" if exchange.answered is None else f"{exchange.reply_size} bytes"
     if exchange.state == FAULTED:
         result = f"faulted ({result})"
     why = f"{unreachable_text(exchange)}{_fault(exchange.fault)}"

@@ -168,10 +168,10 @@ class ExchangeTracker:
             fault.record_miss(MissReason.MATCH, self.target(exchange, Stage.REQUEST))
         for part in exchange.reply_parts:
             part.finish(is_whole=complete)
-        is_unanswered = exchange.is_whole and record.number and not record.reply_size
+        is_unanswered = exchange.is_whole and record.number and record.answered is None
         if is_unanswered and self.faults.in_force:
             self.faults.count_unanswered(self.target(exchange, Stage.REPLY))
-        state = FAULTED if record.fault else REPLIED if record.reply_size else ABORTED
+        state = FAULTED if record.fault else ABORTED if record.answered is None else REPLIED
         self.journal.exchange_ended(record, state, now, complete=complete)
 
     # -- faults

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Characters of a line of the protocol.
 _MAX_LINE = 100
+# In place of the bytes of an empty datagram.
+_EMPTY = "(empty)"
 _ENDS = {"fin": "FIN", "rst": "RST"}
 
 
@@ -92,7 +94,7 @@ def _about_exchange(entry: Entry, exchange: RecordedExchange) -> list[str]:
 def _about_reply(entry: Entry, exchange: RecordedExchange) -> list[str]:
     arrow = "<~~" if exchange.fault else "<--"
     lines = []
-    if exchange.reply_size:
+    if exchange.answered is not None:
         lines += _shown_bytes(arrow, exchange.reply, exchange.reply_size)
     elif entry.event == ABORTED:
         lines.append(f"    no reply{unreachable_text(exchange)}")
@@ -105,7 +107,7 @@ def _about_reply(entry: Entry, exchange: RecordedExchange) -> list[str]:
 
 def _shown_bytes(arrow: str, data: bytes, size: int) -> list[str]:
     """Return bytes as text in a line, or else as lines of hex; a long one says its size."""
-    first, *others = shown(data, _MAX_LINE) or [""]
+    first, *others = shown(data, _MAX_LINE) if size else [_EMPTY]
     lines = [f"{arrow} {first}", *(f"    {line}" for line in others)]
     if size > _MAX_LINE:
         lines[-1] += f" ({size} bytes)"
@@ -113,7 +115,7 @@ def _shown_bytes(arrow: str, data: bytes, size: int) -> list[str]:
 
 
 def _in_line(data: bytes, size: int) -> str:
-    text = shown_in_line(data, _MAX_LINE)
+    text = shown_in_line(data, _MAX_LINE) if size else _EMPTY
     return f"{text} ({size} bytes)" if size > _MAX_LINE else text
 
 

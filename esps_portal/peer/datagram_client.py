@@ -72,7 +72,8 @@ class DatagramClient:
         """End an exchange: nothing more is said about its datagram."""
         if exchange in self._open:
             self._open.remove(exchange)
-            self._tracker.end(exchange, now, complete=exchange.record.reply_size > 0)
+            has_reply = exchange.record.answered is not None
+            self._tracker.end(exchange, now, complete=has_reply)
 
     def explain(self) -> None:
         """Let faults record why they have not struck what is still going on."""

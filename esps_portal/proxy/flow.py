@@ -98,7 +98,7 @@ class Flow:
             return False
         if self._tap is not None:
             return self._tap.is_waiting
-        return self._current is not None and not self._current.record.reply_size
+        return self._current is not None and self._current.record.answered is None
 
     def end(self) -> None:
         """Forget the client."""
@@ -225,7 +225,7 @@ class Flow:
     def _end_exchange(self, now: float) -> None:
         exchange, self._current = self._current, None
         if exchange is not None:
-            self._tracker.end(exchange, now, complete=exchange.record.reply_size > 0)
+            self._tracker.end(exchange, now, complete=exchange.record.answered is not None)
 
     def _pad(self, datagram: bytes, size: int) -> bytes:
         pad = pad_line if self._state.upstream.is_esps else pad_bytes
@@ -250,6 +250,6 @@ class Flow:
             state.note_unreachable(reason)
         self._is_refused = True
         exchange = self._current
-        if exchange is not None and not exchange.record.reply_size:
+        if exchange is not None and exchange.record.answered is None:
             exchange.record.unreachable = reason
             self._end_exchange(trio.current_time())

@@ -373,6 +373,21 @@ def test_a_reply_that_no_datagram_can_be_is_an_error_and_is_not_lost(peers: Peer
         peer.verify()
 
 
+def test_an_empty_datagram_is_a_reply(peers: Peers) -> None:
+    peer = peers.start(datagrams())
+    peer.stub("a").reply(b"")
+    peer.stub(b"").reply()
+    client = peers.datagrams(peer)
+    client.send(b"a")
+    assert client.recv(100) == b""
+    client.send(b"")
+    answered, unanswered = peer.wait_for(count=2, timeout=PATIENCE)
+    assert (answered.state, answered.complete, answered.reply_size) == ("replied", True, 0)
+    assert (unanswered.state, unanswered.complete) == ("aborted", False)
+    happened = [line.split(maxsplit=3)[3] for line in peer.transcript().splitlines()]
+    assert happened == ["--> a", "<-- (empty)", "--> (empty)", "no reply"]
+
+
 def test_frames_that_wait_for_their_answers_are_bounded(peers: Peers) -> None:
     """A client that sends on while an answer takes its time is read no more at some point."""
     peer = peers.start(lines())

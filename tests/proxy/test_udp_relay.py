@@ -15,6 +15,8 @@ from esps_portal.journal.journal_json import entry_to_values
 from esps_portal.journal.records import RecordedExchange
 from esps_portal.journal.transcript import transcript
 from esps_portal.net import datagram_clients
+from esps_portal.testing import datagrams, peer_in_thread, proxy_in_thread
+from tests.patience import PATIENCE
 from tests.portals import DatagramPeer, running
 from tests.proxies import Proxied, a_free_port, proxied
 from tests.threaded_proxies import ThreadedProxy
@@ -78,6 +80,23 @@ async def test_datagrams_pass_as_they_are(portal: socket.socket) -> None:
             assert there == datagram
             portal.sendto(datagram[::-1] + b"!", source)
             assert await client.receive() == datagram[::-1] + b"!"
+
+
+def test_an_empty_datagram_is_a_reply() -> None:
+    with peer_in_thread(datagrams()) as peer, proxy_in_thread(f"udp://127.0.0.1:{peer.port}") as x:
+        peer.stub("a").reply(b"")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(PATIENCE)
+            client.connect((x.host, x.port))
+            client.send(b"a")
+            assert client.recv(100) == b""
+            client.send(b"a")
+            assert client.recv(100) == b""
+        found, _ = x.exchanges()
+        assert (found.state, found.complete, found.reply) == ("replied", True, b"")
+        entry = next(e for e in x.journal() if e.event == "replied")
+        assert '"a" -> 0 bytes' in access_line(entry, 80)
+        assert "<-- (empty)" in x.transcript()
 
 
 async def test_many_answers_to_one_and_none_to_another(portal: socket.socket) -> None:
